@@ -1,0 +1,357 @@
+//! A large blob that arrives in parts, in any order, over as many runs as it takes.
+//!
+//! BLAKE3 is a tree, and a part of [`PART_BYTES`] is a whole subtree of it: each part is hashed on
+//! its own as its bytes pass, and the parts' chaining values combine to the blob's hash without a
+//! second read (see `blake3::hazmat`). Each finished part is noted in a journal beside the file by
+//! its chaining value. After an interruption the journal's parts are read again and only those that
+//! still hash to their value count, so neither a torn write nor a power cut is believed.
+//!
+//! Journal: records of 36 bytes, the part's index (u32, little-endian) and its chaining value. A
+//! record that a crash cut short is ignored, and so is all behind it.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{Read as _, Write as _},
+    os::unix::fs::{FileExt as _, OpenOptionsExt as _},
+    path::PathBuf,
+    sync::{Mutex, PoisonError},
+};
+
+use blake3::hazmat::{self, ChainingValue, HasherExt as _, Mode};
+
+use super::{BlobError, Blobs, at, make_dir};
+use crate::model::{BlobHash, EntryId, SyncId, Version};
+
+/// The size of a part in bytes: a power of two, as a subtree of BLAKE3 has to be.
+pub const PART_BYTES: u64 = 8 * 1024 * 1024;
+
+const RECORD: usize = 4 + 32;
+
+/// A blob of two parts or more, some of which may be there.
+#[derive(Debug)]
+pub struct Partial {
+    blobs: Blobs,
+    path: PathBuf,
+    journal_path: PathBuf,
+    file: File,
+    size: u64,
+    parts: Mutex<Parts>,
+}
+
+#[derive(Debug)]
+struct Parts {
+    journal: File,
+    /// The chaining value of each part that is in place.
+    done: Vec<Option<ChainingValue>>,
+}
+
+/// Hashes and places the bytes of one part.
+#[derive(Debug)]
+pub struct PartHasher {
+    index: usize,
+    hasher: blake3::Hasher,
+    offset: u64,
+    end: u64,
+}
+
+impl PartHasher {
+    /// How many bytes it still lacks.
+    #[must_use]
+    pub const fn missing(&self) -> u64 {
+        self.end - self.offset
+    }
+}
+
+impl Blobs {
+    /// Opens the blob that will hold `version` of an entry, with the parts that an earlier try
+    /// left and that are still right. `size` must be more than [`PART_BYTES`].
+    ///
+    /// # Errors
+    /// [`BlobError::Full`] when there is no room for what is missing, or the disk's.
+    pub fn partial(
+        &self,
+        sync: &SyncId,
+        id: &EntryId,
+        version: &Version,
+        size: u64,
+    ) -> Result<Partial, BlobError> {
+        let folder = self.partials(sync);
+        make_dir(&folder)?;
+        let path = folder.join(name(id, version, size));
+        let journal_path = path.with_extension("parts");
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let file = options.open(&path).map_err(at(&path))?;
+        let mut journal = options.open(&journal_path).map_err(at(&journal_path))?;
+        let mut records = Vec::new();
+        journal.read_to_end(&mut records).map_err(at(&journal_path))?;
+        let done = believable(&records, &file, size);
+        let missing = done.iter().filter(|part| part.is_none()).count() as u64 * PART_BYTES;
+        self.check_space(missing.min(size))?;
+        file.set_len(size).map_err(|error| self.failed(&path, error))?;
+        let partial = Partial {
+            blobs: self.clone(),
+            path,
+            journal_path,
+            file,
+            size,
+            parts: Mutex::new(Parts { journal, done }),
+        };
+        partial.rewrite_journal()?;
+        Ok(partial)
+    }
+}
+
+/// One name for one version of one entry.
+fn name(id: &EntryId, version: &Version, size: u64) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for field in [id.as_bytes(), &version.0, &size.to_le_bytes()] {
+        hasher.update(&(field.len() as u64).to_le_bytes()).update(field);
+    }
+    hasher.finalize().to_hex().to_string()
+}
+
+/// The parts that the journal names and the file still has.
+fn believable(records: &[u8], file: &File, size: u64) -> Vec<Option<ChainingValue>> {
+    let count = usize::try_from(size.div_ceil(PART_BYTES)).unwrap_or(usize::MAX);
+    let mut done = vec![None; count];
+    for record in records.chunks_exact(RECORD) {
+        let (index, value) = record.split_at(4);
+        let (Ok(index), Ok(value)) = (index.try_into().map(u32::from_le_bytes), value.try_into())
+        else {
+            break;
+        };
+        let index = index as usize;
+        if index < count && read_part(file, index, size).is_ok_and(|found| found == value) {
+            done[index] = Some(value);
+        }
+    }
+    done
+}
+
+fn part_range(index: usize, size: u64) -> (u64, u64) {
+    let start = index as u64 * PART_BYTES;
+    (start, (start + PART_BYTES).min(size))
+}
+
+fn hasher_at(offset: u64) -> blake3::Hasher {
+    let mut hasher = blake3::Hasher::new();
+    hasher.set_input_offset(offset);
+    hasher
+}
+
+fn read_part(file: &File, index: usize, size: u64) -> std::io::Result<ChainingValue> {
+    let (mut offset, end) = part_range(index, size);
+    let mut hasher = hasher_at(offset);
+    let mut buffer = vec![0; 256 * 1024];
+    while offset < end {
+        let want = usize::try_from(end - offset).unwrap_or(usize::MAX).min(buffer.len());
+        file.read_exact_at(&mut buffer[..want], offset)?;
+        hasher.update(&buffer[..want]);
+        offset += want as u64;
+    }
+    Ok(hasher.finalize_non_root())
+}
+
+impl Partial {
+    /// The indexes of the parts that are missing.
+    #[must_use]
+    pub fn missing(&self) -> Vec<usize> {
+        let parts = self.lock();
+        (0..parts.done.len()).filter(|index| parts.done[*index].is_none()).collect()
+    }
+
+    /// Where a part begins and how long it is, in bytes.
+    #[must_use]
+    pub fn range(&self, index: usize) -> (u64, u64) {
+        let (start, end) = part_range(index, self.size);
+        (start, end - start)
+    }
+
+    /// Begins a part.
+    #[must_use]
+    pub fn begin(&self, index: usize) -> PartHasher {
+        let (offset, end) = part_range(index, self.size);
+        PartHasher { index, hasher: hasher_at(offset), offset, end }
+    }
+
+    /// Takes a part's next bytes. What goes beyond its end is left out; the caller sees it by
+    /// [`PartHasher::missing`].
+    ///
+    /// # Errors
+    /// [`BlobError::Full`], or the disk's.
+    pub fn write(&self, part: &mut PartHasher, bytes: &[u8]) -> Result<(), BlobError> {
+        let take = usize::try_from(part.missing()).unwrap_or(usize::MAX).min(bytes.len());
+        let bytes = &bytes[..take];
+        part.hasher.update(bytes);
+        self.file
+            .write_all_at(bytes, part.offset)
+            .map_err(|error| self.blobs.failed(&self.path, error))?;
+        part.offset += take as u64;
+        Ok(())
+    }
+
+    /// Notes a part whose bytes are all there. From here on it survives the process.
+    ///
+    /// # Errors
+    /// [`BlobError::Full`], or the disk's.
+    pub fn complete(&self, part: &PartHasher) -> Result<(), BlobError> {
+        debug_assert_eq!(part.missing(), 0);
+        let value = part.hasher.finalize_non_root();
+        let mut parts = self.lock();
+        parts
+            .journal
+            .write_all(&record(part.index, &value))
+            .map_err(|error| self.blobs.failed(&self.journal_path, error))?;
+        parts.done[part.index] = Some(value);
+        Ok(())
+    }
+
+    /// Makes the blob durable under its name, which this answers, or `None` while parts are missing.
+    ///
+    /// # Errors
+    /// [`BlobError::Full`], or the disk's.
+    pub fn finish(self) -> Result<Option<BlobHash>, BlobError> {
+        let values: Option<Vec<ChainingValue>> = self.lock().done.iter().copied().collect();
+        let Some(values) = values else { return Ok(None) };
+        let hash = BlobHash::from(root(&values));
+        self.blobs.publish(&self.path, &self.file, &hash, self.size)?;
+        // A journal without its file is believed by nobody.
+        let _ = fs::remove_file(&self.journal_path);
+        Ok(Some(hash))
+    }
+
+    /// Leaves only what was found right, so that new records follow whole ones.
+    fn rewrite_journal(&self) -> Result<(), BlobError> {
+        let mut parts = self.lock();
+        let records: Vec<u8> = parts
+            .done
+            .iter()
+            .enumerate()
+            .filter_map(|(index, value)| Some(record(index, value.as_ref()?)))
+            .flatten()
+            .collect();
+        let failed = |error| self.blobs.failed(&self.journal_path, error);
+        parts.journal.set_len(0).map_err(failed)?;
+        std::io::Seek::rewind(&mut parts.journal).map_err(failed)?;
+        parts.journal.write_all(&records).map_err(failed)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Parts> {
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn record(index: usize, value: &ChainingValue) -> [u8; RECORD] {
+    let mut record = [0; RECORD];
+    let index = u32::try_from(index).unwrap_or(u32::MAX);
+    record[..4].copy_from_slice(&index.to_le_bytes());
+    record[4..].copy_from_slice(value);
+    record
+}
+
+/// The hash of the blob whose parts have these chaining values: two or more.
+fn root(values: &[ChainingValue]) -> blake3::Hash {
+    let (left, right) = halves(values);
+    hazmat::merge_subtrees_root(&subtree(left), &subtree(right), Mode::Hash)
+}
+
+fn subtree(values: &[ChainingValue]) -> ChainingValue {
+    if let [value] = values {
+        return *value;
+    }
+    let (left, right) = halves(values);
+    hazmat::merge_subtrees_non_root(&subtree(left), &subtree(right), Mode::Hash)
+}
+
+/// BLAKE3's left subtree holds the largest power of two that leaves something for the right.
+fn halves(values: &[ChainingValue]) -> (&[ChainingValue], &[ChainingValue]) {
+    values.split_at(values.len().next_power_of_two() / 2)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::model::EntryPath;
+
+    fn content(size: u64) -> Vec<u8> {
+        let mut bytes = vec![0; usize::try_from(size).unwrap()];
+        blake3::Hasher::new_derive_key("partial test").finalize_xof().fill(&mut bytes);
+        bytes
+    }
+
+    struct Fixture {
+        _dir: tempfile::TempDir,
+        blobs: Blobs,
+        sync: SyncId,
+    }
+
+    impl Fixture {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let blobs = Blobs::open(dir.path(), "w", Some(ByteSize(0))).unwrap();
+            Self { _dir: dir, blobs, sync: SyncId::generate() }
+        }
+
+        fn open(&self, size: u64) -> Partial {
+            let id = EntryPath::new("big".as_bytes());
+            self.blobs.partial(&self.sync, &id, &Version(b"v1".to_vec()), size).unwrap()
+        }
+    }
+
+    use bytesize::ByteSize;
+
+    fn put(partial: &Partial, index: usize, bytes: &[u8]) {
+        let (start, len) = partial.range(index);
+        let start = usize::try_from(start).unwrap();
+        let mut part = partial.begin(index);
+        for chunk in bytes[start..start + usize::try_from(len).unwrap()].chunks(1_000_003) {
+            partial.write(&mut part, chunk).unwrap();
+        }
+        partial.complete(&part).unwrap();
+    }
+
+    #[test]
+    fn parts_in_any_order_hash_like_the_whole() {
+        for size in [PART_BYTES + 1, 2 * PART_BYTES, 3 * PART_BYTES - 5, 5 * PART_BYTES + 1024] {
+            let fixture = Fixture::new();
+            let bytes = content(size);
+            let partial = fixture.open(size);
+            for index in partial.missing().into_iter().rev() {
+                put(&partial, index, &bytes);
+            }
+            let hash = partial.finish().unwrap().unwrap();
+            assert_eq!(hash, BlobHash::of(&bytes), "{size} bytes");
+            assert_eq!(fs::read(fixture.blobs.path(&hash)).unwrap(), bytes);
+        }
+    }
+
+    #[test]
+    fn a_part_that_was_finished_is_not_asked_for_again() {
+        let fixture = Fixture::new();
+        let size = 3 * PART_BYTES;
+        let bytes = content(size);
+        put(&fixture.open(size), 1, &bytes);
+        assert_eq!(fixture.open(size).missing(), [0, 2]);
+    }
+
+    #[test]
+    fn a_part_whose_bytes_were_lost_is_asked_for_again() {
+        let fixture = Fixture::new();
+        let size = 3 * PART_BYTES;
+        let partial = fixture.open(size);
+        put(&partial, 1, &content(size));
+        partial.file.write_all_at(b"rot", PART_BYTES + 77).unwrap();
+        drop(partial);
+        assert_eq!(fixture.open(size).missing(), [0, 1, 2]);
+    }
+
+    #[test]
+    fn an_unfinished_blob_gets_no_name() {
+        let fixture = Fixture::new();
+        let partial = fixture.open(2 * PART_BYTES);
+        assert!(partial.finish().unwrap().is_none());
+    }
+}

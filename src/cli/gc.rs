@@ -1,0 +1,26 @@
+//! `catchment gc`: space that nothing needs is given back.
+
+use super::{Exit, Outcome, Settings, output};
+use crate::engine::collect;
+
+/// Arguments of `catchment gc`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(args: Args, settings: &Settings) -> Outcome {
+    let engine = settings.existing_engine()?;
+    let collected = collect::everything(&engine).await?;
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        let value = serde_json::json!({ "blobs": collected.blobs, "bytes": collected.bytes });
+        output::json_line(&mut out, &value)?;
+    } else {
+        let (blobs, bytes) = (output::count(collected.blobs), output::size(collected.bytes));
+        std::io::Write::write_fmt(&mut out, format_args!("{blobs} blobs collected, {bytes}\n"))?;
+    }
+    Ok(Exit::Done)
+}

@@ -1,0 +1,193 @@
+//! The command line: what is typed, what is printed, how the process ends. One file a command.
+//!
+//! Commands call the engine and the store; none of them decides anything that the API would have to
+//! decide again.
+
+mod completions;
+mod error;
+mod export;
+mod gc;
+mod get;
+mod ls;
+mod output;
+mod progress;
+mod status;
+mod sync;
+mod verify;
+
+use std::{path::PathBuf, process::ExitCode, sync::Arc};
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    clock::SystemClock,
+    config::Config,
+    engine::Engine,
+    store::{self, DATABASE_FILE, Store, buckets::Bucket},
+};
+
+use error::CliError;
+
+/// Result of a command: how the process ends.
+type Outcome = Result<Exit, CliError>;
+
+/// How the process ends when nothing went wrong enough for an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Exit {
+    Done = 0,
+    Failed = 1,
+    SomeFailed = 3,
+    Held = 4,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  catchment sync ~/Photos                      a folder into the bucket \"Photos\"
+  catchment sync s3://footage/2026 --bucket f  an S3 prefix into the bucket \"f\"
+  catchment sync ~/Photos --dry-run            what would be done, and why
+  catchment ls Photos/2026/                    what is in the bucket under a prefix
+  catchment get Photos/2026/a.jpg -o a.jpg     one object
+  catchment export Photos /mnt/usb             all of it, as files again
+  catchment verify                             read every byte again
+
+Exit codes: 0 done; 1 failed; 2 usage; 3 done, but some entries failed; 4 done, but removals are
+held until --max-delete lets them through.";
+
+/// Keeps local buckets in step with storage that lives elsewhere.
+#[derive(Debug, Parser)]
+#[command(name = "catchment", version, after_help = EXAMPLES, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+
+    /// Where the buckets live [default: by the platform's convention]
+    #[arg(long, global = true, env = "CATCHMENT_DATA_DIR", value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+
+    /// Log more to stderr: -v what is done, -vv every step
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Bring a folder, an S3 bucket or a Tigris bucket into a local bucket
+    Sync(Box<sync::Args>),
+    /// List the buckets, or the objects in one
+    Ls(ls::Args),
+    /// Write one object to stdout or a file
+    Get(get::Args),
+    /// Write a bucket's objects to a folder, as files
+    Export(export::Args),
+    /// Read every stored byte again and compare it with its hash
+    Verify(verify::Args),
+    /// Show buckets, syncs and their last jobs
+    Status(status::Args),
+    /// Give back the space of bytes that nothing refers to any more
+    Gc(gc::Args),
+    /// Print a completion script for a shell
+    Completions(completions::Args),
+}
+
+/// Runs the process's command line and says how the process ends.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    log_to_stderr(cli.verbose);
+    let outcome = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => {
+            let outcome = runtime.block_on(run(cli));
+            // Work that hangs in a system call must not hold the process up.
+            runtime.shutdown_background();
+            outcome
+        }
+        Err(error) => Err(CliError::failed(error)),
+    };
+    match outcome {
+        Ok(exit) => ExitCode::from(exit as u8),
+        Err(CliError::ClosedPipe) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("catchment: {error}");
+            error.exit_code()
+        }
+    }
+}
+
+async fn run(cli: Cli) -> Outcome {
+    let settings = Settings { data_dir: cli.data_dir };
+    match cli.command {
+        Command::Sync(args) => sync::run(*args, &settings).await,
+        Command::Ls(args) => ls::run(args, &settings).await,
+        Command::Get(args) => get::run(args, &settings).await,
+        Command::Export(args) => export::run(args, &settings).await,
+        Command::Verify(args) => verify::run(args, &settings).await,
+        Command::Status(args) => status::run(args, &settings).await,
+        Command::Gc(args) => gc::run(args, &settings).await,
+        Command::Completions(args) => completions::run(&args),
+    }
+}
+
+fn log_to_stderr(verbose: u8) {
+    let default = match verbose {
+        0 => "warn",
+        1 => "catchment=info,warn",
+        _ => "catchment=debug,info",
+    };
+    let filter = EnvFilter::try_from_env("CATCHMENT_LOG").unwrap_or_else(|_| default.into());
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .init();
+}
+
+/// What the global options say.
+struct Settings {
+    data_dir: Option<PathBuf>,
+}
+
+impl Settings {
+    fn config(&self) -> Result<Config, CliError> {
+        Ok(Config::load(self.data_dir.clone())?)
+    }
+
+    /// Opens the data directory to work in it, making it if need be.
+    fn engine(&self) -> Result<Engine, CliError> {
+        Ok(Engine::open(&self.config()?, Arc::new(SystemClock))?)
+    }
+
+    /// Opens the database of a data directory to look at it; `None` where there is none yet.
+    fn store(&self) -> Result<Option<Store>, CliError> {
+        let data_dir = self.config()?.data_dir;
+        match data_dir.join(DATABASE_FILE).try_exists() {
+            Ok(false) => Ok(None),
+            _ => Ok(Some(Store::open(&data_dir)?)),
+        }
+    }
+
+    /// [`Settings::engine`] for commands that only make sense where something is already.
+    fn existing_engine(&self) -> Result<Engine, CliError> {
+        let config = self.config()?;
+        if matches!(config.data_dir.join(DATABASE_FILE).try_exists(), Ok(false)) {
+            return Err(CliError::NothingHere { data_dir: config.data_dir });
+        }
+        Ok(Engine::open(&config, Arc::new(SystemClock))?)
+    }
+}
+
+/// The bucket of that name, or an error that names those there are.
+async fn bucket(store: &Store, name: &str) -> Result<Bucket, CliError> {
+    let wanted = name.to_owned();
+    let found = store.read(move |db| store::buckets::by_name(db, &wanted)).await?;
+    match found {
+        Some(bucket) => Ok(bucket),
+        None => {
+            let all = store.read(store::buckets::all).await?;
+            Err(CliError::NoSuchBucket {
+                name: name.to_owned(),
+                known: all.into_iter().map(|bucket| bucket.name).collect(),
+            })
+        }
+    }
+}

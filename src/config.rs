@@ -1,0 +1,149 @@
+//! Settings of this installation: flag, else environment, else `config.toml` in the data
+//! directory, else default. Read once, here, and passed down as values.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use bytesize::ByteSize;
+use serde::Deserialize;
+
+use crate::clock::SharedClock;
+
+/// What a source needs to know besides its location.
+#[derive(Clone, Debug)]
+pub struct SourceTuning {
+    /// The time.
+    pub clock: SharedClock,
+    /// A file modified less than this ago may still be in the making and is waited for.
+    pub quiet_period: Duration,
+    /// Folders of our own, never to be listed: a bucket must not swallow itself.
+    pub own_folders: Vec<PathBuf>,
+}
+
+/// Where the data directory is when nobody says, by the platform's convention.
+///
+/// # Errors
+/// When there is no home directory to put it in.
+pub fn default_data_dir() -> Result<PathBuf, ConfigError> {
+    directories::ProjectDirs::from("", "", "catchment")
+        .map(|dirs| dirs.data_local_dir().to_owned())
+        .ok_or(ConfigError::NoHome)
+}
+
+/// The settings that `config.toml` and the environment may set.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct File {
+    min_free: Option<ByteSize>,
+    quiet_period_ms: Option<u64>,
+}
+
+/// The settings of this installation.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where everything lives.
+    pub data_dir: PathBuf,
+    /// How much space must stay free on the data directory's filesystem; `None`: a twentieth of
+    /// it, at most 1 GiB.
+    pub min_free: Option<ByteSize>,
+    /// See [`SourceTuning::quiet_period`].
+    pub quiet_period: Duration,
+}
+
+/// A setting that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// Neither a home directory nor a choice.
+    #[error("there is no home directory for the data: give --data-dir or set CATCHMENT_DATA_DIR")]
+    NoHome,
+    /// The file is there and cannot be read.
+    #[error("cannot read {path:?}: {error}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The file is not what it should be.
+    #[error("{path:?} is not a valid configuration: {error}")]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and where.
+        error: Box<toml::de::Error>,
+    },
+    /// An environment variable holds nonsense.
+    #[error("{name}={value:?} is not {expected}")]
+    Environment {
+        /// The variable.
+        name: &'static str,
+        /// Its value.
+        value: String,
+        /// What it should be.
+        expected: &'static str,
+    },
+}
+
+impl Config {
+    /// The default of [`SourceTuning::quiet_period`].
+    pub const QUIET_PERIOD: Duration = Duration::from_secs(1);
+    /// The longest that [`SourceTuning::quiet_period`] may be.
+    pub const MAX_QUIET_PERIOD: Duration = Duration::from_secs(2);
+
+    /// Gathers the settings for `data_dir` (the flag's or variable's, else the default).
+    ///
+    /// # Errors
+    /// When a setting is there and cannot be used.
+    pub fn load(data_dir: Option<PathBuf>) -> Result<Self, ConfigError> {
+        let data_dir = match data_dir {
+            Some(dir) => dir,
+            None => default_data_dir()?,
+        };
+        let file = File::read(&data_dir.join("config.toml"))?;
+        let min_free = environment("CATCHMENT_MIN_FREE", "a size such as 10GiB")?.or(file.min_free);
+        let quiet_period = environment("CATCHMENT_QUIET_PERIOD_MS", "a number of milliseconds")?
+            .or(file.quiet_period_ms)
+            .map_or(Self::QUIET_PERIOD, Duration::from_millis)
+            .min(Self::MAX_QUIET_PERIOD);
+        Ok(Self { data_dir, min_free, quiet_period })
+    }
+
+    /// The part that sources need.
+    #[must_use]
+    pub fn source_tuning(&self, clock: SharedClock) -> SourceTuning {
+        SourceTuning {
+            clock,
+            quiet_period: self.quiet_period,
+            own_folders: vec![self.data_dir.clone()],
+        }
+    }
+}
+
+impl File {
+    fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            // A missing or unreachable data directory is reported where it is opened.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(error) => return Err(ConfigError::Unreadable { path: path.to_owned(), error }),
+        };
+        toml::from_str(&text)
+            .map_err(|error| ConfigError::Invalid { path: path.to_owned(), error: Box::new(error) })
+    }
+}
+
+/// The value of an environment variable, if it is set.
+fn environment<T: std::str::FromStr>(
+    name: &'static str,
+    expected: &'static str,
+) -> Result<Option<T>, ConfigError> {
+    let Some(value) = std::env::var_os(name) else { return Ok(None) };
+    let value = value.to_string_lossy().into_owned();
+    match value.parse() {
+        Ok(parsed) => Ok(Some(parsed)),
+        Err(_) => Err(ConfigError::Environment { name, value, expected }),
+    }
+}

@@ -1,0 +1,107 @@
+//! One run of a sync, in reading order: [`lease`], [`walk`], [`filter`], [`plan`], [`fetch`],
+//! [`commit`], [`reconcile`]; [`run`] tells the story. [`preview`] tells what a run would do;
+//! [`collect`] and [`verify`] look after what runs have stored.
+//!
+//! The engine decides; it holds no SQL, speaks no provider's protocol and prints nothing. What it
+//! is doing it tells an [`Observer`].
+
+pub mod collect;
+pub mod commit;
+pub mod error;
+pub mod fetch;
+pub mod filter;
+pub mod lease;
+pub mod observer;
+pub mod plan;
+pub mod preview;
+pub mod reconcile;
+pub mod run;
+pub mod verify;
+pub mod walk;
+pub mod worker;
+
+use std::{io, path::PathBuf, sync::Arc};
+
+use crate::{
+    blobs::{BlobError, Blobs},
+    clock::SharedClock,
+    config::{Config, SourceTuning},
+    store::{Store, StoreError},
+};
+
+pub use error::RunError;
+pub use observer::{Observer, Silent};
+pub use run::{Report, Request, RunOptions};
+pub use worker::Worker;
+
+/// An open data directory, and this process at work in it.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    /// The state.
+    pub store: Store,
+    /// The bytes.
+    pub blobs: Blobs,
+    worker: Arc<SignedOn>,
+    clock: SharedClock,
+    tuning: SourceTuning,
+}
+
+/// The worker with its staging folder, which it clears away at the end.
+#[derive(Debug)]
+struct SignedOn {
+    worker: Worker,
+    blobs: Blobs,
+}
+
+impl Drop for SignedOn {
+    fn drop(&mut self) {
+        self.blobs.leave();
+    }
+}
+
+/// A data directory that cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The blob files.
+    #[error("cannot use the data directory: {0}")]
+    Blobs(#[from] BlobError),
+    /// The lock file of this process.
+    #[error("cannot write to the data directory {data_dir:?}: {error}")]
+    Worker {
+        /// The data directory.
+        data_dir: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+}
+
+impl Engine {
+    /// Opens the data directory, making it if need be, and clears away what dead processes left.
+    ///
+    /// # Errors
+    /// When the directory cannot be used.
+    pub fn open(config: &Config, clock: SharedClock) -> Result<Self, OpenError> {
+        let data_dir = &config.data_dir;
+        let store = Store::open(data_dir)?;
+        let worker = Worker::sign_on(data_dir)
+            .map_err(|error| OpenError::Worker { data_dir: data_dir.clone(), error })?;
+        let blobs = Blobs::open(data_dir, worker.id(), config.min_free)?;
+        blobs.clear_staging(|id| worker.is_dead(id))?;
+        Ok(Self {
+            store,
+            worker: Arc::new(SignedOn { worker, blobs: blobs.clone() }),
+            blobs,
+            tuning: config.source_tuning(clock.clone()),
+            clock,
+        })
+    }
+
+    /// What sources need to know of this installation.
+    #[must_use]
+    pub const fn tuning(&self) -> &SourceTuning {
+        &self.tuning
+    }
+}

@@ -1,0 +1,227 @@
+//! What a run would do, without doing any of it: the same walk, filter and comparison, then a
+//! verdict on each entry instead of a fetch.
+
+use std::sync::Arc;
+
+use futures_util::StreamExt as _;
+use tokio_util::sync::CancellationToken;
+
+use super::{Request, RunError, filter::Filter};
+use crate::{
+    config::SourceTuning,
+    model::{Counts, EntryKind, EntryPath, ErrorType, MaxDelete, SkipReason},
+    sources,
+    store::{
+        Store,
+        checkpoints::Tally,
+        entries::{self, Known},
+        reconcile::{self, Scope},
+        syncs::{self, Sync},
+    },
+};
+
+/// What a run would do about one entry or object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It would be fetched and become an object.
+    Add {
+        /// Its size in bytes.
+        size: u64,
+    },
+    /// It would be fetched and change its object.
+    Update {
+        /// Its size in bytes.
+        size: u64,
+    },
+    /// Its object would be removed, and why.
+    Remove {
+        /// Whether it is still there, and only the filters leave it out.
+        filtered: bool,
+    },
+    /// It would be left out, and by which rule.
+    Exclude {
+        /// The rule, in words.
+        rule: String,
+    },
+    /// It could not even be looked at.
+    Fail {
+        /// The kind of failure.
+        error_type: ErrorType,
+        /// What happened.
+        message: String,
+    },
+}
+
+/// What a run would do in all.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Preview {
+    /// The counts that it would have; `bytes` are those that it would fetch.
+    pub counts: Counts,
+    /// Whether the removal guard would hold the removals back.
+    pub held: bool,
+}
+
+/// Goes through the source of `request` and tells `report` what a run would do about each entry
+/// that it would touch or leave out. Writes nothing; `store` is `None` where there is no database.
+///
+/// # Errors
+/// What a run would fail with, as far as a listing shows it, and the store's.
+pub async fn preview(
+    store: Option<&Store>,
+    tuning: &SourceTuning,
+    request: &Request,
+    stop: &CancellationToken,
+    mut report: impl FnMut(&EntryPath, Verdict),
+) -> Result<Preview, RunError> {
+    let filter = Filter::compile(&request.options.filters)?;
+    let source = sources::open(&request.location, &request.options, tuning).await?;
+    let root = source.root().await?;
+    let known = match store {
+        Some(store) => {
+            let wanted = request.clone();
+            store
+                .read(move |db| syncs::find(db, &wanted.location, &wanted.bucket))
+                .await?
+                .map(|sync| (store, sync))
+        }
+        None => None,
+    };
+    if let Some((_, sync)) = &known
+        && let (Some(is), Some(was)) = (&root.0, &sync.root_identity)
+        && is != was
+        && !request.run.adopt_root
+    {
+        return Err(RunError::RootChanged {
+            place: request.location.to_string(),
+            was: was.clone(),
+            is: is.clone(),
+        });
+    }
+
+    let mut preview = Preview::default();
+    let mut tally = Tally::default();
+    let mut pages = source.walk(None);
+    while let Some(page) = pages.next().await {
+        if stop.is_cancelled() {
+            return Err(RunError::Stopped);
+        }
+        let page = page?;
+        let rows = compare(known.as_ref(), &page).await?;
+        tally.unlisted.extend(page.unlisted);
+        for (entry, row) in page.entries.into_iter().zip(rows) {
+            judge(request, &filter, &mut preview.counts, &mut tally, entry, &row, &mut report);
+        }
+    }
+    if let Some((store, sync)) = known {
+        removals(store, sync, request, tally, &mut preview, &mut report).await?;
+    }
+    Ok(preview)
+}
+
+async fn compare(
+    known: Option<&(&Store, Sync)>,
+    page: &sources::Page,
+) -> Result<Vec<Known>, RunError> {
+    let Some((store, sync)) = known else { return Ok(vec![Known::No; page.entries.len()]) };
+    let (sync_key, entries) = (sync.key, page.entries.clone());
+    Ok(store
+        .read(move |db| {
+            let ids = entries.iter().map(|entry| match &entry.kind {
+                EntryKind::File(facts) => (&entry.id, Some(&facts.version)),
+                _ => (&entry.id, None),
+            });
+            entries::compare(db, sync_key, ids)
+        })
+        .await?)
+}
+
+/// Decides one entry as a run's plan does, and says so.
+fn judge(
+    request: &Request,
+    filter: &Filter,
+    counts: &mut Counts,
+    tally: &mut Tally,
+    entry: crate::model::Entry,
+    known: &Known,
+    report: &mut impl FnMut(&EntryPath, Verdict),
+) {
+    let row = known.entry_key().and_then(|key| u64::try_from(key).ok());
+    match entry.kind {
+        EntryKind::File(facts) => {
+            if let Some(rule) = filter.refuses(&entry.path, &facts) {
+                counts.filtered += 1;
+                tally.drifted.extend(row);
+                return report(&entry.path, Verdict::Exclude { rule: rule.to_string() });
+            }
+            tally.seen.extend(row);
+            let size = facts.size;
+            match known {
+                Known::No => {
+                    counts.synced += 1;
+                    counts.bytes += size;
+                    report(&entry.path, Verdict::Add { size });
+                }
+                Known::Same { .. } if !request.run.full => counts.unchanged += 1,
+                Known::Other { .. } if !request.options.reconcile.on_update => {
+                    counts.unchanged += 1;
+                }
+                Known::Same { .. } | Known::Other { .. } => {
+                    counts.updated += 1;
+                    counts.bytes += size;
+                    report(&entry.path, Verdict::Update { size });
+                }
+            }
+        }
+        EntryKind::Skipped(reason) => {
+            counts.filtered += 1;
+            match reason {
+                SkipReason::Archived => tally.seen.extend(row),
+                _ => tally.drifted.extend(row),
+            }
+            report(&entry.path, Verdict::Exclude { rule: reason.describe().to_owned() });
+        }
+        EntryKind::Unreadable { error_type, message } => {
+            counts.failed += 1;
+            tally.seen.extend(row);
+            report(&entry.path, Verdict::Fail { error_type, message });
+        }
+    }
+}
+
+async fn removals(
+    store: &Store,
+    sync: Sync,
+    request: &Request,
+    tally: Tally,
+    preview: &mut Preview,
+    report: &mut impl FnMut(&EntryPath, Verdict),
+) -> Result<(), RunError> {
+    let settings = request.options.reconcile;
+    let scope = Scope { absent: settings.on_delete, drifted: settings.on_filter_drift };
+    let has_entries = store.read(move |db| syncs::has_entries(db, sync.key)).await?;
+    if preview.counts.discovered() == 0 && has_entries && !request.run.adopt_root {
+        return Err(RunError::RootEmptied { place: request.location.to_string() });
+    }
+    if !scope.absent && !scope.drifted {
+        return Ok(());
+    }
+    let tally = Arc::new(tally);
+    let mut after = Some(0);
+    while let Some(key) = after {
+        let seen = tally.clone();
+        // No pass has this number: every row is compared with what was seen.
+        let (missing, next) = store
+            .read(move |db| reconcile::missing(db, sync.key, -1, &seen, scope, key, 1000))
+            .await?;
+        for entry in missing.iter().filter(|entry| entry.has_object) {
+            preview.counts.removed += 1;
+            let filtered =
+                u64::try_from(entry.entry_key).is_ok_and(|key| tally.drifted.contains(key));
+            report(&entry.path, Verdict::Remove { filtered });
+        }
+        after = next;
+    }
+    let of = store.read(move |db| syncs::object_count(db, sync.key)).await?;
+    preview.held = MaxDelete::holds(request.run.max_delete, preview.counts.removed, of);
+    Ok(())
+}

@@ -1,0 +1,92 @@
+//! This process as others see it: an id, and a lock file that is locked for as long as it lives.
+//!
+//! The operating system drops the lock with the process, however that ends, so a worker whose file
+//! can be locked is dead; a process id alone could have been given to another by now.
+
+use std::{
+    fs::{File, OpenOptions, TryLockError},
+    io,
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+};
+
+/// This process.
+#[derive(Debug)]
+pub struct Worker {
+    id: String,
+    host: String,
+    folder: PathBuf,
+    /// Holds the lock; closing it gives the lock back.
+    _lock: File,
+}
+
+impl Worker {
+    /// Signs this process on in `data_dir`, and signs dead ones off.
+    ///
+    /// # Errors
+    /// When the lock file cannot be made.
+    pub fn sign_on(data_dir: &Path) -> io::Result<Self> {
+        let folder = data_dir.join("workers");
+        std::fs::create_dir_all(&folder)?;
+        let id = format!("worker_{}", ulid::Ulid::generate());
+        // Locked before it bears a name that somebody could find it dead by.
+        let unnamed = folder.join(&id);
+        let lock = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unnamed)?;
+        lock.lock()?;
+        std::fs::rename(unnamed, lock_file(&folder, &id))?;
+        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let worker = Self { id, host, folder, _lock: lock };
+        worker.sign_off_the_dead()?;
+        Ok(worker)
+    }
+
+    /// The id of this process's life.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The name of this host.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Whether the worker of that id, on this host, has ended.
+    #[must_use]
+    pub fn is_dead(&self, id: &str) -> bool {
+        if id == self.id {
+            return false;
+        }
+        match OpenOptions::new().write(true).open(lock_file(&self.folder, id)) {
+            Ok(file) => !matches!(file.try_lock(), Err(TryLockError::WouldBlock)),
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        }
+    }
+
+    fn sign_off_the_dead(&self) -> io::Result<()> {
+        for entry in std::fs::read_dir(&self.folder)? {
+            let path = entry?.path();
+            let dead = path.extension().is_some_and(|extension| extension == "lock")
+                && path
+                    .file_stem()
+                    .and_then(|stem| stem.to_str())
+                    .is_some_and(|id| self.is_dead(id));
+            if dead {
+                // Somebody else may be doing the same.
+                let _ = std::fs::remove_file(path);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(lock_file(&self.folder, &self.id));
+    }
+}
+
+fn lock_file(folder: &Path, id: &str) -> PathBuf {
+    folder.join(format!("{id}.lock"))
+}

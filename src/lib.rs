@@ -1,0 +1,10 @@
+//! Catchment keeps local buckets in step with storage that lives elsewhere.
+
+pub mod blobs;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod engine;
+pub mod model;
+pub mod sources;
+pub mod store;

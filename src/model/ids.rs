@@ -1,0 +1,62 @@
+//! Public ids: a type for each noun, so that a bucket's id is never taken for a job's.
+//!
+//! An id is its noun's prefix and a ULID: random, never reused, and roughly ordered by time, which
+//! keeps the indexes over ids append-mostly.
+
+use std::fmt;
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, Hash, Debug, serde::Serialize, serde::Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(String);
+
+        impl $name {
+            /// A fresh id, never given out before.
+            #[must_use]
+            pub fn generate() -> Self {
+                Self(format!(concat!($prefix, "{}"), ulid::Ulid::generate()))
+            }
+
+            /// Restores an id that was stored earlier.
+            #[must_use]
+            pub fn from_stored(text: String) -> Self {
+                Self(text)
+            }
+
+            /// The id as text, prefix included.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+id!(
+    /// Names a connection: credentials and address of a provider.
+    ConnectionId, "conn_"
+);
+id!(
+    /// Names a bucket.
+    BucketId, "bkt_"
+);
+id!(
+    /// Names a sync: a standing order from a source to a bucket.
+    SyncId, "sync_"
+);
+id!(
+    /// Names a job: one run of a sync.
+    JobId, "job_"
+);
+id!(
+    /// Names an object: one record in a bucket.
+    ObjectId, "obj_"
+);

@@ -1,0 +1,240 @@
+//! A sync's own settings, and the names and limits that people type.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+use super::FileFilters;
+
+/// The name of a bucket: 1 to 128 characters, no `/` (it splits bucket from path), no control
+/// characters, not starting with `-` or `.`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct BucketName(String);
+
+/// Text that cannot name a bucket.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "bucket name {name:?} {problem}; use 1 to 128 characters without '/' or control characters, \
+     not starting with '-' or '.'"
+)]
+pub struct BucketNameError {
+    name: String,
+    problem: &'static str,
+}
+
+impl BucketName {
+    const MAX_CHARS: usize = 128;
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// A valid name made out of whatever a source is called: what a bucket may not have becomes
+    /// `-`, and nothing at all becomes `bucket`.
+    #[must_use]
+    pub fn derived_from(text: &str) -> Self {
+        let safe: String = text
+            .chars()
+            .map(|c| if c == '/' || c.is_control() { '-' } else { c })
+            .take(Self::MAX_CHARS - 8)
+            .collect();
+        let trimmed = safe.trim_matches(|c: char| c == '-' || c == '.' || c.is_whitespace());
+        Self(if trimmed.is_empty() { "bucket" } else { trimmed }.to_owned())
+    }
+
+    /// This name with a number behind it, for when the name itself is taken.
+    #[must_use]
+    pub fn numbered(&self, number: u32) -> Self {
+        Self(format!("{}-{number}", self.0))
+    }
+}
+
+impl FromStr for BucketName {
+    type Err = BucketNameError;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        let problem = if name.is_empty() {
+            "is empty"
+        } else if name.chars().count() > Self::MAX_CHARS {
+            "is too long"
+        } else if name.contains('/') {
+            "contains '/'"
+        } else if name.chars().any(char::is_control) {
+            "contains a control character"
+        } else if name.starts_with(['-', '.']) {
+            "starts with '-' or '.'"
+        } else {
+            return Ok(Self(name.to_owned()));
+        };
+        Err(BucketNameError { name: name.to_owned(), problem })
+    }
+}
+
+impl TryFrom<String> for BucketName {
+    type Error = BucketNameError;
+
+    fn try_from(name: String) -> Result<Self, Self::Error> {
+        name.parse()
+    }
+}
+
+impl From<BucketName> for String {
+    fn from(name: BucketName) -> Self {
+        name.0
+    }
+}
+
+impl fmt::Display for BucketName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What a run may change in the bucket besides adding to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Reconcile {
+    /// An entry that is gone from the source removes its object.
+    pub on_delete: bool,
+    /// Changed content or metadata updates the object.
+    pub on_update: bool,
+    /// An entry that no longer passes the filters removes its object.
+    pub on_filter_drift: bool,
+}
+
+impl Default for Reconcile {
+    fn default() -> Self {
+        Self { on_delete: true, on_update: true, on_filter_drift: true }
+    }
+}
+
+/// How many objects one run may remove before it stops and asks.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MaxDelete {
+    /// At most this many objects.
+    Count(u64),
+    /// At most this share of the sync's objects, in percent.
+    Percent(f64),
+}
+
+impl MaxDelete {
+    /// Whether removing `count` of `of` objects needs somebody's word. `limit` is the sync's own
+    /// setting; without one the guard holds more than half of the objects when that is more than 10.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "a share of objects needs no 53 bits")]
+    pub fn holds(limit: Option<Self>, count: u64, of: u64) -> bool {
+        let percent = |share: f64| count as f64 * 100.0 > of as f64 * share;
+        match limit {
+            Some(Self::Count(most)) => count > most,
+            Some(Self::Percent(share)) => percent(share),
+            None => count > 10 && percent(50.0),
+        }
+    }
+}
+
+/// Text that is not a removal limit.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?} is not a removal limit: give a count (25) or a share from 0% to 100% (10%)")]
+pub struct MaxDeleteError(String);
+
+impl FromStr for MaxDelete {
+    type Err = MaxDeleteError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wrong = || MaxDeleteError(text.to_owned());
+        match text.trim().strip_suffix('%') {
+            Some(share) => share
+                .trim()
+                .parse()
+                .ok()
+                .filter(|share| (0.0..=100.0).contains(share))
+                .map(Self::Percent)
+                .ok_or_else(wrong),
+            None => text.trim().parse().map(Self::Count).map_err(|_| wrong()),
+        }
+    }
+}
+
+/// The settings of a sync that outlive a run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SyncOptions {
+    /// Which entries are taken.
+    pub filters: FileFilters,
+    /// What may change in the bucket.
+    pub reconcile: Reconcile,
+    /// An entry whose bytes the bucket has makes no second object.
+    pub skip_duplicates: bool,
+    /// Take the files that symbolic links lead to.
+    pub follow_symlinks: bool,
+    /// With `follow_symlinks`: also those that lead out of the root.
+    pub symlinks_may_leave_root: bool,
+}
+
+/// Why an entry failed, as the API spells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorType {
+    /// The transfer kept breaking.
+    DownloadFailed,
+    /// Listed, but not there.
+    NotFound,
+    /// The source refuses to hand it out.
+    PermissionDenied,
+    /// The provider kept asking to slow down.
+    RateLimited,
+    /// No answer in time.
+    Timeout,
+    /// Changed each time it was read.
+    ChangedDuringRead,
+    /// What arrived is not what was announced.
+    ChecksumMismatch,
+    /// Nothing that can be fetched.
+    UnsupportedType,
+    /// A fault of ours.
+    Internal,
+}
+
+impl ErrorType {
+    /// Wire and database spelling.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::DownloadFailed => "download_failed",
+            Self::NotFound => "not_found",
+            Self::PermissionDenied => "permission_denied",
+            Self::RateLimited => "rate_limited",
+            Self::Timeout => "timeout",
+            Self::ChangedDuringRead => "changed_during_read",
+            Self::ChecksumMismatch => "checksum_mismatch",
+            Self::UnsupportedType => "unsupported_type",
+            Self::Internal => "internal",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_guard_holds_more_than_half_when_that_is_more_than_ten() {
+        assert!(!MaxDelete::holds(None, 10, 10), "ten are never held");
+        assert!(!MaxDelete::holds(None, 50, 100), "half is not more than half");
+        assert!(MaxDelete::holds(None, 51, 100));
+        assert!(MaxDelete::holds(Some(MaxDelete::Count(2)), 3, 1000));
+        assert!(!MaxDelete::holds(Some(MaxDelete::Percent(100.0)), 1000, 1000));
+    }
+
+    #[test]
+    fn a_removal_limit_is_a_count_or_a_percentage() {
+        assert_eq!("25".parse::<MaxDelete>().unwrap(), MaxDelete::Count(25));
+        assert_eq!("12.5%".parse::<MaxDelete>().unwrap(), MaxDelete::Percent(12.5));
+        for wrong in ["", "-1", "101%", "many", "%", "NaN%"] {
+            assert!(wrong.parse::<MaxDelete>().is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! Sources: the code that reads providers. One file (or folder) a provider, one line in [`open`].
+//!
+//! A source lists and fetches; it never writes to its provider, keeps no state between runs, and
+//! knows nothing of SQL, buckets or schedules. What to do with an entry is the engine's business.
+
+pub mod local;
+pub mod retry;
+pub mod s3;
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+use jiff::Timestamp;
+
+use crate::{
+    config::SourceTuning,
+    model::{
+        Connection, Cursor, Entry, EntryId, EntryPath, ErrorType, Fingerprint, Location,
+        SyncOptions,
+    },
+};
+
+/// A place that can be listed and read.
+///
+/// Implementations retry a failing *listing* themselves (see [`retry`]) and give up within two
+/// minutes; a failing *fetch* is retried by the engine, which knows the entry's history.
+#[async_trait]
+pub trait Source: Send + Sync {
+    /// Looks at the root without listing it: proves that it is there and can be read.
+    ///
+    /// # Errors
+    /// [`SourceError::RootMissing`] when it is not there, [`SourceError::Auth`] when we may not.
+    async fn root(&self) -> Result<RootIdentity, SourceError>;
+
+    /// Every entry below the root, a page at a time, starting behind `from`.
+    ///
+    /// The stream ends after the last page, or with the first error, after which it yields nothing
+    /// more. A stream that ends without an error was a complete listing of what lay behind `from`,
+    /// but for the prefixes that pages report as [`Page::unlisted`]. The same entry may be listed
+    /// twice by a provider that promises no order; it is never left out.
+    fn walk(&self, from: Option<Cursor>) -> BoxStream<'_, Result<Page, SourceError>>;
+
+    /// Looks at one entry again: as the listing would show it now, or `None` when it is gone.
+    ///
+    /// # Errors
+    /// As for [`Source::fetch`].
+    async fn stat(&self, id: &EntryId) -> Result<Option<Entry>, SourceError>;
+
+    /// Opens the bytes of an entry, pinned to the version in `fingerprint`: content of any other
+    /// version is [`SourceError::Changed`], found out before or while it is read.
+    ///
+    /// With `range`, exactly those bytes; only asked for where [`Source::ranges`] is true.
+    ///
+    /// # Errors
+    /// See [`SourceError`]; the class of the error says what to do next.
+    async fn fetch(
+        &self,
+        id: &EntryId,
+        fingerprint: &Fingerprint,
+        range: Option<ByteRange>,
+    ) -> Result<Content, SourceError>;
+
+    /// Whether [`Source::fetch`] can serve part of an entry.
+    fn ranges(&self) -> bool {
+        true
+    }
+
+    /// How many fetches at once serve this source best when nobody says otherwise.
+    fn default_concurrency(&self) -> usize;
+}
+
+/// Opens the source of a location. This is the registry: a new provider is one line here.
+///
+/// # Errors
+/// When the connection's settings cannot work (a profile that does not exist, a bad endpoint).
+pub async fn open(
+    location: &Location,
+    options: &SyncOptions,
+    tuning: &SourceTuning,
+) -> Result<Arc<dyn Source>, SourceError> {
+    match &location.connection {
+        Connection::Local => {
+            Ok(Arc::new(local::Folder::new(location.as_folder(), options, tuning)))
+        }
+        Connection::S3(_) | Connection::Tigris(_) => {
+            Ok(Arc::new(s3::S3::connect(location, tuning).await?))
+        }
+    }
+}
+
+/// What makes a root the same root next time. Opaque text, compared whole; `None` where a provider
+/// names its places uniquely anyway (a bucket).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RootIdentity(pub Option<String>);
+
+/// A stretch of a listing.
+#[derive(Debug, Default)]
+pub struct Page {
+    /// The entries, at most about a thousand.
+    pub entries: Vec<Entry>,
+    /// Where to go on once all of `entries` are dealt with; `None` where the source can only be
+    /// listed from its beginning.
+    pub cursor: Option<Cursor>,
+    /// Paths whose content could not be listed, each ending with `/`: what the bucket has beneath
+    /// them may still be there, so nothing beneath them counts as gone. Each is among `entries`
+    /// too, as unreadable.
+    pub unlisted: Vec<EntryPath>,
+}
+
+/// A stretch of an entry's bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ByteRange {
+    /// The first byte.
+    pub start: u64,
+    /// How many bytes, at least one.
+    pub len: u64,
+}
+
+/// An opened entry.
+pub struct Content {
+    /// What the provider says about it, as far as the answer to the fetch tells.
+    pub facts: Facts,
+    /// The bytes.
+    pub body: Body,
+}
+
+/// What comes along with the bytes, at no extra request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// The MIME type that the provider keeps for it.
+    pub mime: Option<String>,
+    /// User metadata (S3: `x-amz-meta-*`), names in lower case, sorted by name.
+    pub metadata: std::collections::BTreeMap<String, String>,
+}
+
+/// How the bytes of an entry arrive.
+pub enum Body {
+    /// From a network, as they come.
+    Stream(BoxStream<'static, Result<Bytes, SourceError>>),
+    /// From a file: to be drained on a blocking thread.
+    Blocking(Box<dyn BlockingRead>),
+}
+
+/// Bytes that are read with blocking calls. Opens its file with the first read.
+pub trait BlockingRead: Send {
+    /// Fills the front of `buffer` and says how much; 0 at the end, and only once it is certain
+    /// that the version that was asked for has been read, whole and unmixed.
+    ///
+    /// # Errors
+    /// [`SourceError::Changed`] when the file was written meanwhile, or as [`Source::fetch`].
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, SourceError>;
+}
+
+/// What went wrong at a source, by what the caller does next ([`SourceError::class`]).
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum SourceError {
+    /// The connection broke, the server stumbled: worth another try.
+    #[error("{message}")]
+    Transient {
+        /// The provider's reason.
+        message: String,
+    },
+    /// The provider asks to slow down.
+    #[error("the provider asks to slow down: {message}")]
+    RateLimited {
+        /// The provider's reason.
+        message: String,
+        /// How long it asks us to wait.
+        retry_after: Option<Duration>,
+    },
+    /// No answer in time.
+    #[error("no answer in time: {message}")]
+    Timeout {
+        /// What was being waited for.
+        message: String,
+    },
+    /// The credentials do not work, for anything: the connection's failure, no entry's.
+    #[error("the credentials were refused: {message}")]
+    Auth {
+        /// The provider's reason.
+        message: String,
+    },
+    /// The root itself is not there.
+    #[error("{message}")]
+    RootMissing {
+        /// What is missing, and how to go on.
+        message: String,
+    },
+    /// This entry is not there (any more).
+    #[error("gone from the source: {message}")]
+    NotFound {
+        /// The provider's reason.
+        message: String,
+    },
+    /// This entry may not be read.
+    #[error("permission denied: {message}")]
+    PermissionDenied {
+        /// The provider's reason.
+        message: String,
+    },
+    /// The entry has another version now than the one asked for.
+    #[error("it changed while it was read: {message}")]
+    Changed {
+        /// What differed.
+        message: String,
+    },
+    /// The settings of the connection cannot work.
+    #[error("{message}")]
+    Misconfigured {
+        /// What is wrong, and how to put it right.
+        message: String,
+    },
+    /// An answer that makes no sense, or a refusal that another try will not change.
+    #[error("{message}")]
+    Permanent {
+        /// The provider's reason.
+        message: String,
+    },
+}
+
+/// What to do about a [`SourceError`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorClass {
+    /// Try again, after a while.
+    Retry,
+    /// Look at the entry again: it has changed.
+    Reread,
+    /// The entry is gone: there is nothing to take.
+    Gone,
+    /// Give this entry up and go on with the rest.
+    Entry,
+    /// Stop the run: nothing else would work either.
+    Connection,
+}
+
+impl SourceError {
+    /// What to do about it.
+    #[must_use]
+    pub const fn class(&self) -> ErrorClass {
+        match self {
+            Self::Transient { .. } | Self::RateLimited { .. } | Self::Timeout { .. } => {
+                ErrorClass::Retry
+            }
+            Self::Changed { .. } => ErrorClass::Reread,
+            Self::NotFound { .. } => ErrorClass::Gone,
+            Self::PermissionDenied { .. } | Self::Permanent { .. } => ErrorClass::Entry,
+            Self::Auth { .. } | Self::RootMissing { .. } | Self::Misconfigured { .. } => {
+                ErrorClass::Connection
+            }
+        }
+    }
+
+    /// How the API names it on a dead letter.
+    #[must_use]
+    pub const fn error_type(&self) -> ErrorType {
+        match self {
+            Self::Transient { .. } | Self::Permanent { .. } => ErrorType::DownloadFailed,
+            Self::RateLimited { .. } => ErrorType::RateLimited,
+            Self::Timeout { .. } => ErrorType::Timeout,
+            Self::Auth { .. } | Self::PermissionDenied { .. } => ErrorType::PermissionDenied,
+            Self::RootMissing { .. } | Self::NotFound { .. } => ErrorType::NotFound,
+            Self::Changed { .. } => ErrorType::ChangedDuringRead,
+            Self::Misconfigured { .. } => ErrorType::Internal,
+        }
+    }
+}
+
+impl fmt::Debug for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Content").field("facts", &self.facts).finish_non_exhaustive()
+    }
+}
+
+/// Seconds and nanoseconds as a source's clock gives them, where they make an instant at all.
+pub(crate) fn instant(seconds: i64, nanoseconds: i64) -> Option<Timestamp> {
+    Timestamp::new(seconds, i32::try_from(nanoseconds).ok()?).ok()
+}

@@ -1,0 +1,522 @@
+//! Amazon S3, Tigris, and what else speaks S3's protocol.
+//!
+//! Start at [`S3`]. Ordinary keys are fetched through `object_store`; listings, and keys that its
+//! `Path` cannot name or its signer would normalise (`a//b`, `..`), go beneath it, over the same
+//! `transport`. Both ways end in the same checks and errors. Nothing here remembers anything from
+//! run to run, and nothing writes.
+//!
+//! - `address`: endpoint, region, URLs
+//! - `credentials`: the AWS chain, and renewal
+//! - `sign`: Signature Version 4 for requests of our own
+//! - `transport`: connections, time limits, holding back
+//! - `refusal`: what an error answer means
+//! - `listing`, `xml`: pages of `ListObjectsV2`, proved complete
+//! - `object`: fingerprints, facts, and the check that a body is the pinned version
+
+mod address;
+mod credentials;
+mod listing;
+mod object;
+mod refusal;
+mod sign;
+mod transport;
+mod xml;
+
+use std::{
+    sync::{Arc, PoisonError, RwLock},
+    time::{Duration, SystemTime},
+};
+
+use async_trait::async_trait;
+use futures_util::{
+    StreamExt as _,
+    stream::{self, BoxStream},
+};
+use http::{HeaderMap, HeaderValue, Method, Request, header};
+use object_store::{
+    ClientOptions, GetOptions, GetRange, ObjectStore as _, RetryConfig,
+    aws::{AmazonS3, AmazonS3Builder},
+    client::{HttpRequest, HttpRequestBody},
+    path::Path,
+};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, timeout_at},
+};
+use tokio_util::task::AbortOnDropHandle;
+
+use self::{
+    address::Endpoint,
+    credentials::{Keyring, Resolved},
+    listing::{Answer, ListingError, Position, Progress},
+    object::Pinned,
+    refusal::{Refusal, Subject},
+    transport::{Transport, Wire},
+};
+use super::{
+    Body, ByteRange, Content, ErrorClass, Facts, Page, RootIdentity, Source, SourceError,
+    retry::RetryPolicy,
+};
+use crate::{
+    config::SourceTuning,
+    model::{Addressing, Connection, Cursor, Entry, EntryId, Fingerprint, Location, S3Connection},
+};
+
+/// Largest answer to a listing: a thousand keys of 1,024 bytes, each byte encoded in three.
+const LISTING_BYTES: usize = 16 * 1024 * 1024;
+
+/// How long one page may take with all its retries.
+const LISTING_DEADLINE: Duration = Duration::from_secs(110);
+
+/// How often a request follows its bucket to another region.
+const MAX_MOVES: usize = 2;
+
+/// Pages that are listed ahead of the consumer, besides the one under way.
+const PAGES_AHEAD: usize = 1;
+
+/// How many fetches at once serve S3 best: enough to hide its latency, few enough for memory.
+const CONCURRENCY: usize = 64;
+
+/// A bucket or a prefix in it.
+pub struct S3(Arc<Bucket>);
+
+/// Everything about the place that does not change between requests, but for its region.
+struct Bucket {
+    name: String,
+    /// Empty, or with a slash at its end.
+    prefix: String,
+    endpoint: Endpoint,
+    addressing: Addressing,
+    signer: Option<Arc<Keyring>>,
+    /// Headers of every request, signed with it.
+    headers: HeaderMap,
+    transport: Arc<Transport>,
+    site: RwLock<Arc<Site>>,
+}
+
+/// The bucket as it is reached in one region.
+struct Site {
+    region: String,
+    bucket_url: String,
+    store: AmazonS3,
+}
+
+impl S3 {
+    /// Settles how `location` is reached. Makes no request to the bucket.
+    ///
+    /// # Errors
+    /// [`SourceError::Misconfigured`] when the settings cannot work.
+    pub(super) async fn connect(
+        location: &Location,
+        tuning: &SourceTuning,
+    ) -> Result<Self, SourceError> {
+        let settings = match &location.connection {
+            Connection::S3(settings) | Connection::Tigris(settings) => settings,
+            Connection::Local => {
+                return Err(SourceError::Misconfigured {
+                    message: format!("{location} is a folder, not a bucket"),
+                });
+            }
+        };
+        let resolved = credentials::resolve(location.connection.provider(), settings).await?;
+        let (name, prefix) = location.bucket_and_prefix();
+        let prefix = if prefix.is_empty() { prefix } else { prefix + "/" };
+        Bucket::new(name, prefix, settings, resolved, tuning).map(|bucket| Self(Arc::new(bucket)))
+    }
+}
+
+#[async_trait]
+impl Source for S3 {
+    /// Makes no request: that the bucket can be listed shows on the first page, and a run that
+    /// changes nothing costs nothing but its pages.
+    async fn root(&self) -> Result<RootIdentity, SourceError> {
+        Ok(RootIdentity(None))
+    }
+
+    fn walk(&self, from: Option<Cursor>) -> BoxStream<'_, Result<Page, SourceError>> {
+        let walk = Walk::Ahead(Arc::clone(&self.0), Progress::new(&self.0.prefix, from));
+        stream::unfold(walk, Walk::next).boxed()
+    }
+
+    async fn stat(&self, id: &EntryId) -> Result<Option<Entry>, SourceError> {
+        let key = self.0.key(id);
+        match self.0.head(&key).await {
+            Ok(headers) => object::entry_of_head(id, &headers).map(Some),
+            Err(error) if error.class() == ErrorClass::Retry => Err(error),
+            Err(_) => self.0.explain_head(&key).await,
+        }
+    }
+
+    async fn fetch(
+        &self,
+        id: &EntryId,
+        fingerprint: &Fingerprint,
+        range: Option<ByteRange>,
+    ) -> Result<Content, SourceError> {
+        let pinned = &Pinned::new(fingerprint, range);
+        let key = &self.0.key(id);
+        match &ordinary(key) {
+            Some(path) => self.0.located(|site| async move { site.get(path, pinned).await }).await,
+            None => {
+                self.0.located(|site| async move { self.0.get(&site, key, pinned).await }).await
+            }
+        }
+    }
+
+    fn default_concurrency(&self) -> usize {
+        CONCURRENCY
+    }
+}
+
+/// The key as `object_store` names it, if it does so byte for byte.
+fn ordinary(key: &[u8]) -> Option<Path> {
+    let key = str::from_utf8(key).ok()?;
+    Path::parse(key).ok().filter(|path| path.as_ref() == key && !key.is_empty())
+}
+
+impl Bucket {
+    fn new(
+        name: String,
+        prefix: String,
+        settings: &S3Connection,
+        resolved: Resolved,
+        tuning: &SourceTuning,
+    ) -> Result<Self, SourceError> {
+        let Resolved { region, endpoint, signer } = resolved;
+        let plain = endpoint.is_plain();
+        let transport = Arc::new(Transport::new(plain, Arc::clone(&tuning.clock))?);
+        let mut headers = HeaderMap::new();
+        if settings.requester_pays {
+            headers.insert("x-amz-request-payer", HeaderValue::from_static("requester"));
+        }
+        let addressing = settings.addressing;
+        let bucket_url = endpoint.bucket_url(&name, addressing, &region);
+        if bucket_url.parse::<http::Uri>().is_err() {
+            return Err(SourceError::Misconfigured {
+                message: format!("{name:?} cannot be the name of a bucket"),
+            });
+        }
+        let store = open_store(&name, &region, &bucket_url, signer.as_ref(), &headers, &transport)?;
+        let site = RwLock::new(Arc::new(Site { region, bucket_url, store }));
+        Ok(Self { name, prefix, endpoint, addressing, signer, headers, transport, site })
+    }
+
+    /// The whole key of an entry.
+    fn key(&self, id: &EntryId) -> Vec<u8> {
+        [self.prefix.as_bytes(), id.as_bytes()].concat()
+    }
+
+    fn site(&self) -> Arc<Site> {
+        Arc::clone(&self.site.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Makes an attempt, and again where the bucket turns out to be in another region.
+    async fn located<T, F>(&self, attempt: impl Fn(Arc<Site>) -> F + Send) -> Result<T, SourceError>
+    where
+        F: Future<Output = Result<T, Refusal>> + Send,
+    {
+        let mut moves = 0;
+        loop {
+            let site = self.site();
+            match attempt(Arc::clone(&site)).await {
+                Ok(done) => return Ok(done),
+                Err(Refusal::Elsewhere { region, other_host, error }) => {
+                    // Only AWS's own hosts are derived from a region. To any other host, a new
+                    // signature goes, never a request meant for somebody else.
+                    let possible = !other_host || self.endpoint == Endpoint::Aws;
+                    if moves == MAX_MOVES || !possible || region == site.region {
+                        return Err(error);
+                    }
+                    moves += 1;
+                    self.relocate(region)?;
+                }
+                Err(Refusal::Final(error)) => return Err(error),
+            }
+        }
+    }
+
+    fn relocate(&self, region: String) -> Result<(), SourceError> {
+        if self.site().region == region {
+            return Ok(());
+        }
+        tracing::debug!(bucket = self.name, region, "the bucket is in another region");
+        let bucket_url = self.endpoint.bucket_url(&self.name, self.addressing, &region);
+        let signer = self.signer.as_ref();
+        let store =
+            open_store(&self.name, &region, &bucket_url, signer, &self.headers, &self.transport)?;
+        let site = Arc::new(Site { region, bucket_url, store });
+        *self.site.write().unwrap_or_else(PoisonError::into_inner) = site;
+        Ok(())
+    }
+
+    /// A request of our own, signed last.
+    async fn request(
+        &self,
+        site: &Site,
+        method: Method,
+        url: &str,
+        more: impl FnOnce(&mut HttpRequest),
+    ) -> Result<HttpRequest, SourceError> {
+        let mut request =
+            Request::builder().method(method).uri(url).body(HttpRequestBody::empty()).map_err(
+                |error| SourceError::Permanent {
+                    message: format!("{url} cannot be requested: {error}"),
+                },
+            )?;
+        request.headers_mut().extend(self.headers.clone());
+        more(&mut request);
+        if let Some(signer) = &self.signer {
+            let keys = signer.keys().await?;
+            sign::sign(&mut request, &keys.aws, &site.region, SystemTime::now())?;
+        }
+        Ok(request)
+    }
+
+    /// Opens an object whose key `object_store` cannot name.
+    async fn get(&self, site: &Site, key: &[u8], pinned: &Pinned) -> Result<Content, Refusal> {
+        let url = address::key_url(&site.bucket_url, key);
+        let request = self.request(site, Method::GET, &url, |request| pin(request, pinned)).await?;
+        let (parts, body) = self.transport.open(request).await?.into_parts();
+        let facts = parts.extensions.get::<Facts>().cloned().unwrap_or_default();
+        Ok(Content { facts, body: streamed(body.bytes_stream()) })
+    }
+
+    async fn head(&self, key: &[u8]) -> Result<HeaderMap, SourceError> {
+        self.located(|site| async move {
+            let url = address::key_url(&site.bucket_url, key);
+            let request = self.request(&site, Method::HEAD, &url, |_| ()).await?;
+            let answer = self.transport.send(request, Subject::Object).await?;
+            Ok(answer.into_parts().0.headers)
+        })
+        .await
+    }
+
+    /// HEAD refuses without a word; a GET of one byte says why. A missing key and a missing bucket,
+    /// or a forbidden key and expired credentials, must not be taken for each other.
+    async fn explain_head(&self, key: &[u8]) -> Result<Option<Entry>, SourceError> {
+        let reason = self
+            .located(|site| async move {
+                let url = address::key_url(&site.bucket_url, key);
+                let first_byte = |request: &mut HttpRequest| {
+                    let range = HeaderValue::from_static("bytes=0-0");
+                    request.headers_mut().insert(header::RANGE, range);
+                };
+                let request = self.request(&site, Method::GET, &url, first_byte).await?;
+                self.transport.send(request, Subject::Object).await.map(|answer| answer.status())
+            })
+            .await;
+        match reason {
+            Err(SourceError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+            Ok(status) => Err(SourceError::Transient {
+                message: format!("HEAD was refused, but GET answers with HTTP {status}"),
+            }),
+        }
+    }
+
+    /// One page, with retries; the error that remains says which place it is about.
+    async fn page(&self, progress: &Progress) -> Result<Answer, SourceError> {
+        let deadline = Instant::now() + LISTING_DEADLINE;
+        let listed = self.page_at(progress, progress.position(), deadline).await;
+        let listed = match (listed, progress.without_token()) {
+            // Tokens may expire while a slow consumer works.
+            (Err(SourceError::Permanent { .. }), Some(position)) => {
+                self.page_at(progress, &position, deadline).await
+            }
+            (listed, _) => listed,
+        };
+        listed.map_err(|error| self.about_the_root(error))
+    }
+
+    async fn page_at(
+        &self,
+        progress: &Progress,
+        position: &Position,
+        deadline: Instant,
+    ) -> Result<Answer, SourceError> {
+        let attempt = || async {
+            if let Some(wait) = self.transport.held_for()
+                && Instant::now() + wait >= deadline
+            {
+                let message = "still waiting as long as it asked for".into();
+                return Err(SourceError::RateLimited { message, retry_after: Some(wait) });
+            }
+            let listed = self.located(|site| async move { self.list(&site, position).await });
+            let answer =
+                timeout_at(deadline, listed).await.map_err(|_| SourceError::Timeout {
+                    message: format!("no listing within {} s", LISTING_DEADLINE.as_secs()),
+                })??;
+            progress.check(&answer).map(|()| answer)
+        };
+        RetryPolicy::LISTING.run(attempt).await
+    }
+
+    async fn list(&self, site: &Site, position: &Position) -> Result<Answer, Refusal> {
+        let url = format!("{}/?{}", site.bucket_url, position.query(&self.prefix));
+        let with_restores = |request: &mut HttpRequest| {
+            let value = HeaderValue::from_static("RestoreStatus");
+            request.headers_mut().insert("x-amz-optional-object-attributes", value);
+        };
+        let request = self.request(site, Method::GET, &url, with_restores).await?;
+        let (parts, body) = self.transport.read(request, Subject::Listing, LISTING_BYTES).await?;
+        listing::parse(&body).map_err(|error| match error {
+            ListingError::ErrorDocument => {
+                self.transport.refuse(Subject::Listing, parts.status, &parts.headers, &body)
+            }
+            ListingError::Incomplete(message) => SourceError::Transient { message }.into(),
+        })
+    }
+
+    /// Says which bucket an error is about, where a person has to act on it.
+    fn about_the_root(&self, error: SourceError) -> SourceError {
+        let place = format!("{:?}", EntryId::new(format!("{}/{}", self.name, self.prefix)));
+        match error {
+            SourceError::RootMissing { message } => SourceError::RootMissing {
+                message: format!("there is no bucket {:?} here ({message})", self.name),
+            },
+            SourceError::Auth { message } => {
+                SourceError::Auth { message: format!("listing {place}: {message}") }
+            }
+            other => other,
+        }
+    }
+}
+
+/// Asks for the pinned version and stretch, and lets the transport check that it comes.
+fn pin(request: &mut HttpRequest, pinned: &Pinned) {
+    if let Some(tag) = pinned.etag.as_deref()
+        && let Ok(tag) = HeaderValue::from_str(&object::quoted(tag))
+    {
+        request.headers_mut().insert(header::IF_MATCH, tag);
+    }
+    if let Some(range) = pinned.range {
+        let last = range.start + range.len.saturating_sub(1);
+        if let Ok(range) = HeaderValue::from_str(&format!("bytes={}-{last}", range.start)) {
+            request.headers_mut().insert(header::RANGE, range);
+        }
+    }
+    request.extensions_mut().insert(pinned.clone());
+}
+
+impl Site {
+    /// Opens an object through `object_store`.
+    async fn get(&self, path: &Path, pinned: &Pinned) -> Result<Content, Refusal> {
+        let mut options = GetOptions {
+            if_match: pinned.etag.as_deref().map(object::quoted),
+            range: pinned
+                .range
+                .map(|range| GetRange::Bounded(range.start..range.start + range.len)),
+            ..GetOptions::default()
+        };
+        options.extensions.insert(pinned.clone());
+        let mut got =
+            self.store.get_opts(path, options).await.map_err(|error| Refusal::within(&error))?;
+        let facts = got.extensions.remove::<Facts>().unwrap_or_default();
+        Ok(Content { facts, body: streamed(got.into_stream()) })
+    }
+}
+
+fn streamed<E: std::error::Error + 'static>(
+    bytes: BoxStream<'static, Result<bytes::Bytes, E>>,
+) -> Body {
+    let bytes = bytes.map(|chunk| chunk.map_err(|error| Refusal::within(&error).give_up()));
+    Body::Stream(bytes.boxed())
+}
+
+/// `object_store` over our transport and credentials, without retries of its own: the engine knows
+/// better which ones are worth it.
+fn open_store(
+    bucket: &str,
+    region: &str,
+    bucket_url: &str,
+    signer: Option<&Arc<Keyring>>,
+    headers: &HeaderMap,
+    transport: &Arc<Transport>,
+) -> Result<AmazonS3, SourceError> {
+    let mut builder = AmazonS3Builder::new()
+        .with_bucket_name(bucket)
+        .with_region(region)
+        // With this, the endpoint is the bucket's URL, however it is addressed.
+        .with_virtual_hosted_style_request(true)
+        .with_endpoint(bucket_url)
+        .with_client_options(ClientOptions::new().with_default_headers(headers.clone()))
+        .with_retry(RetryConfig { max_retries: 0, ..RetryConfig::default() })
+        .with_http_connector(Wire(Arc::clone(transport)));
+    builder = match signer {
+        Some(signer) => builder.with_credentials(Arc::clone(signer) as _),
+        None => builder.with_skip_signature(true),
+    };
+    builder.build().map_err(|error| SourceError::Misconfigured { message: error.to_string() })
+}
+
+/// A listing under way: pages are fetched while the consumer works on those before.
+enum Walk {
+    /// Nothing asked for yet.
+    Ahead(Arc<Bucket>, Progress),
+    /// A task fetches pages. It sends `None` behind the last one, so that its death is never taken
+    /// for the end.
+    Under(mpsc::Receiver<Option<Result<Page, SourceError>>>, AbortOnDropHandle<()>),
+    /// Nothing more to come.
+    Over,
+}
+
+impl Walk {
+    async fn next(self) -> Option<(Result<Page, SourceError>, Self)> {
+        let (mut pages, task) = match self {
+            Self::Ahead(bucket, progress) => {
+                let (sender, pages) = mpsc::channel(PAGES_AHEAD);
+                let task = tokio::spawn(list_all(bucket, progress, sender));
+                (pages, AbortOnDropHandle::new(task))
+            }
+            Self::Under(pages, task) => (pages, task),
+            Self::Over => return None,
+        };
+        match pages.recv().await {
+            Some(Some(Ok(page))) => Some((Ok(page), Self::Under(pages, task))),
+            Some(Some(Err(error))) => Some((Err(error), Self::Over)),
+            Some(None) => None,
+            None => {
+                let message = "the listing stopped without reaching its end".into();
+                Some((Err(SourceError::Transient { message }), Self::Over))
+            }
+        }
+    }
+}
+
+/// Sends page after page, then `None`; or an error, and nothing more.
+async fn list_all(
+    bucket: Arc<Bucket>,
+    mut progress: Progress,
+    sender: mpsc::Sender<Option<Result<Page, SourceError>>>,
+) {
+    let mut more = true;
+    while more {
+        let page = match bucket.page(&progress).await {
+            Ok(answer) => progress.advance(answer),
+            Err(error) => Err(error),
+        };
+        more = matches!(page, Ok((_, true)));
+        let failed = page.is_err();
+        if sender.send(Some(page.map(|(page, _)| page))).await.is_err() || failed {
+            return;
+        }
+    }
+    // A consumer that has gone needs no end.
+    drop(sender.send(None).await);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_keys_that_object_store_names_byte_for_byte_go_through_it() {
+        for key in ["a", "a/b c/+%#?😀", "a\\b", "~", "..a/.b"] {
+            assert_eq!(ordinary(key.as_bytes()).map(String::from).as_deref(), Some(key));
+        }
+        for key in ["", "/a", "a/", "a//b", ".", "..", "a/../b", "a/.", "\u{1}", "/"] {
+            assert!(ordinary(key.as_bytes()).is_none(), "{key:?}");
+        }
+        assert!(ordinary(b"\xff").is_none());
+    }
+}

@@ -1,0 +1,467 @@
+//! One object: its fingerprint, what its headers tell, and whether an answer is the version that
+//! was asked for, whole.
+
+use std::{
+    collections::BTreeMap,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode, header};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use jiff::Timestamp;
+use object_store::client::{HttpError, HttpErrorKind};
+use tokio::time::{Instant, Sleep};
+
+use super::refusal::{Refusal, http_date, text_of};
+use crate::{
+    model::{Entry, EntryId, EntryKind, Fingerprint, SkipReason, Version},
+    sources::{ByteRange, Facts, SourceError},
+};
+
+/// The fingerprint of an object. Listings give milliseconds and quoted or bare tags, HEAD gives
+/// seconds and quoted tags; both come out alike.
+pub(super) fn fingerprint(etag: &str, size: u64, modified: Option<Timestamp>) -> Fingerprint {
+    let etag = bare(etag);
+    let seconds = modified.map(|at| at.as_millisecond().div_euclid(1000));
+    let version = match seconds {
+        Some(seconds) => format!("{etag} {size} {seconds}"),
+        None => format!("{etag} {size} -"),
+    };
+    Fingerprint {
+        size,
+        version: Version(version.into_bytes()),
+        modified: seconds.and_then(|seconds| Timestamp::from_second(seconds).ok()),
+        etag: Some(etag).filter(|etag| !etag.is_empty()).map(str::to_owned),
+        mime: None,
+    }
+}
+
+/// An entity tag without its quotes; weak tags keep theirs, and their mark.
+fn bare(etag: &str) -> &str {
+    let etag = etag.trim();
+    etag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"')).unwrap_or(etag)
+}
+
+/// An entity tag as If-Match wants it.
+pub(super) fn quoted(etag: &str) -> String {
+    if etag.starts_with("W/") { etag.to_owned() } else { format!("\"{etag}\"") }
+}
+
+/// Whether a storage class keeps its objects out of reach until they are restored
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/storage-class-intro.html>).
+pub(super) fn is_archive(storage_class: &str) -> bool {
+    ["GLACIER", "DEEP_ARCHIVE"].contains(&storage_class)
+}
+
+/// An entry, from the answer to HEAD.
+pub(super) fn entry_of_head(id: &EntryId, headers: &HeaderMap) -> Result<Entry, SourceError> {
+    let size = content_length(headers).ok_or_else(|| SourceError::Transient {
+        message: "the answer to HEAD tells no Content-Length".into(),
+    })?;
+    let etag = text_of(headers, header::ETAG.as_str()).unwrap_or_default();
+    let modified = text_of(headers, header::LAST_MODIFIED.as_str()).and_then(http_date);
+    let kind = match archived(headers) {
+        true => EntryKind::Skipped(SkipReason::Archived),
+        false => EntryKind::File(fingerprint(etag, size, modified)),
+    };
+    Ok(Entry { id: id.clone(), path: id.clone(), kind })
+}
+
+/// `x-amz-restore` and `x-amz-archive-status` are those of
+/// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html>.
+fn archived(headers: &HeaderMap) -> bool {
+    let restored = text_of(headers, "x-amz-restore").is_some_and(|restore| {
+        restore.contains("ongoing-request=\"false\"") && restore.contains("expiry-date")
+    });
+    let in_archive = text_of(headers, "x-amz-storage-class").is_some_and(is_archive)
+        || headers.contains_key("x-amz-archive-status");
+    in_archive && !restored
+}
+
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    text_of(headers, header::CONTENT_LENGTH.as_str())?.parse().ok()
+}
+
+/// Content type and user metadata.
+pub(super) fn facts(headers: &HeaderMap) -> Facts {
+    const PREFIX: &str = "x-amz-meta-";
+    let mut metadata = BTreeMap::new();
+    for (name, value) in headers {
+        if let Some(name) = name.as_str().strip_prefix(PREFIX) {
+            metadata
+                .insert(name.to_owned(), decode_words(&String::from_utf8_lossy(value.as_bytes())));
+        }
+    }
+    Facts { mime: mime(headers), metadata }
+}
+
+/// The content type, unless it is one of those that stand for "nobody said".
+fn mime(headers: &HeaderMap) -> Option<String> {
+    let mime = text_of(headers, header::CONTENT_TYPE.as_str())?.trim();
+    let says_nothing = mime.is_empty()
+        || ["binary/octet-stream", "application/octet-stream"]
+            .iter()
+            .any(|nothing| mime.eq_ignore_ascii_case(nothing));
+    (!says_nothing).then(|| mime.to_owned())
+}
+
+/// Metadata that is not ASCII comes as RFC 2047 words in UTF-8
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html>). A value that is not
+/// made of such words throughout is taken as it is.
+fn decode_words(value: &str) -> String {
+    let words: Option<Vec<Vec<u8>>> = value.split_ascii_whitespace().map(decode_word).collect();
+    words
+        .filter(|words| !words.is_empty())
+        .and_then(|words| String::from_utf8(words.concat()).ok())
+        .unwrap_or_else(|| value.to_owned())
+}
+
+fn decode_word(word: &str) -> Option<Vec<u8>> {
+    let (charset, rest) = word.strip_prefix("=?")?.strip_suffix("?=")?.split_once('?')?;
+    let (encoding, text) = rest.split_once('?')?;
+    match (charset.to_ascii_uppercase().as_str(), encoding) {
+        ("UTF-8", "B" | "b") => BASE64_STANDARD.decode(text).ok(),
+        ("UTF-8", "Q" | "q") => decode_q(text),
+        _ => None,
+    }
+}
+
+fn decode_q(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, more)) = rest.split_first() {
+        rest = more;
+        bytes.push(match first {
+            b'_' => b' ',
+            b'=' => {
+                let hex = str::from_utf8(rest.get(..2)?).ok()?;
+                rest = &rest[2..];
+                u8::from_str_radix(hex, 16).ok()?
+            }
+            other => *other,
+        });
+    }
+    Some(bytes)
+}
+
+/// The version and the stretch that a GET must bring. Travels with the request, so that every way
+/// to make it ends in the same checks.
+#[derive(Clone, Debug)]
+pub(super) struct Pinned {
+    pub(super) etag: Option<String>,
+    /// Of the whole object.
+    pub(super) size: u64,
+    pub(super) range: Option<ByteRange>,
+}
+
+impl Pinned {
+    pub(super) fn new(fingerprint: &Fingerprint, range: Option<ByteRange>) -> Self {
+        Self { etag: fingerprint.etag.clone(), size: fingerprint.size, range }
+    }
+
+    /// How many bytes the body must have.
+    pub(super) fn len(&self) -> u64 {
+        self.range.map_or(self.size, |range| range.len)
+    }
+
+    /// Whether a success is what was asked for. Some servers ignore If-Match, so the tag of what
+    /// came is compared here.
+    pub(super) fn check(&self, status: StatusCode, headers: &HeaderMap) -> Result<(), SourceError> {
+        let got = text_of(headers, header::ETAG.as_str()).map(bare);
+        if let (Some(asked), Some(got)) = (self.etag.as_deref(), got)
+            && asked != got
+        {
+            return Err(SourceError::Changed { message: format!("ETag {got} instead of {asked}") });
+        }
+        match self.range {
+            Some(range) => self.check_range(range, status, headers)?,
+            None if status != StatusCode::OK => {
+                return Err(SourceError::Permanent {
+                    message: format!("HTTP {status} in answer to a request for the whole object"),
+                });
+            }
+            None => {}
+        }
+        match content_length(headers) {
+            Some(length) if length != self.len() && self.range.is_none() => {
+                Err(self.resized(length))
+            }
+            Some(length) if length != self.len() => Err(SourceError::Transient {
+                message: format!("{length} bytes instead of {}", self.len()),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_range(
+        &self,
+        range: ByteRange,
+        status: StatusCode,
+        headers: &HeaderMap,
+    ) -> Result<(), SourceError> {
+        let text = text_of(headers, header::CONTENT_RANGE.as_str()).unwrap_or_default();
+        // `rclone serve s3` serves ranges with status 200, so it is the range that counts.
+        if status != StatusCode::PARTIAL_CONTENT && text.is_empty() {
+            return Err(SourceError::Permanent {
+                message: "the server does not serve ranges: it answers with the whole object"
+                    .into(),
+            });
+        }
+        let Some((start, end, size)) = content_range(text) else {
+            return Err(SourceError::Permanent {
+                message: format!("the server serves a range without saying which: {text:?}"),
+            });
+        };
+        if size.is_some_and(|size| size != self.size) {
+            return Err(self.resized(size.unwrap_or_default()));
+        }
+        if start != range.start || end.checked_sub(start).map(|len| len + 1) != Some(range.len) {
+            return Err(SourceError::Permanent {
+                message: format!(
+                    "the server answers with bytes {start}-{end} to a request for {} bytes from {}",
+                    range.len, range.start
+                ),
+            });
+        }
+        Ok(())
+    }
+
+    /// What it means that a range is refused: nothing beyond the end is ever asked for, so an end
+    /// elsewhere is another version.
+    pub(super) fn unsatisfied(&self, headers: &HeaderMap) -> Option<SourceError> {
+        let text = text_of(headers, header::CONTENT_RANGE.as_str())?;
+        let size = text.strip_prefix("bytes */")?.trim().parse().ok()?;
+        (size != self.size).then(|| self.resized(size))
+    }
+
+    fn resized(&self, size: u64) -> SourceError {
+        SourceError::Changed { message: format!("{size} bytes instead of {}", self.size) }
+    }
+}
+
+/// First byte, last byte and, where it is told, the size of the whole
+/// (<https://www.rfc-editor.org/rfc/rfc9110#name-content-range>).
+fn content_range(text: &str) -> Option<(u64, u64, Option<u64>)> {
+    let (range, size) = text.trim().strip_prefix("bytes ")?.split_once('/')?;
+    let (start, end) = range.split_once('-')?;
+    let size = match size.trim() {
+        "*" => None,
+        size => Some(size.parse().ok()?),
+    };
+    Some((start.trim().parse().ok()?, end.trim().parse().ok()?, size))
+}
+
+/// A body that must have a length, where that is known, and may not stand still.
+pub(super) struct Measured {
+    body: Incoming,
+    /// How many bytes are still to come.
+    left: Option<u64>,
+    idle: Duration,
+    patience: Option<Pin<Box<Sleep>>>,
+    waiting: bool,
+}
+
+impl Measured {
+    pub(super) fn new(body: Incoming, length: Option<u64>, idle: Duration) -> Self {
+        Self { body, left: length, idle, patience: None, waiting: false }
+    }
+
+    fn count(&mut self, bytes: u64) -> Result<(), SourceError> {
+        let Some(left) = self.left else { return Ok(()) };
+        self.left = left.checked_sub(bytes);
+        match self.left {
+            Some(_) => Ok(()),
+            None => Err(SourceError::Changed {
+                message: "the body is longer than the object was listed with".into(),
+            }),
+        }
+    }
+
+    fn end(&self) -> Option<SourceError> {
+        self.left.filter(|left| *left > 0).map(|left| SourceError::Transient {
+            message: format!("the connection ended {left} bytes too early"),
+        })
+    }
+
+    /// Starts or goes on waiting; ready when it has lasted too long.
+    fn poll_patience(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let idle = self.idle;
+        let patience = self.patience.get_or_insert_with(|| Box::pin(tokio::time::sleep(idle)));
+        if !self.waiting {
+            patience.as_mut().reset(Instant::now() + idle);
+            self.waiting = true;
+        }
+        patience.as_mut().poll(context)
+    }
+}
+
+impl Body for Measured {
+    type Data = Bytes;
+    type Error = HttpError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
+        let failed = |error: SourceError| {
+            Poll::Ready(Some(Err(HttpError::new(HttpErrorKind::Interrupted, Refusal::from(error)))))
+        };
+        match Pin::new(&mut self.body).poll_frame(context) {
+            Poll::Ready(Some(Ok(frame))) => {
+                self.waiting = false;
+                let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
+                match self.count(bytes) {
+                    Ok(()) => Poll::Ready(Some(Ok(frame))),
+                    Err(error) => failed(error),
+                }
+            }
+            Poll::Ready(Some(Err(error))) => failed(SourceError::Transient {
+                message: format!("the connection broke: {}", super::transport::causes(&error)),
+            }),
+            Poll::Ready(None) => self.end().map_or(Poll::Ready(None), failed),
+            Poll::Pending => match self.poll_patience(context) {
+                Poll::Pending => Poll::Pending,
+                Poll::Ready(()) => failed(SourceError::Timeout {
+                    message: format!("no byte came for {} seconds", self.idle.as_secs()),
+                }),
+            },
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left.unwrap_or_default() == 0 && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.left.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
+    }
+
+    fn id() -> EntryId {
+        EntryId::new("k".as_bytes())
+    }
+
+    #[test]
+    fn a_listing_and_a_head_of_one_object_give_one_fingerprint() {
+        let listed = fingerprint("abc-2", 5, "2026-11-23T18:58:04.264Z".parse().ok());
+        let answer = headers(&[
+            ("etag", "\"abc-2\""),
+            ("content-length", "5"),
+            ("last-modified", "Mon, 23 Nov 2026 18:58:04 GMT"),
+            ("content-type", "text/plain"),
+        ]);
+        assert_eq!(entry_of_head(&id(), &answer).unwrap().kind, EntryKind::File(listed));
+    }
+
+    #[test]
+    fn other_content_size_or_time_is_another_version() {
+        let at = |second| Timestamp::from_second(second).ok();
+        let versions = [
+            fingerprint("a", 1, at(1)),
+            fingerprint("b", 1, at(1)),
+            fingerprint("a", 2, at(1)),
+            fingerprint("a", 1, at(2)),
+            fingerprint("a", 1, None),
+        ];
+        for (i, one) in versions.iter().enumerate() {
+            assert!(versions[..i].iter().all(|other| other.version != one.version));
+        }
+    }
+
+    #[test]
+    fn an_archived_object_is_left_out_unless_a_restored_copy_is_there() {
+        let kind = |more: &[(&'static str, &str)]| {
+            let mut all = headers(&[("content-length", "1")]);
+            all.extend(headers(more));
+            entry_of_head(&id(), &all).unwrap().kind
+        };
+        let skipped = EntryKind::Skipped(SkipReason::Archived);
+        assert_eq!(kind(&[("x-amz-storage-class", "GLACIER")]), skipped);
+        assert_eq!(kind(&[("x-amz-archive-status", "ARCHIVE_ACCESS")]), skipped);
+        let ongoing = ("x-amz-restore", "ongoing-request=\"true\"");
+        assert_eq!(kind(&[("x-amz-storage-class", "DEEP_ARCHIVE"), ongoing]), skipped);
+        let restored = (
+            "x-amz-restore",
+            "ongoing-request=\"false\", expiry-date=\"Fri, 21 Dec 2012 00:00:00 GMT\"",
+        );
+        assert_ne!(kind(&[("x-amz-storage-class", "GLACIER"), restored]), skipped);
+        assert_ne!(kind(&[("x-amz-storage-class", "GLACIER_IR")]), skipped);
+    }
+
+    #[test]
+    fn metadata_is_lower_case_decoded_and_the_default_content_type_says_nothing() {
+        let answer = headers(&[
+            ("x-amz-meta-author", "=?UTF-8?B?w6k=?="),
+            ("x-amz-meta-q", "=?UTF-8?Q?a_=C3=A9?="),
+            ("x-amz-meta-not", "see =?UTF-8?B?w6k=?="),
+            ("content-type", "Binary/Octet-Stream"),
+        ]);
+        let facts = facts(&answer);
+        assert_eq!(facts.mime, None);
+        assert_eq!(facts.metadata["author"], "é");
+        assert_eq!(facts.metadata["q"], "a é");
+        assert_eq!(facts.metadata["not"], "see =?UTF-8?B?w6k=?=");
+    }
+
+    fn pinned(range: Option<(u64, u64)>) -> Pinned {
+        let range = range.map(|(start, len)| ByteRange { start, len });
+        Pinned { etag: Some("v1".into()), size: 10, range }
+    }
+
+    #[test]
+    fn another_tag_or_size_than_the_pinned_one_is_a_change() {
+        let check =
+            |pairs: &[(&'static str, &str)]| pinned(None).check(StatusCode::OK, &headers(pairs));
+        assert!(check(&[("etag", "\"v1\""), ("content-length", "10")]).is_ok());
+        assert!(matches!(
+            check(&[("etag", "\"v2\""), ("content-length", "10")]),
+            Err(SourceError::Changed { .. })
+        ));
+        assert!(matches!(check(&[("content-length", "11")]), Err(SourceError::Changed { .. })));
+    }
+
+    #[test]
+    fn a_range_must_be_the_one_that_was_asked_for() {
+        let check = |status, range: &str| {
+            let answer = headers(&[("content-length", "4"), ("content-range", range)]);
+            pinned(Some((2, 4))).check(status, &answer)
+        };
+        let partial = StatusCode::PARTIAL_CONTENT;
+        assert!(check(partial, "bytes 2-5/10").is_ok());
+        assert!(check(partial, "bytes 2-5/*").is_ok());
+        assert!(matches!(check(partial, "bytes 2-5/11"), Err(SourceError::Changed { .. })));
+        for wrong in ["bytes 0-3/10", "bytes 5-2/10", "", "lines 2-5/10"] {
+            assert!(matches!(check(partial, wrong), Err(SourceError::Permanent { .. })), "{wrong}");
+        }
+        assert!(check(StatusCode::OK, "bytes 2-5/10").is_ok(), "rclone's way");
+    }
+
+    #[test]
+    fn a_server_that_answers_a_range_with_everything_is_found_out() {
+        let whole = headers(&[("content-length", "10")]);
+        let error = pinned(Some((2, 4))).check(StatusCode::OK, &whole).unwrap_err();
+        assert!(error.to_string().contains("does not serve ranges"));
+    }
+
+    #[test]
+    fn a_refused_range_means_a_change_where_the_size_differs() {
+        let refused =
+            |range: &str| pinned(Some((2, 4))).unsatisfied(&headers(&[("content-range", range)]));
+        assert!(matches!(refused("bytes */3"), Some(SourceError::Changed { .. })));
+        assert!(refused("bytes */10").is_none());
+        assert!(refused("nonsense").is_none());
+    }
+}

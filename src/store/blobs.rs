@@ -1,0 +1,216 @@
+//! Rows of blobs: what is stored, where, and what refers to it.
+
+use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+
+use super::Result;
+use crate::model::BlobHash;
+
+/// Where the bytes of a blob are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In the database; these are they.
+    Inline(Vec<u8>),
+    /// In the file that is named by the hash.
+    File,
+}
+
+/// A blob row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Blob {
+    /// Internal key.
+    pub key: i64,
+    /// What its bytes hash to.
+    pub hash: BlobHash,
+    /// How many they are.
+    pub size: u64,
+    /// Whether they are in the database.
+    pub inline: bool,
+}
+
+/// Finds or records a blob; `bytes` are given for one that is to be kept in the database, and must
+/// be durable in their file for one that is not. Answers its key.
+pub(super) fn ensure(
+    tx: &Transaction<'_>,
+    hash: &BlobHash,
+    size: u64,
+    bytes: Option<&[u8]>,
+) -> Result<i64> {
+    let inserted = tx
+        .prepare_cached(
+            "INSERT INTO blobs (hash, size, inline) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+        )?
+        .execute(params![hash.as_bytes(), size, bytes.is_some()])?;
+    if inserted == 0 {
+        return Ok(tx
+            .prepare_cached("SELECT blob_key FROM blobs WHERE hash = ?1")?
+            .query_row([hash.as_bytes()], |row| row.get(0))?);
+    }
+    let key = tx.last_insert_rowid();
+    if let Some(bytes) = bytes {
+        tx.prepare_cached("INSERT INTO blob_bytes (blob_key, bytes) VALUES (?1, ?2)")?
+            .execute(params![key, bytes])?;
+    }
+    Ok(key)
+}
+
+/// Whether a blob of that hash is recorded.
+///
+/// # Errors
+/// SQLite's.
+pub fn is_recorded(connection: &Connection, hash: &BlobHash) -> Result<bool> {
+    Ok(connection
+        .prepare_cached("SELECT 1 FROM blobs WHERE hash = ?1")?
+        .exists([hash.as_bytes()])?)
+}
+
+/// Where the bytes of a blob are, if it is recorded.
+///
+/// # Errors
+/// SQLite's.
+pub fn place(connection: &Connection, hash: &BlobHash) -> Result<Option<Place>> {
+    let bytes: Option<Option<Vec<u8>>> = connection
+        .prepare_cached(
+            "SELECT bytes FROM blobs LEFT JOIN blob_bytes USING (blob_key) WHERE hash = ?1",
+        )?
+        .query_row([hash.as_bytes()], |row| row.get(0))
+        .optional()?;
+    Ok(bytes.map(|bytes| bytes.map_or(Place::File, Place::Inline)))
+}
+
+/// Notes that a blob may have lost its last reference.
+pub(super) fn maybe_orphaned(tx: &Transaction<'_>, blob_key: i64) -> Result<()> {
+    tx.prepare_cached("INSERT OR IGNORE INTO orphans (blob_key) VALUES (?1)")?
+        .execute([blob_key])?;
+    Ok(())
+}
+
+/// Whether any blob may have lost its last reference.
+///
+/// # Errors
+/// SQLite's.
+pub fn has_orphans(connection: &Connection) -> Result<bool> {
+    Ok(connection.prepare_cached("SELECT 1 FROM orphans LIMIT 1")?.exists([])?)
+}
+
+/// Takes up to `limit` blobs out of the records that nothing refers to, and answers those whose
+/// bytes are files. A file must not be deleted before this has committed, and only through
+/// [`delete_unrecorded`]. Answers `None` once there is nothing left to look at.
+///
+/// # Errors
+/// SQLite's.
+pub fn take_orphans(tx: &Transaction<'_>, limit: u32) -> Result<Option<Vec<Blob>>> {
+    let keys: Vec<i64> = tx
+        .prepare_cached("SELECT blob_key FROM orphans LIMIT ?1")?
+        .query_map([limit], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    if keys.is_empty() {
+        return Ok(None);
+    }
+    let mut gone = Vec::new();
+    for key in keys {
+        tx.prepare_cached("DELETE FROM orphans WHERE blob_key = ?1")?.execute([key])?;
+        let needed =
+            tx.prepare_cached("SELECT 1 FROM object_blobs WHERE blob_key = ?1")?.exists([key])?;
+        if needed {
+            continue;
+        }
+        tx.prepare_cached("DELETE FROM blob_bytes WHERE blob_key = ?1")?.execute([key])?;
+        gone.extend(
+            tx.prepare_cached(
+                "DELETE FROM blobs WHERE blob_key = ?1 RETURNING hash, size, inline",
+            )?
+            .query_row([key], |row| {
+                Ok(Blob {
+                    key,
+                    hash: BlobHash::from_bytes(row.get(0)?),
+                    size: row.get(1)?,
+                    inline: row.get(2)?,
+                })
+            })
+            .optional()?,
+        );
+    }
+    Ok(Some(gone))
+}
+
+/// Runs `delete` for the file of each hash that is not recorded. The write lock, which every
+/// commit needs too, is held meanwhile: no file goes while its row is being made.
+///
+/// # Errors
+/// SQLite's.
+pub fn delete_unrecorded(
+    tx: &Transaction<'_>,
+    hashes: &[BlobHash],
+    mut delete: impl FnMut(&BlobHash),
+) -> Result<()> {
+    for hash in hashes {
+        if !is_recorded(tx, hash)? {
+            delete(hash);
+        }
+    }
+    Ok(())
+}
+
+/// Puts every blob that nothing refers to up for collection, however it came to that.
+///
+/// # Errors
+/// SQLite's.
+pub fn find_orphans(tx: &Transaction<'_>) -> Result<()> {
+    tx.execute(
+        "INSERT OR IGNORE INTO orphans (blob_key)
+         SELECT blob_key FROM blobs
+         WHERE NOT EXISTS (SELECT 1 FROM object_blobs ob WHERE ob.blob_key = blobs.blob_key)",
+        [],
+    )?;
+    Ok(())
+}
+
+/// The next `limit` blobs behind `after` in key order, all or only those of a bucket.
+///
+/// # Errors
+/// SQLite's.
+pub fn page(
+    connection: &Connection,
+    bucket_key: Option<i64>,
+    after: i64,
+    limit: u32,
+) -> Result<Vec<Blob>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT blob_key, hash, size, inline FROM blobs
+         WHERE blob_key > ?1 AND (?3 IS NULL OR EXISTS (
+             SELECT 1 FROM object_blobs ob JOIN objects o USING (object_key)
+             WHERE ob.blob_key = blobs.blob_key AND o.bucket_key = ?3))
+         ORDER BY blob_key LIMIT ?2",
+    )?;
+    let blobs = statement
+        .query_map(params![after, limit, bucket_key], |row| {
+            Ok(Blob {
+                key: row.get(0)?,
+                hash: BlobHash::from_bytes(row.get(1)?),
+                size: row.get(2)?,
+                inline: row.get(3)?,
+            })
+        })?
+        .collect::<Result<_, _>>()?;
+    Ok(blobs)
+}
+
+/// Puts `bytes` in the place of those that an inline blob has: a repair.
+///
+/// # Errors
+/// SQLite's.
+pub fn restore_inline(tx: &Transaction<'_>, blob_key: i64, bytes: &[u8]) -> Result<()> {
+    tx.prepare_cached("INSERT OR REPLACE INTO blob_bytes (blob_key, bytes) VALUES (?1, ?2)")?
+        .execute(params![blob_key, bytes])?;
+    Ok(())
+}
+
+/// How many blobs there are and how many bytes they are together, each counted once.
+///
+/// # Errors
+/// SQLite's.
+pub fn totals(connection: &Connection) -> Result<(u64, u64)> {
+    Ok(connection
+        .prepare_cached("SELECT count(*), coalesce(sum(size), 0) FROM blobs")?
+        .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?)
+}

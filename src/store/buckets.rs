@@ -1,0 +1,89 @@
+//! Buckets: found, made, listed.
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
+
+use super::{Result, time};
+use crate::model::{BucketId, BucketName};
+
+/// A bucket as the database knows it.
+#[derive(Clone, Debug)]
+pub struct Bucket {
+    /// Internal key.
+    pub key: i64,
+    /// Public id.
+    pub id: BucketId,
+    /// Its name, unique.
+    pub name: String,
+    /// How many objects it has.
+    pub object_count: u64,
+    /// The sum of their sizes in bytes, shared bytes counted each time.
+    pub object_bytes: u64,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+const COLUMNS: &str = "bucket_key, id, name, object_count, object_bytes, created_at_ms";
+
+fn read(row: &Row<'_>) -> rusqlite::Result<Bucket> {
+    Ok(Bucket {
+        key: row.get(0)?,
+        id: BucketId::from_stored(row.get(1)?),
+        name: row.get(2)?,
+        object_count: row.get(3)?,
+        object_bytes: row.get(4)?,
+        created_at: time::from_ms(row.get(5)?),
+    })
+}
+
+/// The bucket of that name.
+///
+/// # Errors
+/// SQLite's.
+pub fn by_name(connection: &Connection, name: &str) -> Result<Option<Bucket>> {
+    Ok(connection
+        .prepare_cached(&format!("SELECT {COLUMNS} FROM buckets WHERE name = ?1"))?
+        .query_row([name], read)
+        .optional()?)
+}
+
+/// Every bucket, by name.
+///
+/// # Errors
+/// SQLite's.
+pub fn all(connection: &Connection) -> Result<Vec<Bucket>> {
+    let mut statement =
+        connection.prepare_cached(&format!("SELECT {COLUMNS} FROM buckets ORDER BY name"))?;
+    let buckets = statement.query_map([], read)?.collect::<Result<_, _>>()?;
+    Ok(buckets)
+}
+
+/// The bucket of that name, made if need be. Answers its internal key.
+///
+/// # Errors
+/// SQLite's.
+pub fn ensure(tx: &Transaction<'_>, name: &BucketName, now: Timestamp) -> Result<i64> {
+    if let Some(found) = by_name(tx, name.as_str())? {
+        return Ok(found.key);
+    }
+    tx.prepare_cached("INSERT INTO buckets (id, name, created_at_ms) VALUES (?1, ?2, ?3)")?
+        .execute(params![BucketId::generate().as_str(), name.as_str(), now.as_millisecond()])?;
+    Ok(tx.last_insert_rowid())
+}
+
+/// Changes the counters by what a transaction did.
+pub(super) fn adjust(
+    tx: &Transaction<'_>,
+    bucket_key: i64,
+    objects: i64,
+    bytes: i64,
+) -> Result<()> {
+    if objects != 0 || bytes != 0 {
+        tx.prepare_cached(
+            "UPDATE buckets SET object_count = object_count + ?2, object_bytes = object_bytes + ?3
+             WHERE bucket_key = ?1",
+        )?
+        .execute([bucket_key, objects, bytes])?;
+    }
+    Ok(())
+}

@@ -1,0 +1,412 @@
+//! The only place where an object becomes visible: many entries, one transaction.
+//!
+//! The bytes of every blob named here are durable already (files) or become so with the same
+//! transaction (inline), so an object that can be read is whole.
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use rusqlite::{OptionalExtension as _, Transaction, params};
+
+use super::{
+    Result, StoreError, blobs, buckets, checkpoints,
+    checkpoints::Tally,
+    dead_letters::{self, Failure},
+    jobs,
+    leases::{self, Fence},
+    time,
+};
+use crate::model::{
+    BlobHash, Counts, Cursor, EntryId, EntryPath, ErrorType, Fingerprint, ObjectId,
+};
+
+/// The property under which an object holds the file itself.
+pub(super) const CONTENT: &str = "content";
+
+/// What a run commits into. Fixed for the run's life.
+#[derive(Clone, Copy, Debug)]
+pub struct Target {
+    /// The right to write.
+    pub fence: Fence,
+    /// The bucket.
+    pub bucket_key: i64,
+    /// The job that is charged.
+    pub job_key: i64,
+    /// The pass under way.
+    pub pass: i64,
+    /// An entry whose bytes the bucket has makes no second object.
+    pub skip_duplicates: bool,
+}
+
+/// Fetched bytes, ready to be recorded.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    /// What they hash to.
+    pub hash: BlobHash,
+    /// How many they are.
+    pub size: u64,
+    /// The bytes themselves where they are to live in the database; else they are durable in the
+    /// file that the hash names.
+    pub inline: Option<Bytes>,
+}
+
+/// An entry that was fetched.
+#[derive(Clone, Debug)]
+pub struct Taken {
+    /// The source's name for it.
+    pub id: EntryId,
+    /// Its path from the root.
+    pub path: EntryPath,
+    /// The version that was read.
+    pub fingerprint: Fingerprint,
+    /// Its MIME type, if one is known.
+    pub mime: Option<String>,
+    /// User metadata as a JSON object, if it has any.
+    pub metadata: Option<String>,
+    /// Its bytes.
+    pub stored: Stored,
+}
+
+/// What is committed together.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// Entries to become objects, or to change theirs.
+    pub taken: Vec<Taken>,
+    /// Entries that could not be taken.
+    pub failed: Vec<Failure>,
+    /// Listed entries that cost nothing: unchanged and filtered ones. Other fields stay 0.
+    pub passed: Counts,
+    /// How far the pass has come with this batch.
+    pub checkpoint: Option<(Cursor, Tally)>,
+}
+
+/// Commits a batch; answers what it did. `file_exists` tells whether the file of a hash is in
+/// place: one that was collected between its writing and now makes its entry a failure of this run.
+///
+/// # Errors
+/// [`StoreError::LeaseLost`], [`StoreError::Full`], or SQLite's; nothing is kept then.
+pub fn commit(
+    tx: &Transaction<'_>,
+    target: &Target,
+    batch: &Batch,
+    file_exists: impl Fn(&BlobHash) -> bool,
+    now: Timestamp,
+) -> Result<Counts> {
+    leases::check(tx, target.fence)?;
+    let mut work = Work { tx, target, now, counts: batch.passed, objects: 0, bytes: 0 };
+    let mut failures = batch.failed.clone();
+    for taken in &batch.taken {
+        let stored = &taken.stored;
+        if stored.inline.is_none() && !file_exists(&stored.hash) {
+            failures.push(collected_too_soon(taken));
+            continue;
+        }
+        let blob_key = blobs::ensure(tx, &stored.hash, stored.size, stored.inline.as_deref())?;
+        work.take(taken, blob_key)?;
+    }
+    dead_letters::record(tx, target.fence.sync_key, target.pass, &failures, now)?;
+    work.counts.failed += failures.len() as u64;
+    buckets::adjust(tx, target.bucket_key, work.objects, work.bytes)?;
+    jobs::count(tx, target.job_key, &work.counts)?;
+    if let Some((cursor, tally)) = &batch.checkpoint {
+        checkpoints::save(tx, target.fence.sync_key, target.pass, cursor, tally, now)?;
+    }
+    Ok(work.counts)
+}
+
+fn collected_too_soon(taken: &Taken) -> Failure {
+    Failure {
+        id: taken.id.clone(),
+        path: taken.path.clone(),
+        error_type: ErrorType::Internal,
+        message: StoreError::BlobVanished.to_string(),
+    }
+}
+
+/// One transaction's work on entries and objects.
+struct Work<'a> {
+    tx: &'a Transaction<'a>,
+    target: &'a Target,
+    now: Timestamp,
+    counts: Counts,
+    /// Objects that the bucket gained.
+    objects: i64,
+    /// Bytes that the bucket gained.
+    bytes: i64,
+}
+
+/// What the index has for an entry.
+struct Row {
+    entry_key: i64,
+    object_key: i64,
+    is_duplicate: bool,
+}
+
+impl Work<'_> {
+    fn take(&mut self, taken: &Taken, blob_key: i64) -> Result<()> {
+        self.counts.bytes += taken.stored.size;
+        match self.row_of(&taken.id)? {
+            None => self.take_new(taken, blob_key),
+            Some(row) => self.take_changed(taken, blob_key, &row),
+        }
+    }
+
+    fn row_of(&self, id: &EntryId) -> Result<Option<Row>> {
+        Ok(self
+            .tx
+            .prepare_cached(
+                "SELECT entry_key, object_key, is_duplicate FROM entries
+                 WHERE sync_key = ?1 AND source_id = ?2",
+            )?
+            .query_row(params![self.target.fence.sync_key, id.as_bytes()], |row| {
+                Ok(Row {
+                    entry_key: row.get(0)?,
+                    object_key: row.get(1)?,
+                    is_duplicate: row.get(2)?,
+                })
+            })
+            .optional()?)
+    }
+
+    fn take_new(&mut self, taken: &Taken, blob_key: i64) -> Result<()> {
+        if let Some(equal) = self.equal_object(blob_key)? {
+            self.counts.duplicates += 1;
+            self.insert_entry(taken, equal, true)?;
+        } else {
+            self.counts.synced += 1;
+            let object_key = self.next_object_key()?;
+            let entry_key = self.insert_entry(taken, object_key, false)?;
+            self.insert_object(taken, object_key, entry_key, blob_key)?;
+        }
+        Ok(())
+    }
+
+    fn take_changed(&mut self, taken: &Taken, blob_key: i64, row: &Row) -> Result<()> {
+        let same_bytes = self.content_of(row.object_key)? == Some(blob_key);
+        if row.is_duplicate && same_bytes {
+            self.counts.unchanged += 1;
+            return self.update_entry(taken, row.entry_key, row.object_key, true);
+        }
+        if row.is_duplicate {
+            self.counts.updated += 1;
+            return self.give_object_of_its_own(taken, blob_key, row.entry_key);
+        }
+        if same_bytes {
+            let changed = self.update_facts(taken, row.object_key)?;
+            *(if changed { &mut self.counts.updated } else { &mut self.counts.unchanged }) += 1;
+            return self.update_entry(taken, row.entry_key, row.object_key, false);
+        }
+        self.counts.updated += 1;
+        if hand_over(self.tx, row.object_key, self.now)? {
+            return self.give_object_of_its_own(taken, blob_key, row.entry_key);
+        }
+        self.replace_content(taken, row.object_key, blob_key)?;
+        self.update_entry(taken, row.entry_key, row.object_key, false)
+    }
+
+    /// Points an entry that had no object, or has handed it over, at one with its new bytes.
+    fn give_object_of_its_own(
+        &mut self,
+        taken: &Taken,
+        blob_key: i64,
+        entry_key: i64,
+    ) -> Result<()> {
+        if let Some(equal) = self.equal_object(blob_key)? {
+            return self.update_entry(taken, entry_key, equal, true);
+        }
+        let object_key = self.next_object_key()?;
+        self.insert_object(taken, object_key, entry_key, blob_key)?;
+        self.update_entry(taken, entry_key, object_key, false)
+    }
+
+    /// An object of the bucket with these bytes, where the sync wants no second one.
+    fn equal_object(&self, blob_key: i64) -> Result<Option<i64>> {
+        if !self.target.skip_duplicates {
+            return Ok(None);
+        }
+        Ok(self
+            .tx
+            .prepare_cached(
+                "SELECT object_key FROM object_blobs JOIN objects USING (object_key)
+                 WHERE blob_key = ?1 AND property = ?2 AND bucket_key = ?3
+                 ORDER BY object_key LIMIT 1",
+            )?
+            .query_row(params![blob_key, CONTENT, self.target.bucket_key], |row| row.get(0))
+            .optional()?)
+    }
+
+    fn content_of(&self, object_key: i64) -> Result<Option<i64>> {
+        Ok(self
+            .tx
+            .prepare_cached(
+                "SELECT blob_key FROM object_blobs WHERE object_key = ?1 AND property = ?2",
+            )?
+            .query_row(params![object_key, CONTENT], |row| row.get(0))
+            .optional()?)
+    }
+
+    fn next_object_key(&self) -> Result<i64> {
+        Ok(self
+            .tx
+            .prepare_cached("SELECT coalesce(max(object_key), 0) + 1 FROM objects")?
+            .query_row([], |row| row.get(0))?)
+    }
+
+    fn insert_entry(&self, taken: &Taken, object_key: i64, is_duplicate: bool) -> Result<i64> {
+        self.tx
+            .prepare_cached(
+                "INSERT INTO entries (sync_key, source_id, path, version, modified_ns, etag,
+                                      object_key, is_duplicate, pass)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            )?
+            .execute(params![
+                self.target.fence.sync_key,
+                taken.id.as_bytes(),
+                path_unless_id(taken),
+                taken.fingerprint.version.0,
+                taken.fingerprint.modified.map(time::to_ns),
+                taken.fingerprint.etag,
+                object_key,
+                is_duplicate,
+                self.target.pass,
+            ])?;
+        Ok(self.tx.last_insert_rowid())
+    }
+
+    fn update_entry(
+        &self,
+        taken: &Taken,
+        entry_key: i64,
+        object_key: i64,
+        is_duplicate: bool,
+    ) -> Result<()> {
+        self.tx
+            .prepare_cached(
+                "UPDATE entries SET path = ?2, version = ?3, modified_ns = ?4, etag = ?5,
+                                    object_key = ?6, is_duplicate = ?7, pass = ?8
+                 WHERE entry_key = ?1",
+            )?
+            .execute(params![
+                entry_key,
+                path_unless_id(taken),
+                taken.fingerprint.version.0,
+                taken.fingerprint.modified.map(time::to_ns),
+                taken.fingerprint.etag,
+                object_key,
+                is_duplicate,
+                self.target.pass,
+            ])?;
+        Ok(())
+    }
+
+    fn insert_object(
+        &mut self,
+        taken: &Taken,
+        object_key: i64,
+        entry_key: i64,
+        blob_key: i64,
+    ) -> Result<()> {
+        self.tx
+            .prepare_cached(
+                "INSERT INTO objects (object_key, id, bucket_key, entry_key, path, size, modified_ns,
+                                      mime, metadata, created_at_ms, updated_at_ms)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?10)",
+            )?
+            .execute(params![
+                object_key,
+                ObjectId::generate().as_str(),
+                self.target.bucket_key,
+                entry_key,
+                taken.path.as_bytes(),
+                taken.stored.size,
+                taken.fingerprint.modified.map(time::to_ns),
+                taken.mime,
+                taken.metadata,
+                self.now.as_millisecond(),
+            ])?;
+        self.tx
+            .prepare_cached(
+                "INSERT INTO object_blobs (object_key, property, blob_key) VALUES (?1, ?2, ?3)",
+            )?
+            .execute(params![object_key, CONTENT, blob_key])?;
+        self.objects += 1;
+        self.bytes += signed(taken.stored.size);
+        Ok(())
+    }
+
+    /// Brings an object's facts up to date where its bytes are the same. Answers whether any of
+    /// them, as a reader of the bucket sees them, is another now.
+    fn update_facts(&self, taken: &Taken, object_key: i64) -> Result<bool> {
+        let changed = self
+            .tx
+            .prepare_cached(
+                "UPDATE objects SET path = ?2, modified_ns = ?3, mime = ?4, metadata = ?5,
+                                    updated_at_ms = ?6
+                 WHERE object_key = ?1
+                   AND (path, modified_ns, mime, metadata) IS NOT (?2, ?3, ?4, ?5)",
+            )?
+            .execute(params![
+                object_key,
+                taken.path.as_bytes(),
+                taken.fingerprint.modified.map(time::to_ns),
+                taken.mime,
+                taken.metadata,
+                self.now.as_millisecond(),
+            ])?;
+        Ok(changed > 0)
+    }
+
+    fn replace_content(&mut self, taken: &Taken, object_key: i64, blob_key: i64) -> Result<()> {
+        if let Some(old) = self.content_of(object_key)? {
+            blobs::maybe_orphaned(self.tx, old)?;
+        }
+        self.tx
+            .prepare_cached(
+                "INSERT OR REPLACE INTO object_blobs (object_key, property, blob_key)
+                 VALUES (?1, ?2, ?3)",
+            )?
+            .execute(params![object_key, CONTENT, blob_key])?;
+        let old_size: u64 = self
+            .tx
+            .prepare_cached("SELECT size FROM objects WHERE object_key = ?1")?
+            .query_row([object_key], |row| row.get(0))?;
+        self.tx
+            .prepare_cached(
+                "UPDATE objects SET size = ?2, updated_at_ms = ?3 WHERE object_key = ?1",
+            )?
+            .execute(params![object_key, taken.stored.size, self.now.as_millisecond()])?;
+        self.update_facts(taken, object_key)?;
+        self.bytes += signed(taken.stored.size) - signed(old_size);
+        Ok(())
+    }
+}
+
+/// Where the entry that made an object no longer stands behind it: gives the object to an entry
+/// with equal bytes, if one remains. Answers whether one did.
+pub(super) fn hand_over(tx: &Transaction<'_>, object_key: i64, now: Timestamp) -> Result<bool> {
+    let heir: Option<(i64, Vec<u8>, Option<i64>)> = tx
+        .prepare_cached(
+            "SELECT entry_key, coalesce(path, source_id), modified_ns FROM entries
+             WHERE object_key = ?1 AND is_duplicate = 1 ORDER BY entry_key LIMIT 1",
+        )?
+        .query_row([object_key], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .optional()?;
+    let Some((entry_key, path, modified_ns)) = heir else { return Ok(false) };
+    tx.prepare_cached("UPDATE entries SET is_duplicate = 0 WHERE entry_key = ?1")?
+        .execute([entry_key])?;
+    tx.prepare_cached(
+        "UPDATE objects SET entry_key = ?2, path = ?3, modified_ns = ?4, updated_at_ms = ?5
+         WHERE object_key = ?1",
+    )?
+    .execute(params![object_key, entry_key, path, modified_ns, now.as_millisecond()])?;
+    Ok(true)
+}
+
+/// The path column: NULL where it says what the id says.
+fn path_unless_id(taken: &Taken) -> Option<&[u8]> {
+    (taken.path != taken.id).then(|| taken.path.as_bytes())
+}
+
+/// A size for adding up; no file reaches 2^63 bytes.
+fn signed(size: u64) -> i64 {
+    i64::try_from(size).unwrap_or(i64::MAX)
+}

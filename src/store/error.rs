@@ -1,0 +1,93 @@
+//! What can go wrong with the state, by what the caller does next.
+
+use std::{io, path::PathBuf};
+
+use rusqlite::ErrorCode;
+
+use super::leases::Holder;
+
+/// An error of the store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The data directory cannot be made or used.
+    #[error(
+        "cannot use the data directory {path:?}: {error}; choose another with --data-dir or CATCHMENT_DATA_DIR"
+    )]
+    DataDir {
+        /// The directory, or what in it could not be used.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The database was written by a later Catchment.
+    #[error(
+        "the data directory {path:?} was written by a newer Catchment (schema {found}, this one \
+         knows {known}); install the newer version, nothing was changed"
+    )]
+    Newer {
+        /// The database file.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// Ours.
+        known: i64,
+    },
+    /// The file is there but is not our database, or is damaged.
+    #[error("{path:?} is not a Catchment database, or is damaged: {error}")]
+    Damaged {
+        /// The database file.
+        path: PathBuf,
+        /// What SQLite said.
+        error: rusqlite::Error,
+    },
+    /// The disk is full. Nothing of the transaction was kept, everything before it was.
+    #[error("no space left for the database")]
+    Full,
+    /// Another run took the lease over: this one may write nothing more.
+    #[error("this run lost its lease to another one")]
+    LeaseLost,
+    /// Another run holds the lease.
+    #[error("{0}")]
+    Locked(Holder),
+    /// The file of a blob vanished between its writing and its commit: fetch it again.
+    #[error("the bytes of a blob vanished before they were recorded")]
+    BlobVanished,
+    /// A stored value cannot be understood.
+    #[error("the database holds a {what} that makes no sense: {reason}")]
+    Nonsense {
+        /// What was being read.
+        what: &'static str,
+        /// Why not.
+        reason: String,
+    },
+    /// A file of the blob store could not be handled.
+    #[error("{path:?}: {error}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The writer is gone, after a panic.
+    #[error("the database writer has stopped")]
+    Stopped,
+    /// Anything else that SQLite says.
+    #[error("database: {0}")]
+    Sqlite(rusqlite::Error),
+}
+
+impl StoreError {
+    /// A stored value that cannot be read back.
+    pub(crate) fn nonsense(what: &'static str, reason: impl ToString) -> Self {
+        Self::Nonsense { what, reason: reason.to_string() }
+    }
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => Self::Full,
+            _ => Self::Sqlite(error),
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Leases: the right to run a sync, with a fencing token that every write of the run shows.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
+
+use super::{Result, StoreError, time};
+
+/// What a run shows with every write. Tokens only grow, so an old holder is told apart for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fence {
+    /// The sync that the run is of.
+    pub sync_key: i64,
+    /// The token of its lease.
+    pub token: i64,
+}
+
+/// Who holds a lease.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// Names the lock file that its process keeps locked for as long as it lives.
+    pub worker: String,
+    /// Its host.
+    pub host: String,
+    /// Its process id there.
+    pub pid: u32,
+    /// Since when.
+    pub since: Timestamp,
+    /// Until when, unless renewed.
+    pub until: Timestamp,
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "another run of this sync is under way on host {}, pid {}, since {} (lease until {} \
+             unless renewed)",
+            self.host,
+            self.pid,
+            self.since.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            self.until.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        )
+    }
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<Holder> {
+    Ok(Holder {
+        worker: row.get(0)?,
+        host: row.get(1)?,
+        pid: row.get(2)?,
+        since: time::from_ms(row.get(3)?),
+        until: time::from_ms(row.get(4)?),
+    })
+}
+
+/// Who holds the lease of a sync, expired or not.
+///
+/// # Errors
+/// SQLite's.
+pub fn holder(connection: &Connection, sync_key: i64) -> Result<Option<Holder>> {
+    Ok(connection
+        .prepare_cached(
+            "SELECT worker, host, pid, acquired_at_ms, expires_at_ms FROM leases WHERE sync_key = ?1",
+        )?
+        .query_row([sync_key], read)
+        .optional()?)
+}
+
+/// Takes the lease for `claimant`, whatever stood there; the caller has decided that it may. The
+/// jobs that the last holder left running are interrupted.
+///
+/// # Errors
+/// SQLite's.
+pub fn take(tx: &Transaction<'_>, sync_key: i64, claimant: &Holder) -> Result<Fence> {
+    let token = tx
+        .prepare_cached(
+            "UPDATE syncs SET last_fence = last_fence + 1 WHERE sync_key = ?1 RETURNING last_fence",
+        )?
+        .query_row([sync_key], |row| row.get(0))?;
+    tx.prepare_cached(
+        "INSERT OR REPLACE INTO leases
+             (sync_key, token, worker, host, pid, acquired_at_ms, expires_at_ms)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    )?
+    .execute(params![
+        sync_key,
+        token,
+        claimant.worker,
+        claimant.host,
+        claimant.pid,
+        claimant.since.as_millisecond(),
+        claimant.until.as_millisecond(),
+    ])?;
+    Ok(Fence { sync_key, token })
+}
+
+/// Checks that the run still holds its lease. The first act of every write of a run.
+///
+/// # Errors
+/// [`StoreError::LeaseLost`] when another took it.
+pub fn check(tx: &Transaction<'_>, fence: Fence) -> Result<()> {
+    let held = tx
+        .prepare_cached("SELECT 1 FROM leases WHERE sync_key = ?1 AND token = ?2")?
+        .exists([fence.sync_key, fence.token])?;
+    if held { Ok(()) } else { Err(StoreError::LeaseLost) }
+}
+
+/// Moves the expiry.
+///
+/// # Errors
+/// [`StoreError::LeaseLost`] when another took it.
+pub fn renew(tx: &Transaction<'_>, fence: Fence, until: Timestamp) -> Result<()> {
+    check(tx, fence)?;
+    tx.prepare_cached("UPDATE leases SET expires_at_ms = ?2 WHERE sync_key = ?1")?
+        .execute([fence.sync_key, until.as_millisecond()])?;
+    Ok(())
+}
+
+/// Gives the lease back; one that is lost already stays with its new holder.
+///
+/// # Errors
+/// SQLite's.
+pub fn release(tx: &Transaction<'_>, fence: Fence) -> Result<()> {
+    tx.prepare_cached("DELETE FROM leases WHERE sync_key = ?1 AND token = ?2")?
+        .execute([fence.sync_key, fence.token])?;
+    Ok(())
+}

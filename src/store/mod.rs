@@ -1,0 +1,129 @@
+//! The state: one SQLite database. All SQL lives here, in one file an aggregate, whose functions
+//! are named for what happens and take the transaction, so that callers see what commits together.
+//!
+//! [`Store::write`] runs a closure in one transaction on the single writer thread;
+//! [`Store::read`] runs one on a pooled connection. Several processes may share a database:
+//! SQLite's own locking keeps them apart, and leases keep their runs apart. What does not live
+//! here: the bytes of large blobs, decisions about entries, network.
+
+pub mod blobs;
+pub mod buckets;
+pub mod checkpoints;
+pub mod commit;
+pub mod dead_letters;
+pub mod entries;
+mod error;
+pub mod jobs;
+pub mod leases;
+mod migrate;
+pub mod objects;
+mod open;
+pub mod reconcile;
+pub mod syncs;
+mod time;
+mod writer;
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use rusqlite::TransactionBehavior;
+pub use rusqlite::{Connection, Transaction};
+
+pub use error::StoreError;
+pub use open::DATABASE_FILE;
+use writer::Writer;
+
+/// Result of a store operation.
+pub type Result<T, E = StoreError> = std::result::Result<T, E>;
+
+/// A handle on the database; clones share it.
+#[derive(Clone, Debug)]
+pub struct Store {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    path: PathBuf,
+    writer: Writer,
+    /// Idle read connections; one is opened when a reader finds none.
+    readers: Mutex<Vec<Connection>>,
+}
+
+impl Store {
+    /// Idle read connections that are kept; more are opened under load and closed after.
+    const IDLE_READERS: usize = 8;
+
+    /// Opens the database in `data_dir`, creating the directory (mode 0700) and the database if
+    /// need be, and bringing an older one up to date.
+    ///
+    /// # Errors
+    /// When the directory cannot be used, or the database is damaged or from a newer version.
+    pub fn open(data_dir: &std::path::Path) -> Result<Self> {
+        let path = open::prepare(data_dir)?;
+        let writer = Writer::start(open::connect_writer(&path)?)?;
+        Ok(Self { shared: Arc::new(Shared { path, writer, readers: Mutex::default() }) })
+    }
+
+    /// Runs `work` in one transaction, which commits if it returns `Ok` and rolls back otherwise.
+    /// When this returns `Ok` the changes are durable.
+    ///
+    /// # Errors
+    /// The closure's, or SQLite's when the transaction cannot begin or commit.
+    pub async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.shared.writer.run(work).await
+    }
+
+    /// Runs `work` on a consistent snapshot of the database.
+    ///
+    /// # Errors
+    /// The closure's, or SQLite's.
+    pub async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let shared = self.shared.clone();
+        tokio::task::spawn_blocking(move || shared.read(work))
+            .await
+            .map_err(|_| StoreError::Stopped)?
+    }
+
+    /// [`Store::read`] for callers that are on a blocking thread already.
+    ///
+    /// # Errors
+    /// The closure's, or SQLite's.
+    pub fn read_blocking<T>(&self, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+        self.shared.read(work)
+    }
+
+    /// Gives the space of removed rows back to the filesystem, and empties the write-ahead log.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub async fn compact(&self) -> Result<()> {
+        self.shared.writer.compact().await
+    }
+}
+
+impl Shared {
+    fn read<T>(&self, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+        let idle = self.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut connection = match idle {
+            Some(connection) => connection,
+            None => open::connect_reader(&self.path)?,
+        };
+        let snapshot = connection.transaction_with_behavior(TransactionBehavior::Deferred)?;
+        let outcome = work(&snapshot);
+        drop(snapshot);
+        let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        if readers.len() < Store::IDLE_READERS {
+            readers.push(connection);
+        }
+        outcome
+    }
+}

@@ -1,0 +1,89 @@
+//! Opening the database: the directory, the settings of a connection, the schema.
+
+use std::{
+    fs, io,
+    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::{Result, StoreError, migrate};
+
+/// The database's name in the data directory.
+pub const DATABASE_FILE: &str = "catchment.db";
+
+/// Prepared statements kept by a connection: more than the writer ever uses.
+const STATEMENT_CACHE: usize = 128;
+
+/// How long to wait for another process's transaction.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Makes sure that the data directory is there, ours and private. Returns the database's path.
+pub(super) fn prepare(data_dir: &Path) -> Result<PathBuf> {
+    let wrong = |error| StoreError::DataDir { path: data_dir.to_owned(), error };
+    match fs::metadata(data_dir) {
+        Ok(found) if !found.is_dir() => {
+            return Err(wrong(io::Error::from(io::ErrorKind::NotADirectory)));
+        }
+        Ok(found) => {
+            if found.permissions().mode() & 0o077 != 0 {
+                fs::set_permissions(data_dir, fs::Permissions::from_mode(0o700)).map_err(wrong)?;
+            }
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(data_dir).map_err(wrong)?;
+        }
+        Err(error) => return Err(wrong(error)),
+    }
+    let path = data_dir.join(DATABASE_FILE);
+    // SQLite's own word for a directory it may not write is "unable to open database file".
+    fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(&path)
+        .map_err(|error| StoreError::DataDir { path: path.clone(), error })?;
+    Ok(path)
+}
+
+/// The one connection that writes. Creates the schema or brings it up to date.
+pub(super) fn connect_writer(path: &Path) -> Result<Connection> {
+    let mut connection = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
+    settle(&connection).map_err(|error| StoreError::Damaged { path: path.to_owned(), error })?;
+    migrate::bring_up_to_date(&mut connection, path)?;
+    connection.execute_batch(
+        // FULL: a commit is on the disk when it returns. The log may grow to 64 MiB between
+        // checkpoints, so that pages written often are copied back once, not each time; it is cut
+        // back to that size after.
+        "PRAGMA synchronous = FULL;
+         PRAGMA wal_autocheckpoint = 4096;
+         PRAGMA journal_size_limit = 67108864;
+         PRAGMA cache_size = -12288;
+         PRAGMA foreign_keys = ON;
+         PRAGMA temp_store = MEMORY;",
+    )?;
+    Ok(connection)
+}
+
+/// The settings that must be made before the first table is.
+fn settle(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch("PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL;")
+}
+
+/// A connection that can only read.
+pub(super) fn connect_reader(path: &Path) -> Result<Connection> {
+    let connection = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
+    connection.execute_batch("PRAGMA query_only = ON; PRAGMA cache_size = -4096;")?;
+    Ok(connection)
+}

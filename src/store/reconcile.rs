@@ -1,0 +1,124 @@
+//! Removals: what a complete pass did not find, counted, sampled, taken away.
+
+use jiff::Timestamp;
+use roaring::RoaringTreemap;
+use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+
+use super::{
+    Result, blobs, buckets, checkpoints::Tally, commit, commit::Target, jobs, leases, syncs,
+};
+use crate::model::{Counts, EntryPath};
+
+/// An entry that a complete pass did not find, or found no longer passing the filters.
+#[derive(Clone, Debug)]
+pub struct Missing {
+    /// Internal key of its row.
+    pub entry_key: i64,
+    /// Its path.
+    pub path: EntryPath,
+    /// Whether an object stands for it alone, and goes with it.
+    pub has_object: bool,
+}
+
+/// Which of the missing are removed.
+#[derive(Clone, Copy, Debug)]
+pub struct Scope {
+    /// Those that are gone from the source.
+    pub absent: bool,
+    /// Those that the filters leave out by now.
+    pub drifted: bool,
+}
+
+/// Reads the entries that the pass proved missing, in key order from behind `after`, `limit` at
+/// most. Answers them with the key to go on behind, `None` at the end.
+///
+/// # Errors
+/// SQLite's.
+pub fn missing(
+    connection: &Connection,
+    sync_key: i64,
+    pass: i64,
+    tally: &Tally,
+    scope: Scope,
+    after: i64,
+    limit: usize,
+) -> Result<(Vec<Missing>, Option<i64>)> {
+    let mut statement = connection.prepare_cached(
+        "SELECT entry_key, is_duplicate, coalesce(path, source_id) FROM entries
+         WHERE sync_key = ?1 AND entry_key > ?2 AND pass <> ?3 ORDER BY entry_key",
+    )?;
+    let mut rows = statement.query([sync_key, after, pass])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let entry_key: i64 = row.get(0)?;
+        if contains(&tally.seen, entry_key) {
+            continue;
+        }
+        let wanted = if contains(&tally.drifted, entry_key) { scope.drifted } else { scope.absent };
+        if !wanted {
+            continue;
+        }
+        let path = syncs::path(row.get(2)?);
+        if tally.unlisted.iter().any(|prefix| path.as_bytes().starts_with(prefix.as_bytes())) {
+            continue;
+        }
+        found.push(Missing { entry_key, path, has_object: !row.get::<_, bool>(1)? });
+        if found.len() == limit {
+            return Ok((found, Some(entry_key)));
+        }
+    }
+    Ok((found, None))
+}
+
+fn contains(bitmap: &RoaringTreemap, key: i64) -> bool {
+    u64::try_from(key).is_ok_and(|key| bitmap.contains(key))
+}
+
+/// Removes entries and, where no entry with equal bytes remains, their objects. Bytes that nothing
+/// else refers to are put up for collection.
+///
+/// # Errors
+/// [`super::StoreError::LeaseLost`], or SQLite's; nothing is removed then.
+pub fn remove(
+    tx: &Transaction<'_>,
+    target: &Target,
+    entry_keys: &[i64],
+    now: Timestamp,
+) -> Result<Counts> {
+    leases::check(tx, target.fence)?;
+    let mut counts = Counts::default();
+    let mut bytes = 0;
+    for entry_key in entry_keys {
+        let row: Option<(i64, bool)> = tx
+            .prepare_cached(
+                "DELETE FROM entries WHERE entry_key = ?1 RETURNING object_key, is_duplicate",
+            )?
+            .query_row([entry_key], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        let Some((object_key, is_duplicate)) = row else { continue };
+        if is_duplicate || commit::hand_over(tx, object_key, now)? {
+            continue;
+        }
+        bytes += remove_object(tx, object_key)?;
+        counts.removed += 1;
+    }
+    let objects = i64::try_from(counts.removed).unwrap_or(i64::MAX);
+    buckets::adjust(tx, target.bucket_key, -objects, -bytes)?;
+    jobs::count(tx, target.job_key, &counts)?;
+    Ok(counts)
+}
+
+/// Removes an object and answers its size.
+fn remove_object(tx: &Transaction<'_>, object_key: i64) -> Result<i64> {
+    let blob_keys: Vec<i64> = tx
+        .prepare_cached("SELECT blob_key FROM object_blobs WHERE object_key = ?1")?
+        .query_map([object_key], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    tx.prepare_cached("DELETE FROM object_blobs WHERE object_key = ?1")?.execute([object_key])?;
+    for blob_key in blob_keys {
+        blobs::maybe_orphaned(tx, blob_key)?;
+    }
+    Ok(tx
+        .prepare_cached("DELETE FROM objects WHERE object_key = ?1 RETURNING size")?
+        .query_row(params![object_key], |row| row.get(0))?)
+}

@@ -1,0 +1,182 @@
+//! A listing that fails, lies or breaks off ends the run with the reason, and removes nothing.
+
+use std::time::Duration;
+
+use crate::support::{
+    catchment::{Catchment, Run},
+    fake_s3::{BUCKET, Fault, FakeS3, Kind, On},
+    wire::Delivery,
+};
+
+const SOURCE: &str = "s3://catchment-test";
+
+/// 35 objects on four pages, synced; then five of them, few enough for the guard, are deleted.
+fn four_pages() -> (FakeS3, Catchment) {
+    let s3 = FakeS3::start();
+    s3.page_size(10);
+    for number in 0..35 {
+        s3.put(format!("key {number:02}"), format!("content {number}"));
+    }
+    let catchment = Catchment::reaching(&s3.endpoint());
+    catchment.sync(SOURCE).exits(0);
+    for number in [0, 11, 22, 33, 34] {
+        s3.delete(&format!("key {number:02}"));
+    }
+    s3.forget_requests();
+    (s3, catchment)
+}
+
+/// The run failed and took nothing away; without the fault, the next run removes what is gone.
+fn removes_nothing_until_healed(s3: &FakeS3, catchment: &Catchment, run: Run) {
+    let run = run.exits(1);
+    assert_eq!(run.summary().removed, 0, "{run}");
+    assert_eq!(catchment.objects(BUCKET).len(), 35);
+    s3.heal();
+    let healed = catchment.sync(SOURCE).exits(0).summary();
+    assert_eq!(healed.removed, 5);
+    catchment.holds_exactly(BUCKET, &s3.contents());
+}
+
+#[test]
+fn a_listing_that_is_denied_on_any_page_removes_nothing() {
+    for page in 0..4 {
+        let (s3, catchment) = four_pages();
+        s3.inject(Fault::error(On::Listing, 403, "AccessDenied").after(page));
+
+        let run = catchment.sync(SOURCE).says(&["AccessDenied"]);
+
+        removes_nothing_until_healed(&s3, &catchment, run);
+    }
+}
+
+#[test]
+fn a_listing_that_keeps_failing_ends_the_run_within_two_minutes_with_the_reason() {
+    let (s3, catchment) = four_pages();
+    s3.inject(Fault::error(On::Listing, 500, "InternalError").after(2));
+
+    let run = catchment.sync(SOURCE).says(&["InternalError"]);
+
+    assert!(run.took < Duration::from_secs(120), "{run}");
+    assert!(s3.count(Kind::List) > 4, "a server's error is worth a second try");
+    removes_nothing_until_healed(&s3, &catchment, run);
+}
+
+#[test]
+fn a_listing_that_fails_now_and_then_goes_on() {
+    let (s3, catchment) = four_pages();
+    s3.inject(Fault::error(On::Listing, 500, "InternalError").after(1).times(1));
+    s3.inject(Fault::slow_down(On::Listing, 1).after(2).times(1));
+    s3.inject(Fault::reset(On::Listing).after(2).times(1));
+    s3.inject(Fault::half_body(On::Listing).after(2).times(1));
+
+    let summary = catchment.sync(SOURCE).exits(0).summary();
+
+    assert_eq!((summary.unchanged, summary.removed), (30, 5));
+}
+
+#[test]
+fn a_listing_whose_xml_ends_in_the_middle_removes_nothing() {
+    for page in [0, 3] {
+        let (s3, catchment) = four_pages();
+        s3.inject(Fault::half_body(On::Listing).after(page));
+
+        let run = catchment.sync(SOURCE);
+
+        removes_nothing_until_healed(&s3, &catchment, run);
+    }
+}
+
+#[test]
+fn a_listing_that_is_cut_off_removes_nothing() {
+    let (s3, catchment) = four_pages();
+    s3.inject(Fault::delivery(On::Listing, Delivery::CutAfter(900)).after(3));
+
+    let run = catchment.sync(SOURCE);
+
+    removes_nothing_until_healed(&s3, &catchment, run);
+}
+
+#[test]
+fn a_connection_that_is_reset_during_a_listing_removes_nothing() {
+    let (s3, catchment) = four_pages();
+    s3.inject(Fault::delivery(On::Listing, Delivery::ResetAfter(900)).after(1));
+
+    let run = catchment.sync(SOURCE);
+
+    removes_nothing_until_healed(&s3, &catchment, run);
+}
+
+#[test]
+fn an_empty_answer_to_a_listing_removes_nothing() {
+    let (s3, catchment) = four_pages();
+    s3.inject(Fault::body(On::Listing, ""));
+
+    let run = catchment.sync(SOURCE);
+
+    removes_nothing_until_healed(&s3, &catchment, run);
+}
+
+#[test]
+fn the_page_of_a_captive_portal_removes_nothing() {
+    let (s3, catchment) = four_pages();
+    s3.inject(Fault::body(On::Listing, "<html><body>Please log in</body></html>"));
+
+    let run = catchment.sync(SOURCE);
+
+    removes_nothing_until_healed(&s3, &catchment, run);
+}
+
+/// S3 may answer 200 and then write an error into the body, as it does for other operations.
+#[test]
+fn an_error_under_the_status_of_success_removes_nothing() {
+    let (s3, catchment) = four_pages();
+    let body = "<?xml version=\"1.0\"?><Error><Code>InternalError</Code><Message>m</Message></Error>";
+    s3.inject(Fault::body(On::Listing, body));
+
+    let run = catchment.sync(SOURCE);
+
+    removes_nothing_until_healed(&s3, &catchment, run);
+}
+
+#[test]
+fn a_truncated_listing_that_does_not_say_where_to_go_on_removes_nothing() {
+    let (s3, catchment) = four_pages();
+    s3.inject(Fault::listing_loses_its_token().after(1));
+
+    let run = catchment.sync(SOURCE);
+
+    removes_nothing_until_healed(&s3, &catchment, run);
+}
+
+#[test]
+fn a_bucket_that_is_gone_removes_nothing() {
+    let (s3, catchment) = four_pages();
+    s3.remove_bucket();
+
+    let run = catchment.sync(SOURCE).exits(1).says(&["NoSuchBucket"]);
+
+    assert_eq!(run.summary().removed, 0);
+    assert_eq!(catchment.objects(BUCKET).len(), 35);
+}
+
+#[test]
+fn a_server_that_is_gone_removes_nothing() {
+    let (s3, catchment) = four_pages();
+    drop(s3);
+
+    let run = catchment.sync(SOURCE).exits(1);
+
+    assert!(run.took < Duration::from_secs(120), "{run}");
+    assert_eq!(catchment.objects(BUCKET).len(), 35);
+}
+
+#[test]
+fn a_server_that_goes_silent_in_a_listing_ends_the_run_within_two_minutes() {
+    let (s3, catchment) = four_pages();
+    s3.inject(Fault::delivery(On::Listing, Delivery::StallAfter(100)).after(1));
+
+    let run = catchment.sync(SOURCE);
+
+    assert!(run.took < Duration::from_secs(125), "{run}");
+    removes_nothing_until_healed(&s3, &catchment, run);
+}

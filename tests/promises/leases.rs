@@ -1,0 +1,86 @@
+//! One run of a sync at a time; the other is told who is at it.
+
+use crate::support::{
+    catchment::{Catchment, Running},
+    fake_s3::{BUCKET, Fault, FakeS3, Kind, On},
+    trees::Tree,
+    wire::Delivery,
+};
+
+const SOURCE: &str = "s3://catchment-test";
+
+/// A run that holds its lease and stands still.
+fn standing_run() -> (FakeS3, Catchment, Running) {
+    let s3 = FakeS3::start();
+    for number in 0..5 {
+        s3.put(format!("key {number}"), "x".repeat(100));
+    }
+    s3.inject(Fault::delivery(On::AnyGet, Delivery::StallAfter(10)));
+    let catchment = Catchment::reaching(&s3.endpoint());
+    let run = catchment.start_sync(SOURCE, &[] as &[&str]);
+    s3.wait_until("the first read", |seen| seen.iter().any(|seen| seen.kind == Kind::Get));
+    (s3, catchment, run)
+}
+
+#[test]
+fn a_second_run_of_the_same_sync_is_told_who_holds_it() {
+    let (s3, catchment, first) = standing_run();
+    let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
+
+    let second = catchment.sync(SOURCE);
+
+    let second = second.exits(1).says(&[&hostname, &first.pid().to_string(), "since"]);
+    assert_eq!(second.summary().discovered, 0);
+    s3.heal();
+    first.kill();
+}
+
+#[test]
+fn the_lease_of_a_killed_run_is_taken_over_at_once() {
+    let (s3, catchment, first) = standing_run();
+    first.kill();
+    s3.heal();
+
+    let run = catchment.sync(SOURCE).exits(0);
+
+    assert!(run.took < std::time::Duration::from_secs(10), "{run}");
+    catchment.holds_exactly(BUCKET, &s3.contents());
+}
+
+#[test]
+fn another_sync_runs_beside_it_in_the_same_data_directory() {
+    let (s3, catchment, first) = standing_run();
+    let tree = Tree::of_files("tree", 50);
+
+    catchment.sync(tree.source()).exits(0);
+
+    catchment.holds_exactly("tree", &tree.contents());
+    s3.heal();
+    first.kill();
+}
+
+#[test]
+fn reading_goes_on_during_a_run() {
+    let (_s3, catchment, first) = standing_run();
+
+    catchment.run(&["ls", BUCKET]).exits(0);
+    catchment.run(&["status"]).exits(0).says(&[BUCKET]);
+
+    first.kill();
+}
+
+#[test]
+fn of_many_runs_at_once_one_does_the_work() {
+    let tree = Tree::of_files("tree", 300);
+    let catchment = Catchment::new();
+    catchment.sync(Tree::of_files("another", 1).source()).exits(0);
+
+    let runs: Vec<_> =
+        (0..6).map(|_| catchment.start_sync(tree.source(), &[] as &[&str])).collect();
+    let runs: Vec<_> = runs.into_iter().map(Running::ends).collect();
+
+    assert!(runs.iter().all(|run| matches!(run.code(), Some(0 | 1))));
+    let new: u64 = runs.iter().map(|run| run.summary().synced).sum();
+    assert_eq!(new, 300, "each file becomes one object, once");
+    catchment.holds_exactly("tree", &tree.contents());
+}

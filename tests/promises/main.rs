@@ -1,0 +1,26 @@
+//! What Catchment promises, kept: each module is a promise, each test a sentence of it, told through
+//! the built program. Real peers and scripted faults come from `tests/support`.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+// The support module is written like a library, for its readers.
+#![allow(unreachable_pub)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod bad_input;
+mod changing_sources;
+mod command_line;
+mod crashes;
+mod credentials;
+mod disk;
+mod exports;
+mod failing_entries;
+mod failing_listings;
+mod folders;
+mod keys;
+mod leases;
+mod reading;
+mod removals;
+mod requests;
+mod the_fake;

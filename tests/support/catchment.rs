@@ -1,0 +1,486 @@
+//! The built program, run as a person would run it: in a home of its own, with a clean environment,
+//! watched for its exit code and what it says.
+
+use std::{
+    collections::BTreeMap,
+    ffi::{OsStr, OsString},
+    io::Read,
+    os::unix::{
+        ffi::{OsStrExt as _, OsStringExt as _},
+        process::ExitStatusExt as _,
+    },
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use serde::Deserialize;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::Endpoint;
+
+/// No command of these tests takes longer, on a slow and busy machine.
+const DEADLINE: Duration = Duration::from_secs(150);
+
+/// Asks `answer` again and again until it has one; panics after `deadline`.
+pub fn poll_until<T>(what: &str, deadline: Duration, mut answer: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(answer) = answer() {
+            return answer;
+        }
+        assert!(start.elapsed() < deadline, "waited {deadline:?} for {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// An installation of Catchment: a home, a data directory, an environment.
+pub struct Catchment {
+    home: TempDir,
+    data_dir: PathBuf,
+    environment: BTreeMap<OsString, OsString>,
+    endpoint: Option<String>,
+    is_bound_by_permissions: bool,
+}
+
+impl Catchment {
+    /// A fresh installation that can reach local folders.
+    pub fn new() -> Self {
+        let home = tempfile::tempdir().expect("a temporary directory");
+        let data_dir = home.path().join("data");
+        let mut environment = BTreeMap::new();
+        let mut set = |name: &str, value: &OsStr| {
+            environment.insert(name.into(), value.to_owned());
+        };
+        set("HOME", home.path().as_os_str());
+        set("PATH", &std::env::var_os("PATH").unwrap_or_default());
+        set("AWS_EC2_METADATA_DISABLED", OsStr::new("true"));
+        // Files that a test has just written count as finished, and any disk has room enough, unless
+        // a test is about these.
+        set("CATCHMENT_QUIET_PERIOD_MS", OsStr::new("0"));
+        set("CATCHMENT_MIN_FREE", OsStr::new("0"));
+        set("CATCHMENT_DATA_DIR", data_dir.as_os_str());
+        Self { home, data_dir, environment, endpoint: None, is_bound_by_permissions: false }
+    }
+
+    /// A fresh installation that can reach this S3 server.
+    pub fn reaching(endpoint: &Endpoint) -> Self {
+        Self::new()
+            .env("AWS_ACCESS_KEY_ID", &endpoint.access_key)
+            .env("AWS_SECRET_ACCESS_KEY", &endpoint.secret_key)
+            .with_endpoint(&endpoint.url)
+    }
+
+    /// Gives `sync` this `--endpoint-url` for sources that are not folders.
+    pub fn with_endpoint(mut self, url: &str) -> Self {
+        self.endpoint = Some(url.to_owned());
+        self
+    }
+
+    /// With an environment variable set.
+    pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.environment.insert(name.into(), value.as_ref().to_owned());
+        self
+    }
+
+    /// With an environment variable taken away.
+    pub fn without_env(mut self, name: &str) -> Self {
+        self.environment.remove(OsStr::new(name)).expect("the variable was set");
+        self
+    }
+
+    /// With its data elsewhere.
+    pub fn with_data_dir(mut self, data_dir: &Path) -> Self {
+        data_dir.clone_into(&mut self.data_dir);
+        self.env("CATCHMENT_DATA_DIR", data_dir)
+    }
+
+    /// Bound by the permissions of files even where the tests run as root, whom they do not bind.
+    pub fn bound_by_permissions(mut self) -> Self {
+        self.is_bound_by_permissions = true;
+        self
+    }
+
+    /// The home directory, which is also the place for files of the test.
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// The data directory; the first command makes it.
+    pub fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+
+    /// Writes a file below the home directory.
+    pub fn write_home(&self, path: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.home().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, content).unwrap();
+        path
+    }
+
+    fn command<A: AsRef<OsStr>>(&self, args: &[A]) -> Command {
+        let program = env!("CARGO_BIN_EXE_catchment");
+        let mut command = if self.is_bound_by_permissions && rustix::process::getuid().is_root() {
+            let mut command = Command::new("setpriv");
+            command.args(["--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-all"]);
+            command.arg(program);
+            command
+        } else {
+            Command::new(program)
+        };
+        command
+            .env_clear()
+            .envs(&self.environment)
+            .current_dir(self.home())
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    /// Starts a command.
+    pub fn start<A: AsRef<OsStr>>(&self, args: &[A]) -> Running {
+        Running::start(self.command(args))
+    }
+
+    /// Runs a command to its end.
+    pub fn run<A: AsRef<OsStr>>(&self, args: &[A]) -> Run {
+        self.start(args).ends()
+    }
+
+    fn sync_args<A: AsRef<OsStr>>(&self, source: impl AsRef<OsStr>, args: &[A]) -> Vec<OsString> {
+        let mut all = vec!["sync".into(), source.as_ref().to_owned(), "--json".into()];
+        let is_remote = source.as_ref().as_bytes().windows(3).any(|part| part == b"://");
+        if let Some(endpoint) = self.endpoint.as_ref().filter(|_| is_remote) {
+            all.extend(["--endpoint-url".into(), endpoint.into()]);
+        }
+        all.extend(args.iter().map(|arg| arg.as_ref().to_owned()));
+        all
+    }
+
+    /// Starts `sync SOURCE --json` with more arguments.
+    pub fn start_sync<A: AsRef<OsStr>>(&self, source: impl AsRef<OsStr>, args: &[A]) -> Running {
+        self.start(&self.sync_args(source, args))
+    }
+
+    /// Runs `sync SOURCE --json` with more arguments, and holds its summary to its arithmetic.
+    pub fn sync_with<A: AsRef<OsStr>>(&self, source: impl AsRef<OsStr>, args: &[A]) -> Run {
+        self.start_sync(source, args).ends()
+    }
+
+    /// Runs `sync SOURCE --json`.
+    pub fn sync(&self, source: impl AsRef<OsStr>) -> Run {
+        self.sync_with::<&str>(source, &[])
+    }
+
+    /// The objects of a bucket, by their exact paths.
+    pub fn objects(&self, bucket: &str) -> BTreeMap<Vec<u8>, Listed> {
+        let run = self.run(&["ls", bucket, "--json"]).exits(0);
+        let mut objects = BTreeMap::new();
+        for line in run.stdout().lines() {
+            let listed: Listed = serde_json::from_str(line).expect("a line of ls --json");
+            let path = listed.exact_path();
+            assert!(objects.insert(path, listed).is_none(), "one path twice: {line}");
+        }
+        objects
+    }
+
+    /// Paths and hashes of a bucket: what to compare a source's contents with.
+    pub fn contents(&self, bucket: &str) -> BTreeMap<Vec<u8>, String> {
+        self.objects(bucket).into_iter().map(|(path, listed)| (path, listed.hash)).collect()
+    }
+
+    /// The bytes of an object.
+    pub fn get(&self, bucket: &str, path: &[u8]) -> Vec<u8> {
+        self.run(&[OsStr::new("get"), &place(bucket, path)]).exits(0).stdout
+    }
+
+    /// Asserts that the bucket holds exactly these paths with these contents, that each byte of them
+    /// can be read and is what was stored, and that nothing else lies in it.
+    pub fn holds_exactly(&self, bucket: &str, contents: &BTreeMap<Vec<u8>, String>) {
+        assert_same(&self.contents(bucket), contents);
+        self.run(&["verify", bucket]).exits(0);
+    }
+}
+
+/// Asserts that two sets of paths and hashes are equal; says where they differ.
+#[track_caller]
+pub fn assert_same(have: &BTreeMap<Vec<u8>, String>, want: &BTreeMap<Vec<u8>, String>) {
+    let readable = |path: &Vec<u8>| String::from_utf8_lossy(path).into_owned();
+    let missing: Vec<_> = want.keys().filter(|path| !have.contains_key(*path)).map(readable).collect();
+    let extra: Vec<_> = have.keys().filter(|path| !want.contains_key(*path)).map(readable).collect();
+    let differ: Vec<_> = want
+        .iter()
+        .filter(|(path, hash)| have.get(*path).is_some_and(|other| other != *hash))
+        .map(|(path, _)| readable(path))
+        .collect();
+    assert!(
+        missing.is_empty() && extra.is_empty() && differ.is_empty(),
+        "missing {missing:?}, too many {extra:?}, other bytes {differ:?}"
+    );
+}
+
+/// `BUCKET/PATH` with the path's exact bytes.
+pub fn place(bucket: &str, path: &[u8]) -> OsString {
+    OsString::from_vec([bucket.as_bytes(), b"/", path].concat())
+}
+
+/// A line of `ls --json`.
+#[derive(Debug, Deserialize)]
+pub struct Listed {
+    path: String,
+    path_bytes: Option<String>,
+    /// Bytes of its content.
+    pub size: u64,
+    /// `blake3:<64 hex>`
+    pub hash: String,
+    /// RFC 3339
+    pub modified_at: Option<String>,
+    /// By the source, else by the extension.
+    pub mime_type: Option<String>,
+    /// `obj_…`
+    pub object_id: String,
+}
+
+impl Listed {
+    fn exact_path(&self) -> Vec<u8> {
+        match &self.path_bytes {
+            Some(encoded) => BASE64_STANDARD.decode(encoded).expect("base64 in path_bytes"),
+            None => self.path.clone().into_bytes(),
+        }
+    }
+}
+
+/// The last line of `sync --json`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Summary {
+    /// How the job ended.
+    pub status: String,
+    /// The job, where the run got as far as to have one.
+    pub job_id: Option<String>,
+    /// The bucket's name.
+    pub bucket: Option<String>,
+    /// All entries that the source listed.
+    pub discovered: u64,
+    /// New objects.
+    pub synced: u64,
+    /// Changed objects.
+    pub updated: u64,
+    /// Entries that equal what is there.
+    pub unchanged: u64,
+    /// Entries whose bytes another object holds.
+    pub duplicates: u64,
+    /// Entries left out.
+    pub filtered: u64,
+    /// Objects removed.
+    pub removed: u64,
+    /// Entries that could not be taken.
+    pub failed: u64,
+    /// Bytes read from the source.
+    pub bytes: u64,
+    /// Duration.
+    pub seconds: f64,
+}
+
+/// A command under way.
+pub struct Running {
+    child: Child,
+    since: Instant,
+    wants_summary: bool,
+    words: String,
+    stdout: Option<JoinHandle<Vec<u8>>>,
+    stderr: Option<JoinHandle<Vec<u8>>>,
+}
+
+impl Running {
+    fn start(mut command: Command) -> Self {
+        let words = format!("{:?}", command.get_args().collect::<Vec<_>>());
+        let has = |word: &str| command.get_args().any(|arg| arg == word);
+        let wants_summary = has("sync") && has("--json");
+        let since = Instant::now();
+        let mut child = command.spawn().expect("the built program starts");
+        let stdout = collect(child.stdout.take().unwrap());
+        let stderr = collect(child.stderr.take().unwrap());
+        Self { child, since, wants_summary, words, stdout: Some(stdout), stderr: Some(stderr) }
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).expect("the command still runs");
+    }
+
+    /// The process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits for the end.
+    pub fn ends(mut self) -> Run {
+        let status = poll_until(&format!("the end of {}", self.words), DEADLINE, || {
+            self.child.try_wait().unwrap()
+        });
+        self.finish(status)
+    }
+
+    /// Waits for an end of any kind, a signal among them, and expects nothing of what it said.
+    pub fn ends_somehow(mut self) -> ExitStatus {
+        poll_until(&format!("the end of {}", self.words), DEADLINE, || self.child.try_wait().unwrap())
+    }
+
+    /// Kills it (SIGKILL) unless it ends by itself within `delay`; tells whether it was killed.
+    pub fn is_killed_after(mut self, delay: Duration) -> bool {
+        while self.since.elapsed() < delay {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                self.finish(status).exits(0);
+                return false;
+            }
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        self.kill();
+        true
+    }
+
+    /// Kills it (SIGKILL).
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    fn finish(&mut self, status: ExitStatus) -> Run {
+        let run = Run {
+            status,
+            took: self.since.elapsed(),
+            stdout: self.stdout.take().unwrap().join().unwrap(),
+            stderr: String::from_utf8_lossy(&self.stderr.take().unwrap().join().unwrap()).into(),
+            words: std::mem::take(&mut self.words),
+        };
+        if self.wants_summary && status.signal().is_none() && status.code() != Some(2) {
+            run.check_summary();
+        }
+        run
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn collect(mut pipe: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let _ = pipe.read_to_end(&mut bytes);
+        bytes
+    })
+}
+
+/// A command that has ended.
+pub struct Run {
+    status: ExitStatus,
+    /// From start to end.
+    pub took: Duration,
+    /// What it wrote to its standard output.
+    pub stdout: Vec<u8>,
+    /// What it wrote to its standard error.
+    pub stderr: String,
+    words: String,
+}
+
+impl Run {
+    /// Asserts the exit code.
+    #[track_caller]
+    pub fn exits(self, code: i32) -> Self {
+        assert_eq!(self.status.code(), Some(code), "{self}");
+        self
+    }
+
+    /// Asserts that it speaks of each of these, upper or lower case, on either stream.
+    #[track_caller]
+    pub fn says(self, words: &[&str]) -> Self {
+        let said = format!("{}{}", self.stdout(), self.stderr).to_lowercase();
+        for word in words {
+            assert!(said.contains(&word.to_lowercase()), "it does not say {word:?}: {self}");
+        }
+        self
+    }
+
+    /// Asserts that it speaks of this path, in the form in which control characters are shown.
+    #[track_caller]
+    pub fn mentions(&self, path: &str) -> &Self {
+        let shown = path.replace('\0', "%00");
+        assert!(format!("{}{}", self.stdout(), self.stderr).contains(&shown), "no {path:?}: {self}");
+        self
+    }
+
+    /// The exit code, if it was not a signal that ended it.
+    pub fn code(&self) -> Option<i32> {
+        self.status.code()
+    }
+
+    /// What it wrote to its standard output, as text.
+    pub fn stdout(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).into_owned()
+    }
+
+    /// The events of `--json`.
+    pub fn events(&self) -> Vec<Value> {
+        let text = self.stdout();
+        let parse = |line| serde_json::from_str(line);
+        text.lines()
+            .map(|line| parse(line).unwrap_or_else(|error| panic!("{error} in {line}: {self}")))
+            .collect()
+    }
+
+    /// The summary, which is the last event and the only one of its kind.
+    pub fn summary(&self) -> Summary {
+        let events = self.events();
+        let summaries = events.iter().filter(|event| event["event"] == "summary").count();
+        assert_eq!(summaries, 1, "one summary: {self}");
+        let last = events.last().expect("an event").clone();
+        serde_json::from_value(last).unwrap_or_else(|error| panic!("{error}: {self}"))
+    }
+
+    fn check_summary(&self) {
+        let summary = self.summary();
+        assert_eq!(
+            summary.discovered,
+            summary.synced
+                + summary.updated
+                + summary.unchanged
+                + summary.duplicates
+                + summary.filtered
+                + summary.failed,
+            "the sum of the summary: {self}"
+        );
+        assert!(summary.seconds >= 0.0 && summary.seconds <= self.took.as_secs_f64() + 0.1, "{self}");
+        assert!(self.code() != Some(3) || summary.failed > 0, "exit 3 and nothing failed: {self}");
+        assert!(self.code() != Some(0) || summary.failed == 0, "exit 0 with failures: {self}");
+    }
+}
+
+impl std::fmt::Display for Run {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "\n  {} ended with {} after {:?}\n--- stdout\n{}\n--- stderr\n{}",
+            self.words,
+            self.status,
+            self.took,
+            String::from_utf8_lossy(&self.stdout[..self.stdout.len().min(8000)]),
+            &self.stderr
+        )
+    }
+}
+
+/// Bytes of a path for people.
+pub fn show(path: &[u8]) -> String {
+    OsStr::from_bytes(path).to_string_lossy().into_owned()
+}
