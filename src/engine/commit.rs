@@ -32,7 +32,7 @@ use crate::{
     store::{
         StoreError,
         checkpoints::Tally,
-        commit::{self, Batch, Taken},
+        commit::{self, Batch, Reached, Taken},
         syncs,
     },
 };
@@ -218,7 +218,7 @@ impl<'a> Committer<'a> {
         self.deadline = None;
         self.inline_bytes = 0;
         let mut batch = std::mem::take(&mut self.batch);
-        batch.checkpoint = self.checkpoint();
+        batch.checkpoint = self.reached();
         let root = self.root.take_if(|_| !batch.taken.is_empty());
         let (target, now) = (self.run.target, self.run.clock.now());
         let (store, blobs) = (self.run.store.clone(), self.run.blobs.clone());
@@ -237,14 +237,17 @@ impl<'a> Committer<'a> {
     }
 
     /// How far the pass has come, if that is further than before.
-    fn checkpoint(&mut self) -> Option<(Cursor, Tally)> {
+    fn reached(&mut self) -> Option<Reached> {
         let mut reached = None;
         while let Some(first) = self.pages.first_entry()
             && first.get().missing == 0
         {
-            reached = first.remove().cursor.or(reached);
+            reached = Some(first.remove().cursor);
         }
-        reached.map(|cursor| (cursor, self.tally.clone()))
+        reached.map(|cursor| match cursor {
+            Some(cursor) => Reached::Cursor(cursor, self.tally.clone()),
+            None => Reached::Nowhere,
+        })
     }
 
     /// Waits for the commit under way.

@@ -165,13 +165,16 @@ impl Engine {
         let (sync, target, resume) = self
             .store
             .write(move |tx| {
+                let before = syncs::find(tx, &wanted.location, &wanted.bucket)?;
                 let sync =
                     syncs::ensure(tx, &wanted.location, &wanted.bucket, &wanted.options, now)?;
                 let fence = lease::take(tx, sync.key, &claimant, &worker.worker)?;
                 let job_key = jobs::begin(tx, sync.key, &id, now)?;
-                let resume = match wanted.run.full {
-                    true => None,
-                    false => checkpoints::load(tx, sync.key)?,
+                // What lies behind a checkpoint was judged by the settings of then.
+                let same = before.is_some_and(|before| before.options == wanted.options);
+                let resume = match same && !wanted.run.full && !wanted.run.adopt_root {
+                    true => checkpoints::load(tx, sync.key)?,
+                    false => None,
                 };
                 let pass = match &resume {
                     Some(checkpoint) => checkpoint.pass,

@@ -187,8 +187,27 @@ impl Tree {
         })))
     }
 
+    /// Whether a path still leads where the walk would have gone: what was a folder may be a link
+    /// to somewhere else by now.
+    fn leads_here(&self, path: &Path) -> bool {
+        match &self.links {
+            Links::Anywhere => true,
+            Links::Within(root) => path.canonicalize().is_ok_and(|real| real.starts_with(root)),
+            Links::Skip => match (path.parent(), self.root.canonicalize()) {
+                (Some(folder), Ok(root)) => {
+                    let below = folder.strip_prefix(&self.root).unwrap_or(folder);
+                    folder.canonicalize().is_ok_and(|real| real == root.join(below))
+                }
+                _ => false,
+            },
+        }
+    }
+
     fn stat(&self, id: EntryId) -> Result<Option<Entry>, SourceError> {
         let path = self.path(&id);
+        if !self.leads_here(&path) {
+            return Ok(None);
+        }
         let flags = match self.links {
             Links::Skip => AtFlags::SYMLINK_NOFOLLOW,
             Links::Within(_) | Links::Anywhere => AtFlags::empty(),
@@ -288,6 +307,8 @@ enum Step {
 struct Place {
     /// Path from the root, empty or ending with `/`.
     prefix: Vec<u8>,
+    /// The folder that it is in; none for the root.
+    parent: Option<Arc<OpenFolder>>,
     above: Option<Arc<Above>>,
 }
 
@@ -327,7 +348,7 @@ impl Walk {
     const PAGE: usize = 1000;
 
     fn new(tree: Arc<Tree>, from: Option<Cursor>) -> Self {
-        let root = Place { prefix: Vec::new(), above: None };
+        let root = Place { prefix: Vec::new(), parent: None, above: None };
         Self {
             tree,
             todo: VecDeque::from([Step::List(root)]),
@@ -425,7 +446,7 @@ impl Step {
 impl Place {
     /// Stands in for a place that is being moved.
     const fn nowhere() -> Self {
-        Self { prefix: Vec::new(), above: None }
+        Self { prefix: Vec::new(), parent: None, above: None }
     }
 }
 
@@ -454,12 +475,7 @@ impl Tree {
     }
 
     fn read_folder(&self, path: &Path, place: &Place) -> io::Result<Vec<Step>> {
-        let mut flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        // The root may be a link: somebody named it.
-        if self.links == Links::Skip && !place.prefix.is_empty() {
-            flags |= OFlags::NOFOLLOW;
-        }
-        let fd = rustix::fs::open(path, flags, Mode::empty())?;
+        let fd = self.open_folder(path, place)?;
         let stat = rustix::fs::fstat(&fd)?;
         let id = file_id(&stat);
         if self.own.contains(&id) {
@@ -469,6 +485,21 @@ impl Tree {
         let names = self.names(path, &fd, &chain)?;
         let folder = Arc::new(OpenFolder { prefix: place.prefix.clone(), fd });
         Ok(steps(&names, &folder, &chain))
+    }
+
+    /// Opens a folder by its name in the one above it, so that nothing on the way there can have
+    /// become a link meanwhile. The root may be one: somebody named it.
+    fn open_folder(&self, path: &Path, place: &Place) -> io::Result<OwnedFd> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let Some(parent) = &place.parent else {
+            return Ok(rustix::fs::open(path, flags, Mode::empty())?);
+        };
+        let no_links = match self.links {
+            Links::Skip => OFlags::NOFOLLOW,
+            Links::Within(_) | Links::Anywhere => OFlags::empty(),
+        };
+        let name = &place.prefix[parent.prefix.len()..place.prefix.len() - 1];
+        Ok(rustix::fs::openat(&parent.fd, name, flags | no_links, Mode::empty())?)
     }
 
     /// The names in a folder in the order of the walk; those of folders end with `/`.
@@ -606,7 +637,8 @@ fn steps(names: &Names, folder: &Arc<OpenFolder>, chain: &Arc<Above>) -> Vec<Ste
         }
         if is_folder {
             let prefix = [folder.prefix.as_slice(), name].concat();
-            steps.push(Step::List(Place { prefix, above: Some(chain.clone()) }));
+            let (parent, above) = (Some(folder.clone()), Some(chain.clone()));
+            steps.push(Step::List(Place { prefix, parent, above }));
         } else {
             bunch.extend_from_slice(name);
             bunch.push(0);

@@ -75,8 +75,17 @@ pub struct Batch {
     pub failed: Vec<Failure>,
     /// Listed entries that cost nothing: unchanged and filtered ones. Other fields stay 0.
     pub passed: Counts,
-    /// How far the pass has come with this batch.
-    pub checkpoint: Option<(Cursor, Tally)>,
+    /// How far the pass has come with this batch, if that is further than before.
+    pub checkpoint: Option<Reached>,
+}
+
+/// How far a pass has come.
+#[derive(Debug)]
+pub enum Reached {
+    /// It can be gone on with from here.
+    Cursor(Cursor, Tally),
+    /// Its source lists in no order: if interrupted, it starts over.
+    Nowhere,
 }
 
 /// Commits a batch; answers what it did. `file_exists` tells whether the file of a hash is in
@@ -107,8 +116,13 @@ pub fn commit(
     work.counts.failed += failures.len() as u64;
     buckets::adjust(tx, target.bucket_key, work.objects, work.bytes)?;
     jobs::count(tx, target.job_key, &work.counts)?;
-    if let Some((cursor, tally)) = &batch.checkpoint {
-        checkpoints::save(tx, target.fence.sync_key, target.pass, cursor, tally, now)?;
+    let sync_key = target.fence.sync_key;
+    match &batch.checkpoint {
+        Some(Reached::Cursor(cursor, tally)) => {
+            checkpoints::save(tx, sync_key, target.pass, cursor, tally, now)?;
+        }
+        Some(Reached::Nowhere) => checkpoints::forget(tx, sync_key)?,
+        None => {}
     }
     Ok(work.counts)
 }

@@ -1,6 +1,6 @@
 //! What cannot be is refused with a message that says what is wrong, before anything is touched.
 
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::PermissionsExt;
 
 use crate::support::{
     Endpoint,

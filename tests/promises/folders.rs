@@ -2,7 +2,7 @@
 //! them.
 
 use std::{
-    os::unix::fs::{PermissionsExt as _, symlink},
+    os::unix::fs::{PermissionsExt, symlink},
     process::Command,
 };
 

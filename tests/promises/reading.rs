@@ -1,6 +1,6 @@
 //! What was synced can be listed, read, verified and given back.
 
-use std::{os::unix::fs::PermissionsExt as _, path::PathBuf};
+use std::{os::unix::fs::PermissionsExt, path::PathBuf};
 
 use crate::support::{
     catchment::Catchment,

@@ -76,9 +76,9 @@ pub fn verify<'a>(request: &Request, accounts: &'a [Account]) -> Result<&'a Acco
 fn check_date(request: &Request) -> Result<(), Refusal> {
     let text = request.header("x-amz-date").unwrap_or_default();
     let date = jiff::civil::DateTime::strptime("%Y%m%dT%H%M%SZ", text)
-        .and_then(|date| date.to_zoned(jiff::tz::TimeZone::UTC))
+        .and_then(|date| jiff::tz::TimeZone::UTC.to_timestamp(date))
         .map_err(|error| refuse(403, "AccessDenied", format!("x-amz-date {text:?}: {error}")))?;
-    let apart = jiff::Timestamp::now().as_second() - date.timestamp().as_second();
+    let apart = jiff::Timestamp::now().as_second() - date.as_second();
     if apart.abs() > 15 * 60 {
         return Err(refuse(403, "RequestTimeTooSkewed", text));
     }

@@ -14,7 +14,7 @@ use percent_encoding::percent_decode;
 
 use super::{address, object, xml};
 use crate::{
-    model::{Cursor, Entry, EntryId, EntryKind, SkipReason},
+    model::{Cursor, Entry, EntryId, EntryKind, ErrorType, SkipReason},
     sources::{Page, SourceError},
 };
 
@@ -227,9 +227,10 @@ impl Listed {
         let size = self.size.unwrap_or_default();
         let kind = match (name.is_empty(), size) {
             (true, 0) => return Ok(None),
-            (true, _) => EntryKind::Unreadable(
-                "its key is the synced prefix itself, so it has no name below it".into(),
-            ),
+            (true, _) => EntryKind::Unreadable {
+                error_type: ErrorType::UnsupportedType,
+                message: "its key is the synced prefix itself, so it has no name below it".into(),
+            },
             _ if self.is_out_of_reach() => EntryKind::Skipped(SkipReason::Archived),
             _ => EntryKind::File(object::fingerprint(&self.etag, size, self.modified)),
         };
