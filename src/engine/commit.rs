@@ -21,7 +21,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::{
     RunError,
-    fetch::{self, Outcome},
+    fetch::{self, Fetched, Outcome},
     lease::Lease,
     plan::{self, Plan, Work},
     run::{Pass, Run},
@@ -53,15 +53,13 @@ pub(super) async fn go_through(
     let mut walking = true;
     let mut failure = None;
     let mut waiting: VecDeque<(u64, Work)> = VecDeque::new();
-    let mut fetches: JoinSet<(u64, Option<u64>, Outcome)> = JoinSet::new();
+    let mut fetches: JoinSet<Vec<Fetched>> = JoinSet::new();
     let mut committer = Committer::new(run, counts, root);
 
     while walking || !waiting.is_empty() || !fetches.is_empty() {
-        while fetches.len() < run.concurrency
-            && let Some((page, work)) = waiting.pop_front()
-        {
-            let (run, known) = (run.clone(), work.known);
-            fetches.spawn(async move { (page, known, fetch::fetch(run, work).await) });
+        while fetches.len() < run.concurrency && !waiting.is_empty() {
+            let bundle = fetch::next_bundle(&mut waiting, run.source.bundle());
+            fetches.spawn(fetch::fetch(run.clone(), bundle));
         }
         let hungry = waiting.len() < run.concurrency && committer.pages.len() < OPEN_PAGES;
         tokio::select! {
@@ -69,11 +67,12 @@ pub(super) async fn go_through(
             () = stop.cancelled() => return committer.give_up(RunError::Stopped).await,
             () = lease.lost() => return Err(StoreError::LeaseLost.into()),
             Some(done) = fetches.join_next() => {
-                let Ok((page, known, outcome)) = done else { continue };
-                if let Outcome::Fatal(error) = outcome {
-                    return committer.give_up(error).await;
+                for Fetched { page, known, outcome } in done.map_err(|_| StoreError::Stopped)? {
+                    if let Outcome::Fatal(error) = outcome {
+                        return committer.give_up(error).await;
+                    }
+                    committer.take(page, known, outcome);
                 }
-                committer.take(page, known, outcome);
             }
             page = pages.next(), if walking && hungry => match page {
                 Some(Ok(plan)) => {

@@ -3,7 +3,7 @@
 //! Small ones are kept in memory and go into the database with their row; larger ones become files;
 //! the largest come in parts, in parallel, and what has arrived of them survives the run.
 
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream, stream::BoxStream};
@@ -14,7 +14,7 @@ use crate::{
     blobs::{BlobError, Blobs, INLINE_MAX, PART_BYTES, PartHasher, Partial, Stage},
     model::{BlobHash, EntryKind, ErrorType, Fingerprint},
     sources::{
-        BlockingRead, Body, ByteRange, ErrorClass, Facts, SourceError,
+        BlockingRead, Body, ByteRange, Content, ErrorClass, Facts, SourceError,
         retry::{Classified, RetryPolicy},
     },
     store::{
@@ -80,12 +80,81 @@ impl Classified for FetchError {
     }
 }
 
-/// Fetches an entry, retrying what may pass and looking again at what has changed.
-pub(super) async fn fetch(run: Arc<Run>, mut work: Work) -> Outcome {
-    run.observer.fetching(&work.path, work.fingerprint.size);
-    let outcome = take(&run, &mut work).await;
-    run.observer.fetched(&work.path);
-    outcome
+/// An entry that was fetched, for the page that it is of.
+#[derive(Debug)]
+pub struct Fetched {
+    /// The page.
+    pub page: u64,
+    /// The key of the entry's row, if it has one.
+    pub known: Option<u64>,
+    /// What became of it.
+    pub outcome: Outcome,
+}
+
+/// Works that are carried out by one task: a single one, or several small ones of a source that is
+/// best read so.
+pub type Bundle = Vec<(u64, Work)>;
+
+/// Most bytes of a bundle of several works.
+const BUNDLE_BYTES: u64 = 256 * 1024;
+
+/// Takes the next bundle off the works that wait; empty only when there are none.
+pub(super) fn next_bundle(waiting: &mut VecDeque<(u64, Work)>, most: usize) -> Bundle {
+    let mut bundle = Vec::new();
+    let mut bytes = 0;
+    while let Some((_, work)) = waiting.front() {
+        bytes += work.fingerprint.size;
+        if !bundle.is_empty() && (bundle.len() >= most || bytes > BUNDLE_BYTES) {
+            break;
+        }
+        bundle.extend(waiting.pop_front());
+    }
+    bundle
+}
+
+/// Fetches a bundle's entries, retrying what may pass and looking again at what has changed.
+pub(super) async fn fetch(run: Arc<Run>, bundle: Bundle) -> Vec<Fetched> {
+    for (_, work) in &bundle {
+        run.observer.fetching(&work.path, work.fingerprint.size);
+    }
+    let first_tries = match bundle.len() {
+        1 => vec![None],
+        _ => all_at_once(&run, &bundle).await,
+    };
+    let mut fetched = Vec::with_capacity(bundle.len());
+    for ((page, mut work), first_try) in bundle.into_iter().zip(first_tries) {
+        let outcome = match first_try {
+            Some((facts, stored)) => Outcome::Taken(Box::new(taken(&work, facts, stored))),
+            None => take(&run, &mut work).await,
+        };
+        run.observer.fetched(&work.path);
+        fetched.push(Fetched { page, known: work.known, outcome });
+    }
+    fetched
+}
+
+/// Reads small entries one after the other on one blocking thread. `None` for each that did not go
+/// smoothly: it is taken by itself, with all patience.
+async fn all_at_once(run: &Arc<Run>, bundle: &Bundle) -> Vec<Option<(Facts, Stored)>> {
+    let _permit = permit(run).await;
+    let mut readers = Vec::with_capacity(bundle.len());
+    for (_, work) in bundle {
+        let size = work.fingerprint.size;
+        readers.push(match run.source.fetch(&work.id, &work.fingerprint, None).await {
+            Ok(Content { facts, body: Body::Blocking(reader) }) if size <= INLINE_MAX => {
+                Some((facts, reader, size))
+            }
+            _ => None,
+        });
+    }
+    let observer = run.observer.clone();
+    let read = move || {
+        let read =
+            |(facts, reader, size)| Some((facts, kept(slurp(reader, size).ok()?, &*observer)));
+        Ok(readers.into_iter().map(|reader| reader.and_then(read)).collect())
+    };
+    let nothing = || bundle.iter().map(|_| None).collect();
+    on_blocking_thread(read).await.unwrap_or_else(|_| nothing())
 }
 
 async fn take(run: &Arc<Run>, work: &mut Work) -> Outcome {
@@ -221,8 +290,13 @@ async fn small(observer: &Arc<dyn Observer>, body: Body, size: u64) -> Result<St
         Body::Stream(stream) => gather(stream, size).await?,
         Body::Blocking(reader) => on_blocking_thread(move || slurp(reader, size)).await?,
     };
+    Ok(kept(bytes, &**observer))
+}
+
+fn kept(bytes: Bytes, observer: &dyn Observer) -> Stored {
+    let size = bytes.len() as u64;
     observer.received(size);
-    Ok(Stored { hash: BlobHash::of(&bytes), size, inline: Some(bytes) })
+    Stored { hash: BlobHash::of(&bytes), size, inline: Some(bytes) }
 }
 
 async fn gather(

@@ -152,6 +152,10 @@ impl Source for Folder {
     fn default_concurrency(&self) -> usize {
         16
     }
+
+    fn bundle(&self) -> usize {
+        64
+    }
 }
 
 /// Runs `work` on a blocking thread.

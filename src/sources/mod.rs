@@ -69,6 +69,12 @@ pub trait Source: Send + Sync {
 
     /// How many fetches at once serve this source best when nobody says otherwise.
     fn default_concurrency(&self) -> usize;
+
+    /// How many small entries are best read in one go. More than one pays where opening one costs
+    /// less than handing it to another thread.
+    fn bundle(&self) -> usize {
+        1
+    }
 }
 
 /// Opens the source of a location. This is the registry: a new provider is one line here.

@@ -62,7 +62,7 @@ pub(super) fn connect_writer(path: &Path) -> Result<Connection> {
         // checkpoints, so that pages written often are copied back once, not each time; it is cut
         // back to that size after.
         "PRAGMA synchronous = FULL;
-         PRAGMA wal_autocheckpoint = 4096;
+         PRAGMA wal_autocheckpoint = 16384;
          PRAGMA journal_size_limit = 67108864;
          PRAGMA cache_size = -12288;
          PRAGMA foreign_keys = ON;
