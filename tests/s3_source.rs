@@ -15,7 +15,7 @@ use catchment::{
     clock::SystemClock,
     config::SourceTuning,
     model::{Cursor, EntryKind, EntryPath, Fingerprint, Location, S3Connection, SyncOptions},
-    sources::{self, Body, ByteRange, Page, Source, SourceError},
+    sources::{Body, ByteRange, Opener as _, Page, Registry, Source, SourceError},
 };
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use tokio::{
@@ -150,7 +150,7 @@ async fn open(place: &str, settings: &S3Connection) -> Result<Arc<dyn Source>, S
         quiet_period: Duration::ZERO,
         own_folders: Vec::new(),
     };
-    sources::open(&location, &SyncOptions::default(), &tuning).await
+    Registry.open(&location, &SyncOptions::default(), &tuning).await
 }
 
 /// A page of a listing: keys as they stand in the XML, each an object of one byte.

@@ -24,6 +24,7 @@ use crate::{
     clock::SystemClock,
     config::Config,
     engine::Engine,
+    sources::Registry,
     store::{self, DATABASE_FILE, Store, buckets::Bucket},
 };
 
@@ -154,7 +155,7 @@ impl Settings {
 
     /// Opens the data directory to work in it, making it if need be.
     fn engine(&self) -> Result<Engine, CliError> {
-        Ok(Engine::open(&self.config()?, Arc::new(SystemClock))?)
+        Ok(Engine::open(&self.config()?, Arc::new(SystemClock), Arc::new(Registry))?)
     }
 
     /// Opens the database of a data directory to look at it; `None` where there is none yet.
@@ -172,7 +173,7 @@ impl Settings {
         if matches!(config.data_dir.join(DATABASE_FILE).try_exists(), Ok(false)) {
             return Err(CliError::NothingHere { data_dir: config.data_dir });
         }
-        Ok(Engine::open(&config, Arc::new(SystemClock))?)
+        Ok(Engine::open(&config, Arc::new(SystemClock), Arc::new(Registry))?)
     }
 }
 

@@ -24,6 +24,7 @@ use crate::{
         Addressing, BucketName, Counts, EntryPath, FileFilters, Location, MaxDelete, Reconcile,
         RunStatus, S3Connection, SyncOptions,
     },
+    sources::{Opener as _, Registry},
     store::syncs::BucketChoice,
 };
 
@@ -441,7 +442,10 @@ async fn dry_run(
             failed.get_or_insert(error);
         }
     };
-    let outcome = preview::preview(store.as_ref(), &tuning, request, stop, report).await;
+    let outcome = match Registry.open(&request.location, &request.options, &tuning).await {
+        Ok(source) => preview::preview(store.as_ref(), &*source, request, stop, report).await,
+        Err(error) => Err(error.into()),
+    };
     if let Some(error) = failed {
         return Err(error);
     }

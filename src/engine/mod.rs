@@ -26,6 +26,8 @@ use crate::{
     blobs::{BlobError, Blobs},
     clock::SharedClock,
     config::{Config, SourceTuning},
+    model::{Location, SyncOptions},
+    sources::{Opener, Source, SourceError},
     store::{Store, StoreError},
 };
 
@@ -44,6 +46,7 @@ pub struct Engine {
     worker: Arc<SignedOn>,
     clock: SharedClock,
     tuning: SourceTuning,
+    opener: Arc<dyn Opener>,
 }
 
 /// The worker with its staging folder, which it clears away at the end.
@@ -80,10 +83,15 @@ pub enum OpenError {
 
 impl Engine {
     /// Opens the data directory, making it if need be, and clears away what dead processes left.
+    /// Time and the outside world are passed in.
     ///
     /// # Errors
     /// When the directory cannot be used.
-    pub fn open(config: &Config, clock: SharedClock) -> Result<Self, OpenError> {
+    pub fn open(
+        config: &Config,
+        clock: SharedClock,
+        opener: Arc<dyn Opener>,
+    ) -> Result<Self, OpenError> {
         let data_dir = &config.data_dir;
         let store = Store::open(data_dir)?;
         let worker = Worker::sign_on(data_dir)
@@ -96,12 +104,16 @@ impl Engine {
             blobs,
             tuning: config.source_tuning(clock.clone()),
             clock,
+            opener,
         })
     }
 
-    /// What sources need to know of this installation.
-    #[must_use]
-    pub const fn tuning(&self) -> &SourceTuning {
-        &self.tuning
+    /// Opens the source of a location, as this installation does.
+    async fn connect(
+        &self,
+        location: &Location,
+        options: &SyncOptions,
+    ) -> Result<Arc<dyn Source>, SourceError> {
+        self.opener.open(location, options, &self.tuning).await
     }
 }

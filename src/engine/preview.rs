@@ -8,9 +8,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Request, RunError, filter::Filter};
 use crate::{
-    config::SourceTuning,
     model::{Counts, EntryKind, EntryPath, ErrorType, MaxDelete, SkipReason},
-    sources,
+    sources::{Page, Source},
     store::{
         Store,
         checkpoints::Tally,
@@ -61,20 +60,19 @@ pub struct Preview {
     pub held: bool,
 }
 
-/// Goes through the source of `request` and tells `report` what a run would do about each entry
+/// Goes through `source`, which is that of `request`, and tells `report` what a run would do about each entry
 /// that it would touch or leave out. Writes nothing; `store` is `None` where there is no database.
 ///
 /// # Errors
 /// What a run would fail with, as far as a listing shows it, and the store's.
 pub async fn preview(
     store: Option<&Store>,
-    tuning: &SourceTuning,
+    source: &dyn Source,
     request: &Request,
     stop: &CancellationToken,
     mut report: impl FnMut(&EntryPath, Verdict),
 ) -> Result<Preview, RunError> {
     let filter = Filter::compile(&request.options.filters)?;
-    let source = sources::open(&request.location, &request.options, tuning).await?;
     let root = source.root().await?;
     let known = match store {
         Some(store) => {
@@ -120,7 +118,7 @@ pub async fn preview(
 
 async fn compare(
     known: Option<&(&Store, Sync)>,
-    page: &sources::Page,
+    page: &Page,
 ) -> Result<Vec<Known>, RunError> {
     let Some((store, sync)) = known else { return Ok(vec![Known::No; page.entries.len()]) };
     let (sync_key, entries) = (sync.key, page.entries.clone());

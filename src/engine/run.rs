@@ -17,7 +17,7 @@ use crate::{
     blobs::Blobs,
     clock::SharedClock,
     model::{Counts, JobId, JobStatus, Location, MaxDelete, Phase, RunStatus, SyncOptions},
-    sources::{self, Source},
+    sources::Source,
     store::{
         Store,
         checkpoints::{self, Checkpoint, Tally},
@@ -151,7 +151,7 @@ impl Engine {
         observer: Arc<dyn Observer>,
     ) -> Result<(Run, Lease), RunError> {
         let filter = Filter::compile(&request.options.filters)?;
-        let source = sources::open(&request.location, &request.options, &self.tuning).await?;
+        let source = self.connect(&request.location, &request.options).await?;
         let wanted = request.clone();
         let known =
             self.store.read(move |db| syncs::find(db, &wanted.location, &wanted.bucket)).await?;

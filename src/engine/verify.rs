@@ -17,7 +17,7 @@ use super::{Engine, Observer, RunError, Silent, fetch};
 use crate::{
     blobs::Blobs,
     model::{BlobHash, EntryKind, EntryPath},
-    sources::{self, Source},
+    sources::Source,
     store::{
         Store, StoreError,
         blobs::{self, Blob},
@@ -190,7 +190,9 @@ impl Repairer<'_> {
             return Ok(opened.clone());
         }
         let sync = self.engine.store.read(move |db| syncs::by_key(db, sync_key)).await?;
-        let opened = sources::open(&sync.location, &sync.options, self.engine.tuning())
+        let opened = self
+            .engine
+            .connect(&sync.location, &sync.options)
             .await
             .map_err(|error| error.to_string());
         self.sources.insert(sync_key, opened.clone());

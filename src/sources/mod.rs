@@ -1,4 +1,4 @@
-//! Sources: the code that reads providers. One file (or folder) a provider, one line in [`open`].
+//! Sources: the code that reads providers. One file (or folder) a provider, one line in [`Registry`].
 //!
 //! A source lists and fetches; it never writes to its provider, keeps no state between runs, and
 //! knows nothing of SQL, buckets or schedules. What to do with an entry is the engine's business.
@@ -77,21 +77,40 @@ pub trait Source: Send + Sync {
     }
 }
 
-/// Opens the source of a location. This is the registry: a new provider is one line here.
-///
-/// # Errors
-/// When the connection's settings cannot work (a profile that does not exist, a bad endpoint).
-pub async fn open(
-    location: &Location,
-    options: &SyncOptions,
-    tuning: &SourceTuning,
-) -> Result<Arc<dyn Source>, SourceError> {
-    match &location.connection {
-        Connection::Local => {
-            Ok(Arc::new(local::Folder::new(location.as_folder(), options, tuning)))
-        }
-        Connection::S3(_) | Connection::Tigris(_) => {
-            Ok(Arc::new(s3::S3::connect(location, tuning).await?))
+/// Where sources come from: [`Registry`], or a test's own.
+#[async_trait]
+pub trait Opener: fmt::Debug + Send + Sync {
+    /// Opens the source of a location.
+    ///
+    /// # Errors
+    /// When the connection's settings cannot work (a profile that does not exist, a bad endpoint).
+    async fn open(
+        &self,
+        location: &Location,
+        options: &SyncOptions,
+        tuning: &SourceTuning,
+    ) -> Result<Arc<dyn Source>, SourceError>;
+}
+
+/// The providers of this build: a new one is one line here.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Registry;
+
+#[async_trait]
+impl Opener for Registry {
+    async fn open(
+        &self,
+        location: &Location,
+        options: &SyncOptions,
+        tuning: &SourceTuning,
+    ) -> Result<Arc<dyn Source>, SourceError> {
+        match &location.connection {
+            Connection::Local => {
+                Ok(Arc::new(local::Folder::new(location.as_folder(), options, tuning)))
+            }
+            Connection::S3(_) | Connection::Tigris(_) => {
+                Ok(Arc::new(s3::S3::connect(location, tuning).await?))
+            }
         }
     }
 }
