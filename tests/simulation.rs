@@ -322,20 +322,12 @@ impl History {
                 self.change_settings();
             }
             self.plan_faults();
-            let before = self.engine.is_some();
-            let report = self.run(false).await;
-            if before && let Some(report) = &report {
-                assert_eq!(
-                    report.counts.discovered(),
-                    report.counts.synced
-                        + report.counts.updated
-                        + report.counts.unchanged
-                        + report.counts.duplicates
-                        + report.counts.filtered
-                        + report.counts.failed
-                );
-            }
+            // However it ends: the next one has to make it good.
+            drop(self.run(false).await);
             self.mend();
+            if self.random.u8(..4) == 0 {
+                self.change_settings();
+            }
             let full = self.random.u8(..6) == 0;
             let report = self.run(full).await.unwrap();
             assert_eq!(report.status, RunStatus::Completed, "{:?}", report.error);
@@ -352,7 +344,7 @@ fn after_any_history_of_edits_faults_and_deaths_the_bucket_equals_the_source() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let seeds = match std::env::var("SIMULATION_SEED") {
         Ok(seed) => vec![seed.parse().unwrap()],
-        Err(_) => (0..24).collect(),
+        Err(_) => (0..32).collect(),
     };
     for seed in seeds {
         println!("SIMULATION_SEED={seed}");

@@ -13,7 +13,7 @@ use std::{
 use crate::support::{
     catchment::{Catchment, poll_until},
     content,
-    fake_s3::{BUCKET, Fault, FakeS3, Object, On},
+    fake_s3::{BUCKET, FakeS3, Fault, Object, On},
     trees::Tree,
 };
 

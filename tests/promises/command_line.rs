@@ -149,7 +149,10 @@ fn filters_choose_by_name_path_size_and_time() {
     );
     assert_eq!(taken(&["--include", "sub/*.jpg"]), "sub/b.jpg");
     assert_eq!(taken(&["--include", "sub/**/*.jpg"]), "sub/b.jpg sub/deep/c.jpg");
-    assert_eq!(taken(&["--include", "*.jpg", "--exclude", "sub/**"]), ".hidden.jpg a.jpg big.jpg old.jpg");
+    assert_eq!(
+        taken(&["--include", "*.jpg", "--exclude", "sub/**"]),
+        ".hidden.jpg a.jpg big.jpg old.jpg"
+    );
     assert_eq!(taken(&["--include", "*.txt", "--include", "E*"]), "d.txt sub/E.JPG");
     assert_eq!(taken(&["--min-size", "5000"]), "big.jpg");
     assert_eq!(taken(&["--min-size", "5001"]), "");
@@ -282,11 +285,7 @@ fn the_concurrency_is_a_limit() {
     catchment.sync_with(format!("s3://{BUCKET}"), &["--concurrency", "1"]).exits(0);
 
     // One at a time: each read begins no earlier than the one before it has had its two pauses.
-    let times: Vec<_> = s3
-        .requests()
-        .iter()
-        .filter(|seen| seen.kind == Kind::Get)
-        .map(|seen| seen.at)
-        .collect();
+    let times: Vec<_> =
+        s3.requests().iter().filter(|seen| seen.kind == Kind::Get).map(|seen| seen.at).collect();
     assert!(times.windows(2).all(|pair| (pair[1] - pair[0]).as_millis() >= 10), "{times:?}");
 }

@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use crate::support::{
     catchment::Catchment,
     content,
-    fake_s3::{BUCKET, Fault, FakeS3, Kind, On},
+    fake_s3::{BUCKET, FakeS3, Fault, Kind, On},
     trees::Tree,
     wire::Delivery,
 };
@@ -46,7 +46,7 @@ fn a_folder_sync_that_is_killed_at_any_instant_ends_equal_to_the_source() {
         let catchment = Catchment::new();
         for _ in 0..2 {
             let delay = duration.mul_f64(rng.f64() * 1.1);
-            killed += u32::from(catchment.start_sync(tree.source(), NO_ARGS).is_killed_after(delay));
+            killed += u32::from(catchment.start_sync(tree.source(), NO_ARGS).killed_after(delay));
         }
         holds_only_whole_objects(&catchment, "tree", &source);
 
@@ -82,7 +82,7 @@ fn an_s3_sync_that_is_killed_at_any_instant_ends_equal_to_the_source() {
         let catchment = Catchment::reaching(&s3.endpoint());
         for _ in 0..3 {
             let delay = duration.mul_f64(rng.f64());
-            killed += u32::from(catchment.start_sync(S3_SOURCE, NO_ARGS).is_killed_after(delay));
+            killed += u32::from(catchment.start_sync(S3_SOURCE, NO_ARGS).killed_after(delay));
         }
         holds_only_whole_objects(&catchment, BUCKET, &source);
 
@@ -110,7 +110,7 @@ fn a_run_of_updates_and_removals_that_is_killed_ends_equal_to_the_source() {
             }
         }
         let delay = Duration::from_micros(rng.u64(0..120_000));
-        catchment.start_sync(tree.source(), NO_ARGS).is_killed_after(delay);
+        catchment.start_sync(tree.source(), NO_ARGS).killed_after(delay);
 
         catchment.sync(tree.source()).exits(0);
 

@@ -3,7 +3,7 @@
 use crate::support::{
     catchment::{Catchment, Run},
     cloud::{Cloud, temporary_account},
-    fake_s3::{BUCKET, Fault, FakeS3, On},
+    fake_s3::{BUCKET, FakeS3, Fault, On},
     sigv4::Account,
 };
 

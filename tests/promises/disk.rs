@@ -1,7 +1,11 @@
 //! A disk that fills up pauses the run and loses nothing.
 
 use crate::support::{
-    catchment::Catchment, content, fake_s3::{BUCKET, FakeS3}, small_disk::SmallDisk, trees::Tree,
+    catchment::Catchment,
+    content,
+    fake_s3::{BUCKET, FakeS3},
+    small_disk::SmallDisk,
+    trees::Tree,
 };
 
 /// 24 MiB in files that are too large to lie inside the database, and a few small ones.
@@ -71,8 +75,7 @@ fn an_object_larger_than_the_disk_fails_the_run_and_leaves_no_litter() {
     s3.put("small", "x");
     s3.put("huge", content::pattern(1, 48 << 20));
     let disk = SmallDisk::of_mib(24);
-    let catchment =
-        Catchment::reaching(&s3.endpoint()).with_data_dir(&disk.path().join("data"));
+    let catchment = Catchment::reaching(&s3.endpoint()).with_data_dir(&disk.path().join("data"));
 
     catchment.sync(format!("s3://{BUCKET}")).exits(1).says(&["space"]);
 

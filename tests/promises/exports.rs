@@ -76,8 +76,20 @@ fn an_export_takes_the_times_of_s3() {
 #[test]
 fn hostile_names_never_lead_out_of_the_folder() {
     let hostile = [
-        "../evil", "../../evil", "/evil", "//evil", "a/../../evil", "a/../evil", "..", ".", "./evil",
-        "a/./evil", "a//evil", "evil/", "../out/evil", "../out-evil/x",
+        "../evil",
+        "../../evil",
+        "/evil",
+        "//evil",
+        "a/../../evil",
+        "a/../evil",
+        "..",
+        ".",
+        "./evil",
+        "a/./evil",
+        "a//evil",
+        "evil/",
+        "../out/evil",
+        "../out-evil/x",
     ];
     let (catchment, out) = bucket_of(&[&hostile[..], &["good"]].concat());
     let before = contents_of(catchment.home());
@@ -120,8 +132,11 @@ fn a_name_that_is_both_a_file_and_a_folder_is_reported_and_not_merged() {
     let run = export(&catchment, &out).exits(3);
 
     let there = contents_of(&out);
-    assert!(there == text_contents(&[("a", "a"), ("good", "good")])
-        || there == text_contents(&[("a/b", "a/b"), ("good", "good")]), "{there:?}");
+    assert!(
+        there == text_contents(&[("a", "a"), ("good", "good")])
+            || there == text_contents(&[("a/b", "a/b"), ("good", "good")]),
+        "{there:?}"
+    );
     run.mentions("a");
 }
 

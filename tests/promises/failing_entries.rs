@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::support::{
     catchment::Catchment,
     content,
-    fake_s3::{BUCKET, Fault, FakeS3, Kind, Object, On},
+    fake_s3::{BUCKET, FakeS3, Fault, Kind, Object, On},
     wire::Delivery,
 };
 

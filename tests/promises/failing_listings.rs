@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::support::{
     catchment::{Catchment, Run},
-    fake_s3::{BUCKET, Fault, FakeS3, Kind, On},
+    fake_s3::{BUCKET, FakeS3, Fault, Kind, On},
     wire::Delivery,
 };
 
@@ -130,7 +130,8 @@ fn the_page_of_a_captive_portal_removes_nothing() {
 #[test]
 fn an_error_under_the_status_of_success_removes_nothing() {
     let (s3, catchment) = four_pages();
-    let body = "<?xml version=\"1.0\"?><Error><Code>InternalError</Code><Message>m</Message></Error>";
+    let body =
+        "<?xml version=\"1.0\"?><Error><Code>InternalError</Code><Message>m</Message></Error>";
     s3.inject(Fault::body(On::Listing, body));
 
     let run = catchment.sync(SOURCE);

@@ -2,7 +2,7 @@
 
 use crate::support::{
     catchment::{Catchment, Running},
-    fake_s3::{BUCKET, Fault, FakeS3, Kind, On},
+    fake_s3::{BUCKET, FakeS3, Fault, Kind, On},
     trees::Tree,
     wire::Delivery,
 };

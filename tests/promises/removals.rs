@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 
 use crate::support::{
     catchment::{Catchment, Run},
-    fake_s3::{BUCKET, Fault, FakeS3},
+    fake_s3::{BUCKET, FakeS3, Fault},
     trees::Tree,
 };
 

@@ -5,8 +5,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::json;
 
 use crate::support::{
-    Endpoint,
-    content,
+    Endpoint, content,
     fake_s3::{self, FakeS3},
     peers,
 };

@@ -212,8 +212,10 @@ impl Catchment {
 #[track_caller]
 pub fn assert_same(have: &BTreeMap<Vec<u8>, String>, want: &BTreeMap<Vec<u8>, String>) {
     let readable = |path: &Vec<u8>| String::from_utf8_lossy(path).into_owned();
-    let missing: Vec<_> = want.keys().filter(|path| !have.contains_key(*path)).map(readable).collect();
-    let extra: Vec<_> = have.keys().filter(|path| !want.contains_key(*path)).map(readable).collect();
+    let missing: Vec<_> =
+        want.keys().filter(|path| !have.contains_key(*path)).map(readable).collect();
+    let extra: Vec<_> =
+        have.keys().filter(|path| !want.contains_key(*path)).map(readable).collect();
     let differ: Vec<_> = want
         .iter()
         .filter(|(path, hash)| have.get(*path).is_some_and(|other| other != *hash))
@@ -330,11 +332,13 @@ impl Running {
 
     /// Waits for an end of any kind, a signal among them, and expects nothing of what it said.
     pub fn ends_somehow(mut self) -> ExitStatus {
-        poll_until(&format!("the end of {}", self.words), DEADLINE, || self.child.try_wait().unwrap())
+        poll_until(&format!("the end of {}", self.words), DEADLINE, || {
+            self.child.try_wait().unwrap()
+        })
     }
 
     /// Kills it (SIGKILL) unless it ends by itself within `delay`; tells whether it was killed.
-    pub fn is_killed_after(mut self, delay: Duration) -> bool {
+    pub fn killed_after(mut self, delay: Duration) -> bool {
         while self.since.elapsed() < delay {
             if let Some(status) = self.child.try_wait().unwrap() {
                 self.finish(status).exits(0);
@@ -416,7 +420,10 @@ impl Run {
     #[track_caller]
     pub fn mentions(&self, path: &str) -> &Self {
         let shown = path.replace('\0', "%00");
-        assert!(format!("{}{}", self.stdout(), self.stderr).contains(&shown), "no {path:?}: {self}");
+        assert!(
+            format!("{}{}", self.stdout(), self.stderr).contains(&shown),
+            "no {path:?}: {self}"
+        );
         self
     }
 
@@ -460,7 +467,13 @@ impl Run {
                 + summary.failed,
             "the sum of the summary: {self}"
         );
-        assert!(summary.seconds >= 0.0 && summary.seconds <= self.took.as_secs_f64() + 0.1, "{self}");
+        assert!(
+            summary.seconds >= 0.0 && summary.seconds <= self.took.as_secs_f64() + 0.1,
+            "{self}"
+        );
+        let has_job = summary.job_id.as_ref().is_some_and(|id| id.starts_with("job_"));
+        let needs_job = self.code() != Some(1) && summary.status != "dry_run";
+        assert!(has_job || !needs_job, "a run without a job: {self}");
         assert!(self.code() != Some(3) || summary.failed > 0, "exit 3 and nothing failed: {self}");
         assert!(self.code() != Some(0) || summary.failed == 0, "exit 0 with failures: {self}");
     }

@@ -112,8 +112,6 @@ pub struct Seen {
     pub request: Request,
     /// When it came.
     pub at: Instant,
-    /// The status that it was answered with; 0 for a reset.
-    pub status: u16,
     sent: Arc<AtomicU64>,
 }
 
@@ -439,12 +437,12 @@ impl State {
         let struck =
             self.faults.iter_mut().position(|fault| fault.matches(kind, &key) && fault.strikes());
         let reply = self.answer(request, kind, &bucket, &key, struck);
-        let (status, sent) = match &reply {
-            Reply::Answer(answer) => (answer.status, Arc::clone(&answer.sent)),
-            Reply::Reset => (0, Arc::default()),
+        let sent = match &reply {
+            Reply::Answer(answer) => Arc::clone(&answer.sent),
+            Reply::Reset => Arc::default(),
         };
         let (request, at) = (request.clone(), Instant::now());
-        self.seen.push(Seen { kind, key, request, at, status, sent });
+        self.seen.push(Seen { kind, key, request, at, sent });
         reply
     }
 
@@ -627,7 +625,11 @@ fn token_key(token: &str) -> Result<Option<Vec<u8>>, ()> {
 
 fn read(object: &Object, request: &Request) -> Answer {
     if object.is_archived() {
-        return error(403, "InvalidObjectState", "The operation is not valid for the object's storage class");
+        return error(
+            403,
+            "InvalidObjectState",
+            "The operation is not valid for the object's storage class",
+        );
     }
     if let Some(wanted) = request.header("if-match")
         && wanted.trim_matches('"') != object.etag.trim_matches('"')

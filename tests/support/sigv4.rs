@@ -154,9 +154,9 @@ fn uri_encode(bytes: &[u8], slash: bool) -> String {
 }
 
 fn signing_key(secret: &str, scope: &str) -> Vec<u8> {
-    scope.split('/').fold(format!("AWS4{secret}").into_bytes(), |key, part| {
-        hmac_sha256(&key, part.as_bytes())
-    })
+    scope
+        .split('/')
+        .fold(format!("AWS4{secret}").into_bytes(), |key, part| hmac_sha256(&key, part.as_bytes()))
 }
 
 fn hmac_sha256(key: &[u8], message: &[u8]) -> Vec<u8> {

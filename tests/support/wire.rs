@@ -179,7 +179,9 @@ impl Wire {
                 }
                 until.open.lock().unwrap().push(stream.try_clone().unwrap());
                 let (handler, until) = (Arc::clone(&handler), Arc::clone(&until));
-                std::thread::spawn(move || Conversation { stream, until, unread: Vec::new() }.hold(&*handler));
+                std::thread::spawn(move || {
+                    Conversation { stream, until, unread: Vec::new() }.hold(&*handler)
+                });
             }
         });
         Self { address, ending }
@@ -332,5 +334,8 @@ fn parse(bytes: &[u8]) -> Option<(Request, usize)> {
 }
 
 fn reason(status: u16) -> &'static str {
-    http::StatusCode::from_u16(status).ok().and_then(|code| code.canonical_reason()).unwrap_or("Odd")
+    http::StatusCode::from_u16(status)
+        .ok()
+        .and_then(|code| code.canonical_reason())
+        .unwrap_or("Odd")
 }
