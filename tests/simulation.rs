@@ -260,7 +260,7 @@ impl History {
             run: RunOptions {
                 max_delete: Some(MaxDelete::Percent(100.0)),
                 full,
-                adopt_root: true,
+                adopt_root: self.source.0.lock().unwrap().files.is_empty(),
                 ..RunOptions::default()
             },
         };

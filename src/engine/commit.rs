@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{StreamExt as _, future::OptionFuture};
+use futures_util::{StreamExt as _, future::OptionFuture, stream};
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep_until},
@@ -25,6 +25,7 @@ use super::{
     lease::Lease,
     plan::{self, Plan, Work},
     run::{Pass, Run},
+    walk,
 };
 use crate::{
     model::{Counts, Cursor},
@@ -49,7 +50,9 @@ pub(super) async fn go_through(
     root: &RootIdentity,
 ) -> Result<Pass, RunError> {
     let from = run.resume.as_ref().map(|checkpoint| checkpoint.cursor.clone());
-    let mut pages = pin!(run.source.walk(from).then(|page| async { plan::plan(run, page?).await }));
+    let before = stream::iter(walk::failed_before(run).await?.map(Ok));
+    let listing = before.chain(run.source.walk(from));
+    let mut pages = pin!(listing.then(|page| async { plan::plan(run, page?).await }));
     let mut walking = true;
     let mut failure = None;
     let mut waiting: VecDeque<(u64, Work)> = VecDeque::new();

@@ -119,19 +119,17 @@ impl Engine {
         run.observer.started(&run.job, &run.sync.bucket, run.resume.is_some());
         let mut counts = Counts::default();
         let outcome = run.pass(&lease, &stop, &mut counts).await;
-        let held = run.end(&outcome, counts).await;
+        let left = run.end(&outcome).await;
         drop(lease);
         if let Err(error) = collect::orphans(&self.store, &self.blobs).await {
             tracing::warn!(%error, "could not collect unused bytes; `catchment gc` tries again");
         }
-        let (status, held, error) = match (outcome, held) {
+        let (status, held, error) = match (outcome, left) {
             (Err(error), _) => (error.status(), None, Some(error)),
             (Ok(_), Err(error)) => (error.status(), None, Some(error)),
-            (Ok(Settled::Held(held)), Ok(())) => (RunStatus::Held, Some(held), None),
-            (Ok(Settled::Done), Ok(())) if counts.failed > 0 => {
-                (RunStatus::CompletedWithErrors, None, None)
-            }
-            (Ok(Settled::Done), Ok(())) => (RunStatus::Completed, None, None),
+            (Ok(Settled::Held(held)), Ok(_)) => (RunStatus::Held, Some(held), None),
+            (Ok(Settled::Done), Ok(0)) => (RunStatus::Completed, None, None),
+            (Ok(Settled::Done), Ok(_)) => (RunStatus::CompletedWithErrors, None, None),
         };
         Report {
             status,
@@ -225,12 +223,9 @@ impl Run {
         reconcile::settle(self, pass.tally, stop, counts).await
     }
 
-    /// Writes down how the run ended, and gives the lease back in the same transaction.
-    async fn end(
-        &self,
-        outcome: &Result<Settled, RunError>,
-        counts: Counts,
-    ) -> Result<(), RunError> {
+    /// Writes down how the run ended, and gives the lease back in the same transaction. Answers how
+    /// many entries could not be taken in this pass, by this run or those that it went on from.
+    async fn end(&self, outcome: &Result<Settled, RunError>) -> Result<u64, RunError> {
         let (target, now, sync_id) = (self.target, self.clock.now(), self.sync.id.clone());
         let sync_key = target.fence.sync_key;
         let (status, error) = match outcome {
@@ -244,7 +239,8 @@ impl Run {
             Ok(Settled::Held(held)) => Some(held.clone()),
             _ => None,
         };
-        self.store
+        let left = self
+            .store
             .write(move |tx| {
                 leases::check(tx, target.fence)?;
                 if status == JobStatus::Completed {
@@ -260,17 +256,18 @@ impl Run {
                     syncs::run_failed(tx, sync_key, error.as_deref().unwrap_or_default())?;
                 }
                 jobs::end(tx, target.job_key, status, error.as_deref(), now)?;
-                leases::release(tx, target.fence)
+                leases::release(tx, target.fence)?;
+                dead_letters::open_count(tx, sync_key)
             })
             .await?;
-        if status == JobStatus::Completed && counts.failed == 0 {
+        if status == JobStatus::Completed && left == 0 {
             let blobs = self.blobs.clone();
             let cleared = tokio::task::spawn_blocking(move || blobs.clear_partials(&sync_id)).await;
             if let Ok(Err(error)) = cleared {
                 tracing::warn!(%error, "could not clear parts of earlier downloads");
             }
         }
-        Ok(())
+        Ok(left)
     }
 }
 

@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use futures_util::StreamExt as _;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::{
     RunError,
     run::{Pass, Run},
 };
 use crate::{
-    sources::{RootIdentity, Source},
-    store::syncs,
+    model::{Entry, EntryId},
+    sources::{ErrorClass, Page, RootIdentity, Source, retry::RetryPolicy},
+    store::{dead_letters, syncs},
 };
 
 /// Makes sure that a source answers, before anything is made for it.
@@ -59,6 +60,40 @@ pub(super) async fn check_pass(
         return Err(RunError::RootEmptied { place: run.sync.location.to_string() });
     }
     Ok(())
+}
+
+/// Entries that are given another chance when a pass goes on.
+const SECOND_CHANCES: u32 = 10_000;
+
+/// What failed in this pass before it was interrupted, as it is now: it lies behind the checkpoint,
+/// and the walk does not come by there again.
+pub(super) async fn failed_before(run: &Arc<Run>) -> Result<Option<Page>, RunError> {
+    let Some(checkpoint) = &run.resume else { return Ok(None) };
+    let target = run.target;
+    let failed = run
+        .store
+        .read(move |db| {
+            let sync_key = target.fence.sync_key;
+            dead_letters::of_pass(db, sync_key, target.pass, SECOND_CHANCES)
+        })
+        .await?;
+    let mut looks =
+        stream::iter(failed).map(|id| look_again(run, id)).buffer_unordered(run.concurrency);
+    let mut entries = Vec::new();
+    while let Some(found) = looks.try_next().await? {
+        entries.extend(found);
+    }
+    let cursor = Some(checkpoint.cursor.clone());
+    Ok((!entries.is_empty()).then(|| Page { entries, cursor, unlisted: Vec::new() }))
+}
+
+/// An entry as it is now; one that still cannot be looked at keeps its dead letter.
+async fn look_again(run: &Run, id: EntryId) -> Result<Option<Entry>, RunError> {
+    match RetryPolicy::FETCH.run(|| run.source.stat(&id)).await {
+        Ok(entry) => Ok(entry),
+        Err(error) if error.class() == ErrorClass::Connection => Err(error.into()),
+        Err(_) => Ok(None),
+    }
 }
 
 async fn has_entries(run: &Arc<Run>) -> Result<bool, RunError> {

@@ -217,6 +217,8 @@ impl Tree {
             Links::Within(_) | Links::Anywhere => AtFlags::empty(),
         };
         match rustix::fs::statat(rustix::fs::CWD, &path, flags) {
+            // A folder is no entry.
+            Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => Ok(None),
             Ok(stat) => Ok(Some(entry(id, kind_of(&stat)))),
             Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => Ok(None),
             Err(errno) => Err(source_error(&path, &errno.into())),

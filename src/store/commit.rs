@@ -112,6 +112,8 @@ pub fn commit(
         let blob_key = blobs::ensure(tx, &stored.hash, stored.size, stored.inline.as_deref())?;
         work.take(taken, blob_key)?;
     }
+    let taken = batch.taken.iter().map(|taken| &taken.id);
+    dead_letters::resolve(tx, target.fence.sync_key, taken, now)?;
     dead_letters::record(tx, target.fence.sync_key, target.pass, &failures, now)?;
     work.counts.failed += failures.len() as u64;
     buckets::adjust(tx, target.bucket_key, work.objects, work.bytes)?;

@@ -69,6 +69,46 @@ pub(super) fn record(
     Ok(())
 }
 
+/// Resolves those of entries that have been taken by now.
+pub(super) fn resolve<'a>(
+    tx: &Transaction<'_>,
+    sync_key: i64,
+    taken: impl Iterator<Item = &'a EntryId>,
+    now: Timestamp,
+) -> Result<()> {
+    if open_count(tx, sync_key)? == 0 {
+        return Ok(());
+    }
+    let mut resolve = tx.prepare_cached(
+        "UPDATE dead_letters SET resolved_at_ms = ?3
+         WHERE sync_key = ?1 AND source_id = ?2 AND resolved_at_ms IS NULL",
+    )?;
+    for id in taken {
+        resolve.execute(params![sync_key, id.as_bytes(), now.as_millisecond()])?;
+    }
+    Ok(())
+}
+
+/// At most `limit` entries that failed in a pass and are open still.
+///
+/// # Errors
+/// SQLite's.
+pub fn of_pass(
+    connection: &Connection,
+    sync_key: i64,
+    pass: i64,
+    limit: u32,
+) -> Result<Vec<EntryId>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT source_id FROM dead_letters
+         WHERE sync_key = ?1 AND resolved_at_ms IS NULL AND pass = ?2 LIMIT ?3",
+    )?;
+    let ids = statement
+        .query_map(params![sync_key, pass, limit], |row| Ok(syncs::path(row.get(0)?)))?
+        .collect::<Result<_, _>>()?;
+    Ok(ids)
+}
+
 /// Resolves what a complete pass went by without failing: taken, unchanged, filtered out or gone.
 ///
 /// # Errors
