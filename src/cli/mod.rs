@@ -11,6 +11,7 @@ mod get;
 mod ls;
 mod output;
 mod progress;
+mod signals;
 mod status;
 mod sync;
 mod verify;

@@ -116,10 +116,7 @@ pub async fn preview(
     Ok(preview)
 }
 
-async fn compare(
-    known: Option<&(&Store, Sync)>,
-    page: &Page,
-) -> Result<Vec<Known>, RunError> {
+async fn compare(known: Option<&(&Store, Sync)>, page: &Page) -> Result<Vec<Known>, RunError> {
     let Some((store, sync)) = known else { return Ok(vec![Known::No; page.entries.len()]) };
     let (sync_key, entries) = (sync.key, page.entries.clone());
     Ok(store
