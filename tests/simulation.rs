@@ -21,9 +21,7 @@ use catchment::{
         BlobHash, BucketName, Cursor, Entry, EntryId, EntryKind, EntryPath, FileFilters,
         Fingerprint, Location, MaxDelete, RunStatus, S3Connection, SyncOptions, Version,
     },
-    sources::{
-        Body, ByteRange, Content, Facts, Opener, Page, RootIdentity, Source, SourceError,
-    },
+    sources::{Body, ByteRange, Content, Facts, Opener, Page, RootIdentity, Source, SourceError},
     store::{
         buckets,
         objects::{self, After},
@@ -148,10 +146,8 @@ impl Source for Simulated {
         if world.refused.contains(&name) {
             return Err(SourceError::PermissionDenied { message: "refused".into() });
         }
-        let file = world
-            .files
-            .get(&name)
-            .ok_or(SourceError::NotFound { message: "gone".into() })?;
+        let file =
+            world.files.get(&name).ok_or(SourceError::NotFound { message: "gone".into() })?;
         if fingerprint(file) != *wanted {
             return Err(SourceError::Changed { message: "another version".into() });
         }
@@ -204,13 +200,15 @@ impl History {
             match self.random.u8(..8) {
                 0..4 => drop(world.files.insert(name, File { version, content })),
                 4 | 5 => {
-                    let victim = self.random.choice(world.files.keys().cloned().collect::<Vec<_>>());
+                    let victim =
+                        self.random.choice(world.files.keys().cloned().collect::<Vec<_>>());
                     if let Some(victim) = victim {
                         world.files.remove(&victim);
                     }
                 }
                 6 => {
-                    let renamed = self.random.choice(world.files.keys().cloned().collect::<Vec<_>>());
+                    let renamed =
+                        self.random.choice(world.files.keys().cloned().collect::<Vec<_>>());
                     if let Some(file) = renamed.and_then(|name| world.files.remove(&name)) {
                         world.files.insert(name, file);
                     }

@@ -511,7 +511,8 @@ mod tests {
             instant("2026-01-31T12:00:00+02:00").unwrap().to_string(),
             "2026-01-31T10:00:00Z"
         );
-        let week = SystemClock.now().duration_since(instant("7d").unwrap());
+        let then = instant("7d").unwrap();
+        let week = SystemClock.now().duration_since(then);
         assert_eq!(week.as_hours(), 7 * 24);
         assert!(instant("yesterday-ish").is_err());
     }

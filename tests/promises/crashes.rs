@@ -50,9 +50,8 @@ fn a_folder_sync_that_is_killed_at_any_instant_ends_equal_to_the_source() {
         }
         holds_only_whole_objects(&catchment, "tree", &source);
 
-        let summary = catchment.sync(tree.source()).exits(0).summary();
+        catchment.sync(tree.source()).exits(0);
 
-        assert_eq!(summary.discovered, source.len() as u64);
         catchment.holds_exactly("tree", &source);
         let again = catchment.sync(tree.source()).exits(0).summary();
         assert_eq!(again.unchanged, source.len() as u64);

@@ -24,17 +24,16 @@ fn a_disk_that_fills_up_stops_the_run_and_loses_nothing() {
     let disk = SmallDisk::of_mib(16);
     let catchment = Catchment::new().with_data_dir(&disk.path().join("data"));
 
-    let run = catchment.sync(tree.source()).exits(1).says(&["space"]);
+    let run = catchment.sync(tree.source()).exits(1).says(&["disk"]);
     assert_eq!(run.summary().failed, 0, "no entry is to blame");
-    let there = catchment.contents("tree");
-    assert!(!there.is_empty(), "what fitted is there: {run}");
     let source = tree.contents();
-    assert!(there.iter().all(|(path, hash)| source.get(path) == Some(hash)));
+    for (path, hash) in catchment.contents("tree") {
+        assert_eq!(source.get(&path), Some(&hash), "{}", path.escape_ascii());
+    }
     catchment.run(&["verify"]).exits(0);
 
     disk.grow_to_mib(128);
-    let summary = catchment.sync(tree.source()).exits(0).summary();
-    assert_eq!(summary.discovered, 48);
+    catchment.sync(tree.source()).exits(0);
     catchment.holds_exactly("tree", &source);
 }
 
@@ -46,9 +45,11 @@ fn the_free_space_floor_is_kept() {
         .with_data_dir(&disk.path().join("data"))
         .env("CATCHMENT_MIN_FREE", "20MiB");
 
-    let run = catchment.sync(tree.source()).exits(1).says(&["space"]);
+    let run = catchment.sync(tree.source()).exits(1).says(&["disk"]);
 
     assert_eq!((run.summary().failed, run.summary().removed), (0, 0));
+    let there = catchment.objects("tree").len();
+    assert!(there > 0, "what fitted is there: {run}");
     let free = rustix::fs::statvfs(disk.path()).unwrap();
     let free = free.f_bavail * free.f_frsize;
     assert!(free > 14 << 20, "only {free} bytes were left free");
@@ -63,7 +64,7 @@ fn a_floor_above_what_is_free_stops_before_anything_is_read() {
     s3.put("key", "x");
     let catchment = Catchment::reaching(&s3.endpoint()).env("CATCHMENT_MIN_FREE", "9000000GiB");
 
-    let run = catchment.sync(format!("s3://{BUCKET}")).exits(1).says(&["space"]);
+    let run = catchment.sync(format!("s3://{BUCKET}")).exits(1).says(&["disk"]);
 
     assert_eq!((run.summary().synced, run.summary().failed), (0, 0));
     assert_eq!(s3.object_bytes_sent(), 0);
@@ -77,7 +78,7 @@ fn an_object_larger_than_the_disk_fails_the_run_and_leaves_no_litter() {
     let disk = SmallDisk::of_mib(24);
     let catchment = Catchment::reaching(&s3.endpoint()).with_data_dir(&disk.path().join("data"));
 
-    catchment.sync(format!("s3://{BUCKET}")).exits(1).says(&["space"]);
+    catchment.sync(format!("s3://{BUCKET}")).exits(1).says(&["disk"]);
 
     catchment.run(&["verify"]).exits(0);
     disk.grow_to_mib(200);

@@ -10,6 +10,7 @@ mod support;
 
 mod bad_input;
 mod changing_sources;
+mod clocks;
 mod command_line;
 mod crashes;
 mod credentials;

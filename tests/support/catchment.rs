@@ -11,6 +11,7 @@ use std::{
     },
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
+    sync::Arc,
     thread::JoinHandle,
     time::{Duration, Instant},
 };
@@ -38,18 +39,20 @@ pub fn poll_until<T>(what: &str, deadline: Duration, mut answer: impl FnMut() ->
 }
 
 /// An installation of Catchment: a home, a data directory, an environment.
+#[derive(Clone)]
 pub struct Catchment {
-    home: TempDir,
+    home: Arc<TempDir>,
     data_dir: PathBuf,
     environment: BTreeMap<OsString, OsString>,
     endpoint: Option<String>,
     is_bound_by_permissions: bool,
+    clock: Option<String>,
 }
 
 impl Catchment {
     /// A fresh installation that can reach local folders.
     pub fn new() -> Self {
-        let home = tempfile::tempdir().expect("a temporary directory");
+        let home = Arc::new(tempfile::tempdir().expect("a temporary directory"));
         let data_dir = home.path().join("data");
         let mut environment = BTreeMap::new();
         let mut set = |name: &str, value: &OsStr| {
@@ -63,7 +66,14 @@ impl Catchment {
         set("CATCHMENT_QUIET_PERIOD_MS", OsStr::new("0"));
         set("CATCHMENT_MIN_FREE", OsStr::new("0"));
         set("CATCHMENT_DATA_DIR", data_dir.as_os_str());
-        Self { home, data_dir, environment, endpoint: None, is_bound_by_permissions: false }
+        Self {
+            home,
+            data_dir,
+            environment,
+            endpoint: None,
+            is_bound_by_permissions: false,
+            clock: None,
+        }
     }
 
     /// A fresh installation that can reach this S3 server.
@@ -104,6 +114,11 @@ impl Catchment {
         self
     }
 
+    /// The same installation under a clock that is off by so much, as `faketime` takes it.
+    pub fn at_time(&self, clock: &str) -> Self {
+        Self { clock: Some(clock.to_owned()), ..self.clone() }
+    }
+
     /// The home directory, which is also the place for files of the test.
     pub fn home(&self) -> &Path {
         self.home.path()
@@ -123,15 +138,18 @@ impl Catchment {
     }
 
     fn command<A: AsRef<OsStr>>(&self, args: &[A]) -> Command {
-        let program = env!("CARGO_BIN_EXE_catchment");
-        let mut command = if self.is_bound_by_permissions && rustix::process::getuid().is_root() {
-            let mut command = Command::new("setpriv");
-            command.args(["--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-all"]);
-            command.arg(program);
-            command
-        } else {
-            Command::new(program)
-        };
+        // What is to be signalled must run without a clock of its own: faketime is its parent.
+        let mut words: Vec<&str> = Vec::new();
+        if let Some(clock) = &self.clock {
+            words.extend(["faketime", "-f", clock]);
+        }
+        if self.is_bound_by_permissions && rustix::process::getuid().is_root() {
+            let bounds = "--bounding-set=-dac_override,-dac_read_search";
+            words.extend(["setpriv", bounds, "--inh-caps=-all"]);
+        }
+        words.push(env!("CARGO_BIN_EXE_catchment"));
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]);
         command
             .env_clear()
             .envs(&self.environment)

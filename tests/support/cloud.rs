@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex};
 
 use super::{
-    sigv4::{self, Account},
+    sigv4::{self, Account, Clock},
     wire::{Answer, Reply, Request, Wire},
 };
 
@@ -128,7 +128,7 @@ fn credentials_document() -> Answer {
 }
 
 fn is_signed(request: &Request, caller: &Account) -> bool {
-    match sigv4::verify(request, std::slice::from_ref(caller)) {
+    match sigv4::verify(request, std::slice::from_ref(caller), Clock::Checked) {
         Ok(_) => true,
         Err(refusal) => {
             println!("the fake STS refuses: {refusal:?}");

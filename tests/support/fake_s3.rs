@@ -18,7 +18,7 @@ use jiff::Timestamp;
 
 use super::{
     Endpoint,
-    sigv4::{self, Account},
+    sigv4::{self, Account, Clock},
     wire::{self, Answer, Delivery, Reply, Request, Wire},
 };
 
@@ -277,6 +277,7 @@ struct State {
     buckets: BTreeMap<String, Objects>,
     accounts: Vec<Account>,
     is_public: bool,
+    clock: Clock,
     faults: Vec<Fault>,
     seen: Vec<Seen>,
     page_size: usize,
@@ -302,6 +303,7 @@ impl FakeS3 {
                 session_token: None,
             }],
             is_public: false,
+            clock: Clock::Checked,
             faults: Vec::new(),
             seen: Vec::new(),
             page_size: 1000,
@@ -333,6 +335,11 @@ impl FakeS3 {
     /// Anybody may read.
     pub fn make_public(&self) {
         self.state().is_public = true;
+    }
+
+    /// Takes signatures of any date, for clients whose clock is off.
+    pub fn accept_any_time(&self) {
+        self.state().clock = Clock::Ignored;
     }
 
     /// Takes this account's signatures, and no other account's.
@@ -495,7 +502,7 @@ impl State {
     fn serve(&self, request: &Request, kind: Kind, bucket: &str, key: &[u8], lie: Lie) -> Answer {
         let is_anonymous = request.header("authorization").is_none();
         if !(is_anonymous && self.is_public)
-            && let Err(refusal) = sigv4::verify(request, &self.accounts)
+            && let Err(refusal) = sigv4::verify(request, &self.accounts, self.clock)
         {
             return error(refusal.status, refusal.code, &refusal.detail);
         }
