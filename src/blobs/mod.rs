@@ -1,7 +1,7 @@
 //! The bytes of large blobs: immutable files named by their BLAKE3 hash.
 //!
 //! Knows no providers, schedules or SQL; which hashes are in use is the store's knowledge. A file
-//! gets its final name only once its bytes are durable ([`Blobs::publish`]), so whatever bears a
+//! gets its final name only once its bytes are durable (`Blobs::publish`), so whatever bears a
 //! name is whole. Everything here blocks: call it on a blocking thread.
 //!
 //! ```text
@@ -19,6 +19,10 @@ use std::{
     io::{self, ErrorKind},
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use bytesize::ByteSize;
@@ -37,12 +41,14 @@ pub const INLINE_MAX: u64 = 64 * 1024;
 pub enum BlobError {
     /// The disk is full, or as good as: the floor that is to stay free would be used up.
     #[error(
-        "only {free} left on the disk of the data directory, and {floor} are to stay free: make \
-         room or lower CATCHMENT_MIN_FREE, then run again to go on"
+        "the disk of the data directory is full: {free} left, {needed} needed now, and {floor} are \
+         to stay free: make room or lower CATCHMENT_MIN_FREE, then run again to go on"
     )]
     Full {
-        /// What is free.
+        /// What is free, besides what is promised to bytes on their way.
         free: ByteSize,
+        /// What there was to be room for.
+        needed: ByteSize,
         /// What should stay free.
         floor: ByteSize,
     },
@@ -62,6 +68,22 @@ pub struct Blobs {
     root: PathBuf,
     staging: PathBuf,
     floor: Option<ByteSize>,
+    /// Bytes that are on their way to this disk.
+    promised: Arc<AtomicU64>,
+}
+
+/// Room on the disk that is set aside, see [`Blobs::reserve`].
+#[derive(Debug)]
+#[must_use = "the room is given back when this is dropped"]
+pub struct Room {
+    bytes: u64,
+    promised: Arc<AtomicU64>,
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.promised.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
 }
 
 impl Blobs {
@@ -75,6 +97,7 @@ impl Blobs {
             root: data_dir.to_owned(),
             staging: data_dir.join("staging").join(worker),
             floor,
+            promised: Arc::default(),
         };
         make_dir(&blobs.root.join("blobs"))?;
         make_dir(&blobs.staging)?;
@@ -214,27 +237,36 @@ impl Blobs {
         self.root.join("partial").join(sync.as_str())
     }
 
-    /// Fails when writing `bytes` more would use up the floor.
+    /// Sets room for `bytes` aside, until the answer is dropped: what is on its way is counted
+    /// before it lies there, so that the floor holds however much arrives at once.
     ///
     /// # Errors
-    /// [`BlobError::Full`], or the system's.
-    pub fn check_space(&self, bytes: u64) -> Result<(), BlobError> {
+    /// [`BlobError::Full`] when they would use up the floor, or the system's.
+    pub fn reserve(&self, bytes: u64) -> Result<Room, BlobError> {
         let space = rustix::fs::statvfs(&self.root).map_err(|e| at(&self.root)(e.into()))?;
         let free = space.f_bavail.saturating_mul(space.f_frsize);
         let size = space.f_blocks.saturating_mul(space.f_frsize);
         let floor = self.floor.map_or_else(|| (size / 20).min(bytesize::GIB), |floor| floor.0);
+        let room = Room { bytes, promised: self.promised.clone() };
+        let promised = self.promised.fetch_add(bytes, Ordering::Relaxed);
+        let free = free.saturating_sub(promised);
         if free < floor.saturating_add(bytes) {
-            return Err(BlobError::Full { free: ByteSize(free), floor: ByteSize(floor) });
+            return Err(BlobError::Full {
+                free: ByteSize(free),
+                needed: ByteSize(bytes),
+                floor: ByteSize(floor),
+            });
         }
-        Ok(())
+        Ok(room)
     }
 
     /// What to make of an error of the system while writing: a full disk has its own meaning.
     fn failed(&self, path: &Path, error: io::Error) -> BlobError {
         match error.kind() {
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-                self.check_space(0).err().unwrap_or(BlobError::Full {
+                self.reserve(0).err().unwrap_or(BlobError::Full {
                     free: ByteSize(0),
+                    needed: ByteSize(0),
                     floor: self.floor.unwrap_or_default(),
                 })
             }

@@ -19,7 +19,7 @@ use std::{
 
 use blake3::hazmat::{self, ChainingValue, HasherExt as _, Mode};
 
-use super::{BlobError, Blobs, at, make_dir};
+use super::{BlobError, Blobs, Room, at, make_dir};
 use crate::model::{BlobHash, EntryId, SyncId, Version};
 
 /// The size of a part in bytes: a power of two, as a subtree of BLAKE3 has to be.
@@ -35,6 +35,8 @@ pub struct Partial {
     journal_path: PathBuf,
     file: File,
     size: u64,
+    /// For what is missing.
+    _room: Room,
     parts: Mutex<Parts>,
 }
 
@@ -87,7 +89,7 @@ impl Blobs {
         journal.read_to_end(&mut records).map_err(at(&journal_path))?;
         let done = believable(&records, &file, size);
         let missing = done.iter().filter(|part| part.is_none()).count() as u64 * PART_BYTES;
-        self.check_space(missing.min(size))?;
+        let room = self.reserve(missing.min(size))?;
         file.set_len(size).map_err(|error| self.failed(&path, error))?;
         let partial = Partial {
             blobs: self.clone(),
@@ -95,6 +97,7 @@ impl Blobs {
             journal_path,
             file,
             size,
+            _room: room,
             parts: Mutex::new(Parts { journal, done }),
         };
         partial.rewrite_journal()?;

@@ -21,12 +21,11 @@ pub struct Stage {
 }
 
 impl Blobs {
-    /// Begins a blob of about `expected` bytes.
+    /// Begins a blob.
     ///
     /// # Errors
-    /// [`BlobError::Full`] when there is no room for it, or the disk's.
-    pub fn stage(&self, expected: u64) -> Result<Stage, BlobError> {
-        self.check_space(expected)?;
+    /// The disk's.
+    pub fn stage(&self) -> Result<Stage, BlobError> {
         let path = self.staging.join(ulid::Ulid::generate().to_string());
         let file = new_file(&path).map_err(at(&path))?;
         Ok(Stage { blobs: self.clone(), path, file, hasher: blake3::Hasher::new(), size: 0 })

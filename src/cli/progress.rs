@@ -17,7 +17,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use super::output;
 use crate::{
     engine::Observer,
-    model::{Counts, EntryPath, JobId, Phase},
+    model::{Counts, EntryPath, JobId, Phase, SkipReason},
     store::dead_letters::Failure,
 };
 
@@ -46,6 +46,9 @@ impl Mode {
     }
 }
 
+/// Entries that are left out for what they are, counted by the reason.
+pub(super) type LeftOut = BTreeMap<SkipReason, u64>;
+
 /// The display of a run, from its start to [`Progress::finish`].
 pub(super) struct Progress {
     shared: Arc<Shared>,
@@ -64,6 +67,7 @@ struct Shared {
     bytes: AtomicU64,
     counts: Mutex<Counts>,
     in_flight: Mutex<BTreeMap<EntryPath, u64>>,
+    left_out: Mutex<LeftOut>,
 }
 
 impl Progress {
@@ -79,6 +83,7 @@ impl Progress {
             bytes: AtomicU64::new(0),
             counts: Mutex::default(),
             in_flight: Mutex::default(),
+            left_out: Mutex::default(),
         });
         let stop = CancellationToken::new();
         let ticking = tokio::spawn(tick(shared.clone(), stop.clone()));
@@ -89,11 +94,13 @@ impl Progress {
         self.shared.clone()
     }
 
-    pub(super) async fn finish(self) {
+    /// Ends the display; answers what was left out for what it is, whatever the filters say.
+    pub(super) async fn finish(self) -> LeftOut {
         self.stop.cancel();
         // It only ends; there is nothing to learn from how.
         let _ = self.ticking.await;
         self.shared.bar.finish_and_clear();
+        lock(&self.shared.left_out).clone()
     }
 }
 
@@ -204,6 +211,10 @@ impl Observer for Shared {
         self.found.fetch_add(entries, Relaxed);
         self.to_fetch.fetch_add(files, Relaxed);
         self.bytes_to_fetch.fetch_add(bytes, Relaxed);
+    }
+
+    fn skipped(&self, reason: SkipReason) {
+        *lock(&self.left_out).entry(reason).or_default() += 1;
     }
 
     fn fetching(&self, path: &EntryPath, size: u64) {

@@ -10,7 +10,7 @@ use super::{
     Exit, Outcome, Settings,
     error::CliError,
     output,
-    progress::{Mode, Progress},
+    progress::{LeftOut, Mode, Progress},
     signals::stop_on_signals,
 };
 use crate::{
@@ -149,7 +149,7 @@ struct S3 {
     region: Option<String>,
 
     /// Another endpoint than the provider's own
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = endpoint)]
     endpoint_url: Option<String>,
 
     /// Sign nothing: for public buckets
@@ -181,6 +181,17 @@ enum Style {
     Path,
     /// `https://bucket.endpoint/key`
     Virtual,
+}
+
+/// An address that requests can go to.
+fn endpoint(text: &str) -> Result<String, String> {
+    let is_address = text.parse::<http::Uri>().is_ok_and(|uri| {
+        matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some()
+    });
+    match is_address {
+        true => Ok(text.to_owned()),
+        false => Err(format!("{text:?} is no endpoint: write http://HOST[:PORT] or https://HOST")),
+    }
 }
 
 /// An instant, or an age before now.
@@ -277,12 +288,11 @@ pub(super) async fn run(args: Args, settings: &Settings) -> Outcome {
         return dry_run(&args, &request, settings, &stop).await;
     }
     let started = std::time::Instant::now();
-    let report = match settings.engine() {
+    let (report, left_out) = match settings.engine() {
         Ok(engine) => {
             let progress = Progress::start(args.mode(), request.location.to_string());
             let report = engine.run(&request, progress.observer(), stop).await;
-            progress.finish().await;
-            report
+            (report, progress.finish().await)
         }
         // The last line of --json is a summary, come what may.
         Err(error) if args.json => {
@@ -293,8 +303,8 @@ pub(super) async fn run(args: Args, settings: &Settings) -> Outcome {
     };
     if args.json {
         print_summary(&request, Some(&report), &Summary::of(&report), started)?;
-    } else if !args.quiet {
-        println!("{}", closing_words(&report, started.elapsed()));
+    } else if !args.quiet && report.job.is_some() {
+        println!("{}", closing_words(&report, &left_out, started.elapsed()));
     }
     let exit = match report.status {
         RunStatus::Completed => Exit::Done,
@@ -360,10 +370,13 @@ fn print_summary(
 }
 
 /// The run in a sentence or two.
-fn closing_words(report: &Report, took: std::time::Duration) -> String {
+fn closing_words(report: &Report, left_out: &LeftOut, took: std::time::Duration) -> String {
     let bucket = report.bucket.as_deref().unwrap_or("(no bucket)");
     let mut words =
         format!("{bucket}: {} in {:.1} s", in_words(&report.counts), took.as_secs_f64());
+    for (reason, entries) in left_out {
+        words.push_str(&format!("\n{} left out: {}", output::count(*entries), reason.describe()));
+    }
     if report.counts.failed > 0 {
         words.push_str(&format!(
             "\n{} failed; they are tried again by the next run, `catchment status` lists them",

@@ -28,6 +28,7 @@ use super::{
     walk,
 };
 use crate::{
+    blobs::{BlobError, Room},
     model::{Counts, Cursor},
     sources::RootIdentity,
     store::{
@@ -70,11 +71,16 @@ pub(super) async fn go_through(
             () = stop.cancelled() => return committer.give_up(RunError::Stopped).await,
             () = lease.lost() => return Err(StoreError::LeaseLost.into()),
             Some(done) = fetches.join_next() => {
-                for Fetched { page, known, outcome } in done.map_err(|_| StoreError::Stopped)? {
-                    if let Outcome::Fatal(error) = outcome {
-                        return committer.give_up(error).await;
+                for Fetched { page, known, outcome, room } in done.map_err(|_| StoreError::Stopped)? {
+                    match outcome {
+                        // There is room for what is on its way: end with that.
+                        Outcome::Fatal(error @ RunError::Disk(BlobError::Full { .. })) => {
+                            waiting.clear();
+                            (walking, failure) = (false, failure.or(Some(error)));
+                        }
+                        Outcome::Fatal(error) => return committer.give_up(error).await,
+                        outcome => committer.take(page, known, outcome, room),
                     }
-                    committer.take(page, known, outcome);
                 }
             }
             page = pages.next(), if walking && hungry => match page {
@@ -104,6 +110,8 @@ struct Committer<'a> {
     counts: &'a mut Counts,
     batch: Batch,
     inline_bytes: usize,
+    /// Room on the disk for them.
+    rooms: Vec<Arc<Room>>,
     /// When the batch, as it is, is to be committed at the latest.
     deadline: Option<Instant>,
     under_way: Option<AbortOnDropHandle<Result<Counts, StoreError>>>,
@@ -136,6 +144,7 @@ impl<'a> Committer<'a> {
             counts,
             batch: Batch::default(),
             inline_bytes: 0,
+            rooms: Vec::new(),
             deadline: None,
             under_way: None,
             tally: resume.map(|checkpoint| checkpoint.tally.clone()).unwrap_or_default(),
@@ -168,7 +177,8 @@ impl<'a> Committer<'a> {
     }
 
     /// Takes the outcome of an entry of a page in; `known` is the key of its row.
-    fn take(&mut self, page: u64, known: Option<u64>, outcome: Outcome) {
+    fn take(&mut self, page: u64, known: Option<u64>, outcome: Outcome, room: Option<Arc<Room>>) {
+        self.rooms.extend(room);
         match outcome {
             Outcome::Taken(taken) => self.take_bytes(*taken),
             Outcome::Filtered => {
@@ -216,7 +226,6 @@ impl<'a> Committer<'a> {
     /// Hands the batch to the store, once the one before is through.
     async fn commit(&mut self) -> Result<(), RunError> {
         self.settle().await?;
-        self.run.blobs.check_space(self.inline_bytes as u64)?;
         self.deadline = None;
         self.inline_bytes = 0;
         let mut batch = std::mem::take(&mut self.batch);
@@ -224,15 +233,18 @@ impl<'a> Committer<'a> {
         let root = self.root.take_if(|_| !batch.taken.is_empty());
         let (target, now) = (self.run.target, self.run.clock.now());
         let (store, blobs) = (self.run.store.clone(), self.run.blobs.clone());
+        let rooms = std::mem::take(&mut self.rooms);
         let work = async move {
-            store
+            let committed = store
                 .write(move |tx| {
                     if let Some(root) = root {
                         syncs::remember_root(tx, target.fence.sync_key, Some(&root))?;
                     }
                     commit::commit(tx, &target, &batch, |hash| blobs.exists(hash), now)
                 })
-                .await
+                .await;
+            drop(rooms);
+            committed
         };
         self.under_way = Some(AbortOnDropHandle::new(tokio::spawn(work)));
         Ok(())

@@ -11,7 +11,7 @@ use tokio::task::spawn_blocking;
 
 use super::{Observer, RunError, plan::Work, run::Run};
 use crate::{
-    blobs::{BlobError, Blobs, INLINE_MAX, PART_BYTES, PartHasher, Partial, Stage},
+    blobs::{BlobError, Blobs, INLINE_MAX, PART_BYTES, PartHasher, Partial, Room, Stage},
     model::{BlobHash, EntryKind, ErrorType, Fingerprint},
     sources::{
         BlockingRead, Body, ByteRange, Content, ErrorClass, Facts, SourceError,
@@ -89,6 +89,8 @@ pub struct Fetched {
     pub known: Option<u64>,
     /// What became of it.
     pub outcome: Outcome,
+    /// Room on the disk for what is still in memory of it.
+    pub room: Option<Arc<Room>>,
 }
 
 /// Works that are carried out by one task: a single one, or several small ones of a source that is
@@ -113,7 +115,14 @@ pub(super) fn next_bundle(waiting: &mut VecDeque<(u64, Work)>, most: usize) -> B
 }
 
 /// Fetches a bundle's entries, retrying what may pass and looking again at what has changed.
+///
+/// Room for all of them is set aside first; large ones that come in parts see to that themselves.
 pub(super) async fn fetch(run: Arc<Run>, bundle: Bundle) -> Vec<Fetched> {
+    let bytes = bundle.iter().map(|(_, work)| room_for(&run, work)).sum();
+    let room = match run.blobs.reserve(bytes) {
+        Ok(room) => Arc::new(room),
+        Err(error) => return no_room(&bundle, error),
+    };
     for (_, work) in &bundle {
         run.observer.fetching(&work.path, work.fingerprint.size);
     }
@@ -128,9 +137,33 @@ pub(super) async fn fetch(run: Arc<Run>, bundle: Bundle) -> Vec<Fetched> {
             None => take(&run, &mut work).await,
         };
         run.observer.fetched(&work.path);
-        fetched.push(Fetched { page, known: work.known, outcome });
+        let in_memory = work.fingerprint.size <= INLINE_MAX;
+        let room = in_memory.then(|| room.clone());
+        fetched.push(Fetched { page, known: work.known, outcome, room });
     }
     fetched
+}
+
+/// What an entry will take: small ones lie in the database's log and, later, in the database.
+fn room_for(run: &Run, work: &Work) -> u64 {
+    match work.fingerprint.size {
+        size if size <= INLINE_MAX => 2 * size + ROW_BYTES,
+        size if size >= IN_PARTS && run.source.ranges() => ROW_BYTES,
+        size => size + ROW_BYTES,
+    }
+}
+
+/// About what the rows of an entry take.
+const ROW_BYTES: u64 = 1024;
+
+fn no_room(bundle: &Bundle, error: BlobError) -> Vec<Fetched> {
+    let stands_for_all = bundle.first().map(|(page, work)| Fetched {
+        page: *page,
+        known: work.known,
+        outcome: Outcome::Fatal(error.into()),
+        room: None,
+    });
+    stands_for_all.into_iter().collect()
 }
 
 /// Reads small entries one after the other on one blocking thread. `None` for each that did not go
@@ -166,9 +199,10 @@ async fn take(run: &Arc<Run>, work: &mut Work) -> Outcome {
         };
         match error.class() {
             ErrorClass::Reread if rereads < REREADS => rereads += 1,
-            ErrorClass::Reread | ErrorClass::Retry | ErrorClass::Entry => {
-                return failed(work, &error);
-            }
+            ErrorClass::Reread
+            | ErrorClass::Retry
+            | ErrorClass::RetryBriefly
+            | ErrorClass::Entry => return failed(work, &error),
             // Gone may mean replaced; the second look tells.
             ErrorClass::Gone if rereads == 0 => rereads += 1,
             ErrorClass::Gone => return Outcome::Vanished,
@@ -354,14 +388,14 @@ async fn whole(
     let (blobs, observer) = (blobs.clone(), observer.clone());
     let hash = match body {
         Body::Stream(stream) => {
-            let stage = on_blocking_thread(move || Ok(blobs.stage(size)?)).await?;
+            let stage = on_blocking_thread(move || Ok(blobs.stage()?)).await?;
             let write = |stage: &mut Stage, bytes: &[u8]| stage.write(bytes);
             let stage = in_buffers(&observer, stream, stage, write).await?;
             on_blocking_thread(move || finish(stage, size)).await?
         }
         Body::Blocking(reader) => {
             on_blocking_thread(move || {
-                let mut stage = blobs.stage(size)?;
+                let mut stage = blobs.stage()?;
                 drain(&*observer, reader, |bytes| stage.write(bytes))?;
                 finish(stage, size)
             })

@@ -1,7 +1,7 @@
 //! Watching a run: what it tells while it works.
 
 use crate::{
-    model::{Counts, EntryPath, JobId, Phase},
+    model::{Counts, EntryPath, JobId, Phase, SkipReason},
     store::dead_letters::Failure,
 };
 
@@ -15,6 +15,9 @@ pub trait Observer: Send + Sync {
 
     /// The source listed `entries` more, of which `files` are to be fetched: `bytes` in all.
     fn found(&self, _entries: u64, _files: u64, _bytes: u64) {}
+
+    /// An entry is left out for what it is.
+    fn skipped(&self, _reason: SkipReason) {}
 
     /// An entry of `size` bytes is being fetched.
     fn fetching(&self, _path: &EntryPath, _size: u64) {}

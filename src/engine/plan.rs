@@ -69,7 +69,10 @@ pub(super) async fn plan(run: &Arc<Run>, page: Page) -> Result<Plan, RunError> {
             EntryKind::File(fingerprint) => {
                 plan.file(run, entry.id, entry.path, fingerprint, &known);
             }
-            EntryKind::Skipped(reason) => plan.skipped(reason, &known),
+            EntryKind::Skipped(reason) => {
+                run.observer.skipped(reason);
+                plan.skipped(reason, &known);
+            }
             EntryKind::Unreadable { error_type, message } => {
                 plan.seen.extend(row(&known));
                 plan.failed.push(Failure { id: entry.id, path: entry.path, error_type, message });

@@ -61,7 +61,7 @@ pub struct Fingerprint {
 }
 
 /// Why an entry is left out whatever the filters say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SkipReason {
     /// A symbolic link, and links are not followed.
     Symlink,
@@ -81,7 +81,9 @@ impl SkipReason {
             Self::Symlink => "symbolic link (--follow-symlinks takes them)",
             Self::SymlinkEscapes => "symbolic link that leads out of the folder, or nowhere",
             Self::SpecialFile => "not a regular file (FIFO, socket or device)",
-            Self::Archived => "in an archive storage class, restore it first",
+            Self::Archived => {
+                "in an archive storage class (GLACIER, DEEP_ARCHIVE), restore it first"
+            }
         }
     }
 }

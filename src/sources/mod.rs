@@ -187,6 +187,12 @@ pub enum SourceError {
         /// The provider's reason.
         message: String,
     },
+    /// An answer that makes no sense, or is cut short: worth a few more tries, not many.
+    #[error("{message}")]
+    Garbled {
+        /// What is wrong with it.
+        message: String,
+    },
     /// The provider asks to slow down.
     #[error("the provider asks to slow down: {message}")]
     RateLimited {
@@ -250,6 +256,8 @@ pub enum SourceError {
 pub enum ErrorClass {
     /// Try again, after a while.
     Retry,
+    /// Try again, a few times.
+    RetryBriefly,
     /// Look at the entry again: it has changed.
     Reread,
     /// The entry is gone: there is nothing to take.
@@ -268,6 +276,7 @@ impl SourceError {
             Self::Transient { .. } | Self::RateLimited { .. } | Self::Timeout { .. } => {
                 ErrorClass::Retry
             }
+            Self::Garbled { .. } => ErrorClass::RetryBriefly,
             Self::Changed { .. } => ErrorClass::Reread,
             Self::NotFound { .. } => ErrorClass::Gone,
             Self::PermissionDenied { .. } | Self::Permanent { .. } => ErrorClass::Entry,
@@ -281,7 +290,9 @@ impl SourceError {
     #[must_use]
     pub const fn error_type(&self) -> ErrorType {
         match self {
-            Self::Transient { .. } | Self::Permanent { .. } => ErrorType::DownloadFailed,
+            Self::Transient { .. } | Self::Garbled { .. } | Self::Permanent { .. } => {
+                ErrorType::DownloadFailed
+            }
             Self::RateLimited { .. } => ErrorType::RateLimited,
             Self::Timeout { .. } => ErrorType::Timeout,
             Self::Auth { .. } | Self::PermissionDenied { .. } => ErrorType::PermissionDenied,

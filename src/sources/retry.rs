@@ -19,6 +19,9 @@ pub struct RetryPolicy {
     pub give_up_after: Duration,
 }
 
+/// How often an answer that makes no sense is asked for again.
+const BRIEFLY: usize = 3;
+
 /// An error that knows whether another try may help.
 pub trait Classified {
     /// What to do about it.
@@ -70,6 +73,7 @@ impl RetryPolicy {
         F: Future<Output = Result<T, E>> + Send,
     {
         let started = tokio::time::Instant::now();
+        let mut brief = 0;
         let backoff = ExponentialBuilder::default()
             .with_min_delay(self.first_delay)
             .with_max_delay(self.max_delay)
@@ -77,11 +81,16 @@ impl RetryPolicy {
             .with_jitter();
         (|| operation())
             .retry(backoff)
-            .when(|error: &E| error.class() == ErrorClass::Retry)
+            .when(|error: &E| matches!(error.class(), ErrorClass::Retry | ErrorClass::RetryBriefly))
             .adjust(|error, delay| {
+                if error.class() == ErrorClass::RetryBriefly {
+                    brief += 1;
+                }
                 let asked = error.retry_after().unwrap_or_default();
                 let wait = delay.map(|delay| delay.max(asked));
-                wait.filter(|wait| started.elapsed() + *wait < self.give_up_after)
+                wait.filter(|wait| {
+                    brief <= BRIEFLY && started.elapsed() + *wait < self.give_up_after
+                })
             })
             .await
     }

@@ -55,7 +55,11 @@ pub(super) fn connect_writer(path: &Path) -> Result<Connection> {
     )?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
-    settle(&connection).map_err(|error| StoreError::Damaged { path: path.to_owned(), error })?;
+    // Looked at before anything is written: a newer database is left as it is.
+    if migrate::version_of(&connection, path)? == 0 {
+        settle(&connection)
+            .map_err(|error| StoreError::Damaged { path: path.to_owned(), error })?;
+    }
     migrate::bring_up_to_date(&mut connection, path)?;
     connection.execute_batch(
         // FULL: a commit is on the disk when it returns. The log may grow to 64 MiB between

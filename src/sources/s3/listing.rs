@@ -286,9 +286,7 @@ impl Progress {
     /// Checks that `answer` leads on from the pages before.
     pub(super) fn check(&self, answer: &Answer) -> Result<(), SourceError> {
         let stuck = |problem: &str| {
-            Err(SourceError::Transient {
-                message: format!("the listing goes in circles: {problem}"),
-            })
+            Err(SourceError::Garbled { message: format!("the listing goes in circles: {problem}") })
         };
         if answer.next.as_ref().is_some_and(|token| self.tokens.contains(&hash(token))) {
             return stuck("a continuation token came back");

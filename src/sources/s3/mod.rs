@@ -142,7 +142,9 @@ impl Source for S3 {
         let key = self.0.key(id);
         match self.0.head(&key).await {
             Ok(headers) => object::entry_of_head(id, &headers).map(Some),
-            Err(error) if error.class() == ErrorClass::Retry => Err(error),
+            Err(error) if matches!(error.class(), ErrorClass::Retry | ErrorClass::RetryBriefly) => {
+                Err(error)
+            }
             Err(_) => self.0.explain_head(&key).await,
         }
     }
@@ -363,7 +365,7 @@ impl Bucket {
             ListingError::ErrorDocument => {
                 self.transport.refuse(Subject::Listing, parts.status, &parts.headers, &body)
             }
-            ListingError::Incomplete(message) => SourceError::Transient { message }.into(),
+            ListingError::Incomplete(message) => SourceError::Garbled { message }.into(),
         })
     }
 

@@ -186,11 +186,15 @@ fn classify(
         | "ExpiredToken"
         | "InvalidToken"
         | "TokenRefreshRequired"
-        | "RequestTimeTooSkewed"
         | "InvalidSecurity"
         | "AccountProblem"
         | "NotSignedUp"
         | "AllAccessDisabled" => return SourceError::Auth { message },
+        "RequestTimeTooSkewed" => {
+            return SourceError::Auth {
+                message: format!("the clock of this computer is wrong, set it first: {message}"),
+            };
+        }
         "InvalidObjectState" => {
             return SourceError::Permanent {
                 message: format!("it is archived, restore it first: {message}"),
