@@ -119,6 +119,8 @@ struct Committer<'a> {
     /// Pages that are not wholly committed, in the order of the walk.
     pages: BTreeMap<u64, OpenPage>,
     next_page: u64,
+    /// The place behind the last page that is dealt with, if that has moved since the last commit.
+    reached: Option<Option<Cursor>>,
     listed_something: bool,
     /// The root's identity, until a commit has brought content of it.
     root: Option<String>,
@@ -150,6 +152,7 @@ impl<'a> Committer<'a> {
             tally: resume.map(|checkpoint| checkpoint.tally.clone()).unwrap_or_default(),
             pages: BTreeMap::new(),
             next_page: 0,
+            reached: None,
             // A checkpoint lies behind something that was listed.
             listed_something: resume.is_some(),
             root: if is_remembered { None } else { root.0.clone() },
@@ -204,7 +207,9 @@ impl<'a> Committer<'a> {
         self.batch.taken.push(taken);
     }
 
+    /// After anything that has changed the batch.
     fn touch(&mut self) {
+        self.close_pages();
         self.deadline.get_or_insert_with(|| Instant::now() + Self::PATIENCE);
     }
 
@@ -250,15 +255,18 @@ impl<'a> Committer<'a> {
         Ok(())
     }
 
-    /// How far the pass has come, if that is further than before.
-    fn reached(&mut self) -> Option<Reached> {
-        let mut reached = None;
+    /// Closes the pages at the front that are dealt with.
+    fn close_pages(&mut self) {
         while let Some(first) = self.pages.first_entry()
             && first.get().missing == 0
         {
-            reached = Some(first.remove().cursor);
+            self.reached = Some(first.remove().cursor);
         }
-        reached.map(|cursor| match cursor {
+    }
+
+    /// How far the pass has come with this batch, if that is further than before.
+    fn reached(&mut self) -> Option<Reached> {
+        Some(match self.reached.take()? {
             Some(cursor) => Reached::Cursor(cursor, self.tally.clone()),
             None => Reached::Nowhere,
         })

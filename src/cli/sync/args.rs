@@ -1,30 +1,18 @@
-//! `catchment sync`: the main job.
+//! The arguments of `catchment sync`, and the request that they make.
 
-use std::{ffi::OsString, io::Write as _, sync::Arc};
+use std::ffi::OsString;
 
 use bytesize::ByteSize;
 use jiff::{SpanRelativeTo, Timestamp, civil::Date, tz::TimeZone};
-use tokio_util::sync::CancellationToken;
 
-use super::{
-    Exit, Outcome, Settings,
-    error::CliError,
-    output,
-    progress::{LeftOut, Mode, Progress},
-    signals::stop_on_signals,
-};
 use crate::{
+    cli::{error::CliError, progress::Mode},
     clock::{Clock as _, SystemClock},
-    engine::{
-        Report, Request, RunOptions,
-        filter::Filter,
-        preview::{self, Preview, Verdict},
-    },
+    engine::{Request, RunOptions, filter::Filter},
     model::{
-        Addressing, BucketName, Counts, EntryPath, FileFilters, Location, MaxDelete, Reconcile,
-        RunStatus, S3Connection, SyncOptions,
+        Addressing, BucketName, FileFilters, Location, MaxDelete, Reconcile, S3Connection,
+        SyncOptions,
     },
-    sources::{Opener as _, Registry},
     store::syncs::BucketChoice,
 };
 
@@ -43,7 +31,7 @@ The same source and bucket again is the same sync: only what changed is fetched.
 /// Arguments of `catchment sync`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub(super) struct Args {
+pub(in crate::cli) struct Args {
     /// A folder, s3://bucket/prefix or tigris://bucket/prefix
     source: OsString,
 
@@ -55,18 +43,18 @@ pub(super) struct Args {
     which: Which,
 
     #[command(flatten, next_help_heading = "How")]
-    how: How,
+    pub(super) how: How,
 
     #[command(flatten, next_help_heading = "S3 and Tigris")]
     s3: S3,
 
     /// Print one JSON event a line; the last one is the summary
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 
     /// Print nothing but errors
     #[arg(long, short)]
-    quiet: bool,
+    pub(super) quiet: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -106,10 +94,10 @@ struct Which {
 }
 
 #[derive(Debug, clap::Args)]
-struct How {
+pub(super) struct How {
     /// Show what would be added, updated and removed, and why; change nothing
     #[arg(long)]
-    dry_run: bool,
+    pub(super) dry_run: bool,
 
     /// Remove nothing, whatever is gone from the source
     #[arg(long, conflicts_with = "max_delete")]
@@ -213,7 +201,7 @@ fn instant(text: &str) -> Result<Timestamp, String> {
 }
 
 impl Args {
-    fn request(&self) -> Result<Request, CliError> {
+    pub(super) fn request(&self) -> Result<Request, CliError> {
         let location =
             Location::parse(&self.source, &self.s3.connection()).map_err(CliError::usage)?;
         let bucket = match &self.bucket {
@@ -253,7 +241,7 @@ impl Args {
         }
     }
 
-    fn mode(&self) -> Mode {
+    pub(super) fn mode(&self) -> Mode {
         match (self.json, self.quiet) {
             (true, _) => Mode::Json,
             (false, true) => Mode::Quiet,
@@ -279,236 +267,6 @@ impl S3 {
             },
         }
     }
-}
-
-pub(super) async fn run(args: Args, settings: &Settings) -> Outcome {
-    let request = args.request()?;
-    let stop = stop_on_signals("at the next checkpoint")?;
-    if args.how.dry_run {
-        return dry_run(&args, &request, settings, &stop).await;
-    }
-    let started = std::time::Instant::now();
-    let (report, left_out) = match settings.engine() {
-        Ok(engine) => {
-            let progress = Progress::start(args.mode(), request.location.to_string());
-            let report = engine.run(&request, progress.observer(), stop).await;
-            (report, progress.finish().await)
-        }
-        // The last line of --json is a summary, come what may.
-        Err(error) if args.json => {
-            print_summary(&request, None, &Summary::failed(&error), started)?;
-            return Err(error);
-        }
-        Err(error) => return Err(error),
-    };
-    if args.json {
-        print_summary(&request, Some(&report), &Summary::of(&report), started)?;
-    } else if !args.quiet && report.job.is_some() {
-        println!("{}", closing_words(&report, &left_out, started.elapsed()));
-    }
-    let exit = match report.status {
-        RunStatus::Completed => Exit::Done,
-        RunStatus::CompletedWithErrors => Exit::SomeFailed,
-        RunStatus::Held => Exit::Held,
-        RunStatus::Failed | RunStatus::Interrupted => Exit::Failed,
-    };
-    match report.error {
-        Some(error) => Err(error.into()),
-        None => Ok(exit),
-    }
-}
-
-/// What the summary says besides the counts.
-struct Summary {
-    status: &'static str,
-    error: Option<String>,
-}
-
-impl Summary {
-    fn of(report: &Report) -> Self {
-        Self {
-            status: report.status.as_str(),
-            error: report.error.as_ref().map(ToString::to_string),
-        }
-    }
-
-    fn failed(error: &CliError) -> Self {
-        Self { status: RunStatus::Failed.as_str(), error: Some(error.to_string()) }
-    }
-}
-
-fn print_summary(
-    request: &Request,
-    report: Option<&Report>,
-    summary: &Summary,
-    started: std::time::Instant,
-) -> Result<(), CliError> {
-    let counts = report.map(|report| report.counts).unwrap_or_default();
-    let bucket =
-        report.and_then(|report| report.bucket.clone()).unwrap_or_else(|| match &request.bucket {
-            BucketChoice::Named(name) | BucketChoice::AfterSource(name) => name.to_string(),
-        });
-    let value = serde_json::json!({
-        "event": "summary",
-        "status": summary.status,
-        "job_id": report.and_then(|report| report.job.clone()),
-        "bucket": bucket,
-        "discovered": counts.discovered(),
-        "synced": counts.synced,
-        "updated": counts.updated,
-        "unchanged": counts.unchanged,
-        "duplicates": counts.duplicates,
-        "filtered": counts.filtered,
-        "removed": counts.removed,
-        "failed": counts.failed,
-        "bytes": counts.bytes,
-        "seconds": started.elapsed().as_secs_f64(),
-        "held": report.and_then(|report| report.held.clone()),
-        "error": summary.error,
-    });
-    output::json_line(&mut std::io::stdout().lock(), &value)
-}
-
-/// The run in a sentence or two.
-fn closing_words(report: &Report, left_out: &LeftOut, took: std::time::Duration) -> String {
-    let bucket = report.bucket.as_deref().unwrap_or("(no bucket)");
-    let mut words =
-        format!("{bucket}: {} in {:.1} s", in_words(&report.counts), took.as_secs_f64());
-    for (reason, entries) in left_out {
-        words.push_str(&format!("\n{} left out: {}", output::count(*entries), reason.describe()));
-    }
-    if report.counts.failed > 0 {
-        words.push_str(&format!(
-            "\n{} failed; they are tried again by the next run, `catchment status` lists them",
-            output::count(report.counts.failed)
-        ));
-    }
-    if let Some(held) = &report.held {
-        words.push_str(&format!(
-            "\nheld: {} of {} objects are gone from the source, and were not removed: {}{}\n\
-             to remove them, run the same command with --max-delete {}",
-            output::count(held.count),
-            output::count(held.of),
-            held.sample.iter().take(5).map(String::as_str).collect::<Vec<_>>().join(", "),
-            if held.count > 5 { ", …" } else { "" },
-            held.count,
-        ));
-    }
-    words
-}
-
-fn in_words(counts: &Counts) -> String {
-    let mut parts = vec![format!(
-        "{} new, {} updated, {} unchanged",
-        output::count(counts.synced),
-        output::count(counts.updated),
-        output::count(counts.unchanged)
-    )];
-    let others = [
-        (counts.duplicates, "duplicates"),
-        (counts.filtered, "left out"),
-        (counts.removed, "removed"),
-        (counts.failed, "failed"),
-    ];
-    for (count, what) in others.into_iter().filter(|(count, _)| *count > 0) {
-        parts.push(format!("{} {what}", output::count(count)));
-    }
-    parts.push(format!("{} fetched", output::size(counts.bytes)));
-    parts.join(", ")
-}
-
-async fn dry_run(
-    args: &Args,
-    request: &Request,
-    settings: &Settings,
-    stop: &CancellationToken,
-) -> Outcome {
-    let started = std::time::Instant::now();
-    let store = settings.store()?;
-    let tuning = settings.config()?.source_tuning(Arc::new(SystemClock));
-    let mut failed = None;
-    let report = |path: &EntryPath, verdict: Verdict| {
-        if let Err(error) = print_verdict(args, path, &verdict) {
-            failed.get_or_insert(error);
-        }
-    };
-    let outcome = match Registry.open(&request.location, &request.options, &tuning).await {
-        Ok(source) => preview::preview(store.as_ref(), &*source, request, stop, report).await,
-        Err(error) => Err(error.into()),
-    };
-    if let Some(error) = failed {
-        return Err(error);
-    }
-    let preview = match outcome {
-        Ok(preview) => preview,
-        Err(error) => {
-            let error = CliError::from(error);
-            if args.json {
-                print_summary(request, None, &Summary::failed(&error), started)?;
-            }
-            return Err(error);
-        }
-    };
-    if args.json {
-        let report = as_report(&preview);
-        let summary = Summary { status: "dry_run", error: None };
-        print_summary(request, Some(&report), &summary, started)?;
-    } else if !args.quiet {
-        println!("would be: {}", in_words(&preview.counts));
-        if preview.held {
-            println!("the removals would be held; --max-delete lets them through");
-        }
-    }
-    Ok(if preview.held { Exit::Held } else { Exit::Done })
-}
-
-fn as_report(preview: &Preview) -> Report {
-    Report {
-        status: engine_status(preview),
-        job: None,
-        bucket: None,
-        counts: preview.counts,
-        held: None,
-        error: None,
-    }
-}
-
-fn engine_status(preview: &Preview) -> RunStatus {
-    if preview.held { RunStatus::Held } else { RunStatus::Completed }
-}
-
-fn print_verdict(args: &Args, path: &EntryPath, verdict: &Verdict) -> Result<(), CliError> {
-    if args.quiet {
-        return Ok(());
-    }
-    let (sign, event, reason, size) = match verdict {
-        Verdict::Add { size } => ('+', "would_add", "new".to_owned(), Some(*size)),
-        Verdict::Update { size } => {
-            ('~', "would_update", "changed at the source".to_owned(), Some(*size))
-        }
-        Verdict::Remove { filtered: true } => {
-            ('-', "would_remove", "no longer passes the filters".to_owned(), None)
-        }
-        Verdict::Remove { filtered: false } => {
-            ('-', "would_remove", "gone from the source".to_owned(), None)
-        }
-        Verdict::Exclude { rule } => ('x', "would_exclude", rule.clone(), None),
-        Verdict::Fail { message, .. } => ('!', "would_fail", message.clone(), None),
-    };
-    let mut out = std::io::stdout().lock();
-    if args.json {
-        let value = serde_json::json!({
-            "event": event,
-            "path": path.to_json_text(),
-            "path_bytes": path.base64_if_not_utf8(),
-            "size": size,
-            "reason": reason,
-        });
-        return output::json_line(&mut out, &value);
-    }
-    let size = size.map(|size| format!(", {}", output::size(size))).unwrap_or_default();
-    writeln!(out, "{sign} {path} ({reason}{size})")?;
-    Ok(())
 }
 
 #[cfg(test)]

@@ -1,0 +1,111 @@
+//! `catchment sync --dry-run`: what a run would do, and why.
+
+use std::{io::Write as _, sync::Arc, time::Instant};
+
+use tokio_util::sync::CancellationToken;
+
+use super::{Args, Summary, in_words, print_summary};
+use crate::{
+    cli::{Exit, Outcome, Settings, error::CliError, output},
+    clock::SystemClock,
+    engine::{
+        Report, Request,
+        preview::{self, Preview, Verdict},
+    },
+    model::{EntryPath, RunStatus},
+    sources::{Opener as _, Registry},
+};
+
+pub(super) async fn run(
+    args: &Args,
+    request: &Request,
+    settings: &Settings,
+    stop: &CancellationToken,
+) -> Outcome {
+    let started = Instant::now();
+    let store = settings.store()?;
+    let tuning = settings.config()?.source_tuning(Arc::new(SystemClock));
+    let mut failed = None;
+    let report = |path: &EntryPath, verdict: Verdict| {
+        if let Err(error) = print_verdict(args, path, &verdict) {
+            failed.get_or_insert(error);
+        }
+    };
+    let outcome = match Registry.open(&request.location, &request.options, &tuning).await {
+        Ok(source) => preview::preview(store.as_ref(), &*source, request, stop, report).await,
+        Err(error) => Err(error.into()),
+    };
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    let preview = match outcome {
+        Ok(preview) => preview,
+        Err(error) => {
+            let error = CliError::from(error);
+            if args.json {
+                print_summary(request, None, &Summary::failed(&error), started)?;
+            }
+            return Err(error);
+        }
+    };
+    if args.json {
+        let report = as_report(&preview);
+        let summary = Summary { status: "dry_run", error: None };
+        print_summary(request, Some(&report), &summary, started)?;
+    } else if !args.quiet {
+        println!("would be: {}", in_words(&preview.counts));
+        if preview.held {
+            println!("the removals would be held; --max-delete lets them through");
+        }
+    }
+    Ok(if preview.held { Exit::Held } else { Exit::Done })
+}
+
+fn as_report(preview: &Preview) -> Report {
+    Report {
+        status: engine_status(preview),
+        job: None,
+        bucket: None,
+        counts: preview.counts,
+        held: None,
+        error: None,
+    }
+}
+
+fn engine_status(preview: &Preview) -> RunStatus {
+    if preview.held { RunStatus::Held } else { RunStatus::Completed }
+}
+
+fn print_verdict(args: &Args, path: &EntryPath, verdict: &Verdict) -> Result<(), CliError> {
+    if args.quiet {
+        return Ok(());
+    }
+    let (sign, event, reason, size) = match verdict {
+        Verdict::Add { size } => ('+', "would_add", "new".to_owned(), Some(*size)),
+        Verdict::Update { size } => {
+            ('~', "would_update", "changed at the source".to_owned(), Some(*size))
+        }
+        Verdict::Remove { filtered: true } => {
+            ('-', "would_remove", "no longer passes the filters".to_owned(), None)
+        }
+        Verdict::Remove { filtered: false } => {
+            ('-', "would_remove", "gone from the source".to_owned(), None)
+        }
+        Verdict::Exclude { rule } => ('x', "would_exclude", rule.clone(), None),
+        Verdict::Fail { message, .. } => ('!', "would_fail", message.clone(), None),
+    };
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        let value = serde_json::json!({
+            "event": event,
+            "path": path.to_json_text(),
+            "path_bytes": path.base64_if_not_utf8(),
+            "size": size,
+            "reason": reason,
+        });
+        return output::json_line(&mut out, &value);
+    }
+    let size = size.map(|size| format!(", {}", output::size(size))).unwrap_or_default();
+    writeln!(out, "{sign} {path} ({reason}{size})")?;
+    Ok(())
+}

@@ -1,0 +1,155 @@
+//! `catchment sync`: the main job.
+
+mod args;
+mod dry_run;
+
+use super::{
+    Exit, Outcome, Settings,
+    error::CliError,
+    output,
+    progress::{LeftOut, Progress},
+    signals::stop_on_signals,
+};
+use crate::{
+    engine::{Report, Request},
+    model::{Counts, RunStatus},
+    store::syncs::BucketChoice,
+};
+
+pub(super) use args::Args;
+
+pub(super) async fn run(args: Args, settings: &Settings) -> Outcome {
+    let request = args.request()?;
+    let stop = stop_on_signals("at the next checkpoint")?;
+    if args.how.dry_run {
+        return dry_run::run(&args, &request, settings, &stop).await;
+    }
+    let started = std::time::Instant::now();
+    let (report, left_out) = match settings.engine() {
+        Ok(engine) => {
+            let progress = Progress::start(args.mode(), request.location.to_string());
+            let report = engine.run(&request, progress.observer(), stop).await;
+            (report, progress.finish().await)
+        }
+        // The last line of --json is a summary, come what may.
+        Err(error) if args.json => {
+            print_summary(&request, None, &Summary::failed(&error), started)?;
+            return Err(error);
+        }
+        Err(error) => return Err(error),
+    };
+    if args.json {
+        print_summary(&request, Some(&report), &Summary::of(&report), started)?;
+    } else if !args.quiet && report.job.is_some() {
+        println!("{}", closing_words(&report, &left_out, started.elapsed()));
+    }
+    let exit = match report.status {
+        RunStatus::Completed => Exit::Done,
+        RunStatus::CompletedWithErrors => Exit::SomeFailed,
+        RunStatus::Held => Exit::Held,
+        RunStatus::Failed | RunStatus::Interrupted => Exit::Failed,
+    };
+    match report.error {
+        Some(error) => Err(error.into()),
+        None => Ok(exit),
+    }
+}
+
+/// What the summary says besides the counts.
+struct Summary {
+    status: &'static str,
+    error: Option<String>,
+}
+
+impl Summary {
+    fn of(report: &Report) -> Self {
+        Self {
+            status: report.status.as_str(),
+            error: report.error.as_ref().map(ToString::to_string),
+        }
+    }
+
+    fn failed(error: &CliError) -> Self {
+        Self { status: RunStatus::Failed.as_str(), error: Some(error.to_string()) }
+    }
+}
+
+fn print_summary(
+    request: &Request,
+    report: Option<&Report>,
+    summary: &Summary,
+    started: std::time::Instant,
+) -> Result<(), CliError> {
+    let counts = report.map(|report| report.counts).unwrap_or_default();
+    let bucket =
+        report.and_then(|report| report.bucket.clone()).unwrap_or_else(|| match &request.bucket {
+            BucketChoice::Named(name) | BucketChoice::AfterSource(name) => name.to_string(),
+        });
+    let value = serde_json::json!({
+        "event": "summary",
+        "status": summary.status,
+        "job_id": report.and_then(|report| report.job.clone()),
+        "bucket": bucket,
+        "discovered": counts.discovered(),
+        "synced": counts.synced,
+        "updated": counts.updated,
+        "unchanged": counts.unchanged,
+        "duplicates": counts.duplicates,
+        "filtered": counts.filtered,
+        "removed": counts.removed,
+        "failed": counts.failed,
+        "bytes": counts.bytes,
+        "seconds": started.elapsed().as_secs_f64(),
+        "held": report.and_then(|report| report.held.clone()),
+        "error": summary.error,
+    });
+    output::json_line(&mut std::io::stdout().lock(), &value)
+}
+
+/// The run in a sentence or two.
+fn closing_words(report: &Report, left_out: &LeftOut, took: std::time::Duration) -> String {
+    let bucket = report.bucket.as_deref().unwrap_or("(no bucket)");
+    let mut words =
+        format!("{bucket}: {} in {:.1} s", in_words(&report.counts), took.as_secs_f64());
+    for (reason, entries) in left_out {
+        words.push_str(&format!("\n{} left out: {}", output::count(*entries), reason.describe()));
+    }
+    if report.counts.failed > 0 {
+        words.push_str(&format!(
+            "\n{} failed; they are tried again by the next run, `catchment status` lists them",
+            output::count(report.counts.failed)
+        ));
+    }
+    if let Some(held) = &report.held {
+        words.push_str(&format!(
+            "\nheld: {} of {} objects are gone from the source, and were not removed: {}{}\n\
+             to remove them, run the same command with --max-delete {}",
+            output::count(held.count),
+            output::count(held.of),
+            held.sample.iter().take(5).map(String::as_str).collect::<Vec<_>>().join(", "),
+            if held.count > 5 { ", …" } else { "" },
+            held.count,
+        ));
+    }
+    words
+}
+
+fn in_words(counts: &Counts) -> String {
+    let mut parts = vec![format!(
+        "{} new, {} updated, {} unchanged",
+        output::count(counts.synced),
+        output::count(counts.updated),
+        output::count(counts.unchanged)
+    )];
+    let others = [
+        (counts.duplicates, "duplicates"),
+        (counts.filtered, "left out"),
+        (counts.removed, "removed"),
+        (counts.failed, "failed"),
+    ];
+    for (count, what) in others.into_iter().filter(|(count, _)| *count > 0) {
+        parts.push(format!("{} {what}", output::count(count)));
+    }
+    parts.push(format!("{} fetched", output::size(counts.bytes)));
+    parts.join(", ")
+}

@@ -1,0 +1,214 @@
+//! Bringing the bytes of one body to where their size belongs, hashed as they pass.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::{TryStreamExt as _, stream::BoxStream};
+use tokio::task::spawn_blocking;
+
+use crate::{
+    blobs::{BlobError, Blobs, INLINE_MAX, Stage},
+    engine::Observer,
+    model::BlobHash,
+    sources::{BlockingRead, Body, ErrorClass, SourceError, retry::Classified},
+    store::commit::Stored,
+};
+
+/// Bytes that are gathered before they are handed to a blocking thread.
+const BUFFER: usize = 256 * 1024;
+
+/// Why bytes could not be brought over.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::engine) enum FetchError {
+    /// The source's fault.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The disk's.
+    #[error(transparent)]
+    Disk(#[from] BlobError),
+    /// Ours.
+    #[error("a worker thread has died")]
+    Died,
+}
+
+impl Classified for FetchError {
+    fn class(&self) -> ErrorClass {
+        match self {
+            Self::Source(error) => error.class(),
+            Self::Disk(_) | Self::Died => ErrorClass::Connection,
+        }
+    }
+
+    fn retry_after(&self) -> Option<std::time::Duration> {
+        match self {
+            Self::Source(error) => error.retry_after(),
+            Self::Disk(_) | Self::Died => None,
+        }
+    }
+}
+
+pub(super) async fn on_blocking_thread<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, FetchError> + Send + 'static,
+) -> Result<T, FetchError> {
+    spawn_blocking(work).await.unwrap_or(Err(FetchError::Died))
+}
+
+/// A body that does not have the size that its version has.
+pub(super) fn wrong_size(size: u64, got: u64) -> SourceError {
+    let message = format!("{size} bytes were announced and {got} arrived");
+    if got > size { SourceError::Changed { message } } else { SourceError::Transient { message } }
+}
+
+/// Brings the `size` bytes of a body to where their size belongs.
+pub(in crate::engine) async fn store(
+    blobs: &Blobs,
+    observer: &Arc<dyn Observer>,
+    body: Body,
+    size: u64,
+) -> Result<Stored, FetchError> {
+    if size <= INLINE_MAX {
+        small(observer, body, size).await
+    } else {
+        whole(blobs, observer, body, size).await
+    }
+}
+
+/// Bytes that go into the database with their row.
+async fn small(observer: &Arc<dyn Observer>, body: Body, size: u64) -> Result<Stored, FetchError> {
+    let bytes = match body {
+        Body::Stream(stream) => gather(stream, size).await?,
+        Body::Blocking(reader) => on_blocking_thread(move || slurp(reader, size)).await?,
+    };
+    Ok(kept(bytes, &**observer))
+}
+
+pub(super) fn kept(bytes: Bytes, observer: &dyn Observer) -> Stored {
+    let size = bytes.len() as u64;
+    observer.received(size);
+    Stored { hash: BlobHash::of(&bytes), size, inline: Some(bytes) }
+}
+
+async fn gather(
+    mut stream: BoxStream<'static, Result<Bytes, SourceError>>,
+    size: u64,
+) -> Result<Bytes, FetchError> {
+    let mut first = stream.try_next().await?.unwrap_or_default();
+    if first.len() as u64 == size {
+        return match stream.try_next().await? {
+            None => Ok(first),
+            Some(more) => Err(wrong_size(size, size + more.len() as u64).into()),
+        };
+    }
+    let mut bytes = BytesMut::with_capacity(usize::try_from(size).unwrap_or_default());
+    loop {
+        bytes.extend_from_slice(&first);
+        if bytes.len() as u64 > size {
+            return Err(wrong_size(size, bytes.len() as u64).into());
+        }
+        match stream.try_next().await? {
+            Some(chunk) => first = chunk,
+            None if bytes.len() as u64 == size => return Ok(bytes.freeze()),
+            None => return Err(wrong_size(size, bytes.len() as u64).into()),
+        }
+    }
+}
+
+pub(super) fn slurp(mut reader: Box<dyn BlockingRead>, size: u64) -> Result<Bytes, FetchError> {
+    // One more than there should be, so that the end is seen without another buffer.
+    let mut buffer = vec![0; usize::try_from(size).unwrap_or_default() + 1];
+    let mut filled = 0;
+    loop {
+        match reader.read(&mut buffer[filled..])? {
+            0 => break,
+            read => filled += read,
+        }
+        if filled as u64 > size {
+            return Err(wrong_size(size, filled as u64).into());
+        }
+    }
+    if filled as u64 != size {
+        return Err(wrong_size(size, filled as u64).into());
+    }
+    buffer.truncate(filled);
+    Ok(buffer.into())
+}
+
+/// Bytes that become a file, front to back.
+async fn whole(
+    blobs: &Blobs,
+    observer: &Arc<dyn Observer>,
+    body: Body,
+    size: u64,
+) -> Result<Stored, FetchError> {
+    let (blobs, observer) = (blobs.clone(), observer.clone());
+    let hash = match body {
+        Body::Stream(stream) => {
+            let stage = on_blocking_thread(move || Ok(blobs.stage()?)).await?;
+            let write = |stage: &mut Stage, bytes: &[u8]| stage.write(bytes);
+            let stage = in_buffers(&observer, stream, stage, write).await?;
+            on_blocking_thread(move || finish(stage, size)).await?
+        }
+        Body::Blocking(reader) => {
+            on_blocking_thread(move || {
+                let mut stage = blobs.stage()?;
+                drain(&*observer, reader, |bytes| stage.write(bytes))?;
+                finish(stage, size)
+            })
+            .await?
+        }
+    };
+    Ok(Stored { hash, size, inline: None })
+}
+
+fn finish(stage: Stage, size: u64) -> Result<BlobHash, FetchError> {
+    if stage.size() != size {
+        return Err(wrong_size(size, stage.size()).into());
+    }
+    Ok(stage.finish()?)
+}
+
+/// Drains a stream into `sink` on blocking threads, a buffer at a time.
+pub(super) async fn in_buffers<S: Send + 'static>(
+    observer: &Arc<dyn Observer>,
+    mut stream: BoxStream<'static, Result<Bytes, SourceError>>,
+    mut sink: S,
+    write: impl Fn(&mut S, &[u8]) -> Result<(), BlobError> + Copy + Send + 'static,
+) -> Result<S, FetchError> {
+    let mut buffer = Vec::with_capacity(BUFFER);
+    loop {
+        let chunk = stream.try_next().await?;
+        let at_end = chunk.is_none();
+        if let Some(chunk) = chunk {
+            observer.received(chunk.len() as u64);
+            buffer.extend_from_slice(&chunk);
+        }
+        if buffer.len() >= BUFFER || (at_end && !buffer.is_empty()) {
+            (sink, buffer) = on_blocking_thread(move || {
+                write(&mut sink, &buffer)?;
+                buffer.clear();
+                Ok((sink, buffer))
+            })
+            .await?;
+        }
+        if at_end {
+            return Ok(sink);
+        }
+    }
+}
+
+pub(super) fn drain(
+    observer: &dyn Observer,
+    mut reader: Box<dyn BlockingRead>,
+    mut write: impl FnMut(&[u8]) -> Result<(), BlobError>,
+) -> Result<(), FetchError> {
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        match reader.read(&mut buffer)? {
+            0 => return Ok(()),
+            read => {
+                write(&buffer[..read])?;
+                observer.received(read as u64);
+            }
+        }
+    }
+}

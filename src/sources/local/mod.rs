@@ -1,0 +1,286 @@
+//! Folders of this machine, mounted shares included.
+//!
+//! The walk is depth-first in bytewise order of the paths from the root, so any path is a cursor.
+//! Folders are read and files looked at in parallel, some way ahead of the consumer. Nothing is
+//! ever written, and nothing but regular files is opened.
+//!
+//! - here: the folder as a source, and what a file's facts are to it
+//! - `walk`: the listing
+//! - `reading`: the bytes of a file, proved to be of one version
+
+mod reading;
+mod walk;
+
+use std::{
+    ffi::OsStr,
+    io,
+    os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use futures_util::stream::{self, BoxStream, StreamExt as _};
+use rustix::fs::{AtFlags, FileType, Stat};
+use tokio::task::spawn_blocking;
+
+use self::{reading::Reading, walk::Walk};
+use super::{Body, ByteRange, Content, Facts, Page, RootIdentity, Source, SourceError, instant};
+use crate::{
+    clock::SharedClock,
+    config::SourceTuning,
+    model::{Cursor, Entry, EntryId, EntryKind, Fingerprint, SkipReason, SyncOptions, Version},
+};
+
+/// A folder as a source.
+#[derive(Debug)]
+pub struct Folder {
+    tree: Arc<Tree>,
+    quiet_period: Duration,
+    clock: SharedClock,
+}
+
+/// Where the folder is and how links in it are taken.
+#[derive(Debug)]
+struct Tree {
+    root: PathBuf,
+    links: Links,
+    /// Identities of folders that are never entered.
+    own: Vec<FileId>,
+}
+
+/// What to do about symbolic links.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Links {
+    Skip,
+    /// Follow those whose target lies within this resolved root.
+    Within(PathBuf),
+    Anywhere,
+}
+
+/// Device and inode: what a file is, whatever it is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct FileId {
+    device: u64,
+    inode: u64,
+}
+
+impl Folder {
+    /// The folder at `root`, which need not be there yet.
+    #[must_use]
+    pub fn new(root: PathBuf, options: &SyncOptions, tuning: &SourceTuning) -> Self {
+        let links = match (options.follow_symlinks, options.symlinks_may_leave_root) {
+            (false, _) => Links::Skip,
+            (true, true) => Links::Anywhere,
+            (true, false) => Links::Within(root.canonicalize().unwrap_or_else(|_| root.clone())),
+        };
+        let own = tuning.own_folders.iter().filter_map(|path| identity_of(path)).collect();
+        Self {
+            tree: Arc::new(Tree { root, links, own }),
+            quiet_period: tuning.quiet_period,
+            clock: tuning.clock.clone(),
+        }
+    }
+
+    /// How long until a file modified at `fingerprint.modified` has been left alone long enough to
+    /// be believed finished. A time stamp in the future proves nothing and is not waited for.
+    fn settles_in(&self, fingerprint: &Fingerprint) -> Option<Duration> {
+        let age = self.clock.now().duration_since(fingerprint.modified?);
+        let age = Duration::try_from(age).ok()?;
+        self.quiet_period.checked_sub(age).filter(|wait| !wait.is_zero())
+    }
+}
+
+fn identity_of(path: &Path) -> Option<FileId> {
+    let facts = path.metadata().ok()?;
+    Some(FileId { device: facts.dev(), inode: facts.ino() })
+}
+
+#[async_trait]
+impl Source for Folder {
+    async fn root(&self) -> Result<RootIdentity, SourceError> {
+        let tree = self.tree.clone();
+        blocking(move || tree.root_identity()).await
+    }
+
+    fn walk(&self, from: Option<Cursor>) -> BoxStream<'_, Result<Page, SourceError>> {
+        let walk = Walk::new(self.tree.clone(), from);
+        stream::unfold(Some(walk), |walk| async move {
+            let mut walk = walk?;
+            match walk.page().await {
+                Ok(Some(page)) => Some((Ok(page), Some(walk))),
+                Ok(None) => None,
+                Err(error) => Some((Err(error), None)),
+            }
+        })
+        .boxed()
+    }
+
+    async fn stat(&self, id: &EntryId) -> Result<Option<Entry>, SourceError> {
+        let tree = self.tree.clone();
+        let id = id.clone();
+        blocking(move || tree.stat(id)).await
+    }
+
+    async fn fetch(
+        &self,
+        id: &EntryId,
+        fingerprint: &Fingerprint,
+        range: Option<ByteRange>,
+    ) -> Result<Content, SourceError> {
+        if let Some(wait) = self.settles_in(fingerprint) {
+            tokio::time::sleep(wait).await;
+        }
+        let range = range.unwrap_or(ByteRange { start: 0, len: fingerprint.size });
+        Ok(Content {
+            facts: Facts::default(),
+            body: Body::Blocking(Box::new(Reading::new(
+                self.tree.path(id),
+                self.tree.links != Links::Skip,
+                fingerprint.version.clone(),
+                range,
+            ))),
+        })
+    }
+
+    fn default_concurrency(&self) -> usize {
+        16
+    }
+
+    fn bundle(&self) -> usize {
+        64
+    }
+}
+
+/// Runs `work` on a blocking thread.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, SourceError> + Send + 'static,
+) -> Result<T, SourceError> {
+    spawn_blocking(work)
+        .await
+        .unwrap_or_else(|error| Err(SourceError::Transient { message: error.to_string() }))
+}
+
+impl Tree {
+    fn path(&self, id: &EntryId) -> PathBuf {
+        self.root.join(OsStr::from_bytes(id.as_bytes()))
+    }
+
+    /// The filesystem's id and the folder's inode. Where a filesystem has no id (0), its device
+    /// number stands in, which may differ after a restart.
+    fn root_identity(&self) -> Result<RootIdentity, SourceError> {
+        let root = &self.root;
+        let facts = root.metadata().map_err(|error| root_error(root, &error))?;
+        if !facts.is_dir() {
+            return Err(SourceError::Misconfigured {
+                message: format!(
+                    "{root:?} is not a folder: to take one file, sync its folder with --include NAME"
+                ),
+            });
+        }
+        let filesystem = rustix::fs::statvfs(root).map_err(|e| root_error(root, &e.into()))?.f_fsid;
+        Ok(RootIdentity(Some(match filesystem {
+            0 => format!("device {:x} inode {}", facts.dev(), facts.ino()),
+            id => format!("filesystem {id:x} inode {}", facts.ino()),
+        })))
+    }
+
+    /// Whether a path still leads where the walk would have gone: what was a folder may be a link
+    /// to somewhere else by now.
+    fn leads_here(&self, path: &Path) -> bool {
+        match &self.links {
+            Links::Anywhere => true,
+            Links::Within(root) => path.canonicalize().is_ok_and(|real| real.starts_with(root)),
+            Links::Skip => match (path.parent(), self.root.canonicalize()) {
+                (Some(folder), Ok(root)) => {
+                    let below = folder.strip_prefix(&self.root).unwrap_or(folder);
+                    folder.canonicalize().is_ok_and(|real| real == root.join(below))
+                }
+                _ => false,
+            },
+        }
+    }
+
+    fn stat(&self, id: EntryId) -> Result<Option<Entry>, SourceError> {
+        let path = self.path(&id);
+        if !self.leads_here(&path) {
+            return Ok(None);
+        }
+        let flags = match self.links {
+            Links::Skip => AtFlags::SYMLINK_NOFOLLOW,
+            Links::Within(_) | Links::Anywhere => AtFlags::empty(),
+        };
+        match rustix::fs::statat(rustix::fs::CWD, &path, flags) {
+            // A folder is no entry.
+            Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => Ok(None),
+            Ok(stat) => Ok(Some(entry(id, kind_of(&stat)))),
+            Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => Ok(None),
+            Err(errno) => Err(source_error(&path, &errno.into())),
+        }
+    }
+}
+
+/// Why the root itself cannot be used.
+fn root_error(root: &Path, error: &io::Error) -> SourceError {
+    match error.kind() {
+        io::ErrorKind::NotFound => SourceError::RootMissing {
+            message: format!("{root:?} is not there: is its disk or share mounted?"),
+        },
+        io::ErrorKind::PermissionDenied => {
+            SourceError::Auth { message: format!("{root:?} may not be read by this user") }
+        }
+        _ => SourceError::RootMissing { message: format!("{root:?} cannot be read: {error}") },
+    }
+}
+
+fn source_error(path: &Path, error: &io::Error) -> SourceError {
+    let message = format!("{path:?}: {error}");
+    // What was a file is a link by now.
+    if rustix::io::Errno::from_io_error(error) == Some(rustix::io::Errno::LOOP) {
+        return SourceError::Changed { message };
+    }
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => SourceError::NotFound { message },
+        io::ErrorKind::PermissionDenied => SourceError::PermissionDenied { message },
+        io::ErrorKind::TimedOut => SourceError::Timeout { message },
+        _ => SourceError::Transient { message },
+    }
+}
+
+fn entry(id: EntryId, kind: EntryKind) -> Entry {
+    Entry { path: id.clone(), id, kind }
+}
+
+/// What a file that is not a folder is to us.
+fn kind_of(stat: &Stat) -> EntryKind {
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => EntryKind::File(fingerprint(stat)),
+        FileType::Symlink => EntryKind::Skipped(SkipReason::Symlink),
+        _ => EntryKind::Skipped(SkipReason::SpecialFile),
+    }
+}
+
+fn fingerprint(stat: &Stat) -> Fingerprint {
+    Fingerprint {
+        size: u64::try_from(stat.st_size).unwrap_or_default(),
+        version: version(stat),
+        modified: instant(stat.st_mtime, i64::try_from(stat.st_mtime_nsec).unwrap_or_default()),
+        etag: None,
+        mime: None,
+    }
+}
+
+/// Size, mtime, ctime and inode, in fixed widths. The device is left out: it changes when a share
+/// is mounted again.
+#[expect(clippy::useless_conversion, reason = "the fields' widths differ between systems")]
+fn version(stat: &Stat) -> Version {
+    let mut bytes = Vec::with_capacity(40);
+    bytes.extend(i64::from(stat.st_size).to_le_bytes());
+    bytes.extend(i64::from(stat.st_mtime).to_le_bytes());
+    bytes.extend(u32::try_from(stat.st_mtime_nsec).unwrap_or_default().to_le_bytes());
+    bytes.extend(i64::from(stat.st_ctime).to_le_bytes());
+    bytes.extend(u32::try_from(stat.st_ctime_nsec).unwrap_or_default().to_le_bytes());
+    bytes.extend(u64::from(stat.st_ino).to_le_bytes());
+    Version(bytes)
+}

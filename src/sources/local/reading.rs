@@ -1,0 +1,81 @@
+//! Reading a file: its bytes, and the proof at their end that they are of one version.
+
+use std::{
+    fs::File,
+    io::{self, Read as _, Seek as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::PathBuf,
+};
+
+use rustix::fs::OFlags;
+
+use super::{source_error, version};
+use crate::{
+    model::Version,
+    sources::{BlockingRead, ByteRange, SourceError},
+};
+
+/// A file being read, or about to be.
+pub(super) struct Reading {
+    path: PathBuf,
+    follow: bool,
+    version: Version,
+    range: ByteRange,
+    file: Option<io::Take<File>>,
+}
+
+impl BlockingRead for Reading {
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, SourceError> {
+        if self.file.is_none() {
+            self.file = Some(self.open().map_err(|error| source_error(&self.path, &error))?);
+        }
+        let Some(file) = &mut self.file else { return Ok(0) };
+        let read = loop {
+            match file.read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                outcome => break outcome.map_err(|error| source_error(&self.path, &error))?,
+            }
+        };
+        if read == 0 {
+            self.check_version()?;
+        }
+        Ok(read)
+    }
+}
+
+impl Reading {
+    /// The file at `path`, should it be of `version`; nothing is opened yet.
+    pub(super) const fn new(
+        path: PathBuf,
+        follow: bool,
+        version: Version,
+        range: ByteRange,
+    ) -> Self {
+        Self { path, follow, version, range, file: None }
+    }
+
+    fn open(&self) -> io::Result<io::Take<File>> {
+        let mut flags = OFlags::NONBLOCK;
+        if !self.follow {
+            flags |= OFlags::NOFOLLOW;
+        }
+        let mut file =
+            File::options().read(true).custom_flags(flags.bits().cast_signed()).open(&self.path)?;
+        if self.range.start > 0 {
+            file.seek(io::SeekFrom::Start(self.range.start))?;
+        }
+        Ok(file.take(self.range.len))
+    }
+
+    /// What was read is the version that was asked for if the open file is it still: any write in
+    /// between has moved its ctime.
+    fn check_version(&self) -> Result<(), SourceError> {
+        let Some(file) = &self.file else { return Ok(()) };
+        let stat = rustix::fs::fstat(file.get_ref())
+            .map_err(|errno| source_error(&self.path, &errno.into()))?;
+        if version(&stat) == self.version {
+            return Ok(());
+        }
+        Err(SourceError::Changed { message: format!("{:?} is being written", self.path) })
+    }
+}
