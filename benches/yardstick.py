@@ -21,8 +21,6 @@ import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
-import boto3
-
 ROUNDS = int(os.environ.get("ROUNDS", "3"))
 HERE = pathlib.Path(__file__).resolve().parent.parent
 BIN = pathlib.Path(sys.executable).parent
@@ -142,7 +140,15 @@ def seaweed(work):
         server.wait()
 
 
+def prepare(kind, *arguments):
+    """Runs `fill` or `grow` in a process of its own. This one has to stay small: a child's peak
+    memory begins with what its parent had when it was started."""
+    subprocess.run([sys.executable, __file__, kind, *map(str, arguments)], check=True)
+
+
 def fill(endpoint, bucket, count, size):
+    import boto3
+
     client = boto3.client(
         "s3", endpoint_url=endpoint, region_name="us-east-1",
         aws_access_key_id="bench", aws_secret_access_key="bench-secret",
@@ -187,7 +193,7 @@ def catchment(data, source, *more):
 
 def s3_small(work):
     with seaweed(work) as endpoint:
-        fill(endpoint, "small", SMALL, SMALL_BYTES)
+        prepare("fill", endpoint, "small", SMALL, SMALL_BYTES)
         env = s3_environment(endpoint)
         ours, s5, rc = work / "ours", work / "s5", work / "rclone"
         case = Case(f"S3, first sync, {SMALL:,} x {SMALL_BYTES} bytes", env, work)
@@ -217,7 +223,7 @@ def s3_small(work):
 
 def s3_large(work):
     with seaweed(work) as endpoint:
-        fill(endpoint, "large", LARGE, LARGE_BYTES)
+        prepare("fill", endpoint, "large", LARGE, LARGE_BYTES)
         env = s3_environment(endpoint)
         ours, s5, rc = work / "ours", work / "s5", work / "rclone"
         case = Case(f"S3, first sync, {LARGE} x {LARGE_BYTES >> 20} MiB", env, work)
@@ -232,7 +238,7 @@ def s3_large(work):
 
 def folder(work):
     source, ours, repo, copy = work / "source", work / "ours", work / "repo", work / "copy"
-    grow(source, SMALL, SMALL_BYTES)
+    prepare("grow", source, SMALL, SMALL_BYTES)
     env = {**os.environ, "RESTIC_PASSWORD": "bench", "RESTIC_REPOSITORY": str(repo),
            "RESTIC_CACHE_DIR": str(work / "cache")}
 
@@ -262,7 +268,7 @@ def growth(work):
     peaks = {}
     for count in (SMALL, 10 * SMALL):
         source, ours = work / f"source{count}", work / f"ours{count}"
-        grow(source, count, 256)
+        prepare("grow", source, count, 256)
         case = Case(f"Folder, {count:,} x 256 bytes", dict(os.environ), work)
         case.enter("catchment, first", catchment(ours, str(source)), emptied(ours))
         first = case.measure()
@@ -278,6 +284,11 @@ CASES = {"s3-small": s3_small, "s3-large": s3_large, "folder": folder, "growth":
 
 
 def main():
+    match sys.argv[1:]:
+        case ["fill", endpoint, bucket, count, size]:
+            return fill(endpoint, bucket, int(count), int(size))
+        case ["grow", folder, count, size]:
+            return grow(pathlib.Path(folder), int(count), int(size))
     wanted = sys.argv[1:] or list(CASES)
     for name in wanted:
         if name not in CASES:

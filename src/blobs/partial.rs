@@ -200,6 +200,8 @@ impl Partial {
     /// [`BlobError::Full`], or the disk's.
     pub fn complete(&self, part: &PartHasher) -> Result<(), BlobError> {
         debug_assert_eq!(part.missing(), 0);
+        // Now, while other parts arrive: the end need not wait for the disk to take it all at once.
+        self.file.sync_data().map_err(|error| self.blobs.failed(&self.path, error))?;
         let value = part.hasher.finalize_non_root();
         let mut parts = self.lock();
         parts

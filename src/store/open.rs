@@ -66,7 +66,7 @@ pub(super) fn connect_writer(path: &Path) -> Result<Connection> {
         // checkpoints, so that pages written often are copied back once, not each time; it is cut
         // back to that size after.
         "PRAGMA synchronous = FULL;
-         PRAGMA wal_autocheckpoint = 16384;
+         PRAGMA wal_autocheckpoint = 4096;
          PRAGMA journal_size_limit = 67108864;
          PRAGMA cache_size = -12288;
          PRAGMA foreign_keys = ON;
@@ -77,7 +77,11 @@ pub(super) fn connect_writer(path: &Path) -> Result<Connection> {
 
 /// The settings that must be made before the first table is.
 fn settle(connection: &Connection) -> rusqlite::Result<()> {
-    connection.execute_batch("PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL;")
+    connection.execute_batch(
+        // A page of 16 KiB holds a few small blobs whole, where one of 4 KiB would hold the head of
+        // each and chain the rest: a fifth less work for 20,000 of 4 KiB, measured.
+        "PRAGMA page_size = 16384; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL;",
+    )
 }
 
 /// A connection that can only read.

@@ -3,7 +3,7 @@
 //! `bare list BUCKET` only lists; `bare get BUCKET` fetches everything. The endpoint and the
 //! credentials come from the environment.
 
-use futures_util::{StreamExt, TryStreamExt};
+use futures_util::TryStreamExt;
 use object_store::{ObjectStore, ObjectStoreExt, aws::AmazonS3Builder};
 
 #[tokio::main]

@@ -167,28 +167,31 @@ fn finish(stage: Stage, size: u64) -> Result<BlobHash, FetchError> {
     Ok(stage.finish()?)
 }
 
-/// Drains a stream into `sink` on blocking threads, a buffer at a time.
+/// Drains a stream into `sink` on blocking threads, many chunks at a time and none of them copied.
 pub(super) async fn in_buffers<S: Send + 'static>(
     observer: &Arc<dyn Observer>,
     mut stream: BoxStream<'static, Result<Bytes, SourceError>>,
     mut sink: S,
     write: impl Fn(&mut S, &[u8]) -> Result<(), BlobError> + Copy + Send + 'static,
 ) -> Result<S, FetchError> {
-    let mut buffer = Vec::with_capacity(BUFFER);
+    let mut chunks: Vec<Bytes> = Vec::new();
+    let mut gathered = 0;
     loop {
         let chunk = stream.try_next().await?;
         let at_end = chunk.is_none();
         if let Some(chunk) = chunk {
             observer.received(chunk.len() as u64);
-            buffer.extend_from_slice(&chunk);
+            gathered += chunk.len();
+            chunks.push(chunk);
         }
-        if buffer.len() >= BUFFER || (at_end && !buffer.is_empty()) {
-            (sink, buffer) = on_blocking_thread(move || {
-                write(&mut sink, &buffer)?;
-                buffer.clear();
-                Ok((sink, buffer))
+        if gathered >= BUFFER || (at_end && gathered > 0) {
+            (sink, chunks) = on_blocking_thread(move || {
+                chunks.iter().try_for_each(|chunk| write(&mut sink, chunk))?;
+                chunks.clear();
+                Ok((sink, chunks))
             })
             .await?;
+            gathered = 0;
         }
         if at_end {
             return Ok(sink);

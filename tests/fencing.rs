@@ -1,0 +1,200 @@
+//! Two workers and one sync: whoever holds the lease writes, and a late one writes nothing.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::{
+    ffi::OsStr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use catchment::{
+    clock::{Clock as _, ManualClock},
+    config::{Config, SourceTuning},
+    engine::{Engine, Report, Request, RunError, RunOptions, Silent},
+    model::{
+        BucketName, Cursor, Entry, EntryId, EntryKind, EntryPath, Fingerprint, Location, RunStatus,
+        S3Connection, SyncOptions, Version,
+    },
+    sources::{Body, ByteRange, Content, Facts, Opener, Page, RootIdentity, Source, SourceError},
+    store::{
+        StoreError, buckets, jobs,
+        objects::{self, After},
+        syncs::{self, BucketChoice},
+    },
+};
+use futures_util::{
+    StreamExt as _,
+    stream::{self, BoxStream},
+};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+/// A source of one file, whose bytes come once the gate is open.
+#[derive(Clone, Debug, Default)]
+struct OneFile {
+    content: Arc<Mutex<&'static [u8]>>,
+    asked: Arc<Notify>,
+    gate: Option<Arc<Notify>>,
+}
+
+#[async_trait]
+impl Opener for OneFile {
+    async fn open(
+        &self,
+        _: &Location,
+        _: &SyncOptions,
+        _: &SourceTuning,
+    ) -> Result<Arc<dyn Source>, SourceError> {
+        Ok(Arc::new(self.clone()))
+    }
+}
+
+impl OneFile {
+    fn entry(&self) -> Entry {
+        let content = *self.content.lock().unwrap();
+        let id = EntryPath::new("file".as_bytes());
+        let fingerprint = Fingerprint {
+            size: content.len() as u64,
+            version: Version(content.to_vec()),
+            modified: None,
+            etag: None,
+            mime: None,
+        };
+        Entry { path: id.clone(), id, kind: EntryKind::File(fingerprint) }
+    }
+}
+
+#[async_trait]
+impl Source for OneFile {
+    async fn root(&self) -> Result<RootIdentity, SourceError> {
+        Ok(RootIdentity(None))
+    }
+
+    fn walk(&self, _: Option<Cursor>) -> BoxStream<'_, Result<Page, SourceError>> {
+        let page = Page { entries: vec![self.entry()], ..Page::default() };
+        stream::iter([Ok(page)]).boxed()
+    }
+
+    async fn stat(&self, _: &EntryId) -> Result<Option<Entry>, SourceError> {
+        Ok(Some(self.entry()))
+    }
+
+    async fn fetch(
+        &self,
+        _: &EntryId,
+        wanted: &Fingerprint,
+        _: Option<ByteRange>,
+    ) -> Result<Content, SourceError> {
+        self.asked.notify_one();
+        if let Some(gate) = &self.gate {
+            gate.notified().await;
+        }
+        let bytes = Bytes::from(wanted.version.0.clone());
+        let body = Body::Stream(stream::iter([Ok(bytes)]).boxed());
+        Ok(Content { facts: Facts::default(), body })
+    }
+
+    fn default_concurrency(&self) -> usize {
+        1
+    }
+}
+
+struct Fixture {
+    config: Config,
+    clock: Arc<ManualClock>,
+    _dir: tempfile::TempDir,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let config = Config {
+            data_dir: dir.path().to_owned(),
+            min_free: Some(bytesize::ByteSize(0)),
+            quiet_period: Duration::ZERO,
+        };
+        let clock = Arc::new(ManualClock::new("2026-01-01T00:00:00Z".parse().unwrap()));
+        Self { config, clock, _dir: dir }
+    }
+
+    /// Another process at work in the same data directory, as far as the engine can tell.
+    fn worker(&self, source: &OneFile) -> Engine {
+        Engine::open(&self.config, self.clock.clone(), Arc::new(source.clone())).unwrap()
+    }
+}
+
+async fn run(engine: &Engine) -> Report {
+    let request = Request {
+        location: Location::parse(OsStr::new("s3://place"), &S3Connection::default()).unwrap(),
+        bucket: BucketChoice::Named("bucket".parse::<BucketName>().unwrap()),
+        options: SyncOptions::default(),
+        run: RunOptions::default(),
+    };
+    engine.run(&request, Arc::new(Silent), CancellationToken::new()).await
+}
+
+#[tokio::test]
+async fn a_run_that_comes_back_after_its_lease_was_taken_over_writes_nothing() {
+    let fixture = Fixture::new();
+    let gate = Arc::new(Notify::new());
+    let old = OneFile { gate: Some(gate.clone()), ..OneFile::default() };
+    *old.content.lock().unwrap() = b"as the first run saw it";
+    let first = fixture.worker(&old);
+    let zombie = {
+        let first = first.clone();
+        tokio::spawn(async move { run(&first).await })
+    };
+    old.asked.notified().await;
+
+    let new = OneFile::default();
+    *new.content.lock().unwrap() = b"as it is now";
+    let second = fixture.worker(&new);
+    let refused = run(&second).await;
+    assert!(matches!(refused.error, Some(RunError::Store(StoreError::Locked(_)))), "{refused:?}");
+
+    fixture.clock.set(fixture.clock.now() + Duration::from_secs(61));
+    let taken_over = run(&second).await;
+    assert_eq!((taken_over.status, taken_over.counts.synced), (RunStatus::Completed, 1));
+
+    gate.notify_one();
+    let late = zombie.await.unwrap();
+    assert_eq!(late.status, RunStatus::Interrupted);
+    assert!(matches!(late.error, Some(RunError::Store(StoreError::LeaseLost))), "{late:?}");
+
+    let (contents, states) = second
+        .store
+        .read(|db| {
+            let bucket = buckets::by_name(db, "bucket")?.unwrap();
+            let objects = objects::page(db, bucket.key, b"", &After::default(), 10)?;
+            let sync = syncs::all(db)?.remove(0);
+            let jobs = jobs::latest(db, sync.key, 10)?;
+            let contents: Vec<_> = objects.into_iter().map(|object| object.hash).collect();
+            let states: Vec<_> = jobs.into_iter().map(|job| job.status).collect();
+            Ok((contents, states))
+        })
+        .await
+        .unwrap();
+    assert_eq!(contents, [catchment::model::BlobHash::of(b"as it is now")]);
+    assert_eq!(states, ["completed", "interrupted"]);
+}
+
+#[tokio::test]
+async fn the_lease_of_a_worker_that_has_ended_is_taken_over_at_once() {
+    let fixture = Fixture::new();
+    let source = OneFile { gate: Some(Arc::default()), ..OneFile::default() };
+    let first = fixture.worker(&source);
+    let asked = source.asked.clone();
+    tokio::select! {
+        _ = run(&first) => panic!("the gate is closed"),
+        () = asked.notified() => {}
+    }
+    drop(first);
+
+    let second = fixture.worker(&OneFile::default());
+    let report = run(&second).await;
+
+    assert_eq!(report.status, RunStatus::Completed, "{:?}", report.error);
+}
