@@ -2,11 +2,18 @@
 
 use std::sync::Arc;
 
-use super::{RunError, run::Run};
+use super::{
+    RunError,
+    filter::{Filter, Rule},
+    run::Run,
+};
 use crate::{
-    model::{Counts, Cursor, EntryId, EntryKind, EntryPath, Fingerprint, SkipReason},
+    model::{
+        Counts, Cursor, Entry, EntryId, EntryKind, EntryPath, Fingerprint, Reconcile, SkipReason,
+    },
     sources::Page,
     store::{
+        self, Connection,
         dead_letters::Failure,
         entries::{self, Known},
     },
@@ -52,82 +59,130 @@ impl Plan {
     }
 }
 
+/// What is to be done about an entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision<'f> {
+    /// Fetch it: it is new.
+    Add,
+    /// Fetch it: it has changed, or everything is to be fetched.
+    Update,
+    /// Nothing: the bucket has it.
+    Leave,
+    /// Nothing: it does not pass this rule.
+    Exclude(Rule<'f>),
+    /// Nothing: it is left out for what it is.
+    Skip(SkipReason),
+    /// Nothing can be done.
+    Fail,
+}
+
+/// What a pass that does not write an entry's row has to remember of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Memory {
+    /// It is still there.
+    Seen,
+    /// It is still there, but is no longer to be taken.
+    Drifted,
+}
+
+/// Decides about an entry, given what the index knows of it. The one place where that is decided,
+/// for a run and for a preview of one.
+#[must_use]
+pub fn decide<'f>(
+    filter: &'f Filter,
+    reconcile: Reconcile,
+    full: bool,
+    entry: &Entry,
+    known: &Known,
+) -> Decision<'f> {
+    let facts = match &entry.kind {
+        EntryKind::File(facts) => facts,
+        EntryKind::Skipped(reason) => return Decision::Skip(*reason),
+        EntryKind::Unreadable { .. } => return Decision::Fail,
+    };
+    if let Some(rule) = filter.refuses(&entry.path, facts) {
+        return Decision::Exclude(rule);
+    }
+    match known {
+        Known::No => Decision::Add,
+        Known::Same { .. } if full => Decision::Update,
+        Known::Other { .. } if reconcile.on_update => Decision::Update,
+        Known::Same { .. } | Known::Other { .. } => Decision::Leave,
+    }
+}
+
+impl Decision<'_> {
+    /// What to remember of an entry that this was decided about, should it have a row; `None` where
+    /// the fetch that follows decides.
+    #[must_use]
+    pub const fn memory(&self) -> Option<Memory> {
+        match self {
+            Self::Add | Self::Update => None,
+            // What was taken before it was archived is still its content.
+            Self::Leave | Self::Fail | Self::Skip(SkipReason::Archived) => Some(Memory::Seen),
+            Self::Exclude(_) | Self::Skip(_) => Some(Memory::Drifted),
+        }
+    }
+}
+
 /// Decides a page.
 pub(super) async fn plan(run: &Arc<Run>, page: Page) -> Result<Plan, RunError> {
     let sync_key = run.target.fence.sync_key;
     let (page, known) = run
         .store
         .read(move |db| {
-            let ids = page.entries.iter().map(|entry| (&entry.id, version_of(&entry.kind)));
-            let known = entries::compare(db, sync_key, ids)?;
+            let known = compare(db, sync_key, &page)?;
             Ok((page, known))
         })
         .await?;
     let mut plan = Plan { cursor: page.cursor, unlisted: page.unlisted, ..Plan::default() };
     for (entry, known) in page.entries.into_iter().zip(known) {
-        match entry.kind {
-            EntryKind::File(fingerprint) => {
-                plan.file(run, entry.id, entry.path, fingerprint, &known);
-            }
-            EntryKind::Skipped(reason) => {
-                run.observer.skipped(reason);
-                plan.skipped(reason, &known);
-            }
-            EntryKind::Unreadable { error_type, message } => {
-                plan.seen.extend(row(&known));
-                plan.failed.push(Failure { id: entry.id, path: entry.path, error_type, message });
-            }
-        }
+        plan.add(run, entry, &known);
     }
     Ok(plan)
 }
 
-fn version_of(kind: &EntryKind) -> Option<&crate::model::Version> {
-    match kind {
-        EntryKind::File(fingerprint) => Some(&fingerprint.version),
-        EntryKind::Skipped(_) | EntryKind::Unreadable { .. } => None,
-    }
-}
-
-fn row(known: &Known) -> Option<u64> {
-    known.entry_key().and_then(|key| u64::try_from(key).ok())
+/// Looks a page's entries up in the index.
+pub(super) fn compare(db: &Connection, sync_key: i64, page: &Page) -> store::Result<Vec<Known>> {
+    let ids = page.entries.iter().map(|entry| match &entry.kind {
+        EntryKind::File(facts) => (&entry.id, Some(&facts.version)),
+        EntryKind::Skipped(_) | EntryKind::Unreadable { .. } => (&entry.id, None),
+    });
+    entries::compare(db, sync_key, ids)
 }
 
 impl Plan {
-    fn file(
-        &mut self,
-        run: &Run,
-        id: EntryId,
-        path: EntryPath,
-        fingerprint: Fingerprint,
-        known: &Known,
-    ) {
-        if run.filter.refuses(&path, &fingerprint).is_some() {
-            self.passed.filtered += 1;
-            self.drifted.extend(row(known));
-            return;
+    fn add(&mut self, run: &Run, entry: Entry, known: &Known) {
+        let settings = run.sync.options.reconcile;
+        let decision = decide(&run.filter, settings, run.options.full, &entry, known);
+        let row = known.row();
+        match decision.memory() {
+            Some(Memory::Seen) => self.seen.extend(row),
+            Some(Memory::Drifted) => self.drifted.extend(row),
+            None => {}
         }
-        let leave = match known {
-            Known::No => false,
-            Known::Same { .. } => !run.options.full,
-            Known::Other { .. } => !run.sync.options.reconcile.on_update,
-        };
-        if leave {
-            self.passed.unchanged += 1;
-            self.seen.extend(row(known));
-        } else {
-            self.work.push(Work { id, path, fingerprint, known: row(known) });
+        match decision {
+            Decision::Leave => self.passed.unchanged += 1,
+            Decision::Exclude(_) => self.passed.filtered += 1,
+            Decision::Skip(reason) => {
+                self.passed.filtered += 1;
+                run.observer.skipped(reason);
+            }
+            Decision::Add | Decision::Update | Decision::Fail => self.act(entry, row),
         }
     }
 
-    fn skipped(&mut self, reason: SkipReason, known: &Known) {
-        self.passed.filtered += 1;
-        match reason {
-            // What was taken before it was archived is still its content.
-            SkipReason::Archived => self.seen.extend(row(known)),
-            SkipReason::Symlink | SkipReason::SymlinkEscapes | SkipReason::SpecialFile => {
-                self.drifted.extend(row(known));
+    /// Takes an entry up that is to be fetched, or has failed already.
+    fn act(&mut self, entry: Entry, known: Option<u64>) {
+        let Entry { id, path, kind } = entry;
+        match kind {
+            EntryKind::File(fingerprint) => {
+                self.work.push(Work { id, path, fingerprint, known });
             }
+            EntryKind::Unreadable { error_type, message } => {
+                self.failed.push(Failure { id, path, error_type, message });
+            }
+            EntryKind::Skipped(_) => {}
         }
     }
 }

@@ -6,14 +6,18 @@ use std::sync::Arc;
 use futures_util::StreamExt as _;
 use tokio_util::sync::CancellationToken;
 
-use super::{Request, RunError, filter::Filter};
+use super::{
+    Request, RunError,
+    filter::Filter,
+    plan::{self, Decision, Memory},
+};
 use crate::{
-    model::{Counts, EntryKind, EntryPath, ErrorType, MaxDelete, SkipReason},
+    model::{Counts, Entry, EntryKind, EntryPath, ErrorType, MaxDelete},
     sources::{Page, Source},
     store::{
         Store,
         checkpoints::Tally,
-        entries::{self, Known},
+        entries::Known,
         reconcile::{self, Scope},
         syncs::{self, Sync},
     },
@@ -103,11 +107,10 @@ pub async fn preview(
         if stop.is_cancelled() {
             return Err(RunError::Stopped);
         }
-        let page = page?;
-        let rows = compare(known.as_ref(), &page).await?;
+        let (page, rows) = compare(known.as_ref(), page?).await?;
         tally.unlisted.extend(page.unlisted);
-        for (entry, row) in page.entries.into_iter().zip(rows) {
-            judge(request, &filter, &mut preview.counts, &mut tally, entry, &row, &mut report);
+        for (entry, row) in page.entries.iter().zip(&rows) {
+            judge(request, &filter, &mut preview.counts, &mut tally, entry, row, &mut report);
         }
     }
     if let Some((store, sync)) = known {
@@ -116,71 +119,76 @@ pub async fn preview(
     Ok(preview)
 }
 
-async fn compare(known: Option<&(&Store, Sync)>, page: &Page) -> Result<Vec<Known>, RunError> {
-    let Some((store, sync)) = known else { return Ok(vec![Known::No; page.entries.len()]) };
-    let (sync_key, entries) = (sync.key, page.entries.clone());
-    Ok(store
-        .read(move |db| {
-            let ids = entries.iter().map(|entry| match &entry.kind {
-                EntryKind::File(facts) => (&entry.id, Some(&facts.version)),
-                _ => (&entry.id, None),
-            });
-            entries::compare(db, sync_key, ids)
-        })
-        .await?)
+async fn compare(
+    known: Option<&(&Store, Sync)>,
+    page: Page,
+) -> Result<(Page, Vec<Known>), RunError> {
+    let Some((store, sync)) = known else {
+        let new = vec![Known::No; page.entries.len()];
+        return Ok((page, new));
+    };
+    let sync_key = sync.key;
+    let compared = store.read(move |db| {
+        let known = plan::compare(db, sync_key, &page)?;
+        Ok((page, known))
+    });
+    Ok(compared.await?)
 }
 
-/// Decides one entry as a run's plan does, and says so.
+/// Says what a run would decide about an entry, and counts it as the run would.
 fn judge(
     request: &Request,
     filter: &Filter,
     counts: &mut Counts,
     tally: &mut Tally,
-    entry: crate::model::Entry,
+    entry: &Entry,
     known: &Known,
     report: &mut impl FnMut(&EntryPath, Verdict),
 ) {
-    let row = known.entry_key().and_then(|key| u64::try_from(key).ok());
-    match entry.kind {
-        EntryKind::File(facts) => {
-            if let Some(rule) = filter.refuses(&entry.path, &facts) {
-                counts.filtered += 1;
-                tally.drifted.extend(row);
-                return report(&entry.path, Verdict::Exclude { rule: rule.to_string() });
-            }
-            tally.seen.extend(row);
-            let size = facts.size;
-            match known {
-                Known::No => {
-                    counts.synced += 1;
-                    counts.bytes += size;
-                    report(&entry.path, Verdict::Add { size });
-                }
-                Known::Same { .. } if !request.run.full => counts.unchanged += 1,
-                Known::Other { .. } if !request.options.reconcile.on_update => {
-                    counts.unchanged += 1;
-                }
-                Known::Same { .. } | Known::Other { .. } => {
-                    counts.updated += 1;
-                    counts.bytes += size;
-                    report(&entry.path, Verdict::Update { size });
-                }
-            }
-        }
-        EntryKind::Skipped(reason) => {
-            counts.filtered += 1;
-            match reason {
-                SkipReason::Archived => tally.seen.extend(row),
-                _ => tally.drifted.extend(row),
-            }
-            report(&entry.path, Verdict::Exclude { rule: reason.describe().to_owned() });
-        }
-        EntryKind::Unreadable { error_type, message } => {
-            counts.failed += 1;
-            tally.seen.extend(row);
-            report(&entry.path, Verdict::Fail { error_type, message });
-        }
+    let settings = request.options.reconcile;
+    let decision = plan::decide(filter, settings, request.run.full, entry, known);
+    match decision.memory() {
+        Some(Memory::Seen) | None => tally.seen.extend(known.row()),
+        Some(Memory::Drifted) => tally.drifted.extend(known.row()),
     }
+    let size = match &entry.kind {
+        EntryKind::File(facts) => facts.size,
+        EntryKind::Skipped(_) | EntryKind::Unreadable { .. } => 0,
+    };
+    let verdict = match decision {
+        Decision::Leave => {
+            counts.unchanged += 1;
+            return;
+        }
+        Decision::Add => {
+            counts.synced += 1;
+            counts.bytes += size;
+            Verdict::Add { size }
+        }
+        Decision::Update => {
+            counts.updated += 1;
+            counts.bytes += size;
+            Verdict::Update { size }
+        }
+        Decision::Exclude(rule) => {
+            counts.filtered += 1;
+            Verdict::Exclude { rule: rule.to_string() }
+        }
+        Decision::Skip(reason) => {
+            counts.filtered += 1;
+            Verdict::Exclude { rule: reason.describe().to_owned() }
+        }
+        Decision::Fail => {
+            counts.failed += 1;
+            match &entry.kind {
+                EntryKind::Unreadable { error_type, message } => {
+                    Verdict::Fail { error_type: *error_type, message: message.clone() }
+                }
+                EntryKind::File(_) | EntryKind::Skipped(_) => return,
+            }
+        }
+    };
+    report(&entry.path, verdict);
 }
 
 async fn removals(

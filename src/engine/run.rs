@@ -154,7 +154,7 @@ impl Engine {
         let known =
             self.store.read(move |db| syncs::find(db, &wanted.location, &wanted.bucket)).await?;
         if known.is_none() {
-            walk::probe(&*source).await?;
+            source.probe().await?;
         }
 
         let (job, wanted) = (JobId::generate(), request.clone());

@@ -10,19 +10,9 @@ use super::{
 };
 use crate::{
     model::{Entry, EntryId},
-    sources::{ErrorClass, Page, RootIdentity, Source, retry::RetryPolicy},
+    sources::{ErrorClass, Page, RootIdentity, retry::RetryPolicy},
     store::{dead_letters, syncs},
 };
-
-/// Makes sure that a source answers, before anything is made for it.
-///
-/// # Errors
-/// The source's: it is not there, may not be read, or cannot be listed.
-pub async fn probe(source: &dyn Source) -> Result<(), RunError> {
-    source.root().await?;
-    source.walk(None).next().await.transpose()?;
-    Ok(())
-}
 
 /// Looks at the root before the walk. Where the bucket has content of another root, the run fails
 /// here, unless it was told to adopt the new one.

@@ -11,7 +11,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::stream::BoxStream;
+use futures_util::{StreamExt as _, stream::BoxStream};
 use jiff::Timestamp;
 
 use crate::{
@@ -33,6 +33,16 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// [`SourceError::RootMissing`] when it is not there, [`SourceError::Auth`] when we may not.
     async fn root(&self) -> Result<RootIdentity, SourceError>;
+
+    /// Makes sure that the source answers and can be listed, at the least cost, before anything is
+    /// made for it.
+    ///
+    /// # Errors
+    /// As for [`Source::root`], and what a listing would fail with.
+    async fn probe(&self) -> Result<(), SourceError> {
+        self.root().await?;
+        self.walk(None).next().await.transpose().map(drop)
+    }
 
     /// Every entry below the root, a page at a time, starting behind `from`.
     ///

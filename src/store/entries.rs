@@ -31,6 +31,12 @@ impl Known {
             Self::Same { entry_key } | Self::Other { entry_key } => Some(*entry_key),
         }
     }
+
+    /// The same key as the bitmaps of a pass keep it.
+    #[must_use]
+    pub fn row(&self) -> Option<u64> {
+        self.entry_key().and_then(|key| u64::try_from(key).ok())
+    }
 }
 
 /// Looks each id up, in the order given; `version` is `None` for entries that have none.

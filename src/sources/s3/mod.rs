@@ -133,6 +133,11 @@ impl Source for S3 {
         Ok(RootIdentity(None))
     }
 
+    /// One page, and none ahead.
+    async fn probe(&self) -> Result<(), SourceError> {
+        self.0.page(&Progress::new(&self.0.prefix, None)).await.map(drop)
+    }
+
     fn walk(&self, from: Option<Cursor>) -> BoxStream<'_, Result<Page, SourceError>> {
         let walk = Walk::Ahead(Arc::clone(&self.0), Progress::new(&self.0.prefix, from));
         stream::unfold(walk, Walk::next).boxed()
