@@ -132,7 +132,8 @@ async fn run(cli: Cli) -> Outcome {
 
 fn log_to_stderr(verbose: u8) {
     let default = match verbose {
-        0 => "warn",
+        // The AWS chain warns of each of its links that has no credentials; our error sums them up.
+        0 => "warn,aws_config=error",
         1 => "catchment=info,warn",
         _ => "catchment=debug,info",
     };
