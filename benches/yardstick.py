@@ -4,6 +4,10 @@ Each case prepares its data once, runs every contestant in turn for a few rounds
 medians: wall-clock seconds, CPU seconds of the contestant's own processes, peak resident memory.
 Every first run begins with an empty target. Nothing here fails for being slow: the ratios, and the
 reach that is asked for, are printed side by side.
+
+ROUNDS sets the rounds (3), BENCH_DIR where the data goes, CATCHMENT another executable. Catchment
+has its bytes on the disk before it ends and its peers do not: on a disk that is slow to sync, large
+objects cost it that much more; BENCH_DIR=/dev/shm shows the rest.
 """
 
 import contextlib
