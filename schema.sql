@@ -1,18 +1,54 @@
 -- The whole state of a Catchment data directory, but for large blobs, which are files named by
--- their hash. This is schema version 1; a change appends a migration to src/store/migrate.rs and
--- never edits what an earlier version shipped.
+-- their hash. New data directories are made from this file; older ones are brought here by the steps
+-- in src/store/migrations, which are only ever appended to, and a test holds both ways to the same
+-- result.
 --
 -- Keys named *_key are internal integers; ids (bkt_…, sync_…) are what people and programs see.
 -- Times ending in _ms are Unix milliseconds, in _ns Unix nanoseconds. Paths are BLOBs because a
 -- source's names are bytes, not text.
 
--- How to reach a provider. Holds no secret. `identity` is what makes two of them the same.
+-- What this installation is called by: `organization_id`, `user_id`.
+CREATE TABLE installation (
+    name  TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Drawers that keep buckets apart. The oldest one is the default.
+CREATE TABLE namespaces (
+    namespace_key INTEGER PRIMARY KEY,
+    id            TEXT NOT NULL UNIQUE,
+    name          TEXT NOT NULL UNIQUE,
+    settings      TEXT NOT NULL,               -- JSON, model::NamespaceSettings
+    created_at_ms INTEGER NOT NULL,
+    updated_at_ms INTEGER NOT NULL
+) STRICT;
+
+-- How to reach a provider. Holds no secret. `identity` is what makes two of those that the command
+-- line makes the same one; NULL for those that somebody has named.
 CREATE TABLE connections (
     connection_key INTEGER PRIMARY KEY,
     id             TEXT NOT NULL UNIQUE,
-    identity       TEXT NOT NULL UNIQUE,
+    identity       TEXT UNIQUE,
+    name           TEXT NOT NULL,
+    provider       TEXT NOT NULL,
     settings       TEXT NOT NULL,              -- JSON, model::Connection
-    created_at_ms  INTEGER NOT NULL
+    description    TEXT,
+    metadata       TEXT NOT NULL DEFAULT '{}', -- JSON object
+    write_enabled  INTEGER NOT NULL DEFAULT 0,
+    status         TEXT NOT NULL,              -- ACTIVE, SUSPENDED, FAILED, ARCHIVED
+    last_used_at_ms INTEGER,
+    last_error     TEXT,
+    consecutive_failures INTEGER NOT NULL DEFAULT 0,
+    created_at_ms  INTEGER NOT NULL,
+    updated_at_ms  INTEGER NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX connections_by_name ON connections (name) WHERE status <> 'ARCHIVED';
+
+-- The credentials of a connection, sealed with the key that `key_id` names; that key is not here.
+CREATE TABLE secrets (
+    connection_key INTEGER PRIMARY KEY REFERENCES connections,
+    key_id         TEXT NOT NULL,
+    sealed         BLOB NOT NULL
 ) STRICT;
 
 -- A set of objects. The counters change in the transaction that changes the objects, so they are
@@ -20,13 +56,18 @@ CREATE TABLE connections (
 CREATE TABLE buckets (
     bucket_key    INTEGER PRIMARY KEY,
     id            TEXT NOT NULL UNIQUE,
-    name          TEXT NOT NULL UNIQUE,
+    namespace_key INTEGER NOT NULL REFERENCES namespaces,
+    name          TEXT NOT NULL,
+    settings      TEXT NOT NULL DEFAULT '{}',  -- JSON, model::BucketSettings
     object_count  INTEGER NOT NULL DEFAULT 0,
     object_bytes  INTEGER NOT NULL DEFAULT 0,  -- sum of sizes, shared bytes counted each time
-    created_at_ms INTEGER NOT NULL
+    created_at_ms INTEGER NOT NULL,
+    updated_at_ms INTEGER NOT NULL,
+    UNIQUE (namespace_key, name)
 ) STRICT;
 
--- A standing order: this place of that connection into this bucket.
+-- A standing order: this place of that connection into this bucket. The totals change in the
+-- transaction that changes a job's counts, so they are the sum over the sync's jobs at every commit.
 CREATE TABLE syncs (
     sync_key       INTEGER PRIMARY KEY,
     id             TEXT NOT NULL UNIQUE,
@@ -34,16 +75,38 @@ CREATE TABLE syncs (
     connection_key INTEGER NOT NULL REFERENCES connections,
     source_path    BLOB NOT NULL,
     options        TEXT NOT NULL,              -- JSON, model::SyncOptions
+    made_by        TEXT NOT NULL,              -- command_line, api
     named_bucket   INTEGER NOT NULL,           -- 0: the bucket was named after the source
+    status         TEXT NOT NULL,              -- model::SyncStatus
+    is_active      INTEGER NOT NULL DEFAULT 1,
+    pause          TEXT,                       -- JSON, model::Pause; NULL: not paused
+    next_sync_at_ms INTEGER,                   -- NULL: not scheduled
+    pending_full_sync INTEGER NOT NULL DEFAULT 0,
     root_identity  TEXT,                       -- of the last root that had content
     last_fence     INTEGER NOT NULL DEFAULT 0, -- the newest fencing token given out
     last_pass      INTEGER NOT NULL DEFAULT 0, -- the newest pass begun
     last_sync_at_ms INTEGER,                   -- end of the last complete pass
     last_error     TEXT,
+    consecutive_failures INTEGER NOT NULL DEFAULT 0,
+    run_counter    INTEGER NOT NULL DEFAULT 0,
+    runs_completed INTEGER NOT NULL DEFAULT 0,
+    runs_failed    INTEGER NOT NULL DEFAULT 0,
+    run_ms         INTEGER NOT NULL DEFAULT 0, -- time spent running
+    synced         INTEGER NOT NULL DEFAULT 0,
+    updated        INTEGER NOT NULL DEFAULT 0,
+    unchanged      INTEGER NOT NULL DEFAULT 0,
+    duplicates     INTEGER NOT NULL DEFAULT 0,
+    filtered       INTEGER NOT NULL DEFAULT 0,
+    failed         INTEGER NOT NULL DEFAULT 0,
+    removed        INTEGER NOT NULL DEFAULT 0,
+    bytes          INTEGER NOT NULL DEFAULT 0,
     held_removals  TEXT,                       -- JSON, store::syncs::HeldRemovals
     created_at_ms  INTEGER NOT NULL,
-    UNIQUE (bucket_key, connection_key, source_path)
+    updated_at_ms  INTEGER NOT NULL
 ) STRICT;
+CREATE INDEX syncs_by_place ON syncs (bucket_key, connection_key, source_path);
+CREATE INDEX syncs_by_connection ON syncs (connection_key);
+CREATE INDEX syncs_due ON syncs (next_sync_at_ms) WHERE next_sync_at_ms IS NOT NULL;
 
 -- The right to run a sync. Every write of a run checks that its token is still the one here.
 CREATE TABLE leases (
@@ -56,14 +119,20 @@ CREATE TABLE leases (
     expires_at_ms  INTEGER NOT NULL
 ) STRICT;
 
--- One run of a sync, with what it did.
+-- One run of a sync, with what it did. A job waits in phase `queued`, without a start, until a
+-- worker takes the lease for it.
 CREATE TABLE jobs (
     job_key         INTEGER PRIMARY KEY,
     id              TEXT NOT NULL UNIQUE,
     sync_key        INTEGER NOT NULL REFERENCES syncs,
-    status          TEXT NOT NULL,             -- running, completed, failed, interrupted
-    phase           TEXT NOT NULL,             -- queued, downloading, reconciling, held
-    started_at_ms   INTEGER NOT NULL,
+    status          TEXT NOT NULL,             -- running, completed, failed, interrupted, skipped
+    phase           TEXT NOT NULL,             -- model::Phase
+    cause           TEXT NOT NULL,             -- scheduled, manual, resume
+    full            INTEGER NOT NULL DEFAULT 0, -- fetches every entry again
+    resumed_via     TEXT,                      -- what it went on from: checkpoint; NULL: nothing
+    queued_at_ms    INTEGER NOT NULL,
+    started_at_ms   INTEGER,
+    updated_at_ms   INTEGER NOT NULL,
     completed_at_ms INTEGER,
     synced          INTEGER NOT NULL DEFAULT 0,
     updated         INTEGER NOT NULL DEFAULT 0,
@@ -76,18 +145,25 @@ CREATE TABLE jobs (
     error           TEXT
 ) STRICT;
 CREATE INDEX jobs_by_sync ON jobs (sync_key, job_key);
+CREATE INDEX jobs_under_way ON jobs (sync_key) WHERE status = 'running';
 
--- How far the pass under way has come. Everything before `cursor` is committed; `seen` holds the
--- entry keys that were found unchanged, which no other row remembers. Gone once the pass is done.
+-- How far each shard of a sync has come; a source without shards has one, `__default__`. While a
+-- pass is under way, everything before `cursor` is committed; `seen` holds the entry keys that were
+-- found unchanged, which no other row remembers.
 CREATE TABLE checkpoints (
-    sync_key      INTEGER PRIMARY KEY REFERENCES syncs,
+    sync_key      INTEGER NOT NULL REFERENCES syncs,
+    shard         TEXT NOT NULL,
     pass          INTEGER NOT NULL,
-    cursor        BLOB NOT NULL,
+    cursor        BLOB,                        -- NULL: nothing to go on from
     seen          BLOB NOT NULL,               -- roaring bitmap
     drifted       BLOB NOT NULL,               -- roaring bitmap: listed, but filtered out by now
     unlisted      TEXT NOT NULL,               -- JSON: base64 prefixes that could not be listed
-    updated_at_ms INTEGER NOT NULL
-) STRICT;
+    objects_processed INTEGER NOT NULL DEFAULT 0, -- over all passes
+    modified_since_ms INTEGER,                 -- frozen when the pass begins; NULL: all
+    completed_at_ms INTEGER,                   -- when a pass was complete last
+    updated_at_ms INTEGER NOT NULL,
+    PRIMARY KEY (sync_key, shard)
+) STRICT, WITHOUT ROWID;
 
 -- The index: what each sync took, at which version, and the object that it became. A pass compares
 -- a listing with these rows and touches only those that differ.
@@ -111,16 +187,23 @@ CREATE TABLE objects (
     object_key    INTEGER PRIMARY KEY,
     id            TEXT NOT NULL UNIQUE,
     bucket_key    INTEGER NOT NULL REFERENCES buckets,
-    entry_key     INTEGER NOT NULL,            -- the entry that it stands for
+    entry_key     INTEGER NOT NULL,            -- the entry that it stands for; 0: made by hand
     path          BLOB NOT NULL,
-    size          INTEGER NOT NULL,            -- bytes of its content
+    size          INTEGER NOT NULL,            -- bytes of its blobs
     modified_ns   INTEGER,                     -- as the source says
     mime          TEXT,
-    metadata      TEXT,                        -- JSON object; NULL: none
+    metadata      TEXT,                        -- JSON object as the source has it; NULL: none
     created_at_ms INTEGER NOT NULL,
-    updated_at_ms INTEGER NOT NULL
+    updated_at_ms INTEGER NOT NULL,
+    fields        TEXT,                        -- JSON object, by the bucket's schema; NULL: none
+    unique_key    TEXT,                        -- values of the bucket's unique key, as JSON
+    edges         TEXT,                        -- JSON array; NULL: none
+    state         TEXT                         -- NULL: live; else why it is hidden
 ) STRICT;
 CREATE INDEX objects_by_path ON objects (bucket_key, path);
+CREATE INDEX objects_by_age ON objects (bucket_key);
+CREATE UNIQUE INDEX objects_by_unique_key ON objects (bucket_key, unique_key)
+    WHERE unique_key IS NOT NULL;
 
 -- Bytes by their name. Stored once whatever the number of objects, buckets or syncs that share them.
 CREATE TABLE blobs (
@@ -136,11 +219,17 @@ CREATE TABLE blob_bytes (
     bytes    BLOB NOT NULL
 ) STRICT;
 
--- Which blobs an object is made of; `content` is the file itself.
+-- Which blobs an object is made of; `content` is the file itself. What is NULL is as the object
+-- itself says.
 CREATE TABLE object_blobs (
     object_key INTEGER NOT NULL REFERENCES objects,
     property   TEXT NOT NULL,
     blob_key   INTEGER NOT NULL REFERENCES blobs,
+    id         TEXT NOT NULL DEFAULT '',       -- public id; '': made from the object's
+    type       TEXT,                           -- of the bucket's field types
+    filename   TEXT,
+    mime       TEXT,
+    metadata   TEXT,                           -- JSON object
     PRIMARY KEY (object_key, property)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX object_blobs_by_blob ON object_blobs (blob_key);
@@ -150,19 +239,67 @@ CREATE TABLE orphans (
     blob_key INTEGER PRIMARY KEY
 ) STRICT;
 
--- Entries that could not be taken. Open while resolved_at_ms is NULL.
+-- Entries that could not be taken. Open while neither resolved nor disposed of.
 CREATE TABLE dead_letters (
     dead_letter_key  INTEGER PRIMARY KEY,
+    id               TEXT NOT NULL UNIQUE,
     sync_key         INTEGER NOT NULL REFERENCES syncs,
+    job_key          INTEGER,                  -- the job in which it failed last
     source_id        BLOB NOT NULL,
     path             BLOB NOT NULL,
     error_type       TEXT NOT NULL,
     error_message    TEXT NOT NULL,
     failures         INTEGER NOT NULL,         -- runs in which it failed, in a row
+    retries          INTEGER NOT NULL DEFAULT 0, -- of those, later tries; 3 are the most
     first_failed_ms  INTEGER NOT NULL,
     last_failed_ms   INTEGER NOT NULL,
+    retry_at_ms      INTEGER,                  -- not tried again before; NULL: with the next run
+    reattempted_ms   INTEGER,                  -- the last try while in quarantine
+    requeued_ms      INTEGER,
     pass             INTEGER NOT NULL,         -- the pass in which it failed last
     resolved_at_ms   INTEGER,
+    disposed         TEXT,                     -- why it is tried no more; NULL: it is
     UNIQUE (sync_key, source_id)
 ) STRICT;
 CREATE INDEX open_dead_letters ON dead_letters (sync_key) WHERE resolved_at_ms IS NULL;
+
+-- Bytes that somebody hands in for an object to come, and bytes that a sync brings where objects
+-- are only made on confirmation.
+CREATE TABLE uploads (
+    upload_key     INTEGER PRIMARY KEY,
+    id             TEXT NOT NULL UNIQUE,
+    bucket_key     INTEGER NOT NULL REFERENCES buckets,
+    status         TEXT NOT NULL,
+    settings       TEXT NOT NULL,              -- JSON, model::UploadSettings
+    blob_key       INTEGER REFERENCES blobs,   -- NULL: no bytes yet
+    object_key     INTEGER,                    -- the object that it became part of
+    created_at_ms  INTEGER NOT NULL,
+    updated_at_ms  INTEGER NOT NULL,
+    expires_at_ms  INTEGER
+) STRICT;
+CREATE INDEX uploads_by_bucket ON uploads (bucket_key);
+CREATE INDEX uploads_by_blob ON uploads (blob_key) WHERE blob_key IS NOT NULL;
+
+-- What happened, in order: what the event stream and the activity log show. The oldest are dropped
+-- as new ones come.
+CREATE TABLE events (
+    event_key INTEGER PRIMARY KEY AUTOINCREMENT,
+    at_ms     INTEGER NOT NULL,
+    kind      TEXT NOT NULL,
+    bucket_key INTEGER,                        -- of what it is about, as far as that applies
+    sync_key  INTEGER,
+    job_key   INTEGER,
+    detail    TEXT NOT NULL                    -- JSON object
+) STRICT;
+
+INSERT INTO installation VALUES
+    ('organization_id', 'org_' || upper(hex(randomblob(13)))),
+    ('user_id', 'usr_' || upper(hex(randomblob(13))));
+INSERT INTO namespaces (id, name, settings, created_at_ms, updated_at_ms) VALUES
+    ('ns_' || upper(hex(randomblob(13))), 'default', '{}',
+     CAST(unixepoch('subsec') * 1000 AS INTEGER), CAST(unixepoch('subsec') * 1000 AS INTEGER));
+-- This computer is always there.
+INSERT INTO connections
+    (id, identity, name, provider, settings, status, created_at_ms, updated_at_ms)
+VALUES ('conn_local', 'local', 'This computer', 'local', '{"provider":"local"}', 'ACTIVE',
+        CAST(unixepoch('subsec') * 1000 AS INTEGER), CAST(unixepoch('subsec') * 1000 AS INTEGER));

@@ -15,8 +15,8 @@ use catchment::{
     config::{Config, SourceTuning},
     engine::{Engine, Report, Request, RunError, RunOptions, Silent},
     model::{
-        BucketName, Cursor, Entry, EntryId, EntryKind, EntryPath, Fingerprint, Location, RunStatus,
-        S3Connection, SyncOptions, Version,
+        BucketName, Credentials, Cursor, Entry, EntryId, EntryKind, EntryPath, Fingerprint,
+        Location, RunStatus, S3Connection, SyncOptions, Version,
     },
     sources::{Body, ByteRange, Content, Facts, Opener, Page, RootIdentity, Source, SourceError},
     store::{
@@ -45,6 +45,7 @@ impl Opener for OneFile {
     async fn open(
         &self,
         _: &Location,
+        _: Option<&Credentials>,
         _: &SyncOptions,
         _: &SourceTuning,
     ) -> Result<Arc<dyn Source>, SourceError> {

@@ -150,7 +150,7 @@ async fn open(place: &str, settings: &S3Connection) -> Result<Arc<dyn Source>, S
         quiet_period: Duration::ZERO,
         own_folders: Vec::new(),
     };
-    Registry.open(&location, &SyncOptions::default(), &tuning).await
+    Registry.open(&location, None, &SyncOptions::default(), &tuning).await
 }
 
 /// A page of a listing: keys as they stand in the XML, each an object of one byte.

@@ -18,8 +18,9 @@ use catchment::{
     config::{Config, SourceTuning},
     engine::{Engine, Report, Request, RunOptions, Silent},
     model::{
-        BlobHash, BucketName, Cursor, Entry, EntryId, EntryKind, EntryPath, FileFilters,
-        Fingerprint, Location, MaxDelete, RunStatus, S3Connection, SyncOptions, Version,
+        BlobHash, BucketName, Credentials, Cursor, Entry, EntryId, EntryKind, EntryPath,
+        FileFilters, Fingerprint, Location, MaxDelete, RunStatus, S3Connection, SyncOptions,
+        Version,
     },
     sources::{Body, ByteRange, Content, Facts, Opener, Page, RootIdentity, Source, SourceError},
     store::{
@@ -67,6 +68,7 @@ impl Opener for Simulated {
     async fn open(
         &self,
         _: &Location,
+        _: Option<&Credentials>,
         _: &SyncOptions,
         _: &SourceTuning,
     ) -> Result<Arc<dyn Source>, SourceError> {

@@ -133,7 +133,7 @@ fn job_line(job: &Job) -> String {
     let error = job.error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
     format!(
         "    {} {}{phase}: {} new, {} updated, {} unchanged, {} removed, {} failed{error}",
-        job.started_at.strftime("%Y-%m-%d %H:%M:%SZ"),
+        job.started_at.unwrap_or(job.queued_at).strftime("%Y-%m-%d %H:%M:%SZ"),
         job.status,
         output::count(counts.synced),
         output::count(counts.updated),

@@ -48,6 +48,12 @@ pub enum RunError {
 }
 
 impl RunError {
+    /// Whether the connection failed, rather than this sync of it: its credentials or settings.
+    #[must_use]
+    pub const fn blames_connection(&self) -> bool {
+        matches!(self, Self::Source(SourceError::Auth { .. } | SourceError::Misconfigured { .. }))
+    }
+
     /// What a run that ended so is called.
     #[must_use]
     pub const fn status(&self) -> RunStatus {

@@ -16,6 +16,7 @@ pub mod plan;
 pub mod preview;
 pub mod reconcile;
 pub mod run;
+pub mod standing;
 pub mod verify;
 pub mod walk;
 pub mod worker;
@@ -26,9 +27,9 @@ use crate::{
     blobs::{BlobError, Blobs},
     clock::SharedClock,
     config::{Config, SourceTuning},
-    model::{Location, SyncOptions},
+    model::{Credentials, Location, SyncOptions},
     sources::{Opener, Source, SourceError},
-    store::{Store, StoreError},
+    store::{Store, StoreError, syncs::Sync},
 };
 
 pub use error::RunError;
@@ -108,12 +109,36 @@ impl Engine {
         })
     }
 
-    /// Opens the source of a location, as this installation does.
-    async fn connect(
+    /// Opens the source of a location, with these credentials if it has any of its own.
+    ///
+    /// # Errors
+    /// When its settings cannot work.
+    pub async fn connect(
         &self,
         location: &Location,
+        credentials: Option<&Credentials>,
         options: &SyncOptions,
     ) -> Result<Arc<dyn Source>, SourceError> {
-        self.opener.open(location, options, &self.tuning).await
+        self.opener.open(location, credentials, options, &self.tuning).await
+    }
+
+    /// Opens the source of a sync, with its connection's credentials.
+    ///
+    /// # Errors
+    /// When its settings cannot work, or its credentials cannot be had.
+    pub async fn reach(&self, sync: &Sync) -> Result<Arc<dyn Source>, RunError> {
+        Ok(self.connect(&sync.location, None, &sync.options).await?)
+    }
+
+    /// The time, as this engine sees it.
+    #[must_use]
+    pub fn clock(&self) -> &SharedClock {
+        &self.clock
+    }
+
+    /// This process, as others see it.
+    #[must_use]
+    pub fn worker(&self) -> &Worker {
+        &self.worker.worker
     }
 }

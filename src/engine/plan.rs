@@ -90,7 +90,7 @@ pub enum Memory {
 #[must_use]
 pub fn decide<'f>(
     filter: &'f Filter,
-    reconcile: Reconcile,
+    reconcile: &Reconcile,
     full: bool,
     entry: &Entry,
     known: &Known,
@@ -153,7 +153,7 @@ pub(super) fn compare(db: &Connection, sync_key: i64, page: &Page) -> store::Res
 
 impl Plan {
     fn add(&mut self, run: &Run, entry: Entry, known: &Known) {
-        let settings = run.sync.options.reconcile;
+        let settings = &run.sync.options.reconcile;
         let decision = decide(&run.filter, settings, run.options.full, &entry, known);
         let row = known.row();
         match decision.memory() {

@@ -145,7 +145,7 @@ fn judge(
     known: &Known,
     report: &mut impl FnMut(&EntryPath, Verdict),
 ) {
-    let settings = request.options.reconcile;
+    let settings = &request.options.reconcile;
     let decision = plan::decide(filter, settings, request.run.full, entry, known);
     match decision.memory() {
         Some(Memory::Seen) | None => tally.seen.extend(known.row()),
@@ -199,7 +199,7 @@ async fn removals(
     preview: &mut Preview,
     report: &mut impl FnMut(&EntryPath, Verdict),
 ) -> Result<(), RunError> {
-    let settings = request.options.reconcile;
+    let settings = &request.options.reconcile;
     let scope = Scope { absent: settings.on_delete, drifted: settings.on_filter_drift };
     let has_entries = store.read(move |db| syncs::has_entries(db, sync.key)).await?;
     if preview.counts.discovered() == 0 && has_entries && !request.run.adopt_root {

@@ -38,7 +38,7 @@ pub(super) async fn settle(
     stop: &CancellationToken,
     counts: &mut Counts,
 ) -> Result<Settled, RunError> {
-    let reconcile = run.sync.options.reconcile;
+    let reconcile = &run.sync.options.reconcile;
     let scope = Scope { absent: reconcile.on_delete, drifted: reconcile.on_filter_drift };
     if !scope.absent && !scope.drifted {
         return Ok(Settled::Done);

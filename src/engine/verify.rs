@@ -190,11 +190,7 @@ impl Repairer<'_> {
             return Ok(opened.clone());
         }
         let sync = self.engine.store.read(move |db| syncs::by_key(db, sync_key)).await?;
-        let opened = self
-            .engine
-            .connect(&sync.location, &sync.options)
-            .await
-            .map_err(|error| error.to_string());
+        let opened = self.engine.reach(&sync).await.map_err(|error| error.to_string());
         self.sources.insert(sync_key, opened.clone());
         Ok(opened)
     }

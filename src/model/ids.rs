@@ -60,3 +60,19 @@ id!(
     /// Names an object: one record in a bucket.
     ObjectId, "obj_"
 );
+id!(
+    /// Names one blob of an object.
+    BlobId, "blob_"
+);
+id!(
+    /// Names a namespace.
+    NamespaceId, "ns_"
+);
+id!(
+    /// Names an upload: bytes handed in for an object to come.
+    UploadId, "upl_"
+);
+id!(
+    /// Names a dead letter.
+    DeadLetterId, "dlq_"
+);

@@ -11,6 +11,8 @@ pub enum JobStatus {
     Failed,
     /// Stopped on request, by a full disk or by the death of its worker; the next run goes on.
     Interrupted,
+    /// Never begun: another run held the lease, or the sync was paused or deleted meanwhile.
+    Skipped,
 }
 
 impl JobStatus {
@@ -22,6 +24,30 @@ impl JobStatus {
             Self::Completed => "completed",
             Self::Failed => "failed",
             Self::Interrupted => "interrupted",
+            Self::Skipped => "skipped",
+        }
+    }
+}
+
+/// Why a job was begun. Wire spelling is lower case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// It was due.
+    Scheduled,
+    /// Somebody asked for it.
+    Manual,
+    /// To go on with what an earlier job left.
+    Resume,
+}
+
+impl Cause {
+    /// Wire and database spelling.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Scheduled => "scheduled",
+            Self::Manual => "manual",
+            Self::Resume => "resume",
         }
     }
 }
@@ -31,8 +57,12 @@ impl JobStatus {
 pub enum Phase {
     /// Not yet begun.
     Queued,
+    /// Looking at the root, before anything is listed.
+    Discovering,
     /// Listing, comparing and fetching.
     Downloading,
+    /// All is fetched: making sure that the listing was whole and of the same root.
+    Verifying,
     /// Removing what is gone from the source.
     Reconciling,
     /// Done, but the removal guard holds removals back.
@@ -45,7 +75,9 @@ impl Phase {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Queued => "queued",
+            Self::Discovering => "discovering",
             Self::Downloading => "downloading",
+            Self::Verifying => "verifying",
             Self::Reconciling => "reconciling",
             Self::Held => "held",
         }

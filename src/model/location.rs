@@ -46,10 +46,23 @@ pub enum Addressing {
     VirtualHost,
 }
 
-/// How to reach S3 or Tigris. Holds no secret: credentials come from the AWS chain at run time.
+/// Where the keys to S3 or Tigris come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeySource {
+    /// The standard AWS chain, at run time.
+    #[default]
+    Chain,
+    /// The connection's own, sealed in the database.
+    Stored,
+}
+
+/// How to reach S3 or Tigris. Holds no secret.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct S3Connection {
+    /// Where the keys come from.
+    pub keys: KeySource,
     /// Another endpoint than the provider's own, with scheme.
     pub endpoint_url: Option<String>,
     /// The region; by default what the AWS chain says, else `us-east-1`. Tigris: `auto`.

@@ -4,6 +4,7 @@
 //! live here: SQL, network, files, clocks.
 
 mod counts;
+mod credentials;
 mod entry;
 mod filters;
 mod hash;
@@ -12,15 +13,23 @@ mod job;
 mod location;
 mod path;
 mod sync;
+mod sync_state;
 
 pub use counts::Counts;
+pub use credentials::{Credentials, UnreadableCredentials};
 pub use entry::{Cursor, Entry, EntryId, EntryKind, Fingerprint, SkipReason, Version};
 pub use filters::FileFilters;
 pub use hash::{BlobHash, ParseHashError};
-pub use ids::{BucketId, ConnectionId, JobId, ObjectId, SyncId};
-pub use job::{JobStatus, Phase, RunStatus};
-pub use location::{Addressing, Connection, Location, LocationError, Provider, S3Connection};
+pub use ids::{
+    BlobId, BucketId, ConnectionId, DeadLetterId, JobId, NamespaceId, ObjectId, SyncId, UploadId,
+};
+pub use job::{Cause, JobStatus, Phase, RunStatus};
+pub use location::{
+    Addressing, Connection, KeySource, Location, LocationError, Provider, S3Connection,
+};
 pub use path::EntryPath;
 pub use sync::{
-    BucketName, BucketNameError, ErrorType, MaxDelete, MaxDeleteError, Reconcile, SyncOptions,
+    BucketName, BucketNameError, ErrorType, MaxDelete, MaxDeleteError, Pace, Processing, Reconcile,
+    SyncOptions,
 };
+pub use sync_state::{Pause, PausedBy, SyncMode, SyncStatus, UnknownStatus};

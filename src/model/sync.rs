@@ -2,9 +2,10 @@
 
 use std::{fmt, str::FromStr};
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::FileFilters;
+use super::{FileFilters, SyncMode};
 
 /// The name of a bucket: 1 to 128 characters, no `/` (it splits bucket from path), no control
 /// characters, not starting with `-` or `.`.
@@ -94,7 +95,7 @@ impl fmt::Display for BucketName {
 }
 
 /// What a run may change in the bucket besides adding to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Reconcile {
     /// An entry that is gone from the source removes its object.
@@ -103,11 +104,21 @@ pub struct Reconcile {
     pub on_update: bool,
     /// An entry that no longer passes the filters removes its object.
     pub on_filter_drift: bool,
+    /// Objects that were updated are batched again.
+    pub re_extract_on_update: bool,
+    /// With `re_extract_on_update`: only where one of these fields changed; empty: any change.
+    pub re_extract_fields: Vec<String>,
 }
 
 impl Default for Reconcile {
     fn default() -> Self {
-        Self { on_delete: true, on_update: true, on_filter_drift: true }
+        Self {
+            on_delete: true,
+            on_update: true,
+            on_filter_drift: true,
+            re_extract_on_update: true,
+            re_extract_fields: Vec::new(),
+        }
     }
 }
 
@@ -159,12 +170,14 @@ impl FromStr for MaxDelete {
     }
 }
 
-/// The settings of a sync that outlive a run.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// The settings of a sync that outlive a run. The defaults are those of the command line.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SyncOptions {
     /// Which entries are taken.
     pub filters: FileFilters,
+    /// Filters that the provider itself applies (S3: `prefix`), by name.
+    pub provider_filters: serde_json::Map<String, serde_json::Value>,
     /// What may change in the bucket.
     pub reconcile: Reconcile,
     /// An entry whose bytes the bucket has makes no second object.
@@ -173,6 +186,118 @@ pub struct SyncOptions {
     pub follow_symlinks: bool,
     /// With `follow_symlinks`: also those that lead out of the root.
     pub symlinks_may_leave_root: bool,
+    /// Entries last modified before this are not taken.
+    pub sync_from: Option<Timestamp>,
+    /// Objects are made at once; else bytes wait as uploads to be confirmed.
+    pub create_object_on_confirm: bool,
+    /// How many objects a run may remove before it stops and asks; `None`: the guard's default.
+    pub max_delete: Option<MaxDelete>,
+    /// How it goes about its runs.
+    pub pace: Pace,
+    /// What becomes of its objects after.
+    pub processing: Processing,
+    /// A person's words about it, at most 500 characters.
+    pub description: Option<String>,
+    /// Whatever its maker wants to keep with it, at most 50 keys.
+    pub metadata: serde_json::Map<String, serde_json::Value>,
+}
+
+impl Default for SyncOptions {
+    fn default() -> Self {
+        Self {
+            filters: FileFilters::default(),
+            provider_filters: serde_json::Map::new(),
+            reconcile: Reconcile::default(),
+            skip_duplicates: false,
+            follow_symlinks: false,
+            symlinks_may_leave_root: false,
+            sync_from: None,
+            create_object_on_confirm: true,
+            max_delete: None,
+            pace: Pace::default(),
+            processing: Processing::default(),
+            description: None,
+            metadata: serde_json::Map::new(),
+        }
+    }
+}
+
+impl SyncOptions {
+    /// Whether `other` judges entries as this does, so that a pass which began under one can go on
+    /// under the other.
+    #[must_use]
+    pub fn judges_like(&self, other: &Self) -> bool {
+        self.filters == other.filters
+            && self.provider_filters == other.provider_filters
+            && self.reconcile == other.reconcile
+            && self.skip_duplicates == other.skip_duplicates
+            && self.follow_symlinks == other.follow_symlinks
+            && self.symlinks_may_leave_root == other.symlinks_may_leave_root
+            && self.sync_from == other.sync_from
+            && self.create_object_on_confirm == other.create_object_on_confirm
+    }
+}
+
+/// How a sync goes about its runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Pace {
+    /// Whether it goes on after its first complete pass.
+    pub mode: SyncMode,
+    /// Seconds from the end of a run to the next, 30 to 900.
+    pub polling_interval_seconds: u32,
+    /// Entries in one unit of work, 1 to 100.
+    pub batch_size: u32,
+    /// Fetches at once, 1 to 100; `None`: what suits the source.
+    pub sync_concurrency: Option<u32>,
+    /// Listed entries after which a run ends its slice; the next run goes on at once.
+    pub max_objects_per_run: u64,
+    /// A run goes on where an interrupted one stopped; else it starts over.
+    pub resume_enabled: bool,
+    /// Objects between two checkpoints at most, 100 to 10,000.
+    pub resume_checkpoint_frequency: u32,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            mode: SyncMode::default(),
+            polling_interval_seconds: 300,
+            batch_size: 50,
+            sync_concurrency: None,
+            max_objects_per_run: 100_000,
+            resume_enabled: true,
+            resume_checkpoint_frequency: 1000,
+        }
+    }
+}
+
+/// What becomes of a sync's objects once they are there.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Processing {
+    /// Objects are made, but not batched.
+    pub skip_batch_submission: bool,
+    /// The collections that batches are for; `None`: all of the bucket.
+    pub batch_collection_ids: Option<Vec<String>>,
+    /// Objects in a batch, 1 to 1000.
+    pub batch_chunk_size: u32,
+    /// The most that a batch may ever have, 1 to 1000.
+    pub max_batch_chunk_size: u32,
+    /// Which objects are worth processing, in the wire's shape.
+    pub ingest_filter: Option<serde_json::Value>,
+}
+
+impl Default for Processing {
+    fn default() -> Self {
+        Self {
+            skip_batch_submission: false,
+            batch_collection_ids: None,
+            batch_chunk_size: 100,
+            max_batch_chunk_size: 1000,
+            ingest_filter: None,
+        }
+    }
 }
 
 /// Why an entry failed, as the API spells it.

@@ -17,8 +17,8 @@ use jiff::Timestamp;
 use crate::{
     config::SourceTuning,
     model::{
-        Connection, Cursor, Entry, EntryId, EntryPath, ErrorType, Fingerprint, Location,
-        SyncOptions,
+        Connection, Credentials, Cursor, Entry, EntryId, EntryPath, ErrorType, Fingerprint,
+        Location, SyncOptions,
     },
 };
 
@@ -90,13 +90,14 @@ pub trait Source: Send + Sync {
 /// Where sources come from: [`Registry`], or a test's own.
 #[async_trait]
 pub trait Opener: fmt::Debug + Send + Sync {
-    /// Opens the source of a location.
+    /// Opens the source of a location, with the credentials that are kept for its connection.
     ///
     /// # Errors
     /// When the connection's settings cannot work (a profile that does not exist, a bad endpoint).
     async fn open(
         &self,
         location: &Location,
+        credentials: Option<&Credentials>,
         options: &SyncOptions,
         tuning: &SourceTuning,
     ) -> Result<Arc<dyn Source>, SourceError>;
@@ -111,6 +112,7 @@ impl Opener for Registry {
     async fn open(
         &self,
         location: &Location,
+        credentials: Option<&Credentials>,
         options: &SyncOptions,
         tuning: &SourceTuning,
     ) -> Result<Arc<dyn Source>, SourceError> {
@@ -119,7 +121,7 @@ impl Opener for Registry {
                 Ok(Arc::new(local::Folder::new(location.as_folder(), options, tuning)))
             }
             Connection::S3(_) | Connection::Tigris(_) => {
-                Ok(Arc::new(s3::S3::connect(location, tuning).await?))
+                Ok(Arc::new(s3::S3::connect(location, credentials, tuning).await?))
             }
         }
     }

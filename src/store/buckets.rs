@@ -23,6 +23,9 @@ pub struct Bucket {
     pub created_at: Timestamp,
 }
 
+/// The namespace of those who name none: the oldest.
+pub(super) const DEFAULT_NAMESPACE: &str = "(SELECT min(namespace_key) FROM namespaces)";
+
 const COLUMNS: &str = "bucket_key, id, name, object_count, object_bytes, created_at_ms";
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Bucket> {
@@ -36,13 +39,15 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Bucket> {
     })
 }
 
-/// The bucket of that name.
+/// The bucket of that name in the default namespace, which is the command line's.
 ///
 /// # Errors
 /// SQLite's.
 pub fn by_name(connection: &Connection, name: &str) -> Result<Option<Bucket>> {
     Ok(connection
-        .prepare_cached(&format!("SELECT {COLUMNS} FROM buckets WHERE name = ?1"))?
+        .prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM buckets WHERE namespace_key = {DEFAULT_NAMESPACE} AND name = ?1"
+        ))?
         .query_row([name], read)
         .optional()?)
 }
@@ -58,7 +63,7 @@ pub fn all(connection: &Connection) -> Result<Vec<Bucket>> {
     Ok(buckets)
 }
 
-/// The bucket of that name, made if need be. Answers its internal key.
+/// The bucket of that name in the default namespace, made if need be. Answers its internal key.
 ///
 /// # Errors
 /// SQLite's.
@@ -66,8 +71,11 @@ pub fn ensure(tx: &Transaction<'_>, name: &BucketName, now: Timestamp) -> Result
     if let Some(found) = by_name(tx, name.as_str())? {
         return Ok(found.key);
     }
-    tx.prepare_cached("INSERT INTO buckets (id, name, created_at_ms) VALUES (?1, ?2, ?3)")?
-        .execute(params![BucketId::generate().as_str(), name.as_str(), now.as_millisecond()])?;
+    tx.prepare_cached(&format!(
+        "INSERT INTO buckets (id, namespace_key, name, created_at_ms, updated_at_ms)
+         VALUES (?1, {DEFAULT_NAMESPACE}, ?2, ?3, ?3)"
+    ))?
+    .execute(params![BucketId::generate().as_str(), name.as_str(), now.as_millisecond()])?;
     Ok(tx.last_insert_rowid())
 }
 

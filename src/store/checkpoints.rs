@@ -5,8 +5,11 @@ use jiff::Timestamp;
 use roaring::RoaringTreemap;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
-use super::{Result, StoreError};
+use super::{Result, StoreError, time};
 use crate::model::{Cursor, EntryPath};
+
+/// The one shard of a source that has none.
+pub const WHOLE: &str = "__default__";
 
 /// A pass that can be gone on with.
 #[derive(Clone, Debug)]
@@ -37,9 +40,10 @@ pub struct Tally {
 pub fn load(connection: &Connection, sync_key: i64) -> Result<Option<Checkpoint>> {
     connection
         .prepare_cached(
-            "SELECT pass, cursor, seen, drifted, unlisted FROM checkpoints WHERE sync_key = ?1",
+            "SELECT pass, cursor, seen, drifted, unlisted FROM checkpoints
+             WHERE sync_key = ?1 AND shard = ?2 AND cursor IS NOT NULL",
         )?
-        .query_row([sync_key], |row| {
+        .query_row(params![sync_key, WHOLE], |row| {
             Ok((
                 row.get::<_, i64>(0)?,
                 row.get::<_, Vec<u8>>(1)?,
@@ -99,9 +103,13 @@ pub fn save(
     let unlisted: Vec<String> =
         tally.unlisted.iter().map(|prefix| BASE64_STANDARD.encode(prefix.as_bytes())).collect();
     tx.prepare_cached(
-        "INSERT OR REPLACE INTO checkpoints
-             (sync_key, pass, cursor, seen, drifted, unlisted, updated_at_ms)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        "INSERT INTO checkpoints
+             (sync_key, shard, pass, cursor, seen, drifted, unlisted, updated_at_ms)
+         VALUES (?1, ?8, ?2, ?3, ?4, ?5, ?6, ?7)
+         ON CONFLICT (sync_key, shard) DO UPDATE SET
+             pass = excluded.pass, cursor = excluded.cursor, seen = excluded.seen,
+             drifted = excluded.drifted, unlisted = excluded.unlisted,
+             updated_at_ms = excluded.updated_at_ms",
     )?
     .execute(params![
         sync_key,
@@ -111,6 +119,7 @@ pub fn save(
         bytes(&tally.drifted)?,
         serde_json::to_string(&unlisted).map_err(|e| StoreError::nonsense("checkpoint", e))?,
         now.as_millisecond(),
+        WHOLE,
     ])?;
     Ok(())
 }
@@ -128,11 +137,90 @@ pub fn begin_pass(tx: &Transaction<'_>, sync_key: i64) -> Result<i64> {
         .query_row([sync_key], |row| row.get(0))?)
 }
 
-/// Forgets the checkpoint: the pass is done.
+/// Forgets where the pass has come to: it starts over.
 ///
 /// # Errors
 /// SQLite's.
 pub fn forget(tx: &Transaction<'_>, sync_key: i64) -> Result<()> {
-    tx.prepare_cached("DELETE FROM checkpoints WHERE sync_key = ?1")?.execute([sync_key])?;
+    tx.prepare_cached(
+        "UPDATE checkpoints SET cursor = NULL, seen = x'', drifted = x'', unlisted = '[]'
+         WHERE sync_key = ?1",
+    )?
+    .execute([sync_key])?;
     Ok(())
+}
+
+/// A pass is complete: there is nothing to go on from, but what it came to is remembered.
+///
+/// # Errors
+/// SQLite's.
+pub fn complete(tx: &Transaction<'_>, sync_key: i64, pass: i64, now: Timestamp) -> Result<()> {
+    tx.prepare_cached(
+        "INSERT INTO checkpoints
+             (sync_key, shard, pass, seen, drifted, unlisted, completed_at_ms, updated_at_ms)
+         VALUES (?1, ?2, ?3, x'', x'', '[]', ?4, ?4)
+         ON CONFLICT (sync_key, shard) DO UPDATE SET
+             pass = excluded.pass, cursor = NULL, seen = x'', drifted = x'', unlisted = '[]',
+             completed_at_ms = excluded.completed_at_ms, updated_at_ms = excluded.updated_at_ms",
+    )?
+    .execute(params![sync_key, WHOLE, pass, now.as_millisecond()])?;
+    Ok(())
+}
+
+/// Counts entries that the pass under way has dealt with.
+///
+/// # Errors
+/// SQLite's.
+pub fn processed(tx: &Transaction<'_>, sync_key: i64, entries: u64) -> Result<()> {
+    tx.prepare_cached(
+        "UPDATE checkpoints SET objects_processed = objects_processed + ?3
+         WHERE sync_key = ?1 AND shard = ?2",
+    )?
+    .execute(params![sync_key, WHOLE, entries])?;
+    Ok(())
+}
+
+/// A shard's progress, as a person may look at it.
+#[derive(Clone, Debug)]
+pub struct Progress {
+    /// The shard; [`WHOLE`] where there are none.
+    pub shard: String,
+    /// The pass it is at, or completed last.
+    pub pass: i64,
+    /// Where the pass goes on, if it is under way.
+    pub cursor: Option<Cursor>,
+    /// Entries dealt with over all passes.
+    pub objects_processed: u64,
+    /// Entries older than this are not taken.
+    pub modified_since: Option<Timestamp>,
+    /// When a pass was complete last.
+    pub completed_at: Option<Timestamp>,
+    /// When any of this changed last.
+    pub updated_at: Timestamp,
+}
+
+/// The progress of every shard of a sync.
+///
+/// # Errors
+/// SQLite's.
+pub fn progress(connection: &Connection, sync_key: i64) -> Result<Vec<Progress>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT shard, pass, cursor, objects_processed, modified_since_ms, completed_at_ms,
+                updated_at_ms
+         FROM checkpoints WHERE sync_key = ?1 ORDER BY shard",
+    )?;
+    let shards = statement
+        .query_map([sync_key], |row| {
+            Ok(Progress {
+                shard: row.get(0)?,
+                pass: row.get(1)?,
+                cursor: row.get::<_, Option<Vec<u8>>>(2)?.map(Cursor),
+                objects_processed: row.get(3)?,
+                modified_since: row.get::<_, Option<i64>>(4)?.map(time::from_ms),
+                completed_at: row.get::<_, Option<i64>>(5)?.map(time::from_ms),
+                updated_at: time::from_ms(row.get(6)?),
+            })
+        })?
+        .collect::<Result<_, _>>()?;
+    Ok(shards)
 }

@@ -6,11 +6,13 @@
 use bytes::Bytes;
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension as _, Transaction, params};
+use serde_json::json;
 
 use super::{
     Result, StoreError, blobs, buckets, checkpoints,
     checkpoints::Tally,
     dead_letters::{self, Failure},
+    events::{self, About, EventKind},
     jobs,
     leases::{self, Fence},
     time,
@@ -101,7 +103,16 @@ pub fn commit(
     now: Timestamp,
 ) -> Result<Counts> {
     leases::check(tx, target.fence)?;
-    let mut work = Work { tx, target, now, counts: batch.passed, objects: 0, bytes: 0 };
+    let mut work = Work {
+        tx,
+        target,
+        now,
+        counts: batch.passed,
+        objects: 0,
+        bytes: 0,
+        added: Touched::default(),
+        updated: Touched::default(),
+    };
     let mut failures = batch.failed.clone();
     for taken in &batch.taken {
         let stored = &taken.stored;
@@ -117,8 +128,8 @@ pub fn commit(
     dead_letters::record(tx, target.fence.sync_key, target.pass, &failures, now)?;
     work.counts.failed += failures.len() as u64;
     buckets::adjust(tx, target.bucket_key, work.objects, work.bytes)?;
-    jobs::count(tx, target.job_key, &work.counts)?;
     let sync_key = target.fence.sync_key;
+    jobs::count(tx, sync_key, target.job_key, &work.counts, now)?;
     match &batch.checkpoint {
         Some(Reached::Cursor(cursor, tally)) => {
             checkpoints::save(tx, sync_key, target.pass, cursor, tally, now)?;
@@ -126,6 +137,8 @@ pub fn commit(
         Some(Reached::Nowhere) => checkpoints::forget(tx, sync_key)?,
         None => {}
     }
+    checkpoints::processed(tx, sync_key, work.counts.discovered())?;
+    work.tell()?;
     Ok(work.counts)
 }
 
@@ -148,6 +161,47 @@ struct Work<'a> {
     objects: i64,
     /// Bytes that the bucket gained.
     bytes: i64,
+    /// Objects that are new.
+    added: Touched,
+    /// Objects that are changed.
+    updated: Touched,
+}
+
+/// Objects to be told of: all counted, some named.
+#[derive(Default)]
+pub(super) struct Touched {
+    count: u64,
+    ids: Vec<String>,
+}
+
+impl Touched {
+    /// How many one event names.
+    const NAMED: usize = 100;
+
+    /// Notes an object.
+    pub(super) fn note(&mut self, id: impl FnOnce() -> Result<String>) -> Result<()> {
+        self.count += 1;
+        if self.ids.len() < Self::NAMED {
+            self.ids.push(id()?);
+        }
+        Ok(())
+    }
+
+    /// Tells of them, if there are any.
+    pub(super) fn tell(
+        &self,
+        tx: &Transaction<'_>,
+        kind: EventKind,
+        target: &Target,
+        now: Timestamp,
+    ) -> Result<()> {
+        if self.count == 0 {
+            return Ok(());
+        }
+        let about = About::job(target.fence.sync_key, target.job_key);
+        let detail = json!({"count": self.count, "object_ids": self.ids});
+        events::append(tx, kind, about, &detail, now)
+    }
 }
 
 /// What the index has for an entry.
@@ -158,6 +212,20 @@ struct Row {
 }
 
 impl Work<'_> {
+    fn tell(&self) -> Result<()> {
+        self.added.tell(self.tx, EventKind::ObjectsAdded, self.target, self.now)?;
+        self.updated.tell(self.tx, EventKind::ObjectsUpdated, self.target, self.now)
+    }
+
+    fn note_updated(&mut self, object_key: i64) -> Result<()> {
+        let tx = self.tx;
+        self.updated.note(|| {
+            Ok(tx
+                .prepare_cached("SELECT id FROM objects WHERE object_key = ?1")?
+                .query_row([object_key], |row| row.get(0))?)
+        })
+    }
+
     fn take(&mut self, taken: &Taken, blob_key: i64) -> Result<()> {
         self.counts.bytes += taken.stored.size;
         match self.row_of(&taken.id)? {
@@ -207,8 +275,12 @@ impl Work<'_> {
             return self.give_object_of_its_own(taken, blob_key, row.entry_key);
         }
         if same_bytes {
-            let changed = self.update_facts(taken, row.object_key)?;
-            *(if changed { &mut self.counts.updated } else { &mut self.counts.unchanged }) += 1;
+            if self.update_facts(taken, row.object_key)? {
+                self.counts.updated += 1;
+                self.note_updated(row.object_key)?;
+            } else {
+                self.counts.unchanged += 1;
+            }
             return self.update_entry(taken, row.entry_key, row.object_key, false);
         }
         self.counts.updated += 1;
@@ -216,6 +288,7 @@ impl Work<'_> {
             return self.give_object_of_its_own(taken, blob_key, row.entry_key);
         }
         self.replace_content(taken, row.object_key, blob_key)?;
+        self.note_updated(row.object_key)?;
         self.update_entry(taken, row.entry_key, row.object_key, false)
     }
 
@@ -321,6 +394,7 @@ impl Work<'_> {
         entry_key: i64,
         blob_key: i64,
     ) -> Result<()> {
+        let id = ObjectId::generate();
         self.tx
             .prepare_cached(
                 "INSERT INTO objects (object_key, id, bucket_key, entry_key, path, size, modified_ns,
@@ -329,7 +403,7 @@ impl Work<'_> {
             )?
             .execute(params![
                 object_key,
-                ObjectId::generate().as_str(),
+                id.as_str(),
                 self.target.bucket_key,
                 entry_key,
                 taken.path.as_bytes(),
@@ -346,7 +420,7 @@ impl Work<'_> {
             .execute(params![object_key, CONTENT, blob_key])?;
         self.objects += 1;
         self.bytes += signed(taken.stored.size);
-        Ok(())
+        self.added.note(|| Ok(id.as_str().to_owned()))
     }
 
     /// Brings an object's facts up to date where its bytes are the same. Answers whether any of

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, Transaction, params};
 
 use super::{Result, syncs, time};
-use crate::model::{EntryId, EntryPath, ErrorType};
+use crate::model::{DeadLetterId, EntryId, EntryPath, ErrorType};
 
 /// An entry's failure in one run.
 #[derive(Clone, Debug)]
@@ -43,9 +43,9 @@ pub(super) fn record(
     now: Timestamp,
 ) -> Result<()> {
     let mut upsert = tx.prepare_cached(
-        "INSERT INTO dead_letters (sync_key, source_id, path, error_type, error_message, failures,
-                                   first_failed_ms, last_failed_ms, pass)
-         VALUES (?1, ?2, ?3, ?4, ?5, 1, ?6, ?6, ?7)
+        "INSERT INTO dead_letters (id, sync_key, source_id, path, error_type, error_message,
+                                   failures, first_failed_ms, last_failed_ms, pass)
+         VALUES (?8, ?1, ?2, ?3, ?4, ?5, 1, ?6, ?6, ?7)
          ON CONFLICT (sync_key, source_id) DO UPDATE SET
              path = excluded.path, error_type = excluded.error_type,
              error_message = excluded.error_message,
@@ -64,6 +64,7 @@ pub(super) fn record(
             failure.message,
             now.as_millisecond(),
             pass,
+            DeadLetterId::generate().as_str(),
         ])?;
     }
     Ok(())

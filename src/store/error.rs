@@ -49,6 +49,12 @@ pub enum StoreError {
     /// Another run holds the lease.
     #[error("{0}")]
     Locked(Holder),
+    /// The job has begun, or has ended, already.
+    #[error("this job is no longer waiting to be begun")]
+    NotQueued,
+    /// The sync rests: it is paused, switched off or deleted.
+    #[error("this sync is paused, switched off or deleted")]
+    Resting,
     /// The file of a blob vanished between its writing and its commit: fetch it again.
     #[error("the bytes of a blob vanished before they were recorded")]
     BlobVanished,

@@ -107,6 +107,59 @@ pub fn check(tx: &Transaction<'_>, fence: Fence) -> Result<()> {
     if held { Ok(()) } else { Err(StoreError::LeaseLost) }
 }
 
+/// What the holder of a lease should do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// Go on.
+    GoOn,
+    /// Stop at the next checkpoint: the sync was paused or deleted.
+    Stop,
+    /// It holds nothing any more.
+    Lost,
+}
+
+/// What is wished of the run that holds, or held, a lease.
+///
+/// # Errors
+/// SQLite's.
+pub fn wish(connection: &Connection, fence: Fence) -> Result<Wish> {
+    let stop: Option<bool> = connection
+        .prepare_cached(
+            "SELECT s.status = 'ARCHIVED' OR (s.pause IS NOT NULL AND NOT s.pause ->> '$.drain')
+             FROM leases l JOIN syncs s USING (sync_key) WHERE sync_key = ?1 AND token = ?2",
+        )?
+        .query_row([fence.sync_key, fence.token], |row| row.get(0))
+        .optional()?;
+    Ok(match stop {
+        Some(false) => Wish::GoOn,
+        Some(true) => Wish::Stop,
+        None => Wish::Lost,
+    })
+}
+
+/// Takes the lease of a sync away from whoever holds it. Answers who that was.
+///
+/// # Errors
+/// SQLite's.
+pub fn unlock(tx: &Transaction<'_>, sync_key: i64) -> Result<Option<Holder>> {
+    let holder = holder(tx, sync_key)?;
+    tx.prepare_cached("DELETE FROM leases WHERE sync_key = ?1")?.execute([sync_key])?;
+    Ok(holder)
+}
+
+/// Every lease, with the internal key of its sync.
+///
+/// # Errors
+/// SQLite's.
+pub fn all(connection: &Connection) -> Result<Vec<(i64, Holder)>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT worker, host, pid, acquired_at_ms, expires_at_ms, sync_key FROM leases",
+    )?;
+    let leases =
+        statement.query_map([], |row| Ok((row.get(5)?, read(row)?)))?.collect::<Result<_, _>>()?;
+    Ok(leases)
+}
+
 /// Moves the expiry.
 ///
 /// # Errors

@@ -6,21 +6,29 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use super::{Result, StoreError};
 
-/// Each step brings a database from version `index` to `index + 1`.
-const STEPS: &[&str] = &[include_str!("../../schema.sql")];
+/// The whole schema as it is today, for a database that has none.
+const SCHEMA: &str = include_str!("../../schema.sql");
+
+/// Each step brings a database from version `index + 1` to `index + 2`.
+const STEPS: &[&str] = &[include_str!("migrations/2_control_plane.sql")];
+
+/// The version of [`SCHEMA`].
+const LATEST: usize = STEPS.len() + 1;
 
 /// The version of a database: 0 for one without any tables.
 ///
 /// # Errors
 /// When it is newer than this program, or no database at all.
-pub(super) fn version_of(connection: &Connection, path: &Path) -> Result<i64> {
-    let known = i64::try_from(STEPS.len()).unwrap_or(i64::MAX);
+pub(super) fn version_of(connection: &Connection, path: &Path) -> Result<usize> {
     let found = version(connection)
         .map_err(|error| StoreError::Damaged { path: path.to_owned(), error })?;
-    if found > known {
-        return Err(StoreError::Newer { path: path.to_owned(), found, known });
+    match usize::try_from(found) {
+        Ok(version) if version <= LATEST => Ok(version),
+        _ => {
+            let known = i64::try_from(LATEST).unwrap_or(i64::MAX);
+            Err(StoreError::Newer { path: path.to_owned(), found, known })
+        }
     }
-    Ok(found)
 }
 
 /// Applies the steps that this database has not seen, each in its own transaction.
@@ -28,22 +36,102 @@ pub(super) fn version_of(connection: &Connection, path: &Path) -> Result<i64> {
 /// # Errors
 /// When the database is from a newer version, which is left as it is.
 pub(super) fn bring_up_to_date(connection: &mut Connection, path: &Path) -> Result<()> {
+    // Tables that others refer to are made anew; what they hold is checked before it is kept.
+    connection.pragma_update(None, "foreign_keys", false)?;
     loop {
-        // Another process may be migrating too: look and act in one exclusive transaction.
         let found = version_of(connection, path)?;
-        let Some(statements) = usize::try_from(found).ok().and_then(|found| STEPS.get(found))
-        else {
-            return Ok(());
+        let (statements, reached) = match found {
+            0 => (SCHEMA, LATEST),
+            LATEST => return Ok(()),
+            older => (STEPS[older - 1], older + 1),
         };
+        // Another process may be migrating too: look again and act in one exclusive transaction.
         let step = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        if version(&step)? == found {
+        if version_of(&step, path)? == found {
             step.execute_batch(statements)?;
-            step.pragma_update(None, "user_version", found + 1)?;
+            check_references(&step)?;
+            step.pragma_update(None, "user_version", reached)?;
             step.commit()?;
         }
     }
 }
 
+/// Every reference has what it refers to.
+fn check_references(connection: &Connection) -> Result<()> {
+    let dangling: Option<String> = connection
+        .prepare("PRAGMA foreign_key_check")?
+        .query_map([], |row| row.get(0))?
+        .next()
+        .transpose()?;
+    match dangling {
+        None => Ok(()),
+        Some(table) => Err(StoreError::nonsense("schema", format!("{table} refers to nothing"))),
+    }
+}
+
 fn version(connection: &Connection) -> rusqlite::Result<i64> {
     connection.pragma_query_value(None, "user_version", |row| row.get(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    /// What the first version that people had began with.
+    const FIRST: &str = include_str!("migrations/1_first.sql");
+
+    fn open(schema: &str, version: usize) -> Connection {
+        let mut db = Connection::open_in_memory().unwrap();
+        db.execute_batch(schema).unwrap();
+        db.pragma_update(None, "user_version", version).unwrap();
+        bring_up_to_date(&mut db, Path::new("test")).unwrap();
+        db
+    }
+
+    /// Tables with their columns, indexes with theirs, in an order of no meaning.
+    fn shape(db: &Connection) -> BTreeMap<String, Vec<String>> {
+        let names: Vec<(String, String)> = db
+            .prepare("SELECT name, type FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%'")
+            .unwrap()
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
+            .unwrap()
+            .collect::<Result<_, _>>()
+            .unwrap();
+        names
+            .into_iter()
+            .map(|(name, kind)| {
+                let what = match kind.as_str() {
+                    "table" => {
+                        "name || ' ' || type || ' ' || \"notnull\" || ' ' || pk || ' ' ||
+                                coalesce(dflt_value, '-') FROM pragma_table_xinfo"
+                    }
+                    _ => "coalesce(name, 'rowid') || ' ' || seqno FROM pragma_index_xinfo",
+                };
+                let columns = db
+                    .prepare(&format!("SELECT {what}(?1) ORDER BY 1"))
+                    .unwrap()
+                    .query_map([&name], |row| row.get(0))
+                    .unwrap()
+                    .collect::<Result<_, _>>()
+                    .unwrap();
+                (name, columns)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_database_of_the_first_version_becomes_what_a_new_one_is() {
+        let (new, old) = (open("", 0), open(FIRST, 1));
+        assert_eq!(shape(&new), shape(&old));
+    }
+
+    #[test]
+    fn a_database_of_a_newer_version_is_left_as_it_is() {
+        let mut db = Connection::open_in_memory().unwrap();
+        db.pragma_update(None, "user_version", LATEST + 1).unwrap();
+        let refused = bring_up_to_date(&mut db, Path::new("test")).unwrap_err();
+        assert!(matches!(refused, StoreError::Newer { .. }));
+    }
 }

@@ -5,7 +5,11 @@ use roaring::RoaringTreemap;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
 use super::{
-    Result, blobs, buckets, checkpoints::Tally, commit, commit::Target, jobs, leases, syncs,
+    Result, blobs, buckets,
+    checkpoints::Tally,
+    commit::{self, Target, Touched},
+    events::EventKind,
+    jobs, leases, syncs,
 };
 use crate::model::{Counts, EntryPath};
 
@@ -88,6 +92,7 @@ pub fn remove(
     leases::check(tx, target.fence)?;
     let mut counts = Counts::default();
     let mut bytes = 0;
+    let mut removed = Touched::default();
     for entry_key in entry_keys {
         let row: Option<(i64, bool)> = tx
             .prepare_cached(
@@ -99,17 +104,20 @@ pub fn remove(
         if is_duplicate || commit::hand_over(tx, object_key, now)? {
             continue;
         }
-        bytes += remove_object(tx, object_key)?;
+        let (id, size) = remove_object(tx, object_key)?;
+        removed.note(|| Ok(id))?;
+        bytes += size;
         counts.removed += 1;
     }
     let objects = i64::try_from(counts.removed).unwrap_or(i64::MAX);
     buckets::adjust(tx, target.bucket_key, -objects, -bytes)?;
-    jobs::count(tx, target.job_key, &counts)?;
+    jobs::count(tx, target.fence.sync_key, target.job_key, &counts, now)?;
+    removed.tell(tx, EventKind::ObjectsRemoved, target, now)?;
     Ok(counts)
 }
 
-/// Removes an object and answers its size.
-fn remove_object(tx: &Transaction<'_>, object_key: i64) -> Result<i64> {
+/// Removes an object and answers its id and size.
+fn remove_object(tx: &Transaction<'_>, object_key: i64) -> Result<(String, i64)> {
     let blob_keys: Vec<i64> = tx
         .prepare_cached("SELECT blob_key FROM object_blobs WHERE object_key = ?1")?
         .query_map([object_key], |row| row.get(0))?
@@ -119,6 +127,6 @@ fn remove_object(tx: &Transaction<'_>, object_key: i64) -> Result<i64> {
         blobs::maybe_orphaned(tx, blob_key)?;
     }
     Ok(tx
-        .prepare_cached("DELETE FROM objects WHERE object_key = ?1 RETURNING size")?
-        .query_row(params![object_key], |row| row.get(0))?)
+        .prepare_cached("DELETE FROM objects WHERE object_key = ?1 RETURNING id, size")?
+        .query_row(params![object_key], |row| Ok((row.get(0)?, row.get(1)?)))?)
 }

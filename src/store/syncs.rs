@@ -1,11 +1,19 @@
-//! Connections and syncs: what people asked to be kept in step.
+//! Syncs: what people asked to be kept in step.
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
-use super::{Result, StoreError, buckets, time};
-use crate::model::{self, BucketName, ConnectionId, EntryPath, Location, SyncId, SyncOptions};
+use super::{
+    Result, StoreError, buckets, checkpoints, connections,
+    events::{self, About, EventKind},
+    json, time,
+};
+use crate::model::{
+    BucketId, BucketName, ConnectionId, Counts, EntryPath, Location, Pause, SyncId, SyncOptions,
+    SyncStatus,
+};
 
 /// A sync as the database knows it.
 #[derive(Clone, Debug)]
@@ -16,20 +24,89 @@ pub struct Sync {
     pub id: SyncId,
     /// Internal key of the bucket that it fills.
     pub bucket_key: i64,
+    /// That bucket's public id.
+    pub bucket_id: BucketId,
     /// That bucket's name.
     pub bucket: String,
+    /// Internal key of the connection that it reads through.
+    pub connection_key: i64,
+    /// That connection's public id.
+    pub connection_id: ConnectionId,
     /// Where it reads.
     pub location: Location,
     /// Its settings.
     pub options: SyncOptions,
+    /// Who made it.
+    pub made_by: MadeBy,
+    /// How it stands.
+    pub status: SyncStatus,
+    /// Whether it may run at all.
+    pub is_active: bool,
+    /// Whether it is paused, and why.
+    pub pause: Option<Pause>,
+    /// When it is due; `None` when it is not scheduled.
+    pub next_sync_at: Option<Timestamp>,
+    /// A full run was asked for while another was under way.
+    pub pending_full_sync: bool,
     /// The identity of the last root that had content, see `sources::RootIdentity`.
     pub root_identity: Option<String>,
     /// End of the last complete pass.
     pub last_sync_at: Option<Timestamp>,
     /// Why the last run failed, if it did.
     pub last_error: Option<String>,
+    /// Runs that failed since one succeeded.
+    pub consecutive_failures: u32,
+    /// What its jobs came to, all together.
+    pub totals: Totals,
     /// Removals that wait for somebody's word.
     pub held_removals: Option<HeldRemovals>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was changed last, by a person or a run.
+    pub updated_at: Timestamp,
+}
+
+impl Sync {
+    /// Whether it is not to run, for now or for good.
+    #[must_use]
+    pub fn rests(&self) -> bool {
+        self.pause.is_some() || !self.is_active || self.status == SyncStatus::Archived
+    }
+}
+
+/// Who made a sync.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MadeBy {
+    /// `catchment sync`: it runs when that is typed again, or when asked through the API.
+    CommandLine,
+    /// The API.
+    Api,
+}
+
+impl MadeBy {
+    /// Database spelling.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::CommandLine => "command_line",
+            Self::Api => "api",
+        }
+    }
+}
+
+/// What the jobs of a sync came to: always the sum over them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// What they did.
+    pub counts: Counts,
+    /// How many have begun.
+    pub runs: u64,
+    /// How many came to their end.
+    pub completed: u64,
+    /// How many failed.
+    pub failed: u64,
+    /// How long they ran, in milliseconds.
+    pub run_ms: u64,
 }
 
 /// Removals that the guard held back.
@@ -45,37 +122,67 @@ pub struct HeldRemovals {
     pub held_at: Timestamp,
 }
 
-const SELECT: &str = "SELECT s.sync_key, s.id, s.bucket_key, b.name, c.settings, s.source_path,
-     s.options, s.root_identity, s.last_sync_at_ms, s.last_error, s.held_removals
+/// What every query of whole syncs begins with; `s`, `b` and `c` are sync, bucket and connection.
+pub(super) const SELECT: &str =
+    "SELECT s.sync_key, s.id, s.bucket_key, b.id, b.name, s.connection_key, c.id, c.settings,
+     s.source_path, s.options, s.made_by, s.status, s.is_active, s.pause, s.next_sync_at_ms,
+     s.pending_full_sync, s.root_identity, s.last_sync_at_ms, s.last_error, s.consecutive_failures,
+     s.synced, s.updated, s.unchanged, s.duplicates, s.filtered, s.failed, s.removed, s.bytes,
+     s.run_counter, s.runs_completed, s.runs_failed, s.run_ms, s.held_removals, s.created_at_ms,
+     s.updated_at_ms
      FROM syncs s JOIN buckets b USING (bucket_key) JOIN connections c USING (connection_key)";
 
-fn read(row: &Row<'_>) -> Result<Sync> {
-    let connection: String = row.get(4)?;
-    let options: String = row.get(6)?;
-    let held: Option<String> = row.get(10)?;
+/// Reads a row of [`SELECT`].
+pub(super) fn read(row: &Row<'_>) -> Result<Sync> {
+    let (connection, options): (String, String) = (row.get(7)?, row.get(9)?);
+    let (made_by, status): (String, String) = (row.get(10)?, row.get(11)?);
+    let (pause, held): (Option<String>, Option<String>) = (row.get(13)?, row.get(32)?);
     Ok(Sync {
         key: row.get(0)?,
         id: SyncId::from_stored(row.get(1)?),
         bucket_key: row.get(2)?,
-        bucket: row.get(3)?,
+        bucket_id: BucketId::from_stored(row.get(3)?),
+        bucket: row.get(4)?,
+        connection_key: row.get(5)?,
+        connection_id: ConnectionId::from_stored(row.get(6)?),
         location: Location {
-            connection: from_json("connection", &connection)?,
-            source_path: row.get(5)?,
+            connection: json::read("connection", &connection)?,
+            source_path: row.get(8)?,
         },
-        options: from_json("sync", &options)?,
-        root_identity: row.get(7)?,
-        last_sync_at: row.get::<_, Option<i64>>(8)?.map(time::from_ms),
-        last_error: row.get(9)?,
-        held_removals: held.map(|json| from_json("held removal", &json)).transpose()?,
+        options: json::read("sync", &options)?,
+        made_by: match made_by.as_str() {
+            "command_line" => MadeBy::CommandLine,
+            _ => MadeBy::Api,
+        },
+        status: status.parse().map_err(|error| StoreError::nonsense("sync", error))?,
+        is_active: row.get(12)?,
+        pause: pause.map(|json| json::read("pause", &json)).transpose()?,
+        next_sync_at: row.get::<_, Option<i64>>(14)?.map(time::from_ms),
+        pending_full_sync: row.get(15)?,
+        root_identity: row.get(16)?,
+        last_sync_at: row.get::<_, Option<i64>>(17)?.map(time::from_ms),
+        last_error: row.get(18)?,
+        consecutive_failures: row.get(19)?,
+        totals: Totals {
+            counts: Counts {
+                synced: row.get(20)?,
+                updated: row.get(21)?,
+                unchanged: row.get(22)?,
+                duplicates: row.get(23)?,
+                filtered: row.get(24)?,
+                failed: row.get(25)?,
+                removed: row.get(26)?,
+                bytes: row.get(27)?,
+            },
+            runs: row.get(28)?,
+            completed: row.get(29)?,
+            failed: row.get(30)?,
+            run_ms: row.get(31)?,
+        },
+        held_removals: held.map(|json| json::read("held removal", &json)).transpose()?,
+        created_at: time::from_ms(row.get(33)?),
+        updated_at: time::from_ms(row.get(34)?),
     })
-}
-
-fn from_json<T: serde::de::DeserializeOwned>(what: &'static str, json: &str) -> Result<T> {
-    serde_json::from_str(json).map_err(|error| StoreError::nonsense(what, error))
-}
-
-fn to_json(what: &'static str, value: &impl Serialize) -> Result<String> {
-    serde_json::to_string(value).map_err(|error| StoreError::nonsense(what, error))
 }
 
 /// Which bucket a sync is for.
@@ -87,7 +194,7 @@ pub enum BucketChoice {
     AfterSource(BucketName),
 }
 
-/// Finds the sync from `location` into the chosen bucket without changing anything.
+/// Finds the command line's sync from `location` into the chosen bucket without changing anything.
 ///
 /// # Errors
 /// SQLite's.
@@ -102,7 +209,10 @@ pub fn find(
     };
     connection
         .prepare_cached(&format!(
-            "{SELECT} WHERE c.identity = ?1 AND s.source_path = ?2 AND {condition}"
+            "{SELECT} WHERE c.identity = ?1 AND s.source_path = ?2 AND s.status <> 'ARCHIVED'
+                AND s.made_by = 'command_line'
+                AND b.namespace_key = {} AND {condition}",
+            buckets::DEFAULT_NAMESPACE
         ))?
         .query_row(params![location.connection.identity(), location.source_path, name], |row| {
             Ok(read(row))
@@ -111,8 +221,9 @@ pub fn find(
         .transpose()
 }
 
-/// Finds or makes the sync from `location` into the chosen bucket, the bucket and the connection
-/// along with it, and keeps `options` and the connection's settings as its newest ones.
+/// Finds or makes the command line's sync from `location` into the chosen bucket, the bucket and
+/// the connection along with it, and keeps `options` and the connection's settings as its newest
+/// ones.
 ///
 /// # Errors
 /// SQLite's.
@@ -123,34 +234,94 @@ pub fn ensure(
     options: &SyncOptions,
     now: Timestamp,
 ) -> Result<Sync> {
-    let connection_key = ensure_connection(tx, &location.connection, now)?;
-    let options_json = to_json("sync", options)?;
+    let connection_key = connections::ensure(tx, &location.connection, now)?;
     if let Some(found) = find(tx, location, bucket)? {
-        tx.prepare_cached("UPDATE syncs SET options = ?2 WHERE sync_key = ?1")?
-            .execute(params![found.key, options_json])?;
-    } else {
-        let (name, named) = match bucket {
-            BucketChoice::Named(name) => (name.clone(), true),
-            BucketChoice::AfterSource(name) => (free_name(tx, name)?, false),
-        };
-        let bucket_key = buckets::ensure(tx, &name, now)?;
-        tx.prepare_cached(
-            "INSERT INTO syncs (id, bucket_key, connection_key, source_path, options, named_bucket,
-                                created_at_ms)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-        )?
-        .execute(params![
-            SyncId::generate().as_str(),
-            bucket_key,
-            connection_key,
-            location.source_path,
-            options_json,
-            named,
-            now.as_millisecond(),
-        ])?;
+        set_options(tx, &found, options, now)?;
+        return by_key(tx, found.key);
     }
-    find(tx, location, bucket)?
-        .ok_or_else(|| StoreError::nonsense("sync", "it is gone right after it was made"))
+    let (name, named) = match bucket {
+        BucketChoice::Named(name) => (name.clone(), true),
+        BucketChoice::AfterSource(name) => (free_name(tx, name)?, false),
+    };
+    let new = NewSync {
+        bucket_key: buckets::ensure(tx, &name, now)?,
+        connection_key,
+        source_path: &location.source_path,
+        options,
+        made_by: MadeBy::CommandLine,
+        named_bucket: named,
+        next_sync_at: None,
+    };
+    insert(tx, &new, now)
+}
+
+/// Exchanges a sync's settings. What lies behind a checkpoint was judged by the settings of then,
+/// so a pass under way starts over where the new ones judge otherwise.
+///
+/// # Errors
+/// SQLite's.
+pub fn set_options(
+    tx: &Transaction<'_>,
+    sync: &Sync,
+    options: &SyncOptions,
+    now: Timestamp,
+) -> Result<()> {
+    if sync.options == *options {
+        return Ok(());
+    }
+    if !sync.options.judges_like(options) {
+        checkpoints::forget(tx, sync.key)?;
+    }
+    tx.prepare_cached("UPDATE syncs SET options = ?2, updated_at_ms = ?3 WHERE sync_key = ?1")?
+        .execute(params![sync.key, json::write("sync", options)?, now.as_millisecond()])?;
+    Ok(())
+}
+
+/// A sync to be made.
+#[derive(Clone, Copy, Debug)]
+pub struct NewSync<'a> {
+    /// The bucket that it fills.
+    pub bucket_key: i64,
+    /// The connection that it reads through.
+    pub connection_key: i64,
+    /// Where it reads.
+    pub source_path: &'a [u8],
+    /// Its settings.
+    pub options: &'a SyncOptions,
+    /// Who makes it.
+    pub made_by: MadeBy,
+    /// Whether somebody chose the bucket; else it was named after the source.
+    pub named_bucket: bool,
+    /// When it is due first; `None`: when asked.
+    pub next_sync_at: Option<Timestamp>,
+}
+
+/// Makes a sync.
+///
+/// # Errors
+/// SQLite's.
+pub fn insert(tx: &Transaction<'_>, new: &NewSync<'_>, now: Timestamp) -> Result<Sync> {
+    tx.prepare_cached(
+        "INSERT INTO syncs (id, bucket_key, connection_key, source_path, options, made_by,
+                            named_bucket, status, next_sync_at_ms, created_at_ms, updated_at_ms)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?10)",
+    )?
+    .execute(params![
+        SyncId::generate().as_str(),
+        new.bucket_key,
+        new.connection_key,
+        new.source_path,
+        json::write("sync", new.options)?,
+        new.made_by.as_str(),
+        new.named_bucket,
+        SyncStatus::Pending.as_str(),
+        new.next_sync_at.map(Timestamp::as_millisecond),
+        now.as_millisecond(),
+    ])?;
+    let key = tx.last_insert_rowid();
+    let detail = json!({"change": "created", "status": SyncStatus::Pending});
+    events::append(tx, EventKind::SyncChanged, About::sync(key), &detail, now)?;
+    by_key(tx, key)
 }
 
 /// `name`, or the first numbered one that no bucket has.
@@ -164,34 +335,13 @@ fn free_name(tx: &Transaction<'_>, name: &BucketName) -> Result<BucketName> {
     Ok(candidate)
 }
 
-fn ensure_connection(
-    tx: &Transaction<'_>,
-    connection: &model::Connection,
-    now: Timestamp,
-) -> Result<i64> {
-    Ok(tx
-        .prepare_cached(
-            "INSERT INTO connections (id, identity, settings, created_at_ms) VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT (identity) DO UPDATE SET settings = excluded.settings
-             RETURNING connection_key",
-        )?
-        .query_row(
-            params![
-                ConnectionId::generate().as_str(),
-                connection.identity(),
-                to_json("connection", connection)?,
-                now.as_millisecond(),
-            ],
-            |row| row.get(0),
-        )?)
-}
-
-/// Every sync, oldest first.
+/// Every sync that is not deleted, oldest first.
 ///
 /// # Errors
 /// SQLite's.
 pub fn all(connection: &Connection) -> Result<Vec<Sync>> {
-    let mut statement = connection.prepare_cached(&format!("{SELECT} ORDER BY s.sync_key"))?;
+    let mut statement = connection
+        .prepare_cached(&format!("{SELECT} WHERE s.status <> 'ARCHIVED' ORDER BY s.sync_key"))?;
     let mut rows = statement.query([])?;
     let mut syncs = Vec::new();
     while let Some(row) = rows.next()? {
@@ -208,6 +358,18 @@ pub fn by_key(connection: &Connection, sync_key: i64) -> Result<Sync> {
     connection
         .prepare_cached(&format!("{SELECT} WHERE s.sync_key = ?1"))?
         .query_row([sync_key], |row| Ok(read(row)))?
+}
+
+/// The sync with that public id, deleted ones too.
+///
+/// # Errors
+/// SQLite's.
+pub fn by_id(connection: &Connection, id: &str) -> Result<Option<Sync>> {
+    connection
+        .prepare_cached(&format!("{SELECT} WHERE s.id = ?1"))?
+        .query_row([id], |row| Ok(read(row)))
+        .optional()?
+        .transpose()
 }
 
 /// Remembers the root that was found, once it has content.
@@ -249,31 +411,102 @@ pub fn hold_removals(
     sync_key: i64,
     held: Option<&HeldRemovals>,
 ) -> Result<()> {
-    let json = held.map(|held| to_json("held removal", held)).transpose()?;
+    let json = held.map(|held| json::write("held removal", held)).transpose()?;
     tx.prepare_cached("UPDATE syncs SET held_removals = ?2 WHERE sync_key = ?1")?
         .execute(params![sync_key, json])?;
     Ok(())
 }
 
-/// A complete pass came to its end.
+/// How a sync stands once a run of it has ended, or somebody has changed it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Standing {
+    /// Its state.
+    pub status: SyncStatus,
+    /// Whether it is paused.
+    pub pause: Option<Pause>,
+    /// When it is due.
+    pub next_sync_at: Option<Timestamp>,
+    /// Runs that failed since one succeeded.
+    pub consecutive_failures: u32,
+    /// Why the last one failed.
+    pub last_error: Option<String>,
+    /// The end of the last complete pass.
+    pub last_sync_at: Option<Timestamp>,
+    /// Whether a full run is still to follow.
+    pub pending_full_sync: bool,
+}
+
+impl Standing {
+    /// As a sync stands now.
+    #[must_use]
+    pub fn of(sync: &Sync) -> Self {
+        Self {
+            status: sync.status,
+            pause: sync.pause.clone(),
+            next_sync_at: sync.next_sync_at,
+            consecutive_failures: sync.consecutive_failures,
+            last_error: sync.last_error.clone(),
+            last_sync_at: sync.last_sync_at,
+            pending_full_sync: sync.pending_full_sync,
+        }
+    }
+}
+
+/// Writes down how a sync stands, and tells of it if its state is another.
 ///
 /// # Errors
 /// SQLite's.
-pub fn pass_completed(tx: &Transaction<'_>, sync_key: i64, now: Timestamp) -> Result<()> {
+pub fn stand(tx: &Transaction<'_>, sync: &Sync, standing: &Standing, now: Timestamp) -> Result<()> {
+    let pause = standing.pause.as_ref().map(|pause| json::write("pause", pause)).transpose()?;
     tx.prepare_cached(
-        "UPDATE syncs SET last_sync_at_ms = ?2, last_error = NULL WHERE sync_key = ?1",
+        "UPDATE syncs SET status = ?2, pause = ?3, next_sync_at_ms = ?4, consecutive_failures = ?5,
+             last_error = substr(?6, 1, 1000), last_sync_at_ms = ?7, pending_full_sync = ?8,
+             updated_at_ms = ?9
+         WHERE sync_key = ?1",
     )?
-    .execute(params![sync_key, now.as_millisecond()])?;
+    .execute(params![
+        sync.key,
+        standing.status.as_str(),
+        pause,
+        standing.next_sync_at.map(Timestamp::as_millisecond),
+        standing.consecutive_failures,
+        standing.last_error,
+        standing.last_sync_at.map(Timestamp::as_millisecond),
+        standing.pending_full_sync,
+        now.as_millisecond(),
+    ])?;
+    if standing.status != sync.status || standing.pause != sync.pause {
+        let detail = json!({
+            "change": "status",
+            "status": standing.status,
+            "was": sync.status,
+            "paused": standing.pause.is_some(),
+            "reason": standing.pause.as_ref().and_then(|pause| pause.reason.as_deref()),
+        });
+        events::append(tx, EventKind::SyncChanged, About::sync(sync.key), &detail, now)?;
+    }
     Ok(())
 }
 
-/// A run failed, and why.
-///
-/// # Errors
-/// SQLite's.
-pub fn run_failed(tx: &Transaction<'_>, sync_key: i64, reason: &str) -> Result<()> {
-    tx.prepare_cached("UPDATE syncs SET last_error = ?2 WHERE sync_key = ?1")?
-        .execute(params![sync_key, reason])?;
+/// Adds what a transaction of a job did to the totals.
+pub(super) fn count(tx: &Transaction<'_>, sync_key: i64, counts: &Counts) -> Result<()> {
+    tx.prepare_cached(
+        "UPDATE syncs SET synced = synced + ?2, updated = updated + ?3, unchanged = unchanged + ?4,
+             duplicates = duplicates + ?5, filtered = filtered + ?6, failed = failed + ?7,
+             removed = removed + ?8, bytes = bytes + ?9
+         WHERE sync_key = ?1",
+    )?
+    .execute(params![
+        sync_key,
+        counts.synced,
+        counts.updated,
+        counts.unchanged,
+        counts.duplicates,
+        counts.filtered,
+        counts.failed,
+        counts.removed,
+        counts.bytes,
+    ])?;
     Ok(())
 }
 

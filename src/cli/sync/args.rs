@@ -10,8 +10,8 @@ use crate::{
     clock::{Clock as _, SystemClock},
     engine::{Request, RunOptions, filter::Filter},
     model::{
-        Addressing, BucketName, FileFilters, Location, MaxDelete, Reconcile, S3Connection,
-        SyncOptions,
+        Addressing, BucketName, FileFilters, KeySource, Location, MaxDelete, Reconcile,
+        S3Connection, SyncOptions,
     },
     store::syncs::BucketChoice,
 };
@@ -232,12 +232,15 @@ impl Args {
                 ..FileFilters::default()
             },
             reconcile: match self.how.no_delete {
-                true => Reconcile { on_delete: false, on_filter_drift: false, on_update: true },
+                true => {
+                    Reconcile { on_delete: false, on_filter_drift: false, ..Reconcile::default() }
+                }
                 false => Reconcile::default(),
             },
             skip_duplicates: self.how.skip_duplicates,
             follow_symlinks: which.follow_symlinks,
             symlinks_may_leave_root: which.symlinks_may_leave,
+            ..SyncOptions::default()
         }
     }
 
@@ -253,6 +256,7 @@ impl Args {
 impl S3 {
     fn connection(&self) -> S3Connection {
         S3Connection {
+            keys: KeySource::Chain,
             endpoint_url: self.endpoint_url.clone(),
             region: self.region.clone(),
             profile: self.profile.clone(),

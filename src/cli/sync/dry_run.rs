@@ -31,7 +31,7 @@ pub(super) async fn run(
             failed.get_or_insert(error);
         }
     };
-    let outcome = match Registry.open(&request.location, &request.options, &tuning).await {
+    let outcome = match Registry.open(&request.location, None, &request.options, &tuning).await {
         Ok(source) => preview::preview(store.as_ref(), &*source, request, stop, report).await,
         Err(error) => Err(error.into()),
     };

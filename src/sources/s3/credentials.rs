@@ -36,7 +36,7 @@ use super::{
     refusal::Refusal,
 };
 use crate::{
-    model::{Provider, S3Connection},
+    model::{self, KeySource, Provider, S3Connection},
     sources::SourceError,
 };
 
@@ -69,6 +69,7 @@ pub(super) struct Resolved {
 pub(super) async fn resolve(
     provider: Provider,
     settings: &S3Connection,
+    stored: Option<&model::Credentials>,
 ) -> Result<Resolved, SourceError> {
     let profile = settings.profile.as_deref();
     require_profile(profile).await?;
@@ -77,7 +78,14 @@ pub(super) async fn resolve(
     let endpoint = endpoint(provider, settings, &config)?;
     let signer = match settings.anonymous {
         true => None,
-        false => Some(Arc::new(Keyring::new(chain(settings, &region, &config).await, profile))),
+        false => {
+            let provider = match (settings.keys, stored) {
+                (KeySource::Chain, _) => chain(settings, &region, &config).await,
+                (KeySource::Stored, Some(stored)) => kept(stored, &region).await?,
+                (KeySource::Stored, None) => return Err(no_keys_kept()),
+            };
+            Some(Arc::new(Keyring::new(provider, profile)))
+        }
     };
     Ok(Resolved { region, endpoint, signer })
 }
@@ -174,6 +182,58 @@ fn configured_endpoint(config: &SdkConfig) -> Option<String> {
         .and_then(|services| services.load_config(key))
         .or_else(|| config.endpoint_url().map(str::to_owned))
         .filter(|url| !url.is_empty())
+}
+
+/// Credentials that a connection keeps, in the contract's shapes.
+#[derive(serde::Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Kept {
+    AccessKey {
+        access_key_id: String,
+        secret_access_key: String,
+        #[serde(default)]
+        session_token: Option<String>,
+    },
+    Role {
+        role_arn: String,
+        external_id: String,
+    },
+}
+
+/// The provider of kept credentials. A role is assumed with what the chain says.
+async fn kept(
+    stored: &model::Credentials,
+    region: &str,
+) -> Result<SharedCredentialsProvider, SourceError> {
+    let kept: Kept =
+        stored.read().map_err(|error| SourceError::Misconfigured { message: error.to_string() })?;
+    Ok(match kept {
+        Kept::AccessKey { access_key_id, secret_access_key, session_token } => {
+            let keys = Credentials::new(
+                access_key_id,
+                secret_access_key,
+                session_token,
+                None,
+                "the connection",
+            );
+            SharedCredentialsProvider::new(keys)
+        }
+        Kept::Role { role_arn, external_id } => {
+            let settings = S3Connection {
+                role_arn: Some(role_arn),
+                external_id: Some(external_id),
+                ..S3Connection::default()
+            };
+            let config = shared_config(None, region).await;
+            chain(&settings, region, &config).await
+        }
+    })
+}
+
+fn no_keys_kept() -> SourceError {
+    SourceError::Misconfigured {
+        message: "this connection's credentials are gone: enter them again".to_owned(),
+    }
 }
 
 /// The providers to ask. A profile that the user names is the only one: like in AWS's own tools,

@@ -59,7 +59,10 @@ use super::{
 };
 use crate::{
     config::SourceTuning,
-    model::{Addressing, Connection, Cursor, Entry, EntryId, Fingerprint, Location, S3Connection},
+    model::{
+        Addressing, Connection, Credentials, Cursor, Entry, EntryId, Fingerprint, Location,
+        S3Connection,
+    },
 };
 
 /// Largest answer to a listing: a thousand keys of 1,024 bytes, each byte encoded in three.
@@ -108,6 +111,7 @@ impl S3 {
     /// [`SourceError::Misconfigured`] when the settings cannot work.
     pub(super) async fn connect(
         location: &Location,
+        stored: Option<&Credentials>,
         tuning: &SourceTuning,
     ) -> Result<Self, SourceError> {
         let settings = match &location.connection {
@@ -118,7 +122,8 @@ impl S3 {
                 });
             }
         };
-        let resolved = credentials::resolve(location.connection.provider(), settings).await?;
+        let resolved =
+            credentials::resolve(location.connection.provider(), settings, stored).await?;
         let (name, prefix) = location.bucket_and_prefix();
         let prefix = if prefix.is_empty() { prefix } else { prefix + "/" };
         Bucket::new(name, prefix, settings, resolved, tuning).map(|bucket| Self(Arc::new(bucket)))
