@@ -1,0 +1,192 @@
+/**
+ * The frame around the pages: which page an address names, its place in the navigation, whether the
+ * server is heard. A page is a module in `pages/` whose `open(visit)` answers a `Page`.
+ */
+
+import { get, onSignedOut } from "./lib/api.js";
+import { h, render } from "./lib/dom.js";
+import { connect, disconnect, isUp, onEvent, onState } from "./lib/events.js";
+import { heard } from "./lib/live.js";
+import { icon, problem } from "./lib/parts.js";
+
+/**
+ * @typedef {{params: string[], query: URLSearchParams, redraw: () => void, refresh: () => Promise<void>,
+ *   go: (address: string) => void, rewrite: (query: Record<string, any>) => void}} Visit
+ * What a page is given: its part of the address, and ways to draw itself and to move on.
+ * `go` opens another address, `rewrite` changes the query of the address without opening the page anew.
+ *
+ * @typedef {{title: () => string, view: () => any, refresh?: () => Promise<any>,
+ *   event?: (event: import("./lib/events.js").LiveEvent) => void, ticks?: boolean, wide?: boolean,
+ *   close?: () => void}} Page
+ * `refresh` loads what the page shows: when it opens, and when the server is back. `ticks`: it shows
+ * times that pass, and is drawn every second.
+ */
+
+/** Every address, and the page behind it. @type {[pattern: RegExp, load: () => Promise<any>, section: string][]} */
+const PAGES = [
+  [/^\/$/, () => import("./pages/home.js"), "home"],
+  [/^\/new$/, () => import("./pages/new-sync.js"), "new"],
+  [/^\/buckets$/, () => import("./pages/buckets.js"), "buckets"],
+  [/^\/buckets\/([^/]+)$/, () => import("./pages/bucket.js"), "buckets"],
+  [/^\/buckets\/([^/]+)\/objects\/([^/]+)$/, () => import("./pages/object.js"), "buckets"],
+  [/^\/buckets\/([^/]+)\/syncs\/([^/]+)$/, () => import("./pages/sync.js"), "home"],
+  [/^\/buckets\/([^/]+)\/syncs\/([^/]+)\/edit$/, () => import("./pages/new-sync.js"), "home"],
+  [/^\/connections(?:\/([^/]+))?$/, () => import("./pages/connections.js"), "connections"],
+  [/^\/activity$/, () => import("./pages/activity.js"), "activity"],
+  [/^\/settings$/, () => import("./pages/settings.js"), "settings"],
+];
+
+/** @type {[section: string, address: string, label: string, icon: any][]} */
+const NAVIGATION = [
+  ["home", "#/", "Home", "home"],
+  ["buckets", "#/buckets", "Buckets", "bucket"],
+  ["connections", "#/connections", "Connections", "plug"],
+  ["activity", "#/activity", "Activity", "pulse"],
+  ["settings", "#/settings", "Settings", "gear"],
+];
+
+const root = /** @type {HTMLElement} */ (document.getElementById("app"));
+
+/** @type {{page: Page | null, section: string, error: any, opened: number, signedOut: boolean, lost: boolean}} */
+const state = { page: null, section: "home", error: null, opened: 0, signedOut: false, lost: false };
+
+let drawing = false;
+
+/** Draws once, soon, however often it is asked. */
+function redraw() {
+  if (drawing) return;
+  drawing = true;
+  // A hidden tab has no animation frames.
+  (document.hidden ? (/** @type {any} */ next) => setTimeout(next, 50) : requestAnimationFrame)(draw);
+}
+
+function draw() {
+  drawing = false;
+  const title = state.page?.title() ?? "";
+  document.title = title ? `${title} · Catchment` : "Catchment";
+  if (state.page && state.signedOut) render(root, h("main", { id: "main", class: "alone" }, state.page.view()));
+  else render(root, frame());
+}
+
+function frame() {
+  return [
+    h("a", { class: "skip", href: "#main", onclick: skip }, "Skip to the content"),
+    h(
+      "header",
+      { class: "rail" },
+      h("a", { class: "brand", href: "#/" }, h("img", { src: "/icon.svg", alt: "", width: 26, height: 26 }), h("span", null, "Catchment")),
+      h(
+        "nav",
+        { "aria-label": "Main" },
+        NAVIGATION.map(([section, address, label, which]) =>
+          h("a", { href: address, "aria-current": state.section === section ? "page" : null }, icon(which), h("span", null, label)),
+        ),
+      ),
+      h("a", { class: "button primary new", href: "#/new", "aria-current": state.section === "new" ? "page" : null }, icon("plus"), h("span", null, "New sync")),
+    ),
+    h(
+      "main",
+      { id: "main", tabindex: "-1", class: state.page?.wide ? "wide" : null },
+      h(
+        "div",
+        { class: "lost-place", role: "status" },
+        state.lost
+          ? h("p", { class: "lost" }, icon("alert"), h("span", null, h("b", null, "Catchment does not answer. "), "What you see may be out of date. Syncs go on from their last checkpoint once it runs again; this page reconnects by itself."))
+          : null,
+      ),
+      state.error ? problem(state.error, () => refresh(state.opened)) : null,
+      h("div", { key: state.opened, class: "page" }, state.page?.view()),
+    ),
+  ];
+}
+
+/** @param {Event} event */
+function skip(event) {
+  event.preventDefault();
+  document.getElementById("main")?.focus();
+}
+
+/** Opens the page that the address names. @param {boolean} first */
+async function open(first) {
+  const opened = (state.opened += 1);
+  const [path, query] = (location.hash.slice(1) || "/").split("?");
+  state.page?.close?.();
+  let found = null;
+  for (const [pattern, load, section] of PAGES) {
+    const match = pattern.exec(path);
+    if (match) found = { load, section, params: match.slice(1).map((part) => decodeURIComponent(part ?? "")) };
+  }
+  const { open: openPage } = await (found ? found.load() : import("./pages/nowhere.js"));
+  if (opened !== state.opened) return;
+  state.section = found?.section ?? "";
+  state.error = null;
+  state.page = openPage({
+    params: found?.params ?? [],
+    query: new URLSearchParams(query),
+    redraw,
+    refresh: () => refresh(opened),
+    go: (/** @type {string} */ address) => { location.hash = address; },
+    rewrite,
+  });
+  draw();
+  if (!first) {
+    scrollTo(0, 0);
+    const heading = /** @type {HTMLElement | null} */ (root.querySelector("h1"));
+    heading?.setAttribute("tabindex", "-1");
+    heading?.focus({ preventScroll: true });
+  }
+  await refresh(opened);
+}
+
+/** Loads what the page shows. @param {number} opened the page that asks */
+async function refresh(opened) {
+  if (opened !== state.opened) return;
+  try {
+    await state.page?.refresh?.();
+    if (opened === state.opened) state.error = null;
+  } catch (error) {
+    if (opened === state.opened) state.error = error;
+  }
+  redraw();
+}
+
+/** @param {Record<string, any>} query */
+function rewrite(query) {
+  const [path] = location.hash.slice(1).split("?");
+  const said = new URLSearchParams(Object.entries(query).filter(([, value]) => value)).toString();
+  history.replaceState(null, "", `#${path}${said ? `?${said}` : ""}`);
+}
+
+/** The server does not know us: the page that says how to come in. */
+async function signedOut() {
+  if (state.signedOut) return;
+  state.signedOut = true;
+  disconnect();
+  const { open: openPage } = await import("./pages/login.js");
+  state.opened += 1;
+  state.page = openPage({ redraw, entered });
+  draw();
+}
+
+function entered() {
+  state.signedOut = false;
+  connect();
+  open(true);
+}
+
+onSignedOut(signedOut);
+addEventListener("hashchange", () => { if (!state.signedOut) open(false); });
+onEvent((event) => {
+  heard(event);
+  state.page?.event?.(event);
+});
+onState(async (heardIt) => {
+  const back = heardIt === "up" && state.lost;
+  state.lost = heardIt === "down";
+  redraw();
+  if (back) await refresh(state.opened);
+  // A stream is refused alike by a server that is gone and by one that forgot us; a request tells.
+  if (state.lost) await get("/v1/overview").catch(() => {});
+});
+setInterval(() => { if (state.page?.ticks && isUp()) redraw(); }, 1000);
+open(true).then(connect);

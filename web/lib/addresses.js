@@ -1,0 +1,20 @@
+/** Addresses of this app's own pages. */
+
+import { queryString } from "./api.js";
+
+const part = encodeURIComponent;
+
+export const to = {
+  /** @param {string} bucket @param {Record<string, any>} [query] */
+  bucket: (bucket, query) => `#/buckets/${part(bucket)}${queryString(query)}`,
+  /** @param {string} bucket @param {string} object */
+  object: (bucket, object) => `#/buckets/${part(bucket)}/objects/${part(object)}`,
+  /** @param {{bucket_id: string, sync_config_id: string}} sync @param {string} [show] */
+  sync: (sync, show) => `#/buckets/${part(sync.bucket_id)}/syncs/${part(sync.sync_config_id)}${queryString({ show })}`,
+  /** @param {{bucket_id: string, sync_config_id: string}} sync */
+  edit: (sync) => `${to.sync(sync)}/edit`,
+  /** @param {string} connection */
+  connection: (connection) => `#/connections/${part(connection)}`,
+  /** @param {Record<string, any>} [query] */
+  newSync: (query) => `#/new${queryString(query)}`,
+};

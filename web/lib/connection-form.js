@@ -1,0 +1,75 @@
+/** The form of a connection: by provider, its secrets write-only. Used where one is made and where one is edited. */
+
+import { h } from "./dom.js";
+import { button, choice, field, problem } from "./parts.js";
+
+/**
+ * @typedef {{id: string, label: string, name: string, fields: [key: string, label: string, hint: string, kind?: string][]}} Provider
+ * A field's key is its path in `provider_config`; kind `secret` is never shown again.
+ */
+
+/** @type {Provider[]} */
+export const PROVIDERS = [
+  { id: "s3", label: "Amazon S3, or what speaks S3", name: "S3", fields: [
+    ["credentials.access_key_id", "Access key id", "Empty: the standard AWS chain of this computer"],
+    ["credentials.secret_access_key", "Secret access key", "", "secret"],
+    ["region", "Region", "us-east-1"],
+    ["endpoint_url", "Endpoint", "Only for servers other than Amazon's: https://s3.example.org"],
+  ] },
+  { id: "tigris", label: "Tigris", name: "Tigris", fields: [
+    ["credentials.access_key_id", "Access key id", "tid_…"],
+    ["credentials.secret_access_key", "Secret access key", "tsec_…", "secret"],
+  ] },
+];
+
+/** What a person typed. @typedef {{provider: string, name: string, values: Record<string, string>}} ConnectionDraft */
+
+/** @param {string} provider @returns {ConnectionDraft} */
+export const blankConnection = (provider = "s3") => ({ provider, name: "", values: {} });
+
+/** @param {string} id */
+export const providerOf = (id) => PROVIDERS.find((provider) => provider.id === id);
+
+/** The `provider_config` that the fields make; what is empty is left out. @param {ConnectionDraft} draft */
+export function configOf(draft) {
+  /** @type {Record<string, any>} */
+  const config = { provider_type: draft.provider };
+  const secret = draft.values["credentials.secret_access_key"];
+  for (const [key, value] of Object.entries(draft.values)) {
+    if (!value) continue;
+    const [group, rest] = key.split(".");
+    if (rest) (config[group] ??= {})[rest] = value;
+    else config[group] = value;
+  }
+  if (config.credentials) config.credentials.type = "access_key";
+  else if (!secret && draft.provider === "s3") config.credentials = { type: "default_chain" };
+  return config;
+}
+
+/**
+ * @param {{draft: ConnectionDraft, error: any, busy: boolean, redraw: () => void, submit: () => void,
+ *   cancel?: () => void, action: string, editing?: boolean}} options
+ */
+export function connectionForm({ draft, error, busy, redraw, submit, cancel, action, editing }) {
+  const provider = providerOf(draft.provider);
+  /** @type {Record<string, string>} */
+  const wrong = Object.fromEntries((error?.fields ?? []).map((/** @type {any} */ item) => [item.field.replace(/^.*provider_config\./, ""), item.message]));
+  return h(
+    "form",
+    { class: "stack", onsubmit: (event) => { event.preventDefault(); submit(); } },
+    h("div", { class: "fields" },
+      editing ? null : field("Kind", choice("connection-kind", draft.provider, PROVIDERS.map(({ id, label }) => [id, label]), (provider_) => { draft.provider = provider_; redraw(); }), { id: "connection-kind" }),
+      field("Name", h("input", { type: "text", required: true, maxlength: 100, value: draft.name, placeholder: provider?.name ?? "", oninput: (event) => { draft.name = event.target.value; } }),
+        { id: "connection-name", hint: "What you will know it by", error: wrong.name }),
+      (provider?.fields ?? []).map(([key, label, hint, kind]) =>
+        h("div", { key }, field(label, h("input", {
+          type: kind === "secret" ? "password" : "text", autocomplete: "off", spellcheck: "false", value: draft.values[key] ?? "",
+          placeholder: editing && kind === "secret" ? "unchanged" : null,
+          oninput: (event) => { draft.values[key] = event.target.value; },
+        }), { id: `connection-${key.replace(".", "-")}`, hint: kind === "secret" ? "Encrypted here; never shown again" : hint, error: wrong[key] })))),
+    error ? problem(error) : null,
+    h("div", { class: "actions" },
+      h("button", { type: "submit", class: "button primary", disabled: busy }, busy ? "Trying it…" : action),
+      cancel ? button("Cancel", cancel) : null),
+  );
+}

@@ -1,0 +1,90 @@
+/** Questions, asked once, and traces of what was done. Native dialogs: Escape closes, focus stays inside. */
+
+import { h, render } from "./dom.js";
+import { problem } from "./parts.js";
+
+/**
+ * Asks before something is done, and does it while the dialog is open, so that an error is shown where
+ * the answer was given. Answers whether it was done.
+ * @param {{title: string, body: any, action: string, danger?: boolean, field?: {label: string,
+ *   placeholder?: string, value?: string}, run: (text: string) => Promise<any>}} question
+ * @returns {Promise<boolean>}
+ */
+export function ask(question) {
+  return new Promise((resolve) => {
+    const dialog = document.createElement("dialog");
+    /** @type {{text: string, busy: boolean, error: any, done: boolean}} */
+    const state = { text: question.field?.value ?? "", busy: false, error: null, done: false };
+    const draw = () => render(dialog, view());
+    const view = () =>
+      h(
+        "form",
+        {
+          method: "dialog",
+          onsubmit: async (event) => {
+            event.preventDefault();
+            if (state.busy) return;
+            Object.assign(state, { busy: true, error: null });
+            draw();
+            try {
+              await question.run(state.text);
+              state.done = true;
+              dialog.close();
+            } catch (error) {
+              Object.assign(state, { busy: false, error });
+              draw();
+            }
+          },
+        },
+        h("h2", { id: "dialog-title" }, question.title),
+        h("div", { class: "dialog-body" }, question.body),
+        question.field
+          ? h("label", { class: "field" }, h("span", null, question.field.label), h("input", {
+              type: "text", value: state.text, placeholder: question.field.placeholder, maxlength: 500,
+              oninput: (event) => { state.text = event.target.value; },
+            }))
+          : null,
+        state.error ? problem(state.error) : null,
+        h(
+          "div",
+          { class: "actions end" },
+          h("button", { type: "button", class: "button", onclick: () => dialog.close() }, "Cancel"),
+          h("button", { type: "submit", class: `button ${question.danger ? "danger" : "primary"}`, disabled: state.busy }, question.action),
+        ),
+      );
+    dialog.setAttribute("aria-labelledby", "dialog-title");
+    dialog.addEventListener("close", () => {
+      dialog.remove();
+      resolve(state.done);
+    });
+    document.body.append(dialog);
+    draw();
+    dialog.showModal();
+  });
+}
+
+/** Says what was done, for a while. @param {string} text @param {"good" | "bad"} [tone] */
+export function note(text, tone = "good") {
+  const place = document.getElementById("notes");
+  if (!place) return;
+  const line = document.createElement("p");
+  line.className = `note ${tone}`;
+  line.textContent = text;
+  place.append(line);
+  setTimeout(() => line.remove(), tone === "bad" ? 10000 : 5000);
+}
+
+/**
+ * Does something at a press of a button; what went wrong is told, never swallowed.
+ * @param {() => Promise<any>} act @param {string} [done] what to say then
+ */
+export async function attempt(act, done) {
+  try {
+    const answer = await act();
+    if (done) note(done);
+    return answer;
+  } catch (error) {
+    note(error instanceof Error ? error.message : String(error), "bad");
+    return undefined;
+  }
+}

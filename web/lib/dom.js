@@ -1,0 +1,190 @@
+/**
+ * Draws trees of plain values into the page, touching only what differs from what is there, so that
+ * focus, scroll places and half-typed fields survive a redraw. Text is always text: nothing here
+ * parses markup.
+ */
+
+const SVG = "http://www.w3.org/2000/svg";
+
+/**
+ * @typedef {{tag: string, props: Record<string, any>, children: Drawing[], key?: string | number,
+ *   text?: string, dom?: any, unmount?: (() => void) | void}} Drawing What is to be drawn.
+ * @typedef {any} Child A drawing, text, a number, an array of these, or nothing (null, false …).
+ * @typedef {(event: any) => any} Handler
+ * @typedef {{[name: string]: any, onclick?: Handler, oninput?: Handler, onchange?: Handler, onsubmit?: Handler,
+ *   onscroll?: Handler, onkeydown?: Handler}} Props
+ */
+
+/** Set as properties, not attributes: these two part ways once a person has touched the field. */
+const PROPERTIES = new Set(["value", "checked", "indeterminate", "open", "muted"]);
+
+/**
+ * An element to draw. In `props`: attributes; `on…` handlers; `key` for its identity among its
+ * siblings; `style` as an object; `mount(element)`, called once it is in the page, which may answer
+ * a function to call when it goes. False, null and undefined leave an attribute out.
+ * @param {string} tag
+ * @param {Props | null} [props]
+ * @param {...Child} children
+ * @returns {Drawing}
+ */
+export function h(tag, props, ...children) {
+  const { key, ...rest } = props ?? {};
+  return { tag, props: rest, children: flat(children), key };
+}
+
+/** @param {any[]} children @returns {Drawing[]} */
+function flat(children) {
+  /** @type {Drawing[]} */
+  const out = [];
+  for (const child of children) {
+    if (Array.isArray(child)) out.push(...flat(child));
+    else if (child === null || child === undefined || typeof child === "boolean") continue;
+    else if (typeof child === "object") out.push(child);
+    else out.push({ tag: "#text", props: {}, children: [], text: String(child) });
+  }
+  return out;
+}
+
+/** @type {WeakMap<Element, Drawing[]>} What each root shows now. */
+const drawn = new WeakMap();
+
+/**
+ * Makes `root` show `children` and nothing else.
+ * @param {Element} root
+ * @param {...Child} children
+ */
+export function render(root, ...children) {
+  const next = flat(children);
+  const before = drawn.get(root);
+  if (!before) root.replaceChildren();
+  /** @type {(() => void)[]} */
+  const mounted = [];
+  patchChildren(root, before ?? [], next, false, mounted);
+  drawn.set(root, next);
+  for (const mount of mounted) mount();
+}
+
+/**
+ * @param {Element} parent @param {Drawing[]} before @param {Drawing[]} next @param {boolean} svg
+ * @param {(() => void)[]} mounted
+ */
+function patchChildren(parent, before, next, svg, mounted) {
+  const match = matcher(before);
+  /** @type {Drawing[]} */
+  const gone = [];
+  const pairs = next.map((node) => match(node, gone));
+  for (const old of [...gone, ...match.rest()]) remove(old);
+  /** @type {ChildNode | null} */
+  let place = parent.firstChild;
+  next.forEach((node, index) => {
+    const old = pairs[index];
+    if (old) patch(old, node, svg, mounted);
+    else create(node, svg, mounted);
+    if (node.dom === place) place = place?.nextSibling ?? null;
+    else parent.insertBefore(node.dom, place);
+  });
+}
+
+/**
+ * Finds for each node the one that it takes the place of: by key, else the next one of its kind.
+ * @param {Drawing[]} before
+ */
+function matcher(before) {
+  /** @type {Map<string, Drawing>} */
+  const keyed = new Map();
+  /** @type {Drawing[]} */
+  const loose = [];
+  for (const old of before) {
+    if (old.key === undefined) loose.push(old);
+    else keyed.set(`${old.tag} ${old.key}`, old);
+  }
+  let at = 0;
+  /** @param {Drawing} node @param {Drawing[]} gone @returns {Drawing | undefined} */
+  const match = (node, gone) => {
+    if (node.key !== undefined) {
+      const id = `${node.tag} ${node.key}`;
+      const old = keyed.get(id);
+      keyed.delete(id);
+      return old;
+    }
+    const found = loose.findIndex((old, index) => index >= at && old.tag === node.tag);
+    if (found < 0) return undefined;
+    gone.push(...loose.slice(at, found));
+    at = found + 1;
+    return loose[found];
+  };
+  match.rest = () => [...loose.slice(at), ...keyed.values()];
+  return match;
+}
+
+/** @param {Drawing} node */
+function remove(node) {
+  unmount(node);
+  node.dom.remove();
+}
+
+/** @param {Drawing} node */
+function unmount(node) {
+  node.unmount?.();
+  node.children.forEach(unmount);
+}
+
+/** @param {Drawing} node @param {boolean} svg @param {(() => void)[]} mounted */
+function create(node, svg, mounted) {
+  if (node.tag === "#text") {
+    node.dom = document.createTextNode(node.text ?? "");
+    return;
+  }
+  const inside = svg || node.tag === "svg";
+  const element = inside ? document.createElementNS(SVG, node.tag) : document.createElement(node.tag);
+  node.dom = element;
+  patchChildren(element, [], node.children, inside, mounted);
+  patchProps(element, {}, node.props);
+  const mount = node.props.mount;
+  if (mount) mounted.push(() => { node.unmount = mount(element); });
+}
+
+/** @param {Drawing} old @param {Drawing} node @param {boolean} svg @param {(() => void)[]} mounted */
+function patch(old, node, svg, mounted) {
+  node.dom = old.dom;
+  node.unmount = old.unmount;
+  if (node.tag === "#text") {
+    if (old.text !== node.text) node.dom.data = node.text;
+    return;
+  }
+  patchChildren(node.dom, old.children, node.children, svg || node.tag === "svg", mounted);
+  patchProps(node.dom, old.props, node.props);
+}
+
+/** @param {any} element @param {Record<string, any>} before @param {Record<string, any>} next */
+function patchProps(element, before, next) {
+  for (const name of Object.keys(before)) {
+    if (!(name in next)) setProp(element, name, undefined, before[name]);
+  }
+  for (const name of Object.keys(next)) {
+    if (PROPERTIES.has(name)) {
+      if (next[name] !== undefined && element[name] !== next[name]) element[name] = next[name];
+    } else if (before[name] !== next[name]) {
+      setProp(element, name, next[name], before[name]);
+    }
+  }
+}
+
+/** @param {any} element @param {string} name @param {any} value @param {any} before */
+function setProp(element, name, value, before) {
+  if (name === "mount") return;
+  if (name.startsWith("on")) {
+    element[name] = value ?? null;
+  } else if (name === "style") {
+    for (const property of Object.keys(before ?? {})) {
+      if (!(property in (value ?? {}))) element.style.removeProperty(property);
+    }
+    for (const [property, to] of Object.entries(value ?? {})) element.style.setProperty(property, String(to));
+  } else if (PROPERTIES.has(name)) {
+    if (typeof before === "boolean") element[name] = false;
+  } else if (value === undefined || value === null || (value === false && !name.startsWith("aria-"))) {
+    element.removeAttribute(name);
+  } else {
+    element.setAttribute(name, value === true && !name.startsWith("aria-") ? "" : String(value));
+  }
+}

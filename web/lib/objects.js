@@ -1,0 +1,82 @@
+/** Objects of a bucket: how they are asked for, and what they are. */
+
+import { at, get, post } from "./api.js";
+import { baseName } from "./format.js";
+
+/**
+ * @typedef {{kind: "folder", path: string, name: string, objects: number | null, bytes: number | null}} Folder
+ * @typedef {{kind: "object", id: string, path: string, name: string, size: number | null, mime: string,
+ *   modified: string | null, blob: string | null}} Item
+ * @typedef {{prefix: string, search: string, sort: string, type: string}} Place
+ * What is looked at: a folder (`prefix`), or with a search or a type, everything below it.
+ */
+
+/** @param {any} object as the API has it @returns {Item} */
+export function itemOf(object) {
+  const blob = object.blobs?.[0];
+  const path = object.key_prefix ?? object.object_id;
+  return {
+    kind: "object", id: object.object_id, path, name: baseName(path), size: blob?.details?.size_bytes ?? null,
+    mime: blob?.details?.mime_type ?? "", modified: object.source?.modified_at ?? object.updated_at, blob: blob?.blob_id ?? null,
+  };
+}
+
+/** Whether a place is looked at folder by folder. @param {Place} place */
+export const byFolder = (place) => !place.search && !place.type && place.sort === "path";
+
+/**
+ * The folders of a place, and how many objects it has.
+ * @param {string} bucket @param {Place} place @returns {Promise<{folders: Folder[], total: number}>}
+ */
+export async function opening(bucket, place) {
+  if (byFolder(place)) {
+    const tree = await get(`${at.bucket(bucket)}/tree`, { prefix: place.prefix, limit: 0 });
+    const folders = tree.folders.map((/** @type {any} */ folder) => ({ kind: "folder", path: folder.path, name: folder.name, objects: folder.object_count ?? null, bytes: folder.size_bytes ?? null }));
+    return { folders, total: tree.object_count };
+  }
+  const answer = await post(`${at.bucket(bucket)}/objects/list`, bodyOf(place), { limit: 1, include_total: true });
+  return { folders: [], total: answer.pagination.total ?? 0 };
+}
+
+/**
+ * Objects of a place, from one on.
+ * @param {string} bucket @param {Place} place @param {number} offset @param {number} limit @param {AbortSignal} signal
+ * @returns {Promise<Item[]>}
+ */
+export async function objectsOf(bucket, place, offset, limit, signal) {
+  if (byFolder(place)) {
+    const tree = await get(`${at.bucket(bucket)}/tree`, { prefix: place.prefix, limit, offset }, signal);
+    return tree.objects.map(itemOf);
+  }
+  const answer = await post(`${at.bucket(bucket)}/objects/list`, bodyOf(place), { limit, offset }, signal);
+  return answer.results.map(itemOf);
+}
+
+const SORTS = {
+  path: { field: "key_prefix", direction: "asc" },
+  newest: { field: "created_at", direction: "desc" },
+  oldest: { field: "created_at", direction: "asc" },
+  largest: { field: "size_bytes", direction: "desc" },
+};
+
+/** @param {Place} place */
+function bodyOf(place) {
+  const conditions = [];
+  if (place.prefix) conditions.push({ field: "key_prefix", operator: "starts_with", value: place.prefix });
+  if (place.type) conditions.push({ field: "blobs.type", operator: "eq", value: place.type });
+  return {
+    ...(place.search ? { search: place.search } : {}),
+    ...(conditions.length ? { filters: { AND: conditions } } : {}),
+    sort: SORTS[/** @type {keyof typeof SORTS} */ (place.sort)] ?? SORTS.path,
+  };
+}
+
+/** The picture for a kind of file. @param {string} mime */
+export function pictureOf(mime) {
+  if (mime.startsWith("image/")) return "image";
+  if (mime.startsWith("video/")) return "film";
+  if (mime.startsWith("audio/")) return "sound";
+  if (mime === "text/csv" || mime.includes("spreadsheet") || mime.includes("excel")) return "table";
+  if (mime.startsWith("text/") || mime === "application/json" || mime === "application/pdf") return "text";
+  return "file";
+}

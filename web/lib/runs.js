@@ -1,0 +1,109 @@
+/** Jobs of the API, as the pictures and tables of runs want them. */
+
+import { at, post } from "./api.js";
+import { attempt, ask, note } from "./dialog.js";
+import { h } from "./dom.js";
+import { count, counted } from "./format.js";
+import { name } from "./parts.js";
+
+/** What a job counted, whatever it did. @param {any} job @returns {Record<string, number>} */
+export function countsOf(job) {
+  return job.counts ?? job.progress?.counts ?? job.metadata?.counts ?? {};
+}
+
+/** @param {any} job @returns {import("./chart.js").Run} */
+export function runOf(job) {
+  const counts = countsOf(job);
+  return {
+    id: job.sync_job_id,
+    status: job.status,
+    at: job.started_at ?? job.updated_at,
+    objects: (counts.synced ?? job.files_synced ?? 0) + (counts.updated ?? 0),
+    bytes: counts.bytes ?? 0,
+    failed: counts.failed ?? job.files_failed ?? 0,
+    removed: counts.removed ?? 0,
+    held: job.phase === "held",
+  };
+}
+
+/** What a job did, in words. @param {any} job */
+export function didWhat(job) {
+  const counts = countsOf(job);
+  const parts = [
+    counts.synced ? `${count(counts.synced)} added` : "",
+    counts.updated ? `${count(counts.updated)} updated` : "",
+    counts.removed ? `${count(counts.removed)} removed` : "",
+    counts.duplicates ? counted(counts.duplicates, "duplicate") : "",
+    counts.filtered ? `${count(counts.filtered)} left out` : "",
+    counts.failed ? `${count(counts.failed)} failed` : "",
+    counts.unchanged ? `${count(counts.unchanged)} unchanged` : "",
+  ].filter(Boolean);
+  return parts.length ? parts.join(" · ") : job.status === "running" ? "Under way" : "Nothing to do";
+}
+
+const PHASES = {
+  queued: "Waiting for its turn",
+  discovering: "Looking at the source",
+  downloading: "Copying",
+  verifying: "Making sure the listing was whole",
+  reconciling: "Applying removals",
+  held: "Removals held",
+};
+
+/** @param {string | null | undefined} phase */
+export const phaseWords = (phase) => PHASES[/** @type {keyof typeof PHASES} */ (phase ?? "")] ?? phase ?? "";
+
+/** @param {any} sync @param {boolean} [full] */
+export async function runNow(sync, full = false) {
+  const answer = await attempt(() => post(`${at.sync(sync.bucket_id, sync.sync_config_id)}/trigger`, {}, full ? { full_sync: true } : {}));
+  if (answer) note(answer.status === "skipped_already_running" ? "A run is already under way." : full ? "A full run was started." : "A run was started.");
+}
+
+/** @param {any} sync */
+export const resume = (sync) =>
+  attempt(() => post(`${at.sync(sync.bucket_id, sync.sync_config_id)}/resume`), "Resumed. The next run is due now.");
+
+/** @param {any} sync */
+export const pause = (sync) =>
+  ask({
+    title: "Pause this sync?",
+    body: h("p", null, "A run under way stops at its next checkpoint. Nothing is lost; resuming goes on from there."),
+    field: { label: "Why? (optional)", placeholder: "moving the disk" },
+    action: "Pause",
+    run: (reason) => post(`${at.sync(sync.bucket_id, sync.sync_config_id)}/pause`, reason ? { reason } : {}),
+  });
+
+/** Lets held removals happen, naming what goes. @param {any} sync */
+export const approveRemovals = (sync) =>
+  ask({
+    title: `Remove ${counted(sync.held_removals.count, "object")} from the bucket?`,
+    body: [
+      h("p", null, `They are no longer in the source. The bucket holds ${counted(sync.held_removals.of, "object")} of this sync. The source itself is never touched.`),
+      sampleOf(sync),
+    ],
+    action: `Remove ${counted(sync.held_removals.count, "object")}`,
+    danger: true,
+    run: () => post(`${at.sync(sync.bucket_id, sync.sync_config_id)}/removals/approve`),
+  });
+
+/** @param {any} sync */
+export const rejectRemovals = (sync) =>
+  ask({
+    title: `Keep ${counted(sync.held_removals.count, "object")}?`,
+    body: [h("p", null, "They stay in the bucket though the source no longer has them. You will not be asked about them again until the source changes."), sampleOf(sync)],
+    action: "Keep them",
+    run: () => post(`${at.sync(sync.bucket_id, sync.sync_config_id)}/removals/reject`),
+  });
+
+/** Some of the paths whose removal is held. @param {any} sync */
+export function sampleOf(sync) {
+  const sample = sync.held_removals?.sample ?? [];
+  return h(
+    "ul",
+    { class: "paths" },
+    sample.slice(0, 20).map((/** @type {any} */ item) => h("li", null, name(typeof item === "string" ? item : item.path ?? item.key_prefix))),
+    sync.held_removals?.count > Math.min(20, sample.length)
+      ? h("li", { class: "muted" }, `and ${count(sync.held_removals.count - Math.min(20, sample.length))} more`)
+      : null,
+  );
+}

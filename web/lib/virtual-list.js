@@ -1,0 +1,85 @@
+/**
+ * Lists of any length: only the rows in sight are drawn, only the pages in sight are asked for.
+ */
+
+/** Browsers cannot draw taller elements; a longer list scrolls in proportion. */
+const TALLEST = 15_000_000;
+/** Pages that are remembered. */
+const REMEMBERED = 60;
+
+/**
+ * Rows by their place, fetched a page at a time when they are first looked at.
+ * @template T
+ * @param {{size: number, load: (offset: number, limit: number, signal: AbortSignal) => Promise<T[]>,
+ *   changed: () => void, failed: (error: any) => void}} options
+ */
+export function pagedRows({ size, load, changed, failed }) {
+  /** @type {Map<number, T[]>} */
+  const pages = new Map();
+  /** @type {Map<number, AbortController>} */
+  const asked = new Map();
+
+  /** @param {number} page */
+  async function fetchPage(page) {
+    const stop = new AbortController();
+    asked.set(page, stop);
+    try {
+      const rows = await load(page * size, size, stop.signal);
+      if (stop.signal.aborted) return;
+      pages.set(page, rows);
+      if (pages.size > REMEMBERED) pages.delete(/** @type {number} */ (pages.keys().next().value));
+      changed();
+    } catch (error) {
+      if (!stop.signal.aborted) failed(error);
+    } finally {
+      if (asked.get(page) === stop) asked.delete(page);
+    }
+  }
+
+  return {
+    /** @param {number} index @returns {T | undefined} */
+    at: (index) => pages.get(Math.floor(index / size))?.[index % size],
+    /** Asks for what lies between, and for nothing that was scrolled past. @param {number} from @param {number} to */
+    want(from, to) {
+      const [first, last] = [Math.floor(from / size), Math.floor(Math.max(from, to - 1) / size)];
+      for (const [page, stop] of asked) {
+        if (page < first - 1 || page > last + 1) {
+          stop.abort();
+          asked.delete(page);
+        }
+      }
+      for (let page = first; page <= last; page += 1) if (!pages.has(page) && !asked.has(page)) fetchPage(page);
+    },
+    /** Forgets everything: another list, or one that changed. */
+    clear() {
+      for (const stop of asked.values()) stop.abort();
+      asked.clear();
+      pages.clear();
+    },
+  };
+}
+
+/**
+ * Which rows are in sight, and where they are drawn.
+ * @param {{rows: number, rowHeight: number, scrollTop: number, viewHeight: number}} state
+ */
+export function inSight({ rows, rowHeight, scrollTop, viewHeight }) {
+  const full = rows * rowHeight;
+  const height = Math.min(full, TALLEST);
+  const scale = height > viewHeight ? (full - viewHeight) / (height - viewHeight) : 1;
+  const shift = scrollTop * scale;
+  const first = Math.max(0, Math.floor(shift / rowHeight) - 4);
+  const last = Math.min(rows, Math.ceil((shift + viewHeight) / rowHeight) + 4);
+  return {
+    height, first, last,
+    /** @param {number} row */
+    top: (row) => row * rowHeight - shift + scrollTop,
+    /** Where to scroll so that a row is in sight; null when it is. @param {number} row */
+    reveal(row) {
+      const place = row * rowHeight;
+      if (place < shift) return place / scale;
+      if (place + rowHeight > shift + viewHeight) return (place + rowHeight - viewHeight) / scale;
+      return null;
+    },
+  };
+}

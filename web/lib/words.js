@@ -1,0 +1,42 @@
+/** A sync in plain words. */
+
+import { bytes, interval } from "./format.js";
+
+/** @param {any} sync settings, as the API has them @param {{bucket?: string, connection?: string}} names */
+export function inWords(sync, names) {
+  const every = sync.sync_mode === "initial_only"
+    ? "Once"
+    : sync.connection_id === "conn_local"
+      ? `As files change, and every ${interval(sync.polling_interval_seconds ?? 300)}`
+      : `Every ${interval(sync.polling_interval_seconds ?? 300)}`;
+  const sentences = [
+    `${every}, bring ${which(sync.file_filters)} from ${sync.source_path || "a place to be chosen"}${names.connection && sync.connection_id !== "conn_local" ? ` (${names.connection})` : ""} into the bucket ${names.bucket || "to be chosen"}.`,
+  ];
+  const reconcile = sync.reconcile ?? {};
+  sentences.push(reconcile.on_update === false ? "Files that change there stay here as they are." : "Files that change there change here.");
+  sentences.push(reconcile.on_delete
+    ? "Files removed there are removed here; if that would be more than half of them at once, you are asked first."
+    : "Files removed there stay here.");
+  if (reconcile.on_filter_drift) sentences.push("Objects that the filters no longer let through are removed.");
+  if (sync.skip_duplicates !== false) sentences.push("A file whose bytes are already in the bucket makes no second object.");
+  sentences.push("The source is only read.");
+  return sentences.join(" ");
+}
+
+/** @param {any} filters */
+function which(filters) {
+  if (!filters) return "every file";
+  /** @param {string[]} list */
+  const or = (list) => list.join(" or ");
+  const parts = [];
+  if (filters.extensions?.length) parts.push(`ending in ${or(filters.extensions)}`);
+  if (filters.include_patterns?.length) parts.push(`matching ${or(filters.include_patterns)}`);
+  if (filters.exclude_patterns?.length) parts.push(`not matching ${or(filters.exclude_patterns)}`);
+  if (filters.mime_types?.length) parts.push(`of type ${or(filters.mime_types)}`);
+  if (filters.min_size_bytes) parts.push(`of at least ${bytes(filters.min_size_bytes)}`);
+  if (filters.max_size_bytes) parts.push(`of at most ${bytes(filters.max_size_bytes)}`);
+  if (filters.modified_after) parts.push(`changed after ${filters.modified_after.slice(0, 10)}`);
+  if (filters.modified_before) parts.push(`changed before ${filters.modified_before.slice(0, 10)}`);
+  if (filters.metadata_filters?.length) parts.push("with the metadata asked for");
+  return parts.length ? `files ${parts.join(", ")}` : "every file";
+}

@@ -1,0 +1,98 @@
+/** Activity: what happened, newest first, as a person would tell it. */
+
+/** @import { Page, Visit } from "../app.js" */
+import { to } from "../lib/addresses.js";
+import { get } from "../lib/api.js";
+import { h } from "../lib/dom.js";
+import { bytes, clock, counted } from "../lib/format.js";
+import { button, empty, icon, link, name, quietChoice, said } from "../lib/parts.js";
+import { didWhat } from "../lib/runs.js";
+import { soon } from "../lib/soon.js";
+
+/** @type {[string, string][]} */
+const KINDS = [["", "Everything"], ["job", "Runs"], ["objects", "Objects"], ["sync", "Syncs"], ["connection", "Connections"], ["bucket", "Buckets"], ["notice", "Notices"]];
+
+/** @param {Visit} visit @returns {Page} */
+export function open(visit) {
+  /** @type {{events: any[], kind: string, bucket: string, buckets: any[], syncs: any[], more: boolean, ready: boolean}} */
+  const state = { events: [], kind: visit.query.get("kind") ?? "", bucket: visit.query.get("bucket") ?? "", buckets: [], syncs: [], more: false, ready: false };
+  const again = soon(visit.refresh, 1000);
+  const query = () => ({ kind: state.kind, bucket_id: state.bucket, limit: 100 });
+
+  async function older() {
+    const answer = await get("/v1/activity", { ...query(), before: state.events.at(-1)?.id });
+    state.events.push(...answer.results);
+    state.more = answer.has_more;
+    visit.redraw();
+  }
+
+  /** @param {{kind?: string, bucket?: string}} to */
+  function change(to) {
+    Object.assign(state, to, { events: [] });
+    visit.rewrite({ kind: state.kind, bucket: state.bucket });
+    visit.refresh();
+  }
+
+  return {
+    title: () => "Activity",
+    close: again.stop,
+    event: (event) => { if (event.event !== "job.progress") again(); },
+    refresh: async () => {
+      const [answer, overview, buckets] = await Promise.all([get("/v1/activity", query()), get("/v1/overview"), get("/v1/buckets", { limit: 100 })]);
+      // What was paged in below stays.
+      const known = state.events.filter((event) => Number(event.id) < Number(answer.results.at(-1)?.id ?? 0));
+      Object.assign(state, { events: [...answer.results, ...known], more: known.length ? state.more : answer.has_more, syncs: overview.syncs, buckets: buckets.results, ready: true });
+    },
+    view: () => [
+      h("header", { class: "page-head" }, h("div", null, h("h1", null, "Activity"), h("p", null, "What happened, newest first.")),
+        h("div", { class: "actions" },
+          quietChoice("Kind", "kind", state.kind, KINDS, (kind) => change({ kind })),
+          quietChoice("Bucket", "in-bucket", state.bucket, [["", "Every bucket"], ...state.buckets.map(({ bucket_id, bucket_name }) => /** @type {[string, string]} */ ([bucket_id, bucket_name]))], (bucket) => change({ bucket })))),
+      !state.ready ? null : state.events.length === 0 ? empty("Nothing happened yet", "Runs, changes and notices appear here as they happen.") : h("ol", { class: "log" }, lines(state)),
+      state.more ? h("div", { class: "actions" }, button("Show older", older)) : null,
+    ],
+  };
+}
+
+/** @param {any} state */
+function lines(state) {
+  let day = "";
+  return state.events.flatMap((/** @type {any} */ event) => {
+    const today = new Date(event.at).toLocaleDateString("en-GB", { dateStyle: "full" });
+    const head = today === day ? [] : [h("li", { key: today, class: "day" }, today)];
+    day = today;
+    const [which, tone, words] = tell(event, state);
+    return [...head, h("li", { key: event.id, class: tone }, h("time", { datetime: event.at }, clock(event.at)), icon(which), h("p", null, words))];
+  });
+}
+
+/** An event as an icon, a tone and words. @param {any} event @param {any} state @returns {[any, string, any]} */
+function tell(event, { syncs, buckets }) {
+  const detail = event.detail ?? {};
+  const row = syncs.find((/** @type {any} */ one) => one.sync.sync_config_id === event.sync_id);
+  const bucket = buckets.find((/** @type {any} */ one) => one.bucket_id === event.bucket_id);
+  const where = bucket ? link(name(bucket.bucket_name), to.bucket(bucket.bucket_id)) : "a bucket that is gone";
+  const what = row ? link([name(row.sync.source_path), " → ", name(row.bucket_name)], to.sync(row.sync)) : "a sync that is gone";
+  const number = detail.count ?? 0;
+  switch (event.event) {
+    case "job.started": return ["play", "", [detail.resumed ? "A run went on: " : "A run began: ", what]];
+    case "job.finished": {
+      const failed = detail.status === "failed";
+      const counts = detail.counts ?? detail;
+      return [failed ? "alert" : "check", failed ? "bad" : "good", [`A run ${failed ? "failed" : detail.status === "interrupted" ? "was interrupted" : detail.phase === "held" ? "ended, with removals held" : "ended"}: `, what, ". ", didWhat({ status: detail.status, counts }), counts.bytes ? `, ${bytes(counts.bytes)}` : "", detail.error ? [". ", said(detail.error)] : ""]];
+    }
+    case "objects.added": return ["plus", "", [`${counted(number, "object")} came into `, where]];
+    case "objects.updated": return ["spark", "", [`${counted(number, "object")} changed in `, where]];
+    case "objects.removed": return ["trash", "", [`${counted(number, "object")} went from `, where]];
+    case "sync.changed": return ["gear", "", [what, `: ${words(detail)}`]];
+    case "connection.changed": return ["plug", "", [name(detail.name ?? "A connection"), `: ${words(detail)}`]];
+    case "bucket.changed": return ["bucket", "", [bucket ? where : name(detail.name ?? "A bucket"), `: ${words(detail)}`]];
+    default: return ["alert", "", said(detail.message ?? JSON.stringify(detail))];
+  }
+}
+
+/** What became of a thing. @param {any} detail */
+function words(detail) {
+  const said = detail.change ?? detail.what ?? detail.status ?? "changed";
+  return String(said).replaceAll("_", " ").toLowerCase() + (detail.reason ? `, ${detail.reason}` : "");
+}

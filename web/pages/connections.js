@@ -1,0 +1,113 @@
+/** Connections: their health, who uses them, test, edit, delete. */
+
+/** @import { Page, Visit } from "../app.js" */
+import { to } from "../lib/addresses.js";
+import { at, get, patch, post, remove } from "../lib/api.js";
+import { PROVIDERS, blankConnection, configOf, connectionForm } from "../lib/connection-form.js";
+import { ask, note } from "../lib/dialog.js";
+import { h } from "../lib/dom.js";
+import { ago, counted } from "../lib/format.js";
+import { badge, button, facts, icon, link, name, said } from "../lib/parts.js";
+import { soon } from "../lib/soon.js";
+
+/** @param {Visit} visit @returns {Page} */
+export function open(visit) {
+  const [shown] = visit.params;
+  /** @type {{list: any[] | null, syncs: any[], form: any, tests: Map<string, any>}} */
+  const state = { list: null, syncs: [], form: null, tests: new Map() };
+  const again = soon(visit.refresh, 1000);
+
+  async function save() {
+    const { form } = state;
+    Object.assign(form, { busy: true, error: null });
+    visit.redraw();
+    try {
+      const config = configOf(form.draft);
+      if (form.id) {
+        const changed = Object.values(form.draft.values).some(Boolean);
+        await patch(at.connection(form.id), { name: form.draft.name, ...(changed ? { provider_config: config } : {}) });
+      } else {
+        await post("/v1/organizations/connections", { name: form.draft.name, provider_type: form.draft.provider, provider_config: config, test_before_save: true });
+      }
+      note(form.id ? "Saved." : "The connection works and is kept.");
+      state.form = null;
+      await visit.refresh();
+    } catch (error) {
+      Object.assign(form, { busy: false, error });
+      visit.redraw();
+    }
+  }
+
+  /** @param {any} connection */
+  async function test(connection) {
+    state.tests.set(connection.connection_id, { busy: true });
+    visit.redraw();
+    const answer = await post(`${at.connection(connection.connection_id)}/test`).catch((error) => ({ success: false, message: error.message }));
+    state.tests.set(connection.connection_id, answer);
+    await visit.refresh();
+  }
+
+  return {
+    title: () => "Connections",
+    close: again.stop,
+    event: (event) => { if (event.event === "connection.changed" || event.event === "job.finished") again(); },
+    refresh: async () => {
+      const [local, answer, overview] = await Promise.all([
+        get(at.connection("conn_local")), post("/v1/organizations/connections/list", {}, { limit: 100 }), get("/v1/overview"),
+      ]);
+      state.list = [local, ...answer.results.filter((/** @type {any} */ one) => one.status !== "ARCHIVED")];
+      state.syncs = overview.syncs;
+    },
+    view: () => [
+      h("header", { class: "page-head" },
+        h("div", null, h("h1", null, "Connections"), h("p", null, "How Catchment reaches storage elsewhere. It only reads there. Credentials are encrypted, and never shown again.")),
+        h("div", { class: "actions" }, button("New connection", () => { state.form = { draft: blankConnection(), error: null, busy: false }; visit.redraw(); }, { kind: "primary", icon: "plus" }))),
+      state.form && !state.form.id ? h("section", { class: "panel stack", "aria-label": "New connection" }, h("h2", null, "New connection"),
+        connectionForm({ ...state.form, redraw: visit.redraw, submit: save, cancel: () => { state.form = null; visit.redraw(); }, action: "Test and keep" })) : null,
+      (state.list ?? []).map((connection) => panel(connection)),
+    ],
+  };
+
+  /** @param {any} connection */
+  function panel(connection) {
+    const id = connection.connection_id;
+    const users = state.syncs.filter((row) => row.sync.connection_id === id);
+    const tested = state.tests.get(id);
+    const local = id === "conn_local";
+    const kind = PROVIDERS.find((provider) => provider.id === connection.provider_type)?.name ?? connection.provider_type;
+    return h("section", { key: id, class: "panel stack", "aria-label": connection.name, "aria-current": id === shown ? "true" : null },
+      h("header", { class: "page-head" },
+        h("div", null,
+          h("h2", null, name(connection.name)),
+          h("p", null, connection.status === "SUSPENDED" || connection.consecutive_failures > 0 ? badge("FAILED", connection.status === "SUSPENDED" ? "Suspended by failures" : "Failing") : badge("ACTIVE", "Working"),
+            h("span", null, local ? "Folders of this computer" : kind), connection.last_used_at ? h("span", null, `used ${ago(connection.last_used_at)}`) : h("span", null, "not used yet"))),
+        h("div", { class: "actions" },
+          button(tested?.busy ? "Trying it…" : "Test", () => test(connection), { kind: "small", busy: tested?.busy, "aria-label": `Test ${connection.name}` }),
+          local ? null : button("Edit", () => { state.form = { id, draft: { provider: connection.provider_type, name: connection.name, values: {} }, error: null, busy: false }; visit.redraw(); }, { kind: "small", "aria-label": `Edit ${connection.name}` }),
+          local ? null : button("Delete", () => drop(connection, users).then(visit.refresh), { kind: "small danger", "aria-label": `Delete ${connection.name}` }))),
+      tested && !tested.busy ? h("p", { class: tested.success ? "" : "bad", role: "status" }, icon(tested.success ? "check" : "alert"), " ", said(tested.message)) : null,
+      connection.last_error ? h("div", { class: "problem" }, icon("alert"), h("div", null, said(connection.last_error))) : null,
+      state.form?.id === id ? connectionForm({ ...state.form, redraw: visit.redraw, submit: save, cancel: () => { state.form = null; visit.redraw(); }, action: "Save", editing: true })
+        : facts([
+          ...configFacts(connection.provider_config),
+          ["Used by", users.length === 0 ? "no sync" : h("ul", null, users.map((row) => h("li", { key: row.sync.sync_config_id }, link(name(row.sync.source_path), to.sync(row.sync)))))],
+        ]));
+  }
+}
+
+/** What a connection is set to, but for its secrets. @param {any} config @returns {[string, any][]} */
+function configFacts(config) {
+  return Object.entries(config ?? {})
+    .filter(([key, value]) => key !== "provider_type" && value !== null && value !== "")
+    .map(([key, value]) => [key.replaceAll("_", " "), name(typeof value === "object" ? String(/** @type {any} */ (value)?.type ?? JSON.stringify(value)) : String(value))]);
+}
+
+/** @param {any} connection @param {any[]} users */
+const drop = (connection, users) => ask({
+  title: `Delete ${connection.name}?`,
+  body: [h("p", null, "Its credentials are erased. It cannot be used again."),
+    users.length ? [h("p", null, h("b", null, `${counted(users.length, "sync")} will be paused:`)), h("ul", { class: "paths" }, users.map((row) => h("li", null, name(row.sync.source_path), " → ", name(row.bucket_name))))] : h("p", null, "No sync uses it.")],
+  action: "Delete the connection",
+  danger: true,
+  run: () => remove(at.connection(connection.connection_id), users.length ? { force: true } : {}),
+});

@@ -1,0 +1,67 @@
+/** Walks through the folders of a connection. */
+
+import { at, get } from "../../lib/api.js";
+import { h } from "../../lib/dom.js";
+import { baseName } from "../../lib/format.js";
+import { icon, name, problem } from "../../lib/parts.js";
+
+/**
+ * @param {{redraw: () => void, choose: (path: string) => void}} options
+ * `choose` is told of each folder that is entered: it is the one that is taken.
+ */
+export function browser({ redraw, choose }) {
+  /** @type {{connection: string, path: string, folders: any[], error: any, busy: boolean}} */
+  const state = { connection: "", path: "", folders: [], error: null, busy: false };
+  let asked = 0;
+
+  /** @param {string} path */
+  async function list(path) {
+    const mine = (asked += 1);
+    Object.assign(state, { path, busy: true, error: null });
+    redraw();
+    try {
+      const answer = await get(`${at.connection(state.connection)}/folders`, { path });
+      if (mine !== asked) return;
+      Object.assign(state, { folders: answer.results, path: path || answer.parent_path || "" });
+    } catch (error) {
+      if (mine !== asked) return;
+      Object.assign(state, { folders: [], error });
+    }
+    state.busy = false;
+    redraw();
+  }
+
+  /** @param {string} path */
+  function enter(path) {
+    choose(path);
+    list(path);
+  }
+
+  /** The folders above the one that is shown. */
+  function trail() {
+    const slash = state.path.startsWith("/");
+    const parts = state.path.split("/").filter(Boolean);
+    const crumbs = parts.map((part, index) => ({ part, path: (slash ? "/" : "") + parts.slice(0, index + 1).join("/") }));
+    return [{ part: slash || state.connection === "conn_local" ? "/" : "All buckets", path: slash || state.connection === "conn_local" ? "/" : "" }, ...crumbs];
+  }
+
+  return {
+    /** @param {string} connection @param {string} path */
+    open(connection, path) {
+      if (!connection) return;
+      state.connection = connection;
+      list(path);
+    },
+    view: () => h(
+      "div",
+      { class: "browser" },
+      h("header", null, trail().map(({ part, path }, index) => h("span", { key: path }, index > 1 ? " / " : " ", h("button", { type: "button", class: "link", onclick: () => (path ? enter(path) : list("")) }, name(part))))),
+      state.error
+        ? problem(state.error)
+        : state.folders.length === 0
+          ? h("p", null, state.busy ? "Looking…" : "No folders in here.")
+          : h("ul", { "aria-label": "Folders" }, state.folders.map((folder) => h("li", { key: folder.path ?? folder.id },
+              h("button", { type: "button", onclick: () => enter(folder.path ?? folder.id) }, icon("folder"), name(folder.name || baseName(folder.path)))))),
+    ),
+  };
+}

@@ -1,0 +1,49 @@
+/** What a run would do, before there is one. */
+
+import { h } from "../../lib/dom.js";
+import { bytes, count, counted } from "../../lib/format.js";
+import { name } from "../../lib/parts.js";
+
+/**
+ * @typedef {{add: number, update: number, remove: number, exclude: number, fail: number, same: number,
+ *   bytes: number, looked: number, whole: boolean, held: boolean,
+ *   items: {path: string, verdict: string, size: number | null, why: string}[]}} Preview
+ */
+
+/** The API's answer, as this page shows it. @param {any} answer @returns {Preview} */
+export function previewOf(answer) {
+  const counts = answer.counts ?? {};
+  const items = (answer.sample ?? []).map((/** @type {any} */ item) => ({
+    path: item.path, verdict: item.verdict, size: item.size_bytes ?? null, why: item.reason ?? "",
+  }));
+  return {
+    add: counts.added ?? 0, update: counts.updated ?? 0, remove: counts.removed ?? 0, exclude: counts.excluded ?? 0,
+    fail: counts.failed ?? 0, same: counts.unchanged ?? 0, bytes: answer.bytes_to_fetch ?? 0, looked: answer.looked_at ?? 0,
+    whole: answer.complete !== false, held: Boolean(answer.held), items,
+  };
+}
+
+const VERDICTS = { add: "Add", update: "Update", remove: "Remove", exclude: "Leave out", fail: "Fails", duplicate: "Duplicate", same: "As it is" };
+
+/** @param {Preview | null} preview @param {boolean} placed whether a place was chosen */
+export function previewPanel(preview, placed) {
+  if (!preview) return h("p", { class: "muted" }, placed ? "Looking at the source…" : "Choose a folder, and this shows what a run would take, and why it leaves out the rest.");
+  const nothing = preview.looked === 0 && preview.items.length === 0;
+  return [
+    h("p", { class: "tally", "aria-live": "polite" },
+      h("span", null, h("b", { class: "verdict add" }, count(preview.add)), " to add"),
+      preview.update ? h("span", null, h("b", { class: "verdict update" }, count(preview.update)), " to update") : null,
+      preview.remove ? h("span", null, h("b", { class: "verdict remove" }, count(preview.remove)), " to remove") : null,
+      preview.same ? h("span", null, h("b", null, count(preview.same)), " as they are") : null,
+      h("span", null, h("b", null, count(preview.exclude)), " left out"),
+      preview.fail ? h("span", null, h("b", { class: "verdict fail" }, count(preview.fail)), " fail") : null,
+      h("span", null, h("b", null, bytes(preview.bytes)), " to fetch")),
+    preview.held ? h("p", { class: "bad" }, "So many removals at once would be held until you approve them.") : null,
+    nothing ? h("p", { class: "muted" }, "The place is empty. A sync of it takes what comes.") : null,
+    preview.whole ? null : h("p", { class: "muted" }, `Looked at the first ${counted(preview.looked, "entry", "entries")} only; there are more.`),
+    preview.items.length ? h("ul", { class: "preview-list", tabindex: "0", "aria-label": "Some of the entries" }, preview.items.map((item) => h("li", { key: `${item.verdict} ${item.path}` },
+      h("span", { class: `verdict ${item.verdict}` }, VERDICTS[/** @type {keyof typeof VERDICTS} */ (item.verdict)] ?? item.verdict),
+      name(item.path),
+      h("small", null, [item.size === null ? "" : bytes(item.size), item.why].filter(Boolean).join(" · "))))) : null,
+  ];
+}

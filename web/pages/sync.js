@@ -1,0 +1,311 @@
+/** A sync: its controls, its history, what failed, what is held, and all that it is set to. */
+
+/** @import { Page, Visit } from "../app.js" */
+import { to } from "../lib/addresses.js";
+import { at, get, post, remove } from "../lib/api.js";
+import { history } from "../lib/chart.js";
+import { ask, attempt } from "../lib/dialog.js";
+import { h } from "../lib/dom.js";
+import { ago, bytes, clock, count, counted, duration, interval, moment, until } from "../lib/format.js";
+import { badge, button, command, empty, facts, icon, link, name, quietChoice, said, section, syncBadge } from "../lib/parts.js";
+import { approveRemovals, didWhat, pause, phaseWords, rejectRemovals, resume, runNow, runOf, sampleOf } from "../lib/runs.js";
+import { soon } from "../lib/soon.js";
+import { inWords } from "../lib/words.js";
+import { running } from "./home.js";
+
+const TABS = [["history", "History"], ["failures", "Failures"], ["configuration", "Configuration"], ["inside", "Inside"]];
+
+/** @param {Visit} visit @returns {Page} */
+export function open(visit) {
+  const [bucketId, syncId] = visit.params;
+  const base = at.sync(bucketId, syncId);
+  /** @type {{sync: any, jobs: any[], letters: any[], lettersTotal: number, bucket: any, connection: any, tab: string, run: string | null, errorType: string, chosen: Set<string>}} */
+  const state = {
+    sync: null, jobs: [], letters: [], lettersTotal: 0, bucket: null, connection: null,
+    tab: visit.query.get("show") ?? "history", run: null, errorType: "", chosen: new Set(),
+  };
+  const again = soon(visit.refresh, 700);
+
+  /** @param {string} tab */
+  const show = (tab) => {
+    state.tab = tab;
+    visit.rewrite(tab === "history" ? {} : { show: tab });
+    visit.redraw();
+  };
+
+  /** The job under way, if there is one. */
+  const underWay = () => state.jobs.find((job) => job.status === "running");
+
+  return {
+    title: () => (state.sync ? state.sync.source_path : "Sync"),
+    ticks: true,
+    close: again.stop,
+    refresh: async () => {
+      const [sync, jobs, letters, bucket] = await Promise.all([
+        get(base),
+        post(`${base}/jobs`, {}, { limit: 60 }),
+        post(`${base}/dlq`, state.errorType ? { error_types: [state.errorType] } : {}),
+        get(at.bucket(bucketId)),
+      ]);
+      Object.assign(state, { sync, jobs: jobs.results, letters: letters.results, lettersTotal: letters.total, bucket });
+      state.connection ??= await get(at.connection(sync.connection_id)).catch(() => null);
+    },
+    event: (event) => {
+      if (event.sync_id !== syncId) return;
+      if (event.event === "job.progress") visit.redraw();
+      else again();
+    },
+    view: () => {
+      const { sync } = state;
+      if (!sync) return h("h1", { class: "sr" }, "Sync");
+      const job = underWay();
+      return [
+        head(state, job, visit),
+        job ? running(sync, job) : null,
+        held(sync, visit),
+        sync.last_error && !job ? trouble(sync) : null,
+        h("nav", { class: "tabs", "aria-label": "About this sync" }, TABS.map(([tab, label]) =>
+          h("a", {
+            href: to.sync(sync, tab === "history" ? "" : tab),
+            "aria-current": state.tab === tab ? "page" : null,
+            onclick: (event) => { event.preventDefault(); show(tab); },
+          }, label, tab === "failures" && state.lettersTotal > 0 ? h("span", { class: "number" }, count(state.lettersTotal)) : null))),
+        state.tab === "history" ? past(state, visit) : null,
+        state.tab === "failures" ? failures(state, base, visit) : null,
+        state.tab === "configuration" ? configuration(state) : null,
+        state.tab === "inside" ? inside(state, base, visit) : null,
+      ];
+    },
+  };
+}
+
+/** @param {any} state @param {any} job @param {Visit} visit */
+function head({ sync, bucket, connection }, job, visit) {
+  const base = at.sync(sync.bucket_id, sync.sync_config_id);
+  return h(
+    "header",
+    { class: "page-head" },
+    h(
+      "div",
+      null,
+      h("h1", null, name(sync.source_path)),
+      h("p", null,
+        job ? badge("IN_PROGRESS") : syncBadge(sync),
+        h("span", null, "from ", connection ? link(name(connection.name), to.connection(connection.connection_id)) : "…",
+          " into ", link(name(bucket?.bucket_name), to.bucket(sync.bucket_id))),
+        h("span", { class: "number" }, job ? `started ${clock(job.started_at)}` : sync.paused ? `paused ${ago(sync.paused_at)}` : sync.next_sync_at ? `next run ${until(sync.next_sync_at)}` : "not scheduled")),
+      sync.paused && sync.pause_reason ? h("p", null, "Reason: ", said(sync.pause_reason)) : null,
+    ),
+    h(
+      "div",
+      { class: "actions" },
+      button("Run now", () => runNow(sync).then(visit.refresh), { kind: "primary", icon: "play", disabled: Boolean(job) || sync.paused }),
+      sync.paused
+        ? button("Resume", () => resume(sync).then(visit.refresh), { icon: "play" })
+        : button("Pause", () => pause(sync).then(visit.refresh), { icon: "pause" }),
+      button("Full run", () => fullRun(sync).then(visit.refresh), { disabled: sync.paused }),
+      link("Edit", to.edit(sync), { class: "button" }),
+      button("Delete", async () => {
+        const gone = await ask({
+          title: "Delete this sync?",
+          body: h("p", null, "It stops running, and its history goes. ", h("b", null, `The ${counted(bucket?.object_count ?? 0, "object")} of the bucket stay.`), " The source is never touched."),
+          action: "Delete the sync",
+          danger: true,
+          run: () => remove(base),
+        });
+        if (gone) visit.go("#/");
+      }, { kind: "danger" }),
+    ),
+  );
+}
+
+/** @param {any} sync */
+const fullRun = (sync) => ask({
+  title: "Fetch everything again?",
+  body: h("p", null, "A full run reads every entry of the source again, changed or not. It may take long and cost requests; what is equal is not stored twice."),
+  action: "Start a full run",
+  run: () => runNow(sync, true),
+});
+
+/** @param {any} sync @param {Visit} visit */
+function held(sync, visit) {
+  if (!sync.held_removals?.count) return null;
+  return h(
+    "section",
+    { class: "need warn", "aria-label": "Held removals" },
+    icon("alert"),
+    h("div", { class: "stack" },
+      h("h3", null, `${counted(sync.held_removals.count, "object")} of ${count(sync.held_removals.of)} are gone from the source`),
+      h("p", null, `So many at once may be a mistake, so nothing was removed. Held since ${moment(sync.held_removals.held_at)}.`),
+      sampleOf(sync)),
+    h("div", { class: "actions" },
+      button("Keep them", () => rejectRemovals(sync).then(visit.refresh), { kind: "small" }),
+      button("Remove them", () => approveRemovals(sync).then(visit.refresh), { kind: "small danger" })),
+  );
+}
+
+/** @param {any} sync */
+const trouble = (sync) => h(
+  "div",
+  { class: "problem" },
+  icon("alert"),
+  h("div", null,
+    h("p", null, said(sync.last_error)),
+    sync.consecutive_failures > 0 ? h("p", { class: "muted" }, `${counted(sync.consecutive_failures, "run")} failed in a row. After five the sync is paused.`) : null),
+);
+
+/** @param {any} state @param {Visit} visit */
+function past(state, visit) {
+  if (state.jobs.length === 0) {
+    return empty("It has not run yet", "The first run looks at every entry of the source. Later runs only fetch what changed.");
+  }
+  const runs = state.jobs.map(runOf).reverse();
+  const chosen = state.jobs.find((/** @type {any} */ job) => job.sync_job_id === state.run) ?? state.jobs[0];
+  return [
+    h("section", { class: "panel", "aria-label": "History" },
+      section("Runs", undefined, h("p", { class: "legend", "aria-hidden": "true" },
+        h("span", null, h("i"), "objects"), h("span", { class: "bytes" }, h("i"), "bytes"), h("span", { class: "failed" }, h("i"), "failed"))),
+      history(runs, chosen.sync_job_id, (id) => { state.run = id; visit.redraw(); }),
+      h("div", { class: "chosen-run", "aria-live": "polite" },
+        badge(chosen.status), h("b", null, moment(chosen.started_at ?? chosen.updated_at)), h("span", null, didWhat(chosen)), h("span", { class: "muted" }, bytes(runOf(chosen).bytes)),
+        chosen.error ? h("span", { class: "bad" }, said(chosen.error)) : null)),
+    h("table", { class: "rows" },
+      h("caption", { class: "sr" }, "Runs, newest first"),
+      h("thead", null, h("tr", null, ["Started", "State", "Why", "What it did", "Bytes", "Took"].map((title) => h("th", { scope: "col" }, title)))),
+      h("tbody", null, state.jobs.map((/** @type {any} */ job) => jobRow(job)))),
+  ];
+}
+
+/** @param {any} job */
+function jobRow(job) {
+  const took = job.started_at && job.completed_at ? (Date.parse(job.completed_at) - Date.parse(job.started_at)) / 1000 : null;
+  return h(
+    "tr",
+    { key: job.sync_job_id },
+    h("td", { "data-label": "Started", class: "short", title: job.started_at }, moment(job.started_at ?? job.updated_at)),
+    h("td", { "data-label": "State", class: "short" }, job.phase === "held" ? badge("COMPLETED_WITH_ERRORS", "Removals held") : badge(job.status)),
+    h("td", { "data-label": "Why", class: "short" }, job.trigger),
+    h("td", { "data-label": "What it did" }, job.status === "running" ? phaseWords(job.phase) : didWhat(job),
+      job.error ? h("small", { class: "bad" }, said(job.error)) : null),
+    h("td", { "data-label": "Bytes", class: "short" }, bytes(runOf(job).bytes)),
+    h("td", { "data-label": "Took", class: "short" }, duration(took)),
+  );
+}
+
+const ERRORS = {
+  download_failed: "Could not be read",
+  not_found: "Gone when it was to be read",
+  permission_denied: "Not allowed",
+  rate_limited: "The source asked to slow down",
+  timeout: "Took too long",
+  too_large: "Too large",
+  validation_error: "Not accepted",
+  schema_mismatch: "Does not fit the bucket's schema",
+  changed_during_read: "Changed while it was read",
+  checksum_mismatch: "Arrived damaged",
+  unsupported_type: "Not supported",
+  internal: "A fault of ours",
+};
+
+/** @param {string} type */
+const errorWords = (type) => ERRORS[/** @type {keyof typeof ERRORS} */ (type)] ?? type;
+
+/** @param {any} state @param {string} base @param {Visit} visit */
+function failures(state, base, visit) {
+  if (state.letters.length === 0 && !state.errorType) {
+    return empty("Nothing failed", "An entry that cannot be taken is listed here with the reason, and tried again by later runs. One bad entry never stops the rest.");
+  }
+  const types = [...new Set(state.letters.map((/** @type {any} */ letter) => letter.error_type))];
+  /** @param {any} body @param {string} done */
+  const requeue = (body, done) => attempt(() => post(`${base}/dlq/requeue`, body), done).then(() => { state.chosen.clear(); return visit.refresh(); });
+  return h(
+    "section",
+    { "aria-label": "Failures" },
+    section("Entries that could not be taken", state.lettersTotal,
+      h("div", { class: "actions" },
+        quietChoice("Kind of failure", "error-type", state.errorType, [["", "Every kind"], ...[...new Set([...types, ...(state.errorType ? [state.errorType] : [])])].map((type) => /** @type {[string, string]} */ ([type, errorWords(type)]))],
+          (type) => { state.errorType = type; visit.refresh(); }),
+        state.chosen.size > 0
+          ? button(`Try ${counted(state.chosen.size, "entry", "entries")} again`, () => requeue({ dlq_ids: [...state.chosen] }, "They are due at once."), { kind: "primary" })
+          : button("Try all again", () => requeue(state.errorType ? { error_types: [state.errorType] } : {}, "All of them are due at once."), { kind: "primary" }))),
+    h("table", { class: "rows" },
+      h("thead", null, h("tr", null, [h("span", { class: "sr" }, "Choose"), "Entry", "Why", "Tried", "Last seen", h("span", { class: "sr" }, "Actions")].map((title) => h("th", { scope: "col" }, title)))),
+      h("tbody", null, state.letters.map((/** @type {any} */ letter) => h(
+        "tr",
+        { key: letter.dlq_id },
+        h("td", null, h("input", {
+          type: "checkbox", checked: state.chosen.has(letter.dlq_id), "aria-label": `Choose ${letter.source_path ?? letter.source_object_id}`,
+          onchange: (event) => { event.target.checked ? state.chosen.add(letter.dlq_id) : state.chosen.delete(letter.dlq_id); visit.redraw(); },
+        })),
+        h("td", { "data-label": "Entry", class: "main" }, name(letter.source_path ?? letter.source_object_id)),
+        h("td", { "data-label": "Why" }, h("b", null, errorWords(letter.error_type)), h("small", null, said(letter.error_message))),
+        h("td", { "data-label": "Tried", class: "short" }, letter.disposal_reason ? "given up" : letter.max_retries_reached ? `${counted(letter.retry_count, "time")}, set aside` : counted(letter.retry_count, "time")),
+        h("td", { "data-label": "Last seen", class: "short", title: letter.last_seen_at }, letter.requeued_at && letter.requeued_at > letter.last_seen_at ? "due again" : ago(letter.last_seen_at)),
+        h("td", { class: "row-actions" }, button("Try again", () => requeue({ dlq_ids: [letter.dlq_id] }, "It is due at once."), { kind: "small", "aria-label": `Try ${letter.source_path ?? letter.source_object_id} again` })),
+      )))),
+  );
+}
+
+/** The settings of a sync as they are sent to make another like it. @param {any} sync */
+function settingsOf(sync) {
+  const fields = [
+    "connection_id", "source_path", "sync_mode", "polling_interval_seconds", "file_filters", "provider_filters", "schema_mapping",
+    "reconcile", "skip_duplicates", "skip_batch_submission", "batch_size", "sync_concurrency", "max_objects_per_run", "description", "metadata",
+  ];
+  return Object.fromEntries(fields.filter((field) => sync[field] !== null && sync[field] !== undefined).map((field) => [field, sync[field]]));
+}
+
+/** @param {any} state */
+function configuration({ sync, bucket, connection }) {
+  const settings = settingsOf(sync);
+  const json = JSON.stringify(settings, null, 2);
+  const quoted = JSON.stringify(settings).replaceAll("'", "'\\''");
+  const curl = `curl -X POST '${location.origin}${at.bucket(sync.bucket_id)}/syncs' \\\n  -H "Authorization: Bearer $(catchment token)" \\\n  -H 'Content-Type: application/json' \\\n  -d '${quoted}'`;
+  return h(
+    "div",
+    { class: "stack" },
+    h("section", { class: "panel" }, h("p", { class: "summary" }, inWords(sync, { bucket: bucket?.bucket_name, connection: connection?.name })), sync.description ? h("p", { class: "muted" }, name(sync.description, { title: null })) : null),
+    h("section", null, section("As JSON"), command(json, "Copy")),
+    h("section", null, section("As a command"), command(curl, "Copy")),
+  );
+}
+
+/** @param {any} state @param {string} base @param {Visit} visit */
+function inside({ sync }, base, visit) {
+  const shards = Object.entries(sync.sync_checkpoints ?? {});
+  return h(
+    "div",
+    { class: "stack" },
+    h("section", { class: "panel" }, section("The lease"),
+      facts([
+        ["Held", sync.locked ? "yes" : "no"],
+        ["By", sync.locked_by_worker_id ? h("code", null, sync.locked_by_worker_id) : null],
+        ["Since", sync.locked_at ? moment(sync.locked_at) : null],
+        ["Expires", sync.lock_expires_at ? until(sync.lock_expires_at) : null],
+      ]),
+      sync.locked ? button("Unlock", () => ask({
+        title: "Take the lease away?",
+        body: h("p", null, "Do this only when its worker is gone and does not come back. A worker that still runs is fenced off: whatever it does from now on is not written, and the next run goes on from the last checkpoint."),
+        action: "Unlock",
+        danger: true,
+        run: () => post(`${base}/unlock`),
+      }).then(visit.refresh), { kind: "danger", icon: "lock" }) : null),
+    h("section", { class: "panel" }, section("Checkpoints"),
+      shards.length === 0 ? h("p", { class: "muted" }, "None yet: the first page of a run makes one.") : shards.map(([shard, checkpoint]) => h("div", { key: shard },
+        shard === "__default__" ? null : h("h3", null, name(shard)),
+        facts(Object.entries(/** @type {any} */ (checkpoint)).map(([term, value]) => [term.replaceAll("_", " "), value === null ? "–" : h("code", null, name(String(value)))]))))),
+    h("section", { class: "panel" }, section("Totals, since it was made"),
+      facts([
+        ["Looked at", count(sync.total_files_discovered)],
+        ["Taken", count(sync.total_files_synced)],
+        ["Failed", count(sync.total_files_failed)],
+        ["Bytes", bytes(sync.total_bytes_synced)],
+        ["Runs", count(sync.sync_run_counter)],
+        ["Schedule", sync.sync_mode === "initial_only" ? "once" : `every ${interval(sync.polling_interval_seconds)}`],
+        ["Last complete pass", moment(sync.last_sync_at)],
+        ["Made", moment(sync.created_at)],
+        ["Id", h("code", null, sync.sync_config_id)],
+      ])),
+  );
+}
+
