@@ -8,12 +8,14 @@
 //! What does not live here: SQL (`store`), decisions about syncs and entries (`engine`).
 
 pub mod access;
+mod activity;
 mod checker;
 pub mod error;
 mod health;
 pub mod json;
 mod namespaces;
 mod openapi;
+mod overview;
 pub mod page;
 mod request_id;
 pub mod scope;
@@ -69,6 +71,8 @@ fn resources() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(openapi::frame())
         .merge(health::routes())
         .merge(namespaces::routes())
+        .merge(overview::routes())
+        .merge(activity::routes())
 }
 
 /// Everything that the server answers.

@@ -262,10 +262,7 @@ impl Blobs {
     /// # Errors
     /// [`BlobError::Full`] when they would use up the floor, or the system's.
     pub fn reserve(&self, bytes: u64) -> Result<Room, BlobError> {
-        let space = rustix::fs::statvfs(&self.root).map_err(|e| at(&self.root)(e.into()))?;
-        let free = space.f_bavail.saturating_mul(space.f_frsize);
-        let size = space.f_blocks.saturating_mul(space.f_frsize);
-        let floor = self.floor.map_or_else(|| (size / 20).min(bytesize::GIB), |floor| floor.0);
+        let Disk { free, floor, .. } = self.disk()?;
         let room = Room { bytes, promised: self.promised.clone() };
         let promised = self.promised.fetch_add(bytes, Ordering::Relaxed);
         let free = free.saturating_sub(promised);
@@ -277,6 +274,20 @@ impl Blobs {
             });
         }
         Ok(room)
+    }
+
+    /// How much room the disk of the data directory has.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn disk(&self) -> Result<Disk, BlobError> {
+        let space = rustix::fs::statvfs(&self.root).map_err(|e| at(&self.root)(e.into()))?;
+        let total = space.f_blocks.saturating_mul(space.f_frsize);
+        Ok(Disk {
+            free: space.f_bavail.saturating_mul(space.f_frsize),
+            total,
+            floor: self.floor.map_or_else(|| (total / 20).min(bytesize::GIB), |floor| floor.0),
+        })
     }
 
     /// What to make of an error of the system while writing: a full disk has its own meaning.
@@ -292,6 +303,17 @@ impl Blobs {
             _ => BlobError::Io { path: path.to_owned(), error },
         }
     }
+}
+
+/// Room on the disk of the data directory, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Disk {
+    /// What is left for us.
+    pub free: u64,
+    /// What there is in all.
+    pub total: u64,
+    /// What is to stay free.
+    pub floor: u64,
 }
 
 /// A damaged file that waits for a whole one to take its place.

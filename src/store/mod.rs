@@ -22,6 +22,7 @@ mod migrate;
 pub mod namespaces;
 pub mod objects;
 mod open;
+pub mod overview;
 pub mod probe;
 pub mod reconcile;
 pub mod syncs;
