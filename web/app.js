@@ -164,14 +164,8 @@ async function signedOut() {
   disconnect();
   const { open: openPage } = await import("./pages/login.js");
   state.opened += 1;
-  state.page = openPage({ redraw, entered });
+  state.page = openPage();
   draw();
-}
-
-function entered() {
-  state.signedOut = false;
-  connect();
-  open(true);
 }
 
 onSignedOut(signedOut);

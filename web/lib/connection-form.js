@@ -22,6 +22,9 @@ export const PROVIDERS = [
   ] },
 ];
 
+/** Credentials of whoever gives none: those that this computer has already. */
+export const AMBIENT = { type: "ambient" };
+
 /** What a person typed. @typedef {{provider: string, name: string, values: Record<string, string>}} ConnectionDraft */
 
 /** @param {string} provider @returns {ConnectionDraft} */
@@ -30,11 +33,10 @@ export const blankConnection = (provider = "s3") => ({ provider, name: "", value
 /** @param {string} id */
 export const providerOf = (id) => PROVIDERS.find((provider) => provider.id === id);
 
-/** The `provider_config` that the fields make; what is empty is left out. @param {ConnectionDraft} draft */
+/** The `provider_config` that the fields make; what is empty is left out, and with it what stands already. @param {ConnectionDraft} draft */
 export function configOf(draft) {
   /** @type {Record<string, any>} */
-  const config = { provider_type: draft.provider };
-  const secret = draft.values["credentials.secret_access_key"];
+  const config = {};
   for (const [key, value] of Object.entries(draft.values)) {
     if (!value) continue;
     const [group, rest] = key.split(".");
@@ -42,7 +44,6 @@ export function configOf(draft) {
     else config[group] = value;
   }
   if (config.credentials) config.credentials.type = "access_key";
-  else if (!secret && draft.provider === "s3") config.credentials = { type: "default_chain" };
   return config;
 }
 

@@ -18,7 +18,7 @@ const KEPT = "catchment new sync";
 export const blank = () => ({
   connection_id: "", source_path: "", bucket_id: "", bucket_name: "", bucket_named: false,
   include: "", exclude: "", extensions: "", mime: "", min: "", max: "", after: "", before: "", metadata: [], mapping: [],
-  sync_mode: "continuous", interval: 300, on_update: true, on_delete: false, on_filter_drift: false, skip_duplicates: false, description: "",
+  sync_mode: "continuous", interval: 300, on_update: true, on_delete: true, on_filter_drift: true, skip_duplicates: false, description: "",
 });
 
 /** The draft that this tab kept, or a new one. @returns {Draft} */
@@ -52,7 +52,7 @@ export function ofSync(sync) {
     metadata: (filters.metadata_filters ?? []).map((/** @type {any} */ filter) => ({ ...filter, value: String(filter.value ?? "") })),
     mapping: Object.entries(sync.schema_mapping?.mappings ?? {}).map(([target, entry]) => rowOf(target, entry)),
     sync_mode: sync.sync_mode ?? "continuous", interval: sync.polling_interval_seconds ?? 300,
-    on_update: reconcile.on_update !== false, on_delete: Boolean(reconcile.on_delete), on_filter_drift: Boolean(reconcile.on_filter_drift),
+    on_update: reconcile.on_update !== false, on_delete: reconcile.on_delete !== false, on_filter_drift: reconcile.on_filter_drift !== false,
     skip_duplicates: sync.skip_duplicates !== false, description: sync.description ?? "",
   };
 }

@@ -45,10 +45,10 @@ export async function opening(bucket, place) {
  */
 export async function objectsOf(bucket, place, offset, limit, signal) {
   if (byFolder(place)) {
-    const tree = await get(`${at.bucket(bucket)}/tree`, { prefix: place.prefix, limit, offset }, signal);
+    const tree = await get(`${at.bucket(bucket)}/tree`, { prefix: place.prefix, limit, page: offset / limit + 1 }, signal);
     return tree.objects.map(itemOf);
   }
-  const answer = await post(`${at.bucket(bucket)}/objects/list`, bodyOf(place), { limit, offset }, signal);
+  const answer = await post(`${at.bucket(bucket)}/objects/list`, bodyOf(place), { limit, page: offset / limit + 1 }, signal);
   return answer.results.map(itemOf);
 }
 

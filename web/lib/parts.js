@@ -120,7 +120,7 @@ export function badge(state, words) {
 export function syncBadge(sync) {
   if (sync.held_removals?.count) return badge("COMPLETED_WITH_ERRORS", "Removals held");
   if (sync.paused) {
-    const failed = (sync.consecutive_failures ?? 0) >= 5;
+    const failed = sync.paused_by_failures ?? sync.paused_by_user_id === null;
     return badge(failed ? "FAILED" : "SUSPENDED", failed ? "Paused by failures" : "Paused");
   }
   return badge(sync.status);

@@ -14,10 +14,10 @@ export function inWords(sync, names) {
   ];
   const reconcile = sync.reconcile ?? {};
   sentences.push(reconcile.on_update === false ? "Files that change there stay here as they are." : "Files that change there change here.");
-  sentences.push(reconcile.on_delete
+  sentences.push(reconcile.on_delete !== false
     ? "Files removed there are removed here; if that would be more than half of them at once, you are asked first."
     : "Files removed there stay here.");
-  if (reconcile.on_filter_drift) sentences.push("Objects that the filters no longer let through are removed.");
+  if (reconcile.on_filter_drift !== false && sync.file_filters) sentences.push("Objects that the filters no longer let through are removed.");
   if (sync.skip_duplicates !== false) sentences.push("A file whose bytes are already in the bucket makes no second object.");
   sentences.push("The source is only read.");
   return sentences.join(" ");

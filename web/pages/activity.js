@@ -69,10 +69,10 @@ function lines(state) {
 /** An event as an icon, a tone and words. @param {any} event @param {any} state @returns {[any, string, any]} */
 function tell(event, { syncs, buckets }) {
   const detail = event.detail ?? {};
-  const row = syncs.find((/** @type {any} */ one) => one.sync.sync_config_id === event.sync_id);
+  const row = syncs.find((/** @type {any} */ one) => one.sync_config_id === event.sync_id);
   const bucket = buckets.find((/** @type {any} */ one) => one.bucket_id === event.bucket_id);
   const where = bucket ? link(name(bucket.bucket_name), to.bucket(bucket.bucket_id)) : "a bucket that is gone";
-  const what = row ? link([name(row.sync.source_path), " → ", name(row.bucket_name)], to.sync(row.sync)) : "a sync that is gone";
+  const what = row ? link([name(row.source_path), " → ", name(row.bucket_name)], to.sync(row)) : "a sync that is gone";
   const number = detail.count ?? 0;
   switch (event.event) {
     case "job.started": return ["play", "", [detail.resumed ? "A run went on: " : "A run began: ", what]];

@@ -3,7 +3,7 @@
 /** @import { Page, Visit } from "../app.js" */
 import { to } from "../lib/addresses.js";
 import { at, get, patch, post, remove } from "../lib/api.js";
-import { PROVIDERS, blankConnection, configOf, connectionForm } from "../lib/connection-form.js";
+import { AMBIENT, PROVIDERS, blankConnection, configOf, connectionForm } from "../lib/connection-form.js";
 import { ask, note } from "../lib/dialog.js";
 import { h } from "../lib/dom.js";
 import { ago, counted } from "../lib/format.js";
@@ -27,7 +27,7 @@ export function open(visit) {
         const changed = Object.values(form.draft.values).some(Boolean);
         await patch(at.connection(form.id), { name: form.draft.name, ...(changed ? { provider_config: config } : {}) });
       } else {
-        await post("/v1/organizations/connections", { name: form.draft.name, provider_type: form.draft.provider, provider_config: config, test_before_save: true });
+        await post("/v1/organizations/connections", { name: form.draft.name, provider_type: form.draft.provider, provider_config: { credentials: AMBIENT, ...config }, test_before_save: true });
       }
       note(form.id ? "Saved." : "The connection works and is kept.");
       state.form = null;
@@ -71,7 +71,7 @@ export function open(visit) {
   /** @param {any} connection */
   function panel(connection) {
     const id = connection.connection_id;
-    const users = state.syncs.filter((row) => row.sync.connection_id === id);
+    const users = state.syncs.filter((row) => row.connection_id === id);
     const tested = state.tests.get(id);
     const local = id === "conn_local";
     const kind = PROVIDERS.find((provider) => provider.id === connection.provider_type)?.name ?? connection.provider_type;
@@ -90,7 +90,7 @@ export function open(visit) {
       state.form?.id === id ? connectionForm({ ...state.form, redraw: visit.redraw, submit: save, cancel: () => { state.form = null; visit.redraw(); }, action: "Save", editing: true })
         : facts([
           ...configFacts(connection.provider_config),
-          ["Used by", users.length === 0 ? "no sync" : h("ul", null, users.map((row) => h("li", { key: row.sync.sync_config_id }, link(name(row.sync.source_path), to.sync(row.sync)))))],
+          ["Used by", users.length === 0 ? "no sync" : h("ul", null, users.map((row) => h("li", { key: row.sync_config_id }, link(name(row.source_path), to.sync(row)))))],
         ]));
   }
 }
@@ -106,7 +106,7 @@ function configFacts(config) {
 const drop = (connection, users) => ask({
   title: `Delete ${connection.name}?`,
   body: [h("p", null, "Its credentials are erased. It cannot be used again."),
-    users.length ? [h("p", null, h("b", null, `${counted(users.length, "sync")} will be paused:`)), h("ul", { class: "paths" }, users.map((row) => h("li", null, name(row.sync.source_path), " → ", name(row.bucket_name))))] : h("p", null, "No sync uses it.")],
+    users.length ? [h("p", null, h("b", null, `${counted(users.length, "sync")} will be paused:`)), h("ul", { class: "paths" }, users.map((row) => h("li", null, name(row.source_path), " → ", name(row.bucket_name))))] : h("p", null, "No sync uses it.")],
   action: "Delete the connection",
   danger: true,
   run: () => remove(at.connection(connection.connection_id), users.length ? { force: true } : {}),

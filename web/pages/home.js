@@ -23,7 +23,7 @@ export function open(visit) {
     close: again.stop,
     refresh: async () => {
       overview = await get("/v1/overview");
-      keepOnly(new Set(overview.syncs.filter(isRunning).map((/** @type {any} */ row) => row.sync.sync_config_id)));
+      keepOnly(new Set(overview.syncs.filter(isRunning).map((/** @type {any} */ row) => row.sync_config_id)));
     },
     event: (event) => (event.event === "job.progress" ? visit.redraw() : again()),
     view: () => {
@@ -83,7 +83,7 @@ function now(rows) {
     "section",
     { key: "now", "aria-label": "Happening now" },
     section("Happening now", rows.length),
-    h("div", { class: "cards" }, rows.map((row) => h("div", { key: row.sync.sync_config_id }, running(row.sync, row.runs.at(-1), row)))),
+    h("div", { class: "cards" }, rows.map((row) => h("div", { key: row.sync_config_id }, running(row, row.runs.at(-1), row)))),
   );
 }
 
@@ -138,10 +138,10 @@ function needs(overview, visit) {
   return h("section", { key: "needs", "aria-label": "Needs you" }, section("Needs you", cards.length), h("div", { class: "cards" }, cards));
 }
 
-/** @param {any} row @param {Visit} visit */
-function needsOfSync({ sync, dead_letters, bucket_name }, visit) {
+/** @param {any} sync @param {Visit} visit */
+function needsOfSync(sync, visit) {
   const out = [];
-  const what = [name(sync.source_path), " → ", name(bucket_name)];
+  const what = [name(sync.source_path), " → ", name(sync.bucket_name)];
   const id = sync.sync_config_id;
   if (sync.held_removals?.count) {
     out.push(card(`held ${id}`, "warn", what,
@@ -150,7 +150,7 @@ function needsOfSync({ sync, dead_letters, bucket_name }, visit) {
       button("Remove them", () => approveRemovals(sync).then(visit.refresh), { kind: "small danger" }),
       link("Look", to.sync(sync), { class: "button small quiet" })));
   }
-  if (sync.paused && (sync.consecutive_failures ?? 0) > 0) {
+  if (sync.paused_by_failures) {
     out.push(card(`paused ${id}`, "bad", what, sync.pause_reason ?? sync.last_error ?? "Paused after failing again and again.",
       button("Resume", () => resume(sync).then(visit.refresh), { kind: "small primary" }),
       link("Look", to.sync(sync), { class: "button small quiet" })));
@@ -159,8 +159,8 @@ function needsOfSync({ sync, dead_letters, bucket_name }, visit) {
       button("Run now", () => runNow(sync).then(visit.refresh), { kind: "small" }),
       link("Look", to.sync(sync), { class: "button small quiet" })));
   }
-  if (dead_letters > 0) {
-    out.push(card(`dead ${id}`, "warn", what, `${counted(dead_letters, "entry", "entries")} could not be taken. The rest is here.`,
+  if (sync.dead_letters > 0) {
+    out.push(card(`dead ${id}`, "warn", what, `${counted(sync.dead_letters, "entry", "entries")} could not be taken. The rest is here.`,
       link("See why", to.sync(sync, "failures"), { class: "button small" })));
   }
   return out;
@@ -188,11 +188,10 @@ function table(rows, visit) {
   );
 }
 
-/** @param {any} row @param {Visit} visit */
-function syncRow(row, visit) {
-  const { sync } = row;
-  const going = isRunning(row);
-  const last = row.runs.filter((/** @type {any} */ job) => job.status !== "running").at(-1);
+/** @param {any} sync @param {Visit} visit */
+function syncRow(sync, visit) {
+  const going = isRunning(sync);
+  const last = sync.runs.filter((/** @type {any} */ job) => job.status !== "running").at(-1);
   const toggle = sync.paused
     ? button("Resume", () => resume(sync).then(visit.refresh), { kind: "small", "aria-label": `Resume ${sync.source_path}` })
     : button(null, () => pause(sync).then(visit.refresh), { kind: "small quiet", icon: "pause", title: "Pause", "aria-label": `Pause ${sync.source_path}` });
@@ -201,12 +200,12 @@ function syncRow(row, visit) {
     { key: sync.sync_config_id },
     h("td", { "data-label": "Source", class: "main" },
       h("a", { href: to.sync(sync), class: "strong clamp" }, name(sync.source_path)),
-      h("small", null, name(row.connection_name))),
-    h("td", { "data-label": "Bucket" }, h("a", { href: to.bucket(sync.bucket_id) }, name(row.bucket_name))),
+      h("small", null, name(sync.connection_name))),
+    h("td", { "data-label": "Bucket" }, h("a", { href: to.bucket(sync.bucket_id) }, name(sync.bucket_name))),
     h("td", { "data-label": "State", class: "short" }, going ? badge("IN_PROGRESS") : syncBadge(sync)),
     h("td", { "data-label": "Last run", title: last?.completed_at }, last ? ago(last.completed_at ?? last.updated_at) : "never"),
     h("td", { "data-label": "Next run", class: "short" }, going ? "running" : sync.paused ? "paused" : until(sync.next_sync_at)),
-    h("td", { "data-label": "Last 30 runs", class: "spark-cell" }, spark(row.runs.map(runOf))),
+    h("td", { "data-label": "Last 30 runs", class: "spark-cell" }, spark(sync.runs.map(runOf))),
     h("td", { class: "row-actions" },
       button(null, () => runNow(sync).then(visit.refresh), { kind: "small quiet", icon: "play", disabled: going || sync.paused, title: "Run now", "aria-label": `Run ${sync.source_path} now` }),
       toggle),

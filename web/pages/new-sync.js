@@ -6,7 +6,7 @@
 /** @import { Page, Visit } from "../app.js" */
 import { to } from "../lib/addresses.js";
 import { ApiError, at, get, patch, post } from "../lib/api.js";
-import { blankConnection, configOf, connectionForm } from "../lib/connection-form.js";
+import { AMBIENT, blankConnection, configOf, connectionForm } from "../lib/connection-form.js";
 import { note } from "../lib/dialog.js";
 import { h } from "../lib/dom.js";
 import { SOURCES, blank, bucketNameFor, forget, keep, kept, ofSync, requestOf, sampleOf, sizeOf } from "../lib/draft.js";
@@ -79,7 +79,7 @@ export function open(visit) {
     try {
       const { draft } = state;
       if (editing) {
-        const { connection_id: _, ...settings } = requestOf(draft);
+        const { connection_id: _, source_path: __, ...settings } = requestOf(draft);
         await patch(at.sync(bucketId, syncId), settings);
         note("Saved.");
         visit.go(to.sync({ bucket_id: bucketId, sync_config_id: syncId }));
@@ -169,9 +169,11 @@ function askPreview(draft, syncId, signal) {
   if (Number.isNaN(sizeOf(draft.min)) || Number.isNaN(sizeOf(draft.max))) {
     throw new ApiError(422, { message: "A size is a number with a unit, such as 10 MB." });
   }
-  const bucket = draft.bucket_id || draft.bucket_name || "new";
-  const settings = withoutNull(requestOf(draft));
-  return post(`${at.bucket(bucket)}/syncs/preview`, syncId ? { ...settings, sync_config_id: syncId } : settings, {}, signal);
+  const { connection_id, source_path, ...settings } = requestOf(draft);
+  const about = syncId ? { sync_config_id: syncId, ...settings } : withoutNull({ connection_id, source_path, ...settings });
+  // A bucket that is yet to be made has nothing that could matter.
+  const where = draft.bucket_id ? at.bucket(draft.bucket_id) : "/v1";
+  return post(`${where}/syncs/preview`, { ...about, sample_size: 40 }, {}, signal);
 }
 
 /** @param {number} number @param {string} title @param {any} body */
@@ -190,7 +192,7 @@ function sourceStep(state, change, visit, editing) {
     visit.redraw();
     try {
       const made = await post("/v1/organizations/connections", {
-        name: making.draft.name, provider_type: making.draft.provider, provider_config: configOf(making.draft), test_before_save: true,
+        name: making.draft.name, provider_type: making.draft.provider, provider_config: { credentials: AMBIENT, ...configOf(making.draft) }, test_before_save: true,
       });
       state.connections.push(made);
       state.making = null;

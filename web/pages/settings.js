@@ -54,7 +54,7 @@ function disk(disk) {
 /** @param {any} state @param {Visit} visit */
 function token(state, visit) {
   return h("section", { class: "panel stack" }, section("Token"),
-    h("p", null, "Programs and the command line prove themselves with it. A new one makes the old one worthless at once; this browser stays signed in."),
+    h("p", null, "Programs and the command line prove themselves with it. A new one makes the old one worthless at once; browsers stay signed in."),
     state.token ? [h("p", { role: "status" }, h("b", null, "The new token. "), "It is shown this once, and kept in the data directory: catchment token prints it."), command(state.token, "Copy")] : null,
     state.settings.token_from_environment
       ? h("p", { class: "muted" }, "It comes from CATCHMENT_TOKEN; change it there.")

@@ -2,28 +2,28 @@
 
 import { h } from "../../lib/dom.js";
 import { bytes, count, counted } from "../../lib/format.js";
-import { name } from "../../lib/parts.js";
+import { name, said } from "../../lib/parts.js";
 
 /**
  * @typedef {{add: number, update: number, remove: number, exclude: number, fail: number, same: number,
  *   bytes: number, looked: number, whole: boolean, held: boolean,
- *   items: {path: string, verdict: string, size: number | null, why: string}[]}} Preview
+ *   rules: [rule: string, count: number][], items: {path: string, verdict: string, size: number | null, why: string}[]}} Preview
  */
 
 /** The API's answer, as this page shows it. @param {any} answer @returns {Preview} */
 export function previewOf(answer) {
   const counts = answer.counts ?? {};
   const items = (answer.sample ?? []).map((/** @type {any} */ item) => ({
-    path: item.path, verdict: item.verdict, size: item.size_bytes ?? null, why: item.reason ?? "",
+    path: item.path, verdict: item.action, size: item.size_bytes ?? null, why: item.renamed_from ? `was ${item.renamed_from}` : item.reason ?? "",
   }));
   return {
-    add: counts.added ?? 0, update: counts.updated ?? 0, remove: counts.removed ?? 0, exclude: counts.excluded ?? 0,
+    add: counts.synced ?? 0, update: counts.updated ?? 0, remove: counts.removed ?? 0, exclude: counts.filtered ?? 0,
     fail: counts.failed ?? 0, same: counts.unchanged ?? 0, bytes: answer.bytes_to_fetch ?? 0, looked: answer.looked_at ?? 0,
-    whole: answer.complete !== false, held: Boolean(answer.held), items,
+    whole: answer.complete !== false, held: Boolean(answer.removals_held), items, rules: Object.entries(answer.excluded ?? {}),
   };
 }
 
-const VERDICTS = { add: "Add", update: "Update", remove: "Remove", exclude: "Leave out", fail: "Fails", duplicate: "Duplicate", same: "As it is" };
+const VERDICTS = { add: "Add", update: "Update", remove: "Remove", exclude: "Leave out", fail: "Fails", rename: "Rename", wait: "Waits" };
 
 /** @param {Preview | null} preview @param {boolean} placed whether a place was chosen */
 export function previewPanel(preview, placed) {
@@ -39,6 +39,7 @@ export function previewPanel(preview, placed) {
       preview.fail ? h("span", null, h("b", { class: "verdict fail" }, count(preview.fail)), " fail") : null,
       h("span", null, h("b", null, bytes(preview.bytes)), " to fetch")),
     preview.held ? h("p", { class: "bad" }, "So many removals at once would be held until you approve them.") : null,
+    preview.rules.length ? h("ul", { class: "rules", "aria-label": "Why entries are left out" }, preview.rules.map(([rule, number]) => h("li", { key: rule }, h("b", null, count(number)), " ", said(rule)))) : null,
     nothing ? h("p", { class: "muted" }, "The place is empty. A sync of it takes what comes.") : null,
     preview.whole ? null : h("p", { class: "muted" }, `Looked at the first ${counted(preview.looked, "entry", "entries")} only; there are more.`),
     preview.items.length ? h("ul", { class: "preview-list", tabindex: "0", "aria-label": "Some of the entries" }, preview.items.map((item) => h("li", { key: `${item.verdict} ${item.path}` },
