@@ -102,7 +102,8 @@ CREATE TABLE syncs (
     bytes          INTEGER NOT NULL DEFAULT 0,
     held_removals  TEXT,                       -- JSON, store::syncs::HeldRemovals
     created_at_ms  INTEGER NOT NULL,
-    updated_at_ms  INTEGER NOT NULL
+    updated_at_ms  INTEGER NOT NULL,
+    peak_per_minute REAL NOT NULL DEFAULT 0    -- objects, in the fastest of its jobs
 ) STRICT;
 CREATE INDEX syncs_by_place ON syncs (bucket_key, connection_key, source_path);
 CREATE INDEX syncs_by_connection ON syncs (connection_key);

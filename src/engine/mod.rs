@@ -12,6 +12,7 @@ pub mod fetch;
 pub mod filter;
 pub mod lease;
 pub mod observer;
+pub mod orders;
 pub mod plan;
 pub mod preview;
 pub mod reconcile;

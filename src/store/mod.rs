@@ -23,6 +23,7 @@ pub mod objects;
 mod open;
 pub mod reconcile;
 pub mod syncs;
+pub mod syncs_list;
 mod time;
 mod writer;
 

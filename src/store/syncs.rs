@@ -95,7 +95,7 @@ impl MadeBy {
 }
 
 /// What the jobs of a sync came to: always the sum over them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Totals {
     /// What they did.
     pub counts: Counts,
@@ -107,6 +107,8 @@ pub struct Totals {
     pub failed: u64,
     /// How long they ran, in milliseconds.
     pub run_ms: u64,
+    /// Objects made or changed a minute, in the job that made the most.
+    pub peak_per_minute: f64,
 }
 
 /// Removals that the guard held back.
@@ -129,7 +131,7 @@ pub(super) const SELECT: &str =
      s.pending_full_sync, s.root_identity, s.last_sync_at_ms, s.last_error, s.consecutive_failures,
      s.synced, s.updated, s.unchanged, s.duplicates, s.filtered, s.failed, s.removed, s.bytes,
      s.run_counter, s.runs_completed, s.runs_failed, s.run_ms, s.held_removals, s.created_at_ms,
-     s.updated_at_ms
+     s.updated_at_ms, s.peak_per_minute
      FROM syncs s JOIN buckets b USING (bucket_key) JOIN connections c USING (connection_key)";
 
 /// Reads a row of [`SELECT`].
@@ -178,6 +180,7 @@ pub(super) fn read(row: &Row<'_>) -> Result<Sync> {
             completed: row.get(29)?,
             failed: row.get(30)?,
             run_ms: row.get(31)?,
+            peak_per_minute: row.get(35)?,
         },
         held_removals: held.map(|json| json::read("held removal", &json)).transpose()?,
         created_at: time::from_ms(row.get(33)?),
@@ -486,6 +489,17 @@ pub fn stand(tx: &Transaction<'_>, sync: &Sync, standing: &Standing, now: Timest
         events::append(tx, EventKind::SyncChanged, About::sync(sync.key), &detail, now)?;
     }
     Ok(())
+}
+
+/// Switches a sync on or off, and tells of it.
+///
+/// # Errors
+/// SQLite's.
+pub fn set_active(tx: &Transaction<'_>, sync: &Sync, on: bool, now: Timestamp) -> Result<()> {
+    tx.prepare_cached("UPDATE syncs SET is_active = ?2, updated_at_ms = ?3 WHERE sync_key = ?1")?
+        .execute(params![sync.key, on, now.as_millisecond()])?;
+    let detail = json!({"change": "is_active", "is_active": on, "status": sync.status});
+    events::append(tx, EventKind::SyncChanged, About::sync(sync.key), &detail, now)
 }
 
 /// Adds what a transaction of a job did to the totals.

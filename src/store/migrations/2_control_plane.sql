@@ -114,7 +114,8 @@ CREATE TABLE new_syncs (
     bytes          INTEGER NOT NULL DEFAULT 0,
     held_removals  TEXT,                       -- JSON, store::syncs::HeldRemovals
     created_at_ms  INTEGER NOT NULL,
-    updated_at_ms  INTEGER NOT NULL
+    updated_at_ms  INTEGER NOT NULL,
+    peak_per_minute REAL NOT NULL DEFAULT 0    -- objects, in the fastest of its jobs
 ) STRICT;
 INSERT INTO new_syncs
     (sync_key, id, bucket_key, connection_key, source_path, options, made_by, named_bucket, status,
