@@ -49,7 +49,7 @@ impl Job {
     #[must_use]
     pub fn seconds(&self, now: Timestamp) -> f64 {
         let Some(started) = self.started_at else { return 0.0 };
-        (self.completed_at.unwrap_or(now) - started).total(jiff::Unit::Second).unwrap_or(0.0).max(0.0)
+        self.completed_at.unwrap_or(now).duration_since(started).as_secs_f64().max(0.0)
     }
 
     /// Objects made or changed a minute. Nothing is known of less than a millisecond.
