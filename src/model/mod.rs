@@ -5,6 +5,7 @@
 
 mod counts;
 mod credentials;
+mod dead_letter;
 mod entry;
 mod filters;
 mod hash;
@@ -12,12 +13,14 @@ mod ids;
 mod job;
 mod location;
 mod path;
+mod provider_filters;
 mod sync;
 mod sync_state;
 
 pub use counts::Counts;
 pub use credentials::{Credentials, UnreadableCredentials};
-pub use entry::{Cursor, Entry, EntryId, EntryKind, Fingerprint, SkipReason, Version};
+pub use dead_letter::{Life, MAX_RETRIES};
+pub use entry::{Cursor, Entry, EntryId, EntryKind, Fingerprint, Identity, SkipReason, Version};
 pub use filters::FileFilters;
 pub use hash::{BlobHash, ParseHashError};
 pub use ids::{
@@ -28,6 +31,7 @@ pub use location::{
     Addressing, Connection, KeySource, Location, LocationError, Provider, S3Connection,
 };
 pub use path::EntryPath;
+pub use provider_filters::{ProviderFilterError, ProviderFilters};
 pub use sync::{
     BucketName, BucketNameError, ErrorType, MaxDelete, MaxDeleteError, Pace, Processing, Reconcile,
     SyncOptions,
