@@ -6,6 +6,7 @@
 mod bucket_settings;
 mod counts;
 mod credentials;
+mod dead_letter;
 mod entry;
 mod filters;
 mod hash;
@@ -16,14 +17,16 @@ mod mapping;
 mod path;
 mod problem;
 mod schema;
+mod provider_filters;
 mod sync;
 mod sync_state;
 
 pub use bucket_settings::{BucketSettings, UniqueKey};
 pub use counts::Counts;
 pub use credentials::{Credentials, UnreadableCredentials};
-pub use entry::{Cursor, Entry, EntryId, EntryKind, Fingerprint, SkipReason, Version};
 pub use filters::{FileFilters, MetadataFilter, Operator};
+pub use dead_letter::{Life, MAX_RETRIES};
+pub use entry::{Cursor, Entry, EntryId, EntryKind, Fingerprint, Identity, SkipReason, Version};
 pub use hash::{BlobHash, ParseHashError};
 pub use ids::{
     BlobId, BucketId, ConnectionId, DeadLetterId, JobId, NamespaceId, ObjectId, SyncId, UploadId,
@@ -41,6 +44,7 @@ pub use path::EntryPath;
 pub use problem::FieldProblem;
 pub use schema::{BucketSchema, FieldType, Mismatch, SchemaField};
 pub(crate) use schema::{instant_in, number_in};
+pub use provider_filters::{ProviderFilterError, ProviderFilters};
 pub use sync::{
     BucketName, BucketNameError, ErrorType, MaxDelete, MaxDeleteError, Pace, Processing, Reconcile,
     SyncOptions,

@@ -262,6 +262,14 @@ pub struct Pace {
     pub resume_checkpoint_frequency: u32,
 }
 
+impl Pace {
+    /// Entries between two checkpoints at most, as far as the source's pages allow.
+    #[must_use]
+    pub fn checkpoint_every(&self) -> u64 {
+        u64::from(self.resume_checkpoint_frequency.max(1))
+    }
+}
+
 impl Default for Pace {
     fn default() -> Self {
         Self {

@@ -18,7 +18,7 @@ use crate::{
     config::SourceTuning,
     model::{
         Connection, Credentials, Cursor, Entry, EntryId, EntryPath, ErrorType, Fingerprint,
-        Location, SyncOptions,
+        Identity, Location, ProviderFilters, SyncOptions,
     },
 };
 
@@ -72,6 +72,12 @@ pub trait Source: Send + Sync {
         range: Option<ByteRange>,
     ) -> Result<Content, SourceError>;
 
+    /// What a rename at the provider would leave as it is, as far as the listing proves equal bytes
+    /// by it; `None` where it proves nothing.
+    fn identity(&self, _fingerprint: &Fingerprint) -> Option<Identity> {
+        None
+    }
+
     /// Whether [`Source::fetch`] can serve part of an entry.
     fn ranges(&self) -> bool {
         true
@@ -116,12 +122,15 @@ impl Opener for Registry {
         options: &SyncOptions,
         tuning: &SourceTuning,
     ) -> Result<Arc<dyn Source>, SourceError> {
+        let filters =
+            ProviderFilters::read(location.connection.provider(), &options.provider_filters)
+                .map_err(|error| SourceError::Misconfigured { message: error.to_string() })?;
         match &location.connection {
             Connection::Local => {
                 Ok(Arc::new(local::Folder::new(location.as_folder(), options, tuning)))
             }
             Connection::S3(_) | Connection::Tigris(_) => {
-                Ok(Arc::new(s3::S3::connect(location, credentials, tuning).await?))
+                Ok(Arc::new(s3::S3::connect(location, credentials, &filters, tuning).await?))
             }
         }
     }

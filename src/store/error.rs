@@ -40,6 +40,9 @@ pub enum StoreError {
         /// What SQLite said.
         error: rusqlite::Error,
     },
+    /// There is nothing to let go or to refuse.
+    #[error("no removals of this sync are held")]
+    NothingHeld,
     /// The disk is full. Nothing of the transaction was kept, everything before it was.
     #[error("no space left for the database")]
     Full,

@@ -1,6 +1,7 @@
 //! Syncs: what people asked to be kept in step.
 
 use jiff::Timestamp;
+use roaring::RoaringTreemap;
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -122,6 +123,9 @@ pub struct HeldRemovals {
     pub sample: Vec<String>,
     /// Since when.
     pub held_at: Timestamp,
+    /// Since when somebody lets them go: the next complete pass removes what is still gone.
+    #[serde(default)]
+    pub approved_at: Option<Timestamp>,
 }
 
 /// What every query of whole syncs begins with; `s`, `b` and `c` are sync, bucket and connection.
@@ -405,19 +409,47 @@ pub fn has_entries(connection: &Connection, sync_key: i64) -> Result<bool> {
         .query_row([sync_key], |row| row.get(0))?)
 }
 
-/// Writes down removals that wait, or that none do.
+/// Writes down removals that wait, with the keys of their entries, or that none do.
 ///
 /// # Errors
 /// SQLite's.
 pub fn hold_removals(
     tx: &Transaction<'_>,
     sync_key: i64,
-    held: Option<&HeldRemovals>,
+    held: Option<(&HeldRemovals, &RoaringTreemap)>,
 ) -> Result<()> {
-    let json = held.map(|held| json::write("held removal", held)).transpose()?;
-    tx.prepare_cached("UPDATE syncs SET held_removals = ?2 WHERE sync_key = ?1")?
-        .execute(params![sync_key, json])?;
+    let json = held.map(|(held, _)| json::write("held removal", held)).transpose()?;
+    let entries = held.map(|(_, entries)| checkpoints::bytes_of(entries)).transpose()?;
+    tx.prepare_cached(
+        "UPDATE syncs SET held_removals = ?2, held_entries = ?3 WHERE sync_key = ?1",
+    )?
+    .execute(params![sync_key, json, entries])?;
     Ok(())
+}
+
+/// The keys of the entries whose removal waits for somebody's word.
+///
+/// # Errors
+/// SQLite's.
+pub fn held_entries(connection: &Connection, sync_key: i64) -> Result<RoaringTreemap> {
+    let bytes: Option<Vec<u8>> = connection
+        .prepare_cached("SELECT held_entries FROM syncs WHERE sync_key = ?1")?
+        .query_row([sync_key], |row| row.get(0))?;
+    bytes.map(|bytes| checkpoints::bitmap(&bytes)).transpose().map(Option::unwrap_or_default)
+}
+
+/// Makes a sync due at once, unless it rests. One that runs is due again when the run has ended.
+///
+/// # Errors
+/// SQLite's.
+pub fn make_due(tx: &Transaction<'_>, sync_key: i64, now: Timestamp) -> Result<()> {
+    let sync = by_key(tx, sync_key)?;
+    if sync.rests() || sync.status == SyncStatus::InProgress {
+        return Ok(());
+    }
+    let due =
+        Standing { status: SyncStatus::Queued, next_sync_at: Some(now), ..Standing::of(&sync) };
+    stand(tx, &sync, &due, now)
 }
 
 /// How a sync stands once a run of it has ended, or somebody has changed it.

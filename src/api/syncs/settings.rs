@@ -8,8 +8,8 @@ use crate::{
     api::{error::FieldError, json::Patch},
     engine::filter::Filter,
     model::{
-        FieldProblem, FileFilters, MaxDelete, Pace, Processing, Provider, Reconcile, SchemaMapping,
-        SyncMode, SyncOptions,
+        FieldProblem, FileFilters, MaxDelete, Pace, Processing, Provider, ProviderFilters, Reconcile,
+        SchemaMapping, SyncMode, SyncOptions,
     },
 };
 
@@ -196,10 +196,7 @@ fn check(provider: Provider, options: &SyncOptions, wrong: &mut Vec<FieldError>)
 
 fn provider_filter(provider: Provider, key: &str, value: &Value) -> Option<FieldError> {
     let field = format!("provider_filters.{key}");
-    let known: &[&str] = match provider {
-        Provider::S3 | Provider::Tigris => &["prefix"],
-        _ => &[],
-    };
+    let known = ProviderFilters::accepted(provider);
     if !known.contains(&key) {
         let message = format!("{} knows no such filter", provider.as_str());
         let mut error = FieldError::new(field, value.clone(), message)
@@ -207,7 +204,7 @@ fn provider_filter(provider: Provider, key: &str, value: &Value) -> Option<Field
         error.kind = "extra_forbidden";
         return Some(error);
     }
-    (!value.is_string()).then(|| {
+    (!value.is_string() && !value.is_null()).then(|| {
         FieldError::new(field, value.clone(), "is not text")
             .accepting("text that keys below source_path begin with")
     })

@@ -215,6 +215,7 @@ impl Args {
             concurrency: self.how.concurrency.map(usize::from),
             full: self.how.full,
             adopt_root: self.how.adopt_root,
+            ..RunOptions::default()
         };
         Ok(Request { location, bucket, options, run })
     }

@@ -30,7 +30,9 @@ use super::{Body, ByteRange, Content, Facts, Page, RootIdentity, Source, SourceE
 use crate::{
     clock::SharedClock,
     config::SourceTuning,
-    model::{Cursor, Entry, EntryId, EntryKind, Fingerprint, SkipReason, SyncOptions, Version},
+    model::{
+        Cursor, Entry, EntryId, EntryKind, Fingerprint, Identity, SkipReason, SyncOptions, Version,
+    },
 };
 
 /// A folder as a source.
@@ -142,6 +144,15 @@ impl Source for Folder {
                 range,
             ))),
         })
+    }
+
+    /// Inode, size and time of last modification. A time without a fraction of a second proves
+    /// nothing: archives set such times on many files alike, and inodes are used again.
+    fn identity(&self, fingerprint: &Fingerprint) -> Option<Identity> {
+        let version = &fingerprint.version.0;
+        let (size, modified, inode) =
+            (version.get(..8)?, version.get(8..20)?, version.get(32..40)?);
+        (modified[8..] != [0; 4]).then(|| Identity::of(&[b"file", size, modified, inode]))
     }
 
     fn default_concurrency(&self) -> usize {
