@@ -39,6 +39,27 @@ pub fn default_data_dir() -> Result<PathBuf, ConfigError> {
 struct File {
     min_free: Option<ByteSize>,
     quiet_period_ms: Option<u64>,
+    keyring: Option<Switch>,
+}
+
+/// On or off, as a person writes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Switch {
+    On,
+    Off,
+}
+
+impl std::str::FromStr for Switch {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "on" => Ok(Self::On),
+            "off" => Ok(Self::Off),
+            _ => Err(()),
+        }
+    }
 }
 
 /// The settings of this installation.
@@ -51,6 +72,9 @@ pub struct Config {
     pub min_free: Option<ByteSize>,
     /// See [`SourceTuning::quiet_period`].
     pub quiet_period: Duration,
+    /// Whether the key to stored credentials is kept in this computer's keyring, where there is
+    /// one; it is in a file of the data directory otherwise.
+    pub keyring: bool,
 }
 
 /// A setting that cannot be used.
@@ -108,7 +132,10 @@ impl Config {
             .or(file.quiet_period_ms)
             .map_or(Self::QUIET_PERIOD, Duration::from_millis)
             .min(Self::MAX_QUIET_PERIOD);
-        Ok(Self { data_dir, min_free, quiet_period })
+        let keyring = environment("CATCHMENT_KEYRING", "on or off")?
+            .or(file.keyring)
+            .is_none_or(|switch| switch == Switch::On);
+        Ok(Self { data_dir, min_free, quiet_period, keyring })
     }
 
     /// The part that sources need.

@@ -11,6 +11,7 @@ mod get;
 mod ls;
 mod output;
 mod progress;
+mod secrets;
 mod signals;
 mod status;
 mod sync;
@@ -88,6 +89,8 @@ enum Command {
     Status(status::Args),
     /// Give back the space of bytes that nothing refers to any more
     Gc(gc::Args),
+    /// Look after the key to stored credentials
+    Secrets(secrets::Args),
     /// Print a completion script for a shell
     Completions(completions::Args),
 }
@@ -126,6 +129,7 @@ async fn run(cli: Cli) -> Outcome {
         Command::Verify(args) => verify::run(args, &settings).await,
         Command::Status(args) => status::run(args, &settings).await,
         Command::Gc(args) => gc::run(args, &settings).await,
+        Command::Secrets(args) => secrets::run(args, &settings).await,
         Command::Completions(args) => completions::run(&args),
     }
 }

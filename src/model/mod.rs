@@ -12,6 +12,7 @@ mod ids;
 mod job;
 mod location;
 mod path;
+pub mod providers;
 mod sync;
 mod sync_state;
 
@@ -25,7 +26,8 @@ pub use ids::{
 };
 pub use job::{Cause, JobStatus, Phase, RunStatus};
 pub use location::{
-    Addressing, Connection, KeySource, Location, LocationError, Provider, S3Connection,
+    Addressing, Connection, KeySource, Location, LocationError, OtherConnection, Provider,
+    S3Connection,
 };
 pub use path::EntryPath;
 pub use sync::{
