@@ -31,6 +31,7 @@ use crate::{
     clock::SharedClock,
     config::{Config, SourceTuning},
     model::{Credentials, Location, SyncOptions},
+    secrets::{SystemKeyring, Vault},
     sources::{Opener, Source, SourceError},
     store::{Store, StoreError, syncs::Sync},
 };
@@ -47,6 +48,8 @@ pub struct Engine {
     pub store: Store,
     /// The bytes.
     pub blobs: Blobs,
+    /// The credentials of connections.
+    pub vault: Vault,
     worker: Arc<SignedOn>,
     clock: SharedClock,
     tuning: SourceTuning,
@@ -102,7 +105,9 @@ impl Engine {
             .map_err(|error| OpenError::Worker { data_dir: data_dir.clone(), error })?;
         let blobs = Blobs::open(data_dir, worker.id(), config.min_free)?;
         blobs.clear_staging(|id| worker.is_dead(id))?;
+        let keyring = config.keyring.then(|| Arc::new(SystemKeyring) as _);
         Ok(Self {
+            vault: Vault::new(store.clone(), data_dir, keyring),
             store,
             worker: Arc::new(SignedOn { worker, blobs: blobs.clone() }),
             blobs,
@@ -130,7 +135,8 @@ impl Engine {
     /// # Errors
     /// When its settings cannot work, or its credentials cannot be had.
     pub async fn reach(&self, sync: &Sync) -> Result<Arc<dyn Source>, RunError> {
-        Ok(self.connect(&sync.location, None, &sync.options).await?)
+        let credentials = self.vault.credentials(sync.connection_key).await?;
+        Ok(self.connect(&sync.location, credentials.as_ref(), &sync.options).await?)
     }
 
     /// The time, as this engine sees it.

@@ -18,6 +18,7 @@ mod path;
 mod problem;
 mod schema;
 mod provider_filters;
+pub mod providers;
 mod sync;
 mod sync_state;
 
@@ -33,7 +34,8 @@ pub use ids::{
 };
 pub use job::{Cause, JobStatus, Phase, RunStatus};
 pub use location::{
-    Addressing, Connection, KeySource, Location, LocationError, Provider, S3Connection,
+    Addressing, Connection, KeySource, Location, LocationError, OtherConnection, Provider,
+    S3Connection,
 };
 pub(crate) use mapping::filename_regex;
 pub use mapping::{

@@ -41,8 +41,8 @@ impl ProviderFilters {
     #[must_use]
     pub const fn accepted(provider: Provider) -> &'static [&'static str] {
         match provider {
-            Provider::Local => &[],
             Provider::S3 | Provider::Tigris => &["prefix"],
+            _ => &[],
         }
     }
 

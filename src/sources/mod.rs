@@ -3,6 +3,7 @@
 //! A source lists and fetches; it never writes to its provider, keeps no state between runs, and
 //! knows nothing of SQL, buckets or schedules. What to do with an entry is the engine's business.
 
+pub mod browse;
 pub mod local;
 pub mod retry;
 pub mod s3;
@@ -14,11 +15,12 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, stream::BoxStream};
 use jiff::Timestamp;
 
+use self::browse::{Level, Wanted};
 use crate::{
     config::SourceTuning,
     model::{
         Connection, Credentials, Cursor, Entry, EntryId, EntryPath, ErrorType, Fingerprint,
-        Identity, Location, ProviderFilters, SyncOptions,
+        Identity, Location, Provider, ProviderFilters, SyncOptions,
     },
 };
 
@@ -78,6 +80,16 @@ pub trait Source: Send + Sync {
         None
     }
 
+    /// What lies directly below the root, for people who look around; at most `limit` items.
+    ///
+    /// # Errors
+    /// [`SourceError::PermissionDenied`] when these credentials work and may not see this place;
+    /// else as for [`Source::root`].
+    async fn browse(&self, wanted: Wanted, limit: usize) -> Result<Level, SourceError> {
+        let _ = (wanted, limit);
+        Err(browse::not_browsable())
+    }
+
     /// Whether [`Source::fetch`] can serve part of an entry.
     fn ranges(&self) -> bool {
         true
@@ -132,7 +144,18 @@ impl Opener for Registry {
             Connection::S3(_) | Connection::Tigris(_) => {
                 Ok(Arc::new(s3::S3::connect(location, credentials, &filters, tuning).await?))
             }
+            Connection::Other(other) => Err(unread(other.provider)),
         }
+    }
+}
+
+/// Says that there is no source for a provider.
+fn unread(provider: Provider) -> SourceError {
+    SourceError::Misconfigured {
+        message: format!(
+            "this version keeps connections to {} and cannot read it yet",
+            provider.as_str()
+        ),
     }
 }
 

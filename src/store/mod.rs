@@ -24,6 +24,7 @@ pub mod objects;
 mod open;
 pub mod probe;
 pub mod reconcile;
+pub mod secrets;
 pub mod syncs;
 pub mod syncs_list;
 mod time;

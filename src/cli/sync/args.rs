@@ -265,6 +265,8 @@ impl S3 {
             external_id: self.external_id.clone(),
             anonymous: self.anonymous,
             requester_pays: self.requester_pays,
+            use_ssl: None,
+            verify_ssl: None,
             addressing: match self.addressing {
                 Style::Auto => Addressing::Auto,
                 Style::Path => Addressing::Path,

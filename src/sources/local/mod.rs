@@ -6,8 +6,10 @@
 //!
 //! - here: the folder as a source, and what a file's facts are to it
 //! - `walk`: the listing
+//! - `browse`: one level of it, for people
 //! - `reading`: the bytes of a file, proved to be of one version
 
+mod browse;
 mod reading;
 mod walk;
 
@@ -26,7 +28,11 @@ use rustix::fs::{AtFlags, FileType, Stat};
 use tokio::task::spawn_blocking;
 
 use self::{reading::Reading, walk::Walk};
-use super::{Body, ByteRange, Content, Facts, Page, RootIdentity, Source, SourceError, instant};
+use super::{
+    Body, ByteRange, Content, Facts, Page, RootIdentity, Source, SourceError,
+    browse::{Level, Wanted},
+    instant,
+};
 use crate::{
     clock::SharedClock,
     config::SourceTuning,
@@ -153,6 +159,11 @@ impl Source for Folder {
         let (size, modified, inode) =
             (version.get(..8)?, version.get(8..20)?, version.get(32..40)?);
         (modified[8..] != [0; 4]).then(|| Identity::of(&[b"file", size, modified, inode]))
+    }
+
+    async fn browse(&self, wanted: Wanted, limit: usize) -> Result<Level, SourceError> {
+        let tree = self.tree.clone();
+        blocking(move || browse::level(&tree.root, wanted, limit)).await
     }
 
     fn default_concurrency(&self) -> usize {

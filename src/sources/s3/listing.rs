@@ -196,7 +196,7 @@ impl Draft {
 /// The exact bytes of a key. With `encoding-type=url` S3 encodes as forms do, a space as `+` and a
 /// plus as `%2B`; so do SeaweedFS, rclone and MinIO. Servers that say nothing of an encoding did
 /// not encode.
-fn decode_key(key: String, url_encoded: bool) -> Vec<u8> {
+pub(super) fn decode_key(key: String, url_encoded: bool) -> Vec<u8> {
     if !url_encoded {
         return key.into_bytes();
     }

@@ -11,9 +11,11 @@
 //! - `transport`: connections, time limits, holding back
 //! - `refusal`: what an error answer means
 //! - `listing`, `xml`: pages of `ListObjectsV2`, proved complete
+//! - `browse`: one level of a bucket, for people
 //! - `object`: fingerprints, facts, and the check that a body is the pinned version
 
 mod address;
+mod browse;
 mod credentials;
 mod listing;
 mod object;
@@ -55,6 +57,7 @@ use self::{
 };
 use super::{
     Body, ByteRange, Content, ErrorClass, Facts, Page, RootIdentity, Source, SourceError,
+    browse::{Level, Wanted},
     retry::RetryPolicy,
 };
 use crate::{
@@ -126,9 +129,9 @@ impl S3 {
     ) -> Result<Self, SourceError> {
         let settings = match &location.connection {
             Connection::S3(settings) | Connection::Tigris(settings) => settings,
-            Connection::Local => {
+            Connection::Local | Connection::Other(_) => {
                 return Err(SourceError::Misconfigured {
-                    message: format!("{location} is a folder, not a bucket"),
+                    message: format!("{location} is no bucket"),
                 });
             }
         };
@@ -189,6 +192,10 @@ impl Source for S3 {
 
     fn identity(&self, fingerprint: &Fingerprint) -> Option<Identity> {
         object::identity(fingerprint)
+    }
+
+    async fn browse(&self, wanted: Wanted, limit: usize) -> Result<Level, SourceError> {
+        RetryPolicy::FETCH.run(|| self.0.level(wanted, limit)).await
     }
 
     fn default_concurrency(&self) -> usize {
