@@ -6,5 +6,6 @@ pub mod clock;
 pub mod config;
 pub mod engine;
 pub mod model;
+pub mod scheduler;
 pub mod sources;
 pub mod store;

@@ -21,7 +21,11 @@ pub mod verify;
 pub mod walk;
 pub mod worker;
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use crate::{
     blobs::{BlobError, Blobs},
@@ -44,6 +48,7 @@ pub struct Engine {
     pub store: Store,
     /// The bytes.
     pub blobs: Blobs,
+    data_dir: PathBuf,
     worker: Arc<SignedOn>,
     clock: SharedClock,
     tuning: SourceTuning,
@@ -101,6 +106,7 @@ impl Engine {
         blobs.clear_staging(|id| worker.is_dead(id))?;
         Ok(Self {
             store,
+            data_dir: data_dir.clone(),
             worker: Arc::new(SignedOn { worker, blobs: blobs.clone() }),
             blobs,
             tuning: config.source_tuning(clock.clone()),
@@ -128,6 +134,12 @@ impl Engine {
     /// When its settings cannot work, or its credentials cannot be had.
     pub async fn reach(&self, sync: &Sync) -> Result<Arc<dyn Source>, RunError> {
         Ok(self.connect(&sync.location, None, &sync.options).await?)
+    }
+
+    /// Where everything of this installation lives.
+    #[must_use]
+    pub fn data_dir(&self) -> &Path {
+        &self.data_dir
     }
 
     /// The time, as this engine sees it.

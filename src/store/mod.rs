@@ -22,6 +22,7 @@ mod migrate;
 pub mod objects;
 mod open;
 pub mod reconcile;
+pub mod schedule;
 pub mod syncs;
 mod time;
 mod writer;
