@@ -27,7 +27,7 @@ use crate::{
     store::{
         StoreError,
         events::{self, About, EventKind as Told},
-        schedule,
+        schedule::{self, Folder},
     },
 };
 
@@ -166,27 +166,33 @@ impl Folders {
             return Ok(());
         }
         self.refresh_at = Instant::now() + REFRESH;
-        let wanted: HashMap<i64, PathBuf> = engine
+        let wanted: HashMap<i64, Folder> = engine
             .store
             .read(schedule::folders)
             .await?
             .into_iter()
-            .map(|(key, path)| (key, PathBuf::from(OsStr::from_bytes(&path))))
+            .map(|folder| (folder.sync_key, folder))
             .collect();
         let gone: Vec<i64> =
             self.watched.keys().filter(|key| !wanted.contains_key(key)).copied().collect();
         for key in gone {
             self.unwatch(key).await;
         }
-        for (key, root) in wanted {
+        for (key, folder) in wanted {
+            let root = PathBuf::from(OsStr::from_bytes(&folder.path));
             let is = inode(&root);
             let as_before = self
                 .watched
                 .get(&key)
                 .is_some_and(|(path, was)| *path == root && *was == is && is.is_some());
-            if !as_before {
-                self.unwatch(key).await;
-                self.watch(engine, key, root, is).await?;
+            if as_before {
+                continue;
+            }
+            self.unwatch(key).await;
+            self.watch(engine, key, root, is).await?;
+            // What happened before nobody has told of.
+            if folder.has_run {
+                self.stir(&[key]);
             }
         }
         Ok(())

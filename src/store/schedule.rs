@@ -189,18 +189,33 @@ pub fn take_over(
     Ok(true)
 }
 
-/// The folders of this computer that are kept in step: internal key and path of each sync.
+/// A folder of this computer that is kept in step.
+#[derive(Clone, Debug)]
+pub struct Folder {
+    /// Internal key of its sync.
+    pub sync_key: i64,
+    /// Where it is.
+    pub path: Vec<u8>,
+    /// Whether the sync has begun a run before.
+    pub has_run: bool,
+}
+
+/// The folders of this computer that are kept in step.
 ///
 /// # Errors
 /// SQLite's.
-pub fn folders(connection: &Connection) -> Result<Vec<(i64, Vec<u8>)>> {
+pub fn folders(connection: &Connection) -> Result<Vec<Folder>> {
     let mut statement = connection.prepare_cached(
-        "SELECT s.sync_key, s.source_path FROM syncs s JOIN connections c USING (connection_key)
+        "SELECT s.sync_key, s.source_path, s.run_counter > 0
+         FROM syncs s JOIN connections c USING (connection_key)
          WHERE c.provider = 'local' AND s.is_active AND s.pause IS NULL
            AND s.status <> 'ARCHIVED' AND s.options ->> '$.pace.mode' = 'continuous'",
     )?;
-    let folders =
-        statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
+    let folders = statement
+        .query_map([], |row| {
+            Ok(Folder { sync_key: row.get(0)?, path: row.get(1)?, has_run: row.get(2)? })
+        })?
+        .collect::<Result<_, _>>()?;
     Ok(folders)
 }
 
