@@ -4,10 +4,13 @@
 //! the same name the first has it, in every export. Only reading and writing their bytes goes on
 //! side by side.
 
+mod folder;
 mod habits;
 mod place;
 mod refusal;
 mod target;
+mod temp;
+mod work;
 
 use std::{
     collections::VecDeque,
@@ -37,7 +40,8 @@ use crate::{
 
 use place::Place;
 use refusal::{Refusal, Trouble};
-use target::{Bytes, Done, Facts, Settled, Step, Target, Work};
+use target::{Settled, Step, Target};
+use work::{Bytes, Done, Facts, Work};
 
 /// Arguments of `catchment export`.
 #[derive(Debug, clap::Args)]
