@@ -34,7 +34,7 @@ pub(super) struct Folder {
 }
 
 #[derive(Debug)]
-struct Listing {
+pub(super) struct Listing {
     hasher: RandomState,
     names: Vec<u64>,
 }

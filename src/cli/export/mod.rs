@@ -87,6 +87,7 @@ pub(super) async fn run(args: Args, settings: &Settings) -> Outcome {
         .map_err(|error| CliError::File { path: args.dir.clone(), error })?;
     let mut export = Export {
         engine: Arc::new(engine),
+        dir: args.dir.clone(),
         target,
         json: args.json,
         stop: stop_on_signals("between two files")?,
@@ -120,6 +121,8 @@ pub(super) async fn run(args: Args, settings: &Settings) -> Outcome {
 /// An export under way.
 struct Export {
     engine: Arc<Engine>,
+    /// The target as it was named.
+    dir: PathBuf,
     target: Target,
     json: bool,
     stop: CancellationToken,
@@ -222,6 +225,9 @@ impl Export {
                 Ok(settled) => Ok(settled),
                 Err(Trouble::Refused(refusal)) => Err(refusal),
                 Err(Trouble::Store(error)) => return Err(error.into()),
+                Err(Trouble::TargetFull(error)) => {
+                    return Err(CliError::File { path: self.dir.clone(), error });
+                }
                 Err(trouble) => return Err(CliError::failed(trouble)),
             };
             self.latest = Some(Latest {
