@@ -351,10 +351,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::{
-        clock::SystemClock,
-        sources::{ErrorClass, retry::Classified as _},
-    };
+    use crate::{clock::SystemClock, sources::ErrorClass};
 
     #[tokio::test]
     async fn a_name_that_does_not_resolve_is_a_hiccup_once_a_server_has_answered() {
