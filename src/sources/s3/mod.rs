@@ -9,6 +9,7 @@
 //! - `credentials`: the AWS chain, and renewal
 //! - `sign`: Signature Version 4 for requests of our own
 //! - `transport`: connections, time limits, holding back
+//! - `resolve`: names of hosts
 //! - `refusal`: what an error answer means
 //! - `listing`, `xml`: pages of `ListObjectsV2`, proved complete
 //! - `object`: fingerprints, facts, and the check that a body is the pinned version
@@ -18,6 +19,7 @@ mod credentials;
 mod listing;
 mod object;
 mod refusal;
+mod resolve;
 mod sign;
 mod transport;
 mod xml;
