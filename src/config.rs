@@ -136,7 +136,7 @@ impl Default for ServeConfig {
 
 impl Config {
     /// The default of [`SourceTuning::quiet_period`].
-    pub const QUIET_PERIOD: Duration = Duration::from_secs(1);
+    pub const QUIET_PERIOD: Duration = Duration::from_millis(500);
     /// The longest that [`SourceTuning::quiet_period`] may be.
     pub const MAX_QUIET_PERIOD: Duration = Duration::from_secs(2);
 

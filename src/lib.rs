@@ -8,5 +8,6 @@ pub mod config;
 pub mod engine;
 pub mod model;
 pub mod secrets;
+pub mod scheduler;
 pub mod sources;
 pub mod store;

@@ -24,7 +24,11 @@ pub mod verify;
 pub mod walk;
 pub mod worker;
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use crate::{
     blobs::{BlobError, Blobs},
@@ -50,6 +54,7 @@ pub struct Engine {
     pub blobs: Blobs,
     /// The credentials of connections.
     pub vault: Vault,
+    data_dir: PathBuf,
     worker: Arc<SignedOn>,
     clock: SharedClock,
     tuning: SourceTuning,
@@ -109,6 +114,7 @@ impl Engine {
         Ok(Self {
             vault: Vault::new(store.clone(), data_dir, keyring),
             store,
+            data_dir: data_dir.clone(),
             worker: Arc::new(SignedOn { worker, blobs: blobs.clone() }),
             blobs,
             tuning: config.source_tuning(clock.clone()),
@@ -137,6 +143,12 @@ impl Engine {
     pub async fn reach(&self, sync: &Sync) -> Result<Arc<dyn Source>, RunError> {
         let credentials = self.vault.credentials(sync.connection_key).await?;
         Ok(self.connect(&sync.location, credentials.as_ref(), &sync.options).await?)
+    }
+
+    /// Where everything of this installation lives.
+    #[must_use]
+    pub fn data_dir(&self) -> &Path {
+        &self.data_dir
     }
 
     /// The time, as this engine sees it.

@@ -237,6 +237,12 @@ pub enum SourceError {
         /// What is wrong with it.
         message: String,
     },
+    /// The name of the host leads nowhere, and never has: worth a few more tries, not many.
+    #[error("{message}")]
+    Unresolved {
+        /// Which name, and the system's reason.
+        message: String,
+    },
     /// The provider asks to slow down.
     #[error("the provider asks to slow down: {message}")]
     RateLimited {
@@ -320,7 +326,7 @@ impl SourceError {
             Self::Transient { .. } | Self::RateLimited { .. } | Self::Timeout { .. } => {
                 ErrorClass::Retry
             }
-            Self::Garbled { .. } => ErrorClass::RetryBriefly,
+            Self::Garbled { .. } | Self::Unresolved { .. } => ErrorClass::RetryBriefly,
             Self::Changed { .. } => ErrorClass::Reread,
             Self::NotFound { .. } => ErrorClass::Gone,
             Self::PermissionDenied { .. } | Self::Permanent { .. } => ErrorClass::Entry,
@@ -334,9 +340,10 @@ impl SourceError {
     #[must_use]
     pub const fn error_type(&self) -> ErrorType {
         match self {
-            Self::Transient { .. } | Self::Garbled { .. } | Self::Permanent { .. } => {
-                ErrorType::DownloadFailed
-            }
+            Self::Transient { .. }
+            | Self::Garbled { .. }
+            | Self::Unresolved { .. }
+            | Self::Permanent { .. } => ErrorType::DownloadFailed,
             Self::RateLimited { .. } => ErrorType::RateLimited,
             Self::Timeout { .. } => ErrorType::Timeout,
             Self::Auth { .. } | Self::PermissionDenied { .. } => ErrorType::PermissionDenied,

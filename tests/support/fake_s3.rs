@@ -3,7 +3,7 @@
 //!
 //! Built from Amazon's reference, not from what Catchment sends:
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html> and `API_GetObject.html`
-//! beside it. Path-style addresses only.
+//! beside it. A bucket is named by the path, or by the host where that is `BUCKET.localhost`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -439,7 +439,7 @@ fn error(status: u16, code: &str, message: &str) -> Answer {
 
 impl State {
     fn handle(&mut self, request: &Request) -> Reply {
-        let (bucket, key) = place(request.raw_path());
+        let (bucket, key) = place(request);
         let kind = kind(request, &key);
         let struck =
             self.faults.iter_mut().position(|fault| fault.matches(kind, &key) && fault.strikes());
@@ -535,10 +535,16 @@ enum Lie {
     NoToken,
 }
 
-/// `/bucket/key`, percent-decoded and otherwise untouched.
-fn place(raw_path: &str) -> (String, Vec<u8>) {
-    let path = raw_path.strip_prefix('/').unwrap_or(raw_path);
-    let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
+/// `/bucket/key`, or `/key` at the host `bucket.localhost`; percent-decoded and otherwise untouched.
+fn place(request: &Request) -> (String, Vec<u8>) {
+    let path = request.raw_path();
+    let path = path.strip_prefix('/').unwrap_or(path);
+    let host = request.header("host").and_then(|host| host.split(':').next());
+    let virtual_host = host.and_then(|host| host.strip_suffix(".localhost"));
+    let (bucket, key) = match virtual_host {
+        Some(bucket) => (bucket, path),
+        None => path.split_once('/').unwrap_or((path, "")),
+    };
     (bucket.to_owned(), wire::decode(key))
 }
 

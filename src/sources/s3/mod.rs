@@ -9,6 +9,7 @@
 //! - `credentials`: the AWS chain, and renewal
 //! - `sign`: Signature Version 4 for requests of our own
 //! - `transport`: connections, time limits, holding back
+//! - `resolve`: names of hosts
 //! - `refusal`: what an error answer means
 //! - `listing`, `xml`: pages of `ListObjectsV2`, proved complete
 //! - `browse`: one level of a bucket, for people
@@ -20,6 +21,7 @@ mod credentials;
 mod listing;
 mod object;
 mod refusal;
+mod resolve;
 mod sign;
 mod transport;
 mod xml;
