@@ -102,7 +102,9 @@ CREATE TABLE syncs (
     bytes          INTEGER NOT NULL DEFAULT 0,
     held_removals  TEXT,                       -- JSON, store::syncs::HeldRemovals
     created_at_ms  INTEGER NOT NULL,
-    updated_at_ms  INTEGER NOT NULL
+    updated_at_ms  INTEGER NOT NULL,
+    peak_per_minute REAL NOT NULL DEFAULT 0,   -- objects, in the fastest of its jobs
+    held_entries   BLOB                        -- roaring bitmap: the entries of held_removals
 ) STRICT;
 CREATE INDEX syncs_by_place ON syncs (bucket_key, connection_key, source_path);
 CREATE INDEX syncs_by_connection ON syncs (connection_key);
@@ -177,9 +179,13 @@ CREATE TABLE entries (
     etag         TEXT,
     object_key   INTEGER NOT NULL,             -- of objects; no REFERENCES: it would need an index
     is_duplicate INTEGER NOT NULL,             -- 1: the object was made by another entry
-    pass         INTEGER NOT NULL              -- the pass that last wrote this row
+    pass         INTEGER NOT NULL,             -- the pass that last wrote this row
+    released     INTEGER NOT NULL DEFAULT 0,   -- 1: gone, and somebody said to keep its object
+    identity     INTEGER                       -- hash of what a rename leaves as it is; NULL: none
 ) STRICT;
 CREATE UNIQUE INDEX entries_by_source_id ON entries (sync_key, source_id);
+CREATE INDEX entries_by_identity ON entries (sync_key, identity) WHERE identity IS NOT NULL;
+CREATE INDEX entries_released ON entries (sync_key) WHERE released = 1;
 CREATE INDEX entries_that_share ON entries (object_key) WHERE is_duplicate = 1;
 
 -- What a bucket holds. Readable means complete: its blobs were durable before this row.
@@ -239,7 +245,7 @@ CREATE TABLE orphans (
     blob_key INTEGER PRIMARY KEY
 ) STRICT;
 
--- Entries that could not be taken. Open while neither resolved nor disposed of.
+-- Entries that could not be taken. Open until resolved; one that is disposed of is tried no more.
 CREATE TABLE dead_letters (
     dead_letter_key  INTEGER PRIMARY KEY,
     id               TEXT NOT NULL UNIQUE,
@@ -254,11 +260,12 @@ CREATE TABLE dead_letters (
     first_failed_ms  INTEGER NOT NULL,
     last_failed_ms   INTEGER NOT NULL,
     retry_at_ms      INTEGER,                  -- not tried again before; NULL: with the next run
-    reattempted_ms   INTEGER,                  -- the last try while in quarantine
+    reattempted_ms   INTEGER,                  -- the last try after the first
     requeued_ms      INTEGER,
     pass             INTEGER NOT NULL,         -- the pass in which it failed last
     resolved_at_ms   INTEGER,
     disposed         TEXT,                     -- why it is tried no more; NULL: it is
+    version          BLOB,                     -- that failed last; NULL: not known
     UNIQUE (sync_key, source_id)
 ) STRICT;
 CREATE INDEX open_dead_letters ON dead_letters (sync_key) WHERE resolved_at_ms IS NULL;

@@ -43,6 +43,27 @@ struct File {
     listen: Option<SocketAddr>,
     allowed_hosts: Vec<String>,
     open_metrics: bool,
+    keyring: Option<Switch>,
+}
+
+/// On or off, as a person writes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Switch {
+    On,
+    Off,
+}
+
+impl std::str::FromStr for Switch {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "on" => Ok(Self::On),
+            "off" => Ok(Self::Off),
+            _ => Err(()),
+        }
+    }
 }
 
 /// The settings of this installation.
@@ -55,6 +76,9 @@ pub struct Config {
     pub min_free: Option<ByteSize>,
     /// See [`SourceTuning::quiet_period`].
     pub quiet_period: Duration,
+    /// Whether the key to stored credentials is kept in this computer's keyring, where there is
+    /// one; it is in a file of the data directory otherwise.
+    pub keyring: bool,
     /// What `serve` does.
     pub serve: ServeConfig,
 }
@@ -112,7 +136,7 @@ impl Default for ServeConfig {
 
 impl Config {
     /// The default of [`SourceTuning::quiet_period`].
-    pub const QUIET_PERIOD: Duration = Duration::from_secs(1);
+    pub const QUIET_PERIOD: Duration = Duration::from_millis(500);
     /// The longest that [`SourceTuning::quiet_period`] may be.
     pub const MAX_QUIET_PERIOD: Duration = Duration::from_secs(2);
 
@@ -141,7 +165,10 @@ impl Config {
             allowed_hosts: file.allowed_hosts,
             open_metrics: file.open_metrics,
         };
-        Ok(Self { data_dir, min_free, quiet_period, serve })
+        let keyring = environment("CATCHMENT_KEYRING", "on or off")?
+            .or(file.keyring)
+            .is_none_or(|switch| switch == Switch::On);
+        Ok(Self { data_dir, min_free, quiet_period, keyring, serve })
     }
 
     /// The part that sources need.

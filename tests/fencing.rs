@@ -117,6 +117,7 @@ impl Fixture {
             min_free: Some(bytesize::ByteSize(0)),
             quiet_period: Duration::ZERO,
             serve: ServeConfig::default(),
+            keyring: false,
         };
         let clock = Arc::new(ManualClock::new("2026-01-01T00:00:00Z".parse().unwrap()));
         Self { config, clock, _dir: dir }

@@ -186,6 +186,7 @@ impl History {
             min_free: Some(bytesize::ByteSize(0)),
             quiet_period: Duration::ZERO,
             serve: ServeConfig::default(),
+            keyring: false,
         };
         let clock = Arc::new(ManualClock::new("2026-01-01T00:00:00Z".parse().unwrap()));
         let source = Simulated::default();

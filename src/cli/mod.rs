@@ -12,6 +12,7 @@ mod ls;
 mod output;
 mod progress;
 mod serve;
+mod secrets;
 mod signals;
 mod status;
 mod sync;
@@ -91,6 +92,8 @@ enum Command {
     Status(status::Args),
     /// Give back the space of bytes that nothing refers to any more
     Gc(gc::Args),
+    /// Look after the key to stored credentials
+    Secrets(secrets::Args),
     /// Print a completion script for a shell
     Completions(completions::Args),
 }
@@ -130,6 +133,7 @@ async fn run(cli: Cli) -> Outcome {
         Command::Verify(args) => verify::run(args, &settings).await,
         Command::Status(args) => status::run(args, &settings).await,
         Command::Gc(args) => gc::run(args, &settings).await,
+        Command::Secrets(args) => secrets::run(args, &settings).await,
         Command::Completions(args) => completions::run(&args),
     }
 }

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{StreamExt as _, future::OptionFuture, stream};
+use futures_util::{Stream, StreamExt as _, future::OptionFuture, stream};
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep_until},
@@ -23,8 +23,9 @@ use super::{
     RunError,
     fetch::{self, Fetched, Outcome},
     lease::Lease,
-    plan::{self, Plan, Work},
-    run::{Pass, Run},
+    moves,
+    plan::{self, Plan, Renamed, Work},
+    run::{Pass, Run, Walked},
     walk,
 };
 use crate::{
@@ -42,7 +43,11 @@ use crate::{
 /// Pages that may be open at once: a slow entry holds its page, and the checkpoint, but not the rest.
 const OPEN_PAGES: usize = 64;
 
-/// Goes through the whole source. When this returns `Ok`, everything it listed is committed.
+/// Entries that may be held back as renamed ones; more are fetched without asking.
+const MOST_RENAMED: usize = 10_000;
+
+/// Goes through the source, to its end or that of this run's slice. When this returns `Ok`,
+/// everything it listed is committed, and its root is still the one that it was.
 pub(super) async fn go_through(
     run: &Arc<Run>,
     lease: &Lease,
@@ -53,54 +58,87 @@ pub(super) async fn go_through(
     let from = run.resume.as_ref().map(|checkpoint| checkpoint.cursor.clone());
     let before = stream::iter(walk::failed_before(run).await?.map(Ok));
     let listing = before.chain(run.source.walk(from));
-    let mut pages = pin!(listing.then(|page| async { plan::plan(run, page?).await }));
-    let mut walking = true;
-    let mut failure = None;
-    let mut waiting: VecDeque<(u64, Work)> = VecDeque::new();
-    let mut fetches: JoinSet<Vec<Fetched>> = JoinSet::new();
+    let pages = listing.then(|page| async { plan::plan(run, page?).await });
     let mut committer = Committer::new(run, counts, root);
-
-    while walking || !waiting.is_empty() || !fetches.is_empty() {
-        while fetches.len() < run.concurrency && !waiting.is_empty() {
-            let bundle = fetch::next_bundle(&mut waiting, run.source.bundle());
-            fetches.spawn(fetch::fetch(run.clone(), bundle));
+    let walked = committer.drive(pages, VecDeque::new(), lease, stop).await?;
+    walk::check_root_again(run, root).await?;
+    let renamed = std::mem::take(&mut committer.renamed);
+    let others = match walked {
+        Walked::Whole => {
+            walk::check_not_emptied(run, committer.listed_something).await?;
+            committer.settle_renamed(renamed).await?
         }
-        let hungry = waiting.len() < run.concurrency && committer.pages.len() < OPEN_PAGES;
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => return committer.give_up(RunError::Stopped).await,
-            () = lease.lost() => return Err(StoreError::LeaseLost.into()),
-            Some(done) = fetches.join_next() => {
-                for Fetched { page, known, outcome, room } in done.map_err(|_| StoreError::Stopped)? {
-                    match outcome {
-                        // There is room for what is on its way: end with that.
-                        Outcome::Fatal(error @ RunError::Disk(BlobError::Full { .. })) => {
-                            waiting.clear();
-                            (walking, failure) = (false, failure.or(Some(error)));
-                        }
-                        Outcome::Fatal(error) => return committer.give_up(error).await,
-                        outcome => committer.take(page, known, outcome, room),
-                    }
-                }
-            }
-            page = pages.next(), if walking && hungry => match page {
-                Some(Ok(plan)) => {
-                    for work in committer.open_page(plan) {
-                        waiting.push_back(work);
-                    }
-                }
-                // What is being fetched is still wanted: end the walk, not the work.
-                Some(Err(error)) => (walking, failure) = (false, Some(error)),
-                None => walking = false,
-            },
-            () = committer.due() => {}
-        }
-        committer.commit_if_due().await?;
+        // Whether the old names are gone shows in later slices.
+        Walked::Slice => renamed.into_iter().map(|(page, new)| (page, new.work)).collect(),
+    };
+    if !others.is_empty() {
+        let others = committer.fetch_after_all(others);
+        committer.drive(stream::empty(), others, lease, stop).await?;
     }
-    committer.flush().await?;
-    match failure {
-        Some(error) => Err(error),
-        None => Ok(committer.pass()),
+    Ok(Pass { tally: committer.tally, walked })
+}
+
+impl Committer<'_> {
+    /// Takes in `pages`, fetches what they and `waiting` ask for, and commits all of it.
+    async fn drive(
+        &mut self,
+        pages: impl Stream<Item = Result<Plan, RunError>>,
+        mut waiting: VecDeque<(u64, Work)>,
+        lease: &Lease,
+        stop: &CancellationToken,
+    ) -> Result<Walked, RunError> {
+        let run = self.run;
+        let committer = self;
+        let mut pages = pin!(pages);
+        let mut walking = true;
+        let mut walked = Walked::Whole;
+        let mut failure = None;
+        let mut fetches: JoinSet<Vec<Fetched>> = JoinSet::new();
+
+        while walking || !waiting.is_empty() || !fetches.is_empty() {
+            while fetches.len() < run.concurrency && !waiting.is_empty() {
+                let bundle = fetch::next_bundle(&mut waiting, run.source.bundle());
+                fetches.spawn(fetch::fetch(run.clone(), bundle));
+            }
+            let hungry = waiting.len() < run.concurrency && committer.busy_pages < OPEN_PAGES;
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return Err(committer.give_up(RunError::Stopped).await),
+                () = lease.lost() => return Err(StoreError::LeaseLost.into()),
+                Some(done) = fetches.join_next() => {
+                    for Fetched { page, known, outcome, room } in done.map_err(|_| StoreError::Stopped)? {
+                        match outcome {
+                            // There is room for what is on its way: end with that.
+                            Outcome::Fatal(error @ RunError::Disk(BlobError::Full { .. })) => {
+                                waiting.clear();
+                                (walking, failure) = (false, failure.or(Some(error)));
+                            }
+                            Outcome::Fatal(error) => return Err(committer.give_up(error).await),
+                            outcome => committer.take(page, known, outcome, room),
+                        }
+                    }
+                }
+                page = pages.next(), if walking && hungry => match page {
+                    Some(Ok(plan)) => {
+                        let can_go_on = plan.cursor.is_some();
+                        waiting.extend(committer.open_page(plan));
+                        if can_go_on && committer.is_at_end_of_slice() {
+                            (walking, walked) = (false, Walked::Slice);
+                        }
+                    }
+                    // What is being fetched is still wanted: end the walk, not the work.
+                    Some(Err(error)) => (walking, failure) = (false, Some(error)),
+                    None => walking = false,
+                },
+                () = committer.due() => {}
+            }
+            committer.commit_if_due().await?;
+        }
+        committer.flush().await?;
+        match failure {
+            Some(error) => Err(error),
+            None => Ok(walked),
+        }
     }
 }
 
@@ -110,6 +148,8 @@ struct Committer<'a> {
     counts: &'a mut Counts,
     batch: Batch,
     inline_bytes: usize,
+    /// Entries that were dealt with since the last commit.
+    since_commit: u64,
     /// Room on the disk for them.
     rooms: Vec<Arc<Room>>,
     /// When the batch, as it is, is to be committed at the latest.
@@ -119,6 +159,12 @@ struct Committer<'a> {
     /// Pages that are not wholly committed, in the order of the walk.
     pages: BTreeMap<u64, OpenPage>,
     next_page: u64,
+    /// Pages that wait for fetches.
+    busy_pages: usize,
+    /// What looks renamed, with its page.
+    renamed: Vec<(u64, Renamed)>,
+    /// Entries that this run has listed.
+    listed: u64,
     /// The place behind the last page that is dealt with, if that has moved since the last commit.
     reached: Option<Option<Cursor>>,
     listed_something: bool,
@@ -127,7 +173,10 @@ struct Committer<'a> {
 }
 
 struct OpenPage {
+    /// Entries that are being fetched.
     missing: usize,
+    /// Entries that may be renamed ones.
+    renamed: usize,
     cursor: Option<Cursor>,
 }
 
@@ -146,12 +195,16 @@ impl<'a> Committer<'a> {
             counts,
             batch: Batch::default(),
             inline_bytes: 0,
+            since_commit: 0,
             rooms: Vec::new(),
             deadline: None,
             under_way: None,
             tally: resume.map(|checkpoint| checkpoint.tally.clone()).unwrap_or_default(),
             pages: BTreeMap::new(),
             next_page: 0,
+            busy_pages: 0,
+            renamed: Vec::new(),
+            listed: 0,
             reached: None,
             // A checkpoint lies behind something that was listed.
             listed_something: resume.is_some(),
@@ -160,9 +213,10 @@ impl<'a> Committer<'a> {
     }
 
     /// Takes a planned page in and answers its work.
-    fn open_page(&mut self, plan: Plan) -> impl Iterator<Item = (u64, Work)> + use<> {
+    fn open_page(&mut self, mut plan: Plan) -> impl Iterator<Item = (u64, Work)> + use<> {
         let page = self.next_page;
         self.next_page += 1;
+        self.listed += plan.entries();
         self.listed_something |= plan.entries() > 0;
         let bytes = plan.work.iter().map(|work| work.fingerprint.size).sum();
         self.run.observer.found(plan.entries(), plan.work.len() as u64, bytes);
@@ -172,11 +226,69 @@ impl<'a> Committer<'a> {
         self.tally.seen.extend(plan.seen);
         self.tally.drifted.extend(plan.drifted);
         self.tally.unlisted.extend(plan.unlisted);
+        let renamed = self.hold_back(page, plan.renamed, &mut plan.work);
+        self.since_commit += plan.passed.discovered();
         self.batch.passed.add(&plan.passed);
+        self.batch.waiting.extend(plan.waiting);
         self.batch.failed.extend(plan.failed);
-        self.pages.insert(page, OpenPage { missing: plan.work.len(), cursor: plan.cursor });
+        let missing = plan.work.len();
+        self.busy_pages += usize::from(missing > 0);
+        self.pages.insert(page, OpenPage { missing, renamed, cursor: plan.cursor });
         self.touch();
         plan.work.into_iter().map(move |work| (page, work))
+    }
+
+    /// Holds back what may be renamed, but for entries whose other name was listed already: those go
+    /// to `work`. Answers how many.
+    fn hold_back(&mut self, page: u64, renamed: Vec<Renamed>, work: &mut Vec<Work>) -> usize {
+        let before = self.renamed.len();
+        for new in renamed {
+            let row = u64::try_from(new.row).unwrap_or_default();
+            let is_there = self.tally.seen.contains(row) || self.tally.drifted.contains(row);
+            if is_there || self.renamed.len() >= MOST_RENAMED {
+                work.push(new.work);
+            } else {
+                self.renamed.push((page, new));
+            }
+        }
+        self.renamed.len() - before
+    }
+
+    /// Renames what the pass has proved renamed, and answers the others.
+    async fn settle_renamed(
+        &mut self,
+        renamed: Vec<(u64, Renamed)>,
+    ) -> Result<Vec<(u64, Work)>, RunError> {
+        let settled = moves::settle(self.run, &self.tally, renamed).await?;
+        self.counts.add(&settled.counts);
+        if settled.counts.updated > 0 {
+            self.run.observer.committed(self.counts);
+        }
+        for page in settled.pages {
+            if let Some(open) = self.pages.get_mut(&page) {
+                open.renamed -= 1;
+            }
+        }
+        self.touch();
+        Ok(settled.others)
+    }
+
+    /// What was held back and is to be fetched like any other.
+    fn fetch_after_all(&mut self, others: Vec<(u64, Work)>) -> VecDeque<(u64, Work)> {
+        let bytes = others.iter().map(|(_, work)| work.fingerprint.size).sum();
+        self.run.observer.found(0, others.len() as u64, bytes);
+        for (page, _) in &others {
+            if let Some(open) = self.pages.get_mut(page) {
+                open.renamed -= 1;
+                self.busy_pages += usize::from(open.missing == 0);
+                open.missing += 1;
+            }
+        }
+        others.into()
+    }
+
+    fn is_at_end_of_slice(&self) -> bool {
+        self.run.options.slice.is_some_and(|most| self.listed >= most)
     }
 
     /// Takes the outcome of an entry of a page in; `known` is the key of its row.
@@ -198,7 +310,9 @@ impl<'a> Committer<'a> {
         }
         if let Some(open) = self.pages.get_mut(&page) {
             open.missing -= 1;
+            self.busy_pages -= usize::from(open.missing == 0);
         }
+        self.since_commit += 1;
         self.touch();
     }
 
@@ -222,7 +336,8 @@ impl<'a> Committer<'a> {
     }
 
     async fn commit_if_due(&mut self) -> Result<(), RunError> {
-        let full = self.batch.taken.len() + self.batch.failed.len() >= Self::ENTRIES
+        let full = self.since_commit >= self.run.sync.options.pace.checkpoint_every()
+            || self.batch.taken.len() + self.batch.failed.len() >= Self::ENTRIES
             || self.inline_bytes >= Self::INLINE_BYTES;
         let late = self.deadline.is_some_and(|deadline| deadline <= Instant::now());
         if full || late { self.commit().await } else { Ok(()) }
@@ -232,6 +347,7 @@ impl<'a> Committer<'a> {
     async fn commit(&mut self) -> Result<(), RunError> {
         self.settle().await?;
         self.deadline = None;
+        self.since_commit = 0;
         self.inline_bytes = 0;
         let mut batch = std::mem::take(&mut self.batch);
         batch.checkpoint = self.reached();
@@ -259,6 +375,7 @@ impl<'a> Committer<'a> {
     fn close_pages(&mut self) {
         while let Some(first) = self.pages.first_entry()
             && first.get().missing == 0
+            && first.get().renamed == 0
         {
             self.reached = Some(first.remove().cursor);
         }
@@ -291,14 +408,10 @@ impl<'a> Committer<'a> {
     }
 
     /// Keeps what has arrived, then fails with `error`, which matters more than a failure to keep.
-    async fn give_up(&mut self, error: RunError) -> Result<Pass, RunError> {
+    async fn give_up(&mut self, error: RunError) -> RunError {
         if let Err(also) = self.flush().await {
             tracing::warn!(error = %also, "could not keep the last of what had arrived");
         }
-        Err(error)
-    }
-
-    fn pass(self) -> Pass {
-        Pass { tally: self.tally, listed_something: self.listed_something }
+        error
     }
 }

@@ -1,8 +1,8 @@
 //! Why a run stopped before its end.
 
 use crate::{
-    blobs::BlobError, engine::filter::FilterError, model::RunStatus, sources::SourceError,
-    store::StoreError,
+    blobs::BlobError, engine::filter::FilterError, model::RunStatus, secrets::SecretsError,
+    sources::SourceError, store::StoreError,
 };
 
 /// Why a run stopped before its end.
@@ -14,6 +14,9 @@ pub enum RunError {
     /// The source failed as a whole: its listing, its credentials, its root.
     #[error(transparent)]
     Source(#[from] SourceError),
+    /// The credentials of the connection cannot be had.
+    #[error(transparent)]
+    Secrets(#[from] SecretsError),
     /// Another folder stands where the source was.
     #[error(
         "{place} is not the folder that it was (it was {was}, it is {is}): nothing was removed. \

@@ -18,6 +18,7 @@ pub struct Filter {
     max_size: Option<u64>,
     after: Option<Timestamp>,
     before: Option<Timestamp>,
+    since: Option<Timestamp>,
 }
 
 /// Why an entry is left out: the rule that it does not pass.
@@ -39,6 +40,8 @@ pub enum Rule<'a> {
     TooOld(Timestamp),
     /// Not modified before this.
     TooNew(Timestamp),
+    /// Last modified before the sync takes entries at all (`sync_from`).
+    BeforeStart(Timestamp),
     /// Times are asked for and the source tells none.
     NoTime,
 }
@@ -54,6 +57,7 @@ impl fmt::Display for Rule<'_> {
             Self::TooLarge(most) => write!(f, "larger than {most} bytes"),
             Self::TooOld(after) => write!(f, "not modified after {after}"),
             Self::TooNew(before) => write!(f, "not modified before {before}"),
+            Self::BeforeStart(since) => write!(f, "modified before {since} (sync_from)"),
             Self::NoTime => f.write_str("has no modification time to compare"),
         }
     }
@@ -128,7 +132,14 @@ impl Filter {
             max_size: filters.max_size_bytes,
             after: filters.modified_after,
             before: filters.modified_before,
+            since: None,
         })
+    }
+
+    /// Leaves out what was last modified before `since` as well. What tells no time is not older.
+    #[must_use]
+    pub fn since(self, since: Option<Timestamp>) -> Self {
+        Self { since, ..self }
     }
 
     /// The first rule that the entry does not pass; `None` when it passes all.
@@ -161,6 +172,11 @@ impl Filter {
     }
 
     fn refuses_time(&self, modified: Option<Timestamp>) -> Option<Rule<'_>> {
+        if let (Some(since), Some(modified)) = (self.since, modified)
+            && modified < since
+        {
+            return Some(Rule::BeforeStart(since));
+        }
         match (self.after, self.before, modified) {
             (None, None, _) => None,
             (_, _, None) => Some(Rule::NoTime),

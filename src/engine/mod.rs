@@ -10,8 +10,11 @@ pub mod commit;
 pub mod error;
 pub mod fetch;
 pub mod filter;
+mod held;
 pub mod lease;
+mod moves;
 pub mod observer;
+pub mod orders;
 pub mod plan;
 pub mod preview;
 pub mod reconcile;
@@ -21,13 +24,18 @@ pub mod verify;
 pub mod walk;
 pub mod worker;
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use crate::{
     blobs::{BlobError, Blobs},
     clock::SharedClock,
     config::{Config, SourceTuning},
     model::{Credentials, Location, SyncOptions},
+    secrets::{SystemKeyring, Vault},
     sources::{Opener, Source, SourceError},
     store::{Store, StoreError, syncs::Sync},
 };
@@ -44,6 +52,9 @@ pub struct Engine {
     pub store: Store,
     /// The bytes.
     pub blobs: Blobs,
+    /// The credentials of connections.
+    pub vault: Vault,
+    data_dir: PathBuf,
     worker: Arc<SignedOn>,
     clock: SharedClock,
     tuning: SourceTuning,
@@ -99,8 +110,11 @@ impl Engine {
             .map_err(|error| OpenError::Worker { data_dir: data_dir.clone(), error })?;
         let blobs = Blobs::open(data_dir, worker.id(), config.min_free)?;
         blobs.clear_staging(|id| worker.is_dead(id))?;
+        let keyring = config.keyring.then(|| Arc::new(SystemKeyring) as _);
         Ok(Self {
+            vault: Vault::new(store.clone(), data_dir, keyring),
             store,
+            data_dir: data_dir.clone(),
             worker: Arc::new(SignedOn { worker, blobs: blobs.clone() }),
             blobs,
             tuning: config.source_tuning(clock.clone()),
@@ -127,7 +141,14 @@ impl Engine {
     /// # Errors
     /// When its settings cannot work, or its credentials cannot be had.
     pub async fn reach(&self, sync: &Sync) -> Result<Arc<dyn Source>, RunError> {
-        Ok(self.connect(&sync.location, None, &sync.options).await?)
+        let credentials = self.vault.credentials(sync.connection_key).await?;
+        Ok(self.connect(&sync.location, credentials.as_ref(), &sync.options).await?)
+    }
+
+    /// Where everything of this installation lives.
+    #[must_use]
+    pub fn data_dir(&self) -> &Path {
+        &self.data_dir
     }
 
     /// The time, as this engine sees it.

@@ -1,6 +1,8 @@
 //! What to do about each entry of a page: compare it with the index, cheaply, and say.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
+
+use jiff::Timestamp;
 
 use super::{
     RunError,
@@ -10,11 +12,12 @@ use super::{
 use crate::{
     model::{
         Counts, Cursor, Entry, EntryId, EntryKind, EntryPath, Fingerprint, Reconcile, SkipReason,
+        SyncOptions,
     },
     sources::Page,
     store::{
         self, Connection,
-        dead_letters::Failure,
+        dead_letters::{self, Failure, Open},
         entries::{self, Known},
     },
 };
@@ -26,8 +29,12 @@ pub struct Plan {
     pub cursor: Option<Cursor>,
     /// What is to be fetched.
     pub work: Vec<Work>,
-    /// Entries that cost nothing more: unchanged and filtered ones.
+    /// What looks like an entry of another name, to be fetched only if it is not.
+    pub renamed: Vec<Renamed>,
+    /// Entries that cost nothing more: unchanged and filtered ones, and failed ones that wait.
     pub passed: Counts,
+    /// The dead letters of those that wait.
+    pub waiting: Vec<i64>,
     /// Entries that failed without a fetch.
     pub failed: Vec<Failure>,
     /// Keys of rows whose entries are there and are left alone.
@@ -51,11 +58,22 @@ pub struct Work {
     pub known: Option<u64>,
 }
 
+/// A new entry that may be one which the index has under another name. Whether that is gone, only
+/// the end of the pass proves.
+#[derive(Clone, Debug)]
+pub struct Renamed {
+    /// What it is otherwise.
+    pub work: Work,
+    /// The key of the row that it may be.
+    pub row: i64,
+}
+
 impl Plan {
     /// How many entries the page had.
     #[must_use]
     pub fn entries(&self) -> u64 {
-        self.passed.discovered() + (self.failed.len() + self.work.len()) as u64
+        let acted_on = self.failed.len() + self.work.len() + self.renamed.len();
+        self.passed.discovered() + acted_on as u64
     }
 }
 
@@ -127,19 +145,66 @@ impl Decision<'_> {
 
 /// Decides a page.
 pub(super) async fn plan(run: &Arc<Run>, page: Page) -> Result<Plan, RunError> {
-    let sync_key = run.target.fence.sync_key;
-    let (page, known) = run
+    let reader = run.clone();
+    let (page, index) = run
         .store
         .read(move |db| {
-            let known = compare(db, sync_key, &page)?;
-            Ok((page, known))
+            let index = Index::read(db, &reader, &page)?;
+            Ok((page, index))
         })
         .await?;
     let mut plan = Plan { cursor: page.cursor, unlisted: page.unlisted, ..Plan::default() };
-    for (entry, known) in page.entries.into_iter().zip(known) {
-        plan.add(run, entry, &known);
+    for (position, entry) in page.entries.into_iter().enumerate() {
+        plan.add(run, entry, position, &index);
     }
     Ok(plan)
+}
+
+/// What the index has for a page.
+struct Index {
+    known: Vec<Known>,
+    letters: HashMap<EntryId, Open>,
+    /// For new entries, by position: the one row that each may have been before it was renamed.
+    twins: HashMap<usize, i64>,
+}
+
+impl Index {
+    fn read(db: &Connection, run: &Run, page: &Page) -> store::Result<Self> {
+        let sync_key = run.target.fence.sync_key;
+        let known = compare(db, sync_key, page)?;
+        let ids = page.entries.iter().map(|entry| &entry.id);
+        let letters = dead_letters::among(db, sync_key, ids)?;
+        let mut twins = HashMap::new();
+        if run.follows_renames() {
+            for (position, (entry, known)) in page.entries.iter().zip(&known).enumerate() {
+                if *known == Known::No
+                    && let EntryKind::File(facts) = &entry.kind
+                    && let Some(identity) = run.source.identity(facts)
+                {
+                    let twin = entries::only_one_like(db, sync_key, run.target.pass, identity)?;
+                    twins.extend(twin.map(|row| (position, row)));
+                }
+            }
+        }
+        Ok(Self { known, letters, twins })
+    }
+}
+
+/// Whether an entry that was renamed takes its object along: only where both a removal and a change
+/// reach the bucket, and no entry is to be read again.
+pub(super) fn follows_renames(options: &SyncOptions, full: bool) -> bool {
+    options.reconcile.on_delete && options.reconcile.on_update && !full
+}
+
+/// Whether an entry that failed before is not to be tried now. Another version than the one that
+/// failed always is.
+pub(super) fn has_to_wait(letter: &Open, kind: &EntryKind, now: Timestamp, full: bool) -> bool {
+    let is_another = match (&letter.version, kind) {
+        (None, _) => false,
+        (Some(failed), EntryKind::File(facts)) => *failed != facts.version,
+        (Some(_), EntryKind::Skipped(_) | EntryKind::Unreadable { .. }) => true,
+    };
+    !is_another && !letter.life.is_due(now, full)
 }
 
 /// Looks a page's entries up in the index.
@@ -152,7 +217,8 @@ pub(super) fn compare(db: &Connection, sync_key: i64, page: &Page) -> store::Res
 }
 
 impl Plan {
-    fn add(&mut self, run: &Run, entry: Entry, known: &Known) {
+    fn add(&mut self, run: &Run, entry: Entry, position: usize, index: &Index) {
+        let known = &index.known[position];
         let settings = &run.sync.options.reconcile;
         let decision = decide(&run.filter, settings, run.options.full, &entry, known);
         let row = known.row();
@@ -168,19 +234,37 @@ impl Plan {
                 self.passed.filtered += 1;
                 run.observer.skipped(reason);
             }
-            Decision::Add | Decision::Update | Decision::Fail => self.act(entry, row),
+            Decision::Add | Decision::Update | Decision::Fail => {
+                let letter = index.letters.get(&entry.id);
+                let (now, full) = (run.clock.now(), run.options.full);
+                match letter.filter(|letter| has_to_wait(letter, &entry.kind, now, full)) {
+                    Some(letter) => {
+                        self.seen.extend(row);
+                        self.waiting.push(letter.key);
+                        self.passed.failed += 1;
+                    }
+                    None => {
+                        let twin = index.twins.get(&position).filter(|_| letter.is_none());
+                        self.act(entry, row, twin.copied());
+                    }
+                }
+            }
         }
     }
 
     /// Takes an entry up that is to be fetched, or has failed already.
-    fn act(&mut self, entry: Entry, known: Option<u64>) {
+    fn act(&mut self, entry: Entry, known: Option<u64>, twin: Option<i64>) {
         let Entry { id, path, kind } = entry;
         match kind {
             EntryKind::File(fingerprint) => {
-                self.work.push(Work { id, path, fingerprint, known });
+                let work = Work { id, path, fingerprint, known };
+                match twin {
+                    Some(row) => self.renamed.push(Renamed { work, row }),
+                    None => self.work.push(work),
+                }
             }
             EntryKind::Unreadable { error_type, message } => {
-                self.failed.push(Failure { id, path, error_type, message });
+                self.failed.push(Failure { id, path, version: None, error_type, message });
             }
             EntryKind::Skipped(_) => {}
         }

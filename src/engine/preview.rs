@@ -1,24 +1,35 @@
 //! What a run would do, without doing any of it: the same walk, filter and comparison, then a
 //! verdict on each entry instead of a fetch.
+//!
+//! What only the bytes tell it cannot know: an entry whose bytes the bucket has already
+//! (`skip_duplicates`) is shown as one to add. Removals are only known once everything was looked
+//! at, so a preview that reaches its bounds tells none, and says that it is not complete.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures_util::StreamExt as _;
+use jiff::Timestamp;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Request, RunError,
+    RunError, RunOptions,
     filter::Filter,
     plan::{self, Decision, Memory},
+    reconcile as removing,
 };
 use crate::{
-    model::{Counts, Entry, EntryKind, EntryPath, ErrorType, MaxDelete},
+    model::{
+        Counts, Entry, EntryId, EntryKind, EntryPath, ErrorType, Identity, Location, MaxDelete,
+        SyncOptions,
+    },
     sources::{Page, Source},
     store::{
         Store,
         checkpoints::Tally,
-        entries::Known,
-        reconcile::{self, Scope},
+        dead_letters::{self, Open},
+        entries::{self, Known},
+        reconcile,
         syncs::{self, Sync},
     },
 };
@@ -35,6 +46,11 @@ pub enum Verdict {
     Update {
         /// Its size in bytes.
         size: u64,
+    },
+    /// Its object would get this new name, without a byte fetched.
+    Rename {
+        /// The name that it has.
+        from: EntryPath,
     },
     /// Its object would be removed, and why.
     Remove {
@@ -53,178 +69,350 @@ pub enum Verdict {
         /// What happened.
         message: String,
     },
+    /// It failed before, and would not be tried again yet.
+    Wait,
+}
+
+/// What is asked about: a configuration, stored or not.
+#[derive(Clone, Debug)]
+pub struct Question<'a> {
+    /// The sync that it is of, as it is stored; `None` where nothing is.
+    pub known: Option<Sync>,
+    /// Where it reads.
+    pub location: &'a Location,
+    /// The settings in question, which need not be those that are stored.
+    pub options: &'a SyncOptions,
+    /// How the run would be made.
+    pub run: &'a RunOptions,
+    /// The time.
+    pub now: Timestamp,
+}
+
+/// How far a preview looks.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Bounds {
+    /// Listed entries; `None`: all.
+    pub entries: Option<u64>,
+    /// Time; `None`: as long as it takes.
+    pub time: Option<Duration>,
 }
 
 /// What a run would do in all.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Preview {
     /// The counts that it would have; `bytes` are those that it would fetch.
     pub counts: Counts,
     /// Whether the removal guard would hold the removals back.
     pub held: bool,
+    /// Whether everything was looked at; else the counts are those of what was, and no removal is
+    /// known.
+    pub complete: bool,
+    /// Listed entries that were looked at.
+    pub looked_at: u64,
+    /// How many entries each rule leaves out.
+    pub excluded: BTreeMap<String, u64>,
 }
 
-/// Goes through `source`, which is that of `request`, and tells `report` what a run would do about each entry
-/// that it would touch or leave out. Writes nothing; `store` is `None` where there is no database.
+/// A preview with some of the entries that it is about.
+#[derive(Clone, Debug, Default)]
+pub struct Outlook {
+    /// The whole.
+    pub preview: Preview,
+    /// Some entries of each kind of verdict, in the order in which they came up.
+    pub sample: Vec<(EntryPath, Verdict)>,
+}
+
+/// [`preview`] with at most `most` entries of each kind of verdict.
+///
+/// # Errors
+/// As there.
+pub async fn outlook(
+    store: &Store,
+    source: &dyn Source,
+    question: Question<'_>,
+    bounds: Bounds,
+    most: usize,
+    stop: &CancellationToken,
+) -> Result<Outlook, RunError> {
+    let mut sample: Vec<(EntryPath, Verdict)> = Vec::new();
+    let mut taken = std::collections::HashMap::new();
+    let preview = preview(Some(store), source, question, bounds, stop, |path, verdict| {
+        let count = taken.entry(std::mem::discriminant(&verdict)).or_insert(0);
+        *count += 1;
+        if *count <= most {
+            sample.push((path.clone(), verdict));
+        }
+    })
+    .await?;
+    Ok(Outlook { preview, sample })
+}
+
+/// Goes through `source`, which is that of `question`, and tells `report` what a run would do about
+/// each entry that it would touch or leave out. Writes nothing; `store` is `None` where there is no
+/// database.
 ///
 /// # Errors
 /// What a run would fail with, as far as a listing shows it, and the store's.
 pub async fn preview(
     store: Option<&Store>,
     source: &dyn Source,
-    request: &Request,
+    question: Question<'_>,
+    bounds: Bounds,
     stop: &CancellationToken,
-    mut report: impl FnMut(&EntryPath, Verdict),
+    report: impl FnMut(&EntryPath, Verdict),
 ) -> Result<Preview, RunError> {
-    let filter = Filter::compile(&request.options.filters)?;
+    let filter = Filter::compile(&question.options.filters)?.since(question.options.sync_from);
     let root = source.root().await?;
-    let known = match store {
-        Some(store) => {
-            let wanted = request.clone();
-            store
-                .read(move |db| syncs::find(db, &wanted.location, &wanted.bucket))
-                .await?
-                .map(|sync| (store, sync))
-        }
-        None => None,
-    };
-    if let Some((_, sync)) = &known
+    if let Some(sync) = &question.known
         && let (Some(is), Some(was)) = (&root.0, &sync.root_identity)
         && is != was
-        && !request.run.adopt_root
+        && !question.run.adopt_root
     {
         return Err(RunError::RootChanged {
-            place: request.location.to_string(),
+            place: question.location.to_string(),
             was: was.clone(),
             is: is.clone(),
         });
     }
-
-    let mut preview = Preview::default();
-    let mut tally = Tally::default();
+    let known = store.zip(question.known.as_ref());
+    let mut looking = Looking {
+        question: &question,
+        filter,
+        preview: Preview { complete: true, ..Preview::default() },
+        tally: Tally::default(),
+        renamed: Vec::new(),
+        report,
+    };
+    let deadline = bounds.time.map(|time| Instant::now() + time);
     let mut pages = source.walk(None);
-    while let Some(page) = pages.next().await {
+    loop {
+        let next = match deadline {
+            Some(deadline) => timeout_at(deadline, pages.next()).await.ok(),
+            None => Some(pages.next().await),
+        };
+        let page = match next {
+            Some(Some(page)) => page?,
+            Some(None) => break,
+            None => {
+                looking.preview.complete = false;
+                break;
+            }
+        };
         if stop.is_cancelled() {
             return Err(RunError::Stopped);
         }
-        let (page, rows) = compare(known.as_ref(), page?).await?;
-        tally.unlisted.extend(page.unlisted);
-        for (entry, row) in page.entries.iter().zip(&rows) {
-            judge(request, &filter, &mut preview.counts, &mut tally, entry, row, &mut report);
+        let indexed = Indexed::read(known, source, &question, page).await?;
+        looking.judge_page(indexed);
+        if bounds.entries.is_some_and(|most| looking.preview.looked_at >= most) {
+            // There may have been nothing more, but that is not known.
+            looking.preview.complete = false;
+            break;
         }
     }
-    if let Some((store, sync)) = known {
-        removals(store, sync, request, tally, &mut preview, &mut report).await?;
+    looking.settle_renamed(known).await?;
+    if let Some((store, sync)) = known
+        && looking.preview.complete
+    {
+        looking.removals(store, sync).await?;
     }
-    Ok(preview)
+    Ok(looking.preview)
 }
 
-async fn compare(
-    known: Option<&(&Store, Sync)>,
+/// A page with what the index has for it.
+struct Indexed {
     page: Page,
-) -> Result<(Page, Vec<Known>), RunError> {
-    let Some((store, sync)) = known else {
-        let new = vec![Known::No; page.entries.len()];
-        return Ok((page, new));
-    };
-    let sync_key = sync.key;
-    let compared = store.read(move |db| {
-        let known = plan::compare(db, sync_key, &page)?;
-        Ok((page, known))
-    });
-    Ok(compared.await?)
+    known: Vec<Known>,
+    letters: std::collections::HashMap<EntryId, Open>,
+    /// For new entries: the row that each may have been before it was renamed.
+    twins: Vec<Option<i64>>,
 }
 
-/// Says what a run would decide about an entry, and counts it as the run would.
-fn judge(
-    request: &Request,
-    filter: &Filter,
-    counts: &mut Counts,
-    tally: &mut Tally,
-    entry: &Entry,
-    known: &Known,
-    report: &mut impl FnMut(&EntryPath, Verdict),
-) {
-    let settings = &request.options.reconcile;
-    let decision = plan::decide(filter, settings, request.run.full, entry, known);
-    match decision.memory() {
-        Some(Memory::Seen) | None => tally.seen.extend(known.row()),
-        Some(Memory::Drifted) => tally.drifted.extend(known.row()),
-    }
-    let size = match &entry.kind {
-        EntryKind::File(facts) => facts.size,
-        EntryKind::Skipped(_) | EntryKind::Unreadable { .. } => 0,
-    };
-    let verdict = match decision {
-        Decision::Leave => {
-            counts.unchanged += 1;
-            return;
-        }
-        Decision::Add => {
-            counts.synced += 1;
-            counts.bytes += size;
-            Verdict::Add { size }
-        }
-        Decision::Update => {
-            counts.updated += 1;
-            counts.bytes += size;
-            Verdict::Update { size }
-        }
-        Decision::Exclude(rule) => {
-            counts.filtered += 1;
-            Verdict::Exclude { rule: rule.to_string() }
-        }
-        Decision::Skip(reason) => {
-            counts.filtered += 1;
-            Verdict::Exclude { rule: reason.describe().to_owned() }
-        }
-        Decision::Fail => {
-            counts.failed += 1;
-            match &entry.kind {
-                EntryKind::Unreadable { error_type, message } => {
-                    Verdict::Fail { error_type: *error_type, message: message.clone() }
+impl Indexed {
+    async fn read(
+        known: Option<(&Store, &Sync)>,
+        source: &dyn Source,
+        question: &Question<'_>,
+        page: Page,
+    ) -> Result<Self, RunError> {
+        let entries = page.entries.len();
+        let Some((store, sync)) = known else {
+            let (known, twins) = (vec![Known::No; entries], vec![None; entries]);
+            return Ok(Self { page, known, letters: Default::default(), twins });
+        };
+        let follows = plan::follows_renames(question.options, question.run.full);
+        let identity = |entry: &Entry| match &entry.kind {
+            EntryKind::File(facts) if follows => source.identity(facts),
+            _ => None,
+        };
+        let identities: Vec<Option<Identity>> = page.entries.iter().map(identity).collect();
+        let sync_key = sync.key;
+        let read = store.read(move |db| {
+            let known = plan::compare(db, sync_key, &page)?;
+            let ids = page.entries.iter().map(|entry| &entry.id);
+            let letters = dead_letters::among(db, sync_key, ids)?;
+            let twin = |(known, identity): (&Known, &Option<Identity>)| match (known, identity) {
+                (Known::No, Some(identity)) => {
+                    entries::only_one_like(db, sync_key, NO_PASS, *identity)
                 }
-                EntryKind::File(_) | EntryKind::Skipped(_) => return,
+                _ => Ok(None),
+            };
+            let twins = known.iter().zip(&identities).map(twin).collect::<Result<_, _>>()?;
+            Ok(Self { page, known, letters, twins })
+        });
+        Ok(read.await?)
+    }
+}
+
+/// No pass has this number: every row is compared with what was seen.
+const NO_PASS: i64 = -1;
+
+/// A preview in the making.
+struct Looking<'a, R> {
+    question: &'a Question<'a>,
+    filter: Filter,
+    preview: Preview,
+    tally: Tally,
+    /// What may be renamed: its path, its size, the row that it may be.
+    renamed: Vec<(EntryPath, u64, i64)>,
+    report: R,
+}
+
+impl<R: FnMut(&EntryPath, Verdict)> Looking<'_, R> {
+    fn judge_page(&mut self, indexed: Indexed) {
+        let Indexed { page, known, letters, twins } = indexed;
+        self.preview.looked_at += page.entries.len() as u64;
+        self.tally.unlisted.extend(page.unlisted);
+        for ((entry, known), twin) in page.entries.iter().zip(&known).zip(twins) {
+            self.judge(entry, known, letters.get(&entry.id), twin);
+        }
+    }
+
+    /// Says what a run would decide about an entry, and counts it as the run would.
+    fn judge(&mut self, entry: &Entry, known: &Known, letter: Option<&Open>, twin: Option<i64>) {
+        let Question { options, run, now, .. } = *self.question;
+        let decision = plan::decide(&self.filter, &options.reconcile, run.full, entry, known);
+        match decision.memory() {
+            Some(Memory::Seen) | None => self.tally.seen.extend(known.row()),
+            Some(Memory::Drifted) => self.tally.drifted.extend(known.row()),
+        }
+        let size = match &entry.kind {
+            EntryKind::File(facts) => facts.size,
+            EntryKind::Skipped(_) | EntryKind::Unreadable { .. } => 0,
+        };
+        let waits = letter.is_some_and(|open| plan::has_to_wait(open, &entry.kind, now, run.full));
+        let counts = &mut self.preview.counts;
+        let verdict = match decision {
+            Decision::Leave => {
+                counts.unchanged += 1;
+                return;
+            }
+            Decision::Add | Decision::Update | Decision::Fail if waits => {
+                counts.failed += 1;
+                Verdict::Wait
+            }
+            Decision::Add => match twin.filter(|_| letter.is_none()) {
+                Some(row) => return self.renamed.push((entry.path.clone(), size, row)),
+                None => return self.add(&entry.path, size),
+            },
+            Decision::Update => {
+                counts.updated += 1;
+                counts.bytes += size;
+                Verdict::Update { size }
+            }
+            Decision::Exclude(rule) => {
+                return exclude(&mut self.preview, &mut self.report, entry, rule.to_string());
+            }
+            Decision::Skip(reason) => {
+                let rule = reason.describe().to_owned();
+                return exclude(&mut self.preview, &mut self.report, entry, rule);
+            }
+            Decision::Fail => {
+                counts.failed += 1;
+                match &entry.kind {
+                    EntryKind::Unreadable { error_type, message } => {
+                        Verdict::Fail { error_type: *error_type, message: message.clone() }
+                    }
+                    EntryKind::File(_) | EntryKind::Skipped(_) => return,
+                }
+            }
+        };
+        (self.report)(&entry.path, verdict);
+    }
+
+    fn add(&mut self, path: &EntryPath, size: u64) {
+        self.preview.counts.synced += 1;
+        self.preview.counts.bytes += size;
+        (self.report)(path, Verdict::Add { size });
+    }
+
+    /// Tells what looks renamed from what is new, as far as everything was looked at.
+    async fn settle_renamed(&mut self, known: Option<(&Store, &Sync)>) -> Result<(), RunError> {
+        let renamed = std::mem::take(&mut self.renamed);
+        let Some((store, sync)) = known else { return Ok(()) };
+        let (sync_key, keys) =
+            (sync.key, renamed.iter().map(|(_, _, row)| *row).collect::<Vec<_>>());
+        let mut old =
+            store.read(move |db| entries::not_written(db, sync_key, NO_PASS, &keys)).await?;
+        let scope = removing::scope(self.question.location, self.question.options);
+        let complete = self.preview.complete;
+        old.retain(|key, path| {
+            complete && self.tally.proves_gone(*key, path) && scope.covers(path)
+        });
+        for (path, size, row) in renamed {
+            match old.remove(&row) {
+                Some(from) => {
+                    self.preview.counts.updated += 1;
+                    self.tally.seen.extend(u64::try_from(row));
+                    (self.report)(&path, Verdict::Rename { from });
+                }
+                None => self.add(&path, size),
             }
         }
-    };
-    report(&entry.path, verdict);
+        Ok(())
+    }
+
+    async fn removals(&mut self, store: &Store, sync: &Sync) -> Result<(), RunError> {
+        let sync_key = sync.key;
+        let has_entries = store.read(move |db| syncs::has_entries(db, sync_key)).await?;
+        if self.preview.looked_at == 0 && has_entries && !self.question.run.adopt_root {
+            return Err(RunError::RootEmptied { place: self.question.location.to_string() });
+        }
+        let scope = removing::scope(self.question.location, self.question.options);
+        if scope.is_empty() {
+            return Ok(());
+        }
+        let tally = Arc::new(std::mem::take(&mut self.tally));
+        let mut after = Some(0);
+        while let Some(key) = after {
+            let (seen, wanted) = (tally.clone(), scope.clone());
+            let (missing, next) = store
+                .read(move |db| {
+                    reconcile::missing(db, sync_key, NO_PASS, &seen, &wanted, key, 1000)
+                })
+                .await?;
+            for entry in missing.iter().filter(|entry| entry.has_object) {
+                self.preview.counts.removed += 1;
+                let listed =
+                    u64::try_from(entry.entry_key).is_ok_and(|key| tally.drifted.contains(key));
+                let filtered = listed || !scope.covers(&entry.path);
+                (self.report)(&entry.path, Verdict::Remove { filtered });
+            }
+            after = next;
+        }
+        let of = store.read(move |db| syncs::object_count(db, sync_key)).await?;
+        let limit = self.question.run.max_delete;
+        self.preview.held = MaxDelete::holds(limit, self.preview.counts.removed, of);
+        Ok(())
+    }
 }
 
-async fn removals(
-    store: &Store,
-    sync: Sync,
-    request: &Request,
-    tally: Tally,
+fn exclude(
     preview: &mut Preview,
     report: &mut impl FnMut(&EntryPath, Verdict),
-) -> Result<(), RunError> {
-    let settings = &request.options.reconcile;
-    let scope = Scope { absent: settings.on_delete, drifted: settings.on_filter_drift };
-    let has_entries = store.read(move |db| syncs::has_entries(db, sync.key)).await?;
-    if preview.counts.discovered() == 0 && has_entries && !request.run.adopt_root {
-        return Err(RunError::RootEmptied { place: request.location.to_string() });
-    }
-    if !scope.absent && !scope.drifted {
-        return Ok(());
-    }
-    let tally = Arc::new(tally);
-    let mut after = Some(0);
-    while let Some(key) = after {
-        let seen = tally.clone();
-        // No pass has this number: every row is compared with what was seen.
-        let (missing, next) = store
-            .read(move |db| reconcile::missing(db, sync.key, -1, &seen, scope, key, 1000))
-            .await?;
-        for entry in missing.iter().filter(|entry| entry.has_object) {
-            preview.counts.removed += 1;
-            let filtered =
-                u64::try_from(entry.entry_key).is_ok_and(|key| tally.drifted.contains(key));
-            report(&entry.path, Verdict::Remove { filtered });
-        }
-        after = next;
-    }
-    let of = store.read(move |db| syncs::object_count(db, sync.key)).await?;
-    preview.held = MaxDelete::holds(request.run.max_delete, preview.counts.removed, of);
-    Ok(())
+    entry: &Entry,
+    rule: String,
+) {
+    preview.counts.filtered += 1;
+    *preview.excluded.entry(rule.clone()).or_default() += 1;
+    report(&entry.path, Verdict::Exclude { rule });
 }

@@ -4,11 +4,12 @@
 
 use std::sync::Arc;
 
+use roaring::RoaringTreemap;
 use tokio_util::sync::CancellationToken;
 
-use super::{RunError, run::Run};
+use super::{RunError, held::Held, run::Run};
 use crate::{
-    model::{Counts, MaxDelete, Phase},
+    model::{Counts, Location, MaxDelete, Phase, ProviderFilters, SyncOptions},
     store::{
         checkpoints::Tally,
         reconcile::{self as removals, Missing, Scope},
@@ -16,13 +17,15 @@ use crate::{
     },
 };
 
-/// How a pass is settled.
+/// How a run is settled.
 #[derive(Debug)]
 pub enum Settled {
     /// The bucket equals the source.
     Done,
     /// Removals wait for somebody's word.
-    Held(HeldRemovals),
+    Held(Held),
+    /// The pass goes on in another run; nothing is decided yet.
+    Slice,
 }
 
 /// Rows that are read, or removed in one transaction.
@@ -31,6 +34,18 @@ const PAGE: usize = 1000;
 /// Paths that a person is shown of held removals.
 const SAMPLE: usize = 20;
 
+/// Which of the entries that a pass does not find a sync with these settings removes.
+pub(super) fn scope(location: &Location, options: &SyncOptions) -> Scope {
+    let provider = location.connection.provider();
+    // Filters that cannot be read have kept the source from being opened.
+    let filters = ProviderFilters::read(provider, &options.provider_filters).unwrap_or_default();
+    Scope {
+        absent: options.reconcile.on_delete,
+        drifted: options.reconcile.on_filter_drift,
+        listed_prefix: filters.prefix.into_bytes(),
+    }
+}
+
 /// Removes what the pass proved gone.
 pub(super) async fn settle(
     run: &Arc<Run>,
@@ -38,96 +53,146 @@ pub(super) async fn settle(
     stop: &CancellationToken,
     counts: &mut Counts,
 ) -> Result<Settled, RunError> {
-    let reconcile = &run.sync.options.reconcile;
-    let scope = Scope { absent: reconcile.on_delete, drifted: reconcile.on_filter_drift };
-    if !scope.absent && !scope.drifted {
+    let proof = Proof::of(run, tally).await?;
+    if proof.scope.is_empty() {
         return Ok(Settled::Done);
     }
-    let tally = Arc::new(tally);
-    let survey = survey(run, &tally, scope).await?;
+    let survey = proof.survey(run).await?;
     if survey.rows == 0 {
         return Ok(Settled::Done);
     }
     run.observer.entered(Phase::Reconciling);
-    if let Some(held) = survey.held(run).await? {
-        return Ok(Settled::Held(held));
-    }
-    remove(run, &tally, scope, stop, counts).await?;
-    Ok(Settled::Done)
+    let held = survey.held(run, &proof).await?;
+    proof.remove(run, held.is_some(), stop, counts).await?;
+    Ok(held.map_or(Settled::Done, Settled::Held))
 }
 
-/// What would be removed, counted before anything is.
+/// What a pass proves, and what of it somebody has let go before.
+struct Proof {
+    tally: Arc<Tally>,
+    scope: Scope,
+    /// Entries whose removal was held, and approved since.
+    approved: Arc<RoaringTreemap>,
+    /// Since when something has been held, if nobody has given their word yet.
+    held_before: Option<HeldRemovals>,
+}
+
+impl Proof {
+    async fn of(run: &Arc<Run>, tally: Tally) -> Result<Self, RunError> {
+        let tally = Arc::new(tally);
+        let (target, found) = (run.target, tally.clone());
+        let (held, entries) = run
+            .store
+            .write(move |tx| {
+                removals::reclaim(tx, &target, &found)?;
+                let sync = syncs::by_key(tx, target.fence.sync_key)?;
+                Ok((sync.held_removals, syncs::held_entries(tx, sync.key)?))
+            })
+            .await?;
+        let is_approved = held.as_ref().is_some_and(|held| held.approved_at.is_some());
+        Ok(Self {
+            tally,
+            scope: run.scope(),
+            approved: Arc::new(if is_approved { entries } else { RoaringTreemap::new() }),
+            held_before: held.filter(|_| !is_approved),
+        })
+    }
+
+    fn is_approved(&self, entry: &Missing) -> bool {
+        u64::try_from(entry.entry_key).is_ok_and(|key| self.approved.contains(key))
+    }
+
+    async fn survey(&self, run: &Arc<Run>) -> Result<Survey, RunError> {
+        let mut survey = Survey::default();
+        let mut after = Some(0);
+        while let Some(key) = after {
+            let (missing, next) = self.missing(run, key).await?;
+            survey.rows += missing.len() as u64;
+            for entry in missing.iter().filter(|entry| !self.is_approved(entry)) {
+                survey.add(entry);
+            }
+            after = next;
+        }
+        Ok(survey)
+    }
+
+    /// Removes what is missing: all of it, or only what somebody has let go.
+    async fn remove(
+        &self,
+        run: &Arc<Run>,
+        only_approved: bool,
+        stop: &CancellationToken,
+        counts: &mut Counts,
+    ) -> Result<(), RunError> {
+        let mut after = (!only_approved || !self.approved.is_empty()).then_some(0);
+        while let Some(key) = after {
+            if stop.is_cancelled() {
+                return Err(RunError::Stopped);
+            }
+            let (missing, next) = self.missing(run, key).await?;
+            let goes = |entry: &&Missing| !only_approved || self.is_approved(entry);
+            let keys: Vec<i64> = missing.iter().filter(goes).map(|entry| entry.entry_key).collect();
+            let (target, now) = (run.target, run.clock.now());
+            let removed =
+                run.store.write(move |tx| removals::remove(tx, &target, &keys, now)).await?;
+            counts.add(&removed);
+            run.observer.committed(counts);
+            after = next;
+        }
+        Ok(())
+    }
+
+    async fn missing(
+        &self,
+        run: &Arc<Run>,
+        after: i64,
+    ) -> Result<(Vec<Missing>, Option<i64>), RunError> {
+        let (target, tally, scope) = (run.target, self.tally.clone(), self.scope.clone());
+        Ok(run
+            .store
+            .read(move |db| {
+                let sync_key = target.fence.sync_key;
+                removals::missing(db, sync_key, target.pass, &tally, &scope, after, PAGE)
+            })
+            .await?)
+    }
+}
+
+/// What would be removed without anybody's word, counted before anything is.
 #[derive(Default)]
 struct Survey {
+    /// Everything that is missing.
     rows: u64,
     objects: u64,
+    entries: RoaringTreemap,
     sample: Vec<String>,
 }
 
-async fn survey(run: &Arc<Run>, tally: &Arc<Tally>, scope: Scope) -> Result<Survey, RunError> {
-    let mut survey = Survey::default();
-    let mut after = Some(0);
-    while let Some(key) = after {
-        let (missing, next) = missing(run, tally, scope, key).await?;
-        survey.rows += missing.len() as u64;
-        survey.objects += missing.iter().filter(|entry| entry.has_object).count() as u64;
-        let room = SAMPLE - survey.sample.len();
-        survey.sample.extend(missing.iter().take(room).map(|entry| entry.path.to_json_text()));
-        after = next;
-    }
-    Ok(survey)
-}
-
 impl Survey {
+    fn add(&mut self, entry: &Missing) {
+        self.objects += u64::from(entry.has_object);
+        self.entries.extend(u64::try_from(entry.entry_key));
+        if self.sample.len() < SAMPLE {
+            self.sample.push(entry.path.to_json_text());
+        }
+    }
+
     /// The removals that are to wait, if the guard says so.
-    async fn held(&self, run: &Run) -> Result<Option<HeldRemovals>, RunError> {
+    async fn held(self, run: &Run, proof: &Proof) -> Result<Option<Held>, RunError> {
         let sync_key = run.target.fence.sync_key;
         let of = run.store.read(move |db| syncs::object_count(db, sync_key)).await?;
-        let held = MaxDelete::holds(run.options.max_delete, self.objects, of);
-        Ok(held.then(|| HeldRemovals {
+        if !MaxDelete::holds(run.options.max_delete, self.objects, of) {
+            return Ok(None);
+        }
+        let held_at =
+            proof.held_before.as_ref().map_or_else(|| run.clock.now(), |held| held.held_at);
+        let removals = HeldRemovals {
             count: self.objects,
             of,
-            sample: self.sample.clone(),
-            held_at: run.clock.now(),
-        }))
+            sample: self.sample,
+            held_at,
+            approved_at: None,
+        };
+        Ok(Some(Held { removals, entries: self.entries }))
     }
-}
-
-async fn remove(
-    run: &Arc<Run>,
-    tally: &Arc<Tally>,
-    scope: Scope,
-    stop: &CancellationToken,
-    counts: &mut Counts,
-) -> Result<(), RunError> {
-    let mut after = Some(0);
-    while let Some(key) = after {
-        if stop.is_cancelled() {
-            return Err(RunError::Stopped);
-        }
-        let (missing, next) = missing(run, tally, scope, key).await?;
-        let keys: Vec<i64> = missing.iter().map(|entry| entry.entry_key).collect();
-        let (target, now) = (run.target, run.clock.now());
-        let removed = run.store.write(move |tx| removals::remove(tx, &target, &keys, now)).await?;
-        counts.add(&removed);
-        run.observer.committed(counts);
-        after = next;
-    }
-    Ok(())
-}
-
-async fn missing(
-    run: &Arc<Run>,
-    tally: &Arc<Tally>,
-    scope: Scope,
-    after: i64,
-) -> Result<(Vec<Missing>, Option<i64>), RunError> {
-    let (target, tally) = (run.target, tally.clone());
-    Ok(run
-        .store
-        .read(move |db| {
-            let sync_key = target.fence.sync_key;
-            removals::missing(db, sync_key, target.pass, &tally, scope, after, PAGE)
-        })
-        .await?)
 }

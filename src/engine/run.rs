@@ -10,7 +10,9 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Engine, Observer, RunError, SignedOn, collect, commit,
     filter::Filter,
+    held::{self, Held},
     lease::{self, Lease},
+    plan,
     reconcile::{self, Settled},
     standing::{self, Ending},
     walk,
@@ -19,8 +21,7 @@ use crate::{
     blobs::Blobs,
     clock::SharedClock,
     model::{
-        Cause, Counts, JobId, JobStatus, Location, MaxDelete, Phase, RunStatus, SyncOptions,
-        SyncStatus,
+        Cause, Counts, JobId, JobStatus, Location, MaxDelete, RunStatus, SyncOptions, SyncStatus,
     },
     sources::Source,
     store::{
@@ -28,6 +29,7 @@ use crate::{
         checkpoints::{self, Checkpoint, Tally},
         commit::Target,
         connections, dead_letters, jobs, leases,
+        reconcile::Scope,
         syncs::{self, BucketChoice, HeldRemovals, Standing, Sync},
     },
 };
@@ -56,6 +58,12 @@ pub struct RunOptions {
     pub full: bool,
     /// Take the root as it is now for the source, even if it is another one or empty.
     pub adopt_root: bool,
+    /// Listed entries after which the run ends, checkpointed, and the next one is queued; `None`:
+    /// it goes on to the end, as a run of the command line does. A source that cannot be listed
+    /// from the middle is never cut.
+    pub slice: Option<u64>,
+    /// Go on with a pass even where `full` would begin one: it is the next slice of it.
+    pub goes_on: bool,
 }
 
 /// How a run came out.
@@ -71,6 +79,8 @@ pub struct Report {
     pub counts: Counts,
     /// Removals that it held back.
     pub held: Option<HeldRemovals>,
+    /// The job that waits to go on with the pass, where this run ended at the end of its slice.
+    pub next: Option<JobId>,
     /// Why it stopped before its end.
     pub error: Option<RunError>,
 }
@@ -147,12 +157,17 @@ impl Engine {
         if let Err(error) = collect::orphans(&self.store, &self.blobs).await {
             tracing::warn!(%error, "could not collect unused bytes; `catchment gc` tries again");
         }
+        let next = left.as_ref().ok().and_then(|left| left.next.clone());
         let (status, held, error) = match (outcome, left) {
             (Err(error), _) => (error.status(), None, Some(error)),
             (Ok(_), Err(error)) => (error.status(), None, Some(error)),
-            (Ok(Settled::Held(held)), Ok(_)) => (RunStatus::Held, Some(held), None),
-            (Ok(Settled::Done), Ok(0)) => (RunStatus::Completed, None, None),
-            (Ok(Settled::Done), Ok(_)) => (RunStatus::CompletedWithErrors, None, None),
+            (Ok(Settled::Held(held)), Ok(_)) => (RunStatus::Held, Some(held.removals), None),
+            (Ok(Settled::Done | Settled::Slice), Ok(Left { dead_letters: 0, .. })) => {
+                (RunStatus::Completed, None, None)
+            }
+            (Ok(Settled::Done | Settled::Slice), Ok(_)) => {
+                (RunStatus::CompletedWithErrors, None, None)
+            }
         };
         Report {
             status,
@@ -160,6 +175,7 @@ impl Engine {
             bucket: Some(run.sync.bucket.clone()),
             counts,
             held,
+            next,
             error,
         }
     }
@@ -215,6 +231,13 @@ impl Engine {
             concurrency: sync.options.pace.sync_concurrency.and_then(|n| usize::try_from(n).ok()),
             full: job.full,
             adopt_root: false,
+            // A pass that cannot be gone on with is made in one go.
+            slice: sync
+                .options
+                .pace
+                .resume_enabled
+                .then_some(sync.options.pace.max_objects_per_run),
+            goes_on: job.cause == Cause::Resume.as_str(),
         };
         let (how, now, claimant) = (options.clone(), self.clock.now(), self.claimant());
         let taken_up = self
@@ -255,7 +278,7 @@ impl Engine {
             blobs: self.blobs.clone(),
             clock: self.clock.clone(),
             source,
-            filter,
+            filter: filter.since(target.modified_since),
             sync,
             target,
             job,
@@ -318,7 +341,8 @@ fn take_up(
     now: Timestamp,
 ) -> store::Result<TakenUp> {
     let fence = lease::take(tx, sync.key, &claimant.holder, &claimant.worker.worker)?;
-    let goes_on = sync.options.pace.resume_enabled && !options.full && !options.adopt_root;
+    let starts_over = (options.full && !options.goes_on) || options.adopt_root;
+    let goes_on = sync.options.pace.resume_enabled && !starts_over;
     let resume = if goes_on { checkpoints::load(tx, sync.key)? } else { None };
     let pass = match &resume {
         Some(checkpoint) => checkpoint.pass,
@@ -339,6 +363,7 @@ fn take_up(
         job_key,
         pass,
         skip_duplicates: sync.options.skip_duplicates,
+        modified_since: sync.options.sync_from,
     };
     Ok(TakenUp { sync, target, resume })
 }
@@ -365,6 +390,7 @@ impl Report {
             bucket: None,
             counts: Counts::default(),
             held: None,
+            next: None,
             error: Some(error),
         }
     }
@@ -380,18 +406,29 @@ impl Run {
     ) -> Result<Settled, RunError> {
         let root = walk::check_root(self).await?;
         let pass = commit::go_through(self, lease, stop, counts, &root).await?;
-        walk::check_pass(self, &root, &pass).await?;
-        reconcile::settle(self, pass.tally, stop, counts).await
+        match pass.walked {
+            Walked::Whole => reconcile::settle(self, pass.tally, stop, counts).await,
+            Walked::Slice => Ok(Settled::Slice),
+        }
     }
 
-    /// Writes down how the run ended, and gives the lease back in the same transaction. Answers how
-    /// many entries could not be taken in this pass, by this run or those that it went on from.
-    async fn end(&self, outcome: &Result<Settled, RunError>) -> Result<u64, RunError> {
+    /// Which of the entries that a pass does not find it removes.
+    pub(super) fn scope(&self) -> Scope {
+        reconcile::scope(&self.sync.location, &self.sync.options)
+    }
+
+    /// See [`plan::follows_renames`].
+    pub(super) fn follows_renames(&self) -> bool {
+        plan::follows_renames(&self.sync.options, self.options.full)
+    }
+
+    /// Writes down how the run ended, and gives the lease back in the same transaction.
+    async fn end(&self, outcome: &Result<Settled, RunError>) -> Result<Left, RunError> {
         let (target, now, sync_id) = (self.target, self.clock.now(), self.sync.id.clone());
-        let end = End::of(outcome);
-        let complete = end.status == JobStatus::Completed;
+        let end = End::of(outcome, self.options.full);
+        let complete = end.status == JobStatus::Completed && !end.sliced;
         let left = self.store.write(move |tx| end.write(tx, &target, now)).await?;
-        if complete && left == 0 {
+        if complete && left.dead_letters == 0 {
             let blobs = self.blobs.clone();
             let cleared = tokio::task::spawn_blocking(move || blobs.clear_partials(&sync_id)).await;
             if let Ok(Err(error)) = cleared {
@@ -402,18 +439,32 @@ impl Run {
     }
 }
 
+/// What a run leaves behind.
+struct Left {
+    /// Entries that could not be taken in this pass, by this run or those that it went on from.
+    dead_letters: u64,
+    /// The job that goes on with the pass.
+    next: Option<JobId>,
+}
+
 /// What is written down when a run ends.
 struct End {
     status: JobStatus,
     error: Option<String>,
-    held: Option<HeldRemovals>,
+    held: Option<Held>,
     run_status: RunStatus,
     stopped: bool,
     blames_connection: bool,
+    /// The pass is not complete, but this run's slice of it.
+    sliced: bool,
+    /// Whether the run fetched every entry again, as its next slice has to.
+    full: bool,
+    /// What was listed may not be of the source at all.
+    wrong_root: bool,
 }
 
 impl End {
-    fn of(outcome: &Result<Settled, RunError>) -> Self {
+    fn of(outcome: &Result<Settled, RunError>, full: bool) -> Self {
         let held = match outcome {
             Ok(Settled::Held(held)) => Some(held.clone()),
             _ => None,
@@ -431,35 +482,44 @@ impl End {
             run_status,
             stopped: matches!(error, Some(RunError::Stopped)),
             blames_connection: error.is_some_and(RunError::blames_connection),
+            sliced: matches!(outcome, Ok(Settled::Slice)),
+            full,
+            wrong_root: matches!(
+                error,
+                Some(RunError::RootChanged { .. } | RunError::RootEmptied { .. })
+            ),
         }
     }
 
     /// One transaction: the job, the pass, the connection, the sync, and the lease given back.
-    fn write(&self, tx: &Transaction<'_>, target: &Target, now: Timestamp) -> store::Result<u64> {
+    fn write(&self, tx: &Transaction<'_>, target: &Target, now: Timestamp) -> store::Result<Left> {
         leases::check(tx, target.fence)?;
         let sync_key = target.fence.sync_key;
-        if self.status == JobStatus::Completed {
-            checkpoints::complete(tx, sync_key, target.pass, now)?;
-            syncs::hold_removals(tx, sync_key, self.held.as_ref())?;
+        if self.status == JobStatus::Completed && !self.sliced {
+            checkpoints::complete(tx, target, now)?;
+            held::write(tx, target, self.held.as_ref(), now)?;
             dead_letters::resolve_others(tx, sync_key, target.pass, now)?;
         }
-        if self.held.is_some() {
-            jobs::enter(tx, target.job_key, Phase::Held, now)?;
+        if self.wrong_root {
+            // To go on from here would be to take what was not there for removed.
+            checkpoints::forget(tx, sync_key)?;
         }
         let left = dead_letters::open_count(tx, sync_key)?;
         jobs::end(tx, target.job_key, self.status, self.error.as_deref(), now)?;
         leases::release(tx, target.fence)?;
-        self.settle_sync(tx, sync_key, left, now)?;
-        Ok(left)
+        let next = self.settle_sync(tx, target, left, now)?;
+        Ok(Left { dead_letters: left, next })
     }
 
+    /// How the sync stands now. Answers the job that goes on at once, if one does.
     fn settle_sync(
         &self,
         tx: &Transaction<'_>,
-        sync_key: i64,
+        target: &Target,
         left: u64,
         now: Timestamp,
-    ) -> store::Result<()> {
+    ) -> store::Result<Option<JobId>> {
+        let sync_key = target.fence.sync_key;
         let sync = syncs::by_key(tx, sync_key)?;
         match &self.error {
             None => connections::worked(tx, sync.connection_key, now)?,
@@ -469,25 +529,56 @@ impl End {
             Some(_) => {}
         }
         let ending = match &self.error {
+            None if self.sliced => Ending::Slice,
             None => Ending::Complete { left },
             Some(why) => Ending::of_error(self.run_status, self.stopped, why),
         };
         let mut standing = standing::after(&sync, ending, now);
         let rests = matches!(standing.status, SyncStatus::Suspended | SyncStatus::Archived);
+        let mut next = None;
         if sync.pending_full_sync && !rests {
-            jobs::queue(tx, sync_key, &JobId::generate(), Cause::Manual, true, now)?;
+            next = Some((Cause::Manual, true));
             standing.pending_full_sync = false;
-            standing.status = SyncStatus::Queued;
+        } else if self.sliced && !rests && sync.is_active {
+            next = Some((Cause::Resume, self.full));
+            // The job is queued already.
+            standing.next_sync_at = None;
+        } else if !rests && sync.is_active && requeued_meanwhile(tx, target)? {
+            standing.next_sync_at = Some(now);
         }
-        syncs::stand(tx, &sync, &standing, now)
+        let next = next
+            .map(|(cause, full)| {
+                standing.status = SyncStatus::Queued;
+                let id = JobId::generate();
+                jobs::queue(tx, sync_key, &id, cause, full, now).map(|_| id)
+            })
+            .transpose()?;
+        syncs::stand(tx, &sync, &standing, now)?;
+        Ok(next)
     }
 }
 
-/// What a pass has learnt by its end.
+/// Whether somebody gave a dead letter another chance after the run had passed by.
+fn requeued_meanwhile(tx: &Transaction<'_>, target: &Target) -> store::Result<bool> {
+    let job = jobs::by_key(tx, target.job_key)?;
+    let since = job.started_at.unwrap_or(job.queued_at);
+    dead_letters::awaits_retry(tx, target.fence.sync_key, since)
+}
+
+/// How far a walk came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Walked {
+    /// To the end of the source.
+    Whole,
+    /// To the end of the run's slice.
+    Slice,
+}
+
+/// What a walk has learnt.
 #[derive(Debug)]
 pub struct Pass {
     /// What it knows of entries whose rows it did not write.
     pub tally: Tally,
-    /// Whether the source listed anything at all, in this run or those that it went on from.
-    pub listed_something: bool,
+    /// How far it came, in this run and those that it went on from.
+    pub walked: Walked,
 }

@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::{
-    model::{Pause, PausedBy, RunStatus, SyncMode, SyncStatus},
+    model::{Pace, Pause, PausedBy, RunStatus, SyncMode, SyncStatus},
     store::syncs::{MadeBy, Standing, Sync},
 };
 
@@ -78,6 +78,61 @@ pub fn after(sync: &Sync, ending: Ending<'_>, now: Timestamp) -> Standing {
         }
     }
     rest(sync, standing)
+}
+
+/// How `sync` stands once its pause is over: due at once, but where it is done or runs. `running`:
+/// a run was let come to its end and has not yet; `left`: open dead letters.
+#[must_use]
+pub fn resumed(sync: &Sync, running: bool, left: u64, now: Timestamp) -> Standing {
+    let mut standing = Standing::of(sync);
+    standing.pause = None;
+    standing.consecutive_failures = 0;
+    let between = between_runs(sync, sync.options.pace.mode, left);
+    standing.status = if running { SyncStatus::InProgress } else { between };
+    standing.next_sync_at = (!running && is_open(sync, sync.options.pace.mode)).then_some(now);
+    rest(sync, standing)
+}
+
+/// How `sync`, as it stands now, stands with another pace: its next run moves with the interval, and
+/// another mode makes it due, or done.
+#[must_use]
+pub fn repaced(sync: &Sync, pace: &Pace, left: u64, now: Timestamp) -> Standing {
+    let mut standing = Standing::of(sync);
+    let before = &sync.options.pace;
+    if pace.polling_interval_seconds != before.polling_interval_seconds {
+        let seconds = |pace: &Pace| i64::from(pace.polling_interval_seconds);
+        let later = SignedDuration::from_secs(seconds(pace) - seconds(before));
+        standing.next_sync_at =
+            standing.next_sync_at.map(|at| at.saturating_add(later).map_or(now, |at| at.max(now)));
+    }
+    if pace.mode != before.mode && sync.status != SyncStatus::InProgress {
+        standing.status = between_runs(sync, pace.mode, left);
+        standing.next_sync_at = is_open(sync, pace.mode).then(|| sync.next_sync_at.unwrap_or(now));
+    }
+    rest(sync, standing)
+}
+
+/// How `sync` stands switched on, or off: due at once, or not at all.
+#[must_use]
+pub fn switched(sync: &Sync, on: bool, now: Timestamp) -> Standing {
+    let mut standing = Standing::of(sync);
+    let idle = sync.status != SyncStatus::InProgress;
+    let due = on && idle && is_open(sync, sync.options.pace.mode);
+    standing.next_sync_at = due.then_some(now);
+    rest(&Sync { is_active: on, ..sync.clone() }, standing)
+}
+
+/// Whether there is anything left to run for without being asked.
+fn is_open(sync: &Sync, mode: SyncMode) -> bool {
+    mode == SyncMode::Continuous || (sync.made_by == MadeBy::Api && sync.last_sync_at.is_none())
+}
+
+fn between_runs(sync: &Sync, mode: SyncMode, left: u64) -> SyncStatus {
+    match sync.last_sync_at {
+        None if sync.totals.runs == 0 => SyncStatus::Pending,
+        None => SyncStatus::Interrupted,
+        Some(_) => done(mode, left),
+    }
 }
 
 /// What no ending overrides: a pause, a deletion, being switched off.

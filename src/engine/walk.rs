@@ -4,10 +4,7 @@ use std::sync::Arc;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
-use super::{
-    RunError,
-    run::{Pass, Run},
-};
+use super::{RunError, run::Run};
 use crate::{
     model::{Entry, EntryId},
     sources::{ErrorClass, Page, RootIdentity, retry::RetryPolicy},
@@ -29,13 +26,9 @@ pub(super) async fn check_root(run: &Arc<Run>) -> Result<RootIdentity, RunError>
     Ok(root)
 }
 
-/// Looks at the root once more after the walk: a mount that went away in between has listed less
-/// than there is, and a root that lists nothing proves nothing.
-pub(super) async fn check_pass(
-    run: &Arc<Run>,
-    root: &RootIdentity,
-    pass: &Pass,
-) -> Result<(), RunError> {
+/// Looks at the root once more after the walk, or a slice of it: a mount that went away in between
+/// has listed less than there is.
+pub(super) async fn check_root_again(run: &Arc<Run>, root: &RootIdentity) -> Result<(), RunError> {
     let now = run.source.root().await?;
     if let (Some(is), Some(was)) = (&now.0, &root.0)
         && is != was
@@ -46,7 +39,15 @@ pub(super) async fn check_pass(
             is: is.clone(),
         });
     }
-    if !pass.listed_something && !run.options.adopt_root && has_entries(run).await? {
+    Ok(())
+}
+
+/// A root that lists nothing where it listed something proves nothing.
+pub(super) async fn check_not_emptied(
+    run: &Arc<Run>,
+    listed_something: bool,
+) -> Result<(), RunError> {
+    if !listed_something && !run.options.adopt_root && has_entries(run).await? {
         return Err(RunError::RootEmptied { place: run.sync.location.to_string() });
     }
     Ok(())
@@ -59,12 +60,12 @@ const SECOND_CHANCES: u32 = 10_000;
 /// and the walk does not come by there again.
 pub(super) async fn failed_before(run: &Arc<Run>) -> Result<Option<Page>, RunError> {
     let Some(checkpoint) = &run.resume else { return Ok(None) };
-    let target = run.target;
+    let (target, now) = (run.target, run.clock.now());
     let failed = run
         .store
         .read(move |db| {
             let sync_key = target.fence.sync_key;
-            dead_letters::of_pass(db, sync_key, target.pass, SECOND_CHANCES)
+            dead_letters::of_pass(db, sync_key, target.pass, now, SECOND_CHANCES)
         })
         .await?;
     let mut looks =

@@ -18,6 +18,26 @@ pub struct Cursor(pub Vec<u8>);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Version(pub Vec<u8>);
 
+/// A hash of what a source knows of a file besides its name and what a rename changes: two files
+/// with equal identities have equal bytes. (Folder: inode, size, mtime. S3: the MD5, the size.)
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Identity(pub i64);
+
+impl Identity {
+    /// Of these facts, each of which counts.
+    #[must_use]
+    pub fn of(facts: &[&[u8]]) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        for fact in facts {
+            hasher.update(&(fact.len() as u64).to_le_bytes());
+            hasher.update(fact);
+        }
+        let mut bytes = [0; 8];
+        bytes.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
+        Self(i64::from_le_bytes(bytes))
+    }
+}
+
 /// One thing that a source lists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {

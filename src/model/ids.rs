@@ -76,3 +76,35 @@ id!(
     /// Names a dead letter.
     DeadLetterId, "dlq_"
 );
+
+impl BlobId {
+    /// The id of a blob whose row keeps none, which is that of every blob that a sync brings: the
+    /// object's own number for its `content`, the property that is the file itself, and for others
+    /// a number made of the object's id and the property. The same at every call.
+    #[must_use]
+    pub fn derived(object: &ObjectId, property: &str, content: &str) -> Self {
+        if property == content {
+            let number = object.as_str().strip_prefix("obj_").unwrap_or(object.as_str());
+            return Self(format!("blob_{number}"));
+        }
+        let hash = blake3::hash(format!("{object}/{property}").as_bytes());
+        let mut number = [0; 16];
+        number.copy_from_slice(&hash.as_bytes()[..16]);
+        Self(format!("blob_{}", ulid::Ulid::from(u128::from_be_bytes(number))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_blobs_of_an_object_have_ids_that_differ_and_stay() {
+        let object = ObjectId::from_stored("obj_01ARZ3NDEKTSV4RRFFQ69G5FAV".to_owned());
+        let id = |property| BlobId::derived(&object, property, "content").to_string();
+        assert_eq!(id("content"), "blob_01ARZ3NDEKTSV4RRFFQ69G5FAV");
+        assert_ne!(id("preview"), id("poster"));
+        assert_eq!(id("preview"), id("preview"));
+        assert_eq!(id("preview").len(), id("content").len());
+    }
+}

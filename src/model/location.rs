@@ -8,28 +8,84 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
-/// A kind of storage that Catchment can read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Provider {
-    /// Folders of this machine, mounted shares included.
-    Local,
-    /// Amazon S3 and what speaks its protocol.
-    S3,
-    /// Tigris (<https://www.tigrisdata.com/docs/sdks/s3/>): S3's protocol with one global region.
-    Tigris,
+macro_rules! providers {
+    ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
+        /// A kind of storage that connections lead to.
+        #[derive(
+            Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema,
+        )]
+        #[schema(as = StorageProvider)]
+        pub enum Provider {
+            $($(#[$doc])* #[serde(rename = $text)] $name,)*
+        }
+
+        impl Provider {
+            /// Wire and database spelling; of those that can be synced also the scheme of their
+            /// addresses.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => $text,)*
+                }
+            }
+
+            /// The provider of that spelling.
+            #[must_use]
+            pub fn named(text: &str) -> Option<Self> {
+                match text {
+                    $($text => Some(Self::$name),)*
+                    _ => None,
+                }
+            }
+        }
+    };
 }
 
-impl Provider {
-    /// Wire and database spelling, which is also the scheme of its addresses.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Local => "local",
-            Self::S3 => "s3",
-            Self::Tigris => "tigris",
-        }
-    }
+providers! {
+    /// Folders of this machine, mounted shares included.
+    Local = "local",
+    /// Google Drive.
+    GoogleDrive = "google_drive",
+    /// Amazon S3 and what speaks its protocol.
+    S3 = "s3",
+    /// Snowflake tables.
+    Snowflake = "snowflake",
+    /// SharePoint and OneDrive for Business.
+    Sharepoint = "sharepoint",
+    /// Tigris (<https://www.tigrisdata.com/docs/sdks/s3/>): S3's protocol with one global region.
+    Tigris = "tigris",
+    /// PostgreSQL tables.
+    Postgresql = "postgresql",
+    /// Instagram accounts.
+    Instagram = "instagram",
+    /// TikTok accounts.
+    Tiktok = "tiktok",
+    /// RSS and Atom feeds.
+    Rss = "rss",
+    /// JSON over HTTP.
+    HttpApi = "http_api",
+    /// Box.
+    Box = "box",
+    /// Bright Data datasets.
+    Brightdata = "brightdata",
+    /// Backblaze B2.
+    Backblaze = "backblaze",
+    /// Mux video assets.
+    Mux = "mux",
+    /// Mail that comes in.
+    Email = "email",
+    /// Supabase Storage.
+    Supabase = "supabase",
+    /// Iconik.
+    Iconik = "iconik",
+    /// Google Cloud Storage.
+    Gcs = "gcs",
+    /// Azure Blob Storage.
+    AzureBlob = "azure_blob",
+    /// Cameras.
+    Rtsp = "rtsp",
 }
 
 /// How a bucket's name becomes part of its URL.
@@ -53,8 +109,22 @@ pub enum KeySource {
     /// The standard AWS chain, at run time.
     #[default]
     Chain,
-    /// The connection's own, sealed in the database.
-    Stored,
+    /// The connection's own access key, sealed in the database.
+    AccessKey,
+    /// A role to assume, sealed with its external id in the database, with what the chain says.
+    IamRole,
+}
+
+impl KeySource {
+    /// The `type` of credentials on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Chain => "ambient",
+            Self::AccessKey => "access_key",
+            Self::IamRole => "iam_role",
+        }
+    }
 }
 
 /// How to reach S3 or Tigris. Holds no secret.
@@ -79,6 +149,22 @@ pub struct S3Connection {
     pub requester_pays: bool,
     /// Where the bucket's name goes.
     pub addressing: Addressing,
+    /// What was asked for: the scheme of the endpoint is what counts.
+    pub use_ssl: Option<bool>,
+    /// What was asked for: certificates are verified wherever there are any.
+    pub verify_ssl: Option<bool>,
+}
+
+/// How to reach a provider that this build keeps connections to and cannot read. Holds no secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OtherConnection {
+    /// Which one.
+    #[serde(rename = "type")]
+    pub provider: Provider,
+    /// Its settings, in the contract's words.
+    pub config: Map<String, Value>,
+    /// The `type` of the credentials that are kept for it.
+    pub credentials: Option<String>,
 }
 
 /// How to reach a provider.
@@ -91,6 +177,8 @@ pub enum Connection {
     S3(S3Connection),
     /// Tigris.
     Tigris(S3Connection),
+    /// A provider that this build cannot read.
+    Other(OtherConnection),
 }
 
 impl Connection {
@@ -101,6 +189,7 @@ impl Connection {
             Self::Local => Provider::Local,
             Self::S3(_) => Provider::S3,
             Self::Tigris(_) => Provider::Tigris,
+            Self::Other(other) => other.provider,
         }
     }
 
@@ -109,7 +198,7 @@ impl Connection {
     #[must_use]
     pub fn identity(&self) -> String {
         match self {
-            Self::Local => "local".to_owned(),
+            Self::Local | Self::Other(_) => self.provider().as_str().to_owned(),
             Self::S3(s3) | Self::Tigris(s3) => match &s3.endpoint_url {
                 Some(endpoint) => {
                     format!("{}+{}", self.provider().as_str(), endpoint.trim_end_matches('/'))
@@ -233,7 +322,7 @@ impl Location {
                 .as_folder()
                 .file_name()
                 .map_or_else(|| "root".to_owned(), |name| name.to_string_lossy().into_owned()),
-            Connection::S3(_) | Connection::Tigris(_) => {
+            Connection::S3(_) | Connection::Tigris(_) | Connection::Other(_) => {
                 String::from_utf8_lossy(&self.source_path).replace('/', "-")
             }
         }
@@ -246,7 +335,7 @@ impl fmt::Display for Location {
         let path = super::EntryPath::new(self.source_path.as_slice());
         match self.connection {
             Connection::Local => write!(f, "{path}"),
-            Connection::S3(_) | Connection::Tigris(_) => {
+            Connection::S3(_) | Connection::Tigris(_) | Connection::Other(_) => {
                 write!(f, "{}://{path}", self.connection.provider().as_str())
             }
         }

@@ -3,31 +3,50 @@
 //! Everything above (`store`, `sources`, `engine`, `cli`) speaks in these types. What does *not*
 //! live here: SQL, network, files, clocks.
 
+mod bucket_settings;
 mod counts;
 mod credentials;
+mod dead_letter;
 mod entry;
 mod filters;
 mod hash;
 mod ids;
 mod job;
 mod location;
+mod mapping;
 mod path;
+mod problem;
+mod schema;
+mod provider_filters;
+pub mod providers;
 mod sync;
 mod sync_state;
 
+pub use bucket_settings::{BucketSettings, UniqueKey};
 pub use counts::Counts;
 pub use credentials::{Credentials, UnreadableCredentials};
-pub use entry::{Cursor, Entry, EntryId, EntryKind, Fingerprint, SkipReason, Version};
-pub use filters::FileFilters;
+pub use filters::{FileFilters, MetadataFilter, Operator};
+pub use dead_letter::{Life, MAX_RETRIES};
+pub use entry::{Cursor, Entry, EntryId, EntryKind, Fingerprint, Identity, SkipReason, Version};
 pub use hash::{BlobHash, ParseHashError};
 pub use ids::{
     BlobId, BucketId, ConnectionId, DeadLetterId, JobId, NamespaceId, ObjectId, SyncId, UploadId,
 };
 pub use job::{Cause, JobStatus, Phase, RunStatus};
 pub use location::{
-    Addressing, Connection, KeySource, Location, LocationError, Provider, S3Connection,
+    Addressing, Connection, KeySource, Location, LocationError, OtherConnection, Provider,
+    S3Connection,
+};
+pub(crate) use mapping::filename_regex;
+pub use mapping::{
+    BlobMapping, BlobType, CONTENT, FieldMapping, MappingEntry, MappingSource, SchemaMapping,
+    Transform,
 };
 pub use path::EntryPath;
+pub use problem::FieldProblem;
+pub use schema::{BucketSchema, FieldType, Mismatch, SchemaField};
+pub(crate) use schema::{instant_in, number_in};
+pub use provider_filters::{ProviderFilterError, ProviderFilters};
 pub use sync::{
     BucketName, BucketNameError, ErrorType, MaxDelete, MaxDeleteError, Pace, Processing, Reconcile,
     SyncOptions,

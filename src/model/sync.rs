@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{FileFilters, SyncMode};
+use super::{FileFilters, SchemaMapping, SyncMode};
 
 /// The name of a bucket: 1 to 128 characters, no `/` (it splits bucket from path), no control
 /// characters, not starting with `-` or `.`.
@@ -178,6 +178,8 @@ pub struct SyncOptions {
     pub filters: FileFilters,
     /// Filters that the provider itself applies (S3: `prefix`), by name.
     pub provider_filters: serde_json::Map<String, serde_json::Value>,
+    /// How entries become fields and blobs; `None`: the file is the blob `content`, and no more.
+    pub mapping: Option<SchemaMapping>,
     /// What may change in the bucket.
     pub reconcile: Reconcile,
     /// An entry whose bytes the bucket has makes no second object.
@@ -207,6 +209,7 @@ impl Default for SyncOptions {
         Self {
             filters: FileFilters::default(),
             provider_filters: serde_json::Map::new(),
+            mapping: None,
             reconcile: Reconcile::default(),
             skip_duplicates: false,
             follow_symlinks: false,
@@ -229,6 +232,7 @@ impl SyncOptions {
     pub fn judges_like(&self, other: &Self) -> bool {
         self.filters == other.filters
             && self.provider_filters == other.provider_filters
+            && self.mapping == other.mapping
             && self.reconcile == other.reconcile
             && self.skip_duplicates == other.skip_duplicates
             && self.follow_symlinks == other.follow_symlinks
@@ -256,6 +260,14 @@ pub struct Pace {
     pub resume_enabled: bool,
     /// Objects between two checkpoints at most, 100 to 10,000.
     pub resume_checkpoint_frequency: u32,
+}
+
+impl Pace {
+    /// Entries between two checkpoints at most, as far as the source's pages allow.
+    #[must_use]
+    pub fn checkpoint_every(&self) -> u64 {
+        u64::from(self.resume_checkpoint_frequency.max(1))
+    }
 }
 
 impl Default for Pace {
@@ -313,6 +325,12 @@ pub enum ErrorType {
     RateLimited,
     /// No answer in time.
     Timeout,
+    /// More bytes than are taken.
+    TooLarge,
+    /// What it refers to is nothing that may be fetched.
+    ValidationError,
+    /// Its values do not fit the mapping or the bucket's schema.
+    SchemaMismatch,
     /// Changed each time it was read.
     ChangedDuringRead,
     /// What arrived is not what was announced.
@@ -333,6 +351,9 @@ impl ErrorType {
             Self::PermissionDenied => "permission_denied",
             Self::RateLimited => "rate_limited",
             Self::Timeout => "timeout",
+            Self::TooLarge => "too_large",
+            Self::ValidationError => "validation_error",
+            Self::SchemaMismatch => "schema_mismatch",
             Self::ChangedDuringRead => "changed_during_read",
             Self::ChecksumMismatch => "checksum_mismatch",
             Self::UnsupportedType => "unsupported_type",

@@ -3,6 +3,7 @@
 //! A source lists and fetches; it never writes to its provider, keeps no state between runs, and
 //! knows nothing of SQL, buckets or schedules. What to do with an entry is the engine's business.
 
+pub mod browse;
 pub mod local;
 pub mod retry;
 pub mod s3;
@@ -14,11 +15,12 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, stream::BoxStream};
 use jiff::Timestamp;
 
+use self::browse::{Level, Wanted};
 use crate::{
     config::SourceTuning,
     model::{
         Connection, Credentials, Cursor, Entry, EntryId, EntryPath, ErrorType, Fingerprint,
-        Location, SyncOptions,
+        Identity, Location, Provider, ProviderFilters, SyncOptions,
     },
 };
 
@@ -72,6 +74,22 @@ pub trait Source: Send + Sync {
         range: Option<ByteRange>,
     ) -> Result<Content, SourceError>;
 
+    /// What a rename at the provider would leave as it is, as far as the listing proves equal bytes
+    /// by it; `None` where it proves nothing.
+    fn identity(&self, _fingerprint: &Fingerprint) -> Option<Identity> {
+        None
+    }
+
+    /// What lies directly below the root, for people who look around; at most `limit` items.
+    ///
+    /// # Errors
+    /// [`SourceError::PermissionDenied`] when these credentials work and may not see this place;
+    /// else as for [`Source::root`].
+    async fn browse(&self, wanted: Wanted, limit: usize) -> Result<Level, SourceError> {
+        let _ = (wanted, limit);
+        Err(browse::not_browsable())
+    }
+
     /// Whether [`Source::fetch`] can serve part of an entry.
     fn ranges(&self) -> bool {
         true
@@ -116,14 +134,28 @@ impl Opener for Registry {
         options: &SyncOptions,
         tuning: &SourceTuning,
     ) -> Result<Arc<dyn Source>, SourceError> {
+        let filters =
+            ProviderFilters::read(location.connection.provider(), &options.provider_filters)
+                .map_err(|error| SourceError::Misconfigured { message: error.to_string() })?;
         match &location.connection {
             Connection::Local => {
                 Ok(Arc::new(local::Folder::new(location.as_folder(), options, tuning)))
             }
             Connection::S3(_) | Connection::Tigris(_) => {
-                Ok(Arc::new(s3::S3::connect(location, credentials, tuning).await?))
+                Ok(Arc::new(s3::S3::connect(location, credentials, &filters, tuning).await?))
             }
+            Connection::Other(other) => Err(unread(other.provider)),
         }
+    }
+}
+
+/// Says that there is no source for a provider.
+fn unread(provider: Provider) -> SourceError {
+    SourceError::Misconfigured {
+        message: format!(
+            "this version keeps connections to {} and cannot read it yet",
+            provider.as_str()
+        ),
     }
 }
 
@@ -203,6 +235,12 @@ pub enum SourceError {
     #[error("{message}")]
     Garbled {
         /// What is wrong with it.
+        message: String,
+    },
+    /// The name of the host leads nowhere, and never has: worth a few more tries, not many.
+    #[error("{message}")]
+    Unresolved {
+        /// Which name, and the system's reason.
         message: String,
     },
     /// The provider asks to slow down.
@@ -288,7 +326,7 @@ impl SourceError {
             Self::Transient { .. } | Self::RateLimited { .. } | Self::Timeout { .. } => {
                 ErrorClass::Retry
             }
-            Self::Garbled { .. } => ErrorClass::RetryBriefly,
+            Self::Garbled { .. } | Self::Unresolved { .. } => ErrorClass::RetryBriefly,
             Self::Changed { .. } => ErrorClass::Reread,
             Self::NotFound { .. } => ErrorClass::Gone,
             Self::PermissionDenied { .. } | Self::Permanent { .. } => ErrorClass::Entry,
@@ -302,9 +340,10 @@ impl SourceError {
     #[must_use]
     pub const fn error_type(&self) -> ErrorType {
         match self {
-            Self::Transient { .. } | Self::Garbled { .. } | Self::Permanent { .. } => {
-                ErrorType::DownloadFailed
-            }
+            Self::Transient { .. }
+            | Self::Garbled { .. }
+            | Self::Unresolved { .. }
+            | Self::Permanent { .. } => ErrorType::DownloadFailed,
             Self::RateLimited { .. } => ErrorType::RateLimited,
             Self::Timeout { .. } => ErrorType::Timeout,
             Self::Auth { .. } | Self::PermissionDenied { .. } => ErrorType::PermissionDenied,

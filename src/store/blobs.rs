@@ -109,9 +109,7 @@ pub fn take_orphans(tx: &Transaction<'_>, limit: u32) -> Result<Option<Vec<Blob>
     let mut gone = Vec::new();
     for key in keys {
         tx.prepare_cached("DELETE FROM orphans WHERE blob_key = ?1")?.execute([key])?;
-        let needed =
-            tx.prepare_cached("SELECT 1 FROM object_blobs WHERE blob_key = ?1")?.exists([key])?;
-        if needed {
+        if is_needed(tx, key)? {
             continue;
         }
         tx.prepare_cached("DELETE FROM blob_bytes WHERE blob_key = ?1")?.execute([key])?;
@@ -131,6 +129,16 @@ pub fn take_orphans(tx: &Transaction<'_>, limit: u32) -> Result<Option<Vec<Blob>
         );
     }
     Ok(Some(gone))
+}
+
+/// Whether an object or an upload is made of a blob.
+fn is_needed(connection: &Connection, blob_key: i64) -> Result<bool> {
+    Ok(connection
+        .prepare_cached(
+            "SELECT 1 FROM object_blobs WHERE blob_key = ?1
+             UNION ALL SELECT 1 FROM uploads WHERE blob_key = ?1",
+        )?
+        .exists([blob_key])?)
 }
 
 /// Runs `delete` for the file of each hash that is not recorded. The write lock, which every
@@ -159,7 +167,8 @@ pub fn find_orphans(tx: &Transaction<'_>) -> Result<()> {
     tx.execute(
         "INSERT OR IGNORE INTO orphans (blob_key)
          SELECT blob_key FROM blobs
-         WHERE NOT EXISTS (SELECT 1 FROM object_blobs ob WHERE ob.blob_key = blobs.blob_key)",
+         WHERE NOT EXISTS (SELECT 1 FROM object_blobs ob WHERE ob.blob_key = blobs.blob_key)
+           AND NOT EXISTS (SELECT 1 FROM uploads u WHERE u.blob_key = blobs.blob_key)",
         [],
     )?;
     Ok(())

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use roaring::RoaringTreemap;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
-use super::{Result, StoreError, time};
+use super::{Result, StoreError, commit::Target, time};
 use crate::model::{Cursor, EntryPath};
 
 /// The one shard of a source that has none.
@@ -31,6 +31,23 @@ pub struct Tally {
     pub drifted: RoaringTreemap,
     /// Prefixes that could not be listed, each ending with `/`.
     pub unlisted: Vec<EntryPath>,
+}
+
+impl Tally {
+    /// Whether a complete pass that came to this, and did not write the row of `key`, proves that
+    /// its entry is gone.
+    #[must_use]
+    pub fn proves_gone(&self, key: i64, path: &EntryPath) -> bool {
+        let listed = u64::try_from(key)
+            .is_ok_and(|key| self.seen.contains(key) || self.drifted.contains(key));
+        !listed && !self.is_unlisted(path)
+    }
+
+    /// Whether a path lies beneath what could not be listed.
+    #[must_use]
+    pub fn is_unlisted(&self, path: &EntryPath) -> bool {
+        self.unlisted.iter().any(|prefix| path.as_bytes().starts_with(prefix.as_bytes()))
+    }
 }
 
 /// The checkpoint of the sync's pass under way, if there is one.
@@ -67,8 +84,18 @@ pub fn load(connection: &Connection, sync_key: i64) -> Result<Option<Checkpoint>
         .transpose()
 }
 
-fn bitmap(bytes: &[u8]) -> Result<RoaringTreemap> {
+/// A bitmap out of a stored blob column.
+pub(super) fn bitmap(bytes: &[u8]) -> Result<RoaringTreemap> {
     RoaringTreemap::deserialize_from(bytes).map_err(|e| StoreError::nonsense("checkpoint", e))
+}
+
+/// A bitmap as it is stored.
+pub(super) fn bytes_of(bitmap: &RoaringTreemap) -> Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(bitmap.serialized_size());
+    bitmap
+        .serialize_into(&mut bytes)
+        .map(|()| bytes)
+        .map_err(|e| StoreError::nonsense("checkpoint", e))
 }
 
 fn prefixes(json: &str) -> Result<Vec<EntryPath>> {
@@ -87,39 +114,34 @@ fn prefixes(json: &str) -> Result<Vec<EntryPath>> {
 /// SQLite's.
 pub fn save(
     tx: &Transaction<'_>,
-    sync_key: i64,
-    pass: i64,
+    target: &Target,
     cursor: &Cursor,
     tally: &Tally,
     now: Timestamp,
 ) -> Result<()> {
-    let bytes = |bitmap: &RoaringTreemap| {
-        let mut bytes = Vec::with_capacity(bitmap.serialized_size());
-        bitmap
-            .serialize_into(&mut bytes)
-            .map(|()| bytes)
-            .map_err(|e| StoreError::nonsense("checkpoint", e))
-    };
     let unlisted: Vec<String> =
         tally.unlisted.iter().map(|prefix| BASE64_STANDARD.encode(prefix.as_bytes())).collect();
     tx.prepare_cached(
         "INSERT INTO checkpoints
-             (sync_key, shard, pass, cursor, seen, drifted, unlisted, updated_at_ms)
-         VALUES (?1, ?8, ?2, ?3, ?4, ?5, ?6, ?7)
+             (sync_key, shard, pass, cursor, seen, drifted, unlisted, updated_at_ms,
+              modified_since_ms)
+         VALUES (?1, ?8, ?2, ?3, ?4, ?5, ?6, ?7, ?9)
          ON CONFLICT (sync_key, shard) DO UPDATE SET
              pass = excluded.pass, cursor = excluded.cursor, seen = excluded.seen,
              drifted = excluded.drifted, unlisted = excluded.unlisted,
-             updated_at_ms = excluded.updated_at_ms",
+             updated_at_ms = excluded.updated_at_ms,
+             modified_since_ms = excluded.modified_since_ms",
     )?
     .execute(params![
-        sync_key,
-        pass,
+        target.fence.sync_key,
+        target.pass,
         cursor.0,
-        bytes(&tally.seen)?,
-        bytes(&tally.drifted)?,
+        bytes_of(&tally.seen)?,
+        bytes_of(&tally.drifted)?,
         serde_json::to_string(&unlisted).map_err(|e| StoreError::nonsense("checkpoint", e))?,
         now.as_millisecond(),
         WHOLE,
+        target.modified_since.map(Timestamp::as_millisecond),
     ])?;
     Ok(())
 }
@@ -154,16 +176,24 @@ pub fn forget(tx: &Transaction<'_>, sync_key: i64) -> Result<()> {
 ///
 /// # Errors
 /// SQLite's.
-pub fn complete(tx: &Transaction<'_>, sync_key: i64, pass: i64, now: Timestamp) -> Result<()> {
+pub fn complete(tx: &Transaction<'_>, target: &Target, now: Timestamp) -> Result<()> {
     tx.prepare_cached(
         "INSERT INTO checkpoints
-             (sync_key, shard, pass, seen, drifted, unlisted, completed_at_ms, updated_at_ms)
-         VALUES (?1, ?2, ?3, x'', x'', '[]', ?4, ?4)
+             (sync_key, shard, pass, seen, drifted, unlisted, completed_at_ms, updated_at_ms,
+              modified_since_ms)
+         VALUES (?1, ?2, ?3, x'', x'', '[]', ?4, ?4, ?5)
          ON CONFLICT (sync_key, shard) DO UPDATE SET
              pass = excluded.pass, cursor = NULL, seen = x'', drifted = x'', unlisted = '[]',
-             completed_at_ms = excluded.completed_at_ms, updated_at_ms = excluded.updated_at_ms",
+             completed_at_ms = excluded.completed_at_ms, updated_at_ms = excluded.updated_at_ms,
+             modified_since_ms = excluded.modified_since_ms",
     )?
-    .execute(params![sync_key, WHOLE, pass, now.as_millisecond()])?;
+    .execute(params![
+        target.fence.sync_key,
+        WHOLE,
+        target.pass,
+        now.as_millisecond(),
+        target.modified_since.map(Timestamp::as_millisecond),
+    ])?;
     Ok(())
 }
 
@@ -171,12 +201,28 @@ pub fn complete(tx: &Transaction<'_>, sync_key: i64, pass: i64, now: Timestamp) 
 ///
 /// # Errors
 /// SQLite's.
-pub fn processed(tx: &Transaction<'_>, sync_key: i64, entries: u64) -> Result<()> {
+pub fn processed(
+    tx: &Transaction<'_>,
+    target: &Target,
+    entries: u64,
+    now: Timestamp,
+) -> Result<()> {
     tx.prepare_cached(
-        "UPDATE checkpoints SET objects_processed = objects_processed + ?3
-         WHERE sync_key = ?1 AND shard = ?2",
+        "INSERT INTO checkpoints
+             (sync_key, shard, pass, seen, drifted, unlisted, objects_processed, updated_at_ms,
+              modified_since_ms)
+         VALUES (?1, ?2, ?3, x'', x'', '[]', ?4, ?5, ?6)
+         ON CONFLICT (sync_key, shard) DO UPDATE SET
+             objects_processed = objects_processed + excluded.objects_processed",
     )?
-    .execute(params![sync_key, WHOLE, entries])?;
+    .execute(params![
+        target.fence.sync_key,
+        WHOLE,
+        target.pass,
+        entries,
+        now.as_millisecond(),
+        target.modified_since.map(Timestamp::as_millisecond),
+    ])?;
     Ok(())
 }
 

@@ -18,7 +18,7 @@ use super::{
     time,
 };
 use crate::model::{
-    BlobHash, Counts, Cursor, EntryId, EntryPath, ErrorType, Fingerprint, ObjectId,
+    BlobHash, Counts, Cursor, EntryId, EntryPath, ErrorType, Fingerprint, Identity, ObjectId,
 };
 
 /// The property under which an object holds the file itself.
@@ -37,6 +37,8 @@ pub struct Target {
     pub pass: i64,
     /// An entry whose bytes the bucket has makes no second object.
     pub skip_duplicates: bool,
+    /// Entries older than this are not taken; frozen when the pass begins.
+    pub modified_since: Option<Timestamp>,
 }
 
 /// Fetched bytes, ready to be recorded.
@@ -60,6 +62,8 @@ pub struct Taken {
     pub path: EntryPath,
     /// The version that was read.
     pub fingerprint: Fingerprint,
+    /// What a rename at the source would leave as it is, see `sources::Source::identity`.
+    pub identity: Option<Identity>,
     /// Its MIME type, if one is known.
     pub mime: Option<String>,
     /// User metadata as a JSON object, if it has any.
@@ -75,7 +79,10 @@ pub struct Batch {
     pub taken: Vec<Taken>,
     /// Entries that could not be taken.
     pub failed: Vec<Failure>,
-    /// Listed entries that cost nothing: unchanged and filtered ones. Other fields stay 0.
+    /// Dead letters of entries that are there but are not to be tried again yet.
+    pub waiting: Vec<i64>,
+    /// Listed entries that cost nothing: unchanged, filtered, and failed ones that wait. Other
+    /// fields stay 0.
     pub passed: Counts,
     /// How far the pass has come with this batch, if that is further than before.
     pub checkpoint: Option<Reached>,
@@ -125,27 +132,117 @@ pub fn commit(
     }
     let taken = batch.taken.iter().map(|taken| &taken.id);
     dead_letters::resolve(tx, target.fence.sync_key, taken, now)?;
-    dead_letters::record(tx, target.fence.sync_key, target.pass, &failures, now)?;
+    dead_letters::record(tx, target, &failures, now)?;
+    dead_letters::let_wait(tx, target.pass, &batch.waiting)?;
     work.counts.failed += failures.len() as u64;
     buckets::adjust(tx, target.bucket_key, work.objects, work.bytes)?;
     let sync_key = target.fence.sync_key;
     jobs::count(tx, sync_key, target.job_key, &work.counts, now)?;
     match &batch.checkpoint {
         Some(Reached::Cursor(cursor, tally)) => {
-            checkpoints::save(tx, sync_key, target.pass, cursor, tally, now)?;
+            checkpoints::save(tx, target, cursor, tally, now)?;
         }
         Some(Reached::Nowhere) => checkpoints::forget(tx, sync_key)?,
         None => {}
     }
-    checkpoints::processed(tx, sync_key, work.counts.discovered())?;
+    checkpoints::processed(tx, target, work.counts.discovered(), now)?;
     work.tell()?;
     Ok(work.counts)
+}
+
+/// An entry that has another name by now, and is otherwise what it was.
+#[derive(Clone, Debug)]
+pub struct Moved {
+    /// Internal key of its row, which no longer is listed under its old name.
+    pub entry_key: i64,
+    /// The source's new name for it.
+    pub id: EntryId,
+    /// Its new path.
+    pub path: EntryPath,
+    /// What the listing tells about it under its new name.
+    pub fingerprint: Fingerprint,
+}
+
+/// Gives entries their new names, and their objects with them. The caller has proved that the old
+/// names are gone. Answers how many; a row that the pass has touched meanwhile is left alone.
+///
+/// # Errors
+/// [`StoreError::LeaseLost`], or SQLite's; nothing is kept then.
+pub fn rename(
+    tx: &Transaction<'_>,
+    target: &Target,
+    moves: &[Moved],
+    now: Timestamp,
+) -> Result<Counts> {
+    leases::check(tx, target.fence)?;
+    let mut counts = Counts::default();
+    let mut updated = Touched::default();
+    for moved in moves {
+        let row: Option<(i64, bool)> = tx
+            .prepare_cached(
+                "UPDATE entries SET source_id = ?3, path = ?4, version = ?5, modified_ns = ?6,
+                                    etag = ?7, pass = ?8
+                 WHERE entry_key = ?1 AND sync_key = ?2 AND pass <> ?8
+                 RETURNING object_key, is_duplicate",
+            )?
+            .query_row(
+                params![
+                    moved.entry_key,
+                    target.fence.sync_key,
+                    moved.id.as_bytes(),
+                    (moved.path != moved.id).then(|| moved.path.as_bytes()),
+                    moved.fingerprint.version.0,
+                    moved.fingerprint.modified.map(time::to_ns),
+                    moved.fingerprint.etag,
+                    target.pass,
+                ],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )
+            .optional()?;
+        let Some((object_key, is_duplicate)) = row else { continue };
+        counts.updated += 1;
+        if !is_duplicate {
+            let id = rename_object(tx, object_key, moved, now)?;
+            updated.note(|| Ok(id))?;
+        }
+    }
+    jobs::count(tx, target.fence.sync_key, target.job_key, &counts, now)?;
+    checkpoints::processed(tx, target, counts.discovered(), now)?;
+    updated.tell(tx, EventKind::ObjectsUpdated, target, now)?;
+    Ok(counts)
+}
+
+/// A MIME type that was guessed from the old name is guessed anew.
+fn rename_object(
+    tx: &Transaction<'_>,
+    object_key: i64,
+    moved: &Moved,
+    now: Timestamp,
+) -> Result<String> {
+    let (id, path, mime): (String, Vec<u8>, Option<String>) = tx
+        .prepare_cached("SELECT id, path, mime FROM objects WHERE object_key = ?1")?
+        .query_row([object_key], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    let was_guessed = mime.as_deref() == EntryPath::new(path).mime_guess();
+    let mime = if was_guessed { moved.path.mime_guess().map(str::to_owned) } else { mime };
+    tx.prepare_cached(
+        "UPDATE objects SET path = ?2, modified_ns = ?3, mime = ?4, updated_at_ms = ?5
+         WHERE object_key = ?1",
+    )?
+    .execute(params![
+        object_key,
+        moved.path.as_bytes(),
+        moved.fingerprint.modified.map(time::to_ns),
+        mime,
+        now.as_millisecond(),
+    ])?;
+    Ok(id)
 }
 
 fn collected_too_soon(taken: &Taken) -> Failure {
     Failure {
         id: taken.id.clone(),
         path: taken.path.clone(),
+        version: Some(taken.fingerprint.version.clone()),
         error_type: ErrorType::Internal,
         message: StoreError::BlobVanished.to_string(),
     }
@@ -344,8 +441,8 @@ impl Work<'_> {
         self.tx
             .prepare_cached(
                 "INSERT INTO entries (sync_key, source_id, path, version, modified_ns, etag,
-                                      object_key, is_duplicate, pass)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                                      object_key, is_duplicate, pass, identity)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
             )?
             .execute(params![
                 self.target.fence.sync_key,
@@ -357,6 +454,7 @@ impl Work<'_> {
                 object_key,
                 is_duplicate,
                 self.target.pass,
+                taken.identity.map(|identity| identity.0),
             ])?;
         Ok(self.tx.last_insert_rowid())
     }
@@ -371,7 +469,8 @@ impl Work<'_> {
         self.tx
             .prepare_cached(
                 "UPDATE entries SET path = ?2, version = ?3, modified_ns = ?4, etag = ?5,
-                                    object_key = ?6, is_duplicate = ?7, pass = ?8
+                                    object_key = ?6, is_duplicate = ?7, pass = ?8,
+                                    identity = ?9
                  WHERE entry_key = ?1",
             )?
             .execute(params![
@@ -383,6 +482,7 @@ impl Work<'_> {
                 object_key,
                 is_duplicate,
                 self.target.pass,
+                taken.identity.map(|identity| identity.0),
             ])?;
         Ok(())
     }

@@ -2,9 +2,16 @@
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-use super::{Result, json, time};
+use super::{
+    Result,
+    events::{self, About, EventKind},
+    json,
+    secrets::{self, Sealed},
+    syncs::{self, Sync},
+    time,
+};
 use crate::model::{self, ConnectionId};
 
 /// A connection as the database knows it.
@@ -171,4 +178,211 @@ pub fn failed(
     )?
     .execute(params![connection_key, reason, now.as_millisecond(), MAX_FAILURES])?;
     Ok(())
+}
+
+/// A connection that somebody makes.
+#[derive(Clone, Debug)]
+pub struct NewConnection {
+    /// Its public id, which its sealed credentials are bound to.
+    pub id: ConnectionId,
+    /// What to call it.
+    pub name: String,
+    /// How it is reached, without secrets.
+    pub settings: model::Connection,
+    /// A person's words about it.
+    pub description: Option<String>,
+    /// Whatever its maker wants to keep with it.
+    pub metadata: Map<String, Value>,
+    /// See [`StoredConnection::write_enabled`].
+    pub write_enabled: bool,
+    /// Its credentials, if it keeps any.
+    pub sealed: Option<Sealed>,
+}
+
+/// Keeps a new connection with its credentials; `false` if its name is taken.
+///
+/// # Errors
+/// SQLite's, or [`super::StoreError::KeyRotated`].
+pub fn insert(tx: &Transaction<'_>, new: &NewConnection, now: Timestamp) -> Result<bool> {
+    if is_taken(tx, &new.name, None)? {
+        return Ok(false);
+    }
+    tx.prepare_cached(
+        "INSERT INTO connections
+             (id, name, provider, settings, description, metadata, write_enabled, status,
+              created_at_ms, updated_at_ms)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'ACTIVE', ?8, ?8)",
+    )?
+    .execute(params![
+        new.id.as_str(),
+        new.name,
+        new.settings.provider().as_str(),
+        json::write("connection", &new.settings)?,
+        new.description,
+        json::write("connection", &new.metadata)?,
+        new.write_enabled,
+        now.as_millisecond(),
+    ])?;
+    let key = tx.last_insert_rowid();
+    if let Some(sealed) = &new.sealed {
+        secrets::keep(tx, key, sealed)?;
+    }
+    tell(tx, &new.id, "created", "ACTIVE", now)?;
+    Ok(true)
+}
+
+/// Whether a connection that is not archived, other than `except`, has that name.
+fn is_taken(connection: &Connection, name: &str, except: Option<i64>) -> Result<bool> {
+    Ok(connection
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM connections WHERE name = ?1 AND status <> 'ARCHIVED'
+                            AND connection_key IS NOT ?2)",
+        )?
+        .query_row(params![name, except], |row| row.get(0))?)
+}
+
+/// Writes down what a person has changed of a connection; `sealed` replaces its credentials.
+/// `false` if its name is taken.
+///
+/// # Errors
+/// SQLite's, or [`super::StoreError::KeyRotated`].
+pub fn update(
+    tx: &Transaction<'_>,
+    changed: &StoredConnection,
+    sealed: Option<&Sealed>,
+    now: Timestamp,
+) -> Result<bool> {
+    if is_taken(tx, &changed.name, Some(changed.key))? {
+        return Ok(false);
+    }
+    // Once somebody has set it up, it is no longer the command line's to find by its address.
+    tx.prepare_cached(
+        "UPDATE connections SET name = ?2, settings = ?3, description = ?4, metadata = ?5,
+             write_enabled = ?6, status = ?7, consecutive_failures = ?8, last_error = ?9,
+             identity = iif(settings = ?3, identity, NULL), updated_at_ms = ?10
+         WHERE connection_key = ?1",
+    )?
+    .execute(params![
+        changed.key,
+        changed.name,
+        json::write("connection", &changed.settings)?,
+        changed.description,
+        json::write("connection", &changed.metadata)?,
+        changed.write_enabled,
+        changed.status,
+        changed.consecutive_failures,
+        changed.last_error,
+        now.as_millisecond(),
+    ])?;
+    if let Some(sealed) = sealed {
+        secrets::keep(tx, changed.key, sealed)?;
+    }
+    tell(tx, &changed.id, "changed", &changed.status, now)?;
+    Ok(true)
+}
+
+/// Puts a connection away for good: its credentials are erased, its name is free again.
+///
+/// # Errors
+/// SQLite's.
+pub fn archive(tx: &Transaction<'_>, connection: &StoredConnection, now: Timestamp) -> Result<()> {
+    tx.prepare_cached(
+        "UPDATE connections SET status = 'ARCHIVED', identity = NULL, updated_at_ms = ?2
+         WHERE connection_key = ?1",
+    )?
+    .execute(params![connection.key, now.as_millisecond()])?;
+    secrets::erase(tx, connection.key)?;
+    tell(tx, &connection.id, "archived", "ARCHIVED", now)
+}
+
+fn tell(
+    tx: &Transaction<'_>,
+    id: &ConnectionId,
+    change: &str,
+    status: &str,
+    now: Timestamp,
+) -> Result<()> {
+    let detail = json!({ "connection_id": id, "change": change, "status": status });
+    events::append(tx, EventKind::ConnectionChanged, About::default(), &detail, now)
+}
+
+/// Which connections a list shows.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// Only this provider's; `None`: all but this computer.
+    pub provider: Option<String>,
+    /// Only in this state.
+    pub status: Option<String>,
+    /// Only those that are `ACTIVE`, or only the others.
+    pub is_active: Option<bool>,
+}
+
+const WANTED: &str = "WHERE iif(?1 IS NULL, provider <> 'local', provider = ?1)
+     AND (?2 IS NULL OR status = ?2) AND (?3 IS NULL OR (status = 'ACTIVE') = ?3)";
+
+/// At most `limit` connections, newest first, behind the one with internal key `behind`.
+///
+/// # Errors
+/// SQLite's.
+pub fn list(
+    connection: &Connection,
+    wanted: &Wanted,
+    behind: Option<i64>,
+    offset: u64,
+    limit: u32,
+) -> Result<Vec<StoredConnection>> {
+    let mut statement = connection.prepare_cached(&format!(
+        "{SELECT} {WANTED} AND (?4 IS NULL OR connection_key < ?4)
+         ORDER BY connection_key DESC LIMIT ?5 OFFSET ?6"
+    ))?;
+    let mut rows = statement.query(params![
+        wanted.provider,
+        wanted.status,
+        wanted.is_active,
+        behind,
+        limit,
+        offset
+    ])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.push(read(row)?);
+    }
+    Ok(found)
+}
+
+/// How many connections a list shows in all.
+///
+/// # Errors
+/// SQLite's.
+pub fn count(connection: &Connection, wanted: &Wanted) -> Result<u64> {
+    Ok(connection
+        .prepare_cached(&format!("SELECT count(*) FROM connections {WANTED}"))?
+        .query_row(params![wanted.provider, wanted.status, wanted.is_active], |row| row.get(0))?)
+}
+
+/// The syncs that read through a connection and are not at rest.
+///
+/// # Errors
+/// SQLite's.
+pub fn active_syncs(connection: &Connection, connection_key: i64) -> Result<Vec<Sync>> {
+    let mut statement = connection
+        .prepare_cached("SELECT sync_key FROM syncs WHERE connection_key = ?1 ORDER BY sync_key")?;
+    let keys: Vec<i64> = statement
+        .query_map([connection_key], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    let syncs = keys.into_iter().map(|key| syncs::by_key(connection, key));
+    syncs.filter(|sync| sync.as_ref().map_or(true, |sync| !sync.rests())).collect()
+}
+
+/// Whose installation this is: the id of the organization, and that of the person.
+///
+/// # Errors
+/// SQLite's.
+pub fn owner(connection: &Connection) -> Result<(String, String)> {
+    Ok(connection
+        .prepare_cached(
+            "SELECT (SELECT value FROM installation WHERE name = 'organization_id'),
+                    (SELECT value FROM installation WHERE name = 'user_id')",
+        )?
+        .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?)
 }

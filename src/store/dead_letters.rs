@@ -1,10 +1,13 @@
-//! Dead letters: entries that could not be taken, until they can or are gone.
+//! Dead letters: entries that could not be taken, until they can or are gone. When one is tried
+//! again is decided in [`Life`].
+
+use std::collections::HashMap;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, Transaction, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 
-use super::{Result, syncs, time};
-use crate::model::{DeadLetterId, EntryId, EntryPath, ErrorType};
+use super::{Result, StoreError, commit::Target, json, syncs, time};
+use crate::model::{DeadLetterId, EntryId, EntryPath, ErrorType, Life, MAX_RETRIES, Version};
 
 /// An entry's failure in one run.
 #[derive(Clone, Debug)]
@@ -13,6 +16,8 @@ pub struct Failure {
     pub id: EntryId,
     /// Its path.
     pub path: EntryPath,
+    /// The version that failed; `None` where it could not even be looked at.
+    pub version: Option<Version>,
     /// What kind of failure.
     pub error_type: ErrorType,
     /// What happened, for a person.
@@ -22,6 +27,14 @@ pub struct Failure {
 /// A dead letter as the database knows it.
 #[derive(Clone, Debug)]
 pub struct DeadLetter {
+    /// Internal key.
+    pub key: i64,
+    /// Public id.
+    pub id: DeadLetterId,
+    /// Public id of the job in which it failed last.
+    pub job_id: Option<String>,
+    /// What its source calls the entry.
+    pub source_id: EntryId,
     /// The entry's path.
     pub path: EntryPath,
     /// The kind of failure, as the API spells it.
@@ -30,42 +43,171 @@ pub struct DeadLetter {
     pub message: String,
     /// Runs in which it failed, in a row.
     pub failures: u32,
+    /// When it failed first.
+    pub first_failed: Timestamp,
     /// When it failed last.
     pub last_failed: Timestamp,
+    /// Where it is in its life.
+    pub life: Life,
+    /// When somebody gave it another chance.
+    pub requeued_at: Option<Timestamp>,
+    /// When it was taken after all, or was gone.
+    pub resolved_at: Option<Timestamp>,
+}
+
+const SELECT: &str = "SELECT dead_letter_key, d.id, j.id, source_id, path, error_type,
+     error_message, failures, first_failed_ms, last_failed_ms, retries, retry_at_ms, reattempted_ms,
+     requeued_ms, disposed, resolved_at_ms
+     FROM dead_letters d LEFT JOIN jobs j USING (job_key)";
+
+fn read(row: &Row<'_>) -> rusqlite::Result<DeadLetter> {
+    let instant = |column| row.get::<_, Option<i64>>(column).map(|ms| ms.map(time::from_ms));
+    let first_failed = time::from_ms(row.get(8)?);
+    let requeued_at = instant(13)?;
+    Ok(DeadLetter {
+        key: row.get(0)?,
+        id: DeadLetterId::from_stored(row.get(1)?),
+        job_id: row.get(2)?,
+        source_id: syncs::path(row.get(3)?),
+        path: syncs::path(row.get(4)?),
+        error_type: row.get(5)?,
+        message: row.get(6)?,
+        failures: row.get(7)?,
+        first_failed,
+        last_failed: time::from_ms(row.get(9)?),
+        life: Life {
+            since: requeued_at.unwrap_or(first_failed).max(first_failed),
+            retries: row.get(10)?,
+            retry_at: instant(11)?,
+            reattempted_at: instant(12)?,
+            disposed: row.get(14)?,
+        },
+        requeued_at,
+        resolved_at: instant(15)?,
+    })
+}
+
+/// What a plan needs to know of an open dead letter.
+#[derive(Clone, Debug)]
+pub struct Open {
+    /// Internal key.
+    pub key: i64,
+    /// The version that failed, if it is known.
+    pub version: Option<Version>,
+    /// Where it is in its life.
+    pub life: Life,
+}
+
+/// The open dead letters among `ids`. Costs one look where there are none at all.
+///
+/// # Errors
+/// SQLite's.
+pub fn among<'a>(
+    connection: &Connection,
+    sync_key: i64,
+    ids: impl Iterator<Item = &'a EntryId>,
+) -> Result<HashMap<EntryId, Open>> {
+    let mut found = HashMap::new();
+    let any = connection
+        .prepare_cached(
+            "SELECT 1 FROM dead_letters WHERE sync_key = ?1 AND resolved_at_ms IS NULL",
+        )?
+        .exists([sync_key])?;
+    if !any {
+        return Ok(found);
+    }
+    for id in ids {
+        if let Some((open, _)) = open_of(connection, sync_key, id)? {
+            found.insert(id.clone(), open);
+        }
+    }
+    Ok(found)
+}
+
+/// The open dead letter of an entry, and how often it has failed.
+fn open_of(connection: &Connection, sync_key: i64, id: &EntryId) -> Result<Option<(Open, u32)>> {
+    let mut statement = connection.prepare_cached(&format!(
+        "{SELECT} WHERE d.sync_key = ?1 AND source_id = ?2 AND resolved_at_ms IS NULL"
+    ))?;
+    let letter = statement.query_row(params![sync_key, id.as_bytes()], read).optional()?;
+    let Some(letter) = letter else { return Ok(None) };
+    let version: Option<Vec<u8>> = connection
+        .prepare_cached("SELECT version FROM dead_letters WHERE dead_letter_key = ?1")?
+        .query_row([letter.key], |row| row.get(0))?;
+    let open = Open { key: letter.key, version: version.map(Version), life: letter.life };
+    Ok(Some((open, letter.failures)))
 }
 
 /// Notes failures of this pass.
 pub(super) fn record(
     tx: &Transaction<'_>,
-    sync_key: i64,
-    pass: i64,
+    target: &Target,
     failures: &[Failure],
     now: Timestamp,
 ) -> Result<()> {
-    let mut upsert = tx.prepare_cached(
+    for failure in failures {
+        match open_of(tx, target.fence.sync_key, &failure.id)? {
+            Some((open, runs)) if open.version == failure.version || open.version.is_none() => {
+                write(tx, target, failure, &open.life.failed_again(now), runs + 1, now)?;
+            }
+            Some(_) | None => write(tx, target, failure, &Life::begun(now), 1, now)?,
+        }
+    }
+    Ok(())
+}
+
+fn write(
+    tx: &Transaction<'_>,
+    target: &Target,
+    failure: &Failure,
+    life: &Life,
+    failures: u32,
+    now: Timestamp,
+) -> Result<()> {
+    // `since` is the first failure or the requeueing, which a new life both begins anew.
+    let is_new = failures == 1;
+    tx.prepare_cached(
         "INSERT INTO dead_letters (id, sync_key, source_id, path, error_type, error_message,
-                                   failures, first_failed_ms, last_failed_ms, pass)
-         VALUES (?8, ?1, ?2, ?3, ?4, ?5, 1, ?6, ?6, ?7)
+                                   failures, first_failed_ms, last_failed_ms, pass, job_key,
+                                   retries, retry_at_ms, reattempted_ms, disposed, version)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
          ON CONFLICT (sync_key, source_id) DO UPDATE SET
              path = excluded.path, error_type = excluded.error_type,
-             error_message = excluded.error_message,
-             failures = CASE WHEN resolved_at_ms IS NULL THEN failures + 1 ELSE 1 END,
-             first_failed_ms =
-                 CASE WHEN resolved_at_ms IS NULL THEN first_failed_ms ELSE excluded.first_failed_ms END,
+             error_message = excluded.error_message, failures = excluded.failures,
+             first_failed_ms = iif(?16, excluded.first_failed_ms, first_failed_ms),
+             requeued_ms = iif(?16, NULL, requeued_ms),
              last_failed_ms = excluded.last_failed_ms, pass = excluded.pass,
-             resolved_at_ms = NULL",
-    )?;
-    for failure in failures {
-        upsert.execute(params![
-            sync_key,
-            failure.id.as_bytes(),
-            failure.path.as_bytes(),
-            failure.error_type.as_str(),
-            failure.message,
-            now.as_millisecond(),
-            pass,
-            DeadLetterId::generate().as_str(),
-        ])?;
+             job_key = excluded.job_key, retries = excluded.retries,
+             retry_at_ms = excluded.retry_at_ms, reattempted_ms = excluded.reattempted_ms,
+             disposed = excluded.disposed, version = excluded.version, resolved_at_ms = NULL",
+    )?
+    .execute(params![
+        DeadLetterId::generate().as_str(),
+        target.fence.sync_key,
+        failure.id.as_bytes(),
+        failure.path.as_bytes(),
+        failure.error_type.as_str(),
+        failure.message,
+        failures,
+        now.as_millisecond(),
+        target.pass,
+        target.job_key,
+        life.retries,
+        life.retry_at.map(Timestamp::as_millisecond),
+        life.reattempted_at.map(Timestamp::as_millisecond),
+        life.disposed,
+        failure.version.as_ref().map(|version| &version.0),
+        is_new,
+    ])?;
+    Ok(())
+}
+
+/// Notes that entries which failed before are still there, and were let wait.
+pub(super) fn let_wait(tx: &Transaction<'_>, pass: i64, letters: &[i64]) -> Result<()> {
+    let mut update =
+        tx.prepare_cached("UPDATE dead_letters SET pass = ?2 WHERE dead_letter_key = ?1")?;
+    for key in letters {
+        update.execute([*key, pass])?;
     }
     Ok(())
 }
@@ -90,7 +232,7 @@ pub(super) fn resolve<'a>(
     Ok(())
 }
 
-/// At most `limit` entries that failed in a pass and are open still.
+/// At most `limit` entries that failed in a pass, are open still and may be tried now.
 ///
 /// # Errors
 /// SQLite's.
@@ -98,14 +240,18 @@ pub fn of_pass(
     connection: &Connection,
     sync_key: i64,
     pass: i64,
+    now: Timestamp,
     limit: u32,
 ) -> Result<Vec<EntryId>> {
     let mut statement = connection.prepare_cached(
         "SELECT source_id FROM dead_letters
-         WHERE sync_key = ?1 AND resolved_at_ms IS NULL AND pass = ?2 LIMIT ?3",
+         WHERE sync_key = ?1 AND resolved_at_ms IS NULL AND pass = ?2 AND disposed IS NULL
+           AND (retry_at_ms IS NULL OR retry_at_ms <= ?3) LIMIT ?4",
     )?;
     let ids = statement
-        .query_map(params![sync_key, pass, limit], |row| Ok(syncs::path(row.get(0)?)))?
+        .query_map(params![sync_key, pass, now.as_millisecond(), limit], |row| {
+            Ok(syncs::path(row.get(0)?))
+        })?
         .collect::<Result<_, _>>()?;
     Ok(ids)
 }
@@ -128,7 +274,7 @@ pub fn resolve_others(
     Ok(())
 }
 
-/// How many are open.
+/// How many are open, those included that are tried no more.
 ///
 /// # Errors
 /// SQLite's.
@@ -140,26 +286,137 @@ pub fn open_count(connection: &Connection, sync_key: i64) -> Result<u64> {
         .query_row([sync_key], |row| row.get(0))?)
 }
 
+/// How many are open of each kind of failure, most first.
+///
+/// # Errors
+/// SQLite's.
+pub fn open_by_type(connection: &Connection, sync_key: i64) -> Result<Vec<(String, u64)>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT error_type, count(*) FROM dead_letters
+         WHERE sync_key = ?1 AND resolved_at_ms IS NULL
+         GROUP BY error_type ORDER BY count(*) DESC, error_type",
+    )?;
+    let kinds = statement
+        .query_map([sync_key], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_, _>>()?;
+    Ok(kinds)
+}
+
 /// The newest `limit` open ones.
 ///
 /// # Errors
 /// SQLite's.
 pub fn open(connection: &Connection, sync_key: i64, limit: u32) -> Result<Vec<DeadLetter>> {
-    let mut statement = connection.prepare_cached(
-        "SELECT path, error_type, error_message, failures, last_failed_ms FROM dead_letters
-         WHERE sync_key = ?1 AND resolved_at_ms IS NULL
-         ORDER BY last_failed_ms DESC, dead_letter_key DESC LIMIT ?2",
-    )?;
+    let wanted = Wanted { only_open: true, ..Wanted::default() };
+    Ok(list(connection, sync_key, &wanted, limit, 0)?.0)
+}
+
+/// Which dead letters are asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// Only those that are not resolved.
+    pub only_open: bool,
+    /// Only those whose retries are used up.
+    pub only_max_retries: bool,
+    /// Only of these kinds of failure, as the API spells them; empty: of all.
+    pub error_types: Vec<String>,
+}
+
+impl Wanted {
+    /// As SQL, with `?1` the sync, `?2` and `?3` the switches and `?4` the kinds as a JSON array.
+    const CONDITION: &'static str = "d.sync_key = ?1 AND (NOT ?2 OR resolved_at_ms IS NULL)
+         AND (NOT ?3 OR retries >= ?5)
+         AND (?4 = '[]' OR error_type IN (SELECT value FROM json_each(?4)))";
+
+    fn kinds(&self) -> Result<String> {
+        kinds(&self.error_types)
+    }
+}
+
+fn kinds(error_types: &[String]) -> Result<String> {
+    json::write("error types", &error_types)
+}
+
+/// A page of dead letters, newest failure first, and how many there are in all.
+///
+/// # Errors
+/// SQLite's.
+pub fn list(
+    connection: &Connection,
+    sync_key: i64,
+    wanted: &Wanted,
+    limit: u32,
+    offset: u64,
+) -> Result<(Vec<DeadLetter>, u64)> {
+    let kinds = wanted.kinds()?;
+    let mut statement = connection.prepare_cached(&format!(
+        "{SELECT} WHERE {} ORDER BY last_failed_ms DESC, dead_letter_key DESC LIMIT ?6 OFFSET ?7",
+        Wanted::CONDITION
+    ))?;
+    let (open, exhausted) = (wanted.only_open, wanted.only_max_retries);
     let letters = statement
-        .query_map(params![sync_key, limit], |row| {
-            Ok(DeadLetter {
-                path: syncs::path(row.get(0)?),
-                error_type: row.get(1)?,
-                message: row.get(2)?,
-                failures: row.get(3)?,
-                last_failed: time::from_ms(row.get(4)?),
-            })
-        })?
+        .query_map(params![sync_key, open, exhausted, kinds, MAX_RETRIES, limit, offset], read)?
         .collect::<Result<_, _>>()?;
-    Ok(letters)
+    let total = connection
+        .prepare_cached(&format!(
+            "SELECT count(*) FROM dead_letters d WHERE {}",
+            Wanted::CONDITION
+        ))?
+        .query_row(params![sync_key, open, exhausted, kinds, MAX_RETRIES], |row| row.get(0))?;
+    Ok((letters, total))
+}
+
+/// Gives exhausted and retired ones, of these kinds or all, another life, and makes the sync due.
+/// Answers how many.
+///
+/// # Errors
+/// SQLite's.
+pub fn requeue(
+    tx: &Transaction<'_>,
+    sync_key: i64,
+    error_types: &[String],
+    now: Timestamp,
+) -> Result<u64> {
+    let requeued = tx
+        .prepare_cached(
+            "UPDATE dead_letters SET retries = 0, retry_at_ms = NULL, disposed = NULL,
+                                     requeued_ms = ?2
+             WHERE sync_key = ?1 AND resolved_at_ms IS NULL
+               AND (retries >= ?3 OR disposed IS NOT NULL)
+               AND (?4 = '[]' OR error_type IN (SELECT value FROM json_each(?4)))",
+        )?
+        .execute(params![sync_key, now.as_millisecond(), MAX_RETRIES, kinds(error_types)?])?;
+    if requeued > 0 {
+        syncs::make_due(tx, sync_key, now)?;
+    }
+    u64::try_from(requeued).map_err(|error| StoreError::nonsense("dead letters", error))
+}
+
+/// Marks open ones of these kinds as failed for good: they are tried no more, until their entries
+/// change or somebody requeues them. Answers how many.
+///
+/// # Errors
+/// SQLite's.
+pub fn give_up(tx: &Transaction<'_>, sync_key: i64, error_types: &[String]) -> Result<u64> {
+    let marked = tx
+        .prepare_cached(
+            "UPDATE dead_letters SET retries = ?2, disposed = 'marked as failed by hand'
+             WHERE sync_key = ?1 AND resolved_at_ms IS NULL AND disposed IS NULL
+               AND error_type IN (SELECT value FROM json_each(?3))",
+        )?
+        .execute(params![sync_key, MAX_RETRIES, kinds(error_types)?])?;
+    u64::try_from(marked).map_err(|error| StoreError::nonsense("dead letters", error))
+}
+
+/// Whether any was requeued since `since` and has not been tried yet.
+///
+/// # Errors
+/// SQLite's.
+pub fn awaits_retry(connection: &Connection, sync_key: i64, since: Timestamp) -> Result<bool> {
+    Ok(connection
+        .prepare_cached(
+            "SELECT 1 FROM dead_letters WHERE sync_key = ?1 AND resolved_at_ms IS NULL
+                AND requeued_ms >= ?2 AND last_failed_ms < requeued_ms",
+        )?
+        .exists([sync_key, since.as_millisecond()])?)
 }

@@ -1,9 +1,11 @@
 //! The index: what each sync has taken, for comparing with a listing.
 
+use std::collections::HashMap;
+
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::Result;
-use crate::model::{EntryId, Version};
+use super::{Result, syncs};
+use crate::model::{EntryId, EntryPath, Identity, Version};
 
 /// What the index says about a listed entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,4 +68,50 @@ pub fn compare<'a>(
             Ok(found.unwrap_or(Known::No))
         })
         .collect()
+}
+
+/// The one entry of that identity that a pass has not written yet, and whose object is not kept
+/// against its removal; `None` where there are several, of which any might be the one.
+///
+/// # Errors
+/// SQLite's.
+pub fn only_one_like(
+    connection: &Connection,
+    sync_key: i64,
+    pass: i64,
+    identity: Identity,
+) -> Result<Option<i64>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT entry_key, pass, released FROM entries WHERE sync_key = ?1 AND identity = ?2
+         LIMIT 2",
+    )?;
+    let rows: Vec<(i64, i64, bool)> = statement
+        .query_map([sync_key, identity.0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+        .collect::<Result<_, _>>()?;
+    Ok(match rows.as_slice() {
+        [(key, written, false)] if *written != pass => Some(*key),
+        _ => None,
+    })
+}
+
+/// The paths of those entries among `keys` whose rows a pass has not written.
+///
+/// # Errors
+/// SQLite's.
+pub fn not_written(
+    connection: &Connection,
+    sync_key: i64,
+    pass: i64,
+    keys: &[i64],
+) -> Result<HashMap<i64, EntryPath>> {
+    let mut lookup = connection.prepare_cached(
+        "SELECT coalesce(path, source_id) FROM entries
+         WHERE entry_key = ?1 AND sync_key = ?2 AND pass <> ?3",
+    )?;
+    let mut paths = HashMap::new();
+    for key in keys {
+        let path = lookup.query_row([*key, sync_key, pass], |row| row.get(0)).optional()?;
+        paths.extend(path.map(|path| (*key, syncs::path(path))));
+    }
+    Ok(paths)
 }

@@ -40,6 +40,9 @@ pub enum StoreError {
         /// What SQLite said.
         error: rusqlite::Error,
     },
+    /// There is nothing to let go or to refuse.
+    #[error("no removals of this sync are held")]
+    NothingHeld,
     /// The disk is full. Nothing of the transaction was kept, everything before it was.
     #[error("no space left for the database")]
     Full,
@@ -55,6 +58,9 @@ pub enum StoreError {
     /// The sync rests: it is paused, switched off or deleted.
     #[error("this sync is paused, switched off or deleted")]
     Resting,
+    /// Another key seals credentials by now: seal again.
+    #[error("the key of the stored credentials was changed meanwhile: try again")]
+    KeyRotated,
     /// The file of a blob vanished between its writing and its commit: fetch it again.
     #[error("the bytes of a blob vanished before they were recorded")]
     BlobVanished,

@@ -44,6 +44,22 @@ pub struct Job {
     pub error: Option<String>,
 }
 
+impl Job {
+    /// How long it has run, or ran, in seconds; 0 before it begins.
+    #[must_use]
+    pub fn seconds(&self, now: Timestamp) -> f64 {
+        let Some(started) = self.started_at else { return 0.0 };
+        self.completed_at.unwrap_or(now).duration_since(started).as_secs_f64().max(0.0)
+    }
+
+    /// Objects made or changed a minute. Nothing is known of less than a millisecond.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "a rate needs no 53 bits")]
+    pub fn per_minute(&self, now: Timestamp) -> f64 {
+        (self.counts.synced + self.counts.updated) as f64 * 60.0 / self.seconds(now).max(0.001)
+    }
+}
+
 /// What every query of whole jobs begins with.
 pub(super) const SELECT: &str = "SELECT job_key, id, sync_key, status, phase, cause, full,
      resumed_via, queued_at_ms, started_at_ms, updated_at_ms, completed_at_ms, synced, updated,
@@ -222,18 +238,20 @@ pub fn end(
         .optional()?;
     let Some((sync_key, started_at)) = ended else { return Ok(()) };
     let run_ms = started_at.map_or(0, |started| (now.as_millisecond() - started).max(0));
+    let job = by_key(tx, job_key)?;
     tx.prepare_cached(
         "UPDATE syncs SET run_ms = run_ms + ?2, runs_completed = runs_completed + ?3,
-                          runs_failed = runs_failed + ?4
+                          runs_failed = runs_failed + ?4,
+                          peak_per_minute = max(peak_per_minute, ?5)
          WHERE sync_key = ?1",
     )?
     .execute(params![
         sync_key,
         run_ms,
         status == JobStatus::Completed,
-        status == JobStatus::Failed
+        status == JobStatus::Failed,
+        job.per_minute(now),
     ])?;
-    let job = by_key(tx, job_key)?;
     let detail = json!({
         "status": job.status,
         "phase": job.phase,
@@ -300,4 +318,94 @@ pub fn latest(connection: &Connection, sync_key: i64, limit: u32) -> Result<Vec<
         .prepare_cached(&format!("{SELECT} WHERE sync_key = ?1 ORDER BY job_key DESC LIMIT ?2"))?;
     let jobs = statement.query_map(params![sync_key, limit], read)?.collect::<Result<_, _>>()?;
     Ok(jobs)
+}
+
+/// The last job of a sync that began and has ended.
+///
+/// # Errors
+/// SQLite's.
+pub fn last_run(connection: &Connection, sync_key: i64) -> Result<Option<Job>> {
+    newest_where(connection, sync_key, "completed_at_ms IS NOT NULL AND started_at_ms IS NOT NULL")
+}
+
+/// The last job of a sync that completed.
+///
+/// # Errors
+/// SQLite's.
+pub fn last_complete(connection: &Connection, sync_key: i64) -> Result<Option<Job>> {
+    newest_where(connection, sync_key, "status = 'completed'")
+}
+
+fn newest_where(connection: &Connection, sync_key: i64, condition: &str) -> Result<Option<Job>> {
+    Ok(connection
+        .prepare_cached(&format!(
+            "{SELECT} WHERE sync_key = ?1 AND {condition} ORDER BY job_key DESC LIMIT 1"
+        ))?
+        .query_row([sync_key], read)
+        .optional()?)
+}
+
+/// A page of a sync's jobs, newest first: those queued before the one with the internal key
+/// `before`, without the first `skip`; of one state, if `status` names it.
+///
+/// # Errors
+/// SQLite's.
+pub fn page(
+    connection: &Connection,
+    sync_key: i64,
+    status: Option<JobStatus>,
+    before: Option<i64>,
+    skip: u64,
+    limit: u64,
+) -> Result<Vec<Job>> {
+    let mut statement = connection.prepare_cached(&format!(
+        "{SELECT} WHERE sync_key = ?1 AND (?2 IS NULL OR status = ?2)
+            AND (?3 IS NULL OR job_key < ?3)
+         ORDER BY job_key DESC LIMIT ?4 OFFSET ?5"
+    ))?;
+    let status = status.map(JobStatus::as_str);
+    let jobs = statement
+        .query_map(params![sync_key, status, before, limit, skip], read)?
+        .collect::<Result<_, _>>()?;
+    Ok(jobs)
+}
+
+/// How many jobs of a sync there are; of one state, if `status` names it.
+///
+/// # Errors
+/// SQLite's.
+pub fn total(connection: &Connection, sync_key: i64, status: Option<JobStatus>) -> Result<u64> {
+    Ok(connection
+        .prepare_cached(
+            "SELECT count(*) FROM jobs WHERE sync_key = ?1 AND (?2 IS NULL OR status = ?2)",
+        )?
+        .query_row(params![sync_key, status.map(JobStatus::as_str)], |row| row.get(0))?)
+}
+
+/// Skips the jobs of a sync that wait: it is not to run.
+///
+/// # Errors
+/// SQLite's.
+pub fn skip_waiting(tx: &Transaction<'_>, sync_key: i64, why: &str, now: Timestamp) -> Result<()> {
+    let waiting: Vec<i64> = tx
+        .prepare_cached(
+            "SELECT job_key FROM jobs
+             WHERE sync_key = ?1 AND status = 'running' AND started_at_ms IS NULL",
+        )?
+        .query_map([sync_key], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    for job_key in waiting {
+        end(tx, job_key, JobStatus::Skipped, Some(why), now)?;
+    }
+    Ok(())
+}
+
+/// Makes a job that waits fetch every entry again.
+///
+/// # Errors
+/// SQLite's.
+pub fn make_full(tx: &Transaction<'_>, job_key: i64) -> Result<()> {
+    tx.prepare_cached("UPDATE jobs SET full = 1 WHERE job_key = ?1 AND started_at_ms IS NULL")?
+        .execute([job_key])?;
+    Ok(())
 }

@@ -112,7 +112,7 @@ pub fn check(tx: &Transaction<'_>, fence: Fence) -> Result<()> {
 pub enum Wish {
     /// Go on.
     GoOn,
-    /// Stop at the next checkpoint: the sync was paused or deleted.
+    /// Stop at the next checkpoint: the sync was paused, switched off or deleted.
     Stop,
     /// It holds nothing any more.
     Lost,
@@ -125,7 +125,8 @@ pub enum Wish {
 pub fn wish(connection: &Connection, fence: Fence) -> Result<Wish> {
     let stop: Option<bool> = connection
         .prepare_cached(
-            "SELECT s.status = 'ARCHIVED' OR (s.pause IS NOT NULL AND NOT s.pause ->> '$.drain')
+            "SELECT s.status = 'ARCHIVED' OR NOT s.is_active
+                 OR (s.pause IS NOT NULL AND NOT s.pause ->> '$.drain')
              FROM leases l JOIN syncs s USING (sync_key) WHERE sync_key = ?1 AND token = ?2",
         )?
         .query_row([fence.sync_key, fence.token], |row| row.get(0))

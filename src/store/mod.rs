@@ -15,6 +15,7 @@ pub mod dead_letters;
 pub mod entries;
 mod error;
 pub mod events;
+pub mod installation;
 pub mod jobs;
 mod json;
 pub mod leases;
@@ -25,7 +26,10 @@ mod open;
 pub mod overview;
 pub mod probe;
 pub mod reconcile;
+pub mod secrets;
+pub mod schedule;
 pub mod syncs;
+pub mod syncs_list;
 mod time;
 mod writer;
 

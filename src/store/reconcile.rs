@@ -25,12 +25,35 @@ pub struct Missing {
 }
 
 /// Which of the missing are removed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Scope {
     /// Those that are gone from the source.
     pub absent: bool,
     /// Those that the filters leave out by now.
     pub drifted: bool,
+    /// Where the provider lists only what begins with this: what does not is left out by a filter,
+    /// and nothing is proved about it.
+    pub listed_prefix: Vec<u8>,
+}
+
+impl Scope {
+    /// Whether anything is removed at all.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        !self.absent && !self.drifted
+    }
+
+    /// Whether the listing would show an entry of that path.
+    #[must_use]
+    pub fn covers(&self, path: &EntryPath) -> bool {
+        path.as_bytes().starts_with(&self.listed_prefix)
+    }
+
+    /// Whether an entry is removed that was not listed, or was `listed` and did not pass.
+    fn wants(&self, path: &EntryPath, listed: bool) -> bool {
+        let left_out = listed || !self.covers(path);
+        if left_out { self.drifted } else { self.absent }
+    }
 }
 
 /// Reads the entries that the pass proved missing, in key order from behind `after`, `limit` at
@@ -43,13 +66,14 @@ pub fn missing(
     sync_key: i64,
     pass: i64,
     tally: &Tally,
-    scope: Scope,
+    scope: &Scope,
     after: i64,
     limit: usize,
 ) -> Result<(Vec<Missing>, Option<i64>)> {
     let mut statement = connection.prepare_cached(
         "SELECT entry_key, is_duplicate, coalesce(path, source_id) FROM entries
-         WHERE sync_key = ?1 AND entry_key > ?2 AND pass <> ?3 ORDER BY entry_key",
+         WHERE sync_key = ?1 AND entry_key > ?2 AND pass <> ?3 AND released = 0
+         ORDER BY entry_key",
     )?;
     let mut rows = statement.query([sync_key, after, pass])?;
     let mut found = Vec::new();
@@ -58,12 +82,11 @@ pub fn missing(
         if contains(&tally.seen, entry_key) {
             continue;
         }
-        let wanted = if contains(&tally.drifted, entry_key) { scope.drifted } else { scope.absent };
-        if !wanted {
+        let path = syncs::path(row.get(2)?);
+        if !scope.wants(&path, contains(&tally.drifted, entry_key)) {
             continue;
         }
-        let path = syncs::path(row.get(2)?);
-        if tally.unlisted.iter().any(|prefix| path.as_bytes().starts_with(prefix.as_bytes())) {
+        if tally.is_unlisted(&path) {
             continue;
         }
         found.push(Missing { entry_key, path, has_object: !row.get::<_, bool>(1)? });
@@ -76,6 +99,40 @@ pub fn missing(
 
 fn contains(bitmap: &RoaringTreemap, key: i64) -> bool {
     u64::try_from(key).is_ok_and(|key| bitmap.contains(key))
+}
+
+/// Keeps the objects of entries that are gone: they are asked about no more until they have been
+/// there again. Answers how many entries.
+///
+/// # Errors
+/// SQLite's.
+pub fn release(tx: &Transaction<'_>, sync_key: i64, entries: &RoaringTreemap) -> Result<u64> {
+    let mut update = tx
+        .prepare_cached("UPDATE entries SET released = 1 WHERE entry_key = ?1 AND sync_key = ?2")?;
+    let mut released = 0;
+    for key in entries.iter().filter_map(|key| i64::try_from(key).ok()) {
+        released += update.execute([key, sync_key])? as u64;
+    }
+    Ok(released)
+}
+
+/// Forgets, after a complete pass, that removals were refused of entries that it found again.
+///
+/// # Errors
+/// [`super::StoreError::LeaseLost`], or SQLite's.
+pub fn reclaim(tx: &Transaction<'_>, target: &Target, tally: &Tally) -> Result<()> {
+    leases::check(tx, target.fence)?;
+    let released: Vec<(i64, i64)> = tx
+        .prepare_cached("SELECT entry_key, pass FROM entries WHERE sync_key = ?1 AND released = 1")?
+        .query_map([target.fence.sync_key], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_, _>>()?;
+    let mut update = tx.prepare_cached("UPDATE entries SET released = 0 WHERE entry_key = ?1")?;
+    for (key, pass) in released {
+        if pass == target.pass || contains(&tally.seen, key) {
+            update.execute([key])?;
+        }
+    }
+    Ok(())
 }
 
 /// Removes entries and, where no entry with equal bytes remains, their objects. Bytes that nothing
@@ -96,9 +153,10 @@ pub fn remove(
     for entry_key in entry_keys {
         let row: Option<(i64, bool)> = tx
             .prepare_cached(
-                "DELETE FROM entries WHERE entry_key = ?1 RETURNING object_key, is_duplicate",
+                "DELETE FROM entries WHERE entry_key = ?1 AND sync_key = ?2 AND released = 0
+                 RETURNING object_key, is_duplicate",
             )?
-            .query_row([entry_key], |row| Ok((row.get(0)?, row.get(1)?)))
+            .query_row([*entry_key, target.fence.sync_key], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?;
         let Some((object_key, is_duplicate)) = row else { continue };
         if is_duplicate || commit::hand_over(tx, object_key, now)? {

@@ -1,6 +1,7 @@
 //! Syncs: what people asked to be kept in step.
 
 use jiff::Timestamp;
+use roaring::RoaringTreemap;
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -95,7 +96,7 @@ impl MadeBy {
 }
 
 /// What the jobs of a sync came to: always the sum over them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Totals {
     /// What they did.
     pub counts: Counts,
@@ -107,6 +108,8 @@ pub struct Totals {
     pub failed: u64,
     /// How long they ran, in milliseconds.
     pub run_ms: u64,
+    /// Objects made or changed a minute, in the job that made the most.
+    pub peak_per_minute: f64,
 }
 
 /// Removals that the guard held back.
@@ -120,6 +123,9 @@ pub struct HeldRemovals {
     pub sample: Vec<String>,
     /// Since when.
     pub held_at: Timestamp,
+    /// Since when somebody lets them go: the next complete pass removes what is still gone.
+    #[serde(default)]
+    pub approved_at: Option<Timestamp>,
 }
 
 /// What every query of whole syncs begins with; `s`, `b` and `c` are sync, bucket and connection.
@@ -129,7 +135,7 @@ pub(super) const SELECT: &str =
      s.pending_full_sync, s.root_identity, s.last_sync_at_ms, s.last_error, s.consecutive_failures,
      s.synced, s.updated, s.unchanged, s.duplicates, s.filtered, s.failed, s.removed, s.bytes,
      s.run_counter, s.runs_completed, s.runs_failed, s.run_ms, s.held_removals, s.created_at_ms,
-     s.updated_at_ms
+     s.updated_at_ms, s.peak_per_minute
      FROM syncs s JOIN buckets b USING (bucket_key) JOIN connections c USING (connection_key)";
 
 /// Reads a row of [`SELECT`].
@@ -178,6 +184,7 @@ pub(super) fn read(row: &Row<'_>) -> Result<Sync> {
             completed: row.get(29)?,
             failed: row.get(30)?,
             run_ms: row.get(31)?,
+            peak_per_minute: row.get(35)?,
         },
         held_removals: held.map(|json| json::read("held removal", &json)).transpose()?,
         created_at: time::from_ms(row.get(33)?),
@@ -402,19 +409,47 @@ pub fn has_entries(connection: &Connection, sync_key: i64) -> Result<bool> {
         .query_row([sync_key], |row| row.get(0))?)
 }
 
-/// Writes down removals that wait, or that none do.
+/// Writes down removals that wait, with the keys of their entries, or that none do.
 ///
 /// # Errors
 /// SQLite's.
 pub fn hold_removals(
     tx: &Transaction<'_>,
     sync_key: i64,
-    held: Option<&HeldRemovals>,
+    held: Option<(&HeldRemovals, &RoaringTreemap)>,
 ) -> Result<()> {
-    let json = held.map(|held| json::write("held removal", held)).transpose()?;
-    tx.prepare_cached("UPDATE syncs SET held_removals = ?2 WHERE sync_key = ?1")?
-        .execute(params![sync_key, json])?;
+    let json = held.map(|(held, _)| json::write("held removal", held)).transpose()?;
+    let entries = held.map(|(_, entries)| checkpoints::bytes_of(entries)).transpose()?;
+    tx.prepare_cached(
+        "UPDATE syncs SET held_removals = ?2, held_entries = ?3 WHERE sync_key = ?1",
+    )?
+    .execute(params![sync_key, json, entries])?;
     Ok(())
+}
+
+/// The keys of the entries whose removal waits for somebody's word.
+///
+/// # Errors
+/// SQLite's.
+pub fn held_entries(connection: &Connection, sync_key: i64) -> Result<RoaringTreemap> {
+    let bytes: Option<Vec<u8>> = connection
+        .prepare_cached("SELECT held_entries FROM syncs WHERE sync_key = ?1")?
+        .query_row([sync_key], |row| row.get(0))?;
+    bytes.map(|bytes| checkpoints::bitmap(&bytes)).transpose().map(Option::unwrap_or_default)
+}
+
+/// Makes a sync due at once, unless it rests. One that runs is due again when the run has ended.
+///
+/// # Errors
+/// SQLite's.
+pub fn make_due(tx: &Transaction<'_>, sync_key: i64, now: Timestamp) -> Result<()> {
+    let sync = by_key(tx, sync_key)?;
+    if sync.rests() || sync.status == SyncStatus::InProgress {
+        return Ok(());
+    }
+    let due =
+        Standing { status: SyncStatus::Queued, next_sync_at: Some(now), ..Standing::of(&sync) };
+    stand(tx, &sync, &due, now)
 }
 
 /// How a sync stands once a run of it has ended, or somebody has changed it.
@@ -486,6 +521,17 @@ pub fn stand(tx: &Transaction<'_>, sync: &Sync, standing: &Standing, now: Timest
         events::append(tx, EventKind::SyncChanged, About::sync(sync.key), &detail, now)?;
     }
     Ok(())
+}
+
+/// Switches a sync on or off, and tells of it.
+///
+/// # Errors
+/// SQLite's.
+pub fn set_active(tx: &Transaction<'_>, sync: &Sync, on: bool, now: Timestamp) -> Result<()> {
+    tx.prepare_cached("UPDATE syncs SET is_active = ?2, updated_at_ms = ?3 WHERE sync_key = ?1")?
+        .execute(params![sync.key, on, now.as_millisecond()])?;
+    let detail = json!({"change": "is_active", "is_active": on, "status": sync.status});
+    events::append(tx, EventKind::SyncChanged, About::sync(sync.key), &detail, now)
 }
 
 /// Adds what a transaction of a job did to the totals.

@@ -65,6 +65,8 @@ impl Catchment {
         // a test is about these.
         set("CATCHMENT_QUIET_PERIOD_MS", OsStr::new("0"));
         set("CATCHMENT_MIN_FREE", OsStr::new("0"));
+        // Never the keyring of whoever runs the tests.
+        set("CATCHMENT_KEYRING", OsStr::new("off"));
         set("CATCHMENT_DATA_DIR", data_dir.as_os_str());
         Self {
             home,

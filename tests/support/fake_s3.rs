@@ -3,10 +3,10 @@
 //!
 //! Built from Amazon's reference, not from what Catchment sends:
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html> and `API_GetObject.html`
-//! beside it. Path-style addresses only.
+//! beside it. A bucket is named by the path, or by the host where that is `BUCKET.localhost`.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering},
@@ -439,7 +439,7 @@ fn error(status: u16, code: &str, message: &str) -> Answer {
 
 impl State {
     fn handle(&mut self, request: &Request) -> Reply {
-        let (bucket, key) = place(request.raw_path());
+        let (bucket, key) = place(request);
         let kind = kind(request, &key);
         let struck =
             self.faults.iter_mut().position(|fault| fault.matches(kind, &key) && fault.strikes());
@@ -509,6 +509,9 @@ impl State {
         if !is_anonymous && request.header("x-amz-content-sha256").is_none() {
             return error(400, "MissingSecurityHeader", "x-amz-content-sha256");
         }
+        if bucket.is_empty() && request.method == "GET" {
+            return list_buckets(self.buckets.keys());
+        }
         let Some(objects) = self.buckets.get(bucket) else {
             return error(404, "NoSuchBucket", "The specified bucket does not exist");
         };
@@ -532,10 +535,16 @@ enum Lie {
     NoToken,
 }
 
-/// `/bucket/key`, percent-decoded and otherwise untouched.
-fn place(raw_path: &str) -> (String, Vec<u8>) {
-    let path = raw_path.strip_prefix('/').unwrap_or(raw_path);
-    let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
+/// `/bucket/key`, or `/key` at the host `bucket.localhost`; percent-decoded and otherwise untouched.
+fn place(request: &Request) -> (String, Vec<u8>) {
+    let path = request.raw_path();
+    let path = path.strip_prefix('/').unwrap_or(path);
+    let host = request.header("host").and_then(|host| host.split(':').next());
+    let virtual_host = host.and_then(|host| host.strip_suffix(".localhost"));
+    let (bucket, key) = match virtual_host {
+        Some(bucket) => (bucket, path),
+        None => path.split_once('/').unwrap_or((path, "")),
+    };
     (bucket.to_owned(), wire::decode(key))
 }
 
@@ -554,9 +563,6 @@ fn kind(request: &Request, key: &[u8]) -> Kind {
 }
 
 fn list(objects: &Objects, bucket: &str, request: &Request, page_size: usize, lie: Lie) -> Answer {
-    if request.query("delimiter").is_some() {
-        return error(501, "NotImplemented", "delimiter, not by this fake");
-    }
     let max_keys = request.query_text("max-keys").map_or(1000, |text| text.parse().unwrap());
     let url_encoded = request.query_text("encoding-type").as_deref() == Some("url");
     let encode = |key: &[u8]| if url_encoded { url_encode(key) } else { xml_text(key) };
@@ -573,7 +579,21 @@ fn list(objects: &Objects, bucket: &str, request: &Request, page_size: usize, li
         .filter(|(key, _)| key.starts_with(&prefix))
         .filter(|(key, _)| start.as_ref().is_none_or(|start| *key > start))
         .peekable();
-    let page: Vec<_> = rest.by_ref().take(page_size.min(max_keys).min(1000)).collect();
+    let most = page_size.min(max_keys).min(1000);
+    let (mut page, mut folders, mut last) = (Vec::new(), BTreeSet::new(), None);
+    while let Some((key, object)) = rest.peek() {
+        let folder =
+            request.query("delimiter").and_then(|delimiter| folder(key, &prefix, &delimiter));
+        let is_new = folder.as_ref().is_none_or(|folder| !folders.contains(folder));
+        if is_new && page.len() + folders.len() == most {
+            break;
+        }
+        match folder {
+            Some(folder) => drop(folders.insert(folder)),
+            None => page.push((*key, *object)),
+        }
+        last = rest.next().map(|(key, _)| key);
+    }
     let goes_on = rest.peek().is_some() && lie != Lie::ItEndsHere;
 
     let with_restore_status = request
@@ -581,8 +601,15 @@ fn list(objects: &Objects, bucket: &str, request: &Request, page_size: usize, li
         .is_some_and(|asked| asked.contains("RestoreStatus"));
     let contents: String =
         page.iter().map(|(key, object)| entry(&encode(key), object, with_restore_status)).collect();
-    let token = match page.last() {
-        Some((key, _)) if goes_on && lie != Lie::NoToken => {
+    let folders_found = folders.len();
+    let folders: String = folders
+        .iter()
+        .map(|folder| {
+            format!("<CommonPrefixes><Prefix>{}</Prefix></CommonPrefixes>", encode(folder))
+        })
+        .collect();
+    let token = match last {
+        Some(key) if goes_on && lie != Lie::NoToken => {
             format!("<NextContinuationToken>{}</NextContinuationToken>", token(key))
         }
         _ => String::new(),
@@ -592,9 +619,33 @@ fn list(objects: &Objects, bucket: &str, request: &Request, page_size: usize, li
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
          <ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Name>{bucket}</Name>\
          <Prefix>{}</Prefix>{token}<KeyCount>{}</KeyCount><MaxKeys>{max_keys}</MaxKeys>{encoding}\
-         <IsTruncated>{goes_on}</IsTruncated>{contents}</ListBucketResult>",
+         <IsTruncated>{goes_on}</IsTruncated>{contents}{folders}</ListBucketResult>",
         encode(&prefix),
-        page.len(),
+        page.len() + folders_found,
+    );
+    Answer::new(200, body).header("Content-Type", "application/xml")
+}
+
+/// The common prefix that stands for a key behind a delimiter.
+fn folder(key: &[u8], prefix: &[u8], delimiter: &[u8]) -> Option<Vec<u8>> {
+    let rest = &key[prefix.len()..];
+    let at = rest.windows(delimiter.len()).position(|window| window == delimiter)?;
+    Some(key[..prefix.len() + at + delimiter.len()].to_vec())
+}
+
+/// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListBuckets.html>
+fn list_buckets<'a>(names: impl Iterator<Item = &'a String>) -> Answer {
+    let buckets: String = names
+        .map(|name| {
+            format!(
+                "<Bucket><Name>{name}</Name><CreationDate>2026-01-01T00:00:00.000Z</CreationDate>\
+                 </Bucket>"
+            )
+        })
+        .collect();
+    let body = format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
+         <ListAllMyBucketsResult><Buckets>{buckets}</Buckets></ListAllMyBucketsResult>"
     );
     Answer::new(200, body).header("Content-Type", "application/xml")
 }

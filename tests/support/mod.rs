@@ -9,6 +9,7 @@ pub mod cloud;
 pub mod content;
 pub mod fake_s3;
 pub mod peers;
+pub mod sharing_disk;
 pub mod sigv4;
 pub mod small_disk;
 pub mod trees;

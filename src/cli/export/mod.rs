@@ -4,10 +4,13 @@
 //! the same name the first has it, in every export. Only reading and writing their bytes goes on
 //! side by side.
 
+mod folder;
 mod habits;
 mod place;
 mod refusal;
 mod target;
+mod temp;
+mod work;
 
 use std::{
     collections::VecDeque,
@@ -37,7 +40,8 @@ use crate::{
 
 use place::Place;
 use refusal::{Refusal, Trouble};
-use target::{Bytes, Done, Facts, Settled, Step, Target, Work};
+use target::{Settled, Step, Target};
+use work::{Bytes, Done, Facts, Work};
 
 /// Arguments of `catchment export`.
 #[derive(Debug, clap::Args)]
@@ -83,6 +87,7 @@ pub(super) async fn run(args: Args, settings: &Settings) -> Outcome {
         .map_err(|error| CliError::File { path: args.dir.clone(), error })?;
     let mut export = Export {
         engine: Arc::new(engine),
+        dir: args.dir.clone(),
         target,
         json: args.json,
         stop: stop_on_signals("between two files")?,
@@ -116,6 +121,8 @@ pub(super) async fn run(args: Args, settings: &Settings) -> Outcome {
 /// An export under way.
 struct Export {
     engine: Arc<Engine>,
+    /// The target as it was named.
+    dir: PathBuf,
     target: Target,
     json: bool,
     stop: CancellationToken,
@@ -218,6 +225,9 @@ impl Export {
                 Ok(settled) => Ok(settled),
                 Err(Trouble::Refused(refusal)) => Err(refusal),
                 Err(Trouble::Store(error)) => return Err(error.into()),
+                Err(Trouble::TargetFull(error)) => {
+                    return Err(CliError::File { path: self.dir.clone(), error });
+                }
                 Err(trouble) => return Err(CliError::failed(trouble)),
             };
             self.latest = Some(Latest {

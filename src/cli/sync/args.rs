@@ -215,6 +215,7 @@ impl Args {
             concurrency: self.how.concurrency.map(usize::from),
             full: self.how.full,
             adopt_root: self.how.adopt_root,
+            ..RunOptions::default()
         };
         Ok(Request { location, bucket, options, run })
     }
@@ -264,6 +265,8 @@ impl S3 {
             external_id: self.external_id.clone(),
             anonymous: self.anonymous,
             requester_pays: self.requester_pays,
+            use_ssl: None,
+            verify_ssl: None,
             addressing: match self.addressing {
                 Style::Auto => Addressing::Auto,
                 Style::Path => Addressing::Path,

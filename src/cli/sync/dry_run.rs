@@ -7,13 +7,14 @@ use tokio_util::sync::CancellationToken;
 use super::{Args, Summary, in_words, print_summary};
 use crate::{
     cli::{Exit, Outcome, Settings, error::CliError, output},
-    clock::SystemClock,
+    clock::{Clock as _, SystemClock},
     engine::{
         Report, Request,
-        preview::{self, Preview, Verdict},
+        preview::{self, Bounds, Preview, Question, Verdict},
     },
     model::{EntryPath, RunStatus},
     sources::{Opener as _, Registry},
+    store::{Store, syncs},
 };
 
 pub(super) async fn run(
@@ -32,7 +33,11 @@ pub(super) async fn run(
         }
     };
     let outcome = match Registry.open(&request.location, None, &request.options, &tuning).await {
-        Ok(source) => preview::preview(store.as_ref(), &*source, request, stop, report).await,
+        Ok(source) => {
+            let question = question(store.as_ref(), request).await?;
+            let bounds = Bounds::default();
+            preview::preview(store.as_ref(), &*source, question, bounds, stop, report).await
+        }
         Err(error) => Err(error.into()),
     };
     if let Some(error) = failed {
@@ -61,6 +66,22 @@ pub(super) async fn run(
     Ok(if preview.held { Exit::Held } else { Exit::Done })
 }
 
+/// What the preview is asked: the request, and the sync that it would run, if that is there.
+async fn question<'a>(
+    store: Option<&Store>,
+    request: &'a Request,
+) -> Result<Question<'a>, CliError> {
+    let known = match store {
+        Some(store) => {
+            let (location, bucket) = (request.location.clone(), request.bucket.clone());
+            store.read(move |db| syncs::find(db, &location, &bucket)).await?
+        }
+        None => None,
+    };
+    let Request { location, options, run, .. } = request;
+    Ok(Question { known, location, options, run, now: SystemClock.now() })
+}
+
 fn as_report(preview: &Preview) -> Report {
     Report {
         status: engine_status(preview),
@@ -68,6 +89,7 @@ fn as_report(preview: &Preview) -> Report {
         bucket: None,
         counts: preview.counts,
         held: None,
+        next: None,
         error: None,
     }
 }
@@ -85,6 +107,8 @@ fn print_verdict(args: &Args, path: &EntryPath, verdict: &Verdict) -> Result<(),
         Verdict::Update { size } => {
             ('~', "would_update", "changed at the source".to_owned(), Some(*size))
         }
+        Verdict::Rename { from } => ('~', "would_update", format!("was {from}"), None),
+        Verdict::Wait => ('!', "would_fail", "failed before, not due to be tried".to_owned(), None),
         Verdict::Remove { filtered: true } => {
             ('-', "would_remove", "no longer passes the filters".to_owned(), None)
         }

@@ -101,7 +101,7 @@ pub(super) async fn fetch(run: Arc<Run>, bundle: Bundle) -> Vec<Fetched> {
     let mut fetched = Vec::with_capacity(bundle.len());
     for ((page, mut work), first_try) in bundle.into_iter().zip(first_tries) {
         let outcome = match first_try {
-            Some((facts, stored)) => Outcome::Taken(Box::new(taken(&work, facts, stored))),
+            Some((facts, stored)) => Outcome::Taken(Box::new(taken(&run, &work, facts, stored))),
             None => take(&run, &mut work).await,
         };
         run.observer.fetched(&work.path);
@@ -162,7 +162,9 @@ async fn take(run: &Arc<Run>, work: &mut Work) -> Outcome {
     let mut rereads = 0;
     loop {
         let error = match content(run, work).await {
-            Ok((facts, stored)) => return Outcome::Taken(Box::new(taken(work, facts, stored))),
+            Ok((facts, stored)) => {
+                return Outcome::Taken(Box::new(taken(run, work, facts, stored)));
+            }
             Err(error) => error,
         };
         match error.class() {
@@ -199,7 +201,7 @@ async fn look_again(run: &Run, work: &Work) -> Result<Option<Fingerprint>, Sourc
     }))
 }
 
-fn taken(work: &Work, facts: Facts, stored: Stored) -> Taken {
+fn taken(run: &Run, work: &Work, facts: Facts, stored: Stored) -> Taken {
     let mime = facts
         .mime
         .or_else(|| work.fingerprint.mime.clone())
@@ -210,6 +212,7 @@ fn taken(work: &Work, facts: Facts, stored: Stored) -> Taken {
         id: work.id.clone(),
         path: work.path.clone(),
         fingerprint: work.fingerprint.clone(),
+        identity: run.source.identity(&work.fingerprint),
         mime,
         metadata,
         stored,
@@ -224,6 +227,7 @@ fn failed(work: &Work, error: &FetchError) -> Outcome {
     Outcome::Failed(Failure {
         id: work.id.clone(),
         path: work.path.clone(),
+        version: Some(work.fingerprint.version.clone()),
         error_type,
         message: error.to_string(),
     })

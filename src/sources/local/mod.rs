@@ -6,8 +6,10 @@
 //!
 //! - here: the folder as a source, and what a file's facts are to it
 //! - `walk`: the listing
+//! - `browse`: one level of it, for people
 //! - `reading`: the bytes of a file, proved to be of one version
 
+mod browse;
 mod reading;
 mod walk;
 
@@ -26,11 +28,17 @@ use rustix::fs::{AtFlags, FileType, Stat};
 use tokio::task::spawn_blocking;
 
 use self::{reading::Reading, walk::Walk};
-use super::{Body, ByteRange, Content, Facts, Page, RootIdentity, Source, SourceError, instant};
+use super::{
+    Body, ByteRange, Content, Facts, Page, RootIdentity, Source, SourceError,
+    browse::{Level, Wanted},
+    instant,
+};
 use crate::{
     clock::SharedClock,
     config::SourceTuning,
-    model::{Cursor, Entry, EntryId, EntryKind, Fingerprint, SkipReason, SyncOptions, Version},
+    model::{
+        Cursor, Entry, EntryId, EntryKind, Fingerprint, Identity, SkipReason, SyncOptions, Version,
+    },
 };
 
 /// A folder as a source.
@@ -142,6 +150,20 @@ impl Source for Folder {
                 range,
             ))),
         })
+    }
+
+    /// Inode, size and time of last modification. A time without a fraction of a second proves
+    /// nothing: archives set such times on many files alike, and inodes are used again.
+    fn identity(&self, fingerprint: &Fingerprint) -> Option<Identity> {
+        let version = &fingerprint.version.0;
+        let (size, modified, inode) =
+            (version.get(..8)?, version.get(8..20)?, version.get(32..40)?);
+        (modified[8..] != [0; 4]).then(|| Identity::of(&[b"file", size, modified, inode]))
+    }
+
+    async fn browse(&self, wanted: Wanted, limit: usize) -> Result<Level, SourceError> {
+        let tree = self.tree.clone();
+        blocking(move || browse::level(&tree.root, wanted, limit)).await
     }
 
     fn default_concurrency(&self) -> usize {

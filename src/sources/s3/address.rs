@@ -99,13 +99,13 @@ impl Endpoint {
         }
     }
 
-    /// The URL of a bucket, without a slash at its end.
+    /// The URL of a bucket, without a slash at its end; without a bucket that of the whole service.
     pub(super) fn bucket_url(&self, bucket: &str, addressing: Addressing, region: &str) -> String {
         let (scheme, authority, path) = self.parts(region);
         let virtual_host = match addressing {
             Addressing::Auto => self.has_virtual_hosts() && fits_host_name(bucket),
             Addressing::Path => false,
-            Addressing::VirtualHost => true,
+            Addressing::VirtualHost => !bucket.is_empty(),
         };
         if virtual_host {
             format!("{scheme}://{bucket}.{authority}{path}")
@@ -119,7 +119,7 @@ impl Endpoint {
 pub(super) fn default_endpoint(provider: Provider) -> Result<Endpoint, SourceError> {
     match provider {
         Provider::Tigris => Endpoint::parse(TIGRIS),
-        Provider::S3 | Provider::Local => Ok(Endpoint::Aws),
+        _ => Ok(Endpoint::Aws),
     }
 }
 

@@ -81,8 +81,10 @@ pub(super) async fn resolve(
         false => {
             let provider = match (settings.keys, stored) {
                 (KeySource::Chain, _) => chain(settings, &region, &config).await,
-                (KeySource::Stored, Some(stored)) => kept(stored, &region).await?,
-                (KeySource::Stored, None) => return Err(no_keys_kept()),
+                (KeySource::AccessKey | KeySource::IamRole, Some(stored)) => {
+                    kept(stored, &region).await?
+                }
+                (KeySource::AccessKey | KeySource::IamRole, None) => return Err(no_keys_kept()),
             };
             Some(Arc::new(Keyring::new(provider, profile)))
         }
@@ -194,7 +196,7 @@ enum Kept {
         #[serde(default)]
         session_token: Option<String>,
     },
-    Role {
+    IamRole {
         role_arn: String,
         external_id: String,
     },
@@ -218,7 +220,7 @@ async fn kept(
             );
             SharedCredentialsProvider::new(keys)
         }
-        Kept::Role { role_arn, external_id } => {
+        Kept::IamRole { role_arn, external_id } => {
             let settings = S3Connection {
                 role_arn: Some(role_arn),
                 external_id: Some(external_id),

@@ -196,7 +196,7 @@ impl Draft {
 /// The exact bytes of a key. With `encoding-type=url` S3 encodes as forms do, a space as `+` and a
 /// plus as `%2B`; so do SeaweedFS, rclone and MinIO. Servers that say nothing of an encoding did
 /// not encode.
-fn decode_key(key: String, url_encoded: bool) -> Vec<u8> {
+pub(super) fn decode_key(key: String, url_encoded: bool) -> Vec<u8> {
     if !url_encoded {
         return key.into_bytes();
     }
@@ -213,13 +213,14 @@ fn decode_key(key: String, url_encoded: bool) -> Vec<u8> {
 impl Listed {
     /// The entry below `prefix`. `Ok(None)` for the marker of the prefix itself: consoles create
     /// empty objects named like folders, and the folder that is synced has no name within itself.
-    fn into_entry(self, prefix: &[u8]) -> Result<Option<Entry>, SourceError> {
-        let Some(name) = self.key.strip_prefix(prefix) else {
+    fn into_entry(self, prefix: &[u8], listed: &[u8]) -> Result<Option<Entry>, SourceError> {
+        let name = self.key.strip_prefix(prefix).filter(|_| self.key.starts_with(listed));
+        let Some(name) = name else {
             return Err(SourceError::Permanent {
                 message: format!(
                     "the server lists {:?}, which does not begin with the prefix {:?}",
                     EntryId::new(self.key),
-                    EntryId::new(prefix)
+                    EntryId::new(listed)
                 ),
             });
         };
@@ -246,6 +247,8 @@ impl Listed {
 #[derive(Debug)]
 pub(super) struct Progress {
     prefix: Vec<u8>,
+    /// What every key begins with: the prefix, or more.
+    listed: Vec<u8>,
     position: Position,
     /// The key that came last, to see the order by.
     last: Option<Vec<u8>>,
@@ -258,11 +261,12 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// A listing of what lies below `prefix`, behind `from`.
-    pub(super) fn new(prefix: &str, from: Option<Cursor>) -> Self {
+    /// A listing of what begins with `listed`, behind `from`, named as it is below `prefix`.
+    pub(super) fn new(prefix: &str, listed: &str, from: Option<Cursor>) -> Self {
         let start_after = from.map(|Cursor(key)| key);
         Self {
             prefix: prefix.as_bytes().to_vec(),
+            listed: listed.as_bytes().to_vec(),
             last: start_after.clone(),
             position: Position { token: None, start_after },
             ordered: true,
@@ -316,7 +320,7 @@ impl Progress {
         self.position.token = answer.next;
         let mut entries = Vec::with_capacity(answer.objects.len());
         for object in answer.objects {
-            entries.extend(object.into_entry(&self.prefix)?);
+            entries.extend(object.into_entry(&self.prefix, &self.listed)?);
         }
         let cursor = self.last.clone().filter(|_| self.ordered).map(Cursor);
         Ok((Page { entries, cursor, unlisted: Vec::new() }, more))
@@ -421,7 +425,7 @@ mod tests {
 
     #[test]
     fn the_path_is_the_key_behind_the_prefix_byte_for_byte() {
-        let mut progress = Progress::new("p/", None);
+        let mut progress = Progress::new("p/", "p/", None);
         let (paths, cursor) = paths(
             &mut progress,
             &page(&["p/", "p//a", "p/a/", "p/b"], END).replacen("<Size>1<", "<Size>0<", 1),
@@ -432,14 +436,23 @@ mod tests {
 
     #[test]
     fn a_key_outside_the_prefix_is_refused() {
-        let mut progress = Progress::new("p/", None);
+        let mut progress = Progress::new("p/", "p/", None);
         let answer = parse(page(&["q/a"], END).as_bytes()).unwrap();
         assert!(matches!(progress.advance(answer), Err(SourceError::Permanent { .. })));
     }
 
     #[test]
+    fn a_listing_of_less_than_the_prefix_names_keys_as_ever() {
+        let mut progress = Progress::new("p/", "p/20", None);
+        let (paths, _) = paths(&mut progress, &page(&["p/2026/a"], END));
+        assert_eq!(paths, ["2026/a"]);
+        let other = parse(page(&["p/1999/a"], END).as_bytes()).unwrap();
+        assert!(Progress::new("p/", "p/20", None).advance(other).is_err());
+    }
+
+    #[test]
     fn once_keys_come_out_of_order_there_is_no_place_to_resume_from() {
-        let mut progress = Progress::new("", None);
+        let mut progress = Progress::new("", "", None);
         let (_, cursor) = paths(&mut progress, &page(&["a", "b"], END));
         assert!(cursor.is_some());
         assert_eq!(paths(&mut progress, &page(&["d", "c"], END)).1, None);
@@ -454,7 +467,7 @@ mod tests {
             );
             parse(page(keys, &rest).as_bytes()).unwrap()
         };
-        let mut progress = Progress::new("", None);
+        let mut progress = Progress::new("", "", None);
         for (key, token) in [("a", "1"), ("b", "2")] {
             progress.check(&more(&[key], token)).unwrap();
             progress.advance(more(&[key], token)).unwrap();
@@ -466,7 +479,7 @@ mod tests {
 
     #[test]
     fn a_token_that_the_server_forgot_is_replaced_by_the_last_key() {
-        let mut progress = Progress::new("", None);
+        let mut progress = Progress::new("", "", None);
         assert_eq!(progress.without_token(), None);
         let rest =
             "<IsTruncated>true</IsTruncated><NextContinuationToken>t</NextContinuationToken>";
@@ -488,7 +501,7 @@ mod tests {
             let body = page(&["k"], END)
                 .replace("STANDARD</StorageClass>", &format!("{class}</StorageClass>{restore}"));
             let (page, _) =
-                Progress::new("", None).advance(parse(body.as_bytes()).unwrap()).unwrap();
+                Progress::new("", "", None).advance(parse(body.as_bytes()).unwrap()).unwrap();
             page.entries[0].kind.clone()
         };
         let skipped = EntryKind::Skipped(SkipReason::Archived);

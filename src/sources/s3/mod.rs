@@ -9,15 +9,19 @@
 //! - `credentials`: the AWS chain, and renewal
 //! - `sign`: Signature Version 4 for requests of our own
 //! - `transport`: connections, time limits, holding back
+//! - `resolve`: names of hosts
 //! - `refusal`: what an error answer means
 //! - `listing`, `xml`: pages of `ListObjectsV2`, proved complete
+//! - `browse`: one level of a bucket, for people
 //! - `object`: fingerprints, facts, and the check that a body is the pinned version
 
 mod address;
+mod browse;
 mod credentials;
 mod listing;
 mod object;
 mod refusal;
+mod resolve;
 mod sign;
 mod transport;
 mod xml;
@@ -55,13 +59,14 @@ use self::{
 };
 use super::{
     Body, ByteRange, Content, ErrorClass, Facts, Page, RootIdentity, Source, SourceError,
+    browse::{Level, Wanted},
     retry::RetryPolicy,
 };
 use crate::{
     config::SourceTuning,
     model::{
-        Addressing, Connection, Credentials, Cursor, Entry, EntryId, Fingerprint, Location,
-        S3Connection,
+        Addressing, Connection, Credentials, Cursor, Entry, EntryId, Fingerprint, Identity,
+        Location, ProviderFilters, S3Connection,
     },
 };
 
@@ -88,6 +93,8 @@ struct Bucket {
     name: String,
     /// Empty, or with a slash at its end.
     prefix: String,
+    /// What is listed: the prefix, and what the provider's own filter adds to it.
+    listed: String,
     endpoint: Endpoint,
     addressing: Addressing,
     signer: Option<Arc<Keyring>>,
@@ -95,6 +102,13 @@ struct Bucket {
     headers: HeaderMap,
     transport: Arc<Transport>,
     site: RwLock<Arc<Site>>,
+}
+
+/// A bucket's name, the prefix that keys are named behind, and the one that is listed.
+struct Place {
+    name: String,
+    prefix: String,
+    listed: String,
 }
 
 /// The bucket as it is reached in one region.
@@ -112,13 +126,14 @@ impl S3 {
     pub(super) async fn connect(
         location: &Location,
         stored: Option<&Credentials>,
+        filters: &ProviderFilters,
         tuning: &SourceTuning,
     ) -> Result<Self, SourceError> {
         let settings = match &location.connection {
             Connection::S3(settings) | Connection::Tigris(settings) => settings,
-            Connection::Local => {
+            Connection::Local | Connection::Other(_) => {
                 return Err(SourceError::Misconfigured {
-                    message: format!("{location} is a folder, not a bucket"),
+                    message: format!("{location} is no bucket"),
                 });
             }
         };
@@ -126,7 +141,8 @@ impl S3 {
             credentials::resolve(location.connection.provider(), settings, stored).await?;
         let (name, prefix) = location.bucket_and_prefix();
         let prefix = if prefix.is_empty() { prefix } else { prefix + "/" };
-        Bucket::new(name, prefix, settings, resolved, tuning).map(|bucket| Self(Arc::new(bucket)))
+        let place = Place { name, listed: format!("{prefix}{}", filters.prefix), prefix };
+        Bucket::new(place, settings, resolved, tuning).map(|bucket| Self(Arc::new(bucket)))
     }
 }
 
@@ -140,11 +156,12 @@ impl Source for S3 {
 
     /// One page, and none ahead.
     async fn probe(&self) -> Result<(), SourceError> {
-        self.0.page(&Progress::new(&self.0.prefix, None)).await.map(drop)
+        self.0.page(&Progress::new(&self.0.prefix, &self.0.listed, None)).await.map(drop)
     }
 
     fn walk(&self, from: Option<Cursor>) -> BoxStream<'_, Result<Page, SourceError>> {
-        let walk = Walk::Ahead(Arc::clone(&self.0), Progress::new(&self.0.prefix, from));
+        let progress = Progress::new(&self.0.prefix, &self.0.listed, from);
+        let walk = Walk::Ahead(Arc::clone(&self.0), Box::new(progress));
         stream::unfold(walk, Walk::next).boxed()
     }
 
@@ -175,6 +192,14 @@ impl Source for S3 {
         }
     }
 
+    fn identity(&self, fingerprint: &Fingerprint) -> Option<Identity> {
+        object::identity(fingerprint)
+    }
+
+    async fn browse(&self, wanted: Wanted, limit: usize) -> Result<Level, SourceError> {
+        RetryPolicy::FETCH.run(|| self.0.level(wanted, limit)).await
+    }
+
     fn default_concurrency(&self) -> usize {
         CONCURRENCY
     }
@@ -188,12 +213,12 @@ fn ordinary(key: &[u8]) -> Option<Path> {
 
 impl Bucket {
     fn new(
-        name: String,
-        prefix: String,
+        place: Place,
         settings: &S3Connection,
         resolved: Resolved,
         tuning: &SourceTuning,
     ) -> Result<Self, SourceError> {
+        let Place { name, prefix, listed } = place;
         let Resolved { region, endpoint, signer } = resolved;
         let plain = endpoint.is_plain();
         let transport = Arc::new(Transport::new(plain, Arc::clone(&tuning.clock))?);
@@ -210,7 +235,7 @@ impl Bucket {
         }
         let store = open_store(&name, &region, &bucket_url, signer.as_ref(), &headers, &transport)?;
         let site = RwLock::new(Arc::new(Site { region, bucket_url, store }));
-        Ok(Self { name, prefix, endpoint, addressing, signer, headers, transport, site })
+        Ok(Self { name, prefix, listed, endpoint, addressing, signer, headers, transport, site })
     }
 
     /// The whole key of an entry.
@@ -364,7 +389,7 @@ impl Bucket {
     }
 
     async fn list(&self, site: &Site, position: &Position) -> Result<Answer, Refusal> {
-        let url = format!("{}/?{}", site.bucket_url, position.query(&self.prefix));
+        let url = format!("{}/?{}", site.bucket_url, position.query(&self.listed));
         let with_restores = |request: &mut HttpRequest| {
             let value = HeaderValue::from_static("RestoreStatus");
             request.headers_mut().insert("x-amz-optional-object-attributes", value);
@@ -381,7 +406,7 @@ impl Bucket {
 
     /// Says which bucket an error is about, where a person has to act on it.
     fn about_the_root(&self, error: SourceError) -> SourceError {
-        let place = format!("{:?}", EntryId::new(format!("{}/{}", self.name, self.prefix)));
+        let place = format!("{:?}", EntryId::new(format!("{}/{}", self.name, self.listed)));
         match error {
             SourceError::RootMissing { message } => SourceError::RootMissing {
                 message: format!("there is no bucket {:?} here ({message})", self.name),
@@ -464,7 +489,7 @@ fn open_store(
 /// A listing under way: pages are fetched while the consumer works on those before.
 enum Walk {
     /// Nothing asked for yet.
-    Ahead(Arc<Bucket>, Progress),
+    Ahead(Arc<Bucket>, Box<Progress>),
     /// A task fetches pages. It sends `None` behind the last one, so that its death is never taken
     /// for the end.
     Under(mpsc::Receiver<Option<Result<Page, SourceError>>>, AbortOnDropHandle<()>),
@@ -477,7 +502,7 @@ impl Walk {
         let (mut pages, task) = match self {
             Self::Ahead(bucket, progress) => {
                 let (sender, pages) = mpsc::channel(PAGES_AHEAD);
-                let task = tokio::spawn(list_all(bucket, progress, sender));
+                let task = tokio::spawn(list_all(bucket, *progress, sender));
                 (pages, AbortOnDropHandle::new(task))
             }
             Self::Under(pages, task) => (pages, task),

@@ -18,7 +18,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::refusal::{Refusal, http_date, text_of};
 use crate::{
-    model::{Entry, EntryId, EntryKind, Fingerprint, SkipReason, Version},
+    model::{Entry, EntryId, EntryKind, Fingerprint, Identity, SkipReason, Version},
     sources::{ByteRange, Facts, SourceError},
 };
 
@@ -38,6 +38,16 @@ pub(super) fn fingerprint(etag: &str, size: u64, modified: Option<Timestamp>) ->
         etag: Some(etag).filter(|etag| !etag.is_empty()).map(str::to_owned),
         mime: None,
     }
+}
+
+/// The MD5 of the content, where the tag is one, and its size. Tags of uploads in parts, and those
+/// that servers make of other things than the content, do not look like one
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html>).
+pub(super) fn identity(fingerprint: &Fingerprint) -> Option<Identity> {
+    let etag = fingerprint.etag.as_deref()?;
+    let is_md5 = etag.len() == 32 && etag.bytes().all(|byte| byte.is_ascii_hexdigit());
+    (is_md5 && fingerprint.size > 0)
+        .then(|| Identity::of(&[b"md5", etag.as_bytes(), &fingerprint.size.to_le_bytes()]))
 }
 
 /// An entity tag without its quotes; weak tags keep theirs, and their mark.

@@ -7,7 +7,10 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -18,7 +21,7 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
-    client::legacy::{Client, Error as ClientError, connect::HttpConnector as Tcp},
+    client::legacy::{Client, Error as ClientError},
     rt::{TokioExecutor, TokioTimer},
 };
 use object_store::{
@@ -33,6 +36,7 @@ use tokio::time::{Instant, timeout};
 use super::{
     object::{Measured, Pinned, facts},
     refusal::{Refusal, Subject, refusal},
+    resolve::{Resolver, Unresolved},
 };
 use crate::{clock::SharedClock, sources::SourceError};
 
@@ -58,10 +62,14 @@ const EXPLANATION_BYTES: usize = 64 * 1024;
 /// The longest that a Retry-After holds everybody back.
 const MAX_HOLD: Duration = Duration::from_secs(5 * 60);
 
+type Tcp = hyper_util::client::legacy::connect::HttpConnector<Resolver>;
+
 /// See the module.
 pub(super) struct Transport {
     client: Connections,
     gate: Gate,
+    /// Whether a server has ever answered: from then on a name that does not resolve is a hiccup.
+    was_answered: AtomicBool,
     clock: SharedClock,
 }
 
@@ -74,7 +82,7 @@ enum Connections {
 impl Transport {
     /// A transport; `plain` when only `http://` will be asked for.
     pub(super) fn new(plain: bool, clock: SharedClock) -> Result<Self, SourceError> {
-        let mut tcp = Tcp::new();
+        let mut tcp = Tcp::new_with_resolver(Resolver::new());
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
         tcp.set_keepalive(Some(IDLE_TIMEOUT));
@@ -100,7 +108,7 @@ impl Transport {
                 Connections::Tls(builder.build(connector))
             }
         };
-        Ok(Self { client, gate: Gate::default(), clock })
+        Ok(Self { client, gate: Gate::default(), was_answered: AtomicBool::new(false), clock })
     }
 
     /// How much longer the provider asked us to hold back.
@@ -124,15 +132,35 @@ impl Transport {
         };
         let response = match timeout(ANSWER_TIMEOUT, sent).await {
             Ok(Ok(response)) => response,
-            Ok(Err(error)) => return Err(unreachable(&host, &error).into()),
+            Ok(Err(error)) => return Err(self.unreachable(&host, &error).into()),
             Err(_) => {
                 let message = format!("{host} did not answer in {} s", ANSWER_TIMEOUT.as_secs());
                 return Err(SourceError::Timeout { message }.into());
             }
         };
+        self.was_answered.store(true, Relaxed);
         match response.status().is_success() {
             true => Ok(response),
             false => Err(self.explain(response, subject, pinned.as_ref()).await),
+        }
+    }
+
+    /// No answer at all.
+    fn unreachable(&self, host: &str, error: &ClientError) -> SourceError {
+        if let Some(unresolved) = cause::<Unresolved>(error)
+            && !self.was_answered.load(Relaxed)
+        {
+            let message = format!("cannot reach {host}: {unresolved}");
+            return SourceError::Unresolved { message };
+        }
+        let message = format!("cannot reach {host}: {}", causes(error));
+        match cause::<std::io::Error>(error).map(std::io::Error::kind) {
+            Some(std::io::ErrorKind::TimedOut) => SourceError::Timeout { message },
+            // What rustls does not accept, another try will not make acceptable.
+            Some(std::io::ErrorKind::InvalidData) if error.is_connect() => {
+                SourceError::Misconfigured { message }
+            }
+            _ => SourceError::Transient { message },
         }
     }
 
@@ -241,28 +269,12 @@ async fn beginning(mut body: Incoming) -> Bytes {
     bytes.freeze()
 }
 
-/// No answer at all.
-fn unreachable(host: &str, error: &ClientError) -> SourceError {
-    let message = format!("cannot reach {host}: {}", causes(error));
-    match io_kind(error) {
-        Some(std::io::ErrorKind::TimedOut) => SourceError::Timeout { message },
-        // What rustls does not accept, another try will not make acceptable.
-        Some(std::io::ErrorKind::InvalidData) if error.is_connect() => {
-            SourceError::Misconfigured { message }
-        }
-        _ => SourceError::Transient { message },
-    }
-}
-
-fn io_kind(error: &(dyn std::error::Error + 'static)) -> Option<std::io::ErrorKind> {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if let Some(error) = error.downcast_ref::<std::io::Error>() {
-            return Some(error.kind());
-        }
-        cause = error.source();
-    }
-    None
+/// The first of the causes of an error that is of this kind.
+fn cause<'a, E: std::error::Error + 'static>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> Option<&'a E> {
+    std::iter::successors(Some(error), |error| error.source())
+        .find_map(|error| error.downcast_ref())
 }
 
 /// An error with its causes, each said once.
@@ -336,7 +348,24 @@ impl HttpConnector for Wire {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
+    use crate::{clock::SystemClock, sources::ErrorClass};
+
+    #[tokio::test]
+    async fn a_name_that_does_not_resolve_is_a_hiccup_once_a_server_has_answered() {
+        let transport = Transport::new(true, Arc::new(SystemClock)).unwrap();
+        let class = async || {
+            let uri = "http://storage.invalid/";
+            let request = http::Request::get(uri).body(HttpRequestBody::empty()).unwrap();
+            let refusal = transport.send(request, Subject::Listing).await.unwrap_err();
+            refusal.give_up().class()
+        };
+        assert_eq!(class().await, ErrorClass::RetryBriefly);
+        transport.was_answered.store(true, Relaxed);
+        assert_eq!(class().await, ErrorClass::Retry);
+    }
 
     #[tokio::test(start_paused = true)]
     async fn the_gate_holds_everybody_back_until_the_longest_wait_is_over() {

@@ -114,7 +114,9 @@ CREATE TABLE new_syncs (
     bytes          INTEGER NOT NULL DEFAULT 0,
     held_removals  TEXT,                       -- JSON, store::syncs::HeldRemovals
     created_at_ms  INTEGER NOT NULL,
-    updated_at_ms  INTEGER NOT NULL
+    updated_at_ms  INTEGER NOT NULL,
+    peak_per_minute REAL NOT NULL DEFAULT 0,   -- objects, in the fastest of its jobs
+    held_entries   BLOB                        -- roaring bitmap: the entries of held_removals
 ) STRICT;
 INSERT INTO new_syncs
     (sync_key, id, bucket_key, connection_key, source_path, options, made_by, named_bucket, status,
@@ -201,6 +203,12 @@ FROM checkpoints;
 DROP TABLE checkpoints;
 ALTER TABLE new_checkpoints RENAME TO checkpoints;
 
+-- Rows of version 1 have no identity until they change: a rename of theirs is a new entry.
+ALTER TABLE entries ADD COLUMN released INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE entries ADD COLUMN identity INTEGER;
+CREATE INDEX entries_by_identity ON entries (sync_key, identity) WHERE identity IS NOT NULL;
+CREATE INDEX entries_released ON entries (sync_key) WHERE released = 1;
+
 ALTER TABLE objects ADD COLUMN fields TEXT;
 ALTER TABLE objects ADD COLUMN unique_key TEXT;
 ALTER TABLE objects ADD COLUMN edges TEXT;
@@ -229,11 +237,12 @@ CREATE TABLE new_dead_letters (
     first_failed_ms  INTEGER NOT NULL,
     last_failed_ms   INTEGER NOT NULL,
     retry_at_ms      INTEGER,                  -- not tried again before; NULL: with the next run
-    reattempted_ms   INTEGER,                  -- the last try while in quarantine
+    reattempted_ms   INTEGER,                  -- the last try after the first
     requeued_ms      INTEGER,
     pass             INTEGER NOT NULL,         -- the pass in which it failed last
     resolved_at_ms   INTEGER,
     disposed         TEXT,                     -- why it is tried no more; NULL: it is
+    version          BLOB,                     -- that failed last; NULL: not known
     UNIQUE (sync_key, source_id)
 ) STRICT;
 INSERT INTO new_dead_letters

@@ -1,0 +1,139 @@
+"""What Catchment costs while it stands there: benches/standing.py [idle] [watch]
+
+idle   a thousand folders in step and nothing changing: resident memory, and CPU over a minute
+watch  how long a file that was just written takes to be an object, in a folder of 20,000
+
+CATCHMENT names the executable (target/release/catchment), BENCH_DIR where the data goes. Prints
+figures; fails for none of them.
+"""
+
+import contextlib
+import json
+import os
+import pathlib
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+
+HERE = pathlib.Path(__file__).resolve().parent.parent
+CATCHMENT = os.environ.get("CATCHMENT", str(HERE / "target/release/catchment"))
+SYNCS, QUIET_SECONDS = 1000, 60
+FILES, WRITES = 20_000, 50
+
+
+class Server:
+    """A server on a data directory of its own."""
+
+    def __init__(self, work):
+        self.data = work / "data"
+        self.process = subprocess.Popen(
+            [CATCHMENT, "serve", "--listen", "127.0.0.1:0"],
+            env={**os.environ, "CATCHMENT_DATA_DIR": str(self.data)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for line in self.process.stdout:
+            if found := re.search(r"http://[\d.]+:\d+", line):
+                self.url = found[0]
+                break
+        self.token = (self.data / "token").read_text().strip()
+
+    def call(self, method, path, body=None):
+        request = urllib.request.Request(self.url + path, method=method)
+        request.add_header("Authorization", f"Bearer {self.token}")
+        data = None
+        if body is not None:
+            data = json.dumps(body).encode()
+            request.add_header("Content-Type", "application/json")
+        with urllib.request.urlopen(request, data) as answer:
+            return json.loads(answer.read() or "null")
+
+    def bucket(self, name):
+        body = {"bucket_name": name, "bucket_schema": {"properties": {}}}
+        return self.call("POST", "/v1/buckets", body)["bucket_id"]
+
+    def sync(self, bucket, folder):
+        body = {"connection_id": "conn_local", "source_path": str(folder)}
+        return self.call("POST", f"/v1/buckets/{bucket}/syncs", body)["sync_config_id"]
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(60)
+
+    def cpu_seconds(self):
+        fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(") ", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def resident_mib(self):
+        status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1024
+
+
+def until(what, condition, patience=600):
+    deadline = time.monotonic() + patience
+    while not condition():
+        if time.monotonic() > deadline:
+            raise SystemExit(f"{what}: not within {patience} s")
+        time.sleep(0.01)
+
+
+def idle(work, server):
+    bucket = server.bucket("many")
+    for number in range(SYNCS):
+        folder = work / "folders" / f"{number:04}"
+        folder.mkdir(parents=True)
+        (folder / "file").write_text(str(number))
+        server.sync(bucket, folder)
+    until("every folder in step", lambda: server.call("GET", f"/v1/buckets/{bucket}")["object_count"] == SYNCS)
+    time.sleep(10)
+    before, started = server.cpu_seconds(), time.monotonic()
+    time.sleep(QUIET_SECONDS)
+    used = (server.cpu_seconds() - before) / (time.monotonic() - started)
+    print(f"idle: {SYNCS} syncs, {server.resident_mib():.0f} MiB resident, {100 * used:.2f} % of a core")
+
+
+def watch(work, server):
+    folder = work / "large"
+    for number in range(FILES):
+        place = folder / f"{number // 1000:03}"
+        place.mkdir(parents=True, exist_ok=True)
+        (place / f"{number:06}").write_bytes(number.to_bytes(8))
+    bucket = server.bucket("large")
+    server.sync(bucket, folder)
+    count = lambda: server.call("GET", f"/v1/buckets/{bucket}")["object_count"]
+    until("the folder in step", lambda: count() == FILES)
+    time.sleep(10)
+    took = []
+    for number in range(WRITES):
+        (folder / "000" / f"new-{number}").write_text(f"new {number}")
+        written = time.monotonic()
+        until("a new file", lambda: count() == FILES + number + 1)
+        took.append(time.monotonic() - written)
+        time.sleep(1)
+    took.sort()
+    print(
+        f"watch: a file written into a folder of {FILES} is an object after "
+        f"{1000 * statistics.median(took):.0f} ms (median of {WRITES}), {1000 * took[-1]:.0f} ms at most"
+    )
+
+
+CASES = {"idle": idle, "watch": watch}
+
+
+def main():
+    for name in sys.argv[1:] or CASES:
+        work = pathlib.Path(tempfile.mkdtemp(prefix="catchment-bench-", dir=os.environ.get("BENCH_DIR")))
+        with contextlib.ExitStack() as stack:
+            stack.callback(shutil.rmtree, work, ignore_errors=True)
+            server = Server(work)
+            stack.callback(server.stop)
+            CASES[name](work, server)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,467 @@
+//! `/v1/organizations/connections`: how providers are reached. Credentials come in here and never
+//! go out again.
+
+mod reach;
+mod wire;
+
+use axum::{Json, extract::State};
+use serde_json::Value;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use self::wire::{
+    DeleteConnectionQuery, DeletedConnection, FilesQuery, FoldersQuery, ListFilesResponse,
+    ListFoldersResponse, ListStorageConnectionsRequest, StorageConnectionCreateRequest,
+    StorageConnectionListResponse, StorageConnectionModel, StorageConnectionTestResponse,
+    StorageConnectionUpdateRequest, WantedStatus,
+};
+use super::{
+    App,
+    error::{ApiError, FieldError},
+    json::{FromPath, Patch, Valid, ValidQuery},
+    page::ListQuery,
+};
+use crate::{
+    model::{
+        Connection, ConnectionId, Credentials, Pause, PausedBy, SyncStatus,
+        providers::{self, Accepted, Wrong},
+    },
+    secrets::SecretsError,
+    sources::browse::Wanted,
+    store::{
+        connections::{self, NewConnection, StoredConnection},
+        secrets::Sealed,
+        syncs::{self, Standing},
+    },
+};
+
+type Answer<T> = Result<Json<T>, ApiError>;
+
+/// Files that a look shows when nobody says.
+const FILES: u32 = 20;
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(create))
+        .routes(routes!(list))
+        .routes(routes!(get, patch, delete))
+        .routes(routes!(test))
+        .routes(routes!(files))
+        .routes(routes!(folders))
+}
+
+/// Make a connection
+///
+/// It is tried first, unless `test_before_save` is false; if it does not work nothing is kept.
+#[utoipa::path(
+    post, path = "/v1/organizations/connections", tag = "organization_connections",
+    operation_id = "create_storage_connection_organizations",
+    request_body = StorageConnectionCreateRequest,
+    responses((status = 200, body = StorageConnectionModel))
+)]
+async fn create(
+    State(app): State<App>,
+    Valid(body): Valid<StorageConnectionCreateRequest>,
+) -> Answer<StorageConnectionModel> {
+    let accepted =
+        providers::accept(body.provider_type, &body.provider_config).map_err(invalid)?;
+    if body.test_before_save != Some(false) {
+        must_work(&app, &accepted.connection, accepted.credentials.as_ref()).await?;
+    }
+    let id = ConnectionId::generate();
+    let new = NewConnection {
+        sealed: sealed(&app, &id, &accepted).await?,
+        id: id.clone(),
+        name: body.name.clone(),
+        settings: accepted.connection,
+        description: body.description,
+        metadata: body.metadata.unwrap_or_default(),
+        write_enabled: body.write_enabled.unwrap_or_default(),
+    };
+    let now = app.now();
+    let made = app.engine.store.write(move |tx| connections::insert(tx, &new, now)).await?;
+    match made {
+        true => told(&app, found(&app, id.as_str()).await?).await,
+        false => Err(ApiError::taken("connection", body.name)),
+    }
+}
+
+/// List connections
+#[utoipa::path(
+    post, path = "/v1/organizations/connections/list", tag = "organization_connections",
+    operation_id = "list_storage_connections_organizations",
+    params(ListQuery),
+    request_body = ListStorageConnectionsRequest,
+    responses((status = 200, body = StorageConnectionListResponse))
+)]
+async fn list(
+    State(app): State<App>,
+    ValidQuery(query): ValidQuery<ListQuery>,
+    Valid(body): Valid<ListStorageConnectionsRequest>,
+) -> Answer<StorageConnectionListResponse> {
+    const LIST: &str = "connections";
+    let page = query.page()?;
+    let behind = page.place::<i64>(LIST)?;
+    let wanted = connections::Wanted {
+        provider: body.provider_type.map(|wanted| wanted.as_str().to_owned()),
+        status: body.status.map(|status| format!("{status:?}").to_uppercase()),
+        is_active: body.is_active,
+    };
+    let (offset, fetch) = (page.offset, page.fetch());
+    let (mut rows, total, owner) = app
+        .engine
+        .store
+        .read(move |db| {
+            let rows = connections::list(db, &wanted, behind, offset, fetch)?;
+            Ok((rows, connections::count(db, &wanted)?, connections::owner(db)?))
+        })
+        .await?;
+    let pagination = page.finish(&mut rows, Some(total), LIST, |row| row.key);
+    let results = rows.into_iter().map(|row| StorageConnectionModel::of(row, &owner)).collect();
+    Ok(Json(StorageConnectionListResponse { results, pagination, total }))
+}
+
+/// Show a connection
+#[utoipa::path(
+    get, path = "/v1/organizations/connections/{connection_identifier}",
+    tag = "organization_connections", operation_id = "get_storage_connection_organizations",
+    params(("connection_identifier" = String, Path, description = "Id or name")),
+    responses((status = 200, body = StorageConnectionModel))
+)]
+async fn get(
+    State(app): State<App>,
+    FromPath(named): FromPath<String>,
+) -> Answer<StorageConnectionModel> {
+    told(&app, found(&app, &named).await?).await
+}
+
+/// Change a connection
+#[utoipa::path(
+    patch, path = "/v1/organizations/connections/{connection_identifier}",
+    tag = "organization_connections", operation_id = "update_storage_connection_organizations",
+    params(("connection_identifier" = String, Path, description = "Id or name")),
+    request_body = StorageConnectionUpdateRequest,
+    responses((status = 200, body = StorageConnectionModel))
+)]
+async fn patch(
+    State(app): State<App>,
+    FromPath(named): FromPath<String>,
+    Valid(body): Valid<StorageConnectionUpdateRequest>,
+) -> Answer<StorageConnectionModel> {
+    let before = changeable(&app, &named).await?;
+    let accepted = match &body.provider_config {
+        Some(change) => {
+            let accepted = providers::amend(&before.settings, change).map_err(invalid)?;
+            if body.test_before_save != Some(false) {
+                still_works(&app, &before, &accepted).await?;
+            }
+            Some(accepted)
+        }
+        None => None,
+    };
+    let sealed = match &accepted {
+        Some(accepted) => sealed(&app, &before.id, accepted).await?,
+        None => None,
+    };
+    let after = changed(before, body, accepted)?;
+    let (id, name, now) = (after.id.clone(), after.name.clone(), app.now());
+    let kept = app
+        .engine
+        .store
+        .write(move |tx| connections::update(tx, &after, sealed.as_ref(), now))
+        .await?;
+    match kept {
+        true => told(&app, found(&app, id.as_str()).await?).await,
+        false => Err(ApiError::taken("connection", name)),
+    }
+}
+
+/// The connection with what a PATCH says.
+fn changed(
+    mut connection: StoredConnection,
+    body: StorageConnectionUpdateRequest,
+    accepted: Option<Accepted>,
+) -> Result<StoredConnection, ApiError> {
+    let is_active = match (body.status, body.is_active) {
+        (Some(status), Some(is_active)) if (status == WantedStatus::Active) != is_active => {
+            return Err(ApiError::invalid_field(
+                FieldError::new("is_active", is_active, "status says the opposite")
+                    .accepting("the same as status, or nothing"),
+            ));
+        }
+        (Some(status), _) => Some(status == WantedStatus::Active),
+        (None, is_active) => is_active,
+    };
+    match is_active {
+        Some(true) => {
+            connection.status = "ACTIVE".to_owned();
+            connection.consecutive_failures = 0;
+        }
+        Some(false) => connection.status = "SUSPENDED".to_owned(),
+        None => {}
+    }
+    if let Some(name) = body.name {
+        connection.name = name;
+    }
+    body.description.apply(&mut connection.description);
+    match body.metadata {
+        Patch::Missing => {}
+        Patch::Null => connection.metadata.clear(),
+        Patch::Value(metadata) => connection.metadata = metadata,
+    }
+    if let Some(write_enabled) = body.write_enabled {
+        connection.write_enabled = write_enabled;
+    }
+    if let Some(accepted) = accepted {
+        connection.settings = accepted.connection;
+        connection.last_error = None;
+        connection.consecutive_failures = 0;
+    }
+    Ok(connection)
+}
+
+/// Delete a connection
+///
+/// It stays listed as `ARCHIVED`; its credentials are erased. Refused while active syncs use it,
+/// unless `force` pauses them.
+#[utoipa::path(
+    delete, path = "/v1/organizations/connections/{connection_identifier}",
+    tag = "organization_connections", operation_id = "delete_storage_connection_organizations",
+    params(
+        ("connection_identifier" = String, Path, description = "Id or name"),
+        DeleteConnectionQuery
+    ),
+    responses((status = 200, body = DeletedConnection))
+)]
+async fn delete(
+    State(app): State<App>,
+    FromPath(named): FromPath<String>,
+    ValidQuery(query): ValidQuery<DeleteConnectionQuery>,
+) -> Answer<DeletedConnection> {
+    let connection = changeable(&app, &named).await?;
+    let (force, now) = (query.force == Some(true), app.now());
+    let gone = connection.clone();
+    let in_the_way = app
+        .engine
+        .store
+        .write(move |tx| {
+            let active = connections::active_syncs(tx, gone.key)?;
+            if !force && !active.is_empty() {
+                return Ok(active);
+            }
+            for sync in active {
+                let pause = Pause {
+                    reason: Some(format!("its connection {:?} was deleted", gone.name)),
+                    at: now,
+                    by: PausedBy::Connection,
+                    drain: false,
+                };
+                let standing = Standing {
+                    status: SyncStatus::Suspended,
+                    pause: Some(pause),
+                    next_sync_at: None,
+                    ..Standing::of(&sync)
+                };
+                syncs::stand(tx, &sync, &standing, now)?;
+            }
+            connections::archive(tx, &gone, now)?;
+            Ok(Vec::new())
+        })
+        .await?;
+    if !in_the_way.is_empty() {
+        let ids: Vec<String> = in_the_way.iter().map(|sync| sync.id.to_string()).collect();
+        return Err(ApiError::conflict(format!(
+            "{} active syncs use the connection {:?}: delete or pause them first, or delete it \
+             with force=true, which pauses them",
+            ids.len(),
+            connection.name
+        ))
+        .code("connection_in_use")
+        .detail("sync_config_ids", ids));
+    }
+    Ok(Json(DeletedConnection {
+        connection_id: connection.id.to_string(),
+        status: "ARCHIVED".to_owned(),
+        message: format!("connection {:?} is archived, its credentials are erased", connection.name),
+    }))
+}
+
+/// Try a connection
+#[utoipa::path(
+    post, path = "/v1/organizations/connections/{connection_identifier}/test",
+    tag = "organization_connections", operation_id = "test_storage_connection_organizations",
+    params(("connection_identifier" = String, Path, description = "Id or name")),
+    responses((status = 200, body = StorageConnectionTestResponse))
+)]
+async fn test(
+    State(app): State<App>,
+    FromPath(named): FromPath<String>,
+) -> Answer<StorageConnectionTestResponse> {
+    let connection = usable(&app, &named).await?;
+    let tried = match app.engine.vault.credentials(connection.key).await {
+        Ok(credentials) => reach::test(&app, &connection.settings, credentials.as_ref())
+            .await
+            .map_err(|error| error.to_string()),
+        Err(SecretsError::Store(error)) => return Err(error.into()),
+        Err(error) => Err(error.to_string()),
+    };
+    let (key, now, outcome) = (connection.key, app.now(), tried.clone().err());
+    app.engine
+        .store
+        .write(move |tx| match outcome {
+            None => connections::worked(tx, key, now),
+            Some(reason) => connections::failed(tx, key, &reason, now),
+        })
+        .await?;
+    let success = tried.is_ok();
+    let message = tried.unwrap_or_else(|reason| reason);
+    Ok(Json(StorageConnectionTestResponse { success, message, details: None }))
+}
+
+/// Show the files in a folder
+#[utoipa::path(
+    get, path = "/v1/organizations/connections/{connection_identifier}/files",
+    tag = "organization_connections",
+    operation_id = "list_google_drive_files_organizations_connections",
+    params(("connection_identifier" = String, Path, description = "Id or name"), FilesQuery),
+    responses((status = 200, body = ListFilesResponse))
+)]
+async fn files(
+    State(app): State<App>,
+    FromPath(named): FromPath<String>,
+    ValidQuery(query): ValidQuery<FilesQuery>,
+) -> Answer<ListFilesResponse> {
+    let connection = usable(&app, &named).await?;
+    let path = query.path.unwrap_or_else(|| "/".to_owned());
+    let limit = query.max_results.unwrap_or(FILES) as usize;
+    let level = reach::look(&app, &connection, &path, Wanted::Files, limit).await?;
+    let truncated = level.truncated;
+    let results = reach::files(&connection.settings, &path, level);
+    let total = results.len();
+    Ok(Json(ListFilesResponse { results, parent_path: path, total, truncated }))
+}
+
+/// Show the folders in a folder
+#[utoipa::path(
+    get, path = "/v1/organizations/connections/{connection_identifier}/folders",
+    tag = "organization_connections",
+    operation_id = "list_google_drive_folders_organizations_connections",
+    params(("connection_identifier" = String, Path, description = "Id or name"), FoldersQuery),
+    responses((status = 200, body = ListFoldersResponse))
+)]
+async fn folders(
+    State(app): State<App>,
+    FromPath(named): FromPath<String>,
+    ValidQuery(query): ValidQuery<FoldersQuery>,
+) -> Answer<ListFoldersResponse> {
+    let connection = usable(&app, &named).await?;
+    let path = query.path.unwrap_or_else(|| "/".to_owned());
+    let level =
+        reach::look(&app, &connection, &path, Wanted::Folders, reach::MOST_FOLDERS).await?;
+    let truncated = level.truncated;
+    let results = reach::folders(&connection.settings, &path, level);
+    Ok(Json(ListFoldersResponse { results, parent_path: path, truncated }))
+}
+
+async fn found(app: &App, named: &str) -> Result<StoredConnection, ApiError> {
+    let wanted = named.to_owned();
+    let found = app.engine.store.read(move |db| connections::named(db, &wanted)).await?;
+    found.ok_or_else(|| ApiError::not_found("connection", named))
+}
+
+/// A connection that is not archived.
+async fn usable(app: &App, named: &str) -> Result<StoredConnection, ApiError> {
+    let connection = found(app, named).await?;
+    match connection.status.as_str() {
+        "ARCHIVED" => Err(ApiError::conflict(format!(
+            "connection {:?} is archived and cannot be used again",
+            connection.name
+        ))
+        .code("archived")),
+        _ => Ok(connection),
+    }
+}
+
+/// A connection that people may change: not this computer, and not archived.
+async fn changeable(app: &App, named: &str) -> Result<StoredConnection, ApiError> {
+    let connection = usable(app, named).await?;
+    match connection.settings {
+        Connection::Local => Err(ApiError::forbidden(
+            "this computer is always there: it cannot be changed or deleted",
+        )),
+        _ => Ok(connection),
+    }
+}
+
+async fn told(app: &App, connection: StoredConnection) -> Answer<StorageConnectionModel> {
+    let owner = app.engine.store.read(connections::owner).await?;
+    Ok(Json(StorageConnectionModel::of(connection, &owner)))
+}
+
+async fn sealed(
+    app: &App,
+    id: &ConnectionId,
+    accepted: &Accepted,
+) -> Result<Option<Sealed>, ApiError> {
+    match &accepted.credentials {
+        Some(credentials) => Ok(Some(app.engine.vault.seal(id, credentials).await?)),
+        None => Ok(None),
+    }
+}
+
+/// Tries settings and credentials before they are kept. What this version cannot read cannot be
+/// tried.
+async fn must_work(
+    app: &App,
+    connection: &Connection,
+    credentials: Option<&Credentials>,
+) -> Result<(), ApiError> {
+    if matches!(connection, Connection::Other(_)) {
+        return Ok(());
+    }
+    match reach::test(app, connection, credentials).await {
+        Ok(_) => Ok(()),
+        Err(error) => Err(ApiError::invalid_field(
+            FieldError::secret("provider_config", error.to_string())
+                .accepting("settings and credentials that work, or test_before_save: false")
+                .of_kind("connection_test_failed"),
+        )
+        .code("connection_test_failed")),
+    }
+}
+
+/// [`must_work`] for a change, which may keep the credentials that are there.
+async fn still_works(
+    app: &App,
+    before: &StoredConnection,
+    accepted: &Accepted,
+) -> Result<(), ApiError> {
+    let kept = match &accepted.credentials {
+        Some(_) => None,
+        None => app.engine.vault.credentials(before.key).await?,
+    };
+    must_work(app, &accepted.connection, accepted.credentials.as_ref().or(kept.as_ref())).await
+}
+
+fn invalid(wrong: Vec<Wrong>) -> ApiError {
+    let field = |wrong: Wrong| FieldError {
+        field: wrong.field,
+        value: wrong.value,
+        message: wrong.message,
+        accepted: Value::String(wrong.accepted),
+        kind: wrong.kind,
+    };
+    ApiError::invalid(wrong.into_iter().map(field).collect())
+}
+
+/// What the vault says is for whoever asked: it names the way out, and no secret.
+impl From<SecretsError> for ApiError {
+    fn from(error: SecretsError) -> Self {
+        match error {
+            SecretsError::Store(error) => error.into(),
+            SecretsError::KeyGone { .. } | SecretsError::Unopened { .. } => {
+                Self::conflict(error.to_string()).code("credentials_unreadable")
+            }
+            error => Self::internal(error),
+        }
+    }
+}

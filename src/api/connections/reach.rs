@@ -1,0 +1,160 @@
+//! Connections put to use without a sync: testing them, and looking around.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    api::{
+        App,
+        error::{ApiError, FieldError},
+    },
+    model::{Connection, Credentials, EntryPath, Location, SyncOptions},
+    sources::{
+        Source, SourceError,
+        browse::{Level, Wanted},
+    },
+    store::connections::StoredConnection,
+};
+
+use super::wire::{FileItem, FolderItem};
+
+/// How long somebody waits for a test or a look.
+const PATIENCE: Duration = Duration::from_secs(25);
+
+/// Most folders of a level.
+pub(super) const MOST_FOLDERS: usize = 1000;
+
+/// What the contract gives every folder.
+const FOLDER_MIME: &str = "application/vnd.google-apps.folder";
+
+/// Tries whether a connection works; says what was seen, or why it does not.
+pub(super) async fn test(
+    app: &App,
+    connection: &Connection,
+    credentials: Option<&Credentials>,
+) -> Result<String, SourceError> {
+    let root = Location { connection: connection.clone(), source_path: root_of(connection) };
+    let look = async {
+        let source = app.engine.connect(&root, credentials, &SyncOptions::default()).await?;
+        source.browse(Wanted::Folders, MOST_FOLDERS).await
+    };
+    match in_time(look).await {
+        Ok(level) => Ok(match connection {
+            Connection::Local => "Connection test succeeded: this computer".to_owned(),
+            _ => format!("Connection test succeeded: {} buckets in sight", level.items.len()),
+        }),
+        // The keys are known there; they may just not list all buckets.
+        Err(SourceError::PermissionDenied { .. }) => Ok(
+            "Connection test succeeded: these credentials may not list buckets, so a sync has to \
+             name its own"
+                .to_owned(),
+        ),
+        Err(error) => Err(error),
+    }
+}
+
+/// One level of a connection.
+pub(super) async fn look(
+    app: &App,
+    connection: &StoredConnection,
+    path: &str,
+    wanted: Wanted,
+    limit: usize,
+) -> Result<Level, ApiError> {
+    let source_path = source_path(&connection.settings, path)?;
+    let location = Location { connection: connection.settings.clone(), source_path };
+    let credentials = app.engine.vault.credentials(connection.key).await?;
+    let look = async {
+        let options = SyncOptions::default();
+        let source: Arc<dyn Source> =
+            app.engine.connect(&location, credentials.as_ref(), &options).await?;
+        source.browse(wanted, limit).await
+    };
+    in_time(look).await.map_err(|error| refusal(path, &error))
+}
+
+async fn in_time<T>(
+    work: impl Future<Output = Result<T, SourceError>>,
+) -> Result<T, SourceError> {
+    tokio::time::timeout(PATIENCE, work).await.unwrap_or_else(|_| {
+        let message = format!("nothing came within {} s", PATIENCE.as_secs());
+        Err(SourceError::Timeout { message })
+    })
+}
+
+/// A look that failed is the fault of what was asked for, or of the connection: the provider's
+/// reason says which.
+fn refusal(path: &str, error: &SourceError) -> ApiError {
+    let accepted = match error {
+        SourceError::RootMissing { .. } | SourceError::NotFound { .. } => "a folder that is there",
+        SourceError::Auth { .. } | SourceError::PermissionDenied { .. } => {
+            "a folder that may be read with this connection"
+        }
+        _ => "a folder",
+    };
+    ApiError::invalid_field(FieldError::new("path", path, error.to_string()).accepting(accepted))
+}
+
+fn root_of(connection: &Connection) -> Vec<u8> {
+    match connection {
+        Connection::Local => b"/".to_vec(),
+        _ => Vec::new(),
+    }
+}
+
+/// The source path that a path from the connection's root names.
+fn source_path(connection: &Connection, path: &str) -> Result<Vec<u8>, ApiError> {
+    let wrong = |message: &str, accepted: &str| {
+        Err(ApiError::invalid_field(FieldError::new("path", path, message).accepting(accepted)))
+    };
+    if path.contains('\0') {
+        return wrong("no path has a zero byte in it", "a folder");
+    }
+    if *connection != Connection::Local {
+        let path = path.strip_prefix('/').unwrap_or(path);
+        return Ok(path.strip_suffix('/').unwrap_or(path).as_bytes().to_vec());
+    }
+    if !path.starts_with('/') || path.split('/').any(|part| part == "..") {
+        return wrong("this is not an absolute folder", "an absolute folder without ..");
+    }
+    Ok(path.as_bytes().to_vec())
+}
+
+/// What a sync takes as its `source_path` for `name` in `parent`, and the path from the root.
+fn place(connection: &Connection, parent: &str, name: &EntryPath) -> (String, String) {
+    let parent = parent.strip_suffix('/').unwrap_or(parent);
+    let name = name.to_json_text();
+    if *connection == Connection::Local {
+        let path = format!("{parent}/{name}");
+        return (path.clone(), path);
+    }
+    let parent = parent.strip_prefix('/').unwrap_or(parent);
+    let mut id = if parent.is_empty() { name } else { format!("{parent}/{name}") };
+    // One slash at the end says nothing; a folder whose name ends with one, or is empty, needs two.
+    if id.ends_with('/') {
+        id.push('/');
+    }
+    (id.clone(), format!("/{id}"))
+}
+
+pub(super) fn folders(connection: &Connection, parent: &str, level: Level) -> Vec<FolderItem> {
+    let item = |item: crate::sources::browse::Item| {
+        let (id, path) = place(connection, parent, &item.name);
+        FolderItem { id, name: item.name.to_json_text(), path, mime_type: FOLDER_MIME.to_owned() }
+    };
+    level.items.into_iter().map(item).collect()
+}
+
+pub(super) fn files(connection: &Connection, parent: &str, level: Level) -> Vec<FileItem> {
+    let item = |item: crate::sources::browse::Item| {
+        let (id, path) = place(connection, parent, &item.name);
+        FileItem {
+            id,
+            name: item.name.to_json_text(),
+            path,
+            mime_type: item.name.mime_guess().map(str::to_owned),
+            size_bytes: item.size,
+            modified_at: item.modified,
+        }
+    };
+    level.items.into_iter().map(item).collect()
+}

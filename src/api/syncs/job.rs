@@ -1,0 +1,258 @@
+//! Jobs as they are answered: [`SyncJobModel`] and the progress that is worked out of one.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
+
+use super::{Owner, model::cursor_text};
+use crate::{
+    api::page::PaginationResponse,
+    model::{Counts, JobStatus},
+    store::{checkpoints::Progress, jobs::Job, syncs::Sync},
+};
+
+/// The state of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SyncJobStatus {
+    /// Under way, or waiting for its turn (`started_at` is null).
+    Running,
+    /// Came to its end.
+    Completed,
+    /// Stopped by an error.
+    Failed,
+    /// Stopped on request or with its worker; the next one goes on.
+    Interrupted,
+    /// Never begun.
+    Skipped,
+}
+
+impl From<SyncJobStatus> for JobStatus {
+    fn from(status: SyncJobStatus) -> Self {
+        match status {
+            SyncJobStatus::Running => Self::Running,
+            SyncJobStatus::Completed => Self::Completed,
+            SyncJobStatus::Failed => Self::Failed,
+            SyncJobStatus::Interrupted => Self::Interrupted,
+            SyncJobStatus::Skipped => Self::Skipped,
+        }
+    }
+}
+
+/// Why a job was begun.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SyncJobTrigger {
+    /// It was due.
+    Scheduled,
+    /// Somebody asked for it.
+    Manual,
+    /// To go on with what an earlier job left.
+    Resume,
+}
+
+/// Which jobs are listed.
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ListSyncJobsRequest {
+    /// Only those in this state.
+    pub status: Option<SyncJobStatus>,
+}
+
+/// One run of a sync.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct SyncJobModel {
+    /// Its id.
+    pub sync_job_id: String,
+    /// The sync.
+    pub sync_config_id: String,
+    /// The organization.
+    pub internal_id: String,
+    /// The namespace.
+    pub namespace_id: String,
+    /// How it stands.
+    #[schema(value_type = SyncJobStatus)]
+    pub status: String,
+    /// Why it was begun.
+    #[schema(value_type = SyncJobTrigger)]
+    pub trigger: String,
+    /// What it does, or did when it ended: queued, discovering, downloading, verifying, reconciling,
+    /// held.
+    pub phase: Option<String>,
+    /// Entries of the source: those listed, or expected while it runs; null while nobody knows.
+    pub total_files: Option<u64>,
+    /// Entries that became objects, or changed theirs.
+    pub files_synced: u64,
+    /// Entries that could not be taken.
+    pub files_failed: u64,
+    /// Entries that were looked at and found to be in the bucket already.
+    pub files_verified: u64,
+    /// When it began; null while it waits.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub completed_at: Option<Timestamp>,
+    /// When it got on last.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub updated_at: Option<Timestamp>,
+    /// Why it failed or stopped.
+    #[schema(max_length = 1000)]
+    pub error: Option<String>,
+    /// What it went on from: `checkpoint`, or null.
+    pub resumed_via: Option<String>,
+    /// When it was asked for, whether it fetches everything again, and its counts one by one.
+    #[schema(value_type = Option<Object>)]
+    pub metadata: Option<Map<String, Value>>,
+    /// How much of what is expected is done; null while nobody knows what to expect.
+    #[schema(minimum = 0, maximum = 100)]
+    pub progress_percent: Option<f64>,
+    /// Entries a minute that became objects or changed theirs.
+    #[schema(minimum = 0)]
+    pub throughput_files_per_min: Option<f64>,
+    /// Seconds since it got on, while it runs.
+    pub lag_seconds: Option<u64>,
+    /// Where its listing goes on, while it runs.
+    pub current_cursor: Option<String>,
+    /// The same facts in one place.
+    #[schema(value_type = Option<Object>)]
+    pub progress: Option<Map<String, Value>>,
+}
+
+/// A page of jobs.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct SyncJobListResponse {
+    /// Newest first.
+    pub results: Vec<SyncJobModel>,
+    /// Where the page stands.
+    pub pagination: PaginationResponse,
+    /// How many there are in all.
+    pub total: u64,
+}
+
+impl SyncJobModel {
+    /// The job as it is answered at `now`. `before`: the last complete job before it, by which it is
+    /// measured; `shards`: where its sync has come to.
+    pub(super) fn of(
+        job: &Job,
+        sync: &Sync,
+        owner: &Owner,
+        before: Option<&Job>,
+        shards: &[Progress],
+        now: Timestamp,
+    ) -> Self {
+        let is_running = job.status == JobStatus::Running.as_str();
+        let progress = Measured::of(job, before);
+        let cursor = || shards.iter().find_map(|shard| shard.cursor.as_ref()).map(cursor_text);
+        Self {
+            sync_job_id: job.id.to_string(),
+            sync_config_id: sync.id.to_string(),
+            internal_id: owner.internal_id.clone(),
+            namespace_id: owner.namespace_id.clone(),
+            status: job.status.clone(),
+            trigger: job.cause.clone(),
+            phase: Some(job.phase.clone()),
+            total_files: progress.total,
+            files_synced: job.counts.synced + job.counts.updated,
+            files_failed: job.counts.failed,
+            files_verified: job.counts.unchanged,
+            started_at: job.started_at,
+            completed_at: job.completed_at,
+            updated_at: Some(job.updated_at),
+            error: job.error.clone(),
+            resumed_via: job.resumed_via.clone(),
+            metadata: Some(metadata(job)),
+            progress_percent: progress.percent,
+            throughput_files_per_min: job.started_at.map(|_| job.per_minute(now)),
+            lag_seconds: is_running.then(|| seconds_between(job.updated_at, now)),
+            current_cursor: is_running.then(cursor).flatten(),
+            progress: Some(progress.told(job, now)),
+        }
+    }
+}
+
+fn metadata(job: &Job) -> Map<String, Value> {
+    let mut facts = Map::new();
+    facts.insert("queued_at".to_owned(), json!(job.queued_at));
+    facts.insert("full_sync".to_owned(), json!(job.full));
+    facts.insert("held".to_owned(), json!(job.phase == "held"));
+    facts.insert("counts".to_owned(), counts(&job.counts).into());
+    facts
+}
+
+/// Every count by its name.
+pub(super) fn counts(counts: &Counts) -> Map<String, Value> {
+    [
+        ("discovered", counts.discovered()),
+        ("synced", counts.synced),
+        ("updated", counts.updated),
+        ("unchanged", counts.unchanged),
+        ("duplicates", counts.duplicates),
+        ("filtered", counts.filtered),
+        ("failed", counts.failed),
+        ("removed", counts.removed),
+        ("bytes", counts.bytes),
+    ]
+    .into_iter()
+    .map(|(name, count)| (name.to_owned(), count.into()))
+    .collect()
+}
+
+/// How far a job has come, as far as that can be known: the source does not say how much it has
+/// before it is listed, so a job under way is measured by the last complete one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Measured {
+    /// Entries of the source.
+    pub total: Option<u64>,
+    /// Of them dealt with, in percent.
+    pub percent: Option<f64>,
+}
+
+impl Measured {
+    /// Measures `job` by the complete one before it.
+    #[expect(clippy::cast_precision_loss, reason = "a share of entries needs no 53 bits")]
+    pub(super) fn of(job: &Job, before: Option<&Job>) -> Self {
+        let done = job.counts.discovered();
+        if job.status != JobStatus::Running.as_str() {
+            let is_whole = job.status == JobStatus::Completed.as_str()
+                || job.status == JobStatus::Skipped.as_str();
+            let percent = if is_whole { Some(100.0) } else { (done == 0).then_some(0.0) };
+            return Self { total: is_whole.then_some(done), percent };
+        }
+        let expected = before.map(|job| job.counts.discovered()).filter(|total| *total > done);
+        let percent = match expected {
+            Some(total) => Some(done as f64 * 100.0 / total as f64),
+            None => (done == 0).then_some(0.0),
+        };
+        Self { total: expected, percent }
+    }
+
+    /// The facts by their names: phase, percent, counts, rate, time left.
+    #[expect(clippy::cast_precision_loss, reason = "a rate needs no 53 bits")]
+    pub(super) fn told(&self, job: &Job, now: Timestamp) -> Map<String, Value> {
+        let seconds = job.seconds(now);
+        let rate = |amount: u64| if seconds > 0.0 { amount as f64 / seconds } else { 0.0 };
+        let done = job.counts.discovered();
+        let left = self.total.map(|total| total.saturating_sub(done));
+        let is_running = job.status == JobStatus::Running.as_str();
+        let eta = left.filter(|_| is_running && done > 0 && seconds > 0.0);
+        let mut facts = counts(&job.counts);
+        facts.extend([
+            ("sync_job_id".to_owned(), json!(job.id)),
+            ("status".to_owned(), json!(job.status)),
+            ("phase".to_owned(), json!(job.phase)),
+            ("percent".to_owned(), json!(self.percent)),
+            ("total".to_owned(), json!(self.total)),
+            ("files_per_min".to_owned(), json!(rate(done) * 60.0)),
+            ("bytes_per_second".to_owned(), json!(rate(job.counts.bytes))),
+            ("eta_seconds".to_owned(), json!(eta.map(|left| (left as f64 / rate(done)).ceil()))),
+        ]);
+        facts
+    }
+}
+
+/// Whole seconds from one instant to a later one; 0 when a clock was turned back.
+pub(super) fn seconds_between(earlier: Timestamp, later: Timestamp) -> u64 {
+    u64::try_from(later.duration_since(earlier).as_secs()).unwrap_or_default()
+}

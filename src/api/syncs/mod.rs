@@ -1,0 +1,463 @@
+//! Syncs: standing orders from a source to a bucket.
+//!
+//! - here: making, listing, reading, changing and deleting them
+//! - `orders`: pause, resume, trigger, unlock, and the word on held removals
+//! - `jobs`: their runs; `metrics`: how healthy they are; `dead_letters`: what they could not take
+//! - `preview`: what a run would do
+//! - `wire`, `settings`, `place`: what is sent in, read and checked
+//! - `model`, `job`: what is answered
+//!
+//! What does not live here: how a sync stands after an order (`engine::orders`), when it runs (the
+//! scheduler).
+
+mod dead_letters;
+mod job;
+mod jobs;
+mod metrics;
+mod model;
+mod orders;
+mod place;
+mod preview;
+mod settings;
+mod wire;
+
+use axum::{Json, extract::State};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use self::{
+    model::{SyncConfigurationModel, SyncListResponse},
+    settings::{Order, defaults},
+    wire::{
+        ListSyncConfigurationsRequest, SyncCreateRequest, SyncUpdateRequest, TaskStatusEnum,
+    },
+};
+use super::{
+    App,
+    error::{ApiError, ErrorResponse, FieldError},
+    json::{FromPath, Valid, ValidQuery},
+    page::ListQuery,
+    scope::Scope,
+};
+use crate::{
+    engine::{Engine, orders as engine_orders, orders::OrderError, standing},
+    model::{Pause, PausedBy, SyncStatus},
+    store::{
+        self, Connection, StoreError, Transaction,
+        buckets::{self, Bucket},
+        connections, dead_letters as letters, installation,
+        syncs::{self, MadeBy, NewSync, Sync},
+        syncs_list::{self, Wanted},
+    },
+};
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(create))
+        .routes(routes!(list))
+        .routes(routes!(get, update, delete))
+        .merge(orders::routes())
+        .merge(jobs::routes())
+        .merge(metrics::routes())
+        .merge(dead_letters::routes())
+        .merge(preview::routes())
+}
+
+/// Whose a sync is, as every answer about it says.
+#[derive(Clone, Debug)]
+pub(super) struct Owner {
+    internal_id: String,
+    user_id: String,
+    namespace_id: String,
+}
+
+fn owner(db: &Connection, scope: &Scope) -> store::Result<Owner> {
+    let installation = installation::read(db)?;
+    Ok(Owner {
+        internal_id: installation.organization_id,
+        user_id: installation.user_id,
+        namespace_id: scope.id.to_string(),
+    })
+}
+
+/// The bucket of that id or name in the request's namespace.
+async fn bucket(app: &App, scope: &Scope, named: &str) -> Result<Bucket, ApiError> {
+    let (key, wanted) = (scope.namespace_key, named.to_owned());
+    let found = app.engine.store.read(move |db| buckets::named(db, key, &wanted)).await?;
+    found.ok_or_else(|| ApiError::not_found("bucket", named))
+}
+
+/// The sync of that id in that bucket of the request's namespace.
+async fn sync(app: &App, scope: &Scope, path: &(String, String)) -> Result<Sync, ApiError> {
+    let bucket = bucket(app, scope, &path.0).await?;
+    let wanted = path.1.clone();
+    let found = app.engine.store.read(move |db| syncs::by_id(db, &wanted)).await?;
+    found
+        .filter(|sync| sync.bucket_key == bucket.key)
+        .ok_or_else(|| ApiError::not_found("sync", &path.1))
+}
+
+/// A sync as it is answered.
+async fn shown(
+    app: &App,
+    scope: &Scope,
+    sync_key: i64,
+) -> Result<Json<SyncConfigurationModel>, ApiError> {
+    let (engine, scope, now) = (app.engine.clone(), scope.clone(), app.now());
+    let model = app
+        .engine
+        .store
+        .read(move |db| {
+            let sync = syncs::by_key(db, sync_key)?;
+            tell(db, sync, &owner(db, &scope)?, &engine, now)
+        })
+        .await?;
+    Ok(Json(model))
+}
+
+fn tell(
+    db: &Connection,
+    sync: Sync,
+    owner: &Owner,
+    engine: &Engine,
+    now: jiff::Timestamp,
+) -> store::Result<SyncConfigurationModel> {
+    Ok(SyncConfigurationModel::of(syncs_list::picture(db, sync)?, owner, engine, now))
+}
+
+/// Make a sync
+///
+/// The source is asked whether it is there; the first run is due at once.
+#[utoipa::path(
+    post, path = "/v1/buckets/{bucket_id}/syncs", tag = "bucket_syncs",
+    operation_id = "create_sync_configuration",
+    params(("bucket_id" = String, Path, description = "Id or name of the bucket")),
+    request_body = SyncCreateRequest,
+    responses(
+        (status = 200, body = SyncConfigurationModel),
+        (status = "4XX", body = ErrorResponse),
+    )
+)]
+async fn create(
+    State(app): State<App>,
+    scope: Scope,
+    FromPath(bucket_id): FromPath<String>,
+    Valid(body): Valid<SyncCreateRequest>,
+) -> Result<Json<SyncConfigurationModel>, ApiError> {
+    let bucket = bucket(&app, &scope, &bucket_id).await?;
+    let connection = place::connection(&app, &body.connection_id).await?;
+    let request = body.settings();
+    let (active, mut wrong) = (request.is_active.clone().value().unwrap_or(true), Vec::new());
+    let order = request.order().unwrap_or_else(|error| {
+        wrong.push(error);
+        None
+    });
+    let mut options = defaults();
+    options.sync_from = body.sync_from;
+    wrong.extend(request.apply(connection.settings.provider(), &mut options));
+    let location = match place::location(&app, &connection, body.source_path.as_deref()) {
+        Ok(location) if wrong.is_empty() => location,
+        Ok(_) => return Err(ApiError::invalid(wrong)),
+        Err(error) => {
+            wrong.push(error);
+            return Err(ApiError::invalid(wrong));
+        }
+    };
+    place::reach(&app, &connection, &location, &options).await?;
+
+    let now = app.now();
+    let made: Result<i64, ApiError> = app
+        .engine
+        .store
+        .write(move |tx| {
+            // It may have gone while the source was asked.
+            if connections::by_key(tx, connection.key)?.status == "ARCHIVED" {
+                return Ok(Err(gone("connection", connection.id.as_str())));
+            }
+            if !buckets::exists(tx, bucket.key)? {
+                return Ok(Err(ApiError::not_found("bucket", bucket.id.as_str())));
+            }
+            let new = NewSync {
+                bucket_key: bucket.key,
+                connection_key: connection.key,
+                source_path: &location.source_path,
+                options: &options,
+                made_by: MadeBy::Api,
+                named_bucket: true,
+                next_sync_at: Some(now),
+            };
+            let sync = syncs::insert(tx, &new, now)?;
+            if !active {
+                switch(tx, sync.key, false, now)?;
+            }
+            if order == Some(Order::Pause) {
+                let pause = Pause { reason: None, at: now, by: PausedBy::Person, drain: false };
+                if let Err(error) = engine_orders::paused(tx, sync.key, pause, now) {
+                    return Ok(Err(error.into()));
+                }
+            }
+            Ok(Ok(sync.key))
+        })
+        .await?;
+    let key = made?;
+    app.scheduler.nudge();
+    shown(&app, &scope, key).await
+}
+
+fn gone(noun: &str, id: &str) -> ApiError {
+    ApiError::conflict(format!("the {noun} {id} was deleted meanwhile"))
+}
+
+/// List the syncs of a bucket
+#[utoipa::path(
+    post, path = "/v1/buckets/{bucket_id}/syncs/list", tag = "bucket_syncs",
+    operation_id = "list_sync_configurations",
+    params(("bucket_id" = String, Path, description = "Id or name of the bucket"), ListQuery),
+    request_body = ListSyncConfigurationsRequest,
+    responses(
+        (status = 200, body = SyncListResponse),
+        (status = "4XX", body = ErrorResponse),
+    )
+)]
+async fn list(
+    State(app): State<App>,
+    scope: Scope,
+    FromPath(bucket_id): FromPath<String>,
+    ValidQuery(query): ValidQuery<ListQuery>,
+    Valid(body): Valid<ListSyncConfigurationsRequest>,
+) -> Result<Json<SyncListResponse>, ApiError> {
+    const LIST: &str = "syncs";
+    let page = query.page()?;
+    let before: Option<i64> = page.place(LIST)?;
+    let bucket = bucket(&app, &scope, &bucket_id).await?;
+    let (engine, now, wanted_page) = (app.engine.clone(), app.now(), page.clone());
+    let (rows, total) = app
+        .engine
+        .store
+        .read(move |db| {
+            let Some(wanted) = wanted(db, &bucket, &body)? else { return Ok((Vec::new(), 0)) };
+            let owner = owner(db, &scope)?;
+            let (skip, limit) = (wanted_page.offset, wanted_page.fetch().into());
+            let rows = syncs_list::page(db, &wanted, before, skip, limit)?
+                .into_iter()
+                .map(|sync| Ok((sync.key, tell(db, sync, &owner, &engine, now)?)))
+                .collect::<store::Result<Vec<_>>>()?;
+            Ok((rows, syncs_list::total(db, &wanted)?))
+        })
+        .await?;
+    let mut rows = rows;
+    let pagination = page.finish(&mut rows, Some(total), LIST, |(key, _)| *key);
+    let results = rows.into_iter().map(|(_, model)| model).collect();
+    Ok(Json(SyncListResponse { results, pagination, total }))
+}
+
+/// The filter of a list; `None` where nothing can pass it.
+fn wanted(
+    db: &Connection,
+    bucket: &Bucket,
+    body: &ListSyncConfigurationsRequest,
+) -> store::Result<Option<Wanted>> {
+    let mut wanted = Wanted {
+        bucket_key: bucket.key,
+        is_active: body.is_active,
+        ..Wanted::default()
+    };
+    if let Some(named) = &body.connection_id {
+        let Some(found) = connections::named(db, named)? else { return Ok(None) };
+        wanted.connection_key = Some(found.key);
+    }
+    if let Some(status) = body.status {
+        let Some(status) = state(status) else { return Ok(None) };
+        wanted.status = Some(status);
+    }
+    Ok(Some(wanted))
+}
+
+/// The state of syncs that the public API's word means; `None` for those that no sync has.
+fn state(status: TaskStatusEnum) -> Option<SyncStatus> {
+    let word = serde_json::to_value(status).ok()?;
+    word.as_str()?.parse().ok()
+}
+
+/// Read a sync
+#[utoipa::path(
+    get, path = "/v1/buckets/{bucket_id}/syncs/{sync_config_id}", tag = "bucket_syncs",
+    operation_id = "get_sync_configuration",
+    params(
+        ("bucket_id" = String, Path, description = "Id or name of the bucket"),
+        ("sync_config_id" = String, Path, description = "Id of the sync"),
+    ),
+    responses(
+        (status = 200, body = SyncConfigurationModel),
+        (status = "4XX", body = ErrorResponse),
+    )
+)]
+async fn get(
+    State(app): State<App>,
+    scope: Scope,
+    FromPath(path): FromPath<(String, String)>,
+) -> Result<Json<SyncConfigurationModel>, ApiError> {
+    let sync = sync(&app, &scope, &path).await?;
+    shown(&app, &scope, sync.key).await
+}
+
+/// Change a sync
+///
+/// What is not sent stays; null gives back the default. `status` SUSPENDED pauses, ACTIVE resumes.
+#[utoipa::path(
+    patch, path = "/v1/buckets/{bucket_id}/syncs/{sync_config_id}", tag = "bucket_syncs",
+    operation_id = "update_sync_configuration",
+    params(
+        ("bucket_id" = String, Path, description = "Id or name of the bucket"),
+        ("sync_config_id" = String, Path, description = "Id of the sync"),
+    ),
+    request_body = SyncUpdateRequest,
+    responses(
+        (status = 200, body = SyncConfigurationModel),
+        (status = "4XX", body = ErrorResponse),
+    )
+)]
+async fn update(
+    State(app): State<App>,
+    scope: Scope,
+    FromPath(path): FromPath<(String, String)>,
+    Valid(body): Valid<SyncUpdateRequest>,
+) -> Result<Json<SyncConfigurationModel>, ApiError> {
+    let sync = sync(&app, &scope, &path).await?;
+    let (engine, now, key) = (app.engine.clone(), app.now(), sync.key);
+    let changed: Result<(), ApiError> =
+        app.engine.store.write(move |tx| change(tx, key, body, &engine, now)).await?;
+    changed?;
+    app.scheduler.nudge();
+    shown(&app, &scope, sync.key).await
+}
+
+/// One transaction: everything that was sent, or nothing of it.
+fn change(
+    tx: &Transaction<'_>,
+    sync_key: i64,
+    body: SyncUpdateRequest,
+    engine: &Engine,
+    now: jiff::Timestamp,
+) -> store::Result<Result<(), ApiError>> {
+    let sync = syncs::by_key(tx, sync_key)?;
+    if sync.status == SyncStatus::Archived {
+        return Ok(Err(OrderError::Deleted.into()));
+    }
+    let mut wrong = fixed(&body, &sync);
+    let order = body.order().unwrap_or_else(|error| {
+        wrong.push(error);
+        None
+    });
+    let active = body.is_active.clone().value();
+    let mut options = sync.options.clone();
+    wrong.extend(body.apply(sync.location.connection.provider(), &mut options));
+    if !wrong.is_empty() {
+        return Ok(Err(ApiError::invalid(wrong)));
+    }
+    if options.pace != sync.options.pace {
+        let left = letters::open_count(tx, sync_key)?;
+        syncs::stand(tx, &sync, &standing::repaced(&sync, &options.pace, left, now), now)?;
+    }
+    syncs::set_options(tx, &sync, &options, now)?;
+    if let Some(on) = active.filter(|on| *on != sync.is_active) {
+        switch(tx, sync_key, on, now)?;
+    }
+    let followed = match order {
+        None => Ok(()),
+        Some(Order::Resume) => engine_orders::resumed(tx, sync_key, engine, now),
+        Some(Order::Pause) => {
+            let pause = Pause { reason: None, at: now, by: PausedBy::Person, drain: false };
+            engine_orders::paused(tx, sync_key, pause, now)
+        }
+    };
+    Ok(followed.map_err(ApiError::from))
+}
+
+fn switch(tx: &Transaction<'_>, sync_key: i64, on: bool, now: jiff::Timestamp) -> store::Result<()> {
+    let sync = syncs::by_key(tx, sync_key)?;
+    syncs::set_active(tx, &sync, on, now)?;
+    if !on {
+        store::jobs::skip_waiting(tx, sync_key, "the sync was switched off before it began", now)?;
+    }
+    syncs::stand(tx, &sync, &standing::switched(&sync, on, now), now)
+}
+
+/// What a sync is made with and keeps.
+fn fixed(body: &SyncUpdateRequest, sync: &Sync) -> Vec<FieldError> {
+    let path = crate::model::EntryPath::new(sync.location.source_path.as_slice()).to_json_text();
+    [
+        ("connection_id", &body.connection_id, sync.connection_id.to_string()),
+        ("source_path", &body.source_path, path),
+    ]
+    .into_iter()
+    .filter_map(|(field, sent, has)| {
+        let sent = sent.as_ref().filter(|sent| **sent != has)?;
+        let message = "cannot be changed: make a new sync for another place";
+        Some(FieldError::new(field, sent.as_str(), message).accepting(has))
+    })
+    .collect()
+}
+
+/// What became of a sync that was deleted.
+#[derive(Debug, Serialize, ToSchema)]
+struct SyncDeleted {
+    /// Always true.
+    success: bool,
+    /// The sync, kept for its history.
+    sync_config_id: String,
+    /// Always ARCHIVED.
+    #[schema(value_type = TaskStatusEnum)]
+    status: SyncStatus,
+    /// For people.
+    message: &'static str,
+}
+
+/// Delete a sync
+///
+/// A run is stopped and its lease is free at once; objects stay, and so does the history.
+#[utoipa::path(
+    delete, path = "/v1/buckets/{bucket_id}/syncs/{sync_config_id}", tag = "bucket_syncs",
+    operation_id = "delete_sync_configuration",
+    params(
+        ("bucket_id" = String, Path, description = "Id or name of the bucket"),
+        ("sync_config_id" = String, Path, description = "Id of the sync"),
+    ),
+    responses((status = 200, body = SyncDeleted), (status = "4XX", body = ErrorResponse))
+)]
+async fn delete(
+    State(app): State<App>,
+    scope: Scope,
+    FromPath(path): FromPath<(String, String)>,
+) -> Result<Json<SyncDeleted>, ApiError> {
+    let sync = sync(&app, &scope, &path).await?;
+    app.engine.archive(sync.key).await?;
+    app.scheduler.nudge();
+    Ok(Json(SyncDeleted {
+        success: true,
+        sync_config_id: sync.id.to_string(),
+        status: SyncStatus::Archived,
+        message: "the sync is deleted; its objects stay",
+    }))
+}
+
+impl From<OrderError> for ApiError {
+    fn from(error: OrderError) -> Self {
+        let code = match &error {
+            OrderError::Deleted => "sync_deleted",
+            OrderError::Paused { .. } => "sync_paused",
+            OrderError::Inactive => "sync_inactive",
+            OrderError::Connection { .. } => "connection_unusable",
+            OrderError::Store(_) => "",
+        };
+        match error {
+            OrderError::Store(error) => error.into(),
+            error => Self::conflict(error.to_string()).code(code),
+        }
+    }
+}
+
+/// An object whose keys an operation names itself.
+type Facts = serde_json::Map<String, Value>;

@@ -1,0 +1,243 @@
+//! Orders to a sync: pause, resume, trigger, unlock, and the word on held removals.
+
+use axum::{Json, extract::State};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    ErrorResponse,
+    model::SyncConfigurationModel,
+    shown, sync,
+    wire::PauseRequest,
+};
+use crate::{
+    api::{
+        App,
+        error::ApiError,
+        json::{FromPath, Valid, ValidQuery, query_parameters},
+        scope::Scope,
+    },
+    engine::orders::Triggered,
+    model::JobId,
+};
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(pause))
+        .routes(routes!(resume))
+        .routes(routes!(trigger))
+        .routes(routes!(unlock))
+        .routes(routes!(approve_removals))
+        .routes(routes!(reject_removals))
+}
+
+/// The same as the body says; the body wins.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+struct PauseQuery {
+    /// For whoever asks later.
+    #[schema(max_length = 1000)]
+    reason: Option<String>,
+    /// Let a run that is under way come to its end.
+    drain: Option<bool>,
+}
+query_parameters!(PauseQuery);
+
+/// Pause a sync
+///
+/// A run that is under way stops at its next checkpoint and is `interrupted`; with `drain` it comes
+/// to its end. Nothing is lost.
+#[utoipa::path(
+    post, path = "/v1/buckets/{bucket_id}/syncs/{sync_config_id}/pause", tag = "bucket_syncs",
+    operation_id = "pause_sync_configuration",
+    params(
+        ("bucket_id" = String, Path, description = "Id or name of the bucket"),
+        ("sync_config_id" = String, Path, description = "Id of the sync"),
+        PauseQuery,
+    ),
+    request_body = Option<PauseRequest>,
+    responses(
+        (status = 200, body = SyncConfigurationModel),
+        (status = "4XX", body = ErrorResponse),
+    )
+)]
+async fn pause(
+    State(app): State<App>,
+    scope: Scope,
+    FromPath(path): FromPath<(String, String)>,
+    ValidQuery(query): ValidQuery<PauseQuery>,
+    Valid(body): Valid<PauseRequest>,
+) -> Result<Json<SyncConfigurationModel>, ApiError> {
+    let sync = sync(&app, &scope, &path).await?;
+    let reason = body.reason.or(query.reason).filter(|reason| !reason.trim().is_empty());
+    let drain = body.drain.or(query.drain).unwrap_or(false);
+    app.engine.pause(sync.key, reason, drain).await?;
+    app.scheduler.nudge();
+    shown(&app, &scope, sync.key).await
+}
+
+/// Resume a sync
+///
+/// Ends a pause or suspension; the next run is due at once. Changes nothing about one that is not
+/// paused.
+#[utoipa::path(
+    post, path = "/v1/buckets/{bucket_id}/syncs/{sync_config_id}/resume", tag = "bucket_syncs",
+    operation_id = "resume_sync_configuration",
+    params(
+        ("bucket_id" = String, Path, description = "Id or name of the bucket"),
+        ("sync_config_id" = String, Path, description = "Id of the sync"),
+    ),
+    responses(
+        (status = 200, body = SyncConfigurationModel),
+        (status = "4XX", body = ErrorResponse),
+    )
+)]
+async fn resume(
+    State(app): State<App>,
+    scope: Scope,
+    FromPath(path): FromPath<(String, String)>,
+) -> Result<Json<SyncConfigurationModel>, ApiError> {
+    let sync = sync(&app, &scope, &path).await?;
+    app.engine.resume(sync.key).await?;
+    app.scheduler.nudge();
+    shown(&app, &scope, sync.key).await
+}
+
+/// How to run.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+struct TriggerQuery {
+    /// Fetch every entry again.
+    full_sync: Option<bool>,
+}
+query_parameters!(TriggerQuery);
+
+/// The run that was asked for, or the one in its way.
+#[derive(Debug, Serialize, ToSchema)]
+struct SyncTriggered {
+    /// The job.
+    sync_job_id: String,
+    /// The task that stands for it.
+    task_id: String,
+    /// What became of the order.
+    status: TriggerStatus,
+    /// The sync.
+    sync_config_id: String,
+    /// Whether a full run follows the one under way.
+    pending_full_sync: bool,
+}
+
+/// What became of an order to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum TriggerStatus {
+    /// The job is in the queue, or begins.
+    Running,
+    /// Another one holds the lease.
+    SkippedAlreadyRunning,
+}
+
+/// Run a sync now
+///
+/// Answers at once; the job begins as soon as there is room for it.
+#[utoipa::path(
+    post, path = "/v1/buckets/{bucket_id}/syncs/{sync_config_id}/trigger", tag = "bucket_syncs",
+    operation_id = "trigger_sync_configuration",
+    params(
+        ("bucket_id" = String, Path, description = "Id or name of the bucket"),
+        ("sync_config_id" = String, Path, description = "Id of the sync"),
+        TriggerQuery,
+    ),
+    responses((status = 200, body = SyncTriggered), (status = "4XX", body = ErrorResponse))
+)]
+async fn trigger(
+    State(app): State<App>,
+    scope: Scope,
+    FromPath(path): FromPath<(String, String)>,
+    ValidQuery(query): ValidQuery<TriggerQuery>,
+) -> Result<Json<SyncTriggered>, ApiError> {
+    let sync = sync(&app, &scope, &path).await?;
+    let full = query.full_sync.unwrap_or(false);
+    let (job, status) = match app.engine.trigger(sync.key, full).await? {
+        Triggered::Queued(job) => (job, TriggerStatus::Running),
+        Triggered::Running(job) => (job, TriggerStatus::SkippedAlreadyRunning),
+    };
+    app.scheduler.nudge();
+    let follows = status == TriggerStatus::SkippedAlreadyRunning;
+    Ok(Json(SyncTriggered {
+        task_id: task_of(&job.id),
+        sync_job_id: job.id.to_string(),
+        status,
+        sync_config_id: sync.id.to_string(),
+        pending_full_sync: follows && (full || sync.pending_full_sync),
+    }))
+}
+
+/// A job is a task of its own number.
+fn task_of(job: &JobId) -> String {
+    job.as_str().replacen("job_", "task_", 1)
+}
+
+/// What an unlocking came to.
+#[derive(Debug, Serialize, ToSchema)]
+struct SyncUnlocked {
+    /// Always true.
+    success: bool,
+    /// The sync.
+    sync_config_id: String,
+    /// Whether a lease was held.
+    unlocked: bool,
+    /// By whom.
+    locked_by_worker_id: Option<String>,
+    /// On which host.
+    host: Option<String>,
+    /// By which process there.
+    pid: Option<u32>,
+    /// Since when.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    locked_at: Option<Timestamp>,
+    /// The job that was interrupted by it.
+    interrupted_sync_job_id: Option<String>,
+    /// For people.
+    message: &'static str,
+}
+
+/// Take a sync's lease away from whoever holds it
+///
+/// Whatever that worker writes from now on is refused; the next run goes on from its checkpoint.
+#[utoipa::path(
+    post, path = "/v1/buckets/{bucket_id}/syncs/{sync_config_id}/unlock", tag = "bucket_syncs",
+    operation_id = "force_unlock_sync_configuration",
+    params(
+        ("bucket_id" = String, Path, description = "Id or name of the bucket"),
+        ("sync_config_id" = String, Path, description = "Id of the sync"),
+    ),
+    responses((status = 200, body = SyncUnlocked), (status = "4XX", body = ErrorResponse))
+)]
+async fn unlock(
+    State(app): State<App>,
+    scope: Scope,
+    FromPath(path): FromPath<(String, String)>,
+) -> Result<Json<SyncUnlocked>, ApiError> {
+    let sync = sync(&app, &scope, &path).await?;
+    let unlocked = app.engine.unlock(sync.key).await?;
+    app.scheduler.nudge();
+    let holder = unlocked.holder;
+    let message = match holder {
+        Some(_) => "the lease was taken away; what its worker writes from now on is refused",
+        None => "nobody held a lease",
+    };
+    Ok(Json(SyncUnlocked {
+        success: true,
+        sync_config_id: sync.id.to_string(),
+        unlocked: holder.is_some(),
+        host: holder.as_ref().map(|holder| holder.host.clone()),
+        pid: holder.as_ref().map(|holder| holder.pid),
+        locked_at: holder.as_ref().map(|holder| holder.since),
+        locked_by_worker_id: holder.map(|holder| holder.worker),
+        interrupted_sync_job_id: unlocked.interrupted.map(|job| job.id.to_string()),
+        message,
+    }))
+}

@@ -1,0 +1,108 @@
+//! What a thread does for one object: compare what is there with it, or write it under a name of
+//! its own.
+
+use std::{
+    fs::File,
+    io::Write as _,
+    sync::{Arc, atomic::AtomicBool},
+    time::SystemTime,
+};
+
+use cap_std::fs::Dir;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    folder::path,
+    habits::{Habits, times},
+    refusal::{Refusal, Trouble},
+    temp::Temp,
+};
+use crate::{model::BlobHash, store::objects::Object};
+
+/// Work on one file, from [`Target::prepare`] by way of a thread to [`Target::place`].
+#[derive(Clone, Debug)]
+pub(super) struct Work {
+    /// The folder that the file belongs to.
+    pub(super) folder: Arc<Dir>,
+    pub(super) name: Vec<u8>,
+    pub(super) task: Task,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Task {
+    /// Write it where nothing is.
+    Write,
+    /// Write it over what is there.
+    Replace,
+    /// See whether what is there has its content.
+    Compare,
+}
+
+/// What came of [`Work`].
+#[derive(Debug)]
+pub(super) enum Done {
+    Written(Temp),
+    Same,
+}
+
+/// The bytes of an object.
+#[derive(Debug)]
+pub(super) enum Bytes {
+    Inline(Vec<u8>),
+    File(File),
+}
+
+/// What all work on a target shares.
+#[derive(Debug)]
+pub(super) struct Facts {
+    pub(super) habits: Habits,
+    /// Whether sharing blocks with the stored bytes is worth another try.
+    pub(super) can_clone: AtomicBool,
+}
+
+impl Work {
+    /// Whether the object's bytes are needed for it.
+    pub(super) fn writes(&self) -> bool {
+        self.task != Task::Compare
+    }
+
+    /// Reads what is there: it is the object's content, or in its way.
+    pub(super) fn compare(&self, hash: BlobHash) -> Result<Done, Trouble> {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update_reader(self.folder.open(path(&self.name))?)?;
+        match BlobHash::from(hasher.finalize()) == hash {
+            true => Ok(Done::Same),
+            false => Err(Refusal::Conflict.into()),
+        }
+    }
+
+    /// Writes the object's bytes and time under a name of their own.
+    pub(super) fn write(
+        &self,
+        bytes: Bytes,
+        object: &Object,
+        facts: &Facts,
+        stop: &CancellationToken,
+    ) -> Result<Done, Trouble> {
+        let temp = match bytes {
+            Bytes::Inline(bytes) => {
+                let mut temp = Temp::create(&self.folder)?;
+                temp.file.write_all(&bytes)?;
+                temp
+            }
+            Bytes::File(from) => match Temp::clone_of(&self.folder, &from, facts) {
+                Some(clone) => clone,
+                None => Temp::copy_of(&self.folder, &from, stop)?,
+            },
+        };
+        let size = temp.file.metadata()?.len();
+        if size != object.size {
+            let words = format!("{size} bytes instead of {}", object.size);
+            return Err(Refusal::Damaged(words).into());
+        }
+        if let Some(modified) = object.modified.and_then(|at| SystemTime::try_from(at).ok()) {
+            temp.file.set_times(times(modified))?;
+        }
+        Ok(Done::Written(temp))
+    }
+}

@@ -1,0 +1,279 @@
+//! What people order a sync to do: pause, resume, run, be let go of, be deleted. Each order is one
+//! transaction, so that two of them never mix. Carrying out a run is not here: an order to run is a
+//! job in the queue.
+
+use jiff::Timestamp;
+
+use super::{
+    Engine, lease,
+    standing::{self, Ending},
+};
+use crate::{
+    model::{Cause, JobId, Pause, PausedBy, SyncStatus},
+    store::{
+        self, StoreError, Transaction,
+        connections::{self, StoredConnection},
+        dead_letters, jobs,
+        jobs::Job,
+        leases::{self, Holder},
+        syncs::{self, Standing, Sync},
+    },
+};
+
+/// Why an order is not followed, and what to do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum OrderError {
+    /// The sync is kept for its history only.
+    #[error("this sync was deleted and is kept for its history only: make a new one")]
+    Deleted,
+    /// It is paused.
+    #[error("this sync is paused{}: resume it first (POST …/resume)", because(.reason.as_deref()))]
+    Paused {
+        /// Why, if somebody said.
+        reason: Option<String>,
+    },
+    /// It is switched off.
+    #[error("this sync is switched off: PATCH it with {{\"is_active\": true}} first")]
+    Inactive,
+    /// What it reads through cannot be used.
+    #[error("its connection {name:?} is {status}: {way_out}")]
+    Connection {
+        /// What the connection is called.
+        name: String,
+        /// How it stands, as the API spells it.
+        status: String,
+        /// What to do about it.
+        way_out: &'static str,
+    },
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+fn because(reason: Option<&str>) -> String {
+    reason.map(|reason| format!(" ({reason})")).unwrap_or_default()
+}
+
+/// What became of an order to run.
+#[derive(Debug)]
+pub enum Triggered {
+    /// This job is in the queue, or was already.
+    Queued(Job),
+    /// This job holds the lease; a full run follows it if one was asked for.
+    Running(Job),
+}
+
+/// What was let go of.
+#[derive(Debug)]
+pub struct Unlocked {
+    /// Who held the lease, if anybody did.
+    pub holder: Option<Holder>,
+    /// The job that was interrupted by it.
+    pub interrupted: Option<Job>,
+}
+
+impl Engine {
+    /// Pauses a sync. A run that is under way stops at its next checkpoint, unless `drain` lets it
+    /// come to its end; jobs that wait are skipped. Pausing again only changes the reason.
+    ///
+    /// # Errors
+    /// [`OrderError::Deleted`].
+    pub async fn pause(
+        &self,
+        sync_key: i64,
+        reason: Option<String>,
+        drain: bool,
+    ) -> Result<(), OrderError> {
+        let now = self.clock.now();
+        let pause = Pause { reason, at: now, by: PausedBy::Person, drain };
+        self.store.write(move |tx| Ok(paused(tx, sync_key, pause, now))).await?
+    }
+
+    /// Ends a pause or suspension; the next run is due at once. Changes nothing about a sync that
+    /// is not paused.
+    ///
+    /// # Errors
+    /// [`OrderError::Connection`] when its connection was deleted.
+    pub async fn resume(&self, sync_key: i64) -> Result<(), OrderError> {
+        let (now, engine) = (self.clock.now(), self.clone());
+        self.store.write(move |tx| Ok(resumed(tx, sync_key, &engine, now))).await?
+    }
+
+    /// Queues a run, of every entry again if `full`.
+    ///
+    /// # Errors
+    /// When the sync rests or its connection cannot be used.
+    pub async fn trigger(&self, sync_key: i64, full: bool) -> Result<Triggered, OrderError> {
+        let (now, engine) = (self.clock.now(), self.clone());
+        self.store.write(move |tx| Ok(triggered(tx, sync_key, full, &engine, now))).await?
+    }
+
+    /// Takes the lease away from whoever holds it: the job is interrupted, whatever its worker
+    /// writes from now on is refused, and the next run goes on from its checkpoint.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn unlock(&self, sync_key: i64) -> Result<Unlocked, OrderError> {
+        let now = self.clock.now();
+        Ok(self.store.write(move |tx| unlocked(tx, sync_key, now)).await?)
+    }
+
+    /// Deletes a sync: it never runs again and its lease is free, its objects stay. Deleting it
+    /// again changes nothing.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn archive(&self, sync_key: i64) -> Result<(), OrderError> {
+        let now = self.clock.now();
+        Ok(self.store.write(move |tx| archived(tx, sync_key, now)).await?)
+    }
+
+    /// Whether a lease binds still.
+    #[must_use]
+    pub fn is_held(&self, holder: &Holder, now: Timestamp) -> bool {
+        lease::is_alive(holder, self.worker(), now)
+    }
+}
+
+/// See [`Engine::pause`]; for callers who change more in the same transaction.
+///
+/// # Errors
+/// As there.
+pub fn paused(
+    tx: &Transaction<'_>,
+    sync_key: i64,
+    pause: Pause,
+    now: Timestamp,
+) -> Result<(), OrderError> {
+    let sync = syncs::by_key(tx, sync_key)?;
+    if sync.status == SyncStatus::Archived {
+        return Err(OrderError::Deleted);
+    }
+    let pause = match sync.pause.clone() {
+        Some(before) => Pause { at: before.at, reason: pause.reason.or(before.reason), ..pause },
+        None => pause,
+    };
+    jobs::skip_waiting(tx, sync_key, "the sync was paused before it began", now)?;
+    let standing = Standing {
+        status: SyncStatus::Suspended,
+        pause: Some(pause),
+        next_sync_at: None,
+        ..Standing::of(&sync)
+    };
+    Ok(syncs::stand(tx, &sync, &standing, now)?)
+}
+
+/// See [`Engine::resume`]; for callers who change more in the same transaction.
+///
+/// # Errors
+/// As there.
+pub fn resumed(
+    tx: &Transaction<'_>,
+    sync_key: i64,
+    engine: &Engine,
+    now: Timestamp,
+) -> Result<(), OrderError> {
+    let sync = syncs::by_key(tx, sync_key)?;
+    if sync.pause.is_none() || sync.status == SyncStatus::Archived {
+        return Ok(());
+    }
+    let connection = connections::by_key(tx, sync.connection_key)?;
+    if connection.status == "ARCHIVED" {
+        return Err(unusable(connection));
+    }
+    let running = leases::holder(tx, sync_key)?.is_some_and(|holder| engine.is_held(&holder, now));
+    let left = dead_letters::open_count(tx, sync_key)?;
+    Ok(syncs::stand(tx, &sync, &standing::resumed(&sync, running, left, now), now)?)
+}
+
+fn triggered(
+    tx: &Transaction<'_>,
+    sync_key: i64,
+    full: bool,
+    engine: &Engine,
+    now: Timestamp,
+) -> Result<Triggered, OrderError> {
+    let sync = syncs::by_key(tx, sync_key)?;
+    may_run(tx, &sync)?;
+    let held = leases::holder(tx, sync_key)?.is_some_and(|holder| engine.is_held(&holder, now));
+    let under_way = jobs::under_way(tx, sync_key)?;
+    match under_way {
+        Some(job) if held && job.started_at.is_some() => {
+            if full && !sync.pending_full_sync {
+                let standing = Standing { pending_full_sync: true, ..Standing::of(&sync) };
+                syncs::stand(tx, &sync, &standing, now)?;
+            }
+            return Ok(Triggered::Running(job));
+        }
+        Some(job) if job.started_at.is_none() => {
+            if full {
+                jobs::make_full(tx, job.key)?;
+            }
+            return Ok(Triggered::Queued(job));
+        }
+        // Begun by a worker that is gone: the new job takes over from it.
+        Some(_) | None => {}
+    }
+    let job_key = jobs::queue(tx, sync_key, &JobId::generate(), Cause::Manual, full, now)?;
+    let standing = Standing { status: SyncStatus::Queued, ..Standing::of(&sync) };
+    syncs::stand(tx, &sync, &standing, now)?;
+    Ok(Triggered::Queued(jobs::by_key(tx, job_key)?))
+}
+
+fn may_run(tx: &Transaction<'_>, sync: &Sync) -> Result<(), OrderError> {
+    if sync.status == SyncStatus::Archived {
+        return Err(OrderError::Deleted);
+    }
+    if let Some(pause) = &sync.pause {
+        return Err(OrderError::Paused { reason: pause.reason.clone() });
+    }
+    if !sync.is_active {
+        return Err(OrderError::Inactive);
+    }
+    let connection = connections::by_key(tx, sync.connection_key)?;
+    match connection.status.as_str() {
+        "SUSPENDED" | "ARCHIVED" => Err(unusable(connection)),
+        _ => Ok(()),
+    }
+}
+
+fn unusable(connection: StoredConnection) -> OrderError {
+    let way_out = match connection.status.as_str() {
+        "ARCHIVED" => "make a new sync on another connection",
+        _ => "put it right and test it (POST …/connections/{id}/test) first",
+    };
+    let StoredConnection { name, status, .. } = connection;
+    OrderError::Connection { name, status: status.to_lowercase(), way_out }
+}
+
+fn unlocked(tx: &Transaction<'_>, sync_key: i64, now: Timestamp) -> store::Result<Unlocked> {
+    let holder = leases::unlock(tx, sync_key)?;
+    let running = jobs::under_way(tx, sync_key)?.filter(|job| job.started_at.is_some());
+    let Some(job) = running else { return Ok(Unlocked { holder, interrupted: None }) };
+    jobs::interrupt_others(tx, sync_key, NO_JOB, now)?;
+    let sync = syncs::by_key(tx, sync_key)?;
+    let standing = standing::after(&sync, Ending::Interrupted { at_once: true }, now);
+    syncs::stand(tx, &sync, &standing, now)?;
+    Ok(Unlocked { holder, interrupted: Some(jobs::by_key(tx, job.key)?) })
+}
+
+/// No job has this key: all are others.
+const NO_JOB: i64 = 0;
+
+fn archived(tx: &Transaction<'_>, sync_key: i64, now: Timestamp) -> store::Result<()> {
+    let sync = syncs::by_key(tx, sync_key)?;
+    if sync.status == SyncStatus::Archived {
+        return Ok(());
+    }
+    leases::unlock(tx, sync_key)?;
+    jobs::skip_waiting(tx, sync_key, "the sync was deleted before it began", now)?;
+    jobs::interrupt_others(tx, sync_key, NO_JOB, now)?;
+    syncs::hold_removals(tx, sync_key, None)?;
+    let standing = Standing {
+        status: SyncStatus::Archived,
+        next_sync_at: None,
+        pending_full_sync: false,
+        ..Standing::of(&sync)
+    };
+    syncs::stand(tx, &sync, &standing, now)
+}

@@ -1,0 +1,127 @@
+//! The life of a dead letter: when an entry that keeps failing is tried again, and when no more.
+//!
+//! The first failure is tried again with the next run; the retries after it wait longer each time.
+//! Three failed retries put it into quarantine: one try a day, to see whether it has healed. After
+//! seven days of failing it is retired. An entry that has another version at its source than the
+//! one that failed begins a new life at once, whatever became of the old one.
+//!
+//! How it is counted: a run counts each listed entry that it did not take as `failed`, once,
+//! whether it tried it (however often) or let it wait. So `discovered` is always the sum of what
+//! became of the entries, and the total over all runs counts entries of runs, never attempts.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+/// Failed retries after which a dead letter is in quarantine.
+pub const MAX_RETRIES: u32 = 3;
+
+/// How long each retry waits, counted from the failure before it.
+const BACKOFF: [Duration; 3] =
+    [Duration::ZERO, Duration::from_secs(5 * 60), Duration::from_secs(30 * 60)];
+
+/// How long a try in quarantine waits.
+const QUARANTINE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How long an entry may fail before it is retired.
+const LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// Where a dead letter is in its life.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Life {
+    /// Since when it fails, or since somebody gave it another chance.
+    pub since: Timestamp,
+    /// Retries that failed.
+    pub retries: u32,
+    /// Not tried before this; `None`: with the next run.
+    pub retry_at: Option<Timestamp>,
+    /// When it was retried last.
+    pub reattempted_at: Option<Timestamp>,
+    /// Why it is tried no more; `None` while it is.
+    pub disposed: Option<String>,
+}
+
+impl Life {
+    /// After the first failure.
+    #[must_use]
+    pub const fn begun(now: Timestamp) -> Self {
+        Self { since: now, retries: 0, retry_at: None, reattempted_at: None, disposed: None }
+    }
+
+    /// After one more failure.
+    #[must_use]
+    pub fn failed_again(&self, now: Timestamp) -> Self {
+        let retries = (self.retries + 1).min(MAX_RETRIES);
+        let was_in_quarantine = self.is_exhausted();
+        let wait =
+            usize::try_from(retries).ok().and_then(|n| BACKOFF.get(n)).unwrap_or(&QUARANTINE);
+        let is_old = now.duration_since(self.since)
+            >= jiff::SignedDuration::try_from(LIFETIME).unwrap_or_default();
+        Self {
+            since: self.since,
+            retries,
+            retry_at: now.checked_add(*wait).ok(),
+            reattempted_at: Some(now),
+            disposed: (was_in_quarantine && is_old)
+                .then(|| "it has failed for seven days, and is tried no more".to_owned()),
+        }
+    }
+
+    /// Whether its retries are used up.
+    #[must_use]
+    pub const fn is_exhausted(&self) -> bool {
+        self.retries >= MAX_RETRIES
+    }
+
+    /// Whether it may be tried now. `eager`: the backoff between retries is not waited for, as
+    /// where somebody asks for everything to be fetched; quarantine is.
+    #[must_use]
+    pub fn is_due(&self, now: Timestamp, eager: bool) -> bool {
+        let waited = self.retry_at.is_none_or(|at| at <= now);
+        self.disposed.is_none() && (waited || (eager && !self.is_exhausted()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::ToSpan as _;
+
+    use super::*;
+
+    fn start() -> Timestamp {
+        Timestamp::UNIX_EPOCH
+    }
+
+    #[test]
+    fn three_retries_wait_longer_each_time_and_end_in_quarantine() {
+        let first = Life::begun(start());
+        assert!(first.is_due(start(), false), "with the next run");
+        let second = first.failed_again(start());
+        assert!(!second.is_due(start() + 4.minutes(), false));
+        assert!(second.is_due(start() + 5.minutes(), false));
+        let third = second.failed_again(start() + 5.minutes());
+        assert!(!third.is_due(start() + 34.minutes(), false));
+        assert!(third.is_due(start() + 34.minutes(), true), "a full run does not wait");
+        let last = third.failed_again(start() + 35.minutes());
+        assert!(last.is_exhausted());
+        assert!(!last.is_due(start() + 24.hours(), true), "quarantine is waited for");
+        assert!(last.is_due(start() + 24.hours() + 35.minutes(), false));
+    }
+
+    #[test]
+    fn seven_days_of_failing_are_the_end() {
+        let mut life = Life::begun(start());
+        let mut now = start();
+        let mut tries = 0;
+        while life.disposed.is_none() {
+            now += 1.hour();
+            if life.is_due(now, false) {
+                life = life.failed_again(now);
+                tries += 1;
+            }
+        }
+        assert_eq!((now - start()).as_hours() / 24, 7);
+        assert_eq!(tries, 3 + 7, "three retries, then one a day");
+        assert!(!life.is_due(now + 1000.hours(), true));
+    }
+}

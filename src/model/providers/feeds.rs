@@ -1,0 +1,76 @@
+//! Feeds and what pushes.
+
+use super::{
+    Kind, Presence, Spec,
+    field::{Literal, Shape, field, integer, one_of, text},
+};
+use crate::model::Provider;
+
+pub(super) const RSS: Spec = Spec {
+    provider: Provider::Rss,
+    model: "RSSConfig",
+    settings: &[
+        text("user_agent").or(Literal::Text("Catchment")),
+        integer("request_timeout", 5, 120, 30),
+    ],
+    presence: Presence::Optional,
+    kinds: &[Kind {
+        tag: "http_headers",
+        model: "RSSHttpHeaderCredentials",
+        fields: &[field("headers", Shape::TextMap)],
+    }],
+};
+
+pub(super) const HTTP_API: Spec = Spec {
+    provider: Provider::HttpApi,
+    model: "HTTPAPIConfig",
+    settings: &[
+        one_of("http_method", &["GET", "POST"]),
+        field("request_body", Shape::Object),
+        text("items_path").or(Literal::Text("")),
+        text("item_id_field").or(Literal::Text("id")),
+        text("item_modified_field"),
+        one_of("response_content_type", &["json", "jsonl"]),
+        text("user_agent").or(Literal::Text("Catchment")),
+        integer("request_timeout", 5, 120, 30),
+    ],
+    presence: Presence::Optional,
+    kinds: &[Kind {
+        tag: "http_headers",
+        model: "HTTPAPIHeaderCredentials",
+        fields: &[field("headers", Shape::TextMap)],
+    }],
+};
+
+pub(super) const BRIGHTDATA: Spec = Spec {
+    provider: Provider::Brightdata,
+    model: "BrightDataConfig",
+    settings: &[
+        text("customer_id"),
+        one_of("default_output_format", &["jsonl", "json", "csv", "ndjson"]),
+        text("country"),
+        field("inputs", Shape::Objects),
+    ],
+    presence: Presence::Required,
+    kinds: &[Kind {
+        tag: "api_token",
+        model: "BrightDataCredentials",
+        fields: &[text("api_token").required()],
+    }],
+};
+
+pub(super) const EMAIL: Spec = Spec {
+    provider: Provider::Email,
+    model: "EmailConfig",
+    settings: &[
+        text("inbound_address"),
+        field("allowed_senders", Shape::Texts),
+        field("store_raw_eml", Shape::Bool).or(Literal::Bool(true)),
+    ],
+    presence: Presence::Optional,
+    kinds: &[Kind {
+        tag: "webhook_secret",
+        model: "EmailCredentials",
+        fields: &[text("webhook_secret")],
+    }],
+};

@@ -1,0 +1,199 @@
+#![allow(clippy::unwrap_used)]
+
+use serde_json::{Value, json};
+
+use super::{
+    field::{Field, Shape},
+    *,
+};
+use crate::model::{KeySource, S3Connection};
+
+/// A value that fits, with `canary` in it where it can be.
+fn sample(field: &Field, canary: &str) -> Value {
+    match field.shape {
+        Shape::Text { max, .. } => canary.chars().take(max).collect::<String>().into(),
+        Shape::OneOf(words) => words[0].into(),
+        Shape::Integer { min, .. } => min.into(),
+        Shape::Number { .. } => json!(0.5),
+        Shape::Bool => true.into(),
+        Shape::Texts => json!([canary]),
+        Shape::TextMap => json!({ "Authorization": canary }),
+        Shape::Object => json!({ "private_key": canary }),
+        Shape::Objects => json!([{ "x": canary }]),
+        Shape::Time => "2026-01-31T12:00:00Z".into(),
+        Shape::Url { schemes, .. } => format!("{}://host/path", schemes[0]).into(),
+        Shape::Role => "arn:aws:iam::123456789012:role/reader".into(),
+    }
+}
+
+/// A configuration with every field of one kind of credentials.
+fn whole(spec: &Spec, kind: &Kind, canary: &str) -> Value {
+    let fields = |fields: &[Field], canary: &str| -> Map<String, Value> {
+        fields.iter().map(|field| (field.name.to_owned(), sample(field, canary))).collect()
+    };
+    let mut config = fields(spec.settings, "plain");
+    for exclusive in ["gate_inference_name", "profile", "anonymous"] {
+        config.remove(exclusive);
+    }
+    if config.contains_key("region") {
+        config.insert("region".into(), "eu-west-1".into());
+    }
+    let mut credentials = fields(kind.fields, canary);
+    if kind.tag == "ccg" {
+        credentials.remove("user_id");
+    }
+    credentials.insert("type".into(), kind.tag.into());
+    config.insert("credentials".into(), credentials.into());
+    config.into()
+}
+
+fn fields(result: Result<Accepted, Vec<Wrong>>) -> Vec<(String, &'static str)> {
+    result.unwrap_err().into_iter().map(|wrong| (wrong.field, wrong.kind)).collect()
+}
+
+#[test]
+fn every_kind_of_credentials_of_every_provider_is_accepted_and_parted_from_the_settings() {
+    for spec in &SPECS {
+        for kind in spec.kinds {
+            let config = whole(spec, kind, "canary-secret");
+            let accepted = accept(spec.provider, &config)
+                .unwrap_or_else(|wrong| panic!("{} {}: {wrong:?}", spec.model, kind.tag));
+            let settings = serde_json::to_string(&accepted.connection).unwrap();
+            assert!(!settings.contains("canary"), "{settings}");
+            assert!(!format!("{accepted:?}").contains("canary"));
+            let shown = shown(&accepted.connection);
+            assert_eq!(shown["credentials"], json!({ "type": kind.tag }), "{}", spec.model);
+            let sealed = accepted.credentials.map(|all| all.expose_json().to_owned());
+            assert_eq!(sealed.is_some(), !kind.fields.is_empty(), "{} {}", spec.model, kind.tag);
+            assert!(sealed.is_none_or(|json| json.contains(kind.tag)));
+        }
+    }
+}
+
+#[test]
+fn a_connection_is_the_same_after_it_was_stored() {
+    for spec in &SPECS {
+        let config = whole(spec, &spec.kinds[0], "x");
+        let connection = accept(spec.provider, &config).unwrap().connection;
+        let stored = serde_json::to_string(&connection).unwrap();
+        assert_eq!(serde_json::from_str::<Connection>(&stored).unwrap(), connection);
+    }
+}
+
+#[test]
+fn every_wrong_field_is_named_and_no_secret_is_told() {
+    for spec in &SPECS {
+        for kind in spec.kinds {
+            let mut config = whole(spec, kind, "canary-secret");
+            config["credentials"]["canari"] = "canary-secret".into();
+            config["nonsense"] = "canary-secret".into();
+            for field in kind.fields {
+                config["credentials"][field.name] = json!([["canary-secret"]]);
+            }
+            let wrong = accept(spec.provider, &config).unwrap_err();
+            assert!(!format!("{wrong:?}").contains("canary-secret"), "{wrong:?}");
+            for field in kind.fields {
+                let path = format!("provider_config.credentials.{}", field.name);
+                assert!(wrong.iter().any(|wrong| wrong.field == path), "{path}: {wrong:?}");
+            }
+            let extra = wrong.iter().filter(|wrong| wrong.kind == "extra_forbidden").count();
+            assert_eq!(extra, 2, "{wrong:?}");
+        }
+    }
+}
+
+#[test]
+fn credentials_that_do_not_say_their_type_are_what_they_fit() {
+    let config = json!({ "credentials": { "access_key_id": "a", "secret_access_key": "b" } });
+    let accepted = accept(Provider::S3, &config).unwrap();
+    let Connection::S3(S3Connection { keys, region, .. }) = accepted.connection else { panic!() };
+    assert_eq!((keys, region.as_deref()), (KeySource::AccessKey, Some("us-east-1")));
+    let unclear = json!({ "credentials": { "client_id": "a", "client_secret": "b" } });
+    assert_eq!(
+        fields(accept(Provider::Sharepoint, &unclear)),
+        [("provider_config.credentials.type".to_owned(), "invalid")]
+    );
+}
+
+#[test]
+fn missing_fields_are_all_named() {
+    assert_eq!(
+        fields(accept(Provider::Snowflake, &json!({}))),
+        [
+            ("provider_config.account".to_owned(), "missing"),
+            ("provider_config.warehouse".to_owned(), "missing"),
+            ("provider_config.credentials".to_owned(), "missing"),
+        ]
+    );
+}
+
+#[test]
+fn an_endpoint_without_a_scheme_gets_it_from_use_ssl() {
+    let endpoint = |use_ssl: bool, url: &str| {
+        let config = json!({
+            "credentials": { "type": "ambient" }, "endpoint_url": url, "use_ssl": use_ssl,
+        });
+        match accept(Provider::S3, &config).unwrap().connection {
+            Connection::S3(s3) => s3.endpoint_url.unwrap(),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(endpoint(false, "minio:9000"), "http://minio:9000");
+    assert_eq!(endpoint(true, "minio:9000"), "https://minio:9000");
+    assert_eq!(endpoint(true, "http://minio:9000"), "http://minio:9000");
+}
+
+#[test]
+fn what_this_build_will_not_do_is_refused_rather_than_ignored() {
+    let refused = |more: Value| {
+        let mut config = json!({ "credentials": { "type": "ambient" } });
+        config.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        fields(accept(Provider::S3, &config)).remove(0).0
+    };
+    assert_eq!(refused(json!({ "verify_ssl": false })), "provider_config.verify_ssl");
+    assert_eq!(refused(json!({ "use_ssl": false })), "provider_config.use_ssl");
+    let inside = json!({ "endpoint_url": "https://user:canary@host" });
+    assert_eq!(refused(inside), "provider_config.endpoint_url");
+}
+
+#[test]
+fn credentials_in_an_address_are_refused_without_being_told() {
+    let config = json!({ "url": "rtsp://user:canary@camera/1?channel=2" });
+    let wrong = accept(Provider::Rtsp, &config).unwrap_err();
+    assert!(!format!("{wrong:?}").contains("canary"));
+    assert!(accept(Provider::Rtsp, &json!({ "url": "rtsp://camera/1?channel=2" })).is_ok());
+}
+
+#[test]
+fn a_change_keeps_what_it_does_not_name() {
+    let config = json!({
+        "credentials": { "access_key_id": "a", "secret_access_key": "b" },
+        "region": "eu-west-1", "endpoint_url": "https://h",
+    });
+    let before = accept(Provider::S3, &config).unwrap().connection;
+    let after = amend(&before, &json!({ "endpoint_url": null })).unwrap();
+    assert!(after.credentials.is_none(), "nothing new to seal");
+    let shown = shown(&after.connection);
+    assert_eq!(shown["region"], "eu-west-1");
+    assert_eq!(shown["endpoint_url"], Value::Null);
+    assert_eq!(shown["credentials"], json!({ "type": "access_key" }));
+}
+
+#[test]
+fn rules_between_fields_are_kept() {
+    let azure = json!({ "container": "c", "credentials": { "type": "managed_identity" } });
+    assert_eq!(
+        fields(accept(Provider::AzureBlob, &azure)),
+        [("provider_config.account_name".to_owned(), "missing")]
+    );
+    let camera = json!({ "url": "rtsp://c/1", "gate_output_stage": "count" });
+    assert_eq!(fields(accept(Provider::Rtsp, &camera)).len(), 3);
+}
+
+#[test]
+fn the_document_names_every_model_of_the_contract_once() {
+    let names: Vec<_> = schemas().into_iter().map(|(name, _)| name).collect();
+    for name in ["S3Config", "TigrisConfig", "SnowflakeKeyPairCredentials", "BoxJWTCredentials"] {
+        assert_eq!(names.iter().filter(|known| **known == name).count(), 1, "{name}");
+    }
+}

@@ -1,0 +1,285 @@
+//! Which sync runs when: what is due is queued, what waits is begun, fairly and within bounds, what
+//! a dead worker left is taken over, and a folder that changes is due at once.
+//!
+//! All of it is in the database, so several processes on one data directory share it; leases keep
+//! their runs apart. Decides nothing about entries, and speaks to no provider.
+
+mod takeover;
+mod turn;
+mod watch;
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use tokio::{
+    sync::Notify,
+    task::{JoinHandle, JoinSet},
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    engine::{Engine, Observer},
+    model::JobId,
+    store::{
+        StoreError,
+        schedule::{self, Waiting},
+    },
+};
+
+pub use turn::Bounds;
+pub use watch::{Watch, Watching};
+
+/// How often it looks around when nothing wakes it.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// A difference between the clock on the wall and the time that has passed which counts as a jump.
+const JUMP: Duration = Duration::from_secs(5);
+
+/// Syncs that are queued in one go.
+const AT_ONCE: u32 = 1000;
+
+/// Gives each job somebody to tell what it does.
+pub type Observers = Arc<dyn Fn(&JobId) -> Arc<dyn Observer> + Send + Sync>;
+
+/// The scheduler at work. Dropping it stops nothing: [`Scheduler::stop`] does.
+#[derive(Debug)]
+pub struct Scheduler {
+    nudge: Nudge,
+    watching: Watching,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+/// Wakes the scheduler: something is due that was not.
+#[derive(Clone, Debug, Default)]
+pub struct Nudge(Arc<Notify>);
+
+impl Nudge {
+    /// Wakes it, now or when it next goes to sleep.
+    pub fn nudge(&self) {
+        self.0.notify_one();
+    }
+}
+
+impl Scheduler {
+    /// Sets it to work on the data directory of `engine`.
+    #[must_use]
+    pub fn start(engine: Engine, bounds: Bounds, observers: Observers) -> Self {
+        let (nudge, stop) = (Nudge::default(), CancellationToken::new());
+        let watching = Watching::default();
+        let work = Work {
+            folders: watch::Folders::new(&engine, watching.clone(), nudge.clone()),
+            engine,
+            bounds,
+            observers,
+            stop: stop.clone(),
+            running: HashMap::new(),
+            jobs: JoinSet::new(),
+            clock: Seen::default(),
+            takeover: takeover::Takeover::default(),
+        };
+        let task = tokio::spawn(work.go_on(nudge.clone()));
+        Self { nudge, watching, stop, task }
+    }
+
+    /// What wakes it.
+    #[must_use]
+    pub fn nudge(&self) -> Nudge {
+        self.nudge.clone()
+    }
+
+    /// Which folders it watches.
+    #[must_use]
+    pub fn watching(&self) -> Watching {
+        self.watching.clone()
+    }
+
+    /// Whether it is at work.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        !self.task.is_finished()
+    }
+
+    /// Begins nothing more, lets running jobs stop at their next checkpoint, and waits for them.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        if let Err(error) = self.task.await {
+            tracing::error!(%error, "the scheduler ended badly");
+        }
+    }
+}
+
+/// What the scheduler knows.
+struct Work {
+    engine: Engine,
+    bounds: Bounds,
+    observers: Observers,
+    folders: watch::Folders,
+    stop: CancellationToken,
+    /// Jobs of this process, by connection.
+    running: HashMap<i64, usize>,
+    jobs: JoinSet<Ended>,
+    clock: Seen,
+    takeover: takeover::Takeover,
+}
+
+/// A job of this process that has come to its end.
+struct Ended {
+    sync_key: i64,
+    connection_key: i64,
+    took: Duration,
+}
+
+impl Work {
+    async fn go_on(mut self, nudge: Nudge) {
+        while !self.stop.is_cancelled() {
+            if let Err(error) = self.look_around().await {
+                tracing::error!(%error, "the scheduler could not read or write the schedule");
+            }
+            let until = self.folders.next_due().map_or(LOOK, |due| due.min(LOOK));
+            tokio::select! {
+                () = self.stop.cancelled() => {}
+                () = nudge.0.notified() => {}
+                () = tokio::time::sleep(until) => {}
+                Some(ended) = self.jobs.join_next() => self.settle(ended),
+            }
+        }
+        while let Some(ended) = self.jobs.join_next().await {
+            self.settle(ended);
+        }
+    }
+
+    async fn look_around(&mut self) -> Result<(), StoreError> {
+        let now = self.engine.clock().now();
+        match self.clock.look(now) {
+            Some(Jump::Back) => {
+                self.engine.store.write(move |tx| schedule::pull_back(tx, now)).await?
+            }
+            Some(Jump::Ahead) => self.takeover.hold_off(),
+            None => {}
+        }
+        self.takeover.look(&self.engine).await?;
+        self.folders.look(&self.engine).await?;
+        self.queue_due(now).await?;
+        self.begin_waiting().await
+    }
+
+    /// Queues what is due: each sync once, however long it has been due.
+    async fn queue_due(&mut self, now: Timestamp) -> Result<(), StoreError> {
+        let due = self.engine.store.read(move |db| schedule::due(db, now, AT_ONCE)).await?;
+        let ripe = due.iter().filter(|due| turn::is_ripe(due, now)).map(|due| due.sync_key);
+        let keys: Vec<i64> = ripe.chain(self.folders.take_due()).collect();
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let busy = self
+            .engine
+            .store
+            .write(move |tx| {
+                let mut busy = Vec::new();
+                for key in keys {
+                    if !schedule::queue(tx, key, now)? {
+                        busy.push(key);
+                    }
+                }
+                Ok(busy)
+            })
+            .await?;
+        // What changed during a run may have changed behind its back: it is looked at again after.
+        self.folders.stir(&busy);
+        Ok(())
+    }
+
+    async fn begin_waiting(&mut self) -> Result<(), StoreError> {
+        let mut waiting = self.engine.store.read(schedule::waiting).await?;
+        while let Some(next) = turn::next(&waiting, &self.running, self.bounds).cloned() {
+            waiting.retain(|job| job.sync_key != next.sync_key);
+            self.begin(next);
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, next: Waiting) {
+        *self.running.entry(next.connection_key).or_default() += 1;
+        let (engine, stop) = (self.engine.clone(), self.stop.child_token());
+        let observer = (self.observers)(&next.job);
+        self.jobs.spawn(async move {
+            let begun = Instant::now();
+            let report = engine.run_job(&next.job, observer, stop).await;
+            tracing::info!(
+                job = %next.job,
+                status = report.status.as_str(),
+                error = report.error.as_ref().map(tracing::field::display),
+                "the job has ended"
+            );
+            Ended {
+                sync_key: next.sync_key,
+                connection_key: next.connection_key,
+                took: begun.elapsed(),
+            }
+        });
+    }
+
+    fn settle(&mut self, ended: Result<Ended, tokio::task::JoinError>) {
+        match ended {
+            Ok(ended) => {
+                if let Some(count) = self.running.get_mut(&ended.connection_key) {
+                    *count -= 1;
+                }
+                self.running.retain(|_, count| *count > 0);
+                self.folders.has_run(ended.sync_key, ended.took);
+            }
+            // Which one it was is not known: its lease runs out, and it is taken over.
+            Err(error) => {
+                tracing::error!(%error, "a job ended badly");
+                if self.jobs.is_empty() {
+                    self.running.clear();
+                }
+            }
+        }
+    }
+}
+
+/// The clock on the wall beside the time that has passed.
+#[derive(Debug, Default)]
+struct Seen(Option<(Timestamp, Instant)>);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Jump {
+    Ahead,
+    Back,
+}
+
+impl Seen {
+    /// Whether the wall clock has jumped since the last look. The first look counts as a jump back:
+    /// the clock may have been set while nobody looked.
+    fn look(&mut self, now: Timestamp) -> Option<Jump> {
+        let at = Instant::now();
+        let Some((then, since)) = self.0.replace((now, at)) else { return Some(Jump::Back) };
+        let expected = then + (at - since);
+        if now + JUMP < expected {
+            Some(Jump::Back)
+        } else if now > expected + JUMP {
+            Some(Jump::Ahead)
+        } else {
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_clock_that_is_set_is_noticed_in_both_directions() {
+        let noon: Timestamp = "2026-01-01T12:00:00Z".parse().unwrap();
+        let mut seen = Seen::default();
+        assert_eq!(seen.look(noon), Some(Jump::Back));
+        tokio::time::advance(Duration::from_secs(60)).await;
+        assert_eq!(seen.look(noon + Duration::from_secs(60)), None);
+        assert_eq!(seen.look(noon + Duration::from_secs(3600)), Some(Jump::Ahead));
+        assert_eq!(seen.look(noon), Some(Jump::Back));
+    }
+}

@@ -1,0 +1,62 @@
+//! One sealed secret: `1`, a nonce of 24 bytes, and the ciphertext with its tag, by
+//! XChaCha20-Poly1305 (<https://datatracker.ietf.org/doc/html/draft-irtf-cfrg-xchacha>). Its nonces
+//! are long enough to be picked at random. The connection's id is authenticated with it, so that
+//! an envelope moved to another connection does not open.
+
+use chacha20poly1305::{
+    XChaCha20Poly1305, XNonce,
+    aead::{Aead as _, KeyInit as _, Payload},
+};
+use zeroize::Zeroizing;
+
+use super::{SecretsError, keys::Key};
+use crate::{
+    model::{ConnectionId, Credentials},
+    store::secrets::{Kept, Sealed},
+};
+
+/// The only layout so far.
+const VERSION: u8 = 1;
+
+/// Bytes of a nonce.
+const NONCE: usize = 24;
+
+/// Seals with a fresh nonce.
+pub(super) fn seal(
+    key: &Key,
+    connection: &ConnectionId,
+    credentials: &Credentials,
+) -> Result<Sealed, SecretsError> {
+    let mut nonce = [0; NONCE];
+    getrandom::fill(&mut nonce).map_err(SecretsError::NoRandomness)?;
+    let payload =
+        Payload { msg: credentials.expose_json().as_bytes(), aad: connection.as_str().as_bytes() };
+    let ciphertext = XChaCha20Poly1305::new(key.expose().into())
+        .encrypt(&XNonce::from(nonce), payload)
+        .map_err(|_| SecretsError::Unopened {
+            connection: connection.to_string(),
+            key_id: key.id().to_owned(),
+        })?;
+    let bytes = [&[VERSION][..], &nonce, &ciphertext].concat();
+    Ok(Sealed { key_id: key.id().to_owned(), bytes })
+}
+
+/// Opens what was sealed for that connection with that key.
+pub(super) fn open(key: &Key, kept: &Kept) -> Result<Credentials, SecretsError> {
+    let unopened = || SecretsError::Unopened {
+        connection: kept.connection.clone(),
+        key_id: kept.sealed.key_id.clone(),
+    };
+    let (&version, rest) = kept.sealed.bytes.split_first().ok_or_else(unopened)?;
+    let (nonce, ciphertext) = rest.split_first_chunk::<NONCE>().ok_or_else(unopened)?;
+    if version != VERSION {
+        return Err(unopened());
+    }
+    let payload = Payload { msg: ciphertext, aad: kept.connection_id.as_str().as_bytes() };
+    let text = XChaCha20Poly1305::new(key.expose().into())
+        .decrypt(&XNonce::from(*nonce), payload)
+        .map(Zeroizing::new)
+        .map_err(|_| unopened())?;
+    let json = str::from_utf8(&text).map_err(|_| unopened())?;
+    Ok(Credentials::from_json(json.to_owned()))
+}

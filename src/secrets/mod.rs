@@ -1,0 +1,271 @@
+//! The vault: credentials at rest. Sealed with XChaCha20-Poly1305 in the database (`store::secrets`),
+//! their key elsewhere: in the keyring of the operating system where there is one, else in a file of
+//! the data directory.
+//!
+//! - here: what others call
+//! - `envelope`: sealing and opening one secret
+//! - `keys`: where keys are kept
+//! - `keyring`: the operating system's
+//!
+//! No key is made before there is something to seal, and reading nothing touches no key. Each
+//! envelope says which key opens it, so several can be in use at once; a key is removed only once
+//! no envelope needs it. What does not live here: SQL, and what credentials mean.
+
+mod envelope;
+mod keyring;
+mod keys;
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use crate::{
+    model::{ConnectionId, Credentials},
+    store::{
+        Store, StoreError,
+        secrets::{self, Kept, Sealed},
+    },
+};
+
+pub use keyring::{Keyring, KeyringError, SystemKeyring};
+use keys::{Key, Keys};
+
+/// How often a rotation begins anew because credentials were changed while it was at work.
+const MOST_ATTEMPTS: usize = 5;
+
+/// Opens and seals credentials. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Vault {
+    store: Store,
+    keys: Arc<Keys>,
+    /// Keys that were used already: a keyring takes its time.
+    known: Arc<Mutex<HashMap<String, Arc<Key>>>>,
+}
+
+/// What a rotation came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rotated {
+    /// The key that seals from now on.
+    pub key_id: String,
+    /// How many connections' credentials it has sealed.
+    pub resealed: usize,
+}
+
+/// Credentials that cannot be sealed or opened.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretsError {
+    /// The key is not where it was kept.
+    #[error(
+        "the key {key_id} to stored credentials is gone: it is neither in {path:?} nor in this \
+         computer's keyring ({keyring}). Put it back from a backup, or enter the credentials of \
+         each connection again"
+    )]
+    KeyGone {
+        /// Which key.
+        key_id: String,
+        /// The file that would hold it.
+        path: PathBuf,
+        /// What the keyring says.
+        keyring: String,
+    },
+    /// A key file cannot be read or written.
+    #[error("the key file {path:?}: {error}")]
+    KeyFile {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// A key that is no key.
+    #[error("the key {key_id} at {place} is damaged: put it back from a backup")]
+    KeyDamaged {
+        /// Which key.
+        key_id: String,
+        /// Where it is kept.
+        place: String,
+    },
+    /// The envelope is not what was sealed with that key for that connection.
+    #[error(
+        "the stored credentials of the connection {connection:?} were not sealed with the key \
+         {key_id}, or are damaged: enter them again"
+    )]
+    Unopened {
+        /// Name of the connection.
+        connection: String,
+        /// Which key was tried.
+        key_id: String,
+    },
+    /// The operating system gives no random numbers.
+    #[error("this system gives no random numbers: {0}")]
+    NoRandomness(getrandom::Error),
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Vault {
+    /// A vault over `store` that keeps its keys in `keyring`, or else in `data_dir`. Touches neither
+    /// yet.
+    #[must_use]
+    pub fn new(store: Store, data_dir: &Path, keyring: Option<Arc<dyn Keyring>>) -> Self {
+        let keys = Arc::new(Keys::new(data_dir.to_owned(), keyring));
+        Self { store, keys, known: Arc::default() }
+    }
+
+    /// The credentials that are kept for a connection, if there are any.
+    ///
+    /// # Errors
+    /// When they cannot be opened, or the database fails.
+    pub async fn credentials(
+        &self,
+        connection_key: i64,
+    ) -> Result<Option<Credentials>, SecretsError> {
+        match self.store.read(move |db| secrets::of(db, connection_key)).await? {
+            Some(kept) => self.open(&kept).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Seals credentials for a connection, to be kept with [`secrets::keep`]. Makes a key if there
+    /// is none, or if the one that sealed until now is gone: what it sealed stays as it is.
+    ///
+    /// # Errors
+    /// When no key can be had, or the database fails.
+    pub async fn seal(
+        &self,
+        connection: &ConnectionId,
+        credentials: &Credentials,
+    ) -> Result<Sealed, SecretsError> {
+        let key = self.sealing_key().await?;
+        envelope::seal(&key, connection, credentials)
+    }
+
+    /// Seals everything again with a new key, and removes the old one. Wherever this is cut short,
+    /// all credentials can be opened: the old key goes only after the new envelopes are durable.
+    ///
+    /// # Errors
+    /// When something cannot be opened, and then nothing is changed; or when no key can be made.
+    pub async fn rotate(&self) -> Result<Rotated, SecretsError> {
+        let new = self.new_key().await?;
+        let mut resealed = self.reseal(&new).await;
+        for _ in 1..MOST_ATTEMPTS {
+            let Err(SecretsError::Store(StoreError::KeyRotated)) = resealed else { break };
+            resealed = self.reseal(&new).await;
+        }
+        match resealed {
+            Ok(resealed) => {
+                self.remove_retired().await?;
+                Ok(Rotated { key_id: new.id().to_owned(), resealed })
+            }
+            Err(error) => {
+                self.discard(new.id()).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Exchanges all envelopes in one transaction; says how many.
+    async fn reseal(&self, new: &Arc<Key>) -> Result<usize, SecretsError> {
+        let (before, old) =
+            self.store.read(|db| Ok((secrets::all(db)?, secrets::current_key(db)?))).await?;
+        let mut after = Vec::with_capacity(before.len());
+        for kept in &before {
+            let credentials = self.open(kept).await?;
+            after.push(envelope::seal(new, &kept.connection_id, &credentials)?);
+        }
+        let (count, new) = (after.len(), new.id().to_owned());
+        self.store
+            .write(move |tx| secrets::rotate(tx, &before, &after, old.as_deref(), &new))
+            .await?;
+        Ok(count)
+    }
+
+    async fn remove_retired(&self) -> Result<(), SecretsError> {
+        for id in self.store.read(secrets::retired_keys).await? {
+            self.known().remove(&id);
+            let (keys, gone) = (Arc::clone(&self.keys), id.clone());
+            blocking(move || keys.remove(&gone)).await?;
+            self.store.write(move |tx| secrets::removed_key(tx, &id)).await?;
+        }
+        Ok(())
+    }
+
+    async fn open(&self, kept: &Kept) -> Result<Credentials, SecretsError> {
+        let key = self.key(&kept.sealed.key_id).await?;
+        envelope::open(&key, kept)
+    }
+
+    async fn sealing_key(&self) -> Result<Arc<Key>, SecretsError> {
+        let old = self.store.read(secrets::current_key).await?;
+        if let Some(id) = &old {
+            match self.key(id).await {
+                Err(SecretsError::KeyGone { .. }) => {
+                    tracing::warn!(key = id, "the key is gone; new credentials get a new one");
+                }
+                found => return found,
+            }
+        }
+        let new = self.new_key().await?;
+        let id = new.id().to_owned();
+        let changed =
+            self.store.write(move |tx| secrets::change_key(tx, old.as_deref(), &id)).await;
+        match changed {
+            Ok(()) => Ok(new),
+            // Another process was faster: its key it is.
+            Err(StoreError::KeyRotated) => {
+                self.discard(new.id()).await;
+                match self.store.read(secrets::current_key).await? {
+                    Some(id) => self.key(&id).await,
+                    None => Err(StoreError::KeyRotated.into()),
+                }
+            }
+            Err(error) => {
+                self.discard(new.id()).await;
+                Err(error.into())
+            }
+        }
+    }
+
+    async fn key(&self, id: &str) -> Result<Arc<Key>, SecretsError> {
+        if let Some(key) = self.known().get(id) {
+            return Ok(Arc::clone(key));
+        }
+        let (keys, wanted) = (Arc::clone(&self.keys), id.to_owned());
+        let key = Arc::new(blocking(move || keys.load(&wanted)).await?);
+        self.known().insert(id.to_owned(), Arc::clone(&key));
+        Ok(key)
+    }
+
+    async fn new_key(&self) -> Result<Arc<Key>, SecretsError> {
+        let keys = Arc::clone(&self.keys);
+        let key = Arc::new(blocking(move || keys.create()).await?);
+        self.known().insert(key.id().to_owned(), Arc::clone(&key));
+        Ok(key)
+    }
+
+    /// Removes a key that never sealed anything. Where that fails it does no harm.
+    async fn discard(&self, id: &str) {
+        self.known().remove(id);
+        let (keys, gone) = (Arc::clone(&self.keys), id.to_owned());
+        if let Err(error) = blocking(move || keys.remove(&gone)).await {
+            tracing::warn!(key = id, %error, "an unused key stays behind");
+        }
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<Key>>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, SecretsError> + Send + 'static,
+) -> Result<T, SecretsError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|_| Err(SecretsError::Store(StoreError::Stopped)))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,231 @@
+//! The schedule: which syncs are due, which jobs wait, whose workers are gone.
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
+
+use super::{
+    Result, jobs,
+    leases::{self, Holder},
+    syncs::{self, Standing, Sync},
+    time,
+};
+use crate::model::{Cause, JobId, JobStatus, SyncStatus};
+
+/// A sync whose time has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// Internal key.
+    pub sync_key: i64,
+    /// When it was due.
+    pub since: Timestamp,
+    /// Whether this is the next of its regular runs, rather than one that somebody waits for.
+    pub is_regular: bool,
+    /// Seconds between its regular runs.
+    pub interval_seconds: u32,
+}
+
+/// A sync that may run: of a connection that works, and with nothing under way.
+const MAY_RUN: &str = "s.is_active AND s.pause IS NULL AND s.status <> 'ARCHIVED'
+     AND c.status IN ('ACTIVE', 'FAILED')
+     AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.sync_key = s.sync_key AND j.status = 'running')";
+
+/// At most `limit` syncs that are due, the longest waiting first.
+///
+/// # Errors
+/// SQLite's.
+pub fn due(connection: &Connection, now: Timestamp, limit: u32) -> Result<Vec<Due>> {
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT s.sync_key, s.next_sync_at_ms, s.status IN ('ACTIVE', 'FAILED'),
+                coalesce(s.options ->> '$.pace.polling_interval_seconds', 300)
+         FROM syncs s JOIN connections c USING (connection_key)
+         WHERE s.next_sync_at_ms <= ?1 AND {MAY_RUN} ORDER BY s.next_sync_at_ms LIMIT ?2"
+    ))?;
+    let due = statement
+        .query_map(params![now.as_millisecond(), limit], |row| {
+            Ok(Due {
+                sync_key: row.get(0)?,
+                since: time::from_ms(row.get(1)?),
+                is_regular: row.get(2)?,
+                interval_seconds: row.get(3)?,
+            })
+        })?
+        .collect::<Result<_, _>>()?;
+    Ok(due)
+}
+
+/// Queues a job for a sync, unless it may not run or has one already. Answers whether it did.
+///
+/// # Errors
+/// SQLite's.
+pub fn queue(tx: &Transaction<'_>, sync_key: i64, now: Timestamp) -> Result<bool> {
+    let may_run = tx
+        .prepare_cached(&format!(
+            "SELECT 1 FROM syncs s JOIN connections c USING (connection_key)
+             WHERE s.sync_key = ?1 AND {MAY_RUN}"
+        ))?
+        .exists([sync_key])?;
+    if !may_run {
+        return Ok(false);
+    }
+    let sync = syncs::by_key(tx, sync_key)?;
+    let goes_on = matches!(sync.status, SyncStatus::Interrupted | SyncStatus::Queued);
+    let cause = if goes_on { Cause::Resume } else { Cause::Scheduled };
+    jobs::queue(tx, sync_key, &JobId::generate(), cause, false, now)?;
+    wait(tx, &sync, now)?;
+    Ok(true)
+}
+
+/// A sync waits for its turn.
+fn wait(tx: &Transaction<'_>, sync: &Sync, now: Timestamp) -> Result<()> {
+    let waiting = Standing { status: SyncStatus::Queued, next_sync_at: None, ..Standing::of(sync) };
+    syncs::stand(tx, sync, &waiting, now)
+}
+
+/// A job that waits for its turn.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// Public id.
+    pub job: JobId,
+    /// Internal key of its sync.
+    pub sync_key: i64,
+    /// Internal key of that sync's connection.
+    pub connection_key: i64,
+}
+
+/// The jobs that wait, the longest waiting first; only those whose sync has no other job that has
+/// begun.
+///
+/// # Errors
+/// SQLite's.
+pub fn waiting(connection: &Connection) -> Result<Vec<Waiting>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT j.id, j.sync_key, s.connection_key FROM jobs j JOIN syncs s USING (sync_key)
+         WHERE j.status = 'running' AND j.started_at_ms IS NULL
+           AND NOT EXISTS (SELECT 1 FROM jobs o WHERE o.sync_key = j.sync_key
+                             AND o.status = 'running' AND o.started_at_ms IS NOT NULL)
+         ORDER BY j.job_key",
+    )?;
+    let waiting = statement
+        .query_map([], |row| {
+            Ok(Waiting {
+                job: JobId::from_stored(row.get(0)?),
+                sync_key: row.get(1)?,
+                connection_key: row.get(2)?,
+            })
+        })?
+        .collect::<Result<_, _>>()?;
+    Ok(waiting)
+}
+
+/// Brings syncs that are due further ahead than their interval back to it: the clock was ahead
+/// when they were put off, and has been set since.
+///
+/// # Errors
+/// SQLite's.
+pub fn pull_back(tx: &Transaction<'_>, now: Timestamp) -> Result<()> {
+    tx.prepare_cached(
+        "UPDATE syncs
+         SET next_sync_at_ms =
+             ?1 + 1000 * coalesce(options ->> '$.pace.polling_interval_seconds', 300)
+         WHERE next_sync_at_ms >
+             ?1 + 1000 * coalesce(options ->> '$.pace.polling_interval_seconds', 300)",
+    )?
+    .execute([now.as_millisecond()])?;
+    Ok(())
+}
+
+/// The syncs with a job that has begun, and who holds their leases.
+///
+/// # Errors
+/// SQLite's.
+pub fn running(connection: &Connection) -> Result<Vec<(i64, Option<Holder>)>> {
+    let keys: Vec<i64> = connection
+        .prepare_cached(
+            "SELECT DISTINCT sync_key FROM jobs WHERE status = 'running'
+                AND started_at_ms IS NOT NULL",
+        )?
+        .query_map([], |row: &Row<'_>| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    keys.into_iter().map(|key| Ok((key, leases::holder(connection, key)?))).collect()
+}
+
+/// Takes a sync over from a worker that is gone, should `gone` still hold the lease: its job is
+/// interrupted, and a new one queued to go on. Answers whether it was.
+///
+/// # Errors
+/// SQLite's.
+pub fn take_over(
+    tx: &Transaction<'_>,
+    sync_key: i64,
+    gone: Option<&Holder>,
+    now: Timestamp,
+) -> Result<bool> {
+    if leases::holder(tx, sync_key)?.as_ref() != gone {
+        return Ok(false);
+    }
+    leases::unlock(tx, sync_key)?;
+    let begun: Option<i64> = tx
+        .prepare_cached(
+            "SELECT job_key FROM jobs WHERE sync_key = ?1 AND status = 'running'
+                AND started_at_ms IS NOT NULL",
+        )?
+        .query_row([sync_key], |row| row.get(0))
+        .optional()?;
+    let Some(job_key) = begun else { return Ok(false) };
+    let why = match gone {
+        Some(holder) => format!("its worker on {}, pid {}, is gone", holder.host, holder.pid),
+        None => "its worker is gone".to_owned(),
+    };
+    jobs::end(tx, job_key, JobStatus::Interrupted, Some(&why), now)?;
+    let sync = syncs::by_key(tx, sync_key)?;
+    if sync.rests() {
+        return Ok(true);
+    }
+    let cut_short = Standing { status: SyncStatus::Interrupted, ..Standing::of(&sync) };
+    syncs::stand(tx, &sync, &cut_short, now)?;
+    if jobs::under_way(tx, sync_key)?.is_none() {
+        jobs::queue(tx, sync_key, &JobId::generate(), Cause::Resume, false, now)?;
+    }
+    Ok(true)
+}
+
+/// A folder of this computer that is kept in step.
+#[derive(Clone, Debug)]
+pub struct Folder {
+    /// Internal key of its sync.
+    pub sync_key: i64,
+    /// Where it is.
+    pub path: Vec<u8>,
+    /// Whether the sync has begun a run before.
+    pub has_run: bool,
+}
+
+/// The folders of this computer that are kept in step.
+///
+/// # Errors
+/// SQLite's.
+pub fn folders(connection: &Connection) -> Result<Vec<Folder>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT s.sync_key, s.source_path, s.run_counter > 0
+         FROM syncs s JOIN connections c USING (connection_key)
+         WHERE c.provider = 'local' AND s.is_active AND s.pause IS NULL
+           AND s.status <> 'ARCHIVED' AND s.options ->> '$.pace.mode' = 'continuous'",
+    )?;
+    let folders = statement
+        .query_map([], |row| {
+            Ok(Folder { sync_key: row.get(0)?, path: row.get(1)?, has_run: row.get(2)? })
+        })?
+        .collect::<Result<_, _>>()?;
+    Ok(folders)
+}
+
+/// When the next sync is due, if any is.
+///
+/// # Errors
+/// SQLite's.
+pub fn next_due(connection: &Connection) -> Result<Option<Timestamp>> {
+    let next: Option<i64> = connection
+        .prepare_cached("SELECT min(next_sync_at_ms) FROM syncs WHERE next_sync_at_ms IS NOT NULL")?
+        .query_row([], |row| row.get(0))?;
+    Ok(next.map(time::from_ms))
+}

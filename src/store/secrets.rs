@@ -1,0 +1,180 @@
+//! Sealed credentials, and which key seals new ones. The keys themselves are never here.
+
+use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+
+use super::{Result, StoreError};
+use crate::model::ConnectionId;
+
+/// Name of the row of `installation` that says which key seals.
+const CURRENT: &str = "secrets_key";
+
+/// Prefix of the rows of `installation` that name keys which are no longer needed and are yet to be
+/// removed from where they are kept.
+const RETIRED: &str = "secrets_retired:";
+
+/// Credentials as they are at rest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sealed {
+    /// Which key opens it.
+    pub key_id: String,
+    /// The envelope.
+    pub bytes: Vec<u8>,
+}
+
+/// Sealed credentials and whose they are.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    /// Internal key of the connection.
+    pub connection_key: i64,
+    /// Its public id, which the envelope is bound to.
+    pub connection_id: ConnectionId,
+    /// What it is called, for messages.
+    pub connection: String,
+    /// The envelope.
+    pub sealed: Sealed,
+}
+
+const SELECT: &str = "SELECT connection_key, c.id, c.name, key_id, sealed
+     FROM secrets JOIN connections c USING (connection_key)";
+
+fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Kept> {
+    Ok(Kept {
+        connection_key: row.get(0)?,
+        connection_id: ConnectionId::from_stored(row.get(1)?),
+        connection: row.get(2)?,
+        sealed: Sealed { key_id: row.get(3)?, bytes: row.get(4)? },
+    })
+}
+
+/// The sealed credentials of a connection, if it has any.
+///
+/// # Errors
+/// SQLite's.
+pub fn of(connection: &Connection, connection_key: i64) -> Result<Option<Kept>> {
+    Ok(connection
+        .prepare_cached(&format!("{SELECT} WHERE connection_key = ?1"))?
+        .query_row([connection_key], read)
+        .optional()?)
+}
+
+/// All that are kept.
+///
+/// # Errors
+/// SQLite's.
+pub fn all(connection: &Connection) -> Result<Vec<Kept>> {
+    let mut statement = connection.prepare_cached(SELECT)?;
+    let rows = statement.query_map([], read)?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Keeps the credentials of a connection in place of those before.
+///
+/// # Errors
+/// [`StoreError::KeyRotated`] when another key seals by now, or SQLite's.
+pub fn keep(tx: &Transaction<'_>, connection_key: i64, sealed: &Sealed) -> Result<()> {
+    if current_key(tx)?.as_deref() != Some(&sealed.key_id) {
+        return Err(StoreError::KeyRotated);
+    }
+    tx.prepare_cached("INSERT OR REPLACE INTO secrets VALUES (?1, ?2, ?3)")?.execute(params![
+        connection_key,
+        sealed.key_id,
+        sealed.bytes
+    ])?;
+    Ok(())
+}
+
+/// Forgets the credentials of a connection.
+///
+/// # Errors
+/// SQLite's.
+pub fn erase(tx: &Transaction<'_>, connection_key: i64) -> Result<()> {
+    tx.prepare_cached("DELETE FROM secrets WHERE connection_key = ?1")?
+        .execute([connection_key])?;
+    Ok(())
+}
+
+/// The key that seals now.
+///
+/// # Errors
+/// SQLite's.
+pub fn current_key(connection: &Connection) -> Result<Option<String>> {
+    Ok(connection
+        .prepare_cached("SELECT value FROM installation WHERE name = ?1")?
+        .query_row([CURRENT], |row| row.get(0))
+        .optional()?)
+}
+
+/// Lets `new` seal from now on, if `old` is what seals now.
+///
+/// # Errors
+/// [`StoreError::KeyRotated`] when something else does, or SQLite's.
+pub fn change_key(tx: &Transaction<'_>, old: Option<&str>, new: &str) -> Result<()> {
+    if current_key(tx)?.as_deref() != old {
+        return Err(StoreError::KeyRotated);
+    }
+    tx.prepare_cached("INSERT OR REPLACE INTO installation VALUES (?1, ?2)")?
+        .execute([CURRENT, new])?;
+    Ok(())
+}
+
+/// Puts newly sealed envelopes in place of all that there are, lets their key seal from now on, and
+/// writes down which keys may go.
+///
+/// # Errors
+/// [`StoreError::KeyRotated`] when the envelopes are not those of `before` any more, or SQLite's.
+pub fn rotate(
+    tx: &Transaction<'_>,
+    before: &[Kept],
+    after: &[Sealed],
+    old: Option<&str>,
+    new: &str,
+) -> Result<()> {
+    let mut exchange = tx.prepare_cached(
+        "UPDATE secrets SET key_id = ?3, sealed = ?4 WHERE connection_key = ?1 AND sealed = ?2",
+    )?;
+    for (kept, sealed) in before.iter().zip(after) {
+        let changed = exchange.execute(params![
+            kept.connection_key,
+            kept.sealed.bytes,
+            sealed.key_id,
+            sealed.bytes
+        ])?;
+        if changed == 0 {
+            return Err(StoreError::KeyRotated);
+        }
+    }
+    let others: i64 = tx
+        .prepare_cached("SELECT count(*) FROM secrets WHERE key_id <> ?1")?
+        .query_row([new], |row| row.get(0))?;
+    if others > 0 {
+        return Err(StoreError::KeyRotated);
+    }
+    change_key(tx, old, new)?;
+    let mut retire = tx.prepare_cached("INSERT OR REPLACE INTO installation VALUES (?1, '')")?;
+    for id in before.iter().map(|kept| kept.sealed.key_id.as_str()).chain(old) {
+        retire.execute([format!("{RETIRED}{id}")])?;
+    }
+    Ok(())
+}
+
+/// The keys that nothing needs any more and that are yet to be removed.
+///
+/// # Errors
+/// SQLite's.
+pub fn retired_keys(connection: &Connection) -> Result<Vec<String>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT substr(name, ?2) FROM installation WHERE substr(name, 1, ?2 - 1) = ?1",
+    )?;
+    let rows = statement.query_map(params![RETIRED, RETIRED.len() + 1], |row| row.get(0))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// A retired key has been removed.
+///
+/// # Errors
+/// SQLite's.
+pub fn removed_key(tx: &Transaction<'_>, id: &str) -> Result<()> {
+    tx.prepare_cached("DELETE FROM installation WHERE name = ?1")?
+        .execute([format!("{RETIRED}{id}")])?;
+    Ok(())
+}

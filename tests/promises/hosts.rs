@@ -1,0 +1,50 @@
+//! Requests go to the host that the endpoint and the addressing name, and nowhere else.
+
+use std::time::Duration;
+
+use crate::support::{
+    catchment::Catchment,
+    content,
+    fake_s3::{BUCKET, FakeS3, Kind},
+};
+
+const SOURCE: &str = "s3://catchment-test";
+
+#[test]
+fn a_bucket_as_a_virtual_host_is_asked_and_signed_for_under_that_host() {
+    let s3 = FakeS3::start();
+    s3.put("folder/ordinary key", "x");
+    s3.put("folder//odd key", "y");
+    s3.put("large", content::pattern(1, 20 << 20));
+    let endpoint = s3.url_under_another_name();
+    let catchment = Catchment::reaching(&s3.endpoint()).with_endpoint(&endpoint);
+
+    let run = catchment.sync_with(SOURCE, &["--addressing", "virtual"]).exits(0);
+
+    assert_eq!(run.summary().synced, 3);
+    catchment.holds_exactly(BUCKET, &s3.contents());
+    let host = endpoint.replace("http://", &format!("{BUCKET}."));
+    let requests = s3.requests();
+    assert!(requests.iter().any(|seen| seen.kind == Kind::Get));
+    for seen in requests {
+        assert_eq!(seen.request.header("host"), Some(&*host), "{}", seen.request.target);
+        let begins_with_bucket = seen.request.raw_path().starts_with(&format!("/{BUCKET}"));
+        assert!(!begins_with_bucket, "the bucket is named twice: {}", seen.request.target);
+        // The server has checked the signature; it has to be over the host.
+        let signature = seen.request.header("authorization").expect("a signature");
+        assert!(signature.contains("host;"), "{signature}");
+    }
+}
+
+#[test]
+fn a_host_that_does_not_exist_is_said_so_within_seconds() {
+    let catchment = Catchment::new()
+        .env("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
+        .env("AWS_SECRET_ACCESS_KEY", "not-a-secret")
+        .with_endpoint("http://storage.invalid");
+
+    let run = catchment.sync(SOURCE).exits(1).says(&["storage.invalid", "does not resolve"]);
+
+    // Name servers that are out of reach take their own time to be given up.
+    assert!(run.took < Duration::from_secs(50), "{run}");
+}

@@ -1,0 +1,342 @@
+//! What the scheduler promises, on real folders with a clock that the test turns.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use catchment::{
+    clock::{Clock as _, ManualClock, SharedClock, SystemClock},
+    config::Config,
+    engine::{Engine, Silent},
+    model::{BucketName, Cause, JobId, Pause, PausedBy, SyncMode, SyncOptions, SyncStatus},
+    scheduler::{Bounds, Scheduler, Watch},
+    sources::Registry,
+    store::{
+        buckets, connections, jobs,
+        jobs::Job,
+        syncs::{self, MadeBy, NewSync, Standing, Sync},
+    },
+};
+use jiff::Timestamp;
+use tempfile::TempDir;
+
+/// How long a test waits for what is bound to happen.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A data directory with a scheduler at work, and folders to be kept in step.
+struct House {
+    dir: TempDir,
+    engine: Engine,
+    scheduler: Option<Scheduler>,
+    clock: Arc<ManualClock>,
+}
+
+impl House {
+    /// With a clock that stands still.
+    fn new() -> Self {
+        let clock = Arc::new(ManualClock::new("2026-01-01T00:00:00Z".parse().unwrap()));
+        Self::with(clock.clone(), clock)
+    }
+
+    /// With the system's clock.
+    fn in_real_time() -> Self {
+        Self::with(Arc::new(SystemClock), Arc::new(ManualClock::new(Timestamp::now())))
+    }
+
+    fn with(clock: SharedClock, manual: Arc<ManualClock>) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let config = Config {
+            data_dir: dir.path().join("data"),
+            quiet_period: Duration::ZERO,
+            ..Config::load(Some(dir.path().join("data"))).unwrap()
+        };
+        let engine = Engine::open(&config, clock, Arc::new(Registry)).unwrap();
+        Self { dir, engine, scheduler: None, clock: manual }
+    }
+
+    fn start(&mut self) {
+        let observers = Arc::new(|_: &JobId| Arc::new(Silent) as _);
+        self.scheduler = Some(Scheduler::start(self.engine.clone(), Bounds::default(), observers));
+    }
+
+    fn folder(&self, name: &str) -> PathBuf {
+        let folder = self.dir.path().join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        folder
+    }
+
+    /// A sync of a folder, every 300 seconds, due at once.
+    async fn sync(&self, folder: PathBuf, mode: SyncMode) -> Sync {
+        use std::os::unix::ffi::OsStrExt as _;
+        let now = self.engine.clock().now();
+        let mut options = SyncOptions::default();
+        options.pace.mode = mode;
+        let name: BucketName = folder.file_name().unwrap().to_string_lossy().parse().unwrap();
+        self.engine
+            .store
+            .write(move |tx| {
+                let connection = connections::named(tx, "conn_local")?.unwrap();
+                let new = NewSync {
+                    bucket_key: buckets::ensure(tx, &name, now)?,
+                    connection_key: connection.key,
+                    source_path: folder.as_os_str().as_bytes(),
+                    options: &options,
+                    made_by: MadeBy::Api,
+                    named_bucket: true,
+                    next_sync_at: Some(now),
+                };
+                syncs::insert(tx, &new, now)
+            })
+            .await
+            .unwrap()
+    }
+
+    async fn now_of(&self, sync: &Sync) -> Sync {
+        let key = sync.key;
+        self.engine.store.read(move |db| syncs::by_key(db, key)).await.unwrap()
+    }
+
+    async fn jobs(&self, sync: &Sync) -> Vec<Job> {
+        let key = sync.key;
+        self.engine.store.read(move |db| jobs::latest(db, key, 100)).await.unwrap()
+    }
+
+    /// Waits until as many jobs of the sync have ended, and answers them, newest first.
+    async fn ended(&self, sync: &Sync, count: usize) -> Vec<Job> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let jobs = self.jobs(sync).await;
+            if jobs.iter().filter(|job| job.completed_at.is_some()).count() >= count {
+                return jobs;
+            }
+            assert!(Instant::now() < deadline, "{count} jobs have not ended: {jobs:#?}");
+            if let Some(scheduler) = &self.scheduler {
+                scheduler.nudge().nudge();
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Lets the scheduler look around a few times, for what must not happen.
+    async fn look_around(&self) {
+        for _ in 0..20 {
+            self.scheduler.as_ref().unwrap().nudge().nudge();
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    fn turn_clock(&self, by: i64) {
+        self.clock.set(self.clock.now() + jiff::SignedDuration::from_secs(by));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sync_runs_when_it_is_made_and_again_an_interval_after_its_last_run() {
+    let mut house = House::new();
+    let folder = house.folder("photos");
+    std::fs::write(folder.join("a"), "a").unwrap();
+    let sync = house.sync(folder, SyncMode::Continuous).await;
+    house.start();
+
+    let first = house.ended(&sync, 1).await;
+    assert_eq!((first[0].status.as_str(), first[0].counts.synced), ("completed", 1));
+    let stands = house.now_of(&sync).await;
+    assert_eq!(stands.status, SyncStatus::Active);
+    let ended = first[0].completed_at.unwrap();
+    assert_eq!(stands.next_sync_at, Some(ended + Duration::from_secs(300)));
+
+    house.turn_clock(299);
+    house.look_around().await;
+    assert_eq!(house.jobs(&sync).await.len(), 1, "it is not due yet");
+    house.turn_clock(8);
+    let second = house.ended(&sync, 2).await;
+    assert_eq!(second[0].cause, "scheduled");
+    assert_eq!(second[0].counts.unchanged, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_day_of_sleep_is_made_up_for_by_one_run() {
+    let mut house = House::new();
+    let sync = house.sync(house.folder("notes"), SyncMode::Continuous).await;
+    house.start();
+    house.ended(&sync, 1).await;
+
+    house.turn_clock(24 * 3600);
+    house.ended(&sync, 2).await;
+    house.look_around().await;
+    assert_eq!(house.jobs(&sync).await.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_set_back_puts_no_sync_to_sleep() {
+    let mut house = House::new();
+    let sync = house.sync(house.folder("notes"), SyncMode::Continuous).await;
+    house.start();
+    house.ended(&sync, 1).await;
+
+    house.turn_clock(-365 * 24 * 3600);
+    house.look_around().await;
+    let limit = house.clock.now() + Duration::from_secs(300);
+    let deadline = Instant::now() + PATIENCE;
+    while house.now_of(&sync).await.next_sync_at.unwrap() > limit {
+        assert!(Instant::now() < deadline, "it still sleeps for a year");
+        house.look_around().await;
+    }
+    house.turn_clock(310);
+    house.ended(&sync, 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sync_that_is_to_run_once_runs_once() {
+    let mut house = House::new();
+    let sync = house.sync(house.folder("notes"), SyncMode::InitialOnly).await;
+    house.start();
+    house.ended(&sync, 1).await;
+    let stands = house.now_of(&sync).await;
+    assert_eq!((stands.status, stands.next_sync_at), (SyncStatus::Completed, None));
+
+    house.turn_clock(3600);
+    house.look_around().await;
+    assert_eq!(house.jobs(&sync).await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn five_failures_in_a_row_suspend_a_sync_and_say_why() {
+    let mut house = House::new();
+    let missing = house.dir.path().join("not-there");
+    let sync = house.sync(missing, SyncMode::Continuous).await;
+    house.start();
+    for failures in 1..=5 {
+        let jobs = house.ended(&sync, failures).await;
+        assert_eq!(jobs[0].status, "failed");
+        house.turn_clock(310);
+    }
+    let stands = house.now_of(&sync).await;
+    assert_eq!((stands.status, stands.next_sync_at), (SyncStatus::Suspended, None));
+    assert_eq!(stands.consecutive_failures, 5);
+    let pause = stands.pause.unwrap();
+    assert_eq!(pause.by, PausedBy::Failures);
+    assert!(pause.reason.unwrap().contains("not there"));
+    house.look_around().await;
+    assert_eq!(house.jobs(&sync).await.len(), 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_success_forgets_the_failures_before_it() {
+    let mut house = House::new();
+    let late = house.dir.path().join("late");
+    let sync = house.sync(late.clone(), SyncMode::Continuous).await;
+    house.start();
+    house.ended(&sync, 1).await;
+    assert_eq!(house.now_of(&sync).await.consecutive_failures, 1);
+
+    std::fs::create_dir(&late).unwrap();
+    house.turn_clock(310);
+    house.ended(&sync, 2).await;
+    let stands = house.now_of(&sync).await;
+    assert_eq!((stands.consecutive_failures, stands.last_error), (0, None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_sync_is_not_begun_even_when_it_was_queued_before() {
+    let mut house = House::new();
+    let sync = house.sync(house.folder("notes"), SyncMode::Continuous).await;
+    let (key, now) = (sync.key, house.clock.now());
+    house
+        .engine
+        .store
+        .write(move |tx| {
+            jobs::queue(tx, key, &JobId::generate(), Cause::Manual, false, now)?;
+            let sync = syncs::by_key(tx, key)?;
+            let pause = Pause { reason: None, at: now, by: PausedBy::Person, drain: false };
+            let standing = Standing { pause: Some(pause), ..Standing::of(&sync) };
+            syncs::stand(tx, &sync, &standing, now)
+        })
+        .await
+        .unwrap();
+    house.start();
+    assert_eq!(house.ended(&sync, 1).await[0].status, "skipped");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn totals_equal_the_sum_over_the_jobs() {
+    let mut house = House::new();
+    let folder = house.folder("photos");
+    let sync = house.sync(folder.clone(), SyncMode::Continuous).await;
+    house.start();
+    for round in 1..=4 {
+        std::fs::write(folder.join(format!("file {round}")), "x".repeat(round)).unwrap();
+        std::fs::write(folder.join("changing"), "y".repeat(round)).unwrap();
+        house.turn_clock(310);
+        house.ended(&sync, round).await;
+    }
+    house.scheduler.take().unwrap().stop().await;
+    let jobs = house.jobs(&sync).await;
+    let mut sum = catchment::model::Counts::default();
+    jobs.iter().for_each(|job| sum.add(&job.counts));
+    let totals = house.now_of(&sync).await.totals;
+    assert_eq!(totals.counts, sum);
+    assert_eq!(totals.runs, jobs.len() as u64);
+    assert!(sum.synced >= 5 && sum.bytes > 0, "{sum:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_file_in_a_watched_folder_is_an_object_without_waiting_for_the_interval() {
+    let mut house = House::in_real_time();
+    let folder = house.folder("inbox");
+    let sync = house.sync(folder.clone(), SyncMode::Continuous).await;
+    house.start();
+    house.ended(&sync, 1).await;
+    let watching = house.scheduler.as_ref().unwrap().watching();
+    let deadline = Instant::now() + PATIENCE;
+    while watching.of(sync.key) != Some(Watch::Live) {
+        assert!(Instant::now() < deadline, "it is not watched");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+
+    std::fs::create_dir_all(folder.join("deep/er")).unwrap();
+    std::fs::write(folder.join("deep/er/new.txt"), "new").unwrap();
+    let (bucket_key, written) = (sync.bucket_key, Instant::now());
+    let path = catchment::model::EntryPath::new(b"deep/er/new.txt".as_slice());
+    loop {
+        let wanted = path.clone();
+        let found = house
+            .engine
+            .store
+            .read(move |db| catchment::store::objects::by_path(db, bucket_key, &wanted))
+            .await
+            .unwrap();
+        if found.is_some() {
+            break;
+        }
+        // The interval is 300 s: only the watch can bring it within this.
+        assert!(written.elapsed() < PATIENCE, "it has not come");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removed_file_of_a_watched_folder_goes_too() {
+    let mut house = House::in_real_time();
+    let folder = house.folder("inbox");
+    std::fs::write(folder.join("one"), "1").unwrap();
+    std::fs::write(folder.join("two"), "2").unwrap();
+    let sync = house.sync(folder.clone(), SyncMode::Continuous).await;
+    house.start();
+    house.ended(&sync, 1).await;
+    let watching = house.scheduler.as_ref().unwrap().watching();
+    let deadline = Instant::now() + PATIENCE;
+    while watching.of(sync.key) != Some(Watch::Live) {
+        assert!(Instant::now() < deadline, "it is not watched");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+
+    std::fs::remove_file(folder.join("one")).unwrap();
+    while house.now_of(&sync).await.totals.counts.removed == 0 {
+        assert!(Instant::now() < deadline, "it is still there");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
