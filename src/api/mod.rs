@@ -8,7 +8,6 @@
 //! What does not live here: SQL (`store`), decisions about syncs and entries (`engine`).
 
 pub mod access;
-mod activity;
 mod checker;
 pub mod error;
 mod health;
@@ -72,7 +71,6 @@ fn resources() -> OpenApiRouter<App> {
         .merge(health::routes())
         .merge(namespaces::routes())
         .merge(overview::routes())
-        .merge(activity::routes())
 }
 
 /// Everything that the server answers.

@@ -2,7 +2,7 @@
 //! activity log.
 
 use jiff::Timestamp;
-use rusqlite::{Connection, Rows, Transaction, params};
+use rusqlite::{Connection, Transaction, params};
 use serde_json::Value;
 
 use super::{Result, StoreError, time};
@@ -150,46 +150,9 @@ pub fn before(connection: &Connection, before: i64, limit: u32) -> Result<Vec<Ev
     query(connection, "WHERE event_key < ?1 ORDER BY event_key DESC LIMIT ?2", before, limit)
 }
 
-/// Which events a log shows.
-#[derive(Clone, Debug, Default)]
-pub struct LogFilter {
-    /// Internal key of a namespace: its buckets' events, and those of no bucket.
-    pub namespace_key: i64,
-    /// A kind (`job.finished`), or the group before its dot (`job`).
-    pub kind: Option<String>,
-    /// Public id of a bucket.
-    pub bucket_id: Option<String>,
-    /// Public id of a sync.
-    pub sync_id: Option<String>,
-}
-
-/// At most `limit` events that pass the filter, before `before`, newest first.
-///
-/// # Errors
-/// SQLite's.
-pub fn log(
-    connection: &Connection,
-    filter: &LogFilter,
-    before: i64,
-    limit: u32,
-) -> Result<Vec<Event>> {
-    let LogFilter { namespace_key, kind, bucket_id, sync_id } = filter;
-    let mut statement = connection.prepare_cached(&format!(
-        "{SELECT} WHERE event_key < ?1
-         AND (b.namespace_key IS NULL OR b.namespace_key = ?3)
-         AND (?4 IS NULL OR kind = ?4 OR kind LIKE ?4 || '.%')
-         AND (?5 IS NULL OR b.id = ?5) AND (?6 IS NULL OR s.id = ?6)
-         ORDER BY event_key DESC LIMIT ?2"
-    ))?;
-    collect(statement.query(params![before, limit, namespace_key, kind, bucket_id, sync_id])?)
-}
-
 fn query(connection: &Connection, rest: &str, key: i64, limit: u32) -> Result<Vec<Event>> {
     let mut statement = connection.prepare_cached(&format!("{SELECT} {rest}"))?;
-    collect(statement.query(params![key, limit])?)
-}
-
-fn collect(mut rows: Rows<'_>) -> Result<Vec<Event>> {
+    let mut rows = statement.query(params![key, limit])?;
     let mut events = Vec::new();
     while let Some(row) = rows.next()? {
         let detail: String = row.get(6)?;

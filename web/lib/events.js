@@ -4,8 +4,8 @@
  */
 
 /**
- * @typedef {{id?: string, event: string, at?: string, bucket_id?: string | null, sync_id?: string | null,
- *   job_id?: string | null, detail?: any, [key: string]: any}} LiveEvent
+ * @typedef {{type: string, event_id?: number, created_at?: string, bucket_id?: string | null,
+ *   sync_config_id?: string | null, sync_job_id?: string | null, detail?: any, [key: string]: any}} LiveEvent
  */
 
 export const KINDS = [
@@ -37,7 +37,7 @@ export function connect() {
       retry = setTimeout(connect, 2000);
     }
   };
-  for (const kind of KINDS) stream.addEventListener(kind, (message) => told(kind, message));
+  for (const kind of KINDS) stream.addEventListener(kind, told);
 }
 
 /** Closes it: signed out. */
@@ -48,10 +48,10 @@ export function disconnect() {
   state = "unknown";
 }
 
-/** @param {string} kind @param {MessageEvent} message */
-function told(kind, message) {
+/** @param {MessageEvent} message */
+function told(message) {
   /** @type {LiveEvent} */
-  const event = { ...JSON.parse(message.data || "{}"), event: kind, id: message.lastEventId };
+  const event = JSON.parse(message.data);
   for (const listener of listeners) listener(event);
 }
 

@@ -3,9 +3,9 @@
  */
 
 /**
- * @typedef {{job: string, sync: string, bucket: string, phase: string, done: number, total: number | null,
- *   bytes: number, bytesTotal: number | null, rate: number | null, eta: number | null, files: string[],
- *   counts: Record<string, number>, since: number, heard: number}} Progress
+ * @typedef {{job: string, phase: string, done: number, total: number | null, bytes: number,
+ *   bytesTotal: number | null, rate: number | null, eta: number | null, files: string[],
+ *   counts: Record<string, number>}} Progress
  * `done` and `total` count entries; `rate` is bytes a second, `eta` seconds, `files` those in flight.
  */
 
@@ -14,32 +14,27 @@ const running = new Map();
 
 /** @param {import("./events.js").LiveEvent} event */
 export function heard(event) {
-  const sync = event.sync_id;
+  const sync = event.sync_config_id;
   if (!sync) return;
-  if (event.event === "job.finished") running.delete(sync);
-  else if (event.event === "job.progress" || event.event === "job.started") running.set(sync, read(event, running.get(sync)));
+  if (event.type === "job.finished") running.delete(sync);
+  else if (event.type === "job.progress" || event.type === "job.started") running.set(sync, read(event, running.get(sync)));
 }
 
 /** @param {import("./events.js").LiveEvent} event @param {Progress | undefined} before @returns {Progress} */
 function read(event, before) {
-  const detail = event.detail ?? event;
-  const counts = detail.counts ?? {};
-  const again = before && before.job === event.job_id;
+  const counts = event.counts ?? {};
+  const again = before?.job === event.sync_job_id ? before : undefined;
   return {
-    job: event.job_id ?? "",
-    sync: event.sync_id ?? "",
-    bucket: event.bucket_id ?? "",
-    phase: detail.phase ?? (again ? before.phase : "discovering"),
-    done: detail.entries_done ?? counts.discovered ?? 0,
-    total: detail.entries_found ?? null,
-    bytes: detail.bytes_done ?? counts.bytes ?? 0,
-    bytesTotal: detail.bytes_found ?? null,
-    rate: detail.bytes_per_second ?? null,
-    eta: detail.eta_seconds ?? null,
-    files: detail.files ?? [],
+    job: event.sync_job_id ?? "",
+    phase: event.phase ?? again?.phase ?? "discovering",
+    done: counts.discovered ?? 0,
+    total: event.entries_found ?? null,
+    bytes: event.bytes_received ?? counts.bytes ?? 0,
+    bytesTotal: event.bytes_found ?? null,
+    rate: event.bytes_per_second ?? null,
+    eta: event.eta_seconds ?? null,
+    files: (event.in_flight ?? []).map((/** @type {any} */ file) => file.path),
     counts,
-    since: again ? before.since : Date.now(),
-    heard: Date.now(),
   };
 }
 

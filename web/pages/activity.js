@@ -14,15 +14,30 @@ const KINDS = [["", "Everything"], ["job", "Runs"], ["objects", "Objects"], ["sy
 
 /** @param {Visit} visit @returns {Page} */
 export function open(visit) {
-  /** @type {{events: any[], kind: string, bucket: string, buckets: any[], syncs: any[], more: boolean, ready: boolean}} */
-  const state = { events: [], kind: visit.query.get("kind") ?? "", bucket: visit.query.get("bucket") ?? "", buckets: [], syncs: [], more: false, ready: false };
+  /** @type {{events: any[], kind: string, bucket: string, buckets: any[], syncs: any[], next: number | null, ready: boolean}} */
+  const state = { events: [], kind: visit.query.get("kind") ?? "", bucket: visit.query.get("bucket") ?? "", buckets: [], syncs: [], next: null, ready: false };
   const again = soon(visit.refresh, 1000);
-  const query = () => ({ kind: state.kind, bucket_id: state.bucket, limit: 100 });
+
+  /** @param {any} event */
+  const wanted = (event) => (!state.kind || event.type.startsWith(state.kind)) && (!state.bucket || event.bucket_id === state.bucket);
+
+  /** Events that are wanted, from the log backwards, until there are some. @param {number | null} before */
+  async function read(before) {
+    /** @type {any[]} */
+    const found = [];
+    let from = before;
+    do {
+      const answer = await get("/v1/events/log", { before: from, limit: 500 });
+      found.push(...answer.results.filter(wanted));
+      from = answer.next_before;
+    } while (from && found.length < 100);
+    return { found, next: from };
+  }
 
   async function older() {
-    const answer = await get("/v1/activity", { ...query(), before: state.events.at(-1)?.id });
-    state.events.push(...answer.results);
-    state.more = answer.has_more;
+    const { found, next } = await read(state.next);
+    state.events.push(...found);
+    state.next = next;
     visit.redraw();
   }
 
@@ -36,12 +51,13 @@ export function open(visit) {
   return {
     title: () => "Activity",
     close: again.stop,
-    event: (event) => { if (event.event !== "job.progress") again(); },
+    event: (event) => { if (event.type !== "job.progress") again(); },
     refresh: async () => {
-      const [answer, overview, buckets] = await Promise.all([get("/v1/activity", query()), get("/v1/overview"), get("/v1/buckets", { limit: 100 })]);
+      const [newest, overview, buckets] = await Promise.all([read(null), get("/v1/overview"), get("/v1/buckets", { limit: 100 })]);
       // What was paged in below stays.
-      const known = state.events.filter((event) => Number(event.id) < Number(answer.results.at(-1)?.id ?? 0));
-      Object.assign(state, { events: [...answer.results, ...known], more: known.length ? state.more : answer.has_more, syncs: overview.syncs, buckets: buckets.results, ready: true });
+      const last = newest.found.at(-1)?.event_id ?? 0;
+      const known = state.events.filter((event) => event.event_id < last);
+      Object.assign(state, { events: [...newest.found, ...known], next: known.length ? state.next : newest.next, syncs: overview.syncs, buckets: buckets.results, ready: true });
     },
     view: () => [
       h("header", { class: "page-head" }, h("div", null, h("h1", null, "Activity"), h("p", null, "What happened, newest first.")),
@@ -49,7 +65,7 @@ export function open(visit) {
           quietChoice("Kind", "kind", state.kind, KINDS, (kind) => change({ kind })),
           quietChoice("Bucket", "in-bucket", state.bucket, [["", "Every bucket"], ...state.buckets.map(({ bucket_id, bucket_name }) => /** @type {[string, string]} */ ([bucket_id, bucket_name]))], (bucket) => change({ bucket })))),
       !state.ready ? null : state.events.length === 0 ? empty("Nothing happened yet", "Runs, changes and notices appear here as they happen.") : h("ol", { class: "log" }, lines(state)),
-      state.more ? h("div", { class: "actions" }, button("Show older", older)) : null,
+      state.next ? h("div", { class: "actions" }, button("Show older", older)) : null,
     ],
   };
 }
@@ -58,23 +74,23 @@ export function open(visit) {
 function lines(state) {
   let day = "";
   return state.events.flatMap((/** @type {any} */ event) => {
-    const today = new Date(event.at).toLocaleDateString("en-GB", { dateStyle: "full" });
+    const today = new Date(event.created_at).toLocaleDateString("en-GB", { dateStyle: "full" });
     const head = today === day ? [] : [h("li", { key: today, class: "day" }, today)];
     day = today;
     const [which, tone, words] = tell(event, state);
-    return [...head, h("li", { key: event.id, class: tone }, h("time", { datetime: event.at }, clock(event.at)), icon(which), h("p", null, words))];
+    return [...head, h("li", { key: event.event_id, class: tone }, h("time", { datetime: event.created_at }, clock(event.created_at)), icon(which), h("p", null, words))];
   });
 }
 
 /** An event as an icon, a tone and words. @param {any} event @param {any} state @returns {[any, string, any]} */
 function tell(event, { syncs, buckets }) {
   const detail = event.detail ?? {};
-  const row = syncs.find((/** @type {any} */ one) => one.sync_config_id === event.sync_id);
+  const row = syncs.find((/** @type {any} */ one) => one.sync_config_id === event.sync_config_id);
   const bucket = buckets.find((/** @type {any} */ one) => one.bucket_id === event.bucket_id);
   const where = bucket ? link(name(bucket.bucket_name), to.bucket(bucket.bucket_id)) : "a bucket that is gone";
   const what = row ? link([name(row.source_path), " → ", name(row.bucket_name)], to.sync(row)) : "a sync that is gone";
   const number = detail.count ?? 0;
-  switch (event.event) {
+  switch (event.type) {
     case "job.started": return ["play", "", [detail.resumed ? "A run went on: " : "A run began: ", what]];
     case "job.finished": {
       const failed = detail.status === "failed";

@@ -131,7 +131,7 @@ export function open(visit) {
       state.bucket = await get(at.bucket(bucketId));
       await look();
     },
-    event: (event) => { if (event.bucket_id === bucketId && event.event !== "job.progress") again(); },
+    event: (event) => { if (event.bucket_id === bucketId && event.type !== "job.progress") again(); },
     view: () => {
       const { bucket, place } = state;
       if (!bucket) return h("h1", { class: "sr" }, "Bucket");

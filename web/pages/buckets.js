@@ -17,7 +17,7 @@ export function open(visit) {
   return {
     title: () => "Buckets",
     close: again.stop,
-    event: (event) => { if (event.event !== "job.progress") again(); },
+    event: (event) => { if (event.type !== "job.progress") again(); },
     refresh: async () => { buckets = (await get("/v1/buckets", { limit: 100 })).results; },
     view: () => [
       h("header", { class: "page-head" },

@@ -50,7 +50,7 @@ export function open(visit) {
   return {
     title: () => "Connections",
     close: again.stop,
-    event: (event) => { if (event.event === "connection.changed" || event.event === "job.finished") again(); },
+    event: (event) => { if (event.type === "connection.changed" || event.type === "job.finished") again(); },
     refresh: async () => {
       const [local, answer, overview] = await Promise.all([
         get(at.connection("conn_local")), post("/v1/organizations/connections/list", {}, { limit: 100 }), get("/v1/overview"),

@@ -25,7 +25,7 @@ export function open(visit) {
       overview = await get("/v1/overview");
       keepOnly(new Set(overview.syncs.filter(isRunning).map((/** @type {any} */ row) => row.sync_config_id)));
     },
-    event: (event) => (event.event === "job.progress" ? visit.redraw() : again()),
+    event: (event) => (event.type === "job.progress" ? visit.redraw() : again()),
     view: () => {
       if (!overview) return h("h1", { class: "sr" }, "Home");
       if (overview.syncs.length === 0 && overview.objects === 0) return firstStart();

@@ -51,8 +51,8 @@ export function open(visit) {
       state.connection ??= await get(at.connection(sync.connection_id)).catch(() => null);
     },
     event: (event) => {
-      if (event.sync_id !== syncId) return;
-      if (event.event === "job.progress") visit.redraw();
+      if (event.sync_config_id !== syncId) return;
+      if (event.type === "job.progress") visit.redraw();
       else again();
     },
     view: () => {
