@@ -6,6 +6,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod engine;
+pub mod logging;
 pub mod model;
 pub mod secrets;
 pub mod scheduler;

@@ -19,6 +19,8 @@ pub mod page;
 mod request_id;
 pub mod scope;
 pub mod server;
+mod settings;
+mod tree;
 
 use std::sync::Arc;
 
@@ -71,6 +73,8 @@ fn resources() -> OpenApiRouter<App> {
         .merge(health::routes())
         .merge(namespaces::routes())
         .merge(overview::routes())
+        .merge(settings::routes())
+        .merge(tree::routes())
 }
 
 /// Everything that the server answers.

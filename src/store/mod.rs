@@ -27,10 +27,12 @@ pub mod overview;
 pub mod probe;
 pub mod reconcile;
 pub mod secrets;
+pub mod settings;
 pub mod schedule;
 pub mod syncs;
 pub mod syncs_list;
 mod time;
+pub mod tree;
 mod writer;
 
 use std::{

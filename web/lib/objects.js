@@ -4,7 +4,7 @@ import { at, get, post } from "./api.js";
 import { baseName } from "./format.js";
 
 /**
- * @typedef {{kind: "folder", path: string, name: string, objects: number | null, bytes: number | null}} Folder
+ * @typedef {{kind: "folder", path: string, name: string}} Folder
  * @typedef {{kind: "object", id: string, path: string, name: string, size: number | null, mime: string,
  *   modified: string | null, blob: string | null}} Item
  * @typedef {{prefix: string, search: string, sort: string, type: string}} Place
@@ -21,6 +21,12 @@ export function itemOf(object) {
   };
 }
 
+/** @param {any} object as a tree has it @returns {Item} */
+const leafOf = (object) => ({
+  kind: "object", id: object.object_id, path: object.key_prefix, name: baseName(object.key_prefix), size: object.size_bytes,
+  mime: object.mime_type ?? "", modified: object.modified_at, blob: "content",
+});
+
 /** Whether a place is looked at folder by folder. @param {Place} place */
 export const byFolder = (place) => !place.search && !place.type && place.sort === "path";
 
@@ -31,7 +37,7 @@ export const byFolder = (place) => !place.search && !place.type && place.sort ==
 export async function opening(bucket, place) {
   if (byFolder(place)) {
     const tree = await get(`${at.bucket(bucket)}/tree`, { prefix: place.prefix, limit: 0 });
-    const folders = tree.folders.map((/** @type {any} */ folder) => ({ kind: "folder", path: folder.path, name: folder.name, objects: folder.object_count ?? null, bytes: folder.size_bytes ?? null }));
+    const folders = tree.folders.map((/** @type {any} */ folder) => ({ kind: "folder", ...folder }));
     return { folders, total: tree.object_count };
   }
   const answer = await post(`${at.bucket(bucket)}/objects/list`, bodyOf(place), { limit: 1, include_total: true });
@@ -46,7 +52,7 @@ export async function opening(bucket, place) {
 export async function objectsOf(bucket, place, offset, limit, signal) {
   if (byFolder(place)) {
     const tree = await get(`${at.bucket(bucket)}/tree`, { prefix: place.prefix, limit, page: offset / limit + 1 }, signal);
-    return tree.objects.map(itemOf);
+    return tree.objects.map(leafOf);
   }
   const answer = await post(`${at.bucket(bucket)}/objects/list`, bodyOf(place), { limit, page: offset / limit + 1 }, signal);
   return answer.results.map(itemOf);

@@ -193,7 +193,7 @@ export function open(visit) {
     if (item.kind === "folder") {
       return h("div", props, h("span", { role: "gridcell" }),
         h("span", { role: "gridcell" }, h("a", { class: "what folder", tabindex: "-1", href: within(item.path) }, icon("folder"), name(item.name))),
-        h("span", { class: "num", role: "gridcell" }, item.bytes === null ? "" : bytes(item.bytes)), h("span", { class: "when", role: "gridcell" }, item.objects === null ? "" : counted(item.objects, "object")), h("span", { class: "when", role: "gridcell" }, "Folder"));
+        h("span", { class: "num", role: "gridcell" }), h("span", { role: "gridcell" }), h("span", { class: "when", role: "gridcell" }, "Folder"));
     }
     return h("div", props,
       h("span", { class: "pick", role: "gridcell" }, box(item)),

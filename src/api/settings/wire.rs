@@ -1,0 +1,59 @@
+//! Settings on the wire.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::logging::LogLevel;
+
+/// This installation.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct SettingsResponse {
+    /// This program's version.
+    pub version: &'static str,
+    /// Since when the server runs, in seconds.
+    pub uptime_seconds: u64,
+    /// Where everything lies.
+    pub data_dir: String,
+    /// The home folder of whoever runs the server: a place to begin to look for files.
+    pub home_dir: Option<String>,
+    /// What it takes there.
+    pub disk: DiskUse,
+    /// Whether the token is `CATCHMENT_TOKEN`'s, and cannot be changed here.
+    pub token_from_environment: bool,
+    /// Names by which the server may be called besides localhost.
+    pub allowed_hosts: Vec<String>,
+    /// How much is logged; null where the log was set up in a way of its own.
+    pub log_level: Option<LogLevel>,
+}
+
+/// What the data takes on its disk.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct DiskUse {
+    /// The database, small blobs in it.
+    pub database_bytes: u64,
+    /// Larger blobs, files beside it.
+    pub blob_bytes: u64,
+    /// What is left.
+    pub free_bytes: u64,
+    /// What there is in all.
+    pub total_bytes: u64,
+    /// What is kept free.
+    pub floor_bytes: u64,
+}
+
+/// What to change; what is absent stays.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SettingsUpdateRequest {
+    /// Names by which the server may be called besides localhost; they replace those before.
+    pub allowed_hosts: Option<Vec<String>>,
+    /// How much is logged, until the next start.
+    pub log_level: Option<LogLevel>,
+}
+
+/// A token, shown this once.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct NewToken {
+    /// `Authorization: Bearer` this.
+    pub token: String,
+}
