@@ -5,13 +5,16 @@
 use std::{io, sync::OnceLock};
 
 use tracing_subscriber::{
-    EnvFilter, Layer as _, Registry, fmt, layer::SubscriberExt as _, reload, util::SubscriberInitExt as _,
+    EnvFilter, Layer as _, Registry, fmt, layer::SubscriberExt as _, reload,
+    util::SubscriberInitExt as _,
 };
 
 static LOG: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
 
 /// How much of what this program does is logged; of others' parts, warnings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum LogLevel {
     /// What failed.

@@ -65,7 +65,15 @@ pub fn overview(db: &Connection, namespace_key: i64) -> Result<Overview> {
         .into_iter()
         .map(|sync| at_a_glance(db, sync))
         .collect::<Result<Vec<_>>>()?;
-    Ok(Overview { buckets, objects, bytes, stored_bytes, bytes_of_all, syncs, failing: failing(db)? })
+    Ok(Overview {
+        buckets,
+        objects,
+        bytes,
+        stored_bytes,
+        bytes_of_all,
+        syncs,
+        failing: failing(db)?,
+    })
 }
 
 fn standing(db: &Connection, namespace_key: i64) -> Result<Vec<Sync>> {

@@ -19,8 +19,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
     responses((status = 200, body = OverviewResponse))
 )]
 async fn get(State(app): State<App>, scope: Scope) -> Result<Json<OverviewResponse>, ApiError> {
-    let seen =
-        app.engine.store.read(move |db| overview::overview(db, scope.namespace_key)).await?;
+    let seen = app.engine.store.read(move |db| overview::overview(db, scope.namespace_key)).await?;
     let disk = app.engine.blobs.disk().map_err(ApiError::internal)?;
     Ok(Json(OverviewResponse::of(seen, disk)))
 }

@@ -73,11 +73,8 @@ async fn twins(
 ) -> Result<Json<TwinsResponse>, ApiError> {
     let bucket = found(&app, &scope, named).await?;
     let (namespace, limit) = (scope.namespace_key, query.limit.unwrap_or(100));
-    let twins = app
-        .engine
-        .store
-        .read(move |db| tree::twins(db, namespace, bucket, &object, limit))
-        .await?;
+    let twins =
+        app.engine.store.read(move |db| tree::twins(db, namespace, bucket, &object, limit)).await?;
     Ok(Json(TwinsResponse { results: twins.into_iter().map(Into::into).collect() }))
 }
 

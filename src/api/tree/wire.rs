@@ -131,10 +131,6 @@ pub(super) struct TwinModel {
 
 impl From<Twin> for TwinModel {
     fn from(twin: Twin) -> Self {
-        Self {
-            object_id: twin.id,
-            bucket_id: twin.bucket_id,
-            key_prefix: twin.path.to_json_text(),
-        }
+        Self { object_id: twin.id, bucket_id: twin.bucket_id, key_prefix: twin.path.to_json_text() }
     }
 }

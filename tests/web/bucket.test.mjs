@@ -1,0 +1,113 @@
+// A bucket of any size, with names of any kind.
+import assert from "node:assert/strict";
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import test from "node:test";
+import { enter } from "./support/browser.mjs";
+import { command, scratch, serve } from "./support/server.mjs";
+
+/** Brings `files` (path to text) into the bucket `box`. */
+async function filled(t, files) {
+  const folder = await scratch(t);
+  const source = join(folder, "source");
+  await mkdir(source);
+  for (const path of files.keys()) if (path.includes("/")) await mkdir(join(source, path.slice(0, path.lastIndexOf("/"))), { recursive: true });
+  const all = [...files];
+  for (let at = 0; at < all.length; at += 500) await Promise.all(all.slice(at, at + 500).map(([path, text]) => writeFile(join(source, path), text)));
+  await command(join(folder, "data"), "sync", source, "--bucket", "box", "--quiet");
+  const server = await serve(t, join(folder, "data"));
+  const { results } = await server.api("GET", "/v1/buckets");
+  return { server, bucket: results[0].bucket_id };
+}
+
+const numbered = (index) => `file-${String(index).padStart(6, "0")}.txt`;
+
+test("a bucket of 100,000 objects is scrolled, searched and opened", { timeout: 600_000 }, async (t) => {
+  const files = new Map(Array.from({ length: 100_000 }, (_, index) => [numbered(index), `content ${index}`]));
+  const { server, bucket } = await filled(t, files);
+  const page = await enter(t, server);
+  await page.goto(`${server.url}/#/buckets/${bucket}`);
+  const grid = page.getByRole("grid", { name: "Objects" });
+  await grid.getByText(numbered(0)).waitFor();
+  assert.ok((await grid.getByRole("row").count()) < 80, "only what is in sight is drawn");
+
+  // A person drags the scroll bar to the end, and back to the middle.
+  await grid.evaluate((element) => { element.scrollTop = element.scrollHeight; });
+  await grid.getByText(numbered(99_999)).waitFor();
+  await grid.evaluate((element) => { element.scrollTop = element.scrollHeight / 2; });
+  await grid.getByText(/^file-0(49|50)/).first().waitFor();
+
+  // Scrolling on and on, no frame takes long: nothing stutters.
+  const slowest = await grid.evaluate(async (element) => {
+    let worst = 0;
+    let last = performance.now();
+    for (let step = 0; step < 60; step += 1) {
+      element.scrollTop += 700;
+      await new Promise((resolve) => requestAnimationFrame(resolve));
+      worst = Math.max(worst, performance.now() - last);
+      last = performance.now();
+    }
+    return worst;
+  });
+  assert.ok(slowest < 400, `the slowest frame took ${Math.round(slowest)} ms`);
+
+  await page.getByLabel("Search").fill("file-077777");
+  await grid.getByText(numbered(77_777)).waitFor();
+  await page.getByText("1 object found").waitFor();
+  await grid.getByRole("link").click();
+  await page.getByText("content 77777").waitFor();
+});
+
+test("hostile names are text, with nothing hidden in them", async (t) => {
+  const long = `${"long ".repeat(50)}.txt`;
+  const { server, bucket } = await filled(t, new Map([
+    ["<img src=x onerror=document.title='owned'>.txt", "1"],
+    ["invoice\u202Efdp.exe", "2"],
+    ["two\nlines.txt", "3"],
+    [long, "4"],
+    [`${"deep".repeat(50)}/${"deeper".repeat(40)}/${"deepest".repeat(34)}/${"down".repeat(60)}/x.txt`, "5"],
+  ]));
+  const page = await enter(t, server, { width: 360, height: 740 });
+  await page.goto(`${server.url}/#/buckets/${bucket}`);
+  const grid = page.getByRole("grid", { name: "Objects" });
+  await grid.getByText("<img src=x onerror=document.title='owned'>.txt").waitFor();
+  await grid.getByText("invoice⟨U+202E⟩fdp.exe").waitFor();
+  await grid.getByText("two␊lines.txt").waitFor();
+  assert.equal(await page.locator("img[src='x']").count(), 0);
+  await page.getByLabel("Search").fill("x.txt");
+  await grid.getByText(/x\.txt$/).first().waitFor();
+  await grid.getByRole("link").first().click();
+  await page.getByRole("heading", { level: 1 }).waitFor();
+  const wider = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+  assert.ok(wider <= 0, `the page is ${wider} px wider than the screen`);
+  assert.doesNotMatch(await page.title(), /owned/);
+});
+
+test("folders are walked, and chosen objects deleted after one question that names them", async (t) => {
+  const { server, bucket } = await filled(t, new Map([["a/one.txt", "1"], ["a/b/two.txt", "2"], ["three.txt", "3"], ["four.txt", "4"]]));
+  const page = await enter(t, server);
+  await page.goto(`${server.url}/#/buckets/${bucket}`);
+  const grid = page.getByRole("grid", { name: "Objects" });
+  await grid.getByText("a/", { exact: true }).click();
+  await grid.getByText("one.txt").waitFor();
+  await grid.getByText("b/", { exact: true }).click();
+  await grid.getByText("two.txt").waitFor();
+  await page.getByRole("navigation", { name: "Folder" }).getByRole("link", { name: "All" }).click();
+  await grid.getByLabel("Choose three.txt").check();
+  await page.getByRole("button", { name: "Delete" }).click();
+  const dialog = page.getByRole("dialog");
+  await dialog.getByText("three.txt").waitFor();
+  await dialog.getByRole("button", { name: "Delete 1 object" }).click();
+  await grid.getByText("three.txt").waitFor({ state: "detached" });
+  assert.equal((await server.api("GET", "/v1/overview")).objects, 3);
+});
+
+test("an object tells what it shares its bytes with", async (t) => {
+  const { server, bucket } = await filled(t, new Map([["here.json", "{\"a\": [1, 2]}"], ["there.json", "{\"a\": [1, 2]}"]]));
+  const page = await enter(t, server);
+  await page.goto(`${server.url}/#/buckets/${bucket}`);
+  await page.getByRole("grid").getByText("here.json", { exact: true }).click();
+  await page.getByText("Stored once for 2 objects.").waitFor();
+  await page.getByRole("link", { name: "there.json" }).waitFor();
+  await page.getByText("\"a\": [").waitFor();
+});

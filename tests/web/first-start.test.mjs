@@ -1,0 +1,75 @@
+// From nothing to the first synced file.
+import assert from "node:assert/strict";
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import test from "node:test";
+import { enter, tabTo } from "./support/browser.mjs";
+import { scratch, serve } from "./support/server.mjs";
+
+async function newcomer(t) {
+  const folder = await scratch(t);
+  const photos = join(folder, "photos");
+  await mkdir(photos);
+  await writeFile(join(photos, "lisbon.txt"), "a tram");
+  await writeFile(join(photos, "draft.tmp"), "half a tram");
+  const server = await serve(t, join(folder, "data"));
+  return { photos, server, page: await enter(t, server) };
+}
+
+test("a newcomer brings a first file here with the mouse alone", async (t) => {
+  const { photos, page } = await newcomer(t);
+  await page.getByRole("link", { name: /A folder on this computer/ }).click();
+  await page.getByLabel("Folder", { exact: true }).fill(photos);
+  await page.getByText("2 to add").waitFor();
+  await page.getByRole("button", { name: "Start syncing" }).click();
+  await page.getByRole("heading", { name: photos }).waitFor();
+  await page.getByText("2 added").first().waitFor();
+  await page.getByRole("link", { name: "photos", exact: true }).click();
+  await page.getByRole("row", { name: /lisbon\.txt/ }).getByRole("link").click();
+  await page.getByText("a tram").waitFor();
+  assert.equal(await page.title(), "lisbon.txt · Catchment");
+});
+
+test("a newcomer brings a first file here with the keyboard alone", async (t) => {
+  const { photos, page } = await newcomer(t);
+  await tabTo(page, page.getByRole("link", { name: /A folder on this computer/ }));
+  await page.keyboard.press("Enter");
+  await page.getByLabel("Folder", { exact: true }).waitFor();
+  await tabTo(page, page.getByLabel("Folder", { exact: true }));
+  await page.keyboard.type(photos);
+  await page.getByText("2 to add").waitFor();
+  await tabTo(page, page.getByRole("button", { name: "Start syncing" }));
+  await page.keyboard.press("Enter");
+  await page.getByText("2 added").first().waitFor();
+  await tabTo(page, page.getByRole("link", { name: "photos", exact: true }));
+  await page.keyboard.press("Enter");
+  await page.getByRole("row", { name: /lisbon\.txt/ }).waitFor();
+  await tabTo(page, page.getByRole("grid", { name: "Objects" }));
+  await page.keyboard.press("ArrowDown");
+  await page.keyboard.press("Enter");
+  await page.getByText("a tram").waitFor();
+});
+
+test("a preview says what is taken and why the rest is left out, and stores nothing", async (t) => {
+  const { photos, server, page } = await newcomer(t);
+  await page.goto(`${server.url}/#/new`);
+  await page.getByLabel("Folder", { exact: true }).fill(photos);
+  await page.getByText("2 to add").waitFor();
+  await page.getByLabel("Leave out").fill("*.tmp");
+  await page.getByText("1 to add").waitFor();
+  await page.getByText("1 left out").waitFor();
+  const left = page.getByRole("list", { name: "Some of the entries" }).getByRole("listitem").filter({ hasText: "draft.tmp" });
+  assert.match(await left.innerText(), /\*\.tmp/);
+  const { syncs, buckets } = await server.api("GET", "/v1/overview");
+  assert.deepEqual([syncs.length, buckets], [0, 0]);
+});
+
+test("what was typed is still there after a reload", async (t) => {
+  const { photos, server, page } = await newcomer(t);
+  await page.goto(`${server.url}/#/new`);
+  await page.getByLabel("Folder", { exact: true }).fill(photos);
+  await page.getByLabel("Take only").fill("*.jpg");
+  await page.reload();
+  assert.equal(await page.getByLabel("Folder", { exact: true }).inputValue(), photos);
+  assert.equal(await page.getByLabel("Take only").inputValue(), "*.jpg");
+});

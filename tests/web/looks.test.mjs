@@ -1,0 +1,65 @@
+// What holds for every page: readable by all, in light and dark, on a phone, and small.
+import assert from "node:assert/strict";
+import { mkdir, readdir, stat, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import test from "node:test";
+import { enter, findings } from "./support/browser.mjs";
+import { scratch, serve } from "./support/server.mjs";
+
+async function furnished(t) {
+  const folder = await scratch(t);
+  const source = join(folder, "source");
+  await mkdir(join(source, "2024"), { recursive: true });
+  for (let index = 0; index < 12; index += 1) await writeFile(join(source, "2024", `note-${index}.txt`), `note ${index}`);
+  await writeFile(join(source, "table.csv"), "name,age\nAda,36\n");
+  const server = await serve(t, join(folder, "data"));
+  const sync = await server.sync("notes", { source_path: source });
+  await server.settled(sync);
+  const { objects } = await server.api("GET", `/v1/buckets/${sync.bucket}/tree`);
+  return {
+    server,
+    pages: ["/#/", "/#/new", sync.page, `${sync.page}?show=failures`, `${sync.page}?show=configuration`, `${sync.page}?show=inside`,
+      `${sync.page}/edit`, "/#/buckets", `/#/buckets/${sync.bucket}`, `/#/buckets/${sync.bucket}?view=grid`,
+      `/#/buckets/${sync.bucket}/objects/${objects[0].object_id}`, "/#/connections", "/#/activity", "/#/settings", "/#/nowhere"],
+  };
+}
+
+for (const [scheme, width] of [["light", 1280], ["dark", 1280], ["light", 360]]) {
+  test(`axe finds nothing serious, and nothing is wider than the screen: ${scheme}, ${width} px`, async (t) => {
+    const { server, pages } = await furnished(t);
+    const page = await enter(t, server, { scheme, width, height: 800 });
+    const found = [];
+    for (const address of pages) {
+      await page.goto(server.url + address);
+      await page.getByRole("heading", { level: 1 }).first().waitFor({ state: "attached" });
+      await page.locator("main .page > :nth-child(2)").first().waitFor({ state: "attached" });
+      found.push(...(await findings(page)).map((line) => `${address} ${line}`));
+      const wider = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+      if (wider > 0) found.push(`${address} is ${wider} px wider than the screen`);
+    }
+    assert.deepEqual(found, []);
+  });
+}
+
+test("the whole interface is under 200 KiB", async () => {
+  const web = new URL("../../web/", import.meta.url).pathname;
+  let size = 0;
+  for (const file of await readdir(web, { recursive: true, withFileTypes: true })) {
+    if (file.isFile()) size += (await stat(join(file.parentPath, file.name))).size;
+  }
+  assert.ok(size < 200 * 1024, `${size} bytes`);
+});
+
+test("a browser that is not let in is told how to come in", async (t) => {
+  const { server } = await furnished(t);
+  const page = await enter(t, server);
+  await page.context().clearCookies();
+  const faults = [];
+  page.on("pageerror", (error) => faults.push(error));
+  await page.route("**/v1/**", (route) => route.fulfill({ status: 401, contentType: "application/json", body: "{\"success\":false,\"status\":401,\"error\":{\"message\":\"no\"}}" }));
+  page.removeAllListeners("console");
+  await page.goto(`${server.url}/#/settings`);
+  await page.getByText("This browser is not signed in").waitFor();
+  await page.getByText("catchment open").waitFor();
+  assert.deepEqual(faults, []);
+});

@@ -1,0 +1,137 @@
+// A sync in the hands of a person.
+import assert from "node:assert/strict";
+import { mkdir, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import test from "node:test";
+import { enter } from "./support/browser.mjs";
+import { s3 } from "./support/s3.mjs";
+import { eventually, scratch, serve } from "./support/server.mjs";
+
+async function withFolder(t, files) {
+  const folder = await scratch(t);
+  const source = join(folder, "source");
+  await mkdir(source);
+  for (let index = 0; index < files; index += 1) await writeFile(join(source, `file-${String(index).padStart(3, "0")}.txt`), `content ${index}`);
+  const server = await serve(t, join(folder, "data"));
+  const sync = await server.sync("box", { source_path: source });
+  await server.settled(sync);
+  return { source, server, sync };
+}
+
+async function connect(server, endpoint_url) {
+  const connection = await server.api("POST", "/v1/organizations/connections", {
+    name: "faulty", provider_type: "s3",
+    provider_config: { endpoint_url, region: "us-east-1", credentials: { type: "access_key", access_key_id: "AKIAEXAMPLE", secret_access_key: "secretsecretsecret" } },
+  });
+  return connection.connection_id;
+}
+
+test("a person pauses with a reason, resumes, and runs a sync now", async (t) => {
+  const { server, sync } = await withFolder(t, 2);
+  const page = await enter(t, server);
+  await page.goto(server.url + sync.page);
+  await page.getByRole("button", { name: "Pause" }).click();
+  await page.getByRole("dialog").getByLabel(/Why/).fill("moving the disk");
+  await page.getByRole("dialog").getByRole("button", { name: "Pause" }).click();
+  await page.getByText("moving the disk").waitFor();
+  assert.equal((await server.api("GET", sync.base)).pause_reason, "moving the disk");
+  assert.ok(await page.getByRole("button", { name: "Run now" }).isDisabled());
+
+  await page.getByRole("button", { name: "Resume" }).click();
+  await page.getByRole("button", { name: "Pause" }).waitFor();
+  assert.equal((await server.api("GET", sync.base)).paused, false);
+
+  const before = (await server.api("GET", sync.base)).sync_run_counter;
+  await page.getByRole("button", { name: "Run now" }).click();
+  await page.getByText("A run was started.").waitFor();
+  await eventually(async () => (await server.api("GET", sync.base)).sync_run_counter > before, "a run");
+});
+
+test("the progress of a run is seen to move while it runs", async (t) => {
+  const folder = await scratch(t);
+  const objects = new Map(Array.from({ length: 60 }, (_, index) => [`clip-${index}.bin`, "x".repeat(50_000 + index)]));
+  let released = () => {};
+  const hold = new Promise((resolve) => { released = resolve; });
+  let given = 0;
+  const endpoint = await s3(t, objects, async () => { given += 1; if (given > 20) await hold; return null; });
+  const server = await serve(t, join(folder, "data"));
+  const page = await enter(t, server);
+  const connection_id = await connect(server, endpoint);
+  await server.sync("clips", { connection_id, source_path: "stuff" });
+
+  const card = page.getByRole("region", { name: "Happening now" }).getByRole("article");
+  await card.waitFor();
+  await card.getByRole("listitem").first().waitFor();
+  const bar = card.getByRole("progressbar");
+  const share = async () => Number((await bar.getAttribute("aria-valuenow")) ?? 0);
+  await eventually(async () => (await share()) > 0, "the bar's first step");
+  const before = await share();
+  assert.ok(before < 100, `${before} % while files are held back`);
+  released();
+  await page.getByRole("row", { name: /clips/ }).getByText("Up to date").waitFor();
+  await card.waitFor({ state: "detached" });
+});
+
+test("entries that failed are shown with their reason, and taken once they are tried again", async (t) => {
+  const folder = await scratch(t);
+  let refuses = true;
+  const objects = new Map([["good.txt", "fine"], ["locked.txt", "hidden"]]);
+  const endpoint = await s3(t, objects, async (key) => (refuses && key === "locked.txt" ? 403 : null));
+  const server = await serve(t, join(folder, "data"));
+  const connection_id = await connect(server, endpoint);
+  const sync = await server.sync("stuff", { connection_id, source_path: "stuff" });
+  await server.settled(sync);
+  const page = await enter(t, server);
+  await page.getByRole("link", { name: "See why" }).click();
+  const row = page.getByRole("row", { name: /locked\.txt/ });
+  await row.getByText("Not allowed").waitFor();
+  refuses = false;
+  await row.getByRole("button", { name: /again/ }).click();
+  await page.getByText("due at once").waitFor();
+  await page.getByRole("button", { name: "Run now" }).click().catch(() => {});
+  await page.getByText("Nothing failed").waitFor();
+  const { objects: count } = await server.api("GET", "/v1/overview");
+  assert.equal(count, 2);
+});
+
+test("held removals are shown with what would go, and go when they are approved", async (t) => {
+  const { source, server, sync } = await withFolder(t, 20);
+  for (let index = 0; index < 15; index += 1) await rm(join(source, `file-${String(index).padStart(3, "0")}.txt`));
+  await server.api("POST", `${sync.base}/trigger`, {});
+  const page = await enter(t, server);
+  const card = page.getByRole("region", { name: "Needs you" }).getByRole("article");
+  await card.getByText("15 objects of 20").waitFor();
+  await card.getByRole("button", { name: "Remove them" }).click();
+  const dialog = page.getByRole("dialog");
+  await dialog.getByText("file-003.txt").waitFor();
+  await dialog.getByRole("button", { name: "Remove 15 objects" }).click();
+  await card.waitFor({ state: "detached" });
+  await eventually(async () => (await server.api("GET", "/v1/overview")).objects === 5, "the removal");
+});
+
+test("a change of the filters shows its effect before it is saved", async (t) => {
+  const { server, sync } = await withFolder(t, 4);
+  const page = await enter(t, server);
+  await page.goto(server.url + sync.page);
+  await page.getByRole("link", { name: "Edit" }).click();
+  await page.getByText("4 as they are").waitFor();
+  await page.getByLabel("Take only").fill("file-000.txt");
+  await page.getByText("3 to remove").waitFor();
+  assert.equal((await server.api("GET", sync.base)).file_filters, null);
+  await page.getByRole("button", { name: "Save changes" }).click();
+  await page.getByText("Saved.").waitFor();
+  assert.deepEqual((await server.api("GET", sync.base)).file_filters.include_patterns, ["file-000.txt"]);
+});
+
+test("a server that is stopped and started again is noticed, and the page goes on by itself", async (t) => {
+  const { server, sync } = await withFolder(t, 1);
+  const folder = (await server.api("GET", "/v1/settings")).data_dir;
+  const page = await enter(t, server, { outages: true });
+  await page.getByRole("row", { name: /box/ }).waitFor();
+  await server.stop();
+  await page.getByText("Catchment does not answer.").waitFor();
+  const again = await serve(t, folder, { listen: new URL(server.url).host });
+  await page.getByText("Catchment does not answer.").waitFor({ state: "detached" });
+  await again.api("POST", `${sync.base}/pause`, { reason: "after the restart" });
+  await page.getByRole("row", { name: /box/ }).getByText("Paused").waitFor();
+});
