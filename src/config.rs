@@ -39,6 +39,7 @@ pub fn default_data_dir() -> Result<PathBuf, ConfigError> {
 struct File {
     min_free: Option<ByteSize>,
     quiet_period_ms: Option<u64>,
+    allow_private_urls: Option<bool>,
 }
 
 /// The settings of this installation.
@@ -51,6 +52,8 @@ pub struct Config {
     pub min_free: Option<ByteSize>,
     /// See [`SourceTuning::quiet_period`].
     pub quiet_period: Duration,
+    /// URLs in a source's data may lead to this machine and its private networks.
+    pub allow_private_urls: bool,
 }
 
 /// A setting that cannot be used.
@@ -108,7 +111,10 @@ impl Config {
             .or(file.quiet_period_ms)
             .map_or(Self::QUIET_PERIOD, Duration::from_millis)
             .min(Self::MAX_QUIET_PERIOD);
-        Ok(Self { data_dir, min_free, quiet_period })
+        let allow_private_urls = environment("CATCHMENT_ALLOW_PRIVATE_URLS", "true or false")?
+            .or(file.allow_private_urls)
+            .unwrap_or_default();
+        Ok(Self { data_dir, min_free, quiet_period, allow_private_urls })
     }
 
     /// The part that sources need.

@@ -13,6 +13,7 @@ use std::{
 };
 
 use futures_util::{StreamExt as _, future::OptionFuture, stream};
+use roaring::RoaringTreemap;
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep_until},
@@ -122,6 +123,8 @@ struct Committer<'a> {
     /// The place behind the last page that is dealt with, if that has moved since the last commit.
     reached: Option<Option<Cursor>>,
     listed_something: bool,
+    /// What is remembered of left out entries that the walk came across.
+    left_out: RoaringTreemap,
     /// The root's identity, until a commit has brought content of it.
     root: Option<String>,
 }
@@ -155,6 +158,7 @@ impl<'a> Committer<'a> {
             reached: None,
             // A checkpoint lies behind something that was listed.
             listed_something: resume.is_some(),
+            left_out: RoaringTreemap::new(),
             root: if is_remembered { None } else { root.0.clone() },
         }
     }
@@ -164,7 +168,7 @@ impl<'a> Committer<'a> {
         let page = self.next_page;
         self.next_page += 1;
         self.listed_something |= plan.entries() > 0;
-        let bytes = plan.work.iter().map(|work| work.fingerprint.size).sum();
+        let bytes = plan.work.iter().map(Work::bytes).sum();
         self.run.observer.found(plan.entries(), plan.work.len() as u64, bytes);
         for failure in &plan.failed {
             self.run.observer.failed(failure);
@@ -172,6 +176,7 @@ impl<'a> Committer<'a> {
         self.tally.seen.extend(plan.seen);
         self.tally.drifted.extend(plan.drifted);
         self.tally.unlisted.extend(plan.unlisted);
+        self.left_out.extend(plan.left_out.into_iter().filter_map(|key| u64::try_from(key).ok()));
         self.batch.passed.add(&plan.passed);
         self.batch.failed.extend(plan.failed);
         self.pages.insert(page, OpenPage { missing: plan.work.len(), cursor: plan.cursor });
@@ -188,6 +193,11 @@ impl<'a> Committer<'a> {
                 self.batch.passed.filtered += 1;
                 self.tally.drifted.extend(known);
             }
+            Outcome::LeftOut(entry) => {
+                self.batch.left_out.push(entry);
+                self.tally.drifted.extend(known);
+            }
+            Outcome::Rejudged(rejudged) => self.batch.rejudged.push(*rejudged),
             Outcome::Failed(failure) => {
                 self.run.observer.failed(&failure);
                 self.tally.seen.extend(known);
@@ -203,7 +213,7 @@ impl<'a> Committer<'a> {
     }
 
     fn take_bytes(&mut self, taken: Taken) {
-        self.inline_bytes += taken.stored.inline.as_ref().map_or(0, bytes::Bytes::len);
+        self.inline_bytes += taken.inline_bytes();
         self.batch.taken.push(taken);
     }
 
@@ -222,8 +232,7 @@ impl<'a> Committer<'a> {
     }
 
     async fn commit_if_due(&mut self) -> Result<(), RunError> {
-        let full = self.batch.taken.len() + self.batch.failed.len() >= Self::ENTRIES
-            || self.inline_bytes >= Self::INLINE_BYTES;
+        let full = self.batch.len() >= Self::ENTRIES || self.inline_bytes >= Self::INLINE_BYTES;
         let late = self.deadline.is_some_and(|deadline| deadline <= Instant::now());
         if full || late { self.commit().await } else { Ok(()) }
     }
@@ -299,6 +308,6 @@ impl<'a> Committer<'a> {
     }
 
     fn pass(self) -> Pass {
-        Pass { tally: self.tally, listed_something: self.listed_something }
+        Pass { tally: self.tally, listed_something: self.listed_something, left_out: self.left_out }
     }
 }

@@ -30,7 +30,7 @@ use crate::{
     clock::SharedClock,
     config::{Config, SourceTuning},
     model::{Credentials, Location, SyncOptions},
-    sources::{Opener, Source, SourceError},
+    sources::{Opener, Source, SourceError, web::Web},
     store::{Store, StoreError, syncs::Sync},
 };
 
@@ -50,6 +50,7 @@ pub struct Engine {
     clock: SharedClock,
     tuning: SourceTuning,
     opener: Arc<dyn Opener>,
+    web: Web,
 }
 
 /// The worker with its staging folder, which it clears away at the end.
@@ -108,6 +109,7 @@ impl Engine {
             tuning: config.source_tuning(clock.clone()),
             clock,
             opener,
+            web: Web::new(config.allow_private_urls),
         })
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     RunError,
-    filter::{Filter, Rule},
+    filter::{Filter, Rule, Unmet},
     run::Run,
 };
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
     store::{
         self, Connection,
         dead_letters::Failure,
-        entries::{self, Known},
+        entries::{self, Judge, Known},
     },
 };
 
@@ -36,11 +36,15 @@ pub struct Plan {
     pub drifted: Vec<u64>,
     /// Prefixes that could not be listed.
     pub unlisted: Vec<EntryPath>,
+    /// Keys of what is remembered of entries that were left out for more than their listing.
+    pub left_out: Vec<i64>,
 }
 
-/// An entry to be fetched.
+/// An entry to be fetched, or to be looked at anew.
 #[derive(Clone, Debug)]
 pub struct Work {
+    /// What is to be done.
+    pub task: Task,
     /// The source's name for it.
     pub id: EntryId,
     /// Its path from the root.
@@ -49,6 +53,40 @@ pub struct Work {
     pub fingerprint: Fingerprint,
     /// The key of its row, if it has one.
     pub known: Option<u64>,
+}
+
+/// What is to be done about an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// Fetch its bytes.
+    Fetch,
+    /// Decide about it anew: its bytes are here, but the settings are others by now.
+    Rejudge {
+        /// Whether its version is still the one that was taken.
+        is_same: bool,
+    },
+}
+
+impl Task {
+    /// What is to be done about an entry that turns out to have changed.
+    #[must_use]
+    pub const fn of_changed(self, reconcile: &Reconcile) -> Self {
+        match self {
+            Self::Rejudge { .. } if !reconcile.on_update => Self::Rejudge { is_same: false },
+            Self::Fetch | Self::Rejudge { .. } => Self::Fetch,
+        }
+    }
+}
+
+impl Work {
+    /// How many bytes are to be fetched.
+    #[must_use]
+    pub const fn bytes(&self) -> u64 {
+        match self.task {
+            Task::Fetch => self.fingerprint.size,
+            Task::Rejudge { .. } => 0,
+        }
+    }
 }
 
 impl Plan {
@@ -66,6 +104,11 @@ pub enum Decision<'f> {
     Add,
     /// Fetch it: it has changed, or everything is to be fetched.
     Update,
+    /// Decide anew what it becomes, without its bytes: the bucket has it, but by other settings.
+    Rejudge {
+        /// Whether its version is still the one that was taken.
+        is_same: bool,
+    },
     /// Nothing: the bucket has it.
     Leave,
     /// Nothing: it does not pass this rule.
@@ -104,9 +147,16 @@ pub fn decide<'f>(
         return Decision::Exclude(rule);
     }
     match known {
+        Known::No | Known::LeftOut { entry_key: None, .. } if full => Decision::Add,
+        Known::Same { .. } | Known::LeftOut { .. } if full => Decision::Update,
+        Known::LeftOut { unmet, .. } => match filter.rule_of(Unmet(*unmet)) {
+            Some(rule) => Decision::Exclude(rule),
+            None => Decision::Add,
+        },
         Known::No => Decision::Add,
-        Known::Same { .. } if full => Decision::Update,
         Known::Other { .. } if reconcile.on_update => Decision::Update,
+        Known::Same { is_settled: false, .. } => Decision::Rejudge { is_same: true },
+        Known::Other { is_settled: false, .. } => Decision::Rejudge { is_same: false },
         Known::Same { .. } | Known::Other { .. } => Decision::Leave,
     }
 }
@@ -117,7 +167,7 @@ impl Decision<'_> {
     #[must_use]
     pub const fn memory(&self) -> Option<Memory> {
         match self {
-            Self::Add | Self::Update => None,
+            Self::Add | Self::Update | Self::Rejudge { .. } => None,
             // What was taken before it was archived is still its content.
             Self::Leave | Self::Fail | Self::Skip(SkipReason::Archived) => Some(Memory::Seen),
             Self::Exclude(_) | Self::Skip(_) => Some(Memory::Drifted),
@@ -128,10 +178,11 @@ impl Decision<'_> {
 /// Decides a page.
 pub(super) async fn plan(run: &Arc<Run>, page: Page) -> Result<Plan, RunError> {
     let sync_key = run.target.fence.sync_key;
+    let judge = run.rules.judge();
     let (page, known) = run
         .store
         .read(move |db| {
-            let known = compare(db, sync_key, &page)?;
+            let known = compare(db, sync_key, &page, judge)?;
             Ok((page, known))
         })
         .await?;
@@ -143,19 +194,27 @@ pub(super) async fn plan(run: &Arc<Run>, page: Page) -> Result<Plan, RunError> {
 }
 
 /// Looks a page's entries up in the index.
-pub(super) fn compare(db: &Connection, sync_key: i64, page: &Page) -> store::Result<Vec<Known>> {
+pub(super) fn compare(
+    db: &Connection,
+    sync_key: i64,
+    page: &Page,
+    judge: Judge,
+) -> store::Result<Vec<Known>> {
     let ids = page.entries.iter().map(|entry| match &entry.kind {
         EntryKind::File(facts) => (&entry.id, Some(&facts.version)),
         EntryKind::Skipped(_) | EntryKind::Unreadable { .. } => (&entry.id, None),
     });
-    entries::compare(db, sync_key, ids)
+    entries::compare(db, sync_key, ids, judge)
 }
 
 impl Plan {
     fn add(&mut self, run: &Run, entry: Entry, known: &Known) {
         let settings = &run.sync.options.reconcile;
-        let decision = decide(&run.filter, settings, run.options.full, &entry, known);
+        let decision = decide(&run.rules.filter, settings, run.options.full, &entry, known);
         let row = known.row();
+        if let Known::LeftOut { left_out_key, .. } = known {
+            self.left_out.push(*left_out_key);
+        }
         match decision.memory() {
             Some(Memory::Seen) => self.seen.extend(row),
             Some(Memory::Drifted) => self.drifted.extend(row),
@@ -168,16 +227,17 @@ impl Plan {
                 self.passed.filtered += 1;
                 run.observer.skipped(reason);
             }
-            Decision::Add | Decision::Update | Decision::Fail => self.act(entry, row),
+            Decision::Add | Decision::Update | Decision::Fail => self.act(entry, row, Task::Fetch),
+            Decision::Rejudge { is_same } => self.act(entry, row, Task::Rejudge { is_same }),
         }
     }
 
     /// Takes an entry up that is to be fetched, or has failed already.
-    fn act(&mut self, entry: Entry, known: Option<u64>) {
+    fn act(&mut self, entry: Entry, known: Option<u64>, task: Task) {
         let Entry { id, path, kind } = entry;
         match kind {
             EntryKind::File(fingerprint) => {
-                self.work.push(Work { id, path, fingerprint, known });
+                self.work.push(Work { task, id, path, fingerprint, known });
             }
             EntryKind::Unreadable { error_type, message } => {
                 self.failed.push(Failure { id, path, error_type, message });

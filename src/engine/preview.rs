@@ -3,21 +3,22 @@
 
 use std::sync::Arc;
 
-use futures_util::StreamExt as _;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Request, RunError,
-    filter::Filter,
+    filter::{Dossier, Filter},
     plan::{self, Decision, Memory},
+    rules::Rules,
 };
 use crate::{
     model::{Counts, Entry, EntryKind, EntryPath, ErrorType, MaxDelete},
-    sources::{Page, Source},
+    sources::{ErrorClass, Page, Source, retry::RetryPolicy},
     store::{
-        Store,
+        Store, buckets,
         checkpoints::Tally,
-        entries::Known,
+        entries::{Judge, Known},
         reconcile::{self, Scope},
         syncs::{self, Sync},
     },
@@ -76,7 +77,7 @@ pub async fn preview(
     stop: &CancellationToken,
     mut report: impl FnMut(&EntryPath, Verdict),
 ) -> Result<Preview, RunError> {
-    let filter = Filter::compile(&request.options.filters)?;
+    let mut rules = Rules::compile(&request.options)?;
     let root = source.root().await?;
     let known = match store {
         Some(store) => {
@@ -100,6 +101,12 @@ pub async fn preview(
         });
     }
 
+    if let Some((store, sync)) = &known {
+        let bucket_key = sync.bucket_key;
+        let settings = store.read(move |db| buckets::settings(db, bucket_key)).await?;
+        rules = rules.bound_to(&request.options, settings.bucket_schema);
+    }
+
     let mut preview = Preview::default();
     let mut tally = Tally::default();
     let mut pages = source.walk(None);
@@ -107,10 +114,11 @@ pub async fn preview(
         if stop.is_cancelled() {
             return Err(RunError::Stopped);
         }
-        let (page, rows) = compare(known.as_ref(), page?).await?;
+        let (page, mut rows) = compare(known.as_ref(), page?, rules.judge()).await?;
         tally.unlisted.extend(page.unlisted);
+        look_closer(source, request, &rules.filter, &page.entries, &mut rows).await?;
         for (entry, row) in page.entries.iter().zip(&rows) {
-            judge(request, &filter, &mut preview.counts, &mut tally, entry, row, &mut report);
+            judge(request, &rules.filter, &mut preview.counts, &mut tally, entry, row, &mut report);
         }
     }
     if let Some((store, sync)) = known {
@@ -119,9 +127,51 @@ pub async fn preview(
     Ok(preview)
 }
 
+/// Asks the source about the entries of a page that are decided by more than their listing, as a run
+/// would, and notes those that are left out for it as if they had been before.
+async fn look_closer(
+    source: &dyn Source,
+    request: &Request,
+    filter: &Filter,
+    entries: &[Entry],
+    rows: &mut [Known],
+) -> Result<(), RunError> {
+    let needs = filter.needs();
+    if needs.is_nothing() {
+        return Ok(());
+    }
+    let settings = &request.options.reconcile;
+    let undecided = entries.iter().zip(rows).filter_map(|(entry, row)| {
+        let decision = plan::decide(filter, settings, request.run.full, entry, row);
+        let is_open =
+            matches!(decision, Decision::Add | Decision::Update | Decision::Rejudge { .. });
+        match &entry.kind {
+            EntryKind::File(fingerprint) if is_open => Some((entry, fingerprint, row)),
+            _ => None,
+        }
+    });
+    let looks = undecided.map(|(entry, fingerprint, row)| async move {
+        let ask = || source.facts(&entry.id, fingerprint, needs);
+        let facts = match RetryPolicy::FETCH.run(ask).await {
+            Ok(facts) => facts,
+            Err(error) if error.class() == ErrorClass::Connection => return Err(error.into()),
+            // The run finds out what is the matter with it.
+            Err(_) => return Ok(()),
+        };
+        let dossier = Dossier { path: &entry.path, fingerprint, facts: Some(&facts) };
+        if let Some(unmet) = filter.refuses_facts(&dossier) {
+            let entry_key = row.entry_key();
+            *row = Known::LeftOut { entry_key, left_out_key: 0, unmet: unmet.0 };
+        }
+        Ok::<(), RunError>(())
+    });
+    stream::iter(looks).buffer_unordered(source.default_concurrency()).try_collect().await
+}
+
 async fn compare(
     known: Option<&(&Store, Sync)>,
     page: Page,
+    judge: Judge,
 ) -> Result<(Page, Vec<Known>), RunError> {
     let Some((store, sync)) = known else {
         let new = vec![Known::No; page.entries.len()];
@@ -129,7 +179,7 @@ async fn compare(
     };
     let sync_key = sync.key;
     let compared = store.read(move |db| {
-        let known = plan::compare(db, sync_key, &page)?;
+        let known = plan::compare(db, sync_key, &page, judge)?;
         Ok((page, known))
     });
     Ok(compared.await?)
@@ -156,7 +206,8 @@ fn judge(
         EntryKind::Skipped(_) | EntryKind::Unreadable { .. } => 0,
     };
     let verdict = match decision {
-        Decision::Leave => {
+        // Which of these a new mapping changes shows when they are mapped.
+        Decision::Leave | Decision::Rejudge { .. } => {
             counts.unchanged += 1;
             return;
         }

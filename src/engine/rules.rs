@@ -2,11 +2,13 @@
 //! was decided by them.
 
 use super::{
-    RunError,
     filter::{Filter, FilterError},
     mapping::Mapping,
 };
-use crate::model::{BucketSchema, SyncOptions};
+use crate::{
+    model::{BucketSchema, SyncOptions},
+    store::entries::Judge,
+};
 
 /// The filters and the mapping of a sync.
 #[derive(Debug, Default)]
@@ -22,20 +24,30 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// Compiles the rules of a sync into a bucket with this schema.
+    /// Compiles the rules of a sync, whose bucket is still to be known.
     ///
     /// # Errors
     /// When filters or mapping cannot be.
-    pub fn compile(options: &SyncOptions, schema: Option<&BucketSchema>) -> Result<Self, RunError> {
+    pub fn compile(options: &SyncOptions) -> Result<Self, FilterError> {
         let filter = Filter::compile(&options.filters)?;
-        let mapping = match &options.mapping {
-            Some(mapping) => Some(
-                Mapping::compile(mapping).map_err(FilterError)?.into_bucket_with(schema.cloned()),
-            ),
-            None => None,
-        };
-        let mark = mark(options, schema, &filter);
+        let mapping = options.mapping.as_ref().map(Mapping::compile).transpose();
+        let mapping = mapping.map_err(FilterError)?;
+        let mark = mark(options, None, &filter);
         Ok(Self { filter, mapping, mark })
+    }
+
+    /// The same rules, for a bucket with this schema.
+    #[must_use]
+    pub fn bound_to(self, options: &SyncOptions, schema: Option<BucketSchema>) -> Self {
+        let mark = mark(options, schema.as_ref(), &self.filter);
+        let mapping = self.mapping.map(|mapping| mapping.into_bucket_with(schema));
+        Self { mapping, mark, ..self }
+    }
+
+    /// What the index has to compare.
+    #[must_use]
+    pub fn judge(&self) -> Judge {
+        Judge { mark: self.mark, leaves_out: !self.filter.needs().is_nothing() }
     }
 
     /// Whether entries are looked at more closely than their listing and their bytes.

@@ -4,14 +4,15 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use roaring::RoaringTreemap;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Engine, Observer, RunError, SignedOn, collect, commit,
-    filter::Filter,
     lease::{self, Lease},
     reconcile::{self, Settled},
+    rules::Rules,
     standing::{self, Ending},
     walk,
 };
@@ -22,9 +23,9 @@ use crate::{
         Cause, Counts, JobId, JobStatus, Location, MaxDelete, Phase, RunStatus, SyncOptions,
         SyncStatus,
     },
-    sources::Source,
+    sources::{Source, web::Web},
     store::{
-        self, Store, StoreError, Transaction,
+        self, Store, StoreError, Transaction, buckets,
         checkpoints::{self, Checkpoint, Tally},
         commit::Target,
         connections, dead_letters, jobs, leases,
@@ -81,7 +82,8 @@ pub struct Run {
     pub(super) blobs: Blobs,
     pub(super) clock: SharedClock,
     pub(super) source: Arc<dyn Source>,
-    pub(super) filter: Filter,
+    pub(super) rules: Rules,
+    pub(super) web: Web,
     pub(super) sync: Sync,
     pub(super) target: Target,
     pub(super) job: JobId,
@@ -171,7 +173,7 @@ impl Engine {
         request: &Request,
         observer: Arc<dyn Observer>,
     ) -> Result<(Run, Lease), RunError> {
-        let filter = Filter::compile(&request.options.filters)?;
+        let unbound = Rules::compile(&request.options)?;
         let source = self.connect(&request.location, None, &request.options).await?;
         let wanted = request.clone();
         let known =
@@ -187,10 +189,10 @@ impl Engine {
                 let sync =
                     syncs::ensure(tx, &wanted.location, &wanted.bucket, &wanted.options, now)?;
                 let job_key = jobs::queue(tx, sync.key, &id, Cause::Manual, wanted.run.full, now)?;
-                take_up(tx, sync, job_key, &wanted.run, &claimant, now)
+                take_up(tx, sync, job_key, unbound, &wanted.run, &claimant, now)
             })
             .await?;
-        Ok(self.set_out(taken_up, job, source, filter, request.run.clone(), observer))
+        Ok(self.set_out(taken_up, job, source, request.run.clone(), observer))
     }
 
     /// Takes the lease for a job that waits, and begins it.
@@ -208,7 +210,7 @@ impl Engine {
                 Ok((job, sync))
             })
             .await?;
-        let filter = Filter::compile(&sync.options.filters)?;
+        let unbound = Rules::compile(&sync.options)?;
         let source = self.reach(&sync).await?;
         let options = RunOptions {
             max_delete: sync.options.max_delete,
@@ -225,10 +227,10 @@ impl Engine {
                 if sync.rests() {
                     return Err(StoreError::Resting);
                 }
-                take_up(tx, sync, job.key, &how, &claimant, now)
+                take_up(tx, sync, job.key, unbound, &how, &claimant, now)
             })
             .await?;
-        Ok(self.set_out(taken_up, id.clone(), source, filter, options, observer))
+        Ok(self.set_out(taken_up, id.clone(), source, options, observer))
     }
 
     fn claimant(&self) -> Claimant {
@@ -243,11 +245,10 @@ impl Engine {
         taken_up: TakenUp,
         job: JobId,
         source: Arc<dyn Source>,
-        filter: Filter,
         options: RunOptions,
         observer: Arc<dyn Observer>,
     ) -> (Run, Lease) {
-        let TakenUp { sync, target, resume } = taken_up;
+        let TakenUp { sync, target, rules, resume } = taken_up;
         let lease = Lease::keep(target.fence, self.store.clone(), self.clock.clone());
         let concurrency = options.concurrency.unwrap_or_else(|| source.default_concurrency());
         let run = Run {
@@ -255,7 +256,8 @@ impl Engine {
             blobs: self.blobs.clone(),
             clock: self.clock.clone(),
             source,
-            filter,
+            rules,
+            web: self.web.clone(),
             sync,
             target,
             job,
@@ -304,6 +306,7 @@ struct Claimant {
 struct TakenUp {
     sync: Sync,
     target: Target,
+    rules: Rules,
     resume: Option<Checkpoint>,
 }
 
@@ -313,6 +316,7 @@ fn take_up(
     tx: &Transaction<'_>,
     sync: Sync,
     job_key: i64,
+    rules: Rules,
     options: &RunOptions,
     claimant: &Claimant,
     now: Timestamp,
@@ -333,14 +337,17 @@ fn take_up(
         ..Standing::of(&sync)
     };
     syncs::stand(tx, &sync, &standing, now)?;
+    let schema = buckets::settings(tx, sync.bucket_key)?.bucket_schema;
+    let rules = rules.bound_to(&sync.options, schema);
     let target = Target {
         fence,
         bucket_key: sync.bucket_key,
         job_key,
         pass,
         skip_duplicates: sync.options.skip_duplicates,
+        mark: rules.mark,
     };
-    Ok(TakenUp { sync, target, resume })
+    Ok(TakenUp { sync, target, rules, resume })
 }
 
 /// Cancelled when either of two is.
@@ -381,6 +388,7 @@ impl Run {
         let root = walk::check_root(self).await?;
         let pass = commit::go_through(self, lease, stop, counts, &root).await?;
         walk::check_pass(self, &root, &pass).await?;
+        walk::forget_left_out(self, pass.left_out).await?;
         reconcile::settle(self, pass.tally, stop, counts).await
     }
 
@@ -490,4 +498,6 @@ pub struct Pass {
     pub tally: Tally,
     /// Whether the source listed anything at all, in this run or those that it went on from.
     pub listed_something: bool,
+    /// Keys of what is remembered of left out entries that this run came across.
+    pub left_out: RoaringTreemap,
 }

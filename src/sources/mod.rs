@@ -6,6 +6,7 @@
 pub mod local;
 pub mod retry;
 pub mod s3;
+pub mod web;
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
@@ -206,6 +207,16 @@ impl Needs {
     #[must_use]
     pub const fn is_nothing(self) -> bool {
         !(self.metadata || self.tags || self.properties)
+    }
+
+    /// What this wants and `other` does not.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self {
+            metadata: self.metadata && !other.metadata,
+            tags: self.tags && !other.tags,
+            properties: self.properties && !other.properties,
+        }
     }
 
     /// What either wants.
