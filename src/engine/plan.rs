@@ -147,8 +147,7 @@ pub fn decide<'f>(
         return Decision::Exclude(rule);
     }
     match known {
-        Known::No | Known::LeftOut { entry_key: None, .. } if full => Decision::Add,
-        Known::Same { .. } | Known::LeftOut { .. } if full => Decision::Update,
+        Known::Same { .. } if full => Decision::Update,
         Known::LeftOut { unmet, .. } => match filter.rule_of(Unmet(*unmet)) {
             Some(rule) => Decision::Exclude(rule),
             None => Decision::Add,
@@ -178,7 +177,7 @@ impl Decision<'_> {
 /// Decides a page.
 pub(super) async fn plan(run: &Arc<Run>, page: Page) -> Result<Plan, RunError> {
     let sync_key = run.target.fence.sync_key;
-    let judge = run.rules.judge();
+    let judge = run.rules.judge(run.options.full);
     let (page, known) = run
         .store
         .read(move |db| {

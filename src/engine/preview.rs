@@ -114,7 +114,8 @@ pub async fn preview(
         if stop.is_cancelled() {
             return Err(RunError::Stopped);
         }
-        let (page, mut rows) = compare(known.as_ref(), page?, rules.judge()).await?;
+        let (page, mut rows) =
+            compare(known.as_ref(), page?, rules.judge(request.run.full)).await?;
         tally.unlisted.extend(page.unlisted);
         look_closer(source, request, &rules.filter, &page.entries, &mut rows).await?;
         for (entry, row) in page.entries.iter().zip(&rows) {

@@ -44,10 +44,10 @@ impl Rules {
         Self { mapping, mark, ..self }
     }
 
-    /// What the index has to compare.
+    /// What the index has to compare. A `full` run recalls nothing: it asks about every entry again.
     #[must_use]
-    pub fn judge(&self) -> Judge {
-        Judge { mark: self.mark, leaves_out: !self.filter.needs().is_nothing() }
+    pub fn judge(&self, full: bool) -> Judge {
+        Judge { mark: self.mark, leaves_out: !full && !self.filter.needs().is_nothing() }
     }
 
     /// Whether entries are looked at more closely than their listing and their bytes.

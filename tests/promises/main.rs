@@ -21,6 +21,8 @@ mod failing_listings;
 mod folders;
 mod keys;
 mod leases;
+mod mapping;
+mod metadata_filters;
 mod reading;
 mod removals;
 mod requests;
