@@ -173,12 +173,6 @@ impl Mapping {
         sources.map(Source::needs).fold(Needs::default(), Needs::and)
     }
 
-    /// Whether an object can be had without its blobs fetched from elsewhere.
-    #[must_use]
-    pub fn refers_elsewhere(&self) -> bool {
-        self.blobs.iter().any(|blob| !matches!(blob.source, Source::File))
-    }
-
     /// Maps an entry.
     ///
     /// # Errors

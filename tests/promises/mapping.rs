@@ -27,8 +27,11 @@ fn database(catchment: &Catchment) -> rusqlite::Connection {
     rusqlite::Connection::open(catchment.data_dir().join("catchment.db")).unwrap()
 }
 
-/// Property, type, MIME type and bytes of each blob of the bucket, by object and property.
-fn blobs(catchment: &Catchment) -> Vec<(String, Option<String>, Option<String>, Option<Vec<u8>>)> {
+/// Property, type, MIME type and bytes of a blob.
+type Blob = (String, Option<String>, Option<String>, Option<Vec<u8>>);
+
+/// The blobs of the bucket, by object and property.
+fn blobs(catchment: &Catchment) -> Vec<Blob> {
     let db = database(catchment);
     let mut statement = db
         .prepare(

@@ -71,3 +71,7 @@ fn spellings(glob: &str) -> Result<Vec<Pattern>, String> {
     }
     Ok(patterns)
 }
+
+#[cfg(test)]
+#[path = "glob_tests.rs"]
+mod tests;
