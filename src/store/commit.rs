@@ -16,6 +16,7 @@ use super::{
     jobs,
     leases::{self, Fence},
     left_out::{self, LeftOut},
+    rejudge::{HANDED_OVER, Rejudged},
     shape::{self, Shape},
     time,
 };
@@ -70,27 +71,6 @@ pub struct Taken {
     /// What the sync's mapping makes of it; `None` where it has none.
     pub shape: Option<Box<Shape>>,
 }
-
-/// An entry that was taken before, and is decided about anew without its bytes.
-#[derive(Clone, Debug)]
-pub struct Rejudged {
-    /// Internal key of its row.
-    pub entry_key: i64,
-    /// What its object is to become; `None` where that is not this entry's to say.
-    pub object: Option<Reshaped>,
-}
-
-/// An object whose bytes stay and whose shape is made anew.
-#[derive(Clone, Debug)]
-pub struct Reshaped {
-    /// What the sync's mapping makes of it; `None` where it has none.
-    pub shape: Option<Box<Shape>>,
-    /// User metadata, where the source was asked for it.
-    pub metadata: Option<String>,
-}
-
-/// A mark that no settings leave: an object has gone to this entry, and says what another one was.
-pub const HANDED_OVER: i64 = -1;
 
 /// What is committed together.
 #[derive(Debug, Default)]
@@ -213,11 +193,11 @@ fn collected_too_soon(taken: &Taken) -> Failure {
 }
 
 /// One transaction's work on entries and objects.
-struct Work<'a> {
-    tx: &'a Transaction<'a>,
-    target: &'a Target,
+pub(super) struct Work<'a> {
+    pub(super) tx: &'a Transaction<'a>,
+    pub(super) target: &'a Target,
     now: Timestamp,
-    counts: Counts,
+    pub(super) counts: Counts,
     /// Objects that the bucket gained.
     objects: i64,
     /// Bytes that the bucket gained.
@@ -278,7 +258,7 @@ impl Work<'_> {
         self.updated.tell(self.tx, EventKind::ObjectsUpdated, self.target, self.now)
     }
 
-    fn note_updated(&mut self, object_key: i64) -> Result<()> {
+    pub(super) fn note_updated(&mut self, object_key: i64) -> Result<()> {
         let tx = self.tx;
         self.updated.note(|| {
             Ok(tx
@@ -385,7 +365,7 @@ impl Work<'_> {
             .optional()?)
     }
 
-    fn content_of(&self, object_key: i64) -> Result<Option<i64>> {
+    pub(super) fn content_of(&self, object_key: i64) -> Result<Option<i64>> {
         Ok(self
             .tx
             .prepare_cached(
@@ -527,7 +507,12 @@ impl Work<'_> {
     }
 
     /// Gives an object the shape that its entry has now. Answers whether that is another.
-    fn reshape(&mut self, shape: Option<&Shape>, object_key: i64, blob_key: i64) -> Result<bool> {
+    pub(super) fn reshape(
+        &mut self,
+        shape: Option<&Shape>,
+        object_key: i64,
+        blob_key: i64,
+    ) -> Result<bool> {
         let plain;
         let shape = match shape {
             Some(shape) => shape,
@@ -541,64 +526,7 @@ impl Work<'_> {
         Ok(change.is_seen)
     }
 
-    /// Decides about an entry anew whose bytes are here. Where files that it is to have were
-    /// collected meanwhile, it stays unsettled for the next run.
-    fn rejudge(
-        &mut self,
-        rejudged: &Rejudged,
-        file_exists: &impl Fn(&BlobHash) -> bool,
-    ) -> Result<()> {
-        let mut is_updated = false;
-        if let Some(object) = &rejudged.object {
-            let mut files = object.shape.iter().flat_map(|shape| shape.files());
-            if files.any(|hash| !file_exists(hash)) {
-                self.counts.unchanged += 1;
-                return self.settle_entry(rejudged.entry_key, Some(HANDED_OVER)).map(drop);
-            }
-        }
-        let object_key = self.settle_entry(rejudged.entry_key, self.target.mark)?;
-        if let (Some(object), Some(object_key)) = (&rejudged.object, object_key)
-            && let Some(blob_key) = self.content_of(object_key)?
-        {
-            is_updated = self.reshape(object.shape.as_deref(), object_key, blob_key)?;
-            is_updated |= self.update_metadata(object_key, object.metadata.as_deref())?;
-            if is_updated {
-                self.touch(object_key)?;
-                self.note_updated(object_key)?;
-            }
-        }
-        match is_updated {
-            true => self.counts.updated += 1,
-            false => self.counts.unchanged += 1,
-        }
-        Ok(())
-    }
-
-    /// Notes on an entry's row that it was judged in this pass; answers its object's key.
-    fn settle_entry(&self, entry_key: i64, mark: Option<i64>) -> Result<Option<i64>> {
-        Ok(self
-            .tx
-            .prepare_cached(
-                "UPDATE entries SET judged_by = ?2, pass = ?3 WHERE entry_key = ?1
-                 RETURNING object_key",
-            )?
-            .query_row(params![entry_key, mark, self.target.pass], |row| row.get(0))
-            .optional()?)
-    }
-
-    fn update_metadata(&self, object_key: i64, metadata: Option<&str>) -> Result<bool> {
-        let Some(metadata) = metadata else { return Ok(false) };
-        let changed = self
-            .tx
-            .prepare_cached(
-                "UPDATE objects SET metadata = nullif(?2, '{}')
-                 WHERE object_key = ?1 AND metadata IS NOT nullif(?2, '{}')",
-            )?
-            .execute(params![object_key, metadata])?;
-        Ok(changed > 0)
-    }
-
-    fn touch(&self, object_key: i64) -> Result<()> {
+    pub(super) fn touch(&self, object_key: i64) -> Result<()> {
         self.tx
             .prepare_cached("UPDATE objects SET updated_at_ms = ?2 WHERE object_key = ?1")?
             .execute([object_key, self.now.as_millisecond()])?;

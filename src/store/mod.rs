@@ -23,6 +23,7 @@ mod migrate;
 pub mod objects;
 mod open;
 pub mod reconcile;
+pub mod rejudge;
 pub mod shape;
 pub mod syncs;
 mod time;

@@ -17,8 +17,8 @@ use crate::{
     model::{BlobType, FieldType},
     sources::{Facts, Needs, retry::RetryPolicy},
     store::{
-        commit::{HANDED_OVER, Rejudged, Reshaped},
         left_out::LeftOut,
+        rejudge::{HANDED_OVER, Rejudged, Reshaped},
         shape::{self, Kept, Shape, ShapedBlob, ShapedBytes},
     },
 };
@@ -58,8 +58,9 @@ impl Inquiry {
     pub(super) fn came(&mut self, facts: Facts) {
         self.facts.mime = facts.mime;
         self.facts.metadata = facts.metadata;
-        self.facts.properties.extend(facts.properties);
         self.have.metadata = true;
+        self.have.properties |= !facts.properties.is_empty();
+        self.facts.properties.extend(facts.properties);
     }
 
     fn dossier<'a>(&'a self, work: &'a Work) -> Dossier<'a> {

@@ -27,9 +27,10 @@ use crate::{
         retry::{Classified as _, RetryPolicy},
     },
     store::{
-        commit::{Rejudged, Stored, Taken},
+        commit::{Stored, Taken},
         dead_letters::Failure,
         left_out::LeftOut,
+        rejudge::Rejudged,
         shape::Shape,
     },
 };

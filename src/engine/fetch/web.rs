@@ -8,6 +8,7 @@ use futures_util::{StreamExt as _, stream};
 use super::{
     FetchError,
     body::{finish_any, in_buffers, kept, on_blocking_thread},
+    permit,
 };
 use crate::{
     blobs::{INLINE_MAX, Stage},
@@ -41,6 +42,7 @@ pub(super) async fn fetch(run: &Arc<Run>, url: &str) -> Result<Fetched, FetchErr
 
 /// One try: in memory as long as it is small, then on the disk.
 async fn once(run: &Arc<Run>, url: &str) -> Result<Fetched, FetchError> {
+    let _permit = permit(run).await;
     let mut content = run.web.open(url).await?;
     let mut first = BytesMut::new();
     let mut is_whole = true;
