@@ -3,6 +3,7 @@
 
 use std::{
     io,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -40,6 +41,9 @@ struct File {
     min_free: Option<ByteSize>,
     quiet_period_ms: Option<u64>,
     keyring: Option<Switch>,
+    listen: Option<SocketAddr>,
+    allowed_hosts: Vec<String>,
+    open_metrics: bool,
 }
 
 /// On or off, as a person writes it.
@@ -75,6 +79,19 @@ pub struct Config {
     /// Whether the key to stored credentials is kept in this computer's keyring, where there is
     /// one; it is in a file of the data directory otherwise.
     pub keyring: bool,
+    /// What `serve` does.
+    pub serve: ServeConfig,
+}
+
+/// How the server is reached, and by whom.
+#[derive(Clone, Debug)]
+pub struct ServeConfig {
+    /// Where it listens; port 0 picks one.
+    pub listen: SocketAddr,
+    /// Names by which it may be called besides those of this computer's loopback.
+    pub allowed_hosts: Vec<String>,
+    /// Whether programs on this computer may read `/metrics` without the token.
+    pub open_metrics: bool,
 }
 
 /// A setting that cannot be used.
@@ -111,11 +128,20 @@ pub enum ConfigError {
     },
 }
 
+impl Default for ServeConfig {
+    fn default() -> Self {
+        Self { listen: Config::LISTEN, allowed_hosts: Vec::new(), open_metrics: false }
+    }
+}
+
 impl Config {
     /// The default of [`SourceTuning::quiet_period`].
     pub const QUIET_PERIOD: Duration = Duration::from_secs(1);
     /// The longest that [`SourceTuning::quiet_period`] may be.
     pub const MAX_QUIET_PERIOD: Duration = Duration::from_secs(2);
+
+    /// Where the server listens when nobody says.
+    pub const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7400);
 
     /// Gathers the settings for `data_dir` (the flag's or variable's, else the default).
     ///
@@ -135,7 +161,14 @@ impl Config {
         let keyring = environment("CATCHMENT_KEYRING", "on or off")?
             .or(file.keyring)
             .is_none_or(|switch| switch == Switch::On);
-        Ok(Self { data_dir, min_free, quiet_period, keyring })
+        let serve = ServeConfig {
+            listen: environment("CATCHMENT_LISTEN", "an address such as 127.0.0.1:7400")?
+                .or(file.listen)
+                .unwrap_or(Self::LISTEN),
+            allowed_hosts: file.allowed_hosts,
+            open_metrics: file.open_metrics,
+        };
+        Ok(Self { data_dir, min_free, quiet_period, keyring, serve })
     }
 
     /// The part that sources need.
