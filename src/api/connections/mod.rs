@@ -97,7 +97,7 @@ async fn list(
     let behind = page.place::<i64>(LIST)?;
     let wanted = connections::Wanted {
         provider: body.provider_type.map(|wanted| wanted.as_str().to_owned()),
-        status: body.status.map(|status| format!("{status:?}").to_uppercase()),
+        status: body.status.map(|status| status.as_str().to_owned()),
         is_active: body.is_active,
     };
     let (offset, fetch) = (page.offset, page.fetch());
