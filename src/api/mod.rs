@@ -9,6 +9,7 @@
 
 pub mod access;
 mod checker;
+mod connections;
 pub mod error;
 mod health;
 pub mod json;
@@ -69,6 +70,7 @@ fn resources() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(openapi::frame())
         .merge(health::routes())
         .merge(namespaces::routes())
+        .merge(connections::routes())
 }
 
 /// Everything that the server answers.

@@ -5,12 +5,14 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use utoipa::openapi::{
-    Components, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, SecurityRequirement,
+    Components, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, RefOr, Schema,
+    SecurityRequirement,
     security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
     tag::TagBuilder,
 };
 
 use super::error::{ErrorDetail, ErrorResponse, FieldError};
+use crate::model::providers;
 
 /// What the routes are added to.
 pub(super) fn frame() -> OpenApi {
@@ -57,6 +59,12 @@ pub(super) fn finish(mut document: OpenApi) -> OpenApi {
     components.schemas.insert(ErrorResponse::name().into_owned(), ErrorResponse::schema());
     components.schemas.insert(ErrorDetail::name().into_owned(), ErrorDetail::schema());
     components.schemas.insert(FieldError::name().into_owned(), FieldError::schema());
+    for (name, schema) in providers::schemas() {
+        match serde_json::from_value::<RefOr<Schema>>(schema) {
+            Ok(schema) => drop(components.schemas.insert(name.to_owned(), schema)),
+            Err(error) => tracing::error!(name, %error, "a schema is not one"),
+        }
+    }
     document
 }
 

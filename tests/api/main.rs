@@ -13,6 +13,7 @@ mod support;
 #[path = "../support/server.rs"]
 mod server;
 
+mod connections;
 mod health;
 mod input;
 mod namespaces;
