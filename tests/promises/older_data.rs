@@ -9,7 +9,6 @@ use std::{collections::BTreeMap, path::Path, process::Command};
 
 use crate::support::{
     catchment::Catchment,
-    content,
     fake_s3::{BUCKET, FakeS3, Fault, Kind, Object, On},
 };
 
@@ -52,6 +51,7 @@ fn as_the_first_version_left_it(s3: &FakeS3) -> Catchment {
         .status()
         .unwrap();
     assert!(unpacked.success());
+    assert_eq!(catchment.data_dir(), catchment.home().join("data"), "where it was unpacked");
     catchment
 }
 
@@ -98,38 +98,4 @@ fn a_dead_letter_of_the_first_version_is_tried_again() {
 
     assert_eq!((summary.synced, summary.failed), (1, 0));
     assert_eq!(catchment.get(BUCKET, b"broken"), b"cannot be read");
-}
-
-#[test]
-fn make_the_fixture_once() {
-    let Ok(old) = std::env::var("OLD_BINARY") else { return };
-    let _ = content::seed();
-    let s3 = source();
-    let endpoint = s3.endpoint();
-    let home = tempfile::tempdir().unwrap();
-    let data = home.path().join("data");
-    let tree = home.path().join("names");
-    std::fs::create_dir(&tree).unwrap();
-    use std::os::unix::ffi::OsStrExt as _;
-    std::fs::write(tree.join(std::ffi::OsStr::from_bytes(b"caf\xe9")), "not UTF-8").unwrap();
-    for source in [SOURCE, tree.to_str().unwrap()] {
-        let status = Command::new(&old)
-            .args(["sync", source, "--json"])
-            .env_clear()
-            .env("HOME", home.path())
-            .env("CATCHMENT_DATA_DIR", &data)
-            .env("CATCHMENT_QUIET_PERIOD_MS", "0")
-            .env("CATCHMENT_MIN_FREE", "0")
-            .env("AWS_EC2_METADATA_DISABLED", "true")
-            .env("AWS_ACCESS_KEY_ID", &endpoint.access_key)
-            .env("AWS_SECRET_ACCESS_KEY", &endpoint.secret_key)
-            .env("AWS_ENDPOINT_URL_S3", &endpoint.url)
-            .status()
-            .unwrap();
-        println!("{source}: {status}");
-    }
-    let out = std::env::var("FIXTURE_OUT").unwrap();
-    let status =
-        Command::new("tar").args(["-czf", &out, "-C"]).arg(home.path()).arg("data").status();
-    assert!(status.unwrap().success());
 }
