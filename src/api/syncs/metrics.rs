@@ -2,15 +2,23 @@
 
 use std::collections::BTreeMap;
 
+use axum::{Json, extract::State};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::job::seconds_between;
+use super::{ErrorResponse, job::seconds_between, sync};
 use crate::{
+    api::{App, error::ApiError, json::FromPath, scope::Scope},
     model::{JobStatus, SyncMode},
-    store::{jobs::Job, syncs::HeldRemovals, syncs::Sync, syncs_list::Picture},
+    store::{
+        dead_letters,
+        jobs::Job,
+        syncs::{self, HeldRemovals, Sync},
+        syncs_list::{self, Picture},
+    },
 };
 
 /// How healthy a sync is.
@@ -157,4 +165,35 @@ fn short(job: &Job, now: Timestamp) -> Map<String, Value> {
         ("completed_at", json!(job.completed_at)),
     ];
     facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(metrics))
+}
+
+/// How healthy a sync is
+#[utoipa::path(
+    get, path = "/v1/buckets/{bucket_id}/syncs/{sync_config_id}/metrics", tag = "bucket_syncs",
+    operation_id = "get_sync_metrics",
+    params(
+        ("bucket_id" = String, Path, description = "Id or name of the bucket"),
+        ("sync_config_id" = String, Path, description = "Id of the sync"),
+    ),
+    responses((status = 200, body = SyncMetricsResponse), (status = "4XX", body = ErrorResponse))
+)]
+async fn metrics(
+    State(app): State<App>,
+    scope: Scope,
+    FromPath(path): FromPath<(String, String)>,
+) -> Result<Json<SyncMetricsResponse>, ApiError> {
+    let key = sync(&app, &scope, &path).await?.key;
+    let (picture, stuck) = app
+        .engine
+        .store
+        .read(move |db| {
+            let picture = syncs_list::picture(db, syncs::by_key(db, key)?)?;
+            Ok((picture, dead_letters::stuck_by_type(db, key)?))
+        })
+        .await?;
+    Ok(Json(SyncMetricsResponse::of(&picture, stuck, app.now())))
 }

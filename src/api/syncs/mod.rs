@@ -23,7 +23,6 @@ mod wire;
 
 use axum::{Json, extract::State};
 use serde::Serialize;
-use serde_json::Value;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -45,7 +44,7 @@ use crate::{
     engine::{Engine, orders as engine_orders, orders::OrderError, standing},
     model::{Pause, PausedBy, SyncStatus},
     store::{
-        self, Connection, StoreError, Transaction,
+        self, Connection, Transaction,
         buckets::{self, Bucket},
         connections, dead_letters as letters, installation,
         syncs::{self, MadeBy, NewSync, Sync},
@@ -458,6 +457,3 @@ impl From<OrderError> for ApiError {
         }
     }
 }
-
-/// An object whose keys an operation names itself.
-type Facts = serde_json::Map<String, Value>;

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use super::{
     Owner,
     job::{Measured, counts},
-    wire::{IngestFilter, MaxDeleteSetting, ReconcileSettings, SchemaMappingInput, TaskStatusEnum},
+    wire::{IngestFilter, MaxDeleteSetting, ReconcileSettings, TaskStatusEnum},
 };
 use crate::{
     api::page::PaginationResponse,
@@ -204,7 +204,7 @@ pub struct SyncConfigurationModel {
 /// A mapping as it is kept: `target_type` and `source.type` are always there.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct SchemaMappingOutput {
-    /// Targets in the bucket, each with where it comes from; see [`SchemaMappingInput`].
+    /// Targets in the bucket, each with where it comes from; see `SchemaMappingInput`.
     #[schema(value_type = BTreeMap<String, Object>)]
     pub mappings: Map<String, Value>,
 }

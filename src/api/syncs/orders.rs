@@ -241,3 +241,82 @@ async fn unlock(
         message,
     }))
 }
+
+/// Held removals that were let go.
+#[derive(Debug, Serialize, ToSchema)]
+struct RemovalsApproved {
+    /// Always true.
+    success: bool,
+    /// The sync.
+    sync_config_id: String,
+    /// The job that removes what is still absent.
+    sync_job_id: String,
+    /// The task that stands for it.
+    task_id: String,
+    /// How many removals were held.
+    approved: u64,
+}
+
+/// Let held removals go
+///
+/// A run begins at once and removes what its listing proves to be gone still, nothing else that
+/// the guard would hold.
+#[utoipa::path(
+    post, path = "/v1/buckets/{bucket_id}/syncs/{sync_config_id}/removals/approve",
+    tag = "bucket_syncs", operation_id = "approve_removals",
+    params(
+        ("bucket_id" = String, Path, description = "Id or name of the bucket"),
+        ("sync_config_id" = String, Path, description = "Id of the sync"),
+    ),
+    responses((status = 200, body = RemovalsApproved), (status = "4XX", body = ErrorResponse))
+)]
+async fn approve_removals(
+    State(app): State<App>,
+    scope: Scope,
+    FromPath(path): FromPath<(String, String)>,
+) -> Result<Json<RemovalsApproved>, ApiError> {
+    let sync = sync(&app, &scope, &path).await?;
+    app.engine.check_may_run(sync.key).await?;
+    let job = app.engine.queue_approved_removals(&sync).await?;
+    app.scheduler.nudge();
+    Ok(Json(RemovalsApproved {
+        success: true,
+        sync_config_id: sync.id.to_string(),
+        task_id: task_of(&job),
+        sync_job_id: job.to_string(),
+        approved: sync.held_removals.map_or(0, |held| held.count),
+    }))
+}
+
+/// Held removals that were refused.
+#[derive(Debug, Serialize, ToSchema)]
+struct RemovalsRejected {
+    /// Always true.
+    success: bool,
+    /// The sync.
+    sync_config_id: String,
+    /// How many objects are kept.
+    kept: u64,
+}
+
+/// Keep the objects whose removal is held
+///
+/// They are not asked about again until their entries have been at the source once more.
+#[utoipa::path(
+    post, path = "/v1/buckets/{bucket_id}/syncs/{sync_config_id}/removals/reject",
+    tag = "bucket_syncs", operation_id = "reject_removals",
+    params(
+        ("bucket_id" = String, Path, description = "Id or name of the bucket"),
+        ("sync_config_id" = String, Path, description = "Id of the sync"),
+    ),
+    responses((status = 200, body = RemovalsRejected), (status = "4XX", body = ErrorResponse))
+)]
+async fn reject_removals(
+    State(app): State<App>,
+    scope: Scope,
+    FromPath(path): FromPath<(String, String)>,
+) -> Result<Json<RemovalsRejected>, ApiError> {
+    let sync = sync(&app, &scope, &path).await?;
+    let kept = app.engine.reject_removals(&sync).await?;
+    Ok(Json(RemovalsRejected { success: true, sync_config_id: sync.id.to_string(), kept }))
+}

@@ -13,6 +13,9 @@ use crate::{
     },
 };
 
+/// Keys that a sync's metadata may have.
+const MAX_METADATA: usize = 50;
+
 /// The settings of a sync that says nothing about them.
 #[must_use]
 pub(super) fn defaults() -> SyncOptions {
@@ -166,6 +169,13 @@ fn max_delete(
 fn check(provider: Provider, options: &SyncOptions, wrong: &mut Vec<FieldError>) {
     let (chunk, most) =
         (options.processing.batch_chunk_size, options.processing.max_batch_chunk_size);
+    if options.metadata.len() > MAX_METADATA {
+        let message = format!("has {} keys", options.metadata.len());
+        wrong.push(
+            FieldError::new("metadata", Value::Null, message)
+                .accepting(format!("an object of at most {MAX_METADATA} keys")),
+        );
+    }
     if chunk > most {
         let message = format!("is above max_batch_chunk_size ({most})");
         wrong.push(

@@ -99,7 +99,6 @@ pub enum MaxDeleteSetting {
     /// So many.
     Count(u64),
     /// So many, or such a share of the sync's objects: `25`, `12.5%`.
-    #[schema(pattern = r"^\d+(\.\d+)?%?$")]
     Text(String),
 }
 
@@ -146,6 +145,46 @@ macro_rules! requests {
             $($(#[$meta])* pub $name: Patch<$type>,)*
         }
 
+        /// What a run would do: of a sync that there is (`sync_config_id`), with changes or as it
+        /// is, or of one that is not made yet (`connection_id` and `source_path`).
+        #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct SyncPreviewRequest {
+            /// The sync that it is about; without it, a new one.
+            pub sync_config_id: Option<String>,
+            /// For a new one: the connection to read through, by id or name.
+            pub connection_id: Option<String>,
+            /// For a new one: where to read.
+            pub source_path: Option<String>,
+            /// For a new one: entries last modified before this are not taken.
+            #[schema(value_type = Option<String>, format = DateTime)]
+            pub sync_from: Option<Timestamp>,
+            /// As if every entry were fetched again.
+            pub full_sync: Option<bool>,
+            /// How many entries to show of each kind; 20 unless said otherwise.
+            #[schema(minimum = 0, maximum = 1000)]
+            pub sample_size: Option<u32>,
+            /// How many entries to look at; 100000 unless said otherwise.
+            #[schema(minimum = 1, maximum = 10000000)]
+            pub max_entries: Option<u64>,
+            /// How long to look, in seconds; 20 unless said otherwise.
+            #[schema(minimum = 1, maximum = 300)]
+            pub timeout_seconds: Option<u32>,
+            $($(#[$meta])* pub $name: Patch<$type>,)*
+        }
+
+        impl SyncPreviewRequest {
+            /// The settings, as changes.
+            #[must_use]
+            pub fn settings(&self) -> SyncUpdateRequest {
+                SyncUpdateRequest {
+                    connection_id: None,
+                    source_path: None,
+                    $($name: self.$name.clone(),)*
+                }
+            }
+        }
+
         impl SyncCreateRequest {
             /// The settings, as if they were changes to the defaults.
             #[must_use]
@@ -164,8 +203,8 @@ requests! {
     /// Words for people.
     #[schema(value_type = Option<String>, max_length = 500)]
     description: String,
-    /// Whatever is to be kept with it.
-    #[schema(value_type = Option<Object>, max_properties = 50)]
+    /// Whatever is to be kept with it; at most 50 keys.
+    #[schema(value_type = Option<Object>)]
     metadata: Map<String, Value>,
     /// SUSPENDED pauses it, ACTIVE resumes it.
     #[schema(value_type = Option<TaskStatusEnum>)]
