@@ -62,8 +62,7 @@ async fn create(
     State(app): State<App>,
     Valid(body): Valid<StorageConnectionCreateRequest>,
 ) -> Answer<StorageConnectionModel> {
-    let accepted =
-        providers::accept(body.provider_type, &body.provider_config).map_err(invalid)?;
+    let accepted = providers::accept(body.provider_type, &body.provider_config).map_err(invalid)?;
     if body.test_before_save != Some(false) {
         must_work(&app, &accepted.connection, accepted.credentials.as_ref()).await?;
     }
@@ -281,7 +280,10 @@ async fn delete(
     Ok(Json(DeletedConnection {
         connection_id: connection.id.to_string(),
         status: "ARCHIVED".to_owned(),
-        message: format!("connection {:?} is archived, its credentials are erased", connection.name),
+        message: format!(
+            "connection {:?} is archived, its credentials are erased",
+            connection.name
+        ),
     }))
 }
 
@@ -355,8 +357,7 @@ async fn folders(
 ) -> Answer<ListFoldersResponse> {
     let connection = usable(&app, &named).await?;
     let path = query.path.unwrap_or_else(|| "/".to_owned());
-    let level =
-        reach::look(&app, &connection, &path, Wanted::Folders, reach::MOST_FOLDERS).await?;
+    let level = reach::look(&app, &connection, &path, Wanted::Folders, reach::MOST_FOLDERS).await?;
     let truncated = level.truncated;
     let results = reach::folders(&connection.settings, &path, level);
     Ok(Json(ListFoldersResponse { results, parent_path: path, truncated }))

@@ -72,9 +72,7 @@ pub(super) async fn look(
     in_time(look).await.map_err(|error| refusal(path, &error))
 }
 
-async fn in_time<T>(
-    work: impl Future<Output = Result<T, SourceError>>,
-) -> Result<T, SourceError> {
+async fn in_time<T>(work: impl Future<Output = Result<T, SourceError>>) -> Result<T, SourceError> {
     tokio::time::timeout(PATIENCE, work).await.unwrap_or_else(|_| {
         let message = format!("nothing came within {} s", PATIENCE.as_secs());
         Err(SourceError::Timeout { message })

@@ -30,8 +30,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 /// Why an entry failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-#[expect(missing_docs, reason = "explained where they arise, in model::ErrorType")]
-pub enum SyncErrorType {
+pub(super) enum SyncErrorType {
     DownloadFailed,
     NotFound,
     PermissionDenied,
@@ -54,7 +53,7 @@ fn spelled(types: Option<Vec<SyncErrorType>>) -> Vec<String> {
 /// Which dead letters are listed.
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct ListDLQRequest {
+pub(super) struct ListDLQRequest {
     /// Only those that have used up their retries.
     pub only_max_retries: Option<bool>,
     /// Only failures of these kinds; null or none: of all.
@@ -65,7 +64,7 @@ pub struct ListDLQRequest {
 
 /// An entry that could not be taken.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct SyncDeadLetterObjectModel {
+pub(super) struct SyncDeadLetterObjectModel {
     /// Its id.
     pub dlq_id: String,
     /// The sync.
@@ -144,7 +143,7 @@ impl SyncDeadLetterObjectModel {
 
 /// A page of dead letters.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct DLQListResponse {
+pub(super) struct DLQListResponse {
     /// The newest failure first.
     pub results: Vec<SyncDeadLetterObjectModel>,
     /// How many there are in all.
@@ -196,14 +195,14 @@ async fn list(
 /// Which dead letters get another chance.
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct BulkRequeueDLQRequest {
+pub(super) struct BulkRequeueDLQRequest {
     /// Only failures of these kinds; null or none: all.
     pub error_types: Option<Vec<SyncErrorType>>,
 }
 
 /// What a requeueing came to.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
-pub struct BulkRequeueDLQResponse {
+pub(super) struct BulkRequeueDLQResponse {
     /// How many get another chance.
     pub requeued: u64,
 }
@@ -230,11 +229,8 @@ async fn requeue(
 ) -> Result<Json<BulkRequeueDLQResponse>, ApiError> {
     let sync = live(sync(&app, &scope, &path).await?)?;
     let (now, types) = (app.now(), spelled(body.error_types));
-    let requeued = app
-        .engine
-        .store
-        .write(move |tx| dead_letters::requeue(tx, sync.key, &types, now))
-        .await?;
+    let requeued =
+        app.engine.store.write(move |tx| dead_letters::requeue(tx, sync.key, &types, now)).await?;
     app.scheduler.nudge();
     Ok(Json(BulkRequeueDLQResponse { requeued }))
 }
@@ -242,14 +238,14 @@ async fn requeue(
 /// Which dead letters are given up.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct BulkMarkDLQRequest {
+pub(super) struct BulkMarkDLQRequest {
     /// Failures of these kinds.
     pub error_types: Vec<SyncErrorType>,
 }
 
 /// What giving up came to.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
-pub struct BulkMarkDLQResponse {
+pub(super) struct BulkMarkDLQResponse {
     /// How many are tried no more.
     pub updated: u64,
 }

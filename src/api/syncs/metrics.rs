@@ -23,7 +23,7 @@ use crate::{
 
 /// How healthy a sync is.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct SyncMetricsResponse {
+pub(super) struct SyncMetricsResponse {
     /// The sync.
     pub sync_config_id: String,
     /// How it stands.
@@ -92,9 +92,10 @@ impl SyncMetricsResponse {
         let totals = &sync.totals.counts;
         let interval = u64::from(sync.options.pace.polling_interval_seconds);
         let stale_after = (2 * interval).max(120);
-        let running = picture.job.as_ref().filter(|job| {
-            job.status == JobStatus::Running.as_str() && job.started_at.is_some()
-        });
+        let running = picture
+            .job
+            .as_ref()
+            .filter(|job| job.status == JobStatus::Running.as_str() && job.started_at.is_some());
         let since = sync.last_sync_at.map(|last| seconds_between(last, now));
         let is_stale = is_stale(sync, running, stale_after, now);
         let stalled_reason = running.and_then(|job| stall(job, stale_after.max(300), now));
@@ -148,9 +149,8 @@ fn is_stale(sync: &Sync, running: Option<&Job>, stale_after: u64, now: Timestamp
 
 fn stall(job: &Job, after: u64, now: Timestamp) -> Option<String> {
     let quiet = seconds_between(job.updated_at, now);
-    (quiet > after).then(|| {
-        format!("the job {} has done nothing for {quiet} s while {}", job.id, job.phase)
-    })
+    (quiet > after)
+        .then(|| format!("the job {} has done nothing for {quiet} s while {}", job.id, job.phase))
 }
 
 fn short(job: &Job, now: Timestamp) -> Map<String, Value> {

@@ -29,9 +29,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use self::{
     model::{SyncConfigurationModel, SyncListResponse},
     settings::{Order, defaults},
-    wire::{
-        ListSyncConfigurationsRequest, SyncCreateRequest, SyncUpdateRequest, TaskStatusEnum,
-    },
+    wire::{ListSyncConfigurationsRequest, SyncCreateRequest, SyncUpdateRequest, TaskStatusEnum},
 };
 use super::{
     App,
@@ -258,11 +256,8 @@ fn wanted(
     bucket: &Bucket,
     body: &ListSyncConfigurationsRequest,
 ) -> store::Result<Option<Wanted>> {
-    let mut wanted = Wanted {
-        bucket_key: bucket.key,
-        is_active: body.is_active,
-        ..Wanted::default()
-    };
+    let mut wanted =
+        Wanted { bucket_key: bucket.key, is_active: body.is_active, ..Wanted::default() };
     if let Some(named) = &body.connection_id {
         let Some(found) = connections::named(db, named)? else { return Ok(None) };
         wanted.connection_key = Some(found.key);
@@ -375,7 +370,12 @@ fn change(
     Ok(followed.map_err(ApiError::from))
 }
 
-fn switch(tx: &Transaction<'_>, sync_key: i64, on: bool, now: jiff::Timestamp) -> store::Result<()> {
+fn switch(
+    tx: &Transaction<'_>,
+    sync_key: i64,
+    on: bool,
+    now: jiff::Timestamp,
+) -> store::Result<()> {
     let sync = syncs::by_key(tx, sync_key)?;
     syncs::set_active(tx, &sync, on, now)?;
     if !on {

@@ -6,12 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{
-    ErrorResponse,
-    model::SyncConfigurationModel,
-    shown, sync,
-    wire::PauseRequest,
-};
+use super::{ErrorResponse, model::SyncConfigurationModel, shown, sync, wire::PauseRequest};
 use crate::{
     api::{
         App,

@@ -8,7 +8,9 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{ErrorResponse, bucket, job::counts, place, settings::defaults, sync, wire::SyncPreviewRequest};
+use super::{
+    ErrorResponse, bucket, job::counts, place, settings::defaults, sync, wire::SyncPreviewRequest,
+};
 use crate::{
     api::{
         App,
@@ -147,7 +149,9 @@ async fn asked(
     bucket_id: String,
     body: &SyncPreviewRequest,
 ) -> Result<Asked, ApiError> {
-    let Some(sync_id) = &body.sync_config_id else { return new(app, scope, &bucket_id, body).await };
+    let Some(sync_id) = &body.sync_config_id else {
+        return new(app, scope, &bucket_id, body).await;
+    };
     let sync = sync(app, scope, &(bucket_id, sync_id.clone())).await?;
     let mut wrong: Vec<_> = [
         ("connection_id", body.connection_id.is_some()),
@@ -232,7 +236,8 @@ fn entry(path: &EntryPath, verdict: Verdict) -> PreviewedEntry {
             ..entry
         },
         Verdict::Remove { filtered } => {
-            let why = if filtered { "the filters leave it out" } else { "it is gone at its source" };
+            let why =
+                if filtered { "the filters leave it out" } else { "it is gone at its source" };
             because(PreviewAction::Remove, why, entry)
         }
         Verdict::Exclude { rule } => because(PreviewAction::Exclude, rule, entry),
