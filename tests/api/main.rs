@@ -13,6 +13,8 @@ mod support;
 #[path = "../support/server.rs"]
 mod server;
 
+mod client;
 mod health;
 mod input;
 mod namespaces;
+mod syncs;

@@ -153,7 +153,7 @@ pub(super) struct DLQListResponse {
 /// List the dead letters of a sync
 #[utoipa::path(
     post, path = "/v1/buckets/{bucket_id}/syncs/{sync_config_id}/dlq", tag = "bucket_syncs",
-    operation_id = "list_dlq_entries",
+    operation_id = "list_dlq_entries_buckets_id_syncs_config",
     params(
         ("bucket_id" = String, Path, description = "Id or name of the bucket"),
         ("sync_config_id" = String, Path, description = "Id of the sync"),
@@ -210,7 +210,7 @@ pub(super) struct BulkRequeueDLQResponse {
 /// Give exhausted dead letters another chance, at once
 #[utoipa::path(
     post, path = "/v1/buckets/{bucket_id}/syncs/{sync_config_id}/dlq/requeue",
-    tag = "bucket_syncs", operation_id = "requeue_dlq_entries",
+    tag = "bucket_syncs", operation_id = "requeue_dlq_entries_buckets_id_syncs_config",
     params(
         ("bucket_id" = String, Path, description = "Id or name of the bucket"),
         ("sync_config_id" = String, Path, description = "Id of the sync"),
@@ -255,7 +255,7 @@ pub(super) struct BulkMarkDLQResponse {
 /// They are tried no more, until their entries change or somebody requeues them.
 #[utoipa::path(
     post, path = "/v1/buckets/{bucket_id}/syncs/{sync_config_id}/dlq/bulk-mark-failed",
-    tag = "bucket_syncs", operation_id = "bulk_mark_dlq_permanently_failed",
+    tag = "bucket_syncs", operation_id = "bulk_mark_dlq_permanently_failed_buckets_id_syncs_config",
     params(
         ("bucket_id" = String, Path, description = "Id or name of the bucket"),
         ("sync_config_id" = String, Path, description = "Id of the sync"),

@@ -27,7 +27,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 /// List the jobs of a sync
 #[utoipa::path(
     post, path = "/v1/buckets/{bucket_id}/syncs/{sync_config_id}/jobs", tag = "bucket_syncs",
-    operation_id = "list_sync_jobs",
+    operation_id = "list_sync_jobs_buckets_id_config",
     params(
         ("bucket_id" = String, Path, description = "Id or name of the bucket"),
         ("sync_config_id" = String, Path, description = "Id of the sync"),
@@ -75,7 +75,7 @@ async fn list(
 /// Read a job
 #[utoipa::path(
     get, path = "/v1/buckets/{bucket_id}/syncs/{sync_config_id}/jobs/{sync_job_id}",
-    tag = "bucket_syncs", operation_id = "get_sync_job",
+    tag = "bucket_syncs", operation_id = "get_sync_job_buckets_id_config",
     params(
         ("bucket_id" = String, Path, description = "Id or name of the bucket"),
         ("sync_config_id" = String, Path, description = "Id of the sync"),

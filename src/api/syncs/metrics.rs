@@ -174,7 +174,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 /// How healthy a sync is
 #[utoipa::path(
     get, path = "/v1/buckets/{bucket_id}/syncs/{sync_config_id}/metrics", tag = "bucket_syncs",
-    operation_id = "get_sync_metrics",
+    operation_id = "get_sync_metrics_buckets_id_config",
     params(
         ("bucket_id" = String, Path, description = "Id or name of the bucket"),
         ("sync_config_id" = String, Path, description = "Id of the sync"),

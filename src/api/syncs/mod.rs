@@ -129,7 +129,7 @@ fn tell(
 /// The source is asked whether it is there; the first run is due at once.
 #[utoipa::path(
     post, path = "/v1/buckets/{bucket_id}/syncs", tag = "bucket_syncs",
-    operation_id = "create_sync_configuration",
+    operation_id = "create_sync_configuration_buckets",
     params(("bucket_id" = String, Path, description = "Id or name of the bucket")),
     request_body = SyncCreateRequest,
     responses(
@@ -210,7 +210,7 @@ fn gone(noun: &str, id: &str) -> ApiError {
 /// List the syncs of a bucket
 #[utoipa::path(
     post, path = "/v1/buckets/{bucket_id}/syncs/list", tag = "bucket_syncs",
-    operation_id = "list_sync_configurations",
+    operation_id = "list_sync_configurations_buckets",
     params(("bucket_id" = String, Path, description = "Id or name of the bucket"), ListQuery),
     request_body = ListSyncConfigurationsRequest,
     responses(
@@ -278,7 +278,7 @@ fn state(status: TaskStatusEnum) -> Option<SyncStatus> {
 /// Read a sync
 #[utoipa::path(
     get, path = "/v1/buckets/{bucket_id}/syncs/{sync_config_id}", tag = "bucket_syncs",
-    operation_id = "get_sync_configuration",
+    operation_id = "get_sync_configuration_buckets_id_config",
     params(
         ("bucket_id" = String, Path, description = "Id or name of the bucket"),
         ("sync_config_id" = String, Path, description = "Id of the sync"),
@@ -302,7 +302,7 @@ async fn get(
 /// What is not sent stays; null gives back the default. `status` SUSPENDED pauses, ACTIVE resumes.
 #[utoipa::path(
     patch, path = "/v1/buckets/{bucket_id}/syncs/{sync_config_id}", tag = "bucket_syncs",
-    operation_id = "update_sync_configuration",
+    operation_id = "update_sync_configuration_buckets_id_config",
     params(
         ("bucket_id" = String, Path, description = "Id or name of the bucket"),
         ("sync_config_id" = String, Path, description = "Id of the sync"),
@@ -419,7 +419,7 @@ struct SyncDeleted {
 /// A run is stopped and its lease is free at once; objects stay, and so does the history.
 #[utoipa::path(
     delete, path = "/v1/buckets/{bucket_id}/syncs/{sync_config_id}", tag = "bucket_syncs",
-    operation_id = "delete_sync_configuration",
+    operation_id = "delete_sync_configuration_buckets_id_config",
     params(
         ("bucket_id" = String, Path, description = "Id or name of the bucket"),
         ("sync_config_id" = String, Path, description = "Id of the sync"),

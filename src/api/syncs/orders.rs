@@ -46,7 +46,7 @@ query_parameters!(PauseQuery);
 /// to its end. Nothing is lost.
 #[utoipa::path(
     post, path = "/v1/buckets/{bucket_id}/syncs/{sync_config_id}/pause", tag = "bucket_syncs",
-    operation_id = "pause_sync_configuration",
+    operation_id = "pause_sync_configuration_buckets_id_config",
     params(
         ("bucket_id" = String, Path, description = "Id or name of the bucket"),
         ("sync_config_id" = String, Path, description = "Id of the sync"),
@@ -79,7 +79,7 @@ async fn pause(
 /// paused.
 #[utoipa::path(
     post, path = "/v1/buckets/{bucket_id}/syncs/{sync_config_id}/resume", tag = "bucket_syncs",
-    operation_id = "resume_sync_configuration",
+    operation_id = "resume_sync_configuration_buckets_id_config",
     params(
         ("bucket_id" = String, Path, description = "Id or name of the bucket"),
         ("sync_config_id" = String, Path, description = "Id of the sync"),
@@ -139,7 +139,7 @@ enum TriggerStatus {
 /// Answers at once; the job begins as soon as there is room for it.
 #[utoipa::path(
     post, path = "/v1/buckets/{bucket_id}/syncs/{sync_config_id}/trigger", tag = "bucket_syncs",
-    operation_id = "trigger_sync_configuration",
+    operation_id = "trigger_sync_configuration_buckets_id_config",
     params(
         ("bucket_id" = String, Path, description = "Id or name of the bucket"),
         ("sync_config_id" = String, Path, description = "Id of the sync"),
@@ -204,7 +204,7 @@ struct SyncUnlocked {
 /// Whatever that worker writes from now on is refused; the next run goes on from its checkpoint.
 #[utoipa::path(
     post, path = "/v1/buckets/{bucket_id}/syncs/{sync_config_id}/unlock", tag = "bucket_syncs",
-    operation_id = "force_unlock_sync_configuration",
+    operation_id = "force_unlock_sync_configuration_buckets_id_config",
     params(
         ("bucket_id" = String, Path, description = "Id or name of the bucket"),
         ("sync_config_id" = String, Path, description = "Id of the sync"),
