@@ -19,6 +19,7 @@ pub mod page;
 mod request_id;
 pub mod scope;
 pub mod server;
+mod syncs;
 
 use std::sync::Arc;
 
@@ -34,7 +35,7 @@ use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
 
 use self::{access::Access, error::ApiError};
-use crate::{config::Config, engine::Engine};
+use crate::{config::Config, engine::Engine, scheduler::Nudge};
 
 /// The longest body of a request, in bytes; routes that stream have limits of their own.
 pub const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
@@ -48,6 +49,8 @@ pub struct App {
     pub config: Arc<Config>,
     /// Who may ask.
     pub access: Arc<Access>,
+    /// Wakes the scheduler.
+    pub scheduler: Nudge,
     /// Cancelled when the server is to end: answers that would go on forever end then.
     pub stopping: CancellationToken,
 }
@@ -71,6 +74,7 @@ fn resources() -> OpenApiRouter<App> {
         .merge(health::routes())
         .merge(namespaces::routes())
         .merge(connections::routes())
+        .merge(syncs::routes())
 }
 
 /// Everything that the server answers.

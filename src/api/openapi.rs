@@ -5,8 +5,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use utoipa::openapi::{
-    Components, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, RefOr, Schema,
-    SecurityRequirement,
+    Components, ContentBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, Ref, RefOr,
+    ResponseBuilder, Schema, SecurityRequirement,
     security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
     tag::TagBuilder,
 };
@@ -65,7 +65,36 @@ pub(super) fn finish(mut document: OpenApi) -> OpenApi {
             Err(error) => tracing::error!(name, %error, "a schema is not one"),
         }
     }
+    for item in document.paths.paths.values_mut() {
+        let operations = [
+            &mut item.get,
+            &mut item.put,
+            &mut item.post,
+            &mut item.delete,
+            &mut item.patch,
+            &mut item.head,
+        ];
+        for operation in operations.into_iter().flatten() {
+            operation
+                .responses
+                .responses
+                .entry("default".to_owned())
+                .or_insert_with(|| RefOr::T(failed()));
+        }
+    }
     document
+}
+
+/// What any operation may answer instead of what it is for.
+fn failed() -> utoipa::openapi::Response {
+    use utoipa::ToSchema as _;
+    let body = ContentBuilder::new()
+        .schema(Some(RefOr::Ref(Ref::from_schema_name(ErrorResponse::name()))))
+        .build();
+    ResponseBuilder::new()
+        .description("It cannot be, and why.")
+        .content("application/json", body)
+        .build()
 }
 
 /// Answers with the document.

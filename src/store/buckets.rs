@@ -52,6 +52,34 @@ pub fn by_name(connection: &Connection, name: &str) -> Result<Option<Bucket>> {
         .optional()?)
 }
 
+/// The bucket of that id or name in a namespace.
+///
+/// # Errors
+/// SQLite's.
+pub fn named(
+    connection: &Connection,
+    namespace_key: i64,
+    id_or_name: &str,
+) -> Result<Option<Bucket>> {
+    Ok(connection
+        .prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM buckets WHERE namespace_key = ?1 AND (id = ?2 OR name = ?2)
+             ORDER BY id = ?2 DESC"
+        ))?
+        .query_row(params![namespace_key, id_or_name], read)
+        .optional()?)
+}
+
+/// Whether the bucket is there still.
+///
+/// # Errors
+/// SQLite's.
+pub fn exists(connection: &Connection, bucket_key: i64) -> Result<bool> {
+    Ok(connection
+        .prepare_cached("SELECT 1 FROM buckets WHERE bucket_key = ?1")?
+        .exists([bucket_key])?)
+}
+
 /// Every bucket, by name.
 ///
 /// # Errors
