@@ -3,6 +3,7 @@
 
 use std::{
     io,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -39,6 +40,9 @@ pub fn default_data_dir() -> Result<PathBuf, ConfigError> {
 struct File {
     min_free: Option<ByteSize>,
     quiet_period_ms: Option<u64>,
+    listen: Option<SocketAddr>,
+    allowed_hosts: Vec<String>,
+    open_metrics: bool,
 }
 
 /// The settings of this installation.
@@ -51,6 +55,19 @@ pub struct Config {
     pub min_free: Option<ByteSize>,
     /// See [`SourceTuning::quiet_period`].
     pub quiet_period: Duration,
+    /// What `serve` does.
+    pub serve: ServeConfig,
+}
+
+/// How the server is reached, and by whom.
+#[derive(Clone, Debug)]
+pub struct ServeConfig {
+    /// Where it listens; port 0 picks one.
+    pub listen: SocketAddr,
+    /// Names by which it may be called besides those of this computer's loopback.
+    pub allowed_hosts: Vec<String>,
+    /// Whether programs on this computer may read `/metrics` without the token.
+    pub open_metrics: bool,
 }
 
 /// A setting that cannot be used.
@@ -93,6 +110,9 @@ impl Config {
     /// The longest that [`SourceTuning::quiet_period`] may be.
     pub const MAX_QUIET_PERIOD: Duration = Duration::from_secs(2);
 
+    /// Where the server listens when nobody says.
+    pub const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7400);
+
     /// Gathers the settings for `data_dir` (the flag's or variable's, else the default).
     ///
     /// # Errors
@@ -108,7 +128,14 @@ impl Config {
             .or(file.quiet_period_ms)
             .map_or(Self::QUIET_PERIOD, Duration::from_millis)
             .min(Self::MAX_QUIET_PERIOD);
-        Ok(Self { data_dir, min_free, quiet_period })
+        let serve = ServeConfig {
+            listen: environment("CATCHMENT_LISTEN", "an address such as 127.0.0.1:7400")?
+                .or(file.listen)
+                .unwrap_or(Self::LISTEN),
+            allowed_hosts: file.allowed_hosts,
+            open_metrics: file.open_metrics,
+        };
+        Ok(Self { data_dir, min_free, quiet_period, serve })
     }
 
     /// The part that sources need.

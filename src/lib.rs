@@ -1,5 +1,6 @@
 //! Catchment keeps local buckets in step with storage that lives elsewhere.
 
+pub mod api;
 pub mod blobs;
 pub mod cli;
 pub mod clock;

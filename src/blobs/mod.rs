@@ -104,6 +104,25 @@ impl Blobs {
         Ok(blobs)
     }
 
+    /// Whether the folders can be read and, if asked for, written.
+    ///
+    /// # Errors
+    /// When they cannot.
+    pub fn probe(&self, writes: bool) -> Result<(), BlobError> {
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |error| BlobError::Io { path, error }
+        };
+        let blobs = self.root.join("blobs");
+        fs::read_dir(&blobs).map_err(failed(&blobs))?;
+        if writes {
+            let file = self.staging.join("probe");
+            fs::write(&file, b"probe").map_err(failed(&file))?;
+            fs::remove_file(&file).map_err(failed(&file))?;
+        }
+        Ok(())
+    }
+
     /// Where the bytes of `hash` are, if they are in a file.
     #[must_use]
     pub fn path(&self, hash: &BlobHash) -> PathBuf {

@@ -11,6 +11,7 @@ mod get;
 mod ls;
 mod output;
 mod progress;
+mod serve;
 mod signals;
 mod status;
 mod sync;
@@ -76,6 +77,8 @@ struct Cli {
 enum Command {
     /// Bring a folder, an S3 bucket or a Tigris bucket into a local bucket
     Sync(Box<sync::Args>),
+    /// Serve the API and the browser interface, and run syncs when they are due
+    Serve(serve::Args),
     /// List the buckets, or the objects in one
     Ls(ls::Args),
     /// Write one object to stdout or a file
@@ -120,6 +123,7 @@ async fn run(cli: Cli) -> Outcome {
     let settings = Settings { data_dir: cli.data_dir };
     match cli.command {
         Command::Sync(args) => sync::run(*args, &settings).await,
+        Command::Serve(args) => serve::run(args, &settings).await,
         Command::Ls(args) => ls::run(args, &settings).await,
         Command::Get(args) => get::run(args, &settings).await,
         Command::Export(args) => export::run(args, &settings).await,
@@ -157,7 +161,12 @@ impl Settings {
 
     /// Opens the data directory to work in it, making it if need be.
     fn engine(&self) -> Result<Engine, CliError> {
-        Ok(Engine::open(&self.config()?, Arc::new(SystemClock), Arc::new(Registry))?)
+        self.engine_with(&self.config()?)
+    }
+
+    /// [`Settings::engine`] with settings that a command has changed.
+    fn engine_with(&self, config: &Config) -> Result<Engine, CliError> {
+        Ok(Engine::open(config, Arc::new(SystemClock), Arc::new(Registry))?)
     }
 
     /// Opens the database of a data directory to look at it; `None` where there is none yet.
@@ -175,7 +184,7 @@ impl Settings {
         if matches!(config.data_dir.join(DATABASE_FILE).try_exists(), Ok(false)) {
             return Err(CliError::NothingHere { data_dir: config.data_dir });
         }
-        Ok(Engine::open(&config, Arc::new(SystemClock), Arc::new(Registry))?)
+        self.engine_with(&config)
     }
 }
 

@@ -1,0 +1,300 @@
+//! The one place that makes error answers: `{"success":false,"status":N,"error":{…}}`.
+//!
+//! Handlers return [`ApiError`]; errors from below become one here, by what the caller can do about
+//! them. Our own faults are logged with their cause and told without it. What does not live here:
+//! deciding that something is wrong.
+
+use axum::{
+    Json,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
+
+use super::request_id;
+use crate::{engine::RunError, store::StoreError};
+
+/// What every error answer looks like.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ErrorResponse {
+    /// Always false.
+    pub success: bool,
+    /// The HTTP status again.
+    pub status: u16,
+    /// What is wrong.
+    pub error: ErrorDetail,
+}
+
+/// What is wrong, and where.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ErrorDetail {
+    /// For people.
+    pub message: String,
+    /// For programs: `validation_error`, `not_found`, `conflict` and so on.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// For programs, finer than `type`; null where there is nothing finer.
+    pub code: Option<String>,
+    /// The wrong fields (`errors`), the request (`request_id`), what stands in the way.
+    pub details: Map<String, Value>,
+}
+
+/// One wrong field of a request.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct FieldError {
+    /// Where: `file_filters.min_size_bytes`, `mappings.title.source.type`, `items[3].name`. Empty:
+    /// the body as a whole.
+    pub field: String,
+    /// What was sent; absent for secrets.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value: Option<Value>,
+    /// What is wrong with it, for people.
+    pub message: String,
+    /// What would be right: a range, a list, the known keys.
+    pub accepted: Value,
+    /// `extra_forbidden`, `missing`, `type`, `range`, … for programs.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+}
+
+impl FieldError {
+    /// A field whose value cannot be; say what can be with [`FieldError::accepting`].
+    #[must_use]
+    pub fn new(
+        field: impl Into<String>,
+        value: impl Into<Value>,
+        message: impl Into<String>,
+    ) -> Self {
+        Self {
+            field: field.into(),
+            value: Some(value.into()),
+            message: message.into(),
+            accepted: Value::Null,
+            kind: "value_error",
+        }
+    }
+
+    /// A field that holds a secret: its value is never told.
+    #[must_use]
+    pub fn secret(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { value: None, ..Self::new(field, Value::Null, message) }
+    }
+
+    /// What would be right.
+    #[must_use]
+    pub fn accepting(mut self, accepted: impl Into<Value>) -> Self {
+        self.accepted = accepted.into();
+        self
+    }
+
+    /// The `type` of this field's error.
+    #[must_use]
+    pub const fn of_kind(mut self, kind: &'static str) -> Self {
+        self.kind = kind;
+        self
+    }
+}
+
+/// An error on its way out.
+#[derive(Debug)]
+pub struct ApiError {
+    status: StatusCode,
+    kind: &'static str,
+    code: Option<&'static str>,
+    message: String,
+    details: Map<String, Value>,
+    retry_after_secs: Option<u64>,
+    /// For the log only.
+    cause: Option<String>,
+}
+
+impl ApiError {
+    /// An error with this status; `kind` is its `type` on the wire.
+    #[must_use]
+    pub fn new(status: StatusCode, kind: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            kind,
+            code: None,
+            message: message.into(),
+            details: Map::new(),
+            retry_after_secs: None,
+            cause: None,
+        }
+    }
+
+    /// 400: what was sent cannot even be read.
+    #[must_use]
+    pub fn malformed(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad_request", message)
+    }
+
+    /// 401.
+    #[must_use]
+    pub fn unauthorized(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", message)
+    }
+
+    /// 403.
+    #[must_use]
+    pub fn forbidden(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "forbidden", message)
+    }
+
+    /// 404: no such `noun`.
+    #[must_use]
+    pub fn not_found(noun: &str, id: impl AsRef<str>) -> Self {
+        let id = id.as_ref();
+        Self::new(StatusCode::NOT_FOUND, "not_found", format!("there is no {noun} {id:?}"))
+            .detail("resource", noun)
+            .detail("id", id)
+    }
+
+    /// 409: it cannot be as things stand; the message says why.
+    #[must_use]
+    pub fn conflict(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, "conflict", message)
+    }
+
+    /// 409: the name is taken.
+    #[must_use]
+    pub fn taken(noun: &str, name: impl AsRef<str>) -> Self {
+        let name = name.as_ref();
+        Self::conflict(format!("there is a {noun} called {name:?} already"))
+            .code("name_taken")
+            .detail("name", name)
+    }
+
+    /// 413.
+    #[must_use]
+    pub fn too_large(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", message)
+    }
+
+    /// 422: these fields are wrong.
+    #[must_use]
+    pub fn invalid(fields: Vec<FieldError>) -> Self {
+        let message = match fields.as_slice() {
+            [only] if only.field.is_empty() => only.message.clone(),
+            [only] => format!("{}: {}", only.field, only.message),
+            several => format!(
+                "{} fields are wrong: {}",
+                several.len(),
+                several.iter().map(|error| error.field.as_str()).collect::<Vec<_>>().join(", ")
+            ),
+        };
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "validation_error", message)
+            .detail("errors", json!(fields))
+    }
+
+    /// 422: this field is wrong.
+    #[must_use]
+    pub fn invalid_field(field: FieldError) -> Self {
+        Self::invalid(vec![field])
+    }
+
+    /// 429, to be tried again after so many seconds.
+    #[must_use]
+    pub fn too_many(message: impl Into<String>, retry_after_secs: u64) -> Self {
+        let mut error = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", message);
+        error.retry_after_secs = Some(retry_after_secs);
+        error
+    }
+
+    /// 500: our own fault. `cause` goes to the log, never out.
+    #[must_use]
+    pub fn internal(cause: impl ToString) -> Self {
+        let mut error = Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal_error",
+            "something went wrong here; the log tells what, under the request id",
+        );
+        error.cause = Some(cause.to_string());
+        error
+    }
+
+    /// Adds a code, which is finer than the type.
+    #[must_use]
+    pub const fn code(mut self, code: &'static str) -> Self {
+        self.code = Some(code);
+        self
+    }
+
+    /// Adds a fact to the details.
+    #[must_use]
+    pub fn detail(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.details.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// The status that it answers with.
+    #[must_use]
+    pub const fn status(&self) -> StatusCode {
+        self.status
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(mut self) -> Response {
+        if let Some(cause) = &self.cause {
+            tracing::error!(status = self.status.as_u16(), cause, "request failed");
+        }
+        if self.status.is_server_error()
+            && let Some(id) = request_id::current()
+        {
+            self.details.insert("request_id".to_owned(), id.into());
+        }
+        let body = ErrorResponse {
+            success: false,
+            status: self.status.as_u16(),
+            error: ErrorDetail {
+                message: self.message,
+                kind: self.kind.to_owned(),
+                code: self.code.map(str::to_owned),
+                details: self.details,
+            },
+        };
+        let mut response = (self.status, Json(body)).into_response();
+        if let Some(seconds) = self.retry_after_secs {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            response
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Full => Self::new(
+                StatusCode::INSUFFICIENT_STORAGE,
+                "disk_full",
+                "the disk of the data directory is full; nothing of this request was kept",
+            ),
+            StoreError::Locked(holder) => Self::conflict(holder.to_string()).code("locked"),
+            StoreError::Resting | StoreError::NotQueued => Self::conflict(error.to_string()),
+            error => Self::internal(error),
+        }
+    }
+}
+
+impl From<RunError> for ApiError {
+    fn from(error: RunError) -> Self {
+        match error {
+            RunError::Store(error) => error.into(),
+            RunError::Disk(error) => Self::internal(error),
+            // What the provider or the filters say is for whoever asked.
+            error => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "source_error",
+                error.to_string(),
+            ),
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! The API's own description: `/openapi.json`, generated from the routes and their types.
+
+use axum::{
+    http::{HeaderValue, header},
+    response::{IntoResponse, Response},
+};
+use utoipa::openapi::{
+    Components, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, SecurityRequirement,
+    security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+    tag::TagBuilder,
+};
+
+use super::error::{ErrorDetail, ErrorResponse, FieldError};
+
+/// What the routes are added to.
+pub(super) fn frame() -> OpenApi {
+    let mut components = Components::new();
+    components.add_security_scheme(
+        "bearer",
+        SecurityScheme::Http(
+            HttpBuilder::new()
+                .scheme(HttpAuthScheme::Bearer)
+                .description(Some("The token of this installation; `catchment token` shows it."))
+                .build(),
+        ),
+    );
+    let tags = [
+        ("health", "Whether the server and what it stands on work."),
+        ("namespaces", "Drawers that keep buckets apart."),
+        ("organization_connections", "How providers are reached."),
+        ("buckets", "Sets of objects."),
+        ("bucket_objects", "Records in a bucket, and their bytes."),
+        ("bucket_syncs", "Standing orders from a source to a bucket."),
+        ("events", "What happens, as it happens."),
+    ];
+    OpenApiBuilder::new()
+        .info(
+            InfoBuilder::new()
+                .title("Catchment")
+                .version(env!("CARGO_PKG_VERSION"))
+                .description(Some(env!("CARGO_PKG_DESCRIPTION")))
+                .license(Some(LicenseBuilder::new().name("Apache-2.0").build()))
+                .build(),
+        )
+        .components(Some(components))
+        .security(Some([SecurityRequirement::new("bearer", Vec::<String>::new())]))
+        .tags(Some(tags.map(|(name, words)| {
+            TagBuilder::new().name(name).description(Some(words)).build()
+        })))
+        .build()
+}
+
+/// Every operation may also answer with an error, and the error's shape is part of the document.
+pub(super) fn finish(mut document: OpenApi) -> OpenApi {
+    use utoipa::{PartialSchema as _, ToSchema as _};
+    let components = document.components.get_or_insert_default();
+    components.schemas.insert(ErrorResponse::name().into_owned(), ErrorResponse::schema());
+    components.schemas.insert(ErrorDetail::name().into_owned(), ErrorDetail::schema());
+    components.schemas.insert(FieldError::name().into_owned(), FieldError::schema());
+    document
+}
+
+/// Answers with the document.
+pub(super) fn answer(json: &'static str) -> Response {
+    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], json).into_response()
+}

@@ -1,0 +1,146 @@
+//! Namespaces: drawers that keep buckets apart. The oldest one is the default.
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
+use serde_json::{Map, Value};
+
+use super::{Result, json, time};
+use crate::model::NamespaceId;
+
+/// A namespace as the database knows it.
+#[derive(Clone, Debug)]
+pub struct Namespace {
+    /// Internal key.
+    pub key: i64,
+    /// Public id.
+    pub id: NamespaceId,
+    /// What it is called, unique.
+    pub name: String,
+    /// What its maker wants to keep with it, in the API's names.
+    pub settings: Map<String, Value>,
+    /// How many buckets are in it.
+    pub bucket_count: u64,
+    /// How many objects are in those.
+    pub object_count: u64,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was changed last.
+    pub updated_at: Timestamp,
+}
+
+const SELECT: &str = "SELECT namespace_key, n.id, n.name, n.settings, n.created_at_ms,
+     n.updated_at_ms, count(b.bucket_key), coalesce(sum(b.object_count), 0)
+     FROM namespaces n LEFT JOIN buckets b USING (namespace_key)";
+
+fn read(row: &Row<'_>) -> Result<Namespace> {
+    let settings: String = row.get(3)?;
+    Ok(Namespace {
+        key: row.get(0)?,
+        id: NamespaceId::from_stored(row.get(1)?),
+        name: row.get(2)?,
+        settings: json::read("namespace", &settings)?,
+        created_at: time::from_ms(row.get(4)?),
+        updated_at: time::from_ms(row.get(5)?),
+        bucket_count: row.get(6)?,
+        object_count: row.get(7)?,
+    })
+}
+
+/// The namespace of that id or name.
+///
+/// # Errors
+/// SQLite's.
+pub fn named(connection: &Connection, id_or_name: &str) -> Result<Option<Namespace>> {
+    connection
+        .prepare_cached(&format!(
+            "{SELECT} WHERE n.id = ?1 OR n.name = ?1 GROUP BY namespace_key ORDER BY n.id = ?1 DESC"
+        ))?
+        .query_row([id_or_name], |row| Ok(read(row)))
+        .optional()?
+        .transpose()
+}
+
+/// The namespace of those who name none.
+///
+/// # Errors
+/// SQLite's.
+pub fn default(connection: &Connection) -> Result<Namespace> {
+    connection
+        .prepare_cached(&format!("{SELECT} GROUP BY namespace_key ORDER BY namespace_key LIMIT 1"))?
+        .query_row([], |row| Ok(read(row)))?
+}
+
+/// Every namespace, oldest first.
+///
+/// # Errors
+/// SQLite's.
+pub fn all(connection: &Connection) -> Result<Vec<Namespace>> {
+    let mut statement =
+        connection.prepare_cached(&format!("{SELECT} GROUP BY namespace_key"))?;
+    let mut rows = statement.query([])?;
+    let mut all = Vec::new();
+    while let Some(row) = rows.next()? {
+        all.push(read(row)?);
+    }
+    Ok(all)
+}
+
+/// Makes a namespace; `false` if the id or name is taken.
+///
+/// # Errors
+/// SQLite's.
+pub fn insert(
+    tx: &Transaction<'_>,
+    id: &NamespaceId,
+    name: &str,
+    settings: &Map<String, Value>,
+    now: Timestamp,
+) -> Result<bool> {
+    let made = tx
+        .prepare_cached(
+            "INSERT INTO namespaces (id, name, settings, created_at_ms, updated_at_ms)
+             VALUES (?1, ?2, ?3, ?4, ?4) ON CONFLICT DO NOTHING",
+        )?
+        .execute(params![
+            id.as_str(),
+            name,
+            json::write("namespace", settings)?,
+            now.as_millisecond()
+        ])?;
+    Ok(made > 0)
+}
+
+/// Gives it this name and these settings; `false` if another one has the name.
+///
+/// # Errors
+/// SQLite's.
+pub fn update(
+    tx: &Transaction<'_>,
+    namespace_key: i64,
+    name: &str,
+    settings: &Map<String, Value>,
+    now: Timestamp,
+) -> Result<bool> {
+    let changed = tx
+        .prepare_cached(
+            "UPDATE OR IGNORE namespaces SET name = ?2, settings = ?3, updated_at_ms = ?4
+             WHERE namespace_key = ?1",
+        )?
+        .execute(params![
+            namespace_key,
+            name,
+            json::write("namespace", settings)?,
+            now.as_millisecond()
+        ])?;
+    Ok(changed > 0)
+}
+
+/// Removes a namespace that holds nothing.
+///
+/// # Errors
+/// SQLite's, one of which is that there are buckets in it.
+pub fn delete(tx: &Transaction<'_>, namespace_key: i64) -> Result<()> {
+    tx.prepare_cached("DELETE FROM namespaces WHERE namespace_key = ?1")?
+        .execute([namespace_key])?;
+    Ok(())
+}
