@@ -15,6 +15,7 @@ mod location;
 mod mapping;
 mod path;
 mod problem;
+mod query;
 mod schema;
 mod sync;
 mod sync_state;
@@ -39,6 +40,7 @@ pub use mapping::{
 };
 pub use path::EntryPath;
 pub use problem::FieldProblem;
+pub use query::{Condition, FieldPath, Filter, Literal, Relation, Sort, Test};
 pub use schema::{BucketSchema, FieldType, Mismatch, SchemaField};
 pub(crate) use schema::{instant_in, number_in};
 pub use sync::{

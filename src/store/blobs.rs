@@ -109,8 +109,12 @@ pub fn take_orphans(tx: &Transaction<'_>, limit: u32) -> Result<Option<Vec<Blob>
     let mut gone = Vec::new();
     for key in keys {
         tx.prepare_cached("DELETE FROM orphans WHERE blob_key = ?1")?.execute([key])?;
-        let needed =
-            tx.prepare_cached("SELECT 1 FROM object_blobs WHERE blob_key = ?1")?.exists([key])?;
+        let needed = tx
+            .prepare_cached(
+                "SELECT 1 FROM object_blobs WHERE blob_key = ?1
+                 UNION ALL SELECT 1 FROM uploads WHERE blob_key = ?1",
+            )?
+            .exists([key])?;
         if needed {
             continue;
         }
@@ -159,7 +163,8 @@ pub fn find_orphans(tx: &Transaction<'_>) -> Result<()> {
     tx.execute(
         "INSERT OR IGNORE INTO orphans (blob_key)
          SELECT blob_key FROM blobs
-         WHERE NOT EXISTS (SELECT 1 FROM object_blobs ob WHERE ob.blob_key = blobs.blob_key)",
+         WHERE NOT EXISTS (SELECT 1 FROM object_blobs ob WHERE ob.blob_key = blobs.blob_key)
+           AND NOT EXISTS (SELECT 1 FROM uploads u WHERE u.blob_key = blobs.blob_key)",
         [],
     )?;
     Ok(())

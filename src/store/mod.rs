@@ -7,14 +7,18 @@
 //! here: the bytes of large blobs, decisions about entries, network.
 
 pub mod blobs;
+pub mod bucket_end;
 pub mod buckets;
 pub mod checkpoints;
+mod clause;
 pub mod commit;
 pub mod connections;
 pub mod dead_letters;
 pub mod entries;
 mod error;
 pub mod events;
+mod filter;
+mod functions;
 pub mod jobs;
 mod json;
 pub mod leases;
@@ -26,6 +30,7 @@ pub mod probe;
 pub mod reconcile;
 pub mod syncs;
 mod time;
+pub mod uploads;
 mod writer;
 
 use std::{
