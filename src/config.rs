@@ -104,6 +104,12 @@ pub enum ConfigError {
     },
 }
 
+impl Default for ServeConfig {
+    fn default() -> Self {
+        Self { listen: Config::LISTEN, allowed_hosts: Vec::new(), open_metrics: false }
+    }
+}
+
 impl Config {
     /// The default of [`SourceTuning::quiet_period`].
     pub const QUIET_PERIOD: Duration = Duration::from_secs(1);

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use catchment::{
     clock::{Clock as _, ManualClock},
-    config::{Config, SourceTuning},
+    config::{Config, ServeConfig, SourceTuning},
     engine::{Engine, Report, Request, RunError, RunOptions, Silent},
     model::{
         BucketName, Credentials, Cursor, Entry, EntryId, EntryKind, EntryPath, Fingerprint,
@@ -116,6 +116,7 @@ impl Fixture {
             data_dir: dir.path().to_owned(),
             min_free: Some(bytesize::ByteSize(0)),
             quiet_period: Duration::ZERO,
+            serve: ServeConfig::default(),
         };
         let clock = Arc::new(ManualClock::new("2026-01-01T00:00:00Z".parse().unwrap()));
         Self { config, clock, _dir: dir }

@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use catchment::{
     clock::ManualClock,
-    config::{Config, SourceTuning},
+    config::{Config, ServeConfig, SourceTuning},
     engine::{Engine, Report, Request, RunOptions, Silent},
     model::{
         BlobHash, BucketName, Credentials, Cursor, Entry, EntryId, EntryKind, EntryPath,
@@ -185,6 +185,7 @@ impl History {
             data_dir: dir.path().to_owned(),
             min_free: Some(bytesize::ByteSize(0)),
             quiet_period: Duration::ZERO,
+            serve: ServeConfig::default(),
         };
         let clock = Arc::new(ManualClock::new("2026-01-01T00:00:00Z".parse().unwrap()));
         let source = Simulated::default();

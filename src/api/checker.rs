@@ -84,7 +84,10 @@ impl Checker {
             } else {
                 error.into_inner().to_string()
             };
-            ApiError::invalid_field(FieldError { value: None, ..FieldError::new(path, (), message) })
+            ApiError::invalid_field(FieldError {
+                value: None,
+                ..FieldError::new(path, (), message)
+            })
         })
     }
 
@@ -167,10 +170,13 @@ impl Checker {
         let of_this_type: Vec<_> =
             branches.iter().filter(|branch| !is_other_type(branch)).collect();
         let other_tag = |branch: &Vec<ValidationError<'static>>| {
-            branch.iter().find(|error| {
-                matches!(error.kind(), Kind::Enum { .. } | Kind::Constant { .. })
-                    && parent(error.instance_path().as_str()) == place
-            }).map(|error| error.instance_path().as_str().to_owned())
+            branch
+                .iter()
+                .find(|error| {
+                    matches!(error.kind(), Kind::Enum { .. } | Kind::Constant { .. })
+                        && parent(error.instance_path().as_str()) == place
+                })
+                .map(|error| error.instance_path().as_str().to_owned())
         };
         let of_this_tag: Vec<_> =
             of_this_type.iter().filter(|branch| other_tag(branch).is_none()).collect();
@@ -257,7 +263,11 @@ impl Checker {
 
 fn either(alternatives: Vec<Value>) -> Value {
     if alternatives.iter().all(Value::is_array) {
-        return alternatives.into_iter().flat_map(|one| one.as_array().cloned()).flatten().collect();
+        return alternatives
+            .into_iter()
+            .flat_map(|one| one.as_array().cloned())
+            .flatten()
+            .collect();
     }
     alternatives.iter().map(worded).collect::<Vec<_>>().join(" or ").into()
 }
@@ -277,13 +287,11 @@ fn listed(options: &[Value]) -> String {
 
 /// What a JSON type takes with the limits of its schema.
 fn sentence(kind: &str, schema: &Value) -> String {
-    let limits = |low: &str, high: &str, unit: &str| {
-        match (schema.get(low), schema.get(high)) {
-            (Some(low), Some(high)) => format!(" from {low} to {high}{unit}"),
-            (Some(low), None) => format!(" of at least {low}{unit}"),
-            (None, Some(high)) => format!(" of at most {high}{unit}"),
-            (None, None) => String::new(),
-        }
+    let limits = |low: &str, high: &str, unit: &str| match (schema.get(low), schema.get(high)) {
+        (Some(low), Some(high)) => format!(" from {low} to {high}{unit}"),
+        (Some(low), None) => format!(" of at least {low}{unit}"),
+        (None, Some(high)) => format!(" of at most {high}{unit}"),
+        (None, None) => String::new(),
     };
     match kind {
         "integer" => format!("an integer{}", limits("minimum", "maximum", "")),

@@ -290,11 +290,7 @@ impl From<RunError> for ApiError {
             RunError::Store(error) => error.into(),
             RunError::Disk(error) => Self::internal(error),
             // What the provider or the filters say is for whoever asked.
-            error => Self::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "source_error",
-                error.to_string(),
-            ),
+            error => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "source_error", error.to_string()),
         }
     }
 }

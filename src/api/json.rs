@@ -168,9 +168,8 @@ fn pairs(parts: &Parts) -> BTreeMap<String, Vec<String>> {
 }
 
 fn parse(query: &str) -> impl Iterator<Item = (String, String)> {
-    let decode = |text: &str| {
-        percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned()
-    };
+    let decode =
+        |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
     query.split('&').filter(|pair| !pair.is_empty()).map(move |pair| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         (decode(name), decode(value))
@@ -215,7 +214,8 @@ pub(super) fn parameters_of<T: ToSchema>() -> Vec<Parameter> {
             RefOr::T(Schema::Object(object)) => object.description.clone(),
             _ => None,
         };
-        let required = if object.required.contains(&name) { Required::True } else { Required::False };
+        let required =
+            if object.required.contains(&name) { Required::True } else { Required::False };
         ParameterBuilder::new()
             .name(name)
             .parameter_in(ParameterIn::Query)
@@ -225,7 +225,10 @@ pub(super) fn parameters_of<T: ToSchema>() -> Vec<Parameter> {
             .build()
     };
     debug_assert!(
-        matches!(object.additional_properties.as_deref(), Some(AdditionalProperties::FreeForm(false))),
+        matches!(
+            object.additional_properties.as_deref(),
+            Some(AdditionalProperties::FreeForm(false))
+        ),
         "a query type must deny unknown fields"
     );
     object.properties.clone().into_iter().map(parameter).collect()

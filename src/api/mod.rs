@@ -77,8 +77,7 @@ fn resources() -> OpenApiRouter<App> {
 /// When the API's description cannot be put into JSON.
 pub fn router(app: App) -> Result<Router, serde_json::Error> {
     let (routes, document) = resources().split_for_parts();
-    let document: &'static str =
-        Box::leak(openapi::finish(document).to_json()?.into_boxed_str());
+    let document: &'static str = Box::leak(openapi::finish(document).to_json()?.into_boxed_str());
     Ok(routes
         .route("/openapi.json", get(async move || openapi::answer(document)))
         .fallback(unknown_route)

@@ -44,9 +44,9 @@ pub(super) fn frame() -> OpenApi {
         )
         .components(Some(components))
         .security(Some([SecurityRequirement::new("bearer", Vec::<String>::new())]))
-        .tags(Some(tags.map(|(name, words)| {
-            TagBuilder::new().name(name).description(Some(words)).build()
-        })))
+        .tags(Some(
+            tags.map(|(name, words)| TagBuilder::new().name(name).description(Some(words)).build()),
+        ))
         .build()
 }
 

@@ -107,7 +107,8 @@ impl ListQuery {
             .or(body.limit)
             .or(body.page_size)
             .unwrap_or(DEFAULT_LIMIT);
-        let cursor = self.cursor.or(self.next_cursor).or(self.after).filter(|text| !text.is_empty());
+        let cursor =
+            self.cursor.or(self.next_cursor).or(self.after).filter(|text| !text.is_empty());
         let offset = match (self.offset.or(body.offset), self.page.or(body.page)) {
             (Some(offset), _) if offset > 0 => u64::from(offset),
             (_, Some(page)) => u64::from(page - 1) * u64::from(limit),
@@ -115,8 +116,12 @@ impl ListQuery {
         };
         if let (Some(cursor), 1..) = (&cursor, offset) {
             return Err(ApiError::invalid_field(
-                FieldError::new("cursor", cursor.as_str(), "a cursor says where to go on by itself")
-                    .accepting("a cursor, or page, or offset; one of them"),
+                FieldError::new(
+                    "cursor",
+                    cursor.as_str(),
+                    "a cursor says where to go on by itself",
+                )
+                .accepting("a cursor, or page, or offset; one of them"),
             ));
         }
         let include_total = self.include_total.unwrap_or(false);
@@ -205,7 +210,8 @@ mod tests {
 
     #[test]
     fn pages_and_offsets_name_the_same_rows() {
-        let query = |page, offset| ListQuery { page, offset, limit: Some(10), ..ListQuery::default() };
+        let query =
+            |page, offset| ListQuery { page, offset, limit: Some(10), ..ListQuery::default() };
         assert_eq!(query(Some(3), None).page().unwrap().offset, 20);
         assert_eq!(query(None, Some(20)).page().unwrap().offset, 20);
     }

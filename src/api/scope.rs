@@ -1,9 +1,6 @@
 //! The namespace of a request: `X-Namespace` or `?namespace=`, id or name; else the default one.
 
-use axum::{
-    extract::FromRequestParts,
-    http::request::Parts,
-};
+use axum::{extract::FromRequestParts, http::request::Parts};
 
 use super::{App, error::ApiError, json};
 use crate::{model::NamespaceId, store::namespaces};

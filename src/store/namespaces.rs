@@ -75,8 +75,7 @@ pub fn default(connection: &Connection) -> Result<Namespace> {
 /// # Errors
 /// SQLite's.
 pub fn all(connection: &Connection) -> Result<Vec<Namespace>> {
-    let mut statement =
-        connection.prepare_cached(&format!("{SELECT} GROUP BY namespace_key"))?;
+    let mut statement = connection.prepare_cached(&format!("{SELECT} GROUP BY namespace_key"))?;
     let mut rows = statement.query([])?;
     let mut all = Vec::new();
     while let Some(row) = rows.next()? {

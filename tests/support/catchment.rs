@@ -137,7 +137,8 @@ impl Catchment {
         path
     }
 
-    fn command<A: AsRef<OsStr>>(&self, args: &[A]) -> Command {
+    /// A command, yet to be started.
+    pub(crate) fn command<A: AsRef<OsStr>>(&self, args: &[A]) -> Command {
         // What is to be signalled must run without a clock of its own: faketime is its parent.
         let mut words: Vec<&str> = Vec::new();
         if let Some(clock) = &self.clock {

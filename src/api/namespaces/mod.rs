@@ -212,8 +212,10 @@ async fn delete(
             message: format!("namespace {:?} is deleted", namespace.name),
         })),
         End::Unknown => Err(ApiError::not_found("namespace", named)),
-        End::Default => Err(ApiError::conflict("the default namespace cannot be deleted")
-            .code("default_namespace")),
+        End::Default => {
+            Err(ApiError::conflict("the default namespace cannot be deleted")
+                .code("default_namespace"))
+        }
         End::Full(namespace) => Err(ApiError::conflict(format!(
             "there are {} buckets in namespace {:?}; delete these first",
             namespace.bucket_count, namespace.name

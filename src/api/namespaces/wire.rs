@@ -215,7 +215,10 @@ impl From<Namespace> for NamespaceModel {
             scope: or(take("scope"), "org"),
             mode: or(take("mode"), "standard"),
             description: take("description").as_str().map(str::to_owned),
-            feature_extractors: list(take("feature_extractors")).into_iter().map(identified).collect(),
+            feature_extractors: list(take("feature_extractors"))
+                .into_iter()
+                .map(identified)
+                .collect(),
             payload_index_count: payload_indexes.len() as u64,
             payload_indexes,
             vector_configs: list(take("vector_configs")),

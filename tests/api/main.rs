@@ -1,0 +1,18 @@
+//! The API, asked over HTTP as its users ask it: each module a resource or a promise, each test a
+//! sentence, told through the built program.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+// The support module is written like a library, for its readers.
+#![allow(unreachable_pub)]
+
+#[path = "../support/mod.rs"]
+// Each test crate uses its own part of it.
+#[allow(dead_code)]
+mod support;
+
+#[path = "../support/server.rs"]
+mod server;
+
+mod health;
+mod input;
+mod namespaces;
