@@ -8,16 +8,22 @@
 //! What does not live here: SQL (`store`), decisions about syncs and entries (`engine`).
 
 pub mod access;
+mod base;
+mod buckets;
 mod checker;
+pub mod content;
 pub mod error;
+mod filters;
 mod health;
 pub mod json;
 mod namespaces;
+mod objects;
 mod openapi;
 pub mod page;
 mod request_id;
 pub mod scope;
 pub mod server;
+mod uploads;
 
 use std::sync::Arc;
 
@@ -32,7 +38,7 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
 
-use self::{access::Access, error::ApiError};
+use self::{access::Access, content::links::Links, error::ApiError};
 use crate::{config::Config, engine::Engine};
 
 /// The longest body of a request, in bytes; routes that stream have limits of their own.
@@ -47,6 +53,8 @@ pub struct App {
     pub config: Arc<Config>,
     /// Who may ask.
     pub access: Arc<Access>,
+    /// Makes and checks signed links.
+    pub links: Arc<Links>,
     /// Cancelled when the server is to end: answers that would go on forever end then.
     pub stopping: CancellationToken,
 }
@@ -64,11 +72,20 @@ impl App {
     }
 }
 
+/// Goes on with what an earlier process began and did not finish.
+pub async fn go_on(app: App) {
+    buckets::go_on_with_deletions(app).await;
+}
+
 /// The API's table of contents.
 fn resources() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(openapi::frame())
         .merge(health::routes())
         .merge(namespaces::routes())
+        .merge(buckets::routes())
+        .merge(objects::routes())
+        .merge(content::routes())
+        .merge(uploads::routes())
 }
 
 /// Everything that the server answers.

@@ -12,6 +12,7 @@ use super::{Exit, Outcome, Settings, error::CliError, signals::stop_on_signals};
 use crate::api::{
     self, App,
     access::{Access, token},
+    content::links::Links,
     server,
 };
 
@@ -46,7 +47,9 @@ pub(super) async fn run(args: Args, settings: &Settings) -> Outcome {
     }
     let stopping = stop_on_signals("when running jobs are at a checkpoint")?;
     let access = Arc::new(Access::new(&config, token.as_deref()));
-    let app = App { engine, config: Arc::new(config), access, stopping: stopping.clone() };
+    let links = Arc::new(Links::open(&config.data_dir).map_err(CliError::failed)?);
+    let app = App { engine, config: Arc::new(config), access, links, stopping: stopping.clone() };
+    tokio::spawn(api::go_on(app.clone()));
     let router = api::router(app).map_err(CliError::failed)?;
 
     announce(address)?;

@@ -19,6 +19,7 @@ mod query;
 mod schema;
 mod sync;
 mod sync_state;
+mod upload;
 
 pub use bucket_settings::{BucketSettings, UniqueKey};
 pub use counts::Counts;
@@ -48,3 +49,4 @@ pub use sync::{
     SyncOptions,
 };
 pub use sync_state::{Pause, PausedBy, SyncMode, SyncStatus, UnknownStatus};
+pub use upload::{UploadSettings, UploadStatus};

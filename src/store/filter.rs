@@ -1,7 +1,11 @@
 //! Filters as SQL conditions. Which fields a table has, and where they are, its own module says
 //! ([`Fields`]); what the conditions mean, [`crate::model::Condition`] says.
 
-use jiff::{Timestamp, civil::Date};
+use jiff::{
+    Timestamp,
+    civil::{Date, Time},
+    tz::Offset,
+};
 use rusqlite::types::Value;
 
 use super::{clause::Clause, functions};
@@ -312,7 +316,7 @@ fn no_instant(condition: &Condition, given: &str) -> FieldProblem {
 pub(super) fn instant(text: &str) -> Option<Timestamp> {
     let day = || {
         let date: Date = text.parse().ok()?;
-        date.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
+        Offset::UTC.to_timestamp(date.to_datetime(Time::midnight())).ok()
     };
     text.parse().ok().or_else(day)
 }

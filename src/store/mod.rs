@@ -26,6 +26,7 @@ mod migrate;
 pub mod namespaces;
 pub mod objects;
 mod open;
+mod place;
 pub mod probe;
 pub mod reconcile;
 pub mod syncs;
@@ -43,6 +44,7 @@ pub use rusqlite::{Connection, Transaction};
 
 pub use error::StoreError;
 pub use open::DATABASE_FILE;
+pub use place::Place;
 use writer::Writer;
 
 /// Result of a store operation.

@@ -4,7 +4,6 @@
 //! here a look at the index first tells how many entries a condition leaves.
 
 use rusqlite::{Connection, params_from_iter, types::Value};
-use serde::{Deserialize, Serialize};
 
 use super::{end_of, fields::ObjectFields};
 use crate::{
@@ -14,6 +13,7 @@ use crate::{
         buckets::Bucket,
         clause::Clause,
         filter::{self, Fields as _, Operand},
+        place::Place,
     },
 };
 
@@ -41,23 +41,6 @@ enum Order {
     Path,
     Size,
     Value(Clause),
-}
-
-/// Behind which object a page begins: its key, and what it was ordered by.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Place {
-    key: i64,
-    value: PlaceValue,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-enum PlaceValue {
-    Null,
-    Integer(i64),
-    /// Bits of a float, which has no exact decimal form.
-    Real(u64),
-    Text(String),
-    Bytes(Vec<u8>),
 }
 
 /// Entries of an index that are worth sorting; beyond, going through the bucket in the order that is
@@ -143,7 +126,7 @@ impl Query {
         let mut statement = connection.prepare_cached(&clause.sql)?;
         let places = statement
             .query_map(params_from_iter(&clause.values), |row| {
-                Ok(Place { key: row.get(0)?, value: PlaceValue::of(row.get(1)?) })
+                Ok(Place::new(row.get(0)?, row.get(1)?))
             })?
             .collect::<std::result::Result<_, _>>()?;
         Ok(places)
@@ -205,11 +188,11 @@ impl Query {
         Ok(fewest)
     }
 
-    /// The rows behind a place. NULL sorts before everything, as SQLite has it.
+    /// The rows behind a place.
     fn behind(&self, place: &Place, column: &Clause) -> Clause {
         let sign = if self.descending { " < " } else { " > " };
-        let key = Clause::default().sql("o.object_key").sql(sign).bind(place.key);
-        let value = place.value.to_sql_value(matches!(self.order, Order::Path));
+        let key = Clause::default().sql("o.object_key").sql(sign).bind(place.key());
+        let value = place.value(matches!(self.order, Order::Path));
         match (&self.order, value) {
             (Order::Age, _) => key,
             (Order::Path | Order::Size, value) => Clause::default()
@@ -220,62 +203,9 @@ impl Query {
                 .sql("(")
                 .bind(value)
                 .sql(", ")
-                .bind(place.key)
+                .bind(place.key())
                 .sql(")"),
-            (Order::Value(_), Value::Null) => {
-                let is_null = Clause::default().then(column.clone()).sql(" IS NULL");
-                let equal = Clause::joined(vec![is_null, key], " AND ", "1");
-                match self.descending {
-                    true => equal,
-                    false => {
-                        let rest = Clause::default().then(column.clone()).sql(" IS NOT NULL");
-                        Clause::joined(vec![equal, rest], " OR ", "1")
-                    }
-                }
-            }
-            (Order::Value(_), value) => {
-                let beyond = column.clone().sql(sign).bind(value.clone());
-                let same = column.clone().sql(" = ").bind(value);
-                let mut parts = vec![beyond, Clause::joined(vec![same, key], " AND ", "1")];
-                if self.descending {
-                    parts.push(column.clone().sql(" IS NULL"));
-                }
-                Clause::joined(parts, " OR ", "1")
-            }
-        }
-    }
-}
-
-impl Place {
-    /// The key of the object.
-    #[must_use]
-    pub const fn key(&self) -> i64 {
-        self.key
-    }
-}
-
-impl PlaceValue {
-    fn of(value: Value) -> Self {
-        match value {
-            Value::Null => Self::Null,
-            Value::Integer(number) => Self::Integer(number),
-            Value::Real(number) => Self::Real(number.to_bits()),
-            Value::Text(text) => Self::Text(text),
-            Value::Blob(bytes) => match String::from_utf8(bytes) {
-                Ok(text) => Self::Text(text),
-                Err(error) => Self::Bytes(error.into_bytes()),
-            },
-        }
-    }
-
-    fn to_sql_value(&self, as_bytes: bool) -> Value {
-        match self.clone() {
-            Self::Null => Value::Null,
-            Self::Integer(number) => number.into(),
-            Self::Real(bits) => f64::from_bits(bits).into(),
-            Self::Text(text) if as_bytes => text.into_bytes().into(),
-            Self::Text(text) => text.into(),
-            Self::Bytes(bytes) => bytes.into(),
+            (Order::Value(column), _) => place.behind(column, "o.object_key", self.descending),
         }
     }
 }
