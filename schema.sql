@@ -63,6 +63,7 @@ CREATE TABLE buckets (
     object_bytes  INTEGER NOT NULL DEFAULT 0,  -- sum of sizes, shared bytes counted each time
     created_at_ms INTEGER NOT NULL,
     updated_at_ms INTEGER NOT NULL,
+    is_going      INTEGER NOT NULL DEFAULT 0,  -- 1: deleted; what is in it goes in steps
     UNIQUE (namespace_key, name)
 ) STRICT;
 
@@ -177,7 +178,8 @@ CREATE TABLE entries (
     version      BLOB NOT NULL,
     modified_ns  INTEGER,
     etag         TEXT,
-    object_key   INTEGER NOT NULL,             -- of objects; no REFERENCES: it would need an index
+    object_key   INTEGER NOT NULL,             -- of objects; 0: somebody deleted it by hand. No
+                                               -- REFERENCES: it would need an index
     is_duplicate INTEGER NOT NULL,             -- 1: the object was made by another entry
     pass         INTEGER NOT NULL,             -- the pass that last wrote this row
     judged_by    INTEGER,                      -- engine::rules::Rules::mark; NULL: by a listing alone
@@ -219,10 +221,16 @@ CREATE TABLE objects (
     unique_key    TEXT,                        -- values of the bucket's unique key, as JSON
     edges         TEXT,                        -- JSON array; NULL: none
     state         TEXT,                        -- NULL: live; else why it is hidden
-    content       TEXT NOT NULL DEFAULT 'content' -- the property that is the file itself
+    content       TEXT NOT NULL DEFAULT 'content', -- the property that is the file itself
+    idempotency_key TEXT                       -- what its maker calls the request; NULL: nothing
 ) STRICT;
-CREATE INDEX objects_by_path ON objects (bucket_key, path);
-CREATE INDEX objects_by_age ON objects (bucket_key);
+-- The three orders in which a bucket is listed. Without the hidden objects, so that a listing need
+-- not look at a row to know whether to show it.
+CREATE INDEX objects_by_path ON objects (bucket_key, path) WHERE state IS NULL;
+CREATE INDEX objects_by_age ON objects (bucket_key) WHERE state IS NULL;
+CREATE INDEX objects_by_size ON objects (bucket_key, size) WHERE state IS NULL;
+CREATE UNIQUE INDEX objects_by_idempotency_key ON objects (bucket_key, idempotency_key)
+    WHERE idempotency_key IS NOT NULL;
 CREATE UNIQUE INDEX objects_by_unique_key ON objects (bucket_key, unique_key)
     WHERE unique_key IS NOT NULL;
 
@@ -300,6 +308,7 @@ CREATE TABLE uploads (
     expires_at_ms  INTEGER
 ) STRICT;
 CREATE INDEX uploads_by_bucket ON uploads (bucket_key);
+CREATE INDEX uploads_by_end ON uploads (expires_at_ms) WHERE expires_at_ms IS NOT NULL;
 CREATE INDEX uploads_by_blob ON uploads (blob_key) WHERE blob_key IS NOT NULL;
 
 -- What happened, in order: what the event stream and the activity log show. The oldest are dropped

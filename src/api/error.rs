@@ -229,6 +229,18 @@ impl ApiError {
         self
     }
 
+    /// What it says to people.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// What it says to programs.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        self.kind
+    }
+
     /// The status that it answers with.
     #[must_use]
     pub const fn status(&self) -> StatusCode {

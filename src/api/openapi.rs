@@ -32,6 +32,7 @@ pub(super) fn frame() -> OpenApi {
         ("organization_connections", "How providers are reached."),
         ("buckets", "Sets of objects."),
         ("bucket_objects", "Records in a bucket, and their bytes."),
+        ("bucket_uploads", "Bytes that come before their object does."),
         ("bucket_syncs", "Standing orders from a source to a bucket."),
         ("events", "What happens, as it happens."),
     ];

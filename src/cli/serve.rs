@@ -13,6 +13,7 @@ use crate::{
     api::{
         self, App,
         access::{Access, token},
+        content::links::Links,
         server,
     },
     engine::Silent,
@@ -52,13 +53,16 @@ pub(super) async fn run(args: Args, settings: &Settings) -> Outcome {
     let access = Arc::new(Access::new(&config, token.as_deref()));
     let observers: Observers = Arc::new(|_| Arc::new(Silent));
     let scheduler = Scheduler::start(engine.clone(), Bounds::default(), observers);
+    let links = Arc::new(Links::open(&config.data_dir).map_err(CliError::failed)?);
     let app = App {
         engine,
         config: Arc::new(config),
         access,
         scheduler: scheduler.nudge(),
+        links,
         stopping: stopping.clone(),
     };
+    tokio::spawn(api::go_on(app.clone()));
     let router = api::router(app).map_err(CliError::failed)?;
 
     announce(address)?;

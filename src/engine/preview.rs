@@ -284,32 +284,51 @@ impl Indexed {
         if needs.is_nothing() {
             return Ok(());
         }
-        let settings = &question.options.reconcile;
-        let undecided = self.page.entries.iter().zip(&mut self.known).filter_map(|(entry, row)| {
-            let decision = plan::decide(filter, settings, question.run.full, entry, row);
-            let is_open =
-                matches!(decision, Decision::Add | Decision::Update | Decision::Rejudge { .. });
-            match &entry.kind {
-                EntryKind::File(fingerprint) if is_open => Some((entry, fingerprint, row)),
-                _ => None,
+        let looks = self.undecided(question, filter).into_iter().map(|position| {
+            let Entry { id, kind, .. } = self.page.entries[position].clone();
+            async move {
+                let EntryKind::File(fingerprint) = kind else { return Ok(None) };
+                let ask = || source.facts(&id, &fingerprint, needs);
+                match RetryPolicy::FETCH.run(ask).await {
+                    Ok(facts) => Ok(Some((position, facts))),
+                    Err(error) if error.class() == ErrorClass::Connection => Err(error),
+                    // The run finds out what is the matter with it.
+                    Err(_) => Ok(None),
+                }
             }
         });
-        let looks = undecided.map(|(entry, fingerprint, row)| async move {
-            let ask = || source.facts(&entry.id, fingerprint, needs);
-            let facts = match RetryPolicy::FETCH.run(ask).await {
-                Ok(facts) => facts,
-                Err(error) if error.class() == ErrorClass::Connection => return Err(error.into()),
-                // The run finds out what is the matter with it.
-                Err(_) => return Ok(()),
+        let looks: Vec<_> = looks.collect();
+        let mut answers = stream::iter(looks).buffer_unordered(source.default_concurrency());
+        while let Some(answer) = answers.try_next().await? {
+            let Some((position, facts)) = answer else { continue };
+            let Entry { path, kind: EntryKind::File(fingerprint), .. } =
+                &self.page.entries[position]
+            else {
+                continue;
             };
-            let dossier = Dossier { path: &entry.path, fingerprint, facts: Some(&facts) };
+            let dossier = Dossier { path, fingerprint, facts: Some(&facts) };
             if let Some(unmet) = filter.refuses_facts(&dossier) {
-                let entry_key = row.entry_key();
-                *row = Known::LeftOut { entry_key, left_out_key: 0, unmet: unmet.0 };
+                let entry_key = self.known[position].entry_key();
+                self.known[position] =
+                    Known::LeftOut { entry_key, left_out_key: 0, unmet: unmet.0 };
             }
-            Ok::<(), RunError>(())
-        });
-        stream::iter(looks).buffer_unordered(source.default_concurrency()).try_collect().await
+        }
+        Ok(())
+    }
+
+    /// The positions of entries that pass by all that their listing tells.
+    fn undecided(&self, question: &Question<'_>, filter: &Filter) -> Vec<usize> {
+        let settings = &question.options.reconcile;
+        let decide = |(entry, known): (&Entry, &Known)| {
+            let decision = plan::decide(filter, settings, question.run.full, entry, known);
+            matches!(decision, Decision::Add | Decision::Update | Decision::Rejudge { .. })
+        };
+        let entries = self.page.entries.iter().zip(&self.known);
+        entries
+            .enumerate()
+            .filter(|(_, pair)| decide(*pair))
+            .map(|(position, _)| position)
+            .collect()
     }
 }
 

@@ -18,9 +18,11 @@ mod path;
 mod problem;
 mod provider_filters;
 pub mod providers;
+mod query;
 mod schema;
 mod sync;
 mod sync_state;
+mod upload;
 
 pub use bucket_settings::{BucketSettings, UniqueKey};
 pub use counts::Counts;
@@ -45,6 +47,7 @@ pub use mapping::{
 pub use path::EntryPath;
 pub use problem::FieldProblem;
 pub use provider_filters::{ProviderFilterError, ProviderFilters};
+pub use query::{Condition, FieldPath, Filter, Literal, Relation, Sort, Test};
 pub use schema::{BucketSchema, FieldType, Mismatch, SchemaField};
 pub(crate) use schema::{instant_in, number_in};
 pub use sync::{
@@ -52,3 +55,4 @@ pub use sync::{
     SyncOptions,
 };
 pub use sync_state::{Pause, PausedBy, SyncMode, SyncStatus, UnknownStatus};
+pub use upload::{UploadSettings, UploadStatus};

@@ -25,6 +25,10 @@ use crate::model::{
     ObjectId,
 };
 
+/// The `object_key` of an entry whose object somebody deleted by hand. The version that was here then
+/// stays away; another one becomes an object again.
+pub(super) const DELETED: i64 = 0;
+
 /// What a run commits into. Fixed for the run's life.
 #[derive(Clone, Copy, Debug)]
 pub struct Target {
@@ -317,13 +321,10 @@ pub(super) struct Touched {
 }
 
 impl Touched {
-    /// How many one event names.
-    const NAMED: usize = 100;
-
     /// Notes an object.
     pub(super) fn note(&mut self, id: impl FnOnce() -> Result<String>) -> Result<()> {
         self.count += 1;
-        if self.ids.len() < Self::NAMED {
+        if self.ids.len() < events::NAMED {
             self.ids.push(id()?);
         }
         Ok(())
@@ -351,6 +352,8 @@ struct Row {
     entry_key: i64,
     object_key: i64,
     is_duplicate: bool,
+    /// Whether it was taken at the very version that was fetched again.
+    same_version: bool,
 }
 
 impl Work<'_> {
@@ -370,24 +373,28 @@ impl Work<'_> {
 
     fn take(&mut self, taken: &Taken, blob_key: i64) -> Result<()> {
         self.counts.bytes += taken.stored.size;
-        match self.row_of(&taken.id)? {
+        match self.row_of(taken)? {
             None => self.take_new(taken, blob_key),
+            Some(row) if row.object_key == DELETED => self.take_deleted(taken, blob_key, &row),
             Some(row) => self.take_changed(taken, blob_key, &row),
         }
     }
 
-    fn row_of(&self, id: &EntryId) -> Result<Option<Row>> {
+    fn row_of(&self, taken: &Taken) -> Result<Option<Row>> {
+        let (id, version) = (&taken.id, &taken.fingerprint.version);
+        let sync_key = self.target.fence.sync_key;
         Ok(self
             .tx
             .prepare_cached(
-                "SELECT entry_key, object_key, is_duplicate FROM entries
+                "SELECT entry_key, object_key, is_duplicate, version = ?3 FROM entries
                  WHERE sync_key = ?1 AND source_id = ?2",
             )?
-            .query_row(params![self.target.fence.sync_key, id.as_bytes()], |row| {
+            .query_row(params![sync_key, id.as_bytes(), version.0], |row| {
                 Ok(Row {
                     entry_key: row.get(0)?,
                     object_key: row.get(1)?,
                     is_duplicate: row.get(2)?,
+                    same_version: row.get(3)?,
                 })
             })
             .optional()?)
@@ -404,6 +411,16 @@ impl Work<'_> {
             self.insert_object(taken, object_key, entry_key, blob_key)?;
         }
         Ok(())
+    }
+
+    fn take_deleted(&mut self, taken: &Taken, blob_key: i64, row: &Row) -> Result<()> {
+        if row.same_version {
+            self.counts.unchanged += 1;
+            blobs::maybe_orphaned(self.tx, blob_key)?;
+            return self.update_entry(taken, row.entry_key, DELETED, false);
+        }
+        self.counts.updated += 1;
+        self.give_object_of_its_own(taken, blob_key, row.entry_key)
     }
 
     fn take_changed(&mut self, taken: &Taken, blob_key: i64, row: &Row) -> Result<()> {
@@ -459,7 +476,7 @@ impl Work<'_> {
             .tx
             .prepare_cached(
                 "SELECT object_key FROM object_blobs JOIN objects USING (object_key)
-                 WHERE blob_key = ?1 AND property = content AND bucket_key = ?2
+                 WHERE blob_key = ?1 AND property = content AND bucket_key = ?2 AND state IS NULL
                  ORDER BY object_key LIMIT 1",
             )?
             .query_row([blob_key, self.target.bucket_key], |row| row.get(0))
@@ -669,6 +686,6 @@ fn path_unless_id(taken: &Taken) -> Option<&[u8]> {
 }
 
 /// A size for adding up; no file reaches 2^63 bytes.
-fn signed(size: u64) -> i64 {
+pub(super) fn signed(size: u64) -> i64 {
     i64::try_from(size).unwrap_or(i64::MAX)
 }

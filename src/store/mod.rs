@@ -7,14 +7,18 @@
 //! here: the bytes of large blobs, decisions about entries, network.
 
 pub mod blobs;
+pub mod bucket_end;
 pub mod buckets;
 pub mod checkpoints;
+mod clause;
 pub mod commit;
 pub mod connections;
 pub mod dead_letters;
 pub mod entries;
 mod error;
 pub mod events;
+mod filter;
+mod functions;
 pub mod installation;
 pub mod jobs;
 mod json;
@@ -24,6 +28,7 @@ mod migrate;
 pub mod namespaces;
 pub mod objects;
 mod open;
+mod place;
 pub mod probe;
 pub mod reconcile;
 pub mod rejudge;
@@ -33,6 +38,7 @@ pub mod shape;
 pub mod syncs;
 pub mod syncs_list;
 mod time;
+pub mod uploads;
 mod writer;
 
 use std::{
@@ -45,6 +51,7 @@ pub use rusqlite::{Connection, Transaction};
 
 pub use error::StoreError;
 pub use open::DATABASE_FILE;
+pub use place::Place;
 use writer::Writer;
 
 /// Result of a store operation.

@@ -196,18 +196,19 @@ fn put(tx: &Transaction<'_>, object_key: i64, property: &str, row: &Row) -> Resu
 /// Brings an object's size up to date: that of its blobs, each set of bytes counted once. Answers by
 /// how much it grew.
 fn settle_size(tx: &Transaction<'_>, object_key: i64) -> Result<i64> {
-    let (old, new): (i64, i64) = tx
+    // What is hidden is not counted.
+    let (is_counted, old, new): (bool, i64, i64) = tx
         .prepare_cached(
-            "SELECT size, (SELECT coalesce(sum(size), 0) FROM blobs WHERE blob_key IN
+            "SELECT state IS NULL, size, (SELECT coalesce(sum(size), 0) FROM blobs WHERE blob_key IN
                            (SELECT blob_key FROM object_blobs WHERE object_key = ?1))
              FROM objects WHERE object_key = ?1",
         )?
-        .query_row([object_key], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        .query_row([object_key], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
     if old != new {
         tx.prepare_cached("UPDATE objects SET size = ?2 WHERE object_key = ?1")?
             .execute([object_key, new])?;
     }
-    Ok(new - old)
+    Ok(if is_counted { new - old } else { 0 })
 }
 
 /// What is kept of an entry that was taken before, for deciding about it anew without its bytes.

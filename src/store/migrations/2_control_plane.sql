@@ -70,6 +70,7 @@ CREATE TABLE new_buckets (
     object_bytes  INTEGER NOT NULL DEFAULT 0,  -- sum of sizes, shared bytes counted each time
     created_at_ms INTEGER NOT NULL,
     updated_at_ms INTEGER NOT NULL,
+    is_going      INTEGER NOT NULL DEFAULT 0,  -- 1: deleted; what is in it goes in steps
     UNIQUE (namespace_key, name)
 ) STRICT;
 INSERT INTO new_buckets
@@ -226,7 +227,13 @@ ALTER TABLE objects ADD COLUMN unique_key TEXT;
 ALTER TABLE objects ADD COLUMN edges TEXT;
 ALTER TABLE objects ADD COLUMN state TEXT;
 ALTER TABLE objects ADD COLUMN content TEXT NOT NULL DEFAULT 'content';
-CREATE INDEX objects_by_age ON objects (bucket_key);
+ALTER TABLE objects ADD COLUMN idempotency_key TEXT;
+DROP INDEX objects_by_path;
+CREATE INDEX objects_by_path ON objects (bucket_key, path) WHERE state IS NULL;
+CREATE INDEX objects_by_age ON objects (bucket_key) WHERE state IS NULL;
+CREATE INDEX objects_by_size ON objects (bucket_key, size) WHERE state IS NULL;
+CREATE UNIQUE INDEX objects_by_idempotency_key ON objects (bucket_key, idempotency_key)
+    WHERE idempotency_key IS NOT NULL;
 CREATE UNIQUE INDEX objects_by_unique_key ON objects (bucket_key, unique_key)
     WHERE unique_key IS NOT NULL;
 
@@ -282,6 +289,7 @@ CREATE TABLE uploads (
     expires_at_ms  INTEGER
 ) STRICT;
 CREATE INDEX uploads_by_bucket ON uploads (bucket_key);
+CREATE INDEX uploads_by_end ON uploads (expires_at_ms) WHERE expires_at_ms IS NOT NULL;
 CREATE INDEX uploads_by_blob ON uploads (blob_key) WHERE blob_key IS NOT NULL;
 
 CREATE TABLE events (

@@ -1,10 +1,21 @@
-//! Objects: found and listed.
+//! Objects: found and listed as the command line does it here; as the API does it in [`query`] and
+//! [`record`], counted in groups by [`rows`], made and changed by hand in [`write`]. What a sync does
+//! to them is in `commit` and `reconcile`.
+
+mod fields;
+pub mod query;
+pub mod record;
+pub mod rows;
+pub mod write;
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::{Result, syncs, time};
 use crate::model::{BlobHash, EntryPath, ObjectId};
+
+/// The status of an object that no batch has been through.
+pub const UNPROCESSED: &str = "PENDING";
 
 /// An object as the database knows it.
 #[derive(Clone, Debug)]
@@ -81,7 +92,8 @@ pub fn page(
     // From the later of the two places; up to the first path that the prefix does not begin.
     let from = if after.path.as_slice() < prefix { prefix } else { &after.path };
     let mut statement = connection.prepare_cached(&format!(
-        "{SELECT} WHERE o.bucket_key = ?1 AND (o.path, o.object_key) > (?2, ?3)
+        "{SELECT} WHERE o.bucket_key = ?1 AND o.state IS NULL
+           AND (o.path, o.object_key) > (?2, ?3)
            AND (?4 IS NULL OR o.path < ?4)
          ORDER BY o.path, o.object_key LIMIT ?5"
     ))?;
@@ -93,7 +105,7 @@ pub fn page(
 }
 
 /// The first bytes behind all those that begin with `prefix`; `None` where nothing is.
-fn end_of(prefix: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn end_of(prefix: &[u8]) -> Option<Vec<u8>> {
     let last = prefix.iter().rposition(|byte| *byte != u8::MAX)?;
     let mut end = prefix[..=last].to_vec();
     end[last] += 1;
@@ -111,7 +123,8 @@ pub fn by_path(
 ) -> Result<Option<Object>> {
     Ok(connection
         .prepare_cached(&format!(
-            "{SELECT} WHERE o.bucket_key = ?1 AND o.path = ?2 ORDER BY o.object_key DESC LIMIT 1"
+            "{SELECT} WHERE o.bucket_key = ?1 AND o.state IS NULL AND o.path = ?2
+             ORDER BY o.object_key DESC LIMIT 1"
         ))?
         .query_row(params![bucket_key, path.as_bytes()], read)
         .optional()?)
