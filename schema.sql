@@ -63,6 +63,7 @@ CREATE TABLE buckets (
     object_bytes  INTEGER NOT NULL DEFAULT 0,  -- sum of sizes, shared bytes counted each time
     created_at_ms INTEGER NOT NULL,
     updated_at_ms INTEGER NOT NULL,
+    is_going      INTEGER NOT NULL DEFAULT 0,  -- 1: deleted; what is in it goes in steps
     UNIQUE (namespace_key, name)
 ) STRICT;
 
@@ -177,9 +178,11 @@ CREATE TABLE entries (
     version      BLOB NOT NULL,
     modified_ns  INTEGER,
     etag         TEXT,
-    object_key   INTEGER NOT NULL,             -- of objects; no REFERENCES: it would need an index
+    object_key   INTEGER NOT NULL,             -- of objects; 0: somebody deleted it by hand. No
+                                               -- REFERENCES: it would need an index
     is_duplicate INTEGER NOT NULL,             -- 1: the object was made by another entry
     pass         INTEGER NOT NULL,             -- the pass that last wrote this row
+    judged_by    INTEGER,                      -- engine::rules::Rules::mark; NULL: by a listing alone
     released     INTEGER NOT NULL DEFAULT 0,   -- 1: gone, and somebody said to keep its object
     identity     INTEGER                       -- hash of what a rename leaves as it is; NULL: none
 ) STRICT;
@@ -187,6 +190,19 @@ CREATE UNIQUE INDEX entries_by_source_id ON entries (sync_key, source_id);
 CREATE INDEX entries_by_identity ON entries (sync_key, identity) WHERE identity IS NOT NULL;
 CREATE INDEX entries_released ON entries (sync_key) WHERE released = 1;
 CREATE INDEX entries_that_share ON entries (object_key) WHERE is_duplicate = 1;
+
+-- Entries that a sync leaves out for what their source says of them besides listing them: so that it
+-- need not be asked again while neither they nor the sync's settings change.
+CREATE TABLE left_out (
+    left_out_key INTEGER PRIMARY KEY,
+    sync_key     INTEGER NOT NULL REFERENCES syncs,
+    source_id    BLOB NOT NULL,
+    version      BLOB NOT NULL,
+    judged_by    INTEGER NOT NULL,             -- as in entries
+    unmet        INTEGER NOT NULL,             -- the place of the condition that is not met
+    pass         INTEGER NOT NULL,             -- the pass in which it was asked
+    UNIQUE (sync_key, source_id)
+) STRICT;
 
 -- What a bucket holds. Readable means complete: its blobs were durable before this row.
 CREATE TABLE objects (
@@ -204,10 +220,17 @@ CREATE TABLE objects (
     fields        TEXT,                        -- JSON object, by the bucket's schema; NULL: none
     unique_key    TEXT,                        -- values of the bucket's unique key, as JSON
     edges         TEXT,                        -- JSON array; NULL: none
-    state         TEXT                         -- NULL: live; else why it is hidden
+    state         TEXT,                        -- NULL: live; else why it is hidden
+    content       TEXT NOT NULL DEFAULT 'content', -- the property that is the file itself
+    idempotency_key TEXT                       -- what its maker calls the request; NULL: nothing
 ) STRICT;
-CREATE INDEX objects_by_path ON objects (bucket_key, path);
-CREATE INDEX objects_by_age ON objects (bucket_key);
+-- The three orders in which a bucket is listed. Without the hidden objects, so that a listing need
+-- not look at a row to know whether to show it.
+CREATE INDEX objects_by_path ON objects (bucket_key, path) WHERE state IS NULL;
+CREATE INDEX objects_by_age ON objects (bucket_key) WHERE state IS NULL;
+CREATE INDEX objects_by_size ON objects (bucket_key, size) WHERE state IS NULL;
+CREATE UNIQUE INDEX objects_by_idempotency_key ON objects (bucket_key, idempotency_key)
+    WHERE idempotency_key IS NOT NULL;
 CREATE UNIQUE INDEX objects_by_unique_key ON objects (bucket_key, unique_key)
     WHERE unique_key IS NOT NULL;
 
@@ -225,8 +248,8 @@ CREATE TABLE blob_bytes (
     bytes    BLOB NOT NULL
 ) STRICT;
 
--- Which blobs an object is made of; `content` is the file itself. What is NULL is as the object
--- itself says.
+-- Which blobs an object is made of; the one that `objects.content` names is the file itself. What is
+-- NULL is as the object itself says. Those without an id are a sync's, which replaces them.
 CREATE TABLE object_blobs (
     object_key INTEGER NOT NULL REFERENCES objects,
     property   TEXT NOT NULL,
@@ -285,6 +308,7 @@ CREATE TABLE uploads (
     expires_at_ms  INTEGER
 ) STRICT;
 CREATE INDEX uploads_by_bucket ON uploads (bucket_key);
+CREATE INDEX uploads_by_end ON uploads (expires_at_ms) WHERE expires_at_ms IS NOT NULL;
 CREATE INDEX uploads_by_blob ON uploads (blob_key) WHERE blob_key IS NOT NULL;
 
 -- What happened, in order: what the event stream and the activity log show. The oldest are dropped

@@ -2,105 +2,32 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::{
-    ffi::OsStr,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+#[path = "support/simulated.rs"]
+mod simulated;
 
-use async_trait::async_trait;
-use bytes::Bytes;
+use std::{ffi::OsStr, sync::Arc, time::Duration};
+
 use catchment::{
     clock::{Clock as _, ManualClock},
-    config::{Config, ServeConfig, SourceTuning},
+    config::{Config, ServeConfig},
     engine::{Engine, Report, Request, RunError, RunOptions, Silent},
-    model::{
-        BucketName, Credentials, Cursor, Entry, EntryId, EntryKind, EntryPath, Fingerprint,
-        Location, RunStatus, S3Connection, SyncOptions, Version,
-    },
-    sources::{Body, ByteRange, Content, Facts, Opener, Page, RootIdentity, Source, SourceError},
+    model::{BucketName, Location, RunStatus, S3Connection, SyncOptions},
     store::{
         StoreError, buckets, jobs,
         objects::{self, After},
         syncs::{self, BucketChoice},
     },
 };
-use futures_util::{
-    StreamExt as _,
-    stream::{self, BoxStream},
-};
+use simulated::Simulated;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-/// A source of one file, whose bytes come once the gate is open.
-#[derive(Clone, Debug, Default)]
-struct OneFile {
-    content: Arc<Mutex<&'static [u8]>>,
-    asked: Arc<Notify>,
-    gate: Option<Arc<Notify>>,
-}
-
-#[async_trait]
-impl Opener for OneFile {
-    async fn open(
-        &self,
-        _: &Location,
-        _: Option<&Credentials>,
-        _: &SyncOptions,
-        _: &SourceTuning,
-    ) -> Result<Arc<dyn Source>, SourceError> {
-        Ok(Arc::new(self.clone()))
-    }
-}
-
-impl OneFile {
-    fn entry(&self) -> Entry {
-        let content = *self.content.lock().unwrap();
-        let id = EntryPath::new("file".as_bytes());
-        let fingerprint = Fingerprint {
-            size: content.len() as u64,
-            version: Version(content.to_vec()),
-            modified: None,
-            etag: None,
-            mime: None,
-        };
-        Entry { path: id.clone(), id, kind: EntryKind::File(fingerprint) }
-    }
-}
-
-#[async_trait]
-impl Source for OneFile {
-    async fn root(&self) -> Result<RootIdentity, SourceError> {
-        Ok(RootIdentity(None))
-    }
-
-    fn walk(&self, _: Option<Cursor>) -> BoxStream<'_, Result<Page, SourceError>> {
-        let page = Page { entries: vec![self.entry()], ..Page::default() };
-        stream::iter([Ok(page)]).boxed()
-    }
-
-    async fn stat(&self, _: &EntryId) -> Result<Option<Entry>, SourceError> {
-        Ok(Some(self.entry()))
-    }
-
-    async fn fetch(
-        &self,
-        _: &EntryId,
-        wanted: &Fingerprint,
-        _: Option<ByteRange>,
-    ) -> Result<Content, SourceError> {
-        self.asked.notify_one();
-        if let Some(gate) = &self.gate {
-            gate.notified().await;
-        }
-        let bytes = Bytes::from(wanted.version.0.clone());
-        let body = Body::Stream(stream::iter([Ok(bytes)]).boxed());
-        Ok(Content { facts: Facts::default(), body })
-    }
-
-    fn default_concurrency(&self) -> usize {
-        1
-    }
+/// A source of one file, whose bytes come once the gate is open, if there is one.
+fn one_file(content: &str, gate: Option<Arc<Notify>>) -> Simulated {
+    let source = Simulated::default();
+    source.world().put("file", content);
+    source.world().gate = gate;
+    source
 }
 
 struct Fixture {
@@ -118,13 +45,14 @@ impl Fixture {
             quiet_period: Duration::ZERO,
             serve: ServeConfig::default(),
             keyring: false,
+            allow_private_urls: false,
         };
         let clock = Arc::new(ManualClock::new("2026-01-01T00:00:00Z".parse().unwrap()));
         Self { config, clock, _dir: dir }
     }
 
     /// Another process at work in the same data directory, as far as the engine can tell.
-    fn worker(&self, source: &OneFile) -> Engine {
+    fn worker(&self, source: &Simulated) -> Engine {
         Engine::open(&self.config, self.clock.clone(), Arc::new(source.clone())).unwrap()
     }
 }
@@ -143,17 +71,16 @@ async fn run(engine: &Engine) -> Report {
 async fn a_run_that_comes_back_after_its_lease_was_taken_over_writes_nothing() {
     let fixture = Fixture::new();
     let gate = Arc::new(Notify::new());
-    let old = OneFile { gate: Some(gate.clone()), ..OneFile::default() };
-    *old.content.lock().unwrap() = b"as the first run saw it";
+    let old = one_file("as the first run saw it", Some(gate.clone()));
+    let asked = old.world().asked.clone();
     let first = fixture.worker(&old);
     let zombie = {
         let first = first.clone();
         tokio::spawn(async move { run(&first).await })
     };
-    old.asked.notified().await;
+    asked.notified().await;
 
-    let new = OneFile::default();
-    *new.content.lock().unwrap() = b"as it is now";
+    let new = one_file("as it is now", None);
     let second = fixture.worker(&new);
     let refused = run(&second).await;
     assert!(matches!(refused.error, Some(RunError::Store(StoreError::Locked(_)))), "{refused:?}");
@@ -187,16 +114,16 @@ async fn a_run_that_comes_back_after_its_lease_was_taken_over_writes_nothing() {
 #[tokio::test]
 async fn the_lease_of_a_worker_that_has_ended_is_taken_over_at_once() {
     let fixture = Fixture::new();
-    let source = OneFile { gate: Some(Arc::default()), ..OneFile::default() };
+    let source = one_file("content", Some(Arc::default()));
     let first = fixture.worker(&source);
-    let asked = source.asked.clone();
+    let asked = source.world().asked.clone();
     tokio::select! {
         _ = run(&first) => panic!("the gate is closed"),
         () = asked.notified() => {}
     }
     drop(first);
 
-    let second = fixture.worker(&OneFile::default());
+    let second = fixture.worker(&one_file("content", None));
     let report = run(&second).await;
 
     assert_eq!(report.status, RunStatus::Completed, "{:?}", report.error);

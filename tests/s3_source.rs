@@ -144,13 +144,21 @@ async fn converse(
 }
 
 async fn open(place: &str, settings: &S3Connection) -> Result<Arc<dyn Source>, SourceError> {
+    open_with(place, settings, &SyncOptions::default()).await
+}
+
+async fn open_with(
+    place: &str,
+    settings: &S3Connection,
+    options: &SyncOptions,
+) -> Result<Arc<dyn Source>, SourceError> {
     let location = Location::parse(OsStr::new(place), settings).unwrap();
     let tuning = SourceTuning {
         clock: Arc::new(SystemClock),
         quiet_period: Duration::ZERO,
         own_folders: Vec::new(),
     };
-    Registry.open(&location, None, &SyncOptions::default(), &tuning).await
+    Registry.open(&location, None, options, &tuning).await
 }
 
 /// A page of a listing: keys as they stand in the XML, each an object of one byte.
@@ -579,4 +587,33 @@ async fn settings_that_cannot_work_are_refused_before_any_request() {
         let refused = open("s3://bucket", &settings).await.map(|_| ()).unwrap_err();
         assert!(matches!(refused, SourceError::Misconfigured { .. }), "{refused:?}");
     }
+}
+
+fn only_prefix(name: &str, prefix: &str) -> SyncOptions {
+    let provider_filters = serde_json::Map::from_iter([(name.to_owned(), prefix.into())]);
+    SyncOptions { provider_filters, ..SyncOptions::default() }
+}
+
+#[tokio::test]
+async fn a_provider_filter_goes_into_the_listing_and_leaves_names_as_they_are() {
+    let server = Server::start(|_, _| page(&["p/2026/a"], END)).await;
+    let options = only_prefix("prefix", "2026/");
+    let source = open_with("s3://bucket/p", &server.settings(), &options).await.unwrap();
+
+    let pages = walk(&*source, None).await.unwrap();
+
+    assert!(server.seen()[0].asks_for("prefix=p%2F2026%2F"), "{:?}", server.seen()[0]);
+    assert_eq!(pages[0].entries[0].path.to_json_text(), "2026/a");
+}
+
+#[tokio::test]
+async fn a_provider_filter_that_there_is_not_is_refused_before_any_request() {
+    let server = Server::start(|_, _| page(&[], END)).await;
+    let options = only_prefix("folder", "2026/");
+
+    let refused = open_with("s3://bucket/p", &server.settings(), &options).await;
+
+    let message = refused.err().unwrap().to_string();
+    assert!(message.contains("provider_filters.folder") && message.contains("prefix"), "{message}");
+    assert!(server.seen().is_empty());
 }

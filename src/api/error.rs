@@ -229,6 +229,18 @@ impl ApiError {
         self
     }
 
+    /// What it says to people.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// What it says to programs.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        self.kind
+    }
+
     /// The status that it answers with.
     #[must_use]
     pub const fn status(&self) -> StatusCode {
@@ -278,7 +290,10 @@ impl From<StoreError> for ApiError {
                 "the disk of the data directory is full; nothing of this request was kept",
             ),
             StoreError::Locked(holder) => Self::conflict(holder.to_string()).code("locked"),
-            StoreError::Resting | StoreError::NotQueued => Self::conflict(error.to_string()),
+            StoreError::Resting
+            | StoreError::NotQueued
+            | StoreError::NothingHeld
+            | StoreError::KeyRotated => Self::conflict(error.to_string()),
             error => Self::internal(error),
         }
     }

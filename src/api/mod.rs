@@ -8,11 +8,17 @@
 //! What does not live here: SQL (`store`), decisions about syncs and entries (`engine`).
 
 pub mod access;
+mod base;
+mod buckets;
 mod checker;
+mod connections;
+pub mod content;
 pub mod error;
+mod filters;
 mod health;
 pub mod json;
 mod namespaces;
+mod objects;
 mod openapi;
 mod overview;
 pub mod page;
@@ -21,6 +27,8 @@ pub mod scope;
 pub mod server;
 mod settings;
 mod tree;
+mod syncs;
+mod uploads;
 
 use std::sync::Arc;
 
@@ -35,8 +43,8 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
 
-use self::{access::Access, error::ApiError};
-use crate::{config::Config, engine::Engine};
+use self::{access::Access, content::links::Links, error::ApiError};
+use crate::{config::Config, engine::Engine, scheduler::Nudge};
 
 /// The longest body of a request, in bytes; routes that stream have limits of their own.
 pub const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
@@ -50,6 +58,10 @@ pub struct App {
     pub config: Arc<Config>,
     /// Who may ask.
     pub access: Arc<Access>,
+    /// Wakes the scheduler.
+    pub scheduler: Nudge,
+    /// Makes and checks signed links.
+    pub links: Arc<Links>,
     /// Cancelled when the server is to end: answers that would go on forever end then.
     pub stopping: CancellationToken,
 }
@@ -67,6 +79,11 @@ impl App {
     }
 }
 
+/// Goes on with what an earlier process began and did not finish.
+pub async fn go_on(app: App) {
+    buckets::go_on_with_deletions(app).await;
+}
+
 /// The API's table of contents.
 fn resources() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(openapi::frame())
@@ -75,6 +92,12 @@ fn resources() -> OpenApiRouter<App> {
         .merge(overview::routes())
         .merge(settings::routes())
         .merge(tree::routes())
+        .merge(connections::routes())
+        .merge(syncs::routes())
+        .merge(buckets::routes())
+        .merge(objects::routes())
+        .merge(content::routes())
+        .merge(uploads::routes())
 }
 
 /// Everything that the server answers.

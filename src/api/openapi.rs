@@ -5,12 +5,14 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use utoipa::openapi::{
-    Components, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, SecurityRequirement,
+    Components, ContentBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, Ref, RefOr,
+    ResponseBuilder, Schema, SecurityRequirement,
     security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
     tag::TagBuilder,
 };
 
 use super::error::{ErrorDetail, ErrorResponse, FieldError};
+use crate::model::providers;
 
 /// What the routes are added to.
 pub(super) fn frame() -> OpenApi {
@@ -30,6 +32,7 @@ pub(super) fn frame() -> OpenApi {
         ("organization_connections", "How providers are reached."),
         ("buckets", "Sets of objects."),
         ("bucket_objects", "Records in a bucket, and their bytes."),
+        ("bucket_uploads", "Bytes that come before their object does."),
         ("bucket_syncs", "Standing orders from a source to a bucket."),
         ("events", "What happens, as it happens."),
     ];
@@ -57,7 +60,42 @@ pub(super) fn finish(mut document: OpenApi) -> OpenApi {
     components.schemas.insert(ErrorResponse::name().into_owned(), ErrorResponse::schema());
     components.schemas.insert(ErrorDetail::name().into_owned(), ErrorDetail::schema());
     components.schemas.insert(FieldError::name().into_owned(), FieldError::schema());
+    for (name, schema) in providers::schemas() {
+        match serde_json::from_value::<RefOr<Schema>>(schema) {
+            Ok(schema) => drop(components.schemas.insert(name.to_owned(), schema)),
+            Err(error) => tracing::error!(name, %error, "a schema is not one"),
+        }
+    }
+    for item in document.paths.paths.values_mut() {
+        let operations = [
+            &mut item.get,
+            &mut item.put,
+            &mut item.post,
+            &mut item.delete,
+            &mut item.patch,
+            &mut item.head,
+        ];
+        for operation in operations.into_iter().flatten() {
+            operation
+                .responses
+                .responses
+                .entry("default".to_owned())
+                .or_insert_with(|| RefOr::T(failed()));
+        }
+    }
     document
+}
+
+/// What any operation may answer instead of what it is for.
+fn failed() -> utoipa::openapi::Response {
+    use utoipa::ToSchema as _;
+    let body = ContentBuilder::new()
+        .schema(Some(RefOr::Ref(Ref::from_schema_name(ErrorResponse::name()))))
+        .build();
+    ResponseBuilder::new()
+        .description("It cannot be, and why.")
+        .content("application/json", body)
+        .build()
 }
 
 /// Answers with the document.

@@ -9,10 +9,15 @@ use std::{
 use tokio::net::TcpListener;
 
 use super::{Exit, Outcome, Settings, error::CliError, signals::stop_on_signals};
-use crate::api::{
-    self, App,
-    access::{Access, token},
-    server,
+use crate::{
+    api::{
+        self, App,
+        access::{Access, token},
+        content::links::Links,
+        server,
+    },
+    engine::Silent,
+    scheduler::{Bounds, Observers, Scheduler},
 };
 
 /// Arguments of `serve`.
@@ -46,11 +51,24 @@ pub(super) async fn run(args: Args, settings: &Settings) -> Outcome {
     }
     let stopping = stop_on_signals("when running jobs are at a checkpoint")?;
     let access = Arc::new(Access::new(&config, token.as_deref()));
-    let app = App { engine, config: Arc::new(config), access, stopping: stopping.clone() };
+    let observers: Observers = Arc::new(|_| Arc::new(Silent));
+    let scheduler = Scheduler::start(engine.clone(), Bounds::default(), observers);
+    let links = Arc::new(Links::open(&config.data_dir).map_err(CliError::failed)?);
+    let app = App {
+        engine,
+        config: Arc::new(config),
+        access,
+        scheduler: scheduler.nudge(),
+        links,
+        stopping: stopping.clone(),
+    };
+    tokio::spawn(api::go_on(app.clone()));
     let router = api::router(app).map_err(CliError::failed)?;
 
     announce(address)?;
-    server::serve(listener, router, stopping).await.map_err(CliError::failed)?;
+    let served = server::serve(listener, router, stopping).await;
+    scheduler.stop().await;
+    served.map_err(CliError::failed)?;
     Ok(Exit::Done)
 }
 

@@ -10,7 +10,7 @@ use super::{Engine, RunError};
 use crate::{
     blobs::Blobs,
     model::BlobHash,
-    store::{Store, StoreError, blobs},
+    store::{Store, StoreError, blobs, uploads},
 };
 
 /// What a collection gave back.
@@ -48,6 +48,18 @@ pub async fn orphans(store: &Store, files: &Blobs) -> Result<Collected, RunError
     Ok(collected)
 }
 
+/// Ends the uploads whose time is up, so that their bytes can be collected.
+///
+/// # Errors
+/// The store's.
+pub async fn end_uploads(engine: &Engine) -> Result<(), StoreError> {
+    let now = engine.clock().now();
+    if engine.store.read(move |db| uploads::any_ended(db, now)).await? {
+        engine.store.write(move |tx| uploads::end_due(tx, now)).await?;
+    }
+    Ok(())
+}
+
 async fn delete_files(
     store: &Store,
     files: &Blobs,
@@ -74,6 +86,7 @@ async fn delete_files(
 /// # Errors
 /// The store's, or the disk's.
 pub async fn everything(engine: &Engine) -> Result<Collected, RunError> {
+    end_uploads(engine).await?;
     engine.store.write(blobs::find_orphans).await?;
     let mut collected = orphans(&engine.store, &engine.blobs).await?;
 

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     model::{Cause, JobId, Pause, PausedBy, SyncStatus},
     store::{
-        self, StoreError, Transaction,
+        self, Connection, StoreError, Transaction,
         connections::{self, StoredConnection},
         dead_letters, jobs,
         jobs::Job,
@@ -128,6 +128,14 @@ impl Engine {
         Ok(self.store.write(move |tx| archived(tx, sync_key, now)).await?)
     }
 
+    /// Makes sure that a run of the sync could begin.
+    ///
+    /// # Errors
+    /// When the sync rests or its connection cannot be used.
+    pub async fn check_may_run(&self, sync_key: i64) -> Result<(), OrderError> {
+        self.store.read(move |db| Ok(may_run(db, &syncs::by_key(db, sync_key)?))).await?
+    }
+
     /// Whether a lease binds still.
     #[must_use]
     pub fn is_held(&self, holder: &Holder, now: Timestamp) -> bool {
@@ -220,7 +228,7 @@ fn triggered(
     Ok(Triggered::Queued(jobs::by_key(tx, job_key)?))
 }
 
-fn may_run(tx: &Transaction<'_>, sync: &Sync) -> Result<(), OrderError> {
+fn may_run(tx: &Connection, sync: &Sync) -> Result<(), OrderError> {
     if sync.status == SyncStatus::Archived {
         return Err(OrderError::Deleted);
     }

@@ -15,14 +15,19 @@ use super::{
     events::{self, About, EventKind},
     jobs,
     leases::{self, Fence},
+    left_out::{self, LeftOut},
+    rejudge::{HANDED_OVER, Rejudged},
+    shape::{self, Shape},
     time,
 };
 use crate::model::{
-    BlobHash, Counts, Cursor, EntryId, EntryPath, ErrorType, Fingerprint, Identity, ObjectId,
+    BlobHash, CONTENT, Counts, Cursor, EntryId, EntryPath, ErrorType, Fingerprint, Identity,
+    ObjectId,
 };
 
-/// The property under which an object holds the file itself.
-pub(super) const CONTENT: &str = "content";
+/// The `object_key` of an entry whose object somebody deleted by hand. The version that was here then
+/// stays away; another one becomes an object again.
+pub(super) const DELETED: i64 = 0;
 
 /// What a run commits into. Fixed for the run's life.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +44,8 @@ pub struct Target {
     pub skip_duplicates: bool,
     /// Entries older than this are not taken; frozen when the pass begins.
     pub modified_since: Option<Timestamp>,
+    /// The settings that look at more than a listing, as `entries.judged_by` keeps them.
+    pub mark: Option<i64>,
 }
 
 /// Fetched bytes, ready to be recorded.
@@ -70,6 +77,8 @@ pub struct Taken {
     pub metadata: Option<String>,
     /// Its bytes.
     pub stored: Stored,
+    /// What the sync's mapping makes of it; `None` where it has none.
+    pub shape: Option<Box<Shape>>,
 }
 
 /// What is committed together.
@@ -77,6 +86,10 @@ pub struct Taken {
 pub struct Batch {
     /// Entries to become objects, or to change theirs.
     pub taken: Vec<Taken>,
+    /// Entries that are decided about anew.
+    pub rejudged: Vec<Rejudged>,
+    /// Entries that are left out for more than their listing.
+    pub left_out: Vec<LeftOut>,
     /// Entries that could not be taken.
     pub failed: Vec<Failure>,
     /// Dead letters of entries that are there but are not to be tried again yet.
@@ -86,6 +99,29 @@ pub struct Batch {
     pub passed: Counts,
     /// How far the pass has come with this batch, if that is further than before.
     pub checkpoint: Option<Reached>,
+}
+
+impl Taken {
+    /// How many bytes of it are in memory.
+    #[must_use]
+    pub fn inline_bytes(&self) -> usize {
+        let inline = |stored: &Stored| stored.inline.as_ref().map_or(0, Bytes::len);
+        inline(&self.stored) + self.shape.iter().map(|shape| shape.inline_bytes()).sum::<usize>()
+    }
+}
+
+impl Batch {
+    /// How many entries it is about, but for those that cost nothing.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.taken.len() + self.rejudged.len() + self.left_out.len() + self.failed.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
 }
 
 /// How far a pass has come.
@@ -123,12 +159,22 @@ pub fn commit(
     let mut failures = batch.failed.clone();
     for taken in &batch.taken {
         let stored = &taken.stored;
-        if stored.inline.is_none() && !file_exists(&stored.hash) {
+        let mut files = taken.shape.iter().flat_map(|shape| shape.files());
+        if stored.inline.is_none() && !file_exists(&stored.hash)
+            || files.any(|hash| !file_exists(hash))
+        {
             failures.push(collected_too_soon(taken));
             continue;
         }
         let blob_key = blobs::ensure(tx, &stored.hash, stored.size, stored.inline.as_deref())?;
         work.take(taken, blob_key)?;
+    }
+    for rejudged in &batch.rejudged {
+        work.rejudge(rejudged, &file_exists)?;
+    }
+    for entry in &batch.left_out {
+        left_out::remember(tx, target, entry)?;
+        work.counts.filtered += 1;
     }
     let taken = batch.taken.iter().map(|taken| &taken.id);
     dead_letters::resolve(tx, target.fence.sync_key, taken, now)?;
@@ -181,7 +227,8 @@ pub fn rename(
         let row: Option<(i64, bool)> = tx
             .prepare_cached(
                 "UPDATE entries SET source_id = ?3, path = ?4, version = ?5, modified_ns = ?6,
-                                    etag = ?7, pass = ?8
+                                    etag = ?7, pass = ?8,
+                                    judged_by = iif(judged_by IS NULL, NULL, ?9)
                  WHERE entry_key = ?1 AND sync_key = ?2 AND pass <> ?8
                  RETURNING object_key, is_duplicate",
             )?
@@ -195,6 +242,8 @@ pub fn rename(
                     moved.fingerprint.modified.map(time::to_ns),
                     moved.fingerprint.etag,
                     target.pass,
+                    // What follows from its path is worked out anew by the next pass.
+                    HANDED_OVER,
                 ],
                 |row| Ok((row.get(0)?, row.get(1)?)),
             )
@@ -249,11 +298,11 @@ fn collected_too_soon(taken: &Taken) -> Failure {
 }
 
 /// One transaction's work on entries and objects.
-struct Work<'a> {
-    tx: &'a Transaction<'a>,
-    target: &'a Target,
+pub(super) struct Work<'a> {
+    pub(super) tx: &'a Transaction<'a>,
+    pub(super) target: &'a Target,
     now: Timestamp,
-    counts: Counts,
+    pub(super) counts: Counts,
     /// Objects that the bucket gained.
     objects: i64,
     /// Bytes that the bucket gained.
@@ -272,13 +321,10 @@ pub(super) struct Touched {
 }
 
 impl Touched {
-    /// How many one event names.
-    const NAMED: usize = 100;
-
     /// Notes an object.
     pub(super) fn note(&mut self, id: impl FnOnce() -> Result<String>) -> Result<()> {
         self.count += 1;
-        if self.ids.len() < Self::NAMED {
+        if self.ids.len() < events::NAMED {
             self.ids.push(id()?);
         }
         Ok(())
@@ -306,6 +352,8 @@ struct Row {
     entry_key: i64,
     object_key: i64,
     is_duplicate: bool,
+    /// Whether it was taken at the very version that was fetched again.
+    same_version: bool,
 }
 
 impl Work<'_> {
@@ -314,7 +362,7 @@ impl Work<'_> {
         self.updated.tell(self.tx, EventKind::ObjectsUpdated, self.target, self.now)
     }
 
-    fn note_updated(&mut self, object_key: i64) -> Result<()> {
+    pub(super) fn note_updated(&mut self, object_key: i64) -> Result<()> {
         let tx = self.tx;
         self.updated.note(|| {
             Ok(tx
@@ -325,24 +373,28 @@ impl Work<'_> {
 
     fn take(&mut self, taken: &Taken, blob_key: i64) -> Result<()> {
         self.counts.bytes += taken.stored.size;
-        match self.row_of(&taken.id)? {
+        match self.row_of(taken)? {
             None => self.take_new(taken, blob_key),
+            Some(row) if row.object_key == DELETED => self.take_deleted(taken, blob_key, &row),
             Some(row) => self.take_changed(taken, blob_key, &row),
         }
     }
 
-    fn row_of(&self, id: &EntryId) -> Result<Option<Row>> {
+    fn row_of(&self, taken: &Taken) -> Result<Option<Row>> {
+        let (id, version) = (&taken.id, &taken.fingerprint.version);
+        let sync_key = self.target.fence.sync_key;
         Ok(self
             .tx
             .prepare_cached(
-                "SELECT entry_key, object_key, is_duplicate FROM entries
+                "SELECT entry_key, object_key, is_duplicate, version = ?3 FROM entries
                  WHERE sync_key = ?1 AND source_id = ?2",
             )?
-            .query_row(params![self.target.fence.sync_key, id.as_bytes()], |row| {
+            .query_row(params![sync_key, id.as_bytes(), version.0], |row| {
                 Ok(Row {
                     entry_key: row.get(0)?,
                     object_key: row.get(1)?,
                     is_duplicate: row.get(2)?,
+                    same_version: row.get(3)?,
                 })
             })
             .optional()?)
@@ -361,6 +413,16 @@ impl Work<'_> {
         Ok(())
     }
 
+    fn take_deleted(&mut self, taken: &Taken, blob_key: i64, row: &Row) -> Result<()> {
+        if row.same_version {
+            self.counts.unchanged += 1;
+            blobs::maybe_orphaned(self.tx, blob_key)?;
+            return self.update_entry(taken, row.entry_key, DELETED, false);
+        }
+        self.counts.updated += 1;
+        self.give_object_of_its_own(taken, blob_key, row.entry_key)
+    }
+
     fn take_changed(&mut self, taken: &Taken, blob_key: i64, row: &Row) -> Result<()> {
         let same_bytes = self.content_of(row.object_key)? == Some(blob_key);
         if row.is_duplicate && same_bytes {
@@ -372,7 +434,8 @@ impl Work<'_> {
             return self.give_object_of_its_own(taken, blob_key, row.entry_key);
         }
         if same_bytes {
-            if self.update_facts(taken, row.object_key)? {
+            let has_other_facts = self.update_facts(taken, row.object_key)?;
+            if self.reshape(taken.shape.as_deref(), row.object_key, blob_key)? || has_other_facts {
                 self.counts.updated += 1;
                 self.note_updated(row.object_key)?;
             } else {
@@ -413,20 +476,21 @@ impl Work<'_> {
             .tx
             .prepare_cached(
                 "SELECT object_key FROM object_blobs JOIN objects USING (object_key)
-                 WHERE blob_key = ?1 AND property = ?2 AND bucket_key = ?3
+                 WHERE blob_key = ?1 AND property = content AND bucket_key = ?2 AND state IS NULL
                  ORDER BY object_key LIMIT 1",
             )?
-            .query_row(params![blob_key, CONTENT, self.target.bucket_key], |row| row.get(0))
+            .query_row([blob_key, self.target.bucket_key], |row| row.get(0))
             .optional()?)
     }
 
-    fn content_of(&self, object_key: i64) -> Result<Option<i64>> {
+    pub(super) fn content_of(&self, object_key: i64) -> Result<Option<i64>> {
         Ok(self
             .tx
             .prepare_cached(
-                "SELECT blob_key FROM object_blobs WHERE object_key = ?1 AND property = ?2",
+                "SELECT blob_key FROM objects JOIN object_blobs USING (object_key)
+                 WHERE object_key = ?1 AND property = content",
             )?
-            .query_row(params![object_key, CONTENT], |row| row.get(0))
+            .query_row([object_key], |row| row.get(0))
             .optional()?)
     }
 
@@ -441,8 +505,8 @@ impl Work<'_> {
         self.tx
             .prepare_cached(
                 "INSERT INTO entries (sync_key, source_id, path, version, modified_ns, etag,
-                                      object_key, is_duplicate, pass, identity)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                                      object_key, is_duplicate, pass, identity, judged_by)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
             )?
             .execute(params![
                 self.target.fence.sync_key,
@@ -455,6 +519,7 @@ impl Work<'_> {
                 is_duplicate,
                 self.target.pass,
                 taken.identity.map(|identity| identity.0),
+                self.target.mark,
             ])?;
         Ok(self.tx.last_insert_rowid())
     }
@@ -470,7 +535,7 @@ impl Work<'_> {
             .prepare_cached(
                 "UPDATE entries SET path = ?2, version = ?3, modified_ns = ?4, etag = ?5,
                                     object_key = ?6, is_duplicate = ?7, pass = ?8,
-                                    identity = ?9
+                                    identity = ?9, judged_by = ?10
                  WHERE entry_key = ?1",
             )?
             .execute(params![
@@ -483,6 +548,7 @@ impl Work<'_> {
                 is_duplicate,
                 self.target.pass,
                 taken.identity.map(|identity| identity.0),
+                self.target.mark,
             ])?;
         Ok(())
     }
@@ -513,13 +579,22 @@ impl Work<'_> {
                 taken.metadata,
                 self.now.as_millisecond(),
             ])?;
-        self.tx
-            .prepare_cached(
-                "INSERT INTO object_blobs (object_key, property, blob_key) VALUES (?1, ?2, ?3)",
-            )?
-            .execute(params![object_key, CONTENT, blob_key])?;
         self.objects += 1;
         self.bytes += signed(taken.stored.size);
+        match taken.shape.as_deref() {
+            // What nearly all objects are, in one statement.
+            None => {
+                self.tx
+                    .prepare_cached(
+                        "INSERT INTO object_blobs (object_key, property, blob_key)
+                         VALUES (?1, ?2, ?3)",
+                    )?
+                    .execute(params![object_key, CONTENT, blob_key])?;
+            }
+            Some(shape) => {
+                self.reshape(Some(shape), object_key, blob_key)?;
+            }
+        }
         self.added.note(|| Ok(id.as_str().to_owned()))
     }
 
@@ -546,26 +621,35 @@ impl Work<'_> {
     }
 
     fn replace_content(&mut self, taken: &Taken, object_key: i64, blob_key: i64) -> Result<()> {
-        if let Some(old) = self.content_of(object_key)? {
-            blobs::maybe_orphaned(self.tx, old)?;
-        }
-        self.tx
-            .prepare_cached(
-                "INSERT OR REPLACE INTO object_blobs (object_key, property, blob_key)
-                 VALUES (?1, ?2, ?3)",
-            )?
-            .execute(params![object_key, CONTENT, blob_key])?;
-        let old_size: u64 = self
-            .tx
-            .prepare_cached("SELECT size FROM objects WHERE object_key = ?1")?
-            .query_row([object_key], |row| row.get(0))?;
-        self.tx
-            .prepare_cached(
-                "UPDATE objects SET size = ?2, updated_at_ms = ?3 WHERE object_key = ?1",
-            )?
-            .execute(params![object_key, taken.stored.size, self.now.as_millisecond()])?;
+        self.reshape(taken.shape.as_deref(), object_key, blob_key)?;
         self.update_facts(taken, object_key)?;
-        self.bytes += signed(taken.stored.size) - signed(old_size);
+        self.touch(object_key)
+    }
+
+    /// Gives an object the shape that its entry has now. Answers whether that is another.
+    pub(super) fn reshape(
+        &mut self,
+        shape: Option<&Shape>,
+        object_key: i64,
+        blob_key: i64,
+    ) -> Result<bool> {
+        let plain;
+        let shape = match shape {
+            Some(shape) => shape,
+            None => {
+                plain = Shape::plain();
+                &plain
+            }
+        };
+        let change = shape::write(self.tx, object_key, shape, blob_key)?;
+        self.bytes += change.bytes;
+        Ok(change.is_seen)
+    }
+
+    pub(super) fn touch(&self, object_key: i64) -> Result<()> {
+        self.tx
+            .prepare_cached("UPDATE objects SET updated_at_ms = ?2 WHERE object_key = ?1")?
+            .execute([object_key, self.now.as_millisecond()])?;
         Ok(())
     }
 }
@@ -581,8 +665,13 @@ pub(super) fn hand_over(tx: &Transaction<'_>, object_key: i64, now: Timestamp) -
         .query_row([object_key], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()?;
     let Some((entry_key, path, modified_ns)) = heir else { return Ok(false) };
-    tx.prepare_cached("UPDATE entries SET is_duplicate = 0 WHERE entry_key = ?1")?
-        .execute([entry_key])?;
+    // The object's fields are those of the entry that made it: where there are any, the heir is
+    // looked at anew.
+    tx.prepare_cached(
+        "UPDATE entries SET is_duplicate = 0, judged_by = iif(judged_by IS NULL, NULL, ?2)
+         WHERE entry_key = ?1",
+    )?
+    .execute([entry_key, HANDED_OVER])?;
     tx.prepare_cached(
         "UPDATE objects SET entry_key = ?2, path = ?3, modified_ns = ?4, updated_at_ms = ?5
          WHERE object_key = ?1",
@@ -597,6 +686,6 @@ fn path_unless_id(taken: &Taken) -> Option<&[u8]> {
 }
 
 /// A size for adding up; no file reaches 2^63 bytes.
-fn signed(size: u64) -> i64 {
+pub(super) fn signed(size: u64) -> i64 {
     i64::try_from(size).unwrap_or(i64::MAX)
 }

@@ -302,6 +302,22 @@ pub fn open_by_type(connection: &Connection, sync_key: i64) -> Result<Vec<(Strin
     Ok(kinds)
 }
 
+/// How many are open of each kind of failure whose retries are used up, most first.
+///
+/// # Errors
+/// SQLite's.
+pub fn stuck_by_type(connection: &Connection, sync_key: i64) -> Result<Vec<(String, u64)>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT error_type, count(*) FROM dead_letters
+         WHERE sync_key = ?1 AND resolved_at_ms IS NULL AND retries >= ?2
+         GROUP BY error_type ORDER BY count(*) DESC, error_type",
+    )?;
+    let kinds = statement
+        .query_map(params![sync_key, MAX_RETRIES], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_, _>>()?;
+    Ok(kinds)
+}
+
 /// The newest `limit` open ones.
 ///
 /// # Errors

@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 use rusqlite::{Connection, Transaction, params};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Result, StoreError, time};
 
@@ -109,6 +109,25 @@ pub fn append(
     tx.prepare_cached("DELETE FROM events WHERE event_key <= ?1")?
         .execute([tx.last_insert_rowid() - KEPT])?;
     Ok(())
+}
+
+/// How many objects one event names.
+pub(super) const NAMED: usize = 100;
+
+/// Tells of objects of a bucket that somebody made, changed or removed by hand.
+pub(super) fn objects(
+    tx: &Transaction<'_>,
+    kind: EventKind,
+    bucket_key: i64,
+    ids: &[String],
+    now: Timestamp,
+) -> Result<()> {
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let named = &ids[..ids.len().min(NAMED)];
+    let detail = json!({"count": ids.len(), "object_ids": named});
+    append(tx, kind, About::bucket(bucket_key), &detail, now)
 }
 
 /// An event as it is told.

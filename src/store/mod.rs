@@ -7,18 +7,23 @@
 //! here: the bytes of large blobs, decisions about entries, network.
 
 pub mod blobs;
+pub mod bucket_end;
 pub mod buckets;
 pub mod checkpoints;
+mod clause;
 pub mod commit;
 pub mod connections;
 pub mod dead_letters;
 pub mod entries;
 mod error;
 pub mod events;
+mod filter;
+mod functions;
 pub mod installation;
 pub mod jobs;
 mod json;
 pub mod leases;
+pub mod left_out;
 mod migrate;
 pub mod namespaces;
 pub mod objects;
@@ -28,11 +33,18 @@ pub mod probe;
 pub mod reconcile;
 pub mod secrets;
 pub mod settings;
+mod place;
+pub mod probe;
+pub mod reconcile;
+pub mod rejudge;
 pub mod schedule;
+pub mod secrets;
+pub mod shape;
 pub mod syncs;
 pub mod syncs_list;
 mod time;
 pub mod tree;
+pub mod uploads;
 mod writer;
 
 use std::{
@@ -45,6 +57,7 @@ pub use rusqlite::{Connection, Transaction};
 
 pub use error::StoreError;
 pub use open::DATABASE_FILE;
+pub use place::Place;
 use writer::Writer;
 
 /// Result of a store operation.

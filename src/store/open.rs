@@ -9,7 +9,7 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::{Result, StoreError, migrate};
+use super::{Result, StoreError, functions, migrate};
 
 /// The database's name in the data directory.
 pub const DATABASE_FILE: &str = "catchment.db";
@@ -92,6 +92,7 @@ pub(super) fn connect_reader(path: &Path) -> Result<Connection> {
     )?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
+    functions::register(&connection)?;
     connection.execute_batch("PRAGMA query_only = ON; PRAGMA cache_size = -4096;")?;
     Ok(connection)
 }

@@ -9,7 +9,7 @@ use super::{
     checkpoints::Tally,
     commit::{self, Target, Touched},
     events::EventKind,
-    jobs, leases, syncs,
+    jobs, leases, syncs, uploads,
 };
 use crate::model::{Counts, EntryPath};
 
@@ -71,7 +71,7 @@ pub fn missing(
     limit: usize,
 ) -> Result<(Vec<Missing>, Option<i64>)> {
     let mut statement = connection.prepare_cached(
-        "SELECT entry_key, is_duplicate, coalesce(path, source_id) FROM entries
+        "SELECT entry_key, is_duplicate OR object_key = 0, coalesce(path, source_id) FROM entries
          WHERE sync_key = ?1 AND entry_key > ?2 AND pass <> ?3 AND released = 0
          ORDER BY entry_key",
     )?;
@@ -148,7 +148,7 @@ pub fn remove(
 ) -> Result<Counts> {
     leases::check(tx, target.fence)?;
     let mut counts = Counts::default();
-    let mut bytes = 0;
+    let (mut objects, mut bytes) = (0, 0);
     let mut removed = Touched::default();
     for entry_key in entry_keys {
         let row: Option<(i64, bool)> = tx
@@ -159,32 +159,50 @@ pub fn remove(
             .query_row([*entry_key, target.fence.sync_key], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?;
         let Some((object_key, is_duplicate)) = row else { continue };
-        if is_duplicate || commit::hand_over(tx, object_key, now)? {
+        let has_object = !is_duplicate && object_key != commit::DELETED;
+        if !has_object || commit::hand_over(tx, object_key, now)? {
             continue;
         }
-        let (id, size) = remove_object(tx, object_key)?;
-        removed.note(|| Ok(id))?;
-        bytes += size;
+        let gone = remove_object(tx, object_key)?;
+        removed.note(|| Ok(gone.id))?;
+        bytes += gone.bytes;
+        objects += gone.objects;
         counts.removed += 1;
     }
-    let objects = i64::try_from(counts.removed).unwrap_or(i64::MAX);
     buckets::adjust(tx, target.bucket_key, -objects, -bytes)?;
     jobs::count(tx, target.fence.sync_key, target.job_key, &counts, now)?;
     removed.tell(tx, EventKind::ObjectsRemoved, target, now)?;
     Ok(counts)
 }
 
-/// Removes an object and answers its id and size.
-fn remove_object(tx: &Transaction<'_>, object_key: i64) -> Result<(String, i64)> {
+/// An object that was removed, and by how much that changes what its bucket counts.
+pub(super) struct Gone {
+    pub(super) id: String,
+    pub(super) objects: i64,
+    pub(super) bytes: i64,
+}
+
+/// Removes an object. The bytes of an upload that it was made of go with it.
+pub(super) fn remove_object(tx: &Transaction<'_>, object_key: i64) -> Result<Gone> {
     let blob_keys: Vec<i64> = tx
         .prepare_cached("SELECT blob_key FROM object_blobs WHERE object_key = ?1")?
         .query_map([object_key], |row| row.get(0))?
         .collect::<Result<_, _>>()?;
     tx.prepare_cached("DELETE FROM object_blobs WHERE object_key = ?1")?.execute([object_key])?;
     for blob_key in blob_keys {
+        uploads::let_go(tx, blob_key, object_key)?;
         blobs::maybe_orphaned(tx, blob_key)?;
     }
     Ok(tx
-        .prepare_cached("DELETE FROM objects WHERE object_key = ?1 RETURNING id, size")?
-        .query_row(params![object_key], |row| Ok((row.get(0)?, row.get(1)?)))?)
+        .prepare_cached(
+            "DELETE FROM objects WHERE object_key = ?1 RETURNING id, size, state IS NULL",
+        )?
+        .query_row(params![object_key], |row| {
+            let is_counted: bool = row.get(2)?;
+            Ok(Gone {
+                id: row.get(0)?,
+                objects: i64::from(is_counted),
+                bytes: if is_counted { row.get(1)? } else { 0 },
+            })
+        })?)
 }

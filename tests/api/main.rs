@@ -13,6 +13,9 @@ mod support;
 #[path = "../support/server.rs"]
 mod server;
 
+mod client;
+mod connections;
 mod health;
 mod input;
 mod namespaces;
+mod syncs;

@@ -192,7 +192,7 @@ pub fn contents(endpoint: &Endpoint, bucket: &str) -> BTreeMap<Vec<u8>, String> 
 }
 
 /// A program of the private Python environment.
-fn venv(program: &str) -> PathBuf {
+pub fn venv(program: &str) -> PathBuf {
     let venv = std::env::var_os("CATCHMENT_TEST_VENV").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/test-venv"),
         PathBuf::from,

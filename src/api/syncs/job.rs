@@ -15,7 +15,7 @@ use crate::{
 /// The state of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum SyncJobStatus {
+pub(super) enum SyncJobStatus {
     /// Under way, or waiting for its turn (`started_at` is null).
     Running,
     /// Came to its end.
@@ -43,7 +43,7 @@ impl From<SyncJobStatus> for JobStatus {
 /// Why a job was begun.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum SyncJobTrigger {
+pub(super) enum SyncJobTrigger {
     /// It was due.
     Scheduled,
     /// Somebody asked for it.
@@ -55,14 +55,14 @@ pub enum SyncJobTrigger {
 /// Which jobs are listed.
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct ListSyncJobsRequest {
+pub(super) struct ListSyncJobsRequest {
     /// Only those in this state.
     pub status: Option<SyncJobStatus>,
 }
 
 /// One run of a sync.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct SyncJobModel {
+pub(super) struct SyncJobModel {
     /// Its id.
     pub sync_job_id: String,
     /// The sync.
@@ -75,8 +75,7 @@ pub struct SyncJobModel {
     #[schema(value_type = SyncJobStatus)]
     pub status: String,
     /// Why it was begun.
-    #[schema(value_type = SyncJobTrigger)]
-    pub trigger: String,
+    pub trigger: SyncJobTrigger,
     /// What it does, or did when it ended: queued, discovering, downloading, verifying, reconciling,
     /// held.
     pub phase: Option<String>,
@@ -122,7 +121,7 @@ pub struct SyncJobModel {
 
 /// A page of jobs.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct SyncJobListResponse {
+pub(super) struct SyncJobListResponse {
     /// Newest first.
     pub results: Vec<SyncJobModel>,
     /// Where the page stands.
@@ -151,7 +150,7 @@ impl SyncJobModel {
             internal_id: owner.internal_id.clone(),
             namespace_id: owner.namespace_id.clone(),
             status: job.status.clone(),
-            trigger: job.cause.clone(),
+            trigger: trigger(&job.cause),
             phase: Some(job.phase.clone()),
             total_files: progress.total,
             files_synced: job.counts.synced + job.counts.updated,
@@ -169,6 +168,14 @@ impl SyncJobModel {
             current_cursor: is_running.then(cursor).flatten(),
             progress: Some(progress.told(job, now)),
         }
+    }
+}
+
+fn trigger(cause: &str) -> SyncJobTrigger {
+    match cause {
+        "scheduled" => SyncJobTrigger::Scheduled,
+        "resume" => SyncJobTrigger::Resume,
+        _ => SyncJobTrigger::Manual,
     }
 }
 

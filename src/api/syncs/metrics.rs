@@ -2,20 +2,28 @@
 
 use std::collections::BTreeMap;
 
+use axum::{Json, extract::State};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::job::seconds_between;
+use super::{ErrorResponse, job::seconds_between, sync};
 use crate::{
+    api::{App, error::ApiError, json::FromPath, scope::Scope},
     model::{JobStatus, SyncMode},
-    store::{jobs::Job, syncs::HeldRemovals, syncs::Sync, syncs_list::Picture},
+    store::{
+        dead_letters,
+        jobs::Job,
+        syncs::{self, HeldRemovals, Sync},
+        syncs_list::{self, Picture},
+    },
 };
 
 /// How healthy a sync is.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct SyncMetricsResponse {
+pub(super) struct SyncMetricsResponse {
     /// The sync.
     pub sync_config_id: String,
     /// How it stands.
@@ -84,9 +92,10 @@ impl SyncMetricsResponse {
         let totals = &sync.totals.counts;
         let interval = u64::from(sync.options.pace.polling_interval_seconds);
         let stale_after = (2 * interval).max(120);
-        let running = picture.job.as_ref().filter(|job| {
-            job.status == JobStatus::Running.as_str() && job.started_at.is_some()
-        });
+        let running = picture
+            .job
+            .as_ref()
+            .filter(|job| job.status == JobStatus::Running.as_str() && job.started_at.is_some());
         let since = sync.last_sync_at.map(|last| seconds_between(last, now));
         let is_stale = is_stale(sync, running, stale_after, now);
         let stalled_reason = running.and_then(|job| stall(job, stale_after.max(300), now));
@@ -140,9 +149,8 @@ fn is_stale(sync: &Sync, running: Option<&Job>, stale_after: u64, now: Timestamp
 
 fn stall(job: &Job, after: u64, now: Timestamp) -> Option<String> {
     let quiet = seconds_between(job.updated_at, now);
-    (quiet > after).then(|| {
-        format!("the job {} has done nothing for {quiet} s while {}", job.id, job.phase)
-    })
+    (quiet > after)
+        .then(|| format!("the job {} has done nothing for {quiet} s while {}", job.id, job.phase))
 }
 
 fn short(job: &Job, now: Timestamp) -> Map<String, Value> {
@@ -157,4 +165,35 @@ fn short(job: &Job, now: Timestamp) -> Map<String, Value> {
         ("completed_at", json!(job.completed_at)),
     ];
     facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(metrics))
+}
+
+/// How healthy a sync is
+#[utoipa::path(
+    get, path = "/v1/buckets/{bucket_id}/syncs/{sync_config_id}/metrics", tag = "bucket_syncs",
+    operation_id = "get_sync_metrics_buckets_id_config",
+    params(
+        ("bucket_id" = String, Path, description = "Id or name of the bucket"),
+        ("sync_config_id" = String, Path, description = "Id of the sync"),
+    ),
+    responses((status = 200, body = SyncMetricsResponse), (status = "4XX", body = ErrorResponse))
+)]
+async fn metrics(
+    State(app): State<App>,
+    scope: Scope,
+    FromPath(path): FromPath<(String, String)>,
+) -> Result<Json<SyncMetricsResponse>, ApiError> {
+    let key = sync(&app, &scope, &path).await?.key;
+    let (picture, stuck) = app
+        .engine
+        .store
+        .read(move |db| {
+            let picture = syncs_list::picture(db, syncs::by_key(db, key)?)?;
+            Ok((picture, dead_letters::stuck_by_type(db, key)?))
+        })
+        .await?;
+    Ok(Json(SyncMetricsResponse::of(&picture, stuck, app.now())))
 }

@@ -23,16 +23,13 @@ mod wire;
 
 use axum::{Json, extract::State};
 use serde::Serialize;
-use serde_json::Value;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use self::{
     model::{SyncConfigurationModel, SyncListResponse},
     settings::{Order, defaults},
-    wire::{
-        ListSyncConfigurationsRequest, SyncCreateRequest, SyncUpdateRequest, TaskStatusEnum,
-    },
+    wire::{ListSyncConfigurationsRequest, SyncCreateRequest, SyncUpdateRequest, TaskStatusEnum},
 };
 use super::{
     App,
@@ -45,7 +42,7 @@ use crate::{
     engine::{Engine, orders as engine_orders, orders::OrderError, standing},
     model::{Pause, PausedBy, SyncStatus},
     store::{
-        self, Connection, StoreError, Transaction,
+        self, Connection, Transaction,
         buckets::{self, Bucket},
         connections, dead_letters as letters, installation,
         syncs::{self, MadeBy, NewSync, Sync},
@@ -132,7 +129,7 @@ fn tell(
 /// The source is asked whether it is there; the first run is due at once.
 #[utoipa::path(
     post, path = "/v1/buckets/{bucket_id}/syncs", tag = "bucket_syncs",
-    operation_id = "create_sync_configuration",
+    operation_id = "create_sync_configuration_buckets",
     params(("bucket_id" = String, Path, description = "Id or name of the bucket")),
     request_body = SyncCreateRequest,
     responses(
@@ -213,7 +210,7 @@ fn gone(noun: &str, id: &str) -> ApiError {
 /// List the syncs of a bucket
 #[utoipa::path(
     post, path = "/v1/buckets/{bucket_id}/syncs/list", tag = "bucket_syncs",
-    operation_id = "list_sync_configurations",
+    operation_id = "list_sync_configurations_buckets",
     params(("bucket_id" = String, Path, description = "Id or name of the bucket"), ListQuery),
     request_body = ListSyncConfigurationsRequest,
     responses(
@@ -259,11 +256,8 @@ fn wanted(
     bucket: &Bucket,
     body: &ListSyncConfigurationsRequest,
 ) -> store::Result<Option<Wanted>> {
-    let mut wanted = Wanted {
-        bucket_key: bucket.key,
-        is_active: body.is_active,
-        ..Wanted::default()
-    };
+    let mut wanted =
+        Wanted { bucket_key: bucket.key, is_active: body.is_active, ..Wanted::default() };
     if let Some(named) = &body.connection_id {
         let Some(found) = connections::named(db, named)? else { return Ok(None) };
         wanted.connection_key = Some(found.key);
@@ -284,7 +278,7 @@ fn state(status: TaskStatusEnum) -> Option<SyncStatus> {
 /// Read a sync
 #[utoipa::path(
     get, path = "/v1/buckets/{bucket_id}/syncs/{sync_config_id}", tag = "bucket_syncs",
-    operation_id = "get_sync_configuration",
+    operation_id = "get_sync_configuration_buckets_id_config",
     params(
         ("bucket_id" = String, Path, description = "Id or name of the bucket"),
         ("sync_config_id" = String, Path, description = "Id of the sync"),
@@ -308,7 +302,7 @@ async fn get(
 /// What is not sent stays; null gives back the default. `status` SUSPENDED pauses, ACTIVE resumes.
 #[utoipa::path(
     patch, path = "/v1/buckets/{bucket_id}/syncs/{sync_config_id}", tag = "bucket_syncs",
-    operation_id = "update_sync_configuration",
+    operation_id = "update_sync_configuration_buckets_id_config",
     params(
         ("bucket_id" = String, Path, description = "Id or name of the bucket"),
         ("sync_config_id" = String, Path, description = "Id of the sync"),
@@ -376,7 +370,12 @@ fn change(
     Ok(followed.map_err(ApiError::from))
 }
 
-fn switch(tx: &Transaction<'_>, sync_key: i64, on: bool, now: jiff::Timestamp) -> store::Result<()> {
+fn switch(
+    tx: &Transaction<'_>,
+    sync_key: i64,
+    on: bool,
+    now: jiff::Timestamp,
+) -> store::Result<()> {
     let sync = syncs::by_key(tx, sync_key)?;
     syncs::set_active(tx, &sync, on, now)?;
     if !on {
@@ -420,7 +419,7 @@ struct SyncDeleted {
 /// A run is stopped and its lease is free at once; objects stay, and so does the history.
 #[utoipa::path(
     delete, path = "/v1/buckets/{bucket_id}/syncs/{sync_config_id}", tag = "bucket_syncs",
-    operation_id = "delete_sync_configuration",
+    operation_id = "delete_sync_configuration_buckets_id_config",
     params(
         ("bucket_id" = String, Path, description = "Id or name of the bucket"),
         ("sync_config_id" = String, Path, description = "Id of the sync"),
@@ -458,6 +457,3 @@ impl From<OrderError> for ApiError {
         }
     }
 }
-
-/// An object whose keys an operation names itself.
-type Facts = serde_json::Map<String, Value>;

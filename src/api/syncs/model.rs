@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use super::{
     Owner,
     job::{Measured, counts},
-    wire::{IngestFilter, MaxDeleteSetting, ReconcileSettings, SchemaMappingInput, TaskStatusEnum},
+    wire::{IngestFilter, MaxDeleteSetting, ReconcileSettings, TaskStatusEnum},
 };
 use crate::{
     api::page::PaginationResponse,
@@ -31,7 +31,7 @@ use crate::{
 
 /// A sync: its settings, how it stands, what it has done.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct SyncConfigurationModel {
+pub(super) struct SyncConfigurationModel {
     /// Its id.
     pub sync_config_id: String,
     /// The bucket that it fills.
@@ -203,16 +203,15 @@ pub struct SyncConfigurationModel {
 
 /// A mapping as it is kept: `target_type` and `source.type` are always there.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct SchemaMappingOutput {
-    /// Targets in the bucket, each with where it comes from; see [`SchemaMappingInput`].
+pub(super) struct SchemaMappingOutput {
+    /// Targets in the bucket, each with where it comes from; see `SchemaMappingInput`.
     #[schema(value_type = BTreeMap<String, Object>)]
     pub mappings: Map<String, Value>,
 }
 
 /// What the runs of a sync came to, all together and the last one.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-#[expect(missing_docs, reason = "the names say it; totals over all runs, then the last run's")]
-pub struct SyncStatsModel {
+pub(super) struct SyncStatsModel {
     pub total_objects_synced: u64,
     pub total_objects_verified: u64,
     pub total_objects_failed: u64,
@@ -241,7 +240,7 @@ pub struct SyncStatsModel {
 
 /// A page of syncs.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct SyncListResponse {
+pub(super) struct SyncListResponse {
     /// Newest first.
     pub results: Vec<SyncConfigurationModel>,
     /// Where the page stands.
@@ -257,9 +256,10 @@ impl SyncConfigurationModel {
         let lease = picture.lease.as_ref().filter(|holder| engine.is_held(holder, now)).cloned();
         let whole = picture.shards.iter().find(|shard| shard.shard == WHOLE);
         let cursor = whole.and_then(|shard| shard.cursor.as_ref()).map(cursor_text);
-        let progress = picture.job.as_ref().map(|job| {
-            Measured::of(job, picture.last_complete.as_ref()).told(job, now)
-        });
+        let progress = picture
+            .job
+            .as_ref()
+            .map(|job| Measured::of(job, picture.last_complete.as_ref()).told(job, now));
         let sync = &picture.sync;
         let path = EntryPath::new(sync.location.source_path.as_slice());
         let (options, totals) = (&sync.options, &sync.totals);

@@ -6,12 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{
-    ErrorResponse,
-    model::SyncConfigurationModel,
-    shown, sync,
-    wire::PauseRequest,
-};
+use super::{ErrorResponse, model::SyncConfigurationModel, shown, sync, wire::PauseRequest};
 use crate::{
     api::{
         App,
@@ -51,7 +46,7 @@ query_parameters!(PauseQuery);
 /// to its end. Nothing is lost.
 #[utoipa::path(
     post, path = "/v1/buckets/{bucket_id}/syncs/{sync_config_id}/pause", tag = "bucket_syncs",
-    operation_id = "pause_sync_configuration",
+    operation_id = "pause_sync_configuration_buckets_id_config",
     params(
         ("bucket_id" = String, Path, description = "Id or name of the bucket"),
         ("sync_config_id" = String, Path, description = "Id of the sync"),
@@ -84,7 +79,7 @@ async fn pause(
 /// paused.
 #[utoipa::path(
     post, path = "/v1/buckets/{bucket_id}/syncs/{sync_config_id}/resume", tag = "bucket_syncs",
-    operation_id = "resume_sync_configuration",
+    operation_id = "resume_sync_configuration_buckets_id_config",
     params(
         ("bucket_id" = String, Path, description = "Id or name of the bucket"),
         ("sync_config_id" = String, Path, description = "Id of the sync"),
@@ -144,7 +139,7 @@ enum TriggerStatus {
 /// Answers at once; the job begins as soon as there is room for it.
 #[utoipa::path(
     post, path = "/v1/buckets/{bucket_id}/syncs/{sync_config_id}/trigger", tag = "bucket_syncs",
-    operation_id = "trigger_sync_configuration",
+    operation_id = "trigger_sync_configuration_buckets_id_config",
     params(
         ("bucket_id" = String, Path, description = "Id or name of the bucket"),
         ("sync_config_id" = String, Path, description = "Id of the sync"),
@@ -209,7 +204,7 @@ struct SyncUnlocked {
 /// Whatever that worker writes from now on is refused; the next run goes on from its checkpoint.
 #[utoipa::path(
     post, path = "/v1/buckets/{bucket_id}/syncs/{sync_config_id}/unlock", tag = "bucket_syncs",
-    operation_id = "force_unlock_sync_configuration",
+    operation_id = "force_unlock_sync_configuration_buckets_id_config",
     params(
         ("bucket_id" = String, Path, description = "Id or name of the bucket"),
         ("sync_config_id" = String, Path, description = "Id of the sync"),
@@ -240,4 +235,83 @@ async fn unlock(
         interrupted_sync_job_id: unlocked.interrupted.map(|job| job.id.to_string()),
         message,
     }))
+}
+
+/// Held removals that were let go.
+#[derive(Debug, Serialize, ToSchema)]
+struct RemovalsApproved {
+    /// Always true.
+    success: bool,
+    /// The sync.
+    sync_config_id: String,
+    /// The job that removes what is still absent.
+    sync_job_id: String,
+    /// The task that stands for it.
+    task_id: String,
+    /// How many removals were held.
+    approved: u64,
+}
+
+/// Let held removals go
+///
+/// A run begins at once and removes what its listing proves to be gone still, nothing else that
+/// the guard would hold.
+#[utoipa::path(
+    post, path = "/v1/buckets/{bucket_id}/syncs/{sync_config_id}/removals/approve",
+    tag = "bucket_syncs", operation_id = "approve_removals",
+    params(
+        ("bucket_id" = String, Path, description = "Id or name of the bucket"),
+        ("sync_config_id" = String, Path, description = "Id of the sync"),
+    ),
+    responses((status = 200, body = RemovalsApproved), (status = "4XX", body = ErrorResponse))
+)]
+async fn approve_removals(
+    State(app): State<App>,
+    scope: Scope,
+    FromPath(path): FromPath<(String, String)>,
+) -> Result<Json<RemovalsApproved>, ApiError> {
+    let sync = sync(&app, &scope, &path).await?;
+    app.engine.check_may_run(sync.key).await?;
+    let job = app.engine.queue_approved_removals(&sync).await?;
+    app.scheduler.nudge();
+    Ok(Json(RemovalsApproved {
+        success: true,
+        sync_config_id: sync.id.to_string(),
+        task_id: task_of(&job),
+        sync_job_id: job.to_string(),
+        approved: sync.held_removals.map_or(0, |held| held.count),
+    }))
+}
+
+/// Held removals that were refused.
+#[derive(Debug, Serialize, ToSchema)]
+struct RemovalsRejected {
+    /// Always true.
+    success: bool,
+    /// The sync.
+    sync_config_id: String,
+    /// How many objects are kept.
+    kept: u64,
+}
+
+/// Keep the objects whose removal is held
+///
+/// They are not asked about again until their entries have been at the source once more.
+#[utoipa::path(
+    post, path = "/v1/buckets/{bucket_id}/syncs/{sync_config_id}/removals/reject",
+    tag = "bucket_syncs", operation_id = "reject_removals",
+    params(
+        ("bucket_id" = String, Path, description = "Id or name of the bucket"),
+        ("sync_config_id" = String, Path, description = "Id of the sync"),
+    ),
+    responses((status = 200, body = RemovalsRejected), (status = "4XX", body = ErrorResponse))
+)]
+async fn reject_removals(
+    State(app): State<App>,
+    scope: Scope,
+    FromPath(path): FromPath<(String, String)>,
+) -> Result<Json<RemovalsRejected>, ApiError> {
+    let sync = sync(&app, &scope, &path).await?;
+    let kept = app.engine.reject_removals(&sync).await?;
+    Ok(Json(RemovalsRejected { success: true, sync_config_id: sync.id.to_string(), kept }))
 }

@@ -25,10 +25,9 @@ pub(super) async fn connection(app: &App, named: &str) -> Result<StoredConnectio
     let wanted = named.to_owned();
     let found = app.engine.store.read(move |db| connections::named(db, &wanted)).await?;
     let wrong = |message: String| {
-        ApiError::invalid_field(
-            FieldError::new("connection_id", named, message)
-                .accepting("the id or name of a connection that can be read; conn_local is this computer"),
-        )
+        ApiError::invalid_field(FieldError::new("connection_id", named, message).accepting(
+            "the id or name of a connection that can be read; conn_local is this computer",
+        ))
     };
     match found {
         None => Err(wrong(format!("there is no connection {named:?}"))),

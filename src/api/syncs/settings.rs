@@ -6,12 +6,15 @@ use serde_json::{Map, Value};
 use super::wire::{MaxDeleteSetting, ReconcileSettings, SyncUpdateRequest, TaskStatusEnum};
 use crate::{
     api::{error::FieldError, json::Patch},
-    engine::filter::Filter,
+    engine::filter::{Filter, FilterError},
     model::{
-        FieldProblem, FileFilters, MaxDelete, Pace, Processing, Provider, ProviderFilters, Reconcile,
-        SchemaMapping, SyncMode, SyncOptions,
+        FieldProblem, FileFilters, MaxDelete, Pace, Processing, Provider, ProviderFilters,
+        Reconcile, SchemaMapping, SyncMode, SyncOptions,
     },
 };
+
+/// Keys that a sync's metadata may have.
+const MAX_METADATA: usize = 50;
 
 /// The settings of a sync that says nothing about them.
 #[must_use]
@@ -89,7 +92,8 @@ impl SyncUpdateRequest {
         set(self.batch_chunk_size, &mut after.batch_chunk_size, usual.batch_chunk_size);
         set(self.max_batch_chunk_size, &mut after.max_batch_chunk_size, usual.max_batch_chunk_size);
         self.batch_collection_ids.apply(&mut after.batch_collection_ids);
-        after.batch_collection_ids = after.batch_collection_ids.take().filter(|ids| !ids.is_empty());
+        after.batch_collection_ids =
+            after.batch_collection_ids.take().filter(|ids| !ids.is_empty());
         match self.ingest_filter {
             Patch::Missing => {}
             Patch::Null => after.ingest_filter = None,
@@ -126,11 +130,7 @@ fn reconcile(patch: Patch<ReconcileSettings>, settings: &mut Reconcile) {
     }
 }
 
-fn mapping(
-    patch: Patch<Value>,
-    mapping: &mut Option<SchemaMapping>,
-    wrong: &mut Vec<FieldError>,
-) {
+fn mapping(patch: Patch<Value>, mapping: &mut Option<SchemaMapping>, wrong: &mut Vec<FieldError>) {
     match patch {
         Patch::Missing => {}
         Patch::Null => *mapping = None,
@@ -166,6 +166,13 @@ fn max_delete(
 fn check(provider: Provider, options: &SyncOptions, wrong: &mut Vec<FieldError>) {
     let (chunk, most) =
         (options.processing.batch_chunk_size, options.processing.max_batch_chunk_size);
+    if options.metadata.len() > MAX_METADATA {
+        let message = format!("has {} keys", options.metadata.len());
+        wrong.push(
+            FieldError::new("metadata", Value::Null, message)
+                .accepting(format!("an object of at most {MAX_METADATA} keys")),
+        );
+    }
     if chunk > most {
         let message = format!("is above max_batch_chunk_size ({most})");
         wrong.push(
@@ -173,8 +180,8 @@ fn check(provider: Provider, options: &SyncOptions, wrong: &mut Vec<FieldError>)
                 .accepting(format!("an integer from 1 to {most}")),
         );
     }
-    if let Err(problems) = Filter::compile(&options.filters) {
-        wrong.extend(problems.0.into_iter().map(|problem| told("file_filters", problem)));
+    if let Err(FilterError(problems)) = Filter::compile(&options.filters) {
+        wrong.extend(problems.into_iter().map(|problem| told("file_filters", problem)));
     }
     if let Some(mapping) = &options.mapping {
         let problems = mapping.problems_with(provider);

@@ -15,8 +15,7 @@ use crate::{
 /// Every state that the public API knows; syncs have those of [`crate::model::SyncStatus`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-#[expect(missing_docs, reason = "the public API's words, of which syncs have some")]
-pub enum TaskStatusEnum {
+pub(super) enum TaskStatusEnum {
     Pending,
     Queued,
     InProgress,
@@ -38,7 +37,7 @@ pub enum TaskStatusEnum {
 /// What a run may change in the bucket besides adding to it. In a PATCH, what is left out stays.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct ReconcileSettings {
+pub(super) struct ReconcileSettings {
     /// An entry that is gone from the source removes its object; true unless said otherwise.
     pub on_delete: Option<bool>,
     /// Changed content or metadata updates the object; true unless said otherwise.
@@ -54,7 +53,7 @@ pub struct ReconcileSettings {
 /// Which objects are worth processing: a saved retriever that they are held against.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct IngestFilter {
+pub(super) struct IngestFilter {
     /// The retriever.
     #[schema(min_length = 1)]
     pub retriever_id: String,
@@ -73,7 +72,7 @@ pub struct IngestFilter {
 /// What becomes of an object that the filter returns something for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum IngestFilterAction {
+pub(super) enum IngestFilterAction {
     /// Only these are kept.
     Keep,
     /// These are dropped.
@@ -85,7 +84,7 @@ pub enum IngestFilterAction {
 /// What becomes of an object when the filter fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum IngestFilterOnError {
+pub(super) enum IngestFilterOnError {
     /// It is kept.
     Keep,
     /// It is dropped.
@@ -95,18 +94,17 @@ pub enum IngestFilterOnError {
 /// How many objects a run may remove before it stops and asks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(untagged)]
-pub enum MaxDeleteSetting {
+pub(super) enum MaxDeleteSetting {
     /// So many.
     Count(u64),
     /// So many, or such a share of the sync's objects: `25`, `12.5%`.
-    #[schema(pattern = r"^\d+(\.\d+)?%?$")]
     Text(String),
 }
 
 /// How entries become fields and blobs: `{target: {target_type, source: {type, …}, …}}`.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct SchemaMappingInput {
+pub(super) struct SchemaMappingInput {
     /// Targets in the bucket, each with where it comes from. A field has `source`, `transform`
     /// (lowercase, uppercase, trim, json_parse) and `required`; a blob has `source`, `blob_type`,
     /// `blob_property` and `mime_type_override`. Sources: file, tag, metadata, column,
@@ -121,7 +119,7 @@ macro_rules! requests {
         /// A sync to be made. What is left out, or null, has its default.
         #[derive(Clone, Debug, Deserialize, ToSchema)]
         #[serde(deny_unknown_fields)]
-        pub struct SyncCreateRequest {
+        pub(super) struct SyncCreateRequest {
             /// The connection to read through, by id or name; `conn_local` is this computer.
             pub connection_id: String,
             /// Where to read: `bucket` or `bucket/prefix` (s3, tigris), an absolute folder (local).
@@ -138,7 +136,7 @@ macro_rules! requests {
         /// Changes to a sync: what is left out stays as it is, null gives back the default.
         #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
         #[serde(default, deny_unknown_fields)]
-        pub struct SyncUpdateRequest {
+        pub(super) struct SyncUpdateRequest {
             /// The connection that it has already: it cannot be exchanged.
             pub connection_id: Option<String>,
             /// The place that it reads already: another place is another sync.
@@ -146,10 +144,50 @@ macro_rules! requests {
             $($(#[$meta])* pub $name: Patch<$type>,)*
         }
 
+        /// What a run would do: of a sync that there is (`sync_config_id`), with changes or as it
+        /// is, or of one that is not made yet (`connection_id` and `source_path`).
+        #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+        #[serde(default, deny_unknown_fields)]
+        pub(super) struct SyncPreviewRequest {
+            /// The sync that it is about; without it, a new one.
+            pub sync_config_id: Option<String>,
+            /// For a new one: the connection to read through, by id or name.
+            pub connection_id: Option<String>,
+            /// For a new one: where to read.
+            pub source_path: Option<String>,
+            /// For a new one: entries last modified before this are not taken.
+            #[schema(value_type = Option<String>, format = DateTime)]
+            pub sync_from: Option<Timestamp>,
+            /// As if every entry were fetched again.
+            pub full_sync: Option<bool>,
+            /// How many entries to show of each kind; 20 unless said otherwise.
+            #[schema(minimum = 0, maximum = 1000)]
+            pub sample_size: Option<u32>,
+            /// How many entries to look at; 100000 unless said otherwise.
+            #[schema(minimum = 1, maximum = 10000000)]
+            pub max_entries: Option<u64>,
+            /// How long to look, in seconds; 20 unless said otherwise.
+            #[schema(minimum = 1, maximum = 300)]
+            pub timeout_seconds: Option<u32>,
+            $($(#[$meta])* pub $name: Patch<$type>,)*
+        }
+
+        impl SyncPreviewRequest {
+            /// The settings, as changes.
+            #[must_use]
+            pub(super) fn settings(&self) -> SyncUpdateRequest {
+                SyncUpdateRequest {
+                    connection_id: None,
+                    source_path: None,
+                    $($name: self.$name.clone(),)*
+                }
+            }
+        }
+
         impl SyncCreateRequest {
             /// The settings, as if they were changes to the defaults.
             #[must_use]
-            pub fn settings(&self) -> SyncUpdateRequest {
+            pub(super) fn settings(&self) -> SyncUpdateRequest {
                 SyncUpdateRequest {
                     connection_id: None,
                     source_path: None,
@@ -164,8 +202,8 @@ requests! {
     /// Words for people.
     #[schema(value_type = Option<String>, max_length = 500)]
     description: String,
-    /// Whatever is to be kept with it.
-    #[schema(value_type = Option<Object>, max_properties = 50)]
+    /// Whatever is to be kept with it; at most 50 keys.
+    #[schema(value_type = Option<Object>)]
     metadata: Map<String, Value>,
     /// SUSPENDED pauses it, ACTIVE resumes it.
     #[schema(value_type = Option<TaskStatusEnum>)]
@@ -242,7 +280,7 @@ requests! {
 /// Which syncs are listed.
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct ListSyncConfigurationsRequest {
+pub(super) struct ListSyncConfigurationsRequest {
     /// Only those on this connection, by id or name.
     pub connection_id: Option<String>,
     /// Only those in this state; deleted ones (ARCHIVED) are listed only so.
@@ -254,7 +292,7 @@ pub struct ListSyncConfigurationsRequest {
 /// Why a sync is paused.
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct PauseRequest {
+pub(super) struct PauseRequest {
     /// For whoever asks later.
     #[schema(max_length = 1000)]
     pub reason: Option<String>,

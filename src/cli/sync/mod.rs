@@ -116,7 +116,7 @@ fn closing_words(report: &Report, left_out: &LeftOut, took: std::time::Duration)
     }
     if report.counts.failed > 0 {
         words.push_str(&format!(
-            "\n{} failed; they are tried again by the next run, `catchment status` lists them",
+            "\n{} failed; later runs try them again, `catchment status` lists them",
             output::count(report.counts.failed)
         ));
     }

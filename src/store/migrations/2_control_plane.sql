@@ -70,6 +70,7 @@ CREATE TABLE new_buckets (
     object_bytes  INTEGER NOT NULL DEFAULT 0,  -- sum of sizes, shared bytes counted each time
     created_at_ms INTEGER NOT NULL,
     updated_at_ms INTEGER NOT NULL,
+    is_going      INTEGER NOT NULL DEFAULT 0,  -- 1: deleted; what is in it goes in steps
     UNIQUE (namespace_key, name)
 ) STRICT;
 INSERT INTO new_buckets
@@ -204,16 +205,35 @@ DROP TABLE checkpoints;
 ALTER TABLE new_checkpoints RENAME TO checkpoints;
 
 -- Rows of version 1 have no identity until they change: a rename of theirs is a new entry.
+ALTER TABLE entries ADD COLUMN judged_by INTEGER;
 ALTER TABLE entries ADD COLUMN released INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE entries ADD COLUMN identity INTEGER;
 CREATE INDEX entries_by_identity ON entries (sync_key, identity) WHERE identity IS NOT NULL;
 CREATE INDEX entries_released ON entries (sync_key) WHERE released = 1;
 
+CREATE TABLE left_out (
+    left_out_key INTEGER PRIMARY KEY,
+    sync_key     INTEGER NOT NULL REFERENCES syncs,
+    source_id    BLOB NOT NULL,
+    version      BLOB NOT NULL,
+    judged_by    INTEGER NOT NULL,             -- as in entries
+    unmet        INTEGER NOT NULL,             -- the place of the condition that is not met
+    pass         INTEGER NOT NULL,             -- the pass in which it was asked
+    UNIQUE (sync_key, source_id)
+) STRICT;
+
 ALTER TABLE objects ADD COLUMN fields TEXT;
 ALTER TABLE objects ADD COLUMN unique_key TEXT;
 ALTER TABLE objects ADD COLUMN edges TEXT;
 ALTER TABLE objects ADD COLUMN state TEXT;
-CREATE INDEX objects_by_age ON objects (bucket_key);
+ALTER TABLE objects ADD COLUMN content TEXT NOT NULL DEFAULT 'content';
+ALTER TABLE objects ADD COLUMN idempotency_key TEXT;
+DROP INDEX objects_by_path;
+CREATE INDEX objects_by_path ON objects (bucket_key, path) WHERE state IS NULL;
+CREATE INDEX objects_by_age ON objects (bucket_key) WHERE state IS NULL;
+CREATE INDEX objects_by_size ON objects (bucket_key, size) WHERE state IS NULL;
+CREATE UNIQUE INDEX objects_by_idempotency_key ON objects (bucket_key, idempotency_key)
+    WHERE idempotency_key IS NOT NULL;
 CREATE UNIQUE INDEX objects_by_unique_key ON objects (bucket_key, unique_key)
     WHERE unique_key IS NOT NULL;
 
@@ -269,6 +289,7 @@ CREATE TABLE uploads (
     expires_at_ms  INTEGER
 ) STRICT;
 CREATE INDEX uploads_by_bucket ON uploads (bucket_key);
+CREATE INDEX uploads_by_end ON uploads (expires_at_ms) WHERE expires_at_ms IS NOT NULL;
 CREATE INDEX uploads_by_blob ON uploads (blob_key) WHERE blob_key IS NOT NULL;
 
 CREATE TABLE events (

@@ -1,10 +1,21 @@
-//! Objects: found and listed.
+//! Objects: found and listed as the command line does it here; as the API does it in [`query`] and
+//! [`record`], counted in groups by [`rows`], made and changed by hand in [`write`]. What a sync does
+//! to them is in `commit` and `reconcile`.
+
+mod fields;
+pub mod query;
+pub mod record;
+pub mod rows;
+pub mod write;
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::{Result, commit::CONTENT, syncs, time};
+use super::{Result, syncs, time};
 use crate::model::{BlobHash, EntryPath, ObjectId};
+
+/// The status of an object that no batch has been through.
+pub const UNPROCESSED: &str = "PENDING";
 
 /// An object as the database knows it.
 #[derive(Clone, Debug)]
@@ -25,11 +36,14 @@ pub struct Object {
     pub metadata: Option<String>,
     /// What its content hashes to.
     pub hash: BlobHash,
+    /// Its fields, a JSON object.
+    pub fields: Option<String>,
 }
 
-const SELECT: &str = "SELECT o.object_key, o.id, o.path, o.size, o.modified_ns, o.mime, o.metadata,
-     b.hash
-     FROM objects o JOIN object_blobs ob ON ob.object_key = o.object_key AND ob.property = ?1
+const SELECT: &str = "SELECT o.object_key, o.id, o.path, b.size, o.modified_ns, o.mime, o.metadata,
+     b.hash, o.fields
+     FROM objects o
+     JOIN object_blobs ob ON ob.object_key = o.object_key AND ob.property = o.content
      JOIN blobs b USING (blob_key)";
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Object> {
@@ -42,6 +56,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Object> {
         mime: row.get(5)?,
         metadata: row.get(6)?,
         hash: BlobHash::from_bytes(row.get(7)?),
+        fields: row.get(8)?,
     })
 }
 
@@ -77,19 +92,20 @@ pub fn page(
     // From the later of the two places; up to the first path that the prefix does not begin.
     let from = if after.path.as_slice() < prefix { prefix } else { &after.path };
     let mut statement = connection.prepare_cached(&format!(
-        "{SELECT} WHERE o.bucket_key = ?2 AND (o.path, o.object_key) > (?3, ?4)
-           AND (?5 IS NULL OR o.path < ?5)
-         ORDER BY o.path, o.object_key LIMIT ?6"
+        "{SELECT} WHERE o.bucket_key = ?1 AND o.state IS NULL
+           AND (o.path, o.object_key) > (?2, ?3)
+           AND (?4 IS NULL OR o.path < ?4)
+         ORDER BY o.path, o.object_key LIMIT ?5"
     ))?;
     let key = if from == after.path { after.key } else { 0 };
     let objects = statement
-        .query_map(params![CONTENT, bucket_key, from, key, end_of(prefix), limit], read)?
+        .query_map(params![bucket_key, from, key, end_of(prefix), limit], read)?
         .collect::<Result<_, _>>()?;
     Ok(objects)
 }
 
 /// The first bytes behind all those that begin with `prefix`; `None` where nothing is.
-fn end_of(prefix: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn end_of(prefix: &[u8]) -> Option<Vec<u8>> {
     let last = prefix.iter().rposition(|byte| *byte != u8::MAX)?;
     let mut end = prefix[..=last].to_vec();
     end[last] += 1;
@@ -107,9 +123,10 @@ pub fn by_path(
 ) -> Result<Option<Object>> {
     Ok(connection
         .prepare_cached(&format!(
-            "{SELECT} WHERE o.bucket_key = ?2 AND o.path = ?3 ORDER BY o.object_key DESC LIMIT 1"
+            "{SELECT} WHERE o.bucket_key = ?1 AND o.state IS NULL AND o.path = ?2
+             ORDER BY o.object_key DESC LIMIT 1"
         ))?
-        .query_row(params![CONTENT, bucket_key, path.as_bytes()], read)
+        .query_row(params![bucket_key, path.as_bytes()], read)
         .optional()?)
 }
 

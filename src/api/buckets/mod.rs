@@ -1,0 +1,469 @@
+//! `/v1/buckets`: sets of objects. Named by id or by name in the request's namespace.
+
+mod end;
+mod wire;
+
+use axum::{Json, extract::State};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+pub(super) use self::end::go_on as go_on_with_deletions;
+use self::wire::{
+    BucketCreateRequest, BucketListStats, BucketPatchRequest, BucketResponse, BucketSearch,
+    BucketSort, BucketSortField, BucketUpdateRequest, ChangeQuery, DeleteQuery, DeletedBucket,
+    ListBucketsRequest, ListBucketsResponse, SourceAdapterConfig, kept,
+};
+pub(super) use self::wire::{InsertionPolicy, SortDirection};
+use super::{
+    App,
+    error::{ApiError, FieldError},
+    json::{FromPath, Listing, Patch, Valid, ValidQuery},
+    page::{InBody, ListQuery, Page},
+    scope::Scope,
+};
+use crate::{
+    model::{BucketSchema, BucketSettings, FieldProblem, UniqueKey},
+    store::buckets::{self, Bucket},
+};
+
+type Answer<T> = Result<Json<T>, ApiError>;
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(create, list))
+        .routes(routes!(search))
+        .routes(routes!(get, patch, put, delete))
+}
+
+/// The bucket of that id or name in the namespace, unless it is deleted.
+pub(super) async fn found(app: &App, scope: &Scope, named: &str) -> Result<Bucket, ApiError> {
+    let (namespace_key, wanted) = (scope.namespace_key, named.to_owned());
+    let found = app.engine.store.read(move |db| buckets::named(db, namespace_key, &wanted)).await?;
+    match found {
+        Some(bucket) if !bucket.is_going => Ok(bucket),
+        _ => Err(ApiError::not_found("bucket", named)),
+    }
+}
+
+async fn shown(app: &App, bucket: Bucket) -> Answer<BucketResponse> {
+    let key = bucket.key;
+    let extremes = app.engine.store.read(move |db| buckets::extremes(db, key)).await?;
+    Ok(Json(BucketResponse::of(bucket, extremes, app.now())))
+}
+
+/// Make a bucket
+#[utoipa::path(
+    post, path = "/v1/buckets", tag = "buckets", operation_id = "create_bucket",
+    request_body = BucketCreateRequest,
+    responses((status = 200, body = BucketResponse))
+)]
+async fn create(
+    State(app): State<App>,
+    scope: Scope,
+    Valid(body): Valid<BucketCreateRequest>,
+) -> Answer<BucketResponse> {
+    let settings = BucketSettings {
+        description: body.description,
+        bucket_schema: Some(body.bucket_schema),
+        unique_key: body.unique_key.map(UniqueKey::from),
+        metadata: body.metadata,
+        storage_class: body.storage_class.and_then(|class| kept(class).as_str().map(str::to_owned)),
+        destination: body.destination.map(kept),
+        ingest_filter: body.ingest_filter.map(kept),
+        source_adapter: body.source_adapter.map(without_secrets).transpose()?.map(kept),
+    };
+    check(&body.bucket_name, &settings)?;
+    let (name, now) = (body.bucket_name, app.now());
+    let wanted = name.clone();
+    let made = app
+        .engine
+        .store
+        .write(move |tx| buckets::insert(tx, scope.namespace_key, &wanted, &settings, now))
+        .await?;
+    match made {
+        Some(bucket) => shown(&app, bucket).await,
+        None => Err(ApiError::taken("bucket", name)),
+    }
+}
+
+/// Show a bucket
+#[utoipa::path(
+    get, path = "/v1/buckets/{bucket_identifier}", tag = "buckets", operation_id = "get_bucket",
+    params(("bucket_identifier" = String, Path, description = "Id or name")),
+    responses((status = 200, body = BucketResponse))
+)]
+async fn get(
+    State(app): State<App>,
+    scope: Scope,
+    FromPath(named): FromPath<String>,
+) -> Answer<BucketResponse> {
+    let wanted = named.clone();
+    let found = app
+        .engine
+        .store
+        .read(move |db| buckets::named(db, scope.namespace_key, &wanted))
+        .await?
+        .ok_or_else(|| ApiError::not_found("bucket", named))?;
+    shown(&app, found).await
+}
+
+/// Change parts of a bucket
+#[utoipa::path(
+    patch, path = "/v1/buckets/{bucket_identifier}", tag = "buckets",
+    operation_id = "patch_bucket",
+    params(("bucket_identifier" = String, Path, description = "Id or name"), ChangeQuery),
+    request_body = BucketPatchRequest,
+    responses((status = 200, body = BucketResponse))
+)]
+async fn patch(
+    State(app): State<App>,
+    scope: Scope,
+    FromPath(named): FromPath<String>,
+    ValidQuery(query): ValidQuery<ChangeQuery>,
+    Valid(body): Valid<BucketPatchRequest>,
+) -> Answer<BucketResponse> {
+    change(&app, &scope, named, &query, body).await
+}
+
+/// Change a bucket
+#[utoipa::path(
+    put, path = "/v1/buckets/{bucket_identifier}", tag = "buckets",
+    operation_id = "update_bucket",
+    params(("bucket_identifier" = String, Path, description = "Id or name"), ChangeQuery),
+    request_body = BucketUpdateRequest,
+    responses((status = 200, body = BucketResponse))
+)]
+async fn put(
+    State(app): State<App>,
+    scope: Scope,
+    FromPath(named): FromPath<String>,
+    ValidQuery(query): ValidQuery<ChangeQuery>,
+    Valid(body): Valid<BucketUpdateRequest>,
+) -> Answer<BucketResponse> {
+    change(&app, &scope, named, &query, body.into()).await
+}
+
+/// Changes a bucket in one transaction, so that two changes at once both stay.
+async fn change(
+    app: &App,
+    scope: &Scope,
+    named: String,
+    query: &ChangeQuery,
+    body: BucketPatchRequest,
+) -> Answer<BucketResponse> {
+    enum Changed {
+        Done(Bucket),
+        Taken(String),
+        Refused(ApiError),
+        Unknown,
+    }
+    let adapter = match body.source_adapter {
+        Patch::Missing => Patch::Missing,
+        Patch::Null => Patch::Null,
+        Patch::Value(adapter) => Patch::Value(kept(without_secrets(adapter)?)),
+    };
+    let (namespace_key, now) = (scope.namespace_key, app.now());
+    let is_forced = query.force_schema_break.unwrap_or(false);
+    let wanted = named.clone();
+    let changed = app
+        .engine
+        .store
+        .write(move |tx| {
+            let bucket = match buckets::named(tx, namespace_key, &wanted)? {
+                Some(bucket) if !bucket.is_going => bucket,
+                _ => return Ok(Changed::Unknown),
+            };
+            let mut settings = bucket.settings.clone();
+            body.description.apply(&mut settings.description);
+            body.bucket_schema.apply(&mut settings.bucket_schema);
+            mapped(body.unique_key, UniqueKey::from).apply(&mut settings.unique_key);
+            body.metadata.apply(&mut settings.metadata);
+            mapped(body.storage_class, |class| kept(class).as_str().unwrap_or_default().to_owned())
+                .apply(&mut settings.storage_class);
+            mapped(body.destination, kept).apply(&mut settings.destination);
+            mapped(body.ingest_filter, kept).apply(&mut settings.ingest_filter);
+            adapter.apply(&mut settings.source_adapter);
+            let name = body.bucket_name.unwrap_or_else(|| bucket.name.clone());
+            let refusal = check(&name, &settings)
+                .and_then(|()| check_change(&bucket, &settings, is_forced))
+                .err();
+            if let Some(refusal) = refusal {
+                return Ok(Changed::Refused(refusal));
+            }
+            if !buckets::update(tx, &bucket, &name, &settings, now)? {
+                return Ok(Changed::Taken(name));
+            }
+            let changed = buckets::named(tx, namespace_key, bucket.id.as_str())?;
+            Ok(changed.map_or(Changed::Unknown, Changed::Done))
+        })
+        .await?;
+    match changed {
+        Changed::Done(bucket) => shown(app, bucket).await,
+        Changed::Taken(name) => Err(ApiError::taken("bucket", name)),
+        Changed::Refused(refusal) => Err(refusal),
+        Changed::Unknown => Err(ApiError::not_found("bucket", named)),
+    }
+}
+
+fn mapped<T, U>(patch: Patch<T>, map: impl FnOnce(T) -> U) -> Patch<U> {
+    match patch {
+        Patch::Missing => Patch::Missing,
+        Patch::Null => Patch::Null,
+        Patch::Value(value) => Patch::Value(map(value)),
+    }
+}
+
+/// Secrets are kept with connections, which seal them; here they would lie open.
+fn without_secrets(adapter: SourceAdapterConfig) -> Result<SourceAdapterConfig, ApiError> {
+    let credentials = adapter.connection.as_ref().is_some_and(|place| place.credentials.is_some());
+    let fields = [
+        (adapter.webhook_secret.is_some(), "source_adapter.webhook_secret"),
+        (credentials, "source_adapter.connection.credentials"),
+    ];
+    let refused: Vec<_> = fields
+        .into_iter()
+        .filter(|(is_given, _)| *is_given)
+        .map(|(_, field)| {
+            FieldError::secret(field, "a bucket keeps no secrets: make a connection and name it")
+                .accepting("source_adapter.connection_id")
+        })
+        .collect();
+    if refused.is_empty() { Ok(adapter) } else { Err(ApiError::invalid(refused)) }
+}
+
+/// What is wrong with settings in themselves.
+fn check(name: &str, settings: &BucketSettings) -> Result<(), ApiError> {
+    let mut wrong = Vec::new();
+    if name.trim().is_empty() || name.contains('/') || name.chars().any(char::is_control) {
+        wrong.push(
+            FieldError::new("bucket_name", name, "cannot be the name of a bucket")
+                .accepting("text without slashes and control characters"),
+        );
+    }
+    if let Some(schema) = &settings.bucket_schema {
+        let problems = schema.problems().into_iter().map(|problem| problem.within("bucket_schema"));
+        wrong.extend(problems.map(told));
+    }
+    if let Some(key) = &settings.unique_key {
+        let schema = settings.bucket_schema.as_ref();
+        for field in &key.fields {
+            let known = schema.and_then(|schema| schema.properties.get(field));
+            let is_scalar = known.is_some_and(|field| {
+                !field.kind.is_blob() && !matches!(field.kind.as_str(), "object" | "array")
+            });
+            if !is_scalar {
+                let words = "is no scalar field of the bucket's schema";
+                let error = FieldError::new("unique_key.fields", field.as_str(), words);
+                wrong.push(error.accepting(scalar_fields(schema)));
+            }
+        }
+    }
+    if wrong.is_empty() { Ok(()) } else { Err(ApiError::invalid(wrong)) }
+}
+
+fn scalar_fields(schema: Option<&BucketSchema>) -> Vec<String> {
+    let all = schema.into_iter().flat_map(|schema| &schema.properties);
+    all.filter(|(_, field)| !field.kind.is_blob()).map(|(name, _)| name.clone()).collect()
+}
+
+/// A problem of the model's as an answer tells it.
+pub(super) fn told(problem: FieldProblem) -> FieldError {
+    FieldError {
+        field: problem.field,
+        value: problem.value,
+        message: problem.message,
+        accepted: problem.accepted.into(),
+        kind: "value_error",
+    }
+}
+
+/// What cannot change while there are objects.
+fn check_change(bucket: &Bucket, new: &BucketSettings, is_forced: bool) -> Result<(), ApiError> {
+    if bucket.object_count == 0 {
+        return Ok(());
+    }
+    let fields = |key: &Option<UniqueKey>| key.as_ref().map(|key| key.fields.clone());
+    if fields(&bucket.settings.unique_key) != fields(&new.unique_key) {
+        return Err(ApiError::conflict(
+            "the unique key of a bucket that has objects cannot change: make another bucket",
+        )
+        .code("unique_key_fixed"));
+    }
+    let none = BucketSchema::default();
+    let old = bucket.settings.bucket_schema.as_ref().unwrap_or(&none);
+    let breaks = breaks(old, new.bucket_schema.as_ref().unwrap_or(&none));
+    if breaks.is_empty() || is_forced {
+        return Ok(());
+    }
+    Err(ApiError::conflict(format!(
+        "objects that are there may not fit the new schema ({}): say ?force_schema_break=true if \
+         that is meant",
+        breaks.join("; ")
+    ))
+    .code("schema_break")
+    .detail("breaks", breaks))
+}
+
+/// What objects that fit the old schema may not have in the new one.
+fn breaks(old: &BucketSchema, new: &BucketSchema) -> Vec<String> {
+    let mut breaks = Vec::new();
+    for (name, field) in &old.properties {
+        match new.properties.get(name) {
+            None => breaks.push(format!("{name} is gone")),
+            Some(changed) if changed.kind != field.kind => breaks.push(format!(
+                "{name} was {} and is {}",
+                field.kind.as_str(),
+                changed.kind.as_str()
+            )),
+            Some(_) => {}
+        }
+    }
+    for (name, field) in &new.properties {
+        let was_required =
+            old.properties.get(name).is_some_and(|field| field.required == Some(true));
+        if field.required == Some(true) && !was_required {
+            breaks.push(format!("{name} is required"));
+        }
+    }
+    breaks
+}
+
+/// List buckets
+#[utoipa::path(
+    get, path = "/v1/buckets", tag = "buckets", operation_id = "list_buckets_get",
+    params(ListQuery, BucketSearch),
+    responses((status = 200, body = ListBucketsResponse))
+)]
+async fn list(
+    State(app): State<App>,
+    scope: Scope,
+    query: Listing<BucketSearch>,
+) -> Answer<ListBucketsResponse> {
+    let wanted = ListBucketsRequest { search: query.more.search, ..Default::default() };
+    page_of(&app, &scope, query.list.page()?, wanted).await
+}
+
+/// List buckets that match
+#[utoipa::path(
+    post, path = "/v1/buckets/list", tag = "buckets", operation_id = "list_buckets",
+    params(ListQuery),
+    request_body = ListBucketsRequest,
+    responses((status = 200, body = ListBucketsResponse))
+)]
+async fn search(
+    State(app): State<App>,
+    scope: Scope,
+    ValidQuery(query): ValidQuery<ListQuery>,
+    Valid(body): Valid<ListBucketsRequest>,
+) -> Answer<ListBucketsResponse> {
+    let in_body = InBody {
+        limit: body.limit,
+        page_size: body.page_size,
+        offset: body.offset,
+        page: body.page,
+    };
+    page_of(&app, &scope, query.page_with(in_body)?, body).await
+}
+
+/// There are few buckets: they are chosen and ordered here.
+async fn page_of(
+    app: &App,
+    scope: &Scope,
+    page: Page,
+    wanted: ListBucketsRequest,
+) -> Answer<ListBucketsResponse> {
+    let namespace_key = scope.namespace_key;
+    let mut rows =
+        app.engine.store.read(move |db| buckets::of_namespace(db, namespace_key)).await?;
+    rows.retain(|bucket| matches(bucket, &wanted));
+    let sort = wanted.sorts.as_ref().and_then(|sorts| sorts.first().copied()).or(wanted.sort);
+    let sort = sort.unwrap_or(BucketSort { field: BucketSortField::CreatedAt, direction: None });
+    let is_descending = sort.direction != Some(SortDirection::Asc);
+    let in_order = |a: &(String, i64), b: &(String, i64)| match is_descending {
+        true => b.cmp(a),
+        false => a.cmp(b),
+    };
+    rows.sort_by(|a, b| in_order(&rank(a, sort.field), &rank(b, sort.field)));
+    let stats = summed_up(&rows);
+    let total = rows.len() as u64;
+    let list = format!("buckets/{:?}/{is_descending}", sort.field);
+    if let Some(behind) = page.place::<(String, i64)>(&list)? {
+        rows.retain(|row| in_order(&rank(row, sort.field), &behind).is_gt());
+    }
+    let skip = usize::try_from(page.offset).unwrap_or(usize::MAX);
+    let mut rows: Vec<_> = rows.into_iter().skip(skip).take(page.fetch() as usize).collect();
+    let pagination = page
+        .finish(&mut rows, page.include_total.then_some(total), &list, |row| rank(row, sort.field));
+    let now = app.now();
+    let results = app
+        .engine
+        .store
+        .read(move |db| {
+            let with_extremes = |bucket: Bucket| {
+                let extremes = buckets::extremes(db, bucket.key)?;
+                Ok(BucketResponse::of(bucket, extremes, now))
+            };
+            rows.into_iter().map(with_extremes).collect::<Result<Vec<_>, _>>()
+        })
+        .await?;
+    Ok(Json(ListBucketsResponse { results, total_count: total, pagination, stats, warnings: None }))
+}
+
+fn matches(bucket: &Bucket, wanted: &ListBucketsRequest) -> bool {
+    let case_sensitive = wanted.case_sensitive.unwrap_or(false);
+    let has = |text: &str| match wanted.search.as_deref() {
+        None => true,
+        Some(search) if case_sensitive => text.contains(search),
+        Some(search) => text.to_lowercase().contains(&search.to_lowercase()),
+    };
+    let is = |wanted: Option<&String>, value: &str| wanted.is_none_or(|wanted| wanted == value);
+    let filters = wanted.filters.as_ref();
+    let description = bucket.settings.description.as_deref().unwrap_or_default();
+    is(filters.and_then(|filters| filters.bucket_id.as_ref()), bucket.id.as_str())
+        && is(filters.and_then(|filters| filters.bucket_name.as_ref()), &bucket.name)
+        && (has(&bucket.name) || has(bucket.id.as_str()) || has(description))
+}
+
+/// What orders a bucket, with its key to tell equals apart.
+fn rank(bucket: &Bucket, field: BucketSortField) -> (String, i64) {
+    // Numbers of one width compare as text.
+    let time = |at: jiff::Timestamp| format!("{:020}", at.as_millisecond());
+    let value = match field {
+        BucketSortField::CreatedAt => time(bucket.created_at),
+        BucketSortField::UpdatedAt => time(bucket.updated_at),
+        BucketSortField::BucketName => bucket.name.clone(),
+        BucketSortField::ObjectCount => format!("{:020}", bucket.object_count),
+        BucketSortField::TotalSizeBytes => format!("{:020}", bucket.object_bytes),
+    };
+    (value, bucket.key)
+}
+
+fn summed_up(rows: &[Bucket]) -> BucketListStats {
+    let objects: u64 = rows.iter().map(|bucket| bucket.object_count).sum();
+    let bytes: u64 = rows.iter().map(|bucket| bucket.object_bytes).sum();
+    let average = |sum: u64| if rows.is_empty() { 0.0 } else { sum as f64 / rows.len() as f64 };
+    BucketListStats {
+        total_objects: objects,
+        total_size_bytes: bytes,
+        avg_objects_per_bucket: average(objects),
+        avg_size_per_bucket: average(bytes),
+    }
+}
+
+/// Delete a bucket
+///
+/// With everything in it. Refused while syncs are active, unless these are to be stopped.
+#[utoipa::path(
+    delete, path = "/v1/buckets/{bucket_identifier}", tag = "buckets",
+    operation_id = "delete_bucket",
+    params(("bucket_identifier" = String, Path, description = "Id or name"), DeleteQuery),
+    responses((status = 200, body = DeletedBucket))
+)]
+async fn delete(
+    State(app): State<App>,
+    scope: Scope,
+    FromPath(named): FromPath<String>,
+    ValidQuery(query): ValidQuery<DeleteQuery>,
+) -> Answer<DeletedBucket> {
+    let is_forced = query.force_foreclose.or(query.force).unwrap_or(false);
+    end::delete(&app, &scope, named, is_forced).await.map(Json)
+}

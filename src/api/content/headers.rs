@@ -1,0 +1,253 @@
+//! What surrounds bytes on their way to a browser: which kind they are, what it may do with them, and
+//! whether it needs them at all.
+//!
+//! Bytes come from anywhere, and this server's origin can do everything: nothing that a browser would
+//! run is shown in place.
+
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum_extra::headers::{
+    ETag, HeaderMapExt as _, IfMatch, IfModifiedSince, IfNoneMatch, IfRange, IfUnmodifiedSince,
+    LastModified, Range,
+};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use crate::blobs::Window;
+
+/// What RFC 8187 lets stand in an extended value.
+const ATTR_CHAR: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'!')
+    .remove(b'#')
+    .remove(b'$')
+    .remove(b'&')
+    .remove(b'+')
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'^')
+    .remove(b'_')
+    .remove(b'`')
+    .remove(b'|')
+    .remove(b'~');
+
+/// Whether a browser only shows bytes of that type, and runs nothing that is in them. Text, which it
+/// shows as it is; pictures other than SVG, sound and film; and PDF, whose scripts run in the
+/// viewer's own sandbox (<https://www.rfc-editor.org/rfc/rfc9110#section-8.3>, Chromium's and
+/// Firefox's viewers).
+fn is_passive(essence: &str) -> bool {
+    match essence {
+        "text/plain" | "text/csv" | "text/markdown" | "application/json" | "application/pdf" => {
+            true
+        }
+        "image/svg+xml" => false,
+        other => ["image/", "audio/", "video/"].iter().any(|kind| other.starts_with(kind)),
+    }
+}
+
+/// The headers that tell what the bytes are and how they may be shown.
+pub(super) fn describe(mime: Option<&str>, filename: &str) -> HeaderMap {
+    let mime = mime.filter(|mime| HeaderValue::from_str(mime).is_ok());
+    let mime = mime.unwrap_or("application/octet-stream");
+    let essence = mime.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let mut headers = HeaderMap::new();
+    let set = |headers: &mut HeaderMap, name, text: &str| {
+        if let Ok(value) = HeaderValue::from_str(text) {
+            headers.insert(name, value);
+        }
+    };
+    match essence.starts_with("text/") && !mime.contains("charset") {
+        true => set(&mut headers, header::CONTENT_TYPE, &format!("{mime}; charset=utf-8")),
+        false => set(&mut headers, header::CONTENT_TYPE, mime),
+    }
+    let how = if is_passive(&essence) { "inline" } else { "attachment" };
+    set(&mut headers, header::CONTENT_DISPOSITION, &disposition(how, filename));
+    set(&mut headers, header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    // A sandboxed PDF is not shown at all.
+    let policy = match essence.as_str() {
+        "application/pdf" => "default-src 'none'; object-src 'self'; style-src 'unsafe-inline'",
+        _ => {
+            "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src 'self'; media-src 'self'"
+        }
+    };
+    let policy = if how == "attachment" { "sandbox; default-src 'none'" } else { policy };
+    set(&mut headers, header::CONTENT_SECURITY_POLICY, policy);
+    set(&mut headers, header::ACCEPT_RANGES, "bytes");
+    set(&mut headers, header::CACHE_CONTROL, "private, no-cache");
+    headers
+}
+
+/// RFC 6266: a plain name for old readers, the exact one for others. No separator, quotation mark or
+/// control character of a hostile name gets through.
+fn disposition(how: &str, filename: &str) -> String {
+    let name = filename.rsplit(['/', '\\']).next().unwrap_or_default();
+    let name: String = name.chars().filter(|c| !c.is_control()).collect();
+    let name = match name.trim_matches(['.', ' ']) {
+        "" => "download",
+        _ => name.as_str(),
+    };
+    let plain: String = name
+        .chars()
+        .map(|c| match c {
+            '"' | '\\' | '%' => '_',
+            ' '..='~' => c,
+            _ => '_',
+        })
+        .collect();
+    let exact = utf8_percent_encode(name, ATTR_CHAR);
+    format!("{how}; filename=\"{plain}\"; filename*=UTF-8''{exact}")
+}
+
+/// What to answer with, by what the client has and wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// All of it.
+    Whole,
+    /// This stretch.
+    Part(Window),
+    /// Nothing: the client has it.
+    NotModified,
+    /// Nothing: it is not what the client takes it for.
+    Failed,
+    /// Nothing: the stretch lies behind the end.
+    Unsatisfiable,
+}
+
+/// Reads the conditions of a request in the order of RFC 9110, section 13.2.2.
+pub(super) fn wanted(
+    request: &HeaderMap,
+    etag: &ETag,
+    modified: Option<LastModified>,
+    size: u64,
+) -> Wanted {
+    let changed = modified.map(std::time::SystemTime::from);
+    if let Some(condition) = request.typed_get::<IfMatch>() {
+        if !condition.precondition_passes(etag) {
+            return Wanted::Failed;
+        }
+    } else if let (Some(condition), Some(changed)) =
+        (request.typed_get::<IfUnmodifiedSince>(), changed)
+        && !condition.precondition_passes(changed)
+    {
+        return Wanted::Failed;
+    }
+    if let Some(condition) = request.typed_get::<IfNoneMatch>() {
+        if !condition.precondition_passes(etag) {
+            return Wanted::NotModified;
+        }
+    } else if let (Some(condition), Some(changed)) =
+        (request.typed_get::<IfModifiedSince>(), changed)
+        && !condition.is_modified(changed)
+    {
+        return Wanted::NotModified;
+    }
+    if let Some(condition) = request.typed_get::<IfRange>()
+        && condition.is_modified(Some(etag), modified.as_ref())
+    {
+        return Wanted::Whole;
+    }
+    match request.typed_get::<Range>() {
+        Some(range) => part(&range, size, request),
+        None => Wanted::Whole,
+    }
+}
+
+/// One stretch; several at once are answered with all of it, as section 14.2 permits.
+fn part(range: &Range, size: u64, request: &HeaderMap) -> Wanted {
+    use std::ops::Bound;
+    let several = request.get(header::RANGE).is_some_and(|value| value.as_bytes().contains(&b','));
+    if several {
+        return Wanted::Whole;
+    }
+    let Some((from, to)) = range.satisfiable_ranges(size).next() else {
+        return Wanted::Unsatisfiable;
+    };
+    let start = match from {
+        Bound::Included(start) => start,
+        Bound::Excluded(start) => start + 1,
+        Bound::Unbounded => 0,
+    };
+    let end = match to {
+        Bound::Included(last) => last.saturating_add(1).min(size),
+        Bound::Excluded(end) => end.min(size),
+        Bound::Unbounded => size,
+    };
+    match start < end {
+        true => Wanted::Part(Window { start, len: end - start }),
+        false => Wanted::Unsatisfiable,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn ask(pairs: &[(&'static str, &str)]) -> Wanted {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.insert(*name, value.parse().unwrap());
+        }
+        wanted(&headers, &"\"abc\"".parse().unwrap(), None, 10)
+    }
+
+    const fn window(start: u64, len: u64) -> Wanted {
+        Wanted::Part(Window { start, len })
+    }
+
+    #[test]
+    fn a_range_is_clipped_to_what_there_is() {
+        assert_eq!(ask(&[("range", "bytes=2-4")]), window(2, 3));
+        assert_eq!(ask(&[("range", "bytes=8-99")]), window(8, 2));
+        assert_eq!(ask(&[("range", "bytes=3-")]), window(3, 7));
+        assert_eq!(ask(&[("range", "bytes=-4")]), window(6, 4));
+        assert_eq!(ask(&[("range", "bytes=-99")]), window(0, 10));
+        assert_eq!(ask(&[("range", "bytes=10-")]), Wanted::Unsatisfiable);
+        assert_eq!(ask(&[("range", "bytes=0-1,4-5")]), Wanted::Whole);
+    }
+
+    #[test]
+    fn what_the_client_has_is_not_sent_again() {
+        assert_eq!(ask(&[("if-none-match", "\"abc\"")]), Wanted::NotModified);
+        assert_eq!(ask(&[("if-none-match", "\"abd\"")]), Wanted::Whole);
+        assert_eq!(ask(&[("if-match", "\"abd\"")]), Wanted::Failed);
+        assert_eq!(ask(&[("range", "bytes=0-0"), ("if-range", "\"abd\"")]), Wanted::Whole);
+        assert_eq!(ask(&[("range", "bytes=0-0"), ("if-range", "\"abc\"")]), window(0, 1));
+    }
+
+    #[test]
+    fn what_a_browser_would_run_is_saved_not_shown() {
+        let how = |mime: &str| {
+            let headers = describe(Some(mime), "a");
+            headers[header::CONTENT_DISPOSITION]
+                .to_str()
+                .unwrap()
+                .split(';')
+                .next()
+                .unwrap()
+                .to_owned()
+        };
+        for active in [
+            "text/html",
+            "image/svg+xml",
+            "text/xml",
+            "application/xhtml+xml",
+            "text/javascript",
+            "TEXT/HTML; charset=x",
+            "application/octet-stream",
+        ] {
+            assert_eq!(how(active), "attachment", "{active}");
+        }
+        for passive in ["text/plain", "image/png", "video/mp4", "audio/ogg", "application/pdf"] {
+            assert_eq!(how(passive), "inline", "{passive}");
+        }
+    }
+
+    #[test]
+    fn a_hostile_name_says_nothing_but_a_name() {
+        let name = "../x\";\r\nSet-Cookie: a=b; filename=\"grüße.html";
+        let value = disposition("attachment", name);
+        assert!(!value.contains(['\r', '\n', '/']));
+        assert_eq!(value.matches('"').count(), 2);
+        assert!(value.contains("gr%C3%BC%C3%9Fe.html"));
+        assert!(disposition("inline", "..").contains("\"download\""));
+    }
+}

@@ -1,0 +1,164 @@
+//! Signed links: an address that by itself admits to one thing, in one way, for a while.
+//!
+//! The signature is an HMAC-SHA256 over method, path, namespace and expiry, with a key of this
+//! installation that is in a file of its own (0600) and never leaves it. Whoever has the link has
+//! what it shows; the bearer token is not in it.
+
+use std::{fs, io, io::Write as _, os::unix::fs::OpenOptionsExt as _, path::Path};
+
+use axum::{
+    extract::Request,
+    http::{Method, Uri},
+};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use jiff::Timestamp;
+use sha2::Sha256;
+
+use crate::api::json::query_value;
+
+/// The file of the key, in the data directory.
+const KEY_FILE: &str = "links.key";
+const KEY_BYTES: usize = 32;
+
+/// How long a link is good when nobody says, in seconds.
+pub(in crate::api) const DEFAULT_SECS: u64 = 3600;
+
+/// Makes and checks signed links.
+pub struct Links {
+    key: [u8; KEY_BYTES],
+}
+
+impl std::fmt::Debug for Links {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Links(…)")
+    }
+}
+
+impl Links {
+    /// The links of a data directory; its key is made at the first time.
+    ///
+    /// # Errors
+    /// When the key's file cannot be read or written, or is not ours.
+    pub fn open(data_dir: &Path) -> io::Result<Self> {
+        let path = data_dir.join(KEY_FILE);
+        if !path.exists() {
+            make_key(data_dir, &path)?;
+        }
+        let key = fs::read(&path)?.try_into().map_err(|_| {
+            io::Error::new(io::ErrorKind::InvalidData, format!("{path:?} is not a key: delete it"))
+        })?;
+        Ok(Self { key })
+    }
+
+    /// The path with what admits to it. `path` is percent-encoded and has no query.
+    pub(in crate::api) fn sign(
+        &self,
+        method: &Method,
+        path: &str,
+        namespace: &str,
+        until: Timestamp,
+    ) -> String {
+        let expires = until.as_second();
+        let signature = hex(&self.mac(method, path, namespace, expires).finalize().into_bytes());
+        format!("{path}?namespace={namespace}&expires={expires}&signature={signature}")
+    }
+
+    /// Whether the request is one that a link of ours admits to.
+    pub(in crate::api) fn admits(&self, request: &Request, now: Timestamp) -> bool {
+        let method = match *request.method() {
+            Method::HEAD => &Method::GET,
+            ref other => other,
+        };
+        self.is_signed(method, request.uri(), now)
+    }
+
+    fn is_signed(&self, method: &Method, uri: &Uri, now: Timestamp) -> bool {
+        let query = uri.query().unwrap_or_default();
+        let value = |name| query_value(query, name);
+        let (Some(signature), Some(namespace)) = (value("signature"), value("namespace")) else {
+            return false;
+        };
+        let Some(expires) = value("expires").and_then(|text| text.parse::<i64>().ok()) else {
+            return false;
+        };
+        let Some(signature) = unhex(&signature) else { return false };
+        // The comparison takes as long for every wrong signature.
+        let is_ours =
+            self.mac(method, uri.path(), &namespace, expires).verify_slice(&signature).is_ok();
+        is_ours && now.as_second() < expires
+    }
+
+    fn mac(&self, method: &Method, path: &str, namespace: &str, expires: i64) -> Hmac<Sha256> {
+        // A key shorter than a block of the hash is filled up with zeros (RFC 2104).
+        let mut block = [0; 64];
+        block[..KEY_BYTES].copy_from_slice(&self.key);
+        let mut mac = Hmac::<Sha256>::new(&block.into());
+        // No part can hold a line feed, so that none can pass for another.
+        for part in [method.as_str(), path, namespace, &expires.to_string()] {
+            mac.update(part.as_bytes());
+            mac.update(b"\n");
+        }
+        mac
+    }
+}
+
+/// Writes a fresh key, unless another process has done so meanwhile.
+fn make_key(data_dir: &Path, path: &Path) -> io::Result<()> {
+    let mut key = [0; KEY_BYTES];
+    getrandom::fill(&mut key).map_err(io::Error::other)?;
+    let fresh = data_dir.join(format!("{KEY_FILE}.new-{}", std::process::id()));
+    let mut file =
+        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
+    file.write_all(&key)?;
+    file.sync_all()?;
+    // A link, not a rename: it never replaces what is there.
+    let outcome = match fs::hard_link(&fresh, path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    };
+    fs::remove_file(&fresh)?;
+    outcome
+}
+
+pub(in crate::api) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    if text.len() % 2 != 0 || !text.is_ascii() {
+        return None;
+    }
+    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn links() -> Links {
+        Links { key: [7; KEY_BYTES] }
+    }
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(seconds).unwrap()
+    }
+
+    fn admits(link: &str, method: &Method, now: i64) -> bool {
+        links().is_signed(method, &link.parse().unwrap(), at(now))
+    }
+
+    #[test]
+    fn a_link_admits_to_its_path_by_its_method_until_it_ends() {
+        let link = links().sign(&Method::GET, "/v1/a/content", "ns_1", at(100));
+        assert!(admits(&link, &Method::GET, 99));
+        assert!(!admits(&link, &Method::GET, 100));
+        assert!(!admits(&link, &Method::PUT, 99));
+        for (is, other) in
+            [("/a/", "/b/"), ("ns_1", "ns_2"), ("=100", "=999"), ("signature=", "signature=00")]
+        {
+            assert!(!admits(&link.replace(is, other), &Method::GET, 99), "{other}");
+        }
+    }
+}

@@ -1,0 +1,354 @@
+//! Filters and orders as lists take them: `{"AND": [{"field": …, "operator": …, "value": …}]}`, the
+//! short form `{"field": value}`, and both nested. Each mistake is named in its place.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+use super::{
+    buckets::{SortDirection, told},
+    error::{ApiError, FieldError},
+};
+use crate::model::{Condition, FieldPath, Filter, Literal, Relation, Sort, Test};
+
+/// Conditions joined: all of AND, one of OR, none of NOT, and every further key a field that equals
+/// its value (or one of several).
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+pub(super) struct LogicalOperatorInput {
+    /// All of these: conditions `{field, operator, value}`, or more of the same kind as this.
+    #[serde(rename = "AND")]
+    pub and: Option<Vec<Map<String, Value>>>,
+    /// One of these.
+    #[serde(rename = "OR")]
+    pub or: Option<Vec<Map<String, Value>>>,
+    /// None of these.
+    #[serde(rename = "NOT")]
+    pub not: Option<Vec<Map<String, Value>>>,
+    /// Whether upper and lower case differ.
+    pub case_sensitive: Option<bool>,
+    /// Fields with the value that they are to have.
+    #[serde(flatten)]
+    pub fields: BTreeMap<String, Value>,
+}
+
+/// In which order rows come.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SortOption {
+    /// By this field; dots lead into it.
+    pub field: String,
+    /// Which end first; `asc` if nobody says.
+    pub direction: Option<SortDirection>,
+}
+
+/// The operators, as the wire spells them.
+const OPERATORS: [&str; 17] = [
+    "eq",
+    "ne",
+    "gt",
+    "lt",
+    "gte",
+    "lte",
+    "in",
+    "nin",
+    "contains",
+    "starts_with",
+    "ends_with",
+    "regex",
+    "exists",
+    "is_null",
+    "text",
+    "phrase",
+    "words",
+];
+/// Filters within filters, and conditions in all, that one request may have.
+const MAX_DEPTH: usize = 8;
+const MAX_CONDITIONS: usize = 500;
+
+/// What a list's filters mean.
+///
+/// # Errors
+/// 422 with everything that is wrong with them.
+pub(super) fn filter(input: LogicalOperatorInput) -> Result<Filter, ApiError> {
+    let mut object: Map<String, Value> = input.fields.into_iter().collect();
+    let lists = [("AND", input.and), ("OR", input.or), ("NOT", input.not)];
+    for (name, list) in lists {
+        if let Some(list) = list {
+            object.insert(name.to_owned(), list.into_iter().map(Value::Object).collect());
+        }
+    }
+    let mut reader = Reader { wrong: Vec::new(), conditions: 0 };
+    let case_sensitive = input.case_sensitive.unwrap_or(false);
+    let filter = reader.operator(&object, "filters", case_sensitive, 0);
+    if reader.wrong.is_empty() { Ok(filter) } else { Err(ApiError::invalid(reader.wrong)) }
+}
+
+/// [`filter`] for those who take any JSON object.
+///
+/// # Errors
+/// 422 with everything that is wrong with it.
+pub(super) fn filter_of(object: &Map<String, Value>) -> Result<Filter, ApiError> {
+    let mut reader = Reader { wrong: Vec::new(), conditions: 0 };
+    let filter = reader.operator(object, "filters", false, 0);
+    if reader.wrong.is_empty() { Ok(filter) } else { Err(ApiError::invalid(reader.wrong)) }
+}
+
+/// What a list's order means.
+///
+/// # Errors
+/// 422 when its field is none.
+pub(super) fn sort(option: &SortOption) -> Result<Sort, ApiError> {
+    let field = FieldPath::parse(&option.field)
+        .map_err(|problem| ApiError::invalid_field(told(problem.within("sort"))))?;
+    Ok(Sort { field, descending: option.direction == Some(SortDirection::Desc) })
+}
+
+struct Reader {
+    wrong: Vec<FieldError>,
+    conditions: usize,
+}
+
+impl Reader {
+    fn operator(
+        &mut self,
+        object: &Map<String, Value>,
+        place: &str,
+        case_sensitive: bool,
+        depth: usize,
+    ) -> Filter {
+        let case_sensitive =
+            object.get("case_sensitive").and_then(Value::as_bool).unwrap_or(case_sensitive);
+        if depth > MAX_DEPTH {
+            self.refuse(place, &Value::Null, "is nested too deeply", MAX_DEPTH.to_string());
+            return Filter::All(Vec::new());
+        }
+        let mut all = Vec::new();
+        for (key, value) in object {
+            let here = format!("{place}.{key}");
+            match key.as_str() {
+                "case_sensitive" => {}
+                "AND" | "OR" | "NOT" if value.is_null() => {}
+                "AND" => all.push(Filter::All(self.list(value, &here, case_sensitive, depth))),
+                "OR" => all.push(Filter::Any(self.list(value, &here, case_sensitive, depth))),
+                "NOT" => all.push(Filter::No(self.list(value, &here, case_sensitive, depth))),
+                field => all.extend(self.short(field, value, &here, case_sensitive)),
+            }
+        }
+        match <[Filter; 1]>::try_from(all) {
+            Ok([only]) => only,
+            Err(all) => Filter::All(all),
+        }
+    }
+
+    fn list(
+        &mut self,
+        value: &Value,
+        place: &str,
+        case_sensitive: bool,
+        depth: usize,
+    ) -> Vec<Filter> {
+        let Value::Array(items) = value else {
+            self.refuse(place, value, "is no list", "a list of conditions");
+            return Vec::new();
+        };
+        let mut filters = Vec::new();
+        for (index, item) in items.iter().enumerate() {
+            let here = format!("{place}[{index}]");
+            match item {
+                Value::Object(object) if object.contains_key("field") => {
+                    filters.extend(self.condition(object, &here, case_sensitive));
+                }
+                Value::Object(object) => {
+                    filters.push(self.operator(object, &here, case_sensitive, depth + 1));
+                }
+                other => self.refuse(&here, other, "is no condition", "{field, operator, value}"),
+            }
+        }
+        filters
+    }
+
+    /// `{field, operator, value}`.
+    fn condition(
+        &mut self,
+        object: &Map<String, Value>,
+        place: &str,
+        case_sensitive: bool,
+    ) -> Option<Filter> {
+        for key in object.keys() {
+            if !["field", "operator", "value", "case_sensitive"].contains(&key.as_str()) {
+                let error =
+                    FieldError::new(format!("{place}.{key}"), object[key].clone(), "is not known")
+                        .accepting(vec!["field", "operator", "value"])
+                        .of_kind("extra_forbidden");
+                self.wrong.push(error);
+            }
+        }
+        let field = self.field(&object["field"], &format!("{place}.field"))?;
+        let null = Value::Null;
+        let value = object.get("value").unwrap_or(&null);
+        let operator = match object.get("operator") {
+            None | Some(Value::Null) => "eq",
+            Some(Value::String(name)) => name,
+            Some(other) => {
+                self.refuse(
+                    &format!("{place}.operator"),
+                    other,
+                    "is no operator",
+                    OPERATORS.to_vec(),
+                );
+                return None;
+            }
+        };
+        let case_sensitive =
+            object.get("case_sensitive").and_then(Value::as_bool).unwrap_or(case_sensitive);
+        self.test(field, operator, value, place, case_sensitive)
+    }
+
+    /// `{"field": value}`, `{"field": [values]}`, `{"field": {"operator": value}}`.
+    fn short(
+        &mut self,
+        field: &str,
+        value: &Value,
+        place: &str,
+        case_sensitive: bool,
+    ) -> Option<Filter> {
+        let path = self.field(&field.into(), place)?;
+        match value {
+            Value::Array(_) => self.test(path, "in", value, place, case_sensitive),
+            Value::Object(tests) => {
+                let mut all = Vec::new();
+                for (operator, value) in tests {
+                    let operator = operator.trim_start_matches('$');
+                    all.extend(self.test(path.clone(), operator, value, place, case_sensitive));
+                }
+                Some(Filter::All(all))
+            }
+            value => self.test(path, "eq", value, place, case_sensitive),
+        }
+    }
+
+    fn field(&mut self, value: &Value, place: &str) -> Option<FieldPath> {
+        let parsed = value.as_str().map(FieldPath::parse);
+        if let Some(Ok(field)) = parsed {
+            return Some(field);
+        }
+        self.refuse(place, value, "is no path of a field", "names joined by dots");
+        None
+    }
+
+    fn test(
+        &mut self,
+        field: FieldPath,
+        operator: &str,
+        value: &Value,
+        place: &str,
+        case_sensitive: bool,
+    ) -> Option<Filter> {
+        self.conditions += 1;
+        if self.conditions > MAX_CONDITIONS {
+            if self.conditions == MAX_CONDITIONS + 1 {
+                self.refuse(
+                    "filters",
+                    &Value::Null,
+                    "has too many conditions",
+                    MAX_CONDITIONS.to_string(),
+                );
+            }
+            return None;
+        }
+        let here = format!("{place}.value");
+        let mut case_sensitive = case_sensitive;
+        let test = match operator {
+            "eq" if value.is_null() => Test::IsNull(true),
+            "ne" if value.is_null() => Test::IsNull(false),
+            "eq" => Test::Is(Relation::Eq, self.literal(value, &here)?),
+            "ne" => Test::Ne(self.literal(value, &here)?),
+            "gt" => Test::Is(Relation::Gt, self.literal(value, &here)?),
+            "lt" => Test::Is(Relation::Lt, self.literal(value, &here)?),
+            "gte" => Test::Is(Relation::Gte, self.literal(value, &here)?),
+            "lte" => Test::Is(Relation::Lte, self.literal(value, &here)?),
+            "in" => Test::In(self.literals(value, &here)?),
+            "nin" => Test::NotIn(self.literals(value, &here)?),
+            "exists" => Test::IsNull(!self.flag(value, &here)?),
+            "is_null" => Test::IsNull(self.flag(value, &here)?),
+            "contains" => Test::Contains(self.text(value, &here)?),
+            "starts_with" => Test::StartsWith(self.text(value, &here)?),
+            "ends_with" => Test::EndsWith(self.text(value, &here)?),
+            "regex" => Test::Regex(self.text(value, &here)?),
+            "phrase" => Test::Phrase(self.text(value, &here)?),
+            "words" => Test::Words(self.text(value, &here)?),
+            "text" => {
+                case_sensitive = false;
+                Test::Contains(self.text(value, &here)?)
+            }
+            other => {
+                let words = if other.starts_with("geo_") {
+                    "needs an index of places, which there is not"
+                } else {
+                    "is no operator"
+                };
+                let place = format!("{place}.operator");
+                self.refuse(&place, &other.into(), words, OPERATORS.to_vec());
+                return None;
+            }
+        };
+        Some(Filter::Is(Condition { field, test, case_sensitive }))
+    }
+
+    fn literal(&mut self, value: &Value, place: &str) -> Option<Literal> {
+        match value {
+            Value::Bool(is) => Some(Literal::Bool(*is)),
+            Value::String(text) => Some(Literal::Text(text.clone())),
+            Value::Number(number) => match number.as_i64() {
+                Some(whole) => Some(Literal::Integer(whole)),
+                None => number.as_f64().map(Literal::Real),
+            },
+            other => {
+                self.refuse(
+                    place,
+                    other,
+                    "cannot be compared with",
+                    "text, a number, true or false",
+                );
+                None
+            }
+        }
+    }
+
+    fn literals(&mut self, value: &Value, place: &str) -> Option<Vec<Literal>> {
+        let Value::Array(items) = value else {
+            self.refuse(place, value, "is no list", "a list of values");
+            return None;
+        };
+        self.conditions += items.len();
+        items.iter().map(|item| self.literal(item, place)).collect()
+    }
+
+    fn flag(&mut self, value: &Value, place: &str) -> Option<bool> {
+        match value {
+            Value::Bool(is) => Some(*is),
+            Value::Null => Some(true),
+            other => {
+                self.refuse(place, other, "is neither true nor false", "true or false");
+                None
+            }
+        }
+    }
+
+    fn text(&mut self, value: &Value, place: &str) -> Option<String> {
+        match value {
+            Value::String(text) => Some(text.clone()),
+            other => {
+                self.refuse(place, other, "is no text", "text");
+                None
+            }
+        }
+    }
+
+    fn refuse(&mut self, place: &str, value: &Value, words: &str, accepted: impl Into<Value>) {
+        let place = place.trim_start_matches('.');
+        self.wrong.push(FieldError::new(place, value.clone(), words).accepting(accepted));
+    }
+}

@@ -1,0 +1,436 @@
+//! Objects on the wire: what goes out.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
+
+use crate::{
+    api::{
+        App,
+        base::Base,
+        content::{self, links},
+        error::FieldError,
+        page::PaginationResponse,
+        scope::Scope,
+    },
+    model::{BucketId, EntryPath},
+    store::objects::{
+        UNPROCESSED,
+        record::{BlobRecord, Record},
+    },
+};
+
+/// Names that are an object's own, and no field of somebody's.
+const OWN: [&str; 17] = [
+    "object_id",
+    "bucket_id",
+    "key_prefix",
+    "path_bytes",
+    "blobs",
+    "source",
+    "source_details",
+    "edges",
+    "status",
+    "error",
+    "created_at",
+    "updated_at",
+    "document_count",
+    "consistency",
+    "idempotency_key",
+    "skip_duplicates",
+    "_internal",
+];
+
+/// Refuses fields that have names of the object's own.
+pub(super) fn reserved(fields: &BTreeMap<String, Value>) -> Vec<FieldError> {
+    let wrong = fields.iter().filter(|(name, _)| OWN.contains(&name.as_str()) || name.is_empty());
+    wrong
+        .map(|(name, value)| {
+            FieldError::new(name, value.clone(), "is a name of the object's own, not of a field")
+                .accepting("any other name")
+                .of_kind("reserved")
+        })
+        .collect()
+}
+
+/// An object. Its fields stand beside what is listed here.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ObjectResponse {
+    /// Its id.
+    pub object_id: String,
+    /// Its bucket.
+    pub bucket_id: String,
+    /// Its path in the bucket.
+    pub key_prefix: String,
+    /// The exact bytes of the path in base64, where they are no UTF-8; null elsewhere.
+    pub path_bytes: Option<String>,
+    /// Its blobs.
+    pub blobs: Vec<BlobModel>,
+    /// Where it comes from; null: somebody made it by hand.
+    pub source: Option<ObjectSource>,
+    /// What it was made in.
+    pub source_details: Vec<SourceDetails>,
+    /// Edges to other objects.
+    #[schema(value_type = Option<Vec<Object>>)]
+    pub edges: Option<Value>,
+    /// How far its processing is.
+    pub status: &'static str,
+    /// Why its processing failed.
+    pub error: Option<String>,
+    /// When it was made.
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+    /// When it was changed.
+    #[schema(value_type = String, format = DateTime)]
+    pub updated_at: Timestamp,
+    /// How many documents were made of it; null in lists.
+    pub document_count: Option<u64>,
+    /// When processing will have seen it; null but after writes.
+    pub consistency: Option<WriteConsistency>,
+    /// Its fields.
+    #[serde(flatten)]
+    pub fields: BTreeMap<String, Value>,
+}
+
+/// A blob of an object.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct BlobModel {
+    /// Its id.
+    pub blob_id: String,
+    /// The property of the object.
+    pub property: String,
+    /// The path of the object that it belongs to.
+    pub key_prefix: Option<String>,
+    /// Which kind of field.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// `url`, where its bytes are, and what its maker says of it.
+    pub properties: Map<String, Value>,
+    /// A signed link to its bytes, if that was asked for.
+    pub presigned_url: Option<String>,
+    /// Its bytes.
+    pub details: BlobDetails,
+}
+
+/// What is known of a blob's bytes.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct BlobDetails {
+    /// A name for the file.
+    pub filename: Option<String>,
+    /// How many they are.
+    pub size_bytes: u64,
+    /// Their type.
+    pub mime_type: Option<String>,
+    /// `blake3:` and 64 hex digits.
+    pub hash: String,
+}
+
+/// Where an object comes from.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ObjectSource {
+    /// The provider.
+    pub provider: String,
+    /// The connection.
+    pub connection_id: String,
+    /// The sync.
+    pub sync_config_id: String,
+    /// What the source calls it.
+    pub source_object_id: String,
+    /// Its path from the sync's root.
+    pub path: String,
+    /// The version that is here.
+    pub version: String,
+    /// Its etag there.
+    pub etag: Option<String>,
+    /// Its size.
+    pub size_bytes: u64,
+    /// When it was changed there.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub modified_at: Option<Timestamp>,
+    /// What the source says of it.
+    pub metadata: Option<Map<String, Value>>,
+}
+
+/// What an object was made in.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct SourceDetails {
+    /// `bucket`.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// Its id.
+    pub source_id: String,
+}
+
+/// When a write will have been seen by processing.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct WriteConsistency {
+    /// `after_processing`.
+    pub retriever_visible: &'static str,
+    /// None.
+    pub recommended_header: Option<String>,
+    /// No.
+    pub write_token_available: bool,
+    /// Nobody knows.
+    pub expected_visible_within_ms: Option<u64>,
+    /// Where to look.
+    pub poll: Option<Map<String, Value>>,
+    /// What to do next.
+    #[schema(value_type = Option<Vec<Object>>)]
+    pub next_actions: Option<Vec<Value>>,
+}
+
+/// What is shown of objects besides themselves.
+#[derive(Clone, Debug)]
+pub(super) struct View {
+    app: App,
+    base: Base,
+    namespace: String,
+    bucket_id: String,
+    with_links: bool,
+}
+
+impl View {
+    pub(super) fn new(
+        app: &App,
+        base: Base,
+        scope: &Scope,
+        bucket: &BucketId,
+        with_links: bool,
+    ) -> Self {
+        let (namespace, bucket_id) = (scope.id.to_string(), bucket.to_string());
+        Self { app: app.clone(), base, namespace, bucket_id, with_links }
+    }
+
+    /// The object as it is told.
+    pub(super) fn object(&self, record: Record) -> ObjectResponse {
+        let path = record.path.to_json_text();
+        let blobs = record.blobs.iter().map(|blob| self.blob(&record, &path, blob)).collect();
+        let fields = record.fields.into_iter().filter(|(name, _)| !OWN.contains(&name.as_str()));
+        ObjectResponse {
+            object_id: record.id.to_string(),
+            bucket_id: self.bucket_id.clone(),
+            path_bytes: record.path.base64_if_not_utf8(),
+            blobs,
+            source: record.source.map(|source| ObjectSource {
+                provider: source.provider,
+                connection_id: source.connection_id.to_string(),
+                sync_config_id: source.sync_id.to_string(),
+                source_object_id: source.source_id.to_json_text(),
+                path: path.clone(),
+                version: EntryPath::new(source.version).to_json_text(),
+                etag: source.etag,
+                size_bytes: record.size,
+                modified_at: record.modified,
+                metadata: record.metadata,
+            }),
+            key_prefix: path,
+            source_details: vec![SourceDetails {
+                kind: "bucket",
+                source_id: self.bucket_id.clone(),
+            }],
+            edges: record.edges,
+            status: UNPROCESSED,
+            error: None,
+            created_at: record.created_at,
+            updated_at: record.updated_at,
+            document_count: None,
+            consistency: None,
+            fields: fields.collect(),
+        }
+    }
+
+    fn blob(&self, object: &Record, path: &str, blob: &BlobRecord) -> BlobModel {
+        let content = content::path(&self.bucket_id, object.id.as_str(), blob.id.as_str());
+        let link = self.with_links.then(|| {
+            let hour = SignedDuration::from_secs(links::DEFAULT_SECS.cast_signed());
+            let until = self.app.now() + hour;
+            let get = axum::http::Method::GET;
+            self.base.url(&self.app.links.sign(&get, &content, &self.namespace, until))
+        });
+        let mut properties = blob.metadata.clone();
+        properties.insert("url".to_owned(), self.base.url(&content).into());
+        if let Some(link) = &link {
+            properties.insert("presigned_url".to_owned(), link.clone().into());
+        }
+        BlobModel {
+            blob_id: blob.id.to_string(),
+            property: blob.property.clone(),
+            key_prefix: Some(path.to_owned()),
+            kind: blob.kind.clone(),
+            properties,
+            presigned_url: link,
+            details: BlobDetails {
+                filename: Some(blob.filename.clone()),
+                size_bytes: blob.size,
+                mime_type: blob.mime.clone(),
+                hash: blob.hash.to_string(),
+            },
+        }
+    }
+}
+
+impl ObjectResponse {
+    /// With what only an answer about one object tells.
+    pub(super) fn alone(mut self) -> Self {
+        self.document_count = Some(0);
+        self
+    }
+
+    /// With what is told after a write.
+    pub(super) fn written(mut self) -> Self {
+        let poll = json!({
+            "endpoint": format!("/v1/buckets/{}/objects/{}", self.bucket_id, self.object_id),
+            "field": "document_count",
+            "ready_when": "> 0",
+        });
+        self.consistency = Some(WriteConsistency {
+            retriever_visible: "after_processing",
+            recommended_header: None,
+            write_token_available: false,
+            expected_visible_within_ms: None,
+            poll: poll.as_object().cloned(),
+            next_actions: None,
+        });
+        self.alone()
+    }
+}
+
+/// A page of objects; with `select`, of parts of them.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ListObjectsResponse {
+    /// They.
+    #[schema(value_type = Vec<ObjectResponse>)]
+    pub results: Vec<Value>,
+    /// Where this page stands.
+    pub pagination: PaginationResponse,
+    /// What this page comes to.
+    pub stats: ObjectListStats,
+}
+
+/// What a page of objects comes to.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ObjectListStats {
+    /// Objects on this page.
+    pub total_objects: u64,
+    /// Their blobs.
+    pub total_blobs: u64,
+    /// Blobs of an object on average.
+    pub avg_blobs_per_object: f64,
+    /// Objects by `status`.
+    pub objects_by_status: BTreeMap<String, u64>,
+}
+
+impl ObjectListStats {
+    pub(super) fn of(objects: &[ObjectResponse]) -> Self {
+        let blobs: usize = objects.iter().map(|object| object.blobs.len()).sum();
+        let mut by_status = BTreeMap::new();
+        for object in objects {
+            *by_status.entry(object.status.to_owned()).or_insert(0) += 1;
+        }
+        Self {
+            total_objects: objects.len() as u64,
+            total_blobs: blobs as u64,
+            avg_blobs_per_object: match objects.len() {
+                0 => 0.0,
+                count => blobs as f64 / count as f64,
+            },
+            objects_by_status: by_status,
+        }
+    }
+}
+
+/// Only what is wanted of an object; its ids are always.
+pub(super) fn select(object: Value, wanted: &[String]) -> Value {
+    let Value::Object(object) = object else { return object };
+    let mut kept = Map::new();
+    for id in ["object_id", "bucket_id"] {
+        kept.extend(object.get(id).map(|value| (id.to_owned(), value.clone())));
+    }
+    for path in wanted {
+        let parts: Vec<&str> = path.split('.').collect();
+        copy(&object, &mut kept, &parts);
+    }
+    Value::Object(kept)
+}
+
+/// Copies what is at a path, and at that path of every item of a list.
+fn copy(from: &Map<String, Value>, to: &mut Map<String, Value>, path: &[&str]) {
+    let Some((name, rest)) = path.split_first() else { return };
+    let Some(value) = from.get(*name) else { return };
+    if rest.is_empty() {
+        to.insert((*name).to_owned(), value.clone());
+        return;
+    }
+    match value {
+        Value::Object(inner) => {
+            let place = to.entry(*name).or_insert_with(|| Map::new().into());
+            if let Value::Object(place) = place {
+                copy(inner, place, rest);
+            }
+        }
+        Value::Array(items) => {
+            let empty = || items.iter().map(|_| Value::Object(Map::new())).collect();
+            let place = to.entry(*name).or_insert_with(empty);
+            for (item, place) in items.iter().zip(place.as_array_mut().into_iter().flatten()) {
+                if let (Value::Object(item), Value::Object(place)) = (item, place) {
+                    copy(item, place, rest);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// What came of a batch of creations.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct CreateObjectsBatchResponse {
+    /// Objects that are there now.
+    pub succeeded: Vec<BatchObjectResult>,
+    /// Requests that failed.
+    pub failed: Vec<FailedObjectError>,
+    /// How many there were.
+    pub total_requested: u64,
+    /// How many succeeded.
+    pub succeeded_count: u64,
+    /// How many failed.
+    pub failed_count: u64,
+}
+
+/// An object that a batch made, or found.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct BatchObjectResult {
+    /// It.
+    #[serde(flatten)]
+    pub object: ObjectResponse,
+    /// Which request.
+    pub object_index: u64,
+    /// Whether it was there before.
+    pub replayed: bool,
+    /// Why it was found: `idempotency_key` or `skip_duplicates`.
+    pub replayed_by: Option<&'static str>,
+}
+
+/// A request of a batch that failed.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct FailedObjectError {
+    /// Which.
+    pub object_index: u64,
+    /// Why.
+    pub error: String,
+    /// For programs.
+    pub error_type: String,
+}
+
+/// What came of hiding objects.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct BulkSoftDeleteResponse {
+    /// How many were to be seen before.
+    pub soft_deleted: u64,
+    /// How many were named.
+    pub requested: u64,
+    /// Collections of the bucket.
+    pub collections: u64,
+}

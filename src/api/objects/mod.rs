@@ -1,0 +1,542 @@
+//! `/v1/buckets/{bucket}/objects`: records in a bucket.
+
+mod aggregate;
+mod answer;
+pub(super) mod create;
+mod wire;
+
+use std::collections::BTreeMap;
+
+use axum::{
+    Json,
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse as _, Response},
+};
+use serde_json::{Map, Value, json};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use self::{
+    answer::{
+        BatchObjectResult, BulkSoftDeleteResponse, CreateObjectsBatchResponse, FailedObjectError,
+        ListObjectsResponse, ObjectListStats, ObjectResponse, View,
+    },
+    wire::{
+        BulkSoftDeleteRequest, CreateBatchQuery, CreateObjectQuery, CreateObjectRequest,
+        CreateObjectsBatchRequest, GetObjectQuery, ListObjectsRequest, PatchObjectRequest,
+        UpdateObjectRequest,
+    },
+};
+use super::{
+    App,
+    base::Base,
+    buckets::{self, told},
+    error::{ApiError, FieldError},
+    filters,
+    json::{FromPath, Valid, ValidQuery},
+    page::{ListQuery, Page},
+    scope::Scope,
+};
+use crate::{
+    engine::collect,
+    store::{
+        Place, StoreError,
+        buckets::Bucket,
+        objects::{
+            query::Query,
+            record::{self, Record},
+            write::{self, Change, Draft, Terms},
+        },
+    },
+};
+
+type Answer<T> = Result<Json<T>, ApiError>;
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(create_object, list))
+        .routes(routes!(search))
+        .routes(routes!(create_batch))
+        .routes(routes!(aggregate::aggregate))
+        .routes(routes!(hide))
+        .routes(routes!(get, patch, put, delete))
+}
+
+/// List objects
+#[utoipa::path(
+    get, path = "/v1/buckets/{bucket_identifier}/objects", tag = "bucket_objects",
+    operation_id = "list_objects_get_buckets",
+    params(("bucket_identifier" = String, Path, description = "Id or name"), ListQuery),
+    responses((status = 200, body = ListObjectsResponse))
+)]
+async fn list(
+    State(app): State<App>,
+    scope: Scope,
+    base: Base,
+    FromPath(bucket): FromPath<String>,
+    ValidQuery(query): ValidQuery<ListQuery>,
+) -> Answer<ListObjectsResponse> {
+    let bucket = buckets::found(&app, &scope, &bucket).await?;
+    page_of(&app, &scope, base, bucket, query.page()?, ListObjectsRequest::default()).await
+}
+
+/// List objects that match
+#[utoipa::path(
+    post, path = "/v1/buckets/{bucket_identifier}/objects/list", tag = "bucket_objects",
+    operation_id = "list_objects_buckets",
+    params(("bucket_identifier" = String, Path, description = "Id or name"), ListQuery),
+    request_body = ListObjectsRequest,
+    responses((status = 200, body = ListObjectsResponse))
+)]
+async fn search(
+    State(app): State<App>,
+    scope: Scope,
+    base: Base,
+    FromPath(bucket): FromPath<String>,
+    ValidQuery(query): ValidQuery<ListQuery>,
+    Valid(body): Valid<ListObjectsRequest>,
+) -> Answer<ListObjectsResponse> {
+    let bucket = buckets::found(&app, &scope, &bucket).await?;
+    let mut page = query.page()?;
+    page.include_total |= body.include_total.unwrap_or(false);
+    page_of(&app, &scope, base, bucket, page, body).await
+}
+
+async fn page_of(
+    app: &App,
+    scope: &Scope,
+    base: Base,
+    bucket: Bucket,
+    page: Page,
+    wanted: ListObjectsRequest,
+) -> Answer<ListObjectsResponse> {
+    let filter = wanted.filters.map(filters::filter).transpose()?;
+    let sort = wanted.sort.as_ref().map(filters::sort).transpose()?;
+    let list = format!("objects/{}/{sort:?}", bucket.id);
+    let place = page.place::<Place>(&list)?;
+    let query = Query::new(&bucket, filter.as_ref(), wanted.search.as_deref(), sort.as_ref())
+        .map_err(|problem| ApiError::invalid_field(told(problem.within("filters"))))?;
+    let (skip, limit, counts) = (page.offset, page.fetch(), page.include_total);
+    let (mut places, records, total) = app
+        .engine
+        .store
+        .read(move |db| {
+            let places = query.keys(db, place.as_ref(), skip, limit)?;
+            let shown = places.len().min(limit as usize - 1);
+            let records = places[..shown]
+                .iter()
+                .map(|place| record::by_key(db, place.key()))
+                .collect::<Result<Vec<_>, _>>()?;
+            let total = match (counts, query.wants_all()) {
+                (false, _) => None,
+                (true, true) => Some(bucket.object_count),
+                (true, false) => Some(query.count(db)?),
+            };
+            Ok((places, records, total))
+        })
+        .await?;
+    let pagination = page.finish(&mut places, total, &list, Place::clone);
+    let view = View::new(app, base, scope, &bucket.id, wanted.return_presigned_urls == Some(true));
+    let objects: Vec<_> = records.into_iter().map(|record| view.object(record)).collect();
+    let stats = ObjectListStats::of(&objects);
+    let results = objects
+        .into_iter()
+        .map(|object| match &wanted.select {
+            Some(fields) => answer::select(json!(object), fields),
+            None => json!(object),
+        })
+        .collect();
+    Ok(Json(ListObjectsResponse { results, pagination, stats }))
+}
+
+/// Show an object
+#[utoipa::path(
+    get, path = "/v1/buckets/{bucket_identifier}/objects/{object_identifier}",
+    tag = "bucket_objects", operation_id = "get_object_buckets",
+    params(
+        ("bucket_identifier" = String, Path, description = "Id or name"),
+        ("object_identifier" = String, Path, description = "Id"),
+        GetObjectQuery
+    ),
+    responses((status = 200, body = ObjectResponse))
+)]
+async fn get(
+    State(app): State<App>,
+    scope: Scope,
+    base: Base,
+    FromPath((bucket, id)): FromPath<(String, String)>,
+    ValidQuery(query): ValidQuery<GetObjectQuery>,
+) -> Answer<ObjectResponse> {
+    let bucket = buckets::found(&app, &scope, &bucket).await?;
+    let record = found(&app, &bucket, id).await?;
+    let with_links = query.return_presigned_urls.unwrap_or(false);
+    let mut object = View::new(&app, base, &scope, &bucket.id, with_links).object(record).alone();
+    if query.include_document_count == Some(false) {
+        object.document_count = None;
+    }
+    Ok(Json(object))
+}
+
+async fn found(app: &App, bucket: &Bucket, id: String) -> Result<Record, ApiError> {
+    let (key, wanted) = (bucket.key, id.clone());
+    let found = app.engine.store.read(move |db| record::by_id(db, key, &wanted)).await?;
+    found.ok_or_else(|| ApiError::not_found("object", id))
+}
+
+/// Make an object
+#[utoipa::path(
+    post, path = "/v1/buckets/{bucket_identifier}/objects", tag = "bucket_objects",
+    operation_id = "create_object_buckets",
+    params(("bucket_identifier" = String, Path, description = "Id or name"), CreateObjectQuery),
+    request_body = CreateObjectRequest,
+    responses((status = 200, body = ObjectResponse))
+)]
+async fn create_object(
+    State(app): State<App>,
+    scope: Scope,
+    base: Base,
+    FromPath(bucket): FromPath<String>,
+    ValidQuery(query): ValidQuery<CreateObjectQuery>,
+    Valid(body): Valid<CreateObjectRequest>,
+) -> Answer<ObjectResponse> {
+    let bucket = buckets::found(&app, &scope, &bucket).await?;
+    refuse_processing(query.auto_process)?;
+    let policy = create::policy(&bucket, query.policy)?;
+    let terms = Terms { policy, skip_duplicates: body.skip_duplicates.unwrap_or(false) };
+    let draft = create::draft(&app, &bucket, body).await?;
+    let (key, _) = made(&app, &bucket, vec![(draft, terms)]).await?.remove(0)?;
+    let record = app.engine.store.read(move |db| record::by_key(db, key)).await?;
+    let view = View::new(&app, base, &scope, &bucket.id, false);
+    Ok(Json(view.object(record).written()))
+}
+
+fn refuse_processing(auto_process: Option<bool>) -> Result<(), ApiError> {
+    if auto_process != Some(true) {
+        return Ok(());
+    }
+    Err(ApiError::invalid_field(
+        FieldError::new("auto_process", true, "there is nothing here that processes objects")
+            .accepting(false),
+    ))
+}
+
+type Made = Result<(i64, Option<&'static str>), ApiError>;
+
+/// Makes objects in one transaction; each stands or falls by itself.
+pub(super) async fn made(
+    app: &App,
+    bucket: &Bucket,
+    drafts: Vec<(Draft, Terms)>,
+) -> Result<Vec<Made>, ApiError> {
+    let (bucket_key, now, blobs) = (bucket.key, app.now(), app.engine.blobs.clone());
+    let outcomes = app
+        .engine
+        .store
+        .write(move |tx| {
+            let make = |(draft, terms): &(Draft, Terms)| {
+                write::create(tx, bucket_key, draft, *terms, |hash| blobs.exists(hash), now)
+            };
+            drafts.iter().map(make).collect::<Result<Vec<_>, StoreError>>()
+        })
+        .await?;
+    Ok(outcomes.into_iter().map(create::settled).collect())
+}
+
+/// Make several objects
+///
+/// Those that can be are made; the answer is 422 if none can.
+#[utoipa::path(
+    post, path = "/v1/buckets/{bucket_identifier}/objects/batch", tag = "bucket_objects",
+    operation_id = "create_objects_batch_buckets",
+    params(("bucket_identifier" = String, Path, description = "Id or name"), CreateBatchQuery),
+    request_body = CreateObjectsBatchRequest,
+    responses((status = 200, body = CreateObjectsBatchResponse))
+)]
+async fn create_batch(
+    State(app): State<App>,
+    scope: Scope,
+    base: Base,
+    FromPath(bucket): FromPath<String>,
+    ValidQuery(query): ValidQuery<CreateBatchQuery>,
+    Valid(body): Valid<CreateObjectsBatchRequest>,
+) -> Result<Response, ApiError> {
+    let bucket = buckets::found(&app, &scope, &bucket).await?;
+    refuse_processing(query.auto_process)?;
+    // Without a policy of its own, a batch can only take the bucket's.
+    let policy = create::policy(&bucket, None)?;
+    let total = body.objects.len() as u64;
+    let (mut failed, mut drafts, mut places) = (Vec::new(), Vec::new(), Vec::new());
+    for (index, request) in (0_u64..).zip(body.objects) {
+        let terms = Terms { policy, skip_duplicates: request.skip_duplicates.unwrap_or(false) };
+        match create::draft(&app, &bucket, request).await {
+            Ok(draft) => {
+                drafts.push((draft, terms));
+                places.push(index);
+            }
+            Err(error) => failed.push(failure(index, &error)),
+        }
+    }
+    let mut keys = Vec::new();
+    for (index, made) in places.into_iter().zip(made(&app, &bucket, drafts).await?) {
+        match made {
+            Ok((key, replayed_by)) => keys.push((index, key, replayed_by)),
+            Err(error) => failed.push(failure(index, &error)),
+        }
+    }
+    failed.sort_by_key(|failure| failure.object_index);
+    let view = View::new(&app, base, &scope, &bucket.id, false);
+    let succeeded = app
+        .engine
+        .store
+        .read(move |db| {
+            keys.into_iter()
+                .map(|(object_index, key, replayed_by)| {
+                    Ok(BatchObjectResult {
+                        object: view.object(record::by_key(db, key)?).written(),
+                        object_index,
+                        replayed: replayed_by.is_some(),
+                        replayed_by,
+                    })
+                })
+                .collect::<Result<Vec<_>, StoreError>>()
+        })
+        .await?;
+    let status = match succeeded.is_empty() {
+        true => StatusCode::UNPROCESSABLE_ENTITY,
+        false => StatusCode::OK,
+    };
+    let (succeeded_count, failed_count) = (succeeded.len() as u64, failed.len() as u64);
+    let answer = CreateObjectsBatchResponse {
+        succeeded,
+        failed,
+        total_requested: total,
+        succeeded_count,
+        failed_count,
+    };
+    Ok((status, Json(answer)).into_response())
+}
+
+fn failure(object_index: u64, error: &ApiError) -> FailedObjectError {
+    FailedObjectError {
+        object_index,
+        error: error.message().to_owned(),
+        error_type: error.kind().to_owned(),
+    }
+}
+
+/// Change parts of an object
+#[utoipa::path(
+    patch, path = "/v1/buckets/{bucket_identifier}/objects/{object_identifier}",
+    tag = "bucket_objects", operation_id = "patch_object_buckets",
+    params(
+        ("bucket_identifier" = String, Path, description = "Id or name"),
+        ("object_identifier" = String, Path, description = "Id"),
+    ),
+    request_body = PatchObjectRequest,
+    responses((status = 200, body = ObjectResponse))
+)]
+async fn patch(
+    State(app): State<App>,
+    scope: Scope,
+    base: Base,
+    FromPath((bucket, id)): FromPath<(String, String)>,
+    Valid(body): Valid<PatchObjectRequest>,
+) -> Answer<ObjectResponse> {
+    let bucket = buckets::found(&app, &scope, &bucket).await?;
+    if let Some(metadata) = body.fields.get("metadata").filter(|value| !value.is_object()) {
+        return Err(ApiError::invalid_field(
+            FieldError::new("metadata", metadata.clone(), "is no object").accepting("an object"),
+        ));
+    }
+    change(&app, &scope, base, bucket, id, body.key_prefix, body.fields, Map::new()).await
+}
+
+/// Change an object
+#[utoipa::path(
+    put, path = "/v1/buckets/{bucket_identifier}/objects/{object_identifier}",
+    tag = "bucket_objects", operation_id = "update_object_buckets",
+    params(
+        ("bucket_identifier" = String, Path, description = "Id or name"),
+        ("object_identifier" = String, Path, description = "Id"),
+    ),
+    request_body = UpdateObjectRequest,
+    responses((status = 200, body = ObjectResponse))
+)]
+async fn put(
+    State(app): State<App>,
+    scope: Scope,
+    base: Base,
+    FromPath((bucket, id)): FromPath<(String, String)>,
+    Valid(body): Valid<UpdateObjectRequest>,
+) -> Answer<ObjectResponse> {
+    let bucket = buckets::found(&app, &scope, &bucket).await?;
+    let metadata = body.metadata.unwrap_or_default();
+    change(&app, &scope, base, bucket, id, body.key_prefix, body.fields, metadata).await
+}
+
+/// Sets fields, in one transaction, so that two changes at once both stay.
+#[allow(clippy::too_many_arguments)]
+async fn change(
+    app: &App,
+    scope: &Scope,
+    base: Base,
+    bucket: Bucket,
+    id: String,
+    path: Option<String>,
+    fields: BTreeMap<String, Value>,
+    metadata: Map<String, Value>,
+) -> Answer<ObjectResponse> {
+    let mut wrong = answer::reserved(&fields);
+    if let Some(path) = path.as_deref().filter(|path| path.is_empty() || path.len() > 4096) {
+        let error = FieldError::new("key_prefix", path, "is no path");
+        wrong.push(error.accepting("1 to 4096 bytes of text"));
+    }
+    if !wrong.is_empty() {
+        return Err(ApiError::invalid(wrong));
+    }
+    let (now, wanted, in_bucket) = (app.now(), id.clone(), bucket.clone());
+    let changed = app
+        .engine
+        .store
+        .write(move |tx| {
+            let Some(record) = record::by_id(tx, in_bucket.key, &wanted)? else {
+                return Ok(Err(ApiError::not_found("object", wanted)));
+            };
+            if path.is_some() && record.source.is_some() {
+                return Ok(Err(create::synced(&wanted)));
+            }
+            let checked = merged(&in_bucket, &record, fields, metadata);
+            let (fields, unique_key) = match checked {
+                Ok(checked) => checked,
+                Err(refusal) => return Ok(Err(refusal)),
+            };
+            let change = Change { path, fields, unique_key };
+            match write::change(tx, in_bucket.key, record.key, &change, now)? {
+                Some(other) => Ok(Err(ApiError::conflict("another object has this unique key")
+                    .code("unique_key_taken")
+                    .detail("object_id", other))),
+                None => record::by_key(tx, record.key).map(Ok),
+            }
+        })
+        .await??;
+    let view = View::new(app, base, scope, &bucket.id, false);
+    Ok(Json(view.object(changed).alone()))
+}
+
+/// The fields of an object with those that are set; null clears.
+fn merged(
+    bucket: &Bucket,
+    record: &Record,
+    set: BTreeMap<String, Value>,
+    metadata: Map<String, Value>,
+) -> Result<(Map<String, Value>, Option<String>), ApiError> {
+    let mut fields = record.fields.clone();
+    let mut root: Map<String, Value> = set.into_iter().collect();
+    for (name, value) in metadata {
+        let own = fields.get_mut("metadata").and_then(Value::as_object_mut);
+        match own.and_then(|own| own.get_mut(&name)) {
+            Some(place) => *place = value,
+            None => {
+                root.insert(name, value);
+            }
+        }
+    }
+    let named: BTreeMap<String, Value> = root.clone().into_iter().collect();
+    let wrong = answer::reserved(&named);
+    if !wrong.is_empty() {
+        return Err(ApiError::invalid(wrong));
+    }
+    for (name, value) in root {
+        match value {
+            Value::Null => fields.remove(&name),
+            value => fields.insert(name, value),
+        };
+    }
+    let blobs: Vec<&str> = record.blobs.iter().map(|blob| blob.property.as_str()).collect();
+    let fields = create::conform(bucket, fields, &blobs)?;
+    let has_key = record.source.is_none()
+        || bucket
+            .settings
+            .unique_key
+            .as_ref()
+            .is_some_and(|key| key.fields.iter().all(|field| fields.contains_key(field)));
+    let unique_key = if has_key { create::unique_key(bucket, &fields)? } else { None };
+    Ok((fields, unique_key))
+}
+
+/// Delete an object
+///
+/// Bytes that nothing else needs go with it. An object that a sync made stays away until it changes
+/// at its source.
+#[utoipa::path(
+    delete, path = "/v1/buckets/{bucket_identifier}/objects/{object_identifier}",
+    tag = "bucket_objects", operation_id = "delete_object_buckets",
+    params(
+        ("bucket_identifier" = String, Path, description = "Id or name"),
+        ("object_identifier" = String, Path, description = "Id"),
+    ),
+    responses((status = 204, description = "It is gone"))
+)]
+async fn delete(
+    State(app): State<App>,
+    scope: Scope,
+    FromPath((bucket, id)): FromPath<(String, String)>,
+) -> Result<StatusCode, ApiError> {
+    let bucket = buckets::found(&app, &scope, &bucket).await?;
+    let (now, wanted) = (app.now(), id.clone());
+    let is_gone = app
+        .engine
+        .store
+        .write(move |tx| {
+            let Some(key) = write::key_of(tx, bucket.key, &wanted)? else { return Ok(false) };
+            write::remove(tx, bucket.key, &[key], now)?;
+            Ok(true)
+        })
+        .await?;
+    if !is_gone {
+        return Err(ApiError::not_found("object", id));
+    }
+    collect_soon(&app);
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Gives the space of bytes that nothing needs back, without letting the answer wait.
+pub(super) fn collect_soon(app: &App) {
+    let engine = app.engine.clone();
+    tokio::spawn(async move {
+        if let Err(error) = collect::orphans(&engine.store, &engine.blobs).await {
+            tracing::warn!(%error, "could not collect unused bytes; a later run does");
+        }
+    });
+}
+
+/// Hide several objects
+///
+/// They stay, and nobody is shown them any more.
+#[utoipa::path(
+    post, path = "/v1/buckets/{bucket_identifier}/objects/bulk-soft-delete", tag = "bucket_objects",
+    operation_id = "bulk_soft_delete_objects_buckets",
+    params(("bucket_identifier" = String, Path, description = "Id or name")),
+    request_body = BulkSoftDeleteRequest,
+    responses((status = 200, body = BulkSoftDeleteResponse))
+)]
+async fn hide(
+    State(app): State<App>,
+    scope: Scope,
+    FromPath(bucket): FromPath<String>,
+    Valid(body): Valid<BulkSoftDeleteRequest>,
+) -> Answer<BulkSoftDeleteResponse> {
+    let bucket = buckets::found(&app, &scope, &bucket).await?;
+    let now = app.now();
+    let state = json!({
+        "lifecycle_state": body.lifecycle_state.as_deref().unwrap_or("disabled"),
+        "reason": body.reason,
+        "source": body.source.as_deref().unwrap_or("bulk_purge"),
+        "at": now,
+    });
+    let requested = body.object_ids.len() as u64;
+    let ids = body.object_ids;
+    let soft_deleted =
+        app.engine.store.write(move |tx| write::hide(tx, bucket.key, &ids, &state, now)).await?;
+    Ok(Json(BulkSoftDeleteResponse { soft_deleted, requested, collections: 0 }))
+}

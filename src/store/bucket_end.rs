@@ -1,0 +1,109 @@
+//! The end of a bucket: it is marked and its syncs are stopped in one transaction; what is in it goes
+//! in many small ones, so that others can write in between, and a process that dies in between leaves
+//! a bucket that the next one goes on with.
+
+use jiff::Timestamp;
+use rusqlite::{Transaction, params};
+
+use super::{
+    Result,
+    buckets::{self, Bucket},
+    leases, reconcile, uploads,
+};
+use crate::model::SyncStatus;
+
+/// Rows that one transaction removes.
+const STEP: u32 = 500;
+
+/// The syncs of a bucket that run, wait, or will run by themselves: public ids.
+///
+/// # Errors
+/// SQLite's.
+pub fn active_syncs(tx: &Transaction<'_>, bucket_key: i64) -> Result<Vec<String>> {
+    let ids = tx
+        .prepare_cached(
+            "SELECT id FROM syncs s WHERE bucket_key = ?1 AND status <> 'ARCHIVED' AND (
+                 EXISTS (SELECT 1 FROM leases l WHERE l.sync_key = s.sync_key)
+                 OR (is_active AND pause IS NULL AND (next_sync_at_ms IS NOT NULL
+                     OR status IN ('PENDING', 'QUEUED', 'IN_PROGRESS', 'ACTIVE', 'INTERRUPTED'))))
+             ORDER BY sync_key",
+        )?
+        .query_map([bucket_key], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    Ok(ids)
+}
+
+/// Marks a bucket as deleted, frees its name and stops its syncs: runs under way may write nothing
+/// more.
+///
+/// # Errors
+/// SQLite's.
+pub fn begin(tx: &Transaction<'_>, bucket: &Bucket, now: Timestamp) -> Result<()> {
+    let sync_keys: Vec<i64> = tx
+        .prepare_cached("SELECT sync_key FROM syncs WHERE bucket_key = ?1")?
+        .query_map([bucket.key], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    for sync_key in sync_keys {
+        leases::unlock(tx, sync_key)?;
+        tx.prepare_cached(
+            "UPDATE syncs SET status = ?2, is_active = 0, next_sync_at_ms = NULL, updated_at_ms = ?3
+             WHERE sync_key = ?1",
+        )?
+        .execute(params![sync_key, SyncStatus::Archived.as_str(), now.as_millisecond()])?;
+    }
+    tx.prepare_cached(
+        "UPDATE buckets SET is_going = 1, name = id, updated_at_ms = ?2 WHERE bucket_key = ?1",
+    )?
+    .execute(params![bucket.key, now.as_millisecond()])?;
+    buckets::tell(tx, bucket.key, "deleted", now)
+}
+
+/// Removes the next part of what is in a bucket, and the bucket after the last one. Answers whether
+/// that is done.
+///
+/// # Errors
+/// SQLite's.
+pub fn step(tx: &Transaction<'_>, bucket_key: i64) -> Result<bool> {
+    let objects = keys(tx, "SELECT object_key FROM objects WHERE bucket_key = ?1", bucket_key)?;
+    let (mut count, mut bytes) = (0, 0);
+    for key in &objects {
+        let gone = reconcile::remove_object(tx, *key)?;
+        count += gone.objects;
+        bytes += gone.bytes;
+    }
+    buckets::adjust(tx, bucket_key, -count, -bytes)?;
+    if !objects.is_empty() {
+        return Ok(false);
+    }
+    let uploads = keys(tx, "SELECT upload_key FROM uploads WHERE bucket_key = ?1", bucket_key)?;
+    for key in &uploads {
+        uploads::delete(tx, *key)?;
+    }
+    if !uploads.is_empty() {
+        return Ok(false);
+    }
+    for table in ["entries", "dead_letters", "checkpoints", "jobs", "leases"] {
+        let key = if table == "checkpoints" { "(sync_key, shard)" } else { "rowid" };
+        let deleted = tx
+            .prepare_cached(&format!(
+                "DELETE FROM {table} WHERE {key} IN (SELECT {} FROM {table} WHERE sync_key IN
+                     (SELECT sync_key FROM syncs WHERE bucket_key = ?1) LIMIT ?2)",
+                key.trim_matches(['(', ')'])
+            ))?
+            .execute(params![bucket_key, STEP * 10])?;
+        if deleted > 0 {
+            return Ok(false);
+        }
+    }
+    tx.execute("DELETE FROM syncs WHERE bucket_key = ?1", [bucket_key])?;
+    tx.execute("DELETE FROM buckets WHERE bucket_key = ?1", [bucket_key])?;
+    Ok(true)
+}
+
+fn keys(tx: &Transaction<'_>, select: &str, bucket_key: i64) -> Result<Vec<i64>> {
+    let keys = tx
+        .prepare_cached(&format!("{select} LIMIT ?2"))?
+        .query_map(params![bucket_key, STEP], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    Ok(keys)
+}

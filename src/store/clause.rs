@@ -1,0 +1,48 @@
+//! A piece of SQL with the values that it binds, put together where what is asked for is only known
+//! at run time. The text is ours alone: what comes from outside is always bound.
+
+use rusqlite::types::Value;
+
+/// SQL with a `?` for each value.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Clause {
+    pub(super) sql: String,
+    pub(super) values: Vec<Value>,
+}
+
+impl Clause {
+    /// Appends text of our own.
+    pub(super) fn sql(mut self, sql: &str) -> Self {
+        self.sql.push_str(sql);
+        self
+    }
+
+    /// Appends a place for a value.
+    pub(super) fn bind(mut self, value: impl Into<Value>) -> Self {
+        self.sql.push('?');
+        self.values.push(value.into());
+        self
+    }
+
+    /// Appends another clause.
+    pub(super) fn then(mut self, other: Self) -> Self {
+        self.sql.push_str(&other.sql);
+        self.values.extend(other.values);
+        self
+    }
+
+    /// Several, in brackets, with `between` between them; `empty` where there is none.
+    pub(super) fn joined(clauses: Vec<Self>, between: &str, empty: &str) -> Self {
+        if clauses.is_empty() {
+            return Self::default().sql(empty);
+        }
+        let mut all = Self::default().sql("(");
+        for (index, clause) in clauses.into_iter().enumerate() {
+            if index > 0 {
+                all = all.sql(between);
+            }
+            all = all.then(clause);
+        }
+        all.sql(")")
+    }
+}

@@ -1,0 +1,331 @@
+//! Filters as SQL conditions. Which fields a table has, and where they are, its own module says
+//! ([`Fields`]); what the conditions mean, [`crate::model::Condition`] says.
+
+use jiff::{
+    Timestamp,
+    civil::{Date, Time},
+    tz::Offset,
+};
+use rusqlite::types::Value;
+
+use super::{clause::Clause, functions};
+use crate::model::{Condition, FieldPath, FieldProblem, Filter, Literal, Relation, Test};
+
+/// The fields of a table's records.
+pub(super) trait Fields {
+    /// Where a field is.
+    fn operand(&self, field: &FieldPath) -> Operand;
+}
+
+/// Where the values of a field are. The text is SQL of ours.
+#[derive(Clone, Debug)]
+pub(super) enum Operand {
+    /// Text, or NULL.
+    Text(&'static str),
+    /// Text whose case always counts: ids, hashes.
+    Exact(&'static str),
+    /// Bytes in a column that is never NULL and is indexed; the case counts where they are compared
+    /// as a whole or from their beginning.
+    Path(&'static str),
+    /// A whole number, or NULL.
+    Integer(&'static str),
+    /// Unix milliseconds, or NULL.
+    Milliseconds(&'static str),
+    /// Unix nanoseconds, or NULL.
+    Nanoseconds(&'static str),
+    /// What a JSON column has at a path.
+    Json(&'static str, String),
+    /// The same text for every record.
+    Constant(String),
+    /// Many rows: what to select from, with its condition, and the operand of one row.
+    Many(&'static str, Box<Operand>),
+    /// Nothing.
+    Nothing,
+}
+
+impl Operand {
+    /// A JSON column at the path that is left of a field.
+    pub(super) fn json(column: &'static str, parts: &[String]) -> Self {
+        Self::Json(column, json_path(parts))
+    }
+
+    /// The one value of the field, for sorting and counting: an expression and what it binds.
+    pub(super) fn scalar(&self) -> Clause {
+        match self {
+            Self::Text(sql)
+            | Self::Exact(sql)
+            | Self::Path(sql)
+            | Self::Integer(sql)
+            | Self::Milliseconds(sql)
+            | Self::Nanoseconds(sql) => Clause::default().sql(sql),
+            Self::Json(column, path) => {
+                let open = format!("json_extract({column}, ");
+                Clause::default().sql(&open).bind(path.clone()).sql(")")
+            }
+            Self::Constant(text) => Clause::default().bind(text.clone()),
+            Self::Many(from, one) => {
+                let from = format!(" FROM {from} LIMIT 1)");
+                Clause::default().sql("(SELECT ").then(one.scalar()).sql(&from)
+            }
+            Self::Nothing => Clause::default().sql("NULL"),
+        }
+    }
+}
+
+/// A path as SQLite's JSON functions read it. [`FieldPath::parse`] lets no quotation mark through.
+fn json_path(parts: &[String]) -> String {
+    parts.iter().fold("$".to_owned(), |path, part| path + ".\"" + part + "\"")
+}
+
+/// The condition that a filter is: true or false, never NULL.
+///
+/// # Errors
+/// The first condition that its field cannot be asked.
+pub(super) fn compile(filter: &Filter, fields: &impl Fields) -> Result<Clause, FieldProblem> {
+    let all = |filters: &[Filter]| {
+        filters.iter().map(|filter| compile(filter, fields)).collect::<Result<Vec<_>, _>>()
+    };
+    Ok(match filter {
+        Filter::All(filters) => Clause::joined(all(filters)?, " AND ", "1"),
+        Filter::Any(filters) => Clause::joined(all(filters)?, " OR ", "0"),
+        Filter::No(filters) => {
+            Clause::default().sql("NOT ").then(Clause::joined(all(filters)?, " OR ", "0"))
+        }
+        Filter::Is(condition) => condition_on(&fields.operand(&condition.field), condition)?,
+    })
+}
+
+fn condition_on(operand: &Operand, condition: &Condition) -> Result<Clause, FieldProblem> {
+    let not = |clause: Clause| Clause::default().sql("NOT ").then(clause);
+    let one = |test: Test| Condition { test, ..condition.clone() };
+    match &condition.test {
+        Test::Ne(literal) => {
+            condition_on(operand, &one(Test::Is(Relation::Eq, literal.clone()))).map(not)
+        }
+        Test::NotIn(literals) => condition_on(operand, &one(Test::In(literals.clone()))).map(not),
+        Test::IsNull(true) => condition_on(operand, &one(Test::IsNull(false))).map(not),
+        Test::In(literals) => {
+            let each = literals.iter().map(|literal| {
+                condition_on(operand, &one(Test::Is(Relation::Eq, literal.clone())))
+            });
+            Ok(Clause::joined(each.collect::<Result<_, _>>()?, " OR ", "0"))
+        }
+        _ => some_value(operand, condition),
+    }
+}
+
+/// Some value of the field passes the test.
+fn some_value(operand: &Operand, condition: &Condition) -> Result<Clause, FieldProblem> {
+    match operand {
+        Operand::Nothing => Ok(Clause::default().sql("0")),
+        Operand::Json(column, path) => {
+            let rows = format!("(EXISTS (SELECT 1 FROM json_each({column}, ");
+            let guard = format!(") j WHERE json_type({column}, ");
+            Ok(Clause::default()
+                .sql(&rows)
+                .bind(path.clone())
+                .sql(&guard)
+                .bind(path.clone())
+                .sql(") IS NOT 'object' AND ")
+                .then(in_json(condition)?)
+                .sql("))"))
+        }
+        Operand::Many(from, one) => Ok(Clause::default()
+            .sql("(EXISTS (SELECT 1 FROM ")
+            .sql(from)
+            .sql(" AND ")
+            .then(some_value(one, condition)?)
+            .sql("))")),
+        Operand::Constant(text) => {
+            let value = Clause::default().bind(text.clone());
+            text_test(&value, &Condition { case_sensitive: true, ..condition.clone() })
+        }
+        Operand::Path(sql) => path_test(sql, condition),
+        Operand::Text(sql) => text_test(&Clause::default().sql(sql), condition).map(never_null),
+        Operand::Exact(sql) => {
+            let exact = Condition { case_sensitive: true, ..condition.clone() };
+            text_test(&Clause::default().sql(sql), &exact).map(never_null)
+        }
+        Operand::Integer(sql) => {
+            number_test(&Clause::default().sql(sql), condition).map(never_null)
+        }
+        Operand::Milliseconds(sql) => instant_test(sql, condition, |at| at.as_millisecond()),
+        Operand::Nanoseconds(sql) => instant_test(sql, condition, super::time::to_ns),
+    }
+}
+
+fn never_null(clause: Clause) -> Clause {
+    Clause::default().sql("(").then(clause).sql(" IS TRUE)")
+}
+
+/// The test of an item `j` of `json_each`, by its JSON type.
+fn in_json(condition: &Condition) -> Result<Clause, FieldProblem> {
+    let value = Clause::default().sql("j.value");
+    let typed = |types: &str, test: Clause| Clause::default().sql(types).sql(" AND ").then(test);
+    match &condition.test {
+        Test::IsNull(_) => Ok(Clause::default().sql("j.type NOT IN ('null', 'object', 'array')")),
+        Test::Is(Relation::Eq, Literal::Bool(wanted)) => {
+            Ok(Clause::default().sql("j.type = ").bind(wanted.to_string()))
+        }
+        Test::Is(_, Literal::Integer(_) | Literal::Real(_)) => {
+            Ok(typed("j.type IN ('integer', 'real')", number_test(&value, condition)?))
+        }
+        _ => Ok(typed("j.type = 'text'", text_test(&value, condition)?)),
+    }
+}
+
+pub(super) const fn symbol(relation: Relation) -> &'static str {
+    match relation {
+        Relation::Eq => " = ",
+        Relation::Gt => " > ",
+        Relation::Lt => " < ",
+        Relation::Gte => " >= ",
+        Relation::Lte => " <= ",
+    }
+}
+
+fn number_test(value: &Clause, condition: &Condition) -> Result<Clause, FieldProblem> {
+    let number: Value = match &condition.test {
+        Test::IsNull(_) => return Ok(value.clone().sql(" IS NOT NULL")),
+        Test::Is(_, Literal::Integer(number)) => (*number).into(),
+        Test::Is(_, Literal::Real(number)) => (*number).into(),
+        _ => return Ok(Clause::default().sql("0")),
+    };
+    let Test::Is(relation, _) = condition.test else { return Ok(Clause::default().sql("0")) };
+    Ok(value.clone().sql(symbol(relation)).bind(number))
+}
+
+fn text_test(value: &Clause, condition: &Condition) -> Result<Clause, FieldProblem> {
+    let fold = |text: &str| match condition.case_sensitive {
+        true => text.to_owned(),
+        false => functions::fold(text),
+    };
+    let folded = match condition.case_sensitive {
+        true => value.clone(),
+        false => Clause::default().sql("folded(").then(value.clone()).sql(")"),
+    };
+    Ok(match &condition.test {
+        Test::IsNull(_) => value.clone().sql(" IS NOT NULL"),
+        Test::Is(relation, Literal::Text(text)) => folded.sql(symbol(*relation)).bind(fold(text)),
+        Test::Contains(text) => {
+            Clause::default().sql("instr(").then(folded).sql(", ").bind(fold(text)).sql(") > 0")
+        }
+        Test::StartsWith(text) => begins(folded, &fold(text)),
+        Test::EndsWith(text) => {
+            let text = fold(text);
+            let length = i64::try_from(text.chars().count()).unwrap_or(i64::MAX);
+            match length {
+                0 => value.clone().sql(" IS NOT NULL"),
+                _ => Clause::default()
+                    .sql("substr(")
+                    .then(folded)
+                    .sql(", -")
+                    .bind(length)
+                    .sql(") = ")
+                    .bind(text),
+            }
+        }
+        Test::Regex(pattern) => finds(&in_case(pattern, condition), value, condition)?,
+        Test::Phrase(text) => {
+            let words: Vec<_> = functions::words(text).map(regex::escape).collect();
+            let pattern = format!(r"\b{}\b", words.join(r"[^\p{Alphabetic}\p{N}]+"));
+            finds(&in_case(&pattern, condition), value, condition)?
+        }
+        Test::Words(text) => Clause::default()
+            .sql("has_words(")
+            .bind(text.clone())
+            .sql(", ")
+            .then(value.clone())
+            .sql(")"),
+        _ => Clause::default().sql("0"),
+    })
+}
+
+/// Text that begins so. Not LIKE or GLOB, which have characters of meaning.
+fn begins(text: Clause, beginning: &str) -> Clause {
+    let length = i64::try_from(beginning.chars().count()).unwrap_or(i64::MAX);
+    let start = Clause::default().sql("substr(").then(text).sql(", 1, ").bind(length);
+    start.sql(") = ").bind(beginning.to_owned())
+}
+
+fn in_case(pattern: &str, condition: &Condition) -> String {
+    match condition.case_sensitive {
+        true => pattern.to_owned(),
+        false => format!("(?i){pattern}"),
+    }
+}
+
+fn finds(pattern: &str, value: &Clause, condition: &Condition) -> Result<Clause, FieldProblem> {
+    if let Err(error) = functions::regex(pattern) {
+        return Err(FieldProblem::new(
+            condition.field.dotted(),
+            pattern,
+            format!("is no regular expression: {error}"),
+        )
+        .accepts("a regular expression in the syntax of Rust's regex crate"));
+    }
+    Ok(Clause::default()
+        .sql("finds(")
+        .bind(pattern.to_owned())
+        .sql(", ")
+        .then(value.clone())
+        .sql(")"))
+}
+
+fn path_test(sql: &str, condition: &Condition) -> Result<Clause, FieldProblem> {
+    let path = Clause::default().sql(sql);
+    let bytes = |text: &str| Value::Blob(text.as_bytes().to_vec());
+    match &condition.test {
+        Test::IsNull(_) => Ok(Clause::default().sql("1")),
+        Test::Is(relation, Literal::Text(text)) => {
+            Ok(path.sql(symbol(*relation)).bind(bytes(text)))
+        }
+        Test::StartsWith(text) => {
+            let from = path.clone().sql(" >= ").bind(bytes(text));
+            Ok(match super::objects::end_of(text.as_bytes()) {
+                Some(end) => Clause::joined(vec![from, path.sql(" < ").bind(end)], " AND ", "1"),
+                None => from,
+            })
+        }
+        _ => {
+            let text = Clause::default().sql("CAST(").then(path).sql(" AS TEXT)");
+            text_test(&text, condition)
+        }
+    }
+}
+
+fn instant_test(
+    sql: &str,
+    condition: &Condition,
+    number: impl Fn(Timestamp) -> i64,
+) -> Result<Clause, FieldProblem> {
+    let value = Clause::default().sql(sql);
+    match &condition.test {
+        Test::IsNull(_) => Ok(never_null(value.sql(" IS NOT NULL"))),
+        Test::Is(relation, Literal::Text(text)) => {
+            let at = instant(text).ok_or_else(|| no_instant(condition, text))?;
+            Ok(never_null(value.sql(symbol(*relation)).bind(number(at))))
+        }
+        Test::Is(_, literal) => Err(no_instant(condition, &format!("{literal:?}"))),
+        _ => Err(FieldProblem::new(
+            condition.field.dotted(),
+            serde_json::Value::Null,
+            "is a time, which has no text to look into",
+        )
+        .accepts("eq, ne, gt, gte, lt, lte, in, nin, exists, is_null")),
+    }
+}
+
+fn no_instant(condition: &Condition, given: &str) -> FieldProblem {
+    FieldProblem::new(condition.field.dotted(), given, "is compared with something that is no time")
+        .accepts("an RFC 3339 time such as 2026-01-31T12:00:00Z, or a day such as 2026-01-31")
+}
+
+/// An instant, or the beginning of a day in UTC.
+pub(super) fn instant(text: &str) -> Option<Timestamp> {
+    let day = || {
+        let date: Date = text.parse().ok()?;
+        Offset::UTC.to_timestamp(date.to_datetime(Time::midnight())).ok()
+    };
+    text.parse().ok().or_else(day)
+}

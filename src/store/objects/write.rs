@@ -1,0 +1,505 @@
+//! Objects made, changed and removed by hand. Counters, events and what garbage collection has to
+//! look at move in the same transaction.
+//!
+//! An object that a sync made belongs to its entry: its path and bytes are the sync's to change.
+//! Deleting one tells the sync so ([`crate::store::commit`]): the version that was here does not come
+//! back, another one does.
+
+use jiff::Timestamp;
+use rusqlite::{OptionalExtension as _, Transaction, params};
+use serde_json::{Map, Value};
+
+use crate::{
+    model::{BlobHash, BlobId, ObjectId},
+    store::{
+        Result, StoreError, blobs, buckets,
+        commit::{DELETED, Stored, signed},
+        events::{self, EventKind},
+        json, reconcile, uploads,
+    },
+};
+
+/// An object to be made, or to be made of one that has the same unique key.
+#[derive(Clone, Debug, Default)]
+pub struct Draft {
+    /// Its path; made of its id where nobody says.
+    pub path: Option<String>,
+    /// Its fields.
+    pub fields: Map<String, Value>,
+    /// Its edges, a JSON array.
+    pub edges: Option<Value>,
+    /// The values of the bucket's unique key, see [`crate::model::UniqueKey`].
+    pub unique_key: Option<String>,
+    /// What its maker calls the request.
+    pub idempotency_key: Option<String>,
+    /// Its blobs, each with a property of its own.
+    pub blobs: Vec<DraftBlob>,
+}
+
+/// A blob to be.
+#[derive(Clone, Debug)]
+pub struct DraftBlob {
+    /// The property of the object.
+    pub property: String,
+    /// Its bytes.
+    pub bytes: BlobBytes,
+    /// Which kind of field.
+    pub kind: String,
+    /// A name for its file.
+    pub filename: Option<String>,
+    /// MIME type.
+    pub mime: Option<String>,
+    /// What its maker says of it.
+    pub metadata: Option<Map<String, Value>>,
+}
+
+/// Where the bytes of a blob to be are.
+#[derive(Clone, Debug)]
+pub enum BlobBytes {
+    /// Handed in with the request.
+    Stored(Stored),
+    /// In the upload with that internal key.
+    Upload(i64),
+}
+
+/// What to do about an object whose unique key is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// Only make new ones.
+    Insert,
+    /// Only change those that are there.
+    Update,
+    /// Either.
+    Upsert,
+}
+
+/// What came of a draft.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is the object with that key now.
+    Created(i64),
+    /// The object with that key had its unique key, and has been changed.
+    Updated(i64),
+    /// The object with that key came from the same request before.
+    Repeated(i64),
+    /// The object with that key has the same bytes.
+    Equal(i64),
+    /// An object of that id has its unique key.
+    Taken(String),
+    /// No object has its unique key.
+    Absent,
+    /// The object of that id has its unique key, and its bytes are a sync's.
+    Synced(String),
+    /// The bytes of that blob are not there, or not any more.
+    NoBytes(String),
+}
+
+/// How a draft is to be taken.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// See [`Policy`]; of no account without a unique key.
+    pub policy: Policy,
+    /// Where an object has the same bytes already, that one will do.
+    pub skip_duplicates: bool,
+}
+
+/// Makes an object, or changes the one that it is. Changes nothing where the outcome says that it
+/// cannot be. `file_exists` tells whether the file of a hash is in place.
+///
+/// # Errors
+/// SQLite's.
+pub fn create(
+    tx: &Transaction<'_>,
+    bucket_key: i64,
+    draft: &Draft,
+    terms: Terms,
+    file_exists: impl Fn(&BlobHash) -> bool,
+    now: Timestamp,
+) -> Result<Outcome> {
+    if let Some(key) = repeated(tx, bucket_key, draft)? {
+        return Ok(Outcome::Repeated(key));
+    }
+    let twin = twin(tx, bucket_key, draft)?;
+    match (&twin, terms.policy) {
+        (Some(twin), Policy::Insert) => return Ok(Outcome::Taken(twin.id.clone())),
+        (None, Policy::Update) if draft.unique_key.is_some() => return Ok(Outcome::Absent),
+        (Some(twin), _) if twin.is_synced && changes_what_is_the_syncs(draft) => {
+            return Ok(Outcome::Synced(twin.id.clone()));
+        }
+        _ => {}
+    }
+    let blob_keys = match blob_keys(tx, draft, file_exists)? {
+        Ok(keys) => keys,
+        Err(property) => return Ok(Outcome::NoBytes(property)),
+    };
+    if let Some(twin) = twin {
+        update(tx, bucket_key, &twin, draft, &blob_keys, now)?;
+        return Ok(Outcome::Updated(twin.key));
+    }
+    if terms.skip_duplicates
+        && let Some(key) = equal(tx, bucket_key, draft, &blob_keys)?
+    {
+        for blob_key in blob_keys {
+            blobs::maybe_orphaned(tx, blob_key)?;
+        }
+        return Ok(Outcome::Equal(key));
+    }
+    insert(tx, bucket_key, draft, &blob_keys, now).map(Outcome::Created)
+}
+
+/// An object that has the draft's unique key.
+struct Twin {
+    key: i64,
+    id: String,
+    is_synced: bool,
+}
+
+fn twin(tx: &Transaction<'_>, bucket_key: i64, draft: &Draft) -> Result<Option<Twin>> {
+    let Some(unique_key) = &draft.unique_key else { return Ok(None) };
+    Ok(tx
+        .prepare_cached(
+            "SELECT object_key, id, entry_key <> 0 FROM objects
+             WHERE bucket_key = ?1 AND unique_key = ?2",
+        )?
+        .query_row(params![bucket_key, unique_key], |row| {
+            Ok(Twin { key: row.get(0)?, id: row.get(1)?, is_synced: row.get(2)? })
+        })
+        .optional()?)
+}
+
+fn repeated(tx: &Transaction<'_>, bucket_key: i64, draft: &Draft) -> Result<Option<i64>> {
+    let Some(key) = &draft.idempotency_key else { return Ok(None) };
+    Ok(tx
+        .prepare_cached(
+            "SELECT object_key FROM objects WHERE bucket_key = ?1 AND idempotency_key = ?2",
+        )?
+        .query_row(params![bucket_key, key], |row| row.get(0))
+        .optional()?)
+}
+
+fn changes_what_is_the_syncs(draft: &Draft) -> bool {
+    !draft.blobs.is_empty() || draft.path.is_some()
+}
+
+/// The rows of the draft's blobs, or the property whose bytes are missing.
+fn blob_keys(
+    tx: &Transaction<'_>,
+    draft: &Draft,
+    file_exists: impl Fn(&BlobHash) -> bool,
+) -> Result<std::result::Result<Vec<i64>, String>> {
+    let mut keys = Vec::new();
+    for blob in &draft.blobs {
+        let key = match &blob.bytes {
+            BlobBytes::Upload(upload_key) => uploads::bytes_of(tx, *upload_key)?,
+            BlobBytes::Stored(Stored { hash, inline: None, .. }) if !file_exists(hash) => None,
+            BlobBytes::Stored(stored) => {
+                let inline = stored.inline.as_deref();
+                Some(blobs::ensure(tx, &stored.hash, stored.size, inline)?)
+            }
+        };
+        match key {
+            Some(key) => keys.push(key),
+            None => return Ok(Err(blob.property.clone())),
+        }
+    }
+    Ok(Ok(keys))
+}
+
+/// An object whose blobs are the same under the same properties.
+fn equal(
+    tx: &Transaction<'_>,
+    bucket_key: i64,
+    draft: &Draft,
+    blob_keys: &[i64],
+) -> Result<Option<i64>> {
+    let (Some(first), Some(first_key)) = (draft.blobs.first(), blob_keys.first()) else {
+        return Ok(None);
+    };
+    let candidates: Vec<i64> = tx
+        .prepare_cached(
+            "SELECT object_key FROM object_blobs JOIN objects USING (object_key)
+             WHERE blob_key = ?1 AND property = ?2 AND bucket_key = ?3 AND state IS NULL
+             ORDER BY object_key",
+        )?
+        .query_map(params![first_key, first.property, bucket_key], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    for key in candidates {
+        let theirs: Vec<(String, i64)> = tx
+            .prepare_cached("SELECT property, blob_key FROM object_blobs WHERE object_key = ?1")?
+            .query_map([key], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect::<Result<_, _>>()?;
+        let is_there = |(blob, key): (&DraftBlob, &i64)| {
+            theirs.iter().any(|(property, theirs)| *property == blob.property && theirs == key)
+        };
+        if theirs.len() == blob_keys.len() && draft.blobs.iter().zip(blob_keys).all(is_there) {
+            return Ok(Some(key));
+        }
+    }
+    Ok(None)
+}
+
+fn insert(
+    tx: &Transaction<'_>,
+    bucket_key: i64,
+    draft: &Draft,
+    blob_keys: &[i64],
+    now: Timestamp,
+) -> Result<i64> {
+    let id = ObjectId::generate();
+    let path = draft.path.as_deref().unwrap_or(id.as_str());
+    tx.prepare_cached(
+        "INSERT INTO objects (id, bucket_key, entry_key, path, size, mime, fields, edges, unique_key,
+                              idempotency_key, created_at_ms, updated_at_ms)
+         VALUES (?1, ?2, 0, ?3, 0, ?4, ?5, ?6, ?7, ?8, ?9, ?9)",
+    )?
+    .execute(params![
+        id.as_str(),
+        bucket_key,
+        path.as_bytes(),
+        draft.blobs.first().and_then(|blob| blob.mime.as_deref()),
+        fields_column(&draft.fields)?,
+        draft.edges.as_ref().map(Value::to_string),
+        draft.unique_key,
+        draft.idempotency_key,
+        now.as_millisecond(),
+    ])?;
+    let key = tx.last_insert_rowid();
+    let bytes = put_blobs(tx, key, &id, draft, blob_keys)?;
+    buckets::adjust(tx, bucket_key, 1, bytes)?;
+    events::objects(tx, EventKind::ObjectsAdded, bucket_key, &[id.to_string()], now)?;
+    Ok(key)
+}
+
+fn update(
+    tx: &Transaction<'_>,
+    bucket_key: i64,
+    twin: &Twin,
+    draft: &Draft,
+    blob_keys: &[i64],
+    now: Timestamp,
+) -> Result<()> {
+    let kept: Option<String> = tx
+        .prepare_cached("SELECT fields FROM objects WHERE object_key = ?1")?
+        .query_row([twin.key], |row| row.get(0))?;
+    let mut fields: Map<String, Value> = match kept {
+        Some(text) => json::read("object", &text)?,
+        None => Map::new(),
+    };
+    fields.extend(draft.fields.clone());
+    tx.prepare_cached(
+        "UPDATE objects SET path = coalesce(?2, path), fields = ?3, edges = coalesce(?4, edges),
+             mime = coalesce(?5, mime), idempotency_key = coalesce(?6, idempotency_key),
+             updated_at_ms = ?7
+         WHERE object_key = ?1",
+    )?
+    .execute(params![
+        twin.key,
+        draft.path.as_deref().map(str::as_bytes),
+        fields_column(&fields)?,
+        draft.edges.as_ref().map(Value::to_string),
+        draft.blobs.first().and_then(|blob| blob.mime.as_deref()),
+        draft.idempotency_key,
+        now.as_millisecond(),
+    ])?;
+    let id = ObjectId::from_stored(twin.id.clone());
+    let bytes = put_blobs(tx, twin.key, &id, draft, blob_keys)?;
+    buckets::adjust(tx, bucket_key, 0, bytes)?;
+    events::objects(tx, EventKind::ObjectsUpdated, bucket_key, &[twin.id.clone()], now)
+}
+
+/// Puts blobs in the places of their properties. Answers by how many bytes the object grew.
+fn put_blobs(
+    tx: &Transaction<'_>,
+    object_key: i64,
+    id: &ObjectId,
+    draft: &Draft,
+    blob_keys: &[i64],
+) -> Result<i64> {
+    for (blob, blob_key) in draft.blobs.iter().zip(blob_keys) {
+        let old: Option<i64> = tx
+            .prepare_cached(
+                "SELECT blob_key FROM object_blobs WHERE object_key = ?1 AND property = ?2",
+            )?
+            .query_row(params![object_key, blob.property], |row| row.get(0))
+            .optional()?;
+        if let Some(old) = old {
+            blobs::maybe_orphaned(tx, old)?;
+        }
+        let metadata = blob.metadata.as_ref().map(|map| json::write("blob", map)).transpose()?;
+        tx.prepare_cached(
+            "INSERT OR REPLACE INTO object_blobs
+                 (object_key, property, blob_key, id, type, filename, mime, metadata)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        )?
+        .execute(params![
+            object_key,
+            blob.property,
+            blob_key,
+            BlobId::derived(id, &blob.property, crate::model::CONTENT).as_str(),
+            blob.kind,
+            blob.filename,
+            blob.mime,
+            metadata,
+        ])?;
+        if let BlobBytes::Upload(upload_key) = blob.bytes {
+            uploads::used(tx, upload_key, object_key)?;
+        }
+    }
+    let old: i64 = tx
+        .prepare_cached("SELECT size FROM objects WHERE object_key = ?1")?
+        .query_row([object_key], |row| row.get(0))?;
+    let new: i64 = tx
+        .prepare_cached(
+            "UPDATE objects SET size = (SELECT coalesce(sum(b.size), 0) FROM object_blobs ob
+                 JOIN blobs b USING (blob_key) WHERE ob.object_key = ?1)
+             WHERE object_key = ?1 RETURNING size",
+        )?
+        .query_row([object_key], |row| row.get(0))?;
+    Ok(new - old)
+}
+
+fn fields_column(fields: &Map<String, Value>) -> Result<Option<String>> {
+    match fields.is_empty() {
+        true => Ok(None),
+        false => json::write("object", fields).map(Some),
+    }
+}
+
+/// What is to be changed of an object.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// Its new path, if it gets one.
+    pub path: Option<String>,
+    /// All its fields from now on.
+    pub fields: Map<String, Value>,
+    /// The values of the bucket's unique key, from these fields.
+    pub unique_key: Option<String>,
+}
+
+/// Changes an object by hand. Answers the id of the object that has its new unique key, if there is
+/// one; nothing is changed then.
+///
+/// # Errors
+/// SQLite's.
+pub fn change(
+    tx: &Transaction<'_>,
+    bucket_key: i64,
+    object_key: i64,
+    change: &Change,
+    now: Timestamp,
+) -> Result<Option<String>> {
+    let taken: Option<String> = tx
+        .prepare_cached(
+            "SELECT id FROM objects
+             WHERE bucket_key = ?1 AND unique_key = ?2 AND object_key <> ?3",
+        )?
+        .query_row(params![bucket_key, change.unique_key, object_key], |row| row.get(0))
+        .optional()?;
+    if taken.is_some() {
+        return Ok(taken);
+    }
+    let id: String = tx
+        .prepare_cached(
+            "UPDATE objects SET path = coalesce(?2, path), fields = ?3, unique_key = ?4,
+                 updated_at_ms = ?5
+             WHERE object_key = ?1 RETURNING id",
+        )?
+        .query_row(
+            params![
+                object_key,
+                change.path.as_deref().map(str::as_bytes),
+                fields_column(&change.fields)?,
+                change.unique_key,
+                now.as_millisecond(),
+            ],
+            |row| row.get(0),
+        )?;
+    events::objects(tx, EventKind::ObjectsUpdated, bucket_key, &[id], now)?;
+    Ok(None)
+}
+
+/// Removes objects, told by their keys. Entries that stood behind them remember it.
+///
+/// # Errors
+/// SQLite's.
+pub fn remove(
+    tx: &Transaction<'_>,
+    bucket_key: i64,
+    object_keys: &[i64],
+    now: Timestamp,
+) -> Result<()> {
+    let (mut objects, mut bytes, mut ids) = (0, 0, Vec::new());
+    for key in object_keys {
+        forget_by_entries(tx, *key)?;
+        let gone = reconcile::remove_object(tx, *key)?;
+        objects += gone.objects;
+        bytes += gone.bytes;
+        ids.push(gone.id);
+    }
+    buckets::adjust(tx, bucket_key, -objects, -bytes)?;
+    events::objects(tx, EventKind::ObjectsRemoved, bucket_key, &ids, now)
+}
+
+fn forget_by_entries(tx: &Transaction<'_>, object_key: i64) -> Result<()> {
+    tx.prepare_cached(
+        "UPDATE entries SET object_key = ?2
+         WHERE entry_key = (SELECT entry_key FROM objects WHERE object_key = ?1)",
+    )?
+    .execute([object_key, DELETED])?;
+    tx.prepare_cached(
+        "UPDATE entries SET object_key = ?2, is_duplicate = 0
+         WHERE object_key = ?1 AND is_duplicate = 1",
+    )?
+    .execute([object_key, DELETED])?;
+    Ok(())
+}
+
+/// The key of the object of that id, unless it is hidden.
+///
+/// # Errors
+/// SQLite's.
+pub fn key_of(tx: &Transaction<'_>, bucket_key: i64, id: &str) -> Result<Option<i64>> {
+    Ok(tx
+        .prepare_cached(
+            "SELECT object_key FROM objects WHERE id = ?1 AND bucket_key = ?2 AND state IS NULL",
+        )?
+        .query_row(params![id, bucket_key], |row| row.get(0))
+        .optional()?)
+}
+
+/// Hides objects: they stay, with their bytes, and nobody is shown them. Syncs go on with theirs
+/// without bringing them back. Answers how many were to be seen before.
+///
+/// # Errors
+/// SQLite's.
+pub fn hide(
+    tx: &Transaction<'_>,
+    bucket_key: i64,
+    ids: &[String],
+    state: &Value,
+    now: Timestamp,
+) -> Result<u64> {
+    let (mut hidden, mut bytes) = (Vec::new(), 0);
+    for id in ids {
+        // Its unique key is free for others: nothing brings a hidden object back.
+        let size: Option<u64> = tx
+            .prepare_cached(
+                "UPDATE objects SET state = ?3, unique_key = NULL, idempotency_key = NULL,
+                     updated_at_ms = ?4
+                 WHERE id = ?1 AND bucket_key = ?2 AND state IS NULL RETURNING size",
+            )?
+            .query_row(params![id, bucket_key, state.to_string(), now.as_millisecond()], |row| {
+                row.get(0)
+            })
+            .optional()?;
+        if let Some(size) = size {
+            hidden.push(id.clone());
+            bytes += signed(size);
+        }
+    }
+    let count =
+        i64::try_from(hidden.len()).map_err(|error| StoreError::nonsense("count", error))?;
+    buckets::adjust(tx, bucket_key, -count, -bytes)?;
+    events::objects(tx, EventKind::ObjectsRemoved, bucket_key, &hidden, now)?;
+    Ok(hidden.len() as u64)
+}

@@ -1,0 +1,73 @@
+//! A real server's bucket lives on, run after run, and the copy follows it.
+
+use std::collections::BTreeMap;
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use serde_json::{Value, json};
+
+use crate::support::{
+    catchment::Catchment,
+    content,
+    peers::{self, Peer},
+};
+
+/// What the test has put into the bucket.
+type Objects = BTreeMap<String, Vec<u8>>;
+
+/// One edit, as a step for the server; the model follows.
+fn edit(rng: &mut fastrand::Rng, objects: &mut Objects) -> Vec<Value> {
+    let name = format!("{}/{}", rng.choice(["a", "b c", "\u{e9}"]).unwrap(), rng.u8(..9));
+    let put = |key: &str, content: &[u8]| json!({"do": "put", "key": key, "content": BASE64_STANDARD.encode(content)});
+    let victim = rng.choice(objects.keys().cloned().collect::<Vec<_>>());
+    match (rng.u8(..6), victim) {
+        (0..3, _) | (_, None) => {
+            let bytes = vec![rng.u8(..5); rng.usize(1..80)];
+            let step = put(&name, &bytes);
+            objects.insert(name, bytes);
+            vec![step]
+        }
+        (3, Some(victim)) => {
+            objects.remove(&victim);
+            vec![json!({"do": "delete", "key": victim})]
+        }
+        // A rename, as S3 has them.
+        (_, Some(victim)) => {
+            let bytes = objects.remove(&victim).unwrap();
+            let mut steps = vec![json!({"do": "delete", "key": victim})];
+            steps.push(put(&name, &bytes));
+            objects.insert(name, bytes);
+            steps
+        }
+    }
+}
+
+#[test]
+fn after_any_history_of_a_real_bucket_the_copy_equals_it() {
+    let mut rng = fastrand::Rng::with_seed(content::seed());
+    let peer = Peer::seaweedfs();
+    let catchment = Catchment::reaching(peer.endpoint());
+    let source = format!("s3://{}", peers::BUCKET);
+    let mut objects = Objects::new();
+    for round in 0..8 {
+        let steps: Vec<Value> = (0..10).flat_map(|_| edit(&mut rng, &mut objects)).collect();
+        for answer in peer.prepare(&steps) {
+            assert!(answer.is_null(), "{answer}");
+        }
+        let args = ["--max-delete", "100%"];
+        if round % 2 == 0 {
+            // Cut short somewhere; the next run makes it good.
+            let delay = std::time::Duration::from_millis(rng.u64(..300));
+            catchment.start_sync(&source, &args).killed_after(delay);
+        }
+
+        catchment.sync_with(&source, &args).exits(0);
+
+        let wanted = objects
+            .iter()
+            .map(|(key, bytes)| (key.as_bytes().to_vec(), content::hash(bytes)))
+            .collect();
+        catchment.holds_exactly(peers::BUCKET, &wanted);
+        let again = catchment.sync_with(&source, &args).exits(0).summary();
+        assert_eq!((again.unchanged, again.bytes), (objects.len() as u64, 0));
+    }
+}

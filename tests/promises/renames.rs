@@ -1,0 +1,111 @@
+//! A file that is only called otherwise keeps its object, and not a byte of it is read again.
+
+use crate::support::{
+    catchment::Catchment,
+    content,
+    fake_s3::{BUCKET, FakeS3, Kind},
+    trees::Tree,
+};
+
+const SOURCE: &str = "s3://catchment-test";
+
+#[test]
+fn a_renamed_file_keeps_its_object_and_is_not_read() {
+    let tree = Tree::of_files("tree", 5);
+    tree.write("draft.txt", "the text");
+    let catchment = Catchment::new();
+    catchment.sync(tree.source()).exits(0);
+    let id = catchment.objects("tree")[&b"draft.txt"[..]].object_id.clone();
+    std::fs::rename(tree.at("draft.txt"), tree.at("final.md")).unwrap();
+
+    catchment.sync_with(tree.source(), &["--dry-run"]).exits(0).says(&["was draft.txt"]);
+    let summary = catchment.sync(tree.source()).exits(0).summary();
+
+    assert_eq!((summary.updated, summary.synced, summary.removed), (1, 0, 0));
+    assert_eq!((summary.unchanged, summary.bytes), (5, 0));
+    let objects = catchment.objects("tree");
+    let renamed = &objects[&b"final.md"[..]];
+    assert_eq!(renamed.object_id, id);
+    assert_eq!(renamed.mime_type.as_deref(), Some("text/markdown"));
+    catchment.holds_exactly("tree", &tree.contents());
+    assert_eq!(catchment.sync(tree.source()).exits(0).summary().unchanged, 6);
+}
+
+#[test]
+fn a_renamed_folder_is_no_mass_removal() {
+    let tree = Tree::of_files("tree", 60);
+    let catchment = Catchment::new();
+    catchment.sync(tree.source()).exits(0);
+    std::fs::rename(tree.at("d00"), tree.at("elsewhere")).unwrap();
+
+    let summary = catchment.sync(tree.source()).exits(0).summary();
+
+    assert_eq!((summary.synced, summary.removed, summary.bytes), (0, 0, 0));
+    assert!(summary.updated > 0);
+    catchment.holds_exactly("tree", &tree.contents());
+}
+
+#[test]
+fn a_copy_of_a_file_that_is_still_there_is_an_object_of_its_own() {
+    let tree = Tree::new("tree");
+    tree.write("z original", "content");
+    let catchment = Catchment::new();
+    catchment.sync(tree.source()).exits(0);
+    std::fs::hard_link(tree.at("z original"), tree.at("a link")).unwrap();
+
+    let summary = catchment.sync(tree.source()).exits(0).summary();
+
+    assert_eq!((summary.synced, summary.removed), (1, 0));
+    catchment.holds_exactly("tree", &tree.contents());
+}
+
+#[test]
+fn a_key_that_was_copied_and_deleted_is_not_fetched_again() {
+    let s3 = FakeS3::start();
+    for number in 0..5 {
+        s3.put(format!("key {number}"), content::pattern(number, 1000));
+    }
+    let catchment = Catchment::reaching(&s3.endpoint());
+    catchment.sync(SOURCE).exits(0);
+    let id = catchment.objects(BUCKET)[&b"key 3"[..]].object_id.clone();
+    s3.change(|objects| {
+        let object = objects.remove(&b"key 3"[..]).unwrap().modified(1_800_000_000);
+        objects.insert(b"a new key".to_vec(), object);
+    });
+    s3.forget_requests();
+
+    let summary = catchment.sync(SOURCE).exits(0).summary();
+
+    assert_eq!((summary.updated, summary.synced, summary.removed), (1, 0, 0));
+    assert_eq!(s3.count(Kind::Get), 0);
+    assert_eq!(catchment.objects(BUCKET)[&b"a new key"[..]].object_id, id);
+    catchment.holds_exactly(BUCKET, &s3.contents());
+}
+
+#[test]
+fn of_several_equal_objects_none_is_taken_for_another() {
+    let s3 = FakeS3::start();
+    s3.put("one", "equal");
+    s3.put("other", "equal");
+    let catchment = Catchment::reaching(&s3.endpoint());
+    catchment.sync(SOURCE).exits(0);
+    s3.delete("one");
+    s3.put("third", "equal");
+
+    let summary = catchment.sync(SOURCE).exits(0).summary();
+
+    assert_eq!((summary.synced, summary.removed, summary.updated), (1, 1, 0));
+    catchment.holds_exactly(BUCKET, &s3.contents());
+}
+
+#[test]
+fn with_no_delete_a_renamed_file_leaves_its_object_where_it_was() {
+    let tree = Tree::of_files("tree", 3);
+    let catchment = Catchment::new();
+    catchment.sync(tree.source()).exits(0);
+    std::fs::rename(tree.at("d00/f0000"), tree.at("d00/new")).unwrap();
+
+    catchment.sync_with(tree.source(), &["--no-delete"]).exits(0);
+
+    assert_eq!(catchment.objects("tree").len(), 4);
+}
