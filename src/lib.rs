@@ -7,7 +7,7 @@ pub mod clock;
 pub mod config;
 pub mod engine;
 pub mod model;
-pub mod secrets;
 pub mod scheduler;
+pub mod secrets;
 pub mod sources;
 pub mod store;

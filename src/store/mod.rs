@@ -24,12 +24,15 @@ pub mod namespaces;
 pub mod objects;
 mod open;
 pub mod probe;
+pub mod progress;
 pub mod reconcile;
-pub mod secrets;
 pub mod schedule;
+pub mod secrets;
+pub mod sessions;
 pub mod syncs;
 pub mod syncs_list;
 mod time;
+pub mod totals;
 mod writer;
 
 use std::{

@@ -13,6 +13,9 @@ mod support;
 #[path = "../support/server.rs"]
 mod server;
 
+mod access;
+mod events;
 mod health;
 mod input;
 mod namespaces;
+mod serving;
