@@ -33,6 +33,9 @@ pub(super) fn frame() -> OpenApi {
         ("buckets", "Sets of objects."),
         ("bucket_objects", "Records in a bucket, and their bytes."),
         ("bucket_uploads", "Bytes that come before their object does."),
+        ("events", "What happens, as it happens."),
+        ("overview", "Everything at a glance."),
+        ("settings", "This installation."),
         ("bucket_syncs", "Standing orders from a source to a bucket."),
         ("events", "What happens, as it happens."),
     ];
@@ -99,6 +102,6 @@ fn failed() -> utoipa::openapi::Response {
 }
 
 /// Answers with the document.
-pub(super) fn answer(json: &'static str) -> Response {
+pub(super) fn answer(json: String) -> Response {
     ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], json).into_response()
 }

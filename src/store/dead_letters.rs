@@ -391,6 +391,7 @@ pub fn requeue(
     tx: &Transaction<'_>,
     sync_key: i64,
     error_types: &[String],
+    ids: &[String],
     now: Timestamp,
 ) -> Result<u64> {
     let requeued = tx
@@ -398,10 +399,17 @@ pub fn requeue(
             "UPDATE dead_letters SET retries = 0, retry_at_ms = NULL, disposed = NULL,
                                      requeued_ms = ?2
              WHERE sync_key = ?1 AND resolved_at_ms IS NULL
-               AND (retries >= ?3 OR disposed IS NOT NULL)
+               AND iif(?5 = '[]', retries >= ?3 OR disposed IS NOT NULL,
+                       id IN (SELECT value FROM json_each(?5)))
                AND (?4 = '[]' OR error_type IN (SELECT value FROM json_each(?4)))",
         )?
-        .execute(params![sync_key, now.as_millisecond(), MAX_RETRIES, kinds(error_types)?])?;
+        .execute(params![
+            sync_key,
+            now.as_millisecond(),
+            MAX_RETRIES,
+            kinds(error_types)?,
+            kinds(ids)?
+        ])?;
     if requeued > 0 {
         syncs::make_due(tx, sync_key, now)?;
     }

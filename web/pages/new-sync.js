@@ -26,10 +26,10 @@ export function open(visit) {
   const [bucketId, syncId] = visit.params;
   const editing = Boolean(syncId);
   /** @type {{draft: Draft, connections: any[], buckets: any[], making: any, preview: any, previewing: boolean,
-   *   previewError: any, error: any, busy: boolean, ready: boolean}} */
+   *   previewError: any, error: any, busy: boolean, ready: boolean, home: string}} */
   const state = {
     draft: editing ? blank() : kept(), connections: [LOCAL], buckets: [], making: null, preview: null, previewing: false,
-    previewError: null, error: null, busy: false, ready: false,
+    previewError: null, error: null, busy: false, ready: false, home: "/",
   };
   /** @type {AbortController | undefined} */
   let asking;
@@ -60,13 +60,19 @@ export function open(visit) {
     visit.redraw();
   }, 500);
 
+  /** Shows the folders of the place that is chosen, or where a person would begin. */
+  function browse() {
+    const { connection_id, source_path } = state.draft;
+    places.open(connection_id, source_path || (connection_id === "conn_local" ? state.home : "/"));
+  }
+
   /** @param {Partial<Draft>} change_ */
   function change(change_) {
     Object.assign(state.draft, change_);
     if ("source_path" in change_ && !state.draft.bucket_named && !editing) state.draft.bucket_name = bucketNameFor(state.draft.source_path);
     if ("connection_id" in change_) {
       if (!editing) state.draft.source_path = "";
-      places.open(state.draft.connection_id, state.draft.source_path);
+      browse();
     }
     if (!editing) keep(state.draft);
     look();
@@ -105,9 +111,9 @@ export function open(visit) {
     title: () => (editing ? "Edit sync" : "New sync"),
     close: () => { look.stop(); asking?.abort(); },
     refresh: async () => {
-      const [connections, buckets] = await Promise.all([
+      const [connections, buckets, settings] = await Promise.all([
         post("/v1/organizations/connections/list", {}, { limit: 100 }),
-        get("/v1/buckets", { limit: 100 }),
+        get("/v1/buckets", { limit: 100 }), get("/v1/settings"),
       ]);
       state.connections = [LOCAL, ...connections.results.filter((/** @type {any} */ one) => one.status !== "ARCHIVED")];
       state.buckets = buckets.results;
@@ -122,7 +128,8 @@ export function open(visit) {
         const chosen = fitting?.connection_id ?? (asked ? "" : "conn_local");
         if (chosen !== state.draft.connection_id) Object.assign(state.draft, { connection_id: chosen, source_path: "" });
       }
-      if (state.draft.connection_id) places.open(state.draft.connection_id, state.draft.source_path);
+      state.home = settings.home_dir ?? "/";
+      browse();
       look();
     },
     view: () => {

@@ -227,7 +227,7 @@ function failures(state, base, visit) {
           (type) => { state.errorType = type; visit.refresh(); }),
         state.chosen.size > 0
           ? button(`Try ${counted(state.chosen.size, "entry", "entries")} again`, () => requeue({ dlq_ids: [...state.chosen] }, "They are due at once."), { kind: "primary" })
-          : button("Try all again", () => requeue(state.errorType ? { error_types: [state.errorType] } : {}, "All of them are due at once."), { kind: "primary" }))),
+          : button("Try all again", () => requeue({ dlq_ids: state.letters.map((/** @type {any} */ letter) => letter.dlq_id) }, "All of them are due at once."), { kind: "primary" }))),
     h("table", { class: "rows" },
       h("thead", null, h("tr", null, [h("span", { class: "sr" }, "Choose"), "Entry", "Why", "Tried", "Last seen", h("span", { class: "sr" }, "Actions")].map((title) => h("th", { scope: "col" }, title)))),
       h("tbody", null, state.letters.map((/** @type {any} */ letter) => h(

@@ -6,10 +6,7 @@
 
 use std::{fs, io, io::Write as _, os::unix::fs::OpenOptionsExt as _, path::Path};
 
-use axum::{
-    extract::Request,
-    http::{Method, Uri},
-};
+use axum::http::{Method, Uri};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use jiff::Timestamp;
 use sha2::Sha256;
@@ -64,12 +61,9 @@ impl Links {
     }
 
     /// Whether the request is one that a link of ours admits to.
-    pub(in crate::api) fn admits(&self, request: &Request, now: Timestamp) -> bool {
-        let method = match *request.method() {
-            Method::HEAD => &Method::GET,
-            ref other => other,
-        };
-        self.is_signed(method, request.uri(), now)
+    pub(in crate::api) fn admits(&self, method: &Method, uri: &Uri, now: Timestamp) -> bool {
+        let method = if *method == Method::HEAD { &Method::GET } else { method };
+        self.is_signed(method, uri, now)
     }
 
     fn is_signed(&self, method: &Method, uri: &Uri, now: Timestamp) -> bool {

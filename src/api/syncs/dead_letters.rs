@@ -198,6 +198,8 @@ async fn list(
 pub(super) struct BulkRequeueDLQRequest {
     /// Only failures of these kinds; null or none: all.
     pub error_types: Option<Vec<SyncErrorType>>,
+    /// Only these, exhausted or not; null or none: all that are exhausted.
+    pub dlq_ids: Option<Vec<String>>,
 }
 
 /// What a requeueing came to.
@@ -229,8 +231,12 @@ async fn requeue(
 ) -> Result<Json<BulkRequeueDLQResponse>, ApiError> {
     let sync = live(sync(&app, &scope, &path).await?)?;
     let (now, types) = (app.now(), spelled(body.error_types));
-    let requeued =
-        app.engine.store.write(move |tx| dead_letters::requeue(tx, sync.key, &types, now)).await?;
+    let ids = body.dlq_ids.unwrap_or_default();
+    let requeued = app
+        .engine
+        .store
+        .write(move |tx| dead_letters::requeue(tx, sync.key, &types, &ids, now))
+        .await?;
     app.scheduler.nudge();
     Ok(Json(BulkRequeueDLQResponse { requeued }))
 }

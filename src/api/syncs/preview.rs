@@ -30,7 +30,7 @@ use crate::{
 };
 
 pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(preview))
+    OpenApiRouter::new().routes(routes!(preview)).routes(routes!(preview_new))
 }
 
 /// What a run would do.
@@ -110,7 +110,36 @@ async fn preview(
     Valid(body): Valid<SyncPreviewRequest>,
 ) -> Result<Json<SyncPreviewResponse>, ApiError> {
     let asked = asked(&app, &scope, bucket_id, &body).await?;
-    let source = place::reach(&app, &asked.connection, &asked.location, &asked.options).await?;
+    look(&app, asked, &body).await
+}
+
+/// Tell what a run into a bucket that is yet to be made would do
+#[utoipa::path(
+    post, path = "/v1/syncs/preview", tag = "bucket_syncs",
+    operation_id = "preview_sync_configuration_without_bucket",
+    request_body = SyncPreviewRequest,
+    responses((status = 200, body = SyncPreviewResponse), (status = "4XX", body = ErrorResponse))
+)]
+async fn preview_new(
+    State(app): State<App>,
+    Valid(body): Valid<SyncPreviewRequest>,
+) -> Result<Json<SyncPreviewResponse>, ApiError> {
+    if let Some(sync_id) = &body.sync_config_id {
+        return Err(ApiError::invalid_field(
+            FieldError::new("sync_config_id", sync_id.as_str(), "a sync has a bucket")
+                .accepting("nothing; ask below the bucket"),
+        ));
+    }
+    let asked = new(&app, &body).await?;
+    look(&app, asked, &body).await
+}
+
+async fn look(
+    app: &App,
+    asked: Asked,
+    body: &SyncPreviewRequest,
+) -> Result<Json<SyncPreviewResponse>, ApiError> {
+    let source = place::reach(app, &asked.connection, &asked.location, &asked.options).await?;
     let run = RunOptions {
         max_delete: asked.options.max_delete,
         full: body.full_sync.unwrap_or(false),
@@ -150,7 +179,8 @@ async fn asked(
     body: &SyncPreviewRequest,
 ) -> Result<Asked, ApiError> {
     let Some(sync_id) = &body.sync_config_id else {
-        return new(app, scope, &bucket_id, body).await;
+        bucket(app, scope, &bucket_id).await?;
+        return new(app, body).await;
     };
     let sync = sync(app, scope, &(bucket_id, sync_id.clone())).await?;
     let mut wrong: Vec<_> = [
@@ -175,13 +205,7 @@ async fn asked(
     Ok(Asked { location: sync.location.clone(), known: Some(sync), connection, options })
 }
 
-async fn new(
-    app: &App,
-    scope: &Scope,
-    bucket_id: &str,
-    body: &SyncPreviewRequest,
-) -> Result<Asked, ApiError> {
-    bucket(app, scope, bucket_id).await?;
+async fn new(app: &App, body: &SyncPreviewRequest) -> Result<Asked, ApiError> {
     let Some(named) = &body.connection_id else {
         let mut missing = FieldError::new("connection_id", "", "this field must be given")
             .accepting("the id or name of a connection, or instead sync_config_id");

@@ -2,7 +2,6 @@
 
 import { at, get } from "../../lib/api.js";
 import { h } from "../../lib/dom.js";
-import { baseName } from "../../lib/format.js";
 import { icon, name, problem } from "../../lib/parts.js";
 
 /**
@@ -22,7 +21,7 @@ export function browser({ redraw, choose }) {
     try {
       const answer = await get(`${at.connection(state.connection)}/folders`, { path });
       if (mine !== asked) return;
-      Object.assign(state, { folders: answer.results, path: path || answer.parent_path || "" });
+      Object.assign(state, { folders: answer.results, path: answer.parent_path });
     } catch (error) {
       if (mine !== asked) return;
       Object.assign(state, { folders: [], error });
@@ -31,18 +30,21 @@ export function browser({ redraw, choose }) {
     redraw();
   }
 
-  /** @param {string} path */
-  function enter(path) {
-    choose(path);
-    list(path);
+  /** @param {{path: string, id: string}} folder `id` is what a sync takes, `path` what is listed */
+  function enter(folder) {
+    choose(folder.id);
+    list(folder.path);
   }
 
   /** The folders above the one that is shown. */
   function trail() {
-    const slash = state.path.startsWith("/");
+    const local = state.connection === "conn_local";
     const parts = state.path.split("/").filter(Boolean);
-    const crumbs = parts.map((part, index) => ({ part, path: (slash ? "/" : "") + parts.slice(0, index + 1).join("/") }));
-    return [{ part: slash || state.connection === "conn_local" ? "/" : "All buckets", path: slash || state.connection === "conn_local" ? "/" : "" }, ...crumbs];
+    const crumbs = parts.map((part, index) => {
+      const path = parts.slice(0, index + 1).join("/");
+      return { part, path: `/${path}`, id: local ? `/${path}` : path };
+    });
+    return [{ part: local ? "/" : "All buckets", path: "/", id: local ? "/" : "" }, ...crumbs];
   }
 
   return {
@@ -55,13 +57,13 @@ export function browser({ redraw, choose }) {
     view: () => h(
       "div",
       { class: "browser" },
-      h("header", null, trail().map(({ part, path }, index) => h("span", { key: path }, index > 1 ? " / " : " ", h("button", { type: "button", class: "link", onclick: () => (path ? enter(path) : list("")) }, name(part))))),
+      h("header", null, trail().map((crumb, index) => h("span", { key: crumb.path }, index > 1 ? " / " : " ", h("button", { type: "button", class: "link", onclick: () => (crumb.id ? enter(crumb) : list("/")) }, name(crumb.part))))),
       state.error
         ? problem(state.error)
         : state.folders.length === 0
           ? h("p", null, state.busy ? "Looking…" : "No folders in here.")
-          : h("ul", { "aria-label": "Folders" }, state.folders.map((folder) => h("li", { key: folder.path ?? folder.id },
-              h("button", { type: "button", onclick: () => enter(folder.path ?? folder.id) }, icon("folder"), name(folder.name || baseName(folder.path)))))),
+          : h("ul", { "aria-label": "Folders" }, state.folders.map((folder) => h("li", { key: folder.path },
+              h("button", { type: "button", onclick: () => enter(folder) }, icon("folder"), name(folder.name))))),
     ),
   };
 }
