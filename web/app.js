@@ -70,28 +70,19 @@ function draw() {
 
 function frame() {
   return [
-    h("a", { class: "skip", href: "#main", onclick: skip }, "Skip to the content"),
-    h(
-      "header",
-      { class: "rail" },
-      h("a", { class: "brand", href: "#/" }, h("img", { src: "/icon.svg", alt: "", width: 26, height: 26 }), h("span", null, "Catchment")),
-      h(
-        "nav",
-        { "aria-label": "Main" },
+    h("a.skip", { href: "#main", onclick: skip }, "Skip to the content"),
+    h("header.rail", h("a.brand", { href: "#/" }, h("img", { src: "/icon.svg", alt: "", width: 26, height: 26 }), h("span", "Catchment")),
+      h("nav", { "aria-label": "Main" },
         NAVIGATION.map(([section, address, label, which]) =>
-          h("a", { href: address, "aria-current": state.section === section ? "page" : null }, icon(which), h("span", null, label)),
+          h("a", { href: address, "aria-current": state.section === section ? "page" : null }, icon(which), h("span", label)),
         ),
       ),
-      h("a", { class: "button primary new", href: "#/new", "aria-current": state.section === "new" ? "page" : null }, icon("plus"), h("span", null, "New sync")),
+      h("a.button.primary.new", { href: "#/new", "aria-current": state.section === "new" ? "page" : null }, icon("plus"), h("span", "New sync")),
     ),
-    h(
-      "main",
-      { id: "main", tabindex: "-1", class: state.page?.wide ? "wide" : null },
-      h(
-        "div",
-        { class: "lost-place", role: "status" },
+    h("main", { id: "main", tabindex: "-1", class: state.page?.wide ? "wide" : null },
+      h("div.lost-place", { role: "status" },
         state.lost
-          ? h("p", { class: "lost" }, icon("alert"), h("span", null, h("b", null, "Catchment does not answer. "), "What you see may be out of date. Syncs go on from their last checkpoint once it runs again; this page reconnects by itself."))
+          ? h("p.lost", icon("alert"), h("span", h("b", "Catchment does not answer. "), "What you see may be out of date. Syncs go on from their last checkpoint once it runs again; this page reconnects by itself."))
           : null,
       ),
       state.error ? problem(state.error, () => refresh(state.opened)) : null,

@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 macro_rules! providers {
-    ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
+    // `tt`, not `literal`: derive macros do not see through the latter.
+    ($($(#[$doc:meta])* $name:ident = $text:tt,)*) => {
         /// A kind of storage that connections lead to.
         #[derive(
             Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema,

@@ -133,5 +133,5 @@ test("a server that is stopped and started again is noticed, and the page goes o
   const again = await serve(t, folder, { listen: new URL(server.url).host });
   await page.getByText("Catchment does not answer.").waitFor({ state: "detached" });
   await again.api("POST", `${sync.base}/pause`, { reason: "after the restart" });
-  await page.getByRole("row", { name: /box/ }).getByText("Paused").waitFor();
+  await page.getByRole("row", { name: /box/ }).getByText("Paused", { exact: true }).waitFor();
 });

@@ -21,9 +21,7 @@ export function spark(runs) {
   const failed = runs.filter((run) => run.status === "failed").length;
   const said = runs.length === 0 ? "No runs yet" : `${counted(runs.length, "run")}, ${failed} failed`;
   const width = 4;
-  return h(
-    "svg",
-    { class: "spark", viewBox: `0 0 ${30 * width} 24`, role: "img", "aria-label": said },
+  return h("svg.spark", { viewBox: `0 0 ${30 * width} 24`, role: "img", "aria-label": said },
     runs.slice(-30).map((run, index, shown) => {
       const tall = Math.max(2, height(run.objects, most) * 22);
       return h("rect", {
@@ -51,31 +49,25 @@ export function history(runs, selected, select) {
     const next = Math.max(0, Math.min(runs.length - 1, index + move));
     select(runs[next].id);
   };
-  return h(
-    "div",
-    {
+  return h("div", {
       class: "history", tabindex: "0", role: "listbox", "aria-label": "Runs, oldest first. Arrow keys move between them.",
       "aria-activedescendant": runs[index] ? `run-${runs[index].id}` : null, onkeydown,
     },
-    h(
-      "svg",
-      { viewBox: `0 0 ${runs.length * step} 150`, preserveAspectRatio: "none", style: { "max-width": `${runs.length * step * 1.6}px` } },
+    h("svg", { viewBox: `0 0 ${runs.length * step} 150`, preserveAspectRatio: "none", style: { "max-width": `${runs.length * step * 1.6}px` } },
       h("line", { x1: 0, x2: runs.length * step, y1: 90, y2: 90, class: "axis" }),
       runs.map((run, at) => {
         const up = Math.max(run.objects ? 2 : 0, height(run.objects, mostObjects) * 84);
         const down = Math.max(run.bytes ? 2 : 0, height(run.bytes, mostBytes) * 50);
-        return h(
-          "g",
-          {
+        return h("g", {
             key: run.id, id: `run-${run.id}`, role: "option", "aria-selected": at === index ? "true" : "false",
             class: `run ${tone(run)}`, "aria-label": describe(run),
             onmouseenter: () => select(run.id), onclick: () => select(run.id),
           },
-          h("rect", { class: "hit", x: at * step, y: 0, width: step, height: 150 }),
-          h("rect", { class: "objects", x: at * step + 1.5, y: 90 - up, width: step - 3, height: up, rx: 1.5 }),
-          h("rect", { class: "bytes", x: at * step + 1.5, y: 91, width: step - 3, height: down, rx: 1.5 }),
+          h("rect.hit", { x: at * step, y: 0, width: step, height: 150 }),
+          h("rect.objects", { x: at * step + 1.5, y: 90 - up, width: step - 3, height: up, rx: 1.5 }),
+          h("rect.bytes", { x: at * step + 1.5, y: 91, width: step - 3, height: down, rx: 1.5 }),
           run.status === "failed"
-            ? h("path", { class: "mark", d: `M${at * step + step / 2 - 3} 76l6 6m0-6l-6 6` })
+            ? h("path.mark", { d: `M${at * step + step / 2 - 3} 76l6 6m0-6l-6 6` })
             : null,
         );
       }),

@@ -55,11 +55,8 @@ export function connectionForm({ draft, error, busy, redraw, submit, cancel, act
   const provider = providerOf(draft.provider);
   /** @type {Record<string, string>} */
   const wrong = Object.fromEntries((error?.fields ?? []).map((/** @type {any} */ item) => [item.field.replace(/^.*provider_config\./, ""), item.message]));
-  return h(
-    "form",
-    { class: "stack", onsubmit: (event) => { event.preventDefault(); submit(); } },
-    h("div", { class: "fields" },
-      editing ? null : field("Kind", choice("connection-kind", draft.provider, PROVIDERS.map(({ id, label }) => [id, label]), (provider_) => { draft.provider = provider_; redraw(); }), { id: "connection-kind" }),
+  return h("form.stack", { onsubmit: (event) => { event.preventDefault(); submit(); } },
+    h("div.fields", editing ? null : field("Kind", choice("connection-kind", draft.provider, PROVIDERS.map(({ id, label }) => [id, label]), (provider_) => { draft.provider = provider_; redraw(); }), { id: "connection-kind" }),
       field("Name", h("input", { type: "text", required: true, maxlength: 100, value: draft.name, placeholder: provider?.name ?? "", oninput: (event) => { draft.name = event.target.value; } }),
         { id: "connection-name", hint: "What you will know it by", error: wrong.name }),
       (provider?.fields ?? []).map(([key, label, hint, kind]) =>
@@ -69,8 +66,7 @@ export function connectionForm({ draft, error, busy, redraw, submit, cancel, act
           oninput: (event) => { draft.values[key] = event.target.value; },
         }), { id: `connection-${key.replace(".", "-")}`, hint: kind === "secret" ? "Encrypted here; never shown again" : hint, error: wrong[key] })))),
     error ? problem(error) : null,
-    h("div", { class: "actions" },
-      h("button", { type: "submit", class: "button primary", disabled: busy }, busy ? "Trying it…" : action),
+    h("div.actions", h("button", { type: "submit", class: "button primary", disabled: busy }, busy ? "Trying it…" : action),
       cancel ? button("Cancel", cancel) : null),
   );
 }

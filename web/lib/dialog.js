@@ -17,9 +17,7 @@ export function ask(question) {
     const state = { text: question.field?.value ?? "", busy: false, error: null, done: false };
     const draw = () => render(dialog, view());
     const view = () =>
-      h(
-        "form",
-        {
+      h("form", {
           method: "dialog",
           onsubmit: async (event) => {
             event.preventDefault();
@@ -37,18 +35,15 @@ export function ask(question) {
           },
         },
         h("h2", { id: "dialog-title" }, question.title),
-        h("div", { class: "dialog-body" }, question.body),
+        h("div.dialog-body", question.body),
         question.field
-          ? h("label", { class: "field" }, h("span", null, question.field.label), h("input", {
+          ? h("label.field", h("span", question.field.label), h("input", {
               type: "text", value: state.text, placeholder: question.field.placeholder, maxlength: 500,
               oninput: (event) => { state.text = event.target.value; },
             }))
           : null,
         state.error ? problem(state.error) : null,
-        h(
-          "div",
-          { class: "actions end" },
-          h("button", { type: "button", class: "button", onclick: () => dialog.close() }, "Cancel"),
+        h("div.actions.end", h("button", { type: "button", class: "button", onclick: () => dialog.close() }, "Cancel"),
           h("button", { type: "submit", class: `button ${question.danger ? "danger" : "primary"}`, disabled: state.busy }, question.action),
         ),
       );

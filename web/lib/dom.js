@@ -19,17 +19,21 @@ const SVG = "http://www.w3.org/2000/svg";
 const PROPERTIES = new Set(["value", "checked", "indeterminate", "open", "muted"]);
 
 /**
- * An element to draw. In `props`: attributes; `on…` handlers; `key` for its identity among its
- * siblings; `style` as an object; `mount(element)`, called once it is in the page, which may answer
- * a function to call when it goes. False, null and undefined leave an attribute out.
- * @param {string} tag
- * @param {Props | null} [props]
+ * An element to draw: `h("p.muted", { id: "x" }, "text")`. `what` is its tag and classes. The props
+ * may be left out; they are attributes; `on…` handlers; `key` for its identity among its siblings;
+ * `style` as an object; `mount(element)`, called once it is in the page, which may answer a function
+ * to call when it goes. False, null and undefined leave an attribute out.
+ * @param {string} what
+ * @param {Props | string | number | boolean | any[] | null} [props]
  * @param {...Child} children
  * @returns {Drawing}
  */
-export function h(tag, props, ...children) {
-  const { key, ...rest } = props ?? {};
-  return { tag, props: rest, children: flat(children), key };
+export function h(what, props, ...children) {
+  const [tag, ...classes] = what.split(".");
+  const said = typeof props === "object" && props !== null && !Array.isArray(props) && !("children" in props);
+  const { key, ...rest } = said ? props : {};
+  if (classes.length) rest.class = [...classes, rest.class ?? ""].join(" ").trim();
+  return { tag, props: rest, children: flat(said ? children : [props, ...children]), key };
 }
 
 /** @param {any[]} children @returns {Drawing[]} */

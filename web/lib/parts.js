@@ -11,11 +11,11 @@ import { count, visible } from "./format.js";
  */
 export function name(text, props = {}) {
   const shown = visible(text);
-  return h("bdi", { class: "name", title: shown.length > 24 ? shown : null, ...props }, shown);
+  return h("bdi.name", { title: shown.length > 24 ? shown : null, ...props }, shown);
 }
 
 /** Words from outside, such as a reason or an error. @param {string | null | undefined} text */
-export const said = (text) => h("bdi", { class: "said" }, visible(text));
+export const said = (text) => h("bdi.said", visible(text));
 
 /**
  * A list to choose from.
@@ -27,11 +27,11 @@ export const choice = (id, value, options, choose) =>
     options.map(([each, label]) => h("option", { key: each, value: each, selected: each === value }, label)));
 
 /** The same, its label for screen readers only. @param {string} label @param {Parameters<typeof choice>} rest */
-export const quietChoice = (label, ...rest) => [h("label", { class: "sr", for: rest[0] }, label), choice(...rest)];
+export const quietChoice = (label, ...rest) => [h("label.sr", { for: rest[0] }, label), choice(...rest)];
 
 /** @param {string} path of an icon in a 16 × 16 box */
 const drawing = (path) =>
-  h("svg", { class: "icon", viewBox: "0 0 16 16", "aria-hidden": "true", focusable: "false" }, h("path", { d: path }));
+  h("svg.icon", { viewBox: "0 0 16 16", "aria-hidden": "true", focusable: "false" }, h("path", { d: path }));
 
 const ICONS = {
   home: "M2.5 7.500 8 3l5.500 4.500M4 6.800V13h8V6.800",
@@ -52,12 +52,10 @@ const ICONS = {
   alert: "M8 2.500 14.500 13.500h-13zM8 6.500v3.200M8 11.700h.01",
   check: "M3 8.500 6.500 12 13 4.500",
   cross: "M4 4l8 8M12 4l-8 8",
-  arrow: "M3 8h10M9 4l4 4-4 4",
   copy: "M5.500 5.500h7v8h-7zM3.500 10.500v-8h7",
   down: "M8 2.500v8M4.500 7.500 8 11l3.500-3.500M3 13.500h10",
   trash: "M3 4.500h10M6 4.500V3h4v1.500M4.500 4.500l.5 9h6l.5-9",
   search: "M7 2.800a4.200 4.200 0 1 0 0 8.400 4.200 4.200 0 0 0 0-8.400zM10.200 10.200 13.500 13.500",
-  clock: "M8 2.200a5.800 5.800 0 1 0 0 11.600A5.800 5.800 0 0 0 8 2.200zM8 4.800V8l2.300 1.500",
   lock: "M4 7.500h8v6H4zM5.500 7.500v-2a2.500 2.500 0 0 1 5 0v2",
   list: "M2.500 4h11M2.500 8h11M2.500 12h11",
   grid: "M3 3h4v4H3zM9 3h4v4H9zM3 9h4v4H3zM9 9h4v4H9z",
@@ -74,9 +72,7 @@ export const icon = (which) => drawing(ICONS[which]);
  */
 export function button(label, onclick, options = {}) {
   const { kind = "", icon: which, busy, disabled, ...rest } = options;
-  return h(
-    "button",
-    { type: "button", class: `button ${kind}`, onclick, disabled: disabled || busy, "aria-busy": busy ? "true" : null, ...rest },
+  return h("button", { type: "button", class: `button ${kind}`, onclick, disabled: disabled || busy, "aria-busy": busy ? "true" : null, ...rest },
     which ? icon(which) : null,
     label,
   );
@@ -110,7 +106,7 @@ const STATES = {
 /** A state as a dot and words; never colour alone. @param {string | null | undefined} state @param {string} [words] */
 export function badge(state, words) {
   const [tone, said] = STATES[state ?? ""] ?? ["quiet", state ?? "Unknown"];
-  return h("span", { class: `badge ${tone}` }, h("i", { class: "dot", "aria-hidden": "true" }), words ?? said);
+  return h("span", { class: `badge ${tone}` }, h("i.dot", { "aria-hidden": "true" }), words ?? said);
 }
 
 /**
@@ -128,7 +124,7 @@ export function syncBadge(sync) {
 
 /** @param {string} title @param {Child} body @param {...Child} actions */
 export function empty(title, body, ...actions) {
-  return h("div", { class: "empty" }, h("h2", null, title), h("p", null, body), h("div", { class: "actions" }, actions));
+  return h("div.empty", h("h2", title), h("p", body), h("div.actions", actions));
 }
 
 /**
@@ -137,16 +133,11 @@ export function empty(title, body, ...actions) {
  */
 export function problem(error, retry) {
   const fields = error?.fields ?? [];
-  return h(
-    "div",
-    { class: "problem", role: "alert" },
+  return h("div.problem", { role: "alert" },
     icon("alert"),
-    h(
-      "div",
-      null,
-      h("p", null, visible(error?.message ?? String(error))),
+    h("div", h("p", visible(error?.message ?? String(error))),
       fields.length > 0
-        ? h("ul", null, fields.map((/** @type {any} */ field) => h("li", null, h("code", null, visible(field.field)), " ", visible(field.message))))
+        ? h("ul", fields.map((/** @type {any} */ field) => h("li", h("code", visible(field.field)), " ", visible(field.message))))
         : null,
     ),
     retry ? button("Try again", retry, { kind: "small" }) : null,
@@ -157,9 +148,7 @@ export function problem(error, retry) {
 export function bar(label, share) {
   const known = share !== null && Number.isFinite(share);
   const percent = known ? Math.max(0, Math.min(100, share * 100)) : 0;
-  return h(
-    "div",
-    {
+  return h("div", {
       class: `bar${known ? "" : " unknown"}`, role: "progressbar", "aria-label": label,
       "aria-valuemin": 0, "aria-valuemax": 100, "aria-valuenow": known ? Math.round(percent) : null,
     },
@@ -169,17 +158,14 @@ export function bar(label, share) {
 
 /** Facts as a list of terms. @param {[string, Child][]} pairs */
 export function facts(pairs) {
-  return h(
-    "dl",
-    { class: "facts" },
-    pairs.filter(([, value]) => value !== null && value !== undefined && value !== false)
-      .map(([term, value]) => h("div", { key: term }, h("dt", null, term), h("dd", null, value))),
+  return h("dl.facts", pairs.filter(([, value]) => value !== null && value !== undefined && value !== false)
+      .map(([term, value]) => h("div", { key: term }, h("dt", term), h("dd", value))),
   );
 }
 
 /** @param {string} label @param {Child} value @param {Child} [note] */
 export const stat = (label, value, note) =>
-  h("div", { class: "stat" }, h("dt", null, label), h("dd", null, h("b", null, value), note ? h("small", null, note) : null));
+  h("div.stat", h("dt", label), h("dd", h("b", value), note ? h("small", note) : null));
 
 /** A field with its label, a hint, and what is wrong with it.
  * @param {string} label @param {Child} control @param {{hint?: Child, error?: string | null, id?: string}} [options] */
@@ -191,21 +177,16 @@ export function field(label, control, { hint, error, id } = {}) {
     control.props["aria-describedby"] = noteId;
     control.props["aria-invalid"] = error ? "true" : null;
   }
-  return h(
-    "div",
-    { class: `field${error ? " wrong" : ""}` },
+  return h("div", { class: `field${error ? " wrong" : ""}` },
     h("label", { for: id }, label),
     control,
-    note ? h("p", { class: "hint", id: noteId, role: error ? "alert" : null }, error ? visible(error) : hint) : null,
+    note ? h("p.hint", { id: noteId, role: error ? "alert" : null }, error ? visible(error) : hint) : null,
   );
 }
 
 /** A command to copy. @param {string} text @param {string} [label] */
 export function command(text, label = "Copy") {
-  return h(
-    "div",
-    { class: "command" },
-    h("code", { tabindex: "0" }, text),
+  return h("div.command", h("code", { tabindex: "0" }, text),
     h("button", {
       type: "button", class: "button small", "aria-label": `${label}: ${text.slice(0, 60)}`,
       onclick: async (event) => {
@@ -218,6 +199,9 @@ export function command(text, label = "Copy") {
   );
 }
 
+/** A short cell of a table that becomes a list on small screens. @param {string} label @param {...Child} content */
+export const cell = (label, ...content) => h("td.short", { "data-label": label }, content);
+
 /** A heading with a count beside it. @param {string} title @param {number} [number] @param {...Child} beside */
 export const section = (title, number, ...beside) =>
-  h("div", { class: "section" }, h("h2", null, title, number === undefined ? null : h("span", { class: "number" }, count(number))), beside);
+  h("div.section", h("h2", title, number === undefined ? null : h("span.number", count(number))), beside);

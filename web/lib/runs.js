@@ -67,7 +67,7 @@ export const resume = (sync) =>
 export const pause = (sync) =>
   ask({
     title: "Pause this sync?",
-    body: h("p", null, "A run under way stops at its next checkpoint. Nothing is lost; resuming goes on from there."),
+    body: h("p", "A run under way stops at its next checkpoint. Nothing is lost; resuming goes on from there."),
     field: { label: "Why? (optional)", placeholder: "moving the disk" },
     action: "Pause",
     run: (reason) => post(`${at.sync(sync.bucket_id, sync.sync_config_id)}/pause`, reason ? { reason } : {}),
@@ -78,7 +78,7 @@ export const approveRemovals = (sync) =>
   ask({
     title: `Remove ${counted(sync.held_removals.count, "object")} from the bucket?`,
     body: [
-      h("p", null, `They are no longer in the source. The bucket holds ${counted(sync.held_removals.of, "object")} of this sync. The source itself is never touched.`),
+      h("p", `They are no longer in the source. The bucket holds ${counted(sync.held_removals.of, "object")} of this sync. The source itself is never touched.`),
       sampleOf(sync),
     ],
     action: `Remove ${counted(sync.held_removals.count, "object")}`,
@@ -90,7 +90,7 @@ export const approveRemovals = (sync) =>
 export const rejectRemovals = (sync) =>
   ask({
     title: `Keep ${counted(sync.held_removals.count, "object")}?`,
-    body: [h("p", null, "They stay in the bucket though the source no longer has them. You will not be asked about them again until the source changes."), sampleOf(sync)],
+    body: [h("p", "They stay in the bucket though the source no longer has them. You will not be asked about them again until the source changes."), sampleOf(sync)],
     action: "Keep them",
     run: () => post(`${at.sync(sync.bucket_id, sync.sync_config_id)}/removals/reject`),
   });
@@ -98,12 +98,9 @@ export const rejectRemovals = (sync) =>
 /** Some of the paths whose removal is held. @param {any} sync */
 export function sampleOf(sync) {
   const sample = sync.held_removals?.sample ?? [];
-  return h(
-    "ul",
-    { class: "paths" },
-    sample.slice(0, 20).map((/** @type {any} */ item) => h("li", null, name(typeof item === "string" ? item : item.path ?? item.key_prefix))),
+  return h("ul.paths", sample.slice(0, 20).map((/** @type {any} */ item) => h("li", name(typeof item === "string" ? item : item.path ?? item.key_prefix))),
     sync.held_removals?.count > Math.min(20, sample.length)
-      ? h("li", { class: "muted" }, `and ${count(sync.held_removals.count - Math.min(20, sample.length))} more`)
+      ? h("li.muted", `and ${count(sync.held_removals.count - Math.min(20, sample.length))} more`)
       : null,
   );
 }

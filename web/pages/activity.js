@@ -60,12 +60,11 @@ export function open(visit) {
       Object.assign(state, { events: [...newest.found, ...known], next: known.length ? state.next : newest.next, syncs: overview.syncs, buckets: buckets.results, ready: true });
     },
     view: () => [
-      h("header", { class: "page-head" }, h("div", null, h("h1", null, "Activity"), h("p", null, "What happened, newest first.")),
-        h("div", { class: "actions" },
-          quietChoice("Kind", "kind", state.kind, KINDS, (kind) => change({ kind })),
+      h("header.page-head", h("div", h("h1", "Activity"), h("p", "What happened, newest first.")),
+        h("div.actions", quietChoice("Kind", "kind", state.kind, KINDS, (kind) => change({ kind })),
           quietChoice("Bucket", "in-bucket", state.bucket, [["", "Every bucket"], ...state.buckets.map(({ bucket_id, bucket_name }) => /** @type {[string, string]} */ ([bucket_id, bucket_name]))], (bucket) => change({ bucket })))),
-      !state.ready ? null : state.events.length === 0 ? empty("Nothing happened yet", "Runs, changes and notices appear here as they happen.") : h("ol", { class: "log" }, lines(state)),
-      state.next ? h("div", { class: "actions" }, button("Show older", older)) : null,
+      !state.ready ? null : state.events.length === 0 ? empty("Nothing happened yet", "Runs, changes and notices appear here as they happen.") : h("ol.log", lines(state)),
+      state.next ? h("div.actions", button("Show older", older)) : null,
     ],
   };
 }
@@ -78,7 +77,7 @@ function lines(state) {
     const head = today === day ? [] : [h("li", { key: today, class: "day" }, today)];
     day = today;
     const [which, tone, words] = tell(event, state);
-    return [...head, h("li", { key: event.event_id, class: tone }, h("time", { datetime: event.created_at }, clock(event.created_at)), icon(which), h("p", null, words))];
+    return [...head, h("li", { key: event.event_id, class: tone }, h("time", { datetime: event.created_at }, clock(event.created_at)), icon(which), h("p", words))];
   });
 }
 

@@ -134,22 +134,19 @@ export function open(visit) {
     event: (event) => { if (event.bucket_id === bucketId && event.type !== "job.progress") again(); },
     view: () => {
       const { bucket, place } = state;
-      if (!bucket) return h("h1", { class: "sr" }, "Bucket");
+      if (!bucket) return h("h1.sr", "Bucket");
       return [
-        h("header", { class: "page-head" },
-          h("div", null,
-            h("h1", null, name(bucket.bucket_name)),
-            h("p", null, h("span", { class: "number" }, counted(bucket.object_count, "object")), h("span", { class: "number" }, bytes(bucket.total_size_bytes)), bucket.last_upload_at ? h("span", null, `changed ${ago(bucket.last_upload_at)}`) : null)),
-          h("div", { class: "actions" }, link("Sync into it", to.newSync({ bucket: bucketId }), { class: "button", icon: "plus" }),
+        h("header.page-head", h("div", h("h1", name(bucket.bucket_name)),
+            h("p", h("span.number", counted(bucket.object_count, "object")), h("span.number", bytes(bucket.total_size_bytes)), bucket.last_upload_at ? h("span", `changed ${ago(bucket.last_upload_at)}`) : null)),
+          h("div.actions", link("Sync into it", to.newSync({ bucket: bucketId }), { class: "button", icon: "plus" }),
             length() > 0 ? link("Download", archive(bucketId, { prefix: place.prefix }), { class: "button", icon: "down", download: "", "aria-label": place.prefix ? "Download this folder as an archive" : "Download the bucket as an archive" }) : null)),
         tools(state, change, search),
         trail(within, state),
-        state.error ? h("p", { class: "problem", role: "alert" }, icon("alert"), state.error.message) : null,
+        state.error ? h("p.problem", { role: "alert" }, icon("alert"), state.error.message) : null,
         !state.ready ? null : length() === 0 ? nothing(state, bucketId) : [
-          state.view === "list" ? h("div", { class: "many" },
-            h("div", { class: "many-head", "aria-hidden": "true" }, h("span"), h("span", null, "Name"), h("span", { class: "num" }, "Size"), h("span", null, "Changed"), h("span", null, "Type")),
-            list()) : h("div", { class: "many" }, list()),
-          h("p", { class: "muted", role: "status" }, `${counted(state.folders.length, "folder")}, ${counted(state.total, "object")}${place.search ? " found" : ""}. Arrow keys move, Enter opens, Space chooses.`),
+          state.view === "list" ? h("div.many", h("div.many-head", { "aria-hidden": "true" }, h("span"), h("span", "Name"), h("span.num", "Size"), h("span", "Changed"), h("span", "Type")),
+            list()) : h("div.many", list()),
+          h("p.muted", { role: "status" }, `${counted(state.folders.length, "folder")}, ${counted(state.total, "object")}${place.search ? " found" : ""}. Arrow keys move, Enter opens, Space chooses.`),
         ],
         state.selected.size > 0 ? selection(state, bucketId, visit) : null,
       ];
@@ -163,9 +160,7 @@ export function open(visit) {
     /** @type {any[]} */
     const drawn = [];
     for (let row = first; row < last; row += 1) drawn.push(state.view === "grid" ? tiles(row, wide, top(row)) : line(row, top(row)));
-    return h(
-      "div",
-      {
+    return h("div", {
         class: "many-view", tabindex: "0", role: "grid", "aria-label": "Objects", "aria-rowcount": Math.ceil(length() / wide),
         "aria-multiselectable": "true", "aria-activedescendant": itemAt(state.active) ? `item-${state.active}` : null, mount, onkeydown,
         onscroll: (event) => { state.top = event.currentTarget.scrollTop; visit.redraw(); },
@@ -192,15 +187,15 @@ export function open(visit) {
     if (!item) return h("div", props, h("span", { role: "gridcell" }), h("span", { role: "gridcell" }, h("div", { class: "skeleton" })));
     if (item.kind === "folder") {
       return h("div", props, h("span", { role: "gridcell" }),
-        h("span", { role: "gridcell" }, h("a", { class: "what folder", tabindex: "-1", href: within(item.path) }, icon("folder"), name(item.name))),
-        h("span", { class: "num", role: "gridcell" }), h("span", { role: "gridcell" }), h("span", { class: "when", role: "gridcell" }, "Folder"));
+        h("span", { role: "gridcell" }, h("a.what.folder", { tabindex: "-1", href: within(item.path) }, icon("folder"), name(item.name))),
+        h("span.num", { role: "gridcell" }), h("span", { role: "gridcell" }), h("span.when", { role: "gridcell" }, "Folder"));
     }
     return h("div", props,
-      h("span", { class: "pick", role: "gridcell" }, box(item)),
-      h("span", { role: "gridcell" }, h("a", { class: "what", tabindex: "-1", href: to.object(bucketId, item.id) }, icon(pictureOf(item.mime)), name(byFolder(state.place) ? item.name : item.path))),
-      h("span", { class: "num", role: "gridcell" }, bytes(item.size)),
-      h("span", { class: "when", role: "gridcell", title: item.modified }, ago(item.modified)),
-      h("span", { class: "when", role: "gridcell" }, item.mime));
+      h("span.pick", { role: "gridcell" }, box(item)),
+      h("span", { role: "gridcell" }, h("a.what", { tabindex: "-1", href: to.object(bucketId, item.id) }, icon(pictureOf(item.mime)), name(byFolder(state.place) ? item.name : item.path))),
+      h("span.num", { role: "gridcell" }, bytes(item.size)),
+      h("span.when", { role: "gridcell", title: item.modified }, ago(item.modified)),
+      h("span.when", { role: "gridcell" }, item.mime));
   }
 
   /** @param {number} row @param {number} wide @param {number} top */
@@ -214,7 +209,7 @@ export function open(visit) {
         : item.mime.startsWith("image/") && item.blob && (item.size ?? 0) < 20_000_000
           ? h("img", { src: at.content(bucketId, item.id, item.blob), alt: "", loading: "lazy", decoding: "async" }) : icon(pictureOf(item.mime));
       cells.push(h("div", { key: index, id: `item-${index}`, role: "gridcell", class: `tile${marks(index, item)}`, style: place },
-        h("a", { class: "thumb", tabindex: "-1", "aria-label": item?.name ?? "…", href: !item ? to.bucket(bucketId) : item.kind === "folder" ? within(item.path) : to.object(bucketId, item.id) }, thumb),
+        h("a.thumb", { tabindex: "-1", "aria-label": item?.name ?? "…", href: !item ? to.bucket(bucketId) : item.kind === "folder" ? within(item.path) : to.object(bucketId, item.id) }, thumb),
         name(item?.name ?? "…"), item?.kind === "object" ? box(item) : null));
     }
     return h("div", { key: row, role: "row", "aria-rowindex": row + 1, class: "tile-row", style: { transform: `translateY(${top + 4}px)` } }, cells);
@@ -232,12 +227,12 @@ const archive = (bucket, what) => `${at.bucket(bucket)}/archive${queryString(wha
 
 /** @param {any} state @param {(to: any) => void} change @param {() => void} search */
 function tools(state, change, search) {
-  return h("div", { class: "bucket-bar", role: "search" },
-    h("div", { class: "search" }, icon("search"), h("label", { class: "sr", for: "search" }, "Search"),
+  return h("div.bucket-bar", { role: "search" },
+    h("div.search", icon("search"), h("label.sr", { for: "search" }, "Search"),
       h("input", { id: "search", type: "search", value: state.place.search, placeholder: "Search by name", oninput: (event) => { state.place.search = event.target.value; search(); } })),
     quietChoice("Kind", "type", state.place.type, [["", "Every kind"], ["image", "Images"], ["video", "Videos"], ["audio", "Sounds"], ["pdf", "PDF"], ["text", "Text"]], (type) => change({ type })),
     quietChoice("Order", "sort", state.place.sort, [["path", "By path"], ["newest", "Newest first"], ["oldest", "Oldest first"], ["largest", "Largest first"]], (sort) => change({ sort })),
-    h("div", { class: "segments", role: "group", "aria-label": "Shown as" },
+    h("div.segments", { role: "group", "aria-label": "Shown as" },
       /** @type {const} */ ([["list", "List"], ["grid", "Grid"]]).map(([view, label]) => h("button", { key: view, type: "button", "aria-pressed": state.view === view ? "true" : "false", onclick: () => change({ view }) }, icon(view), label))));
 }
 
@@ -245,9 +240,9 @@ function tools(state, change, search) {
 function trail(within, state) {
   if (!state.place.prefix) return null;
   const parts = state.place.prefix.split("/").slice(0, -1);
-  return h("nav", { class: "path", "aria-label": "Folder" },
+  return h("nav.path", { "aria-label": "Folder" },
     link("All", within("")),
-    parts.map((/** @type {string} */ part, /** @type {number} */ index) => h("span", { key: index }, " / ", index === parts.length - 1 ? h("b", null, name(part)) : link(name(part || "·"), within(`${parts.slice(0, index + 1).join("/")}/`)))));
+    parts.map((/** @type {string} */ part, /** @type {number} */ index) => h("span", { key: index }, " / ", index === parts.length - 1 ? h("b", name(part)) : link(name(part || "·"), within(`${parts.slice(0, index + 1).join("/")}/`)))));
 }
 
 /** @param {any} state @param {string} bucketId */
@@ -260,15 +255,15 @@ function nothing(state, bucketId) {
 /** @param {any} state @param {string} bucketId @param {Visit} visit */
 function selection(state, bucketId, visit) {
   const ids = [...state.selected.keys()];
-  return h("div", { class: "selection", role: "region", "aria-label": "Chosen objects" },
-    h("b", null, `${counted(ids.length, "object")} chosen`),
+  return h("div.selection", { role: "region", "aria-label": "Chosen objects" },
+    h("b", `${counted(ids.length, "object")} chosen`),
     h("form", { method: "post", action: `${at.bucket(bucketId)}/archive`, target: "_self", onsubmit: (event) => { event.preventDefault(); download(bucketId, ids); } },
       h("button", { type: "submit", class: "button small" }, icon("down"), "Download")),
     button("Delete", async () => {
       const done = await ask({
         title: `Delete ${counted(ids.length, "object")}?`,
-        body: [h("p", null, "They go from this bucket. A sync that still finds them in its source may bring them back."),
-          h("ul", { class: "paths" }, [...state.selected.values()].slice(0, 20).map((path) => h("li", null, name(path))), ids.length > 20 ? h("li", { class: "muted" }, `and ${count(ids.length - 20)} more`) : null)],
+        body: [h("p", "They go from this bucket. A sync that still finds them in its source may bring them back."),
+          h("ul.paths", [...state.selected.values()].slice(0, 20).map((path) => h("li", name(path))), ids.length > 20 ? h("li.muted", `and ${count(ids.length - 20)} more`) : null)],
         action: `Delete ${counted(ids.length, "object")}`,
         danger: true,
         run: () => post(`${at.bucket(bucketId)}/objects/bulk-soft-delete`, { object_ids: ids, reason: "Deleted in the browser" }),

@@ -6,7 +6,7 @@ import { at, get, post, remove } from "../lib/api.js";
 import { ask } from "../lib/dialog.js";
 import { h } from "../lib/dom.js";
 import { ago, bytes, count, counted } from "../lib/format.js";
-import { button, empty, link, name } from "../lib/parts.js";
+import { button, cell, empty, link, name } from "../lib/parts.js";
 import { soon } from "../lib/soon.js";
 
 /** @param {Visit} visit @returns {Page} */
@@ -20,14 +20,12 @@ export function open(visit) {
     event: (event) => { if (event.type !== "job.progress") again(); },
     refresh: async () => { buckets = (await get("/v1/buckets", { limit: 100 })).results; },
     view: () => [
-      h("header", { class: "page-head" },
-        h("div", null, h("h1", null, "Buckets"), h("p", null, "Where objects live on this computer. Several syncs may fill one.")),
-        h("div", { class: "actions" }, button("New bucket", () => create().then(visit.refresh), { icon: "plus" }))),
+      h("header.page-head", h("div", h("h1", "Buckets"), h("p", "Where objects live on this computer. Several syncs may fill one.")),
+        h("div.actions", button("New bucket", () => create().then(visit.refresh), { icon: "plus" }))),
       buckets === null ? null : buckets.length === 0
         ? empty("No buckets yet", "A sync makes its bucket when it starts.", link("New sync", "#/new", { class: "button primary" }))
-        : h("table", { class: "rows" },
-            h("thead", null, h("tr", null, ["Bucket", "Objects", "Size", "Changed", h("span", { class: "sr" }, "Actions")].map((title) => h("th", { scope: "col" }, title)))),
-            h("tbody", null, buckets.map((bucket) => row(bucket, visit)))),
+        : h("table.rows", h("thead", h("tr", ["Bucket", "Objects", "Size", "Changed", h("span.sr", "Actions")].map((title) => h("th", { scope: "col" }, title)))),
+            h("tbody", buckets.map((bucket) => row(bucket, visit)))),
     ],
   };
 }
@@ -35,13 +33,13 @@ export function open(visit) {
 /** @param {any} bucket @param {Visit} visit */
 function row(bucket, visit) {
   return h("tr", { key: bucket.bucket_id },
-    h("td", { "data-label": "Bucket", class: "main" }, link(name(bucket.bucket_name), to.bucket(bucket.bucket_id), { class: "strong" }), bucket.description ? h("small", null, name(bucket.description, { title: null })) : null),
-    h("td", { "data-label": "Objects", class: "short" }, count(bucket.object_count)),
-    h("td", { "data-label": "Size", class: "short" }, bytes(bucket.total_size_bytes)),
-    h("td", { "data-label": "Changed", class: "short" }, ago(bucket.last_upload_at ?? bucket.updated_at)),
-    h("td", { class: "row-actions" }, button("Delete", () => ask({
+    h("td", { "data-label": "Bucket", class: "main" }, link(name(bucket.bucket_name), to.bucket(bucket.bucket_id), { class: "strong" }), bucket.description ? h("small", name(bucket.description, { title: null })) : null),
+    cell("Objects", count(bucket.object_count)),
+    cell("Size", bytes(bucket.total_size_bytes)),
+    cell("Changed", ago(bucket.last_upload_at ?? bucket.updated_at)),
+    h("td.row-actions", button("Delete", () => ask({
       title: `Delete the bucket ${bucket.bucket_name}?`,
-      body: h("p", null, h("b", null, `${counted(bucket.object_count, "object")}, ${bytes(bucket.total_size_bytes)}, and every sync into it go.`), " Bytes that other buckets share stay. The sources are never touched."),
+      body: h("p", h("b", `${counted(bucket.object_count, "object")}, ${bytes(bucket.total_size_bytes)}, and every sync into it go.`), " Bytes that other buckets share stay. The sources are never touched."),
       action: "Delete the bucket",
       danger: true,
       run: () => remove(at.bucket(bucket.bucket_id), { force_foreclose: true }),
@@ -50,7 +48,7 @@ function row(bucket, visit) {
 
 const create = () => ask({
   title: "New bucket",
-  body: h("p", null, "An empty place for objects. You can point syncs at it later."),
+  body: h("p", "An empty place for objects. You can point syncs at it later."),
   field: { label: "Name", placeholder: "pictures" },
   action: "Create",
   run: (text) => post("/v1/buckets", { bucket_name: text, bucket_schema: { properties: {} } }),

@@ -59,10 +59,9 @@ export function open(visit) {
       state.syncs = overview.syncs;
     },
     view: () => [
-      h("header", { class: "page-head" },
-        h("div", null, h("h1", null, "Connections"), h("p", null, "How Catchment reaches storage elsewhere. It only reads there. Credentials are encrypted, and never shown again.")),
-        h("div", { class: "actions" }, button("New connection", () => { state.form = { draft: blankConnection(), error: null, busy: false }; visit.redraw(); }, { kind: "primary", icon: "plus" }))),
-      state.form && !state.form.id ? h("section", { class: "panel stack", "aria-label": "New connection" }, h("h2", null, "New connection"),
+      h("header.page-head", h("div", h("h1", "Connections"), h("p", "How Catchment reaches storage elsewhere. It only reads there. Credentials are encrypted, and never shown again.")),
+        h("div.actions", button("New connection", () => { state.form = { draft: blankConnection(), error: null, busy: false }; visit.redraw(); }, { kind: "primary", icon: "plus" }))),
+      state.form && !state.form.id ? h("section.panel.stack", { "aria-label": "New connection" }, h("h2", "New connection"),
         connectionForm({ ...state.form, redraw: visit.redraw, submit: save, cancel: () => { state.form = null; visit.redraw(); }, action: "Test and keep" })) : null,
       (state.list ?? []).map((connection) => panel(connection)),
     ],
@@ -76,21 +75,18 @@ export function open(visit) {
     const local = id === "conn_local";
     const kind = PROVIDERS.find((provider) => provider.id === connection.provider_type)?.name ?? connection.provider_type;
     return h("section", { key: id, class: "panel stack", "aria-label": connection.name, "aria-current": id === shown ? "true" : null },
-      h("header", { class: "page-head" },
-        h("div", null,
-          h("h2", null, name(connection.name)),
-          h("p", null, connection.status === "SUSPENDED" || connection.consecutive_failures > 0 ? badge("FAILED", connection.status === "SUSPENDED" ? "Suspended by failures" : "Failing") : badge("ACTIVE", "Working"),
-            h("span", null, local ? "Folders of this computer" : kind), connection.last_used_at ? h("span", null, `used ${ago(connection.last_used_at)}`) : h("span", null, "not used yet"))),
-        h("div", { class: "actions" },
-          button(tested?.busy ? "Trying it…" : "Test", () => test(connection), { kind: "small", busy: tested?.busy, "aria-label": `Test ${connection.name}` }),
+      h("header.page-head", h("div", h("h2", name(connection.name)),
+          h("p", connection.status === "SUSPENDED" || connection.consecutive_failures > 0 ? badge("FAILED", connection.status === "SUSPENDED" ? "Suspended by failures" : "Failing") : badge("ACTIVE", "Working"),
+            h("span", local ? "Folders of this computer" : kind), connection.last_used_at ? h("span", `used ${ago(connection.last_used_at)}`) : h("span", "not used yet"))),
+        h("div.actions", button(tested?.busy ? "Trying it…" : "Test", () => test(connection), { kind: "small", busy: tested?.busy, "aria-label": `Test ${connection.name}` }),
           local ? null : button("Edit", () => { state.form = { id, draft: { provider: connection.provider_type, name: connection.name, values: {} }, error: null, busy: false }; visit.redraw(); }, { kind: "small", "aria-label": `Edit ${connection.name}` }),
           local ? null : button("Delete", () => drop(connection, users).then(visit.refresh), { kind: "small danger", "aria-label": `Delete ${connection.name}` }))),
       tested && !tested.busy ? h("p", { class: tested.success ? "" : "bad", role: "status" }, icon(tested.success ? "check" : "alert"), " ", said(tested.message)) : null,
-      connection.last_error ? h("div", { class: "problem" }, icon("alert"), h("div", null, said(connection.last_error))) : null,
+      connection.last_error ? h("div.problem", icon("alert"), h("div", said(connection.last_error))) : null,
       state.form?.id === id ? connectionForm({ ...state.form, redraw: visit.redraw, submit: save, cancel: () => { state.form = null; visit.redraw(); }, action: "Save", editing: true })
         : facts([
           ...configFacts(connection.provider_config),
-          ["Used by", users.length === 0 ? "no sync" : h("ul", null, users.map((row) => h("li", { key: row.sync_config_id }, link(name(row.source_path), to.sync(row)))))],
+          ["Used by", users.length === 0 ? "no sync" : h("ul", users.map((row) => h("li", { key: row.sync_config_id }, link(name(row.source_path), to.sync(row)))))],
         ]));
   }
 }
@@ -105,8 +101,8 @@ function configFacts(config) {
 /** @param {any} connection @param {any[]} users */
 const drop = (connection, users) => ask({
   title: `Delete ${connection.name}?`,
-  body: [h("p", null, "Its credentials are erased. It cannot be used again."),
-    users.length ? [h("p", null, h("b", null, `${counted(users.length, "sync")} will be paused:`)), h("ul", { class: "paths" }, users.map((row) => h("li", null, name(row.source_path), " → ", name(row.bucket_name))))] : h("p", null, "No sync uses it.")],
+  body: [h("p", "Its credentials are erased. It cannot be used again."),
+    users.length ? [h("p", h("b", `${counted(users.length, "sync")} will be paused:`)), h("ul.paths", users.map((row) => h("li", name(row.source_path), " → ", name(row.bucket_name))))] : h("p", "No sync uses it.")],
   action: "Delete the connection",
   danger: true,
   run: () => remove(at.connection(connection.connection_id), users.length ? { force: true } : {}),

@@ -7,7 +7,7 @@ import { spark } from "../lib/chart.js";
 import { h } from "../lib/dom.js";
 import { ago, bytes, count, counted, duration, until } from "../lib/format.js";
 import { keepOnly, progressOf } from "../lib/live.js";
-import { badge, bar, button, command, empty, icon, link, name, said, section, stat, syncBadge } from "../lib/parts.js";
+import { badge, bar, button, cell, command, empty, icon, link, name, said, section, stat, syncBadge } from "../lib/parts.js";
 import { approveRemovals, pause, phaseWords, rejectRemovals, resume, runNow, runOf } from "../lib/runs.js";
 import { soon } from "../lib/soon.js";
 
@@ -27,10 +27,10 @@ export function open(visit) {
     },
     event: (event) => (event.type === "job.progress" ? visit.redraw() : again()),
     view: () => {
-      if (!overview) return h("h1", { class: "sr" }, "Home");
+      if (!overview) return h("h1.sr", "Home");
       if (overview.syncs.length === 0 && overview.objects === 0) return firstStart();
       return [
-        h("h1", { class: "sr" }, "Home"),
+        h("h1.sr", "Home"),
         here(overview),
         now(overview.syncs.filter(isRunning)),
         needs(overview, visit),
@@ -45,19 +45,13 @@ const isRunning = (row) => row.runs.at(-1)?.status === "running";
 
 /** What a person sees who has just started Catchment. */
 function firstStart() {
-  return h(
-    "div",
-    { class: "welcome" },
-    h("img", { src: "/icon.svg", alt: "", width: 56, height: 56 }),
-    h("h1", null, "Bring your files home"),
-    h("p", { class: "lead" }, "Catchment keeps local buckets in step with storage that lives elsewhere. It only ever reads from a source, stores the same bytes once, and goes on where it stopped."),
-    h(
-      "div",
-      { class: "choices" },
-      h("a", { class: "choice", href: "#/new?provider=local" }, icon("folder"), h("b", null, "A folder on this computer"), h("span", null, "Watched: a changed file is here within a second.")),
-      h("a", { class: "choice", href: "#/new?provider=s3" }, icon("bucket"), h("b", null, "An S3 bucket"), h("span", null, "Amazon S3, Tigris, or anything that speaks S3.")),
+  return h("div.welcome", h("img", { src: "/icon.svg", alt: "", width: 56, height: 56 }),
+    h("h1", "Bring your files home"),
+    h("p.lead", "Catchment keeps local buckets in step with storage that lives elsewhere. It only ever reads from a source, stores the same bytes once, and goes on where it stopped."),
+    h("div.choices", h("a.choice", { href: "#/new?provider=local" }, icon("folder"), h("b", "A folder on this computer"), h("span", "Watched: a changed file is here within a second.")),
+      h("a.choice", { href: "#/new?provider=s3" }, icon("bucket"), h("b", "An S3 bucket"), h("span", "Amazon S3, Tigris, or anything that speaks S3.")),
     ),
-    h("p", { class: "muted" }, "Or from a terminal, now:"),
+    h("p.muted", "Or from a terminal, now:"),
     command("catchment sync ~/Pictures"),
   );
 }
@@ -66,9 +60,7 @@ function firstStart() {
 function here(overview) {
   const { disk } = overview;
   const share = overview.bytes > 0 ? Math.round((overview.saved_bytes / overview.bytes) * 100) : 0;
-  return h(
-    "dl",
-    { class: "stats", "aria-label": "What is here" },
+  return h("dl.stats", { "aria-label": "What is here" },
     stat("Objects", count(overview.objects), `in ${counted(overview.buckets, "bucket")}`),
     stat("Their size", bytes(overview.bytes), `${bytes(overview.stored_bytes)} on disk`),
     stat("Saved by deduplication", bytes(overview.saved_bytes), share > 0 ? `${share} % of their size` : "equal bytes are stored once"),
@@ -79,11 +71,9 @@ function here(overview) {
 /** @param {any[]} rows those that run */
 function now(rows) {
   if (rows.length === 0) return null;
-  return h(
-    "section",
-    { key: "now", "aria-label": "Happening now" },
+  return h("section", { key: "now", "aria-label": "Happening now" },
     section("Happening now", rows.length),
-    h("div", { class: "cards" }, rows.map((row) => h("div", { key: row.sync_config_id }, running(row, row.runs.at(-1), row)))),
+    h("div.cards", rows.map((row) => h("div", { key: row.sync_config_id }, running(row, row.runs.at(-1), row)))),
   );
 }
 
@@ -97,28 +87,20 @@ export function running(sync, job, row) {
   const counts = live?.counts ?? {};
   const taken = (counts.synced ?? 0) + (counts.updated ?? 0);
   const share = live?.bytesTotal ? live.bytes / live.bytesTotal : live?.total ? live.done / live.total : null;
-  return h(
-    "article",
-    { class: "running", "aria-label": `Run of ${sync.source_path}` },
-    h(
-      "header",
-      null,
-      row ? h("a", { href: to.sync(sync), class: "strong" }, name(sync.source_path), " → ", name(row.bucket_name)) : h("b", null, phaseWords(phase)),
-      row ? h("span", { class: "muted" }, phaseWords(phase)) : null,
+  return h("article.running", { "aria-label": `Run of ${sync.source_path}` },
+    h("header", row ? h("a", { href: to.sync(sync), class: "strong" }, name(sync.source_path), " → ", name(row.bucket_name)) : h("b", phaseWords(phase)),
+      row ? h("span.muted", phaseWords(phase)) : null,
     ),
     bar("Progress", share),
-    h(
-      "p",
-      { class: "figures" },
-      h("span", null, h("b", null, count(live?.done ?? 0)), live?.total ? ` of ${count(live.total)} looked at` : " looked at"),
-      h("span", null, h("b", null, count(taken)), " taken"),
-      counts.failed ? h("span", { class: "bad" }, h("b", null, count(counts.failed)), " failed") : null,
-      h("span", null, h("b", null, bytes(live?.bytes ?? 0)), live?.bytesTotal ? ` of ${bytes(live.bytesTotal)}` : ""),
-      live?.rate ? h("span", null, h("b", null, `${bytes(live.rate)}/s`)) : null,
-      live?.eta !== null && live?.eta !== undefined ? h("span", null, h("b", null, duration(Math.ceil(live.eta))), " left") : null,
+    h("p.figures", h("span", h("b", count(live?.done ?? 0)), live?.total ? ` of ${count(live.total)} looked at` : " looked at"),
+      h("span", h("b", count(taken)), " taken"),
+      counts.failed ? h("span.bad", h("b", count(counts.failed)), " failed") : null,
+      h("span", h("b", bytes(live?.bytes ?? 0)), live?.bytesTotal ? ` of ${bytes(live.bytesTotal)}` : ""),
+      live?.rate ? h("span", h("b", `${bytes(live.rate)}/s`)) : null,
+      live?.eta !== null && live?.eta !== undefined ? h("span", h("b", duration(Math.ceil(live.eta))), " left") : null,
     ),
     live && live.files.length > 0
-      ? h("ul", { class: "flight", "aria-label": "Files in flight" }, live.files.slice(0, 4).map((file) => h("li", { key: file }, icon("down"), name(file))))
+      ? h("ul.flight", { "aria-label": "Files in flight" }, live.files.slice(0, 4).map((file) => h("li", { key: file }, icon("down"), name(file))))
       : null,
   );
 }
@@ -135,7 +117,7 @@ function needs(overview, visit) {
       link("Look at it", to.connection(connection.connection_id), { class: "button small" })));
   }
   if (cards.length === 0) return null;
-  return h("section", { key: "needs", "aria-label": "Needs you" }, section("Needs you", cards.length), h("div", { class: "cards" }, cards));
+  return h("section", { key: "needs", "aria-label": "Needs you" }, section("Needs you", cards.length), h("div.cards", cards));
 }
 
 /** @param {any} sync @param {Visit} visit */
@@ -168,22 +150,17 @@ function needsOfSync(sync, visit) {
 
 /** @param {string} key @param {string} tone @param {any} title @param {string} text @param {...any} actions */
 const card = (key, tone, title, text, ...actions) =>
-  h("article", { key, class: `need ${tone}` }, icon("alert"), h("div", null, h("h3", null, title), h("p", null, said(text))), h("div", { class: "actions" }, actions));
+  h("article", { key, class: `need ${tone}` }, icon("alert"), h("div", h("h3", title), h("p", said(text))), h("div.actions", actions));
 
 /** @param {any[]} rows @param {Visit} visit */
 function table(rows, visit) {
   if (rows.length === 0) {
     return empty("No syncs yet", "A sync is a standing order: keep this bucket in step with that place.", link("New sync", "#/new", { class: "button primary" }));
   }
-  return h(
-    "section",
-    { key: "syncs", "aria-label": "Syncs" },
+  return h("section", { key: "syncs", "aria-label": "Syncs" },
     section("Syncs", rows.length),
-    h(
-      "table",
-      { class: "rows syncs" },
-      h("thead", null, h("tr", null, ["Source", "Bucket", "State", "Last run", "Next run", "Last 30 runs", ""].map((title) => h("th", { scope: "col" }, title || h("span", { class: "sr" }, "Actions"))))),
-      h("tbody", null, rows.map((row) => syncRow(row, visit))),
+    h("table.rows.syncs", h("thead", h("tr", ["Source", "Bucket", "State", "Last run", "Next run", "Last 30 runs", ""].map((title) => h("th", { scope: "col" }, title || h("span.sr", "Actions"))))),
+      h("tbody", rows.map((row) => syncRow(row, visit))),
     ),
   );
 }
@@ -195,19 +172,16 @@ function syncRow(sync, visit) {
   const toggle = sync.paused
     ? button("Resume", () => resume(sync).then(visit.refresh), { kind: "small", "aria-label": `Resume ${sync.source_path}` })
     : button(null, () => pause(sync).then(visit.refresh), { kind: "small quiet", icon: "pause", title: "Pause", "aria-label": `Pause ${sync.source_path}` });
-  return h(
-    "tr",
-    { key: sync.sync_config_id },
+  return h("tr", { key: sync.sync_config_id },
     h("td", { "data-label": "Source", class: "main" },
       h("a", { href: to.sync(sync), class: "strong clamp" }, name(sync.source_path)),
-      h("small", null, name(sync.connection_name))),
+      h("small", name(sync.connection_name))),
     h("td", { "data-label": "Bucket" }, h("a", { href: to.bucket(sync.bucket_id) }, name(sync.bucket_name))),
-    h("td", { "data-label": "State", class: "short" }, going ? badge("IN_PROGRESS") : syncBadge(sync)),
+    cell("State", going ? badge("IN_PROGRESS") : syncBadge(sync)),
     h("td", { "data-label": "Last run", title: last?.completed_at }, last ? ago(last.completed_at ?? last.updated_at) : "never"),
-    h("td", { "data-label": "Next run", class: "short" }, going ? "running" : sync.paused ? "paused" : until(sync.next_sync_at)),
+    cell("Next run", going ? "running" : sync.paused ? "paused" : until(sync.next_sync_at)),
     h("td", { "data-label": "Last 30 runs", class: "spark-cell" }, spark(sync.runs.map(runOf))),
-    h("td", { class: "row-actions" },
-      button(null, () => runNow(sync).then(visit.refresh), { kind: "small quiet", icon: "play", disabled: going || sync.paused, title: "Run now", "aria-label": `Run ${sync.source_path} now` }),
+    h("td.row-actions", button(null, () => runNow(sync).then(visit.refresh), { kind: "small quiet", icon: "play", disabled: going || sync.paused, title: "Run now", "aria-label": `Run ${sync.source_path} now` }),
       toggle),
   );
 }

@@ -9,10 +9,9 @@ import { command } from "../lib/parts.js";
 export function open() {
   return {
     title: () => "Sign in",
-    view: () => h("div", { class: "login" },
-      h("img", { src: "/icon.svg", alt: "", width: 48, height: 48 }),
-      h("h1", null, "This browser is not signed in"),
-      h("p", { class: "muted" }, "Catchment lets in who can run its command on this computer. It prints a link that is good once; open it in this browser."),
+    view: () => h("div.login", h("img", { src: "/icon.svg", alt: "", width: 48, height: 48 }),
+      h("h1", "This browser is not signed in"),
+      h("p.muted", "Catchment lets in who can run its command on this computer. It prints a link that is good once; open it in this browser."),
       command("catchment open")),
   };
 }

@@ -138,30 +138,23 @@ export function open(visit) {
       const bucketName = state.buckets.find((one) => one.bucket_id === draft.bucket_id)?.bucket_name ?? draft.bucket_name;
       const whole = Boolean(draft.connection_id && draft.source_path && (draft.bucket_id || draft.bucket_name));
       return [
-        h("header", { class: "page-head" }, h("div", null, h("h1", null, editing ? "Edit sync" : "New sync"),
-          h("p", null, editing ? "What you change here shows its effect in the preview before you save it." : "A standing order: keep a bucket in step with a place. Nothing is copied before you start it."))),
-        !state.ready ? null : h(
-          "div",
-          { class: "split" },
-          h("div", { class: "steps" },
-            step(1, "Where the files are", sourceStep(state, change, visit, editing)),
-            step(2, "Which folder", draft.connection_id ? placeStep(state, connection, places, change) : h("p", { class: "muted" }, "Choose or make a connection first.")),
+        h("header.page-head", h("div", h("h1", editing ? "Edit sync" : "New sync"),
+          h("p", editing ? "What you change here shows its effect in the preview before you save it." : "A standing order: keep a bucket in step with a place. Nothing is copied before you start it."))),
+        !state.ready ? null : h("div.split", h("div.steps", step(1, "Where the files are", sourceStep(state, change, visit, editing)),
+            step(2, "Which folder", draft.connection_id ? placeStep(state, connection, places, change) : h("p.muted", "Choose or make a connection first.")),
             editing ? null : step(3, "Into which bucket", bucketStep(state, change)),
             step(editing ? 3 : 4, "Which of the files", filterStep(draft, change)),
             step(editing ? 4 : 5, "What becomes of them", mappingStep(state, change)),
             step(editing ? 5 : 6, "When, and what follows", scheduleStep(draft, change))),
-          h("aside", { class: "aside", "aria-label": "Preview and summary" },
-            h("section", { class: "panel stack" },
-              h("h2", null, "Preview"),
+          h("aside.aside", { "aria-label": "Preview and summary" },
+            h("section.panel.stack", h("h2", "Preview"),
               state.previewing ? bar("Looking at the source", null) : null,
               state.previewError ? problem(state.previewError, look) : previewPanel(state.preview, Boolean(draft.source_path))),
-            h("section", { class: "panel stack" },
-              h("h2", null, "In plain words"),
-              h("p", { class: "summary" }, inWords(requestOf(draft), { bucket: bucketName, connection: connection?.name })),
+            h("section.panel.stack", h("h2", "In plain words"),
+              h("p.summary", inWords(requestOf(draft), { bucket: bucketName, connection: connection?.name })),
               state.error ? problem(state.error) : null,
-              h("div", { class: "actions" },
-                button(state.busy ? "Starting…" : editing ? "Save changes" : "Start syncing", start, { kind: "primary", icon: editing ? "check" : "play", disabled: !whole || state.busy }),
-                editing ? h("a", { class: "button", href: to.sync({ bucket_id: bucketId, sync_config_id: syncId }) }, "Cancel") : null))),
+              h("div.actions", button(state.busy ? "Starting…" : editing ? "Save changes" : "Start syncing", start, { kind: "primary", icon: editing ? "check" : "play", disabled: !whole || state.busy }),
+                editing ? h("a.button", { href: to.sync({ bucket_id: bucketId, sync_config_id: syncId }) }, "Cancel") : null))),
         ),
       ];
     },
@@ -185,13 +178,13 @@ function askPreview(draft, syncId, signal) {
 
 /** @param {number} number @param {string} title @param {any} body */
 const step = (number, title, body) =>
-  h("section", { class: "panel step", key: title, "aria-label": title }, h("h2", null, h("i", { "aria-hidden": "true" }, number), title), body);
+  h("section.panel.step", { key: title, "aria-label": title }, h("h2", h("i", { "aria-hidden": "true" }, number), title), body);
 
 /** @param {any} state @param {(change: Partial<Draft>) => void} change @param {Visit} visit @param {boolean} editing */
 function sourceStep(state, change, visit, editing) {
   if (editing) {
     const connection = state.connections.find((/** @type {any} */ one) => one.connection_id === state.draft.connection_id);
-    return h("p", null, name(connection?.name ?? state.draft.connection_id), h("small", null, " The connection of a sync stays; make a new sync for another."));
+    return h("p", name(connection?.name ?? state.draft.connection_id), h("small", " The connection of a sync stays; make a new sync for another."));
   }
   const making = state.making;
   const save = async () => {
@@ -211,16 +204,15 @@ function sourceStep(state, change, visit, editing) {
     }
   };
   return [
-    h("fieldset", null, h("legend", { class: "sr" }, "Connection"), h("div", { class: "radios" },
-      state.connections.map((/** @type {any} */ one) => h("label", { key: one.connection_id, class: "radio" },
+    h("fieldset", h("legend.sr", "Connection"), h("div.radios", state.connections.map((/** @type {any} */ one) => h("label", { key: one.connection_id, class: "radio" },
         h("input", {
           type: "radio", name: "connection", value: one.connection_id, checked: !making && state.draft.connection_id === one.connection_id,
           onchange: () => { state.making = null; change({ connection_id: one.connection_id }); },
         }),
-        h("span", null, name(one.name), h("small", null, one.provider_type === "local" ? "A folder, watched for changes" : one.provider_type)))),
+        h("span", name(one.name), h("small", one.provider_type === "local" ? "A folder, watched for changes" : one.provider_type)))),
       h("label", { key: "new", class: "radio" },
         h("input", { type: "radio", name: "connection", checked: Boolean(making), onchange: () => { state.making = { draft: blankConnection(), error: null, busy: false }; change({ connection_id: "" }); } }),
-        h("span", null, "A new connection", h("small", null, "S3, Tigris and their like"))))),
+        h("span", "A new connection", h("small", "S3, Tigris and their like"))))),
     making ? connectionForm({ ...making, redraw: visit.redraw, submit: save, action: "Test and keep" }) : null,
   ];
 }
@@ -241,8 +233,7 @@ function placeStep(state, connection, places, change) {
 /** @param {any} state @param {(change: Partial<Draft>) => void} change */
 function bucketStep({ draft, buckets, error }, change) {
   const wrong = error?.fields?.find((/** @type {any} */ one) => one.field.endsWith("bucket_name"))?.message;
-  return h("div", { class: "fields" },
-    field("Bucket", choice("bucket", draft.bucket_id, [["", "A new bucket"], ...buckets.map((/** @type {any} */ bucket) => [bucket.bucket_id, bucket.bucket_name])], (bucket_id) => change({ bucket_id })), { id: "bucket", hint: "Several syncs may fill one bucket." }),
+  return h("div.fields", field("Bucket", choice("bucket", draft.bucket_id, [["", "A new bucket"], ...buckets.map((/** @type {any} */ bucket) => [bucket.bucket_id, bucket.bucket_name])], (bucket_id) => change({ bucket_id })), { id: "bucket", hint: "Several syncs may fill one bucket." }),
     draft.bucket_id ? null : field("Its name", h("input", {
       type: "text", maxlength: 100, value: draft.bucket_name, placeholder: "pictures", oninput: (event) => change({ bucket_name: event.target.value, bucket_named: event.target.value !== "" }),
     }), { id: "bucket-name", error: wrong }));
@@ -260,18 +251,17 @@ function filterStep(draft, change) {
   }), { id: `filter-${key}`, hint: "One a line. Without / a pattern fits names in any folder." });
   const metadata = draft.metadata;
   return [
-    h("p", { class: "muted" }, "All of these must let a file through. Empty lets everything through."),
-    h("div", { class: "fields" }, patterns("Take only", "include", "*.jpg\n2024/**"), patterns("Leave out", "exclude", "*.tmp\n**/node_modules/**")),
-    h("div", { class: "fields" }, text("Extensions", "extensions", "jpg png mp4"), text("Types", "mime", "image/* video/mp4")),
-    h("details", { open: Boolean(draft.min || draft.max || draft.after || draft.before || metadata.length) }, h("summary", null, "Size, date and metadata"),
-      h("div", { class: "stack" },
-        h("div", { class: "fields" }, text("At least", "min", "10 KB"), text("At most", "max", "2 GB"), text("Changed after", "after", "", undefined, "date"), text("Changed before", "before", "", undefined, "date")),
+    h("p.muted", "All of these must let a file through. Empty lets everything through."),
+    h("div.fields", patterns("Take only", "include", "*.jpg\n2024/**"), patterns("Leave out", "exclude", "*.tmp\n**/node_modules/**")),
+    h("div.fields", text("Extensions", "extensions", "jpg png mp4"), text("Types", "mime", "image/* video/mp4")),
+    h("details", { open: Boolean(draft.min || draft.max || draft.after || draft.before || metadata.length) }, h("summary", "Size, date and metadata"),
+      h("div.stack", h("div.fields", text("At least", "min", "10 KB"), text("At most", "max", "2 GB"), text("Changed after", "after", "", undefined, "date"), text("Changed before", "before", "", undefined, "date")),
         metadata.map((filter, index) => h("div", { key: index, class: "fields" },
           field("Metadata field", h("input", { type: "text", value: filter.field, placeholder: "author", oninput: (event) => { filter.field = event.target.value; change({ metadata }); } }), { id: `metadata-${index}` }),
           field("Compares", choice(`operator-${index}`, filter.operator, ["contains", "not_contains", "equals", "not_equals", "gt", "lt", "gte", "lte", "exists"].map((operator) => [operator, operator.replace("_", " ")]), (operator) => { filter.operator = operator; change({ metadata }); }), { id: `operator-${index}` }),
           field("With", h("input", { type: "text", value: filter.value, oninput: (event) => { filter.value = event.target.value; change({ metadata }); } }), { id: `with-${index}` }),
-          h("div", { class: "actions" }, button("Remove", () => change({ metadata: metadata.filter((_, other) => other !== index) }), { kind: "small quiet", icon: "cross" })))),
-        h("div", null, button("Add a metadata filter", () => change({ metadata: [...metadata, { field: "", operator: "contains", value: "" }] }), { kind: "small", icon: "plus" })))),
+          h("div.actions", button("Remove", () => change({ metadata: metadata.filter((_, other) => other !== index) }), { kind: "small quiet", icon: "cross" })))),
+        h("div", button("Add a metadata filter", () => change({ metadata: [...metadata, { field: "", operator: "contains", value: "" }] }), { kind: "small", icon: "plus" })))),
   ];
 }
 
@@ -280,7 +270,7 @@ function mappingStep({ draft, preview }, change) {
   const { mapping } = /** @type {Draft} */ (draft);
   const paths = (preview?.items ?? []).filter((/** @type {any} */ item) => item.verdict !== "exclude").slice(0, 3).map((/** @type {any} */ item) => item.path);
   return [
-    h("p", { class: "muted" }, mapping.length === 0
+    h("p.muted", mapping.length === 0
       ? "Each file becomes an object with one blob, content. Add fields to give objects properties from paths, names, tags or metadata."
       : "Without a row for the file itself, objects have fields and no content."),
     mapping.map((row, index) => {
@@ -288,35 +278,31 @@ function mappingStep({ draft, preview }, change) {
       const set = (to) => { Object.assign(row, to); change({ mapping }); };
       const [, , key, placeholder] = SOURCES.find(([type]) => type === row.source) ?? SOURCES[0];
       const samples = paths.map((/** @type {string} */ path) => sampleOf(row, path)).filter((/** @type {any} */ value) => value !== null);
-      return h("div", { class: "mapping", key: index },
+      return h("div.mapping", { key: index },
         field("Property", h("input", { type: "text", value: row.target, placeholder: "album", oninput: (event) => set({ target: event.target.value }) }), { id: `target-${index}` }),
         field("comes from", choice(`from-${index}`, row.source, SOURCES.map(([type, label]) => [type, label]), (source) => set({ source })), { id: `from-${index}` }),
         key ? field(key, h("input", { type: "text", value: row.value, placeholder, oninput: (event) => set({ value: event.target.value }) }), { id: `key-${index}` }) : h("span"),
         row.source === "file" ? h("span") : field("made", choice(`made-${index}`, row.transform, [["", "as it is"], ["lowercase", "lower case"], ["uppercase", "upper case"], ["trim", "trimmed"], ["json_parse", "from JSON"]], (transform) => set({ transform })), { id: `made-${index}` }),
-        button(h("span", { class: "sr" }, `Remove ${row.target || "this property"}`), () => change({ mapping: mapping.filter((_, other) => other !== index) }), { kind: "quiet", icon: "cross" }),
-        h("p", { class: "sample" }, samples.length
+        button(h("span.sr", `Remove ${row.target || "this property"}`), () => change({ mapping: mapping.filter((_, other) => other !== index) }), { kind: "quiet", icon: "cross" }),
+        h("p.sample", samples.length
           ? ["For instance: ", samples.map((/** @type {string} */ value, /** @type {number} */ at_) => [at_ ? ", " : "", name(value)])]
           : ["tag", "metadata"].includes(row.source) ? "Its values are read with the files." : paths.length ? "None of the first files has it." : ""));
     }),
-    h("div", { class: "actions" },
-      button("Add a property", () => change({ mapping: [...(mapping.length ? mapping : [{ target: "content", source: "file", value: "", transform: "" }]), { target: "", source: "folder_path", value: "", transform: "" }] }), { kind: "small", icon: "plus" })),
+    h("div.actions", button("Add a property", () => change({ mapping: [...(mapping.length ? mapping : [{ target: "content", source: "file", value: "", transform: "" }]), { target: "", source: "folder_path", value: "", transform: "" }] }), { kind: "small", icon: "plus" })),
   ];
 }
 
 /** @param {Draft} draft @param {(change: Partial<Draft>) => void} change */
 function scheduleStep(draft, change) {
   /** @param {string} label @param {string} note_ @param {"on_update" | "on_delete" | "on_filter_drift" | "skip_duplicates"} key */
-  const check = (label, note_, key) => h("label", { class: "check" },
-    h("input", { type: "checkbox", checked: draft[key], onchange: (event) => change({ [key]: event.target.checked }) }),
-    h("span", null, label, h("small", null, note_)));
+  const check = (label, note_, key) => h("label.check", h("input", { type: "checkbox", checked: draft[key], onchange: (event) => change({ [key]: event.target.checked }) }),
+    h("span", label, h("small", note_)));
   const local = draft.connection_id === "conn_local";
   return [
-    h("div", { class: "fields" },
-      field("Runs", choice("mode", draft.sync_mode, [["continuous", "again and again"], ["initial_only", "once"]], (sync_mode) => change({ sync_mode })), { id: "mode" }),
+    h("div.fields", field("Runs", choice("mode", draft.sync_mode, [["continuous", "again and again"], ["initial_only", "once"]], (sync_mode) => change({ sync_mode })), { id: "mode" }),
       draft.sync_mode === "continuous" ? field("Every", choice("interval", String(draft.interval), [...new Set([30, 60, 120, 300, 600, 900, draft.interval])].sort((a, b) => a - b).map((seconds) => [String(seconds), interval(seconds)]), (seconds) => change({ interval: Number(seconds) })),
         { id: "interval", hint: local ? "Changes are also seen as they happen." : "Unchanged files cost nothing but their line in the listing." }) : null),
-    h("div", { class: "stack" },
-      check("Follow changes", "A file that changes there changes here.", "on_update"),
+    h("div.stack", check("Follow changes", "A file that changes there changes here.", "on_update"),
       check("Follow removals", "A file removed there is removed here. More than half of them at once is held until you say so.", "on_delete"),
       check("Apply the filters to what is already here", "Objects that no longer pass are removed.", "on_filter_drift"),
       check("Skip duplicates", "A file whose bytes are already in the bucket makes no second object. Bytes are stored once either way.", "skip_duplicates")),

@@ -33,31 +33,27 @@ export function open(visit) {
     },
     view: () => {
       const { object, bucket } = state;
-      if (!object) return h("h1", { class: "sr" }, "Object");
+      if (!object) return h("h1.sr", "Object");
       const item = itemOf(object);
       const folder = item.path.slice(0, item.path.length - item.name.length);
       const base = to.bucket(bucketId);
       return [
-        h("header", { class: "page-head" },
-          h("div", null,
-            h("p", { class: "crumb" }, link(name(bucket?.bucket_name), base), folder ? h("span", null, "/ ", link(name(folder), to.bucket(bucketId, { path: folder }))) : null),
-            h("h1", null, name(item.name)),
-            h("p", null, h("span", null, bytes(item.size)), h("span", null, item.mime), object.error ? badge("FAILED") : null)),
-          h("div", { class: "actions" },
-            item.blob ? link("Download", at.content(bucketId, objectId, item.blob), { class: "button primary", download: item.name, icon: "down" }) : null,
+        h("header.page-head", h("div", h("p.crumb", link(name(bucket?.bucket_name), base), folder ? h("span", "/ ", link(name(folder), to.bucket(bucketId, { path: folder }))) : null),
+            h("h1", name(item.name)),
+            h("p", h("span", bytes(item.size)), h("span", item.mime), object.error ? badge("FAILED") : null)),
+          h("div.actions", item.blob ? link("Download", at.content(bucketId, objectId, item.blob), { class: "button primary", download: item.name, icon: "down" }) : null,
             button("Delete", async () => {
               const gone = await ask({
                 title: "Delete this object?",
-                body: [h("p", null, name(item.path), ` goes from the bucket. A sync that still finds it in its source may bring it back.`)],
+                body: [h("p", name(item.path), ` goes from the bucket. A sync that still finds it in its source may bring it back.`)],
                 action: "Delete the object",
                 danger: true,
                 run: () => remove(at.object(bucketId, objectId)),
               });
               if (gone) visit.go(to.bucket(bucketId, { path: folder }));
             }, { kind: "danger", icon: "trash" }))),
-        h("div", { class: "object" },
-          h("section", { class: "preview", "aria-label": "Preview" }, look.view()),
-          h("div", { class: "stack" }, fields(object), origin(object, bucketId), blobs(object, bucketId), twins(state.twins))),
+        h("div.object", h("section.preview", { "aria-label": "Preview" }, look.view()),
+          h("div.stack", fields(object), origin(object, bucketId), blobs(object, bucketId), twins(state.twins))),
       ];
     },
   };
@@ -67,26 +63,26 @@ export function open(visit) {
 function fields(object) {
   const own = Object.entries(object).filter(([key, value]) => !OURS.has(key) && value !== null);
   if (own.length === 0) return null;
-  return h("section", { class: "panel" }, section("Fields"), facts(own.map(([key, value]) => [key, name(typeof value === "string" ? value : JSON.stringify(value))])));
+  return h("section.panel", section("Fields"), facts(own.map(([key, value]) => [key, name(typeof value === "string" ? value : JSON.stringify(value))])));
 }
 
 /** @param {any} object @param {string} bucketId */
 function origin(object, bucketId) {
   const { source } = object;
-  return h("section", { class: "panel" }, section("Where it came from"),
+  return h("section.panel", section("Where it came from"),
     source ? facts([
       ["Path there", name(source.path)],
       ["Sync", source.sync_config_id ? link(source.sync_config_id, to.sync({ bucket_id: bucketId, sync_config_id: source.sync_config_id })) : null],
       ["Kind of source", source.provider],
       ["Changed there", moment(source.modified_at)],
-      ["Version there", source.etag ?? source.version ? h("code", { class: "hash" }, name(source.etag ?? source.version)) : null],
+      ["Version there", source.etag ?? source.version ? h("code.hash", name(source.etag ?? source.version)) : null],
       ["Came here", moment(object.created_at)],
-    ]) : h("p", { class: "muted" }, `Made through the API, ${moment(object.created_at)}.`));
+    ]) : h("p.muted", `Made through the API, ${moment(object.created_at)}.`));
 }
 
 /** @param {any} object @param {string} bucketId */
 function blobs(object, bucketId) {
-  return h("section", { class: "panel" }, section("Blobs", object.blobs?.length ?? 0),
+  return h("section.panel", section("Blobs", object.blobs?.length ?? 0),
     (object.blobs ?? []).map((/** @type {any} */ blob) => h("div", { key: blob.blob_id, class: "stack" },
       facts([
         ["Property", name(blob.property)],
@@ -94,15 +90,15 @@ function blobs(object, bucketId) {
         ["Type", name(blob.details?.mime_type)],
         ["", link("Download", at.content(bucketId, object.object_id, blob.blob_id), { download: blob.details?.filename ?? "" })],
       ]),
-      blob.details?.hash ? h("p", { class: "hash" }, blob.details.hash) : null)));
+      blob.details?.hash ? h("p.hash", blob.details.hash) : null)));
 }
 
 /** @param {any[]} others */
 function twins(others) {
-  return h("section", { class: "panel" }, section("Shares its bytes with", others.length),
+  return h("section.panel", section("Shares its bytes with", others.length),
     others.length === 0
-      ? h("p", { class: "muted" }, "Nothing else here has the same bytes.")
-      : [h("p", { class: "muted" }, `Stored once for ${counted(others.length + 1, "object")}.`),
-        h("ul", null, others.map((other) => h("li", { key: other.object_id },
+      ? h("p.muted", "Nothing else here has the same bytes.")
+      : [h("p.muted", `Stored once for ${counted(others.length + 1, "object")}.`),
+        h("ul", others.map((other) => h("li", { key: other.object_id },
           h("a", { href: to.object(other.bucket_id, other.object_id) }, icon("file"), " ", name(other.key_prefix)))))]);
 }

@@ -7,7 +7,7 @@ import { history } from "../lib/chart.js";
 import { ask, attempt } from "../lib/dialog.js";
 import { h } from "../lib/dom.js";
 import { ago, bytes, clock, count, counted, duration, interval, moment, until } from "../lib/format.js";
-import { badge, button, command, empty, facts, icon, link, name, quietChoice, said, section, syncBadge } from "../lib/parts.js";
+import { badge, button, cell, command, empty, facts, icon, link, name, quietChoice, said, section, syncBadge } from "../lib/parts.js";
 import { approveRemovals, didWhat, pause, phaseWords, rejectRemovals, resume, runNow, runOf, sampleOf } from "../lib/runs.js";
 import { soon } from "../lib/soon.js";
 import { inWords } from "../lib/words.js";
@@ -57,19 +57,19 @@ export function open(visit) {
     },
     view: () => {
       const { sync } = state;
-      if (!sync) return h("h1", { class: "sr" }, "Sync");
+      if (!sync) return h("h1.sr", "Sync");
       const job = underWay();
       return [
         head(state, job, visit),
         job ? running(sync, job) : null,
         held(sync, visit),
         sync.last_error && !job ? trouble(sync) : null,
-        h("nav", { class: "tabs", "aria-label": "About this sync" }, TABS.map(([tab, label]) =>
+        h("nav.tabs", { "aria-label": "About this sync" }, TABS.map(([tab, label]) =>
           h("a", {
             href: to.sync(sync, tab === "history" ? "" : tab),
             "aria-current": state.tab === tab ? "page" : null,
             onclick: (event) => { event.preventDefault(); show(tab); },
-          }, label, tab === "failures" && state.lettersTotal > 0 ? h("span", { class: "number" }, count(state.lettersTotal)) : null))),
+          }, label, tab === "failures" && state.lettersTotal > 0 ? h("span.number", count(state.lettersTotal)) : null))),
         state.tab === "history" ? past(state, visit) : null,
         state.tab === "failures" ? failures(state, base, visit) : null,
         state.tab === "configuration" ? configuration(state) : null,
@@ -82,24 +82,14 @@ export function open(visit) {
 /** @param {any} state @param {any} job @param {Visit} visit */
 function head({ sync, bucket, connection }, job, visit) {
   const base = at.sync(sync.bucket_id, sync.sync_config_id);
-  return h(
-    "header",
-    { class: "page-head" },
-    h(
-      "div",
-      null,
-      h("h1", null, name(sync.source_path)),
-      h("p", null,
-        job ? badge("IN_PROGRESS") : syncBadge(sync),
-        h("span", null, "from ", connection ? link(name(connection.name), to.connection(connection.connection_id)) : "…",
+  return h("header.page-head", h("div", h("h1", name(sync.source_path)),
+      h("p", job ? badge("IN_PROGRESS") : syncBadge(sync),
+        h("span", "from ", connection ? link(name(connection.name), to.connection(connection.connection_id)) : "…",
           " into ", link(name(bucket?.bucket_name), to.bucket(sync.bucket_id))),
-        h("span", { class: "number" }, job ? `started ${clock(job.started_at)}` : sync.paused ? `paused ${ago(sync.paused_at)}` : sync.next_sync_at ? `next run ${until(sync.next_sync_at)}` : "not scheduled")),
-      sync.paused && sync.pause_reason ? h("p", null, "Reason: ", said(sync.pause_reason)) : null,
+        h("span.number", job ? `started ${clock(job.started_at)}` : sync.paused ? `paused ${ago(sync.paused_at)}` : sync.next_sync_at ? `next run ${until(sync.next_sync_at)}` : "not scheduled")),
+      sync.paused && sync.pause_reason ? h("p", "Reason: ", said(sync.pause_reason)) : null,
     ),
-    h(
-      "div",
-      { class: "actions" },
-      button("Run now", () => runNow(sync).then(visit.refresh), { kind: "primary", icon: "play", disabled: Boolean(job) || sync.paused }),
+    h("div.actions", button("Run now", () => runNow(sync).then(visit.refresh), { kind: "primary", icon: "play", disabled: Boolean(job) || sync.paused }),
       sync.paused
         ? button("Resume", () => resume(sync).then(visit.refresh), { icon: "play" })
         : button("Pause", () => pause(sync).then(visit.refresh), { icon: "pause" }),
@@ -108,7 +98,7 @@ function head({ sync, bucket, connection }, job, visit) {
       button("Delete", async () => {
         const gone = await ask({
           title: "Delete this sync?",
-          body: h("p", null, "It stops running, and its history goes. ", h("b", null, `The ${counted(bucket?.object_count ?? 0, "object")} of the bucket stay.`), " The source is never touched."),
+          body: h("p", "It stops running, and its history goes. ", h("b", `The ${counted(bucket?.object_count ?? 0, "object")} of the bucket stay.`), " The source is never touched."),
           action: "Delete the sync",
           danger: true,
           run: () => remove(base),
@@ -122,7 +112,7 @@ function head({ sync, bucket, connection }, job, visit) {
 /** @param {any} sync */
 const fullRun = (sync) => ask({
   title: "Fetch everything again?",
-  body: h("p", null, "A full run reads every entry of the source again, changed or not. It may take long and cost requests; what is equal is not stored twice."),
+  body: h("p", "A full run reads every entry of the source again, changed or not. It may take long and cost requests; what is equal is not stored twice."),
   action: "Start a full run",
   run: () => runNow(sync, true),
 });
@@ -130,28 +120,20 @@ const fullRun = (sync) => ask({
 /** @param {any} sync @param {Visit} visit */
 function held(sync, visit) {
   if (!sync.held_removals?.count) return null;
-  return h(
-    "section",
-    { class: "need warn", "aria-label": "Held removals" },
+  return h("section.need.warn", { "aria-label": "Held removals" },
     icon("alert"),
-    h("div", { class: "stack" },
-      h("h3", null, `${counted(sync.held_removals.count, "object")} of ${count(sync.held_removals.of)} are gone from the source`),
-      h("p", null, `So many at once may be a mistake, so nothing was removed. Held since ${moment(sync.held_removals.held_at)}.`),
+    h("div.stack", h("h3", `${counted(sync.held_removals.count, "object")} of ${count(sync.held_removals.of)} are gone from the source`),
+      h("p", `So many at once may be a mistake, so nothing was removed. Held since ${moment(sync.held_removals.held_at)}.`),
       sampleOf(sync)),
-    h("div", { class: "actions" },
-      button("Keep them", () => rejectRemovals(sync).then(visit.refresh), { kind: "small" }),
+    h("div.actions", button("Keep them", () => rejectRemovals(sync).then(visit.refresh), { kind: "small" }),
       button("Remove them", () => approveRemovals(sync).then(visit.refresh), { kind: "small danger" })),
   );
 }
 
 /** @param {any} sync */
-const trouble = (sync) => h(
-  "div",
-  { class: "problem" },
-  icon("alert"),
-  h("div", null,
-    h("p", null, said(sync.last_error)),
-    sync.consecutive_failures > 0 ? h("p", { class: "muted" }, `${counted(sync.consecutive_failures, "run")} failed in a row. After five the sync is paused.`) : null),
+const trouble = (sync) => h("div.problem", icon("alert"),
+  h("div", h("p", said(sync.last_error)),
+    sync.consecutive_failures > 0 ? h("p.muted", `${counted(sync.consecutive_failures, "run")} failed in a row. After five the sync is paused.`) : null),
 );
 
 /** @param {any} state @param {Visit} visit */
@@ -162,33 +144,30 @@ function past(state, visit) {
   const runs = state.jobs.map(runOf).reverse();
   const chosen = state.jobs.find((/** @type {any} */ job) => job.sync_job_id === state.run) ?? state.jobs[0];
   return [
-    h("section", { class: "panel", "aria-label": "History" },
-      section("Runs", undefined, h("p", { class: "legend", "aria-hidden": "true" },
-        h("span", null, h("i"), "objects"), h("span", { class: "bytes" }, h("i"), "bytes"), h("span", { class: "failed" }, h("i"), "failed"))),
+    h("section.panel", { "aria-label": "History" },
+      section("Runs", undefined, h("p.legend", { "aria-hidden": "true" },
+        h("span", h("i"), "objects"), h("span.bytes", h("i"), "bytes"), h("span.failed", h("i"), "failed"))),
       history(runs, chosen.sync_job_id, (id) => { state.run = id; visit.redraw(); }),
-      h("div", { class: "chosen-run", "aria-live": "polite" },
-        badge(chosen.status), h("b", null, moment(chosen.started_at ?? chosen.updated_at)), h("span", null, didWhat(chosen)), h("span", { class: "muted" }, bytes(runOf(chosen).bytes)),
-        chosen.error ? h("span", { class: "bad" }, said(chosen.error)) : null)),
-    h("table", { class: "rows" },
-      h("caption", { class: "sr" }, "Runs, newest first"),
-      h("thead", null, h("tr", null, ["Started", "State", "Why", "What it did", "Bytes", "Took"].map((title) => h("th", { scope: "col" }, title)))),
-      h("tbody", null, state.jobs.map((/** @type {any} */ job) => jobRow(job)))),
+      h("div.chosen-run", { "aria-live": "polite" },
+        badge(chosen.status), h("b", moment(chosen.started_at ?? chosen.updated_at)), h("span", didWhat(chosen)), h("span.muted", bytes(runOf(chosen).bytes)),
+        chosen.error ? h("span.bad", said(chosen.error)) : null)),
+    h("table.rows", h("caption.sr", "Runs, newest first"),
+      h("thead", h("tr", ["Started", "State", "Why", "What it did", "Bytes", "Took"].map((title) => h("th", { scope: "col" }, title)))),
+      h("tbody", state.jobs.map((/** @type {any} */ job) => jobRow(job)))),
   ];
 }
 
 /** @param {any} job */
 function jobRow(job) {
   const took = job.started_at && job.completed_at ? (Date.parse(job.completed_at) - Date.parse(job.started_at)) / 1000 : null;
-  return h(
-    "tr",
-    { key: job.sync_job_id },
-    h("td", { "data-label": "Started", class: "short", title: job.started_at }, moment(job.started_at ?? job.updated_at)),
-    h("td", { "data-label": "State", class: "short" }, job.phase === "held" ? badge("COMPLETED_WITH_ERRORS", "Removals held") : badge(job.status)),
-    h("td", { "data-label": "Why", class: "short" }, job.trigger),
+  return h("tr", { key: job.sync_job_id },
+    cell("Started", moment(job.started_at ?? job.updated_at)),
+    cell("State", job.phase === "held" ? badge("COMPLETED_WITH_ERRORS", "Removals held") : badge(job.status)),
+    cell("Why", job.trigger),
     h("td", { "data-label": "What it did" }, job.status === "running" ? phaseWords(job.phase) : didWhat(job),
-      job.error ? h("small", { class: "bad" }, said(job.error)) : null),
-    h("td", { "data-label": "Bytes", class: "short" }, bytes(runOf(job).bytes)),
-    h("td", { "data-label": "Took", class: "short" }, duration(took)),
+      job.error ? h("small.bad", said(job.error)) : null),
+    cell("Bytes", bytes(runOf(job).bytes)),
+    cell("Took", duration(took)),
   );
 }
 
@@ -218,30 +197,24 @@ function failures(state, base, visit) {
   const types = [...new Set(state.letters.map((/** @type {any} */ letter) => letter.error_type))];
   /** @param {any} body @param {string} done */
   const requeue = (body, done) => attempt(() => post(`${base}/dlq/requeue`, body), done).then(() => { state.chosen.clear(); return visit.refresh(); });
-  return h(
-    "section",
-    { "aria-label": "Failures" },
+  return h("section", { "aria-label": "Failures" },
     section("Entries that could not be taken", state.lettersTotal,
-      h("div", { class: "actions" },
-        quietChoice("Kind of failure", "error-type", state.errorType, [["", "Every kind"], ...[...new Set([...types, ...(state.errorType ? [state.errorType] : [])])].map((type) => /** @type {[string, string]} */ ([type, errorWords(type)]))],
+      h("div.actions", quietChoice("Kind of failure", "error-type", state.errorType, [["", "Every kind"], ...[...new Set([...types, ...(state.errorType ? [state.errorType] : [])])].map((type) => /** @type {[string, string]} */ ([type, errorWords(type)]))],
           (type) => { state.errorType = type; visit.refresh(); }),
         state.chosen.size > 0
           ? button(`Try ${counted(state.chosen.size, "entry", "entries")} again`, () => requeue({ dlq_ids: [...state.chosen] }, "They are due at once."), { kind: "primary" })
           : button("Try all again", () => requeue({ dlq_ids: state.letters.map((/** @type {any} */ letter) => letter.dlq_id) }, "All of them are due at once."), { kind: "primary" }))),
-    h("table", { class: "rows" },
-      h("thead", null, h("tr", null, [h("span", { class: "sr" }, "Choose"), "Entry", "Why", "Tried", "Last seen", h("span", { class: "sr" }, "Actions")].map((title) => h("th", { scope: "col" }, title)))),
-      h("tbody", null, state.letters.map((/** @type {any} */ letter) => h(
-        "tr",
-        { key: letter.dlq_id },
-        h("td", null, h("input", {
+    h("table.rows", h("thead", h("tr", [h("span.sr", "Choose"), "Entry", "Why", "Tried", "Last seen", h("span.sr", "Actions")].map((title) => h("th", { scope: "col" }, title)))),
+      h("tbody", state.letters.map((/** @type {any} */ letter) => h("tr", { key: letter.dlq_id },
+        h("td", h("input", {
           type: "checkbox", checked: state.chosen.has(letter.dlq_id), "aria-label": `Choose ${letter.source_path ?? letter.source_object_id}`,
           onchange: (event) => { event.target.checked ? state.chosen.add(letter.dlq_id) : state.chosen.delete(letter.dlq_id); visit.redraw(); },
         })),
         h("td", { "data-label": "Entry", class: "main" }, name(letter.source_path ?? letter.source_object_id)),
-        h("td", { "data-label": "Why" }, h("b", null, errorWords(letter.error_type)), h("small", null, said(letter.error_message))),
-        h("td", { "data-label": "Tried", class: "short" }, letter.disposal_reason ? "given up" : letter.max_retries_reached ? `${counted(letter.retry_count, "time")}, set aside` : counted(letter.retry_count, "time")),
-        h("td", { "data-label": "Last seen", class: "short", title: letter.last_seen_at }, letter.requeued_at && letter.requeued_at > letter.last_seen_at ? "due again" : ago(letter.last_seen_at)),
-        h("td", { class: "row-actions" }, button("Try again", () => requeue({ dlq_ids: [letter.dlq_id] }, "It is due at once."), { kind: "small", "aria-label": `Try ${letter.source_path ?? letter.source_object_id} again` })),
+        h("td", { "data-label": "Why" }, h("b", errorWords(letter.error_type)), h("small", said(letter.error_message))),
+        cell("Tried", letter.disposal_reason ? "given up" : letter.max_retries_reached ? `${counted(letter.retry_count, "time")}, set aside` : counted(letter.retry_count, "time")),
+        cell("Last seen", letter.requeued_at && letter.requeued_at > letter.last_seen_at ? "due again" : ago(letter.last_seen_at)),
+        h("td.row-actions", button("Try again", () => requeue({ dlq_ids: [letter.dlq_id] }, "It is due at once."), { kind: "small", "aria-label": `Try ${letter.source_path ?? letter.source_object_id} again` })),
       )))),
   );
 }
@@ -261,40 +234,34 @@ function configuration({ sync, bucket, connection }) {
   const json = JSON.stringify(settings, null, 2);
   const quoted = JSON.stringify(settings).replaceAll("'", "'\\''");
   const curl = `curl -X POST '${location.origin}${at.bucket(sync.bucket_id)}/syncs' \\\n  -H "Authorization: Bearer $(catchment token)" \\\n  -H 'Content-Type: application/json' \\\n  -d '${quoted}'`;
-  return h(
-    "div",
-    { class: "stack" },
-    h("section", { class: "panel" }, h("p", { class: "summary" }, inWords(sync, { bucket: bucket?.bucket_name, connection: connection?.name })), sync.description ? h("p", { class: "muted" }, name(sync.description, { title: null })) : null),
-    h("section", null, section("As JSON"), command(json, "Copy")),
-    h("section", null, section("As a command"), command(curl, "Copy")),
+  return h("div.stack", h("section.panel", h("p.summary", inWords(sync, { bucket: bucket?.bucket_name, connection: connection?.name })), sync.description ? h("p.muted", name(sync.description, { title: null })) : null),
+    h("section", section("As JSON"), command(json, "Copy")),
+    h("section", section("As a command"), command(curl, "Copy")),
   );
 }
 
 /** @param {any} state @param {string} base @param {Visit} visit */
 function inside({ sync }, base, visit) {
   const shards = Object.entries(sync.sync_checkpoints ?? {});
-  return h(
-    "div",
-    { class: "stack" },
-    h("section", { class: "panel" }, section("The lease"),
+  return h("div.stack", h("section.panel", section("The lease"),
       facts([
         ["Held", sync.locked ? "yes" : "no"],
-        ["By", sync.locked_by_worker_id ? h("code", null, sync.locked_by_worker_id) : null],
+        ["By", sync.locked_by_worker_id ? h("code", sync.locked_by_worker_id) : null],
         ["Since", sync.locked_at ? moment(sync.locked_at) : null],
         ["Expires", sync.lock_expires_at ? until(sync.lock_expires_at) : null],
       ]),
       sync.locked ? button("Unlock", () => ask({
         title: "Take the lease away?",
-        body: h("p", null, "Do this only when its worker is gone and does not come back. A worker that still runs is fenced off: whatever it does from now on is not written, and the next run goes on from the last checkpoint."),
+        body: h("p", "Do this only when its worker is gone and does not come back. A worker that still runs is fenced off: whatever it does from now on is not written, and the next run goes on from the last checkpoint."),
         action: "Unlock",
         danger: true,
         run: () => post(`${base}/unlock`),
       }).then(visit.refresh), { kind: "danger", icon: "lock" }) : null),
-    h("section", { class: "panel" }, section("Checkpoints"),
-      shards.length === 0 ? h("p", { class: "muted" }, "None yet: the first page of a run makes one.") : shards.map(([shard, checkpoint]) => h("div", { key: shard },
-        shard === "__default__" ? null : h("h3", null, name(shard)),
-        facts(Object.entries(/** @type {any} */ (checkpoint)).map(([term, value]) => [term.replaceAll("_", " "), value === null ? "–" : h("code", null, name(String(value)))]))))),
-    h("section", { class: "panel" }, section("Totals, since it was made"),
+    h("section.panel", section("Checkpoints"),
+      shards.length === 0 ? h("p.muted", "None yet: the first page of a run makes one.") : shards.map(([shard, checkpoint]) => h("div", { key: shard },
+        shard === "__default__" ? null : h("h3", name(shard)),
+        facts(Object.entries(/** @type {any} */ (checkpoint)).map(([term, value]) => [term.replaceAll("_", " "), value === null ? "–" : h("code", name(String(value)))]))))),
+    h("section.panel", section("Totals, since it was made"),
       facts([
         ["Looked at", count(sync.total_files_discovered)],
         ["Taken", count(sync.total_files_synced)],
@@ -304,7 +271,7 @@ function inside({ sync }, base, visit) {
         ["Schedule", sync.sync_mode === "initial_only" ? "once" : `every ${interval(sync.polling_interval_seconds)}`],
         ["Last complete pass", moment(sync.last_sync_at)],
         ["Made", moment(sync.created_at)],
-        ["Id", h("code", null, sync.sync_config_id)],
+        ["Id", h("code", sync.sync_config_id)],
       ])),
   );
 }

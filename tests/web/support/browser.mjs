@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { chromium } from "playwright-core";
+import { atEnd } from "./ending.mjs";
 
 const require = createRequire(import.meta.url);
 const AXE = await readFile(require.resolve("axe-core/axe.min.js"), "utf8");
@@ -12,7 +13,7 @@ const FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", 
 /** A browser that goes with the test. */
 export async function browser(t) {
   const launched = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: FLAGS });
-  t.after(() => launched.close());
+  atEnd(t, () => launched.close());
   return launched;
 }
 
@@ -35,7 +36,7 @@ export async function enter(t, server, { scheme = "light", width = 1280, height 
     const at = request.url();
     if (!at.startsWith(server.url) && !at.startsWith("blob:") && !at.startsWith("data:")) faults.push(`a request to ${at}`);
   });
-  t.after(() => assert.deepEqual(faults, [], "faults of the page"));
+  atEnd(t, () => assert.deepEqual(faults, [], "faults of the page"));
   page.setDefaultTimeout(30_000);
   await page.goto(server.link);
   await page.waitForURL(`${server.url}/**`);

@@ -1,5 +1,6 @@
 // A tiny S3: one bucket whose objects are given, and keys that fail as long as the test wants.
 import { createServer } from "node:http";
+import { atEnd } from "./ending.mjs";
 
 const escaped = (text) => text.replace(/[&<>]/g, (sign) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;" })[sign]);
 
@@ -27,6 +28,6 @@ export async function s3(t, objects, gate = async () => null) {
     return response.writeHead(200, { ETag: `"${text.length}-${key.length}"`, "Content-Length": text.length, "Last-Modified": "Wed, 01 May 2024 10:00:00 GMT" }).end(text);
   });
   await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
-  t.after(() => { server.closeAllConnections(); server.close(); });
+  atEnd(t, () => { server.closeAllConnections(); server.close(); });
   return `http://127.0.0.1:${server.address().port}`;
 }

@@ -4,6 +4,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { atEnd } from "./ending.mjs";
 
 const PROGRAM = process.env.CATCHMENT_PROGRAM ?? new URL("../../../target/debug/catchment", import.meta.url).pathname;
 const run = promisify(execFile);
@@ -11,7 +12,7 @@ const run = promisify(execFile);
 /** A folder that goes with the test. */
 export async function scratch(t) {
   const folder = await mkdtemp(join(tmpdir(), "catchment-web-"));
-  t.after(() => rm(folder, { recursive: true, force: true }));
+  atEnd(t, () => rm(folder, { recursive: true, force: true }));
   return folder;
 }
 
@@ -44,7 +45,7 @@ export async function serve(t, dataDir, { listen = "127.0.0.1:0" } = {}) {
     child.kill("SIGTERM");
     await ended;
   };
-  t.after(stop);
+  atEnd(t, stop);
   await eventually(async () => {
     if (child.exitCode !== null) throw new Error(`the server ended: ${log}`);
     return /login\?code=\S+/.test(said);

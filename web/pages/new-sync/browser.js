@@ -54,14 +54,11 @@ export function browser({ redraw, choose }) {
       state.connection = connection;
       list(path);
     },
-    view: () => h(
-      "div",
-      { class: "browser" },
-      h("header", null, trail().map((crumb, index) => h("span", { key: crumb.path }, index > 1 ? " / " : " ", h("button", { type: "button", class: "link", onclick: () => (crumb.id ? enter(crumb) : list("/")) }, name(crumb.part))))),
+    view: () => h("div.browser", h("header", trail().map((crumb, index) => h("span", { key: crumb.path }, index > 1 ? " / " : " ", h("button", { type: "button", class: "link", onclick: () => (crumb.id ? enter(crumb) : list("/")) }, name(crumb.part))))),
       state.error
         ? problem(state.error)
         : state.folders.length === 0
-          ? h("p", null, state.busy ? "Looking…" : "No folders in here.")
+          ? h("p", state.busy ? "Looking…" : "No folders in here.")
           : h("ul", { "aria-label": "Folders" }, state.folders.map((folder) => h("li", { key: folder.path },
               h("button", { type: "button", onclick: () => enter(folder) }, icon("folder"), name(folder.name))))),
     ),

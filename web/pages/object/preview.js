@@ -47,7 +47,7 @@ export function preview(redraw) {
       if (kind === "csv") return [table(state.text, item?.name ?? ""), more(state)];
       if (kind === "json") return [h("pre", { tabindex: "0", "aria-label": "Content" }, pretty(state.text, state.cut)), more(state)];
       if (kind === "text") return [h("pre", { tabindex: "0", "aria-label": "Content" }, state.text), more(state)];
-      return h("div", { class: "empty" }, icon(/** @type {any} */ (pictureOf(item?.mime ?? ""))), h("p", null, kind === "none" ? "It has no content of its own." : "No preview for this kind of file."), url ? link("Download", url, { class: "button", download: item?.name }) : null);
+      return h("div.empty", icon(/** @type {any} */ (pictureOf(item?.mime ?? ""))), h("p", kind === "none" ? "It has no content of its own." : "No preview for this kind of file."), url ? link("Download", url, { class: "button", download: item?.name }) : null);
     },
   };
 }
@@ -64,7 +64,7 @@ function kindOf(mime, file) {
 }
 
 /** @param {any} state */
-const more = (state) => (state.cut ? h("p", { class: "muted" }, `The first ${bytes(SHOWN)} of ${bytes(state.item.size)}.`) : null);
+const more = (state) => (state.cut ? h("p.muted", `The first ${bytes(SHOWN)} of ${bytes(state.item.size)}.`) : null);
 
 /** @param {string} text @param {boolean} cut */
 function pretty(text, cut) {
@@ -79,9 +79,8 @@ function pretty(text, cut) {
 /** @param {string} text @param {string} file */
 function table(text, file) {
   const [head, ...rows] = parse(text, file.toLowerCase().endsWith(".tsv") ? "\t" : ",").slice(0, ROWS);
-  return h("div", { class: "sheet", tabindex: "0", "aria-label": "Content" }, h("table", null,
-    h("thead", null, h("tr", null, (head ?? []).map((cell) => h("th", { scope: "col" }, cell)))),
-    h("tbody", null, rows.map((row) => h("tr", null, row.map((cell) => h("td", null, cell)))))));
+  return h("div.sheet", { tabindex: "0", "aria-label": "Content" }, h("table", h("thead", h("tr", (head ?? []).map((cell) => h("th", { scope: "col" }, cell)))),
+    h("tbody", rows.map((row) => h("tr", row.map((cell) => h("td", cell)))))));
 }
 
 /** RFC 4180, forgiving. @param {string} text @param {string} comma @returns {string[][]} */
