@@ -138,8 +138,7 @@ export function open(visit) {
       return [
         h("header.page-head", h("div", h("h1", name(bucket.bucket_name)),
             h("p", h("span.number", counted(bucket.object_count, "object")), h("span.number", bytes(bucket.total_size_bytes)), bucket.last_upload_at ? h("span", `changed ${ago(bucket.last_upload_at)}`) : null)),
-          h("div.actions", link("Sync into it", to.newSync({ bucket: bucketId }), { class: "button", icon: "plus" }),
-            length() > 0 ? link("Download", archive(bucketId, { prefix: place.prefix }), { class: "button", icon: "down", download: "", "aria-label": place.prefix ? "Download this folder as an archive" : "Download the bucket as an archive" }) : null)),
+          h("div.actions", link("Sync into it", to.newSync({ bucket: bucketId }), { class: "button", icon: "plus" }))),
         tools(state, change, search),
         trail(within, state),
         state.error ? h("p.problem", { role: "alert" }, icon("alert"), state.error.message) : null,
@@ -222,9 +221,6 @@ const shown = ({ place, view }) => ({ path: place.prefix, search: place.search, 
 /** @param {string} prefix */
 const parentOf = (prefix) => prefix.slice(0, prefix.lastIndexOf("/", prefix.length - 2) + 1);
 
-/** @param {string} bucket @param {Record<string, any>} what */
-const archive = (bucket, what) => `${at.bucket(bucket)}/archive${queryString(what)}`;
-
 /** @param {any} state @param {(to: any) => void} change @param {() => void} search */
 function tools(state, change, search) {
   return h("div.bucket-bar", { role: "search" },
@@ -257,8 +253,6 @@ function selection(state, bucketId, visit) {
   const ids = [...state.selected.keys()];
   return h("div.selection", { role: "region", "aria-label": "Chosen objects" },
     h("b", `${counted(ids.length, "object")} chosen`),
-    h("form", { method: "post", action: `${at.bucket(bucketId)}/archive`, target: "_self", onsubmit: (event) => { event.preventDefault(); download(bucketId, ids); } },
-      h("button", { type: "submit", class: "button small" }, icon("down"), "Download")),
     button("Delete", async () => {
       const done = await ask({
         title: `Delete ${counted(ids.length, "object")}?`,
@@ -274,12 +268,4 @@ function selection(state, bucketId, visit) {
       await visit.refresh();
     }, { kind: "small danger", icon: "trash" }),
     button("Clear", () => { state.selected.clear(); visit.redraw(); }, { kind: "small quiet", icon: "cross" }));
-}
-
-/** Lets the browser save the archive as it streams. @param {string} bucketId @param {string[]} ids */
-function download(bucketId, ids) {
-  const anchor = document.createElement("a");
-  anchor.href = archive(bucketId, { object_ids: ids.join(",") });
-  anchor.download = "";
-  anchor.click();
 }
