@@ -2,7 +2,7 @@
 
 /** @import { Page, Visit } from "../app.js" */
 import { to } from "../lib/addresses.js";
-import { at, get, post, queryString } from "../lib/api.js";
+import { at, get, post } from "../lib/api.js";
 import { ask, note } from "../lib/dialog.js";
 import { h } from "../lib/dom.js";
 import { ago, bytes, count, counted } from "../lib/format.js";
