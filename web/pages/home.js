@@ -83,7 +83,8 @@ function now(rows) {
  */
 export function running(sync, job, row) {
   const live = progressOf(sync.sync_config_id);
-  const phase = live?.phase ?? job.phase;
+  // A source that is still being listed may well be copied from already.
+  const phase = live?.files.length ? "downloading" : live?.phase ?? job.phase;
   const counts = live?.counts ?? {};
   const taken = (counts.synced ?? 0) + (counts.updated ?? 0);
   const share = live?.bytesTotal ? live.bytes / live.bytesTotal : live?.total ? live.done / live.total : null;
