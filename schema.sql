@@ -323,6 +323,14 @@ CREATE TABLE events (
     detail    TEXT NOT NULL                    -- JSON object
 ) STRICT;
 
+-- What lets a browser in: one-time codes and the sessions that they become, by their SHA-256.
+CREATE TABLE sessions (
+    hash          BLOB PRIMARY KEY,
+    kind          TEXT NOT NULL,               -- code, session
+    created_at_ms INTEGER NOT NULL,
+    expires_at_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
 INSERT INTO installation VALUES
     ('organization_id', 'org_' || upper(hex(randomblob(13)))),
     ('user_id', 'usr_' || upper(hex(randomblob(13))));

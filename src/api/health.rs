@@ -148,7 +148,7 @@ async fn deep(
     let writes = query.deep.unwrap_or(true);
     let (database, database_took) = timed(database_works(&app, writes)).await;
     let (blobs, blobs_took) = timed(blobs_work(&app, writes)).await;
-    let queue = if app.scheduler_is_well() { None } else { Some("the scheduler has stopped") };
+    let queue = (!app.scheduler_pulse.is_alive()).then_some("the scheduler has stopped");
 
     let is_well = database.is_none() && blobs.is_none() && queue.is_none();
     let mut meta = Map::from_iter([("version".to_owned(), json!(env!("CARGO_PKG_VERSION")))]);

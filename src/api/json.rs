@@ -181,6 +181,11 @@ pub(super) fn query_value(query: &str, wanted: &str) -> Option<String> {
     parse(query).filter(|(name, _)| name == wanted).last().map(|(_, value)| value)
 }
 
+/// The names of a query's parameters.
+pub(super) fn query_names(query: &str) -> impl Iterator<Item = String> {
+    parse(query).map(|(name, _)| name)
+}
+
 /// Texts as the schema's types, where they can be; what cannot stays text and fails the check.
 fn typed(checker: &Checker, given: BTreeMap<String, Vec<String>>) -> Value {
     let object = given.into_iter().map(|(name, mut values)| {

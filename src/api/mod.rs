@@ -13,10 +13,14 @@ mod buckets;
 mod checker;
 mod connections;
 pub mod content;
+mod docs;
 pub mod error;
+pub mod events;
 mod filters;
 mod health;
+mod html;
 pub mod json;
+mod metrics;
 mod namespaces;
 mod objects;
 mod openapi;
@@ -25,26 +29,42 @@ mod request_id;
 pub mod scope;
 pub mod server;
 mod syncs;
+mod ui;
 mod uploads;
 
-use std::sync::Arc;
+use std::{any::Any, sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    extract::DefaultBodyLimit,
-    http::{Method, Uri},
+    extract::{DefaultBodyLimit, Request},
+    http::{Method, StatusCode, Uri},
     middleware,
-    routing::get,
+    response::{Html, IntoResponse as _, Response},
+    routing::{get, post},
 };
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
+use tower_http::{catch_panic::CatchPanicLayer, timeout::RequestBodyTimeoutLayer};
 use utoipa_axum::router::OpenApiRouter;
 
-use self::{access::Access, content::links::Links, error::ApiError};
-use crate::{config::Config, engine::Engine, scheduler::Nudge};
+use self::{
+    access::{Access, headers, login},
+    content::links::Links,
+    error::ApiError,
+    events::{Listeners, Live},
+    metrics::Metrics,
+};
+use crate::{
+    config::Config,
+    engine::{Board, Engine},
+    scheduler::{Nudge, Pulse, Scheduler},
+};
 
 /// The longest body of a request, in bytes; routes that stream have limits of their own.
 pub const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
+
+/// How long the next bytes of a body may take.
+const BODY_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// What every handler can reach; clones share it.
 #[derive(Clone, Debug)]
@@ -61,18 +81,45 @@ pub struct App {
     pub links: Arc<Links>,
     /// Cancelled when the server is to end: answers that would go on forever end then.
     pub stopping: CancellationToken,
+    /// What the runs of this process do.
+    pub board: Board,
+    scheduler_pulse: Pulse,
+    live: Live,
+    listeners: Listeners,
+    metrics: Metrics,
 }
 
 impl App {
+    /// What handlers reach. Ends with `stopping`.
+    #[must_use]
+    pub fn new(
+        engine: Engine,
+        config: Config,
+        access: Access,
+        links: Links,
+        scheduler: &Scheduler,
+        board: Board,
+        stopping: CancellationToken,
+    ) -> Self {
+        Self {
+            live: Live::start(engine.clone(), board.clone(), stopping.clone()),
+            listeners: Listeners::default(),
+            metrics: Metrics::default(),
+            config: Arc::new(config),
+            access: Arc::new(access),
+            links: Arc::new(links),
+            scheduler: scheduler.nudge(),
+            scheduler_pulse: scheduler.pulse(),
+            engine,
+            board,
+            stopping,
+        }
+    }
+
     /// This instant, by the engine's clock.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.engine.clock().now()
-    }
-
-    /// Whether due syncs get run.
-    fn scheduler_is_well(&self) -> bool {
-        !self.stopping.is_cancelled()
     }
 }
 
@@ -92,6 +139,7 @@ fn resources() -> OpenApiRouter<App> {
         .merge(objects::routes())
         .merge(content::routes())
         .merge(uploads::routes())
+        .merge(events::routes())
 }
 
 /// Everything that the server answers.
@@ -100,25 +148,50 @@ fn resources() -> OpenApiRouter<App> {
 /// When the API's description cannot be put into JSON.
 pub fn router(app: App) -> Result<Router, serde_json::Error> {
     let (routes, document) = resources().split_for_parts();
-    let document: &'static str = Box::leak(openapi::finish(document).to_json()?.into_boxed_str());
+    let document = serde_json::to_value(openapi::finish(document))?;
+    let page = docs::page(&document);
+    let json = document.to_string();
     Ok(routes
-        .route("/openapi.json", get(async move || openapi::answer(document)))
-        .fallback(unknown_route)
+        .route("/openapi.json", get(async move || openapi::answer(json.clone())))
+        .route("/docs", get(async move || page_of_ours(page.clone())))
+        .route("/metrics", get(metrics::answer))
+        .route("/login", get(login::page).post(login::enter))
+        .route("/logout", post(login::leave))
+        .fallback(file_or_nothing)
         .method_not_allowed_fallback(unknown_method)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(RequestBodyTimeoutLayer::new(BODY_TIMEOUT))
         .layer(middleware::from_fn_with_state(app.clone(), access::guard))
+        // From here on outwards: what holds for refused requests too.
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn_with_state(app.clone(), metrics::observe))
+        .layer(middleware::from_fn(headers::protect))
         .layer(middleware::from_fn(request_id::assign))
         .with_state(app))
 }
 
-async fn unknown_route(uri: Uri) -> ApiError {
-    ApiError::not_found("route", uri.path())
+fn page_of_ours(page: String) -> Response {
+    ([(axum::http::header::CONTENT_SECURITY_POLICY, headers::PAGE)], Html(page)).into_response()
+}
+
+async fn file_or_nothing(request: Request) -> Response {
+    ui::file(&request)
+        .unwrap_or_else(|| ApiError::not_found("route", request.uri().path()).into_response())
 }
 
 async fn unknown_method(method: Method, uri: Uri) -> ApiError {
     ApiError::new(
-        axum::http::StatusCode::METHOD_NOT_ALLOWED,
+        StatusCode::METHOD_NOT_ALLOWED,
         "method_not_allowed",
         format!("{} does not take {method}", uri.path()),
     )
+}
+
+fn panicked(what: Box<dyn Any + Send + 'static>) -> Response {
+    let words = what
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| what.downcast_ref::<&str>().copied())
+        .unwrap_or("a handler panicked");
+    ApiError::internal(words).into_response()
 }

@@ -4,11 +4,14 @@ use axum::{
     http::{HeaderValue, header},
     response::{IntoResponse, Response},
 };
-use utoipa::openapi::{
-    Components, ContentBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, Ref, RefOr,
-    ResponseBuilder, Schema, SecurityRequirement,
-    security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
-    tag::TagBuilder,
+use utoipa::{
+    PartialSchema as _, ToSchema as _,
+    openapi::{
+        Components, Content, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, Ref, RefOr,
+        ResponseBuilder, Schema, SecurityRequirement,
+        security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+        tag::TagBuilder,
+    },
 };
 
 use super::error::{ErrorDetail, ErrorResponse, FieldError};
@@ -53,9 +56,9 @@ pub(super) fn frame() -> OpenApi {
         .build()
 }
 
-/// Every operation may also answer with an error, and the error's shape is part of the document.
+/// Completes what the routes say by what holds for all of them: errors have one shape, and the
+/// namespace can be picked.
 pub(super) fn finish(mut document: OpenApi) -> OpenApi {
-    use utoipa::{PartialSchema as _, ToSchema as _};
     let components = document.components.get_or_insert_default();
     components.schemas.insert(ErrorResponse::name().into_owned(), ErrorResponse::schema());
     components.schemas.insert(ErrorDetail::name().into_owned(), ErrorDetail::schema());
@@ -69,18 +72,21 @@ pub(super) fn finish(mut document: OpenApi) -> OpenApi {
     for item in document.paths.paths.values_mut() {
         let operations = [
             &mut item.get,
-            &mut item.put,
             &mut item.post,
-            &mut item.delete,
+            &mut item.put,
             &mut item.patch,
+            &mut item.delete,
             &mut item.head,
         ];
         for operation in operations.into_iter().flatten() {
-            operation
-                .responses
-                .responses
-                .entry("default".to_owned())
-                .or_insert_with(|| RefOr::T(failed()));
+            let fails = ResponseBuilder::new()
+                .description("What is wrong")
+                .content(
+                    "application/json",
+                    Content::new(Some(Ref::from_schema_name(ErrorResponse::name()))),
+                )
+                .build();
+            operation.responses.responses.insert("default".to_owned(), fails.into());
         }
     }
     document
@@ -99,6 +105,6 @@ fn failed() -> utoipa::openapi::Response {
 }
 
 /// Answers with the document.
-pub(super) fn answer(json: &'static str) -> Response {
+pub(super) fn answer(json: String) -> Response {
     ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], json).into_response()
 }

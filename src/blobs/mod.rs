@@ -104,6 +104,15 @@ impl Blobs {
         Ok(blobs)
     }
 
+    /// Bytes that are free where the files are.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn free(&self) -> Result<u64, BlobError> {
+        let space = rustix::fs::statvfs(&self.root).map_err(|e| at(&self.root)(e.into()))?;
+        Ok(space.f_bavail.saturating_mul(space.f_frsize))
+    }
+
     /// Whether the folders can be read and, if asked for, written.
     ///
     /// # Errors

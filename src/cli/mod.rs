@@ -9,6 +9,7 @@ mod export;
 mod gc;
 mod get;
 mod ls;
+mod open;
 mod output;
 mod progress;
 mod secrets;
@@ -16,6 +17,7 @@ mod serve;
 mod signals;
 mod status;
 mod sync;
+mod token;
 mod verify;
 
 use std::{path::PathBuf, process::ExitCode, sync::Arc};
@@ -72,6 +74,26 @@ struct Cli {
     /// Log more to stderr: -v what is done, -vv every step
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     verbose: u8,
+
+    /// How to log: for people, or one JSON object a line
+    #[arg(
+        long,
+        global = true,
+        env = "CATCHMENT_LOG_FORMAT",
+        value_name = "FORMAT",
+        value_enum,
+        default_value_t,
+        hide_default_value = true
+    )]
+    log_format: LogFormat,
+}
+
+/// How the log looks.
+#[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
+enum LogFormat {
+    #[default]
+    Text,
+    Json,
 }
 
 #[derive(Debug, Subcommand)]
@@ -80,6 +102,10 @@ enum Command {
     Sync(Box<sync::Args>),
     /// Serve the API and the browser interface, and run syncs when they are due
     Serve(serve::Args),
+    /// Print a link that lets a browser into the server, once
+    Open(open::Args),
+    /// Show the token that programs need for the API, or make a new one
+    Token(token::Args),
     /// List the buckets, or the objects in one
     Ls(ls::Args),
     /// Write one object to stdout or a file
@@ -102,7 +128,7 @@ enum Command {
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    log_to_stderr(cli.verbose);
+    log_to_stderr(&cli);
     let outcome = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => {
             let outcome = runtime.block_on(run(cli));
@@ -127,6 +153,8 @@ async fn run(cli: Cli) -> Outcome {
     match cli.command {
         Command::Sync(args) => sync::run(*args, &settings).await,
         Command::Serve(args) => serve::run(args, &settings).await,
+        Command::Open(args) => open::run(args, &settings).await,
+        Command::Token(args) => token::run(args, &settings).await,
         Command::Ls(args) => ls::run(args, &settings).await,
         Command::Get(args) => get::run(args, &settings).await,
         Command::Export(args) => export::run(args, &settings).await,
@@ -138,19 +166,25 @@ async fn run(cli: Cli) -> Outcome {
     }
 }
 
-fn log_to_stderr(verbose: u8) {
-    let default = match verbose {
+fn log_to_stderr(cli: &Cli) {
+    // A server's log tells of its requests and jobs; a command prints what it does by itself.
+    let serves = matches!(cli.command, Command::Serve(_));
+    let default = match cli.verbose {
+        0 if serves => "catchment=info,warn,aws_config=error",
         // The AWS chain warns of each of its links that has no credentials; our error sums them up.
         0 => "warn,aws_config=error",
         1 => "catchment=info,warn",
         _ => "catchment=debug,info",
     };
     let filter = EnvFilter::try_from_env("CATCHMENT_LOG").unwrap_or_else(|_| default.into());
-    tracing_subscriber::fmt()
+    let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
-        .with_target(false)
-        .init();
+        .with_target(false);
+    match cli.log_format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().flatten_event(true).init(),
+    }
 }
 
 /// What the global options say.

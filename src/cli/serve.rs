@@ -6,9 +6,16 @@ use std::{
     sync::Arc,
 };
 
+use listenfd::ListenFd;
+use sd_notify::NotifyState;
 use tokio::net::TcpListener;
 
-use super::{Exit, Outcome, Settings, error::CliError, signals::stop_on_signals};
+use super::{
+    Exit, Outcome, Settings,
+    error::CliError,
+    open::{self, Whereabouts},
+    signals::stop_on_signals,
+};
 use crate::{
     api::{
         self, App,
@@ -16,7 +23,7 @@ use crate::{
         content::links::Links,
         server,
     },
-    engine::Silent,
+    engine::Board,
     scheduler::{Bounds, Observers, Scheduler},
 };
 
@@ -31,7 +38,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "HOST")]
     allow_host: Vec<String>,
 
-    /// Let other computers in: needed for any address but this computer's own
+    /// Let other computers in: needed for any address but this computer's own. They need the token,
+    /// and what they send can be read on the way unless something in front adds TLS
     #[arg(long)]
     allow_remote: bool,
 }
@@ -46,45 +54,65 @@ pub(super) async fn run(args: Args, settings: &Settings) -> Outcome {
 
     let engine = settings.engine_with(&config)?;
     let token = std::env::var(token::VARIABLE).ok().filter(|token| !token.is_empty());
-    if token.is_none() {
-        token::TokenFile::of(&config.data_dir).ensure().map_err(CliError::failed)?;
-    }
+    let access = Access::open(&config, address, token.as_deref()).map_err(CliError::failed)?;
+    let whereabouts = Whereabouts::of(&config.data_dir);
+    let said = whereabouts.say(address).map_err(CliError::failed)?;
+
     let stopping = stop_on_signals("when running jobs are at a checkpoint")?;
-    let access = Arc::new(Access::new(&config, token.as_deref()));
-    let observers: Observers = Arc::new(|_| Arc::new(Silent));
+    let board = Board::default();
+    let watched = board.clone();
+    let observers: Observers = Arc::new(move |job| watched.watch(job));
     let scheduler = Scheduler::start(engine.clone(), Bounds::default(), observers);
-    let links = Arc::new(Links::open(&config.data_dir).map_err(CliError::failed)?);
-    let app = App {
-        engine,
-        config: Arc::new(config),
-        access,
-        scheduler: scheduler.nudge(),
-        links,
-        stopping: stopping.clone(),
-    };
+    let store = engine.store.clone();
+    let links = Links::open(&config.data_dir).map_err(CliError::failed)?;
+    let app = App::new(engine, config, access, links, &scheduler, board, stopping.clone());
     tokio::spawn(api::go_on(app.clone()));
     let router = api::router(app).map_err(CliError::failed)?;
 
-    announce(address)?;
+    announce(address, &open::link(&store, address).await?)?;
+    tell_systemd(&[NotifyState::Ready]);
     let served = server::serve(listener, router, stopping).await;
+    tell_systemd(&[NotifyState::Stopping]);
+    drop(said);
     scheduler.stop().await;
     served.map_err(CliError::failed)?;
     Ok(Exit::Done)
 }
 
+/// The socket that systemd hands over, if it does, else one of our own:
+/// <https://www.freedesktop.org/software/systemd/man/latest/sd_listen_fds.html>.
 async fn listen(address: SocketAddr, allow_remote: bool) -> Result<TcpListener, CliError> {
-    if !address.ip().is_loopback() && !allow_remote {
-        return Err(CliError::usage(format!(
-            "{address} lets other computers in: say --allow-remote if that is meant"
-        )));
+    if let Some(listener) = ListenFd::from_env().take_tcp_listener(0).map_err(CliError::failed)? {
+        refuse_strangers(listener.local_addr().map_err(CliError::failed)?, allow_remote)?;
+        listener.set_nonblocking(true).map_err(CliError::failed)?;
+        return TcpListener::from_std(listener).map_err(CliError::failed);
     }
+    refuse_strangers(address, allow_remote)?;
     TcpListener::bind(address)
         .await
         .map_err(|error| CliError::failed(format!("cannot listen on {address}: {error}")))
 }
 
-fn announce(address: SocketAddr) -> Result<(), CliError> {
+fn refuse_strangers(address: SocketAddr, allow_remote: bool) -> Result<(), CliError> {
+    if address.ip().is_loopback() || allow_remote {
+        return Ok(());
+    }
+    Err(CliError::usage(format!(
+        "{address} lets other computers in: say --allow-remote if that is meant"
+    )))
+}
+
+fn announce(address: SocketAddr, link: &str) -> Result<(), CliError> {
     let mut out = io::stdout().lock();
-    writeln!(out, "Catchment listens on http://{address}")?;
+    writeln!(out, "Catchment listens on http://{}", open::called(address))?;
+    writeln!(out, "Open {link}")?;
+    writeln!(out, "(good once, for 10 minutes; `catchment open` makes a new link)")?;
     Ok(out.flush()?)
+}
+
+/// <https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html>; nobody need listen.
+fn tell_systemd(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::warn!(%error, "systemd could not be told");
+    }
 }

@@ -5,6 +5,7 @@
 //! The engine decides; it holds no SQL, speaks no provider's protocol and prints nothing. What it
 //! is doing it tells an [`Observer`].
 
+pub mod board;
 pub mod collect;
 pub mod commit;
 pub mod error;
@@ -42,6 +43,7 @@ use crate::{
     store::{Store, StoreError, syncs::Sync},
 };
 
+pub use board::Board;
 pub use error::RunError;
 pub use observer::{Observer, Silent};
 pub use run::{Report, Request, RunOptions};

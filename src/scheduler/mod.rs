@@ -13,7 +13,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use jiff::Timestamp;
 use tokio::{
     sync::Notify,
-    task::{JoinHandle, JoinSet},
+    task::{AbortHandle, JoinHandle, JoinSet},
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
@@ -62,6 +62,18 @@ impl Nudge {
     }
 }
 
+/// Tells whether a scheduler is at work.
+#[derive(Clone, Debug)]
+pub struct Pulse(AbortHandle);
+
+impl Pulse {
+    /// Whether it is.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        !self.0.is_finished()
+    }
+}
+
 impl Scheduler {
     /// Sets it to work on the data directory of `engine`.
     #[must_use]
@@ -95,10 +107,10 @@ impl Scheduler {
         self.watching.clone()
     }
 
-    /// Whether it is at work.
+    /// What tells whether it is at work.
     #[must_use]
-    pub fn is_alive(&self) -> bool {
-        !self.task.is_finished()
+    pub fn pulse(&self) -> Pulse {
+        Pulse(self.task.abort_handle())
     }
 
     /// Begins nothing more, lets running jobs stop at their next checkpoint, and waits for them.

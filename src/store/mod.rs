@@ -30,14 +30,17 @@ pub mod objects;
 mod open;
 mod place;
 pub mod probe;
+pub mod progress;
 pub mod reconcile;
 pub mod rejudge;
 pub mod schedule;
 pub mod secrets;
+pub mod sessions;
 pub mod shape;
 pub mod syncs;
 pub mod syncs_list;
 mod time;
+pub mod totals;
 pub mod uploads;
 mod writer;
 

@@ -13,9 +13,12 @@ mod support;
 #[path = "../support/server.rs"]
 mod server;
 
+mod access;
 mod client;
 mod connections;
+mod events;
 mod health;
 mod input;
 mod namespaces;
+mod serving;
 mod syncs;

@@ -2,18 +2,39 @@
 //!
 //! [`guard`] stands in front of every route. What does not live here: what is asked for.
 
+pub(super) mod headers;
+mod host;
+pub mod links;
+pub mod login;
+mod throttle;
 pub mod token;
+
+use std::{io, net::SocketAddr};
 
 use axum::{
     extract::{Request, State},
-    http::{Method, header},
+    http::{HeaderMap, Method, StatusCode, header, request::Parts},
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
+use axum_extra::extract::cookie::CookieJar;
 
-use self::token::{Fingerprint, TokenFile};
-use super::{App, error::ApiError};
-use crate::config::Config;
+use self::{
+    host::Names,
+    links::Links,
+    login::address_of as peer_of,
+    throttle::Throttle,
+    token::{Fingerprint, TokenFile},
+};
+use super::{App, error::ApiError, json};
+use crate::{config::Config, store::sessions};
+
+/// The most that a request's headers may be together, in bytes.
+const MAX_HEADER_BYTES: usize = 32 * 1024;
+
+/// Query parameters that people put secrets into, from where they get into logs and histories.
+const SECRET_PARAMETERS: [&str; 5] =
+    ["token", "access_token", "api_key", "apikey", "authorization"];
 
 /// What requests are checked with.
 #[derive(Debug)]
@@ -21,16 +42,45 @@ pub struct Access {
     token: TokenFile,
     /// The environment's token, which counts instead of the file's.
     override_token: Option<Fingerprint>,
+    /// Signs and checks links to single things.
+    pub links: Links,
+    names: Names,
+    /// Wrong codes.
+    logins: Throttle,
+    /// Wrong tokens: apart, so that a program with an old one keeps no browser out.
+    tokens: Throttle,
+    /// The session cookie's name. Cookies know no ports: it has ours, so that two servers of one
+    /// computer do not log each other's browsers out.
+    cookie: String,
+    /// Whether programs on this computer may read the metrics without the token.
+    has_open_metrics: bool,
 }
 
 impl Access {
-    /// The checks of this installation.
-    #[must_use]
-    pub fn new(config: &Config, override_token: Option<&str>) -> Self {
-        Self {
-            token: TokenFile::of(&config.data_dir),
-            override_token: override_token.map(Fingerprint::of),
+    /// The checks of this installation, which listens at `address`. Makes the token if there is
+    /// none yet.
+    ///
+    /// # Errors
+    /// When the files of the secrets cannot be read or made.
+    pub fn open(
+        config: &Config,
+        address: SocketAddr,
+        override_token: Option<&str>,
+    ) -> io::Result<Self> {
+        let token = TokenFile::of(&config.data_dir);
+        if override_token.is_none() {
+            token.ensure()?;
         }
+        Ok(Self {
+            links: Links::open(&config.data_dir)?,
+            token,
+            override_token: override_token.map(Fingerprint::of),
+            names: Names::new(&config.serve.allowed_hosts, address),
+            logins: Throttle::default(),
+            tokens: Throttle::default(),
+            cookie: format!("catchment_{}", address.port()),
+            has_open_metrics: config.serve.open_metrics,
+        })
     }
 
     /// Whether that is the token.
@@ -41,37 +91,106 @@ impl Access {
         };
         Ok(expected.is_some_and(|expected| expected.matches(token)))
     }
+
+    fn session_of(&self, headers: &HeaderMap) -> Option<String> {
+        let jar = CookieJar::from_headers(headers);
+        jar.get(&self.cookie).map(|cookie| cookie.value().to_owned())
+    }
 }
 
 /// Lets a request through to its route, or answers why not.
 pub(super) async fn guard(State(app): State<App>, request: Request, next: Next) -> Response {
-    match check(&app, &request) {
-        Ok(()) => next.run(request).await,
+    let (parts, body) = request.into_parts();
+    match check(&app, &parts).await {
+        Ok(()) => next.run(Request::from_parts(parts, body)).await,
         Err(refusal) => refusal.into_response(),
     }
 }
 
-fn check(app: &App, request: &Request) -> Result<(), ApiError> {
-    if !needs_token(request) || app.links.admits(request, app.now()) {
+async fn check(app: &App, parts: &Parts) -> Result<(), ApiError> {
+    let headers = &parts.headers;
+    refuse_long_headers(parts)?;
+    let us = app.access.names.check(parts)?;
+    if host::changes(&parts.method) {
+        host::refuse_foreign(headers, &us)?;
+    }
+    refuse_secrets_in_query(parts)?;
+    let is_linked = app.links.admits(&parts.method, &parts.uri, app.now());
+    if is_linked || !needs_token(app, parts) || is_admitted(app, parts).await? {
         return Ok(());
     }
-    match bearer(request) {
-        Some(token) if app.access.admits(token)? => Ok(()),
-        Some(_) => Err(ApiError::unauthorized("this is not the token; `catchment token` shows it")),
-        None => Err(ApiError::unauthorized(
-            "send the token as `Authorization: Bearer TOKEN`; `catchment token` shows it",
-        )),
+    let peer = peer_of(&parts.extensions);
+    if let Some(seconds) = app.access.tokens.wait_secs(peer) {
+        return Err(ApiError::too_many("too many requests without the right token", seconds));
     }
+    if bearer(headers).is_some() {
+        app.access.tokens.failed(peer);
+        return Err(ApiError::unauthorized("this is not the token; `catchment token` shows it"));
+    }
+    Err(ApiError::unauthorized(
+        "send the token as `Authorization: Bearer TOKEN`; `catchment token` shows it",
+    ))
 }
 
-fn needs_token(request: &Request) -> bool {
-    let path = request.uri().path();
+fn refuse_long_headers(parts: &Parts) -> Result<(), ApiError> {
+    let headers: usize =
+        parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    let target = parts.uri.path_and_query().map_or(0, |target| target.as_str().len());
+    if headers + target <= MAX_HEADER_BYTES {
+        return Ok(());
+    }
+    Err(ApiError::new(
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        "headers_too_large",
+        format!("the headers are longer than {} KiB", MAX_HEADER_BYTES / 1024),
+    ))
+}
+
+fn refuse_secrets_in_query(parts: &Parts) -> Result<(), ApiError> {
+    let query = parts.uri.query().unwrap_or_default();
+    let has_secret = json::query_names(query)
+        .any(|name| SECRET_PARAMETERS.contains(&name.to_ascii_lowercase().as_str()));
+    if has_secret {
+        return Err(ApiError::unauthorized(
+            "a token has no place in an address, where logs and histories keep it: send it as \
+             `Authorization: Bearer TOKEN`",
+        )
+        .code("token_in_query"));
+    }
+    Ok(())
+}
+
+fn needs_token(app: &App, parts: &Parts) -> bool {
+    let path = parts.uri.path();
     let is_health = path == "/v1/health" || path.starts_with("/v1/health/");
-    path.starts_with("/v1") && !(is_health && request.method() == Method::GET)
+    if path == "/metrics" {
+        return !(app.access.has_open_metrics && peer_of(&parts.extensions).is_loopback());
+    }
+    let is_api = path == "/v1" || path.starts_with("/v1/");
+    is_api && !(is_health && parts.method == Method::GET)
 }
 
-fn bearer(request: &Request) -> Option<&str> {
-    let value = request.headers().get(header::AUTHORIZATION)?.to_str().ok()?;
+async fn is_admitted(app: &App, parts: &Parts) -> Result<bool, ApiError> {
+    let headers = &parts.headers;
+    if app.access.links.admit(parts, app.now()) {
+        return Ok(true);
+    }
+    if let Some(token) = bearer(headers) {
+        return app.access.admits(token);
+    }
+    let Some(session) = app.access.session_of(headers) else { return Ok(false) };
+    // Other ports of this computer are the same site to a browser, which sends them the cookie too.
+    let is_ours = !host::is_foreign_fetch(headers)
+        && (!host::changes(&parts.method) || host::is_own_page(headers));
+    if !is_ours {
+        return Ok(false);
+    }
+    let (hash, now) = (*Fingerprint::of(&session).as_bytes(), app.now());
+    Ok(app.engine.store.read(move |db| sessions::is_open(db, &hash, now)).await?)
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }

@@ -64,12 +64,12 @@ impl Links {
     }
 
     /// Whether the request is one that a link of ours admits to.
-    pub(in crate::api) fn admits(&self, request: &Request, now: Timestamp) -> bool {
-        let method = match *request.method() {
+    pub(in crate::api) fn admits(&self, method: &Method, uri: &Uri, now: Timestamp) -> bool {
+        let method = match *method {
             Method::HEAD => &Method::GET,
             ref other => other,
         };
-        self.is_signed(method, request.uri(), now)
+        self.is_signed(method, uri, now)
     }
 
     fn is_signed(&self, method: &Method, uri: &Uri, now: Timestamp) -> bool {

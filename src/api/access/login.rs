@@ -1,0 +1,140 @@
+//! How a browser gets in: a link with a one-time code leads to a page, whose button (pressed by its
+//! script) exchanges the code for a cookie.
+//!
+//! Following the link changes nothing, so that whatever looks at links ahead of people (mail
+//! scanners, chat previews, the browser's own address bar) does not use the code up.
+
+use std::time::Duration;
+
+use axum::{
+    body::Bytes,
+    extract::{FromRequest as _, Request, State},
+    http::{Extensions, StatusCode, header},
+    response::{IntoResponse as _, Response},
+};
+use axum_extra::extract::cookie::{Cookie, SameSite};
+use jiff::Timestamp;
+
+use super::{
+    headers,
+    token::{Fingerprint, random_secret},
+};
+use crate::{
+    api::{App, error::ApiError, html::escape, json, server::Peer},
+    store::{Store, StoreError, sessions},
+};
+
+/// How long a code can be used.
+pub const CODE_LIFE: Duration = Duration::from_secs(10 * 60);
+/// How long a browser stays in.
+const SESSION_LIFE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// Makes a code that lets one browser in.
+///
+/// # Errors
+/// When the database cannot be written.
+pub async fn new_code(store: &Store, now: Timestamp) -> Result<String, StoreError> {
+    new_secret(store, sessions::Kind::Code, now, CODE_LIFE).await
+}
+
+async fn new_secret(
+    store: &Store,
+    kind: sessions::Kind,
+    now: Timestamp,
+    life: Duration,
+) -> Result<String, StoreError> {
+    let secret =
+        random_secret().map_err(|error| StoreError::Io { path: "randomness".into(), error })?;
+    let hash = *Fingerprint::of(&secret).as_bytes();
+    store.write(move |tx| sessions::add(tx, kind, &hash, now, now + life)).await?;
+    Ok(secret)
+}
+
+/// `GET /login?code=…`: the page with the button.
+pub(in crate::api) async fn page(request: Request) -> Response {
+    let code = json::query_value(request.uri().query().unwrap_or_default(), "code");
+    let body = match code {
+        Some(code) => format!(
+            "<form method=\"post\" action=\"/login\"><input type=\"hidden\" name=\"code\" \
+             value=\"{}\"><button>Open Catchment</button></form>\
+             <script src=\"/login.js\" type=\"module\"></script>",
+            escape(&code)
+        ),
+        None => "<p>Run <code>catchment open</code> on the computer that Catchment runs on, and \
+                 follow the link that it prints.</p>"
+            .to_owned(),
+    };
+    html_page(StatusCode::OK, &body)
+}
+
+fn html_page(status: StatusCode, body: &str) -> Response {
+    let page = format!(
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Catchment</title>\
+         <meta name=\"viewport\" content=\"width=device-width\">\
+         <link rel=\"stylesheet\" href=\"/style.css\"><main><h1>Catchment</h1>{body}</main></html>"
+    );
+    let headers = [
+        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+        (header::CONTENT_SECURITY_POLICY, headers::PAGE),
+    ];
+    (status, headers, page).into_response()
+}
+
+/// `POST /login`: exchanges the code for a session.
+pub(in crate::api) async fn enter(
+    State(app): State<App>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let peer = address_of(request.extensions());
+    if let Some(seconds) = app.access.logins.wait_secs(peer) {
+        return Err(ApiError::too_many("too many wrong codes", seconds));
+    }
+    let body = Bytes::from_request(request, &()).await.map_err(json::unreadable)?;
+    let form = String::from_utf8_lossy(&body);
+    let code = json::query_value(&form, "code").unwrap_or_default();
+    let (hash, now) = (*Fingerprint::of(&code).as_bytes(), app.now());
+    let store = &app.engine.store;
+    if !store.write(move |tx| sessions::take_code(tx, &hash, now)).await? {
+        app.access.logins.failed(peer);
+        return Ok(html_page(
+            StatusCode::FORBIDDEN,
+            "<p>This link has been used, or is older than ten minutes. Run <code>catchment \
+             open</code> for a new one.</p>",
+        ));
+    }
+    let session = new_secret(store, sessions::Kind::Session, now, SESSION_LIFE).await?;
+    let life = i64::try_from(SESSION_LIFE.as_secs()).unwrap_or(i64::MAX);
+    let cookie = cookie(&app, session, life);
+    Ok((StatusCode::SEE_OTHER, [(header::SET_COOKIE, cookie), (header::LOCATION, "/".to_owned())])
+        .into_response())
+}
+
+/// `POST /logout`: ends the session.
+pub(in crate::api) async fn leave(
+    State(app): State<App>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    if let Some(session) = app.access.session_of(request.headers()) {
+        let hash = *Fingerprint::of(&session).as_bytes();
+        app.engine.store.write(move |tx| sessions::end(tx, &hash)).await?;
+    }
+    let cookie = cookie(&app, String::new(), 0);
+    Ok((StatusCode::SEE_OTHER, [(header::SET_COOKIE, cookie), (header::LOCATION, "/".to_owned())])
+        .into_response())
+}
+
+fn cookie(app: &App, value: String, life_secs: i64) -> String {
+    Cookie::build((app.access.cookie.clone(), value))
+        .path("/")
+        .http_only(true)
+        .same_site(SameSite::Strict)
+        .build()
+        .to_string()
+        + &format!("; Max-Age={life_secs}")
+}
+
+/// The address of a request's other end; unknown ones count as one.
+pub(super) fn address_of(extensions: &Extensions) -> std::net::IpAddr {
+    let unknown = std::net::IpAddr::from([0, 0, 0, 0]);
+    extensions.get::<Peer>().map_or(unknown, |peer| peer.0.ip())
+}

@@ -1,0 +1,44 @@
+//! `token`: shows or changes what admits to the API.
+
+use std::io::{self, Write as _};
+
+use super::{Exit, Outcome, Settings, error::CliError};
+use crate::{
+    api::access::token::{TokenFile, VARIABLE},
+    store::sessions,
+};
+
+/// Arguments of `token`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Make a new one; the old one and every browser's login end at once
+    #[arg(long)]
+    rotate: bool,
+}
+
+/// Runs it.
+pub(super) async fn run(args: Args, settings: &Settings) -> Outcome {
+    let config = settings.config()?;
+    let set = std::env::var(VARIABLE).ok().filter(|token| !token.is_empty());
+    let token = match set {
+        Some(_) if args.rotate => {
+            return Err(CliError::usage(format!(
+                "the token is the one in {VARIABLE}: change it there"
+            )));
+        }
+        Some(token) => token,
+        None => {
+            // Opening the store makes the data directory, private.
+            let store = crate::store::Store::open(&config.data_dir)?;
+            let file = TokenFile::of(&config.data_dir);
+            if args.rotate {
+                store.write(sessions::end_all).await?;
+                file.rotate().map_err(CliError::failed)?
+            } else {
+                file.ensure().map_err(CliError::failed)?
+            }
+        }
+    };
+    writeln!(io::stdout(), "{token}")?;
+    Ok(Exit::Done)
+}

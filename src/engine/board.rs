@@ -1,0 +1,186 @@
+//! What the runs of this process are doing right now, for whoever wants to look: the files in flight,
+//! the bytes, the rate. Nothing here is kept.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::Observer;
+use crate::model::{EntryPath, JobId};
+
+/// The files in flight that are named; more are only counted.
+const NAMED: usize = 16;
+/// Over how long the rate is taken.
+const RATE_WINDOW: Duration = Duration::from_secs(3);
+
+/// The runs of this process; clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct Board(Arc<Mutex<HashMap<JobId, State>>>);
+
+#[derive(Debug)]
+struct State {
+    entries: u64,
+    files: u64,
+    bytes: u64,
+    received: u64,
+    in_flight: BTreeMap<String, u64>,
+    /// The received bytes at the beginning of the rate's window, and in the one before.
+    marks: [(Instant, u64); 2],
+}
+
+/// What a run is doing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Progress {
+    /// Entries that the source has listed so far.
+    pub entries: u64,
+    /// Of those, files to be fetched.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Of those, what has arrived.
+    pub received: u64,
+    /// Files being fetched, with their sizes in bytes; at most 16 of them.
+    pub in_flight: Vec<(String, u64)>,
+    /// How many files are being fetched.
+    pub in_flight_count: usize,
+    /// Bytes a second, of late.
+    pub rate: f64,
+}
+
+impl Progress {
+    /// How long what is known to be left will take; `None` while nothing moves.
+    #[must_use]
+    pub fn eta(&self) -> Option<Duration> {
+        let left = self.bytes.saturating_sub(self.received);
+        let seconds = left as f64 / self.rate;
+        Duration::try_from_secs_f64(seconds).ok()
+    }
+}
+
+impl Board {
+    /// Watches the run of a job, until the observer is dropped.
+    #[must_use]
+    pub fn watch(&self, job: &JobId) -> Arc<dyn Observer> {
+        let now = Instant::now();
+        let state = State {
+            entries: 0,
+            files: 0,
+            bytes: 0,
+            received: 0,
+            in_flight: BTreeMap::new(),
+            marks: [(now, 0); 2],
+        };
+        self.all().insert(job.clone(), state);
+        Arc::new(Watcher { board: self.clone(), job: job.clone() })
+    }
+
+    /// What a job's run is doing, if it is one of this process.
+    #[must_use]
+    pub fn progress(&self, job: &JobId) -> Option<Progress> {
+        self.all().get(job).map(State::told)
+    }
+
+    fn all(&self) -> MutexGuard<'_, HashMap<JobId, State>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn told(&self) -> Progress {
+        let (since, had) = self.marks[1];
+        let seconds = since.elapsed().as_secs_f64().max(0.001);
+        Progress {
+            entries: self.entries,
+            files: self.files,
+            bytes: self.bytes,
+            received: self.received,
+            in_flight: self
+                .in_flight
+                .iter()
+                .take(NAMED)
+                .map(|(path, size)| (path.clone(), *size))
+                .collect(),
+            in_flight_count: self.in_flight.len(),
+            rate: (self.received - had) as f64 / seconds,
+        }
+    }
+
+    fn receive(&mut self, bytes: u64) {
+        if self.marks[0].0.elapsed() >= RATE_WINDOW {
+            self.marks = [(Instant::now(), self.received), self.marks[0]];
+        }
+        self.received += bytes;
+    }
+}
+
+struct Watcher {
+    board: Board,
+    job: JobId,
+}
+
+impl Watcher {
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        if let Some(state) = self.board.all().get_mut(&self.job) {
+            change(state);
+        }
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        self.board.all().remove(&self.job);
+    }
+}
+
+impl Observer for Watcher {
+    fn found(&self, entries: u64, files: u64, bytes: u64) {
+        self.change(|state| {
+            state.entries += entries;
+            state.files += files;
+            state.bytes += bytes;
+        });
+    }
+
+    fn fetching(&self, path: &EntryPath, size: u64) {
+        self.change(|state| {
+            state.in_flight.insert(path.to_string(), size);
+        });
+    }
+
+    fn received(&self, bytes: u64) {
+        self.change(|state| state.receive(bytes));
+    }
+
+    fn fetched(&self, path: &EntryPath) {
+        self.change(|state| {
+            state.in_flight.remove(&path.to_string());
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_rate_is_that_of_late_and_the_rest_follows_from_it() {
+        let (board, job) = (Board::default(), JobId::generate());
+        let watcher = board.watch(&job);
+        watcher.found(10, 2, 12_000);
+        for _ in 0..10 {
+            tokio::time::advance(Duration::from_secs(1)).await;
+            watcher.received(1000);
+        }
+        let progress = board.progress(&job).unwrap();
+        assert!((800.0..1500.0).contains(&progress.rate), "{progress:?}");
+        assert_eq!(progress.received, 10_000);
+        assert!(progress.eta().unwrap() <= Duration::from_secs(3));
+
+        drop(watcher);
+        assert_eq!(board.progress(&job), None);
+    }
+}

@@ -1,0 +1,2 @@
+const health = await (await fetch("/v1/health")).json();
+document.getElementById("version").textContent = health.version;
