@@ -180,6 +180,7 @@ CREATE TABLE entries (
     object_key   INTEGER NOT NULL,             -- of objects; no REFERENCES: it would need an index
     is_duplicate INTEGER NOT NULL,             -- 1: the object was made by another entry
     pass         INTEGER NOT NULL,             -- the pass that last wrote this row
+    judged_by    INTEGER,                      -- engine::rules::Rules::mark; NULL: by a listing alone
     released     INTEGER NOT NULL DEFAULT 0,   -- 1: gone, and somebody said to keep its object
     identity     INTEGER                       -- hash of what a rename leaves as it is; NULL: none
 ) STRICT;
@@ -187,6 +188,19 @@ CREATE UNIQUE INDEX entries_by_source_id ON entries (sync_key, source_id);
 CREATE INDEX entries_by_identity ON entries (sync_key, identity) WHERE identity IS NOT NULL;
 CREATE INDEX entries_released ON entries (sync_key) WHERE released = 1;
 CREATE INDEX entries_that_share ON entries (object_key) WHERE is_duplicate = 1;
+
+-- Entries that a sync leaves out for what their source says of them besides listing them: so that it
+-- need not be asked again while neither they nor the sync's settings change.
+CREATE TABLE left_out (
+    left_out_key INTEGER PRIMARY KEY,
+    sync_key     INTEGER NOT NULL REFERENCES syncs,
+    source_id    BLOB NOT NULL,
+    version      BLOB NOT NULL,
+    judged_by    INTEGER NOT NULL,             -- as in entries
+    unmet        INTEGER NOT NULL,             -- the place of the condition that is not met
+    pass         INTEGER NOT NULL,             -- the pass in which it was asked
+    UNIQUE (sync_key, source_id)
+) STRICT;
 
 -- What a bucket holds. Readable means complete: its blobs were durable before this row.
 CREATE TABLE objects (
@@ -204,7 +218,8 @@ CREATE TABLE objects (
     fields        TEXT,                        -- JSON object, by the bucket's schema; NULL: none
     unique_key    TEXT,                        -- values of the bucket's unique key, as JSON
     edges         TEXT,                        -- JSON array; NULL: none
-    state         TEXT                         -- NULL: live; else why it is hidden
+    state         TEXT,                        -- NULL: live; else why it is hidden
+    content       TEXT NOT NULL DEFAULT 'content' -- the property that is the file itself
 ) STRICT;
 CREATE INDEX objects_by_path ON objects (bucket_key, path);
 CREATE INDEX objects_by_age ON objects (bucket_key);
@@ -225,8 +240,8 @@ CREATE TABLE blob_bytes (
     bytes    BLOB NOT NULL
 ) STRICT;
 
--- Which blobs an object is made of; `content` is the file itself. What is NULL is as the object
--- itself says.
+-- Which blobs an object is made of; the one that `objects.content` names is the file itself. What is
+-- NULL is as the object itself says. Those without an id are a sync's, which replaces them.
 CREATE TABLE object_blobs (
     object_key INTEGER NOT NULL REFERENCES objects,
     property   TEXT NOT NULL,

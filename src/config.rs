@@ -44,6 +44,7 @@ struct File {
     allowed_hosts: Vec<String>,
     open_metrics: bool,
     keyring: Option<Switch>,
+    allow_private_urls: Option<bool>,
 }
 
 /// On or off, as a person writes it.
@@ -76,6 +77,8 @@ pub struct Config {
     pub min_free: Option<ByteSize>,
     /// See [`SourceTuning::quiet_period`].
     pub quiet_period: Duration,
+    /// URLs in a source's data may lead to this machine and its private networks.
+    pub allow_private_urls: bool,
     /// Whether the key to stored credentials is kept in this computer's keyring, where there is
     /// one; it is in a file of the data directory otherwise.
     pub keyring: bool,
@@ -168,7 +171,10 @@ impl Config {
         let keyring = environment("CATCHMENT_KEYRING", "on or off")?
             .or(file.keyring)
             .is_none_or(|switch| switch == Switch::On);
-        Ok(Self { data_dir, min_free, quiet_period, keyring, serve })
+        let allow_private_urls = environment("CATCHMENT_ALLOW_PRIVATE_URLS", "true or false")?
+            .or(file.allow_private_urls)
+            .unwrap_or_default();
+        Ok(Self { data_dir, min_free, quiet_period, allow_private_urls, keyring, serve })
     }
 
     /// The part that sources need.

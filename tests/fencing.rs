@@ -118,6 +118,7 @@ impl Fixture {
             quiet_period: Duration::ZERO,
             serve: ServeConfig::default(),
             keyring: false,
+            allow_private_urls: false,
         };
         let clock = Arc::new(ManualClock::new("2026-01-01T00:00:00Z".parse().unwrap()));
         Self { config, clock, _dir: dir }

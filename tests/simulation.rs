@@ -187,6 +187,7 @@ impl History {
             quiet_period: Duration::ZERO,
             serve: ServeConfig::default(),
             keyring: false,
+            allow_private_urls: false,
         };
         let clock = Arc::new(ManualClock::new("2026-01-01T00:00:00Z".parse().unwrap()));
         let source = Simulated::default();

@@ -278,9 +278,10 @@ impl From<StoreError> for ApiError {
                 "the disk of the data directory is full; nothing of this request was kept",
             ),
             StoreError::Locked(holder) => Self::conflict(holder.to_string()).code("locked"),
-            StoreError::Resting | StoreError::NotQueued | StoreError::NothingHeld => {
-                Self::conflict(error.to_string())
-            }
+            StoreError::Resting
+            | StoreError::NotQueued
+            | StoreError::NothingHeld
+            | StoreError::KeyRotated => Self::conflict(error.to_string()),
             error => Self::internal(error),
         }
     }

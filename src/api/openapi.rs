@@ -6,12 +6,13 @@ use axum::{
 };
 use utoipa::openapi::{
     Components, ContentBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, Ref, RefOr,
-    ResponseBuilder, SecurityRequirement,
+    ResponseBuilder, Schema, SecurityRequirement,
     security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
     tag::TagBuilder,
 };
 
 use super::error::{ErrorDetail, ErrorResponse, FieldError};
+use crate::model::providers;
 
 /// What the routes are added to.
 pub(super) fn frame() -> OpenApi {
@@ -58,6 +59,12 @@ pub(super) fn finish(mut document: OpenApi) -> OpenApi {
     components.schemas.insert(ErrorResponse::name().into_owned(), ErrorResponse::schema());
     components.schemas.insert(ErrorDetail::name().into_owned(), ErrorDetail::schema());
     components.schemas.insert(FieldError::name().into_owned(), FieldError::schema());
+    for (name, schema) in providers::schemas() {
+        match serde_json::from_value::<RefOr<Schema>>(schema) {
+            Ok(schema) => drop(components.schemas.insert(name.to_owned(), schema)),
+            Err(error) => tracing::error!(name, %error, "a schema is not one"),
+        }
+    }
     for item in document.paths.paths.values_mut() {
         let operations = [
             &mut item.get,
@@ -68,11 +75,8 @@ pub(super) fn finish(mut document: OpenApi) -> OpenApi {
             &mut item.head,
         ];
         for operation in operations.into_iter().flatten() {
-            operation
-                .responses
-                .responses
-                .entry("default".to_owned())
-                .or_insert_with(|| RefOr::T(failed()));
+            let responses = &mut operation.responses.responses;
+            responses.entry("default".to_owned()).or_insert_with(|| RefOr::T(failed()));
         }
     }
     document

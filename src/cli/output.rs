@@ -59,6 +59,8 @@ pub(super) struct JsonObject<'a> {
     object_id: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     metadata: Option<serde_json::Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fields: Option<serde_json::Value>,
 }
 
 impl<'a> From<&'a Object> for JsonObject<'a> {
@@ -71,6 +73,7 @@ impl<'a> From<&'a Object> for JsonObject<'a> {
             mime_type: object.mime.as_deref(),
             object_id: object.id.as_str(),
             metadata: object.metadata.as_deref().and_then(|json| serde_json::from_str(json).ok()),
+            fields: object.fields.as_deref().and_then(|json| serde_json::from_str(json).ok()),
         }
     }
 }

@@ -13,6 +13,7 @@ use std::{
 };
 
 use futures_util::{Stream, StreamExt as _, future::OptionFuture, stream};
+use roaring::RoaringTreemap;
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep_until},
@@ -75,7 +76,7 @@ pub(super) async fn go_through(
         let others = committer.fetch_after_all(others);
         committer.drive(stream::empty(), others, lease, stop).await?;
     }
-    Ok(Pass { tally: committer.tally, walked })
+    Ok(Pass { tally: committer.tally, walked, left_out: committer.left_out })
 }
 
 impl Committer<'_> {
@@ -168,6 +169,8 @@ struct Committer<'a> {
     /// The place behind the last page that is dealt with, if that has moved since the last commit.
     reached: Option<Option<Cursor>>,
     listed_something: bool,
+    /// What is remembered of left out entries that the walk came across.
+    left_out: RoaringTreemap,
     /// The root's identity, until a commit has brought content of it.
     root: Option<String>,
 }
@@ -208,6 +211,7 @@ impl<'a> Committer<'a> {
             reached: None,
             // A checkpoint lies behind something that was listed.
             listed_something: resume.is_some(),
+            left_out: RoaringTreemap::new(),
             root: if is_remembered { None } else { root.0.clone() },
         }
     }
@@ -218,7 +222,7 @@ impl<'a> Committer<'a> {
         self.next_page += 1;
         self.listed += plan.entries();
         self.listed_something |= plan.entries() > 0;
-        let bytes = plan.work.iter().map(|work| work.fingerprint.size).sum();
+        let bytes = plan.work.iter().map(Work::bytes).sum();
         self.run.observer.found(plan.entries(), plan.work.len() as u64, bytes);
         for failure in &plan.failed {
             self.run.observer.failed(failure);
@@ -228,6 +232,7 @@ impl<'a> Committer<'a> {
         self.tally.unlisted.extend(plan.unlisted);
         let renamed = self.hold_back(page, plan.renamed, &mut plan.work);
         self.since_commit += plan.passed.discovered();
+        self.left_out.extend(plan.left_out.into_iter().filter_map(|key| u64::try_from(key).ok()));
         self.batch.passed.add(&plan.passed);
         self.batch.waiting.extend(plan.waiting);
         self.batch.failed.extend(plan.failed);
@@ -300,6 +305,11 @@ impl<'a> Committer<'a> {
                 self.batch.passed.filtered += 1;
                 self.tally.drifted.extend(known);
             }
+            Outcome::LeftOut(entry) => {
+                self.batch.left_out.push(entry);
+                self.tally.drifted.extend(known);
+            }
+            Outcome::Rejudged(rejudged) => self.batch.rejudged.push(*rejudged),
             Outcome::Failed(failure) => {
                 self.run.observer.failed(&failure);
                 self.tally.seen.extend(known);
@@ -317,7 +327,7 @@ impl<'a> Committer<'a> {
     }
 
     fn take_bytes(&mut self, taken: Taken) {
-        self.inline_bytes += taken.stored.inline.as_ref().map_or(0, bytes::Bytes::len);
+        self.inline_bytes += taken.inline_bytes();
         self.batch.taken.push(taken);
     }
 
@@ -337,7 +347,7 @@ impl<'a> Committer<'a> {
 
     async fn commit_if_due(&mut self) -> Result<(), RunError> {
         let full = self.since_commit >= self.run.sync.options.pace.checkpoint_every()
-            || self.batch.taken.len() + self.batch.failed.len() >= Self::ENTRIES
+            || self.batch.len() >= Self::ENTRIES
             || self.inline_bytes >= Self::INLINE_BYTES;
         let late = self.deadline.is_some_and(|deadline| deadline <= Instant::now());
         if full || late { self.commit().await } else { Ok(()) }

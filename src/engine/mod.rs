@@ -12,12 +12,14 @@ pub mod fetch;
 pub mod filter;
 mod held;
 pub mod lease;
+pub mod mapping;
 mod moves;
 pub mod observer;
 pub mod orders;
 pub mod plan;
 pub mod preview;
 pub mod reconcile;
+pub mod rules;
 pub mod run;
 pub mod standing;
 pub mod verify;
@@ -36,7 +38,7 @@ use crate::{
     config::{Config, SourceTuning},
     model::{Credentials, Location, SyncOptions},
     secrets::{SystemKeyring, Vault},
-    sources::{Opener, Source, SourceError},
+    sources::{Opener, Source, SourceError, web::Web},
     store::{Store, StoreError, syncs::Sync},
 };
 
@@ -59,6 +61,7 @@ pub struct Engine {
     clock: SharedClock,
     tuning: SourceTuning,
     opener: Arc<dyn Opener>,
+    web: Web,
 }
 
 /// The worker with its staging folder, which it clears away at the end.
@@ -120,6 +123,7 @@ impl Engine {
             tuning: config.source_tuning(clock.clone()),
             clock,
             opener,
+            web: Web::new(config.allow_private_urls),
         })
     }
 

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{
     RunError,
-    filter::{Filter, Rule},
+    filter::{Filter, Rule, Unmet},
     run::Run,
 };
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
     store::{
         self, Connection,
         dead_letters::{self, Failure, Open},
-        entries::{self, Known},
+        entries::{self, Judge, Known},
     },
 };
 
@@ -43,11 +43,15 @@ pub struct Plan {
     pub drifted: Vec<u64>,
     /// Prefixes that could not be listed.
     pub unlisted: Vec<EntryPath>,
+    /// Keys of what is remembered of entries that were left out for more than their listing.
+    pub left_out: Vec<i64>,
 }
 
-/// An entry to be fetched.
+/// An entry to be fetched, or to be looked at anew.
 #[derive(Clone, Debug)]
 pub struct Work {
+    /// What is to be done.
+    pub task: Task,
     /// The source's name for it.
     pub id: EntryId,
     /// Its path from the root.
@@ -68,6 +72,40 @@ pub struct Renamed {
     pub row: i64,
 }
 
+/// What is to be done about an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// Fetch its bytes.
+    Fetch,
+    /// Decide about it anew: its bytes are here, but the settings are others by now.
+    Rejudge {
+        /// Whether its version is still the one that was taken.
+        is_same: bool,
+    },
+}
+
+impl Task {
+    /// What is to be done about an entry that turns out to have changed.
+    #[must_use]
+    pub const fn of_changed(self, reconcile: &Reconcile) -> Self {
+        match self {
+            Self::Rejudge { .. } if !reconcile.on_update => Self::Rejudge { is_same: false },
+            Self::Fetch | Self::Rejudge { .. } => Self::Fetch,
+        }
+    }
+}
+
+impl Work {
+    /// How many bytes are to be fetched.
+    #[must_use]
+    pub const fn bytes(&self) -> u64 {
+        match self.task {
+            Task::Fetch => self.fingerprint.size,
+            Task::Rejudge { .. } => 0,
+        }
+    }
+}
+
 impl Plan {
     /// How many entries the page had.
     #[must_use]
@@ -84,6 +122,11 @@ pub enum Decision<'f> {
     Add,
     /// Fetch it: it has changed, or everything is to be fetched.
     Update,
+    /// Decide anew what it becomes, without its bytes: the bucket has it, but by other settings.
+    Rejudge {
+        /// Whether its version is still the one that was taken.
+        is_same: bool,
+    },
     /// Nothing: the bucket has it.
     Leave,
     /// Nothing: it does not pass this rule.
@@ -122,9 +165,15 @@ pub fn decide<'f>(
         return Decision::Exclude(rule);
     }
     match known {
-        Known::No => Decision::Add,
         Known::Same { .. } if full => Decision::Update,
+        Known::LeftOut { unmet, .. } => match filter.rule_of(Unmet(*unmet)) {
+            Some(rule) => Decision::Exclude(rule),
+            None => Decision::Add,
+        },
+        Known::No => Decision::Add,
         Known::Other { .. } if reconcile.on_update => Decision::Update,
+        Known::Same { is_settled: false, .. } => Decision::Rejudge { is_same: true },
+        Known::Other { is_settled: false, .. } => Decision::Rejudge { is_same: false },
         Known::Same { .. } | Known::Other { .. } => Decision::Leave,
     }
 }
@@ -135,7 +184,7 @@ impl Decision<'_> {
     #[must_use]
     pub const fn memory(&self) -> Option<Memory> {
         match self {
-            Self::Add | Self::Update => None,
+            Self::Add | Self::Update | Self::Rejudge { .. } => None,
             // What was taken before it was archived is still its content.
             Self::Leave | Self::Fail | Self::Skip(SkipReason::Archived) => Some(Memory::Seen),
             Self::Exclude(_) | Self::Skip(_) => Some(Memory::Drifted),
@@ -171,7 +220,8 @@ struct Index {
 impl Index {
     fn read(db: &Connection, run: &Run, page: &Page) -> store::Result<Self> {
         let sync_key = run.target.fence.sync_key;
-        let known = compare(db, sync_key, page)?;
+        let judge = run.rules.judge(run.options.full);
+        let known = compare(db, sync_key, page, judge)?;
         let ids = page.entries.iter().map(|entry| &entry.id);
         let letters = dead_letters::among(db, sync_key, ids)?;
         let mut twins = HashMap::new();
@@ -208,20 +258,28 @@ pub(super) fn has_to_wait(letter: &Open, kind: &EntryKind, now: Timestamp, full:
 }
 
 /// Looks a page's entries up in the index.
-pub(super) fn compare(db: &Connection, sync_key: i64, page: &Page) -> store::Result<Vec<Known>> {
+pub(super) fn compare(
+    db: &Connection,
+    sync_key: i64,
+    page: &Page,
+    judge: Judge,
+) -> store::Result<Vec<Known>> {
     let ids = page.entries.iter().map(|entry| match &entry.kind {
         EntryKind::File(facts) => (&entry.id, Some(&facts.version)),
         EntryKind::Skipped(_) | EntryKind::Unreadable { .. } => (&entry.id, None),
     });
-    entries::compare(db, sync_key, ids)
+    entries::compare(db, sync_key, ids, judge)
 }
 
 impl Plan {
     fn add(&mut self, run: &Run, entry: Entry, position: usize, index: &Index) {
         let known = &index.known[position];
         let settings = &run.sync.options.reconcile;
-        let decision = decide(&run.filter, settings, run.options.full, &entry, known);
+        let decision = decide(&run.rules.filter, settings, run.options.full, &entry, known);
         let row = known.row();
+        if let Known::LeftOut { left_out_key, .. } = known {
+            self.left_out.push(*left_out_key);
+        }
         match decision.memory() {
             Some(Memory::Seen) => self.seen.extend(row),
             Some(Memory::Drifted) => self.drifted.extend(row),
@@ -245,19 +303,20 @@ impl Plan {
                     }
                     None => {
                         let twin = index.twins.get(&position).filter(|_| letter.is_none());
-                        self.act(entry, row, twin.copied());
+                        self.act(entry, row, Task::Fetch, twin.copied());
                     }
                 }
             }
+            Decision::Rejudge { is_same } => self.act(entry, row, Task::Rejudge { is_same }, None),
         }
     }
 
     /// Takes an entry up that is to be fetched, or has failed already.
-    fn act(&mut self, entry: Entry, known: Option<u64>, twin: Option<i64>) {
+    fn act(&mut self, entry: Entry, known: Option<u64>, task: Task, twin: Option<i64>) {
         let Entry { id, path, kind } = entry;
         match kind {
             EntryKind::File(fingerprint) => {
-                let work = Work { id, path, fingerprint, known };
+                let work = Work { task, id, path, fingerprint, known };
                 match twin {
                     Some(row) => self.renamed.push(Renamed { work, row }),
                     None => self.work.push(work),

@@ -7,28 +7,29 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use futures_util::StreamExt as _;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     RunError, RunOptions,
-    filter::Filter,
+    filter::{Dossier, Filter},
     plan::{self, Decision, Memory},
     reconcile as removing,
+    rules::Rules,
 };
 use crate::{
     model::{
         Counts, Entry, EntryId, EntryKind, EntryPath, ErrorType, Identity, Location, MaxDelete,
         SyncOptions,
     },
-    sources::{Page, Source},
+    sources::{ErrorClass, Page, Source, retry::RetryPolicy},
     store::{
-        Store,
+        Store, buckets,
         checkpoints::Tally,
         dead_letters::{self, Open},
-        entries::{self, Known},
+        entries::{self, Judge, Known},
         reconcile,
         syncs::{self, Sync},
     },
@@ -161,7 +162,8 @@ pub async fn preview(
     stop: &CancellationToken,
     report: impl FnMut(&EntryPath, Verdict),
 ) -> Result<Preview, RunError> {
-    let filter = Filter::compile(&question.options.filters)?.since(question.options.sync_from);
+    let mut rules = Rules::compile(question.options)?;
+    rules.filter = rules.filter.since(question.options.sync_from);
     let root = source.root().await?;
     if let Some(sync) = &question.known
         && let (Some(is), Some(was)) = (&root.0, &sync.root_identity)
@@ -175,9 +177,15 @@ pub async fn preview(
         });
     }
     let known = store.zip(question.known.as_ref());
+    if let Some((store, sync)) = known {
+        let bucket_key = sync.bucket_key;
+        let settings = store.read(move |db| buckets::settings(db, bucket_key)).await?;
+        rules = rules.bound_to(question.options, settings.bucket_schema);
+    }
+    let judge = rules.judge(question.run.full);
     let mut looking = Looking {
         question: &question,
-        filter,
+        filter: rules.filter,
         preview: Preview { complete: true, ..Preview::default() },
         tally: Tally::default(),
         renamed: Vec::new(),
@@ -201,7 +209,8 @@ pub async fn preview(
         if stop.is_cancelled() {
             return Err(RunError::Stopped);
         }
-        let indexed = Indexed::read(known, source, &question, page).await?;
+        let mut indexed = Indexed::read(known, source, &question, page, judge).await?;
+        indexed.look_closer(source, &question, &looking.filter).await?;
         looking.judge_page(indexed);
         if bounds.entries.is_some_and(|most| looking.preview.looked_at >= most) {
             // There may have been nothing more, but that is not known.
@@ -233,6 +242,7 @@ impl Indexed {
         source: &dyn Source,
         question: &Question<'_>,
         page: Page,
+        judge: Judge,
     ) -> Result<Self, RunError> {
         let entries = page.entries.len();
         let Some((store, sync)) = known else {
@@ -247,7 +257,7 @@ impl Indexed {
         let identities: Vec<Option<Identity>> = page.entries.iter().map(identity).collect();
         let sync_key = sync.key;
         let read = store.read(move |db| {
-            let known = plan::compare(db, sync_key, &page)?;
+            let known = plan::compare(db, sync_key, &page, judge)?;
             let ids = page.entries.iter().map(|entry| &entry.id);
             let letters = dead_letters::among(db, sync_key, ids)?;
             let twin = |(known, identity): (&Known, &Option<Identity>)| match (known, identity) {
@@ -260,6 +270,46 @@ impl Indexed {
             Ok(Self { page, known, letters, twins })
         });
         Ok(read.await?)
+    }
+
+    /// Asks the source about the entries that are decided by more than their listing, as a run
+    /// would, and notes those that are left out for it as if they had been before.
+    async fn look_closer(
+        &mut self,
+        source: &dyn Source,
+        question: &Question<'_>,
+        filter: &Filter,
+    ) -> Result<(), RunError> {
+        let needs = filter.needs();
+        if needs.is_nothing() {
+            return Ok(());
+        }
+        let settings = &question.options.reconcile;
+        let undecided = self.page.entries.iter().zip(&mut self.known).filter_map(|(entry, row)| {
+            let decision = plan::decide(filter, settings, question.run.full, entry, row);
+            let is_open =
+                matches!(decision, Decision::Add | Decision::Update | Decision::Rejudge { .. });
+            match &entry.kind {
+                EntryKind::File(fingerprint) if is_open => Some((entry, fingerprint, row)),
+                _ => None,
+            }
+        });
+        let looks = undecided.map(|(entry, fingerprint, row)| async move {
+            let ask = || source.facts(&entry.id, fingerprint, needs);
+            let facts = match RetryPolicy::FETCH.run(ask).await {
+                Ok(facts) => facts,
+                Err(error) if error.class() == ErrorClass::Connection => return Err(error.into()),
+                // The run finds out what is the matter with it.
+                Err(_) => return Ok(()),
+            };
+            let dossier = Dossier { path: &entry.path, fingerprint, facts: Some(&facts) };
+            if let Some(unmet) = filter.refuses_facts(&dossier) {
+                let entry_key = row.entry_key();
+                *row = Known::LeftOut { entry_key, left_out_key: 0, unmet: unmet.0 };
+            }
+            Ok::<(), RunError>(())
+        });
+        stream::iter(looks).buffer_unordered(source.default_concurrency()).try_collect().await
     }
 }
 
@@ -302,7 +352,8 @@ impl<R: FnMut(&EntryPath, Verdict)> Looking<'_, R> {
         let waits = letter.is_some_and(|open| plan::has_to_wait(open, &entry.kind, now, run.full));
         let counts = &mut self.preview.counts;
         let verdict = match decision {
-            Decision::Leave => {
+            // Which of these a new mapping changes shows when they are mapped.
+            Decision::Leave | Decision::Rejudge { .. } => {
                 counts.unchanged += 1;
                 return;
             }

@@ -4,16 +4,17 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use roaring::RoaringTreemap;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Engine, Observer, RunError, SignedOn, collect, commit,
-    filter::Filter,
     held::{self, Held},
     lease::{self, Lease},
     plan,
     reconcile::{self, Settled},
+    rules::Rules,
     standing::{self, Ending},
     walk,
 };
@@ -23,9 +24,9 @@ use crate::{
     model::{
         Cause, Counts, JobId, JobStatus, Location, MaxDelete, RunStatus, SyncOptions, SyncStatus,
     },
-    sources::Source,
+    sources::{Source, web::Web},
     store::{
-        self, Store, StoreError, Transaction,
+        self, Store, StoreError, Transaction, buckets,
         checkpoints::{self, Checkpoint, Tally},
         commit::Target,
         connections, dead_letters, jobs, leases,
@@ -91,7 +92,8 @@ pub struct Run {
     pub(super) blobs: Blobs,
     pub(super) clock: SharedClock,
     pub(super) source: Arc<dyn Source>,
-    pub(super) filter: Filter,
+    pub(super) rules: Rules,
+    pub(super) web: Web,
     pub(super) sync: Sync,
     pub(super) target: Target,
     pub(super) job: JobId,
@@ -187,7 +189,7 @@ impl Engine {
         request: &Request,
         observer: Arc<dyn Observer>,
     ) -> Result<(Run, Lease), RunError> {
-        let filter = Filter::compile(&request.options.filters)?;
+        let unbound = Rules::compile(&request.options)?;
         let source = self.connect(&request.location, None, &request.options).await?;
         let wanted = request.clone();
         let known =
@@ -203,10 +205,10 @@ impl Engine {
                 let sync =
                     syncs::ensure(tx, &wanted.location, &wanted.bucket, &wanted.options, now)?;
                 let job_key = jobs::queue(tx, sync.key, &id, Cause::Manual, wanted.run.full, now)?;
-                take_up(tx, sync, job_key, &wanted.run, &claimant, now)
+                take_up(tx, sync, job_key, unbound, &wanted.run, &claimant, now)
             })
             .await?;
-        Ok(self.set_out(taken_up, job, source, filter, request.run.clone(), observer))
+        Ok(self.set_out(taken_up, job, source, request.run.clone(), observer))
     }
 
     /// Takes the lease for a job that waits, and begins it.
@@ -224,7 +226,7 @@ impl Engine {
                 Ok((job, sync))
             })
             .await?;
-        let filter = Filter::compile(&sync.options.filters)?;
+        let unbound = Rules::compile(&sync.options)?;
         let source = self.reach(&sync).await?;
         let options = RunOptions {
             max_delete: sync.options.max_delete,
@@ -248,10 +250,10 @@ impl Engine {
                 if sync.rests() {
                     return Err(StoreError::Resting);
                 }
-                take_up(tx, sync, job.key, &how, &claimant, now)
+                take_up(tx, sync, job.key, unbound, &how, &claimant, now)
             })
             .await?;
-        Ok(self.set_out(taken_up, id.clone(), source, filter, options, observer))
+        Ok(self.set_out(taken_up, id.clone(), source, options, observer))
     }
 
     fn claimant(&self) -> Claimant {
@@ -266,11 +268,11 @@ impl Engine {
         taken_up: TakenUp,
         job: JobId,
         source: Arc<dyn Source>,
-        filter: Filter,
         options: RunOptions,
         observer: Arc<dyn Observer>,
     ) -> (Run, Lease) {
-        let TakenUp { sync, target, resume } = taken_up;
+        let TakenUp { sync, target, mut rules, resume } = taken_up;
+        rules.filter = rules.filter.since(target.modified_since);
         let lease = Lease::keep(target.fence, self.store.clone(), self.clock.clone());
         let concurrency = options.concurrency.unwrap_or_else(|| source.default_concurrency());
         let run = Run {
@@ -278,7 +280,8 @@ impl Engine {
             blobs: self.blobs.clone(),
             clock: self.clock.clone(),
             source,
-            filter: filter.since(target.modified_since),
+            rules,
+            web: self.web.clone(),
             sync,
             target,
             job,
@@ -327,6 +330,7 @@ struct Claimant {
 struct TakenUp {
     sync: Sync,
     target: Target,
+    rules: Rules,
     resume: Option<Checkpoint>,
 }
 
@@ -336,6 +340,7 @@ fn take_up(
     tx: &Transaction<'_>,
     sync: Sync,
     job_key: i64,
+    rules: Rules,
     options: &RunOptions,
     claimant: &Claimant,
     now: Timestamp,
@@ -357,6 +362,8 @@ fn take_up(
         ..Standing::of(&sync)
     };
     syncs::stand(tx, &sync, &standing, now)?;
+    let schema = buckets::settings(tx, sync.bucket_key)?.bucket_schema;
+    let rules = rules.bound_to(&sync.options, schema);
     let target = Target {
         fence,
         bucket_key: sync.bucket_key,
@@ -364,8 +371,9 @@ fn take_up(
         pass,
         skip_duplicates: sync.options.skip_duplicates,
         modified_since: sync.options.sync_from,
+        mark: rules.mark,
     };
-    Ok(TakenUp { sync, target, resume })
+    Ok(TakenUp { sync, target, rules, resume })
 }
 
 /// Cancelled when either of two is.
@@ -407,7 +415,10 @@ impl Run {
         let root = walk::check_root(self).await?;
         let pass = commit::go_through(self, lease, stop, counts, &root).await?;
         match pass.walked {
-            Walked::Whole => reconcile::settle(self, pass.tally, stop, counts).await,
+            Walked::Whole => {
+                walk::forget_left_out(self, pass.left_out).await?;
+                reconcile::settle(self, pass.tally, stop, counts).await
+            }
             Walked::Slice => Ok(Settled::Slice),
         }
     }
@@ -581,4 +592,6 @@ pub struct Pass {
     pub tally: Tally,
     /// How far it came, in this run and those that it went on from.
     pub walked: Walked,
+    /// Keys of what is remembered of left out entries that this run came across.
+    pub left_out: RoaringTreemap,
 }

@@ -7,8 +7,9 @@ pub mod browse;
 pub mod local;
 pub mod retry;
 pub mod s3;
+pub mod web;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -88,6 +89,20 @@ pub trait Source: Send + Sync {
     async fn browse(&self, wanted: Wanted, limit: usize) -> Result<Level, SourceError> {
         let _ = (wanted, limit);
         Err(browse::not_browsable())
+    }
+
+    /// Asks what is known of an entry besides its listing: as much as is wanted, with as few requests
+    /// as that takes. Sources whose entries have nothing of the kind make none.
+    ///
+    /// # Errors
+    /// As for [`Source::fetch`].
+    async fn facts(
+        &self,
+        _id: &EntryId,
+        _fingerprint: &Fingerprint,
+        _needs: Needs,
+    ) -> Result<Facts, SourceError> {
+        Ok(Facts::default())
     }
 
     /// Whether [`Source::fetch`] can serve part of an entry.
@@ -201,7 +216,50 @@ pub struct Facts {
     /// The MIME type that the provider keeps for it.
     pub mime: Option<String>,
     /// User metadata (S3: `x-amz-meta-*`), names in lower case, sorted by name.
-    pub metadata: std::collections::BTreeMap<String, String>,
+    pub metadata: BTreeMap<String, String>,
+    /// Tags that people put on it, by their exact names. Only where they were asked for.
+    pub tags: BTreeMap<String, String>,
+    /// What else the provider knows of it: a row's columns, a drive's properties, headers.
+    pub properties: serde_json::Map<String, serde_json::Value>,
+}
+
+/// What is wanted of an entry besides its listing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// [`Facts::metadata`].
+    pub metadata: bool,
+    /// [`Facts::tags`].
+    pub tags: bool,
+    /// [`Facts::properties`] and [`Facts::mime`].
+    pub properties: bool,
+}
+
+impl Needs {
+    /// Whether nothing is wanted.
+    #[must_use]
+    pub const fn is_nothing(self) -> bool {
+        !(self.metadata || self.tags || self.properties)
+    }
+
+    /// What this wants and `other` does not.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self {
+            metadata: self.metadata && !other.metadata,
+            tags: self.tags && !other.tags,
+            properties: self.properties && !other.properties,
+        }
+    }
+
+    /// What either wants.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self {
+            metadata: self.metadata || other.metadata,
+            tags: self.tags || other.tags,
+            properties: self.properties || other.properties,
+        }
+    }
 }
 
 /// How the bytes of an entry arrive.

@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 
-use super::{Result, time};
-use crate::model::{BucketId, BucketName};
+use super::{Result, json, time};
+use crate::model::{BucketId, BucketName, BucketSettings};
 
 /// A bucket as the database knows it.
 #[derive(Clone, Debug)]
@@ -105,6 +105,35 @@ pub fn ensure(tx: &Transaction<'_>, name: &BucketName, now: Timestamp) -> Result
     ))?
     .execute(params![BucketId::generate().as_str(), name.as_str(), now.as_millisecond()])?;
     Ok(tx.last_insert_rowid())
+}
+
+/// What a bucket is set up with.
+///
+/// # Errors
+/// SQLite's, or when the row does not hold what it should.
+pub fn settings(connection: &Connection, bucket_key: i64) -> Result<BucketSettings> {
+    let text: String = connection
+        .prepare_cached("SELECT settings FROM buckets WHERE bucket_key = ?1")?
+        .query_row([bucket_key], |row| row.get(0))?;
+    json::read("bucket settings", &text)
+}
+
+/// Sets a bucket up anew.
+///
+/// # Errors
+/// SQLite's.
+pub fn set_settings(
+    tx: &Transaction<'_>,
+    bucket_key: i64,
+    settings: &BucketSettings,
+    now: Timestamp,
+) -> Result<()> {
+    let text = json::write("bucket settings", settings)?;
+    tx.prepare_cached(
+        "UPDATE buckets SET settings = ?2, updated_at_ms = ?3 WHERE bucket_key = ?1",
+    )?
+    .execute(params![bucket_key, text, now.as_millisecond()])?;
+    Ok(())
 }
 
 /// Changes the counters by what a transaction did.

@@ -15,14 +15,15 @@ use super::{
     events::{self, About, EventKind},
     jobs,
     leases::{self, Fence},
+    left_out::{self, LeftOut},
+    rejudge::{HANDED_OVER, Rejudged},
+    shape::{self, Shape},
     time,
 };
 use crate::model::{
-    BlobHash, Counts, Cursor, EntryId, EntryPath, ErrorType, Fingerprint, Identity, ObjectId,
+    BlobHash, CONTENT, Counts, Cursor, EntryId, EntryPath, ErrorType, Fingerprint, Identity,
+    ObjectId,
 };
-
-/// The property under which an object holds the file itself.
-pub(super) const CONTENT: &str = "content";
 
 /// What a run commits into. Fixed for the run's life.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +40,8 @@ pub struct Target {
     pub skip_duplicates: bool,
     /// Entries older than this are not taken; frozen when the pass begins.
     pub modified_since: Option<Timestamp>,
+    /// The settings that look at more than a listing, as `entries.judged_by` keeps them.
+    pub mark: Option<i64>,
 }
 
 /// Fetched bytes, ready to be recorded.
@@ -70,6 +73,8 @@ pub struct Taken {
     pub metadata: Option<String>,
     /// Its bytes.
     pub stored: Stored,
+    /// What the sync's mapping makes of it; `None` where it has none.
+    pub shape: Option<Box<Shape>>,
 }
 
 /// What is committed together.
@@ -77,6 +82,10 @@ pub struct Taken {
 pub struct Batch {
     /// Entries to become objects, or to change theirs.
     pub taken: Vec<Taken>,
+    /// Entries that are decided about anew.
+    pub rejudged: Vec<Rejudged>,
+    /// Entries that are left out for more than their listing.
+    pub left_out: Vec<LeftOut>,
     /// Entries that could not be taken.
     pub failed: Vec<Failure>,
     /// Dead letters of entries that are there but are not to be tried again yet.
@@ -86,6 +95,29 @@ pub struct Batch {
     pub passed: Counts,
     /// How far the pass has come with this batch, if that is further than before.
     pub checkpoint: Option<Reached>,
+}
+
+impl Taken {
+    /// How many bytes of it are in memory.
+    #[must_use]
+    pub fn inline_bytes(&self) -> usize {
+        let inline = |stored: &Stored| stored.inline.as_ref().map_or(0, Bytes::len);
+        inline(&self.stored) + self.shape.iter().map(|shape| shape.inline_bytes()).sum::<usize>()
+    }
+}
+
+impl Batch {
+    /// How many entries it is about, but for those that cost nothing.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.taken.len() + self.rejudged.len() + self.left_out.len() + self.failed.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
 }
 
 /// How far a pass has come.
@@ -123,12 +155,22 @@ pub fn commit(
     let mut failures = batch.failed.clone();
     for taken in &batch.taken {
         let stored = &taken.stored;
-        if stored.inline.is_none() && !file_exists(&stored.hash) {
+        let mut files = taken.shape.iter().flat_map(|shape| shape.files());
+        if stored.inline.is_none() && !file_exists(&stored.hash)
+            || files.any(|hash| !file_exists(hash))
+        {
             failures.push(collected_too_soon(taken));
             continue;
         }
         let blob_key = blobs::ensure(tx, &stored.hash, stored.size, stored.inline.as_deref())?;
         work.take(taken, blob_key)?;
+    }
+    for rejudged in &batch.rejudged {
+        work.rejudge(rejudged, &file_exists)?;
+    }
+    for entry in &batch.left_out {
+        left_out::remember(tx, target, entry)?;
+        work.counts.filtered += 1;
     }
     let taken = batch.taken.iter().map(|taken| &taken.id);
     dead_letters::resolve(tx, target.fence.sync_key, taken, now)?;
@@ -181,7 +223,8 @@ pub fn rename(
         let row: Option<(i64, bool)> = tx
             .prepare_cached(
                 "UPDATE entries SET source_id = ?3, path = ?4, version = ?5, modified_ns = ?6,
-                                    etag = ?7, pass = ?8
+                                    etag = ?7, pass = ?8,
+                                    judged_by = iif(judged_by IS NULL, NULL, ?9)
                  WHERE entry_key = ?1 AND sync_key = ?2 AND pass <> ?8
                  RETURNING object_key, is_duplicate",
             )?
@@ -195,6 +238,8 @@ pub fn rename(
                     moved.fingerprint.modified.map(time::to_ns),
                     moved.fingerprint.etag,
                     target.pass,
+                    // What follows from its path is worked out anew by the next pass.
+                    HANDED_OVER,
                 ],
                 |row| Ok((row.get(0)?, row.get(1)?)),
             )
@@ -249,11 +294,11 @@ fn collected_too_soon(taken: &Taken) -> Failure {
 }
 
 /// One transaction's work on entries and objects.
-struct Work<'a> {
-    tx: &'a Transaction<'a>,
-    target: &'a Target,
+pub(super) struct Work<'a> {
+    pub(super) tx: &'a Transaction<'a>,
+    pub(super) target: &'a Target,
     now: Timestamp,
-    counts: Counts,
+    pub(super) counts: Counts,
     /// Objects that the bucket gained.
     objects: i64,
     /// Bytes that the bucket gained.
@@ -314,7 +359,7 @@ impl Work<'_> {
         self.updated.tell(self.tx, EventKind::ObjectsUpdated, self.target, self.now)
     }
 
-    fn note_updated(&mut self, object_key: i64) -> Result<()> {
+    pub(super) fn note_updated(&mut self, object_key: i64) -> Result<()> {
         let tx = self.tx;
         self.updated.note(|| {
             Ok(tx
@@ -372,7 +417,8 @@ impl Work<'_> {
             return self.give_object_of_its_own(taken, blob_key, row.entry_key);
         }
         if same_bytes {
-            if self.update_facts(taken, row.object_key)? {
+            let has_other_facts = self.update_facts(taken, row.object_key)?;
+            if self.reshape(taken.shape.as_deref(), row.object_key, blob_key)? || has_other_facts {
                 self.counts.updated += 1;
                 self.note_updated(row.object_key)?;
             } else {
@@ -413,20 +459,21 @@ impl Work<'_> {
             .tx
             .prepare_cached(
                 "SELECT object_key FROM object_blobs JOIN objects USING (object_key)
-                 WHERE blob_key = ?1 AND property = ?2 AND bucket_key = ?3
+                 WHERE blob_key = ?1 AND property = content AND bucket_key = ?2
                  ORDER BY object_key LIMIT 1",
             )?
-            .query_row(params![blob_key, CONTENT, self.target.bucket_key], |row| row.get(0))
+            .query_row([blob_key, self.target.bucket_key], |row| row.get(0))
             .optional()?)
     }
 
-    fn content_of(&self, object_key: i64) -> Result<Option<i64>> {
+    pub(super) fn content_of(&self, object_key: i64) -> Result<Option<i64>> {
         Ok(self
             .tx
             .prepare_cached(
-                "SELECT blob_key FROM object_blobs WHERE object_key = ?1 AND property = ?2",
+                "SELECT blob_key FROM objects JOIN object_blobs USING (object_key)
+                 WHERE object_key = ?1 AND property = content",
             )?
-            .query_row(params![object_key, CONTENT], |row| row.get(0))
+            .query_row([object_key], |row| row.get(0))
             .optional()?)
     }
 
@@ -441,8 +488,8 @@ impl Work<'_> {
         self.tx
             .prepare_cached(
                 "INSERT INTO entries (sync_key, source_id, path, version, modified_ns, etag,
-                                      object_key, is_duplicate, pass, identity)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                                      object_key, is_duplicate, pass, identity, judged_by)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
             )?
             .execute(params![
                 self.target.fence.sync_key,
@@ -455,6 +502,7 @@ impl Work<'_> {
                 is_duplicate,
                 self.target.pass,
                 taken.identity.map(|identity| identity.0),
+                self.target.mark,
             ])?;
         Ok(self.tx.last_insert_rowid())
     }
@@ -470,7 +518,7 @@ impl Work<'_> {
             .prepare_cached(
                 "UPDATE entries SET path = ?2, version = ?3, modified_ns = ?4, etag = ?5,
                                     object_key = ?6, is_duplicate = ?7, pass = ?8,
-                                    identity = ?9
+                                    identity = ?9, judged_by = ?10
                  WHERE entry_key = ?1",
             )?
             .execute(params![
@@ -483,6 +531,7 @@ impl Work<'_> {
                 is_duplicate,
                 self.target.pass,
                 taken.identity.map(|identity| identity.0),
+                self.target.mark,
             ])?;
         Ok(())
     }
@@ -513,13 +562,22 @@ impl Work<'_> {
                 taken.metadata,
                 self.now.as_millisecond(),
             ])?;
-        self.tx
-            .prepare_cached(
-                "INSERT INTO object_blobs (object_key, property, blob_key) VALUES (?1, ?2, ?3)",
-            )?
-            .execute(params![object_key, CONTENT, blob_key])?;
         self.objects += 1;
         self.bytes += signed(taken.stored.size);
+        match taken.shape.as_deref() {
+            // What nearly all objects are, in one statement.
+            None => {
+                self.tx
+                    .prepare_cached(
+                        "INSERT INTO object_blobs (object_key, property, blob_key)
+                         VALUES (?1, ?2, ?3)",
+                    )?
+                    .execute(params![object_key, CONTENT, blob_key])?;
+            }
+            Some(shape) => {
+                self.reshape(Some(shape), object_key, blob_key)?;
+            }
+        }
         self.added.note(|| Ok(id.as_str().to_owned()))
     }
 
@@ -546,26 +604,35 @@ impl Work<'_> {
     }
 
     fn replace_content(&mut self, taken: &Taken, object_key: i64, blob_key: i64) -> Result<()> {
-        if let Some(old) = self.content_of(object_key)? {
-            blobs::maybe_orphaned(self.tx, old)?;
-        }
-        self.tx
-            .prepare_cached(
-                "INSERT OR REPLACE INTO object_blobs (object_key, property, blob_key)
-                 VALUES (?1, ?2, ?3)",
-            )?
-            .execute(params![object_key, CONTENT, blob_key])?;
-        let old_size: u64 = self
-            .tx
-            .prepare_cached("SELECT size FROM objects WHERE object_key = ?1")?
-            .query_row([object_key], |row| row.get(0))?;
-        self.tx
-            .prepare_cached(
-                "UPDATE objects SET size = ?2, updated_at_ms = ?3 WHERE object_key = ?1",
-            )?
-            .execute(params![object_key, taken.stored.size, self.now.as_millisecond()])?;
+        self.reshape(taken.shape.as_deref(), object_key, blob_key)?;
         self.update_facts(taken, object_key)?;
-        self.bytes += signed(taken.stored.size) - signed(old_size);
+        self.touch(object_key)
+    }
+
+    /// Gives an object the shape that its entry has now. Answers whether that is another.
+    pub(super) fn reshape(
+        &mut self,
+        shape: Option<&Shape>,
+        object_key: i64,
+        blob_key: i64,
+    ) -> Result<bool> {
+        let plain;
+        let shape = match shape {
+            Some(shape) => shape,
+            None => {
+                plain = Shape::plain();
+                &plain
+            }
+        };
+        let change = shape::write(self.tx, object_key, shape, blob_key)?;
+        self.bytes += change.bytes;
+        Ok(change.is_seen)
+    }
+
+    pub(super) fn touch(&self, object_key: i64) -> Result<()> {
+        self.tx
+            .prepare_cached("UPDATE objects SET updated_at_ms = ?2 WHERE object_key = ?1")?
+            .execute([object_key, self.now.as_millisecond()])?;
         Ok(())
     }
 }
@@ -581,8 +648,13 @@ pub(super) fn hand_over(tx: &Transaction<'_>, object_key: i64, now: Timestamp) -
         .query_row([object_key], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()?;
     let Some((entry_key, path, modified_ns)) = heir else { return Ok(false) };
-    tx.prepare_cached("UPDATE entries SET is_duplicate = 0 WHERE entry_key = ?1")?
-        .execute([entry_key])?;
+    // The object's fields are those of the entry that made it: where there are any, the heir is
+    // looked at anew.
+    tx.prepare_cached(
+        "UPDATE entries SET is_duplicate = 0, judged_by = iif(judged_by IS NULL, NULL, ?2)
+         WHERE entry_key = ?1",
+    )?
+    .execute([entry_key, HANDED_OVER])?;
     tx.prepare_cached(
         "UPDATE objects SET entry_key = ?2, path = ?3, modified_ns = ?4, updated_at_ms = ?5
          WHERE object_key = ?1",

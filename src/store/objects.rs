@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::{Result, commit::CONTENT, syncs, time};
+use super::{Result, syncs, time};
 use crate::model::{BlobHash, EntryPath, ObjectId};
 
 /// An object as the database knows it.
@@ -25,11 +25,14 @@ pub struct Object {
     pub metadata: Option<String>,
     /// What its content hashes to.
     pub hash: BlobHash,
+    /// Its fields, a JSON object.
+    pub fields: Option<String>,
 }
 
-const SELECT: &str = "SELECT o.object_key, o.id, o.path, o.size, o.modified_ns, o.mime, o.metadata,
-     b.hash
-     FROM objects o JOIN object_blobs ob ON ob.object_key = o.object_key AND ob.property = ?1
+const SELECT: &str = "SELECT o.object_key, o.id, o.path, b.size, o.modified_ns, o.mime, o.metadata,
+     b.hash, o.fields
+     FROM objects o
+     JOIN object_blobs ob ON ob.object_key = o.object_key AND ob.property = o.content
      JOIN blobs b USING (blob_key)";
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Object> {
@@ -42,6 +45,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Object> {
         mime: row.get(5)?,
         metadata: row.get(6)?,
         hash: BlobHash::from_bytes(row.get(7)?),
+        fields: row.get(8)?,
     })
 }
 
@@ -77,13 +81,13 @@ pub fn page(
     // From the later of the two places; up to the first path that the prefix does not begin.
     let from = if after.path.as_slice() < prefix { prefix } else { &after.path };
     let mut statement = connection.prepare_cached(&format!(
-        "{SELECT} WHERE o.bucket_key = ?2 AND (o.path, o.object_key) > (?3, ?4)
-           AND (?5 IS NULL OR o.path < ?5)
-         ORDER BY o.path, o.object_key LIMIT ?6"
+        "{SELECT} WHERE o.bucket_key = ?1 AND (o.path, o.object_key) > (?2, ?3)
+           AND (?4 IS NULL OR o.path < ?4)
+         ORDER BY o.path, o.object_key LIMIT ?5"
     ))?;
     let key = if from == after.path { after.key } else { 0 };
     let objects = statement
-        .query_map(params![CONTENT, bucket_key, from, key, end_of(prefix), limit], read)?
+        .query_map(params![bucket_key, from, key, end_of(prefix), limit], read)?
         .collect::<Result<_, _>>()?;
     Ok(objects)
 }
@@ -107,9 +111,9 @@ pub fn by_path(
 ) -> Result<Option<Object>> {
     Ok(connection
         .prepare_cached(&format!(
-            "{SELECT} WHERE o.bucket_key = ?2 AND o.path = ?3 ORDER BY o.object_key DESC LIMIT 1"
+            "{SELECT} WHERE o.bucket_key = ?1 AND o.path = ?2 ORDER BY o.object_key DESC LIMIT 1"
         ))?
-        .query_row(params![CONTENT, bucket_key, path.as_bytes()], read)
+        .query_row(params![bucket_key, path.as_bytes()], read)
         .optional()?)
 }
 

@@ -14,6 +14,7 @@ mod support;
 mod server;
 
 mod client;
+mod connections;
 mod health;
 mod input;
 mod namespaces;

@@ -23,6 +23,8 @@ mod folders;
 mod hosts;
 mod keys;
 mod leases;
+mod mapping;
+mod metadata_filters;
 mod reading;
 mod removals;
 mod requests;

@@ -268,6 +268,9 @@ pub struct Listed {
     pub mime_type: Option<String>,
     /// `obj_…`
     pub object_id: String,
+    /// What a mapping has made of the entry.
+    #[serde(default)]
+    pub fields: Value,
 }
 
 impl Listed {

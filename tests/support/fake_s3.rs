@@ -30,6 +30,7 @@ pub struct Object {
     modified: Timestamp,
     content_type: String,
     metadata: Vec<(String, String)>,
+    tags: Vec<(String, String)>,
     storage_class: String,
     restored: bool,
 }
@@ -45,6 +46,7 @@ impl Object {
             modified: Timestamp::now(),
             content_type: "binary/octet-stream".to_owned(),
             metadata: Vec::new(),
+            tags: Vec::new(),
             storage_class: "STANDARD".to_owned(),
             restored: false,
         }
@@ -59,6 +61,12 @@ impl Object {
     /// With `x-amz-meta-NAME: value`.
     pub fn metadata(mut self, name: &str, value: &str) -> Self {
         self.metadata.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// With a tag.
+    pub fn tag(mut self, name: &str, value: &str) -> Self {
+        self.tags.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -97,6 +105,8 @@ pub enum Kind {
     Get,
     /// HeadObject
     Head,
+    /// GetObjectTagging
+    Tags,
     /// Anything else.
     Other,
 }
@@ -130,6 +140,8 @@ pub enum On {
     AnyGet,
     /// Reads of the object with this key.
     GetOf(&'static str),
+    /// Reads of the tags of the object with this key.
+    TagsOf(&'static str),
     /// Every request.
     Anything,
 }
@@ -250,6 +262,7 @@ impl Fault {
             On::Listing => kind == Kind::List,
             On::AnyGet => kind == Kind::Get,
             On::GetOf(wanted) => kind == Kind::Get && key == wanted.as_bytes(),
+            On::TagsOf(wanted) => kind == Kind::Tags && key == wanted.as_bytes(),
             On::Anything => true,
         }
     }
@@ -521,6 +534,10 @@ impl State {
                 Some(object) => read(object, request),
                 None => error(404, "NoSuchKey", "The specified key does not exist."),
             },
+            Kind::Tags => match objects.get(key) {
+                Some(object) => tagging(object),
+                None => error(404, "NoSuchKey", "The specified key does not exist."),
+            },
             Kind::Other if request.method == "HEAD" && key.is_empty() => Answer::new(200, ""),
             Kind::Other => error(501, "NotImplemented", "not by this fake"),
         }
@@ -556,6 +573,7 @@ fn kind(request: &Request, key: &[u8]) -> Kind {
         "GET" if request.query_text("list-type").as_deref() == Some("2") && key.is_empty() => {
             Kind::List
         }
+        "GET" if request.query("tagging").is_some() && !key.is_empty() => Kind::Tags,
         "GET" if is_plain && !key.is_empty() => Kind::Get,
         "HEAD" if is_plain && !key.is_empty() => Kind::Head,
         _ => Kind::Other,
@@ -709,10 +727,29 @@ fn read(object: &Object, request: &Request) -> Answer {
         let last = range.end - 1;
         answer = answer.header("Content-Range", format!("bytes {}-{last}/{size}", range.start));
     }
+    if object.storage_class != "STANDARD" {
+        answer = answer.header("x-amz-storage-class", &*object.storage_class);
+    }
     for (name, value) in &object.metadata {
         answer = answer.header(&format!("x-amz-meta-{name}"), &**value);
     }
     Answer { body: Arc::clone(&object.bytes), range, ..answer }
+}
+
+/// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObjectTagging.html>
+fn tagging(object: &Object) -> Answer {
+    let tags: String = object
+        .tags
+        .iter()
+        .map(|(name, value)| {
+            format!("<Tag><Key>{}</Key><Value>{}</Value></Tag>", escape(name), escape(value))
+        })
+        .collect();
+    let body = format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
+         <Tagging xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><TagSet>{tags}</TagSet></Tagging>"
+    );
+    Answer::new(200, body).header("Content-Type", "application/xml")
 }
 
 /// `bytes=a-b`, `bytes=a-` or `bytes=-n` of `size`; none if it cannot be satisfied.

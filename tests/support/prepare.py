@@ -7,7 +7,7 @@ Reads one JSON request from standard input and answers with one JSON value on st
 A STEP is {"do": NAME, ...} with one of
 
     create_bucket                                   waits until the server takes buckets
-    put            key, content (base64), optionally content_type, metadata, storage_class
+    put            key, content (base64), optionally content_type, metadata, storage_class, tagging
     put_multipart  key, file, part_size             the bytes of a file on this disk
     delete         key
     get            key, optionally range            answers {"content": base64}
@@ -47,6 +47,7 @@ def put(client, bucket: str, step: dict) -> dict | None:
         "ContentType": step.get("content_type"),
         "Metadata": step.get("metadata"),
         "StorageClass": step.get("storage_class"),
+        "Tagging": step.get("tagging"),
     }
     try:
         client.put_object(

@@ -9,9 +9,8 @@ use serde_json::Value;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use self::wire::{
-    DeleteConnectionQuery, DeletedConnection, FilesQuery, FoldersQuery, ListFilesResponse,
-    ListFoldersResponse, ListStorageConnectionsRequest, StorageConnectionCreateRequest,
-    StorageConnectionListResponse, StorageConnectionModel, StorageConnectionTestResponse,
+    DeleteConnectionQuery, DeletedConnection, ListStorageConnectionsRequest,
+    StorageConnectionCreateRequest, StorageConnectionListResponse, StorageConnectionModel,
     StorageConnectionUpdateRequest, WantedStatus,
 };
 use super::{
@@ -26,7 +25,6 @@ use crate::{
         providers::{self, Accepted, Wrong},
     },
     secrets::SecretsError,
-    sources::browse::Wanted,
     store::{
         connections::{self, NewConnection, StoredConnection},
         secrets::Sealed,
@@ -36,17 +34,14 @@ use crate::{
 
 type Answer<T> = Result<Json<T>, ApiError>;
 
-/// Files that a look shows when nobody says.
-const FILES: u32 = 20;
-
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(create))
         .routes(routes!(list))
         .routes(routes!(get, patch, delete))
-        .routes(routes!(test))
-        .routes(routes!(files))
-        .routes(routes!(folders))
+        .routes(routes!(reach::test))
+        .routes(routes!(reach::files))
+        .routes(routes!(reach::folders))
 }
 
 /// Make a connection
@@ -102,7 +97,7 @@ async fn list(
     let behind = page.place::<i64>(LIST)?;
     let wanted = connections::Wanted {
         provider: body.provider_type.map(|wanted| wanted.as_str().to_owned()),
-        status: body.status.map(|status| format!("{status:?}").to_uppercase()),
+        status: body.status.map(|status| status.as_str().to_owned()),
         is_active: body.is_active,
     };
     let (offset, fetch) = (page.offset, page.fetch());
@@ -287,82 +282,6 @@ async fn delete(
     }))
 }
 
-/// Try a connection
-#[utoipa::path(
-    post, path = "/v1/organizations/connections/{connection_identifier}/test",
-    tag = "organization_connections", operation_id = "test_storage_connection_organizations",
-    params(("connection_identifier" = String, Path, description = "Id or name")),
-    responses((status = 200, body = StorageConnectionTestResponse))
-)]
-async fn test(
-    State(app): State<App>,
-    FromPath(named): FromPath<String>,
-) -> Answer<StorageConnectionTestResponse> {
-    let connection = usable(&app, &named).await?;
-    let tried = match app.engine.vault.credentials(connection.key).await {
-        Ok(credentials) => reach::test(&app, &connection.settings, credentials.as_ref())
-            .await
-            .map_err(|error| error.to_string()),
-        Err(SecretsError::Store(error)) => return Err(error.into()),
-        Err(error) => Err(error.to_string()),
-    };
-    let (key, now, outcome) = (connection.key, app.now(), tried.clone().err());
-    app.engine
-        .store
-        .write(move |tx| match outcome {
-            None => connections::worked(tx, key, now),
-            Some(reason) => connections::failed(tx, key, &reason, now),
-        })
-        .await?;
-    let success = tried.is_ok();
-    let message = tried.unwrap_or_else(|reason| reason);
-    Ok(Json(StorageConnectionTestResponse { success, message, details: None }))
-}
-
-/// Show the files in a folder
-#[utoipa::path(
-    get, path = "/v1/organizations/connections/{connection_identifier}/files",
-    tag = "organization_connections",
-    operation_id = "list_google_drive_files_organizations_connections",
-    params(("connection_identifier" = String, Path, description = "Id or name"), FilesQuery),
-    responses((status = 200, body = ListFilesResponse))
-)]
-async fn files(
-    State(app): State<App>,
-    FromPath(named): FromPath<String>,
-    ValidQuery(query): ValidQuery<FilesQuery>,
-) -> Answer<ListFilesResponse> {
-    let connection = usable(&app, &named).await?;
-    let path = query.path.unwrap_or_else(|| "/".to_owned());
-    let limit = query.max_results.unwrap_or(FILES) as usize;
-    let level = reach::look(&app, &connection, &path, Wanted::Files, limit).await?;
-    let truncated = level.truncated;
-    let results = reach::files(&connection.settings, &path, level);
-    let total = results.len();
-    Ok(Json(ListFilesResponse { results, parent_path: path, total, truncated }))
-}
-
-/// Show the folders in a folder
-#[utoipa::path(
-    get, path = "/v1/organizations/connections/{connection_identifier}/folders",
-    tag = "organization_connections",
-    operation_id = "list_google_drive_folders_organizations_connections",
-    params(("connection_identifier" = String, Path, description = "Id or name"), FoldersQuery),
-    responses((status = 200, body = ListFoldersResponse))
-)]
-async fn folders(
-    State(app): State<App>,
-    FromPath(named): FromPath<String>,
-    ValidQuery(query): ValidQuery<FoldersQuery>,
-) -> Answer<ListFoldersResponse> {
-    let connection = usable(&app, &named).await?;
-    let path = query.path.unwrap_or_else(|| "/".to_owned());
-    let level = reach::look(&app, &connection, &path, Wanted::Folders, reach::MOST_FOLDERS).await?;
-    let truncated = level.truncated;
-    let results = reach::folders(&connection.settings, &path, level);
-    Ok(Json(ListFoldersResponse { results, parent_path: path, truncated }))
-}
-
 async fn found(app: &App, named: &str) -> Result<StoredConnection, ApiError> {
     let wanted = named.to_owned();
     let found = app.engine.store.read(move |db| connections::named(db, &wanted)).await?;
@@ -419,7 +338,7 @@ async fn must_work(
     if matches!(connection, Connection::Other(_)) {
         return Ok(());
     }
-    match reach::test(app, connection, credentials).await {
+    match reach::attempt(app, connection, credentials).await {
         Ok(_) => Ok(()),
         Err(error) => Err(ApiError::invalid_field(
             FieldError::secret("provider_config", error.to_string())

@@ -1,33 +1,125 @@
-//! Connections put to use without a sync: testing them, and looking around.
+//! Connections put to use without a sync: testing them, and looking around in them.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
+
+use axum::{Json, extract::State};
 
 use crate::{
     api::{
         App,
         error::{ApiError, FieldError},
+        json::{FromPath, ValidQuery},
     },
     model::{Connection, Credentials, EntryPath, Location, SyncOptions},
+    secrets::SecretsError,
     sources::{
-        Source, SourceError,
-        browse::{Level, Wanted},
+        SourceError,
+        browse::{Item, Level, Wanted},
     },
-    store::connections::StoredConnection,
+    store::connections::{self, StoredConnection},
 };
 
-use super::wire::{FileItem, FolderItem};
+use super::{
+    Answer, usable,
+    wire::{
+        FileItem, FilesQuery, FolderItem, FoldersQuery, ListFilesResponse, ListFoldersResponse,
+        StorageConnectionTestResponse,
+    },
+};
 
 /// How long somebody waits for a test or a look.
 const PATIENCE: Duration = Duration::from_secs(25);
 
+/// Files that a look shows when nobody says.
+const FILES: u32 = 20;
+
 /// Most folders of a level.
-pub(super) const MOST_FOLDERS: usize = 1000;
+const MOST_FOLDERS: usize = 1000;
 
 /// What the contract gives every folder.
 const FOLDER_MIME: &str = "application/vnd.google-apps.folder";
 
-/// Tries whether a connection works; says what was seen, or why it does not.
+/// Try a connection
+#[utoipa::path(
+    post, path = "/v1/organizations/connections/{connection_identifier}/test",
+    tag = "organization_connections", operation_id = "test_storage_connection_organizations",
+    params(("connection_identifier" = String, Path, description = "Id or name")),
+    responses((status = 200, body = StorageConnectionTestResponse))
+)]
 pub(super) async fn test(
+    State(app): State<App>,
+    FromPath(named): FromPath<String>,
+) -> Answer<StorageConnectionTestResponse> {
+    let connection = usable(&app, &named).await?;
+    let tried = match app.engine.vault.credentials(connection.key).await {
+        Ok(credentials) => attempt(&app, &connection.settings, credentials.as_ref())
+            .await
+            .map_err(|error| error.to_string()),
+        Err(SecretsError::Store(error)) => return Err(error.into()),
+        Err(error) => Err(error.to_string()),
+    };
+    // What this version cannot read says nothing about the connection.
+    if !matches!(connection.settings, Connection::Other(_)) {
+        let (key, now, outcome) = (connection.key, app.now(), tried.clone().err());
+        app.engine
+            .store
+            .write(move |tx| match outcome {
+                None => connections::worked(tx, key, now),
+                Some(reason) => connections::failed(tx, key, &reason, now),
+            })
+            .await?;
+    }
+    let success = tried.is_ok();
+    let message = tried.unwrap_or_else(|reason| reason);
+    Ok(Json(StorageConnectionTestResponse { success, message, details: None }))
+}
+
+/// Show the files in a folder
+#[utoipa::path(
+    get, path = "/v1/organizations/connections/{connection_identifier}/files",
+    tag = "organization_connections",
+    operation_id = "list_google_drive_files_organizations_connections",
+    params(("connection_identifier" = String, Path, description = "Id or name"), FilesQuery),
+    responses((status = 200, body = ListFilesResponse))
+)]
+pub(super) async fn files(
+    State(app): State<App>,
+    FromPath(named): FromPath<String>,
+    ValidQuery(query): ValidQuery<FilesQuery>,
+) -> Answer<ListFilesResponse> {
+    let connection = usable(&app, &named).await?;
+    let path = query.path.unwrap_or_else(|| "/".to_owned());
+    let limit = query.max_results.unwrap_or(FILES) as usize;
+    let level = look(&app, &connection, &path, Wanted::Files, limit).await?;
+    let truncated = level.truncated;
+    let results = file_items(&connection.settings, &path, level);
+    let total = results.len();
+    Ok(Json(ListFilesResponse { results, parent_path: path, total, truncated }))
+}
+
+/// Show the folders in a folder
+#[utoipa::path(
+    get, path = "/v1/organizations/connections/{connection_identifier}/folders",
+    tag = "organization_connections",
+    operation_id = "list_google_drive_folders_organizations_connections",
+    params(("connection_identifier" = String, Path, description = "Id or name"), FoldersQuery),
+    responses((status = 200, body = ListFoldersResponse))
+)]
+pub(super) async fn folders(
+    State(app): State<App>,
+    FromPath(named): FromPath<String>,
+    ValidQuery(query): ValidQuery<FoldersQuery>,
+) -> Answer<ListFoldersResponse> {
+    let connection = usable(&app, &named).await?;
+    let path = query.path.unwrap_or_else(|| "/".to_owned());
+    let level = look(&app, &connection, &path, Wanted::Folders, MOST_FOLDERS).await?;
+    let truncated = level.truncated;
+    let results = folder_items(&connection.settings, &path, level);
+    Ok(Json(ListFoldersResponse { results, parent_path: path, truncated }))
+}
+
+/// Tries whether a connection works; says what was seen, or why it does not.
+pub(super) async fn attempt(
     app: &App,
     connection: &Connection,
     credentials: Option<&Credentials>,
@@ -53,7 +145,7 @@ pub(super) async fn test(
 }
 
 /// One level of a connection.
-pub(super) async fn look(
+async fn look(
     app: &App,
     connection: &StoredConnection,
     path: &str,
@@ -65,8 +157,7 @@ pub(super) async fn look(
     let credentials = app.engine.vault.credentials(connection.key).await?;
     let look = async {
         let options = SyncOptions::default();
-        let source: Arc<dyn Source> =
-            app.engine.connect(&location, credentials.as_ref(), &options).await?;
+        let source = app.engine.connect(&location, credentials.as_ref(), &options).await?;
         source.browse(wanted, limit).await
     };
     in_time(look).await.map_err(|error| refusal(path, &error))
@@ -134,16 +225,16 @@ fn place(connection: &Connection, parent: &str, name: &EntryPath) -> (String, St
     (id.clone(), format!("/{id}"))
 }
 
-pub(super) fn folders(connection: &Connection, parent: &str, level: Level) -> Vec<FolderItem> {
-    let item = |item: crate::sources::browse::Item| {
+fn folder_items(connection: &Connection, parent: &str, level: Level) -> Vec<FolderItem> {
+    let item = |item: Item| {
         let (id, path) = place(connection, parent, &item.name);
         FolderItem { id, name: item.name.to_json_text(), path, mime_type: FOLDER_MIME.to_owned() }
     };
     level.items.into_iter().map(item).collect()
 }
 
-pub(super) fn files(connection: &Connection, parent: &str, level: Level) -> Vec<FileItem> {
-    let item = |item: crate::sources::browse::Item| {
+fn file_items(connection: &Connection, parent: &str, level: Level) -> Vec<FileItem> {
+    let item = |item: Item| {
         let (id, path) = place(connection, parent, &item.name);
         FileItem {
             id,

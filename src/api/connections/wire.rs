@@ -28,6 +28,18 @@ pub(super) enum ConnectionStatus {
     Archived,
 }
 
+impl ConnectionStatus {
+    /// Wire and database spelling.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "ACTIVE",
+            Self::Suspended => "SUSPENDED",
+            Self::Failed => "FAILED",
+            Self::Archived => "ARCHIVED",
+        }
+    }
+}
+
 /// The states that a person may put a connection into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]

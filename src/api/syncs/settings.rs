@@ -180,8 +180,8 @@ fn check(provider: Provider, options: &SyncOptions, wrong: &mut Vec<FieldError>)
                 .accepting(format!("an integer from 1 to {most}")),
         );
     }
-    if let Err(error) = Filter::compile(&options.filters) {
-        wrong.push(filter_error(&error));
+    if let Err(FilterError(problems)) = Filter::compile(&options.filters) {
+        wrong.extend(problems.into_iter().map(|problem| told("file_filters", problem)));
     }
     if let Some(mapping) = &options.mapping {
         let problems = mapping.problems_with(provider);
@@ -199,16 +199,6 @@ fn check(provider: Provider, options: &SyncOptions, wrong: &mut Vec<FieldError>)
             wrong.push(FieldError::new(field, true, message).accepting("false"));
         }
     }
-}
-
-fn filter_error(error: &FilterError) -> FieldError {
-    let (field, value) = match error {
-        FilterError::BadGlob { field, glob, .. } => (*field, Value::from(glob.as_str())),
-        FilterError::Sizes { min, .. } => ("min_size_bytes", (*min).into()),
-        FilterError::Times { after, .. } => ("modified_after", after.to_string().into()),
-        FilterError::MimeType(text) => ("mime_types", text.as_str().into()),
-    };
-    told("file_filters", FieldProblem::new(field, value, error.to_string()))
 }
 
 fn provider_filter(provider: Provider, key: &str, value: &Value) -> Option<FieldError> {

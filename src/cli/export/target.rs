@@ -212,6 +212,7 @@ mod tests {
             modified: Some(MODIFIED),
             mime: None,
             metadata: None,
+            fields: None,
             hash: BlobHash::of(content),
         }
     }

@@ -1,17 +1,21 @@
 //! The arguments of `catchment sync`, and the request that they make.
 
-use std::ffi::OsString;
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
 
 use bytesize::ByteSize;
 use jiff::{SpanRelativeTo, Timestamp, civil::Date, tz::TimeZone};
+use serde_json::Value;
 
 use crate::{
     cli::{error::CliError, progress::Mode},
     clock::{Clock as _, SystemClock},
     engine::{Request, RunOptions, filter::Filter},
     model::{
-        Addressing, BucketName, FileFilters, KeySource, Location, MaxDelete, Reconcile,
-        S3Connection, SyncOptions,
+        Addressing, BucketName, FieldProblem, FileFilters, KeySource, Location, MaxDelete,
+        MetadataFilter, Operator, Provider, Reconcile, S3Connection, SchemaMapping, SyncOptions,
     },
     store::syncs::BucketChoice,
 };
@@ -68,6 +72,20 @@ struct Which {
     #[arg(long, value_name = "GLOB")]
     exclude: Vec<String>,
 
+    /// Take only files with this extension (jpg or .jpg; repeatable)
+    #[arg(long, value_name = "EXTENSION")]
+    extension: Vec<String>,
+
+    /// Take only files of this MIME type (image/png or image/*; repeatable)
+    #[arg(long, value_name = "TYPE")]
+    mime_type: Vec<String>,
+
+    /// Take only files whose metadata meets this condition (repeatable): FIELD OPERATOR VALUE, as in
+    /// 'metadata.author contains Ada', 'tags.state equals final' or 'metadata.shot exists'. OPERATOR
+    /// is equals, not_equals, contains, not_contains, gt, lt, gte, lte or exists
+    #[arg(long, value_name = "CONDITION", value_parser = condition)]
+    metadata: Vec<MetadataFilter>,
+
     /// Take only files of at least this size (4096, 10KB, 1.5MiB)
     #[arg(long, value_name = "SIZE")]
     min_size: Option<ByteSize>,
@@ -111,6 +129,10 @@ pub(super) struct How {
     /// Make no second object of a file whose bytes the bucket has
     #[arg(long)]
     skip_duplicates: bool,
+
+    /// Make fields and blobs of what this JSON file maps: {"mappings": {TARGET: {"source": …}}}
+    #[arg(long, value_name = "FILE")]
+    mapping: Option<PathBuf>,
 
     /// Fetch so many files at once
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=100))]
@@ -200,6 +222,41 @@ fn instant(text: &str) -> Result<Timestamp, String> {
         .map_err(|error| error.to_string())
 }
 
+/// A condition in words: a field, an operator, and the value, which may have spaces in it.
+fn condition(text: &str) -> Result<MetadataFilter, String> {
+    let mut words = text.trim().splitn(3, char::is_whitespace);
+    let field = words.next().unwrap_or_default();
+    let operator = words.next().unwrap_or_default();
+    let value = words.next().map(str::trim);
+    let operator: Operator = serde_json::from_value(operator.into()).map_err(|_| {
+        format!(
+            "{operator:?} is no operator: write FIELD OPERATOR VALUE with equals, not_equals, \
+             contains, not_contains, gt, lt, gte, lte or exists"
+        )
+    })?;
+    let value = match (operator, value) {
+        (_, None) => Value::Null,
+        (Operator::Exists, Some(text)) => serde_json::from_str(text).unwrap_or(text.into()),
+        (_, Some(text)) => text.into(),
+    };
+    Ok(MetadataFilter { field: field.to_owned(), operator, value })
+}
+
+/// Reads a mapping and holds it against what the provider has.
+fn mapping(file: &Path, provider: Provider) -> Result<SchemaMapping, CliError> {
+    let wrong = |what: &dyn std::fmt::Display| {
+        CliError::usage(format_args!("--mapping {}: {what}", file.display()))
+    };
+    let text = std::fs::read_to_string(file).map_err(|error| wrong(&error))?;
+    let json: Value = serde_json::from_str(&text).map_err(|error| wrong(&error))?;
+    let mapping =
+        SchemaMapping::parse(&json).map_err(|problems| wrong(&FieldProblem::join(&problems)))?;
+    match mapping.problems_with(provider).as_slice() {
+        [] => Ok(mapping),
+        problems => Err(wrong(&FieldProblem::join(problems))),
+    }
+}
+
 impl Args {
     pub(super) fn request(&self) -> Result<Request, CliError> {
         let location =
@@ -208,7 +265,7 @@ impl Args {
             Some(name) => BucketChoice::Named(name.clone()),
             None => BucketChoice::AfterSource(BucketName::derived_from(&location.suggested_name())),
         };
-        let options = self.options();
+        let options = self.options(location.connection.provider())?;
         Filter::compile(&options.filters).map_err(CliError::usage)?;
         let run = RunOptions {
             max_delete: self.how.max_delete,
@@ -220,9 +277,9 @@ impl Args {
         Ok(Request { location, bucket, options, run })
     }
 
-    fn options(&self) -> SyncOptions {
+    fn options(&self, provider: Provider) -> Result<SyncOptions, CliError> {
         let which = &self.which;
-        SyncOptions {
+        Ok(SyncOptions {
             filters: FileFilters {
                 include_patterns: which.include.clone(),
                 exclude_patterns: which.exclude.clone(),
@@ -230,8 +287,11 @@ impl Args {
                 max_size_bytes: which.max_size.map(|size| size.0),
                 modified_after: which.modified_after,
                 modified_before: which.modified_before,
-                ..FileFilters::default()
+                extensions: which.extension.clone(),
+                mime_types: which.mime_type.clone(),
+                metadata_filters: which.metadata.clone(),
             },
+            mapping: self.how.mapping.as_deref().map(|file| mapping(file, provider)).transpose()?,
             reconcile: match self.how.no_delete {
                 true => {
                     Reconcile { on_delete: false, on_filter_drift: false, ..Reconcile::default() }
@@ -242,7 +302,7 @@ impl Args {
             follow_symlinks: which.follow_symlinks,
             symlinks_may_leave_root: which.symlinks_may_leave,
             ..SyncOptions::default()
-        }
+        })
     }
 
     pub(super) fn mode(&self) -> Mode {
@@ -281,6 +341,16 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+
+    #[test]
+    fn a_condition_is_a_field_an_operator_and_a_value() {
+        let read = condition("metadata.title contains two words").unwrap();
+        assert_eq!((read.operator, read.value), (Operator::Contains, "two words".into()));
+        assert_eq!(condition("a exists false").unwrap().value, Value::Bool(false));
+        assert_eq!(condition("a exists").unwrap().value, Value::Null);
+        assert!(condition("a resembles b").is_err());
+        assert!(condition("a").is_err());
+    }
 
     #[test]
     fn a_time_is_an_instant_a_day_or_an_age() {

@@ -9,9 +9,9 @@ use tokio::task::spawn_blocking;
 use crate::{
     blobs::{BlobError, Blobs, INLINE_MAX, Stage},
     engine::Observer,
-    model::BlobHash,
-    sources::{BlockingRead, Body, ErrorClass, SourceError, retry::Classified},
-    store::commit::Stored,
+    model::{BlobHash, ErrorType, Mismatch},
+    sources::{BlockingRead, Body, ErrorClass, SourceError, retry::Classified, web::WebError},
+    store::{StoreError, commit::Stored},
 };
 
 /// Bytes that are gathered before they are handed to a blocking thread.
@@ -23,9 +23,23 @@ pub(in crate::engine) enum FetchError {
     /// The source's fault.
     #[error(transparent)]
     Source(#[from] SourceError),
+    /// Its values do not fit the mapping or the bucket's schema.
+    #[error(transparent)]
+    Mapping(#[from] Mismatch),
+    /// A URL that it names.
+    #[error("{url}: {error}")]
+    Web {
+        /// The URL, as far as it may be shown.
+        url: String,
+        /// What is wrong.
+        error: WebError,
+    },
     /// The disk's.
     #[error(transparent)]
     Disk(#[from] BlobError),
+    /// The database's.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// Ours.
     #[error("a worker thread has died")]
     Died,
@@ -35,15 +49,35 @@ impl Classified for FetchError {
     fn class(&self) -> ErrorClass {
         match self {
             Self::Source(error) => error.class(),
-            Self::Disk(_) | Self::Died => ErrorClass::Connection,
+            Self::Mapping(_) => ErrorClass::Entry,
+            Self::Web { error, .. } => error.class(),
+            Self::Disk(_) | Self::Store(_) | Self::Died => ErrorClass::Connection,
         }
     }
 
     fn retry_after(&self) -> Option<std::time::Duration> {
         match self {
             Self::Source(error) => error.retry_after(),
-            Self::Disk(_) | Self::Died => None,
+            _ => None,
         }
+    }
+}
+
+impl FetchError {
+    /// How the API names it on a dead letter.
+    pub(in crate::engine) const fn error_type(&self) -> ErrorType {
+        match self {
+            Self::Source(error) => error.error_type(),
+            Self::Mapping(_) => ErrorType::SchemaMismatch,
+            Self::Web { error, .. } => error.error_type(),
+            Self::Disk(_) | Self::Store(_) | Self::Died => ErrorType::Internal,
+        }
+    }
+}
+
+impl From<WebError> for FetchError {
+    fn from(error: WebError) -> Self {
+        Self::Web { url: String::new(), error }
     }
 }
 
@@ -160,6 +194,12 @@ async fn whole(
     Ok(Stored { hash, size, inline: None })
 }
 
+/// Finishes a blob of whatever size it has come to have.
+pub(super) fn finish_any(stage: Stage) -> Result<Stored, FetchError> {
+    let size = stage.size();
+    Ok(Stored { hash: stage.finish()?, size, inline: None })
+}
+
 fn finish(stage: Stage, size: u64) -> Result<BlobHash, FetchError> {
     if stage.size() != size {
         return Err(wrong_size(size, stage.size()).into());
@@ -168,16 +208,16 @@ fn finish(stage: Stage, size: u64) -> Result<BlobHash, FetchError> {
 }
 
 /// Drains a stream into `sink` on blocking threads, many chunks at a time and none of them copied.
-pub(super) async fn in_buffers<S: Send + 'static>(
+pub(super) async fn in_buffers<S: Send + 'static, E: Into<FetchError>>(
     observer: &Arc<dyn Observer>,
-    mut stream: BoxStream<'static, Result<Bytes, SourceError>>,
+    mut stream: BoxStream<'static, Result<Bytes, E>>,
     mut sink: S,
     write: impl Fn(&mut S, &[u8]) -> Result<(), BlobError> + Copy + Send + 'static,
 ) -> Result<S, FetchError> {
     let mut chunks: Vec<Bytes> = Vec::new();
     let mut gathered = 0;
     loop {
-        let chunk = stream.try_next().await?;
+        let chunk = stream.try_next().await.map_err(Into::into)?;
         let at_end = chunk.is_none();
         if let Some(chunk) = chunk {
             observer.received(chunk.len() as u64);

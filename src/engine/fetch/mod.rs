@@ -5,14 +5,23 @@
 //! (`parts`). Here is what happens around that: room on the disk, retries, second looks.
 
 mod body;
+mod closer;
 mod parts;
+mod web;
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
-use super::{RunError, plan::Work, run::Run};
+use super::{
+    RunError,
+    plan::{Task, Work},
+    run::Run,
+};
 use crate::{
     blobs::{BlobError, INLINE_MAX, PART_BYTES, Room},
-    model::{EntryKind, ErrorType, Fingerprint},
+    model::{EntryKind, Fingerprint},
     sources::{
         Body, Content, ErrorClass, Facts, SourceError,
         retry::{Classified as _, RetryPolicy},
@@ -20,10 +29,14 @@ use crate::{
     store::{
         commit::{Stored, Taken},
         dead_letters::Failure,
+        left_out::LeftOut,
+        rejudge::Rejudged,
+        shape::Shape,
     },
 };
 
 use body::{FetchError, kept, on_blocking_thread, slurp};
+use closer::Inquiry;
 
 pub(super) use body::store;
 
@@ -32,8 +45,12 @@ pub(super) use body::store;
 pub enum Outcome {
     /// Its bytes are here.
     Taken(Box<Taken>),
+    /// Its bytes were here, and it is decided what becomes of it now.
+    Rejudged(Box<Rejudged>),
     /// It has changed since it was listed and no longer passes the filters.
     Filtered,
+    /// Its source says something of it that the filters leave it out for.
+    LeftOut(LeftOut),
     /// It is gone since it was listed.
     Vanished,
     /// It could not be taken.
@@ -73,7 +90,7 @@ pub(super) fn next_bundle(waiting: &mut VecDeque<(u64, Work)>, most: usize) -> B
     let mut bundle = Vec::new();
     let mut bytes = 0;
     while let Some((_, work)) = waiting.front() {
-        bytes += work.fingerprint.size;
+        bytes += work.bytes();
         if !bundle.is_empty() && (bundle.len() >= most || bytes > BUNDLE_BYTES) {
             break;
         }
@@ -92,20 +109,25 @@ pub(super) async fn fetch(run: Arc<Run>, bundle: Bundle) -> Vec<Fetched> {
         Err(error) => return no_room(&bundle, error),
     };
     for (_, work) in &bundle {
-        run.observer.fetching(&work.path, work.fingerprint.size);
+        run.observer.fetching(&work.path, work.bytes());
     }
-    let first_tries = match bundle.len() {
-        1 => vec![None],
-        _ => all_at_once(&run, &bundle).await,
+    let by_itself = bundle.len() == 1
+        || run.rules.look_closer()
+        || bundle.iter().any(|(_, work)| work.task != Task::Fetch);
+    let first_tries = match by_itself {
+        true => bundle.iter().map(|_| None).collect(),
+        false => all_at_once(&run, &bundle).await,
     };
     let mut fetched = Vec::with_capacity(bundle.len());
     for ((page, mut work), first_try) in bundle.into_iter().zip(first_tries) {
         let outcome = match first_try {
-            Some((facts, stored)) => Outcome::Taken(Box::new(taken(&run, &work, facts, stored))),
+            Some((facts, stored)) => {
+                Outcome::Taken(Box::new(taken(&run, &work, facts, stored, None)))
+            }
             None => take(&run, &mut work).await,
         };
         run.observer.fetched(&work.path);
-        let in_memory = work.fingerprint.size <= INLINE_MAX;
+        let in_memory = work.bytes() <= INLINE_MAX;
         let room = in_memory.then(|| room.clone());
         fetched.push(Fetched { page, known: work.known, outcome, room });
     }
@@ -114,7 +136,7 @@ pub(super) async fn fetch(run: Arc<Run>, bundle: Bundle) -> Vec<Fetched> {
 
 /// What an entry will take: small ones lie in the database's log and, later, in the database.
 fn room_for(run: &Run, work: &Work) -> u64 {
-    match work.fingerprint.size {
+    match work.bytes() {
         size if size <= INLINE_MAX => 2 * size + ROW_BYTES,
         size if size >= IN_PARTS && run.source.ranges() => ROW_BYTES,
         size => size + ROW_BYTES,
@@ -161,10 +183,8 @@ async fn all_at_once(run: &Arc<Run>, bundle: &Bundle) -> Vec<Option<(Facts, Stor
 async fn take(run: &Arc<Run>, work: &mut Work) -> Outcome {
     let mut rereads = 0;
     loop {
-        let error = match content(run, work).await {
-            Ok((facts, stored)) => {
-                return Outcome::Taken(Box::new(taken(run, work, facts, stored)));
-            }
+        let error = match attempt(run, work).await {
+            Ok(outcome) => return outcome,
             Err(error) => error,
         };
         match error.class() {
@@ -179,17 +199,35 @@ async fn take(run: &Arc<Run>, work: &mut Work) -> Outcome {
             ErrorClass::Connection => return Outcome::Fatal(fatal(error)),
         }
         match look_again(run, work).await {
-            Ok(Some(fingerprint)) => work.fingerprint = fingerprint,
+            Ok(Some(fingerprint)) => {
+                work.fingerprint = fingerprint;
+                work.task = work.task.of_changed(&run.sync.options.reconcile);
+            }
             Ok(None) => return Outcome::Vanished,
             Err(error) if error.class() == ErrorClass::Connection => {
                 return Outcome::Fatal(error.into());
             }
             Err(error) => return failed(work, &error.into()),
         }
-        if run.filter.refuses(&work.path, &work.fingerprint).is_some() {
+        if run.rules.filter.refuses(&work.path, &work.fingerprint).is_some() {
             return Outcome::Filtered;
         }
     }
+}
+
+/// Asks what has to be asked, brings the bytes, and makes of them what the rules say.
+async fn attempt(run: &Arc<Run>, work: &Work) -> Result<Outcome, FetchError> {
+    if work.task != Task::Fetch {
+        return closer::rejudge(run, work).await;
+    }
+    let mut inquiry = Inquiry::default();
+    if let Some(left_out) = closer::left_out(run, work, &mut inquiry).await? {
+        return Ok(left_out);
+    }
+    let (facts, stored) = content(run, work).await?;
+    inquiry.came(facts);
+    let shape = closer::shape(run, work, &mut inquiry, &BTreeMap::new()).await?;
+    Ok(Outcome::Taken(Box::new(taken(run, work, inquiry.facts, stored, shape))))
 }
 
 /// The entry as it is now; `None` when it is gone, or no longer a file.
@@ -201,7 +239,7 @@ async fn look_again(run: &Run, work: &Work) -> Result<Option<Fingerprint>, Sourc
     }))
 }
 
-fn taken(run: &Run, work: &Work, facts: Facts, stored: Stored) -> Taken {
+fn taken(run: &Run, work: &Work, facts: Facts, stored: Stored, shape: Option<Box<Shape>>) -> Taken {
     let mime = facts
         .mime
         .or_else(|| work.fingerprint.mime.clone())
@@ -216,19 +254,16 @@ fn taken(run: &Run, work: &Work, facts: Facts, stored: Stored) -> Taken {
         mime,
         metadata,
         stored,
+        shape,
     }
 }
 
 fn failed(work: &Work, error: &FetchError) -> Outcome {
-    let error_type = match error {
-        FetchError::Source(error) => error.error_type(),
-        FetchError::Disk(_) | FetchError::Died => ErrorType::Internal,
-    };
     Outcome::Failed(Failure {
         id: work.id.clone(),
         path: work.path.clone(),
         version: Some(work.fingerprint.version.clone()),
-        error_type,
+        error_type: error.error_type(),
         message: error.to_string(),
     })
 }
@@ -237,7 +272,11 @@ fn fatal(error: FetchError) -> RunError {
     match error {
         FetchError::Source(error) => error.into(),
         FetchError::Disk(error) => error.into(),
-        FetchError::Died => crate::store::StoreError::Stopped.into(),
+        FetchError::Store(error) => error.into(),
+        // The first two are an entry's own failures and end no run.
+        FetchError::Mapping(_) | FetchError::Web { .. } | FetchError::Died => {
+            crate::store::StoreError::Stopped.into()
+        }
     }
 }
 

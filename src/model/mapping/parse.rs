@@ -268,7 +268,7 @@ impl<'a> Fields<'a> {
         match json {
             Value::Object(fields) => Some(Self { place, fields, taken: Vec::new() }),
             other => {
-                let place = if place.is_empty() { "schema_mapping" } else { place };
+                let place = if place.is_empty() { "mappings" } else { place };
                 problems.push(wrong(place, other, "an object"));
                 None
             }

@@ -2,6 +2,7 @@
 //! is decided in `conform`, for mapped entries and for objects that somebody makes by hand alike.
 
 mod conform;
+mod number;
 
 use std::collections::BTreeMap;
 
@@ -12,7 +13,8 @@ use utoipa::ToSchema;
 use super::FieldProblem;
 
 pub use conform::Mismatch;
-pub(crate) use conform::{instant_in, number_in};
+pub(crate) use conform::instant_in;
+pub(crate) use number::number_in;
 
 /// The fields of a bucket's objects, by name. Fields that it does not name are taken as they come.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]

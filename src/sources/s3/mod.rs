@@ -27,6 +27,7 @@ mod transport;
 mod xml;
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, PoisonError, RwLock},
     time::{Duration, SystemTime},
 };
@@ -58,20 +59,23 @@ use self::{
     transport::{Transport, Wire},
 };
 use super::{
-    Body, ByteRange, Content, ErrorClass, Facts, Page, RootIdentity, Source, SourceError,
+    Body, ByteRange, Content, ErrorClass, Facts, Needs, Page, RootIdentity, Source, SourceError,
     browse::{Level, Wanted},
     retry::RetryPolicy,
 };
 use crate::{
     config::SourceTuning,
     model::{
-        Addressing, Connection, Credentials, Cursor, Entry, EntryId, Fingerprint, Identity,
-        Location, ProviderFilters, S3Connection,
+        Addressing, Connection, Credentials, Cursor, Entry, EntryId, EntryKind, Fingerprint,
+        Identity, Location, ProviderFilters, S3Connection,
     },
 };
 
 /// Largest answer to a listing: a thousand keys of 1,024 bytes, each byte encoded in three.
 const LISTING_BYTES: usize = 16 * 1024 * 1024;
+
+/// Largest answer with an object's tags, of which there are ten at most.
+const TAG_BYTES: usize = 256 * 1024;
 
 /// How long one page may take with all its retries.
 const LISTING_DEADLINE: Duration = Duration::from_secs(110);
@@ -200,6 +204,25 @@ impl Source for S3 {
         RetryPolicy::FETCH.run(|| self.0.level(wanted, limit)).await
     }
 
+    async fn facts(
+        &self,
+        id: &EntryId,
+        fingerprint: &Fingerprint,
+        needs: Needs,
+    ) -> Result<Facts, SourceError> {
+        let key = self.0.key(id);
+        let mut facts = Facts::default();
+        if needs.metadata || needs.properties {
+            let headers = self.0.head_of_version(id, &key, fingerprint).await?;
+            facts = object::facts(&headers);
+            facts.properties = object::properties(&headers);
+        }
+        if needs.tags {
+            facts.tags = self.0.tags(&key).await?;
+        }
+        Ok(facts)
+    }
+
     fn default_concurrency(&self) -> usize {
         CONCURRENCY
     }
@@ -326,6 +349,46 @@ impl Bucket {
             Ok(answer.into_parts().0.headers)
         })
         .await
+    }
+
+    /// The headers of an object, provided that it is of the version that was listed.
+    async fn head_of_version(
+        &self,
+        id: &EntryId,
+        key: &[u8],
+        fingerprint: &Fingerprint,
+    ) -> Result<HeaderMap, SourceError> {
+        let headers = match self.head(key).await {
+            Ok(headers) => headers,
+            Err(error) if matches!(error.class(), ErrorClass::Retry | ErrorClass::RetryBriefly) => {
+                return Err(error);
+            }
+            Err(refused) => {
+                self.explain_head(key).await?;
+                return Err(refused);
+            }
+        };
+        match object::entry_of_head(id, &headers)?.kind {
+            EntryKind::File(now) if now.version == fingerprint.version => Ok(headers),
+            _ => Err(SourceError::Changed { message: "it is not what was listed".into() }),
+        }
+    }
+
+    /// The tags of an object. They have no version: they can change while the object does not.
+    async fn tags(&self, key: &[u8]) -> Result<BTreeMap<String, String>, SourceError> {
+        self.located(|site| async move {
+            let url = format!("{}?tagging", address::key_url(&site.bucket_url, key));
+            let request = self.request(&site, Method::GET, &url, |_| ()).await?;
+            let (_, document) = self.transport.read(request, Subject::Object, TAG_BYTES).await?;
+            Ok(object::tags(&document)?)
+        })
+        .await
+        .map_err(|error| match error {
+            SourceError::PermissionDenied { message } => SourceError::PermissionDenied {
+                message: format!("its tags cannot be read (s3:GetObjectTagging): {message}"),
+            },
+            other => other,
+        })
     }
 
     /// HEAD refuses without a word; a GET of one byte says why. A missing key and a missing bucket,

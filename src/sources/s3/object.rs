@@ -16,7 +16,10 @@ use jiff::Timestamp;
 use object_store::client::{HttpError, HttpErrorKind};
 use tokio::time::{Instant, Sleep};
 
-use super::refusal::{Refusal, http_date, text_of};
+use super::{
+    refusal::{Refusal, http_date, text_of},
+    xml,
+};
 use crate::{
     model::{Entry, EntryId, EntryKind, Fingerprint, Identity, SkipReason, Version},
     sources::{ByteRange, Facts, SourceError},
@@ -106,7 +109,49 @@ pub(super) fn facts(headers: &HeaderMap) -> Facts {
                 .insert(name.to_owned(), decode_words(&String::from_utf8_lossy(value.as_bytes())));
         }
     }
-    Facts { mime: mime(headers), metadata }
+    Facts { mime: mime(headers), metadata, ..Facts::default() }
+}
+
+/// What else the headers of
+/// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html> tell, by the names that
+/// filters know. The storage class is only sent where it is not STANDARD.
+pub(super) fn properties(headers: &HeaderMap) -> serde_json::Map<String, serde_json::Value> {
+    const TOLD: [(&str, &str); 6] = [
+        ("x-amz-storage-class", "storage_class"),
+        ("cache-control", "cache_control"),
+        ("content-disposition", "content_disposition"),
+        ("content-encoding", "content_encoding"),
+        ("content-language", "content_language"),
+        ("x-amz-version-id", "version_id"),
+    ];
+    let told = TOLD.iter().filter_map(|(header, name)| Some((*name, text_of(headers, header)?)));
+    [("storage_class", "STANDARD")]
+        .into_iter()
+        .chain(told)
+        .map(|(name, value)| (name.to_owned(), value.into()))
+        .collect()
+}
+
+/// The tags in an answer of
+/// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObjectTagging.html>.
+pub(super) fn tags(document: &[u8]) -> Result<BTreeMap<String, String>, SourceError> {
+    let garbled = |message: String| SourceError::Garbled { message };
+    let text = str::from_utf8(document)
+        .map_err(|_| garbled("the tags of the object are not UTF-8".into()))?;
+    let (mut key, mut value) = (String::new(), String::new());
+    let mut tags = BTreeMap::new();
+    let mut is_tagging = false;
+    xml::fields(text, |path, content| match path {
+        ["Tagging", "TagSet", "Tag", "Key"] => key = content,
+        ["Tagging", "TagSet", "Tag", "Value"] => value = content,
+        ["Tagging", "TagSet", "Tag"] => {
+            tags.insert(std::mem::take(&mut key), std::mem::take(&mut value));
+        }
+        ["Tagging"] => is_tagging = true,
+        _ => {}
+    })
+    .map_err(|error| garbled(error.to_string()))?;
+    if is_tagging { Ok(tags) } else { Err(garbled("the answer holds no tags".into())) }
 }
 
 /// The content type, unless it is one of those that stand for "nobody said".
@@ -409,6 +454,18 @@ mod tests {
         );
         assert_ne!(kind(&[("x-amz-storage-class", "GLACIER"), restored]), skipped);
         assert_ne!(kind(&[("x-amz-storage-class", "GLACIER_IR")]), skipped);
+    }
+
+    #[test]
+    fn tags_are_read_exactly_and_an_answer_of_another_kind_is_none() {
+        let document = "<?xml version=\"1.0\"?><Tagging xmlns=\"u\"><TagSet><Tag><Key>K &amp; l\
+                        </Key><Value> ü </Value></Tag><Tag><Key>e</Key><Value/></Tag></TagSet>\
+                        </Tagging>";
+        let read = tags(document.as_bytes()).unwrap();
+        assert_eq!(read, [("K & l".into(), " ü ".into()), ("e".into(), String::new())].into());
+        assert!(tags(b"<Tagging><TagSet/></Tagging>").unwrap().is_empty());
+        assert!(tags(b"<Error><Code>X</Code></Error>").is_err());
+        assert!(tags(b"<Tagging><TagSet>").is_err());
     }
 
     #[test]

@@ -204,15 +204,28 @@ DROP TABLE checkpoints;
 ALTER TABLE new_checkpoints RENAME TO checkpoints;
 
 -- Rows of version 1 have no identity until they change: a rename of theirs is a new entry.
+ALTER TABLE entries ADD COLUMN judged_by INTEGER;
 ALTER TABLE entries ADD COLUMN released INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE entries ADD COLUMN identity INTEGER;
 CREATE INDEX entries_by_identity ON entries (sync_key, identity) WHERE identity IS NOT NULL;
 CREATE INDEX entries_released ON entries (sync_key) WHERE released = 1;
 
+CREATE TABLE left_out (
+    left_out_key INTEGER PRIMARY KEY,
+    sync_key     INTEGER NOT NULL REFERENCES syncs,
+    source_id    BLOB NOT NULL,
+    version      BLOB NOT NULL,
+    judged_by    INTEGER NOT NULL,             -- as in entries
+    unmet        INTEGER NOT NULL,             -- the place of the condition that is not met
+    pass         INTEGER NOT NULL,             -- the pass in which it was asked
+    UNIQUE (sync_key, source_id)
+) STRICT;
+
 ALTER TABLE objects ADD COLUMN fields TEXT;
 ALTER TABLE objects ADD COLUMN unique_key TEXT;
 ALTER TABLE objects ADD COLUMN edges TEXT;
 ALTER TABLE objects ADD COLUMN state TEXT;
+ALTER TABLE objects ADD COLUMN content TEXT NOT NULL DEFAULT 'content';
 CREATE INDEX objects_by_age ON objects (bucket_key);
 CREATE UNIQUE INDEX objects_by_unique_key ON objects (bucket_key, unique_key)
     WHERE unique_key IS NOT NULL;

@@ -1,11 +1,21 @@
-//! The filters of a sync, compiled once, asked for each entry of a listing. Never makes a request.
+//! The filters of a sync, compiled once. Asked first about what a listing tells of an entry
+//! ([`Filter::refuses`]); then, where there are conditions on more than that, about what the source
+//! says of those that passed ([`Filter::needs`], [`Filter::refuses_facts`]). Makes no request itself.
+
+mod glob;
+mod metadata;
 
 use std::fmt;
 
-use globset::{GlobBuilder, GlobMatcher};
 use jiff::Timestamp;
 
-use crate::model::{EntryPath, FileFilters, Fingerprint};
+use self::glob::{Pattern, patterns};
+use crate::{
+    model::{EntryPath, FieldProblem, FileFilters, Fingerprint},
+    sources::Needs,
+};
+
+pub use metadata::{Condition, Dossier};
 
 /// The compiled filters of a sync.
 #[derive(Debug, Default)]
@@ -19,7 +29,12 @@ pub struct Filter {
     after: Option<Timestamp>,
     before: Option<Timestamp>,
     since: Option<Timestamp>,
+    conditions: Vec<Condition>,
 }
+
+/// The place of an unmet condition among the filters' conditions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unmet(pub usize);
 
 /// Why an entry is left out: the rule that it does not pass.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +59,8 @@ pub enum Rule<'a> {
     BeforeStart(Timestamp),
     /// Times are asked for and the source tells none.
     NoTime,
+    /// This condition on its metadata is not met.
+    Metadata(&'a Condition),
 }
 
 impl fmt::Display for Rule<'_> {
@@ -59,45 +76,15 @@ impl fmt::Display for Rule<'_> {
             Self::TooNew(before) => write!(f, "not modified before {before}"),
             Self::BeforeStart(since) => write!(f, "modified before {since} (sync_from)"),
             Self::NoTime => f.write_str("has no modification time to compare"),
+            Self::Metadata(condition) => write!(f, "does not have {condition}"),
         }
     }
 }
 
-/// Filters that cannot be.
+/// Filters that cannot be: all that is wrong with them.
 #[derive(Debug, thiserror::Error)]
-pub enum FilterError {
-    /// A pattern that is not a glob.
-    #[error("{field}: {glob:?} is not a valid pattern: {reason}")]
-    BadGlob {
-        /// `include_patterns` or `exclude_patterns`.
-        field: &'static str,
-        /// The pattern.
-        glob: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// Nothing can pass.
-    #[error("min_size_bytes ({min}) is above max_size_bytes ({max}): nothing could pass")]
-    Sizes {
-        /// The least size, in bytes.
-        min: u64,
-        /// The greatest, in bytes.
-        max: u64,
-    },
-    /// Nothing can pass.
-    #[error(
-        "modified_after ({after}) is not before modified_before ({before}): nothing could pass"
-    )]
-    Times {
-        /// The earliest time.
-        after: Timestamp,
-        /// The latest.
-        before: Timestamp,
-    },
-    /// Not of the form `type/subtype`.
-    #[error("mime_types: {0:?} is not of the form type/subtype or type/*")]
-    MimeType(String),
-}
+#[error("{}", FieldProblem::join(.0))]
+pub struct FilterError(pub Vec<FieldProblem>);
 
 impl Filter {
     /// Compiles `filters`.
@@ -105,35 +92,49 @@ impl Filter {
     /// # Errors
     /// When one of them is malformed, or together they let nothing pass.
     pub fn compile(filters: &FileFilters) -> Result<Self, FilterError> {
-        if let (Some(min), Some(max)) = (filters.min_size_bytes, filters.max_size_bytes)
-            && min > max
-        {
-            return Err(FilterError::Sizes { min, max });
-        }
-        if let (Some(after), Some(before)) = (filters.modified_after, filters.modified_before)
-            && after >= before
-        {
-            return Err(FilterError::Times { after, before });
-        }
-        Ok(Self {
-            include: patterns("include_patterns", &filters.include_patterns)?,
-            exclude: patterns("exclude_patterns", &filters.exclude_patterns)?,
-            extensions: filters
-                .extensions
-                .iter()
-                .map(|extension| extension.trim_start_matches('.').to_lowercase())
-                .collect(),
-            mime_types: filters
-                .mime_types
-                .iter()
-                .map(|t| mime_type(t))
-                .collect::<Result<_, _>>()?,
+        let mut problems = Vec::new();
+        check_bounds(filters, &mut problems);
+        let filter = Self {
+            include: patterns("include_patterns", &filters.include_patterns, &mut problems),
+            exclude: patterns("exclude_patterns", &filters.exclude_patterns, &mut problems),
+            extensions: extensions(&filters.extensions, &mut problems),
+            mime_types: mime_types(&filters.mime_types, &mut problems),
             min_size: filters.min_size_bytes,
             max_size: filters.max_size_bytes,
             after: filters.modified_after,
             before: filters.modified_before,
             since: None,
-        })
+            conditions: Condition::compile(&filters.metadata_filters, &mut problems),
+        };
+        if problems.is_empty() { Ok(filter) } else { Err(FilterError(problems)) }
+    }
+
+    /// What has to be asked of the source, besides its listing, to decide about an entry that passes
+    /// [`Filter::refuses`].
+    #[must_use]
+    pub fn needs(&self) -> Needs {
+        self.conditions.iter().map(Condition::needs).fold(Needs::default(), Needs::and)
+    }
+
+    /// The first condition that the entry does not meet, of those that need more than a listing.
+    #[must_use]
+    pub fn refuses_facts(&self, dossier: &Dossier<'_>) -> Option<Unmet> {
+        self.unmet(dossier, false)
+    }
+
+    /// The rule of a condition that an earlier run found unmet, by its place.
+    #[must_use]
+    pub fn rule_of(&self, unmet: Unmet) -> Option<Rule<'_>> {
+        self.conditions.get(unmet.0).map(Rule::Metadata)
+    }
+
+    fn unmet(&self, dossier: &Dossier<'_>, told_by_listing: bool) -> Option<Unmet> {
+        self.conditions
+            .iter()
+            .position(|condition| {
+                condition.needs().is_nothing() == told_by_listing && !condition.is_met_by(dossier)
+            })
+            .map(Unmet)
     }
 
     /// Leaves out what was last modified before `since` as well. What tells no time is not older.
@@ -149,6 +150,15 @@ impl Filter {
             .or_else(|| self.refuses_size(facts.size))
             .or_else(|| self.refuses_time(facts.modified))
             .or_else(|| self.refuses_mime(path, facts.mime.as_deref()))
+            .or_else(|| self.refuses_listed(path, facts))
+    }
+
+    fn refuses_listed(&self, path: &EntryPath, facts: &Fingerprint) -> Option<Rule<'_>> {
+        if self.conditions.is_empty() {
+            return None;
+        }
+        let dossier = Dossier { path, fingerprint: facts, facts: None };
+        self.unmet(&dossier, true).and_then(|unmet| self.rule_of(unmet))
     }
 
     fn refuses_path(&self, path: &EntryPath) -> Option<Rule<'_>> {
@@ -158,9 +168,13 @@ impl Filter {
         if !self.include.is_empty() && !self.include.iter().any(|pattern| pattern.matches(path)) {
             return Some(Rule::NotIncluded);
         }
-        let wrong = !self.extensions.is_empty()
-            && extension(path).is_none_or(|extension| !self.extensions.contains(&extension));
-        wrong.then_some(Rule::Extension)
+        (!self.extensions.is_empty() && !self.has_extension(path)).then_some(Rule::Extension)
+    }
+
+    fn has_extension(&self, path: &EntryPath) -> bool {
+        let Ok(name) = str::from_utf8(path.file_name()) else { return false };
+        let name = name.to_lowercase();
+        self.extensions.iter().any(|extension| name.ends_with(extension))
     }
 
     fn refuses_size(&self, size: u64) -> Option<Rule<'_>> {
@@ -200,64 +214,52 @@ impl Filter {
     }
 }
 
-fn extension(path: &EntryPath) -> Option<String> {
-    let name = str::from_utf8(path.file_name()).ok()?;
-    name.rsplit_once('.').map(|(_, extension)| extension.to_lowercase())
-}
-
-fn mime_type(text: &str) -> Result<String, FilterError> {
-    match text.split_once('/') {
-        Some((family, kind)) if !family.is_empty() && !kind.is_empty() => Ok(text.to_lowercase()),
-        _ => Err(FilterError::MimeType(text.to_owned())),
+fn check_bounds(filters: &FileFilters, problems: &mut Vec<FieldProblem>) {
+    if let (Some(min), Some(max)) = (filters.min_size_bytes, filters.max_size_bytes)
+        && min > max
+    {
+        let message = format!("{min} is above max_size_bytes ({max}): nothing could pass");
+        problems.push(FieldProblem::new("min_size_bytes", min, message));
+    }
+    if let (Some(after), Some(before)) = (filters.modified_after, filters.modified_before)
+        && after >= before
+    {
+        let message =
+            format!("{after} is not before modified_before ({before}): nothing could pass");
+        problems.push(FieldProblem::new("modified_after", after.to_string(), message));
     }
 }
 
-/// One glob, with what it is held against.
-#[derive(Debug)]
-struct Pattern {
-    text: String,
-    matcher: GlobMatcher,
-    /// Held against the whole path; else against the file's name.
-    whole_path: bool,
-}
-
-impl Pattern {
-    fn matches(&self, path: &EntryPath) -> bool {
-        let subject = if self.whole_path { path.as_bytes() } else { path.file_name() };
-        self.matcher.is_match_candidate(&globset::Candidate::from_bytes(&subject))
+fn extensions(wanted: &[String], problems: &mut Vec<FieldProblem>) -> Vec<String> {
+    let mut extensions = Vec::new();
+    for (index, text) in wanted.iter().enumerate() {
+        // `tar.gz` is what people write; a name has `gz` behind its last dot.
+        let extension = text.trim().trim_start_matches('.').to_lowercase();
+        if extension.is_empty() || extension.contains('/') {
+            let place = format!("extensions.{index}");
+            let problem = FieldProblem::new(place, text.as_str(), "is no extension");
+            problems.push(problem.accepts("jpg, .jpg"));
+        }
+        extensions.push(format!(".{extension}"));
     }
+    extensions
 }
 
-fn patterns(field: &'static str, globs: &[String]) -> Result<Vec<Pattern>, FilterError> {
-    let mut patterns = Vec::new();
-    for glob in globs {
-        let mut add = |spelling: &str, whole_path: bool| {
-            let bad = |reason: String| FilterError::BadGlob { field, glob: glob.clone(), reason };
-            if spelling.is_empty() {
-                return Err(bad("it is empty".to_owned()));
-            }
-            let matcher = GlobBuilder::new(spelling)
-                .literal_separator(true)
-                .backslash_escape(true)
-                .build()
-                .map_err(|error| bad(error.kind().to_string()))?
-                .compile_matcher();
-            patterns.push(Pattern { text: glob.clone(), matcher, whole_path });
-            Ok(())
-        };
-        add(glob, glob.contains('/'))?;
-        // What people write besides the plain rule: a folder by its name with a `/` behind it, and
-        // the root by a `/` in front. Keys that are spelled so match as well.
-        if let Some(folder) = glob.strip_suffix('/') {
-            add(&format!("{}/**", folder.trim_start_matches('/')), true)?;
-            if !folder.contains('/') {
-                add(&format!("**/{folder}/**"), true)?;
-            }
-        } else if let Some(anchored) = glob.strip_prefix('/') {
-            add(anchored, true)?;
+fn mime_types(wanted: &[String], problems: &mut Vec<FieldProblem>) -> Vec<String> {
+    for (index, text) in wanted.iter().enumerate() {
+        let is_mime = text.split_once('/').is_some_and(|(family, kind)| {
+            let is_token = |part: &str| {
+                !part.is_empty()
+                    && !part.contains(|c: char| c.is_whitespace() || "/*;,".contains(c))
+            };
+            is_token(family) && (is_token(kind) || kind == "*")
+        });
+        if !is_mime {
+            let message = format!("{text:?} is not of the form type/subtype or type/*");
+            problems.push(FieldProblem::new(format!("mime_types.{index}"), text.as_str(), message));
         }
     }
-    Ok(patterns)
+    wanted.iter().map(|text| text.to_lowercase()).collect()
 }
 
 #[cfg(test)]
@@ -364,7 +366,7 @@ mod tests {
         let bad = FileFilters { include_patterns: vec!["[a".into()], ..Default::default() };
         let message = Filter::compile(&bad).unwrap_err().to_string();
         assert!(
-            message.starts_with("include_patterns: \"[a\" is not a valid pattern"),
+            message.starts_with("include_patterns.0: \"[a\" is not a valid pattern"),
             "{message}"
         );
         let upside_down =

@@ -1,0 +1,96 @@
+//! Entries that are left out for what their source says of them besides listing them, remembered with
+//! the version and the settings that this was decided by.
+
+use roaring::RoaringTreemap;
+use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+
+use super::{Result, commit::Target};
+use crate::model::{EntryId, Version};
+
+/// An entry that was asked about, and is left out.
+#[derive(Clone, Debug)]
+pub struct LeftOut {
+    /// The source's name for it.
+    pub id: EntryId,
+    /// The version that was asked about.
+    pub version: Version,
+    /// The place of the condition that it does not meet.
+    pub unmet: usize,
+}
+
+/// What is remembered of an entry of that version, as judged by `mark`: the key of the row, and the
+/// place of the condition that is not met.
+pub(super) fn find(
+    connection: &Connection,
+    sync_key: i64,
+    id: &EntryId,
+    version: &Version,
+    mark: i64,
+) -> Result<Option<(i64, usize)>> {
+    Ok(connection
+        .prepare_cached(
+            "SELECT left_out_key, unmet FROM left_out
+             WHERE sync_key = ?1 AND source_id = ?2 AND version = ?3 AND judged_by = ?4",
+        )?
+        .query_row(params![sync_key, id.as_bytes(), version.0, mark], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
+        .optional()?)
+}
+
+/// Whether nothing is remembered for a sync.
+///
+/// # Errors
+/// SQLite's.
+pub fn is_empty(connection: &Connection, sync_key: i64) -> Result<bool> {
+    Ok(connection
+        .prepare_cached("SELECT NOT EXISTS (SELECT 1 FROM left_out WHERE sync_key = ?1)")?
+        .query_row([sync_key], |row| row.get(0))?)
+}
+
+/// Remembers an entry that is left out.
+pub(super) fn remember(tx: &Transaction<'_>, target: &Target, entry: &LeftOut) -> Result<()> {
+    let Some(mark) = target.mark else { return Ok(()) };
+    tx.prepare_cached(
+        "INSERT INTO left_out (sync_key, source_id, version, judged_by, unmet, pass)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+         ON CONFLICT (sync_key, source_id) DO UPDATE
+         SET version = excluded.version, judged_by = excluded.judged_by, unmet = excluded.unmet,
+             pass = excluded.pass",
+    )?
+    .execute(params![
+        target.fence.sync_key,
+        entry.id.as_bytes(),
+        entry.version.0,
+        mark,
+        entry.unmet,
+        target.pass,
+    ])?;
+    Ok(())
+}
+
+/// Forgets what no complete pass needs any more: what was decided by other settings, and entries
+/// that this pass has neither asked about nor, by `met`, come across. `met` is `None` where it
+/// does not know of all of them.
+///
+/// # Errors
+/// SQLite's.
+pub fn forget_others(
+    tx: &Transaction<'_>,
+    target: &Target,
+    met: Option<&RoaringTreemap>,
+) -> Result<()> {
+    let sync_key = target.fence.sync_key;
+    tx.prepare_cached("DELETE FROM left_out WHERE sync_key = ?1 AND judged_by IS NOT ?2")?
+        .execute(params![sync_key, target.mark])?;
+    let Some(met) = met else { return Ok(()) };
+    let keys: Vec<i64> = tx
+        .prepare_cached("SELECT left_out_key FROM left_out WHERE sync_key = ?1 AND pass <> ?2")?
+        .query_map([sync_key, target.pass], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    let is_gone = |key: &i64| u64::try_from(*key).is_ok_and(|key| !met.contains(key));
+    for key in keys.into_iter().filter(is_gone) {
+        tx.prepare_cached("DELETE FROM left_out WHERE left_out_key = ?1")?.execute([key])?;
+    }
+    Ok(())
+}

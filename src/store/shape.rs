@@ -1,0 +1,258 @@
+//! The shape of an object: its fields, and which blobs it is made of.
+//!
+//! A sync writes the blobs that it brings without an id of their own (see [`BlobId::derived`]), and
+//! replaces only those; what somebody has added to the object by hand stays.
+//!
+//! [`BlobId::derived`]: crate::model::BlobId::derived
+
+use std::collections::BTreeMap;
+
+use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+
+use super::{Result, blobs, commit::Stored};
+use crate::model::{BlobHash, CONTENT};
+
+/// What a mapping makes of an entry.
+#[derive(Clone, Debug)]
+pub struct Shape {
+    /// The object's fields, a JSON object; `None` where it has none.
+    pub fields: Option<String>,
+    /// The property that is the file itself.
+    pub content: String,
+    /// All blobs that the sync brings, the file itself among them.
+    pub blobs: Vec<ShapedBlob>,
+}
+
+/// A blob of an object.
+#[derive(Clone, Debug)]
+pub struct ShapedBlob {
+    /// Its property.
+    pub property: String,
+    /// Its type, where that is not what the MIME type says.
+    pub kind: Option<String>,
+    /// Its file name, where that is not the object's.
+    pub filename: Option<String>,
+    /// Its MIME type, where that is not the object's.
+    pub mime: Option<String>,
+    /// A JSON object: `url`, where it was fetched from one.
+    pub metadata: Option<String>,
+    /// Its bytes.
+    pub bytes: ShapedBytes,
+}
+
+/// The bytes of a blob.
+#[derive(Clone, Debug)]
+pub enum ShapedBytes {
+    /// The file's.
+    File,
+    /// Others.
+    Other(Stored),
+    /// Those that the property has already.
+    Kept,
+}
+
+impl Shape {
+    /// The shape of an object that nothing is mapped to: the file as `content`, and no more.
+    pub(super) fn plain() -> Self {
+        let file = ShapedBlob {
+            property: CONTENT.to_owned(),
+            kind: None,
+            filename: None,
+            mime: None,
+            metadata: None,
+            bytes: ShapedBytes::File,
+        };
+        Self { fields: None, content: CONTENT.to_owned(), blobs: vec![file] }
+    }
+
+    /// How many bytes of it are in memory.
+    pub(super) fn inline_bytes(&self) -> usize {
+        let inline = |blob: &ShapedBlob| match &blob.bytes {
+            ShapedBytes::Other(stored) => stored.inline.as_ref().map_or(0, bytes::Bytes::len),
+            ShapedBytes::File | ShapedBytes::Kept => 0,
+        };
+        self.blobs.iter().map(inline).sum()
+    }
+
+    /// Bytes that must be in place as files before the object may refer to them.
+    pub(super) fn files(&self) -> impl Iterator<Item = &BlobHash> {
+        self.blobs.iter().filter_map(|blob| match &blob.bytes {
+            ShapedBytes::Other(stored) if stored.inline.is_none() => Some(&stored.hash),
+            _ => None,
+        })
+    }
+}
+
+/// What writing a shape has changed.
+#[derive(Debug, Default)]
+pub(super) struct Change {
+    /// Whether anything is another now, as a reader of the bucket sees it.
+    pub is_seen: bool,
+    /// How many bytes the object has gained.
+    pub bytes: i64,
+}
+
+/// A row of `object_blobs` without its property.
+#[derive(PartialEq)]
+struct Row {
+    blob_key: i64,
+    kind: Option<String>,
+    filename: Option<String>,
+    mime: Option<String>,
+    metadata: Option<String>,
+}
+
+/// Gives an object its shape, `content` being the bytes of the file.
+pub(super) fn write(
+    tx: &Transaction<'_>,
+    object_key: i64,
+    shape: &Shape,
+    content: i64,
+) -> Result<Change> {
+    let mut old = rows(tx, object_key)?;
+    let mut is_seen = false;
+    for blob in &shape.blobs {
+        let before = old.remove(&blob.property);
+        let blob_key = match &blob.bytes {
+            ShapedBytes::File => content,
+            ShapedBytes::Other(stored) => {
+                blobs::ensure(tx, &stored.hash, stored.size, stored.inline.as_deref())?
+            }
+            ShapedBytes::Kept => match &before {
+                Some(row) => row.blob_key,
+                None => continue,
+            },
+        };
+        let row = Row {
+            blob_key,
+            kind: blob.kind.clone(),
+            filename: blob.filename.clone(),
+            mime: blob.mime.clone(),
+            metadata: blob.metadata.clone(),
+        };
+        if before.as_ref() == Some(&row) {
+            continue;
+        }
+        is_seen = true;
+        put(tx, object_key, &blob.property, &row)?;
+        if let Some(before) = before {
+            blobs::maybe_orphaned(tx, before.blob_key)?;
+        }
+    }
+    for (property, row) in old {
+        is_seen = true;
+        tx.prepare_cached("DELETE FROM object_blobs WHERE object_key = ?1 AND property = ?2")?
+            .execute(params![object_key, property])?;
+        blobs::maybe_orphaned(tx, row.blob_key)?;
+    }
+    is_seen |= tx
+        .prepare_cached(
+            "UPDATE objects SET fields = ?2, content = ?3
+             WHERE object_key = ?1 AND (fields, content) IS NOT (?2, ?3)",
+        )?
+        .execute(params![object_key, shape.fields, shape.content])?
+        > 0;
+    Ok(Change { is_seen, bytes: settle_size(tx, object_key)? })
+}
+
+/// The blobs of an object that a sync has brought, by property.
+fn rows(tx: &Transaction<'_>, object_key: i64) -> Result<BTreeMap<String, Row>> {
+    Ok(tx
+        .prepare_cached(
+            "SELECT property, blob_key, type, filename, mime, metadata FROM object_blobs
+             WHERE object_key = ?1 AND id = ''",
+        )?
+        .query_map([object_key], |row| {
+            let blob = Row {
+                blob_key: row.get(1)?,
+                kind: row.get(2)?,
+                filename: row.get(3)?,
+                mime: row.get(4)?,
+                metadata: row.get(5)?,
+            };
+            Ok((row.get(0)?, blob))
+        })?
+        .collect::<Result<_, _>>()?)
+}
+
+fn put(tx: &Transaction<'_>, object_key: i64, property: &str, row: &Row) -> Result<()> {
+    tx.prepare_cached(
+        "INSERT OR REPLACE INTO object_blobs
+             (object_key, property, blob_key, type, filename, mime, metadata)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    )?
+    .execute(params![
+        object_key,
+        property,
+        row.blob_key,
+        row.kind,
+        row.filename,
+        row.mime,
+        row.metadata,
+    ])?;
+    Ok(())
+}
+
+/// Brings an object's size up to date: that of its blobs, each set of bytes counted once. Answers by
+/// how much it grew.
+fn settle_size(tx: &Transaction<'_>, object_key: i64) -> Result<i64> {
+    let (old, new): (i64, i64) = tx
+        .prepare_cached(
+            "SELECT size, (SELECT coalesce(sum(size), 0) FROM blobs WHERE blob_key IN
+                           (SELECT blob_key FROM object_blobs WHERE object_key = ?1))
+             FROM objects WHERE object_key = ?1",
+        )?
+        .query_row([object_key], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    if old != new {
+        tx.prepare_cached("UPDATE objects SET size = ?2 WHERE object_key = ?1")?
+            .execute([object_key, new])?;
+    }
+    Ok(new - old)
+}
+
+/// What is kept of an entry that was taken before, for deciding about it anew without its bytes.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    /// The object was made by another entry.
+    pub is_duplicate: bool,
+    /// The settings that it was judged by.
+    pub judged_by: Option<i64>,
+    /// User metadata as the source told it, a JSON object.
+    pub metadata: Option<String>,
+    /// The MIME type.
+    pub mime: Option<String>,
+    /// Where its blobs were fetched from, by property.
+    pub urls: BTreeMap<String, String>,
+}
+
+/// Reads what is kept of an entry; `None` when its row is gone.
+///
+/// # Errors
+/// SQLite's.
+pub fn kept(connection: &Connection, entry_key: i64) -> Result<Option<Kept>> {
+    let found = connection
+        .prepare_cached(
+            "SELECT is_duplicate, judged_by, metadata, mime, object_key
+             FROM entries JOIN objects USING (object_key) WHERE entries.entry_key = ?1",
+        )?
+        .query_row([entry_key], |row| {
+            let kept = Kept {
+                is_duplicate: row.get(0)?,
+                judged_by: row.get(1)?,
+                metadata: row.get(2)?,
+                mime: row.get(3)?,
+                urls: BTreeMap::new(),
+            };
+            Ok((kept, row.get::<_, i64>(4)?))
+        })
+        .optional()?;
+    let Some((mut kept, object_key)) = found else { return Ok(None) };
+    kept.urls = connection
+        .prepare_cached(
+            "SELECT property, metadata ->> '$.url' FROM object_blobs
+             WHERE object_key = ?1 AND id = '' AND metadata ->> '$.url' IS NOT NULL",
+        )?
+        .query_map([object_key], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_, _>>()?;
+    Ok(Some(kept))
+}
