@@ -28,8 +28,6 @@ pub mod probe;
 pub mod reconcile;
 pub mod rejudge;
 pub mod schedule;
-pub mod schedule;
-pub mod secrets;
 pub mod secrets;
 pub mod shape;
 pub mod syncs;
