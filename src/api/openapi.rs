@@ -92,18 +92,6 @@ pub(super) fn finish(mut document: OpenApi) -> OpenApi {
     document
 }
 
-/// What any operation may answer instead of what it is for.
-fn failed() -> utoipa::openapi::Response {
-    use utoipa::ToSchema as _;
-    let body = ContentBuilder::new()
-        .schema(Some(RefOr::Ref(Ref::from_schema_name(ErrorResponse::name()))))
-        .build();
-    ResponseBuilder::new()
-        .description("It cannot be, and why.")
-        .content("application/json", body)
-        .build()
-}
-
 /// Answers with the document.
 pub(super) fn answer(json: String) -> Response {
     ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], json).into_response()
