@@ -45,8 +45,23 @@ pub(super) struct SortOption {
 
 /// The operators, as the wire spells them.
 const OPERATORS: [&str; 17] = [
-    "eq", "ne", "gt", "lt", "gte", "lte", "in", "nin", "contains", "starts_with", "ends_with",
-    "regex", "exists", "is_null", "text", "phrase", "words",
+    "eq",
+    "ne",
+    "gt",
+    "lt",
+    "gte",
+    "lte",
+    "in",
+    "nin",
+    "contains",
+    "starts_with",
+    "ends_with",
+    "regex",
+    "exists",
+    "is_null",
+    "text",
+    "phrase",
+    "words",
 ];
 /// Filters within filters, and conditions in all, that one request may have.
 const MAX_DEPTH: usize = 8;
@@ -163,9 +178,10 @@ impl Reader {
     ) -> Option<Filter> {
         for key in object.keys() {
             if !["field", "operator", "value", "case_sensitive"].contains(&key.as_str()) {
-                let error = FieldError::new(format!("{place}.{key}"), object[key].clone(), "is not known")
-                    .accepting(vec!["field", "operator", "value"])
-                    .of_kind("extra_forbidden");
+                let error =
+                    FieldError::new(format!("{place}.{key}"), object[key].clone(), "is not known")
+                        .accepting(vec!["field", "operator", "value"])
+                        .of_kind("extra_forbidden");
                 self.wrong.push(error);
             }
         }
@@ -176,7 +192,12 @@ impl Reader {
             None | Some(Value::Null) => "eq",
             Some(Value::String(name)) => name,
             Some(other) => {
-                self.refuse(&format!("{place}.operator"), other, "is no operator", OPERATORS.to_vec());
+                self.refuse(
+                    &format!("{place}.operator"),
+                    other,
+                    "is no operator",
+                    OPERATORS.to_vec(),
+                );
                 return None;
             }
         };
@@ -228,7 +249,12 @@ impl Reader {
         self.conditions += 1;
         if self.conditions > MAX_CONDITIONS {
             if self.conditions == MAX_CONDITIONS + 1 {
-                self.refuse("filters", &Value::Null, "has too many conditions", MAX_CONDITIONS.to_string());
+                self.refuse(
+                    "filters",
+                    &Value::Null,
+                    "has too many conditions",
+                    MAX_CONDITIONS.to_string(),
+                );
             }
             return None;
         }
@@ -280,7 +306,12 @@ impl Reader {
                 None => number.as_f64().map(Literal::Real),
             },
             other => {
-                self.refuse(place, other, "cannot be compared with", "text, a number, true or false");
+                self.refuse(
+                    place,
+                    other,
+                    "cannot be compared with",
+                    "text, a number, true or false",
+                );
                 None
             }
         }

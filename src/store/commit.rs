@@ -472,7 +472,9 @@ impl Work<'_> {
         // What is hidden is not counted.
         let counted: Option<u64> = self
             .tx
-            .prepare_cached("SELECT iif(state IS NULL, size, NULL) FROM objects WHERE object_key = ?1")?
+            .prepare_cached(
+                "SELECT iif(state IS NULL, size, NULL) FROM objects WHERE object_key = ?1",
+            )?
             .query_row([object_key], |row| row.get(0))?;
         self.tx
             .prepare_cached(

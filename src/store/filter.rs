@@ -52,8 +52,12 @@ impl Operand {
     /// The one value of the field, for sorting and counting: an expression and what it binds.
     pub(super) fn scalar(&self) -> Clause {
         match self {
-            Self::Text(sql) | Self::Exact(sql) | Self::Path(sql) | Self::Integer(sql)
-            | Self::Milliseconds(sql) | Self::Nanoseconds(sql) => Clause::default().sql(sql),
+            Self::Text(sql)
+            | Self::Exact(sql)
+            | Self::Path(sql)
+            | Self::Integer(sql)
+            | Self::Milliseconds(sql)
+            | Self::Nanoseconds(sql) => Clause::default().sql(sql),
             Self::Json(column, path) => {
                 let open = format!("json_extract({column}, ");
                 Clause::default().sql(&open).bind(path.clone()).sql(")")
@@ -142,7 +146,9 @@ fn some_value(operand: &Operand, condition: &Condition) -> Result<Clause, FieldP
             let exact = Condition { case_sensitive: true, ..condition.clone() };
             text_test(&Clause::default().sql(sql), &exact).map(never_null)
         }
-        Operand::Integer(sql) => number_test(&Clause::default().sql(sql), condition).map(never_null),
+        Operand::Integer(sql) => {
+            number_test(&Clause::default().sql(sql), condition).map(never_null)
+        }
         Operand::Milliseconds(sql) => instant_test(sql, condition, |at| at.as_millisecond()),
         Operand::Nanoseconds(sql) => instant_test(sql, condition, super::time::to_ns),
     }
@@ -157,9 +163,7 @@ fn in_json(condition: &Condition) -> Result<Clause, FieldProblem> {
     let value = Clause::default().sql("j.value");
     let typed = |types: &str, test: Clause| Clause::default().sql(types).sql(" AND ").then(test);
     match &condition.test {
-        Test::IsNull(_) => {
-            Ok(Clause::default().sql("j.type NOT IN ('null', 'object', 'array')"))
-        }
+        Test::IsNull(_) => Ok(Clause::default().sql("j.type NOT IN ('null', 'object', 'array')")),
         Test::Is(Relation::Eq, Literal::Bool(wanted)) => {
             Ok(Clause::default().sql("j.type = ").bind(wanted.to_string()))
         }
@@ -260,7 +264,12 @@ fn finds(pattern: &str, value: &Clause, condition: &Condition) -> Result<Clause,
         )
         .accepts("a regular expression in the syntax of Rust's regex crate"));
     }
-    Ok(Clause::default().sql("finds(").bind(pattern.to_owned()).sql(", ").then(value.clone()).sql(")"))
+    Ok(Clause::default()
+        .sql("finds(")
+        .bind(pattern.to_owned())
+        .sql(", ")
+        .then(value.clone())
+        .sql(")"))
 }
 
 fn path_test(sql: &str, condition: &Condition) -> Result<Clause, FieldProblem> {

@@ -136,7 +136,9 @@ pub(super) fn remove_object(tx: &Transaction<'_>, object_key: i64) -> Result<Gon
         blobs::maybe_orphaned(tx, blob_key)?;
     }
     Ok(tx
-        .prepare_cached("DELETE FROM objects WHERE object_key = ?1 RETURNING id, size, state IS NULL")?
+        .prepare_cached(
+            "DELETE FROM objects WHERE object_key = ?1 RETURNING id, size, state IS NULL",
+        )?
         .query_row(params![object_key], |row| {
             let is_counted: bool = row.get(2)?;
             Ok(Gone {

@@ -46,7 +46,8 @@ pub struct Upload {
 /// How long an upload that was confirmed, or failed, is remembered.
 const REMEMBERED: SignedDuration = SignedDuration::from_hours(30 * 24);
 
-const SELECT: &str = "SELECT u.upload_key, u.id, u.bucket_key, u.status, u.settings, b.hash, b.size,
+const SELECT: &str =
+    "SELECT u.upload_key, u.id, u.bucket_key, u.status, u.settings, b.hash, b.size,
      u.created_at_ms, u.expires_at_ms FROM uploads u LEFT JOIN blobs b USING (blob_key)";
 
 fn read(row: &Row<'_>) -> Result<Upload> {
@@ -222,7 +223,9 @@ pub fn reopen(tx: &Transaction<'_>, upload: &Upload, now: Timestamp) -> Result<(
 /// The row of the bytes of an upload that was confirmed.
 pub(super) fn bytes_of(connection: &Connection, key: i64) -> Result<Option<i64>> {
     Ok(connection
-        .prepare_cached("SELECT blob_key FROM uploads WHERE upload_key = ?1 AND status = 'COMPLETED'")?
+        .prepare_cached(
+            "SELECT blob_key FROM uploads WHERE upload_key = ?1 AND status = 'COMPLETED'",
+        )?
         .query_row([key], |row| row.get(0))
         .optional()?
         .flatten())

@@ -13,6 +13,10 @@ mod support;
 #[path = "../support/server.rs"]
 mod server;
 
+mod buckets;
+mod content;
 mod health;
 mod input;
 mod namespaces;
+mod objects;
+mod uploads;

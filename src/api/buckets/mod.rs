@@ -37,8 +37,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 /// The bucket of that id or name in the namespace, unless it is deleted.
 pub(super) async fn found(app: &App, scope: &Scope, named: &str) -> Result<Bucket, ApiError> {
     let (namespace_key, wanted) = (scope.namespace_key, named.to_owned());
-    let found =
-        app.engine.store.read(move |db| buckets::named(db, namespace_key, &wanted)).await?;
+    let found = app.engine.store.read(move |db| buckets::named(db, namespace_key, &wanted)).await?;
     match found {
         Some(bucket) if !bucket.is_going => Ok(bucket),
         _ => Err(ApiError::not_found("bucket", named)),
@@ -392,9 +391,8 @@ async fn page_of(
     }
     let skip = usize::try_from(page.offset).unwrap_or(usize::MAX);
     let mut rows: Vec<_> = rows.into_iter().skip(skip).take(page.fetch() as usize).collect();
-    let pagination = page.finish(&mut rows, page.include_total.then_some(total), &list, |row| {
-        rank(row, sort.field)
-    });
+    let pagination = page
+        .finish(&mut rows, page.include_total.then_some(total), &list, |row| rank(row, sort.field));
     let now = app.now();
     let results = app
         .engine

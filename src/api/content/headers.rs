@@ -34,7 +34,9 @@ const ATTR_CHAR: &AsciiSet = &NON_ALPHANUMERIC
 /// Firefox's viewers).
 fn is_passive(essence: &str) -> bool {
     match essence {
-        "text/plain" | "text/csv" | "text/markdown" | "application/json" | "application/pdf" => true,
+        "text/plain" | "text/csv" | "text/markdown" | "application/json" | "application/pdf" => {
+            true
+        }
         "image/svg+xml" => false,
         other => ["image/", "audio/", "video/"].iter().any(|kind| other.starts_with(kind)),
     }
@@ -61,7 +63,9 @@ pub(super) fn describe(mime: Option<&str>, filename: &str) -> HeaderMap {
     // A sandboxed PDF is not shown at all.
     let policy = match essence.as_str() {
         "application/pdf" => "default-src 'none'; object-src 'self'; style-src 'unsafe-inline'",
-        _ => "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src 'self'; media-src 'self'",
+        _ => {
+            "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src 'self'; media-src 'self'"
+        }
     };
     let policy = if how == "attachment" { "sandbox; default-src 'none'" } else { policy };
     set(&mut headers, header::CONTENT_SECURITY_POLICY, policy);
@@ -148,8 +152,7 @@ pub(super) fn wanted(
 /// One stretch; several at once are answered with all of it, as section 14.2 permits.
 fn part(range: &Range, size: u64, request: &HeaderMap) -> Wanted {
     use std::ops::Bound;
-    let several =
-        request.get(header::RANGE).is_some_and(|value| value.as_bytes().contains(&b','));
+    let several = request.get(header::RANGE).is_some_and(|value| value.as_bytes().contains(&b','));
     if several {
         return Wanted::Whole;
     }
@@ -214,11 +217,23 @@ mod tests {
     fn what_a_browser_would_run_is_saved_not_shown() {
         let how = |mime: &str| {
             let headers = describe(Some(mime), "a");
-            headers[header::CONTENT_DISPOSITION].to_str().unwrap().split(';').next().unwrap().to_owned()
+            headers[header::CONTENT_DISPOSITION]
+                .to_str()
+                .unwrap()
+                .split(';')
+                .next()
+                .unwrap()
+                .to_owned()
         };
-        for active in ["text/html", "image/svg+xml", "text/xml", "application/xhtml+xml",
-            "text/javascript", "TEXT/HTML; charset=x", "application/octet-stream"]
-        {
+        for active in [
+            "text/html",
+            "image/svg+xml",
+            "text/xml",
+            "application/xhtml+xml",
+            "text/javascript",
+            "TEXT/HTML; charset=x",
+            "application/octet-stream",
+        ] {
             assert_eq!(how(active), "attachment", "{active}");
         }
         for passive in ["text/plain", "image/png", "video/mp4", "audio/ogg", "application/pdf"] {

@@ -4,12 +4,7 @@
 //! installation that is in a file of its own (0600) and never leaves it. Whoever has the link has
 //! what it shows; the bearer token is not in it.
 
-use std::{
-    fs, io,
-    io::Write as _,
-    os::unix::fs::OpenOptionsExt as _,
-    path::Path,
-};
+use std::{fs, io, io::Write as _, os::unix::fs::OpenOptionsExt as _, path::Path};
 
 use axum::{
     extract::Request,
@@ -160,7 +155,9 @@ mod tests {
         assert!(admits(&link, &Method::GET, 99));
         assert!(!admits(&link, &Method::GET, 100));
         assert!(!admits(&link, &Method::PUT, 99));
-        for (is, other) in [("/a/", "/b/"), ("ns_1", "ns_2"), ("=100", "=999"), ("signature=", "signature=00")] {
+        for (is, other) in
+            [("/a/", "/b/"), ("ns_1", "ns_2"), ("=100", "=999"), ("signature=", "signature=00")]
+        {
             assert!(!admits(&link.replace(is, other), &Method::GET, 99), "{other}");
         }
     }

@@ -300,8 +300,12 @@ impl Plan {
             let grouping = match (group.date_trunc, group.date_part, range) {
                 (Some(_), Some(_), _) => {
                     misplaced.push(
-                        FieldError::new(format!("group_by[{index}].date_part"), (), "stands beside date_trunc")
-                            .accepting("one of them"),
+                        FieldError::new(
+                            format!("group_by[{index}].date_part"),
+                            (),
+                            "stands beside date_trunc",
+                        )
+                        .accepting("one of them"),
                     );
                     Grouping::Value
                 }
@@ -349,8 +353,12 @@ impl Plan {
         for (index, having) in body.having.iter().flatten().enumerate() {
             if !aliases.contains(&having.field.as_str()) {
                 misplaced.push(
-                    FieldError::new(format!("having[{index}].field"), having.field.as_str(), "is no alias")
-                        .accepting(aliases.clone()),
+                    FieldError::new(
+                        format!("having[{index}].field"),
+                        having.field.as_str(),
+                        "is no alias",
+                    )
+                    .accepting(aliases.clone()),
                 );
             }
         }
@@ -544,7 +552,9 @@ fn in_range(value: &Value, range: &RangeBucket) -> String {
     let bounds = &range.boundaries;
     match bounds.iter().position(|bound| number <= *bound) {
         // The first boundary is the least value of the first range, where there is one.
-        Some(0) if bounds.len() > 1 && number >= bounds[0] => format!("{}-{}", bounds[0], bounds[1]),
+        Some(0) if bounds.len() > 1 && number >= bounds[0] => {
+            format!("{}-{}", bounds[0], bounds[1])
+        }
         Some(0) => format!("<{}", bounds[0]),
         Some(at) => format!("{}-{}", bounds[at - 1], bounds[at]),
         None => format!(">{}", bounds[bounds.len() - 1]),
@@ -588,7 +598,9 @@ impl Metric {
         }
         match self {
             Self::Count(count) => *count += 1,
-            Self::Distinct(seen) => return usize::from(seen.insert(value.to_string(), ()).is_none()),
+            Self::Distinct(seen) => {
+                return usize::from(seen.insert(value.to_string(), ()).is_none());
+            }
             Self::Sum { whole, real, is_whole, count, .. } => {
                 let Value::Number(number) = value else { return 0 };
                 *count += 1;

@@ -25,9 +25,23 @@ use crate::{
 
 /// Names that are an object's own, and no field of somebody's.
 const OWN: [&str; 17] = [
-    "object_id", "bucket_id", "key_prefix", "path_bytes", "blobs", "source", "source_details",
-    "edges", "status", "error", "created_at", "updated_at", "document_count", "consistency",
-    "idempotency_key", "skip_duplicates", "_internal",
+    "object_id",
+    "bucket_id",
+    "key_prefix",
+    "path_bytes",
+    "blobs",
+    "source",
+    "source_details",
+    "edges",
+    "status",
+    "error",
+    "created_at",
+    "updated_at",
+    "document_count",
+    "consistency",
+    "idempotency_key",
+    "skip_duplicates",
+    "_internal",
 ];
 
 /// Refuses fields that have names of the object's own.

@@ -7,7 +7,10 @@ use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
-use super::{answer, wire::{CreateBlobRequest, CreateObjectRequest}};
+use super::{
+    answer,
+    wire::{CreateBlobRequest, CreateObjectRequest},
+};
 use crate::{
     api::{
         App,
@@ -51,7 +54,9 @@ pub(super) async fn draft(
         }
         wrong.extend(misfit(bucket, index, blob));
     }
-    if let Some(path) = request.key_prefix.as_deref().filter(|path| path.is_empty() || path.len() > 4096) {
+    if let Some(path) =
+        request.key_prefix.as_deref().filter(|path| path.is_empty() || path.len() > 4096)
+    {
         wrong.push(
             FieldError::new("key_prefix", path, "is no path").accepting("1 to 4096 bytes of text"),
         );
@@ -83,7 +88,8 @@ fn misfit(bucket: &Bucket, index: usize, blob: &CreateBlobRequest) -> Option<Fie
     let schema = bucket.settings.bucket_schema.as_ref()?;
     let field = schema.properties.get(&blob.property)?;
     (field.kind != blob.kind).then(|| {
-        let words = format!("{:?} is {} in the bucket's schema", blob.property, field.kind.as_str());
+        let words =
+            format!("{:?} is {} in the bucket's schema", blob.property, field.kind.as_str());
         FieldError::new(format!("blobs[{index}].type"), blob.kind.as_str(), words)
             .accepting(field.kind.as_str())
     })
@@ -193,18 +199,21 @@ async fn take(
         Patch::Missing | Patch::Null => None,
         Patch::Value(value) => Some(value),
     };
-    let file = |path: &str| path.rsplit('/').next().filter(|name| !name.is_empty()).map(str::to_owned);
+    let file =
+        |path: &str| path.rsplit('/').next().filter(|name| !name.is_empty()).map(str::to_owned);
     let named = blob.key_prefix.as_deref().and_then(file);
     let (bytes, mime, filename) = match (data, blob.upload_id) {
         (Some(data), None) => {
             let decoded = decode(blob.kind, &data).map_err(|(words, accepted)| {
                 ApiError::invalid_field(
-                    FieldError::new(place("data"), crate::api::json::shown(&data), words).accepting(accepted),
+                    FieldError::new(place("data"), crate::api::json::shown(&data), words)
+                        .accepting(accepted),
                 )
             })?;
             check(blob.checksum.as_deref(), &decoded.bytes, &place("checksum"))?;
             let filename = decoded.filename.or(named).or_else(|| object_path.and_then(file));
-            let guess = || mime_guess::from_path(filename.as_deref()?).first_raw().map(str::to_owned);
+            let guess =
+                || mime_guess::from_path(filename.as_deref()?).first_raw().map(str::to_owned);
             let mime = decoded.mime.or_else(guess);
             (BlobBytes::Stored(store(&app.engine.blobs, decoded.bytes).await?), mime, filename)
         }
@@ -300,7 +309,8 @@ fn is_address(text: &str) -> bool {
 /// `data:[type][;base64],…` (RFC 2397).
 fn data_uri(text: &str) -> Result<Decoded, Refusal> {
     let wrong = ("is no data: URI", "data:TYPE;base64,BYTES");
-    let (head, body) = text.strip_prefix("data:").and_then(|rest| rest.split_once(',')).ok_or(wrong)?;
+    let (head, body) =
+        text.strip_prefix("data:").and_then(|rest| rest.split_once(',')).ok_or(wrong)?;
     let (mime, bytes) = match head.strip_suffix(";base64") {
         Some(mime) => (mime, BASE64_STANDARD.decode(body).map_err(|_| wrong)?),
         None => (head, percent_decode_str(body).collect()),
@@ -326,7 +336,8 @@ fn check(checksum: Option<&str>, bytes: &[u8], place: &str) -> Result<(), ApiErr
         false => format!("is not that of the {} bytes that came", bytes.len()),
     };
     Err(ApiError::invalid_field(
-        FieldError::new(place, checksum, words).accepting("sha256:64 hex digits, or blake3:64 hex digits"),
+        FieldError::new(place, checksum, words)
+            .accepting("sha256:64 hex digits, or blake3:64 hex digits"),
     ))
 }
 
@@ -378,10 +389,10 @@ pub(in crate::api) fn settled(outcome: Outcome) -> Result<(i64, Option<&'static 
             "no object of the bucket has this unique key",
         )),
         Outcome::Synced(id) => Err(synced(&id)),
-        Outcome::NoBytes(property) => Err(ApiError::conflict(format!(
-            "the bytes for {property:?} are gone: send them again"
-        ))
-        .code("bytes_gone")),
+        Outcome::NoBytes(property) => {
+            Err(ApiError::conflict(format!("the bytes for {property:?} are gone: send them again"))
+                .code("bytes_gone"))
+        }
     }
 }
 

@@ -455,9 +455,11 @@ fn merged(
     let blobs: Vec<&str> = record.blobs.iter().map(|blob| blob.property.as_str()).collect();
     let fields = create::conform(bucket, fields, &blobs)?;
     let has_key = record.source.is_none()
-        || bucket.settings.unique_key.as_ref().is_some_and(|key| {
-            key.fields.iter().all(|field| fields.contains_key(field))
-        });
+        || bucket
+            .settings
+            .unique_key
+            .as_ref()
+            .is_some_and(|key| key.fields.iter().all(|field| fields.contains_key(field)));
     let unique_key = if has_key { create::unique_key(bucket, &fields)? } else { None };
     Ok((fields, unique_key))
 }

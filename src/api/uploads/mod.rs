@@ -58,7 +58,9 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(confirm))
         .routes(routes!(get, delete))
         .merge(
-            OpenApiRouter::new().routes(routes!(put_content, get_content)).layer(DefaultBodyLimit::disable()),
+            OpenApiRouter::new()
+                .routes(routes!(put_content, get_content))
+                .layer(DefaultBodyLimit::disable()),
         )
 }
 
@@ -165,7 +167,11 @@ fn content_path(bucket: &Bucket, upload: &Upload) -> String {
 fn settings(bucket: &Bucket, request: CreateUploadRequest) -> Result<UploadSettings, ApiError> {
     let mut wrong = Vec::new();
     let name = &request.filename;
-    if name.contains(['/', '\\']) || name.chars().any(char::is_control) || name == ".." || name == "." {
+    if name.contains(['/', '\\'])
+        || name.chars().any(char::is_control)
+        || name == ".."
+        || name == "."
+    {
         wrong.push(
             FieldError::new("filename", name.as_str(), "is no name of a file")
                 .accepting("a name without a path"),
@@ -182,9 +188,12 @@ fn settings(bucket: &Bucket, request: CreateUploadRequest) -> Result<UploadSetti
     let property = request.blob_property.or_else(|| default_property(bucket, name));
     if creates && property.is_none() {
         wrong.push(
-            FieldError { value: None, ..FieldError::new("blob_property", (), "cannot be made of the file's name") }
-                .accepting("letters, digits and underscores")
-                .of_kind("missing"),
+            FieldError {
+                value: None,
+                ..FieldError::new("blob_property", (), "cannot be made of the file's name")
+            }
+            .accepting("letters, digits and underscores")
+            .of_kind("missing"),
         );
     }
     let kind = request.blob_type.unwrap_or_else(|| FieldType::of_mime(Some(mime)));
@@ -192,8 +201,12 @@ fn settings(bucket: &Bucket, request: CreateUploadRequest) -> Result<UploadSetti
     let field = schema.and_then(|schema| schema.properties.get(property.as_deref()?));
     if let Some(field) = field.filter(|field| creates && field.kind != kind) {
         wrong.push(
-            FieldError::new("blob_type", kind.as_str(), "is of another type in the bucket's schema")
-                .accepting(field.kind.as_str()),
+            FieldError::new(
+                "blob_type",
+                kind.as_str(),
+                "is of another type in the bucket's schema",
+            )
+            .accepting(field.kind.as_str()),
         );
     }
     if !wrong.is_empty() {
@@ -413,8 +426,12 @@ async fn confirm(
     let bucket = buckets::found(&app, &scope, &bucket).await?;
     if body.auto_submit_batch == Some(true) {
         return Err(ApiError::invalid_field(
-            FieldError::new("auto_submit_batch", true, "there is nothing here that processes objects")
-                .accepting(false),
+            FieldError::new(
+                "auto_submit_batch",
+                true,
+                "there is nothing here that processes objects",
+            )
+            .accepting(false),
         ));
     }
     let upload = found(&app, &bucket, &id).await?;
@@ -441,6 +458,11 @@ async fn confirmed(
     app.engine
         .store
         .write(move |tx| {
+            // Somebody else may have confirmed it meanwhile.
+            let upload = uploads::by_key(tx, upload.key)?;
+            if upload.status != UploadStatus::InProgress {
+                return Ok(Ok(confirmation(upload)));
+            }
             let mut settings = upload.settings.clone();
             settings.verified_at = Some(now);
             settings.completed_at = Some(now);
@@ -669,7 +691,8 @@ async fn list(
 ) -> Answer<ListUploadsResponse> {
     let bucket = buckets::found(&app, &scope, &bucket).await?;
     collect::end_uploads(&app.engine).await?;
-    let page = query.page_with(InBody { limit: body.limit, offset: body.offset, ..InBody::default() })?;
+    let page =
+        query.page_with(InBody { limit: body.limit, offset: body.offset, ..InBody::default() })?;
     let filter = body.filters.map(filters::filter).transpose()?;
     let sort = body.sort.as_ref().map(filters::sort).transpose()?;
     let list = format!("uploads/{}/{sort:?}", bucket.id);

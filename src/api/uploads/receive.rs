@@ -57,7 +57,9 @@ pub(super) async fn receive(
         }
         if stage.size() + chunk.len() as u64 > expected.unwrap_or(MAX_BYTES) {
             return Err(ApiError::too_large(match expected {
-                Some(expected) => format!("more than the {expected} bytes that were announced came"),
+                Some(expected) => {
+                    format!("more than the {expected} bytes that were announced came")
+                }
                 None => format!("an upload has {MAX_BYTES} bytes at most"),
             }));
         }
@@ -87,10 +89,10 @@ async fn blocking<T: Send + 'static>(
 
 fn check(size: u64, expected: Option<u64>) -> Result<(), ApiError> {
     match expected {
-        Some(expected) if expected != size => Err(ApiError::malformed(format!(
-            "{expected} bytes were announced and {size} came"
-        ))
-        .code("wrong_size")),
+        Some(expected) if expected != size => {
+            Err(ApiError::malformed(format!("{expected} bytes were announced and {size} came"))
+                .code("wrong_size"))
+        }
         _ => Ok(()),
     }
 }

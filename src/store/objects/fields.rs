@@ -29,9 +29,9 @@ impl Fields for ObjectFields {
             ["created_at"] => Operand::Milliseconds("o.created_at_ms"),
             ["updated_at"] => Operand::Milliseconds("o.updated_at_ms"),
             ["source", "modified_at"] => Operand::Nanoseconds("o.modified_ns"),
-            ["source", "etag"] => Operand::Exact(
-                "(SELECT e.etag FROM entries e WHERE e.entry_key = o.entry_key)",
-            ),
+            ["source", "etag"] => {
+                Operand::Exact("(SELECT e.etag FROM entries e WHERE e.entry_key = o.entry_key)")
+            }
             ["source", "source_object_id"] => Operand::Exact(
                 "(SELECT CAST(e.source_id AS TEXT) FROM entries e WHERE e.entry_key = o.entry_key)",
             ),

@@ -146,9 +146,8 @@ impl Query {
 
     /// The rows that are wanted, of the table or of it joined to others.
     pub(super) fn from(&self, index: &'static str) -> Clause {
-        let from = format!(
-            " FROM objects o INDEXED BY {index} WHERE o.state IS NULL AND o.bucket_key = "
-        );
+        let from =
+            format!(" FROM objects o INDEXED BY {index} WHERE o.state IS NULL AND o.bucket_key = ");
         let mut clause = Clause::default().sql(&from).bind(self.bucket_key);
         // Once more without the brackets that keep SQLite from seeing what the index is for.
         for narrow in self.narrow.iter().filter(|narrow| narrow.index == index) {
@@ -170,7 +169,8 @@ impl Query {
                 .sql(index)
                 .sql(" WHERE o.state IS NULL AND o.bucket_key = ")
                 .bind(self.bucket_key);
-            let mut conditions = self.narrow.iter().filter(|narrow| narrow.index == index).peekable();
+            let mut conditions =
+                self.narrow.iter().filter(|narrow| narrow.index == index).peekable();
             if conditions.peek().is_none() {
                 continue;
             }

@@ -179,9 +179,8 @@ fn blob(row: &Row<'_>, object: &Record) -> Result<BlobRecord> {
             false => BlobId::from_stored(id),
         },
         kind: kind.unwrap_or_else(|| FieldType::of_mime(mime.as_deref()).as_str().to_owned()),
-        filename: filename.unwrap_or_else(|| {
-            EntryPath::new(object.path.file_name()).to_json_text()
-        }),
+        filename: filename
+            .unwrap_or_else(|| EntryPath::new(object.path.file_name()).to_json_text()),
         property,
         size: row.get(7)?,
         mime,

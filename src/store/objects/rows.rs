@@ -96,9 +96,7 @@ fn items(value: &Value) -> Vec<Value> {
 /// The field as it is read: JSON stays JSON, so that true is not 1.
 fn raw(operand: &Operand) -> Clause {
     match operand {
-        Operand::Json(column, path) => {
-            Clause::default().sql(column).sql(" -> ").bind(path.clone())
-        }
+        Operand::Json(column, path) => Clause::default().sql(column).sql(" -> ").bind(path.clone()),
         Operand::Many(from, one) => {
             let from = format!(" FROM {from} LIMIT 1)");
             Clause::default().sql("(SELECT ").then(raw(one)).sql(&from)
@@ -111,11 +109,10 @@ fn value(operand: &Operand, column: ValueRef<'_>) -> Result<Value> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Ok(match (innermost(operand), column) {
         (_, ValueRef::Null) => Value::Null,
-        (Operand::Json(..), ValueRef::Text(bytes)) => serde_json::from_slice(bytes)
-            .map_err(|error| StoreError::nonsense("object", error))?,
-        (Operand::Milliseconds(_), ValueRef::Integer(ms)) => {
-            time::from_ms(ms).to_string().into()
+        (Operand::Json(..), ValueRef::Text(bytes)) => {
+            serde_json::from_slice(bytes).map_err(|error| StoreError::nonsense("object", error))?
         }
+        (Operand::Milliseconds(_), ValueRef::Integer(ms)) => time::from_ms(ms).to_string().into(),
         (Operand::Nanoseconds(_), ValueRef::Integer(ns)) => time::from_ns(ns).to_string().into(),
         (_, ValueRef::Integer(number)) => number.into(),
         (_, ValueRef::Real(number)) => number.into(),

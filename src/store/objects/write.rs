@@ -199,7 +199,12 @@ fn blob_keys(
         };
         match key {
             Some(key) => keys.push(key),
-            None => return Ok(Err(blob.property.clone())),
+            None => {
+                for key in keys {
+                    blobs::maybe_orphaned(tx, key)?;
+                }
+                return Ok(Err(blob.property.clone()));
+            }
         }
     }
     Ok(Ok(keys))
@@ -497,7 +502,8 @@ pub fn hide(
             bytes += signed(size);
         }
     }
-    let count = i64::try_from(hidden.len()).map_err(|error| StoreError::nonsense("count", error))?;
+    let count =
+        i64::try_from(hidden.len()).map_err(|error| StoreError::nonsense("count", error))?;
     buckets::adjust(tx, bucket_key, -count, -bytes)?;
     events::objects(tx, EventKind::ObjectsRemoved, bucket_key, &hidden, now)?;
     Ok(hidden.len() as u64)
