@@ -133,14 +133,14 @@ fn buckets_are_found_sorted_and_paged() {
 }
 
 #[test]
-fn a_bucket_with_an_active_sync_goes_only_by_force_and_takes_the_sync_along() {
+fn a_bucket_takes_its_objects_and_syncs_along() {
     let home = Catchment::new();
     home.write_home("files/a.txt", "a");
     home.sync(home.home().join("files"));
     let server = Server::on(&home);
     let listed = server.get("/v1/buckets").is(200);
     let path = format!("/v1/buckets/{}", listed["results"][0]["bucket_id"].as_str().unwrap());
-    server.delete(&format!("{path}?force_foreclose=true")).is(200);
+    server.delete(&path).is(200);
     poll_until("the bucket's end", Duration::from_secs(30), || {
         (server.get(&path).status == 404).then_some(())
     });

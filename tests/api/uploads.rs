@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{
     buckets::bucket,
+    objects::files,
     server::{Answer, Server},
     support::content::pattern,
 };
@@ -122,13 +123,7 @@ fn bytes_of_an_upload_that_is_cancelled_are_collected() {
     let home = server.home.clone();
     server.stop();
     home.run(&["gc"]).exits(0);
-    let left = walk(&home.data_dir().join("blobs"));
-    assert_eq!(left, 0, "files are left");
-}
-
-fn walk(folder: &std::path::Path) -> usize {
-    let entries = std::fs::read_dir(folder).unwrap().map(Result::unwrap);
-    entries.map(|entry| if entry.path().is_dir() { walk(&entry.path()) } else { 1 }).sum()
+    assert_eq!(files(&home.data_dir().join("blobs")), 0, "files are left");
 }
 
 #[test]
