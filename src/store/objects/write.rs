@@ -199,7 +199,12 @@ fn blob_keys(
         };
         match key {
             Some(key) => keys.push(key),
-            None => return Ok(Err(blob.property.clone())),
+            None => {
+                for key in keys {
+                    blobs::maybe_orphaned(tx, key)?;
+                }
+                return Ok(Err(blob.property.clone()));
+            }
         }
     }
     Ok(Ok(keys))
