@@ -6,10 +6,7 @@
 
 use std::{fs, io, io::Write as _, os::unix::fs::OpenOptionsExt as _, path::Path};
 
-use axum::{
-    extract::Request,
-    http::{Method, Uri},
-};
+use axum::http::{Method, Uri};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use jiff::Timestamp;
 use sha2::Sha256;
