@@ -4,7 +4,6 @@
 
 pub(super) mod headers;
 mod host;
-pub mod links;
 pub mod login;
 mod throttle;
 pub mod token;
@@ -21,7 +20,6 @@ use axum_extra::extract::cookie::CookieJar;
 
 use self::{
     host::Names,
-    links::Links,
     login::address_of as peer_of,
     throttle::Throttle,
     token::{Fingerprint, TokenFile},
@@ -42,8 +40,6 @@ pub struct Access {
     token: TokenFile,
     /// The environment's token, which counts instead of the file's.
     override_token: Option<Fingerprint>,
-    /// Signs and checks links to single things.
-    pub links: Links,
     names: Names,
     /// Wrong codes.
     logins: Throttle,
@@ -61,7 +57,7 @@ impl Access {
     /// none yet.
     ///
     /// # Errors
-    /// When the files of the secrets cannot be read or made.
+    /// When the file of the token cannot be read or made.
     pub fn open(
         config: &Config,
         address: SocketAddr,
@@ -72,7 +68,6 @@ impl Access {
             token.ensure()?;
         }
         Ok(Self {
-            links: Links::open(&config.data_dir)?,
             token,
             override_token: override_token.map(Fingerprint::of),
             names: Names::new(&config.serve.allowed_hosts, address),
@@ -172,9 +167,6 @@ fn needs_token(app: &App, parts: &Parts) -> bool {
 
 async fn is_admitted(app: &App, parts: &Parts) -> Result<bool, ApiError> {
     let headers = &parts.headers;
-    if app.access.links.admit(parts, app.now()) {
-        return Ok(true);
-    }
     if let Some(token) = bearer(headers) {
         return app.access.admits(token);
     }
