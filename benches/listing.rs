@@ -127,6 +127,8 @@ async fn fill(data_dir: &Path, objects: u64) {
                 job_key,
                 pass: 1,
                 skip_duplicates: false,
+                modified_since: None,
+                mark: None,
             })
         })
         .await
@@ -157,6 +159,8 @@ fn entry(number: u64) -> Taken {
         },
         mime: Some("image/jpeg".to_owned()),
         metadata: None,
+        identity: None,
+        shape: None,
         stored: Stored { hash: BlobHash::of(&bytes), size, inline: Some(Bytes::from(bytes)) },
     }
 }
