@@ -10,7 +10,7 @@ use std::{ffi::OsStr, sync::Arc, time::Duration};
 
 use catchment::{
     clock::{Clock as _, ManualClock},
-    config::Config,
+    config::{Config, ServeConfig},
     engine::{
         Engine, Report, Request, RunOptions, Silent,
         preview::{self, Bounds, Question, Verdict},
@@ -57,6 +57,9 @@ impl Fixture {
             data_dir: dir.path().to_owned(),
             min_free: Some(bytesize::ByteSize(0)),
             quiet_period: Duration::ZERO,
+            allow_private_urls: false,
+            keyring: false,
+            serve: ServeConfig::default(),
         };
         let clock = Arc::new(ManualClock::new("2026-01-01T00:00:00Z".parse().unwrap()));
         let source = Simulated::default();

@@ -104,10 +104,10 @@ pub struct ApiError {
     kind: &'static str,
     code: Option<&'static str>,
     message: String,
-    details: Map<String, Value>,
+    details: Box<Map<String, Value>>,
     retry_after_secs: Option<u64>,
     /// For the log only.
-    cause: Option<String>,
+    cause: Option<Box<str>>,
 }
 
 impl ApiError {
@@ -119,7 +119,7 @@ impl ApiError {
             kind,
             code: None,
             message: message.into(),
-            details: Map::new(),
+            details: Box::default(),
             retry_after_secs: None,
             cause: None,
         }
@@ -211,7 +211,7 @@ impl ApiError {
             "internal_error",
             "something went wrong here; the log tells what, under the request id",
         );
-        error.cause = Some(cause.to_string());
+        error.cause = Some(cause.to_string().into());
         error
     }
 
@@ -265,7 +265,7 @@ impl IntoResponse for ApiError {
                 message: self.message,
                 kind: self.kind.to_owned(),
                 code: self.code.map(str::to_owned),
-                details: self.details,
+                details: *self.details,
             },
         };
         let mut response = (self.status, Json(body)).into_response();

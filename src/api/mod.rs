@@ -52,6 +52,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use self::{
     access::{Access, headers, login},
+    content::links::Links,
     error::ApiError,
     events::{Listeners, Live},
     metrics::Metrics,
@@ -79,6 +80,8 @@ pub struct App {
     pub access: Arc<Access>,
     /// Wakes the scheduler.
     pub scheduler: Nudge,
+    /// Makes and checks signed links.
+    pub links: Arc<Links>,
     /// Cancelled when the server is to end: answers that would go on forever end then.
     pub stopping: CancellationToken,
     /// What the runs of this process do.
@@ -96,6 +99,7 @@ impl App {
         engine: Engine,
         config: Config,
         access: Access,
+        links: Links,
         scheduler: &Scheduler,
         board: Board,
         stopping: CancellationToken,
@@ -106,6 +110,7 @@ impl App {
             metrics: Metrics::default(),
             config: Arc::new(config),
             access: Arc::new(access),
+            links: Arc::new(links),
             scheduler: scheduler.nudge(),
             scheduler_pulse: scheduler.pulse(),
             engine,

@@ -4,11 +4,14 @@ use axum::{
     http::{HeaderValue, header},
     response::{IntoResponse, Response},
 };
-use utoipa::openapi::{
-    Components, ContentBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, Ref, RefOr,
-    ResponseBuilder, Schema, SecurityRequirement,
-    security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
-    tag::TagBuilder,
+use utoipa::{
+    PartialSchema as _, ToSchema as _,
+    openapi::{
+        Components, Content, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, Ref, RefOr,
+        ResponseBuilder, Schema, SecurityRequirement,
+        security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+        tag::TagBuilder,
+    },
 };
 
 use super::error::{ErrorDetail, ErrorResponse, FieldError};
@@ -33,7 +36,6 @@ pub(super) fn frame() -> OpenApi {
         ("buckets", "Sets of objects."),
         ("bucket_objects", "Records in a bucket, and their bytes."),
         ("bucket_uploads", "Bytes that come before their object does."),
-        ("events", "What happens, as it happens."),
         ("overview", "Everything at a glance."),
         ("settings", "This installation."),
         ("bucket_syncs", "Standing orders from a source to a bucket."),
@@ -56,9 +58,9 @@ pub(super) fn frame() -> OpenApi {
         .build()
 }
 
-/// Every operation may also answer with an error, and the error's shape is part of the document.
+/// Completes what the routes say by what holds for all of them: errors have one shape, and the
+/// namespace can be picked.
 pub(super) fn finish(mut document: OpenApi) -> OpenApi {
-    use utoipa::{PartialSchema as _, ToSchema as _};
     let components = document.components.get_or_insert_default();
     components.schemas.insert(ErrorResponse::name().into_owned(), ErrorResponse::schema());
     components.schemas.insert(ErrorDetail::name().into_owned(), ErrorDetail::schema());
@@ -72,33 +74,24 @@ pub(super) fn finish(mut document: OpenApi) -> OpenApi {
     for item in document.paths.paths.values_mut() {
         let operations = [
             &mut item.get,
-            &mut item.put,
             &mut item.post,
-            &mut item.delete,
+            &mut item.put,
             &mut item.patch,
+            &mut item.delete,
             &mut item.head,
         ];
         for operation in operations.into_iter().flatten() {
-            operation
-                .responses
-                .responses
-                .entry("default".to_owned())
-                .or_insert_with(|| RefOr::T(failed()));
+            let fails = ResponseBuilder::new()
+                .description("What is wrong")
+                .content(
+                    "application/json",
+                    Content::new(Some(Ref::from_schema_name(ErrorResponse::name()))),
+                )
+                .build();
+            operation.responses.responses.insert("default".to_owned(), fails.into());
         }
     }
     document
-}
-
-/// What any operation may answer instead of what it is for.
-fn failed() -> utoipa::openapi::Response {
-    use utoipa::ToSchema as _;
-    let body = ContentBuilder::new()
-        .schema(Some(RefOr::Ref(Ref::from_schema_name(ErrorResponse::name()))))
-        .build();
-    ResponseBuilder::new()
-        .description("It cannot be, and why.")
-        .content("application/json", body)
-        .build()
 }
 
 /// Answers with the document.

@@ -20,6 +20,7 @@ use crate::{
     api::{
         self, App,
         access::{Access, token},
+        content::links::Links,
         server,
     },
     engine::Board,
@@ -66,7 +67,8 @@ pub(super) async fn run(args: Args, settings: &Settings) -> Outcome {
     let observers: Observers = Arc::new(move |job| watched.watch(job));
     let scheduler = Scheduler::start(engine.clone(), Bounds::default(), observers);
     let store = engine.store.clone();
-    let app = App::new(engine, config, access, &scheduler, board, stopping.clone());
+    let links = Links::open(&config.data_dir).map_err(CliError::failed)?;
+    let app = App::new(engine, config, access, links, &scheduler, board, stopping.clone());
     tokio::spawn(api::go_on(app.clone()));
     let router = api::router(app).map_err(CliError::failed)?;
 

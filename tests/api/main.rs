@@ -14,11 +14,15 @@ mod support;
 mod server;
 
 mod access;
+mod buckets;
 mod client;
 mod connections;
+mod content;
 mod events;
 mod health;
 mod input;
 mod namespaces;
+mod objects;
 mod serving;
 mod syncs;
+mod uploads;

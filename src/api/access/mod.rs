@@ -24,7 +24,7 @@ use self::{
     throttle::Throttle,
     token::{Fingerprint, TokenFile},
 };
-use super::{App, content::links::Links, error::ApiError, json};
+use super::{App, error::ApiError, json};
 use crate::{config::Config, store::sessions};
 
 /// The most that a request's headers may be together, in bytes.
@@ -40,8 +40,6 @@ pub struct Access {
     token: TokenFile,
     /// The environment's token, which counts instead of the file's.
     override_token: Option<Fingerprint>,
-    /// Signs and checks links to single things.
-    pub links: Links,
     names: Names,
     /// Wrong codes.
     logins: Throttle,
@@ -59,7 +57,7 @@ impl Access {
     /// none yet.
     ///
     /// # Errors
-    /// When the files of the secrets cannot be read or made.
+    /// When the file of the token cannot be read or made.
     pub fn open(
         config: &Config,
         address: SocketAddr,
@@ -70,7 +68,6 @@ impl Access {
             token.ensure()?;
         }
         Ok(Self {
-            links: Links::open(&config.data_dir)?,
             token,
             override_token: override_token.map(Fingerprint::of),
             names: Names::new(&config.serve.allowed_hosts, address),
@@ -136,7 +133,8 @@ async fn check(app: &App, parts: &Parts) -> Result<(), ApiError> {
         host::refuse_foreign(headers, &us)?;
     }
     refuse_secrets_in_query(parts)?;
-    if !needs_token(app, parts) || is_admitted(app, parts).await? {
+    let is_linked = app.links.admits(&parts.method, &parts.uri, app.now());
+    if is_linked || !needs_token(app, parts) || is_admitted(app, parts).await? {
         return Ok(());
     }
     let peer = peer_of(&parts.extensions);
@@ -192,9 +190,6 @@ fn needs_token(app: &App, parts: &Parts) -> bool {
 
 async fn is_admitted(app: &App, parts: &Parts) -> Result<bool, ApiError> {
     let headers = &parts.headers;
-    if app.access.links.admits(&parts.method, &parts.uri, app.now()) {
-        return Ok(true);
-    }
     if let Some(token) = bearer(headers) {
         return app.access.admits(token);
     }

@@ -124,7 +124,7 @@ impl TokenFile {
 }
 
 /// Puts a private file in place of whatever was there, whole or not at all.
-pub(super) fn replace(path: &Path, text: &str) -> io::Result<()> {
+fn replace(path: &Path, text: &str) -> io::Result<()> {
     use io::Write as _;
     let fresh = path.with_extension(format!("new-{}", std::process::id()));
     let mut file =

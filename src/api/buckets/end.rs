@@ -18,7 +18,7 @@ pub(super) async fn delete(
     is_forced: bool,
 ) -> Result<DeletedBucket, ApiError> {
     enum Begun {
-        Going(Bucket),
+        Going(Box<Bucket>),
         Unknown,
         Active(Vec<String>),
     }
@@ -29,7 +29,7 @@ pub(super) async fn delete(
         .write(move |tx| {
             let bucket = match buckets::named(tx, namespace_key, &wanted)? {
                 None => return Ok(Begun::Unknown),
-                Some(bucket) if bucket.is_going => return Ok(Begun::Going(bucket)),
+                Some(bucket) if bucket.is_going => return Ok(Begun::Going(bucket.into())),
                 Some(bucket) => bucket,
             };
             let active = bucket_end::active_syncs(tx, bucket.key)?;
@@ -37,7 +37,7 @@ pub(super) async fn delete(
                 return Ok(Begun::Active(active));
             }
             bucket_end::begin(tx, &bucket, now)?;
-            Ok(Begun::Going(bucket))
+            Ok(Begun::Going(bucket.into()))
         })
         .await?;
     let bucket = match begun {

@@ -151,7 +151,7 @@ async fn change(
     body: BucketPatchRequest,
 ) -> Answer<BucketResponse> {
     enum Changed {
-        Done(Bucket),
+        Done(Box<Bucket>),
         Taken(String),
         Refused(ApiError),
         Unknown,
@@ -193,11 +193,11 @@ async fn change(
                 return Ok(Changed::Taken(name));
             }
             let changed = buckets::named(tx, namespace_key, bucket.id.as_str())?;
-            Ok(changed.map_or(Changed::Unknown, Changed::Done))
+            Ok(changed.map_or(Changed::Unknown, |bucket| Changed::Done(bucket.into())))
         })
         .await?;
     match changed {
-        Changed::Done(bucket) => shown(app, bucket).await,
+        Changed::Done(bucket) => shown(app, *bucket).await,
         Changed::Taken(name) => Err(ApiError::taken("bucket", name)),
         Changed::Refused(refusal) => Err(refusal),
         Changed::Unknown => Err(ApiError::not_found("bucket", named)),

@@ -62,7 +62,10 @@ impl Links {
 
     /// Whether the request is one that a link of ours admits to.
     pub(in crate::api) fn admits(&self, method: &Method, uri: &Uri, now: Timestamp) -> bool {
-        let method = if *method == Method::HEAD { &Method::GET } else { method };
+        let method = match *method {
+            Method::HEAD => &Method::GET,
+            ref other => other,
+        };
         self.is_signed(method, uri, now)
     }
 
@@ -119,7 +122,7 @@ pub(in crate::api) fn hex(bytes: &[u8]) -> String {
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {
-    if text.len() % 2 != 0 || !text.is_ascii() {
+    if !text.len().is_multiple_of(2) || !text.is_ascii() {
         return None;
     }
     (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).ok()).collect()

@@ -26,8 +26,10 @@ pub(super) struct CreateObjectRequest {
     /// Answer with the object that has the same blobs, if there is one.
     pub skip_duplicates: Option<bool>,
     /// Bytes always come here.
+    #[allow(dead_code)] // Taken for clients that send it.
     pub canonicalize_source: Option<bool>,
     /// Bytes are stored once whatever this says.
+    #[allow(dead_code)] // Taken for clients that send it.
     pub force_remirror: Option<bool>,
     /// Edges to other objects.
     pub edges: Option<Vec<EdgeModel>>,
@@ -64,8 +66,10 @@ pub(super) struct CreateBlobRequest {
     /// Yours; also becomes fields of the object, where these have no such name.
     pub metadata: Option<Map<String, Value>>,
     /// Bytes always come here.
+    #[allow(dead_code)] // Taken for clients that send it.
     pub canonicalize_source: Option<bool>,
     /// Bytes are stored once whatever this says.
+    #[allow(dead_code)] // Taken for clients that send it.
     pub force_remirror: Option<bool>,
 }
 
@@ -101,6 +105,7 @@ pub(super) struct PatchObjectRequest {
     /// Its path; not of an object that a sync made.
     pub key_prefix: Option<String>,
     /// Taken for clients that send it: bytes do not change here.
+    #[allow(dead_code)] // Taken for clients that send it.
     pub skip_duplicates: Option<bool>,
     /// Fields to set.
     #[serde(flatten)]
@@ -115,6 +120,7 @@ pub(super) struct UpdateObjectRequest {
     /// Fields to set: inside the object's own field `metadata` those that are there, else at its root.
     pub metadata: Option<Map<String, Value>>,
     /// Taken for clients that send it: bytes do not change here.
+    #[allow(dead_code)] // Taken for clients that send it.
     pub skip_duplicates: Option<bool>,
     /// Fields to set.
     #[serde(flatten)]

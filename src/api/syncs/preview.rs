@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::{Json, extract::State};
 use serde::Serialize;
 use serde_json::{Map, Value};
+use tokio::runtime::Handle;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -146,21 +147,20 @@ async fn look(
         ..RunOptions::default()
     };
     let sync_id = asked.known.as_ref().map(|sync| sync.id.to_string());
-    let question = Question {
-        known: asked.known,
-        location: &asked.location,
-        options: &asked.options,
-        run: &run,
-        now: app.now(),
-    };
     let bounds = Bounds {
         entries: Some(body.max_entries.unwrap_or(100_000)),
         time: Some(Duration::from_secs(body.timeout_seconds.unwrap_or(20).into())),
     };
     let most = usize::try_from(body.sample_size.unwrap_or(20)).unwrap_or_default();
-    let store = &app.engine.store;
-    let outlook =
-        preview::outlook(store, source.as_ref(), question, bounds, most, &app.stopping).await?;
+    let (store, now, stop) = (app.engine.store.clone(), app.now(), app.stopping.clone());
+    // On a thread of its own: what looks at entries is not made to move between threads.
+    let runtime = Handle::current();
+    let looking = tokio::task::spawn_blocking(move || {
+        let Asked { known, location, options, .. } = asked;
+        let question = Question { known, location: &location, options: &options, run: &run, now };
+        runtime.block_on(preview::outlook(&store, source.as_ref(), question, bounds, most, &stop))
+    });
+    let outlook = looking.await.map_err(ApiError::internal)??;
     Ok(Json(told(sync_id, outlook)))
 }
 

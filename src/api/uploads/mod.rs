@@ -458,6 +458,11 @@ async fn confirmed(
     app.engine
         .store
         .write(move |tx| {
+            // Somebody else may have confirmed it meanwhile.
+            let upload = uploads::by_key(tx, upload.key)?;
+            if upload.status != UploadStatus::InProgress {
+                return Ok(Ok(confirmation(upload)));
+            }
             let mut settings = upload.settings.clone();
             settings.verified_at = Some(now);
             settings.completed_at = Some(now);

@@ -42,6 +42,7 @@ pub(super) async fn receive(
             Stored { hash: BlobHash::of(&first), size: first.len() as u64, inline: Some(first) };
         return Ok(Received { stored, sha256: hex(&sha256.finalize()) });
     }
+    bound(first.len() as u64, expected)?;
     let room = blobs.reserve(expected.unwrap_or(0)).map_err(disk)?;
     let blobs = blobs.clone();
     let mut stage = blocking(move || {
@@ -55,14 +56,7 @@ pub(super) async fn receive(
         if chunk.is_empty() {
             break;
         }
-        if stage.size() + chunk.len() as u64 > expected.unwrap_or(MAX_BYTES) {
-            return Err(ApiError::too_large(match expected {
-                Some(expected) => {
-                    format!("more than the {expected} bytes that were announced came")
-                }
-                None => format!("an upload has {MAX_BYTES} bytes at most"),
-            }));
-        }
+        bound(stage.size() + chunk.len() as u64, expected)?;
         stage = write(stage, chunk).await?;
     }
     let size = stage.size();
@@ -85,6 +79,17 @@ async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, crate::blobs::BlobError> + Send + 'static,
 ) -> Result<T, ApiError> {
     spawn_blocking(work).await.map_err(ApiError::internal)?.map_err(disk)
+}
+
+/// Bytes that are too many are not waited for.
+fn bound(size: u64, expected: Option<u64>) -> Result<(), ApiError> {
+    if size <= expected.unwrap_or(MAX_BYTES) {
+        return Ok(());
+    }
+    Err(ApiError::too_large(match expected {
+        Some(expected) => format!("more than the {expected} bytes that were announced came"),
+        None => format!("an upload has {MAX_BYTES} bytes at most"),
+    }))
 }
 
 fn check(size: u64, expected: Option<u64>) -> Result<(), ApiError> {

@@ -247,6 +247,7 @@ mod tests {
             mime: None,
             metadata: None,
             hash: BlobHash::of(content),
+            fields: None,
         }
     }
 

@@ -3,6 +3,8 @@
 //! to them is in `commit` and `reconcile`.
 
 mod fields;
+#[cfg(test)]
+mod filter_tests;
 pub mod query;
 pub mod record;
 pub mod rows;

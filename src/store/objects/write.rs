@@ -199,7 +199,12 @@ fn blob_keys(
         };
         match key {
             Some(key) => keys.push(key),
-            None => return Ok(Err(blob.property.clone())),
+            None => {
+                for key in keys {
+                    blobs::maybe_orphaned(tx, key)?;
+                }
+                return Ok(Err(blob.property.clone()));
+            }
         }
     }
     Ok(Ok(keys))
@@ -304,7 +309,7 @@ fn update(
     let id = ObjectId::from_stored(twin.id.clone());
     let bytes = put_blobs(tx, twin.key, &id, draft, blob_keys)?;
     buckets::adjust(tx, bucket_key, 0, bytes)?;
-    events::objects(tx, EventKind::ObjectsUpdated, bucket_key, &[twin.id.clone()], now)
+    events::objects(tx, EventKind::ObjectsUpdated, bucket_key, std::slice::from_ref(&twin.id), now)
 }
 
 /// Puts blobs in the places of their properties. Answers by how many bytes the object grew.
