@@ -248,7 +248,7 @@ impl View {
             let hour = SignedDuration::from_secs(links::DEFAULT_SECS.cast_signed());
             let until = self.app.now() + hour;
             let get = axum::http::Method::GET;
-            self.base.url(&self.app.access.links.sign(&get, &content, &self.namespace, until))
+            self.base.url(&self.app.links.sign(&get, &content, &self.namespace, until))
         });
         let mut properties = blob.metadata.clone();
         properties.insert("url".to_owned(), self.base.url(&content).into());

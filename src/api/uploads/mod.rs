@@ -148,7 +148,7 @@ async fn announced(
         .await?;
     let put = (!is_duplicate).then(|| {
         let path = content_path(bucket, &upload);
-        base.url(&app.access.links.sign(&Method::PUT, &path, scope.id.as_str(), until))
+        base.url(&app.links.sign(&Method::PUT, &path, scope.id.as_str(), until))
     });
     let mut answer = shown(bucket, upload, put);
     if is_duplicate {
@@ -284,7 +284,7 @@ fn link(app: &App, scope: &Scope, base: &Base, bucket: &Bucket, upload: &Upload)
     let until = app.now() + SignedDuration::from_secs(links::DEFAULT_SECS.cast_signed());
     is_there.then(|| {
         let path = content_path(bucket, upload);
-        base.url(&app.access.links.sign(&Method::GET, &path, scope.id.as_str(), until))
+        base.url(&app.links.sign(&Method::GET, &path, scope.id.as_str(), until))
     })
 }
 
