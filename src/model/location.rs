@@ -18,8 +18,9 @@ macro_rules! providers {
             Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema,
         )]
         #[schema(as = StorageProvider)]
+        #[serde(rename_all = "snake_case")]
         pub enum Provider {
-            $($(#[$doc])* #[serde(rename = $text)] $name,)*
+            $($(#[$doc])* $name,)*
         }
 
         impl Provider {
@@ -371,6 +372,15 @@ mod tests {
 
     fn parse(text: &str) -> Result<Location, LocationError> {
         Location::parse(OsStr::new(text), &S3Connection::default())
+    }
+
+    #[test]
+    fn a_provider_is_spelled_the_same_everywhere() {
+        for name in ["local", "google_drive", "s3", "http_api", "azure_blob", "tiktok", "rtsp"] {
+            let provider = Provider::named(name).unwrap();
+            assert_eq!(serde_json::to_value(provider).unwrap(), name);
+            assert_eq!(provider.as_str(), name);
+        }
     }
 
     #[test]

@@ -31,11 +31,18 @@ impl Clause {
         self
     }
 
-    /// Several, in brackets, with `between` between them; `empty` where there is none.
-    pub(super) fn joined(clauses: Vec<Self>, between: &str, empty: &str) -> Self {
+    /// What always or never holds. A bound value: SQLite plans a constant away, and with it the use
+    /// of the index that the query names.
+    pub(super) fn constant(holds: bool) -> Self {
+        Self::default().bind(i64::from(holds))
+    }
+
+    /// All of them, or any; where there is none, all hold and none does.
+    pub(super) fn joined(clauses: Vec<Self>, all: bool) -> Self {
         if clauses.is_empty() {
-            return Self::default().sql(empty);
+            return Self::constant(all);
         }
+        let between = if all { " AND " } else { " OR " };
         let mut all = Self::default().sql("(");
         for (index, clause) in clauses.into_iter().enumerate() {
             if index > 0 {

@@ -86,10 +86,10 @@ pub(super) fn compile(filter: &Filter, fields: &impl Fields) -> Result<Clause, F
         filters.iter().map(|filter| compile(filter, fields)).collect::<Result<Vec<_>, _>>()
     };
     Ok(match filter {
-        Filter::All(filters) => Clause::joined(all(filters)?, " AND ", "1"),
-        Filter::Any(filters) => Clause::joined(all(filters)?, " OR ", "0"),
+        Filter::All(filters) => Clause::joined(all(filters)?, true),
+        Filter::Any(filters) => Clause::joined(all(filters)?, false),
         Filter::No(filters) => {
-            Clause::default().sql("NOT ").then(Clause::joined(all(filters)?, " OR ", "0"))
+            Clause::default().sql("NOT ").then(Clause::joined(all(filters)?, false))
         }
         Filter::Is(condition) => condition_on(&fields.operand(&condition.field), condition)?,
     })
@@ -108,7 +108,7 @@ fn condition_on(operand: &Operand, condition: &Condition) -> Result<Clause, Fiel
             let each = literals.iter().map(|literal| {
                 condition_on(operand, &one(Test::Is(Relation::Eq, literal.clone())))
             });
-            Ok(Clause::joined(each.collect::<Result<_, _>>()?, " OR ", "0"))
+            Ok(Clause::joined(each.collect::<Result<_, _>>()?, false))
         }
         _ => some_value(operand, condition),
     }
@@ -117,7 +117,7 @@ fn condition_on(operand: &Operand, condition: &Condition) -> Result<Clause, Fiel
 /// Some value of the field passes the test.
 fn some_value(operand: &Operand, condition: &Condition) -> Result<Clause, FieldProblem> {
     match operand {
-        Operand::Nothing => Ok(Clause::default().sql("0")),
+        Operand::Nothing => Ok(Clause::constant(false)),
         Operand::Json(column, path) => {
             let rows = format!("(EXISTS (SELECT 1 FROM json_each({column}, ");
             let guard = format!(") j WHERE json_type({column}, ");
@@ -189,9 +189,9 @@ fn number_test(value: &Clause, condition: &Condition) -> Result<Clause, FieldPro
         Test::IsNull(_) => return Ok(value.clone().sql(" IS NOT NULL")),
         Test::Is(_, Literal::Integer(number)) => (*number).into(),
         Test::Is(_, Literal::Real(number)) => (*number).into(),
-        _ => return Ok(Clause::default().sql("0")),
+        _ => return Ok(Clause::constant(false)),
     };
-    let Test::Is(relation, _) = condition.test else { return Ok(Clause::default().sql("0")) };
+    let Test::Is(relation, _) = condition.test else { return Ok(Clause::constant(false)) };
     Ok(value.clone().sql(symbol(relation)).bind(number))
 }
 
@@ -237,7 +237,7 @@ fn text_test(value: &Clause, condition: &Condition) -> Result<Clause, FieldProbl
             .sql(", ")
             .then(value.clone())
             .sql(")"),
-        _ => Clause::default().sql("0"),
+        _ => Clause::constant(false),
     })
 }
 
@@ -276,14 +276,14 @@ fn path_test(sql: &str, condition: &Condition) -> Result<Clause, FieldProblem> {
     let path = Clause::default().sql(sql);
     let bytes = |text: &str| Value::Blob(text.as_bytes().to_vec());
     match &condition.test {
-        Test::IsNull(_) => Ok(Clause::default().sql("1")),
+        Test::IsNull(_) => Ok(Clause::constant(true)),
         Test::Is(relation, Literal::Text(text)) => {
             Ok(path.sql(symbol(*relation)).bind(bytes(text)))
         }
         Test::StartsWith(text) => {
             let from = path.clone().sql(" >= ").bind(bytes(text));
             Ok(match super::objects::end_of(text.as_bytes()) {
-                Some(end) => Clause::joined(vec![from, path.sql(" < ").bind(end)], " AND ", "1"),
+                Some(end) => Clause::joined(vec![from, path.sql(" < ").bind(end)], true),
                 None => from,
             })
         }

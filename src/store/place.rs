@@ -62,17 +62,17 @@ impl Place {
         let key = Clause::default().sql(key).sql(sign).bind(self.key);
         let is_null = || column.clone().sql(" IS NULL");
         match (self.value(false), descending) {
-            (Value::Null, true) => Clause::joined(vec![is_null(), key], " AND ", "1"),
+            (Value::Null, true) => Clause::joined(vec![is_null(), key], true),
             (Value::Null, false) => {
-                let equal = Clause::joined(vec![is_null(), key], " AND ", "1");
-                Clause::joined(vec![equal, column.clone().sql(" IS NOT NULL")], " OR ", "1")
+                let equal = Clause::joined(vec![is_null(), key], true);
+                Clause::joined(vec![equal, column.clone().sql(" IS NOT NULL")], false)
             }
             (value, _) => {
                 let beyond = column.clone().sql(sign).bind(value.clone());
                 let same = column.clone().sql(" = ").bind(value);
-                let mut parts = vec![beyond, Clause::joined(vec![same, key], " AND ", "1")];
+                let mut parts = vec![beyond, Clause::joined(vec![same, key], true)];
                 parts.extend(descending.then(is_null));
-                Clause::joined(parts, " OR ", "1")
+                Clause::joined(parts, false)
             }
         }
     }

@@ -361,10 +361,10 @@ impl Query {
                 )
                 .bind(text)
                 .sql(") > 0)");
-            conditions.push(Clause::joined(vec![name, metadata], " OR ", "0"));
+            conditions.push(Clause::joined(vec![name, metadata], false));
         }
         Ok(Self {
-            condition: Clause::joined(conditions, " AND ", "1"),
+            condition: Clause::joined(conditions, true),
             column: match sort {
                 Some(sort) => UploadFields.operand(&sort.field).scalar(),
                 None => Clause::default().sql("u.upload_key"),

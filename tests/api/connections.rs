@@ -402,7 +402,7 @@ fn a_connection_in_use_is_deleted_only_by_force_which_pauses_its_syncs() {
     let s3 = FakeS3::start();
     s3.put("key", "content");
     let home = Catchment::reaching(&s3.endpoint());
-    home.run(&["sync", &format!("s3://{BUCKET}"), "--bucket", "b"]).exits(0);
+    home.sync_with(format!("s3://{BUCKET}"), &["--bucket", "b"]).exits(0);
     let server = Server::on(&home);
     let list = server.post(&format!("{CONNECTIONS}/list"), &json!({})).is(200);
     let id = list["results"][0]["connection_id"].as_str().unwrap().to_owned();

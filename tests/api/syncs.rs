@@ -25,7 +25,8 @@ struct Fixture {
 impl Fixture {
     fn with(files: usize) -> Self {
         let home = Catchment::new().env("CATCHMENT_QUIET_PERIOD_MS", "0");
-        let other = Tree::of_files("other", 1);
+        let other = Tree::new("other");
+        other.write("of another sync", "in no other file");
         home.sync_with(other.source(), &["--bucket", "films"]).exits(0);
         Self { server: Server::on(&home), tree: Tree::of_files("source", files) }
     }

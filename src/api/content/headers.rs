@@ -156,6 +156,14 @@ fn part(range: &Range, size: u64, request: &HeaderMap) -> Wanted {
     if several {
         return Wanted::Whole;
     }
+    // More than there is from the end is all of it (section 14.1.2).
+    let suffix = request
+        .get(header::RANGE)
+        .and_then(|value| value.to_str().ok()?.trim().strip_prefix("bytes=-")?.parse::<u64>().ok());
+    if let Some(suffix) = suffix.filter(|suffix| *suffix > 0 && size > 0) {
+        let start = size.saturating_sub(suffix);
+        return Wanted::Part(Window { start, len: size - start });
+    }
     let Some((from, to)) = range.satisfiable_ranges(size).next() else {
         return Wanted::Unsatisfiable;
     };

@@ -81,7 +81,7 @@ impl Query {
         };
         Ok(Self {
             bucket_key: bucket.key,
-            condition: (!conditions.is_empty()).then(|| Clause::joined(conditions, " AND ", "1")),
+            condition: (!conditions.is_empty()).then(|| Clause::joined(conditions, true)),
             narrow: filter.map(|filter| narrow(filter, &fields)).unwrap_or_default(),
             order,
             descending: sort.is_none_or(|sort| sort.descending),
@@ -231,7 +231,7 @@ fn narrow(filter: &Filter, fields: &ObjectFields) -> Vec<Narrow> {
             let from = compared("o.path", Relation::Gte, text.as_bytes().to_vec());
             let end = end_of(text.as_bytes());
             let to = end.map(|end| compared("o.path", Relation::Lt, end));
-            Some((BY_PATH, Clause::joined(std::iter::once(from).chain(to).collect(), " AND ", "1")))
+            Some((BY_PATH, Clause::joined(std::iter::once(from).chain(to).collect(), true)))
         }
         _ => None,
     };
@@ -256,7 +256,7 @@ fn has_text(text: &str) -> Clause {
     };
     let path = Clause::default().sql("instr(folded(o.path), ").bind(wanted.clone()).sql(") > 0");
     let id = Clause::default().sql("o.id = ").bind(text.to_owned());
-    Clause::joined(vec![path, within("o.metadata"), within("o.fields"), id], " OR ", "0")
+    Clause::joined(vec![path, within("o.metadata"), within("o.fields"), id], false)
 }
 
 fn signed(number: u64) -> i64 {
