@@ -11,8 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 macro_rules! providers {
-    // `tt`, not `literal`: derive macros do not see through the latter.
-    ($($(#[$doc:meta])* $name:ident = $text:tt,)*) => {
+    ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
         /// A kind of storage that connections lead to.
         #[derive(
             Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema,
