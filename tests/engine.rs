@@ -197,7 +197,7 @@ async fn a_requeued_entry_is_due_at_once_and_so_is_its_sync() {
     let (sync, now) = (fixture.sync().await, fixture.clock.now());
     let requeue = |kind: &str| {
         let (key, kinds) = (sync.key, vec![kind.to_owned()]);
-        fixture.engine.store.write(move |tx| dead_letters::requeue(tx, key, &kinds, now))
+        fixture.engine.store.write(move |tx| dead_letters::requeue(tx, key, &kinds, &[], now))
     };
     assert_eq!(requeue("timeout").await.unwrap(), 0, "another kind of failure");
     assert_eq!(requeue("permission_denied").await.unwrap(), 1);

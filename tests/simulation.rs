@@ -643,7 +643,7 @@ impl History {
         store
             .write(move |tx| {
                 let sync = syncs::all(tx)?.remove(0);
-                dead_letters::requeue(tx, sync.key, &[], now)
+                dead_letters::requeue(tx, sync.key, &[], &[], now)
             })
             .await
             .unwrap();

@@ -27,7 +27,7 @@ pub struct ListQuery {
     #[schema(minimum = 0, maximum = 10000)]
     pub offset: Option<u32>,
     /// Which page, from 1.
-    #[schema(minimum = 1)]
+    #[schema(minimum = 1, maximum = 1_000_000)]
     pub page: Option<u32>,
     /// `next_cursor` of the page before.
     pub cursor: Option<String>,

@@ -233,20 +233,13 @@ fn a_session_counts_for_nothing_in_requests_of_other_pages() {
 }
 
 #[test]
-fn guessing_is_slowed_down() {
+fn guessing_a_login_code_is_slowed_down_and_the_token_works_on() {
     let server = Server::start();
     let guess = || log_in(&server, "http://localhost/login?code=guess").status;
     let answers: Vec<u16> = (0..12).map(|_| guess()).collect();
     assert_eq!(answers[..10], [403; 10]);
     assert_eq!(answers[10..], [429; 2]);
 
-    let wrong = || {
-        let call = server.request("GET", "/v1/namespaces");
-        call.header("Authorization", "Bearer wrong").send()
-    };
-    let answers: Vec<u16> = (0..11).map(|_| wrong().status).collect();
-    assert_eq!((answers[9], answers[10]), (401, 429));
-    assert!(wrong().header("retry-after").is_some());
     server.get("/v1/namespaces").is(200);
 }
 

@@ -77,6 +77,7 @@ fn the_public_client_walks_the_whole_life_of_a_sync() {
 fn every_answer_is_as_the_api_describes_it_and_nothing_makes_it_fail() {
     let server = Server::start();
     let run = Command::new(peers::venv("schemathesis"))
+        .current_dir(server.home.home())
         .args(["--config-file".into(), script("schemathesis.toml")])
         .arg("run")
         .arg(format!("http://{}/openapi.json", server.address))

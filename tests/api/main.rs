@@ -25,4 +25,5 @@ mod namespaces;
 mod objects;
 mod serving;
 mod syncs;
+mod takeover;
 mod uploads;

@@ -84,3 +84,22 @@ fn of_many_runs_at_once_one_does_the_work() {
     assert_eq!(new, 300, "each file becomes one object, once");
     catchment.holds_exactly("tree", &tree.contents());
 }
+
+#[test]
+fn a_run_that_was_frozen_beyond_its_lease_commits_nothing_when_it_thaws() {
+    let (s3, catchment, first) = standing_run();
+    s3.accept_any_time();
+    first.signal(rustix::process::Signal::STOP);
+    s3.heal();
+
+    // By the clock of the other one the lease has run out.
+    catchment.at_time("+2m").sync(SOURCE).exits(0);
+    catchment.holds_exactly(BUCKET, &s3.contents());
+    s3.change(|objects| objects.clear());
+    s3.put("the only key", "left");
+    catchment.at_time("+4m").sync_with(SOURCE, &["--max-delete", "100%"]).exits(0);
+
+    first.signal(rustix::process::Signal::CONT);
+    first.ends().exits(1).says(&["lease"]);
+    catchment.holds_exactly(BUCKET, &s3.contents());
+}

@@ -70,11 +70,6 @@ impl Server {
         self.stderr.lock().unwrap().clone()
     }
 
-    /// The process id.
-    pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
     /// A request with the token, to be changed before it is sent.
     pub fn request(&self, method: &str, target: &str) -> Call {
         Call {

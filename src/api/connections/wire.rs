@@ -50,6 +50,12 @@ pub(super) enum WantedStatus {
     Suspended,
 }
 
+/// An object whose values are nobody's business: they are not told when something is wrong.
+fn secret_object() -> utoipa::openapi::Object {
+    use utoipa::openapi::{ObjectBuilder, SchemaFormat};
+    ObjectBuilder::new().format(Some(SchemaFormat::Custom("password".to_owned()))).build()
+}
+
 /// What a connection is made of.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -60,7 +66,7 @@ pub(super) struct StorageConnectionCreateRequest {
     /// Where it leads.
     pub provider_type: Provider,
     /// Settings and credentials, as the provider's own model has them (`S3Config` and so on).
-    #[schema(value_type = Object, format = "password")]
+    #[schema(schema_with = secret_object)]
     pub provider_config: Value,
     /// A person's words about it.
     #[schema(max_length = 500)]
@@ -97,7 +103,7 @@ pub(super) struct StorageConnectionUpdateRequest {
     pub write_enabled: Option<bool>,
     /// Settings replace those of the same name, null clears one; credentials replace all those
     /// before, and stay if they are absent.
-    #[schema(value_type = Option<Object>, format = "password")]
+    #[schema(schema_with = secret_object)]
     pub provider_config: Option<Value>,
     /// Whether new settings or credentials must work to be kept; true by default.
     pub test_before_save: Option<bool>,

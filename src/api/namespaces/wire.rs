@@ -308,7 +308,7 @@ pub(super) struct ListNamespacesRequest {
     #[schema(minimum = 0, maximum = 10000)]
     pub offset: Option<u32>,
     /// Which page, from 1.
-    #[schema(minimum = 1)]
+    #[schema(minimum = 1, maximum = 1_000_000)]
     pub page: Option<u32>,
     /// Only those with exactly these.
     pub filters: Option<NamespaceFilters>,

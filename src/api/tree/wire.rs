@@ -21,7 +21,7 @@ pub(super) struct TreeQuery {
     #[schema(minimum = 0, maximum = 1000)]
     pub limit: Option<u32>,
     /// Which page of them, from 1.
-    #[schema(minimum = 1)]
+    #[schema(minimum = 1, maximum = 1_000_000)]
     pub page: Option<u32>,
 }
 query_parameters!(TreeQuery);
