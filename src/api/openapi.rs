@@ -1,5 +1,7 @@
 //! The API's own description: `/openapi.json`, generated from the routes and their types.
 
+use std::collections::BTreeMap;
+
 use axum::{
     http::{HeaderValue, header},
     response::{IntoResponse, Response},
@@ -8,7 +10,7 @@ use utoipa::{
     PartialSchema as _, ToSchema as _,
     openapi::{
         Components, Content, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, Ref, RefOr,
-        ResponseBuilder, Schema, SecurityRequirement,
+        Required, ResponseBuilder, Schema, SecurityRequirement,
         security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
         tag::TagBuilder,
     },
@@ -81,6 +83,11 @@ pub(super) fn finish(mut document: OpenApi) -> OpenApi {
             &mut item.head,
         ];
         for operation in operations.into_iter().flatten() {
+            if let Some(RefOr::T(body)) = &mut operation.request_body
+                && body.content.values().any(|content| may_be_empty(content, &components.schemas))
+            {
+                body.required = Some(Required::False);
+            }
             let fails = ResponseBuilder::new()
                 .description("What is wrong")
                 .content(
@@ -92,6 +99,13 @@ pub(super) fn finish(mut document: OpenApi) -> OpenApi {
         }
     }
     document
+}
+
+/// Whether no body at all does as well as an object without fields.
+fn may_be_empty(content: &RefOr<Content>, schemas: &BTreeMap<String, RefOr<Schema>>) -> bool {
+    let RefOr::T(Content { schema: Some(RefOr::Ref(to)), .. }) = content else { return false };
+    let name = to.ref_location.rsplit('/').next().unwrap_or_default();
+    matches!(schemas.get(name), Some(RefOr::T(Schema::Object(object))) if object.required.is_empty())
 }
 
 /// Answers with the document.

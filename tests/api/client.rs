@@ -82,6 +82,8 @@ fn every_answer_is_as_the_api_describes_it_and_nothing_makes_it_fail() {
         .arg("run")
         .arg(format!("http://{}/openapi.json", server.address))
         .args(["--header", &format!("Authorization: Bearer {}", server.token)])
+        // It would take the token away that the rest of the requests go by.
+        .args(["--exclude-path", "/v1/settings/token/rotate"])
         .args(["--checks", "all", "--max-time", "100", "--no-color", "--request-timeout", "30"])
         .output()
         .unwrap();

@@ -64,27 +64,31 @@ pub(super) struct ObjectResponse {
     /// Its bucket.
     pub bucket_id: String,
     /// Its path in the bucket.
+    #[schema(required = false)]
     pub key_prefix: String,
     /// The exact bytes of the path in base64, where they are no UTF-8; null elsewhere.
     pub path_bytes: Option<String>,
     /// Its blobs.
+    #[schema(required = false)]
     pub blobs: Vec<BlobModel>,
     /// Where it comes from; null: somebody made it by hand.
     pub source: Option<ObjectSource>,
     /// What it was made in.
+    #[schema(required = false)]
     pub source_details: Vec<SourceDetails>,
     /// Edges to other objects.
     #[schema(value_type = Option<Vec<Object>>)]
     pub edges: Option<Value>,
     /// How far its processing is.
+    #[schema(required = false)]
     pub status: &'static str,
     /// Why its processing failed.
     pub error: Option<String>,
     /// When it was made.
-    #[schema(value_type = String, format = DateTime)]
+    #[schema(value_type = String, format = DateTime, required = false)]
     pub created_at: Timestamp,
     /// When it was changed.
-    #[schema(value_type = String, format = DateTime)]
+    #[schema(value_type = String, format = DateTime, required = false)]
     pub updated_at: Timestamp,
     /// How many documents were made of it; null in lists.
     pub document_count: Option<u64>,

@@ -28,7 +28,7 @@ pub(super) struct CreateUploadRequest {
     #[schema(min_length = 3, max_length = 255)]
     pub content_type: String,
     /// How many bytes are to come.
-    #[schema(minimum = 1)]
+    #[schema(minimum = 1, maximum = 1_099_511_627_776u64)]
     pub file_size_bytes: Option<u64>,
     /// For how many seconds they are taken; 3600 if nobody says.
     #[schema(minimum = 60, maximum = 86400)]
@@ -72,7 +72,7 @@ pub(super) struct ConfirmUploadRequest {
     /// What the answer to the bytes said, with or without quotation marks.
     pub etag: Option<String>,
     /// How many were sent.
-    #[schema(minimum = 1)]
+    #[schema(minimum = 1, maximum = 1_099_511_627_776u64)]
     pub file_size_bytes: Option<u64>,
     /// Process the object at once: not in this build.
     pub auto_submit_batch: Option<bool>,
@@ -96,7 +96,7 @@ pub(super) struct Confirmation {
     /// What the answer to the bytes said.
     pub etag: Option<String>,
     /// How many were sent.
-    #[schema(minimum = 1)]
+    #[schema(minimum = 1, maximum = 1_099_511_627_776u64)]
     pub file_size_bytes: Option<u64>,
 }
 
