@@ -1,6 +1,6 @@
 //! Who may ask: the token, the browser's session, and the names by which this server may be called.
 //!
-//! [`guard`] stands in front of every route. What does not live here: what is asked for.
+//! `guard` stands in front of every route. What does not live here: what is asked for.
 
 pub(super) mod headers;
 mod host;

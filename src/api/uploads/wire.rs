@@ -146,7 +146,7 @@ pub(super) struct ListUploadsRequest {
     #[schema(minimum = 1, maximum = 100)]
     pub limit: Option<u32>,
     /// Rows to leave out first.
-    #[schema(minimum = 0)]
+    #[schema(minimum = 0, maximum = 10000)]
     pub offset: Option<u32>,
 }
 

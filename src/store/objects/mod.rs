@@ -1,5 +1,5 @@
 //! Objects: found and listed as the command line does it here; as the API does it in [`query`] and
-//! [`record`], counted in groups by [`rows`], made and changed by hand in [`write`]. What a sync does
+//! [`record`], counted in groups by [`rows`], made and changed by hand in [`mod@write`]. What a sync does
 //! to them is in `commit` and `reconcile`.
 
 mod fields;
