@@ -20,7 +20,7 @@ async function furnished(t) {
     server,
     pages: ["/#/", "/#/new", sync.page, `${sync.page}?show=failures`, `${sync.page}?show=configuration`, `${sync.page}?show=inside`,
       `${sync.page}/edit`, "/#/buckets", `/#/buckets/${sync.bucket}`, `/#/buckets/${sync.bucket}?view=grid`,
-      `/#/buckets/${sync.bucket}/objects/${objects[0].object_id}`, "/#/connections", "/#/activity", "/#/settings", "/#/nowhere"],
+      ...objects.map((object) => `/#/buckets/${sync.bucket}/objects/${object.object_id}`), "/#/connections", "/#/activity", "/#/settings", "/#/nowhere"],
   };
 }
 

@@ -80,7 +80,7 @@ function pretty(text, cut) {
 /** @param {string} text @param {string} file */
 function table(text, file) {
   const [head, ...rows] = parse(text, file.toLowerCase().endsWith(".tsv") ? "\t" : ",").slice(0, ROWS);
-  return h("div.sheet", { tabindex: "0", "aria-label": "Content" }, h("table", h("thead", h("tr", (head ?? []).map((cell) => h("th", { scope: "col" }, cell)))),
+  return h("div.sheet", { tabindex: "0", role: "region", "aria-label": "Content" }, h("table", h("thead", h("tr", (head ?? []).map((cell) => h("th", { scope: "col" }, cell)))),
     h("tbody", rows.map((row) => h("tr", row.map((cell) => h("td", cell)))))));
 }
 
