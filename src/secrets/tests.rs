@@ -1,3 +1,5 @@
+//! What sealing promises: nothing readable without the key, and no key lost on the way to another.
+
 #![allow(clippy::unwrap_used)]
 
 use std::{collections::BTreeMap, os::unix::fs::PermissionsExt as _};

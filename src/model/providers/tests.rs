@@ -1,3 +1,5 @@
+//! What each provider accepts, refuses and keeps to itself, tried on its table.
+
 #![allow(clippy::unwrap_used)]
 
 use serde_json::{Value, json};
