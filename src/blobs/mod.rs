@@ -10,6 +10,7 @@
 //! partial/<sync>/<name>     large blobs arriving in parts, kept for the next try
 //! ```
 
+mod direct;
 mod partial;
 mod read;
 mod stage;

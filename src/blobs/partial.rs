@@ -19,7 +19,11 @@ use std::{
 
 use blake3::hazmat::{self, ChainingValue, HasherExt as _, Mode};
 
-use super::{BlobError, Blobs, Room, at, make_dir};
+use super::{
+    BlobError, Blobs, Room, at,
+    direct::{Block, Direct},
+    make_dir,
+};
 use crate::model::{BlobHash, EntryId, SyncId, Version};
 
 /// The size of a part in bytes: a power of two, as a subtree of BLAKE3 has to be.
@@ -33,10 +37,10 @@ pub struct Partial {
     blobs: Blobs,
     path: PathBuf,
     journal_path: PathBuf,
-    file: File,
+    file: Direct,
     size: u64,
-    /// For what is missing.
-    _room: Room,
+    /// For what does not take its place on the disk yet.
+    _room: Option<Room>,
     parts: Mutex<Parts>,
 }
 
@@ -52,6 +56,9 @@ struct Parts {
 pub struct PartHasher {
     index: usize,
     hasher: blake3::Hasher,
+    /// What has come since the last write.
+    block: Block,
+    /// Where the block belongs.
     offset: u64,
     end: u64,
 }
@@ -60,7 +67,7 @@ impl PartHasher {
     /// How many bytes it still lacks.
     #[must_use]
     pub const fn missing(&self) -> u64 {
-        self.end - self.offset
+        self.end - self.offset - self.block.len() as u64
     }
 }
 
@@ -88,16 +95,17 @@ impl Blobs {
         let mut records = Vec::new();
         journal.read_to_end(&mut records).map_err(at(&journal_path))?;
         let done = believable(&records, &file, size);
-        let missing = done.iter().filter(|part| part.is_none()).count() as u64 * PART_BYTES;
-        let room = self.reserve(missing.min(size))?;
-        file.set_len(size).map_err(|error| self.failed(&path, error))?;
+        let file = Direct::new(file, &path);
+        let failed = |error| self.failed(&path, error);
+        let room = self.reserve(size.saturating_sub(file.allocated().map_err(failed)?))?;
+        let is_allocated = file.allocate(size).map_err(failed)?;
         let partial = Partial {
             blobs: self.clone(),
             path,
             journal_path,
             file,
             size,
-            _room: room,
+            _room: (!is_allocated).then_some(room),
             parts: Mutex::new(Parts { journal, done }),
         };
         partial.rewrite_journal()?;
@@ -175,7 +183,7 @@ impl Partial {
     #[must_use]
     pub fn begin(&self, index: usize) -> PartHasher {
         let (offset, end) = part_range(index, self.size);
-        PartHasher { index, hasher: hasher_at(offset), offset, end }
+        PartHasher { index, hasher: hasher_at(offset), block: Block::new(), offset, end }
     }
 
     /// Takes a part's next bytes. What goes beyond its end is left out; the caller sees it by
@@ -185,12 +193,23 @@ impl Partial {
     /// [`BlobError::Full`], or the disk's.
     pub fn write(&self, part: &mut PartHasher, bytes: &[u8]) -> Result<(), BlobError> {
         let take = usize::try_from(part.missing()).unwrap_or(usize::MAX).min(bytes.len());
-        let bytes = &bytes[..take];
-        part.hasher.update(bytes);
+        let mut bytes = &bytes[..take];
+        while !bytes.is_empty() {
+            bytes = &bytes[part.block.take(bytes)..];
+            if part.block.is_full() || part.missing() == 0 {
+                self.write_block(part)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write_block(&self, part: &mut PartHasher) -> Result<(), BlobError> {
+        part.hasher.update(part.block.bytes());
         self.file
-            .write_all_at(bytes, part.offset)
+            .write(&part.block, part.offset)
             .map_err(|error| self.blobs.failed(&self.path, error))?;
-        part.offset += take as u64;
+        part.offset += part.block.len() as u64;
+        part.block.clear();
         Ok(())
     }
 
@@ -221,7 +240,7 @@ impl Partial {
         {
             let (start, len) = self.range(index);
             let len = std::num::NonZeroU64::new(len);
-            let _ = rustix::fs::fadvise(&self.file, start, len, rustix::fs::Advice::DontNeed);
+            let _ = rustix::fs::fadvise(self.file.file(), start, len, rustix::fs::Advice::DontNeed);
         }
         #[cfg(not(target_os = "linux"))]
         let _ = index;
@@ -235,7 +254,7 @@ impl Partial {
         let values: Option<Vec<ChainingValue>> = self.lock().done.iter().copied().collect();
         let Some(values) = values else { return Ok(None) };
         let hash = BlobHash::from(root(&values));
-        self.blobs.publish(&self.path, &self.file, &hash, self.size)?;
+        self.blobs.publish(&self.path, self.file.file(), &hash, self.size)?;
         // A journal without its file is believed by nobody.
         let _ = fs::remove_file(&self.journal_path);
         Ok(Some(hash))
@@ -363,7 +382,7 @@ mod tests {
         let size = 3 * PART_BYTES;
         let partial = fixture.open(size);
         put(&partial, 1, &content(size));
-        partial.file.write_all_at(b"rot", PART_BYTES + 77).unwrap();
+        partial.file.file().write_all_at(b"rot", PART_BYTES + 77).unwrap();
         drop(partial);
         assert_eq!(fixture.open(size).missing(), [0, 1, 2]);
     }
