@@ -24,11 +24,11 @@ use std::{
 use bytes::Bytes;
 use catchment::{
     model::{
-        BlobHash, Cause, Counts, EntryPath, Fingerprint, JobId, Location, S3Connection,
+        BlobHash, Cause, Counts, EntryPath, Fingerprint, JobId, JobStatus, Location, S3Connection,
         SyncOptions, Version,
     },
     store::{
-        Store,
+        Store, Transaction,
         commit::{self, Batch, Stored, Taken, Target},
         jobs,
         leases::{self, Holder},
@@ -108,7 +108,7 @@ async fn fill(data_dir: &Path, objects: u64) {
     let target = store
         .write(move |tx| {
             let location =
-                Location::parse(OsStr::new("/"), &S3Connection::default()).expect("a folder");
+                Location::parse(OsStr::new("/nowhere"), &S3Connection::default()).expect("a path");
             let name = BucketChoice::Named("million".parse().expect("a name"));
             let sync = syncs::ensure(tx, &location, &name, &SyncOptions::default(), now)?;
             let holder = Holder {
@@ -138,7 +138,12 @@ async fn fill(data_dir: &Path, objects: u64) {
         let batch = Batch { taken, passed: Counts::default(), ..Batch::default() };
         store.write(move |tx| commit::commit(tx, &target, &batch, |_| true, now)).await.unwrap();
     }
-    store.write(move |tx| leases::release(tx, target.fence)).await.unwrap();
+    let end = move |tx: &Transaction<'_>| {
+        // A job left open would be taken over by the server: it would read this computer's root.
+        jobs::end(tx, target.job_key, JobStatus::Completed, None, now)?;
+        leases::release(tx, target.fence)
+    };
+    store.write(end).await.unwrap();
     store.compact().await.unwrap();
 }
 

@@ -79,7 +79,7 @@ struct Shared {
 
 impl Store {
     /// Idle read connections that are kept; more are opened under load and closed after.
-    const IDLE_READERS: usize = 8;
+    const IDLE_READERS: usize = 16;
 
     /// Opens the database in `data_dir`, creating the directory (mode 0700) and the database if
     /// need be, and bringing an older one up to date.

@@ -277,6 +277,14 @@ impl View {
 }
 
 impl ObjectResponse {
+    /// All of it or, with `fields`, those and its ids.
+    pub(super) fn selected(self, fields: Option<&[String]>) -> Listed {
+        match fields {
+            Some(fields) => Listed::Parts(select(json!(self), fields)),
+            None => Listed::Whole(Box::new(self)),
+        }
+    }
+
     /// With what only an answer about one object tells.
     pub(super) fn alone(mut self) -> Self {
         self.document_count = Some(0);
@@ -302,12 +310,22 @@ impl ObjectResponse {
     }
 }
 
+/// An object of a list, or what somebody selected of it.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(super) enum Listed {
+    /// All of it.
+    Whole(Box<ObjectResponse>),
+    /// Parts of it.
+    Parts(Value),
+}
+
 /// A page of objects; with `select`, of parts of them.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ListObjectsResponse {
     /// They.
     #[schema(value_type = Vec<ObjectResponse>)]
-    pub results: Vec<Value>,
+    pub results: Vec<Listed>,
     /// Where this page stands.
     pub pagination: PaginationResponse,
     /// What this page comes to.
@@ -347,7 +365,7 @@ impl ObjectListStats {
 }
 
 /// Only what is wanted of an object; its ids are always.
-pub(super) fn select(object: Value, wanted: &[String]) -> Value {
+fn select(object: Value, wanted: &[String]) -> Value {
     let Value::Object(object) = object else { return object };
     let mut kept = Map::new();
     for id in ["object_id", "bucket_id"] {

@@ -123,10 +123,7 @@ async fn page_of(
         .read(move |db| {
             let places = query.keys(db, place.as_ref(), skip, limit)?;
             let shown = places.len().min(limit as usize - 1);
-            let records = places[..shown]
-                .iter()
-                .map(|place| record::by_key(db, place.key()))
-                .collect::<Result<Vec<_>, _>>()?;
+            let records = record::by_keys(db, places[..shown].iter().map(Place::key))?;
             let total = match (counts, query.wants_all()) {
                 (false, _) => None,
                 (true, true) => Some(bucket.object_count),
@@ -139,13 +136,8 @@ async fn page_of(
     let view = View::new(app, base, scope, &bucket.id, wanted.return_presigned_urls == Some(true));
     let objects: Vec<_> = records.into_iter().map(|record| view.object(record)).collect();
     let stats = ObjectListStats::of(&objects);
-    let results = objects
-        .into_iter()
-        .map(|object| match &wanted.select {
-            Some(fields) => answer::select(json!(object), fields),
-            None => json!(object),
-        })
-        .collect();
+    let results = objects.into_iter().map(|object| object.selected(wanted.select.as_deref()));
+    let results = results.collect();
     Ok(Json(ListObjectsResponse { results, pagination, stats }))
 }
 

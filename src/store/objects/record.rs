@@ -1,7 +1,7 @@
 //! An object with all that the API shows of it: fields, blobs, the entry that it stands for.
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Row, params};
 use serde_json::{Map, Value};
 
 use crate::{
@@ -78,25 +78,18 @@ pub struct SourceRecord {
     pub etag: Option<String>,
 }
 
-const SELECT: &str = "SELECT o.object_key, o.id, o.path, o.size, o.modified_ns, o.mime, o.metadata,
-     o.fields, o.edges, o.created_at_ms, o.updated_at_ms, c.provider, c.id, s.id, e.source_id,
-     e.version, e.etag
-     FROM objects o LEFT JOIN entries e ON e.entry_key = o.entry_key
-     LEFT JOIN syncs s ON s.sync_key = e.sync_key
-     LEFT JOIN connections c ON c.connection_key = s.connection_key";
-
 /// The object of that id in a bucket, unless it is hidden.
 ///
 /// # Errors
 /// SQLite's.
 pub fn by_id(connection: &Connection, bucket_key: i64, id: &str) -> Result<Option<Record>> {
-    connection
-        .prepare_cached(&format!(
-            "{SELECT} WHERE o.id = ?1 AND o.bucket_key = ?2 AND o.state IS NULL"
-        ))?
-        .query_row(params![id, bucket_key], |row| Ok(read(connection, row)))
-        .optional()?
-        .transpose()
+    let key = connection
+        .prepare_cached(
+            "SELECT object_key FROM objects WHERE id = ?1 AND bucket_key = ?2 AND state IS NULL",
+        )?
+        .query_row(params![id, bucket_key], |row| row.get(0))
+        .optional()?;
+    key.map(|key| by_key(connection, key)).transpose()
 }
 
 /// The object with that key.
@@ -104,17 +97,65 @@ pub fn by_id(connection: &Connection, bucket_key: i64, id: &str) -> Result<Optio
 /// # Errors
 /// SQLite's, or when there is none.
 pub fn by_key(connection: &Connection, key: i64) -> Result<Record> {
-    connection
-        .prepare_cached(&format!("{SELECT} WHERE o.object_key = ?1"))?
-        .query_row([key], |row| Ok(read(connection, row)))?
+    Reader::new(connection)?.read(key)
 }
 
-fn read(connection: &Connection, row: &Row<'_>) -> Result<Record> {
+/// The objects with these keys, in their order.
+///
+/// # Errors
+/// SQLite's, or when one of them is not there.
+pub fn by_keys(
+    connection: &Connection,
+    keys: impl IntoIterator<Item = i64>,
+) -> Result<Vec<Record>> {
+    let mut reader = Reader::new(connection)?;
+    keys.into_iter().map(|key| reader.read(key)).collect()
+}
+
+/// The statements that a record takes, prepared once for as many as there are to be read.
+struct Reader<'c> {
+    object: CachedStatement<'c>,
+    blobs: CachedStatement<'c>,
+}
+
+impl<'c> Reader<'c> {
+    fn new(connection: &'c Connection) -> Result<Self> {
+        Ok(Self {
+            object: connection.prepare_cached(
+                "SELECT o.object_key, o.id, o.path, o.size, o.modified_ns, o.mime, o.metadata,
+                        o.fields, o.edges, o.created_at_ms, o.updated_at_ms, c.provider, c.id, s.id,
+                        e.source_id, e.version, e.etag
+                 FROM objects o LEFT JOIN entries e ON e.entry_key = o.entry_key
+                 LEFT JOIN syncs s ON s.sync_key = e.sync_key
+                 LEFT JOIN connections c ON c.connection_key = s.connection_key
+                 WHERE o.object_key = ?1",
+            )?,
+            blobs: connection.prepare_cached(
+                "SELECT ob.property, ob.id, ob.type, ob.filename, ob.mime, ob.metadata, b.hash,
+                        b.size
+                 FROM object_blobs ob JOIN blobs b USING (blob_key)
+                 WHERE ob.object_key = ?1 ORDER BY ob.property",
+            )?,
+        })
+    }
+
+    fn read(&mut self, key: i64) -> Result<Record> {
+        let mut record = self.object.query_row([key], |row| Ok(object(row)))??;
+        let mut rows = self.blobs.query([key])?;
+        while let Some(row) = rows.next()? {
+            let blob = blob(row, &record)?;
+            record.blobs.push(blob);
+        }
+        Ok(record)
+    }
+}
+
+fn object(row: &Row<'_>) -> Result<Record> {
     let parsed = |index: usize| -> Result<Option<Value>> {
         let text: Option<String> = row.get(index)?;
         text.map(|text| json::read("object", &text)).transpose()
     };
-    let object = |index: usize| -> Result<Option<Map<String, Value>>> {
+    let map = |index: usize| -> Result<Option<Map<String, Value>>> {
         parsed(index)?
             .map(|value| match value {
                 Value::Object(map) => Ok(map),
@@ -122,23 +163,21 @@ fn read(connection: &Connection, row: &Row<'_>) -> Result<Record> {
             })
             .transpose()
     };
-    let mut record = Record {
+    Ok(Record {
         key: row.get(0)?,
         id: ObjectId::from_stored(row.get(1)?),
         path: syncs::path(row.get(2)?),
         size: row.get(3)?,
         modified: row.get::<_, Option<i64>>(4)?.map(time::from_ns),
         mime: row.get(5)?,
-        metadata: object(6)?,
-        fields: object(7)?.unwrap_or_default(),
+        metadata: map(6)?,
+        fields: map(7)?.unwrap_or_default(),
         edges: parsed(8)?,
         blobs: Vec::new(),
         source: source(row)?,
         created_at: time::from_ms(row.get(9)?),
         updated_at: time::from_ms(row.get(10)?),
-    };
-    record.blobs = blobs(connection, &record)?;
-    Ok(record)
+    })
 }
 
 fn source(row: &Row<'_>) -> Result<Option<SourceRecord>> {
@@ -151,20 +190,6 @@ fn source(row: &Row<'_>) -> Result<Option<SourceRecord>> {
         version: row.get(15)?,
         etag: row.get(16)?,
     }))
-}
-
-fn blobs(connection: &Connection, object: &Record) -> Result<Vec<BlobRecord>> {
-    let mut statement = connection.prepare_cached(
-        "SELECT ob.property, ob.id, ob.type, ob.filename, ob.mime, ob.metadata, b.hash, b.size
-         FROM object_blobs ob JOIN blobs b USING (blob_key)
-         WHERE ob.object_key = ?1 ORDER BY ob.property",
-    )?;
-    let mut rows = statement.query([object.key])?;
-    let mut blobs = Vec::new();
-    while let Some(row) = rows.next()? {
-        blobs.push(blob(row, object)?);
-    }
-    Ok(blobs)
 }
 
 fn blob(row: &Row<'_>, object: &Record) -> Result<BlobRecord> {
