@@ -54,14 +54,18 @@ impl Fixture {
     }
 }
 
-struct Sync<'a> {
-    server: &'a Server,
-    path: String,
+/// A sync, asked through its server.
+pub struct Sync<'a> {
+    /// The server.
+    pub server: &'a Server,
+    /// Where it is found.
+    pub path: String,
     made: Value,
 }
 
 impl Sync<'_> {
-    fn now(&self) -> Value {
+    /// As it stands.
+    pub fn now(&self) -> Value {
         self.server.get(&self.path).is(200)
     }
 
@@ -318,7 +322,7 @@ fn a_run_that_is_unlocked_is_interrupted_and_taken_up_again() {
 }
 
 /// A sync of a scripted S3 server.
-fn s3_sync<'a>(server: &'a Server, s3: &FakeS3, more: Value) -> Sync<'a> {
+pub fn s3_sync<'a>(server: &'a Server, s3: &FakeS3, more: Value) -> Sync<'a> {
     let endpoint = s3.endpoint();
     let connection = server.post(
         "/v1/organizations/connections",

@@ -230,9 +230,8 @@ impl Transport {
         pinned.check(parts.status, &parts.headers)?;
         parts.extensions.insert(facts(&parts.headers));
         let is_whole = pinned.range.is_none();
-        let checksum = is_whole
-            .then(|| Checksum::announced(&parts.headers, pinned.etag.as_deref()))
-            .flatten();
+        let checksum =
+            is_whole.then(|| Checksum::announced(&parts.headers, pinned.etag.as_deref())).flatten();
         parts.headers = byte_counts(&pinned);
         if pinned.range.is_some() {
             parts.status = StatusCode::PARTIAL_CONTENT;
