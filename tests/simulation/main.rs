@@ -248,7 +248,9 @@ impl History {
 
     fn plan_faults(&mut self) {
         let mut world = self.source.world();
-        world.refused.clear();
+        if self.random.u8(..4) == 0 {
+            world.refused.clear();
+        }
         world.break_before_page = self.random.bool().then(|| self.random.usize(..4));
         world.die_after = self.random.bool().then(|| self.random.usize(1..8));
     }
