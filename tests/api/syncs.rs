@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::{
     server::Server,
     support::{
+        accounts,
         catchment::{Catchment, poll_until},
         fake_s3::{FakeS3, Fault, On},
         trees::Tree,
@@ -85,8 +86,20 @@ impl Sync<'_> {
             let all = self.jobs();
             let done = all.iter().filter(|job| job["status"] == "completed").count();
             let idle = all.iter().all(|job| job["status"] != "running");
-            (done >= jobs && idle).then(|| self.now())
+            if done < jobs || !idle {
+                return None;
+            }
+            let (now, metrics) = (self.now(), self.metrics());
+            // Nothing has begun in between.
+            (self.jobs() == all).then(|| {
+                accounts::agree(&now, &all, &metrics);
+                now
+            })
         })
+    }
+
+    fn metrics(&self) -> Value {
+        self.server.get(&format!("{}/metrics", self.path)).is(200)
     }
 }
 

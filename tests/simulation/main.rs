@@ -818,6 +818,15 @@ impl History {
         assert!(report.error.is_none(), "{:?}", report.error);
         self.did("resumed pass");
         self.after_an_unfinished_run(&before).await;
+        // Nothing has changed since the pass began, so it has left nothing out.
+        if self.letters().await.is_empty() && !self.options.skip_duplicates {
+            let names: Vec<String> = self.source.world().files.keys().cloned().collect();
+            let missing: Vec<&String> = names
+                .iter()
+                .filter(|name| self.passes(name) && !self.model.contains_key(*name))
+                .collect();
+            assert!(missing.is_empty(), "{missing:?} were passed by");
+        }
     }
 
     async fn forget_the_pass(&mut self) {

@@ -3,7 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-#[path = "support/simulated.rs"]
+mod flags;
+#[path = "../support/simulated.rs"]
 mod simulated;
 
 use std::{ffi::OsStr, sync::Arc, time::Duration};
