@@ -323,6 +323,7 @@ impl Plan {
                 }
             }
             EntryKind::Unreadable { error_type, message } => {
+                let message = error_type.with_way_out(&message);
                 self.failed.push(Failure { id, path, version: None, error_type, message });
             }
             EntryKind::Skipped(_) => {}

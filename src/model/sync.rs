@@ -360,6 +360,38 @@ impl ErrorType {
             Self::Internal => "internal",
         }
     }
+
+    /// What went wrong with an entry, and what a person can do about it.
+    #[must_use]
+    pub fn with_way_out(self, what: &str) -> String {
+        match self.way_out() {
+            Some(way_out) => format!("{what}: {way_out}"),
+            None => what.to_owned(),
+        }
+    }
+
+    /// `None` where only what went wrong tells what to do, and says so.
+    const fn way_out(self) -> Option<&'static str> {
+        match self {
+            Self::DownloadFailed => Some("the next runs try again"),
+            Self::NotFound => Some("put it there, or correct what refers to it"),
+            Self::PermissionDenied => Some("allow it to be read, or leave it out with a filter"),
+            Self::RateLimited => {
+                Some("the next runs try again; a lower sync_concurrency asks for less at once")
+            }
+            Self::Timeout => Some("the next runs try again; see whether its server can be reached"),
+            Self::TooLarge => Some("make it smaller, or leave it out"),
+            Self::ChangedDuringRead => Some("the next runs try again, once it stays as it is"),
+            Self::ChecksumMismatch => {
+                Some("the next runs try again; if it stays so, upload it anew")
+            }
+            Self::UnsupportedType => Some("give it another name, or leave it out with a filter"),
+            Self::Internal => {
+                Some("the next runs try again; please report it with what the log says")
+            }
+            Self::ValidationError | Self::SchemaMismatch => None,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -345,6 +345,13 @@ pub enum SourceError {
         /// What differed.
         message: String,
     },
+    /// What arrived does not have the checksum that the provider keeps: worth a few more tries, for
+    /// the fault may lie on the way.
+    #[error("what arrived is not what the provider has a checksum of: {message}")]
+    Corrupt {
+        /// The two checksums.
+        message: String,
+    },
     /// The settings of the connection cannot work.
     #[error("{message}")]
     Misconfigured {
@@ -384,7 +391,9 @@ impl SourceError {
             Self::Transient { .. } | Self::RateLimited { .. } | Self::Timeout { .. } => {
                 ErrorClass::Retry
             }
-            Self::Garbled { .. } | Self::Unresolved { .. } => ErrorClass::RetryBriefly,
+            Self::Garbled { .. } | Self::Unresolved { .. } | Self::Corrupt { .. } => {
+                ErrorClass::RetryBriefly
+            }
             Self::Changed { .. } => ErrorClass::Reread,
             Self::NotFound { .. } => ErrorClass::Gone,
             Self::PermissionDenied { .. } | Self::Permanent { .. } => ErrorClass::Entry,
@@ -407,6 +416,7 @@ impl SourceError {
             Self::Auth { .. } | Self::PermissionDenied { .. } => ErrorType::PermissionDenied,
             Self::RootMissing { .. } | Self::NotFound { .. } => ErrorType::NotFound,
             Self::Changed { .. } => ErrorType::ChangedDuringRead,
+            Self::Corrupt { .. } => ErrorType::ChecksumMismatch,
             Self::Misconfigured { .. } => ErrorType::Internal,
         }
     }

@@ -19,6 +19,7 @@ mod client;
 mod connections;
 mod content;
 mod events;
+mod failures;
 mod health;
 mod input;
 mod namespaces;

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::{
     server::Server,
     support::{
+        accounts,
         catchment::{Catchment, poll_until},
         fake_s3::{FakeS3, Fault, On},
         trees::Tree,
@@ -54,14 +55,18 @@ impl Fixture {
     }
 }
 
-struct Sync<'a> {
-    server: &'a Server,
-    path: String,
+/// A sync, asked through its server.
+pub struct Sync<'a> {
+    /// The server.
+    pub server: &'a Server,
+    /// Where it is found.
+    pub path: String,
     made: Value,
 }
 
 impl Sync<'_> {
-    fn now(&self) -> Value {
+    /// As it stands.
+    pub fn now(&self) -> Value {
         self.server.get(&self.path).is(200)
     }
 
@@ -81,8 +86,20 @@ impl Sync<'_> {
             let all = self.jobs();
             let done = all.iter().filter(|job| job["status"] == "completed").count();
             let idle = all.iter().all(|job| job["status"] != "running");
-            (done >= jobs && idle).then(|| self.now())
+            if done < jobs || !idle {
+                return None;
+            }
+            let (now, metrics) = (self.now(), self.metrics());
+            // Nothing has begun in between.
+            (self.jobs() == all).then(|| {
+                accounts::agree(&now, &all, &metrics);
+                now
+            })
         })
+    }
+
+    fn metrics(&self) -> Value {
+        self.server.get(&format!("{}/metrics", self.path)).is(200)
     }
 }
 
@@ -318,7 +335,7 @@ fn a_run_that_is_unlocked_is_interrupted_and_taken_up_again() {
 }
 
 /// A sync of a scripted S3 server.
-fn s3_sync<'a>(server: &'a Server, s3: &FakeS3, more: Value) -> Sync<'a> {
+pub fn s3_sync<'a>(server: &'a Server, s3: &FakeS3, more: Value) -> Sync<'a> {
     let endpoint = s3.endpoint();
     let connection = server.post(
         "/v1/organizations/connections",

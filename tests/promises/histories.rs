@@ -1,4 +1,5 @@
-//! A real server's bucket lives on, run after run, and the copy follows it.
+//! A real server's bucket lives on, run after run, under settings that change, and the copy follows
+//! it: edits, removals, renames, filters, mappings, and runs that are killed.
 
 use std::collections::BTreeMap;
 
@@ -47,13 +48,23 @@ fn after_any_history_of_a_real_bucket_the_copy_equals_it() {
     let peer = Peer::seaweedfs();
     let catchment = Catchment::reaching(peer.endpoint());
     let source = format!("s3://{}", peers::BUCKET);
+    let mapping = json!({"mappings": {"folder": {"source": {"type": "folder_path"}}}});
+    let mapping = catchment.write_home("mapping.json", mapping.to_string());
     let mut objects = Objects::new();
     for round in 0..8 {
         let steps: Vec<Value> = (0..10).flat_map(|_| edit(&mut rng, &mut objects)).collect();
         for answer in peer.prepare(&steps) {
             assert!(answer.is_null(), "{answer}");
         }
-        let args = ["--max-delete", "100%"];
+        // The settings change as well: what is left out, and what is made of the rest.
+        let excluded = rng.choice([None, Some('3'), Some('7')]).unwrap();
+        let pattern = excluded.map(|digit| format!("*{digit}"));
+        let is_mapped = rng.bool();
+        let mut args = vec!["--max-delete", "100%"];
+        args.extend(pattern.iter().flat_map(|pattern| ["--exclude", pattern]));
+        if is_mapped {
+            args.extend(["--mapping", mapping.to_str().unwrap()]);
+        }
         if round % 2 == 0 {
             // Cut short somewhere; the next run makes it good.
             let delay = std::time::Duration::from_millis(rng.u64(..300));
@@ -61,13 +72,23 @@ fn after_any_history_of_a_real_bucket_the_copy_equals_it() {
         }
 
         catchment.sync_with(&source, &args).exits(0);
+        // What follows from a new name is worked out by the run after its own.
+        catchment.sync_with(&source, &args).exits(0);
 
+        let passes = |key: &&String| excluded.is_none_or(|digit| !key.ends_with(digit));
+        let passing = objects.keys().filter(passes).count() as u64;
         let wanted = objects
             .iter()
+            .filter(|(key, _)| passes(key))
             .map(|(key, bytes)| (key.as_bytes().to_vec(), content::hash(bytes)))
             .collect();
         catchment.holds_exactly(peers::BUCKET, &wanted);
         let again = catchment.sync_with(&source, &args).exits(0).summary();
-        assert_eq!((again.unchanged, again.bytes), (objects.len() as u64, 0));
+        assert_eq!((again.unchanged, again.bytes), (passing, 0));
+        for (path, listed) in catchment.objects(peers::BUCKET) {
+            let folder = String::from_utf8(path).unwrap().rsplit_once('/').unwrap().0.to_owned();
+            let fields = if is_mapped { json!({"folder": folder}) } else { Value::Null };
+            assert_eq!(listed.fields, fields);
+        }
     }
 }

@@ -6,6 +6,8 @@
 #![allow(unreachable_pub)]
 
 #[path = "../support/mod.rs"]
+// Each test crate uses its own part of it.
+#[allow(dead_code)]
 mod support;
 
 mod bad_input;

@@ -90,7 +90,8 @@ fn a_mapping_of_names_and_metadata_costs_no_request_and_one_of_tags_costs_one_an
 #[test]
 fn what_boto3_writes_as_tags_and_metadata_is_what_the_fields_hold() {
     let server = Peer::seaweedfs();
-    let metadata = json!({"Author": "Ada", "rating": "7.50"});
+    // What is not ASCII is written as S3 hands it out, for boto3 writes nothing else.
+    let metadata = json!({"Author": "Ada", "rating": "7.50", "town": "=?UTF-8?B?R8O2dGVib3Jn?="});
     let answers = server.prepare(&[
         json!({"do": "put", "key": "été/日本 ü.txt", "content": "eA==", "metadata": metadata,
                "tagging": "Projekt=blau%20%26%20gr%C3%BCn&leer="}),
@@ -100,7 +101,10 @@ fn what_boto3_writes_as_tags_and_metadata_is_what_the_fields_hold() {
     let mapping = json!({
         "author": {"source": {"type": "metadata", "key": "AUTHOR"}},
         "rating": {"source": {"type": "metadata", "key": "rating"}},
+        "town": {"source": {"type": "metadata", "key": "town"}, "transform": "uppercase"},
         "project": {"source": {"type": "tag", "key": "Projekt"}, "required": true},
+        "way": {"source": {"type": "folder_path", "full_path": true}},
+        "kind": {"source": {"type": "constant", "value": "résumé"}},
         "empty": {"source": {"type": "tag", "key": "leer"}},
         "place": {"source": {"type": "folder_path", "segment": 0}},
         "name": {"source": {"type": "filename_regex", "pattern": "^(\\S+)"}},
@@ -112,7 +116,7 @@ fn what_boto3_writes_as_tags_and_metadata_is_what_the_fields_hold() {
     assert_eq!(
         fields,
         json!({"author": "Ada", "rating": "7.50", "project": "blau & grün", "empty": "",
-               "place": "été", "name": "日本"})
+               "place": "été", "name": "日本", "town": "GÖTEBORG", "way": "été", "kind": "résumé"})
     );
 }
 

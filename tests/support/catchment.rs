@@ -21,7 +21,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::Endpoint;
+use super::{Endpoint, accounts};
 
 /// No command of these tests takes longer, on a slow and busy machine.
 const DEADLINE: Duration = Duration::from_secs(150);
@@ -318,6 +318,9 @@ pub struct Running {
     child: Child,
     since: Instant,
     wants_summary: bool,
+    /// Asks for the status of its installation.
+    status: Command,
+    data_dir: PathBuf,
     words: String,
     stdout: Option<JoinHandle<Vec<u8>>>,
     stderr: Option<JoinHandle<Vec<u8>>>,
@@ -328,11 +331,31 @@ impl Running {
         let words = format!("{:?}", command.get_args().collect::<Vec<_>>());
         let has = |word: &str| command.get_args().any(|arg| arg == word);
         let wants_summary = has("sync") && has("--json");
+        let environment: Vec<(OsString, OsString)> = command
+            .get_envs()
+            .filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())))
+            .collect();
+        let data_dir = environment
+            .iter()
+            .find(|(name, _)| name == "CATCHMENT_DATA_DIR")
+            .map(|(_, value)| PathBuf::from(value))
+            .unwrap_or_default();
+        let mut status = Command::new(env!("CARGO_BIN_EXE_catchment"));
+        status.env_clear().envs(environment).args(["status", "--json"]).stdin(Stdio::null());
         let since = Instant::now();
         let mut child = command.spawn().expect("the built program starts");
         let stdout = collect(child.stdout.take().unwrap());
         let stderr = collect(child.stderr.take().unwrap());
-        Self { child, since, wants_summary, words, stdout: Some(stdout), stderr: Some(stderr) }
+        Self {
+            child,
+            since,
+            wants_summary,
+            status,
+            data_dir,
+            words,
+            stdout: Some(stdout),
+            stderr: Some(stderr),
+        }
     }
 
     /// Sends a signal.
@@ -390,6 +413,12 @@ impl Running {
         };
         if self.wants_summary && status.signal().is_none() && status.code() != Some(2) {
             run.check_summary();
+            if matches!(status.code(), Some(0 | 3)) && run.summary().job_id.is_some() {
+                accounts::balance(&self.data_dir);
+                let told = self.status.output().expect("the built program starts");
+                let told = serde_json::from_slice(&told.stdout).expect("the status as JSON");
+                accounts::tells_the_same(&told, run.events().last().unwrap());
+            }
         }
         run
     }

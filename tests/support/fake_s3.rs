@@ -31,6 +31,7 @@ pub struct Object {
     content_type: String,
     metadata: Vec<(String, String)>,
     tags: Vec<(String, String)>,
+    checksum: Option<(String, String)>,
     storage_class: String,
     restored: bool,
 }
@@ -47,6 +48,7 @@ impl Object {
             content_type: "binary/octet-stream".to_owned(),
             metadata: Vec::new(),
             tags: Vec::new(),
+            checksum: None,
             storage_class: "STANDARD".to_owned(),
             restored: false,
         }
@@ -67,6 +69,12 @@ impl Object {
     /// With a tag.
     pub fn tag(mut self, name: &str, value: &str) -> Self {
         self.tags.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// With `x-amz-checksum-ALGORITHM: value` for who asks for it.
+    pub fn checksum(mut self, algorithm: &str, value: &str) -> Self {
+        self.checksum = Some((format!("x-amz-checksum-{algorithm}"), value.to_owned()));
         self
     }
 
@@ -459,7 +467,7 @@ impl State {
         let reply = self.answer(request, kind, &bucket, &key, struck);
         let sent = match &reply {
             Reply::Answer(answer) => Arc::clone(&answer.sent),
-            Reply::Reset => Arc::default(),
+            Reply::Reset | Reply::Silence => Arc::default(),
         };
         let (request, at) = (request.clone(), Instant::now());
         self.seen.push(Seen { kind, key, request, at, sent });
@@ -729,6 +737,12 @@ fn read(object: &Object, request: &Request) -> Answer {
     }
     if object.storage_class != "STANDARD" {
         answer = answer.header("x-amz-storage-class", &*object.storage_class);
+    }
+    if let Some((name, value)) = &object.checksum
+        && status == 200
+        && request.header("x-amz-checksum-mode").is_some_and(|mode| mode == "ENABLED")
+    {
+        answer = answer.header(name, &**value).header("x-amz-checksum-type", "FULL_OBJECT");
     }
     for (name, value) in &object.metadata {
         answer = answer.header(&format!("x-amz-meta-{name}"), &**value);

@@ -2,8 +2,10 @@
 //! S3 of our own that fails on demand, and trees and contents to sync.
 //!
 //! Nothing in here asserts a promise of Catchment, with one exception: every `sync --json` that the
-//! runner starts is held to the arithmetic of its summary, so that no test has to remember to.
+//! runner starts is held to the arithmetic of its summary and to the books of its installation
+//! ([`accounts`]), so that no test has to remember to.
 
+pub mod accounts;
 pub mod catchment;
 pub mod cloud;
 pub mod content;

@@ -17,7 +17,10 @@ use catchment::{
         Credentials, Cursor, Entry, EntryId, EntryKind, EntryPath, Fingerprint, Identity, Location,
         SyncOptions, Version,
     },
-    sources::{Body, ByteRange, Content, Facts, Opener, Page, RootIdentity, Source, SourceError},
+    sources::{
+        BlockingRead, Body, ByteRange, Content, Facts, Opener, Page, RootIdentity, Source,
+        SourceError,
+    },
 };
 use futures_util::{
     StreamExt as _,
@@ -55,6 +58,10 @@ pub struct World {
     pub backwards: bool,
     /// After so many fetches, the process dies.
     pub die_after: Option<usize>,
+    /// Rings when it does: whoever runs it has to drop it.
+    pub died: Arc<Notify>,
+    /// Reading these is more than the program can stand.
+    pub panics: BTreeSet<String>,
     /// Nothing is handed out before this opens.
     pub gate: Option<Arc<Notify>>,
     /// Rings when something is asked for.
@@ -86,6 +93,15 @@ impl Simulated {
     /// Its world, to look at and to change.
     pub fn world(&self) -> MutexGuard<'_, World> {
         self.0.lock().unwrap()
+    }
+}
+
+/// Bytes that no reader survives.
+struct Fatal;
+
+impl BlockingRead for Fatal {
+    fn read(&mut self, _: &mut [u8]) -> Result<usize, SourceError> {
+        panic!("a fault in a reader, as the script of the test has it")
     }
 }
 
@@ -168,7 +184,11 @@ impl Source for Simulated {
             let mut world = self.world();
             world.die_after = world.die_after.map(|left| left.saturating_sub(1));
             world.asked.notify_one();
-            (world.die_after == Some(0), world.gate.clone())
+            let dies = world.die_after == Some(0);
+            if dies {
+                world.died.notify_one();
+            }
+            (dies, world.gate.clone())
         };
         if dies {
             // Until the run is dropped, as a killed process drops everything.
@@ -191,6 +211,9 @@ impl Source for Simulated {
         }
         if fingerprint(&file) != *wanted {
             return Err(SourceError::Changed { message: "another version".into() });
+        }
+        if world.panics.contains(&name) {
+            return Ok(Content { facts: Facts::default(), body: Body::Blocking(Box::new(Fatal)) });
         }
         Ok(Content {
             facts: Facts::default(),

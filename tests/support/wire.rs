@@ -78,6 +78,8 @@ pub enum Reply {
     Answer(Answer),
     /// Tears the connection down without a word.
     Reset,
+    /// Says nothing until the client gives up, or the test does.
+    Silence,
 }
 
 /// An answer, and how much of it is really sent.
@@ -107,6 +109,8 @@ pub enum Delivery {
     ResetAfter(usize),
     /// So many bytes, then silence until the client or the test gives up.
     StallAfter(usize),
+    /// With the word that it has so many bytes, of which none comes.
+    Announced(u64),
     /// In pieces of so many bytes with a pause after each.
     Paced(usize, Duration),
 }
@@ -227,6 +231,10 @@ impl Conversation {
                     self.reset();
                     false
                 }
+                Reply::Silence => {
+                    let _ = self.stream.read(&mut [0]);
+                    false
+                }
             };
             if !goes_on {
                 break;
@@ -256,13 +264,18 @@ impl Conversation {
         for (name, value) in &answer.headers {
             head.push_str(&format!("{name}: {value}\r\n"));
         }
-        head.push_str(&format!("Content-Length: {}\r\n\r\n", body.len()));
+        let length = match answer.delivery {
+            Delivery::Announced(length) => length,
+            _ => body.len() as u64,
+        };
+        head.push_str(&format!("Content-Length: {length}\r\n\r\n"));
         self.stream.write_all(head.as_bytes())?;
         if request.method == "HEAD" {
             return Ok(true);
         }
         match answer.delivery {
             Delivery::Whole => self.send_body(body, &answer.sent)?,
+            Delivery::Announced(_) => return Ok(false),
             Delivery::CutAfter(bytes) => {
                 self.send_body(&body[..bytes.min(body.len())], &answer.sent)?;
                 return Ok(false);

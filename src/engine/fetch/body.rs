@@ -40,8 +40,8 @@ pub(in crate::engine) enum FetchError {
     /// The database's.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Ours.
-    #[error("a worker thread has died")]
+    /// Ours, with this entry.
+    #[error("a fault of Catchment's own stopped the work on it")]
     Died,
 }
 
@@ -49,9 +49,9 @@ impl Classified for FetchError {
     fn class(&self) -> ErrorClass {
         match self {
             Self::Source(error) => error.class(),
-            Self::Mapping(_) => ErrorClass::Entry,
+            Self::Mapping(_) | Self::Died => ErrorClass::Entry,
             Self::Web { error, .. } => error.class(),
-            Self::Disk(_) | Self::Store(_) | Self::Died => ErrorClass::Connection,
+            Self::Disk(_) | Self::Store(_) => ErrorClass::Connection,
         }
     }
 
@@ -84,7 +84,12 @@ impl From<WebError> for FetchError {
 pub(super) async fn on_blocking_thread<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, FetchError> + Send + 'static,
 ) -> Result<T, FetchError> {
-    spawn_blocking(work).await.unwrap_or(Err(FetchError::Died))
+    match spawn_blocking(work).await {
+        Ok(outcome) => outcome,
+        // One entry that trips over a fault of ours stops no other.
+        Err(error) if error.is_panic() => Err(FetchError::Died),
+        Err(_) => Err(StoreError::Stopped.into()),
+    }
 }
 
 /// A body that does not have the size that its version has.

@@ -259,12 +259,13 @@ fn taken(run: &Run, work: &Work, facts: Facts, stored: Stored, shape: Option<Box
 }
 
 fn failed(work: &Work, error: &FetchError) -> Outcome {
+    let error_type = error.error_type();
     Outcome::Failed(Failure {
         id: work.id.clone(),
         path: work.path.clone(),
         version: Some(work.fingerprint.version.clone()),
-        error_type: error.error_type(),
-        message: error.to_string(),
+        error_type,
+        message: error_type.with_way_out(&error.to_string()),
     })
 }
 
@@ -273,7 +274,7 @@ fn fatal(error: FetchError) -> RunError {
         FetchError::Source(error) => error.into(),
         FetchError::Disk(error) => error.into(),
         FetchError::Store(error) => error.into(),
-        // The first two are an entry's own failures and end no run.
+        // An entry's own failures, which end no run.
         FetchError::Mapping(_) | FetchError::Web { .. } | FetchError::Died => {
             crate::store::StoreError::Stopped.into()
         }

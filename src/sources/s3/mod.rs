@@ -14,9 +14,11 @@
 //! - `listing`, `xml`: pages of `ListObjectsV2`, proved complete
 //! - `browse`: one level of a bucket, for people
 //! - `object`: fingerprints, facts, and the check that a body is the pinned version
+//! - `checksum`: what S3 keeps to tell right bytes from wrong ones
 
 mod address;
 mod browse;
+mod checksum;
 mod credentials;
 mod listing;
 mod object;
@@ -484,6 +486,7 @@ impl Bucket {
 
 /// Asks for the pinned version and stretch, and lets the transport check that it comes.
 fn pin(request: &mut HttpRequest, pinned: &Pinned) {
+    request.headers_mut().extend([checksum::MODE]);
     if let Some(tag) = pinned.etag.as_deref()
         && let Ok(tag) = HeaderValue::from_str(&object::quoted(tag))
     {
@@ -533,13 +536,16 @@ fn open_store(
     headers: &HeaderMap,
     transport: &Arc<Transport>,
 ) -> Result<AmazonS3, SourceError> {
+    // Nothing but reads of objects goes this way.
+    let mut headers = headers.clone();
+    headers.extend([checksum::MODE]);
     let mut builder = AmazonS3Builder::new()
         .with_bucket_name(bucket)
         .with_region(region)
         // With this, the endpoint is the bucket's URL, however it is addressed.
         .with_virtual_hosted_style_request(true)
         .with_endpoint(bucket_url)
-        .with_client_options(ClientOptions::new().with_default_headers(headers.clone()))
+        .with_client_options(ClientOptions::new().with_default_headers(headers))
         .with_retry(RetryConfig { max_retries: 0, ..RetryConfig::default() })
         .with_http_connector(Wire(Arc::clone(transport)));
     builder = match signer {

@@ -17,6 +17,7 @@ use object_store::client::{HttpError, HttpErrorKind};
 use tokio::time::{Instant, Sleep};
 
 use super::{
+    checksum::Checksum,
     refusal::{Refusal, http_date, text_of},
     xml,
 };
@@ -318,16 +319,31 @@ pub(super) struct Measured {
     idle: Duration,
     patience: Option<Pin<Box<Sleep>>>,
     waiting: bool,
+    checksum: Option<Checksum>,
 }
 
 impl Measured {
     pub(super) fn new(body: Incoming, length: Option<u64>, idle: Duration) -> Self {
-        Self { body, left: length, idle, patience: None, waiting: false }
+        Self { body, left: length, idle, patience: None, waiting: false, checksum: None }
     }
 
-    fn count(&mut self, bytes: u64) -> Result<(), SourceError> {
+    /// Held against this, too.
+    pub(super) fn checked_by(self, checksum: Option<Checksum>) -> Self {
+        Self { checksum, ..self }
+    }
+
+    fn count(&mut self, bytes: &[u8]) -> Result<(), SourceError> {
+        if let Some(checksum) = &mut self.checksum {
+            checksum.update(bytes);
+        }
         let Some(left) = self.left else { return Ok(()) };
-        self.left = left.checked_sub(bytes);
+        self.left = left.checked_sub(bytes.len() as u64);
+        // Who has all bytes need not ask for the end, so this is where it is checked.
+        if self.left == Some(0)
+            && let Some(checksum) = self.checksum.take()
+        {
+            return checksum.check();
+        }
         match self.left {
             Some(_) => Ok(()),
             None => Err(SourceError::Changed {
@@ -368,8 +384,8 @@ impl Body for Measured {
         match Pin::new(&mut self.body).poll_frame(context) {
             Poll::Ready(Some(Ok(frame))) => {
                 self.waiting = false;
-                let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
-                match self.count(bytes) {
+                let bytes = frame.data_ref().cloned().unwrap_or_default();
+                match self.count(&bytes) {
                     Ok(()) => Poll::Ready(Some(Ok(frame))),
                     Err(error) => failed(error),
                 }

@@ -34,6 +34,7 @@ use object_store::{
 use tokio::time::{Instant, timeout};
 
 use super::{
+    checksum::Checksum,
     object::{Measured, Pinned, facts},
     refusal::{Refusal, Subject, refusal},
     resolve::{Resolver, Unresolved},
@@ -228,11 +229,14 @@ impl Transport {
         let (mut parts, body) = self.send(request, Subject::Object).await?.into_parts();
         pinned.check(parts.status, &parts.headers)?;
         parts.extensions.insert(facts(&parts.headers));
+        let is_whole = pinned.range.is_none();
+        let checksum =
+            is_whole.then(|| Checksum::announced(&parts.headers, pinned.etag.as_deref())).flatten();
         parts.headers = byte_counts(&pinned);
         if pinned.range.is_some() {
             parts.status = StatusCode::PARTIAL_CONTENT;
         }
-        let body = Measured::new(body, Some(pinned.len()), IDLE_TIMEOUT);
+        let body = Measured::new(body, Some(pinned.len()), IDLE_TIMEOUT).checked_by(checksum);
         Ok(Response::from_parts(parts, HttpResponseBody::new(body)))
     }
 }

@@ -3,7 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-#[path = "support/simulated.rs"]
+mod flags;
+#[path = "../support/simulated.rs"]
 mod simulated;
 
 use std::{ffi::OsStr, sync::Arc, time::Duration};
@@ -205,6 +206,26 @@ async fn a_requeued_entry_is_due_at_once_and_so_is_its_sync() {
     assert_eq!((due.status, due.next_sync_at), (SyncStatus::Queued, Some(now)));
 
     assert_eq!(fixture.run().await.counts.synced, 1);
+}
+
+#[tokio::test]
+async fn an_entry_that_trips_over_a_fault_of_ours_stops_no_other() {
+    let fixture = Fixture::with_files(4);
+    fixture.source.world().panics.insert("file 01".into());
+
+    let report = fixture.run().await;
+
+    assert_eq!((report.status, report.counts.synced), (RunStatus::CompletedWithErrors, 3));
+    let letter = fixture.letters(Wanted::default()).await.remove(0);
+    assert_eq!(
+        (letter.error_type.as_str(), letter.path.to_json_text()),
+        ("internal", "file 01".into())
+    );
+    assert!(letter.message.contains("report it with what the log says"), "{}", letter.message);
+    assert!(!letter.message.contains("script of the test"), "{}", letter.message);
+
+    fixture.source.world().panics.clear();
+    assert_eq!(fixture.run().await.counts.synced, 1, "it is tried again like any other");
 }
 
 #[tokio::test]
