@@ -69,13 +69,15 @@ function fields(object) {
 /** @param {any} object @param {string} bucketId */
 function origin(object, bucketId) {
   const { source } = object;
+  const version = source?.etag ?? source?.version;
   return h("section.panel", section("Where it came from"),
     source ? facts([
       ["Path there", name(source.path)],
       ["Sync", source.sync_config_id ? link(source.sync_config_id, to.sync({ bucket_id: bucketId, sync_config_id: source.sync_config_id })) : null],
       ["Kind of source", source.provider],
       ["Changed there", moment(source.modified_at)],
-      ["Version there", source.etag ?? source.version ? h("code.hash", name(source.etag ?? source.version)) : null],
+      // A file system's version is bytes that mean nothing to a person.
+      ["Version there", /^[!-~]+$/.test(version ?? "") && source.provider !== "local" ? h("code.hash", version) : null],
       ["Came here", moment(object.created_at)],
     ]) : h("p.muted", `Made through the API, ${moment(object.created_at)}.`));
 }
