@@ -60,7 +60,6 @@ const ICONS = {
   lock: "M4 7.5h8v6H4zM5.5 7.5v-2a2.5 2.5 0 0 1 5 0v2",
   list: "M2.5 4h11M2.5 8h11M2.5 12h11",
   grid: "M3 3h4v4H3zM9 3h4v4H9zM3 9h4v4H3zM9 9h4v4H9z",
-  spark: "M8 2v3M8 11v3M2 8h3M11 8h3",
 };
 
 /** @param {keyof typeof ICONS} which */

@@ -99,7 +99,7 @@ function tell(event, { syncs, buckets, connections }) {
       return [failed ? "alert" : "check", failed ? "bad" : "good", [`A run ${failed ? "failed" : detail.status === "interrupted" ? "was interrupted" : detail.phase === "held" ? "ended, with removals held" : "ended"}: `, what, ". ", didWhat({ status: detail.status, counts }), counts.bytes ? `, ${bytes(counts.bytes)}` : "", detail.error ? [". ", said(detail.error)] : ""]];
     }
     case "objects.added": return ["plus", "", [`${counted(number, "object")} came into `, where]];
-    case "objects.updated": return ["spark", "", [`${counted(number, "object")} changed in `, where]];
+    case "objects.updated": return ["check", "", [`${counted(number, "object")} changed in `, where]];
     case "objects.removed": return ["trash", "", [`${counted(number, "object")} went from `, where]];
     case "sync.changed": return ["gear", "", [what, " ", became(detail), detail.reason ? [": ", said(detail.reason)] : ""]];
     case "connection.changed": {

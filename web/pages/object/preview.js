@@ -44,7 +44,7 @@ export function preview(redraw) {
       if (kind === "video") return h("video", { key: url, src: url, controls: true, preload: "metadata", "aria-label": item?.name });
       if (kind === "audio") return h("audio", { key: url, src: url, controls: true, preload: "metadata", "aria-label": item?.name });
       // In the browser's own viewer, which is a process of its own and has nothing of this page.
-      if (kind === "pdf") return [h("iframe", { key: url, src: url, title: item?.name }), h("p", link("Open in a tab of its own", url, { target: "_blank", rel: "noopener" }))];
+      if (kind === "pdf") return [h("iframe", { key: url, src: `${url}#navpanes=0`, title: item?.name }), h("p", link("Open in a tab of its own", url, { target: "_blank", rel: "noopener" }))];
       if (kind === "csv") return [table(state.text, item?.name ?? ""), more(state)];
       if (kind === "json") return [h("pre", { tabindex: "0", "aria-label": "Content" }, pretty(state.text, state.cut)), more(state)];
       if (kind === "text") return [h("pre", { tabindex: "0", "aria-label": "Content" }, state.text), more(state)];
