@@ -1,6 +1,7 @@
 // What holds for every page: readable by all, in light and dark, on a phone, and small.
 import assert from "node:assert/strict";
 import { mkdir, readdir, stat, writeFile } from "node:fs/promises";
+import { availableParallelism, loadavg } from "node:os";
 import { join } from "node:path";
 import test from "node:test";
 import { enter, findings } from "./support/browser.mjs";
@@ -55,8 +56,10 @@ test("the first useful paint of Home comes within 150 ms", async (t) => {
   }
   times.sort((a, b) => a - b);
   t.diagnostic(`largest contentful paint, ms: ${times.map(Math.round).join(" ")}`);
-  // A machine that is busy with other tests is slower: the best of nine loads is what the page takes.
-  assert.ok(times[0] < 150, `${times.map(Math.round).join(" ")} ms`);
+  // On a machine with more to do than it has processors, each waits its turn.
+  const turns = Math.max(1, loadavg()[0] / availableParallelism());
+  t.diagnostic(`processes for each processor: ${turns.toFixed(1)}`);
+  assert.ok(times[4] < 150 * turns, `${times.map(Math.round).join(" ")} ms`);
 });
 
 test("the whole interface is under 200 KiB", async () => {

@@ -22,7 +22,7 @@ test("a new token takes the old one's place after one question, and the browser 
   const status = async (bearer) => (await fetch(`${server.url}/v1/settings`, { headers: { Authorization: `Bearer ${bearer}` } })).status;
   assert.deepEqual([await status(server.token), await status(token)], [401, 200]);
   await page.reload();
-  await page.getByText("This installation").waitFor();
+  await page.getByRole("heading", { name: "This installation" }).waitFor();
 });
 
 test("a name that the server is allowed to be called by is kept, and one that is none is refused with the reason", async (t) => {
