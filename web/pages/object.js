@@ -6,6 +6,7 @@ import { at, get, remove } from "../lib/api.js";
 import { ask } from "../lib/dialog.js";
 import { h } from "../lib/dom.js";
 import { bytes, counted, moment } from "../lib/format.js";
+import { attempt } from "../lib/notes.js";
 import { itemOf } from "../lib/objects.js";
 import { badge, button, facts, icon, link, name, section } from "../lib/parts.js";
 import { preview } from "./object/preview.js";
@@ -17,19 +18,18 @@ const OURS = new Set(["object_id", "bucket_id", "key_prefix", "blobs", "source_d
 /** @param {Visit} visit @returns {Page} */
 export function open(visit) {
   const [bucketId, objectId] = visit.params;
-  /** @type {{object: any, bucket: any, twins: any[]}} */
-  const state = { object: null, bucket: null, twins: [] };
+  /** @type {{object: any, bucket: any, twins: any[] | null}} */
+  const state = { object: null, bucket: null, twins: null };
   const look = preview(visit.redraw);
 
   return {
     title: () => (state.object ? itemOf(state.object).name : "Object"),
     refresh: async () => {
-      const [object, bucket, same] = await Promise.all([
-        get(at.object(bucketId, objectId)), get(at.bucket(bucketId)),
-        get(`${at.object(bucketId, objectId)}/twins`, { limit: 50 }).catch(() => ({ results: [] })),
-      ]);
-      Object.assign(state, { object, bucket, twins: same.results });
+      const [object, bucket] = await Promise.all([get(at.object(bucketId, objectId)), get(at.bucket(bucketId))]);
+      Object.assign(state, { object, bucket });
       look.open(bucketId, object);
+      // The object is seen before what it shares its bytes with is found.
+      attempt(async () => { state.twins = (await get(`${at.object(bucketId, objectId)}/twins`, { limit: 50 })).results; }).then(visit.redraw);
     },
     view: () => {
       const { object, bucket } = state;
@@ -53,7 +53,7 @@ export function open(visit) {
               if (gone) visit.go(to.bucket(bucketId, { path: folder }));
             }, { kind: "danger", icon: "trash" }))),
         h("div.object", h("section.preview", { "aria-label": "Preview" }, look.view()),
-          h("div.stack", fields(object), origin(object, bucketId), blobs(object, bucketId), twins(state.twins))),
+          h("div.stack", fields(object), origin(object, bucketId), blobs(object, bucketId), state.twins && twins(state.twins))),
       ];
     },
   };
