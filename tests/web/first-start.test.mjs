@@ -100,5 +100,5 @@ test("a mapping shows what it makes of real entries before it is kept", async (t
   await page.getByLabel("Property").nth(1).fill("album");
   await page.getByLabel("segment").fill("0");
   await page.getByLabel("made").selectOption("lowercase");
-  await page.getByText("For instance: trips").waitFor();
+  await page.getByText("For instance: trips", { exact: true }).waitFor();
 });
