@@ -1,8 +1,8 @@
 /** Doing a thing once though it is asked for often. */
 
 /**
- * A function that does `act` once, after a while that `wait` tells; `stop` forgets it.
- * @param {() => any} act @param {() => number} wait @param {boolean} anew whether asking again begins the while anew
+ * Does `act` once, after a while; asked again, that begins `anew` or not. `stop` forgets it.
+ * @param {() => any} act @param {() => number} wait @param {boolean} anew
  */
 function later(act, wait, anew) {
   /** @type {ReturnType<typeof setTimeout> | undefined} */

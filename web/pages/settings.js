@@ -4,7 +4,7 @@
 import { get, patch, post } from "../lib/api.js";
 import { ask } from "../lib/dialog.js";
 import { h } from "../lib/dom.js";
-import { bytes, counted, duration } from "../lib/format.js";
+import { bytes, duration } from "../lib/format.js";
 import { attempt } from "../lib/notes.js";
 import { bar, button, choice, command, facts, field, link, pageHead, section } from "../lib/parts.js";
 
@@ -85,8 +85,7 @@ function access(state, visit) {
         state.error = error;
       }
       visit.redraw();
-    }, { disabled: typed === known }),
-    h("span.muted", counted(state.settings.allowed_hosts.length, "name"))));
+    }, { disabled: typed === known })));
 }
 
 /** @param {any} settings @param {Visit} visit */
