@@ -5,7 +5,7 @@
 
 import { get, onSignedOut } from "./lib/api.js";
 import { h, render } from "./lib/dom.js";
-import { connect, disconnect, isUp, onEvent, onState } from "./lib/events.js";
+import { connect, disconnect, isUp, listen } from "./lib/events.js";
 import { heard } from "./lib/live.js";
 import { icon, problem } from "./lib/parts.js";
 
@@ -36,13 +36,13 @@ const PAGES = [
   [/^\/settings$/, () => import("./pages/settings.js"), "settings"],
 ];
 
-/** @type {[section: string, address: string, label: string, icon: any][]} */
+/** @type {[section: string, label: string, icon: any][]} */
 const NAVIGATION = [
-  ["home", "#/", "Home", "home"],
-  ["buckets", "#/buckets", "Buckets", "bucket"],
-  ["connections", "#/connections", "Connections", "plug"],
-  ["activity", "#/activity", "Activity", "pulse"],
-  ["settings", "#/settings", "Settings", "gear"],
+  ["home", "Home", "home"],
+  ["buckets", "Buckets", "bucket"],
+  ["connections", "Connections", "plug"],
+  ["activity", "Activity", "pulse"],
+  ["settings", "Settings", "gear"],
 ];
 
 const root = /** @type {HTMLElement} */ (document.getElementById("app"));
@@ -73,8 +73,8 @@ function frame() {
     h("a.skip", { href: "#main", onclick: skip }, "Skip to the content"),
     h("header.rail", h("a.brand", { href: "#/" }, h("img", { src: "/icon.svg", alt: "", width: 26, height: 26 }), h("span", "Catchment")),
       h("nav", { "aria-label": "Main" },
-        NAVIGATION.map(([section, address, label, which]) =>
-          h("a", { href: address, "aria-current": state.section === section ? "page" : null }, icon(which), h("span", label)),
+        NAVIGATION.map(([section, label, which]) =>
+          h("a", { href: section === "home" ? "#/" : `#/${section}`, "aria-current": state.section === section ? "page" : null }, icon(which), h("span", label)),
         ),
       ),
       h("a.button.primary.new", { href: "#/new", "aria-current": state.section === "new" ? "page" : null }, icon("plus"), h("span", "New sync")),
@@ -161,11 +161,10 @@ async function signedOut() {
 
 onSignedOut(signedOut);
 addEventListener("hashchange", () => { if (!state.signedOut) open(false); });
-onEvent((event) => {
+listen((event) => {
   heard(event);
   state.page?.event?.(event);
-});
-onState(async (heardIt) => {
+}, async (heardIt) => {
   const back = heardIt === "up" && state.lost;
   state.lost = heardIt === "down";
   redraw();

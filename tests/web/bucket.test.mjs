@@ -3,8 +3,9 @@ import assert from "node:assert/strict";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import test from "node:test";
-import { enter } from "./support/browser.mjs";
-import { command, scratch, serve } from "./support/server.mjs";
+import { enter, tabTo } from "./support/browser.mjs";
+import { command, eventually, scratch, serve } from "./support/server.mjs";
+import { million } from "./support/million.mjs";
 
 /** Brings `files` (path to text) into the bucket `box`. */
 async function filled(t, files) {
@@ -58,6 +59,33 @@ test("a bucket of 100,000 objects is scrolled, searched and opened", { timeout: 
   await page.getByText("content 77777").waitFor();
 });
 
+test("a bucket of a million objects is scrolled to its end, searched and opened", { timeout: 600_000 }, async (t) => {
+  const data = join(await scratch(t), "data");
+  const source = await scratch(t);
+  await writeFile(join(source, "first.txt"), "one of a million");
+  await command(data, "sync", source, "--bucket", "box", "--quiet");
+  await million(data);
+  const server = await serve(t, data);
+  const page = await enter(t, server);
+  await page.getByRole("link", { name: "box" }).first().click();
+  await page.getByText("1,000,001 objects").first().waitFor();
+  const grid = page.getByRole("grid", { name: "Objects" });
+  await grid.getByText("made-0000001.txt").waitFor();
+  await grid.evaluate((element) => { element.scrollTop = element.scrollHeight; });
+  await grid.getByText("made-1000000.txt").waitFor();
+  await grid.evaluate((element) => { element.scrollTop = element.scrollHeight / 3; });
+  await grid.getByText(/^made-0333\d+/).first().waitFor();
+  await grid.focus();
+  await page.keyboard.press("Home");
+  await grid.getByText("first.txt").waitFor();
+  assert.ok((await grid.evaluate((element) => element.querySelectorAll("*").length)) < 600, "only what is in sight is drawn");
+
+  await page.getByLabel("Search").fill("made-0777777");
+  await page.getByText("1 object found").waitFor();
+  await grid.getByRole("link").click();
+  await page.getByText("one of a million").waitFor();
+});
+
 test("hostile names are text, with nothing hidden in them", async (t) => {
   const long = `${"long ".repeat(50)}.txt`;
   const { server, bucket } = await filled(t, new Map([
@@ -100,6 +128,42 @@ test("folders are walked, and chosen objects deleted after one question that nam
   await dialog.getByRole("button", { name: "Delete 1 object" }).click();
   await grid.getByText("three.txt").waitFor({ state: "detached" });
   assert.equal((await server.api("GET", "/v1/overview")).objects, 3);
+});
+
+test("a name of 1,024 characters is shown whole, and breaks no page", async (t) => {
+  const server = await serve(t, join(await scratch(t), "data"));
+  const path = `${"k".repeat(1019)}.\u202Etxt`;
+  assert.equal(path.length, 1024);
+  const bucket = await server.api("POST", "/v1/buckets", { bucket_name: "box", bucket_schema: { properties: { content: { type: "text" } } } });
+  const object = await server.api("POST", `/v1/buckets/${bucket.bucket_id}/objects`, { key_prefix: path, blobs: [] });
+  const page = await enter(t, server, { width: 360, height: 740 });
+  for (const address of [`/#/buckets/${bucket.bucket_id}`, `/#/buckets/${bucket.bucket_id}/objects/${object.object_id}`]) {
+    await page.goto(server.url + address);
+    await page.getByText("⟨U+202E⟩").first().waitFor();
+    const wider = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+    assert.ok(wider <= 0, `${address} is ${wider} px wider than the screen`);
+  }
+  await page.getByRole("heading", { level: 1, name: `${"k".repeat(1019)}.⟨U+202E⟩txt`, exact: true }).waitFor();
+});
+
+test("a question is asked by keyboard, Escape answers no, and the focus is where it was", async (t) => {
+  const { server, bucket } = await filled(t, new Map([["three.txt", "3"], ["four.txt", "4"]]));
+  const page = await enter(t, server);
+  await page.goto(`${server.url}/#/buckets/${bucket}`);
+  const grid = page.getByRole("grid", { name: "Objects" });
+  await grid.getByText("four.txt").waitFor();
+  await tabTo(page, grid);
+  await page.keyboard.press("Space");
+  const ask = page.getByRole("region", { name: "Chosen objects" }).getByRole("button", { name: "Delete" });
+  await tabTo(page, ask);
+  await page.keyboard.press("Enter");
+  const dialog = page.getByRole("dialog", { name: "Delete 1 object?" });
+  await dialog.getByText("four.txt").waitFor();
+  assert.ok(await dialog.evaluate((element) => element.contains(document.activeElement)), "the focus is in the question");
+  await page.keyboard.press("Escape");
+  await dialog.waitFor({ state: "detached" });
+  await eventually(() => ask.evaluate((element) => element === document.activeElement), "the focus back");
+  assert.equal((await server.api("GET", "/v1/overview")).objects, 2);
 });
 
 test("an object tells what it shares its bytes with", async (t) => {

@@ -73,3 +73,32 @@ test("what was typed is still there after a reload", async (t) => {
   assert.equal(await page.getByLabel("Folder", { exact: true }).inputValue(), photos);
   assert.equal(await page.getByLabel("Take only").inputValue(), "*.jpg");
 });
+
+test("a connection that is half written is still there after a reload, but for its credentials", async (t) => {
+  const { server, page } = await newcomer(t);
+  await page.getByRole("link", { name: /An S3 bucket/ }).click();
+  await page.getByLabel("Name", { exact: true }).fill("Studio");
+  await page.getByLabel("Endpoint").fill("https://s3.example.org");
+  await page.getByLabel("Secret access key").fill("do not keep me");
+  await page.goto(`${server.url}/#/`);
+  await page.getByRole("link", { name: "New sync" }).click();
+  await page.reload();
+  assert.equal(await page.getByLabel("Name", { exact: true }).inputValue(), "Studio");
+  assert.equal(await page.getByLabel("Endpoint").inputValue(), "https://s3.example.org");
+  assert.equal(await page.getByLabel("Secret access key").inputValue(), "");
+  assert.doesNotMatch(await page.evaluate(() => JSON.stringify({ ...sessionStorage, ...localStorage })), /do not keep me/);
+});
+
+test("a mapping shows what it makes of real entries before it is kept", async (t) => {
+  const { photos, server, page } = await newcomer(t);
+  await mkdir(join(photos, "Trips"));
+  await writeFile(join(photos, "Trips", "2024.txt"), "a year");
+  await page.goto(`${server.url}/#/new`);
+  await page.getByLabel("Folder", { exact: true }).fill(photos);
+  await page.getByText("3 to add").waitFor();
+  await page.getByRole("button", { name: "Add a property" }).click();
+  await page.getByLabel("Property").nth(1).fill("album");
+  await page.getByLabel("segment").fill("0");
+  await page.getByLabel("made").selectOption("lowercase");
+  await page.getByText("For instance: trips", { exact: true }).waitFor();
+});

@@ -1,6 +1,7 @@
 // What holds for every page: readable by all, in light and dark, on a phone, and small.
 import assert from "node:assert/strict";
 import { mkdir, readdir, stat, writeFile } from "node:fs/promises";
+import { availableParallelism, loadavg } from "node:os";
 import { join } from "node:path";
 import test from "node:test";
 import { enter, findings } from "./support/browser.mjs";
@@ -24,7 +25,7 @@ async function furnished(t) {
   };
 }
 
-for (const [scheme, width] of [["light", 1280], ["dark", 1280], ["light", 360]]) {
+for (const [scheme, width] of [["light", 1280], ["dark", 1280], ["light", 360], ["dark", 3840]]) {
   test(`axe finds nothing serious, and nothing is wider than the screen: ${scheme}, ${width} px`, async (t) => {
     const { server, pages } = await furnished(t);
     const page = await enter(t, server, { scheme, width, height: 800 });
@@ -40,6 +41,26 @@ for (const [scheme, width] of [["light", 1280], ["dark", 1280], ["light", 360]])
     assert.deepEqual(found, []);
   });
 }
+
+test("the first useful paint of Home comes within 150 ms", async (t) => {
+  const { server } = await furnished(t);
+  const page = await enter(t, server);
+  const times = [];
+  for (let load = 0; load < 9; load += 1) {
+    await page.reload();
+    await page.getByRole("row", { name: /notes/ }).waitFor();
+    // When the table of syncs, the largest thing on Home, was painted.
+    times.push(await page.evaluate(() => new Promise((resolve) => {
+      new PerformanceObserver((list) => resolve(list.getEntries().at(-1).startTime)).observe({ type: "largest-contentful-paint", buffered: true });
+    })));
+  }
+  times.sort((a, b) => a - b);
+  t.diagnostic(`largest contentful paint, ms: ${times.map(Math.round).join(" ")}`);
+  // On a machine with more to do than it has processors, each waits its turn.
+  const turns = Math.max(1, loadavg()[0] / availableParallelism());
+  t.diagnostic(`processes for each processor: ${turns.toFixed(1)}`);
+  assert.ok(times[4] < 150 * turns, `${times.map(Math.round).join(" ")} ms`);
+});
 
 test("the whole interface is under 200 KiB", async () => {
   const web = new URL("../../web/", import.meta.url).pathname;

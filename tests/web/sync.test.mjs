@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { mkdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import test from "node:test";
-import { enter } from "./support/browser.mjs";
+import { enter, tabTo } from "./support/browser.mjs";
 import { s3 } from "./support/s3.mjs";
 import { eventually, scratch, serve } from "./support/server.mjs";
 
@@ -134,4 +134,62 @@ test("a server that is stopped and started again is noticed, and the page goes o
   await page.getByText("Catchment does not answer.").waitFor({ state: "detached" });
   await again.api("POST", `${sync.base}/pause`, { reason: "after the restart" });
   await page.getByRole("row", { name: /box/ }).getByText("Paused", { exact: true }).waitFor();
+});
+
+test("held removals that are kept stay, and are not asked about again", async (t) => {
+  const { source, server, sync } = await withFolder(t, 20);
+  for (let index = 0; index < 15; index += 1) await rm(join(source, `file-${String(index).padStart(3, "0")}.txt`));
+  await server.api("POST", `${sync.base}/trigger`, {});
+  const page = await enter(t, server);
+  await page.goto(server.url + sync.page);
+  const held = page.getByRole("region", { name: "Held removals" });
+  await held.getByText("file-003.txt").waitFor();
+  await held.getByRole("button", { name: "Keep them" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Keep them" }).click();
+  await held.waitFor({ state: "detached" });
+  assert.equal((await server.api("GET", "/v1/overview")).objects, 20);
+});
+
+test("the history is walked through with arrow keys, and a table beside it says the same", async (t) => {
+  const { source, server, sync } = await withFolder(t, 3);
+  await writeFile(join(source, "later.txt"), "later");
+  await server.api("POST", `${sync.base}/trigger`, {});
+  await eventually(async () => (await server.api("GET", "/v1/overview")).objects === 4, "the second run");
+  const page = await enter(t, server);
+  await page.goto(server.url + sync.page);
+  const chart = page.getByRole("listbox", { name: /Runs, oldest first/ });
+  await tabTo(page, chart);
+  await page.keyboard.press("Home");
+  await page.locator(".chosen-run").getByText("3 added").waitFor();
+  assert.match(await chart.getByRole("option", { selected: true }).getAttribute("aria-label"), /completed: 3 added/);
+  await page.keyboard.press("ArrowRight");
+  await page.locator(".chosen-run").getByText("3 added").waitFor({ state: "detached" });
+  const table = page.getByRole("table", { name: "Runs, newest first" });
+  await table.getByRole("cell", { name: "3 added" }).waitFor();
+  await table.getByRole("cell", { name: /^1 added/ }).first().waitFor();
+});
+
+test("the configuration is shown as JSON and as a command that would make the same", async (t) => {
+  const { source, server, sync } = await withFolder(t, 1);
+  await server.api("PATCH", sync.base, { file_filters: { exclude_patterns: ["it's *.tmp"] } });
+  const page = await enter(t, server);
+  await page.goto(`${server.url}${sync.page}?show=configuration`);
+  const json = JSON.parse(await page.locator(".command code").first().innerText());
+  assert.equal(json.source_path, source);
+  assert.deepEqual(json.file_filters, { exclude_patterns: ["it's *.tmp"] });
+  const command = await page.locator(".command code").nth(1).innerText();
+  assert.ok(command.startsWith(`curl -X POST '${server.url}/v1/buckets/${sync.bucket}/syncs'`), command);
+  const body = /-d '(.*)'$/s.exec(command)[1].replaceAll("'\\''", "'");
+  assert.deepEqual(JSON.parse(body), json);
+});
+
+test("a sync that is deleted says what stays, and leaves its objects", async (t) => {
+  const { server, sync } = await withFolder(t, 2);
+  const page = await enter(t, server);
+  await page.goto(server.url + sync.page);
+  await page.getByRole("button", { name: "Delete" }).click();
+  await page.getByRole("dialog").getByText("The 2 objects of the bucket stay.").waitFor();
+  await page.getByRole("dialog").getByRole("button", { name: "Delete the sync" }).click();
+  await page.getByText("No syncs yet").waitFor();
+  assert.equal((await server.api("GET", "/v1/overview")).objects, 2);
 });

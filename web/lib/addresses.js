@@ -5,7 +5,7 @@ import { queryString } from "./api.js";
 const part = encodeURIComponent;
 
 export const to = {
-  /** @param {string} bucket @param {Record<string, any>} [query] */
+  /** @param {string} bucket @param {object} [query] */
   bucket: (bucket, query) => `#/buckets/${part(bucket)}${queryString(query)}`,
   /** @param {string} bucket @param {string} object */
   object: (bucket, object) => `#/buckets/${part(bucket)}/objects/${part(object)}`,
@@ -15,6 +15,6 @@ export const to = {
   edit: (sync) => `${to.sync(sync)}/edit`,
   /** @param {string} connection */
   connection: (connection) => `#/connections/${part(connection)}`,
-  /** @param {Record<string, any>} [query] */
+  /** @param {object} [query] */
   newSync: (query) => `#/new${queryString(query)}`,
 };

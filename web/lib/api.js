@@ -17,12 +17,7 @@ export class ApiError extends Error {
 
   /** The wrong fields of a request, by their path. @returns {{field: string, message: string}[]} */
   get fields() {
-    const list = Array.isArray(this.details) ? this.details : this.details?.errors ?? this.details?.fields;
-    if (!Array.isArray(list)) return [];
-    return list.map((item) => ({
-      field: Array.isArray(item.loc) ? item.loc.join(".") : String(item.field ?? ""),
-      message: String(item.message ?? item.msg ?? "is not accepted"),
-    }));
+    return this.details?.errors ?? [];
   }
 }
 
@@ -71,20 +66,20 @@ function parsed(text) {
   }
 }
 
-/** @param {Record<string, any>} [query] */
+/** @param {object} [query] */
 export function queryString(query = {}) {
   const pairs = Object.entries(query).filter(([, value]) => value !== undefined && value !== null && value !== "");
   if (!pairs.length) return "";
   return `?${new URLSearchParams(pairs.map(([name, value]) => [name, String(value)]))}`;
 }
 
-/** @param {string} path @param {Record<string, any>} [query] @param {AbortSignal} [signal] */
+/** @param {string} path @param {object} [query] @param {AbortSignal} [signal] */
 export const get = (path, query, signal) => request("GET", path, undefined, { query, signal });
-/** @param {string} path @param {unknown} [body] @param {Record<string, any>} [query] @param {AbortSignal} [signal] */
+/** @param {string} path @param {unknown} [body] @param {object} [query] @param {AbortSignal} [signal] */
 export const post = (path, body = {}, query = {}, signal = undefined) => request("POST", path, body, { query, signal });
 /** @param {string} path @param {unknown} body */
 export const patch = (path, body) => request("PATCH", path, body);
-/** @param {string} path @param {Record<string, any>} [query] */
+/** @param {string} path @param {object} [query] */
 export const remove = (path, query) => request("DELETE", path, undefined, { query });
 
 const part = encodeURIComponent;

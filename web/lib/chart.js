@@ -5,7 +5,7 @@ import { bytes, counted, moment } from "./format.js";
 
 /**
  * @typedef {{id: string, status: string, at: string | null, objects: number, bytes: number,
- *   failed: number, removed: number, held: boolean}} Run
+ *   failed: number, held: boolean, did: string}} Run
  */
 
 /** @param {Run} run */
@@ -22,10 +22,10 @@ export function spark(runs) {
   const said = runs.length === 0 ? "No runs yet" : `${counted(runs.length, "run")}, ${failed} failed`;
   const width = 4;
   return h("svg.spark", { viewBox: `0 0 ${30 * width} 24`, role: "img", "aria-label": said },
-    runs.slice(-30).map((run, index, shown) => {
+    runs.slice(-30).map((run, index) => {
       const tall = Math.max(2, height(run.objects, most) * 22);
       return h("rect", {
-        x: (30 - shown.length + index) * width, y: 24 - tall, width: width - 1, height: tall, rx: 1, class: tone(run),
+        x: index * width, y: 24 - tall, width: width - 1, height: tall, rx: 1, class: tone(run),
       });
     }),
   );
@@ -60,7 +60,7 @@ export function history(runs, selected, select) {
         const down = Math.max(run.bytes ? 2 : 0, height(run.bytes, mostBytes) * 50);
         return h("g", {
             key: run.id, id: `run-${run.id}`, role: "option", "aria-selected": at === index ? "true" : "false",
-            class: `run ${tone(run)}`, "aria-label": describe(run),
+            class: `run ${tone(run)}`, "aria-label": `${moment(run.at)}, ${run.status}: ${run.did}, ${bytes(run.bytes)}`,
             onmouseenter: () => select(run.id), onclick: () => select(run.id),
           },
           h("rect.hit", { x: at * step, y: 0, width: step, height: 150 }),
@@ -73,13 +73,4 @@ export function history(runs, selected, select) {
       }),
     ),
   );
-}
-
-/** A run in a line of words. @param {Run} run */
-export function describe(run) {
-  const parts = [moment(run.at), run.status, counted(run.objects, "object"), bytes(run.bytes)];
-  if (run.removed) parts.push(`${run.removed} removed`);
-  if (run.failed) parts.push(`${run.failed} failed`);
-  if (run.held) parts.push("removals held");
-  return parts.join(", ");
 }

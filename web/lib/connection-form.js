@@ -1,7 +1,9 @@
 /** The form of a connection: by provider, its secrets write-only. Used where one is made and where one is edited. */
 
+import { post } from "./api.js";
 import { h } from "./dom.js";
-import { button, choice, field, problem } from "./parts.js";
+import { note } from "./notes.js";
+import { button, choice, field, input, problem } from "./parts.js";
 
 /**
  * @typedef {{id: string, label: string, name: string, fields: [key: string, label: string, hint: string, kind?: string][]}} Provider
@@ -23,7 +25,7 @@ export const PROVIDERS = [
 ];
 
 /** Credentials of whoever gives none: those that this computer has already. */
-export const AMBIENT = { type: "ambient" };
+const AMBIENT = { type: "ambient" };
 
 /** What a person typed. @typedef {{provider: string, name: string, values: Record<string, string>}} ConnectionDraft */
 
@@ -31,7 +33,7 @@ export const AMBIENT = { type: "ambient" };
 export const blankConnection = (provider = "s3") => ({ provider, name: "", values: {} });
 
 /** @param {string} id */
-export const providerOf = (id) => PROVIDERS.find((provider) => provider.id === id);
+const providerOf = (id) => PROVIDERS.find((provider) => provider.id === id);
 
 /** The `provider_config` that the fields make; what is empty is left out, and with it what stands already. @param {ConnectionDraft} draft */
 export function configOf(draft) {
@@ -47,23 +49,35 @@ export function configOf(draft) {
   return config;
 }
 
+/** Makes the connection, once it has been tried and works. @param {ConnectionDraft} draft */
+export async function make(draft) {
+  const made = await post("/v1/organizations/connections", {
+    name: draft.name, provider_type: draft.provider, provider_config: { credentials: AMBIENT, ...configOf(draft) }, test_before_save: true,
+  });
+  note("The connection works and is kept.");
+  return made;
+}
+
+/** What of a draft may be kept: all but its credentials. @param {ConnectionDraft} draft @returns {ConnectionDraft} */
+export const withoutCredentials = (draft) =>
+  ({ ...draft, values: Object.fromEntries(Object.entries(draft.values).filter(([key]) => !key.startsWith("credentials."))) });
+
 /**
- * @param {{draft: ConnectionDraft, error: any, busy: boolean, redraw: () => void, submit: () => void,
+ * `changed` is told of everything that is typed.
+ * @param {{draft: ConnectionDraft, error?: any, busy?: boolean, changed: () => void, submit: () => void,
  *   cancel?: () => void, action: string, editing?: boolean}} options
  */
-export function connectionForm({ draft, error, busy, redraw, submit, cancel, action, editing }) {
+export function connectionForm({ draft, error, busy, changed, submit, cancel, action, editing }) {
   const provider = providerOf(draft.provider);
   /** @type {Record<string, string>} */
   const wrong = Object.fromEntries((error?.fields ?? []).map((/** @type {any} */ item) => [item.field.replace(/^.*provider_config\./, ""), item.message]));
   return h("form.stack", { onsubmit: (event) => { event.preventDefault(); submit(); } },
-    h("div.fields", editing ? null : field("Kind", choice("connection-kind", draft.provider, PROVIDERS.map(({ id, label }) => [id, label]), (provider_) => { draft.provider = provider_; redraw(); }), { id: "connection-kind" }),
-      field("Name", h("input", { type: "text", required: true, maxlength: 100, value: draft.name, placeholder: provider?.name ?? "", oninput: (event) => { draft.name = event.target.value; } }),
+    h("div.fields", editing ? null : field("Kind", choice("connection-kind", draft.provider, PROVIDERS.map(({ id, label }) => [id, label]), (provider_) => { draft.provider = provider_; changed(); }), { id: "connection-kind" }),
+      field("Name", input(draft.name, (name) => { draft.name = name; changed(); }, { required: true, maxlength: 100, placeholder: provider?.name }),
         { id: "connection-name", hint: "What you will know it by", error: wrong.name }),
       (provider?.fields ?? []).map(([key, label, hint, kind]) =>
-        h("div", { key }, field(label, h("input", {
-          type: kind === "secret" ? "password" : "text", autocomplete: "off", spellcheck: "false", value: draft.values[key] ?? "",
-          placeholder: editing && kind === "secret" ? "unchanged" : null,
-          oninput: (event) => { draft.values[key] = event.target.value; },
+        h("div", { key }, field(label, input(draft.values[key] ?? "", (value) => { draft.values[key] = value; changed(); }, {
+          type: kind === "secret" ? "password" : "text", placeholder: editing && kind === "secret" ? "unchanged" : null,
         }), { id: `connection-${key.replace(".", "-")}`, hint: kind === "secret" ? "Encrypted here; never shown again" : hint, error: wrong[key] })))),
     error ? problem(error) : null,
     h("div.actions", h("button", { type: "submit", class: "button primary", disabled: busy }, busy ? "Trying it…" : action),

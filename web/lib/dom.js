@@ -15,7 +15,7 @@ const SVG = "http://www.w3.org/2000/svg";
  *   onscroll?: Handler, onkeydown?: Handler}} Props
  */
 
-/** Set as properties, not attributes: these two part ways once a person has touched the field. */
+/** Set as properties: attributes say nothing once a person has touched the field. */
 const PROPERTIES = new Set(["value", "checked", "indeterminate", "open", "muted"]);
 
 /**

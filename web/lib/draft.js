@@ -9,7 +9,10 @@
  *   include: string, exclude: string, extensions: string, mime: string, min: string, max: string, after: string,
  *   before: string, metadata: {field: string, operator: string, value: string}[], mapping: MappingRow[],
  *   sync_mode: string, interval: number, on_update: boolean, on_delete: boolean,
- *   on_filter_drift: boolean, skip_duplicates: boolean, description: string}} Draft
+ *   on_filter_drift: boolean, skip_duplicates: boolean, description: string, places: Record<string, string>,
+ *   making: import("./connection-form.js").ConnectionDraft | null}} Draft
+ * @typedef {(change: Partial<Draft>) => void} Change
+ * `places` has the place that was chosen in each connection, `making` a connection that is being written.
  */
 
 const KEPT = "catchment new sync";
@@ -19,6 +22,7 @@ export const blank = () => ({
   connection_id: "", source_path: "", bucket_id: "", bucket_name: "", bucket_named: false,
   include: "", exclude: "", extensions: "", mime: "", min: "", max: "", after: "", before: "", metadata: [], mapping: [],
   sync_mode: "continuous", interval: 300, on_update: true, on_delete: true, on_filter_drift: true, skip_duplicates: false, description: "",
+  places: {}, making: null,
 });
 
 /** The draft that this tab kept, or a new one. @returns {Draft} */
@@ -57,7 +61,7 @@ export function ofSync(sync) {
   };
 }
 
-/** @param {number | null | undefined} size */
+/** @param {?number} [size] */
 function sizeWords(size) {
   if (!size) return "";
   for (const [unit, factor] of [["GiB", 2 ** 30], ["MiB", 2 ** 20], ["KiB", 2 ** 10]]) {

@@ -8,21 +8,30 @@
  *   sync_config_id?: string | null, sync_job_id?: string | null, detail?: any, [key: string]: any}} LiveEvent
  */
 
-export const KINDS = [
+const KINDS = [
   "job.started", "job.progress", "job.finished", "objects.added", "objects.updated", "objects.removed",
   "sync.changed", "connection.changed", "bucket.changed", "notice", "reset",
 ];
 
-/** @type {Set<(event: LiveEvent) => void>} */
-const listeners = new Set();
-/** @type {Set<(state: "up" | "down") => void>} */
-const watchers = new Set();
+/** @type {(event: LiveEvent) => void} */
+let heard = () => {};
+/** @type {(state: "up" | "down") => void} */
+let became = () => {};
 /** @type {EventSource | undefined} */
 let stream;
 /** @type {"up" | "down" | "unknown"} */
 let state = "unknown";
 /** @type {number | undefined} */
 let retry;
+
+/**
+ * Tells who is to be told: of every event, and of the stream coming up or going down.
+ * @param {(event: LiveEvent) => void} event @param {(state: "up" | "down") => void} up
+ */
+export function listen(event, up) {
+  heard = event;
+  became = up;
+}
 
 /** Opens the stream; harmless when it is open. */
 export function connect() {
@@ -37,7 +46,7 @@ export function connect() {
       retry = setTimeout(connect, 2000);
     }
   };
-  for (const kind of KINDS) stream.addEventListener(kind, told);
+  for (const kind of KINDS) stream.addEventListener(kind, (message) => heard(JSON.parse(message.data)));
 }
 
 /** Closes it: signed out. */
@@ -48,32 +57,11 @@ export function disconnect() {
   state = "unknown";
 }
 
-/** @param {MessageEvent} message */
-function told(message) {
-  /** @type {LiveEvent} */
-  const event = JSON.parse(message.data);
-  for (const listener of listeners) listener(event);
-}
-
 /** @param {"up" | "down"} next */
 function become(next) {
   if (state === next) return;
   state = next;
-  for (const watcher of watchers) watcher(next);
-}
-
-/** Calls `listener` with every event until the answered function is called.
- * @param {(event: LiveEvent) => void} listener @returns {() => void} */
-export function onEvent(listener) {
-  listeners.add(listener);
-  return () => listeners.delete(listener);
-}
-
-/** Calls `watcher` when the stream comes up or goes down.
- * @param {(state: "up" | "down") => void} watcher @returns {() => void} */
-export function onState(watcher) {
-  watchers.add(watcher);
-  return () => watchers.delete(watcher);
+  became(next);
 }
 
 /** Whether we hear the server, as far as we know. */

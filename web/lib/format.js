@@ -3,13 +3,13 @@
 const UNITS = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 
-/** @param {number | null | undefined} value */
+/** @param {?number} [value] */
 export const count = (value) => (value === null || value === undefined ? "–" : whole.format(value));
 
 /** `1 file`, `2 files`. @param {number} value @param {string} one @param {string} [many] */
 export const counted = (value, one, many = `${one}s`) => `${count(value)} ${value === 1 ? one : many}`;
 
-/** @param {number | null | undefined} value bytes */
+/** @param {?number} [value] bytes */
 export function bytes(value) {
   if (value === null || value === undefined) return "–";
   let size = value;
@@ -22,7 +22,7 @@ export function bytes(value) {
   return `${size.toFixed(digits)} ${UNITS[unit]}`;
 }
 
-/** @param {number | null | undefined} seconds */
+/** @param {?number} [seconds] */
 export function duration(seconds) {
   if (seconds === null || seconds === undefined || !Number.isFinite(seconds)) return "–";
   if (seconds < 1) return `${Math.max(0, Math.round(seconds * 1000))} ms`;
@@ -43,14 +43,14 @@ function roughly(seconds) {
   return counted(Math.round(seconds / 86400), "day");
 }
 
-/** @param {string | null | undefined} time RFC 3339 @param {number} [now] */
+/** @param {?string} [time] RFC 3339 @param {number} [now] */
 export function ago(time, now = Date.now()) {
   if (!time) return "never";
   const seconds = (now - Date.parse(time)) / 1000;
   return seconds < 3 ? "just now" : `${roughly(seconds)} ago`;
 }
 
-/** @param {string | null | undefined} time RFC 3339 @param {number} [now] */
+/** @param {?string} [time] RFC 3339 @param {number} [now] */
 export function until(time, now = Date.now()) {
   if (!time) return "–";
   const seconds = (Date.parse(time) - now) / 1000;
@@ -62,18 +62,18 @@ export function until(time, now = Date.now()) {
   return `in ${roughly(seconds)}`;
 }
 
-/** @param {string | null | undefined} time RFC 3339 */
+/** @param {?string} [time] RFC 3339 */
 export function moment(time) {
   if (!time) return "–";
   return new Date(time).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "medium" });
 }
 
-/** @param {string | null | undefined} time RFC 3339 */
+/** @param {?string} [time] RFC 3339 */
 export function clock(time) {
   return time ? new Date(time).toLocaleTimeString("en-GB") : "–";
 }
 
-/** @param {number | null | undefined} seconds an interval of a schedule */
+/** @param {?number} [seconds] an interval of a schedule */
 export function interval(seconds) {
   if (!seconds) return "–";
   if (seconds % 3600 === 0) return counted(seconds / 3600, "hour");

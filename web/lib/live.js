@@ -3,7 +3,7 @@
  */
 
 /**
- * @typedef {{job: string, phase: string, done: number, total: number | null, bytes: number,
+ * @typedef {{phase: string, done: number, total: number | null, bytes: number,
  *   bytesTotal: number | null, rate: number | null, eta: number | null, files: string[],
  *   counts: Record<string, number>}} Progress
  * `done` and `total` count entries; `rate` is bytes a second, `eta` seconds, `files` those in flight.
@@ -17,16 +17,14 @@ export function heard(event) {
   const sync = event.sync_config_id;
   if (!sync) return;
   if (event.type === "job.finished") running.delete(sync);
-  else if (event.type === "job.progress" || event.type === "job.started") running.set(sync, read(event, running.get(sync)));
+  else if (event.type === "job.progress" || event.type === "job.started") running.set(sync, read(event));
 }
 
-/** @param {import("./events.js").LiveEvent} event @param {Progress | undefined} before @returns {Progress} */
-function read(event, before) {
+/** @param {import("./events.js").LiveEvent} event @returns {Progress} */
+function read(event) {
   const counts = event.counts ?? {};
-  const again = before?.job === event.sync_job_id ? before : undefined;
   return {
-    job: event.sync_job_id ?? "",
-    phase: event.phase ?? again?.phase ?? "discovering",
+    phase: event.phase ?? "discovering",
     done: counts.discovered ?? 0,
     total: event.entries_found ?? null,
     bytes: event.bytes_received ?? counts.bytes ?? 0,

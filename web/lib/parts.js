@@ -2,19 +2,20 @@
 
 import { h } from "./dom.js";
 import { count, visible } from "./format.js";
+import { attempt, note } from "./notes.js";
 
 /** @typedef {import("./dom.js").Child} Child */
 
 /**
  * A name from outside: text only, its direction kept to itself, nothing hidden in it.
- * @param {string | null | undefined} text @param {Record<string, any>} [props]
+ * @param {?string} [text] @param {object} [props]
  */
 export function name(text, props = {}) {
   const shown = visible(text);
   return h("bdi.name", { title: shown.length > 24 ? shown : null, ...props }, shown);
 }
 
-/** Words from outside, such as a reason or an error. @param {string | null | undefined} text */
+/** Words from outside, such as a reason or an error. @param {?string} [text] */
 export const said = (text) => h("bdi.said", visible(text));
 
 /**
@@ -34,32 +35,31 @@ const drawing = (path) =>
   h("svg.icon", { viewBox: "0 0 16 16", "aria-hidden": "true", focusable: "false" }, h("path", { d: path }));
 
 const ICONS = {
-  home: "M2.5 7.500 8 3l5.500 4.500M4 6.800V13h8V6.800",
-  bucket: "M2.500 5c0-1.200 2.500-2 5.500-2s5.500.8 5.500 2-2.500 2-5.500 2-5.500-.8-5.500-2zm0 0 1.200 7c.2 1 2 1.700 4.300 1.700s4.100-.7 4.300-1.700l1.200-7",
-  plug: "M5.500 2.500v3M10.500 2.500v3M4 5.500h8v2a4 4 0 0 1-8 0zM8 11.500v2.500",
-  pulse: "M1.500 8.500h3l2-5 3 9 2-4h3",
-  gear: "M8 5.700a2.300 2.300 0 1 0 0 4.600 2.300 2.300 0 0 0 0-4.600zM8 1.800v2M8 12.200v2M1.800 8h2M12.200 8h2M3.600 3.600 5 5M11 11l1.400 1.400M12.400 3.600 11 5M5 11l-1.400 1.400",
+  home: "M2.5 7.5 8 3l5.5 4.5M4 6.8V13h8V6.8",
+  bucket: "M2.5 5c0-1.2 2.5-2 5.5-2s5.5.8 5.5 2-2.5 2-5.5 2-5.5-.8-5.5-2zm0 0 1.2 7c.2 1 2 1.7 4.3 1.7s4.1-.7 4.3-1.7l1.2-7",
+  plug: "M5.5 2.5v3M10.5 2.5v3M4 5.5h8v2a4 4 0 0 1-8 0zM8 11.5v2.5",
+  pulse: "M1.5 8.5h3l2-5 3 9 2-4h3",
+  gear: "M8 5.7a2.3 2.3 0 1 0 0 4.6 2.3 2.3 0 0 0 0-4.6zM8 1.8v2M8 12.2v2M1.8 8h2M12.2 8h2M3.6 3.6 5 5M11 11l1.4 1.4M12.4 3.6 11 5M5 11l-1.4 1.4",
   plus: "M8 3v10M3 8h10",
-  play: "M5 3.200v9.600L12.500 8z",
-  pause: "M5.500 3.500v9M10.500 3.500v9",
-  folder: "M2 4.500c0-.6.4-1 1-1h3.200l1.500 1.700H13c.6 0 1 .4 1 1v5.800c0 .6-.4 1-1 1H3c-.6 0-1-.4-1-1z",
-  file: "M4 2.500h5l3 3v8H4zM9 2.500v3h3",
-  image: "M2.500 3.500h11v9h-11zM2.500 10.500l3-3 3 3 2-2 3 3M10.500 6.200h.01",
-  film: "M2.500 3.500h11v9h-11zM5.500 3.500v9M10.500 3.500v9M2.500 8h11",
-  sound: "M6 12V4l6-1.500V10M6 12a1.800 1.800 0 1 1-3.600 0A1.800 1.800 0 0 1 6 12zM12 10.200a1.800 1.800 0 1 1-3.600 0 1.800 1.800 0 0 1 3.600 0z",
-  text: "M4 2.500h5l3 3v8H4zM6 7h4M6 9h4M6 11h2.500",
-  table: "M2.500 3.500h11v9h-11zM2.500 6.500h11M2.500 9.500h11M6.500 3.500v9",
-  alert: "M8 2.500 14.500 13.500h-13zM8 6.500v3.200M8 11.700h.01",
-  check: "M3 8.500 6.500 12 13 4.500",
+  play: "M5 3.2v9.6L12.5 8z",
+  pause: "M5.5 3.5v9M10.5 3.5v9",
+  folder: "M2 4.5c0-.6.4-1 1-1h3.2l1.5 1.7H13c.6 0 1 .4 1 1v5.8c0 .6-.4 1-1 1H3c-.6 0-1-.4-1-1z",
+  file: "M4 2.5h5l3 3v8H4zM9 2.5v3h3",
+  image: "M2.5 3.5h11v9h-11zM2.5 10.5l3-3 3 3 2-2 3 3M10.5 6.2h.01",
+  film: "M2.5 3.5h11v9h-11zM5.5 3.5v9M10.5 3.5v9M2.5 8h11",
+  sound: "M6 12V4l6-1.5V10M6 12a1.8 1.8 0 1 1-3.6 0A1.8 1.8 0 0 1 6 12zM12 10.2a1.8 1.8 0 1 1-3.6 0 1.8 1.8 0 0 1 3.6 0z",
+  text: "M4 2.5h5l3 3v8H4zM6 7h4M6 9h4M6 11h2.5",
+  table: "M2.5 3.5h11v9h-11zM2.5 6.5h11M2.5 9.5h11M6.5 3.5v9",
+  alert: "M8 2.5 14.5 13.5h-13zM8 6.5v3.2M8 11.7h.01",
+  check: "M3 8.5 6.5 12 13 4.5",
   cross: "M4 4l8 8M12 4l-8 8",
-  copy: "M5.500 5.500h7v8h-7zM3.500 10.500v-8h7",
-  down: "M8 2.500v8M4.500 7.500 8 11l3.500-3.500M3 13.500h10",
-  trash: "M3 4.500h10M6 4.500V3h4v1.500M4.500 4.500l.5 9h6l.5-9",
-  search: "M7 2.800a4.200 4.200 0 1 0 0 8.400 4.200 4.200 0 0 0 0-8.400zM10.200 10.200 13.500 13.500",
-  lock: "M4 7.500h8v6H4zM5.500 7.500v-2a2.500 2.500 0 0 1 5 0v2",
-  list: "M2.500 4h11M2.500 8h11M2.500 12h11",
+  copy: "M5.5 5.5h7v8h-7zM3.5 10.5v-8h7",
+  down: "M8 2.5v8M4.5 7.5 8 11l3.5-3.5M3 13.5h10",
+  trash: "M3 4.5h10M6 4.5V3h4v1.5M4.5 4.5l.5 9h6l.5-9",
+  search: "M7 2.8a4.2 4.2 0 1 0 0 8.4 4.2 4.2 0 0 0 0-8.4zM10.2 10.2 13.5 13.5",
+  lock: "M4 7.5h8v6H4zM5.5 7.5v-2a2.5 2.5 0 0 1 5 0v2",
+  list: "M2.5 4h11M2.5 8h11M2.5 12h11",
   grid: "M3 3h4v4H3zM9 3h4v4H9zM3 9h4v4H3zM9 9h4v4H9z",
-  spark: "M8 2v3M8 11v3M2 8h3M11 8h3",
 };
 
 /** @param {keyof typeof ICONS} which */
@@ -96,16 +96,13 @@ const STATES = {
   SUSPENDED: ["warn", "Paused"],
   INTERRUPTED: ["warn", "Interrupted"],
   ARCHIVED: ["quiet", "Archived"],
-  running: ["busy", "Running"],
-  completed: ["good", "Completed"],
-  failed: ["bad", "Failed"],
-  interrupted: ["warn", "Interrupted"],
-  skipped: ["quiet", "Skipped"],
+  RUNNING: ["busy", "Running"],
+  SKIPPED: ["quiet", "Skipped"],
 };
 
-/** A state as a dot and words; never colour alone. @param {string | null | undefined} state @param {string} [words] */
+/** A state as a dot and words; never colour alone. @param {?string} [state] @param {string} [words] */
 export function badge(state, words) {
-  const [tone, said] = STATES[state ?? ""] ?? ["quiet", state ?? "Unknown"];
+  const [tone, said] = STATES[(state ?? "").toUpperCase()] ?? ["quiet", state ?? "Unknown"];
   return h("span", { class: `badge ${tone}` }, h("i.dot", { "aria-hidden": "true" }), words ?? said);
 }
 
@@ -167,11 +164,15 @@ export function facts(pairs) {
 export const stat = (label, value, note) =>
   h("div.stat", h("dt", label), h("dd", h("b", value), note ? h("small", note) : null));
 
+/** A line to type in. @param {string} value @param {(value: string) => void} changed @param {object} [props] */
+export const input = (value, changed, props) =>
+  h("input", { type: "text", spellcheck: "false", autocomplete: "off", value, oninput: (event) => changed(event.target.value), ...props });
+
 /** A field with its label, a hint, and what is wrong with it.
  * @param {string} label @param {Child} control @param {{hint?: Child, error?: string | null, id?: string}} [options] */
 export function field(label, control, { hint, error, id } = {}) {
-  const note = error || hint;
-  const noteId = id && note ? `${id}-note` : null;
+  const about = error || hint;
+  const noteId = id && about ? `${id}-note` : null;
   if (control?.props && id) {
     control.props.id = id;
     control.props["aria-describedby"] = noteId;
@@ -180,23 +181,17 @@ export function field(label, control, { hint, error, id } = {}) {
   return h("div", { class: `field${error ? " wrong" : ""}` },
     h("label", { for: id }, label),
     control,
-    note ? h("p.hint", { id: noteId, role: error ? "alert" : null }, error ? visible(error) : hint) : null,
+    about ? h("p.hint", { id: noteId, role: error ? "alert" : null }, error ? visible(error) : hint) : null,
   );
 }
 
 /** A command to copy. @param {string} text @param {string} [label] */
 export function command(text, label = "Copy") {
   return h("div.command", h("code", { tabindex: "0" }, text),
-    h("button", {
-      type: "button", class: "button small", "aria-label": `${label}: ${text.slice(0, 60)}`,
-      onclick: async (event) => {
-        const pressed = event.currentTarget;
-        await navigator.clipboard?.writeText(text);
-        pressed.classList.add("done");
-        setTimeout(() => pressed.classList.remove("done"), 1500);
-      },
-    }, icon("copy"), label),
-  );
+    button(label, () => navigator.clipboard
+      ? attempt(() => navigator.clipboard.writeText(text), "Copied.")
+      : note("Browsers let a page copy only on localhost and over HTTPS: select the text instead.", "bad"),
+    { kind: "small", icon: "copy", "aria-label": `${label}: ${text.slice(0, 60)}` }));
 }
 
 /** A short cell of a table that becomes a list on small screens. @param {string} label @param {...Child} content */
@@ -205,3 +200,15 @@ export const cell = (label, ...content) => h("td.short", { "data-label": label }
 /** A heading with a count beside it. @param {string} title @param {number} [number] @param {...Child} beside */
 export const section = (title, number, ...beside) =>
   h("div.section", h("h2", title, number === undefined ? null : h("span.number", count(number))), beside);
+
+/** The head of a page: what it is, a line about it, what can be done. @param {Child} title @param {Child} [about] @param {...Child} actions */
+export const pageHead = (title, about, ...actions) =>
+  h("header.page-head", h("div", h("h1", title), about ? h("p", about) : null), actions.length ? h("div.actions", actions) : null);
+
+/** The first row of a table; a column without a title has buttons. @param {Child[]} titles */
+export const heads = (titles) =>
+  h("thead", h("tr", titles.map((title) => h("th", { scope: "col" }, title || h("span.sr", "Actions")))));
+
+/** Some of many paths. @param {string[]} paths @param {number} [all] */
+export const pathList = (paths, all = paths.length) =>
+  h("ul.paths", { tabindex: "0", "aria-label": "Which" }, paths.slice(0, 20).map((path) => h("li", name(path))), all > Math.min(20, paths.length) ? h("li.muted", `and ${count(all - Math.min(20, paths.length))} more`) : null);

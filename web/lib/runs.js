@@ -1,15 +1,14 @@
 /** Jobs of the API, as the pictures and tables of runs want them. */
 
 import { at, post } from "./api.js";
-import { attempt, ask, note } from "./dialog.js";
+import { ask } from "./dialog.js";
 import { h } from "./dom.js";
 import { count, counted } from "./format.js";
-import { name } from "./parts.js";
+import { attempt, note } from "./notes.js";
+import { badge, pathList } from "./parts.js";
 
-/** What a job counted, whatever it did. @param {any} job @returns {Record<string, number>} */
-export function countsOf(job) {
-  return job.counts ?? job.progress?.counts ?? job.metadata?.counts ?? {};
-}
+/** What a job counted. @param {any} job @returns {Record<string, number>} */
+const countsOf = (job) => job.counts ?? job.progress?.counts ?? job.metadata?.counts ?? {};
 
 /** @param {any} job @returns {import("./chart.js").Run} */
 export function runOf(job) {
@@ -18,11 +17,11 @@ export function runOf(job) {
     id: job.sync_job_id,
     status: job.status,
     at: job.started_at ?? job.updated_at,
-    objects: (counts.synced ?? job.files_synced ?? 0) + (counts.updated ?? 0),
+    objects: (counts.synced ?? 0) + (counts.updated ?? 0),
     bytes: counts.bytes ?? 0,
-    failed: counts.failed ?? job.files_failed ?? 0,
-    removed: counts.removed ?? 0,
+    failed: counts.failed ?? 0,
     held: job.phase === "held",
+    did: didWhat(job),
   };
 }
 
@@ -50,18 +49,24 @@ const PHASES = {
   held: "Removals held",
 };
 
-/** @param {string | null | undefined} phase */
+/** @param {?string} [phase] */
 export const phaseWords = (phase) => PHASES[/** @type {keyof typeof PHASES} */ (phase ?? "")] ?? phase ?? "";
+
+/** How a job stands. @param {any} job */
+export const jobBadge = (job) => (job.phase === "held" ? badge("COMPLETED_WITH_ERRORS", "Removals held") : badge(job.status));
+
+/** @param {any} sync */
+const baseOf = (sync) => at.sync(sync.bucket_id, sync.sync_config_id);
 
 /** @param {any} sync @param {boolean} [full] */
 export async function runNow(sync, full = false) {
-  const answer = await attempt(() => post(`${at.sync(sync.bucket_id, sync.sync_config_id)}/trigger`, {}, full ? { full_sync: true } : {}));
+  const answer = await attempt(() => post(`${baseOf(sync)}/trigger`, {}, full ? { full_sync: true } : {}));
   if (answer) note(answer.status === "skipped_already_running" ? "A run is already under way." : full ? "A full run was started." : "A run was started.");
 }
 
 /** @param {any} sync */
 export const resume = (sync) =>
-  attempt(() => post(`${at.sync(sync.bucket_id, sync.sync_config_id)}/resume`), "Resumed. The next run is due now.");
+  attempt(() => post(`${baseOf(sync)}/resume`), "Resumed. The next run is due now.");
 
 /** @param {any} sync */
 export const pause = (sync) =>
@@ -70,20 +75,17 @@ export const pause = (sync) =>
     body: h("p", "A run under way stops at its next checkpoint. Nothing is lost; resuming goes on from there."),
     field: { label: "Why? (optional)", placeholder: "moving the disk" },
     action: "Pause",
-    run: (reason) => post(`${at.sync(sync.bucket_id, sync.sync_config_id)}/pause`, reason ? { reason } : {}),
+    run: (reason) => post(`${baseOf(sync)}/pause`, reason ? { reason } : {}),
   });
 
 /** Lets held removals happen, naming what goes. @param {any} sync */
 export const approveRemovals = (sync) =>
   ask({
     title: `Remove ${counted(sync.held_removals.count, "object")} from the bucket?`,
-    body: [
-      h("p", `They are no longer in the source. The bucket holds ${counted(sync.held_removals.of, "object")} of this sync. The source itself is never touched.`),
-      sampleOf(sync),
-    ],
+    body: [h("p", `They are no longer in the source. The bucket holds ${counted(sync.held_removals.of, "object")} of this sync. The source itself is never touched.`), sampleOf(sync)],
     action: `Remove ${counted(sync.held_removals.count, "object")}`,
     danger: true,
-    run: () => post(`${at.sync(sync.bucket_id, sync.sync_config_id)}/removals/approve`),
+    run: () => post(`${baseOf(sync)}/removals/approve`),
   });
 
 /** @param {any} sync */
@@ -92,15 +94,8 @@ export const rejectRemovals = (sync) =>
     title: `Keep ${counted(sync.held_removals.count, "object")}?`,
     body: [h("p", "They stay in the bucket though the source no longer has them. You will not be asked about them again until the source changes."), sampleOf(sync)],
     action: "Keep them",
-    run: () => post(`${at.sync(sync.bucket_id, sync.sync_config_id)}/removals/reject`),
+    run: () => post(`${baseOf(sync)}/removals/reject`),
   });
 
 /** Some of the paths whose removal is held. @param {any} sync */
-export function sampleOf(sync) {
-  const sample = sync.held_removals?.sample ?? [];
-  return h("ul.paths", sample.slice(0, 20).map((/** @type {any} */ item) => h("li", name(typeof item === "string" ? item : item.path ?? item.key_prefix))),
-    sync.held_removals?.count > Math.min(20, sample.length)
-      ? h("li.muted", `and ${count(sync.held_removals.count - Math.min(20, sample.length))} more`)
-      : null,
-  );
-}
+export const sampleOf = ({ held_removals: { sample, count: all } }) => pathList(sample, all);

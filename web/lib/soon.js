@@ -1,36 +1,29 @@
 /** Doing a thing once though it is asked for often. */
 
 /**
- * Calls `act` at most once every `wait` milliseconds, and once more after the last call.
- * @param {() => any} act @param {number} wait
+ * Does `act` once, after a while; asked again, that begins `anew` or not. `stop` forgets it.
+ * @param {() => any} act @param {() => number} wait @param {boolean} anew
  */
-export function soon(act, wait) {
+function later(act, wait, anew) {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let timer;
-  let last = 0;
   const call = () => {
-    if (timer !== undefined) return;
-    timer = setTimeout(() => {
-      timer = undefined;
-      last = Date.now();
-      act();
-    }, Math.max(0, last + wait - Date.now()));
+    if (anew) clearTimeout(timer);
+    else if (timer !== undefined) return;
+    timer = setTimeout(() => { timer = undefined; act(); }, wait());
   };
   call.stop = () => clearTimeout(timer);
   return call;
 }
 
 /**
- * Calls `act` once nothing has asked for it for `wait` milliseconds: for fields that are typed in.
+ * Calls `act` at most once every `wait` milliseconds, and once more after the last call.
  * @param {() => any} act @param {number} wait
  */
-export function settled(act, wait) {
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
-  let timer;
-  const call = () => {
-    clearTimeout(timer);
-    timer = setTimeout(act, wait);
-  };
-  call.stop = () => clearTimeout(timer);
-  return call;
+export function soon(act, wait) {
+  let last = 0;
+  return later(() => { last = Date.now(); act(); }, () => Math.max(0, last + wait - Date.now()), false);
 }
+
+/** Calls `act` once nothing has asked for it for `wait` milliseconds: for fields. @param {() => any} act @param {number} wait */
+export const settled = (act, wait) => later(act, () => wait, true);

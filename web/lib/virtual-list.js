@@ -39,7 +39,7 @@ export function pagedRows({ size, load, changed, failed }) {
   return {
     /** @param {number} index @returns {T | undefined} */
     at: (index) => pages.get(Math.floor(index / size))?.[index % size],
-    /** Asks for what lies between, and for nothing that was scrolled past. @param {number} from @param {number} to */
+    /** Asks for what lies between, not for what was scrolled past. @param {number} from @param {number} to */
     want(from, to) {
       const [first, last] = [Math.floor(from / size), Math.floor(Math.max(from, to - 1) / size)];
       for (const [page, stop] of asked) {

@@ -2,10 +2,10 @@
 
 /** @import { Page, Visit } from "../app.js" */
 import { to } from "../lib/addresses.js";
-import { get } from "../lib/api.js";
+import { get, post } from "../lib/api.js";
 import { h } from "../lib/dom.js";
 import { bytes, clock, counted } from "../lib/format.js";
-import { button, empty, icon, link, name, quietChoice, said } from "../lib/parts.js";
+import { button, empty, icon, link, name, pageHead, quietChoice, said } from "../lib/parts.js";
 import { didWhat } from "../lib/runs.js";
 import { soon } from "../lib/soon.js";
 
@@ -14,12 +14,12 @@ const KINDS = [["", "Everything"], ["job", "Runs"], ["objects", "Objects"], ["sy
 
 /** @param {Visit} visit @returns {Page} */
 export function open(visit) {
-  /** @type {{events: any[], kind: string, bucket: string, buckets: any[], syncs: any[], next: number | null, ready: boolean}} */
-  const state = { events: [], kind: visit.query.get("kind") ?? "", bucket: visit.query.get("bucket") ?? "", buckets: [], syncs: [], next: null, ready: false };
+  /** @type {{events: any[], kind: string, bucket: string, buckets: any[], syncs: any[], connections: any[], next: number | null, ready: boolean}} */
+  const state = { events: [], kind: visit.query.get("kind") ?? "", bucket: visit.query.get("bucket") ?? "", buckets: [], syncs: [], connections: [], next: null, ready: false };
   const again = soon(visit.refresh, 1000);
 
   /** @param {any} event */
-  const wanted = (event) => (!state.kind || event.type.startsWith(state.kind)) && (!state.bucket || event.bucket_id === state.bucket);
+  const wanted = (event) => told(event) && (!state.kind || event.type.startsWith(state.kind)) && (!state.bucket || event.bucket_id === state.bucket);
 
   /** Events that are wanted, from the log backwards, until there are some. @param {number | null} before */
   async function read(before) {
@@ -53,16 +53,18 @@ export function open(visit) {
     close: again.stop,
     event: (event) => { if (event.type !== "job.progress") again(); },
     refresh: async () => {
-      const [newest, overview, buckets] = await Promise.all([read(null), get("/v1/overview"), get("/v1/buckets", { limit: 100 })]);
+      const [newest, overview, buckets, connections] = await Promise.all([
+        read(null), get("/v1/overview"), get("/v1/buckets", { limit: 1000 }), post("/v1/organizations/connections/list", {}, { limit: 1000 }),
+      ]);
       // What was paged in below stays.
       const last = newest.found.at(-1)?.event_id ?? 0;
       const known = state.events.filter((event) => event.event_id < last);
-      Object.assign(state, { events: [...newest.found, ...known], next: known.length ? state.next : newest.next, syncs: overview.syncs, buckets: buckets.results, ready: true });
+      Object.assign(state, { events: [...newest.found, ...known], next: known.length ? state.next : newest.next, syncs: overview.syncs, buckets: buckets.results, connections: connections.results, ready: true });
     },
     view: () => [
-      h("header.page-head", h("div", h("h1", "Activity"), h("p", "What happened, newest first.")),
-        h("div.actions", quietChoice("Kind", "kind", state.kind, KINDS, (kind) => change({ kind })),
-          quietChoice("Bucket", "in-bucket", state.bucket, [["", "Every bucket"], ...state.buckets.map(({ bucket_id, bucket_name }) => /** @type {[string, string]} */ ([bucket_id, bucket_name]))], (bucket) => change({ bucket })))),
+      pageHead("Activity", "What happened, newest first.",
+        quietChoice("Kind", "kind", state.kind, KINDS, (kind) => change({ kind })),
+        quietChoice("Bucket", "in-bucket", state.bucket, [["", "Every bucket"], ...state.buckets.map(({ bucket_id, bucket_name }) => /** @type {[string, string]} */ ([bucket_id, bucket_name]))], (bucket) => change({ bucket }))),
       !state.ready ? null : state.events.length === 0 ? empty("Nothing happened yet", "Runs, changes and notices appear here as they happen.") : h("ol.log", lines(state)),
       state.next ? h("div.actions", button("Show older", older)) : null,
     ],
@@ -82,7 +84,7 @@ function lines(state) {
 }
 
 /** An event as an icon, a tone and words. @param {any} event @param {any} state @returns {[any, string, any]} */
-function tell(event, { syncs, buckets }) {
+function tell(event, { syncs, buckets, connections }) {
   const detail = event.detail ?? {};
   const row = syncs.find((/** @type {any} */ one) => one.sync_config_id === event.sync_config_id);
   const bucket = buckets.find((/** @type {any} */ one) => one.bucket_id === event.bucket_id);
@@ -97,17 +99,34 @@ function tell(event, { syncs, buckets }) {
       return [failed ? "alert" : "check", failed ? "bad" : "good", [`A run ${failed ? "failed" : detail.status === "interrupted" ? "was interrupted" : detail.phase === "held" ? "ended, with removals held" : "ended"}: `, what, ". ", didWhat({ status: detail.status, counts }), counts.bytes ? `, ${bytes(counts.bytes)}` : "", detail.error ? [". ", said(detail.error)] : ""]];
     }
     case "objects.added": return ["plus", "", [`${counted(number, "object")} came into `, where]];
-    case "objects.updated": return ["spark", "", [`${counted(number, "object")} changed in `, where]];
+    case "objects.updated": return ["check", "", [`${counted(number, "object")} changed in `, where]];
     case "objects.removed": return ["trash", "", [`${counted(number, "object")} went from `, where]];
-    case "sync.changed": return ["gear", "", [what, `: ${words(detail)}`]];
-    case "connection.changed": return ["plug", "", [name(detail.name ?? "A connection"), `: ${words(detail)}`]];
-    case "bucket.changed": return ["bucket", "", [bucket ? where : name(detail.name ?? "A bucket"), `: ${words(detail)}`]];
+    case "sync.changed": return ["gear", "", [what, " ", became(detail), detail.reason ? [": ", said(detail.reason)] : ""]];
+    case "connection.changed": {
+      const connection = connections.find((/** @type {any} */ one) => one.connection_id === detail.connection_id);
+      return ["plug", "", [connection ? link(name(connection.name), to.connection(connection.connection_id)) : "A connection", " ", became(detail)]];
+    }
+    case "bucket.changed": return ["bucket", "", [bucket ? where : "A bucket", " ", became(detail)]];
     default: return ["alert", "", said(detail.message ?? JSON.stringify(detail))];
   }
 }
 
+/** Whether an event says more than those of the runs beside it. @param {any} event */
+const told = ({ type, detail }) =>
+  type !== "sync.changed" || detail?.change !== "status" || detail.paused || detail.was === "SUSPENDED" || ["COMPLETED", "ARCHIVED"].includes(detail.status);
+
 /** What became of a thing. @param {any} detail */
-function words(detail) {
-  const said = detail.change ?? detail.what ?? detail.status ?? "changed";
-  return String(said).replaceAll("_", " ").toLowerCase() + (detail.reason ? `, ${detail.reason}` : "");
+function became(detail) {
+  switch (detail.change === "status" ? detail.status : detail.change) {
+    case "created": return "was made";
+    case "changed": return "has other settings";
+    case "archived": case "ARCHIVED": case "deleted": return "was deleted";
+    case "held": return `holds back ${counted(detail.count, "removal")} until you decide`;
+    case "approved": return `was told to remove ${counted(detail.count, "object")}`;
+    case "rejected": return `was told to keep ${counted(detail.count, "object")} that its source no longer has`;
+    case "is_active": return detail.is_active ? "was switched on" : "was switched off";
+    case "COMPLETED": return "has done what it was made for";
+    case "SUSPENDED": return "was paused";
+    default: return detail.was === "SUSPENDED" ? "was resumed" : `is now ${String(detail.status ?? detail.change).toLowerCase().replaceAll("_", " ")}`;
+  }
 }

@@ -3,11 +3,12 @@
 /** @import { Page, Visit } from "../app.js" */
 import { to } from "../lib/addresses.js";
 import { at, get, post } from "../lib/api.js";
-import { ask, note } from "../lib/dialog.js";
+import { ask } from "../lib/dialog.js";
 import { h } from "../lib/dom.js";
-import { ago, bytes, count, counted } from "../lib/format.js";
+import { ago, bytes, counted } from "../lib/format.js";
+import { note } from "../lib/notes.js";
 import { byFolder, objectsOf, opening, pictureOf } from "../lib/objects.js";
-import { button, empty, icon, link, name, quietChoice } from "../lib/parts.js";
+import { button, empty, icon, link, name, pageHead, pathList, problem, quietChoice } from "../lib/parts.js";
 import { settled, soon } from "../lib/soon.js";
 import { inSight, pagedRows } from "../lib/virtual-list.js";
 
@@ -136,12 +137,11 @@ export function open(visit) {
       const { bucket, place } = state;
       if (!bucket) return h("h1.sr", "Bucket");
       return [
-        h("header.page-head", h("div", h("h1", name(bucket.bucket_name)),
-            h("p", h("span.number", counted(bucket.object_count, "object")), h("span.number", bytes(bucket.total_size_bytes)), bucket.last_upload_at ? h("span", `changed ${ago(bucket.last_upload_at)}`) : null)),
-          h("div.actions", link("Sync into it", to.newSync({ bucket: bucketId }), { class: "button", icon: "plus" }))),
+        pageHead(name(bucket.bucket_name), [h("span.number", counted(bucket.object_count, "object")), h("span.number", bytes(bucket.total_size_bytes)), bucket.last_upload_at ? h("span", `changed ${ago(bucket.last_upload_at)}`) : null],
+          link("Sync into it", to.newSync({ bucket: bucketId }), { class: "button", icon: "plus" })),
         tools(state, change, search),
         trail(within, state),
-        state.error ? h("p.problem", { role: "alert" }, icon("alert"), state.error.message) : null,
+        state.error ? problem(state.error) : null,
         !state.ready ? null : length() === 0 ? nothing(state, bucketId) : [
           state.view === "list" ? h("div.many", h("div.many-head", { "aria-hidden": "true" }, h("span"), h("span", "Name"), h("span.num", "Size"), h("span", "Changed"), h("span", "Type")),
             list()) : h("div.many", list()),
@@ -183,18 +183,13 @@ export function open(visit) {
   function line(index, top) {
     const item = itemAt(index);
     const props = { key: index, class: `many-row${marks(index, item)}`, role: "row", id: `item-${index}`, "aria-rowindex": index + 1, style: { transform: `translateY(${top}px)` } };
-    if (!item) return h("div", props, h("span", { role: "gridcell" }), h("span", { role: "gridcell" }, h("div", { class: "skeleton" })));
-    if (item.kind === "folder") {
-      return h("div", props, h("span", { role: "gridcell" }),
-        h("span", { role: "gridcell" }, h("a.what.folder", { tabindex: "-1", href: within(item.path) }, icon("folder"), name(item.name))),
-        h("span.num", { role: "gridcell" }), h("span", { role: "gridcell" }), h("span.when", { role: "gridcell" }, "Folder"));
-    }
-    return h("div", props,
-      h("span.pick", { role: "gridcell" }, box(item)),
-      h("span", { role: "gridcell" }, h("a.what", { tabindex: "-1", href: to.object(bucketId, item.id) }, icon(pictureOf(item.mime)), name(byFolder(state.place) ? item.name : item.path))),
-      h("span.num", { role: "gridcell" }, bytes(item.size)),
-      h("span.when", { role: "gridcell", title: item.modified }, ago(item.modified)),
-      h("span.when", { role: "gridcell" }, item.mime));
+    /** @param {...any} cells */
+    const row = (...cells) => h("div", props, cells.map((cell, at_) => h("span", { key: at_, role: "gridcell", class: ["pick", "", "num", "when", "when"][at_] }, cell)));
+    /** @param {string} href @param {any} which @param {string} called */
+    const what = (href, which, called) => h("a", { class: `what ${which}`, tabindex: "-1", href }, icon(which), name(called));
+    if (!item) return row(null, h("div.skeleton"));
+    if (item.kind === "folder") return row(null, what(within(item.path), "folder", item.name), null, null, "Folder");
+    return row(box(item), what(to.object(bucketId, item.id), pictureOf(item.mime), byFolder(state.place) ? item.name : item.path), bytes(item.size), ago(item.modified), item.mime);
   }
 
   /** @param {number} row @param {number} wide @param {number} top */
@@ -257,7 +252,7 @@ function selection(state, bucketId, visit) {
       const done = await ask({
         title: `Delete ${counted(ids.length, "object")}?`,
         body: [h("p", "They go from this bucket. A sync that still finds them in its source may bring them back."),
-          h("ul.paths", [...state.selected.values()].slice(0, 20).map((path) => h("li", name(path))), ids.length > 20 ? h("li.muted", `and ${count(ids.length - 20)} more`) : null)],
+          pathList([...state.selected.values()])],
         action: `Delete ${counted(ids.length, "object")}`,
         danger: true,
         run: () => post(`${at.bucket(bucketId)}/objects/bulk-soft-delete`, { object_ids: ids, reason: "Deleted in the browser" }),

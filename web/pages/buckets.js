@@ -6,7 +6,7 @@ import { at, get, post, remove } from "../lib/api.js";
 import { ask } from "../lib/dialog.js";
 import { h } from "../lib/dom.js";
 import { ago, bytes, count, counted } from "../lib/format.js";
-import { button, cell, empty, link, name } from "../lib/parts.js";
+import { button, cell, empty, heads, link, name, pageHead } from "../lib/parts.js";
 import { soon } from "../lib/soon.js";
 
 /** @param {Visit} visit @returns {Page} */
@@ -18,13 +18,12 @@ export function open(visit) {
     title: () => "Buckets",
     close: again.stop,
     event: (event) => { if (event.type !== "job.progress") again(); },
-    refresh: async () => { buckets = (await get("/v1/buckets", { limit: 100 })).results; },
+    refresh: async () => { buckets = (await get("/v1/buckets", { limit: 1000 })).results; },
     view: () => [
-      h("header.page-head", h("div", h("h1", "Buckets"), h("p", "Where objects live on this computer. Several syncs may fill one.")),
-        h("div.actions", button("New bucket", () => create().then(visit.refresh), { icon: "plus" }))),
+      pageHead("Buckets", "Where objects live on this computer. Several syncs may fill one.", button("New bucket", () => create().then(visit.refresh), { icon: "plus" })),
       buckets === null ? null : buckets.length === 0
         ? empty("No buckets yet", "A sync makes its bucket when it starts.", link("New sync", "#/new", { class: "button primary" }))
-        : h("table.rows", h("thead", h("tr", ["Bucket", "Objects", "Size", "Changed", h("span.sr", "Actions")].map((title) => h("th", { scope: "col" }, title)))),
+        : h("table.rows", heads(["Bucket", "Objects", "Size", "Changed", ""]),
             h("tbody", buckets.map((bucket) => row(bucket, visit)))),
     ],
   };

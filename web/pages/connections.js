@@ -3,11 +3,12 @@
 /** @import { Page, Visit } from "../app.js" */
 import { to } from "../lib/addresses.js";
 import { at, get, patch, post, remove } from "../lib/api.js";
-import { AMBIENT, PROVIDERS, blankConnection, configOf, connectionForm } from "../lib/connection-form.js";
-import { ask, note } from "../lib/dialog.js";
+import { PROVIDERS, blankConnection, configOf, connectionForm, make } from "../lib/connection-form.js";
+import { ask } from "../lib/dialog.js";
 import { h } from "../lib/dom.js";
 import { ago, counted } from "../lib/format.js";
-import { badge, button, facts, icon, link, name, said } from "../lib/parts.js";
+import { note } from "../lib/notes.js";
+import { badge, button, facts, icon, link, name, pageHead, said } from "../lib/parts.js";
 import { soon } from "../lib/soon.js";
 
 /** @param {Visit} visit @returns {Page} */
@@ -17,19 +18,24 @@ export function open(visit) {
   const state = { list: null, syncs: [], form: null, tests: new Map() };
   const again = soon(visit.refresh, 1000);
 
+  /** @param {any} form */
+  function edit(form) {
+    state.form = form;
+    visit.redraw();
+  }
+
   async function save() {
     const { form } = state;
     Object.assign(form, { busy: true, error: null });
     visit.redraw();
     try {
-      const config = configOf(form.draft);
       if (form.id) {
         const changed = Object.values(form.draft.values).some(Boolean);
-        await patch(at.connection(form.id), { name: form.draft.name, ...(changed ? { provider_config: config } : {}) });
+        await patch(at.connection(form.id), { name: form.draft.name, ...(changed ? { provider_config: configOf(form.draft) } : {}) });
       } else {
-        await post("/v1/organizations/connections", { name: form.draft.name, provider_type: form.draft.provider, provider_config: { credentials: AMBIENT, ...config }, test_before_save: true });
+        await make(form.draft);
       }
-      note(form.id ? "Saved." : "The connection works and is kept.");
+      if (form.id) note("Saved.");
       state.form = null;
       await visit.refresh();
     } catch (error) {
@@ -53,16 +59,16 @@ export function open(visit) {
     event: (event) => { if (event.type === "connection.changed" || event.type === "job.finished") again(); },
     refresh: async () => {
       const [local, answer, overview] = await Promise.all([
-        get(at.connection("conn_local")), post("/v1/organizations/connections/list", {}, { limit: 100 }), get("/v1/overview"),
+        get(at.connection("conn_local")), post("/v1/organizations/connections/list", {}, { limit: 1000 }), get("/v1/overview"),
       ]);
       state.list = [local, ...answer.results.filter((/** @type {any} */ one) => one.status !== "ARCHIVED")];
       state.syncs = overview.syncs;
     },
     view: () => [
-      h("header.page-head", h("div", h("h1", "Connections"), h("p", "How Catchment reaches storage elsewhere. It only reads there. Credentials are encrypted, and never shown again.")),
-        h("div.actions", button("New connection", () => { state.form = { draft: blankConnection(), error: null, busy: false }; visit.redraw(); }, { kind: "primary", icon: "plus" }))),
+      pageHead("Connections", "How Catchment reaches storage elsewhere. It only reads there. Credentials are encrypted, and never shown again.",
+        button("New connection", () => edit({ draft: blankConnection() }), { kind: "primary", icon: "plus" })),
       state.form && !state.form.id ? h("section.panel.stack", { "aria-label": "New connection" }, h("h2", "New connection"),
-        connectionForm({ ...state.form, redraw: visit.redraw, submit: save, cancel: () => { state.form = null; visit.redraw(); }, action: "Test and keep" })) : null,
+        connectionForm({ ...state.form, changed: visit.redraw, submit: save, cancel: () => edit(null), action: "Test and keep" })) : null,
       (state.list ?? []).map((connection) => panel(connection)),
     ],
   };
@@ -76,14 +82,14 @@ export function open(visit) {
     const kind = PROVIDERS.find((provider) => provider.id === connection.provider_type)?.name ?? connection.provider_type;
     return h("section", { key: id, class: "panel stack", "aria-label": connection.name, "aria-current": id === shown ? "true" : null },
       h("header.page-head", h("div", h("h2", name(connection.name)),
-          h("p", connection.status === "SUSPENDED" || connection.consecutive_failures > 0 ? badge("FAILED", connection.status === "SUSPENDED" ? "Suspended by failures" : "Failing") : badge("ACTIVE", "Working"),
-            h("span", local ? "Folders of this computer" : kind), connection.last_used_at ? h("span", `used ${ago(connection.last_used_at)}`) : h("span", "not used yet"))),
+          h("p", connection.status === "SUSPENDED" || connection.consecutive_failures > 0 ? badge("FAILED", connection.status === "SUSPENDED" ? "Suspended by failures" : "Failing") : connection.last_used_at || local || tested?.success ? badge("ACTIVE", "Working") : badge("PENDING", "Not used yet"),
+            h("span", local ? "Folders of this computer" : kind), connection.last_used_at ? h("span", `used ${ago(connection.last_used_at)}`) : null)),
         h("div.actions", button(tested?.busy ? "Trying it…" : "Test", () => test(connection), { kind: "small", busy: tested?.busy, "aria-label": `Test ${connection.name}` }),
-          local ? null : button("Edit", () => { state.form = { id, draft: { provider: connection.provider_type, name: connection.name, values: {} }, error: null, busy: false }; visit.redraw(); }, { kind: "small", "aria-label": `Edit ${connection.name}` }),
+          local ? null : button("Edit", () => edit({ id, draft: { provider: connection.provider_type, name: connection.name, values: {} } }), { kind: "small", "aria-label": `Edit ${connection.name}` }),
           local ? null : button("Delete", () => drop(connection, users).then(visit.refresh), { kind: "small danger", "aria-label": `Delete ${connection.name}` }))),
       tested && !tested.busy ? h("p", { class: tested.success ? "" : "bad", role: "status" }, icon(tested.success ? "check" : "alert"), " ", said(tested.message)) : null,
       connection.last_error ? h("div.problem", icon("alert"), h("div", said(connection.last_error))) : null,
-      state.form?.id === id ? connectionForm({ ...state.form, redraw: visit.redraw, submit: save, cancel: () => { state.form = null; visit.redraw(); }, action: "Save", editing: true })
+      state.form?.id === id ? connectionForm({ ...state.form, changed: visit.redraw, submit: save, cancel: () => edit(null), action: "Save", editing: true })
         : facts([
           ...configFacts(connection.provider_config),
           ["Used by", users.length === 0 ? "no sync" : h("ul", users.map((row) => h("li", { key: row.sync_config_id }, link(name(row.source_path), to.sync(row)))))],
@@ -91,11 +97,18 @@ export function open(visit) {
   }
 }
 
-/** What a connection is set to, but for its secrets. @param {any} config @returns {[string, any][]} */
+const CREDENTIALS = { access_key: "an access key", ambient: "those of this computer", assume_role: "a role" };
+
+/** What a connection is set to, but for its secrets and what is as usual. @param {any} config @returns {[string, any][]} */
 function configFacts(config) {
+  const usual = { addressing: "auto", anonymous: false, requester_pays: false, use_ssl: true, verify_ssl: true };
   return Object.entries(config ?? {})
-    .filter(([key, value]) => key !== "provider_type" && value !== null && value !== "")
-    .map(([key, value]) => [key.replaceAll("_", " "), name(typeof value === "object" ? String(/** @type {any} */ (value)?.type ?? JSON.stringify(value)) : String(value))]);
+    .filter(([key, value]) => key !== "provider_type" && value !== null && value !== "" && value !== usual[/** @type {keyof typeof usual} */ (key)])
+    .map(([key, value]) => {
+      const label = key.replaceAll("_", " ");
+      const words = typeof value === "object" ? CREDENTIALS[/** @type {keyof typeof CREDENTIALS} */ (/** @type {any} */ (value).type)] ?? /** @type {any} */ (value).type ?? JSON.stringify(value) : String(value);
+      return [label[0].toUpperCase() + label.slice(1).replace("url", "URL"), name(words)];
+    });
 }
 
 /** @param {any} connection @param {any[]} users */

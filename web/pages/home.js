@@ -7,7 +7,7 @@ import { spark } from "../lib/chart.js";
 import { h } from "../lib/dom.js";
 import { ago, bytes, count, counted, duration, until } from "../lib/format.js";
 import { keepOnly, progressOf } from "../lib/live.js";
-import { badge, bar, button, cell, command, empty, icon, link, name, said, section, stat, syncBadge } from "../lib/parts.js";
+import { badge, bar, button, cell, command, empty, heads, icon, link, name, said, section, stat, syncBadge } from "../lib/parts.js";
 import { approveRemovals, pause, phaseWords, rejectRemovals, resume, runNow, runOf } from "../lib/runs.js";
 import { soon } from "../lib/soon.js";
 
@@ -101,7 +101,8 @@ export function running(sync, job, row) {
       live?.eta !== null && live?.eta !== undefined ? h("span", h("b", duration(Math.ceil(live.eta))), " left") : null,
     ),
     live && live.files.length > 0
-      ? h("ul.flight", { "aria-label": "Files in flight" }, live.files.slice(0, 4).map((file) => h("li", { key: file }, icon("down"), name(file))))
+      ? h("ul.flight", { "aria-label": "Files in flight" }, live.files.slice(0, 4).map((file) => h("li", { key: file }, icon("down"), name(file))),
+        live.files.length > 4 ? h("li", { key: "more" }, `and ${live.files.length - 4} more`) : null)
       : null,
   );
 }
@@ -123,28 +124,22 @@ function needs(overview, visit) {
 
 /** @param {any} sync @param {Visit} visit */
 function needsOfSync(sync, visit) {
+  /** @type {any[]} */
   const out = [];
-  const what = [name(sync.source_path), " → ", name(sync.bucket_name)];
-  const id = sync.sync_config_id;
+  /** @param {string} tone @param {string} text @param {...any} actions */
+  const need = (tone, text, ...actions) =>
+    out.push(card(`${out.length} ${sync.sync_config_id}`, tone, [name(sync.source_path), " → ", name(sync.bucket_name)], text, ...actions));
+  /** @param {string} label @param {(sync: any) => Promise<any>} does @param {string} [kind] */
+  const act = (label, does, kind = "") => button(label, () => does(sync).then(visit.refresh), { kind: `small ${kind}` });
+  const look = link("Look", to.sync(sync), { class: "button small quiet" });
   if (sync.held_removals?.count) {
-    out.push(card(`held ${id}`, "warn", what,
-      `${counted(sync.held_removals.count, "object")} of ${count(sync.held_removals.of)} are gone from the source. So many at once may be a mistake, so nothing was removed.`,
-      button("Keep them", () => rejectRemovals(sync).then(visit.refresh), { kind: "small" }),
-      button("Remove them", () => approveRemovals(sync).then(visit.refresh), { kind: "small danger" }),
-      link("Look", to.sync(sync), { class: "button small quiet" })));
+    need("warn", `${counted(sync.held_removals.count, "object")} of ${count(sync.held_removals.of)} are gone from the source. So many at once may be a mistake, so nothing was removed.`,
+      act("Keep them", rejectRemovals), act("Remove them", approveRemovals, "danger"), look);
   }
-  if (sync.paused_by_failures) {
-    out.push(card(`paused ${id}`, "bad", what, sync.pause_reason ?? sync.last_error ?? "Paused after failing again and again.",
-      button("Resume", () => resume(sync).then(visit.refresh), { kind: "small primary" }),
-      link("Look", to.sync(sync), { class: "button small quiet" })));
-  } else if (sync.status === "FAILED") {
-    out.push(card(`failed ${id}`, "bad", what, sync.last_error ?? "The last run failed.",
-      button("Run now", () => runNow(sync).then(visit.refresh), { kind: "small" }),
-      link("Look", to.sync(sync), { class: "button small quiet" })));
-  }
+  if (sync.paused_by_failures) need("bad", sync.pause_reason ?? sync.last_error ?? "Paused after failing again and again.", act("Resume", resume, "primary"), look);
+  else if (sync.status === "FAILED") need("bad", sync.last_error ?? "The last run failed.", act("Run now", runNow), look);
   if (sync.dead_letters > 0) {
-    out.push(card(`dead ${id}`, "warn", what, `${counted(sync.dead_letters, "entry", "entries")} could not be taken. The rest is here.`,
-      link("See why", to.sync(sync, "failures"), { class: "button small" })));
+    need("warn", `${counted(sync.dead_letters, "entry", "entries")} could not be taken. The rest is here.`, link("See why", to.sync(sync, "failures"), { class: "button small" }));
   }
   return out;
 }
@@ -160,7 +155,7 @@ function table(rows, visit) {
   }
   return h("section", { key: "syncs", "aria-label": "Syncs" },
     section("Syncs", rows.length),
-    h("table.rows.syncs", h("thead", h("tr", ["Source", "Bucket", "State", "Last run", "Next run", "Last 30 runs", ""].map((title) => h("th", { scope: "col" }, title || h("span.sr", "Actions"))))),
+    h("table.rows.syncs", heads(["Source", "Bucket", "State", "Last run", "Next run", "Last 30 runs", ""]),
       h("tbody", rows.map((row) => syncRow(row, visit))),
     ),
   );

@@ -6,6 +6,7 @@ import { at, get, remove } from "../lib/api.js";
 import { ask } from "../lib/dialog.js";
 import { h } from "../lib/dom.js";
 import { bytes, counted, moment } from "../lib/format.js";
+import { attempt } from "../lib/notes.js";
 import { itemOf } from "../lib/objects.js";
 import { badge, button, facts, icon, link, name, section } from "../lib/parts.js";
 import { preview } from "./object/preview.js";
@@ -17,19 +18,18 @@ const OURS = new Set(["object_id", "bucket_id", "key_prefix", "blobs", "source_d
 /** @param {Visit} visit @returns {Page} */
 export function open(visit) {
   const [bucketId, objectId] = visit.params;
-  /** @type {{object: any, bucket: any, twins: any[]}} */
-  const state = { object: null, bucket: null, twins: [] };
+  /** @type {{object: any, bucket: any, twins: any[] | null}} */
+  const state = { object: null, bucket: null, twins: null };
   const look = preview(visit.redraw);
 
   return {
     title: () => (state.object ? itemOf(state.object).name : "Object"),
     refresh: async () => {
-      const [object, bucket, same] = await Promise.all([
-        get(at.object(bucketId, objectId)), get(at.bucket(bucketId)),
-        get(`${at.object(bucketId, objectId)}/twins`, { limit: 50 }).catch(() => ({ results: [] })),
-      ]);
-      Object.assign(state, { object, bucket, twins: same.results });
+      const [object, bucket] = await Promise.all([get(at.object(bucketId, objectId)), get(at.bucket(bucketId))]);
+      Object.assign(state, { object, bucket });
       look.open(bucketId, object);
+      // The object is seen before what it shares its bytes with is found.
+      attempt(async () => { state.twins = (await get(`${at.object(bucketId, objectId)}/twins`, { limit: 50 })).results; }).then(visit.redraw);
     },
     view: () => {
       const { object, bucket } = state;
@@ -53,7 +53,7 @@ export function open(visit) {
               if (gone) visit.go(to.bucket(bucketId, { path: folder }));
             }, { kind: "danger", icon: "trash" }))),
         h("div.object", h("section.preview", { "aria-label": "Preview" }, look.view()),
-          h("div.stack", fields(object), origin(object, bucketId), blobs(object, bucketId), twins(state.twins))),
+          h("div.stack", fields(object), origin(object, bucketId), blobs(object, bucketId), state.twins && twins(state.twins))),
       ];
     },
   };
@@ -69,13 +69,15 @@ function fields(object) {
 /** @param {any} object @param {string} bucketId */
 function origin(object, bucketId) {
   const { source } = object;
+  const version = source?.etag ?? source?.version;
   return h("section.panel", section("Where it came from"),
     source ? facts([
       ["Path there", name(source.path)],
       ["Sync", source.sync_config_id ? link(source.sync_config_id, to.sync({ bucket_id: bucketId, sync_config_id: source.sync_config_id })) : null],
       ["Kind of source", source.provider],
       ["Changed there", moment(source.modified_at)],
-      ["Version there", source.etag ?? source.version ? h("code.hash", name(source.etag ?? source.version)) : null],
+      // A file system's version is bytes that mean nothing to a person.
+      ["Version there", /^[!-~]+$/.test(version ?? "") && source.provider !== "local" ? h("code.hash", version) : null],
       ["Came here", moment(object.created_at)],
     ]) : h("p.muted", `Made through the API, ${moment(object.created_at)}.`));
 }

@@ -2,10 +2,11 @@
 
 /** @import { Page, Visit } from "../app.js" */
 import { get, patch, post } from "../lib/api.js";
-import { ask, attempt } from "../lib/dialog.js";
+import { ask } from "../lib/dialog.js";
 import { h } from "../lib/dom.js";
-import { bytes, counted, duration } from "../lib/format.js";
-import { bar, button, choice, command, facts, field, link, section } from "../lib/parts.js";
+import { bytes, duration } from "../lib/format.js";
+import { attempt } from "../lib/notes.js";
+import { bar, button, choice, command, facts, field, link, pageHead, section } from "../lib/parts.js";
 
 /** @param {Visit} visit @returns {Page} */
 export function open(visit) {
@@ -18,7 +19,7 @@ export function open(visit) {
       const { settings } = state;
       if (!settings) return h("h1", "Settings");
       return [
-        h("header.page-head", h("div", h("h1", "Settings"))),
+        pageHead("Settings"),
         h("section.panel.stack", section("This installation"), facts([
           ["Version", settings.version],
           ["Address", location.origin],
@@ -84,8 +85,7 @@ function access(state, visit) {
         state.error = error;
       }
       visit.redraw();
-    }, { disabled: typed === known }),
-    h("span.muted", counted(state.settings.allowed_hosts.length, "name"))));
+    }, { disabled: typed === known })));
 }
 
 /** @param {any} settings @param {Visit} visit */

@@ -4,11 +4,12 @@
 import { to } from "../lib/addresses.js";
 import { at, get, post, remove } from "../lib/api.js";
 import { history } from "../lib/chart.js";
-import { ask, attempt } from "../lib/dialog.js";
+import { ask } from "../lib/dialog.js";
 import { h } from "../lib/dom.js";
 import { ago, bytes, clock, count, counted, duration, interval, moment, until } from "../lib/format.js";
-import { badge, button, cell, command, empty, facts, icon, link, name, quietChoice, said, section, syncBadge } from "../lib/parts.js";
-import { approveRemovals, didWhat, pause, phaseWords, rejectRemovals, resume, runNow, runOf, sampleOf } from "../lib/runs.js";
+import { attempt } from "../lib/notes.js";
+import { badge, button, cell, command, empty, facts, heads, icon, link, name, quietChoice, said, section, syncBadge } from "../lib/parts.js";
+import { approveRemovals, didWhat, jobBadge, pause, rejectRemovals, resume, runNow, runOf, sampleOf } from "../lib/runs.js";
 import { soon } from "../lib/soon.js";
 import { inWords } from "../lib/words.js";
 import { running } from "./home.js";
@@ -149,10 +150,10 @@ function past(state, visit) {
         h("span", h("i"), "objects"), h("span.bytes", h("i"), "bytes"), h("span.failed", h("i"), "failed"))),
       history(runs, chosen.sync_job_id, (id) => { state.run = id; visit.redraw(); }),
       h("div.chosen-run", { "aria-live": "polite" },
-        badge(chosen.status), h("b", moment(chosen.started_at ?? chosen.updated_at)), h("span", didWhat(chosen)), h("span.muted", bytes(runOf(chosen).bytes)),
+        jobBadge(chosen), h("b", moment(chosen.started_at ?? chosen.updated_at)), h("span", didWhat(chosen)), h("span.muted", bytes(runOf(chosen).bytes)),
         chosen.error ? h("span.bad", said(chosen.error)) : null)),
     h("table.rows", h("caption.sr", "Runs, newest first"),
-      h("thead", h("tr", ["Started", "State", "Why", "What it did", "Bytes", "Took"].map((title) => h("th", { scope: "col" }, title)))),
+      heads(["Started", "State", "Why", "What it did", "Bytes", "Took"]),
       h("tbody", state.jobs.map((/** @type {any} */ job) => jobRow(job)))),
   ];
 }
@@ -162,9 +163,9 @@ function jobRow(job) {
   const took = job.started_at && job.completed_at ? (Date.parse(job.completed_at) - Date.parse(job.started_at)) / 1000 : null;
   return h("tr", { key: job.sync_job_id },
     cell("Started", moment(job.started_at ?? job.updated_at)),
-    cell("State", job.phase === "held" ? badge("COMPLETED_WITH_ERRORS", "Removals held") : badge(job.status)),
+    cell("State", jobBadge(job)),
     cell("Why", job.trigger),
-    h("td", { "data-label": "What it did" }, job.status === "running" ? phaseWords(job.phase) : didWhat(job),
+    h("td", { "data-label": "What it did" }, didWhat(job),
       job.error ? h("small.bad", said(job.error)) : null),
     cell("Bytes", bytes(runOf(job).bytes)),
     cell("Took", duration(took)),
@@ -203,8 +204,8 @@ function failures(state, base, visit) {
           (type) => { state.errorType = type; visit.refresh(); }),
         state.chosen.size > 0
           ? button(`Try ${counted(state.chosen.size, "entry", "entries")} again`, () => requeue({ dlq_ids: [...state.chosen] }, "They are due at once."), { kind: "primary" })
-          : button("Try all again", () => requeue({ dlq_ids: state.letters.map((/** @type {any} */ letter) => letter.dlq_id) }, "All of them are due at once."), { kind: "primary" }))),
-    h("table.rows", h("thead", h("tr", [h("span.sr", "Choose"), "Entry", "Why", "Tried", "Last seen", h("span.sr", "Actions")].map((title) => h("th", { scope: "col" }, title)))),
+          : button(state.letters.length < state.lettersTotal ? `Try these ${count(state.letters.length)} again` : "Try all again", () => requeue({ dlq_ids: state.letters.map((/** @type {any} */ letter) => letter.dlq_id) }, "All of them are due at once."), { kind: "primary" }))),
+    h("table.rows", heads([h("span.sr", "Choose"), "Entry", "Why", "Tried", "Last seen", ""]),
       h("tbody", state.letters.map((/** @type {any} */ letter) => h("tr", { key: letter.dlq_id },
         h("td", h("input", {
           type: "checkbox", checked: state.chosen.has(letter.dlq_id), "aria-label": `Choose ${letter.source_path ?? letter.source_object_id}`,
@@ -212,7 +213,7 @@ function failures(state, base, visit) {
         })),
         h("td", { "data-label": "Entry", class: "main" }, name(letter.source_path ?? letter.source_object_id)),
         h("td", { "data-label": "Why" }, h("b", errorWords(letter.error_type)), h("small", said(letter.error_message))),
-        cell("Tried", letter.disposal_reason ? "given up" : letter.max_retries_reached ? `${counted(letter.retry_count, "time")}, set aside` : counted(letter.retry_count, "time")),
+        cell("Tried", counted(letter.retry_count + 1, "time") + (letter.disposal_reason ? ", given up" : letter.max_retries_reached ? ", set aside" : "")),
         cell("Last seen", letter.requeued_at && letter.requeued_at > letter.last_seen_at ? "due again" : ago(letter.last_seen_at)),
         h("td.row-actions", button("Try again", () => requeue({ dlq_ids: [letter.dlq_id] }, "It is due at once."), { kind: "small", "aria-label": `Try ${letter.source_path ?? letter.source_object_id} again` })),
       )))),
@@ -225,7 +226,15 @@ function settingsOf(sync) {
     "connection_id", "source_path", "sync_mode", "polling_interval_seconds", "file_filters", "provider_filters", "schema_mapping",
     "reconcile", "skip_duplicates", "skip_batch_submission", "batch_size", "sync_concurrency", "max_objects_per_run", "description", "metadata",
   ];
-  return Object.fromEntries(fields.filter((field) => sync[field] !== null && sync[field] !== undefined).map((field) => [field, sync[field]]));
+  return Object.fromEntries(fields.map((field) => [field, worth(sync[field])]).filter(([, value]) => value !== undefined));
+
+  /** What says something: no nulls, no empty lists. @param {any} value @returns {any} */
+  function worth(value) {
+    if (value === null || (Array.isArray(value) && value.length === 0)) return undefined;
+    if (typeof value !== "object" || Array.isArray(value)) return value;
+    const pairs = Object.entries(value).map(([key, inner]) => [key, worth(inner)]).filter(([, inner]) => inner !== undefined);
+    return pairs.length ? Object.fromEntries(pairs) : undefined;
+  }
 }
 
 /** @param {any} state */
@@ -243,20 +252,20 @@ function configuration({ sync, bucket, connection }) {
 /** @param {any} state @param {string} base @param {Visit} visit */
 function inside({ sync }, base, visit) {
   const shards = Object.entries(sync.sync_checkpoints ?? {});
-  return h("div.stack", h("section.panel", section("The lease"),
+  return h("div.stack", h("section.panel.stack", section("The lease"),
       facts([
         ["Held", sync.locked ? "yes" : "no"],
         ["By", sync.locked_by_worker_id ? h("code", sync.locked_by_worker_id) : null],
         ["Since", sync.locked_at ? moment(sync.locked_at) : null],
         ["Expires", sync.lock_expires_at ? until(sync.lock_expires_at) : null],
       ]),
-      sync.locked ? button("Unlock", () => ask({
+      sync.locked ? h("div.actions", button("Unlock", () => ask({
         title: "Take the lease away?",
         body: h("p", "Do this only when its worker is gone and does not come back. A worker that still runs is fenced off: whatever it does from now on is not written, and the next run goes on from the last checkpoint."),
         action: "Unlock",
         danger: true,
         run: () => post(`${base}/unlock`),
-      }).then(visit.refresh), { kind: "danger", icon: "lock" }) : null),
+      }).then(visit.refresh), { kind: "danger small", icon: "lock" })) : null),
     h("section.panel", section("Checkpoints"),
       shards.length === 0 ? h("p.muted", "None yet: the first page of a run makes one.") : shards.map(([shard, checkpoint]) => h("div", { key: shard },
         shard === "__default__" ? null : h("h3", name(shard)),

@@ -18,9 +18,8 @@ pub(in crate::api) const PAGE: &str = "default-src 'none'; script-src 'self'; st
     base-uri 'none'; frame-ancestors 'none'";
 
 /// Set on every answer.
-const ALWAYS: [(HeaderName, &str); 6] = [
+const ALWAYS: [(HeaderName, &str); 5] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    (header::X_FRAME_OPTIONS, "DENY"),
     // Not no-referrer: under that, browsers send our own forms with `Origin: null`.
     (header::REFERRER_POLICY, "same-origin"),
     (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
@@ -29,8 +28,11 @@ const ALWAYS: [(HeaderName, &str); 6] = [
 ];
 
 /// Set where the route says nothing else.
-const UNLESS_SAID: [(HeaderName, &str); 2] =
-    [(header::CONTENT_SECURITY_POLICY, NO_PAGE), (header::CACHE_CONTROL, "no-store")];
+const UNLESS_SAID: [(HeaderName, &str); 3] = [
+    (header::CONTENT_SECURITY_POLICY, NO_PAGE),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    (header::CACHE_CONTROL, "no-store"),
+];
 
 /// Sets them.
 pub(in crate::api) async fn protect(request: Request, next: Next) -> Response {

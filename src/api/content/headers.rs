@@ -60,9 +60,13 @@ pub(super) fn describe(mime: Option<&str>, filename: &str) -> HeaderMap {
     let how = if is_passive(&essence) { "inline" } else { "attachment" };
     set(&mut headers, header::CONTENT_DISPOSITION, &disposition(how, filename));
     set(&mut headers, header::X_CONTENT_TYPE_OPTIONS, "nosniff");
-    // A sandboxed PDF is not shown at all.
     let policy = match essence.as_str() {
-        "application/pdf" => "default-src 'none'; object-src 'self'; style-src 'unsafe-inline'",
+        // A sandboxed PDF is not shown at all. The browser's viewer shows it within our own page.
+        "application/pdf" => {
+            set(&mut headers, header::X_FRAME_OPTIONS, "SAMEORIGIN");
+            "default-src 'none'; object-src 'self'; style-src 'unsafe-inline'; \
+             frame-ancestors 'self'"
+        }
         _ => {
             "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src 'self'; media-src 'self'"
         }
@@ -246,6 +250,23 @@ mod tests {
         }
         for passive in ["text/plain", "image/png", "video/mp4", "audio/ogg", "application/pdf"] {
             assert_eq!(how(passive), "inline", "{passive}");
+        }
+    }
+
+    #[test]
+    fn a_pdf_alone_is_shown_within_a_page_and_only_within_ours() {
+        let frame = |mime| {
+            let headers = describe(Some(mime), "a");
+            let policy = headers[header::CONTENT_SECURITY_POLICY].to_str().unwrap().to_owned();
+            (headers.get(header::X_FRAME_OPTIONS).cloned(), policy)
+        };
+        let (options, policy) = frame("application/pdf");
+        assert_eq!(options.unwrap(), "SAMEORIGIN");
+        assert!(policy.contains("frame-ancestors 'self'"), "{policy}");
+        for mime in ["text/html", "image/png", "image/svg+xml"] {
+            let (options, policy) = frame(mime);
+            assert_eq!(options, None, "{mime}");
+            assert!(policy.contains("sandbox"), "{mime}: {policy}");
         }
     }
 

@@ -1,4 +1,4 @@
-/** What the bytes of an object look like: pictures, sound, film, text, JSON, tables, and a way to PDF. */
+/** What the bytes of an object look like: pictures, sound, film, text, JSON, tables, PDF. */
 
 import { at } from "../../lib/api.js";
 import { h } from "../../lib/dom.js";
@@ -43,8 +43,8 @@ export function preview(redraw) {
       if (kind === "image") return h("img", { key: url, src: url, alt: item?.name ?? "" });
       if (kind === "video") return h("video", { key: url, src: url, controls: true, preload: "metadata", "aria-label": item?.name });
       if (kind === "audio") return h("audio", { key: url, src: url, controls: true, preload: "metadata", "aria-label": item?.name });
-      // No answer of the server lets itself be framed; the browser's own viewer shows it on its own.
-      if (kind === "pdf") return h("div.empty", icon("text"), h("p", "Your browser shows it in a tab of its own."), link("Open the PDF", url, { class: "button primary", target: "_blank", rel: "noopener" }));
+      // In the browser's own viewer, which is a process of its own and has nothing of this page.
+      if (kind === "pdf") return [h("iframe", { key: url, src: `${url}#navpanes=0`, title: item?.name }), h("p", link("Open in a tab of its own", url, { target: "_blank", rel: "noopener" }))];
       if (kind === "csv") return [table(state.text, item?.name ?? ""), more(state)];
       if (kind === "json") return [h("pre", { tabindex: "0", "aria-label": "Content" }, pretty(state.text, state.cut)), more(state)];
       if (kind === "text") return [h("pre", { tabindex: "0", "aria-label": "Content" }, state.text), more(state)];

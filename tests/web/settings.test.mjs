@@ -1,0 +1,45 @@
+// What a person sets about the server itself.
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import test from "node:test";
+import { enter } from "./support/browser.mjs";
+import { eventually, scratch, serve } from "./support/server.mjs";
+
+async function settings(t, options) {
+  const server = await serve(t, join(await scratch(t), "data"));
+  const page = await enter(t, server, options);
+  await page.goto(`${server.url}/#/settings`);
+  await page.getByRole("heading", { name: "Settings" }).waitFor();
+  return { server, page };
+}
+
+test("a new token takes the old one's place after one question, and the browser stays in", async (t) => {
+  const { server, page } = await settings(t);
+  await page.getByRole("button", { name: "Make a new token" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Make a new token" }).click();
+  await page.getByText("The new token.").waitFor();
+  const token = await page.locator(".command code").first().innerText();
+  const status = async (bearer) => (await fetch(`${server.url}/v1/settings`, { headers: { Authorization: `Bearer ${bearer}` } })).status;
+  assert.deepEqual([await status(server.token), await status(token)], [401, 200]);
+  await page.reload();
+  await page.getByRole("heading", { name: "This installation" }).waitFor();
+});
+
+test("a name that the server is allowed to be called by is kept, and one that is none is refused with the reason", async (t) => {
+  const { server, page } = await settings(t, { faults: /status of 422/ });
+  const hosts = page.getByLabel("Names that this server answers to");
+  await hosts.fill("catchment.home.example");
+  await page.getByRole("button", { name: "Save" }).click();
+  await eventually(async () => (await server.api("GET", "/v1/settings")).allowed_hosts.includes("catchment.home.example"), "the name");
+  await hosts.fill("no such/name");
+  await page.getByRole("button", { name: "Save" }).click();
+  await page.getByRole("alert").waitFor();
+  assert.deepEqual((await server.api("GET", "/v1/settings")).allowed_hosts, ["catchment.home.example"]);
+});
+
+test("how much is logged changes at once", async (t) => {
+  const { server, page } = await settings(t);
+  await page.getByLabel("How much is written to it").selectOption("debug");
+  await page.getByText("Changed, from now on.").waitFor();
+  assert.equal((await server.api("GET", "/v1/settings")).log_level, "debug");
+});

@@ -1,0 +1,30 @@
+/** Which of the files: the filters of a sync being written. */
+
+/** @import { Change, Draft } from "../../lib/draft.js" */
+import { h } from "../../lib/dom.js";
+import { sizeOf } from "../../lib/draft.js";
+import { button, choice, field, input } from "../../lib/parts.js";
+
+/** @param {Draft} draft @param {Change} change */
+export function filterStep(draft, change) {
+  /** @param {string} label @param {keyof Draft} key @param {string} placeholder @param {any} [hint] @param {string} [type] */
+  const text = (label, key, placeholder, hint, type = "text") => field(label, input(String(draft[key]), (value) => change({ [key]: value }), { type, placeholder }), { id: `filter-${key}`, hint, error: (key === "min" || key === "max") && Number.isNaN(sizeOf(String(draft[key]))) ? "A number with a unit, such as 10 MB" : null });
+  /** @param {string} label @param {keyof Draft} key @param {string} placeholder */
+  const patterns = (label, key, placeholder) => field(label, h("textarea", {
+    rows: 2, value: draft[key], placeholder, spellcheck: "false", oninput: (event) => change({ [key]: event.target.value }),
+  }), { id: `filter-${key}`, hint: "One a line. Without / a pattern fits names in any folder." });
+  const metadata = draft.metadata;
+  return [
+    h("p.muted", "All of these must let a file through. Empty lets everything through."),
+    h("div.fields", patterns("Take only", "include", "*.jpg\n2024/**"), patterns("Leave out", "exclude", "*.tmp\n**/node_modules/**")),
+    h("div.fields", text("Extensions", "extensions", "jpg png mp4"), text("Types", "mime", "image/* video/mp4")),
+    h("details", { open: Boolean(draft.min || draft.max || draft.after || draft.before || metadata.length) }, h("summary", "Size, date and metadata"),
+      h("div.stack", h("div.fields", text("At least", "min", "10 KB"), text("At most", "max", "2 GB"), text("Changed after", "after", "", undefined, "date"), text("Changed before", "before", "", undefined, "date")),
+        metadata.map((filter, index) => h("div", { key: index, class: "fields" },
+          field("Metadata field", input(filter.field, (field) => { filter.field = field; change({ metadata }); }, { placeholder: "author" }), { id: `metadata-${index}` }),
+          field("Compares", choice(`operator-${index}`, filter.operator, ["contains", "not_contains", "equals", "not_equals", "gt", "lt", "gte", "lte", "exists"].map((operator) => [operator, operator.replace("_", " ")]), (operator) => { filter.operator = operator; change({ metadata }); }), { id: `operator-${index}` }),
+          field("With", input(filter.value, (value) => { filter.value = value; change({ metadata }); }), { id: `with-${index}` }),
+          h("div.actions", button("Remove", () => change({ metadata: metadata.filter((_, other) => other !== index) }), { kind: "small quiet", icon: "cross" })))),
+        h("div", button("Add a metadata filter", () => change({ metadata: [...metadata, { field: "", operator: "contains", value: "" }] }), { kind: "small", icon: "plus" })))),
+  ];
+}

@@ -1,0 +1,35 @@
+/** What becomes of the files: the mapping of a sync being written, with samples from real entries. */
+
+/** @import { Change, Draft, MappingRow } from "../../lib/draft.js" */
+import { h } from "../../lib/dom.js";
+import { SOURCES, sampleOf } from "../../lib/draft.js";
+import { button, choice, field, input, name } from "../../lib/parts.js";
+
+/**
+ * @param {Draft} draft @param {string[]} paths of real entries, for samples
+ * @param {Change} change
+ */
+export function mappingStep(draft, paths, change) {
+  const { mapping } = draft;
+  return [
+    h("p.muted", mapping.length === 0
+      ? "Each file becomes an object with one blob, content. Add fields to give objects properties from paths, names, tags or metadata."
+      : "Without a row for the file itself, objects have fields and no content."),
+    mapping.map((row, index) => {
+      /** @param {Partial<MappingRow>} to */
+      const set = (to) => { Object.assign(row, to); change({ mapping }); };
+      const [, , key, placeholder] = SOURCES.find(([type]) => type === row.source) ?? SOURCES[0];
+      const samples = paths.map((path) => sampleOf(row, path)).filter((value) => value !== null);
+      return h("div.mapping", { key: index },
+        field("Property", input(row.target, (target) => set({ target }), { placeholder: "album" }), { id: `target-${index}` }),
+        field("comes from", choice(`from-${index}`, row.source, SOURCES.map(([type, label]) => [type, label]), (source) => set({ source })), { id: `from-${index}` }),
+        key ? field(key, input(row.value, (value) => set({ value }), { placeholder }), { id: `key-${index}` }) : h("span"),
+        row.source === "file" ? h("span") : field("made", choice(`made-${index}`, row.transform, [["", "as it is"], ["lowercase", "lower case"], ["uppercase", "upper case"], ["trim", "trimmed"], ["json_parse", "from JSON"]], (transform) => set({ transform })), { id: `made-${index}` }),
+        button(h("span.sr", `Remove ${row.target || "this property"}`), () => change({ mapping: mapping.filter((_, other) => other !== index) }), { kind: "quiet", icon: "cross" }),
+        h("p.sample", samples.length
+          ? ["For instance: ", samples.map((value, at_) => [at_ ? ", " : "", name(value)])]
+          : ["tag", "metadata"].includes(row.source) ? "Its values are read with the files." : paths.length ? "None of the first files has it." : ""));
+    }),
+    h("div.actions", button("Add a property", () => change({ mapping: [...(mapping.length ? mapping : [{ target: "content", source: "file", value: "", transform: "" }]), { target: "", source: "folder_path", value: "", transform: "" }] }), { kind: "small", icon: "plus" })),
+  ];
+}
