@@ -7,7 +7,7 @@ use std::{
 
 use bytesize::ByteSize;
 use jiff::{SpanRelativeTo, Timestamp, civil::Date, tz::TimeZone};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::{
     cli::{error::CliError, progress::Mode},
@@ -15,7 +15,8 @@ use crate::{
     engine::{Request, RunOptions, filter::Filter},
     model::{
         Addressing, BucketName, FieldProblem, FileFilters, KeySource, Location, MaxDelete,
-        MetadataFilter, Operator, Provider, Reconcile, S3Connection, SchemaMapping, SyncOptions,
+        MetadataFilter, Operator, Provider, ProviderFilterError, ProviderFilters, Reconcile,
+        S3Connection, SchemaMapping, SyncOptions,
     },
     store::syncs::BucketChoice,
 };
@@ -150,6 +151,11 @@ pub(super) struct How {
 
 #[derive(Debug, clap::Args)]
 struct S3 {
+    /// List only keys that begin with this below the source (repeatable: each is listed by itself,
+    /// and a run that goes on lists none again that was complete)
+    #[arg(long, value_name = "PREFIX")]
+    prefix: Vec<String>,
+
     /// The profile in the shared AWS config and credentials files
     #[arg(long, value_name = "NAME")]
     profile: Option<String>,
@@ -242,6 +248,28 @@ fn condition(text: &str) -> Result<MetadataFilter, String> {
     Ok(MetadataFilter { field: field.to_owned(), operator, value })
 }
 
+/// The filters that the provider itself applies, held against what it has.
+fn provider_filters(
+    prefixes: &[String],
+    provider: Provider,
+) -> Result<Map<String, Value>, CliError> {
+    let prefix = (!prefixes.is_empty()).then(|| ("prefix".to_owned(), prefixes.into()));
+    let filters = prefix.into_iter().collect();
+    let Err(problems) = ProviderFilters::read(provider, &filters) else { return Ok(filters) };
+    let told: Vec<String> = problems
+        .iter()
+        .map(|problem| match problem {
+            ProviderFilterError::Unknown { provider, .. } => {
+                format!("--prefix is for S3 and Tigris; a {provider} source has no such filter")
+            }
+            ProviderFilterError::WrongValue { value, problem, .. } => {
+                format!("--prefix {value} {problem}")
+            }
+        })
+        .collect();
+    Err(CliError::usage(told.join("; ")))
+}
+
 /// Reads a mapping and holds it against what the provider has.
 fn mapping(file: &Path, provider: Provider) -> Result<SchemaMapping, CliError> {
     let wrong = |what: &dyn std::fmt::Display| {
@@ -291,6 +319,7 @@ impl Args {
                 mime_types: which.mime_type.clone(),
                 metadata_filters: which.metadata.clone(),
             },
+            provider_filters: provider_filters(&self.s3.prefix, provider)?,
             mapping: self.how.mapping.as_deref().map(|file| mapping(file, provider)).transpose()?,
             reconcile: match self.how.no_delete {
                 true => {
