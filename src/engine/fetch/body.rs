@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use futures_util::{TryStreamExt as _, stream::BoxStream};
+use futures_util::{FutureExt as _, TryStreamExt as _, future::ready, stream::BoxStream};
 use tokio::task::spawn_blocking;
 
 use crate::{
@@ -81,14 +81,18 @@ impl From<WebError> for FetchError {
     }
 }
 
-pub(super) async fn on_blocking_thread<T: Send + 'static>(
+/// Does the work on a blocking thread. It begins at once, whether or not anybody waits yet.
+pub(super) fn on_blocking_thread<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, FetchError> + Send + 'static,
-) -> Result<T, FetchError> {
-    match spawn_blocking(work).await {
-        Ok(outcome) => outcome,
-        // One entry that trips over a fault of ours stops no other.
-        Err(error) if error.is_panic() => Err(FetchError::Died),
-        Err(_) => Err(StoreError::Stopped.into()),
+) -> impl Future<Output = Result<T, FetchError>> + Send {
+    let task = spawn_blocking(work);
+    async {
+        match task.await {
+            Ok(outcome) => outcome,
+            // One entry that trips over a fault of ours stops no other.
+            Err(error) if error.is_panic() => Err(FetchError::Died),
+            Err(_) => Err(StoreError::Stopped.into()),
+        }
     }
 }
 
@@ -212,17 +216,26 @@ fn finish(stage: Stage, size: u64) -> Result<BlobHash, FetchError> {
     Ok(stage.finish()?)
 }
 
-/// Drains a stream into `sink` on blocking threads, many chunks at a time and none of them copied.
+/// Drains a stream into `sink` on blocking threads, many chunks at a time and none of them copied. One
+/// buffer is written while the next one arrives.
 pub(super) async fn in_buffers<S: Send + 'static, E: Into<FetchError>>(
     observer: &Arc<dyn Observer>,
     mut stream: BoxStream<'static, Result<Bytes, E>>,
-    mut sink: S,
+    sink: S,
     write: impl Fn(&mut S, &[u8]) -> Result<(), BlobError> + Copy + Send + 'static,
 ) -> Result<S, FetchError> {
+    let mut writing = ready(Ok(sink)).boxed();
     let mut chunks: Vec<Bytes> = Vec::new();
     let mut gathered = 0;
     loop {
-        let chunk = stream.try_next().await.map_err(Into::into)?;
+        let chunk = match stream.try_next().await {
+            Ok(chunk) => chunk,
+            Err(error) => {
+                // Nobody writes on once this has returned.
+                drop(writing.await);
+                return Err(error.into());
+            }
+        };
         let at_end = chunk.is_none();
         if let Some(chunk) = chunk {
             observer.received(chunk.len() as u64);
@@ -230,16 +243,17 @@ pub(super) async fn in_buffers<S: Send + 'static, E: Into<FetchError>>(
             chunks.push(chunk);
         }
         if gathered >= BUFFER || (at_end && gathered > 0) {
-            (sink, chunks) = on_blocking_thread(move || {
-                chunks.iter().try_for_each(|chunk| write(&mut sink, chunk))?;
-                chunks.clear();
-                Ok((sink, chunks))
-            })
-            .await?;
+            let mut sink = writing.await?;
+            let buffer = std::mem::take(&mut chunks);
             gathered = 0;
+            let write_all = move || {
+                buffer.iter().try_for_each(|chunk| write(&mut sink, chunk))?;
+                Ok(sink)
+            };
+            writing = on_blocking_thread(write_all).boxed();
         }
         if at_end {
-            return Ok(sink);
+            return writing.await;
         }
     }
 }
