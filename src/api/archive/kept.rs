@@ -9,16 +9,10 @@ use std::{
 use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::{
-    api::error::ApiError,
-    model::ArchiveId,
-    store::objects::chosen::Chosen,
-};
+use crate::{api::error::ApiError, model::ArchiveId, store::objects::chosen::Chosen};
 
-/// The most objects of all archives together that are kept; beyond, the oldest archive goes.
-const MAX_OBJECTS: usize = 400_000;
-/// The most archives that are kept.
-const MAX_ARCHIVES: usize = 1000;
+/// Bytes that the lists of all archives together may take; beyond, the oldest archives go.
+const MAX_BYTES: usize = 64 * 1024 * 1024;
 /// The most downloads at once: each holds a name for every file that it has packed.
 const DOWNLOADS: usize = 4;
 
@@ -33,6 +27,15 @@ pub(super) struct Archive {
     pub(super) objects: Vec<Chosen>,
     /// Until when it can be had.
     pub(super) until: Timestamp,
+}
+
+impl Archive {
+    /// Bytes that it takes in memory, about.
+    fn weight(&self) -> usize {
+        let names = |object: &Chosen| object.id.as_str().len() + object.path.as_bytes().len();
+        let objects = self.objects.iter().map(|object| size_of::<Chosen>() + names(object));
+        size_of::<Self>() + objects.sum::<usize>()
+    }
 }
 
 /// The archives of this process; clones share them.
@@ -54,9 +57,9 @@ impl Archives {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.push_back(Arc::new(archive));
         kept.retain(|archive| now < archive.until);
-        let mut objects: usize = kept.iter().map(|archive| archive.objects.len()).sum();
-        while kept.len() > 1 && (objects > MAX_OBJECTS || kept.len() > MAX_ARCHIVES) {
-            objects -= kept.pop_front().map_or(0, |oldest| oldest.objects.len());
+        let mut bytes: usize = kept.iter().map(|archive| archive.weight()).sum();
+        while kept.len() > 1 && bytes > MAX_BYTES {
+            bytes -= kept.pop_front().map_or(0, |oldest| oldest.weight());
         }
     }
 

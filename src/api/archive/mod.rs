@@ -144,20 +144,16 @@ async fn matching(
     bucket: &Bucket,
     body: ArchiveRequest,
 ) -> Result<Vec<Chosen>, ApiError> {
+    let (field, value) = narrowest(&body);
     let mut wanted = Vec::new();
     wanted.extend(body.filters.map(filters::filter).transpose()?);
     wanted.extend(body.prefix.as_deref().map(begins_with).transpose()?);
     let filter = (!wanted.is_empty()).then(|| Filter::All(wanted));
     let query = Query::new(bucket, filter.as_ref(), body.search.as_deref(), None)
         .map_err(|problem| ApiError::invalid_field(told(problem.within("filters"))))?;
-    let objects = app
-        .engine
-        .store
-        .read(move |db| chosen::matching(db, &query, MAX_OBJECTS + 1))
-        .await?;
+    let objects =
+        app.engine.store.read(move |db| chosen::matching(db, &query, MAX_OBJECTS + 1)).await?;
     let refuse = |words: String, accepted: &str| {
-        let field = if body.prefix.is_some() { "prefix" } else { "filters" };
-        let value = body.prefix.clone().unwrap_or_default();
         Err(ApiError::invalid_field(FieldError::new(field, value, words).accepting(accepted)))
     };
     match objects.len() {
@@ -170,9 +166,19 @@ async fn matching(
     }
 }
 
+/// What of a request to blame if it is not met.
+fn narrowest(body: &ArchiveRequest) -> (&'static str, String) {
+    match (&body.search, &body.filters, &body.prefix) {
+        (Some(text), ..) => ("search", text.clone()),
+        (None, Some(_), _) => ("filters", String::new()),
+        (None, None, Some(prefix)) => ("prefix", prefix.clone()),
+        (None, None, None) => ("", String::new()),
+    }
+}
+
 fn begins_with(prefix: &str) -> Result<Filter, ApiError> {
-    let field = FieldPath::parse("key_prefix")
-        .map_err(|problem| ApiError::invalid_field(told(problem)))?;
+    let field =
+        FieldPath::parse("key_prefix").map_err(|problem| ApiError::invalid_field(told(problem)))?;
     let test = Test::StartsWith(prefix.to_owned());
     Ok(Filter::Is(Condition { field, test, case_sensitive: true }))
 }

@@ -1,7 +1,9 @@
 //! What files are called in an archive: as their objects' paths say, as far as they can be unpacked
-//! anywhere without getting out of the folder, over another file, or into nothing.
+//! anywhere without getting out of the folder, over another file, or into nothing. "Anywhere" has
+//! systems to which upper and lower case are the same, and Windows.
 
 use std::{
+    borrow::Cow,
     collections::{HashMap, HashSet},
     hash::{BuildHasher as _, RandomState},
 };
@@ -12,8 +14,10 @@ use crate::model::EntryPath;
 #[derive(Debug, Default)]
 pub(super) struct Names {
     hasher: RandomState,
-    /// Names of files, each with the last number that was put behind it for another one.
-    files: HashMap<u64, u32>,
+    /// Names of files.
+    files: HashSet<u64>,
+    /// Names that files should have had, each with the last number that was put behind it.
+    numbers: HashMap<u64, u32>,
     /// Folders as their objects have it, each with the number that it has here.
     folders: HashMap<u64, u32>,
     /// Folders as they are called here.
@@ -29,14 +33,13 @@ impl Names {
         let last = parts.pop().unwrap_or_else(|| "unnamed".to_owned());
         let folder = self.enter(parts);
         let wanted = self.hash(&format!("{folder}{last}"));
-        let mut number = self.files.get(&wanted).copied().unwrap_or_default();
+        let mut number = self.numbers.get(&wanted).copied().unwrap_or_default();
         loop {
             number += 1;
             let name = format!("{folder}{}", numbered(&last, number));
             let hash = self.hash(&name);
-            if !self.taken.contains(&hash) && !self.files.contains_key(&hash) {
-                self.files.insert(hash, 0);
-                self.files.insert(wanted, number);
+            if !self.taken.contains(&hash) && self.files.insert(hash) {
+                self.numbers.insert(wanted, number);
                 return name;
             }
         }
@@ -56,7 +59,7 @@ impl Names {
             let wanted = self.hash(&format!("{folder}{part}"));
             let mut number = self.folders.get(&wanted).copied().unwrap_or(1);
             let mut name = format!("{folder}{}", numbered(&part, number));
-            while self.files.contains_key(&self.hash(&name)) {
+            while self.files.contains(&self.hash(&name)) {
                 number += 1;
                 name = format!("{folder}{}", numbered(&part, number));
             }
@@ -68,7 +71,7 @@ impl Names {
     }
 
     fn hash(&self, name: &str) -> u64 {
-        self.hasher.hash_one(name)
+        self.hasher.hash_one(name.to_lowercase())
     }
 }
 
@@ -82,21 +85,54 @@ fn parts(path: &EntryPath) -> Vec<String> {
         .collect()
 }
 
+/// Bytes that a name may have; systems stop at 255, and a number may have to stand behind it.
+const LONGEST: usize = 240;
+
 /// Besides what steers a terminal, what Windows takes for a separator or has no names with
 /// (<https://learn.microsoft.com/en-us/windows/win32/fileio/naming-a-file>).
 fn plain(part: &EntryPath) -> String {
     let text = part.to_string();
-    let text = if text.chars().all(|c| c == '.') { text.replace('.', "%2E") } else { text };
+    let text = shortened(&text);
+    let end = text.trim_end_matches(['.', ' ']).len();
     let mut plain = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '\\' | ':' | '*' | '?' | '"' | '<' | '>' | '|' => {
-                plain.push_str(percent_encoding::percent_encode_byte(c as u8));
-            }
-            c => plain.push(c),
+    for (at, c) in text.char_indices() {
+        let is_odd = match c {
+            '\\' | ':' | '*' | '?' | '"' | '<' | '>' | '|' => true,
+            // A name of nothing but dots is a way, and Windows drops those at the end of one.
+            '.' | ' ' => at >= end,
+            _ => at == 0 && is_device(&text),
+        };
+        match is_odd {
+            true => plain.push_str(percent_encoding::percent_encode_byte(c as u8)),
+            false => plain.push(c),
         }
     }
     plain
+}
+
+/// Whether Windows takes the name for a device, whatever ending it has.
+fn is_device(name: &str) -> bool {
+    let stem = name.split('.').next().unwrap_or_default().trim_end().to_ascii_uppercase();
+    match stem.as_str() {
+        "CON" | "PRN" | "AUX" | "NUL" => true,
+        port => {
+            let number = port.strip_prefix("COM").or_else(|| port.strip_prefix("LPT"));
+            number.is_some_and(|n| n.len() == 1 && n.as_bytes()[0].is_ascii_digit())
+        }
+    }
+}
+
+/// The name without what is too much in its middle: its ending says what it is.
+fn shortened(name: &str) -> Cow<'_, str> {
+    if name.len() <= LONGEST {
+        return Cow::Borrowed(name);
+    }
+    let ending = match name.rsplit_once('.') {
+        Some((_, ending)) if ending.len() < 20 => &name[name.len() - ending.len() - 1..],
+        _ => "",
+    };
+    let stem = name.floor_char_boundary(LONGEST - ending.len());
+    Cow::Owned(format!("{}{ending}", &name[..stem]))
 }
 
 /// `name (2).ext`; the first needs no number.
@@ -124,7 +160,27 @@ mod tests {
         let told =
             ["etc/passwd", "%2E%2E/%2E%2E/x", "a/b", "..%5C..%5Cy", "C%3A%5Cz", "n%0A%FF%00"];
         assert_eq!(files(hostile), told);
-        assert_eq!(files([b"", b"/", b"grüße/日本.txt".as_slice()])[2], "grüße/日本.txt");
+        assert_eq!(files([b"", b"/", "grüße/日本.txt".as_bytes()])[2], "grüße/日本.txt");
+    }
+
+    #[test]
+    fn windows_can_have_every_name() {
+        let odd: [&[u8]; 6] = [b"NUL", b"com1.txt", b"a./b ", b"...", b"console", b"lpt10"];
+        let told = ["%4EUL", "%63om1.txt", "a%2E/b%20", "%2E%2E%2E", "console", "lpt10"];
+        assert_eq!(files(odd), told);
+    }
+
+    #[test]
+    fn a_long_name_is_shortened_before_its_ending() {
+        let [one, other] = ["é".repeat(300) + "1.txt", "é".repeat(300) + "2.txt"];
+        let names = files([one.as_bytes(), other.as_bytes()]);
+        assert!(names.iter().all(|name| name.len() < 256 && name.ends_with(".txt")), "{names:?}");
+        assert_ne!(names[0], names[1]);
+    }
+
+    #[test]
+    fn upper_and_lower_case_do_not_tell_files_apart() {
+        assert_eq!(files([b"a/x", b"A/x", b"A/y"]), ["a/x", "A/x (2)", "A/y"]);
     }
 
     #[test]
@@ -138,7 +194,10 @@ mod tests {
     #[test]
     fn no_file_has_the_name_of_a_folder() {
         assert_eq!(files([b"a/b", b"a", b"/a/c"]), ["a/b", "a (2)", "a/c"]);
-        assert_eq!(files([b"a", b"a/b", b"a/c", b"a (2)"]), ["a", "a (2)/b", "a (2)/c", "a (2) (2)"]);
+        assert_eq!(
+            files([b"a", b"a/b", b"a/c", b"a (2)"]),
+            ["a", "a (2)/b", "a (2)/c", "a (2) (2)"]
+        );
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! Nothing is compressed: most of what is large is so already. What is held is one piece of one blob
 //! and, for the table at the archive's end, a name for each file. A client that does not read holds
-//! no thread up.
+//! no thread up. Every blob is held against its hash on the way; one that is damaged does not keep
+//! the others back, but gets a sum that no reader lets pass.
 
 use std::{
     io::{self, Write},
@@ -13,28 +14,41 @@ use std::{
 };
 
 use axum::body::Bytes;
-use futures_util::{Stream, StreamExt as _};
+use futures_util::{Stream, StreamExt as _, stream};
 use jiff::Timestamp;
-use rawzip::{ZipArchiveWriter, time::UtcDateTime};
+use rawzip::{DataDescriptorOutput, ZipArchiveWriter, time::UtcDateTime};
 use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::{kept::Archive, names::Names};
 use crate::{
     api::{App, content},
-    model::{CONTENT, EntryPath},
+    model::{BlobHash, CONTENT, EntryPath},
     store::{
         StoreError,
-        objects::record::{self, BlobRecord, Record},
+        blobs::Place,
+        objects::{
+            chosen::{self, Found},
+            record::{BlobRecord, Record},
+        },
     },
 };
 
 /// Bytes that are sent at once, about.
 const PIECE: usize = 256 * 1024;
+/// Objects that are looked for at once.
+const AT_ONCE: usize = 100;
 /// How long a client may take over a piece.
 const PATIENCE: Duration = Duration::from_secs(10 * 60);
+/// What they are, and who may do what with them, as Unix writes it down.
+const FILE: u32 = 0o100_644;
+const FOLDER: u32 = 0o040_755;
 /// What tells which objects are not in the archive, if there are such.
 const NOTE: &str = "NOT INCLUDED.txt";
+const REMOVED: &str = "it was removed";
+const MISSING: &str = "its bytes are not there; `catchment verify --repair` looks for them";
+const DAMAGED: &str = "its bytes are damaged: what is in here is of no use. \
+                       `catchment verify --repair` fetches them again";
 
 /// The archive, packed while it is read. `place` is given back at its end.
 pub(super) fn stream(
@@ -95,16 +109,22 @@ async fn pack(
         zip: ZipArchiveWriter::new(out.buffer.clone()),
         out,
         names: Names::default(),
-        left_out: Vec::new(),
+        notes: Vec::new(),
     };
-    for chosen in &archive.objects {
-        let (bucket_key, id) = (archive.bucket_key, chosen.id.clone());
-        let found =
-            app.engine.store.read(move |db| record::by_id(db, bucket_key, id.as_str())).await?;
-        match found {
-            Some(object) => packer.object(&object).await?,
-            None => packer.leave_out(&chosen.path, "it was removed"),
+    let mut rest = archive.objects.as_slice();
+    while !rest.is_empty() {
+        let ids = rest.iter().take(AT_ONCE).map(|chosen| chosen.id.clone()).collect();
+        let bucket_key = archive.bucket_key;
+        let look = move |db: &_| chosen::with_bytes(db, bucket_key, ids, PIECE);
+        let found = app.engine.store.read(look).await?;
+        let (these, others) = rest.split_at(found.len());
+        for (wanted, found) in these.iter().zip(found) {
+            match found {
+                Some(Found { object, places }) => packer.object(&object, places).await?,
+                None => packer.note(&wanted.path, REMOVED),
+            }
         }
+        rest = others;
     }
     packer.finish(app.now()).await
 }
@@ -114,23 +134,34 @@ struct Packer<'a> {
     zip: ZipArchiveWriter<Buffer>,
     out: Out<'a>,
     names: Names,
-    /// Lines of the note.
-    left_out: Vec<String>,
+    /// Lines of [`NOTE`].
+    notes: Vec<String>,
 }
 
 impl Packer<'_> {
-    async fn object(&mut self, object: &Record) -> Result<(), End> {
+    async fn object(&mut self, object: &Record, places: Vec<Option<Place>>) -> Result<(), End> {
         // Consoles of object storage make folders out of nothing but a name.
         if object.path.as_bytes().ends_with(b"/") && object.size == 0 {
             return self.folder(object).await;
         }
+        if object.blobs.is_empty() {
+            self.note(&object.path, "there is no file to it");
+        }
         let is_alone = object.blobs.len() == 1;
-        for blob in &object.blobs {
+        for (blob, place) in object.blobs.iter().zip(places) {
             let path = match is_alone || blob.property == CONTENT {
                 true => object.path.clone(),
                 false => beside(&object.path, blob),
             };
-            self.blob(&path, object.modified.unwrap_or(object.updated_at), blob).await?;
+            let modified = object.modified.unwrap_or(object.updated_at);
+            match place {
+                Some(Place::Inline(bytes)) => {
+                    let bytes = stream::iter([Ok(Bytes::from(bytes))]);
+                    self.blob(&path, modified, blob.hash, bytes).await?;
+                }
+                Some(Place::File) => self.file(&path, modified, blob.hash).await?,
+                None => self.note(&path, REMOVED),
+            }
         }
         Ok(())
     }
@@ -141,58 +172,78 @@ impl Packer<'_> {
             self.zip
                 .new_dir(name.as_str())
                 .last_modified(time(modified))
-                .unix_permissions(0o755)
+                .unix_permissions(FOLDER)
                 .create()?;
         }
         self.out.send_if_much().await
+    }
+
+    async fn file(
+        &mut self,
+        path: &EntryPath,
+        modified: Timestamp,
+        hash: BlobHash,
+    ) -> Result<(), End> {
+        match content::open(self.app, hash, None).await {
+            Ok(reader) => self.blob(path, modified, hash, content::stream_of(reader)).await,
+            Err(error) if error.is_not_found() => {
+                self.note(path, REMOVED);
+                Ok(())
+            }
+            Err(error) => {
+                tracing::error!(%path, ?error, "bytes of an archive cannot be read");
+                self.note(path, MISSING);
+                Ok(())
+            }
+        }
     }
 
     async fn blob(
         &mut self,
         path: &EntryPath,
         modified: Timestamp,
-        blob: &BlobRecord,
+        hash: BlobHash,
+        bytes: impl Stream<Item = io::Result<Bytes>>,
     ) -> Result<(), End> {
-        let Ok(reader) = content::open(self.app, blob.hash, None).await else {
-            self.leave_out(path, "its bytes are not there; `catchment verify` tells more");
-            return Ok(());
-        };
         let name = self.names.file(path);
         let (mut entry, config) = self
             .zip
             .new_file(name.as_str())
             .last_modified(time(modified))
-            .unix_permissions(0o644)
+            .unix_permissions(FILE)
             .start()?;
         let mut file = config.wrap(&mut entry);
-        let mut pieces = pin!(content::stream_of(reader));
-        let mut size = 0;
-        while let Some(piece) = pieces.next().await {
-            let piece = piece?;
-            size += piece.len() as u64;
+        let mut hasher = blake3::Hasher::new();
+        let mut pieces = pin!(bytes);
+        // Bytes that cannot be read are missing from the hash.
+        while let Some(Ok(piece)) = pieces.next().await {
+            hasher.update(&piece);
             file.write_all(&piece)?;
             self.out.send_if_much().await?;
         }
-        if size != blob.size {
-            return Err(End::Failed(format!("{path} has {size} bytes, not {}", blob.size)));
-        }
         let (_, sums) = file.finish()?;
-        entry.finish(sums)?;
-        Ok(())
+        if BlobHash::from(hasher.finalize()) == hash {
+            entry.finish(sums)?;
+        } else {
+            entry.finish(DataDescriptorOutput::new(!sums.crc(), sums.uncompressed_size()))?;
+            tracing::error!(%path, %hash, "bytes of an archive are damaged");
+            self.note(path, DAMAGED);
+        }
+        self.out.send_if_much().await
     }
 
-    fn leave_out(&mut self, path: &EntryPath, why: &str) {
-        self.left_out.push(format!("{path}: {why}\n"));
+    fn note(&mut self, path: &EntryPath, why: &str) {
+        self.notes.push(format!("{path}: {why}\n"));
     }
 
     /// The note, if there is something to tell, and the table of what is in the archive.
     async fn finish(mut self, now: Timestamp) -> Result<(), End> {
-        if !self.left_out.is_empty() {
+        if !self.notes.is_empty() {
             let name = self.names.file(&EntryPath::new(NOTE));
             let start = self.zip.new_file(name.as_str()).last_modified(time(now));
-            let (mut entry, config) = start.unix_permissions(0o644).start()?;
+            let (mut entry, config) = start.unix_permissions(FILE).start()?;
             let mut file = config.wrap(&mut entry);
-            for line in &self.left_out {
+            for line in &self.notes {
                 file.write_all(line.as_bytes())?;
             }
             let (_, sums) = file.finish()?;

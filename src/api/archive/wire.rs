@@ -8,8 +8,8 @@ use crate::api::filters::LogicalOperatorInput;
 
 /// Which objects are wanted in one file: those named, or those that match; without any of these,
 /// all of the bucket.
-#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub(super) struct ArchiveRequest {
     /// These; then nothing else may say which.
     #[schema(min_items = 1, max_items = 5000)]

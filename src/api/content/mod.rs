@@ -150,7 +150,11 @@ fn unsatisfiable(size: u64) -> Response {
 }
 
 /// Opens the bytes of a blob. An open file stays readable when it is collected.
-pub(super) async fn open(app: &App, hash: BlobHash, window: Option<Window>) -> Result<Reader, ApiError> {
+pub(super) async fn open(
+    app: &App,
+    hash: BlobHash,
+    window: Option<Window>,
+) -> Result<Reader, ApiError> {
     let place = app.engine.store.read(move |db| blobs::place(db, &hash)).await?;
     let gone = || ApiError::not_found("blob", hash.to_string());
     let place = place.ok_or_else(gone)?;
