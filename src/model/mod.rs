@@ -32,7 +32,8 @@ pub use entry::{Cursor, Entry, EntryId, EntryKind, Fingerprint, Identity, SkipRe
 pub use filters::{FileFilters, MetadataFilter, Operator};
 pub use hash::{BlobHash, ParseHashError};
 pub use ids::{
-    BlobId, BucketId, ConnectionId, DeadLetterId, JobId, NamespaceId, ObjectId, SyncId, UploadId,
+    ArchiveId, BlobId, BucketId, ConnectionId, DeadLetterId, JobId, NamespaceId, ObjectId, SyncId,
+    UploadId,
 };
 pub use job::{Cause, JobStatus, Phase, RunStatus};
 pub use location::{

@@ -14,6 +14,7 @@ mod support;
 mod server;
 
 mod access;
+mod archive;
 mod buckets;
 mod client;
 mod connections;
