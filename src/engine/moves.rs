@@ -11,6 +11,7 @@ use super::{
     RunError,
     plan::{Renamed, Work},
     run::Run,
+    shards::PageId,
 };
 use crate::{
     model::{Counts, EntryPath},
@@ -27,9 +28,9 @@ const PAGE: usize = 1000;
 /// What became of entries that looked renamed.
 pub(super) struct Settled {
     /// The pages of those that were.
-    pub(super) pages: Vec<u64>,
+    pub(super) pages: Vec<PageId>,
     /// Those that were not, with their pages.
-    pub(super) others: Vec<(u64, Work)>,
+    pub(super) others: Vec<(PageId, Work)>,
     /// What was done.
     pub(super) counts: Counts,
 }
@@ -38,7 +39,7 @@ pub(super) struct Settled {
 pub(super) async fn settle(
     run: &Arc<Run>,
     tally: &Tally,
-    renamed: Vec<(u64, Renamed)>,
+    renamed: Vec<(PageId, Renamed)>,
 ) -> Result<Settled, RunError> {
     let mut settled = Settled { pages: Vec::new(), others: Vec::new(), counts: Counts::default() };
     let mut gone = gone(run, tally, &renamed).await?;
@@ -65,7 +66,7 @@ pub(super) async fn settle(
 async fn gone(
     run: &Arc<Run>,
     tally: &Tally,
-    renamed: &[(u64, Renamed)],
+    renamed: &[(PageId, Renamed)],
 ) -> Result<HashMap<i64, EntryPath>, RunError> {
     let keys: Vec<i64> = renamed.iter().map(|(_, new)| new.row).collect();
     let target = run.target;

@@ -5,7 +5,7 @@
 //! (`skip_duplicates`) is shown as one to add. Removals are only known once everything was looked
 //! at, so a preview that reaches its bounds tells none, and says that it is not complete.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, pin::pin, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
@@ -24,7 +24,7 @@ use crate::{
         Counts, Entry, EntryId, EntryKind, EntryPath, ErrorType, Identity, Location, MaxDelete,
         SyncOptions,
     },
-    sources::{ErrorClass, Page, Source, retry::RetryPolicy},
+    sources::{ErrorClass, Page, Source, retry::RetryPolicy, walk_all},
     store::{
         Store, buckets,
         checkpoints::Tally,
@@ -192,7 +192,7 @@ pub async fn preview(
         report,
     };
     let deadline = bounds.time.map(|time| Instant::now() + time);
-    let mut pages = source.walk(None);
+    let mut pages = pin!(walk_all(source));
     loop {
         let next = match deadline {
             Some(deadline) => timeout_at(deadline, pages.next()).await.ok(),
