@@ -16,6 +16,7 @@ use std::{
 
 use super::{
     RunError,
+    inquiry::Inquiry,
     plan::{Task, Work},
     run::Run,
 };
@@ -36,8 +37,6 @@ use crate::{
 };
 
 use body::{FetchError, kept, on_blocking_thread, slurp};
-use closer::Inquiry;
-
 pub(super) use body::store;
 
 /// What became of an entry.
