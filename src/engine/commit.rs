@@ -64,17 +64,17 @@ pub(super) async fn go_through(
     let walked = committer.drive(pages, VecDeque::new(), lease, stop).await?;
     walk::check_root_again(run, root).await?;
     let renamed = std::mem::take(&mut committer.renamed);
-    let others = match walked {
+    let held_back = match walked {
         Walked::Whole => {
             walk::check_not_emptied(run, committer.listed_something).await?;
-            committer.settle_renamed(renamed).await?
+            moves::settle(run, &committer.tally, renamed).await?
         }
         // Whether the old names are gone shows in later slices.
         Walked::Slice => renamed.into_iter().map(|(page, new)| (page, new.work)).collect(),
     };
-    if !others.is_empty() {
-        let others = committer.fetch_after_all(others);
-        committer.drive(stream::empty(), others, lease, stop).await?;
+    if !held_back.is_empty() {
+        let held_back = committer.take_up(held_back);
+        committer.drive(stream::empty(), held_back, lease, stop).await?;
     }
     Ok(Pass { tally: committer.tally, walked, left_out: committer.left_out })
 }
@@ -259,37 +259,18 @@ impl<'a> Committer<'a> {
         self.renamed.len() - before
     }
 
-    /// Renames what the pass has proved renamed, and answers the others.
-    async fn settle_renamed(
-        &mut self,
-        renamed: Vec<(u64, Renamed)>,
-    ) -> Result<Vec<(u64, Work)>, RunError> {
-        let settled = moves::settle(self.run, &self.tally, renamed).await?;
-        self.counts.add(&settled.counts);
-        if settled.counts.updated > 0 {
-            self.run.observer.committed(self.counts);
-        }
-        for page in settled.pages {
-            if let Some(open) = self.pages.get_mut(&page) {
-                open.renamed -= 1;
-            }
-        }
-        self.touch();
-        Ok(settled.others)
-    }
-
-    /// What was held back and is to be fetched like any other.
-    fn fetch_after_all(&mut self, others: Vec<(u64, Work)>) -> VecDeque<(u64, Work)> {
-        let bytes = others.iter().map(|(_, work)| work.fingerprint.size).sum();
-        self.run.observer.found(0, others.len() as u64, bytes);
-        for (page, _) in &others {
+    /// Takes up what was held back, now that it is known what is to be done about it.
+    fn take_up(&mut self, held_back: Vec<(u64, Work)>) -> VecDeque<(u64, Work)> {
+        let bytes = held_back.iter().map(|(_, work)| work.bytes()).sum();
+        self.run.observer.found(0, held_back.len() as u64, bytes);
+        for (page, _) in &held_back {
             if let Some(open) = self.pages.get_mut(page) {
                 open.renamed -= 1;
                 self.busy_pages += usize::from(open.missing == 0);
                 open.missing += 1;
             }
         }
-        others.into()
+        held_back.into()
     }
 
     fn is_at_end_of_slice(&self) -> bool {
@@ -310,6 +291,12 @@ impl<'a> Committer<'a> {
                 self.tally.drifted.extend(known);
             }
             Outcome::Rejudged(rejudged) => self.batch.rejudged.push(*rejudged),
+            Outcome::Renamed(moved) => {
+                if let Some(failure) = &moved.failure {
+                    self.run.observer.failed(failure);
+                }
+                self.batch.moved.push(*moved);
+            }
             Outcome::Failed(failure) => {
                 self.run.observer.failed(&failure);
                 self.tally.seen.extend(known);

@@ -19,7 +19,7 @@ impl Inquiry {
     /// What is kept of an entry whose version is still the one that was taken, as far as that is
     /// what the source would say of it.
     pub(super) fn recollect(kept: &Kept) -> Self {
-        if kept.is_duplicate || kept.judged_by == Some(HANDED_OVER) {
+        if kept.object.is_none() || kept.judged_by == Some(HANDED_OVER) {
             return Self::default();
         }
         let metadata = kept.metadata.as_deref().and_then(|text| serde_json::from_str(text).ok());

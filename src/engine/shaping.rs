@@ -57,11 +57,7 @@ pub(super) fn fetched(
     filename: Option<String>,
 ) -> ShapedBlob {
     let mime = blob.mime.clone().or(mime);
-    ShapedBlob {
-        filename,
-        metadata: from(url),
-        ..shaped(blob, mime, ShapedBytes::Other(stored))
-    }
+    ShapedBlob { filename, metadata: from(url), ..shaped(blob, mime, ShapedBytes::Other(stored)) }
 }
 
 fn from(url: &str) -> Option<String> {

@@ -272,10 +272,8 @@ fn settle_size(tx: &Transaction<'_>, object_key: i64) -> Result<i64> {
 /// What is kept of an entry that was taken before, for deciding about it anew without its bytes.
 #[derive(Clone, Debug)]
 pub struct Kept {
-    /// Internal key of the object.
-    pub object_key: i64,
-    /// The object was made by another entry.
-    pub is_duplicate: bool,
+    /// Internal key of its object; `None` where that is another entry's, or somebody deleted it.
+    pub object: Option<i64>,
     /// The settings that it was judged by.
     pub judged_by: Option<i64>,
     /// User metadata as the source told it, a JSON object.
@@ -293,16 +291,17 @@ pub struct Kept {
 pub fn kept(connection: &Connection, entry_key: i64) -> Result<Option<Kept>> {
     let found = connection
         .prepare_cached(
-            "SELECT is_duplicate, judged_by, metadata, mime, object_key
-             FROM entries JOIN objects USING (object_key) WHERE entries.entry_key = ?1",
+            "SELECT judged_by, metadata, mime, objects.object_key
+             FROM entries LEFT JOIN objects
+                 ON objects.object_key = entries.object_key AND is_duplicate = 0
+             WHERE entries.entry_key = ?1",
         )?
         .query_row([entry_key], |row| {
             Ok(Kept {
-                object_key: row.get(4)?,
-                is_duplicate: row.get(0)?,
-                judged_by: row.get(1)?,
-                metadata: row.get(2)?,
-                mime: row.get(3)?,
+                judged_by: row.get(0)?,
+                metadata: row.get(1)?,
+                mime: row.get(2)?,
+                object: row.get(3)?,
                 urls: BTreeMap::new(),
             })
         })
@@ -313,7 +312,7 @@ pub fn kept(connection: &Connection, entry_key: i64) -> Result<Option<Kept>> {
             "SELECT property, metadata ->> '$.url' FROM object_blobs
              WHERE object_key = ?1 AND id = '' AND metadata ->> '$.url' IS NOT NULL",
         )?
-        .query_map([kept.object_key], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .query_map([kept.object], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect::<Result<_, _>>()?;
     Ok(Some(kept))
 }

@@ -210,8 +210,7 @@ fn a_dry_run_tells_what_another_mapping_and_another_schema_would_change_and_why(
     s3.put_object("c/3", Object::new("3"));
     let catchment = Catchment::reaching(&s3.endpoint());
     let dry = |mappings: &Value| {
-        let file =
-            catchment.write_home("mapping.json", json!({"mappings": mappings}).to_string());
+        let file = catchment.write_home("mapping.json", json!({"mappings": mappings}).to_string());
         catchment.sync_with(SOURCE, &["--dry-run", "--mapping", file.to_str().unwrap()])
     };
     let reasons = |run: &Run| -> Vec<(String, String, String)> {
@@ -229,10 +228,7 @@ fn a_dry_run_tells_what_another_mapping_and_another_schema_would_change_and_why(
     let told = dry(&more).exits(0);
     let why = "the settings make it another object: t".to_owned();
     assert_eq!(reasons(&told), [("would_update".to_owned(), "a/1".to_owned(), why)]);
-    assert_eq!(
-        (told.summary().updated, told.summary().unchanged, told.summary().bytes),
-        (1, 2, 0)
-    );
+    assert_eq!((told.summary().updated, told.summary().unchanged, told.summary().bytes), (1, 2, 0));
 
     set_schema(&catchment, &json!({"m": {"type": "integer"}}));
     let told = dry(&more).exits(3);

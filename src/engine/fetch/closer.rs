@@ -11,15 +11,16 @@ use crate::{
     engine::{
         inquiry::Inquiry,
         mapping::{BlobBytes, Mapped, Mapping},
-        plan::{Task, Work},
+        plan::Work,
         run::Run,
         shaping,
     },
     sources::{Needs, retry::RetryPolicy},
     store::{
         left_out::LeftOut,
-        rejudge::{HANDED_OVER, Rejudged, Reshaped},
-        shape::{self, Shape},
+        rejudge::{Rejudged, Reshaped},
+        renames::Moved,
+        shape::{self, Kept, Shape},
     },
 };
 
@@ -72,7 +73,11 @@ pub(super) async fn shape(
 
 /// Decides anew about an entry that was taken by other settings. Its bytes stay; what is kept of it
 /// is asked for no more, unless it may say what another entry was.
-pub(super) async fn rejudge(run: &Arc<Run>, work: &Work) -> Result<Outcome, FetchError> {
+pub(super) async fn rejudge(
+    run: &Arc<Run>,
+    work: &Work,
+    is_same: bool,
+) -> Result<Outcome, FetchError> {
     let known = work.known.and_then(|key| i64::try_from(key).ok());
     let kept = match known {
         Some(key) => run.store.read(move |db| shape::kept(db, key)).await?,
@@ -80,22 +85,63 @@ pub(super) async fn rejudge(run: &Arc<Run>, work: &Work) -> Result<Outcome, Fetc
     };
     // It is gone since it was compared, by somebody else's hand.
     let (Some(entry_key), Some(kept)) = (known, kept) else { return Ok(Outcome::Vanished) };
-    let is_same = work.task == Task::Rejudge { is_same: true };
     let mut inquiry = if is_same { Inquiry::recollect(&kept) } else { Inquiry::default() };
+    let tells_metadata = !inquiry.has_metadata();
     if let Some(left_out) = left_out(run, work, &mut inquiry).await? {
         return Ok(left_out);
     }
-    // A duplicate's object is another entry's; an entry that has changed, and is not to be updated,
-    // leaves its object as it is.
-    let object = if kept.is_duplicate || !is_same {
-        None
-    } else {
-        let shape = shape(run, work, &mut inquiry, &kept.urls).await?;
-        let metadata = (kept.judged_by == Some(HANDED_OVER) && inquiry.has_metadata())
-            .then(|| Value::from_iter(inquiry.facts.metadata).to_string());
-        Some(Reshaped { shape, metadata })
+    // An entry that has changed, and is not to be updated, leaves its object as it is.
+    let object = match kept.object {
+        Some(_) if is_same => Some(reshaped(run, work, &kept, &mut inquiry, tells_metadata).await?),
+        _ => None,
     };
     Ok(Outcome::Rejudged(Box::new(Rejudged { entry_key, object })))
+}
+
+/// Decides about an entry that was taken under another name. Its bytes stay; its source is asked for
+/// the rest, since what was copied under a new name need not have taken all along.
+pub(super) async fn rename(run: &Arc<Run>, work: &Work, row: i64) -> Result<Outcome, FetchError> {
+    let mut inquiry = Inquiry::default();
+    if let Some(left_out) = left_out(run, work, &mut inquiry).await? {
+        return Ok(left_out);
+    }
+    let kept = run.store.read(move |db| shape::kept(db, row)).await?;
+    let object = match &kept {
+        // By a listing alone, before as now: nothing but its name follows from its name.
+        Some(Kept { judged_by: None, .. }) if run.rules.mark.is_none() => None,
+        Some(kept @ Kept { object: Some(_), .. }) => {
+            Some(reshaped(run, work, kept, &mut inquiry, true).await?)
+        }
+        _ => None,
+    };
+    Ok(Outcome::Renamed(Box::new(moved(work, row, object))))
+}
+
+/// The entry of that row under its new name.
+pub(super) fn moved(work: &Work, row: i64, object: Option<Reshaped>) -> Moved {
+    Moved {
+        entry_key: row,
+        id: work.id.clone(),
+        path: work.path.clone(),
+        fingerprint: work.fingerprint.clone(),
+        object,
+        failure: None,
+    }
+}
+
+/// What becomes of an object whose bytes are here, and, where the source `tells` that, of its user
+/// metadata.
+async fn reshaped(
+    run: &Arc<Run>,
+    work: &Work,
+    kept: &Kept,
+    inquiry: &mut Inquiry,
+    tells_metadata: bool,
+) -> Result<Reshaped, FetchError> {
+    let shape = shape(run, work, inquiry, &kept.urls).await?;
+    let metadata = (tells_metadata && inquiry.has_metadata())
+        .then(|| Value::from_iter(inquiry.facts.metadata.clone()).to_string());
+    Ok(Reshaped { shape, metadata })
 }
 
 /// The shape that a mapping has made, with the bytes of its blobs.

@@ -26,9 +26,7 @@ use super::{
     rules::Rules,
 };
 use crate::{
-    model::{
-        Counts, Entry, EntryKind, EntryPath, ErrorType, Location, MaxDelete, SyncOptions,
-    },
+    model::{Counts, Entry, EntryKind, EntryPath, ErrorType, Location, MaxDelete, SyncOptions},
     sources::Source,
     store::{
         Store, buckets,

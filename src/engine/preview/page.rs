@@ -159,7 +159,9 @@ impl Looked {
         let entries = self.page.entries.iter().zip(&self.known);
         entries
             .enumerate()
-            .filter(|(_, (entry, known))| wanted(plan::decide(filter, settings, full, entry, known)))
+            .filter(|(_, (entry, known))| {
+                wanted(plan::decide(filter, settings, full, entry, known))
+            })
             .map(|(position, _)| position)
             .collect()
     }

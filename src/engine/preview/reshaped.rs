@@ -18,7 +18,6 @@ use crate::{
     store::{
         Store,
         commit::Stored,
-        rejudge::HANDED_OVER,
         shape::{self, Kept, Shape},
     },
 };
@@ -36,7 +35,6 @@ pub(super) enum Foreseen {
 
 /// An object as it would be, as far as that is known without a fetch.
 struct Draft {
-    kept: Kept,
     shape: Shape,
     /// What would be new in it in any case.
     new: Vec<String>,
@@ -60,24 +58,26 @@ pub(super) async fn foresee(
         })
         .await?;
     let drafts = kept.into_iter().filter_map(|(position, entry, kept)| {
-        // A duplicate's object is another entry's.
-        let kept = kept.filter(|kept| !kept.is_duplicate)?;
-        Some(async move { Ok::<_, RunError>((position, draft(source, mapping, entry, kept).await?)) })
+        let kept = kept?;
+        let object_key = kept.object?;
+        Some(async move {
+            Ok::<_, RunError>((position, object_key, draft(source, mapping, entry, kept).await?))
+        })
     });
     let drafts: Vec<_> = drafts.collect();
     let mut answers = stream::iter(drafts).buffer_unordered(source.default_concurrency());
     let (mut foreseen, mut ready) = (HashMap::new(), Vec::new());
-    while let Some((position, drafted)) = answers.try_next().await? {
+    while let Some((position, object_key, drafted)) = answers.try_next().await? {
         match drafted {
-            Ok(draft) => ready.push((position, draft)),
+            Ok(draft) => ready.push((position, object_key, draft)),
             Err(failed) => drop(foreseen.insert(position, failed)),
         }
     }
     let changed = store
         .read(move |db| {
             let mut changed = Vec::new();
-            for (position, Draft { kept, shape, mut new }) in ready {
-                new.extend(shape::changes(db, kept.object_key, &shape)?);
+            for (position, object_key, Draft { shape, mut new }) in ready {
+                new.extend(shape::changes(db, object_key, &shape)?);
                 changed.push((position, new));
             }
             Ok(changed)
@@ -114,7 +114,7 @@ async fn draft(
     let mut inquiry = Inquiry::recollect(&kept);
     let missing = inquiry.missing(mapping.map_or_else(Needs::default, Mapping::needs));
     let Entry { id, path, kind: EntryKind::File(fingerprint) } = &entry else {
-        return Ok(Ok(Draft { kept, shape: Shape::plain(), new: Vec::new() }));
+        return Ok(Ok(Draft { shape: Shape::plain(), new: Vec::new() }));
     };
     if !missing.is_nothing() {
         let ask = || source.facts(id, fingerprint, missing);
@@ -129,17 +129,17 @@ async fn draft(
         }
     }
     let mut new = Vec::new();
-    if kept.judged_by == Some(HANDED_OVER) && inquiry.has_metadata() {
+    if missing.metadata {
         let told = Value::from_iter(inquiry.facts.metadata.clone()).to_string();
         if told != kept.metadata.as_deref().unwrap_or("{}") {
             new.push("metadata".to_owned());
         }
     }
-    let Some(mapping) = mapping else { return Ok(Ok(Draft { kept, shape: Shape::plain(), new })) };
+    let Some(mapping) = mapping else { return Ok(Ok(Draft { shape: Shape::plain(), new })) };
     Ok(match mapping.map(&inquiry.dossier(path, fingerprint)) {
         Ok(mapped) => {
             let shape = shape_of(mapping, mapped, &kept, &mut new);
-            Ok(Draft { kept, shape, new })
+            Ok(Draft { shape, new })
         }
         Err(mismatch) => Err(mismatch.into()),
     })
