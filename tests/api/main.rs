@@ -26,6 +26,7 @@ mod input;
 mod namespaces;
 mod objects;
 mod serving;
+mod shards;
 mod syncs;
 mod takeover;
 mod uploads;
