@@ -5,13 +5,16 @@
 //! The engine decides; it holds no SQL, speaks no provider's protocol and prints nothing. What it
 //! is doing it tells an [`Observer`].
 
+mod begin;
 pub mod board;
 pub mod collect;
 pub mod commit;
+mod end;
 pub mod error;
 pub mod fetch;
 pub mod filter;
 mod held;
+mod inquiry;
 pub mod lease;
 pub mod mapping;
 mod moves;
@@ -22,6 +25,8 @@ pub mod preview;
 pub mod reconcile;
 pub mod rules;
 pub mod run;
+pub mod shards;
+mod shaping;
 pub mod standing;
 pub mod verify;
 pub mod walk;

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     model::{
-        Counts, Cursor, Entry, EntryId, EntryKind, EntryPath, Fingerprint, Reconcile, SkipReason,
+        Counts, Entry, EntryId, EntryKind, EntryPath, Fingerprint, Reconcile, SkipReason,
         SyncOptions,
     },
     sources::Page,
@@ -25,8 +25,6 @@ use crate::{
 /// A page of the listing, decided.
 #[derive(Debug, Default)]
 pub struct Plan {
-    /// Where the walk goes on once the page is dealt with.
-    pub cursor: Option<Cursor>,
     /// What is to be fetched.
     pub work: Vec<Work>,
     /// What looks like an entry of another name, to be fetched only if it is not.
@@ -82,6 +80,11 @@ pub enum Task {
         /// Whether its version is still the one that was taken.
         is_same: bool,
     },
+    /// Take its name for the new one of an entry whose old one is gone: its bytes are here.
+    Rename {
+        /// The key of that entry's row.
+        row: i64,
+    },
 }
 
 impl Task {
@@ -90,7 +93,7 @@ impl Task {
     pub const fn of_changed(self, reconcile: &Reconcile) -> Self {
         match self {
             Self::Rejudge { .. } if !reconcile.on_update => Self::Rejudge { is_same: false },
-            Self::Fetch | Self::Rejudge { .. } => Self::Fetch,
+            Self::Fetch | Self::Rejudge { .. } | Self::Rename { .. } => Self::Fetch,
         }
     }
 }
@@ -101,7 +104,7 @@ impl Work {
     pub const fn bytes(&self) -> u64 {
         match self.task {
             Task::Fetch => self.fingerprint.size,
-            Task::Rejudge { .. } => 0,
+            Task::Rejudge { .. } | Task::Rename { .. } => 0,
         }
     }
 }
@@ -202,7 +205,7 @@ pub(super) async fn plan(run: &Arc<Run>, page: Page) -> Result<Plan, RunError> {
             Ok((page, index))
         })
         .await?;
-    let mut plan = Plan { cursor: page.cursor, unlisted: page.unlisted, ..Plan::default() };
+    let mut plan = Plan { unlisted: page.unlisted, ..Plan::default() };
     for (position, entry) in page.entries.into_iter().enumerate() {
         plan.add(run, entry, position, &index);
     }

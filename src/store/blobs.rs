@@ -64,6 +64,14 @@ pub(super) fn ensure(
     Ok(key)
 }
 
+/// The key of the blob of that hash, if one is recorded.
+pub(super) fn key_of(connection: &Connection, hash: &BlobHash) -> Result<Option<i64>> {
+    Ok(connection
+        .prepare_cached("SELECT blob_key FROM blobs WHERE hash = ?1")?
+        .query_row([hash.as_bytes()], |row| row.get(0))
+        .optional()?)
+}
+
 /// Whether a blob of that hash is recorded.
 ///
 /// # Errors

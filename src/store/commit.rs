@@ -9,20 +9,20 @@ use rusqlite::{OptionalExtension as _, Transaction, params};
 use serde_json::json;
 
 use super::{
-    Result, StoreError, blobs, buckets, checkpoints,
-    checkpoints::Tally,
+    Result, StoreError, blobs, buckets,
+    checkpoints::{self, Reached},
     dead_letters::{self, Failure},
     events::{self, About, EventKind},
     jobs,
     leases::{self, Fence},
     left_out::{self, LeftOut},
     rejudge::{HANDED_OVER, Rejudged},
+    renames::Moved,
     shape::{self, Shape},
     time,
 };
 use crate::model::{
-    BlobHash, CONTENT, Counts, Cursor, EntryId, EntryPath, ErrorType, Fingerprint, Identity,
-    ObjectId,
+    BlobHash, CONTENT, Counts, EntryId, EntryPath, ErrorType, Fingerprint, Identity, ObjectId,
 };
 
 /// The `object_key` of an entry whose object somebody deleted by hand. The version that was here then
@@ -88,6 +88,8 @@ pub struct Batch {
     pub taken: Vec<Taken>,
     /// Entries that are decided about anew.
     pub rejudged: Vec<Rejudged>,
+    /// Entries that were taken under other names.
+    pub moved: Vec<Moved>,
     /// Entries that are left out for more than their listing.
     pub left_out: Vec<LeftOut>,
     /// Entries that could not be taken.
@@ -97,8 +99,8 @@ pub struct Batch {
     /// Listed entries that cost nothing: unchanged, filtered, and failed ones that wait. Other
     /// fields stay 0.
     pub passed: Counts,
-    /// How far the pass has come with this batch, if that is further than before.
-    pub checkpoint: Option<Reached>,
+    /// How far the pass has come with this batch, in the shards in which that is further than before.
+    pub reached: Vec<Reached>,
 }
 
 impl Taken {
@@ -114,7 +116,11 @@ impl Batch {
     /// How many entries it is about, but for those that cost nothing.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.taken.len() + self.rejudged.len() + self.left_out.len() + self.failed.len()
+        self.taken.len()
+            + self.rejudged.len()
+            + self.moved.len()
+            + self.left_out.len()
+            + self.failed.len()
     }
 
     /// Whether there are none.
@@ -122,15 +128,6 @@ impl Batch {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
-}
-
-/// How far a pass has come.
-#[derive(Debug)]
-pub enum Reached {
-    /// It can be gone on with from here.
-    Cursor(Cursor, Tally),
-    /// Its source lists in no order: if interrupted, it starts over.
-    Nowhere,
 }
 
 /// Commits a batch; answers what it did. `file_exists` tells whether the file of a hash is in
@@ -172,6 +169,10 @@ pub fn commit(
     for rejudged in &batch.rejudged {
         work.rejudge(rejudged, &file_exists)?;
     }
+    for moved in &batch.moved {
+        work.rename(moved, &file_exists)?;
+        failures.extend(moved.failure.clone());
+    }
     for entry in &batch.left_out {
         left_out::remember(tx, target, entry)?;
         work.counts.filtered += 1;
@@ -184,107 +185,11 @@ pub fn commit(
     buckets::adjust(tx, target.bucket_key, work.objects, work.bytes)?;
     let sync_key = target.fence.sync_key;
     jobs::count(tx, sync_key, target.job_key, &work.counts, now)?;
-    match &batch.checkpoint {
-        Some(Reached::Cursor(cursor, tally)) => {
-            checkpoints::save(tx, target, cursor, tally, now)?;
-        }
-        Some(Reached::Nowhere) => checkpoints::forget(tx, sync_key)?,
-        None => {}
+    for reached in &batch.reached {
+        checkpoints::reach(tx, target, reached, now)?;
     }
-    checkpoints::processed(tx, target, work.counts.discovered(), now)?;
     work.tell()?;
     Ok(work.counts)
-}
-
-/// An entry that has another name by now, and is otherwise what it was.
-#[derive(Clone, Debug)]
-pub struct Moved {
-    /// Internal key of its row, which no longer is listed under its old name.
-    pub entry_key: i64,
-    /// The source's new name for it.
-    pub id: EntryId,
-    /// Its new path.
-    pub path: EntryPath,
-    /// What the listing tells about it under its new name.
-    pub fingerprint: Fingerprint,
-}
-
-/// Gives entries their new names, and their objects with them. The caller has proved that the old
-/// names are gone. Answers how many; a row that the pass has touched meanwhile is left alone.
-///
-/// # Errors
-/// [`StoreError::LeaseLost`], or SQLite's; nothing is kept then.
-pub fn rename(
-    tx: &Transaction<'_>,
-    target: &Target,
-    moves: &[Moved],
-    now: Timestamp,
-) -> Result<Counts> {
-    leases::check(tx, target.fence)?;
-    let mut counts = Counts::default();
-    let mut updated = Touched::default();
-    for moved in moves {
-        let row: Option<(i64, bool)> = tx
-            .prepare_cached(
-                "UPDATE entries SET source_id = ?3, path = ?4, version = ?5, modified_ns = ?6,
-                                    etag = ?7, pass = ?8,
-                                    judged_by = iif(judged_by IS NULL, NULL, ?9)
-                 WHERE entry_key = ?1 AND sync_key = ?2 AND pass <> ?8
-                 RETURNING object_key, is_duplicate",
-            )?
-            .query_row(
-                params![
-                    moved.entry_key,
-                    target.fence.sync_key,
-                    moved.id.as_bytes(),
-                    (moved.path != moved.id).then(|| moved.path.as_bytes()),
-                    moved.fingerprint.version.0,
-                    moved.fingerprint.modified.map(time::to_ns),
-                    moved.fingerprint.etag,
-                    target.pass,
-                    // What follows from its path is worked out anew by the next pass.
-                    HANDED_OVER,
-                ],
-                |row| Ok((row.get(0)?, row.get(1)?)),
-            )
-            .optional()?;
-        let Some((object_key, is_duplicate)) = row else { continue };
-        counts.updated += 1;
-        if !is_duplicate {
-            let id = rename_object(tx, object_key, moved, now)?;
-            updated.note(|| Ok(id))?;
-        }
-    }
-    jobs::count(tx, target.fence.sync_key, target.job_key, &counts, now)?;
-    checkpoints::processed(tx, target, counts.discovered(), now)?;
-    updated.tell(tx, EventKind::ObjectsUpdated, target, now)?;
-    Ok(counts)
-}
-
-/// A MIME type that was guessed from the old name is guessed anew.
-fn rename_object(
-    tx: &Transaction<'_>,
-    object_key: i64,
-    moved: &Moved,
-    now: Timestamp,
-) -> Result<String> {
-    let (id, path, mime): (String, Vec<u8>, Option<String>) = tx
-        .prepare_cached("SELECT id, path, mime FROM objects WHERE object_key = ?1")?
-        .query_row([object_key], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
-    let was_guessed = mime.as_deref() == EntryPath::new(path).mime_guess();
-    let mime = if was_guessed { moved.path.mime_guess().map(str::to_owned) } else { mime };
-    tx.prepare_cached(
-        "UPDATE objects SET path = ?2, modified_ns = ?3, mime = ?4, updated_at_ms = ?5
-         WHERE object_key = ?1",
-    )?
-    .execute(params![
-        object_key,
-        moved.path.as_bytes(),
-        moved.fingerprint.modified.map(time::to_ns),
-        mime,
-        now.as_millisecond(),
-    ])?;
-    Ok(id)
 }
 
 fn collected_too_soon(taken: &Taken) -> Failure {
@@ -301,7 +206,7 @@ fn collected_too_soon(taken: &Taken) -> Failure {
 pub(super) struct Work<'a> {
     pub(super) tx: &'a Transaction<'a>,
     pub(super) target: &'a Target,
-    now: Timestamp,
+    pub(super) now: Timestamp,
     pub(super) counts: Counts,
     /// Objects that the bucket gained.
     objects: i64,

@@ -34,6 +34,7 @@ pub mod probe;
 pub mod progress;
 pub mod reconcile;
 pub mod rejudge;
+pub mod renames;
 pub mod schedule;
 pub mod secrets;
 pub mod sessions;

@@ -434,3 +434,28 @@ fn a_rare_word_in_a_large_bucket_is_looked_for_a_stretch_at_a_time() {
     let page = server.post(&target, &json!({"search": "NEEDLE"})).is(200);
     assert_eq!((paths(&page), &page["pagination"]["next_cursor"]), (found, &Value::Null));
 }
+
+#[test]
+fn a_synced_object_that_was_deleted_stays_away_under_another_name_and_by_another_mapping() {
+    let home = Catchment::new();
+    home.write_home("files/a.txt", "one");
+    home.write_home("files/b.txt", "two");
+    let (server, bucket) = synced(&home);
+    let list = || found(&server, &bucket, json!({}));
+    let rows = server.get(&format!("{bucket}/objects")).is(200)["results"].clone();
+    let a = rows.as_array().unwrap().iter().find(|row| row["key_prefix"] == "a.txt").unwrap();
+    server.delete(&format!("{bucket}/objects/{}", a["object_id"].as_str().unwrap())).is(200);
+    let file = |name: &str| home.home().join("files").join(name);
+    std::fs::rename(file("a.txt"), file("c.txt")).unwrap();
+
+    home.sync(home.home().join("files")).exits(0);
+    assert_eq!(list(), ["b.txt"]);
+
+    let mapping = json!({"mappings": {"kind": {"source": {"type": "constant", "value": "x"}}}});
+    let mapping = home.write_home("mapping.json", mapping.to_string());
+    let args = ["--mapping", mapping.to_str().unwrap()];
+    for _ in 0..2 {
+        home.sync_with(home.home().join("files"), &args).exits(0);
+        assert_eq!(list(), ["b.txt"]);
+    }
+}

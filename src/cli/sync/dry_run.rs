@@ -63,7 +63,11 @@ pub(super) async fn run(
             println!("the removals would be held; --max-delete lets them through");
         }
     }
-    Ok(if preview.held { Exit::Held } else { Exit::Done })
+    Ok(match preview.counts.failed {
+        _ if preview.held => Exit::Held,
+        0 => Exit::Done,
+        _ => Exit::SomeFailed,
+    })
 }
 
 /// What the preview is asked: the request, and the sync that it would run, if that is there.
@@ -107,6 +111,7 @@ fn print_verdict(args: &Args, path: &EntryPath, verdict: &Verdict) -> Result<(),
         Verdict::Update { size } => {
             ('~', "would_update", "changed at the source".to_owned(), Some(*size))
         }
+        Verdict::Reshape { why } => ('~', "would_update", why.clone(), None),
         Verdict::Rename { from } => ('~', "would_update", format!("was {from}"), None),
         Verdict::Wait => ('!', "would_fail", "failed before, not due to be tried".to_owned(), None),
         Verdict::Remove { filtered: true } => {

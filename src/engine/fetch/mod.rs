@@ -16,8 +16,10 @@ use std::{
 
 use super::{
     RunError,
+    inquiry::Inquiry,
     plan::{Task, Work},
     run::Run,
+    shards::PageId,
 };
 use crate::{
     blobs::{BlobError, INLINE_MAX, PART_BYTES, Room},
@@ -31,14 +33,13 @@ use crate::{
         dead_letters::Failure,
         left_out::LeftOut,
         rejudge::Rejudged,
+        renames::Moved,
         shape::Shape,
     },
 };
 
-use body::{FetchError, kept, on_blocking_thread, slurp};
-use closer::Inquiry;
-
 pub(super) use body::store;
+use body::{FetchError, kept, on_blocking_thread, slurp};
 
 /// What became of an entry.
 #[derive(Debug)]
@@ -47,6 +48,8 @@ pub enum Outcome {
     Taken(Box<Taken>),
     /// Its bytes were here, and it is decided what becomes of it now.
     Rejudged(Box<Rejudged>),
+    /// It is one that was taken under another name.
+    Renamed(Box<Moved>),
     /// It has changed since it was listed and no longer passes the filters.
     Filtered,
     /// Its source says something of it that the filters leave it out for.
@@ -69,7 +72,7 @@ const IN_PARTS: u64 = 2 * PART_BYTES;
 #[derive(Debug)]
 pub struct Fetched {
     /// The page.
-    pub page: u64,
+    pub page: PageId,
     /// The key of the entry's row, if it has one.
     pub known: Option<u64>,
     /// What became of it.
@@ -80,13 +83,13 @@ pub struct Fetched {
 
 /// Works that are carried out by one task: a single one, or several small ones of a source that is
 /// best read so.
-pub type Bundle = Vec<(u64, Work)>;
+pub type Bundle = Vec<(PageId, Work)>;
 
 /// Most bytes of a bundle of several works.
 const BUNDLE_BYTES: u64 = 256 * 1024;
 
 /// Takes the next bundle off the works that wait; empty only when there are none.
-pub(super) fn next_bundle(waiting: &mut VecDeque<(u64, Work)>, most: usize) -> Bundle {
+pub(super) fn next_bundle(waiting: &mut VecDeque<(PageId, Work)>, most: usize) -> Bundle {
     let mut bundle = Vec::new();
     let mut bytes = 0;
     while let Some((_, work)) = waiting.front() {
@@ -215,11 +218,17 @@ async fn take(run: &Arc<Run>, work: &mut Work) -> Outcome {
     }
 }
 
-/// Asks what has to be asked, brings the bytes, and makes of them what the rules say.
+/// Asks what has to be asked, brings the bytes where they are not here, and makes of them what the
+/// rules say.
 async fn attempt(run: &Arc<Run>, work: &Work) -> Result<Outcome, FetchError> {
-    if work.task != Task::Fetch {
-        return closer::rejudge(run, work).await;
+    match work.task {
+        Task::Fetch => fetch_whole(run, work).await,
+        Task::Rejudge { is_same } => closer::rejudge(run, work, is_same).await,
+        Task::Rename { row } => closer::rename(run, work, row).await,
     }
+}
+
+async fn fetch_whole(run: &Arc<Run>, work: &Work) -> Result<Outcome, FetchError> {
     let mut inquiry = Inquiry::default();
     if let Some(left_out) = closer::left_out(run, work, &mut inquiry).await? {
         return Ok(left_out);
@@ -260,13 +269,21 @@ fn taken(run: &Run, work: &Work, facts: Facts, stored: Stored, shape: Option<Box
 
 fn failed(work: &Work, error: &FetchError) -> Outcome {
     let error_type = error.error_type();
-    Outcome::Failed(Failure {
+    let failure = Failure {
         id: work.id.clone(),
         path: work.path.clone(),
         version: Some(work.fingerprint.version.clone()),
         error_type,
         message: error_type.with_way_out(&error.to_string()),
-    })
+    };
+    match work.task {
+        // Its object stays what it is, under the new name, until the rest can be worked out.
+        Task::Rename { row } => {
+            let moved = closer::moved(work, row, None);
+            Outcome::Renamed(Box::new(Moved { failure: Some(failure), ..moved }))
+        }
+        Task::Fetch | Task::Rejudge { .. } => Outcome::Failed(failure),
+    }
 }
 
 fn fatal(error: FetchError) -> RunError {
