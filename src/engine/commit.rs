@@ -36,7 +36,7 @@ use crate::{
     store::{
         StoreError,
         checkpoints::Tally,
-        commit::{self, Batch, Reached, Taken},
+        commit::{self, Batch, Committed, Reached, Taken},
         syncs,
     },
 };
@@ -155,7 +155,7 @@ struct Committer<'a> {
     rooms: Vec<Arc<Room>>,
     /// When the batch, as it is, is to be committed at the latest.
     deadline: Option<Instant>,
-    under_way: Option<AbortOnDropHandle<Result<Counts, StoreError>>>,
+    under_way: Option<AbortOnDropHandle<Result<Committed, StoreError>>>,
     tally: Tally,
     /// Pages that are not wholly committed, in the order of the walk.
     pages: BTreeMap<u64, OpenPage>,
@@ -390,7 +390,9 @@ impl<'a> Committer<'a> {
     async fn settle(&mut self) -> Result<(), RunError> {
         let done = OptionFuture::from(self.under_way.take()).await;
         if let Some(done) = done {
-            self.counts.add(&done.map_err(|_| StoreError::Stopped)??);
+            let Committed { counts, refused } = done.map_err(|_| StoreError::Stopped)??;
+            refused.iter().for_each(|failure| self.run.observer.failed(failure));
+            self.counts.add(&counts);
             self.run.observer.committed(self.counts);
         }
         Ok(())

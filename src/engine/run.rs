@@ -31,7 +31,7 @@ use crate::{
         commit::Target,
         connections, dead_letters, jobs, leases,
         reconcile::Scope,
-        syncs::{self, BucketChoice, HeldRemovals, Standing, Sync},
+        syncs::{self, BucketChoice, HeldRemovals, MadeBy, Standing, Sync},
     },
 };
 
@@ -189,11 +189,16 @@ impl Engine {
         request: &Request,
         observer: Arc<dyn Observer>,
     ) -> Result<(Run, Lease), RunError> {
-        let unbound = Rules::compile(&request.options)?;
-        let source = self.connect(&request.location, None, &request.options).await?;
         let wanted = request.clone();
         let known =
             self.store.read(move |db| syncs::find(db, &wanted.location, &wanted.bucket)).await?;
+        // One that was made through the API runs as it is set up there.
+        let of_api = known.as_ref().filter(|sync| sync.made_by == MadeBy::Api);
+        let unbound = Rules::compile(of_api.map_or(&request.options, |sync| &sync.options))?;
+        let source = match of_api {
+            Some(sync) => self.reach(sync).await?,
+            None => self.connect(&request.location, None, &request.options).await?,
+        };
         if known.is_none() {
             source.probe().await?;
         }
@@ -204,6 +209,9 @@ impl Engine {
             .write(move |tx| {
                 let sync =
                     syncs::ensure(tx, &wanted.location, &wanted.bucket, &wanted.options, now)?;
+                if sync.made_by == MadeBy::Api && sync.rests() {
+                    return Err(StoreError::Resting);
+                }
                 let job_key = jobs::queue(tx, sync.key, &id, Cause::Manual, wanted.run.full, now)?;
                 take_up(tx, sync, job_key, unbound, &wanted.run, &claimant, now)
             })
@@ -362,8 +370,7 @@ fn take_up(
         ..Standing::of(&sync)
     };
     syncs::stand(tx, &sync, &standing, now)?;
-    let schema = buckets::settings(tx, sync.bucket_key)?.bucket_schema;
-    let rules = rules.bound_to(&sync.options, schema);
+    let rules = rules.bound_to(&sync.options, buckets::settings(tx, sync.bucket_key)?);
     let target = Target {
         fence,
         bucket_key: sync.bucket_key,

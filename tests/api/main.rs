@@ -27,4 +27,5 @@ mod objects;
 mod serving;
 mod syncs;
 mod takeover;
+mod unique_keys;
 mod uploads;
