@@ -48,11 +48,7 @@ impl Work<'_> {
         }
     }
 
-    fn write(
-        &mut self,
-        write: &Write<'_>,
-        file_exists: &impl Fn(&BlobHash) -> bool,
-    ) -> Result<()> {
+    fn write(&mut self, write: &Write<'_>, file_exists: &impl Fn(&BlobHash) -> bool) -> Result<()> {
         match write {
             Write::Take(taken, blob_key) => self.take(taken, *blob_key),
             Write::Rejudge(rejudged) => self.rejudge(rejudged, file_exists),

@@ -22,6 +22,7 @@ mod events;
 mod failures;
 mod health;
 mod input;
+mod meeting;
 mod namespaces;
 mod objects;
 mod serving;

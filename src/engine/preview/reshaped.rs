@@ -88,7 +88,8 @@ pub(super) async fn foresee(
             Ok(compared)
         })
         .await?;
-    let worth_telling = |(position, foreseen): (usize, Option<Foreseen>)| Some((position, foreseen?));
+    let worth_telling =
+        |(position, foreseen): (usize, Option<Foreseen>)| Some((position, foreseen?));
     foreseen.extend(compared.into_iter().filter_map(worth_telling));
     Ok(foreseen)
 }
