@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 use crate::{
     server::Server,
     support::{
-        catchment::poll_until,
+        catchment::{Catchment, poll_until},
         fake_s3::{FakeS3, Fault, Kind, On},
+        wire::Delivery,
     },
     takeover::{connect, order},
 };
@@ -124,4 +125,69 @@ fn prefixes_that_would_list_a_key_twice_are_refused_by_their_place_and_change_no
     assert_eq!(refused.blames("provider_filters.prefix[1]")["value"], "2025/1");
     let now = server.get(&sync).is(200);
     assert_eq!(now["provider_filters"], json!({ "prefix": ["2025/"] }));
+}
+
+/// A sync of these prefixes, before anything of it has run.
+fn resting(server: &Server, s3: &FakeS3, prefixes: &[&str]) -> String {
+    connect(server, s3);
+    let filters = json!({ "prefix": prefixes });
+    let order = order(json!({ "status": "SUSPENDED", "provider_filters": filters }));
+    let made = server.post("/v1/buckets/films/syncs", &order).is(200);
+    s3.forget_requests();
+    format!("/v1/buckets/films/syncs/{}", made["sync_config_id"].as_str().unwrap())
+}
+
+#[test]
+fn a_killed_server_leaves_the_shards_that_it_had_listed_complete() {
+    let s3 = of_three_years();
+    let home = Catchment::new();
+    let server = Server::on(&home);
+    let sync = resting(&server, &s3, &["2025/", "2026/", "2027/"]);
+    s3.inject(Fault::delivery(On::GetOf("2026/15"), Delivery::StallAfter(0)));
+    server.post(&format!("{sync}/resume"), &json!({})).is(200);
+    poll_until("the checkpoint of the second shard", DEADLINE, || {
+        let now = server.get(&sync).is(200);
+        (now["sync_checkpoints"]["2026/"]["cursor"] == "2026/09").then_some(())
+    });
+    server.kill();
+    s3.heal();
+    s3.forget_requests();
+
+    let server = Server::on(&home);
+    poll_until("the end of the pass", DEADLINE, || {
+        server.get(&sync).is(200)["last_sync_at"].is_string().then_some(())
+    });
+
+    let beginnings: Vec<String> = listings(&s3)
+        .into_iter()
+        .filter_map(|(prefix, from_its_beginning)| from_its_beginning.then_some(prefix))
+        .collect();
+    assert_eq!(beginnings, ["2027/"], "2025 was complete, 2026 goes on");
+    assert!(s3.count(Kind::Get) <= 30, "what was committed is not fetched again");
+    assert_eq!(server.get("/v1/buckets/films").is(200)["object_count"], 60);
+}
+
+#[test]
+fn an_object_that_is_gone_from_one_prefix_stays_until_the_others_are_listed_too() {
+    let s3 = of_three_years();
+    let server = Server::start();
+    let sync = resting(&server, &s3, &["2025/", "2026/"]);
+    server.post(&format!("{sync}/resume"), &json!({})).is(200);
+    assert_eq!(newest_job(&server, &sync, 1)["status"], "completed");
+    s3.delete("2025/07");
+    s3.inject(Fault::error(On::Listing, 403, "AccessDenied").after(2));
+
+    server.post(&format!("{sync}/trigger"), &json!({})).is(200);
+    assert_eq!(newest_job(&server, &sync, 2)["status"], "failed");
+    let objects = || server.get("/v1/buckets/films").is(200)["object_count"].clone();
+    assert_eq!(objects(), 40, "2025 is listed to its end, 2026 is not");
+
+    s3.heal();
+    server.post(&format!("{sync}/trigger"), &json!({})).is(200);
+    let job = newest_job(&server, &sync, 3);
+    assert_eq!(
+        (&job["status"], &job["metadata"]["counts"]["removed"]),
+        (&"completed".into(), &1.into())
+    );
+    assert_eq!(objects(), 39);
 }
