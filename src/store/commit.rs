@@ -166,6 +166,7 @@ pub fn commit(
         let blob_key = blobs::ensure(tx, &stored.hash, stored.size, stored.inline.as_deref())?;
         work.take(taken, blob_key)?;
     }
+    blobs::tally(tx)?;
     for rejudged in &batch.rejudged {
         work.rejudge(rejudged, &file_exists)?;
     }

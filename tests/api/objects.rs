@@ -444,7 +444,7 @@ fn a_synced_object_that_was_deleted_stays_away_under_another_name_and_by_another
     let list = || found(&server, &bucket, json!({}));
     let rows = server.get(&format!("{bucket}/objects")).is(200)["results"].clone();
     let a = rows.as_array().unwrap().iter().find(|row| row["key_prefix"] == "a.txt").unwrap();
-    server.delete(&format!("{bucket}/objects/{}", a["object_id"].as_str().unwrap())).is(200);
+    server.delete(&format!("{bucket}/objects/{}", a["object_id"].as_str().unwrap())).is(204);
     let file = |name: &str| home.home().join("files").join(name);
     std::fs::rename(file("a.txt"), file("c.txt")).unwrap();
 
