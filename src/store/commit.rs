@@ -192,6 +192,7 @@ pub fn commit(
         let blob_key = blobs::ensure(tx, &stored.hash, stored.size, stored.inline.as_deref())?;
         writes.push(Write::Take(taken, blob_key));
     }
+    blobs::tally(tx)?;
     writes.extend(batch.rejudged.iter().map(Write::Rejudge));
     writes.extend(batch.moved.iter().map(Write::Rename));
     refused.extend(work.in_turn(writes, &file_exists)?);

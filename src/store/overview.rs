@@ -60,7 +60,6 @@ pub fn overview(db: &Connection, namespace_key: i64) -> Result<Overview> {
     let bytes_of_all = db
         .prepare_cached("SELECT coalesce(sum(object_bytes), 0) FROM buckets")?
         .query_row([], |row| row.get(0))?;
-    let (_, stored_bytes) = blobs::totals(db)?;
     let syncs = standing(db, namespace_key)?
         .into_iter()
         .map(|sync| at_a_glance(db, sync))
@@ -69,7 +68,7 @@ pub fn overview(db: &Connection, namespace_key: i64) -> Result<Overview> {
         buckets,
         objects,
         bytes,
-        stored_bytes,
+        stored_bytes: blobs::totals(db)?.bytes,
         bytes_of_all,
         syncs,
         failing: failing(db)?,
