@@ -152,7 +152,7 @@ CREATE INDEX jobs_under_way ON jobs (sync_key) WHERE status = 'running';
 
 -- How far each shard of a sync has come; a source without shards has one, `__default__`. While a
 -- pass is under way, everything before `cursor` is committed; `seen` holds the entry keys that were
--- found unchanged, which no other row remembers.
+-- found unchanged, which no other row remembers. A shard that has no row is listed from its beginning.
 CREATE TABLE checkpoints (
     sync_key      INTEGER NOT NULL REFERENCES syncs,
     shard         TEXT NOT NULL,
@@ -163,8 +163,11 @@ CREATE TABLE checkpoints (
     unlisted      TEXT NOT NULL,               -- JSON: base64 prefixes that could not be listed
     objects_processed INTEGER NOT NULL DEFAULT 0, -- over all passes
     modified_since_ms INTEGER,                 -- frozen when the pass begins; NULL: all
-    completed_at_ms INTEGER,                   -- when a pass was complete last
+    completed_at_ms INTEGER,                   -- when it was listed to its end last
     updated_at_ms INTEGER NOT NULL,
+    is_done       INTEGER NOT NULL DEFAULT 0,  -- 1: this pass has listed it to its end
+    root          TEXT,                        -- sources::RootIdentity, of what was listed
+    judged_by     INTEGER,                     -- model::SyncOptions::judgement
     PRIMARY KEY (sync_key, shard)
 ) STRICT, WITHOUT ROWID;
 

@@ -189,7 +189,7 @@ fn more(token: &str) -> String {
 }
 
 async fn walk(source: &dyn Source, from: Option<Cursor>) -> Result<Vec<Page>, SourceError> {
-    source.walk(from).try_collect().await
+    source.walk(&source.shards()[0], from).try_collect().await
 }
 
 fn paths(pages: &[Page]) -> Vec<String> {
@@ -322,7 +322,7 @@ async fn a_later_page_that_is_refused_ends_the_stream_with_an_error() {
     })
     .await;
     let source = server.source("s3://bucket").await;
-    let pages: Vec<_> = source.walk(None).collect().await;
+    let pages: Vec<_> = source.walk(&source.shards()[0], None).collect().await;
     assert_eq!(pages.len(), 2);
     assert!(pages[0].is_ok() && pages[1].is_err());
 }

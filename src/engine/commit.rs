@@ -5,12 +5,7 @@
 //! page once every entry of it is committed. One transaction is under way at most while the next
 //! one fills.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    pin::pin,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::VecDeque, pin::pin, sync::Arc, time::Duration};
 
 use futures_util::{Stream, StreamExt as _, future::OptionFuture, stream};
 use roaring::RoaringTreemap;
@@ -27,16 +22,17 @@ use super::{
     moves,
     plan::{self, Plan, Renamed, Work},
     run::{Pass, Run, Walked},
-    walk,
+    shards::{OpenPage, PageId, Shards},
+    walk::{self, Stretch},
 };
 use crate::{
     blobs::{BlobError, Room},
-    model::{Counts, Cursor},
+    model::Counts,
     sources::RootIdentity,
     store::{
         StoreError,
-        checkpoints::Tally,
-        commit::{self, Batch, Committed, Reached, Taken},
+        checkpoints::{Place, Reached},
+        commit::{self, Batch, Committed, Taken},
         syncs,
     },
 };
@@ -56,18 +52,19 @@ pub(super) async fn go_through(
     counts: &mut Counts,
     root: &RootIdentity,
 ) -> Result<Pass, RunError> {
-    let from = run.resume.as_ref().map(|checkpoint| checkpoint.cursor.clone());
-    let before = stream::iter(walk::failed_before(run).await?.map(Ok));
-    let listing = before.chain(run.source.walk(from));
-    let pages = listing.then(|page| async { plan::plan(run, page?).await });
+    let again = walk::failed_before(run).await?;
+    let stretches = walk::stretches(run, root, again).then(|stretch| async {
+        let Stretch { shard, page, place } = stretch?;
+        Ok(Planned { shard, place, plan: plan::plan(run, page).await? })
+    });
     let mut committer = Committer::new(run, counts, root);
-    let walked = committer.drive(pages, VecDeque::new(), lease, stop).await?;
+    let walked = committer.drive(stretches, VecDeque::new(), lease, stop).await?;
     walk::check_root_again(run, root).await?;
     let renamed = std::mem::take(&mut committer.renamed);
     let held_back = match walked {
         Walked::Whole => {
             walk::check_not_emptied(run, committer.listed_something).await?;
-            moves::settle(run, &committer.tally, renamed).await?
+            moves::settle(run, &committer.shards.whole_tally(), renamed).await?
         }
         // Whether the old names are gone shows in later slices.
         Walked::Slice => renamed.into_iter().map(|(page, new)| (page, new.work)).collect(),
@@ -76,21 +73,30 @@ pub(super) async fn go_through(
         let held_back = committer.take_up(held_back);
         committer.drive(stream::empty(), held_back, lease, stop).await?;
     }
-    Ok(Pass { tally: committer.tally, walked, left_out: committer.left_out })
+    committer.flush().await?;
+    let tally = committer.shards.whole_tally();
+    Ok(Pass { tally, walked, left_out: committer.left_out })
+}
+
+/// A stretch of the walk, decided.
+struct Planned {
+    shard: usize,
+    place: Option<Place>,
+    plan: Plan,
 }
 
 impl Committer<'_> {
-    /// Takes in `pages`, fetches what they and `waiting` ask for, and commits all of it.
+    /// Takes in `stretches`, fetches what they and `waiting` ask for, and commits all of it.
     async fn drive(
         &mut self,
-        pages: impl Stream<Item = Result<Plan, RunError>>,
-        mut waiting: VecDeque<(u64, Work)>,
+        stretches: impl Stream<Item = Result<Planned, RunError>>,
+        mut waiting: VecDeque<(PageId, Work)>,
         lease: &Lease,
         stop: &CancellationToken,
     ) -> Result<Walked, RunError> {
         let run = self.run;
         let committer = self;
-        let mut pages = pin!(pages);
+        let mut stretches = pin!(stretches);
         let mut walking = true;
         let mut walked = Walked::Whole;
         let mut failure = None;
@@ -101,7 +107,8 @@ impl Committer<'_> {
                 let bundle = fetch::next_bundle(&mut waiting, run.source.bundle());
                 fetches.spawn(fetch::fetch(run.clone(), bundle));
             }
-            let hungry = waiting.len() < run.concurrency && committer.busy_pages < OPEN_PAGES;
+            let hungry =
+                waiting.len() < run.concurrency && committer.shards.busy_pages() < OPEN_PAGES;
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return Err(committer.give_up(RunError::Stopped).await),
@@ -119,10 +126,10 @@ impl Committer<'_> {
                         }
                     }
                 }
-                page = pages.next(), if walking && hungry => match page {
-                    Some(Ok(plan)) => {
-                        let can_go_on = plan.cursor.is_some();
-                        waiting.extend(committer.open_page(plan));
+                stretch = stretches.next(), if walking && hungry => match stretch {
+                    Some(Ok(planned)) => {
+                        let can_go_on = matches!(planned.place, Some(Place::Behind(_)));
+                        waiting.extend(committer.open_page(planned));
                         if can_go_on && committer.is_at_end_of_slice() {
                             (walking, walked) = (false, Walked::Slice);
                         }
@@ -156,31 +163,18 @@ struct Committer<'a> {
     /// When the batch, as it is, is to be committed at the latest.
     deadline: Option<Instant>,
     under_way: Option<AbortOnDropHandle<Result<Committed, StoreError>>>,
-    tally: Tally,
-    /// Pages that are not wholly committed, in the order of the walk.
-    pages: BTreeMap<u64, OpenPage>,
-    next_page: u64,
-    /// Pages that wait for fetches.
-    busy_pages: usize,
+    /// How far the pass has come.
+    shards: Shards,
     /// What looks renamed, with its page.
-    renamed: Vec<(u64, Renamed)>,
+    renamed: Vec<(PageId, Renamed)>,
     /// Entries that this run has listed.
     listed: u64,
-    /// The place behind the last page that is dealt with, if that has moved since the last commit.
-    reached: Option<Option<Cursor>>,
+    /// Whether the pass has listed anything at all.
     listed_something: bool,
     /// What is remembered of left out entries that the walk came across.
     left_out: RoaringTreemap,
     /// The root's identity, until a commit has brought content of it.
     root: Option<String>,
-}
-
-struct OpenPage {
-    /// Entries that are being fetched.
-    missing: usize,
-    /// Entries that may be renamed ones.
-    renamed: usize,
-    cursor: Option<Cursor>,
 }
 
 impl<'a> Committer<'a> {
@@ -191,7 +185,6 @@ impl<'a> Committer<'a> {
     const PATIENCE: Duration = Duration::from_secs(1);
 
     fn new(run: &'a Arc<Run>, counts: &'a mut Counts, root: &RootIdentity) -> Self {
-        let resume = run.resume.as_ref();
         let is_remembered = run.sync.root_identity == root.0;
         Self {
             run,
@@ -202,34 +195,31 @@ impl<'a> Committer<'a> {
             rooms: Vec::new(),
             deadline: None,
             under_way: None,
-            tally: resume.map(|checkpoint| checkpoint.tally.clone()).unwrap_or_default(),
-            pages: BTreeMap::new(),
-            next_page: 0,
-            busy_pages: 0,
+            shards: Shards::new(&run.starts),
             renamed: Vec::new(),
             listed: 0,
-            reached: None,
-            // A checkpoint lies behind something that was listed.
-            listed_something: resume.is_some(),
+            // A checkpoint lies behind something that was listed, see `reached`.
+            listed_something: run.goes_on,
             left_out: RoaringTreemap::new(),
             root: if is_remembered { None } else { root.0.clone() },
         }
     }
 
     /// Takes a planned page in and answers its work.
-    fn open_page(&mut self, mut plan: Plan) -> impl Iterator<Item = (u64, Work)> + use<> {
-        let page = self.next_page;
-        self.next_page += 1;
-        self.listed += plan.entries();
-        self.listed_something |= plan.entries() > 0;
+    fn open_page(&mut self, planned: Planned) -> impl Iterator<Item = (PageId, Work)> + use<> {
+        let Planned { shard, place, mut plan } = planned;
+        let (page, entries) = (self.shards.next_page(shard), plan.entries());
+        self.listed += entries;
+        self.listed_something |= entries > 0;
         let bytes = plan.work.iter().map(Work::bytes).sum();
-        self.run.observer.found(plan.entries(), plan.work.len() as u64, bytes);
+        self.run.observer.found(entries, plan.work.len() as u64, bytes);
         for failure in &plan.failed {
             self.run.observer.failed(failure);
         }
-        self.tally.seen.extend(plan.seen);
-        self.tally.drifted.extend(plan.drifted);
-        self.tally.unlisted.extend(plan.unlisted);
+        let tally = self.shards.tally(shard);
+        tally.seen.extend(plan.seen);
+        tally.drifted.extend(plan.drifted);
+        tally.unlisted.extend(plan.unlisted);
         let renamed = self.hold_back(page, plan.renamed, &mut plan.work);
         self.since_commit += plan.passed.discovered();
         self.left_out.extend(plan.left_out.into_iter().filter_map(|key| u64::try_from(key).ok()));
@@ -237,20 +227,18 @@ impl<'a> Committer<'a> {
         self.batch.waiting.extend(plan.waiting);
         self.batch.failed.extend(plan.failed);
         let missing = plan.work.len();
-        self.busy_pages += usize::from(missing > 0);
-        self.pages.insert(page, OpenPage { missing, renamed, cursor: plan.cursor });
+        self.shards.open(page, OpenPage { entries, missing, renamed, place });
         self.touch();
         plan.work.into_iter().map(move |work| (page, work))
     }
 
     /// Holds back what may be renamed, but for entries whose other name was listed already: those go
     /// to `work`. Answers how many.
-    fn hold_back(&mut self, page: u64, renamed: Vec<Renamed>, work: &mut Vec<Work>) -> usize {
+    fn hold_back(&mut self, page: PageId, renamed: Vec<Renamed>, work: &mut Vec<Work>) -> usize {
         let before = self.renamed.len();
         for new in renamed {
             let row = u64::try_from(new.row).unwrap_or_default();
-            let is_there = self.tally.seen.contains(row) || self.tally.drifted.contains(row);
-            if is_there || self.renamed.len() >= MOST_RENAMED {
+            if self.shards.have_found(row) || self.renamed.len() >= MOST_RENAMED {
                 work.push(new.work);
             } else {
                 self.renamed.push((page, new));
@@ -260,16 +248,10 @@ impl<'a> Committer<'a> {
     }
 
     /// Takes up what was held back, now that it is known what is to be done about it.
-    fn take_up(&mut self, held_back: Vec<(u64, Work)>) -> VecDeque<(u64, Work)> {
+    fn take_up(&mut self, held_back: Vec<(PageId, Work)>) -> VecDeque<(PageId, Work)> {
         let bytes = held_back.iter().map(|(_, work)| work.bytes()).sum();
         self.run.observer.found(0, held_back.len() as u64, bytes);
-        for (page, _) in &held_back {
-            if let Some(open) = self.pages.get_mut(page) {
-                open.renamed -= 1;
-                self.busy_pages += usize::from(open.missing == 0);
-                open.missing += 1;
-            }
-        }
+        held_back.iter().for_each(|(page, _)| self.shards.is_taken_up(*page));
         held_back.into()
     }
 
@@ -278,17 +260,23 @@ impl<'a> Committer<'a> {
     }
 
     /// Takes the outcome of an entry of a page in; `known` is the key of its row.
-    fn take(&mut self, page: u64, known: Option<u64>, outcome: Outcome, room: Option<Arc<Room>>) {
+    fn take(
+        &mut self,
+        page: PageId,
+        known: Option<u64>,
+        outcome: Outcome,
+        room: Option<Arc<Room>>,
+    ) {
         self.rooms.extend(room);
         match outcome {
             Outcome::Taken(taken) => self.take_bytes(*taken),
             Outcome::Filtered => {
                 self.batch.passed.filtered += 1;
-                self.tally.drifted.extend(known);
+                self.shards.tally_of(page).drifted.extend(known);
             }
             Outcome::LeftOut(entry) => {
                 self.batch.left_out.push(entry);
-                self.tally.drifted.extend(known);
+                self.shards.tally_of(page).drifted.extend(known);
             }
             Outcome::Rejudged(rejudged) => self.batch.rejudged.push(*rejudged),
             Outcome::Renamed(moved) => {
@@ -299,16 +287,13 @@ impl<'a> Committer<'a> {
             }
             Outcome::Failed(failure) => {
                 self.run.observer.failed(&failure);
-                self.tally.seen.extend(known);
+                self.shards.tally_of(page).seen.extend(known);
                 self.batch.failed.push(failure);
             }
             // As if it had not been listed: what the bucket has of it is gone from the source.
             Outcome::Vanished | Outcome::Fatal(_) => {}
         }
-        if let Some(open) = self.pages.get_mut(&page) {
-            open.missing -= 1;
-            self.busy_pages -= usize::from(open.missing == 0);
-        }
+        self.shards.dealt_with(page);
         self.since_commit += 1;
         self.touch();
     }
@@ -320,7 +305,7 @@ impl<'a> Committer<'a> {
 
     /// After anything that has changed the batch.
     fn touch(&mut self) {
-        self.close_pages();
+        self.shards.close_pages();
         self.deadline.get_or_insert_with(|| Instant::now() + Self::PATIENCE);
     }
 
@@ -347,7 +332,7 @@ impl<'a> Committer<'a> {
         self.since_commit = 0;
         self.inline_bytes = 0;
         let mut batch = std::mem::take(&mut self.batch);
-        batch.checkpoint = self.reached();
+        batch.reached = self.reached();
         let root = self.root.take_if(|_| !batch.taken.is_empty());
         let (target, now) = (self.run.target, self.run.clock.now());
         let (store, blobs) = (self.run.store.clone(), self.run.blobs.clone());
@@ -368,22 +353,13 @@ impl<'a> Committer<'a> {
         Ok(())
     }
 
-    /// Closes the pages at the front that are dealt with.
-    fn close_pages(&mut self) {
-        while let Some(first) = self.pages.first_entry()
-            && first.get().missing == 0
-            && first.get().renamed == 0
-        {
-            self.reached = Some(first.remove().cursor);
+    /// How far the pass has come with this batch. Nowhere, before it has listed anything: whoever
+    /// went on from there would not know of it.
+    fn reached(&mut self) -> Vec<Reached> {
+        if !self.listed_something {
+            return Vec::new();
         }
-    }
-
-    /// How far the pass has come with this batch, if that is further than before.
-    fn reached(&mut self) -> Option<Reached> {
-        Some(match self.reached.take()? {
-            Some(cursor) => Reached::Cursor(cursor, self.tally.clone()),
-            None => Reached::Nowhere,
-        })
+        self.shards.reached(&self.run.basis)
     }
 
     /// Waits for the commit under way.

@@ -5,9 +5,11 @@
 //! The engine decides; it holds no SQL, speaks no provider's protocol and prints nothing. What it
 //! is doing it tells an [`Observer`].
 
+mod begin;
 pub mod board;
 pub mod collect;
 pub mod commit;
+mod end;
 pub mod error;
 pub mod fetch;
 pub mod filter;
@@ -24,6 +26,7 @@ pub mod reconcile;
 pub mod rules;
 pub mod run;
 mod shaping;
+pub mod shards;
 pub mod standing;
 pub mod verify;
 pub mod walk;

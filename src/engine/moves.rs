@@ -12,6 +12,7 @@ use super::{
     RunError,
     plan::{Renamed, Task, Work},
     run::Run,
+    shards::PageId,
 };
 use crate::{
     model::EntryPath,
@@ -23,10 +24,10 @@ use crate::{
 pub(super) async fn settle(
     run: &Arc<Run>,
     tally: &Tally,
-    renamed: Vec<(u64, Renamed)>,
-) -> Result<Vec<(u64, Work)>, RunError> {
+    renamed: Vec<(PageId, Renamed)>,
+) -> Result<Vec<(PageId, Work)>, RunError> {
     let mut gone = gone(run, tally, &renamed).await?;
-    let settle = |(page, Renamed { work, row }): (u64, Renamed)| {
+    let settle = |(page, Renamed { work, row }): (PageId, Renamed)| {
         // One new name takes the old one's place; a second one is a copy.
         let task = gone.remove(&row).map_or(work.task, |_| Task::Rename { row });
         (page, Work { task, ..work })
@@ -38,7 +39,7 @@ pub(super) async fn settle(
 async fn gone(
     run: &Arc<Run>,
     tally: &Tally,
-    renamed: &[(u64, Renamed)],
+    renamed: &[(PageId, Renamed)],
 ) -> Result<HashMap<i64, EntryPath>, RunError> {
     let keys: Vec<i64> = renamed.iter().map(|(_, new)| new.row).collect();
     let target = run.target;

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     model::{
-        Counts, Cursor, Entry, EntryId, EntryKind, EntryPath, Fingerprint, Reconcile, SkipReason,
+        Counts, Entry, EntryId, EntryKind, EntryPath, Fingerprint, Reconcile, SkipReason,
         SyncOptions,
     },
     sources::Page,
@@ -25,8 +25,6 @@ use crate::{
 /// A page of the listing, decided.
 #[derive(Debug, Default)]
 pub struct Plan {
-    /// Where the walk goes on once the page is dealt with.
-    pub cursor: Option<Cursor>,
     /// What is to be fetched.
     pub work: Vec<Work>,
     /// What looks like an entry of another name, to be fetched only if it is not.
@@ -207,7 +205,7 @@ pub(super) async fn plan(run: &Arc<Run>, page: Page) -> Result<Plan, RunError> {
             Ok((page, index))
         })
         .await?;
-    let mut plan = Plan { cursor: page.cursor, unlisted: page.unlisted, ..Plan::default() };
+    let mut plan = Plan { unlisted: page.unlisted, ..Plan::default() };
     for (position, entry) in page.entries.into_iter().enumerate() {
         plan.add(run, entry, position, &index);
     }

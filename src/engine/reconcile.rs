@@ -42,7 +42,7 @@ pub(super) fn scope(location: &Location, options: &SyncOptions) -> Scope {
     Scope {
         absent: options.reconcile.on_delete,
         drifted: options.reconcile.on_filter_drift,
-        listed_prefix: filters.prefix.into_bytes(),
+        listed: filters.shards,
     }
 }
 

@@ -2,20 +2,23 @@
 
 use std::sync::Arc;
 
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use futures_util::{
+    Stream, StreamExt as _, TryStreamExt as _,
+    stream::{self, BoxStream},
+};
 use roaring::RoaringTreemap;
 
-use super::{RunError, run::Run};
+use super::{RunError, run::Run, shards::Start};
 use crate::{
     model::{Entry, EntryId},
     sources::{ErrorClass, Page, RootIdentity, retry::RetryPolicy},
-    store::{dead_letters, leases, left_out, syncs},
+    store::{checkpoints::Place, dead_letters, leases, left_out, syncs},
 };
 
 /// Looks at the root before the walk. Where the bucket has content of another root, the run fails
 /// here, unless it was told to adopt the new one.
 pub(super) async fn check_root(run: &Arc<Run>) -> Result<RootIdentity, RunError> {
-    let root = run.source.root().await?;
+    let root = run.root.clone()?;
     let (Some(is), Some(was)) = (&root.0, &run.sync.root_identity) else { return Ok(root) };
     if is != was && !run.options.adopt_root && has_entries(run).await? {
         return Err(RunError::RootChanged {
@@ -27,7 +30,7 @@ pub(super) async fn check_root(run: &Arc<Run>) -> Result<RootIdentity, RunError>
     Ok(root)
 }
 
-/// Looks at the root once more after the walk, or a slice of it: a mount that went away in between
+/// Looks at the root once more after the walk, or a part of it: a mount that went away in between
 /// has listed less than there is.
 pub(super) async fn check_root_again(run: &Arc<Run>, root: &RootIdentity) -> Result<(), RunError> {
     let now = run.source.root().await?;
@@ -57,7 +60,7 @@ pub(super) async fn check_not_emptied(
 /// Forgets entries that were left out and are no longer there, or by other settings than today's.
 /// `met` are those that this run came across; a run that went on from another knows not of all.
 pub(super) async fn forget_left_out(run: &Arc<Run>, met: RoaringTreemap) -> Result<(), RunError> {
-    let (target, is_whole) = (run.target, run.resume.is_none());
+    let (target, is_whole) = (run.target, !run.goes_on);
     let nothing = run.store.read(move |db| left_out::is_empty(db, target.fence.sync_key)).await?;
     if nothing {
         return Ok(());
@@ -74,10 +77,13 @@ pub(super) async fn forget_left_out(run: &Arc<Run>, met: RoaringTreemap) -> Resu
 /// Entries that are given another chance when a pass goes on.
 const SECOND_CHANCES: u32 = 10_000;
 
-/// What failed in this pass before it was interrupted, as it is now: it lies behind the checkpoint,
-/// and the walk does not come by there again.
-pub(super) async fn failed_before(run: &Arc<Run>) -> Result<Option<Page>, RunError> {
-    let Some(checkpoint) = &run.resume else { return Ok(None) };
+/// What failed in this pass before it was interrupted, as it is now, shard by shard: it lies behind
+/// the checkpoint, and the walk does not come by there again.
+pub(super) async fn failed_before(run: &Arc<Run>) -> Result<Vec<Vec<Entry>>, RunError> {
+    let mut by_shard = vec![Vec::new(); run.starts.len()];
+    if !run.goes_on {
+        return Ok(by_shard);
+    }
     let (target, now) = (run.target, run.clock.now());
     let failed = run
         .store
@@ -88,12 +94,69 @@ pub(super) async fn failed_before(run: &Arc<Run>) -> Result<Option<Page>, RunErr
         .await?;
     let mut looks =
         stream::iter(failed).map(|id| look_again(run, id)).buffer_unordered(run.concurrency);
-    let mut entries = Vec::new();
     while let Some(found) = looks.try_next().await? {
-        entries.extend(found);
+        let Some(entry) = found else { continue };
+        if let Some(shard) = run.starts.iter().position(|start| start.shard.covers(&entry.path)) {
+            by_shard[shard].push(entry);
+        }
     }
-    let cursor = Some(checkpoint.cursor.clone());
-    Ok((!entries.is_empty()).then(|| Page { entries, cursor, unlisted: Vec::new() }))
+    Ok(by_shard)
+}
+
+/// A stretch of the walk.
+pub(super) struct Stretch {
+    /// The shard, by its position among the starts of the run.
+    pub(super) shard: usize,
+    /// What lies there.
+    pub(super) page: Page,
+    /// Where the shard has come to once that is dealt with; `None`: no further than before.
+    pub(super) place: Option<Place>,
+}
+
+/// The way through the source, shard by shard: first what failed there before (`again`), then its
+/// listing from where this run begins. Not to be followed beyond an error.
+pub(super) fn stretches<'a>(
+    run: &'a Arc<Run>,
+    root: &'a RootIdentity,
+    again: Vec<Vec<Entry>>,
+) -> impl Stream<Item = Result<Stretch, RunError>> + Send + 'a {
+    let last = run.starts.len().saturating_sub(1);
+    let shards = run.starts.iter().zip(again).enumerate();
+    stream::iter(shards).flat_map(move |(shard, (start, again))| {
+        let again = (!again.is_empty()).then(|| {
+            let page = Page { entries: again, ..Page::default() };
+            Ok(Stretch { shard, page, place: None })
+        });
+        // The end of the last one is that of the pass, written down once that is settled.
+        let is_listed = start.place != Place::End;
+        let end = (shard < last && is_listed).then(|| end(run, root, shard));
+        stream::iter(again)
+            .chain(listing(run, shard, start))
+            .chain(stream::iter(end).then(|end| end))
+    })
+}
+
+fn listing<'a>(
+    run: &'a Run,
+    shard: usize,
+    start: &'a Start,
+) -> BoxStream<'a, Result<Stretch, RunError>> {
+    let from = match &start.place {
+        Place::End => return stream::empty().boxed(),
+        Place::Behind(cursor) => Some(cursor.clone()),
+        Place::Beginning => None,
+    };
+    let stretch = move |mut page: Page| {
+        let place = page.cursor.take().map_or(Place::Beginning, Place::Behind);
+        Stretch { shard, page, place: Some(place) }
+    };
+    run.source.walk(&start.shard, from).map_ok(stretch).err_into().boxed()
+}
+
+/// The end of a shard, provided that it was the root's to its end.
+async fn end(run: &Arc<Run>, root: &RootIdentity, shard: usize) -> Result<Stretch, RunError> {
+    check_root_again(run, root).await?;
+    Ok(Stretch { shard, page: Page::default(), place: Some(Place::End) })
 }
 
 /// An entry as it is now; one that still cannot be looked at keeps its dead letter.

@@ -20,6 +20,7 @@ mod provider_filters;
 pub mod providers;
 mod query;
 mod schema;
+mod shard;
 mod sync;
 mod sync_state;
 mod upload;
@@ -32,7 +33,8 @@ pub use entry::{Cursor, Entry, EntryId, EntryKind, Fingerprint, Identity, SkipRe
 pub use filters::{FileFilters, MetadataFilter, Operator};
 pub use hash::{BlobHash, ParseHashError};
 pub use ids::{
-    BlobId, BucketId, ConnectionId, DeadLetterId, JobId, NamespaceId, ObjectId, SyncId, UploadId,
+    ArchiveId, BlobId, BucketId, ConnectionId, DeadLetterId, JobId, NamespaceId, ObjectId, SyncId,
+    UploadId,
 };
 pub use job::{Cause, JobStatus, Phase, RunStatus};
 pub use location::{
@@ -50,6 +52,7 @@ pub use provider_filters::{ProviderFilterError, ProviderFilters};
 pub use query::{Condition, FieldPath, Filter, Literal, Relation, Sort, Test};
 pub use schema::{BucketSchema, FieldType, Mismatch, SchemaField};
 pub(crate) use schema::{instant_in, number_in};
+pub use shard::Shard;
 pub use sync::{
     BucketName, BucketNameError, ErrorType, MaxDelete, MaxDeleteError, Pace, Processing, Reconcile,
     SyncOptions,

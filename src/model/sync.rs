@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{FileFilters, SchemaMapping, SyncMode};
+use super::{FileFilters, ProviderFilters, SchemaMapping, SyncMode};
 
 /// The name of a bucket: 1 to 128 characters, no `/` (it splits bucket from path), no control
 /// characters, not starting with `-` or `.`.
@@ -176,7 +176,7 @@ impl FromStr for MaxDelete {
 pub struct SyncOptions {
     /// Which entries are taken.
     pub filters: FileFilters,
-    /// Filters that the provider itself applies (S3: `prefix`), by name.
+    /// Filters that the provider itself applies (S3: `prefix`), by name; see [`ProviderFilters`].
     pub provider_filters: serde_json::Map<String, serde_json::Value>,
     /// How entries become fields and blobs; `None`: the file is the blob `content`, and no more.
     pub mapping: Option<SchemaMapping>,
@@ -226,19 +226,25 @@ impl Default for SyncOptions {
 }
 
 impl SyncOptions {
-    /// Whether `other` judges entries as this does, so that a pass which began under one can go on
-    /// under the other.
+    /// Stands for all that entries are judged by: a pass that began under one judgement can only go
+    /// on under the same. Which shards there are is not in it.
     #[must_use]
-    pub fn judges_like(&self, other: &Self) -> bool {
-        self.filters == other.filters
-            && self.provider_filters == other.provider_filters
-            && self.mapping == other.mapping
-            && self.reconcile == other.reconcile
-            && self.skip_duplicates == other.skip_duplicates
-            && self.follow_symlinks == other.follow_symlinks
-            && self.symlinks_may_leave_root == other.symlinks_may_leave_root
-            && self.sync_from == other.sync_from
-            && self.create_object_on_confirm == other.create_object_on_confirm
+    pub fn judgement(&self) -> i64 {
+        let judging = serde_json::json!([
+            self.filters,
+            ProviderFilters::but_for_shards(&self.provider_filters),
+            self.mapping,
+            self.reconcile,
+            self.skip_duplicates,
+            self.follow_symlinks,
+            self.symlinks_may_leave_root,
+            self.sync_from,
+            self.create_object_on_confirm,
+        ]);
+        let mut number = [0; 8];
+        let hash = blake3::hash(judging.to_string().as_bytes());
+        number.copy_from_slice(&hash.as_bytes()[..8]);
+        i64::from_be_bytes(number)
     }
 }
 

@@ -13,7 +13,10 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::{StreamExt as _, stream::BoxStream};
+use futures_util::{
+    Stream, StreamExt as _,
+    stream::{self, BoxStream},
+};
 use jiff::Timestamp;
 
 use self::browse::{Level, Wanted};
@@ -21,7 +24,7 @@ use crate::{
     config::SourceTuning,
     model::{
         Connection, Credentials, Cursor, Entry, EntryId, EntryPath, ErrorType, Fingerprint,
-        Identity, Location, Provider, ProviderFilters, SyncOptions,
+        Identity, Location, Provider, ProviderFilterError, ProviderFilters, Shard, SyncOptions,
     },
 };
 
@@ -44,16 +47,25 @@ pub trait Source: Send + Sync {
     /// As for [`Source::root`], and what a listing would fail with.
     async fn probe(&self) -> Result<(), SourceError> {
         self.root().await?;
-        self.walk(None).next().await.transpose().map(drop)
+        let Some(first) = self.shards().into_iter().next() else { return Ok(()) };
+        self.walk(&first, None).next().await.transpose().map(drop)
     }
 
-    /// Every entry below the root, a page at a time, starting behind `from`.
+    /// The parts that this source is listed in: all of it, and no entry in two of them. At least one;
+    /// the same ones, by the same names, for as long as its settings stay the same.
+    fn shards(&self) -> Vec<Shard> {
+        vec![Shard::whole()]
+    }
+
+    /// Every entry of a shard, a page at a time, starting behind `from`, which is a cursor of this
+    /// very shard.
     ///
     /// The stream ends after the last page, or with the first error, after which it yields nothing
     /// more. A stream that ends without an error was a complete listing of what lay behind `from`,
     /// but for the prefixes that pages report as [`Page::unlisted`]. The same entry may be listed
     /// twice by a provider that promises no order; it is never left out.
-    fn walk(&self, from: Option<Cursor>) -> BoxStream<'_, Result<Page, SourceError>>;
+    fn walk(&self, shard: &Shard, from: Option<Cursor>)
+    -> BoxStream<'_, Result<Page, SourceError>>;
 
     /// Looks at one entry again: as the listing would show it now, or `None` when it is gone.
     ///
@@ -120,6 +132,11 @@ pub trait Source: Send + Sync {
     }
 }
 
+/// Every entry of a source, from its beginning, shard by shard. Ends as [`Source::walk`] does.
+pub fn walk_all(source: &dyn Source) -> impl Stream<Item = Result<Page, SourceError>> + Send {
+    stream::iter(source.shards()).flat_map(|shard| source.walk(&shard, None))
+}
+
 /// Where sources come from: [`Registry`], or a test's own.
 #[async_trait]
 pub trait Opener: fmt::Debug + Send + Sync {
@@ -151,7 +168,7 @@ impl Opener for Registry {
     ) -> Result<Arc<dyn Source>, SourceError> {
         let filters =
             ProviderFilters::read(location.connection.provider(), &options.provider_filters)
-                .map_err(|error| SourceError::Misconfigured { message: error.to_string() })?;
+                .map_err(|problems| misconfigured(&problems))?;
         match &location.connection {
             Connection::Local => {
                 Ok(Arc::new(local::Folder::new(location.as_folder(), options, tuning)))
@@ -162,6 +179,11 @@ impl Opener for Registry {
             Connection::Other(other) => Err(unread(other.provider)),
         }
     }
+}
+
+fn misconfigured(problems: &[ProviderFilterError]) -> SourceError {
+    let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    SourceError::Misconfigured { message: told.join("; ") }
 }
 
 /// Says that there is no source for a provider.

@@ -14,6 +14,17 @@ pub enum Place {
     File,
 }
 
+impl Place {
+    /// Bytes that come with it.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        match self {
+            Self::Inline(bytes) => bytes.len(),
+            Self::File => 0,
+        }
+    }
+}
+
 /// A blob row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Blob {

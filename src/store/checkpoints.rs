@@ -1,25 +1,69 @@
-//! Checkpoints: how far the pass under way has come, committed with what it covers.
+//! Checkpoints: how far the pass under way has come in each shard of its source, committed with what
+//! that covers.
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use jiff::Timestamp;
 use roaring::RoaringTreemap;
-use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+use rusqlite::{Connection, Row, Transaction, params};
 
-use super::{Result, StoreError, commit::Target, time};
-use crate::model::{Cursor, EntryPath};
-
-/// The one shard of a source that has none.
-pub const WHOLE: &str = "__default__";
+use super::{Result, StoreError, commit::Target, json, time};
+use crate::model::{Cursor, EntryPath, Shard};
 
 /// A pass that can be gone on with.
 #[derive(Clone, Debug)]
 pub struct Checkpoint {
     /// The pass.
     pub pass: i64,
-    /// Where its listing goes on.
-    pub cursor: Cursor,
-    /// What it knows of the entries before the cursor.
+    /// The shards that it has begun.
+    pub shards: Vec<Reached>,
+}
+
+/// How far a pass has come in a shard.
+#[derive(Clone, Debug)]
+pub struct Reached {
+    /// The shard's name.
+    pub shard: String,
+    /// Where it has come to.
+    pub place: Place,
+    /// What it knows of the shard's entries that lie behind.
     pub tally: Tally,
+    /// Entries that were dealt with since this was written down last.
+    pub processed: u64,
+    /// What it holds good for.
+    pub basis: Basis,
+}
+
+/// A place in the listing of a shard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Its beginning, and nowhere else: it is listed in no order.
+    Beginning,
+    /// Behind this cursor.
+    Behind(Cursor),
+    /// Its end.
+    End,
+}
+
+/// What a checkpoint holds good for: of another root it proves nothing, and under other settings
+/// entries would be judged otherwise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Basis {
+    /// The root that was listed, see `sources::RootIdentity`.
+    pub root: Option<String>,
+    /// The settings, see [`crate::model::SyncOptions::judgement`].
+    pub judged_by: i64,
+}
+
+impl Checkpoint {
+    /// Whether a run that lists these shards on that basis goes on from here. It does while shards
+    /// are added, which it lists from their beginning; but rows that were written of a shard which is
+    /// no longer listed would count as found.
+    #[must_use]
+    pub fn suits(&self, shards: &[Shard], basis: &Basis) -> bool {
+        self.shards.iter().all(|reached| {
+            reached.basis == *basis && shards.iter().any(|shard| shard.name() == reached.shard)
+        })
+    }
 }
 
 /// What a pass has learnt of entries whose rows it left alone. Bounded: about a bit an entry.
@@ -34,6 +78,13 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// Adds what another one knows.
+    pub fn join(&mut self, other: Self) {
+        self.seen |= other.seen;
+        self.drifted |= other.drifted;
+        self.unlisted.extend(other.unlisted);
+    }
+
     /// Whether a complete pass that came to this, and did not write the row of `key`, proves that
     /// its entry is gone.
     #[must_use]
@@ -55,33 +106,35 @@ impl Tally {
 /// # Errors
 /// SQLite's, or when it cannot be read back.
 pub fn load(connection: &Connection, sync_key: i64) -> Result<Option<Checkpoint>> {
-    connection
-        .prepare_cached(
-            "SELECT pass, cursor, seen, drifted, unlisted FROM checkpoints
-             WHERE sync_key = ?1 AND shard = ?2 AND cursor IS NOT NULL",
-        )?
-        .query_row(params![sync_key, WHOLE], |row| {
-            Ok((
-                row.get::<_, i64>(0)?,
-                row.get::<_, Vec<u8>>(1)?,
-                row.get::<_, Vec<u8>>(2)?,
-                row.get::<_, Vec<u8>>(3)?,
-                row.get::<_, String>(4)?,
-            ))
-        })
-        .optional()?
-        .map(|(pass, cursor, seen, drifted, unlisted)| {
-            Ok(Checkpoint {
-                pass,
-                cursor: Cursor(cursor),
-                tally: Tally {
-                    seen: bitmap(&seen)?,
-                    drifted: bitmap(&drifted)?,
-                    unlisted: prefixes(&unlisted)?,
-                },
-            })
-        })
-        .transpose()
+    let mut statement = connection.prepare_cached(
+        "SELECT pass, shard, cursor, seen, drifted, unlisted, is_done, root, coalesce(judged_by, 0)
+         FROM checkpoints WHERE sync_key = ?1 AND (cursor IS NOT NULL OR is_done) ORDER BY shard",
+    )?;
+    let mut rows = statement.query([sync_key])?;
+    let mut checkpoint = None;
+    while let Some(row) = rows.next()? {
+        let pass = row.get(0)?;
+        checkpoint
+            .get_or_insert_with(|| Checkpoint { pass, shards: Vec::new() })
+            .shards
+            .push(reached(row)?);
+    }
+    Ok(checkpoint)
+}
+
+fn reached(row: &Row<'_>) -> Result<Reached> {
+    let place = match row.get::<_, Option<Vec<u8>>>(2)? {
+        _ if row.get(6)? => Place::End,
+        Some(cursor) => Place::Behind(Cursor(cursor)),
+        None => Place::Beginning,
+    };
+    let tally = Tally {
+        seen: bitmap(&row.get::<_, Vec<u8>>(3)?)?,
+        drifted: bitmap(&row.get::<_, Vec<u8>>(4)?)?,
+        unlisted: prefixes(&row.get::<_, String>(5)?)?,
+    };
+    let basis = Basis { root: row.get(7)?, judged_by: row.get(8)? };
+    Ok(Reached { shard: row.get(1)?, place, tally, processed: 0, basis })
 }
 
 /// A bitmap out of a stored blob column.
@@ -108,40 +161,53 @@ fn prefixes(json: &str) -> Result<Vec<EntryPath>> {
         .map_err(|e| StoreError::nonsense("checkpoint", e))
 }
 
-/// Writes the checkpoint, in the transaction that commits what it covers.
+/// Writes down how far a shard has come, in the transaction that commits what that covers.
 ///
 /// # Errors
 /// SQLite's.
-pub fn save(
+pub fn reach(
     tx: &Transaction<'_>,
     target: &Target,
-    cursor: &Cursor,
-    tally: &Tally,
+    reached: &Reached,
     now: Timestamp,
 ) -> Result<()> {
+    let nothing = Tally::default();
+    let (cursor, is_done, tally) = match &reached.place {
+        // What it knows it learns again.
+        Place::Beginning => (None, false, &nothing),
+        Place::Behind(cursor) => (Some(&cursor.0), false, &reached.tally),
+        Place::End => (None, true, &reached.tally),
+    };
     let unlisted: Vec<String> =
         tally.unlisted.iter().map(|prefix| BASE64_STANDARD.encode(prefix.as_bytes())).collect();
     tx.prepare_cached(
         "INSERT INTO checkpoints
-             (sync_key, shard, pass, cursor, seen, drifted, unlisted, updated_at_ms,
-              modified_since_ms)
-         VALUES (?1, ?8, ?2, ?3, ?4, ?5, ?6, ?7, ?9)
+             (sync_key, shard, pass, cursor, is_done, seen, drifted, unlisted, objects_processed,
+              root, judged_by, modified_since_ms, completed_at_ms, updated_at_ms)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, iif(?5, ?13, NULL), ?13)
          ON CONFLICT (sync_key, shard) DO UPDATE SET
-             pass = excluded.pass, cursor = excluded.cursor, seen = excluded.seen,
-             drifted = excluded.drifted, unlisted = excluded.unlisted,
-             updated_at_ms = excluded.updated_at_ms,
-             modified_since_ms = excluded.modified_since_ms",
+             pass = excluded.pass, cursor = excluded.cursor, is_done = excluded.is_done,
+             seen = excluded.seen, drifted = excluded.drifted, unlisted = excluded.unlisted,
+             objects_processed = objects_processed + excluded.objects_processed,
+             root = excluded.root, judged_by = excluded.judged_by,
+             modified_since_ms = excluded.modified_since_ms,
+             completed_at_ms = coalesce(excluded.completed_at_ms, completed_at_ms),
+             updated_at_ms = excluded.updated_at_ms",
     )?
     .execute(params![
         target.fence.sync_key,
+        reached.shard,
         target.pass,
-        cursor.0,
+        cursor,
+        is_done,
         bytes_of(&tally.seen)?,
         bytes_of(&tally.drifted)?,
         serde_json::to_string(&unlisted).map_err(|e| StoreError::nonsense("checkpoint", e))?,
-        now.as_millisecond(),
-        WHOLE,
+        reached.processed,
+        reached.basis.root,
+        reached.basis.judged_by,
         target.modified_since.map(Timestamp::as_millisecond),
+        now.as_millisecond(),
     ])?;
     Ok(())
 }
@@ -165,10 +231,25 @@ pub fn begin_pass(tx: &Transaction<'_>, sync_key: i64) -> Result<i64> {
 /// SQLite's.
 pub fn forget(tx: &Transaction<'_>, sync_key: i64) -> Result<()> {
     tx.prepare_cached(
-        "UPDATE checkpoints SET cursor = NULL, seen = x'', drifted = x'', unlisted = '[]'
+        "UPDATE checkpoints
+         SET cursor = NULL, is_done = 0, seen = x'', drifted = x'', unlisted = '[]'
          WHERE sync_key = ?1",
     )?
     .execute([sync_key])?;
+    Ok(())
+}
+
+/// Forgets shards that are no longer listed: should they come back, they are new.
+///
+/// # Errors
+/// SQLite's.
+pub fn retain(tx: &Transaction<'_>, sync_key: i64, shards: &[Shard]) -> Result<()> {
+    let names: Vec<&str> = shards.iter().map(Shard::name).collect();
+    tx.prepare_cached(
+        "DELETE FROM checkpoints
+         WHERE sync_key = ?1 AND shard NOT IN (SELECT value FROM json_each(?2))",
+    )?
+    .execute(params![sync_key, json::write("shards", &names)?])?;
     Ok(())
 }
 
@@ -176,60 +257,40 @@ pub fn forget(tx: &Transaction<'_>, sync_key: i64) -> Result<()> {
 ///
 /// # Errors
 /// SQLite's.
-pub fn complete(tx: &Transaction<'_>, target: &Target, now: Timestamp) -> Result<()> {
-    tx.prepare_cached(
+pub fn complete(
+    tx: &Transaction<'_>,
+    target: &Target,
+    shards: &[Shard],
+    now: Timestamp,
+) -> Result<()> {
+    // A shard that was done before has its own time.
+    let mut insert = tx.prepare_cached(
         "INSERT INTO checkpoints
              (sync_key, shard, pass, seen, drifted, unlisted, completed_at_ms, updated_at_ms,
               modified_since_ms)
          VALUES (?1, ?2, ?3, x'', x'', '[]', ?4, ?4, ?5)
          ON CONFLICT (sync_key, shard) DO UPDATE SET
-             pass = excluded.pass, cursor = NULL, seen = x'', drifted = x'', unlisted = '[]',
-             completed_at_ms = excluded.completed_at_ms, updated_at_ms = excluded.updated_at_ms,
+             pass = excluded.pass,
+             completed_at_ms = iif(is_done, completed_at_ms, excluded.completed_at_ms),
+             updated_at_ms = excluded.updated_at_ms,
              modified_since_ms = excluded.modified_since_ms",
-    )?
-    .execute(params![
-        target.fence.sync_key,
-        WHOLE,
-        target.pass,
-        now.as_millisecond(),
-        target.modified_since.map(Timestamp::as_millisecond),
-    ])?;
-    Ok(())
-}
-
-/// Counts entries that the pass under way has dealt with.
-///
-/// # Errors
-/// SQLite's.
-pub fn processed(
-    tx: &Transaction<'_>,
-    target: &Target,
-    entries: u64,
-    now: Timestamp,
-) -> Result<()> {
-    tx.prepare_cached(
-        "INSERT INTO checkpoints
-             (sync_key, shard, pass, seen, drifted, unlisted, objects_processed, updated_at_ms,
-              modified_since_ms)
-         VALUES (?1, ?2, ?3, x'', x'', '[]', ?4, ?5, ?6)
-         ON CONFLICT (sync_key, shard) DO UPDATE SET
-             objects_processed = objects_processed + excluded.objects_processed",
-    )?
-    .execute(params![
-        target.fence.sync_key,
-        WHOLE,
-        target.pass,
-        entries,
-        now.as_millisecond(),
-        target.modified_since.map(Timestamp::as_millisecond),
-    ])?;
-    Ok(())
+    )?;
+    for shard in shards {
+        insert.execute(params![
+            target.fence.sync_key,
+            shard.name(),
+            target.pass,
+            now.as_millisecond(),
+            target.modified_since.map(Timestamp::as_millisecond),
+        ])?;
+    }
+    forget(tx, target.fence.sync_key)
 }
 
 /// A shard's progress, as a person may look at it.
 #[derive(Clone, Debug)]
 pub struct Progress {
-    /// The shard; [`WHOLE`] where there are none.
+    /// The shard; [`Shard::WHOLE`] where there are none.
     pub shard: String,
     /// The pass it is at, or completed last.
     pub pass: i64,
@@ -239,7 +300,7 @@ pub struct Progress {
     pub objects_processed: u64,
     /// Entries older than this are not taken.
     pub modified_since: Option<Timestamp>,
-    /// When a pass was complete last.
+    /// When it was listed to its end last.
     pub completed_at: Option<Timestamp>,
     /// When any of this changed last.
     pub updated_at: Timestamp,

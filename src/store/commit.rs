@@ -11,8 +11,8 @@ use rusqlite::{OptionalExtension as _, Transaction, params};
 use serde_json::json;
 
 use super::{
-    Result, StoreError, blobs, buckets, checkpoints,
-    checkpoints::Tally,
+    Result, StoreError, blobs, buckets,
+    checkpoints::{self, Reached},
     dead_letters::{self, Failure},
     events::{self, About, EventKind},
     jobs,
@@ -26,8 +26,7 @@ use super::{
     unique_keys,
 };
 use crate::model::{
-    BlobHash, CONTENT, Counts, Cursor, EntryId, EntryPath, ErrorType, Fingerprint, Identity,
-    ObjectId,
+    BlobHash, CONTENT, Counts, EntryId, EntryPath, ErrorType, Fingerprint, Identity, ObjectId,
 };
 
 /// The `object_key` of an entry whose object somebody deleted by hand. The version that was here then
@@ -104,8 +103,8 @@ pub struct Batch {
     /// Listed entries that cost nothing: unchanged, filtered, and failed ones that wait. Other
     /// fields stay 0.
     pub passed: Counts,
-    /// How far the pass has come with this batch, if that is further than before.
-    pub checkpoint: Option<Reached>,
+    /// How far the pass has come with this batch, in the shards in which that is further than before.
+    pub reached: Vec<Reached>,
 }
 
 impl Taken {
@@ -143,15 +142,6 @@ impl Batch {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
-}
-
-/// How far a pass has come.
-#[derive(Debug)]
-pub enum Reached {
-    /// It can be gone on with from here.
-    Cursor(Cursor, Tally),
-    /// Its source lists in no order: if interrupted, it starts over.
-    Nowhere,
 }
 
 /// What a commit did.
@@ -220,14 +210,9 @@ pub fn commit(
     buckets::adjust(tx, target.bucket_key, work.objects, work.bytes)?;
     let sync_key = target.fence.sync_key;
     jobs::count(tx, sync_key, target.job_key, &work.counts, now)?;
-    match &batch.checkpoint {
-        Some(Reached::Cursor(cursor, tally)) => {
-            checkpoints::save(tx, target, cursor, tally, now)?;
-        }
-        Some(Reached::Nowhere) => checkpoints::forget(tx, sync_key)?,
-        None => {}
+    for reached in &batch.reached {
+        checkpoints::reach(tx, target, reached, now)?;
     }
-    checkpoints::processed(tx, target, work.counts.discovered(), now)?;
     work.tell()?;
     let counts = work.counts;
     Ok(Committed { counts, refused })

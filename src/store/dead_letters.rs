@@ -256,7 +256,8 @@ pub fn of_pass(
     Ok(ids)
 }
 
-/// Resolves what a complete pass went by without failing: taken, unchanged, filtered out or gone.
+/// Resolves what a complete pass went by without failing: taken, unchanged, filtered out or gone. Of
+/// entries beneath what it could not list, `unlisted`, it knows nothing.
 ///
 /// # Errors
 /// SQLite's.
@@ -264,13 +265,23 @@ pub fn resolve_others(
     tx: &Transaction<'_>,
     sync_key: i64,
     pass: i64,
+    unlisted: &[EntryPath],
     now: Timestamp,
 ) -> Result<()> {
-    tx.prepare_cached(
-        "UPDATE dead_letters SET resolved_at_ms = ?3
-         WHERE sync_key = ?1 AND resolved_at_ms IS NULL AND pass <> ?2",
-    )?
-    .execute([sync_key, pass, now.as_millisecond()])?;
+    let others: Vec<(i64, EntryPath)> = tx
+        .prepare_cached(
+            "SELECT dead_letter_key, path FROM dead_letters
+             WHERE sync_key = ?1 AND resolved_at_ms IS NULL AND pass <> ?2",
+        )?
+        .query_map([sync_key, pass], |row| Ok((row.get(0)?, syncs::path(row.get(1)?))))?
+        .collect::<Result<_, _>>()?;
+    let mut resolve = tx
+        .prepare_cached("UPDATE dead_letters SET resolved_at_ms = ?2 WHERE dead_letter_key = ?1")?;
+    for (key, path) in others {
+        if !unlisted.iter().any(|prefix| path.as_bytes().starts_with(prefix.as_bytes())) {
+            resolve.execute([key, now.as_millisecond()])?;
+        }
+    }
     Ok(())
 }
 

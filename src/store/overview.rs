@@ -54,7 +54,7 @@ pub fn overview(db: &Connection, namespace_key: i64) -> Result<Overview> {
     let (buckets, objects, bytes) = db
         .prepare_cached(
             "SELECT count(*), coalesce(sum(object_count), 0), coalesce(sum(object_bytes), 0)
-             FROM buckets WHERE namespace_key = ?1",
+             FROM buckets WHERE namespace_key = ?1 AND is_going = 0",
         )?
         .query_row([namespace_key], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
     let bytes_of_all = db

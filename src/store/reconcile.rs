@@ -11,7 +11,7 @@ use super::{
     events::EventKind,
     jobs, leases, syncs, unique_keys, uploads,
 };
-use crate::model::{Counts, EntryPath};
+use crate::model::{Counts, EntryPath, Shard};
 
 /// An entry that a complete pass did not find, or found no longer passing the filters.
 #[derive(Clone, Debug)]
@@ -25,15 +25,15 @@ pub struct Missing {
 }
 
 /// Which of the missing are removed.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Scope {
     /// Those that are gone from the source.
     pub absent: bool,
     /// Those that the filters leave out by now.
     pub drifted: bool,
-    /// Where the provider lists only what begins with this: what does not is left out by a filter,
-    /// and nothing is proved about it.
-    pub listed_prefix: Vec<u8>,
+    /// What is listed: an entry in none of these is left out by a filter, and nothing is proved about
+    /// it.
+    pub listed: Vec<Shard>,
 }
 
 impl Scope {
@@ -46,7 +46,7 @@ impl Scope {
     /// Whether the listing would show an entry of that path.
     #[must_use]
     pub fn covers(&self, path: &EntryPath) -> bool {
-        path.as_bytes().starts_with(&self.listed_prefix)
+        self.listed.iter().any(|shard| shard.covers(path))
     }
 
     /// Whether an entry is removed that was not listed, or was `listed` and did not pass.

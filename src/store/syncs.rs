@@ -302,8 +302,8 @@ pub fn ensure(
     insert(tx, &new, now)
 }
 
-/// Exchanges a sync's settings. What lies behind a checkpoint was judged by the settings of then,
-/// so a pass under way starts over where the new ones judge otherwise.
+/// Exchanges a sync's settings. A run that goes on from a checkpoint compares what it was judged by
+/// with them.
 ///
 /// # Errors
 /// SQLite's.
@@ -315,9 +315,6 @@ pub fn set_options(
 ) -> Result<()> {
     if sync.options == *options {
         return Ok(());
-    }
-    if !sync.options.judges_like(options) {
-        checkpoints::forget(tx, sync.key)?;
     }
     tx.prepare_cached("UPDATE syncs SET options = ?2, updated_at_ms = ?3 WHERE sync_key = ?1")?
         .execute(params![sync.key, json::write("sync", options)?, now.as_millisecond()])?;

@@ -14,8 +14,8 @@ use bytes::Bytes;
 use catchment::{
     config::SourceTuning,
     model::{
-        Credentials, Cursor, Entry, EntryId, EntryKind, EntryPath, Fingerprint, Identity, Location,
-        SyncOptions, Version,
+        Credentials, Cursor, Entry, EntryId, EntryKind, EntryPath, ErrorType, Fingerprint,
+        Identity, Location, ProviderFilters, Shard, SyncOptions, Version,
     },
     sources::{
         BlockingRead, Body, ByteRange, Content, Facts, Opener, Page, RootIdentity, Source,
@@ -48,6 +48,16 @@ pub struct World {
     pub clock: u64,
     /// The listing breaks before this page.
     pub break_before_page: Option<usize>,
+    /// Only that of the shard with this prefix does.
+    pub break_only: Option<String>,
+    /// What it was opened to list.
+    pub shards: Vec<Shard>,
+    /// Which listings were begun: the prefix, and behind which name.
+    pub listings: Vec<(String, Option<String>)>,
+    /// The identity of its root, if it has one.
+    pub root: Option<String>,
+    /// Folders that cannot be listed, each ending with `/`.
+    pub unlisted: BTreeSet<String>,
     /// These cannot be fetched.
     pub refused: BTreeSet<String>,
     /// The versions that were refused last.
@@ -112,11 +122,14 @@ const PAGE: usize = 3;
 impl Opener for Simulated {
     async fn open(
         &self,
-        _: &Location,
+        location: &Location,
         _: Option<&Credentials>,
-        _: &SyncOptions,
+        options: &SyncOptions,
         _: &SourceTuning,
     ) -> Result<Arc<dyn Source>, SourceError> {
+        let provider = location.connection.provider();
+        let filters = ProviderFilters::read(provider, &options.provider_filters).unwrap();
+        self.world().shards = filters.shards;
         Ok(Arc::new(self.clone()))
     }
 }
@@ -137,16 +150,41 @@ fn entry(name: &str, file: &File) -> Entry {
     Entry { path: id.clone(), id, kind: EntryKind::File(fingerprint(file)) }
 }
 
+fn unreadable(folder: &str) -> Entry {
+    let id = EntryPath::new(folder.as_bytes());
+    let message = "the folder may not be read".to_owned();
+    let kind = EntryKind::Unreadable { error_type: ErrorType::PermissionDenied, message };
+    Entry { path: id.clone(), id, kind }
+}
+
 #[async_trait]
 impl Source for Simulated {
     async fn root(&self) -> Result<RootIdentity, SourceError> {
-        Ok(RootIdentity(None))
+        Ok(RootIdentity(self.world().root.clone()))
     }
 
-    fn walk(&self, from: Option<Cursor>) -> BoxStream<'_, Result<Page, SourceError>> {
-        let world = self.world();
-        let mut entries: Vec<Entry> =
-            world.files.iter().map(|(name, file)| entry(name, file)).collect();
+    fn shards(&self) -> Vec<Shard> {
+        let shards = self.world().shards.clone();
+        if shards.is_empty() { vec![Shard::whole()] } else { shards }
+    }
+
+    fn walk(
+        &self,
+        shard: &Shard,
+        from: Option<Cursor>,
+    ) -> BoxStream<'_, Result<Page, SourceError>> {
+        let mut world = self.world();
+        let behind = from.as_ref().map(|from| String::from_utf8(from.0.clone()).unwrap());
+        world.listings.push((shard.prefix().to_owned(), behind));
+        let is_listed = |name: &str| !world.unlisted.iter().any(|folder| name.starts_with(folder));
+        let mut entries: Vec<Entry> = world
+            .files
+            .iter()
+            .filter(|(name, _)| name.starts_with(shard.prefix()) && is_listed(name))
+            .map(|(name, file)| entry(name, file))
+            .chain(world.unlisted.iter().map(|folder| unreadable(folder)))
+            .collect();
+        entries.sort_by_key(|entry| entry.id.clone());
         let ordered = !world.backwards;
         if let Some(Cursor(from)) = from {
             entries.retain(|entry| entry.id.as_bytes() > from.as_slice());
@@ -159,10 +197,14 @@ impl Source for Simulated {
             .map(|entries| {
                 let last = entries.last().unwrap().id.as_bytes().to_vec();
                 let cursor = ordered.then_some(Cursor(last));
-                Ok(Page { entries: entries.to_vec(), cursor, unlisted: Vec::new() })
+                let unlisted =
+                    entries.iter().filter(|e| matches!(e.kind, EntryKind::Unreadable { .. }));
+                let unlisted = unlisted.map(|entry| entry.path.clone()).collect();
+                Ok(Page { entries: entries.to_vec(), cursor, unlisted })
             })
             .collect();
-        if let Some(page) = world.break_before_page {
+        let is_broken = world.break_only.as_ref().is_none_or(|only| only == shard.prefix());
+        if let Some(page) = world.break_before_page.filter(|_| is_broken) {
             pages.truncate(page);
             pages.push(Err(SourceError::Permanent { message: "the listing broke".into() }));
         }

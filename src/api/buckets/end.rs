@@ -76,6 +76,16 @@ pub(in crate::api) async fn go_on(app: App) {
     }
 }
 
+/// Removes what is in buckets that are deleted, without letting the answer wait.
+pub(in crate::api) fn clear_soon(app: &App, going: Vec<Bucket>) {
+    let app = app.clone();
+    tokio::spawn(async move {
+        for bucket in going {
+            finish(app.clone(), bucket.key).await;
+        }
+    });
+}
+
 /// Removes what is in a deleted bucket. Answers whether all of it is gone; what is left then goes
 /// when the server starts again.
 async fn finish(app: App, bucket_key: i64) -> bool {

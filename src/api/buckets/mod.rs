@@ -6,7 +6,7 @@ mod wire;
 use axum::{Json, extract::State};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub(super) use self::end::go_on as go_on_with_deletions;
+pub(super) use self::end::{clear_soon, go_on as go_on_with_deletions};
 use self::wire::{
     BucketCreateRequest, BucketListStats, BucketPatchRequest, BucketResponse, BucketSearch,
     BucketSort, BucketSortField, BucketUpdateRequest, ChangeQuery, DeleteQuery, DeletedBucket,

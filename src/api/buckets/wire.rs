@@ -317,7 +317,8 @@ pub(super) struct ListBucketsRequest {
     pub filters: Option<BucketFilters>,
     /// In which order.
     pub sort: Option<BucketSort>,
-    /// The same as `sort`, which it goes before; the first one counts.
+    /// The same as `sort`, which it goes before, in a list.
+    #[schema(max_items = 1)]
     pub sorts: Option<Vec<BucketSort>>,
     /// Whether upper and lower case differ in `search`.
     pub case_sensitive: Option<bool>,

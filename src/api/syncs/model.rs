@@ -21,7 +21,7 @@ use crate::{
         SyncStatus,
     },
     store::{
-        checkpoints::{Progress, WHOLE},
+        checkpoints::Progress,
         jobs::Job,
         leases::Holder,
         syncs::{HeldRemovals, Sync},
@@ -92,7 +92,7 @@ pub(super) struct SyncConfigurationModel {
     /// End of the last complete pass.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub last_sync_at: Option<Timestamp>,
-    /// The same by shard.
+    /// By shard, when it was listed to its end last; one that is absent is listed from its beginning.
     #[schema(value_type = Option<BTreeMap<String, String>>)]
     pub per_shard_last_sync_at: Option<BTreeMap<String, Timestamp>>,
     /// When it is due.
@@ -154,17 +154,18 @@ pub(super) struct SyncConfigurationModel {
     pub batches_created: u64,
     /// Whether a run goes on where an interrupted one stopped.
     pub resume_enabled: bool,
-    /// Where the pass under way goes on.
+    /// Where the pass under way goes on, in the first shard that it is in the midst of.
     pub resume_cursor: Option<String>,
     /// The same for tables; null for files.
     pub resume_last_primary_key: Option<String>,
-    /// Entries dealt with over all passes.
+    /// Entries dealt with over all passes, in all shards.
     pub resume_objects_processed: u64,
     /// Objects between two checkpoints at most.
     pub resume_checkpoint_frequency: u32,
     /// The same as `resume_cursor`.
     pub current_cursor: Option<String>,
-    /// The checkpoint of each shard; `__default__` where there are none.
+    /// The checkpoint of each shard: pass, cursor, entries dealt with over all passes, when it was
+    /// listed to its end last. `__default__` where the source is listed as one.
     #[schema(value_type = Option<BTreeMap<String, Object>>)]
     pub sync_checkpoints: Option<BTreeMap<String, Value>>,
     /// Mode, interval, next and last run.
@@ -254,8 +255,8 @@ impl SyncConfigurationModel {
     pub(super) fn of(picture: Picture, owner: &Owner, engine: &Engine, now: Timestamp) -> Self {
         let stats = picture.last_run.as_ref().map(|last| stats(&picture.sync, last, now));
         let lease = picture.lease.as_ref().filter(|holder| engine.is_held(holder, now)).cloned();
-        let whole = picture.shards.iter().find(|shard| shard.shard == WHOLE);
-        let cursor = whole.and_then(|shard| shard.cursor.as_ref()).map(cursor_text);
+        let cursor = picture.shards.iter().find_map(|shard| shard.cursor.as_ref());
+        let cursor = cursor.map(cursor_text);
         let progress = picture
             .job
             .as_ref()
@@ -326,7 +327,7 @@ impl SyncConfigurationModel {
             resume_enabled: options.pace.resume_enabled,
             resume_cursor: cursor.clone(),
             resume_last_primary_key: None,
-            resume_objects_processed: whole.map_or(0, |shard| shard.objects_processed),
+            resume_objects_processed: picture.shards.iter().map(|s| s.objects_processed).sum(),
             resume_checkpoint_frequency: options.pace.resume_checkpoint_frequency,
             current_cursor: cursor,
             sync_checkpoints: checkpoints(&picture.shards),

@@ -8,8 +8,8 @@ use crate::{
     api::{error::FieldError, json::Patch},
     engine::filter::{Filter, FilterError},
     model::{
-        FieldProblem, FileFilters, MaxDelete, Pace, Processing, Provider, ProviderFilters,
-        Reconcile, SchemaMapping, SyncMode, SyncOptions,
+        FieldProblem, FileFilters, MaxDelete, Pace, Processing, Provider, ProviderFilterError,
+        ProviderFilters, Reconcile, SchemaMapping, SyncMode, SyncOptions,
     },
 };
 
@@ -187,8 +187,8 @@ fn check(provider: Provider, options: &SyncOptions, wrong: &mut Vec<FieldError>)
         let problems = mapping.problems_with(provider);
         wrong.extend(problems.into_iter().map(|problem| told("schema_mapping", problem)));
     }
-    for (key, value) in &options.provider_filters {
-        wrong.extend(provider_filter(provider, key, value));
+    if let Err(problems) = ProviderFilters::read(provider, &options.provider_filters) {
+        wrong.extend(problems.into_iter().map(|problem| filter_problem(problem, options)));
     }
     for (field, on) in [
         ("follow_symlinks", options.follow_symlinks),
@@ -201,20 +201,21 @@ fn check(provider: Provider, options: &SyncOptions, wrong: &mut Vec<FieldError>)
     }
 }
 
-fn provider_filter(provider: Provider, key: &str, value: &Value) -> Option<FieldError> {
-    let field = format!("provider_filters.{key}");
-    let known = ProviderFilters::accepted(provider);
-    if !known.contains(&key) {
-        let message = format!("{} knows no such filter", provider.as_str());
-        let mut error = FieldError::new(field, value.clone(), message)
-            .accepting(known.iter().copied().collect::<Value>());
-        error.kind = "extra_forbidden";
-        return Some(error);
+/// A filter that the provider does not have, or that cannot be, seen from the request.
+fn filter_problem(problem: ProviderFilterError, options: &SyncOptions) -> FieldError {
+    match problem {
+        ProviderFilterError::Unknown { key, provider, accepted } => {
+            let value = options.provider_filters.get(&key).cloned().unwrap_or_default();
+            let message = format!("{provider} knows no such filter");
+            let mut error = FieldError::new(format!("provider_filters.{key}"), value, message)
+                .accepting(accepted.iter().copied().collect::<Value>());
+            error.kind = "extra_forbidden";
+            error
+        }
+        ProviderFilterError::WrongValue { field, value, problem, accepted } => {
+            FieldError::new(field, value, problem).accepting(accepted)
+        }
     }
-    (!value.is_string() && !value.is_null()).then(|| {
-        FieldError::new(field, value.clone(), "is not text")
-            .accepting("text that keys below source_path begin with")
-    })
 }
 
 /// A problem of some settings, seen from the request.

@@ -256,7 +256,8 @@ requests! {
     /// Which entries are taken, told anew as a whole.
     #[schema(value_type = Option<FileFilters>)]
     file_filters: FileFilters,
-    /// Filters that the provider itself applies (s3, tigris: `prefix`), told anew as a whole.
+    /// Filters that the provider itself applies (s3, tigris: `prefix`, a text that keys begin with, or
+    /// a list of such texts that are listed each by itself), told anew as a whole.
     #[schema(value_type = Option<Object>)]
     provider_filters: Map<String, Value>,
     /// How entries become fields and blobs, told anew as a whole; null: the file is the blob

@@ -19,6 +19,7 @@ use super::{
     inquiry::Inquiry,
     plan::{Task, Work},
     run::Run,
+    shards::PageId,
 };
 use crate::{
     blobs::{BlobError, INLINE_MAX, PART_BYTES, Room},
@@ -71,7 +72,7 @@ const IN_PARTS: u64 = 2 * PART_BYTES;
 #[derive(Debug)]
 pub struct Fetched {
     /// The page.
-    pub page: u64,
+    pub page: PageId,
     /// The key of the entry's row, if it has one.
     pub known: Option<u64>,
     /// What became of it.
@@ -82,13 +83,13 @@ pub struct Fetched {
 
 /// Works that are carried out by one task: a single one, or several small ones of a source that is
 /// best read so.
-pub type Bundle = Vec<(u64, Work)>;
+pub type Bundle = Vec<(PageId, Work)>;
 
 /// Most bytes of a bundle of several works.
 const BUNDLE_BYTES: u64 = 256 * 1024;
 
 /// Takes the next bundle off the works that wait; empty only when there are none.
-pub(super) fn next_bundle(waiting: &mut VecDeque<(u64, Work)>, most: usize) -> Bundle {
+pub(super) fn next_bundle(waiting: &mut VecDeque<(PageId, Work)>, most: usize) -> Bundle {
     let mut bundle = Vec::new();
     let mut bytes = 0;
     while let Some((_, work)) = waiting.front() {

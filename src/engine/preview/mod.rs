@@ -11,7 +11,7 @@
 mod page;
 mod reshaped;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, pin::pin, sync::Arc, time::Duration};
 
 use futures_util::StreamExt as _;
 use jiff::Timestamp;
@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     model::{Counts, Entry, EntryKind, EntryPath, ErrorType, Location, MaxDelete, SyncOptions},
-    sources::Source,
+    sources::{Source, walk_all},
     store::{
         Store, buckets,
         checkpoints::Tally,
@@ -204,7 +204,7 @@ pub async fn preview(
         report,
     };
     let deadline = bounds.time.map(|time| Instant::now() + time);
-    let mut pages = source.walk(None);
+    let mut pages = pin!(walk_all(source));
     loop {
         let look = async {
             let Some(page) = pages.next().await else { return Ok(None) };

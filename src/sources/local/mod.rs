@@ -37,7 +37,8 @@ use crate::{
     clock::SharedClock,
     config::SourceTuning,
     model::{
-        Cursor, Entry, EntryId, EntryKind, Fingerprint, Identity, SkipReason, SyncOptions, Version,
+        Cursor, Entry, EntryId, EntryKind, Fingerprint, Identity, Shard, SkipReason, SyncOptions,
+        Version,
     },
 };
 
@@ -112,7 +113,11 @@ impl Source for Folder {
         blocking(move || tree.root_identity()).await
     }
 
-    fn walk(&self, from: Option<Cursor>) -> BoxStream<'_, Result<Page, SourceError>> {
+    fn walk(
+        &self,
+        _whole: &Shard,
+        from: Option<Cursor>,
+    ) -> BoxStream<'_, Result<Page, SourceError>> {
         let walk = Walk::new(self.tree.clone(), from);
         stream::unfold(Some(walk), |walk| async move {
             let mut walk = walk?;

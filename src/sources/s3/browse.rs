@@ -76,7 +76,7 @@ impl Bucket {
                 let url = format!("{}/?{}", site.bucket_url, self.level_query(token.as_deref()));
                 async move { self.shelf(&site, &url, Subject::Listing).await }
             });
-            let shelf = shelf.await.map_err(|error| self.about_the_root(error))?;
+            let shelf = shelf.await.map_err(|error| self.about_the_place(&self.prefix, error))?;
             for (name, facts) in shelf.names {
                 let key = decode_key(name, shelf.url_encoded);
                 let Some(name) = key.strip_prefix(self.prefix.as_bytes()) else { continue };

@@ -248,7 +248,7 @@ impl Listed {
 pub(super) struct Progress {
     prefix: Vec<u8>,
     /// What every key begins with: the prefix, or more.
-    listed: Vec<u8>,
+    listed: String,
     position: Position,
     /// The key that came last, to see the order by.
     last: Option<Vec<u8>>,
@@ -266,13 +266,18 @@ impl Progress {
         let start_after = from.map(|Cursor(key)| key);
         Self {
             prefix: prefix.as_bytes().to_vec(),
-            listed: listed.as_bytes().to_vec(),
+            listed: listed.to_owned(),
             last: start_after.clone(),
             position: Position { token: None, start_after },
             ordered: true,
             tokens: HashSet::new(),
             page: None,
         }
+    }
+
+    /// What every key is to begin with.
+    pub(super) fn listed(&self) -> &str {
+        &self.listed
     }
 
     /// What to ask for next.
@@ -320,7 +325,7 @@ impl Progress {
         self.position.token = answer.next;
         let mut entries = Vec::with_capacity(answer.objects.len());
         for object in answer.objects {
-            entries.extend(object.into_entry(&self.prefix, &self.listed)?);
+            entries.extend(object.into_entry(&self.prefix, self.listed.as_bytes())?);
         }
         let cursor = self.last.clone().filter(|_| self.ordered).map(Cursor);
         Ok((Page { entries, cursor, unlisted: Vec::new() }, more))

@@ -69,7 +69,7 @@ use crate::{
     config::SourceTuning,
     model::{
         Addressing, Connection, Credentials, Cursor, Entry, EntryId, EntryKind, Fingerprint,
-        Identity, Location, ProviderFilters, S3Connection,
+        Identity, Location, ProviderFilters, S3Connection, Shard,
     },
 };
 
@@ -92,15 +92,16 @@ const PAGES_AHEAD: usize = 1;
 const CONCURRENCY: usize = 64;
 
 /// A bucket or a prefix in it.
-pub struct S3(Arc<Bucket>);
+pub struct S3 {
+    bucket: Arc<Bucket>,
+    shards: Vec<Shard>,
+}
 
 /// Everything about the place that does not change between requests, but for its region.
 struct Bucket {
     name: String,
     /// Empty, or with a slash at its end.
     prefix: String,
-    /// What is listed: the prefix, and what the provider's own filter adds to it.
-    listed: String,
     endpoint: Endpoint,
     addressing: Addressing,
     signer: Option<Arc<Keyring>>,
@@ -110,11 +111,10 @@ struct Bucket {
     site: RwLock<Arc<Site>>,
 }
 
-/// A bucket's name, the prefix that keys are named behind, and the one that is listed.
+/// A bucket's name, and the prefix that keys are named behind.
 struct Place {
     name: String,
     prefix: String,
-    listed: String,
 }
 
 /// The bucket as it is reached in one region.
@@ -147,8 +147,14 @@ impl S3 {
             credentials::resolve(location.connection.provider(), settings, stored).await?;
         let (name, prefix) = location.bucket_and_prefix();
         let prefix = if prefix.is_empty() { prefix } else { prefix + "/" };
-        let place = Place { name, listed: format!("{prefix}{}", filters.prefix), prefix };
-        Bucket::new(place, settings, resolved, tuning).map(|bucket| Self(Arc::new(bucket)))
+        let bucket = Bucket::new(Place { name, prefix }, settings, resolved, tuning)?;
+        Ok(Self { bucket: Arc::new(bucket), shards: filters.shards.clone() })
+    }
+
+    /// A listing of a shard, behind `from`.
+    fn progress(&self, shard: &Shard, from: Option<Cursor>) -> Progress {
+        let prefix = &self.bucket.prefix;
+        Progress::new(prefix, &format!("{prefix}{}", shard.prefix()), from)
     }
 }
 
@@ -162,23 +168,35 @@ impl Source for S3 {
 
     /// One page, and none ahead.
     async fn probe(&self) -> Result<(), SourceError> {
-        self.0.page(&Progress::new(&self.0.prefix, &self.0.listed, None)).await.map(drop)
+        match self.shards.first() {
+            Some(shard) => self.bucket.page(&self.progress(shard, None)).await.map(drop),
+            None => Ok(()),
+        }
     }
 
-    fn walk(&self, from: Option<Cursor>) -> BoxStream<'_, Result<Page, SourceError>> {
-        let progress = Progress::new(&self.0.prefix, &self.0.listed, from);
-        let walk = Walk::Ahead(Arc::clone(&self.0), Box::new(progress));
+    /// The prefixes that are listed, all of them if there are none.
+    fn shards(&self) -> Vec<Shard> {
+        self.shards.clone()
+    }
+
+    fn walk(
+        &self,
+        shard: &Shard,
+        from: Option<Cursor>,
+    ) -> BoxStream<'_, Result<Page, SourceError>> {
+        let progress = self.progress(shard, from);
+        let walk = Walk::Ahead(Arc::clone(&self.bucket), Box::new(progress));
         stream::unfold(walk, Walk::next).boxed()
     }
 
     async fn stat(&self, id: &EntryId) -> Result<Option<Entry>, SourceError> {
-        let key = self.0.key(id);
-        match self.0.head(&key).await {
+        let key = self.bucket.key(id);
+        match self.bucket.head(&key).await {
             Ok(headers) => object::entry_of_head(id, &headers).map(Some),
             Err(error) if matches!(error.class(), ErrorClass::Retry | ErrorClass::RetryBriefly) => {
                 Err(error)
             }
-            Err(_) => self.0.explain_head(&key).await,
+            Err(_) => self.bucket.explain_head(&key).await,
         }
     }
 
@@ -189,11 +207,15 @@ impl Source for S3 {
         range: Option<ByteRange>,
     ) -> Result<Content, SourceError> {
         let pinned = &Pinned::new(fingerprint, range);
-        let key = &self.0.key(id);
+        let key = &self.bucket.key(id);
         match &ordinary(key) {
-            Some(path) => self.0.located(|site| async move { site.get(path, pinned).await }).await,
+            Some(path) => {
+                self.bucket.located(|site| async move { site.get(path, pinned).await }).await
+            }
             None => {
-                self.0.located(|site| async move { self.0.get(&site, key, pinned).await }).await
+                self.bucket
+                    .located(|site| async move { self.bucket.get(&site, key, pinned).await })
+                    .await
             }
         }
     }
@@ -203,7 +225,7 @@ impl Source for S3 {
     }
 
     async fn browse(&self, wanted: Wanted, limit: usize) -> Result<Level, SourceError> {
-        RetryPolicy::FETCH.run(|| self.0.level(wanted, limit)).await
+        RetryPolicy::FETCH.run(|| self.bucket.level(wanted, limit)).await
     }
 
     async fn facts(
@@ -212,15 +234,15 @@ impl Source for S3 {
         fingerprint: &Fingerprint,
         needs: Needs,
     ) -> Result<Facts, SourceError> {
-        let key = self.0.key(id);
+        let key = self.bucket.key(id);
         let mut facts = Facts::default();
         if needs.metadata || needs.properties {
-            let headers = self.0.head_of_version(id, &key, fingerprint).await?;
+            let headers = self.bucket.head_of_version(id, &key, fingerprint).await?;
             facts = object::facts(&headers);
             facts.properties = object::properties(&headers);
         }
         if needs.tags {
-            facts.tags = self.0.tags(&key).await?;
+            facts.tags = self.bucket.tags(&key).await?;
         }
         Ok(facts)
     }
@@ -243,7 +265,7 @@ impl Bucket {
         resolved: Resolved,
         tuning: &SourceTuning,
     ) -> Result<Self, SourceError> {
-        let Place { name, prefix, listed } = place;
+        let Place { name, prefix } = place;
         let Resolved { region, endpoint, signer } = resolved;
         let plain = endpoint.is_plain();
         let transport = Arc::new(Transport::new(plain, Arc::clone(&tuning.clock))?);
@@ -260,7 +282,7 @@ impl Bucket {
         }
         let store = open_store(&name, &region, &bucket_url, signer.as_ref(), &headers, &transport)?;
         let site = RwLock::new(Arc::new(Site { region, bucket_url, store }));
-        Ok(Self { name, prefix, listed, endpoint, addressing, signer, headers, transport, site })
+        Ok(Self { name, prefix, endpoint, addressing, signer, headers, transport, site })
     }
 
     /// The whole key of an entry.
@@ -427,7 +449,7 @@ impl Bucket {
             }
             (listed, _) => listed,
         };
-        listed.map_err(|error| self.about_the_root(error))
+        listed.map_err(|error| self.about_the_place(progress.listed(), error))
     }
 
     async fn page_at(
@@ -443,7 +465,8 @@ impl Bucket {
                 let message = "still waiting as long as it asked for".into();
                 return Err(SourceError::RateLimited { message, retry_after: Some(wait) });
             }
-            let listed = self.located(|site| async move { self.list(&site, position).await });
+            let listed = self
+                .located(|site| async move { self.list(&site, progress.listed(), position).await });
             let answer =
                 timeout_at(deadline, listed).await.map_err(|_| SourceError::Timeout {
                     message: format!("no listing within {} s", LISTING_DEADLINE.as_secs()),
@@ -453,8 +476,13 @@ impl Bucket {
         RetryPolicy::LISTING.run(attempt).await
     }
 
-    async fn list(&self, site: &Site, position: &Position) -> Result<Answer, Refusal> {
-        let url = format!("{}/?{}", site.bucket_url, position.query(&self.listed));
+    async fn list(
+        &self,
+        site: &Site,
+        prefix: &str,
+        position: &Position,
+    ) -> Result<Answer, Refusal> {
+        let url = format!("{}/?{}", site.bucket_url, position.query(prefix));
         let with_restores = |request: &mut HttpRequest| {
             let value = HeaderValue::from_static("RestoreStatus");
             request.headers_mut().insert("x-amz-optional-object-attributes", value);
@@ -469,9 +497,9 @@ impl Bucket {
         })
     }
 
-    /// Says which bucket an error is about, where a person has to act on it.
-    fn about_the_root(&self, error: SourceError) -> SourceError {
-        let place = format!("{:?}", EntryId::new(format!("{}/{}", self.name, self.listed)));
+    /// Says which bucket and prefix an error is about, where a person has to act on it.
+    fn about_the_place(&self, prefix: &str, error: SourceError) -> SourceError {
+        let place = format!("{:?}", EntryId::new(format!("{}/{prefix}", self.name)));
         match error {
             SourceError::RootMissing { message } => SourceError::RootMissing {
                 message: format!("there is no bucket {:?} here ({message})", self.name),
