@@ -34,15 +34,15 @@ impl Engine {
         observer: Arc<dyn Observer>,
     ) -> Result<(Run, Lease), RunError> {
         loop {
-            if let Some(begun) = self.begin_wanted(request, observer.clone()).await? {
+            if let Some(begun) = self.begin_requested(request, observer.clone()).await? {
                 return Ok(begun);
             }
         }
     }
 
-    /// As [`Engine::begin`]; `None` where the settings by which the source was opened are others by
-    /// the time that the lease is had.
-    async fn begin_wanted(
+    /// As [`Engine::begin`]; `None` where a sync that was made through the API has other settings by
+    /// the time that the lease is had than those by which its source was opened.
+    async fn begin_requested(
         &self,
         request: &Request,
         observer: Arc<dyn Observer>,
@@ -51,29 +51,30 @@ impl Engine {
         let known =
             self.store.read(move |db| syncs::find(db, &wanted.location, &wanted.bucket)).await?;
         // One that was made through the API runs as it is set up there.
-        let of_api = known.clone().filter(|sync| sync.made_by == MadeBy::Api);
-        let options = of_api.as_ref().map_or(&request.options, |sync| &sync.options);
-        let rules = Rules::compile(options)?;
-        let source = match &of_api {
+        let of_api = known.as_ref().filter(|sync| sync.made_by == MadeBy::Api);
+        let options = of_api.map_or(&request.options, |sync| &sync.options).clone();
+        let rules = Rules::compile(&options)?;
+        let source = match of_api {
             Some(sync) => self.reach(sync).await?,
-            None => self.connect(&request.location, None, options).await?,
+            None => self.connect(&request.location, None, &options).await?,
         };
         if known.is_none() {
             source.probe().await?;
         }
         let root = source.root().await;
         let claim = self.claim(&*source, &root, rules, request.run.clone());
-        let (job, wanted, opened_by) = (JobId::generate(), request.clone(), options.clone());
+        let (job, wanted) = (JobId::generate(), request.clone());
         let (id, now) = (job.clone(), self.clock.now());
         let taken_up = self
             .store
             .write(move |tx| {
                 let sync =
                     syncs::ensure(tx, &wanted.location, &wanted.bucket, &wanted.options, now)?;
-                if sync.made_by == MadeBy::Api && sync.rests() {
+                let is_of_api = sync.made_by == MadeBy::Api;
+                if is_of_api && sync.rests() {
                     return Err(StoreError::Resting);
                 }
-                if sync.made_by == MadeBy::Api && sync.options != opened_by {
+                if is_of_api && sync.options != options {
                     return Ok(None);
                 }
                 let job_key = jobs::queue(tx, sync.key, &id, Cause::Manual, wanted.run.full, now)?;
@@ -278,7 +279,8 @@ impl Claim {
             ..Standing::of(&sync)
         };
         syncs::stand(tx, &sync, &standing, now)?;
-        let rules = self.rules.bound_to(&sync.options, buckets::settings(tx, sync.bucket_key)?);
+        let bucket = buckets::settings(tx, sync.bucket_key)?;
+        let rules = self.rules.bound_to(&sync.options, bucket);
         let target = Target {
             fence,
             bucket_key: sync.bucket_key,

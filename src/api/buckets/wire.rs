@@ -105,7 +105,8 @@ impl From<BucketUpdateRequest> for BucketPatchRequest {
     }
 }
 
-/// Fields that together name an object of a bucket.
+/// Fields that together name an object of a bucket. An entry of a sync whose mapped fields are those
+/// of another object becomes a dead letter.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct UniqueKeyConfig {
