@@ -150,6 +150,24 @@ CREATE TABLE jobs (
 CREATE INDEX jobs_by_sync ON jobs (sync_key, job_key);
 CREATE INDEX jobs_under_way ON jobs (sync_key) WHERE status = 'running';
 
+-- How many jobs there are of each status: they are kept for ever, and not to be counted one by one.
+CREATE TABLE job_tallies (
+    status TEXT PRIMARY KEY,
+    jobs   INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TRIGGER jobs_come AFTER INSERT ON jobs BEGIN
+    INSERT INTO job_tallies VALUES (new.status, 1)
+        ON CONFLICT (status) DO UPDATE SET jobs = jobs + 1;
+END;
+CREATE TRIGGER jobs_turn AFTER UPDATE OF status ON jobs WHEN new.status <> old.status BEGIN
+    UPDATE job_tallies SET jobs = jobs - 1 WHERE status = old.status;
+    INSERT INTO job_tallies VALUES (new.status, 1)
+        ON CONFLICT (status) DO UPDATE SET jobs = jobs + 1;
+END;
+CREATE TRIGGER jobs_go AFTER DELETE ON jobs BEGIN
+    UPDATE job_tallies SET jobs = jobs - 1 WHERE status = old.status;
+END;
+
 -- How far each shard of a sync has come; a source without shards has one, `__default__`. While a
 -- pass is under way, everything before `cursor` is committed; `seen` holds the entry keys that were
 -- found unchanged, which no other row remembers. A shard that has no row is listed from its beginning.
@@ -244,6 +262,16 @@ CREATE TABLE blobs (
     size     INTEGER NOT NULL,
     inline   INTEGER NOT NULL                  -- 1: in blob_bytes; 0: a file named by the hash
 ) STRICT;
+
+-- How much all blobs are, so that nobody has to go through them: those up to `counted_to` are counted
+-- here, and the few behind it are counted when somebody asks.
+CREATE TABLE blob_tally (
+    counted_to INTEGER NOT NULL,               -- of blobs, the last blob_key
+    blobs      INTEGER NOT NULL,
+    bytes      INTEGER NOT NULL,
+    file_bytes INTEGER NOT NULL                -- of those that are files
+) STRICT;
+INSERT INTO blob_tally VALUES (0, 0, 0, 0);
 
 -- The bytes of small blobs, apart so that scans of `blobs` stay small.
 CREATE TABLE blob_bytes (

@@ -75,6 +75,7 @@ fn main() {
             r#"{"filters":{"key_prefix":{"starts_with":"folder 1"}}}"#,
         ),
         ("search for a common word", format!("{list}?limit=100"), r#"{"search":"PHOTO"}"#),
+        ("search for a rare word", format!("{list}?limit=100"), r#"{"search":"no such word"}"#),
         (
             "filtered by size, few",
             format!("{list}?limit=100"),

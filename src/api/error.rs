@@ -152,6 +152,12 @@ impl ApiError {
             .detail("id", id)
     }
 
+    /// Whether it says that something is not there.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        self.status == StatusCode::NOT_FOUND
+    }
+
     /// 409: it cannot be as things stand; the message says why.
     #[must_use]
     pub fn conflict(message: impl Into<String>) -> Self {

@@ -8,6 +8,7 @@
 //! What does not live here: SQL (`store`), decisions about syncs and entries (`engine`).
 
 pub mod access;
+mod archive;
 mod base;
 mod buckets;
 mod checker;
@@ -52,6 +53,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use self::{
     access::{Access, headers, login},
+    archive::Archives,
     content::links::Links,
     error::ApiError,
     events::{Listeners, Live},
@@ -90,6 +92,7 @@ pub struct App {
     live: Live,
     listeners: Listeners,
     metrics: Metrics,
+    archives: Archives,
 }
 
 impl App {
@@ -108,6 +111,7 @@ impl App {
             live: Live::start(engine.clone(), board.clone(), stopping.clone()),
             listeners: Listeners::default(),
             metrics: Metrics::default(),
+            archives: Archives::default(),
             config: Arc::new(config),
             access: Arc::new(access),
             links: Arc::new(links),
@@ -144,6 +148,7 @@ fn resources() -> OpenApiRouter<App> {
         .merge(buckets::routes())
         .merge(objects::routes())
         .merge(content::routes())
+        .merge(archive::routes())
         .merge(uploads::routes())
         .merge(events::routes())
 }

@@ -65,6 +65,8 @@ pub struct Page {
     pub offset: u64,
     /// Whether somebody wants the total.
     pub include_total: bool,
+    /// Whether somebody counts rows or pages, and so relies on every page being full.
+    pub is_counted: bool,
     cursor: Option<String>,
 }
 
@@ -125,7 +127,9 @@ impl ListQuery {
             ));
         }
         let include_total = self.include_total.unwrap_or(false);
-        Ok(Page { limit, offset, include_total, cursor })
+        let counted = [self.offset, body.offset, self.page, body.page];
+        let is_counted = include_total || counted.iter().any(Option::is_some);
+        Ok(Page { limit, offset, include_total, is_counted, cursor })
     }
 }
 
@@ -185,7 +189,8 @@ impl Page {
     }
 }
 
-fn encode_cursor(list: &str, place: &impl Serialize) -> String {
+/// The cursor of a place in a list.
+pub(super) fn encode_cursor(list: &str, place: &impl Serialize) -> String {
     // Plain data under string keys: it always has a JSON form.
     let bytes = serde_json::to_vec(&(list, place)).unwrap_or_default();
     BASE64_URL_SAFE_NO_PAD.encode(bytes)

@@ -40,7 +40,7 @@ struct SyncStatus {
 }
 
 fn gather(db: &Connection) -> Result<Status, StoreError> {
-    let (blobs, blob_bytes) = blobs::totals(db)?;
+    let stored = blobs::totals(db)?;
     let syncs = syncs::all(db)?
         .into_iter()
         .map(|sync| {
@@ -53,7 +53,7 @@ fn gather(db: &Connection) -> Result<Status, StoreError> {
             })
         })
         .collect::<Result<_, StoreError>>()?;
-    Ok(Status { buckets: buckets::all(db)?, syncs, blobs, blob_bytes })
+    Ok(Status { buckets: buckets::all(db)?, syncs, blobs: stored.blobs, blob_bytes: stored.bytes })
 }
 
 pub(super) async fn run(args: Args, settings: &Settings) -> Outcome {

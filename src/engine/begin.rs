@@ -21,7 +21,7 @@ use crate::{
         checkpoints::{self, Basis},
         commit::Target,
         connections, jobs, leases,
-        syncs::{self, Standing, Sync},
+        syncs::{self, MadeBy, Standing, Sync},
     },
 };
 
@@ -33,11 +33,31 @@ impl Engine {
         request: &Request,
         observer: Arc<dyn Observer>,
     ) -> Result<(Run, Lease), RunError> {
-        let rules = Rules::compile(&request.options)?;
-        let source = self.connect(&request.location, None, &request.options).await?;
+        loop {
+            if let Some(begun) = self.begin_requested(request, observer.clone()).await? {
+                return Ok(begun);
+            }
+        }
+    }
+
+    /// As [`Engine::begin`]; `None` where a sync that was made through the API has other settings by
+    /// the time that the lease is had than those by which its source was opened.
+    async fn begin_requested(
+        &self,
+        request: &Request,
+        observer: Arc<dyn Observer>,
+    ) -> Result<Option<(Run, Lease)>, RunError> {
         let wanted = request.clone();
         let known =
             self.store.read(move |db| syncs::find(db, &wanted.location, &wanted.bucket)).await?;
+        // One that was made through the API runs as it is set up there.
+        let of_api = known.as_ref().filter(|sync| sync.made_by == MadeBy::Api);
+        let options = of_api.map_or(&request.options, |sync| &sync.options).clone();
+        let rules = Rules::compile(&options)?;
+        let source = match of_api {
+            Some(sync) => self.reach(sync).await?,
+            None => self.connect(&request.location, None, &options).await?,
+        };
         if known.is_none() {
             source.probe().await?;
         }
@@ -50,11 +70,18 @@ impl Engine {
             .write(move |tx| {
                 let sync =
                     syncs::ensure(tx, &wanted.location, &wanted.bucket, &wanted.options, now)?;
+                let is_of_api = sync.made_by == MadeBy::Api;
+                if is_of_api && sync.rests() {
+                    return Err(StoreError::Resting);
+                }
+                if is_of_api && sync.options != options {
+                    return Ok(None);
+                }
                 let job_key = jobs::queue(tx, sync.key, &id, Cause::Manual, wanted.run.full, now)?;
-                claim.take_up(tx, sync, job_key, now)
+                claim.take_up(tx, sync, job_key, now).map(Some)
             })
             .await?;
-        Ok(self.set_out(taken_up, job, source, root, observer))
+        Ok(taken_up.map(|taken_up| self.set_out(taken_up, job, source, root, observer)))
     }
 
     /// Takes the lease for a job that waits, and begins it.
@@ -252,8 +279,8 @@ impl Claim {
             ..Standing::of(&sync)
         };
         syncs::stand(tx, &sync, &standing, now)?;
-        let schema = buckets::settings(tx, sync.bucket_key)?.bucket_schema;
-        let rules = self.rules.bound_to(&sync.options, schema);
+        let bucket = buckets::settings(tx, sync.bucket_key)?;
+        let rules = self.rules.bound_to(&sync.options, bucket);
         let target = Target {
             fence,
             bucket_key: sync.bucket_key,

@@ -32,7 +32,7 @@ use crate::{
     store::{
         StoreError,
         checkpoints::{Place, Reached},
-        commit::{self, Batch, Taken},
+        commit::{self, Batch, Committed, Taken},
         syncs,
     },
 };
@@ -61,17 +61,17 @@ pub(super) async fn go_through(
     let walked = committer.drive(stretches, VecDeque::new(), lease, stop).await?;
     walk::check_root_again(run, root).await?;
     let renamed = std::mem::take(&mut committer.renamed);
-    let others = match walked {
+    let held_back = match walked {
         Walked::Whole => {
             walk::check_not_emptied(run, committer.listed_something).await?;
-            committer.settle_renamed(renamed).await?
+            moves::settle(run, &committer.shards.whole_tally(), renamed).await?
         }
         // Whether the old names are gone shows in later slices.
         Walked::Slice => renamed.into_iter().map(|(page, new)| (page, new.work)).collect(),
     };
-    if !others.is_empty() {
-        let others = committer.fetch_after_all(others);
-        committer.drive(stream::empty(), others, lease, stop).await?;
+    if !held_back.is_empty() {
+        let held_back = committer.take_up(held_back);
+        committer.drive(stream::empty(), held_back, lease, stop).await?;
     }
     committer.flush().await?;
     let tally = committer.shards.whole_tally();
@@ -162,7 +162,7 @@ struct Committer<'a> {
     rooms: Vec<Arc<Room>>,
     /// When the batch, as it is, is to be committed at the latest.
     deadline: Option<Instant>,
-    under_way: Option<AbortOnDropHandle<Result<Counts, StoreError>>>,
+    under_way: Option<AbortOnDropHandle<Result<Committed, StoreError>>>,
     /// How far the pass has come.
     shards: Shards,
     /// What looks renamed, with its page.
@@ -247,27 +247,12 @@ impl<'a> Committer<'a> {
         self.renamed.len() - before
     }
 
-    /// Renames what the pass has proved renamed, and answers the others.
-    async fn settle_renamed(
-        &mut self,
-        renamed: Vec<(PageId, Renamed)>,
-    ) -> Result<Vec<(PageId, Work)>, RunError> {
-        let settled = moves::settle(self.run, &self.shards.whole_tally(), renamed).await?;
-        self.counts.add(&settled.counts);
-        if settled.counts.updated > 0 {
-            self.run.observer.committed(self.counts);
-        }
-        settled.pages.into_iter().for_each(|page| self.shards.was_renamed(page));
-        self.touch();
-        Ok(settled.others)
-    }
-
-    /// What was held back and is to be fetched like any other.
-    fn fetch_after_all(&mut self, others: Vec<(PageId, Work)>) -> VecDeque<(PageId, Work)> {
-        let bytes = others.iter().map(|(_, work)| work.fingerprint.size).sum();
-        self.run.observer.found(0, others.len() as u64, bytes);
-        others.iter().for_each(|(page, _)| self.shards.is_fetched_after_all(*page));
-        others.into()
+    /// Takes up what was held back, now that it is known what is to be done about it.
+    fn take_up(&mut self, held_back: Vec<(PageId, Work)>) -> VecDeque<(PageId, Work)> {
+        let bytes = held_back.iter().map(|(_, work)| work.bytes()).sum();
+        self.run.observer.found(0, held_back.len() as u64, bytes);
+        held_back.iter().for_each(|(page, _)| self.shards.is_taken_up(*page));
+        held_back.into()
     }
 
     fn is_at_end_of_slice(&self) -> bool {
@@ -294,6 +279,12 @@ impl<'a> Committer<'a> {
                 self.shards.tally_of(page).drifted.extend(known);
             }
             Outcome::Rejudged(rejudged) => self.batch.rejudged.push(*rejudged),
+            Outcome::Renamed(moved) => {
+                if let Some(failure) = &moved.failure {
+                    self.run.observer.failed(failure);
+                }
+                self.batch.moved.push(*moved);
+            }
             Outcome::Failed(failure) => {
                 self.run.observer.failed(&failure);
                 self.shards.tally_of(page).seen.extend(known);
@@ -375,7 +366,9 @@ impl<'a> Committer<'a> {
     async fn settle(&mut self) -> Result<(), RunError> {
         let done = OptionFuture::from(self.under_way.take()).await;
         if let Some(done) = done {
-            self.counts.add(&done.map_err(|_| StoreError::Stopped)??);
+            let Committed { counts, refused } = done.map_err(|_| StoreError::Stopped)??;
+            refused.iter().for_each(|failure| self.run.observer.failed(failure));
+            self.counts.add(&counts);
             self.run.observer.committed(self.counts);
         }
         Ok(())

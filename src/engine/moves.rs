@@ -2,64 +2,37 @@
 //!
 //! While the walk is under way nothing is proved: the old name may be listed yet. So such entries
 //! wait until the pass has seen everything (`commit` keeps the checkpoint before them, so that a
-//! killed run meets them again as new ones). Here they are settled: renamed where the old name is
-//! proved gone, with their objects and without a byte read; else fetched like any other.
+//! killed run meets them again as new ones). Here they are settled: where the old name is proved
+//! gone, the entry and its object get the new one, without a byte read; the others are fetched like
+//! any other.
 
 use std::{collections::HashMap, sync::Arc};
 
 use super::{
     RunError,
-    plan::{Renamed, Work},
+    plan::{Renamed, Task, Work},
     run::Run,
     shards::PageId,
 };
 use crate::{
-    model::{Counts, EntryPath},
-    store::{
-        checkpoints::Tally,
-        commit::{self, Moved},
-        entries,
-    },
+    model::EntryPath,
+    store::{checkpoints::Tally, entries},
 };
 
-/// Renames in one transaction.
-const PAGE: usize = 1000;
-
-/// What became of entries that looked renamed.
-pub(super) struct Settled {
-    /// The pages of those that were.
-    pub(super) pages: Vec<PageId>,
-    /// Those that were not, with their pages.
-    pub(super) others: Vec<(PageId, Work)>,
-    /// What was done.
-    pub(super) counts: Counts,
-}
-
-/// Renames what `tally`, that of a complete pass, proves renamed.
+/// What is to be done about entries that looked renamed, by what `tally`, that of a complete pass,
+/// proves.
 pub(super) async fn settle(
     run: &Arc<Run>,
     tally: &Tally,
     renamed: Vec<(PageId, Renamed)>,
-) -> Result<Settled, RunError> {
-    let mut settled = Settled { pages: Vec::new(), others: Vec::new(), counts: Counts::default() };
+) -> Result<Vec<(PageId, Work)>, RunError> {
     let mut gone = gone(run, tally, &renamed).await?;
-    let mut moves = Vec::new();
-    for (page, Renamed { work, row }) in renamed {
+    let settle = |(page, Renamed { work, row }): (PageId, Renamed)| {
         // One new name takes the old one's place; a second one is a copy.
-        if gone.remove(&row).is_none() {
-            settled.others.push((page, work));
-            continue;
-        }
-        settled.pages.push(page);
-        let Work { id, path, fingerprint, .. } = work;
-        moves.push(Moved { entry_key: row, id, path, fingerprint });
-    }
-    for moves in moves.chunks(PAGE) {
-        let (target, now, moves) = (run.target, run.clock.now(), moves.to_vec());
-        let counts = run.store.write(move |tx| commit::rename(tx, &target, &moves, now)).await?;
-        settled.counts.add(&counts);
-    }
-    Ok(settled)
+        let task = gone.remove(&row).map_or(work.task, |_| Task::Rename { row });
+        (page, Work { task, ..work })
+    };
+    Ok(renamed.into_iter().map(settle).collect())
 }
 
 /// The old names that the pass proves gone: neither listed, nor beneath what could not be.

@@ -80,6 +80,11 @@ pub enum Task {
         /// Whether its version is still the one that was taken.
         is_same: bool,
     },
+    /// Take its name for the new one of an entry whose old one is gone: its bytes are here.
+    Rename {
+        /// The key of that entry's row.
+        row: i64,
+    },
 }
 
 impl Task {
@@ -88,7 +93,7 @@ impl Task {
     pub const fn of_changed(self, reconcile: &Reconcile) -> Self {
         match self {
             Self::Rejudge { .. } if !reconcile.on_update => Self::Rejudge { is_same: false },
-            Self::Fetch | Self::Rejudge { .. } => Self::Fetch,
+            Self::Fetch | Self::Rejudge { .. } | Self::Rename { .. } => Self::Fetch,
         }
     }
 }
@@ -99,7 +104,7 @@ impl Work {
     pub const fn bytes(&self) -> u64 {
         match self.task {
             Task::Fetch => self.fingerprint.size,
-            Task::Rejudge { .. } => 0,
+            Task::Rejudge { .. } | Task::Rename { .. } => 0,
         }
     }
 }

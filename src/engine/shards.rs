@@ -141,15 +141,8 @@ impl Shards {
         }
     }
 
-    /// An entry of the page was renamed.
-    pub(super) fn was_renamed(&mut self, page: PageId) {
-        if let Some(open) = self.all[page.shard].pages.get_mut(&page.number) {
-            open.renamed -= 1;
-        }
-    }
-
-    /// An entry of the page that looked renamed is fetched after all.
-    pub(super) fn is_fetched_after_all(&mut self, page: PageId) {
+    /// An entry of the page that was held back as a renamed one is taken up.
+    pub(super) fn is_taken_up(&mut self, page: PageId) {
         if let Some(open) = self.all[page.shard].pages.get_mut(&page.number) {
             open.renamed -= 1;
             self.busy += usize::from(open.missing == 0);

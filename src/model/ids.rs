@@ -73,6 +73,10 @@ id!(
     UploadId, "upl_"
 );
 id!(
+    /// Names an archive: objects that somebody may download as one file.
+    ArchiveId, "arc_"
+);
+id!(
     /// Names a dead letter.
     DeadLetterId, "dlq_"
 );

@@ -25,7 +25,7 @@ mod sync;
 mod sync_state;
 mod upload;
 
-pub use bucket_settings::{BucketSettings, UniqueKey};
+pub use bucket_settings::{BucketSettings, PartProblem, UniqueKey, UniqueValue};
 pub use counts::Counts;
 pub use credentials::{Credentials, UnreadableCredentials};
 pub use dead_letter::{Life, MAX_RETRIES};
@@ -33,7 +33,8 @@ pub use entry::{Cursor, Entry, EntryId, EntryKind, Fingerprint, Identity, SkipRe
 pub use filters::{FileFilters, MetadataFilter, Operator};
 pub use hash::{BlobHash, ParseHashError};
 pub use ids::{
-    BlobId, BucketId, ConnectionId, DeadLetterId, JobId, NamespaceId, ObjectId, SyncId, UploadId,
+    ArchiveId, BlobId, BucketId, ConnectionId, DeadLetterId, JobId, NamespaceId, ObjectId, SyncId,
+    UploadId,
 };
 pub use job::{Cause, JobStatus, Phase, RunStatus};
 pub use location::{

@@ -10,8 +10,11 @@ use super::{Result, StoreError};
 const SCHEMA: &str = include_str!("../../schema.sql");
 
 /// Each step brings a database from version `index + 1` to `index + 2`.
-const STEPS: &[&str] =
-    &[include_str!("migrations/2_control_plane.sql"), include_str!("migrations/3_shards.sql")];
+const STEPS: &[&str] = &[
+    include_str!("migrations/2_control_plane.sql"),
+    include_str!("migrations/3_shards.sql"),
+    include_str!("migrations/4_tallies.sql"),
+];
 
 /// The version of [`SCHEMA`].
 const LATEST: usize = STEPS.len() + 1;

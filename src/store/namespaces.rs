@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 use serde_json::{Map, Value};
 
-use super::{Result, json, time};
+use super::{Result, buckets::DEFAULT_NAMESPACE, json, time};
 use crate::model::NamespaceId;
 
 /// A namespace as the database knows it.
@@ -28,9 +28,10 @@ pub struct Namespace {
     pub updated_at: Timestamp,
 }
 
-const SELECT: &str = "SELECT namespace_key, n.id, n.name, n.settings, n.created_at_ms,
+const SELECT: &str = "SELECT n.namespace_key, n.id, n.name, n.settings, n.created_at_ms,
      n.updated_at_ms, count(b.bucket_key), coalesce(sum(b.object_count), 0)
-     FROM namespaces n LEFT JOIN buckets b USING (namespace_key)";
+     FROM namespaces n
+     LEFT JOIN buckets b ON b.namespace_key = n.namespace_key AND b.is_going = 0";
 
 fn read(row: &Row<'_>) -> Result<Namespace> {
     let settings: String = row.get(3)?;
@@ -53,7 +54,8 @@ fn read(row: &Row<'_>) -> Result<Namespace> {
 pub fn named(connection: &Connection, id_or_name: &str) -> Result<Option<Namespace>> {
     connection
         .prepare_cached(&format!(
-            "{SELECT} WHERE n.id = ?1 OR n.name = ?1 GROUP BY namespace_key ORDER BY n.id = ?1 DESC"
+            "{SELECT} WHERE n.id = ?1 OR n.name = ?1
+             GROUP BY n.namespace_key ORDER BY n.id = ?1 DESC"
         ))?
         .query_row([id_or_name], |row| Ok(read(row)))
         .optional()?
@@ -66,7 +68,9 @@ pub fn named(connection: &Connection, id_or_name: &str) -> Result<Option<Namespa
 /// SQLite's.
 pub fn default(connection: &Connection) -> Result<Namespace> {
     connection
-        .prepare_cached(&format!("{SELECT} GROUP BY namespace_key ORDER BY namespace_key LIMIT 1"))?
+        .prepare_cached(&format!(
+            "{SELECT} GROUP BY n.namespace_key ORDER BY n.namespace_key LIMIT 1"
+        ))?
         .query_row([], |row| Ok(read(row)))?
 }
 
@@ -75,7 +79,7 @@ pub fn default(connection: &Connection) -> Result<Namespace> {
 /// # Errors
 /// SQLite's.
 pub fn all(connection: &Connection) -> Result<Vec<Namespace>> {
-    let mut statement = connection.prepare_cached(&format!("{SELECT} GROUP BY namespace_key"))?;
+    let mut statement = connection.prepare_cached(&format!("{SELECT} GROUP BY n.namespace_key"))?;
     let mut rows = statement.query([])?;
     let mut all = Vec::new();
     while let Some(row) = rows.next()? {
@@ -134,11 +138,17 @@ pub fn update(
     Ok(changed > 0)
 }
 
-/// Removes a namespace that holds nothing.
+/// Removes a namespace. Buckets of it that are deleted and not gone yet wait in the default one,
+/// where nobody sees them either.
 ///
 /// # Errors
-/// SQLite's, one of which is that there are buckets in it.
+/// SQLite's, one of which is that there are other buckets in it.
 pub fn delete(tx: &Transaction<'_>, namespace_key: i64) -> Result<()> {
+    tx.prepare_cached(&format!(
+        "UPDATE buckets SET namespace_key = {DEFAULT_NAMESPACE}
+         WHERE namespace_key = ?1 AND is_going = 1"
+    ))?
+    .execute([namespace_key])?;
     tx.prepare_cached("DELETE FROM namespaces WHERE namespace_key = ?1")?
         .execute([namespace_key])?;
     Ok(())

@@ -54,13 +54,12 @@ pub fn overview(db: &Connection, namespace_key: i64) -> Result<Overview> {
     let (buckets, objects, bytes) = db
         .prepare_cached(
             "SELECT count(*), coalesce(sum(object_count), 0), coalesce(sum(object_bytes), 0)
-             FROM buckets WHERE namespace_key = ?1",
+             FROM buckets WHERE namespace_key = ?1 AND is_going = 0",
         )?
         .query_row([namespace_key], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
     let bytes_of_all = db
         .prepare_cached("SELECT coalesce(sum(object_bytes), 0) FROM buckets")?
         .query_row([], |row| row.get(0))?;
-    let (_, stored_bytes) = blobs::totals(db)?;
     let syncs = standing(db, namespace_key)?
         .into_iter()
         .map(|sync| at_a_glance(db, sync))
@@ -69,7 +68,7 @@ pub fn overview(db: &Connection, namespace_key: i64) -> Result<Overview> {
         buckets,
         objects,
         bytes,
-        stored_bytes,
+        stored_bytes: blobs::totals(db)?.bytes,
         bytes_of_all,
         syncs,
         failing: failing(db)?,

@@ -7,9 +7,11 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 use super::{
     Result, blobs, buckets,
     checkpoints::Tally,
-    commit::{self, Target, Touched},
+    commit::{DELETED, Target},
     events::EventKind,
-    jobs, leases, syncs, uploads,
+    heirs, jobs, leases, syncs,
+    touched::Touched,
+    unique_keys, uploads,
 };
 use crate::model::{Counts, EntryPath, Shard};
 
@@ -159,8 +161,8 @@ pub fn remove(
             .query_row([*entry_key, target.fence.sync_key], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?;
         let Some((object_key, is_duplicate)) = row else { continue };
-        let has_object = !is_duplicate && object_key != commit::DELETED;
-        if !has_object || commit::hand_over(tx, object_key, now)? {
+        let has_object = !is_duplicate && object_key != DELETED;
+        if !has_object || heirs::hand_over(tx, object_key, now)? {
             continue;
         }
         let gone = remove_object(tx, object_key)?;
@@ -193,6 +195,7 @@ pub(super) fn remove_object(tx: &Transaction<'_>, object_key: i64) -> Result<Gon
         uploads::let_go(tx, blob_key, object_key)?;
         blobs::maybe_orphaned(tx, blob_key)?;
     }
+    unique_keys::replace(tx, object_key, None)?;
     Ok(tx
         .prepare_cached(
             "DELETE FROM objects WHERE object_key = ?1 RETURNING id, size, state IS NULL",

@@ -4,7 +4,7 @@
 use rusqlite::{OptionalExtension as _, params};
 
 use super::{Result, commit::Work, shape::Shape};
-use crate::model::BlobHash;
+use crate::model::{BlobHash, UniqueValue};
 
 /// An entry that was taken before, and is decided about anew without its bytes.
 #[derive(Clone, Debug)]
@@ -24,6 +24,18 @@ pub struct Reshaped {
     pub metadata: Option<String>,
 }
 
+impl Reshaped {
+    /// What is to name it in its bucket, where something has to.
+    pub(super) fn unique_key(&self) -> Option<&UniqueValue> {
+        self.shape.as_ref()?.unique_key.as_ref()
+    }
+
+    /// Whether files that it is to have were collected since they were written.
+    pub(super) fn lacks_files(&self, file_exists: &impl Fn(&BlobHash) -> bool) -> bool {
+        self.shape.iter().flat_map(|shape| shape.files()).any(|hash| !file_exists(hash))
+    }
+}
+
 /// A mark that no settings leave: an object has gone to this entry, and says what another one was.
 pub const HANDED_OVER: i64 = -1;
 
@@ -35,30 +47,33 @@ impl Work<'_> {
         rejudged: &Rejudged,
         file_exists: &impl Fn(&BlobHash) -> bool,
     ) -> Result<()> {
-        let mut is_updated = false;
-        if let Some(object) = &rejudged.object {
-            let mut files = object.shape.iter().flat_map(|shape| shape.files());
-            if files.any(|hash| !file_exists(hash)) {
-                self.counts.unchanged += 1;
-                return self.settle_entry(rejudged.entry_key, Some(HANDED_OVER)).map(drop);
-            }
+        if let Some(object) = &rejudged.object
+            && object.lacks_files(file_exists)
+        {
+            self.counts.unchanged += 1;
+            return self.settle_entry(rejudged.entry_key, Some(HANDED_OVER)).map(drop);
         }
         let object_key = self.settle_entry(rejudged.entry_key, self.target.mark)?;
-        if let (Some(object), Some(object_key)) = (&rejudged.object, object_key)
-            && let Some(blob_key) = self.content_of(object_key)?
-        {
-            is_updated = self.reshape(object.shape.as_deref(), object_key, blob_key)?;
-            is_updated |= self.update_metadata(object_key, object.metadata.as_deref())?;
-            if is_updated {
+        let is_updated = match (&rejudged.object, object_key) {
+            (Some(object), Some(object_key)) => self.reshape_here(object, object_key)?,
+            _ => false,
+        };
+        match (is_updated, object_key) {
+            (true, Some(object_key)) => {
                 self.touch(object_key)?;
                 self.note_updated(object_key)?;
+                self.counts.updated += 1;
             }
-        }
-        match is_updated {
-            true => self.counts.updated += 1,
-            false => self.counts.unchanged += 1,
+            _ => self.counts.unchanged += 1,
         }
         Ok(())
+    }
+
+    /// Gives an object whose bytes stay its new shape and metadata. Answers whether they are others.
+    pub(super) fn reshape_here(&mut self, object: &Reshaped, object_key: i64) -> Result<bool> {
+        let Some(blob_key) = self.content_of(object_key)? else { return Ok(false) };
+        let is_reshaped = self.reshape(object.shape.as_deref(), object_key, blob_key)?;
+        Ok(self.update_metadata(object_key, object.metadata.as_deref())? || is_reshaped)
     }
 
     /// Notes on an entry's row that it was judged in this pass; answers its object's key.

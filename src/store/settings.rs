@@ -29,13 +29,3 @@ pub fn set_allowed_hosts(tx: &Transaction<'_>, hosts: &[String]) -> Result<()> {
     .execute(params![text])?;
     Ok(())
 }
-
-/// Bytes of the blobs that are files beside the database.
-///
-/// # Errors
-/// SQLite's.
-pub fn bytes_in_files(db: &Connection) -> Result<u64> {
-    Ok(db
-        .prepare_cached("SELECT coalesce(sum(size), 0) FROM blobs WHERE inline = 0")?
-        .query_row([], |row| row.get(0))?)
-}

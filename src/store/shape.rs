@@ -8,15 +8,18 @@
 use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+use serde_json::{Map, Value};
 
-use super::{Result, blobs, commit::Stored};
-use crate::model::{BlobHash, CONTENT};
+use super::{Result, blobs, commit::Stored, json, unique_keys};
+use crate::model::{BlobHash, CONTENT, UniqueValue};
 
 /// What a mapping makes of an entry.
 #[derive(Clone, Debug)]
 pub struct Shape {
     /// The object's fields, a JSON object; `None` where it has none.
     pub fields: Option<String>,
+    /// What names it in its bucket, where something has to.
+    pub unique_key: Option<UniqueValue>,
     /// The property that is the file itself.
     pub content: String,
     /// All blobs that the sync brings, the file itself among them.
@@ -53,7 +56,8 @@ pub enum ShapedBytes {
 
 impl Shape {
     /// The shape of an object that nothing is mapped to: the file as `content`, and no more.
-    pub(super) fn plain() -> Self {
+    #[must_use]
+    pub fn plain() -> Self {
         let file = ShapedBlob {
             property: CONTENT.to_owned(),
             kind: None,
@@ -62,7 +66,7 @@ impl Shape {
             metadata: None,
             bytes: ShapedBytes::File,
         };
-        Self { fields: None, content: CONTENT.to_owned(), blobs: vec![file] }
+        Self { fields: None, unique_key: None, content: CONTENT.to_owned(), blobs: vec![file] }
     }
 
     /// How many bytes of it are in memory.
@@ -102,6 +106,22 @@ struct Row {
     metadata: Option<String>,
 }
 
+impl Row {
+    /// The row of a blob. One that is kept stays what it was said to be when it came, as far as
+    /// nothing says otherwise.
+    fn of(blob: &ShapedBlob, blob_key: i64, before: Option<&Self>) -> Self {
+        let ShapedBlob { kind, filename, mime, metadata, bytes, .. } = blob.clone();
+        let kept = before.filter(|_| matches!(bytes, ShapedBytes::Kept));
+        Self {
+            blob_key,
+            kind: kind.or_else(|| kept?.kind.clone()),
+            filename: filename.or_else(|| kept?.filename.clone()),
+            mime: mime.or_else(|| kept?.mime.clone()),
+            metadata,
+        }
+    }
+}
+
 /// Gives an object its shape, `content` being the bytes of the file.
 pub(super) fn write(
     tx: &Transaction<'_>,
@@ -123,13 +143,7 @@ pub(super) fn write(
                 None => continue,
             },
         };
-        let row = Row {
-            blob_key,
-            kind: blob.kind.clone(),
-            filename: blob.filename.clone(),
-            mime: blob.mime.clone(),
-            metadata: blob.metadata.clone(),
-        };
+        let row = Row::of(blob, blob_key, before.as_ref());
         if before.as_ref() == Some(&row) {
             continue;
         }
@@ -152,12 +166,59 @@ pub(super) fn write(
         )?
         .execute(params![object_key, shape.fields, shape.content])?
         > 0;
+    unique_keys::settle(tx, object_key, shape.unique_key.as_ref())?;
     Ok(Change { is_seen, bytes: settle_size(tx, object_key)? })
 }
 
+/// The names of the fields and blobs of an object that would be others if it had that shape.
+///
+/// # Errors
+/// SQLite's, or when its fields are no JSON.
+pub fn changes(connection: &Connection, object_key: i64, shape: &Shape) -> Result<Vec<String>> {
+    let (fields, content, content_key): (Option<String>, String, Option<i64>) = connection
+        .prepare_cached(
+            "SELECT fields, content, (SELECT blob_key FROM object_blobs b
+                 WHERE b.object_key = objects.object_key AND property = content)
+             FROM objects WHERE object_key = ?1",
+        )?
+        .query_row([object_key], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    let mut changed = other_fields(fields.as_deref(), shape.fields.as_deref())?;
+    if content != shape.content {
+        changed.push(shape.content.clone());
+    }
+    let mut old = rows(connection, object_key)?;
+    for blob in &shape.blobs {
+        let before = old.remove(&blob.property);
+        let blob_key = match &blob.bytes {
+            ShapedBytes::File => content_key,
+            ShapedBytes::Other(stored) => blobs::key_of(connection, &stored.hash)?,
+            ShapedBytes::Kept => before.as_ref().map(|row| row.blob_key),
+        };
+        let now = blob_key.map(|key| Row::of(blob, key, before.as_ref()));
+        if now.is_none() || now != before {
+            changed.push(blob.property.clone());
+        }
+    }
+    changed.extend(old.into_keys());
+    Ok(changed)
+}
+
+/// The names of fields that are not the same in both.
+fn other_fields(old: Option<&str>, new: Option<&str>) -> Result<Vec<String>> {
+    let fields = |text: Option<&str>| -> Result<Map<String, Value>> {
+        text.map_or_else(|| Ok(Map::new()), |text| json::read("object", text))
+    };
+    let (old, new) = (fields(old)?, fields(new)?);
+    let mut names: Vec<String> = old.keys().chain(new.keys()).cloned().collect();
+    names.sort();
+    names.dedup();
+    names.retain(|name| old.get(name) != new.get(name));
+    Ok(names)
+}
+
 /// The blobs of an object that a sync has brought, by property.
-fn rows(tx: &Transaction<'_>, object_key: i64) -> Result<BTreeMap<String, Row>> {
-    Ok(tx
+fn rows(connection: &Connection, object_key: i64) -> Result<BTreeMap<String, Row>> {
+    Ok(connection
         .prepare_cached(
             "SELECT property, blob_key, type, filename, mime, metadata FROM object_blobs
              WHERE object_key = ?1 AND id = ''",
@@ -214,8 +275,8 @@ fn settle_size(tx: &Transaction<'_>, object_key: i64) -> Result<i64> {
 /// What is kept of an entry that was taken before, for deciding about it anew without its bytes.
 #[derive(Clone, Debug)]
 pub struct Kept {
-    /// The object was made by another entry.
-    pub is_duplicate: bool,
+    /// Internal key of its object; `None` where that is another entry's, or somebody deleted it.
+    pub object: Option<i64>,
     /// The settings that it was judged by.
     pub judged_by: Option<i64>,
     /// User metadata as the source told it, a JSON object.
@@ -233,27 +294,28 @@ pub struct Kept {
 pub fn kept(connection: &Connection, entry_key: i64) -> Result<Option<Kept>> {
     let found = connection
         .prepare_cached(
-            "SELECT is_duplicate, judged_by, metadata, mime, object_key
-             FROM entries JOIN objects USING (object_key) WHERE entries.entry_key = ?1",
+            "SELECT judged_by, metadata, mime, objects.object_key
+             FROM entries LEFT JOIN objects
+                 ON objects.object_key = entries.object_key AND is_duplicate = 0
+             WHERE entries.entry_key = ?1",
         )?
         .query_row([entry_key], |row| {
-            let kept = Kept {
-                is_duplicate: row.get(0)?,
-                judged_by: row.get(1)?,
-                metadata: row.get(2)?,
-                mime: row.get(3)?,
+            Ok(Kept {
+                judged_by: row.get(0)?,
+                metadata: row.get(1)?,
+                mime: row.get(2)?,
+                object: row.get(3)?,
                 urls: BTreeMap::new(),
-            };
-            Ok((kept, row.get::<_, i64>(4)?))
+            })
         })
         .optional()?;
-    let Some((mut kept, object_key)) = found else { return Ok(None) };
+    let Some(mut kept) = found else { return Ok(None) };
     kept.urls = connection
         .prepare_cached(
             "SELECT property, metadata ->> '$.url' FROM object_blobs
              WHERE object_key = ?1 AND id = '' AND metadata ->> '$.url' IS NOT NULL",
         )?
-        .query_map([object_key], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .query_map([kept.object], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect::<Result<_, _>>()?;
     Ok(Some(kept))
 }

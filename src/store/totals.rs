@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use rusqlite::Connection;
 
-use super::{Result, time};
+use super::{Result, blobs, time};
 
 /// The whole installation in numbers.
 #[derive(Clone, Debug, Default)]
@@ -31,9 +31,8 @@ pub struct Totals {
 /// # Errors
 /// SQLite's.
 pub fn read(connection: &Connection) -> Result<Totals> {
-    let by_status = |table: &str| -> Result<Vec<(String, u64)>> {
-        let mut statement = connection
-            .prepare_cached(&format!("SELECT status, count(*) FROM {table} GROUP BY status"))?;
+    let by_status = |sql: &str| -> Result<Vec<(String, u64)>> {
+        let mut statement = connection.prepare_cached(sql)?;
         let counts = statement
             .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
             .collect::<Result<_, _>>()?;
@@ -46,11 +45,11 @@ pub fn read(connection: &Connection) -> Result<Totals> {
         .prepare_cached("SELECT max(last_sync_at_ms) FROM syncs")?
         .query_row([], |row| row.get(0))?;
     Ok(Totals {
-        jobs: by_status("jobs")?,
-        syncs: by_status("syncs")?,
+        jobs: by_status("SELECT status, jobs FROM job_tallies WHERE jobs > 0")?,
+        syncs: by_status("SELECT status, count(*) FROM syncs GROUP BY status")?,
         objects: count("SELECT coalesce(sum(object_count), 0) FROM buckets")?,
         object_bytes: count("SELECT coalesce(sum(object_bytes), 0) FROM buckets")?,
-        stored_bytes: count("SELECT coalesce(sum(size), 0) FROM blobs")?,
+        stored_bytes: blobs::totals(connection)?.bytes,
         dead_letters: count(
             "SELECT count(*) FROM dead_letters WHERE resolved_at_ms IS NULL AND disposed IS NULL",
         )?,

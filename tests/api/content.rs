@@ -2,7 +2,11 @@
 
 use serde_json::{Value, json};
 
-use crate::{buckets::bucket, server::Server, support::content::pattern};
+use crate::{
+    buckets::bucket,
+    server::{Answer, Server},
+    support::{catchment::Catchment, content::pattern},
+};
 
 fn with_blob(server: &Server, data: Value) -> (String, Value) {
     let bucket = bucket(server, "b");
@@ -78,4 +82,46 @@ fn a_signed_link_needs_no_token_and_admits_to_nothing_else() {
     let mode =
         std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(key).unwrap().permissions());
     assert_eq!(mode & 0o777, 0o600);
+}
+
+/// The links of every object of a list, as their paths on the server.
+fn links(answer: &Answer, server: &Server) -> Vec<String> {
+    let of_server = format!("http://{}", server.address);
+    let link = |object: &Value| {
+        let link = object["blobs"][0]["presigned_url"].as_str().expect("a link").to_owned();
+        link.strip_prefix(&of_server).expect("a link to this server").to_owned()
+    };
+    answer.is(200)["results"].as_array().unwrap().iter().map(link).collect()
+}
+
+#[test]
+fn a_list_gives_a_working_link_to_each_object_if_it_is_asked_to() {
+    let server = Server::start();
+    let bucket = bucket(&server, "b");
+    for text in ["one", "two"] {
+        let blob = json!({"property": "content", "type": "text", "data": text});
+        server.post(&format!("{bucket}/objects"), &json!({"blobs": [blob]})).is(200);
+    }
+    let list = |body: Value| server.post(&format!("{bucket}/objects/list"), &body);
+    let plain = list(json!({})).is(200);
+    assert_eq!(plain["results"][0]["blobs"][0]["presigned_url"], Value::Null);
+    let links = links(&list(json!({"return_presigned_urls": true})), &server);
+    let read = |link: &String| server.request("GET", link).without_token().send().text();
+    assert_eq!(links.iter().map(read).collect::<Vec<_>>(), ["two", "one"]);
+}
+
+#[test]
+fn a_signed_link_ends_after_an_hour() {
+    let home = Catchment::new();
+    let server = Server::on(&home);
+    let (path, _) = with_blob(&server, json!("soon gone"));
+    let list = path.split("/obj_").next().unwrap().to_owned() + "/list";
+    let link = links(&server.post(&list, &json!({"return_presigned_urls": true})), &server);
+    server.stop();
+    let ask = |clock: &str| {
+        let later = Server::on(&home.under_clock(clock));
+        later.request("GET", &link[0]).without_token().send()
+    };
+    assert_eq!(ask("+59m").text(), "soon gone");
+    ask("+61m").fails_with(401);
 }

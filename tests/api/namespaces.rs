@@ -1,8 +1,14 @@
 //! `/v1/namespaces`.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
-use crate::server::Server;
+use crate::{
+    objects::files,
+    server::Server,
+    support::{catchment::poll_until, trees::Tree},
+};
 
 fn made(server: &Server, name: &str) -> Value {
     server.post("/v1/namespaces", &json!({ "namespace_name": name })).is(200)
@@ -33,6 +39,39 @@ fn a_namespace_lives_from_create_to_delete() {
 
     server.delete(&path).is(200);
     server.get(&path).fails_with(404);
+}
+
+#[test]
+fn a_namespace_with_buckets_goes_only_by_force_and_takes_all_of_them_along() {
+    let server = Server::start();
+    let namespace = made(&server, "films")["namespace_id"].as_str().unwrap().to_owned();
+    let within = |method: &str, target: &str, body: &Value| {
+        server.request(method, target).header("X-Namespace", &namespace).json(body).send()
+    };
+    let schema = json!({"properties": {}});
+    let bucket = json!({"bucket_name": "b", "bucket_schema": schema});
+    within("POST", "/v1/buckets", &bucket).is(200);
+    let large = "large enough for a file of its own ".repeat(5000);
+    let blob = json!({"property": "content", "type": "text", "data": large});
+    within("POST", "/v1/buckets/b/objects", &json!({"blobs": [blob]})).is(200);
+    let tree = Tree::of_files("folder", 3);
+    let sync = json!({"connection_id": "conn_local", "source_path": tree.root()});
+    within("POST", "/v1/buckets/b/syncs", &sync).is(200);
+
+    let path = format!("/v1/namespaces/{namespace}");
+    let refused = server.delete(&path).fails_with(409);
+    assert_eq!(refused["code"], "namespace_not_empty");
+    assert!(refused["message"].as_str().unwrap().contains("?force=true"));
+    server.delete(&format!("{path}?force=true")).is(200);
+    server.get(&path).fails_with(404);
+    within("GET", "/v1/buckets", &json!({})).fails_with(404);
+    assert_eq!(server.get("/v1/namespaces/default").is(200)["bucket_count"], 0);
+    assert_eq!(server.get("/v1/buckets").is(200)["results"], json!([]));
+    made(&server, "films");
+    let blobs = server.home.data_dir().join("blobs");
+    poll_until("the end of its bytes", Duration::from_secs(30), || {
+        (files(&blobs) == 0).then_some(())
+    });
 }
 
 #[test]

@@ -394,3 +394,68 @@ fn a_synced_object_that_was_deleted_stays_away_until_it_changes_at_its_source() 
     assert_eq!(list(), ["a.txt"]);
     assert_eq!(server.get(&bucket).is(200)["object_count"], 1);
 }
+
+/// Makes the bucket large: objects without bytes, as quickly as the database takes them.
+fn fill(home: &Catchment, objects: u32) {
+    let db = rusqlite::Connection::open(home.data_dir().join("catchment.db")).unwrap();
+    db.execute_batch(&format!(
+        "INSERT INTO objects (id, bucket_key, entry_key, path, size, created_at_ms, updated_at_ms)
+         WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {objects})
+         SELECT 'obj_' || i, (SELECT min(bucket_key) FROM buckets), 0,
+                CAST('hay/' || i AS BLOB), 0, 0, 0 FROM n;
+         UPDATE buckets SET object_count = object_count + {objects};"
+    ))
+    .unwrap();
+}
+
+#[test]
+fn a_rare_word_in_a_large_bucket_is_looked_for_a_stretch_at_a_time() {
+    let home = Catchment::new();
+    let server = Server::on(&home);
+    let bucket = bucket(&server, "b");
+    made(&server, &bucket, json!({"key_prefix": "needle", "blobs": [text("content", "x")]}));
+    server.stop();
+    fill(&home, 250_000);
+    let server = Server::on(&home);
+    let (mut pages, mut found, mut cursor) = (0, Vec::new(), String::new());
+    loop {
+        let target = format!("{bucket}/objects/list?limit=10&cursor={cursor}");
+        let page = server.post(&target, &json!({"search": "NEEDLE"})).is(200);
+        pages += 1;
+        found.extend(paths(&page));
+        match page["pagination"]["next_cursor"].as_str() {
+            Some(next) => next.clone_into(&mut cursor),
+            None => break,
+        }
+    }
+    assert_eq!((found.as_slice(), pages), (["needle".to_owned()].as_slice(), 3));
+    // Who counts pages relies on each being full.
+    let target = format!("{bucket}/objects/list?limit=10&page=1");
+    let page = server.post(&target, &json!({"search": "NEEDLE"})).is(200);
+    assert_eq!((paths(&page), &page["pagination"]["next_cursor"]), (found, &Value::Null));
+}
+
+#[test]
+fn a_synced_object_that_was_deleted_stays_away_under_another_name_and_by_another_mapping() {
+    let home = Catchment::new();
+    home.write_home("files/a.txt", "one");
+    home.write_home("files/b.txt", "two");
+    let (server, bucket) = synced(&home);
+    let list = || found(&server, &bucket, json!({}));
+    let rows = server.get(&format!("{bucket}/objects")).is(200)["results"].clone();
+    let a = rows.as_array().unwrap().iter().find(|row| row["key_prefix"] == "a.txt").unwrap();
+    server.delete(&format!("{bucket}/objects/{}", a["object_id"].as_str().unwrap())).is(204);
+    let file = |name: &str| home.home().join("files").join(name);
+    std::fs::rename(file("a.txt"), file("c.txt")).unwrap();
+
+    home.sync(home.home().join("files")).exits(0);
+    assert_eq!(list(), ["b.txt"]);
+
+    let mapping = json!({"mappings": {"kind": {"source": {"type": "constant", "value": "x"}}}});
+    let mapping = home.write_home("mapping.json", mapping.to_string());
+    let args = ["--mapping", mapping.to_str().unwrap()];
+    for _ in 0..2 {
+        home.sync_with(home.home().join("files"), &args).exits(0);
+        assert_eq!(list(), ["b.txt"]);
+    }
+}

@@ -1,10 +1,33 @@
 //! Starting, stopping, and what surrounds the API.
 
-use std::{os::unix::net::UnixDatagram, time::Duration};
+use std::{
+    net::TcpListener,
+    os::{fd::OwnedFd, unix::net::UnixDatagram},
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 
 use crate::{server::Server, support::catchment::Catchment};
+
+/// `serve`, handed this socket as systemd hands it: as descriptor 3, with words that say for which
+/// process it is.
+fn activated(home: &Catchment, socket: TcpListener) -> Command {
+    let serve = home.command(&["serve", "--listen", "127.0.0.1:9"]);
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", "LISTEN_FDS=1 LISTEN_PID=$$ exec \"$@\" 3<&0 </dev/null", "sh"])
+        .arg(serve.get_program())
+        .args(serve.get_args())
+        .env_clear()
+        .envs(serve.get_envs().filter_map(|(name, value)| Some((name, value?))))
+        .current_dir(home.home())
+        .stdin(OwnedFd::from(socket))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
 
 #[test]
 fn an_address_of_others_is_refused_without_the_flag() {
@@ -41,6 +64,38 @@ fn systemd_is_told_when_the_server_is_ready_and_when_it_stops() {
     assert!(said().contains("READY=1"));
     server.stop();
     assert!(said().contains("STOPPING=1"));
+}
+
+#[test]
+fn a_server_takes_the_socket_that_systemd_hands_it_with_who_waits_there() {
+    let home = Catchment::new();
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    let knocks = std::thread::spawn(move || {
+        // Connected before anybody serves: whoever starts a service by its socket waits for it.
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let request =
+            format!("GET /v1/health HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        std::io::Write::write_all(&mut stream, request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        std::io::Read::read_to_string(&mut stream, &mut answer).unwrap();
+        answer
+    });
+    let server = Server::by(&home, activated(&home, socket));
+    assert_eq!(server.address, address, "not where it was told to listen itself");
+    assert!(knocks.join().unwrap().starts_with("HTTP/1.1 200"));
+    server.get("/v1/settings").is(200);
+    assert!(server.stop().success());
+}
+
+#[test]
+fn a_socket_that_lets_other_computers_in_is_refused_without_the_flag() {
+    let home = Catchment::new();
+    let socket = TcpListener::bind("0.0.0.0:0").unwrap();
+    let refused = activated(&home, socket).output().unwrap();
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("--allow-remote"));
 }
 
 #[test]

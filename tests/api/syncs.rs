@@ -484,6 +484,30 @@ fn a_preview_tells_what_a_changed_filter_would_do_and_changes_nothing() {
 }
 
 #[test]
+fn a_preview_tells_which_objects_a_changed_mapping_would_change() {
+    let fixture = Fixture::with(3);
+    fixture.tree.write("a.txt", "text");
+    let sync = fixture.sync(json!({}));
+    sync.has_completed(1);
+    let changed = json!({
+        "sync_config_id": sync.made["sync_config_id"],
+        "schema_mapping": {"mappings": {"folder": {"source": {"type": "folder_path"}}}},
+    });
+
+    let told = fixture.server.post("/v1/buckets/films/syncs/preview", &changed).is(200);
+
+    let counts = &told["counts"];
+    assert_eq!((&counts["updated"], &counts["unchanged"]), (&json!(3), &json!(1)), "{told}");
+    let sample = told["sample"].as_array().unwrap();
+    assert_eq!(sample.len(), 3);
+    for entry in sample {
+        assert_eq!((&entry["action"], &entry["size_bytes"]), (&json!("update"), &Value::Null));
+        assert_eq!(entry["reason"], "the settings make it another object: folder");
+    }
+    assert_eq!(sync.now()["schema_mapping"], Value::Null);
+}
+
+#[test]
 fn held_removals_wait_for_a_word_and_are_kept_or_let_go() {
     let fixture = Fixture::with(30);
     let sync = fixture.sync(json!({}));

@@ -203,6 +203,44 @@ fn another_mapping_changes_the_fields_and_reads_no_object_again() {
 }
 
 #[test]
+fn a_dry_run_tells_what_another_mapping_and_another_schema_would_change_and_why() {
+    let s3 = FakeS3::start();
+    s3.put_object("a/1", Object::new("1").metadata("m", "1").tag("t", "uno"));
+    s3.put_object("b/2", Object::new("2").metadata("m", "two"));
+    s3.put_object("c/3", Object::new("3"));
+    let catchment = Catchment::reaching(&s3.endpoint());
+    let dry = |mappings: &Value| {
+        let file = catchment.write_home("mapping.json", json!({"mappings": mappings}).to_string());
+        catchment.sync_with(SOURCE, &["--dry-run", "--mapping", file.to_str().unwrap()])
+    };
+    let reasons = |run: &Run| -> Vec<(String, String, String)> {
+        let text = |event: &Value, key: &str| event[key].as_str().unwrap().to_owned();
+        let told = run.events().into_iter().filter(|event| event["event"] != "summary");
+        told.map(|it| (text(&it, "event"), text(&it, "path"), text(&it, "reason"))).collect()
+    };
+    let metadata = json!({"m": {"source": {"type": "metadata", "key": "m"}}});
+    sync(&catchment, SOURCE, &metadata).exits(0);
+
+    let none = dry(&metadata).exits(0);
+    assert_eq!((none.summary().unchanged, reasons(&none)), (3, Vec::new()));
+    let mut more = metadata.clone();
+    more["t"] = json!({"source": {"type": "tag", "key": "t"}});
+    let told = dry(&more).exits(0);
+    let why = "the settings make it another object: t".to_owned();
+    assert_eq!(reasons(&told), [("would_update".to_owned(), "a/1".to_owned(), why)]);
+    assert_eq!((told.summary().updated, told.summary().unchanged, told.summary().bytes), (1, 2, 0));
+
+    set_schema(&catchment, &json!({"m": {"type": "integer"}}));
+    let told = dry(&more).exits(3);
+    assert_eq!((told.summary().updated, told.summary().failed), (1, 1));
+    let failed = reasons(&told).into_iter().find(|told| told.0 == "would_fail").unwrap();
+    assert!(failed.1 == "b/2" && failed.2.contains("integer"), "{failed:?}");
+    assert_eq!(fields(&catchment, BUCKET)["a/1"], json!({"m": "1"}), "nothing is done");
+    let done = sync(&catchment, SOURCE, &more).exits(3).summary();
+    assert_eq!((done.updated, done.unchanged, done.failed), (1, 1, 1), "as it was foretold");
+}
+
+#[test]
 fn changed_metadata_changes_the_fields() {
     let s3 = FakeS3::start();
     s3.put_object("x", Object::new("1").metadata("m", "one").modified(1_700_000_000));
@@ -306,7 +344,10 @@ fn a_url_is_fetched_again_when_its_entry_changes_and_not_when_the_mapping_does()
     let summary = sync(&catchment, SOURCE, &more).exits(0).summary();
 
     assert_eq!(summary.updated, 1);
-    assert_eq!(blobs(&catchment).len(), 2, "the poster is still there");
+    let poster = blobs(&catchment).remove(1);
+    let (image, png) = (Some("image".to_owned()), Some("image/png".to_owned()));
+    let bytes = Some(b"png bytes".to_vec());
+    assert_eq!(poster, ("poster".to_owned(), image, png, bytes), "the poster is still there");
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! A file that is only called otherwise keeps its object, and not a byte of it is read again.
 
+use serde_json::json;
+
 use crate::support::{
     catchment::Catchment,
     content,
-    fake_s3::{BUCKET, FakeS3, Kind},
+    fake_s3::{BUCKET, FakeS3, Kind, Object},
     trees::Tree,
 };
 
@@ -80,6 +82,83 @@ fn a_key_that_was_copied_and_deleted_is_not_fetched_again() {
     assert_eq!(s3.count(Kind::Get), 0);
     assert_eq!(catchment.objects(BUCKET)[&b"a new key"[..]].object_id, id);
     catchment.holds_exactly(BUCKET, &s3.contents());
+}
+
+#[test]
+fn what_is_made_of_a_name_is_right_as_soon_as_the_file_is_renamed() {
+    let tree = Tree::new("tree");
+    tree.write("drafts/7 a.txt", "the text");
+    tree.write("drafts/8 b.txt", "another");
+    let catchment = Catchment::new();
+    let mapping = json!({"mappings": {
+        "folder": {"source": {"type": "folder_path"}},
+        "number": {"source": {"type": "filename_regex", "pattern": "^(\\d+)"}},
+    }});
+    let file = catchment.write_home("mapping.json", mapping.to_string());
+    let sync =
+        || catchment.sync_with(tree.source(), &["--mapping", file.to_str().unwrap()]).exits(0);
+    sync();
+    let id = catchment.objects("tree")[&b"drafts/7 a.txt"[..]].object_id.clone();
+    std::fs::create_dir(tree.at("final")).unwrap();
+    std::fs::rename(tree.at("drafts/7 a.txt"), tree.at("final/9 a.txt")).unwrap();
+
+    let summary = sync().summary();
+
+    assert_eq!((summary.updated, summary.unchanged, summary.removed), (1, 1, 0));
+    assert_eq!((summary.synced, summary.bytes), (0, 0));
+    let renamed = &catchment.objects("tree")[&b"final/9 a.txt"[..]];
+    assert_eq!(renamed.object_id, id);
+    assert_eq!(renamed.fields, json!({"folder": "final", "number": "9"}));
+    assert_eq!(sync().summary().unchanged, 2, "nothing is left for the next run");
+}
+
+#[test]
+fn a_copied_keys_metadata_is_asked_for_and_its_bytes_are_not() {
+    let s3 = FakeS3::start();
+    s3.put_object("old", Object::new("bytes").metadata("m", "then"));
+    s3.put("other", "more bytes");
+    let catchment = Catchment::reaching(&s3.endpoint());
+    let mapping = json!({"mappings": {"m": {"source": {"type": "metadata", "key": "m"}}}});
+    let file = catchment.write_home("mapping.json", mapping.to_string());
+    let sync = || catchment.sync_with(SOURCE, &["--mapping", file.to_str().unwrap()]).exits(0);
+    sync();
+    s3.delete("old");
+    s3.put_object("new", Object::new("bytes").metadata("m", "now"));
+    s3.forget_requests();
+
+    let summary = sync().summary();
+
+    assert_eq!((summary.updated, summary.removed, summary.bytes), (1, 0, 0));
+    assert_eq!((s3.count(Kind::Get), s3.count(Kind::Head)), (0, 1));
+    assert_eq!(catchment.objects(BUCKET)[&b"new"[..]].fields, json!({"m": "now"}));
+    assert_eq!(sync().summary().unchanged, 2);
+}
+
+#[test]
+fn a_renamed_file_that_the_mapping_refuses_keeps_its_object_and_says_why() {
+    let tree = Tree::new("tree");
+    tree.write("7 a", "the text");
+    tree.write("8 b", "another");
+    let catchment = Catchment::new();
+    let number = json!({
+        "source": {"type": "filename_regex", "pattern": "^(\\d+)"}, "required": true,
+    });
+    let mapping = json!({"mappings": {"number": number}}).to_string();
+    let file = catchment.write_home("mapping.json", mapping);
+    let sync = || catchment.sync_with(tree.source(), &["--mapping", file.to_str().unwrap()]);
+    sync().exits(0);
+    let id = catchment.objects("tree")[&b"7 a"[..]].object_id.clone();
+    std::fs::rename(tree.at("7 a"), tree.at("a")).unwrap();
+
+    let run = sync().exits(3).says(&["number", "required"]);
+
+    assert_eq!((run.summary().failed, run.summary().removed), (1, 0));
+    assert_eq!(catchment.objects("tree")[&b"a"[..]].object_id, id);
+    std::fs::rename(tree.at("a"), tree.at("9 a")).unwrap();
+    let mended = sync().exits(0).summary();
+    assert_eq!((mended.updated, mended.failed, mended.bytes), (1, 0, 0));
+    let renamed = &catchment.objects("tree")[&b"9 a"[..]];
+    assert_eq!((&renamed.object_id, &renamed.fields), (&id, &json!({"number": "9"})));
 }
 
 #[test]

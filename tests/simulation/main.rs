@@ -597,11 +597,6 @@ impl History {
             return self.check_contents(&report).await;
         }
         let mut expected = self.expect(&letters, full);
-        if in_slices || old.values().any(|taken| taken.file.is_none()) {
-            // A new name may be a renamed one, whose fields the next pass works out.
-            let new = self.model.iter_mut().filter(|(name, _)| !old.contains_key(*name));
-            new.for_each(|(_, taken)| taken.fields = None);
-        }
         // What an interrupted pass left behind it has its second chance in this one.
         self.source.world().asked_for.clear();
         let report =
@@ -688,8 +683,8 @@ impl History {
             self.model.remove(gone);
             let file = self.source.world().files[new].clone();
             let hash = BlobHash::of(&file.content);
-            // What follows from its name is worked out by the next pass.
-            let taken = Taken { hash, file: Some(file), fields: None, released: false };
+            let fields = Some(self.mapped(new));
+            let taken = Taken { hash, file: Some(file), fields, released: false };
             self.model.insert(new.clone(), taken);
             self.did("rename that is followed");
         }
@@ -917,8 +912,6 @@ impl History {
         self.give_another_chance().await;
         let report = self.run(false).await.unwrap();
         assert_eq!(report.status, RunStatus::Completed, "{:?}", report.error);
-        // What follows from a new name is worked out by the pass after its own.
-        self.run(false).await.unwrap();
         let again = self.run(false).await.unwrap();
         assert_eq!(again.counts.unchanged + again.counts.filtered, again.counts.discovered());
         assert_eq!((again.counts.bytes, again.counts.removed), (0, 0), "nothing is left to do");

@@ -35,6 +35,19 @@ pub fn balance(data_dir: &Path) {
          FROM buckets b WHERE b.object_count <> told",
     );
     assert!(off.is_empty(), "a bucket has another number of objects than it says: {off:?}");
+    let off = wrong(
+        &db,
+        "SELECT 'blobs', t.blobs, (SELECT count(*) FROM blobs WHERE blob_key <= counted_to) AS told
+         FROM blob_tally t WHERE t.blobs <> told
+         UNION ALL
+         SELECT 'bytes', t.bytes, (SELECT coalesce(sum(size), 0) FROM blobs
+                                   WHERE blob_key <= counted_to) AS told
+         FROM blob_tally t WHERE t.bytes <> told
+         UNION ALL
+         SELECT status, t.jobs, (SELECT count(*) FROM jobs j WHERE j.status = t.status) AS told
+         FROM job_tallies t WHERE t.jobs <> told",
+    );
+    assert!(off.is_empty(), "a tally is not the count: {off:?}");
 }
 
 /// Whose number is not what it should be, with both.

@@ -121,6 +121,23 @@ impl Catchment {
         Self { clock: Some(clock.to_owned()), ..self.clone() }
     }
 
+    /// The same for a program that is to be signalled: the clock without its keeper as a parent.
+    pub fn under_clock(&self, clock: &str) -> Self {
+        let given = Command::new("faketime").args(["-f", clock, "env"]).output().expect("faketime");
+        let mut home = self.clone();
+        for line in String::from_utf8_lossy(&given.stdout).lines() {
+            match line.split_once('=') {
+                // What the keeper shares with its child goes with it.
+                Some(("FAKETIME_SHARED", _)) | None => {}
+                Some((name, value)) if name == "LD_PRELOAD" || name.starts_with("FAKETIME") => {
+                    home = home.env(name, value);
+                }
+                Some(_) => {}
+            }
+        }
+        home
+    }
+
     /// The home directory, which is also the place for files of the test.
     pub fn home(&self) -> &Path {
         self.home.path()

@@ -4,7 +4,7 @@
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{SocketAddr, TcpStream},
-    process::{Child, ExitStatus},
+    process::{Child, Command, ExitStatus},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -45,7 +45,12 @@ impl Server {
     pub fn with_args(home: &Catchment, args: &[&str]) -> Self {
         let mut all = vec!["serve", "--listen", "127.0.0.1:0"];
         all.extend(args);
-        let mut child = home.command(&all).spawn().expect("the built program starts");
+        Self::by(home, home.command(&all))
+    }
+
+    /// A server on that installation that this command starts.
+    pub fn by(home: &Catchment, mut command: Command) -> Self {
+        let mut child = command.spawn().expect("the built program starts");
         let stdout = gather(child.stdout.take().unwrap());
         let stderr = gather(child.stderr.take().unwrap());
         let address = poll_until("the server's address", DEADLINE, || {

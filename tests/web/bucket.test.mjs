@@ -1,6 +1,6 @@
 // A bucket of any size, with names of any kind.
 import assert from "node:assert/strict";
-import { mkdir, writeFile } from "node:fs/promises";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import test from "node:test";
 import { enter, tabTo } from "./support/browser.mjs";
@@ -164,6 +164,27 @@ test("a question is asked by keyboard, Escape answers no, and the focus is where
   await dialog.waitFor({ state: "detached" });
   await eventually(() => ask.evaluate((element) => element === document.activeElement), "the focus back");
   assert.equal((await server.api("GET", "/v1/overview")).objects, 2);
+});
+
+test("chosen objects, and a folder, are downloaded as one archive", async (t) => {
+  const { server, bucket } = await filled(t, new Map([["a/one.txt", "1"], ["a/b/two.txt", "2"], ["three.txt", "3"], ["four.txt", "4"]]));
+  const page = await enter(t, server);
+  await page.goto(`${server.url}/#/buckets/${bucket}`);
+  const grid = page.getByRole("grid", { name: "Objects" });
+  /** The names in the archive that a press of `button` brings. */
+  const archived = async (button) => {
+    const [download] = await Promise.all([page.waitForEvent("download"), button.click()]);
+    const zip = await readFile(await download.path());
+    assert.equal(zip.readUInt32LE(0), 0x04034b50, "it is a zip archive");
+    const names = zip.toString("latin1").match(/(?:a\/(?:b\/)?)?(?:one|two|three|four)\.txt/g) ?? [];
+    return [...new Set(names)].sort();
+  };
+  await grid.getByLabel("Choose three.txt").check();
+  await grid.getByLabel("Choose four.txt").check();
+  assert.deepEqual(await archived(page.getByRole("region", { name: "Chosen objects" }).getByRole("button", { name: "Download" })), ["four.txt", "three.txt"]);
+  await page.getByText(/^Downloading .*: 2 objects/).waitFor();
+  await grid.getByText("a/", { exact: true }).click();
+  assert.equal((await archived(page.getByRole("button", { name: "Download this folder" }))).length, 2);
 });
 
 test("an object tells what it shares its bytes with", async (t) => {

@@ -94,6 +94,60 @@ test("entries that failed are shown with their reason, and taken once they are t
   assert.equal(count, 2);
 });
 
+test("several entries that failed are chosen and tried again together", async (t) => {
+  const folder = await scratch(t);
+  const refused = new Set(["a.txt", "b.txt", "c.txt"]);
+  const objects = new Map(["a.txt", "b.txt", "c.txt", "fine.txt"].map((key) => [key, `content of ${key}`]));
+  const endpoint = await s3(t, objects, async (key) => (refused.has(key) ? 403 : null));
+  const server = await serve(t, join(folder, "data"));
+  const connection_id = await connect(server, endpoint);
+  const sync = await server.sync("stuff", { connection_id, source_path: "stuff" });
+  await server.settled(sync);
+  const page = await enter(t, server);
+  await page.goto(`${server.url}${sync.page}?show=failures`);
+  for (const key of ["a.txt", "b.txt"]) await page.getByRole("row", { name: key }).getByRole("checkbox").check();
+  for (const key of ["a.txt", "b.txt"]) refused.delete(key);
+  await page.getByRole("button", { name: "Try 2 entries again" }).click();
+  await page.getByText("They are due at once.").waitFor();
+  await server.api("POST", `${sync.base}/trigger`, {});
+  await page.getByRole("row", { name: "a.txt" }).waitFor({ state: "detached" });
+  await page.getByRole("row", { name: "b.txt" }).waitFor({ state: "detached" });
+  await page.getByRole("row", { name: "c.txt" }).waitFor();
+  assert.equal((await server.api("GET", "/v1/overview")).objects, 3);
+});
+
+test("a lease is taken away after a warning, and what its worker still does is not written", async (t) => {
+  const folder = await scratch(t);
+  const objects = new Map([["first.txt", "first"], ["slow.txt", "slow"]]);
+  let released = () => {};
+  const hold = new Promise((resolve) => { released = resolve; });
+  let holds = true;
+  const endpoint = await s3(t, objects, async (key) => { if (holds && key === "slow.txt") await hold; return null; });
+  const server = await serve(t, join(folder, "data"));
+  const connection_id = await connect(server, endpoint);
+  const sync = await server.sync("stuff", { connection_id, source_path: "stuff" });
+  const first = await eventually(async () => {
+    const state = await server.api("GET", sync.base);
+    return state.locked ? state : null;
+  }, "a run that holds the lease");
+  const page = await enter(t, server);
+  await page.goto(`${server.url}${sync.page}?show=inside`);
+  await page.getByText(first.locked_by_worker_id).waitFor();
+  await page.getByRole("button", { name: "Unlock" }).click();
+  const dialog = page.getByRole("dialog");
+  await dialog.getByText("A worker that still runs is fenced off").waitFor();
+  holds = false;
+  await dialog.getByRole("button", { name: "Unlock" }).click();
+  await dialog.waitFor({ state: "detached" });
+  // The next run, which is due at once, goes on without the one that is held up.
+  await eventually(async () => (await server.api("GET", "/v1/overview")).objects === 2, "the next run's objects");
+  assert.notEqual((await server.api("GET", sync.base)).locked_at, first.locked_at);
+  released();
+  await server.settled(sync, 2);
+  const { results } = await server.api("POST", `${sync.base}/jobs`, {});
+  assert.deepEqual(results.map((job) => job.status), ["completed", "interrupted"]);
+});
+
 test("held removals are shown with what would go, and go when they are approved", async (t) => {
   const { source, server, sync } = await withFolder(t, 20);
   for (let index = 0; index < 15; index += 1) await rm(join(source, `file-${String(index).padStart(3, "0")}.txt`));

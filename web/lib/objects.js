@@ -1,7 +1,8 @@
 /** Objects of a bucket: how they are asked for, and what they are. */
 
 import { at, get, post } from "./api.js";
-import { baseName } from "./format.js";
+import { baseName, bytes, counted } from "./format.js";
+import { attempt, note } from "./notes.js";
 
 /**
  * @typedef {{kind: "folder", path: string, name: string}} Folder
@@ -76,6 +77,24 @@ function bodyOf(place) {
     sort: SORTS[/** @type {keyof typeof SORTS} */ (place.sort)] ?? SORTS.path,
   };
 }
+
+/** What a place holds, as an archive is asked for. @param {Place} place */
+export function archiveOf(place) {
+  const { sort: _, filters, ...body } = bodyOf({ ...place, prefix: "" });
+  return { ...body, ...(filters ? { filters } : {}), ...(place.prefix ? { prefix: place.prefix } : {}) };
+}
+
+/**
+ * Brings objects to this person's downloads, in one archive that is made while it is fetched.
+ * @param {string} bucket @param {Record<string, any>} which objects, as the API takes it
+ */
+export const download = (bucket, which) => attempt(async () => {
+  const made = await post(`${at.bucket(bucket)}/objects/archive`, which);
+  const { pathname, search } = new URL(made.url);
+  const link = Object.assign(document.createElement("a"), { href: pathname + search, download: made.filename });
+  link.click();
+  note(`Downloading ${made.filename}: ${counted(made.objects, "object")}, ${bytes(made.bytes)}.`);
+});
 
 /** The picture for a kind of file. @param {string} mime */
 export function pictureOf(mime) {

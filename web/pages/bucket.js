@@ -7,7 +7,7 @@ import { ask } from "../lib/dialog.js";
 import { h } from "../lib/dom.js";
 import { ago, bytes, counted } from "../lib/format.js";
 import { note } from "../lib/notes.js";
-import { byFolder, objectsOf, opening, pictureOf } from "../lib/objects.js";
+import { archiveOf, byFolder, download, objectsOf, opening, pictureOf } from "../lib/objects.js";
 import { button, empty, icon, link, name, pageHead, pathList, problem, quietChoice } from "../lib/parts.js";
 import { settled, soon } from "../lib/soon.js";
 import { inSight, pagedRows } from "../lib/virtual-list.js";
@@ -138,6 +138,7 @@ export function open(visit) {
       if (!bucket) return h("h1.sr", "Bucket");
       return [
         pageHead(name(bucket.bucket_name), [h("span.number", counted(bucket.object_count, "object")), h("span.number", bytes(bucket.total_size_bytes)), bucket.last_upload_at ? h("span", `changed ${ago(bucket.last_upload_at)}`) : null],
+          length() > 0 ? button(place.search || place.type ? "Download what is found" : place.prefix ? "Download this folder" : "Download all", () => download(bucketId, archiveOf(place)), { icon: "down" }) : null,
           link("Sync into it", to.newSync({ bucket: bucketId }), { class: "button", icon: "plus" })),
         tools(state, change, search),
         trail(within, state),
@@ -248,6 +249,7 @@ function selection(state, bucketId, visit) {
   const ids = [...state.selected.keys()];
   return h("div.selection", { role: "region", "aria-label": "Chosen objects" },
     h("b", `${counted(ids.length, "object")} chosen`),
+    button("Download", () => download(bucketId, { object_ids: ids }), { kind: "small", icon: "down" }),
     button("Delete", async () => {
       const done = await ask({
         title: `Delete ${counted(ids.length, "object")}?`,

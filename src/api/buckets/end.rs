@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{ApiError, App, Bucket, Scope, buckets, wire::DeletedBucket};
+use super::{ApiError, App, Bucket, Scope, answer::DeletedBucket, buckets};
 use crate::{
     engine::collect,
     store::{StoreError, bucket_end},
@@ -74,6 +74,16 @@ pub(in crate::api) async fn go_on(app: App) {
         }
         Err(error) => tracing::warn!(%error, "could not look for deleted buckets"),
     }
+}
+
+/// Removes what is in buckets that are deleted, without letting the answer wait.
+pub(in crate::api) fn clear_soon(app: &App, going: Vec<Bucket>) {
+    let app = app.clone();
+    tokio::spawn(async move {
+        for bucket in going {
+            finish(app.clone(), bucket.key).await;
+        }
+    });
 }
 
 /// Removes what is in a deleted bucket. Answers whether all of it is gone; what is left then goes

@@ -1,18 +1,23 @@
 //! `/v1/buckets`: sets of objects. Named by id or by name in the request's namespace.
 
+mod answer;
 mod end;
+mod processing;
 mod wire;
 
 use axum::{Json, extract::State};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub(super) use self::end::go_on as go_on_with_deletions;
-use self::wire::{
-    BucketCreateRequest, BucketListStats, BucketPatchRequest, BucketResponse, BucketSearch,
-    BucketSort, BucketSortField, BucketUpdateRequest, ChangeQuery, DeleteQuery, DeletedBucket,
-    ListBucketsRequest, ListBucketsResponse, SourceAdapterConfig, kept,
-};
+pub(super) use self::end::{clear_soon, go_on as go_on_with_deletions};
 pub(super) use self::wire::{InsertionPolicy, SortDirection};
+use self::{
+    answer::{BucketListStats, BucketResponse, DeletedBucket, ListBucketsResponse, kept},
+    processing::SourceAdapterConfig,
+    wire::{
+        BucketCreateRequest, BucketPatchRequest, BucketSearch, BucketSort, BucketSortField,
+        BucketUpdateRequest, ChangeQuery, DeleteQuery, ListBucketsRequest,
+    },
+};
 use super::{
     App,
     error::{ApiError, FieldError},

@@ -1,19 +1,13 @@
-//! Buckets on the wire.
+//! Buckets as they are asked for.
 
-use std::collections::BTreeMap;
-
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+use super::processing::{BucketDestination, IngestFilter, SourceAdapterConfig, StorageClass};
 use crate::{
-    api::{
-        json::{Patch, query_parameters},
-        page::PaginationResponse,
-    },
+    api::json::{Patch, query_parameters},
     model::{BucketSchema, UniqueKey},
-    store::buckets::{Bucket, Extremes},
 };
 
 /// What a bucket is made of.
@@ -111,7 +105,8 @@ impl From<BucketUpdateRequest> for BucketPatchRequest {
     }
 }
 
-/// Fields that together name an object of a bucket.
+/// Fields that together name an object of a bucket. An entry of a sync whose mapped fields are those
+/// of another object becomes a dead letter.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct UniqueKeyConfig {
@@ -148,153 +143,6 @@ impl From<UniqueKeyConfig> for UniqueKey {
     }
 }
 
-/// How soon objects are wanted.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum StorageClass {
-    /// At once.
-    Standard,
-    /// Monthly.
-    Nearline,
-    /// Quarterly.
-    Coldline,
-    /// Hardly ever.
-    Archive,
-}
-
-/// Where outputs of processing go.
-#[derive(Debug, Deserialize, Serialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct BucketDestination {
-    /// A connection that may be written to.
-    pub connection_id: String,
-    /// A folder there.
-    pub prefix: Option<String>,
-}
-
-/// Which objects are worth keeping.
-#[derive(Debug, Deserialize, Serialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct IngestFilter {
-    /// The retriever that judges them.
-    #[schema(min_length = 1)]
-    pub retriever_id: String,
-    /// Its version.
-    #[schema(minimum = 1)]
-    pub retriever_version: Option<u32>,
-    /// What is done about those that it finds.
-    pub action: Option<IngestFilterAction>,
-    /// What is done about those that it cannot judge.
-    pub on_error: Option<IngestFilterOnError>,
-    /// How long it may take.
-    #[schema(minimum = 1, maximum = 300)]
-    pub timeout_seconds: Option<u32>,
-}
-
-/// What is done about objects that a filter finds.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum IngestFilterAction {
-    /// Only they are kept.
-    Keep,
-    /// They are left out.
-    Drop,
-    /// They are marked.
-    Tag,
-}
-
-/// What is done about objects that a filter cannot judge.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum IngestFilterOnError {
-    /// They are kept.
-    Keep,
-    /// They are left out.
-    Drop,
-}
-
-/// Where objects come from besides syncs.
-#[derive(Debug, Deserialize, Serialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct SourceAdapterConfig {
-    /// Which kind.
-    pub adapter_type: String,
-    /// Whether it is on.
-    pub enabled: Option<bool>,
-    /// A connection.
-    pub connection_id: Option<String>,
-    /// A place without a connection of its own.
-    pub connection: Option<ExternalConnection>,
-    /// Which events count.
-    pub event_filter: Option<EventFilter>,
-    /// Which field becomes which.
-    pub field_mapping: Option<BTreeMap<String, String>>,
-    /// Which field is the file.
-    pub blob_source: Option<BlobSource>,
-    /// How much at once.
-    pub batching: Option<BatchingConfig>,
-    /// Which field tells equals.
-    pub dedup_key: Option<String>,
-    /// Refused: secrets belong in a connection.
-    #[schema(format = "password")]
-    pub webhook_secret: Option<String>,
-    /// Where events are sent.
-    pub webhook_url: Option<String>,
-    /// A collection to take from.
-    pub source_collection_id: Option<String>,
-    /// Which of its documents.
-    pub source_filters: Option<Map<String, Value>>,
-    /// Buckets to take from.
-    pub source_bucket_ids: Option<Vec<String>>,
-}
-
-/// A place without a connection of its own.
-#[derive(Debug, Deserialize, Serialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ExternalConnection {
-    /// Its address.
-    pub api_base_url: Option<String>,
-    /// Refused: secrets belong in a connection.
-    #[schema(format = "password")]
-    pub credentials: Option<Map<String, Value>>,
-}
-
-/// Which events count.
-#[derive(Debug, Deserialize, Serialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct EventFilter {
-    /// Their types.
-    pub event_types: Option<Vec<String>>,
-}
-
-/// Which field of an event is the file.
-#[derive(Debug, Deserialize, Serialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct BlobSource {
-    /// The field.
-    pub file_field: String,
-    /// Which kind of blob.
-    pub blob_type: Option<String>,
-    /// The property that it becomes.
-    pub target_property: String,
-}
-
-/// How many events at once.
-#[derive(Debug, Deserialize, Serialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct BatchingConfig {
-    /// By what.
-    pub mode: Option<String>,
-    /// Seconds to wait for more.
-    #[schema(minimum = 5, maximum = 300)]
-    pub window_seconds: Option<u32>,
-    /// The most.
-    #[schema(minimum = 1, maximum = 1000)]
-    pub max_batch_size: Option<u32>,
-    /// Whether they are processed at once.
-    pub auto_submit: Option<bool>,
-}
-
 /// Which buckets are wanted.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -317,7 +165,8 @@ pub(super) struct ListBucketsRequest {
     pub filters: Option<BucketFilters>,
     /// In which order.
     pub sort: Option<BucketSort>,
-    /// The same as `sort`, which it goes before; the first one counts.
+    /// The same as `sort`, which it goes before, in a list.
+    #[schema(max_items = 1)]
     pub sorts: Option<Vec<BucketSort>>,
     /// Whether upper and lower case differ in `search`.
     pub case_sensitive: Option<bool>,
@@ -397,168 +246,3 @@ pub(super) struct DeleteQuery {
     pub force: Option<bool>,
 }
 query_parameters!(DeleteQuery);
-
-/// A bucket.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct BucketResponse {
-    /// Its id.
-    pub bucket_id: String,
-    /// Its name.
-    pub bucket_name: String,
-    /// A person's words about it.
-    pub description: Option<String>,
-    /// The fields of its objects; null: any.
-    pub bucket_schema: Option<BucketSchema>,
-    /// The fields that no two objects share.
-    #[schema(value_type = Option<Object>)]
-    pub unique_key: Option<UniqueKey>,
-    /// Yours.
-    pub metadata: Option<Map<String, Value>>,
-    /// Kept.
-    pub storage_class: Option<String>,
-    /// Kept.
-    #[schema(value_type = Option<Object>)]
-    pub destination: Option<Value>,
-    /// Kept.
-    #[schema(value_type = Option<Object>)]
-    pub ingest_filter: Option<Value>,
-    /// How many objects it has, exactly.
-    pub object_count: u64,
-    /// Objects whose processing failed for good.
-    pub failed_object_count: u64,
-    /// The sum of their sizes, exactly; shared bytes count each time.
-    pub total_size_bytes: u64,
-    /// When it was made.
-    #[schema(value_type = String, format = DateTime)]
-    pub created_at: Timestamp,
-    /// When its settings were changed.
-    #[schema(value_type = String, format = DateTime)]
-    pub updated_at: Timestamp,
-    /// When its newest object was made.
-    #[schema(value_type = Option<String>, format = DateTime)]
-    pub last_upload_at: Option<Timestamp>,
-    /// When these numbers were looked up: now.
-    #[schema(value_type = String, format = DateTime)]
-    pub stats_updated_at: Timestamp,
-    /// `ACTIVE`, or `IN_PROGRESS` while it goes.
-    pub status: &'static str,
-    /// Whether nothing can be put into it: while it goes.
-    pub is_locked: bool,
-    /// Its processing batches.
-    pub batch_stats: BatchStatistics,
-    /// The sizes of its objects.
-    pub storage_stats: StorageStatistics,
-    /// Kept.
-    #[schema(value_type = Option<Object>)]
-    pub source_adapter: Option<Value>,
-}
-
-/// Processing batches of a bucket.
-#[derive(Debug, Default, Serialize, ToSchema)]
-pub(super) struct BatchStatistics {
-    /// All.
-    pub total: u64,
-    /// Under way.
-    pub active: u64,
-    /// Done.
-    pub completed: u64,
-    /// Failed.
-    pub failed: u64,
-}
-
-/// Sizes of the objects of a bucket.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct StorageStatistics {
-    /// Together.
-    pub total_size_bytes: u64,
-    /// On average, rounded down; null of none.
-    pub avg_size_bytes: Option<u64>,
-    /// The largest.
-    pub max_size_bytes: Option<u64>,
-    /// The smallest.
-    pub min_size_bytes: Option<u64>,
-}
-
-impl BucketResponse {
-    /// A bucket as it stands at `now`.
-    pub(super) fn of(bucket: Bucket, extremes: Extremes, now: Timestamp) -> Self {
-        let settings = bucket.settings;
-        Self {
-            bucket_id: bucket.id.to_string(),
-            bucket_name: bucket.name,
-            description: settings.description,
-            bucket_schema: settings.bucket_schema,
-            unique_key: settings.unique_key,
-            metadata: settings.metadata,
-            storage_class: settings.storage_class,
-            destination: settings.destination,
-            ingest_filter: settings.ingest_filter,
-            object_count: bucket.object_count,
-            failed_object_count: 0,
-            total_size_bytes: bucket.object_bytes,
-            created_at: bucket.created_at,
-            updated_at: bucket.updated_at,
-            last_upload_at: extremes.newest,
-            stats_updated_at: now,
-            status: if bucket.is_going { "IN_PROGRESS" } else { "ACTIVE" },
-            is_locked: bucket.is_going,
-            batch_stats: BatchStatistics::default(),
-            storage_stats: StorageStatistics {
-                total_size_bytes: bucket.object_bytes,
-                avg_size_bytes: bucket.object_bytes.checked_div(bucket.object_count),
-                max_size_bytes: extremes.largest,
-                min_size_bytes: extremes.smallest,
-            },
-            source_adapter: settings.source_adapter,
-        }
-    }
-}
-
-/// A page of buckets.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct ListBucketsResponse {
-    /// They.
-    pub results: Vec<BucketResponse>,
-    /// How many there are on all pages.
-    pub total_count: u64,
-    /// Where this page stands.
-    pub pagination: PaginationResponse,
-    /// What they come to, on all pages.
-    pub stats: BucketListStats,
-    /// Nothing was left out.
-    #[schema(value_type = Option<Vec<Object>>)]
-    pub warnings: Option<Vec<Value>>,
-}
-
-/// What several buckets come to.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct BucketListStats {
-    /// Objects.
-    pub total_objects: u64,
-    /// Bytes.
-    pub total_size_bytes: u64,
-    /// Objects of a bucket on average.
-    pub avg_objects_per_bucket: f64,
-    /// Bytes of a bucket on average.
-    pub avg_size_per_bucket: f64,
-}
-
-/// What became of a deletion.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct DeletedBucket {
-    /// Names the deletion.
-    pub task_id: String,
-    /// `COMPLETED`, or `IN_PROGRESS` while what is in it goes; then the bucket is 404.
-    pub status: &'static str,
-    /// The bucket.
-    pub bucket_id: String,
-    /// What it was called; the name is free.
-    pub bucket_name: String,
-    /// How many objects it had.
-    pub object_count: u64,
-}
-
-/// A value as the settings keep it.
-pub(super) fn kept<T: Serialize>(value: T) -> Value {
-    json!(value)
-}

@@ -43,7 +43,7 @@ fn is_passive(essence: &str) -> bool {
 }
 
 /// The headers that tell what the bytes are and how they may be shown.
-pub(super) fn describe(mime: Option<&str>, filename: &str) -> HeaderMap {
+pub(in crate::api) fn describe(mime: Option<&str>, filename: &str) -> HeaderMap {
     let mime = mime.filter(|mime| HeaderValue::from_str(mime).is_ok());
     let mime = mime.unwrap_or("application/octet-stream");
     let essence = mime.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();

@@ -1,6 +1,6 @@
 //! The bytes of blobs: `…/blobs/{blob_id}/content`, streamed from where they lie.
 
-mod headers;
+pub(super) mod headers;
 pub mod links;
 
 use std::io::Read as _;
@@ -150,7 +150,11 @@ fn unsatisfiable(size: u64) -> Response {
 }
 
 /// Opens the bytes of a blob. An open file stays readable when it is collected.
-async fn open(app: &App, hash: BlobHash, window: Option<Window>) -> Result<Reader, ApiError> {
+pub(super) async fn open(
+    app: &App,
+    hash: BlobHash,
+    window: Option<Window>,
+) -> Result<Reader, ApiError> {
     let place = app.engine.store.read(move |db| blobs::place(db, &hash)).await?;
     let gone = || ApiError::not_found("blob", hash.to_string());
     let place = place.ok_or_else(gone)?;
@@ -167,7 +171,7 @@ async fn open(app: &App, hash: BlobHash, window: Option<Window>) -> Result<Reade
 }
 
 /// The bytes as they are asked for: a client that does not read holds no thread up.
-fn stream_of(reader: Reader) -> impl stream::Stream<Item = std::io::Result<Bytes>> {
+pub(super) fn stream_of(reader: Reader) -> impl stream::Stream<Item = std::io::Result<Bytes>> {
     stream::try_unfold(reader, |mut reader| async move {
         let read = tokio::task::spawn_blocking(move || {
             let mut chunk = Vec::with_capacity(CHUNK);

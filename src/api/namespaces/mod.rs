@@ -1,8 +1,10 @@
 //! `/v1/namespaces`: drawers that keep buckets apart. The oldest one is the default, and stays.
 
+mod hosted;
 mod wire;
 
 use axum::{Json, extract::State};
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -15,14 +17,15 @@ use self::wire::{
 };
 use super::{
     App,
-    error::ApiError,
+    error::{ApiError, FieldError},
     json::{FromPath, Listing, Patch, Valid, ValidQuery},
     page::{InBody, ListQuery, Page},
 };
 use crate::{
     model::NamespaceId,
     store::{
-        StoreError,
+        StoreError, bucket_end,
+        buckets::{self, Bucket},
         namespaces::{self, Namespace},
     },
 };
@@ -50,6 +53,10 @@ async fn create(
 ) -> Answer<NamespaceModel> {
     let id = body.namespace_id.map_or_else(NamespaceId::generate, NamespaceId::from_stored);
     let name = body.namespace_name;
+    let expires_at = match (body.ttl_seconds, body.expires_at) {
+        (Some(seconds), given) => Some(end_of(&app, seconds, given)?),
+        (None, given) => given,
+    };
     let settings = kept(json!({
         "description": body.description,
         "mode": body.mode,
@@ -63,6 +70,12 @@ async fn create(
         "adaptive_indexing": body.adaptive_indexing,
         "tiering": body.tiering,
         "spend_budget": body.spend_budget,
+        "cost_cap_override": body.cost_cap_override,
+        "infrastructure": body.infrastructure,
+        "trusted_issuers": body.trusted_issuers,
+        "pinned": body.pinned,
+        "ttl_seconds": body.ttl_seconds,
+        "expires_at": expires_at,
     }));
     let (now, wanted) = (app.now(), (id.clone(), name.clone()));
     let made = app
@@ -134,7 +147,24 @@ async fn patch(
     FromPath(named): FromPath<String>,
     Valid(body): Valid<PatchNamespaceRequest>,
 ) -> Answer<NamespaceModel> {
+    let (mut ttl, mut end) = (body.ttl_seconds, body.expires_at);
+    match &ttl {
+        Patch::Value(seconds) => end = Patch::Value(end_of(&app, *seconds, end.value())?),
+        Patch::Null if end.is_missing() => end = Patch::Null,
+        Patch::Missing if !end.is_missing() => ttl = Patch::Null,
+        Patch::Missing | Patch::Null => {}
+    }
     change(&app, named, body.namespace_name, move |settings| {
+        set(settings, "ttl_seconds", ttl);
+        set(settings, "expires_at", end);
+        set(settings, "mode", body.mode);
+        set(settings, "namespace_type", body.namespace_type);
+        set(settings, "scope", body.scope);
+        set(settings, "features", body.features);
+        set(settings, "vector_configs", body.vector_configs);
+        set(settings, "cost_cap_override", body.cost_cap_override);
+        set(settings, "infrastructure", body.infrastructure);
+        set(settings, "trusted_issuers", body.trusted_issuers);
         set(settings, "description", body.description);
         set(settings, "feature_extractors", body.feature_extractors);
         set(settings, "payload_indexes", body.payload_indexes);
@@ -168,7 +198,7 @@ async fn put(
 
 /// Delete a namespace
 ///
-/// Only an empty one goes, and never the default one.
+/// Refused while there are buckets in it, unless these are to go with it. The default one stays.
 #[utoipa::path(
     delete, path = "/v1/namespaces/{namespace_identifier}", tag = "namespaces",
     operation_id = "delete_namespace",
@@ -181,15 +211,15 @@ async fn put(
 async fn delete(
     State(app): State<App>,
     FromPath(named): FromPath<String>,
-    _query: ValidQuery<DeleteNamespaceQuery>,
+    ValidQuery(query): ValidQuery<DeleteNamespaceQuery>,
 ) -> Answer<DeletedNamespace> {
     enum End {
-        Gone(Namespace),
+        Gone(Namespace, Vec<Bucket>),
         Unknown,
         Default,
         Full(Namespace),
     }
-    let wanted = named.clone();
+    let (now, wanted, is_forced) = (app.now(), named.clone(), query.force.unwrap_or(false));
     let end = app
         .engine
         .store
@@ -198,26 +228,33 @@ async fn delete(
             if namespaces::default(tx)?.key == namespace.key {
                 return Ok(End::Default);
             }
-            if namespace.bucket_count > 0 {
+            if namespace.bucket_count > 0 && !is_forced {
                 return Ok(End::Full(namespace));
             }
+            let going = buckets::of_namespace(tx, namespace.key)?;
+            for bucket in &going {
+                bucket_end::begin(tx, bucket, now)?;
+            }
             namespaces::delete(tx, namespace.key)?;
-            Ok(End::Gone(namespace))
+            Ok::<_, StoreError>(End::Gone(namespace, going))
         })
         .await?;
     match end {
-        End::Gone(namespace) => Ok(Json(DeletedNamespace {
-            success: true,
-            namespace_id: namespace.id.to_string(),
-            message: format!("namespace {:?} is deleted", namespace.name),
-        })),
+        End::Gone(namespace, going) => {
+            super::buckets::clear_soon(&app, going);
+            Ok(Json(DeletedNamespace {
+                success: true,
+                namespace_id: namespace.id.to_string(),
+                message: format!("namespace {:?} is deleted", namespace.name),
+            }))
+        }
         End::Unknown => Err(ApiError::not_found("namespace", named)),
         End::Default => {
             Err(ApiError::conflict("the default namespace cannot be deleted")
                 .code("default_namespace"))
         }
         End::Full(namespace) => Err(ApiError::conflict(format!(
-            "there are {} buckets in namespace {:?}; delete these first",
+            "there are {} buckets in namespace {:?}: delete these first, or say ?force=true",
             namespace.bucket_count, namespace.name
         ))
         .code("namespace_not_empty")
@@ -289,6 +326,20 @@ async fn change(
         Some((_, false)) => Err(ApiError::taken("namespace", name.unwrap_or_default())),
         Some((id, true)) => found(app, id.to_string()).await.map(|changed| Json(changed.into())),
     }
+}
+
+/// When so many seconds are over. `given`: the end that was told as well.
+fn end_of(app: &App, seconds: u64, given: Option<Timestamp>) -> Result<Timestamp, ApiError> {
+    if let Some(given) = given {
+        let words = "cannot be joined with ttl_seconds";
+        let wrong = FieldError::new("expires_at", given.to_string(), words);
+        return Err(ApiError::invalid_field(wrong.accepting("one of the two")));
+    }
+    let wait = SignedDuration::from_secs(seconds.cast_signed());
+    app.now().checked_add(wait).map_err(|error| {
+        let wrong = FieldError::new("ttl_seconds", seconds, error.to_string());
+        ApiError::invalid_field(wrong.accepting("a time that comes"))
+    })
 }
 
 /// The fields of an object that are not null.

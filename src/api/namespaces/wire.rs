@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+use super::hosted::{NamespaceCostCapOverride, NamespaceInfrastructure, NamespaceTrustedIssuer};
 use crate::{
     api::{
         json::{Patch, query_parameters},
@@ -48,6 +49,21 @@ pub(super) struct CreateNamespaceRequest {
     pub tiering: Option<Map<String, Value>>,
     /// Kept.
     pub spend_budget: Option<Map<String, Value>>,
+    /// Kept.
+    pub cost_cap_override: Option<NamespaceCostCapOverride>,
+    /// Kept.
+    pub infrastructure: Option<NamespaceInfrastructure>,
+    /// Kept.
+    #[schema(max_items = 5)]
+    pub trusted_issuers: Option<Vec<NamespaceTrustedIssuer>>,
+    /// Kept.
+    pub pinned: Option<Map<String, Value>>,
+    /// Sets `expires_at`, counted from now; one of the two.
+    #[schema(minimum = 60, maximum = 3_153_600_000u64)]
+    pub ttl_seconds: Option<u64>,
+    /// Kept. Nothing is deleted here because its time is over.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub expires_at: Option<Timestamp>,
 }
 
 /// What kind of namespace.
@@ -123,6 +139,49 @@ pub(super) struct PatchNamespaceRequest {
     #[serde(default)]
     #[schema(value_type = Option<Map<String, Value>>)]
     pub pinned: Patch<Map<String, Value>>,
+    /// Kept.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub mode: Patch<String>,
+    /// Kept.
+    #[serde(default)]
+    #[schema(value_type = Option<NamespaceType>)]
+    pub namespace_type: Patch<NamespaceType>,
+    /// Kept.
+    #[serde(default)]
+    #[schema(value_type = Option<NamespaceScope>)]
+    pub scope: Patch<NamespaceScope>,
+    /// Kept.
+    #[serde(default)]
+    #[schema(value_type = Option<Vec<String>>)]
+    pub features: Patch<Vec<String>>,
+    /// Kept.
+    #[serde(default)]
+    #[schema(value_type = Option<Vec<Map<String, Value>>>)]
+    pub vector_configs: Patch<Vec<Map<String, Value>>>,
+    /// Kept.
+    #[serde(default)]
+    #[schema(value_type = Option<NamespaceCostCapOverride>)]
+    pub cost_cap_override: Patch<NamespaceCostCapOverride>,
+    /// Kept.
+    #[serde(default)]
+    #[schema(value_type = Option<NamespaceInfrastructure>)]
+    pub infrastructure: Patch<NamespaceInfrastructure>,
+    /// Kept.
+    #[serde(default)]
+    #[schema(value_type = Option<Vec<NamespaceTrustedIssuer>>, max_items = 5)]
+    pub trusted_issuers: Patch<Vec<NamespaceTrustedIssuer>>,
+    /// Sets `expires_at`, counted from now, or clears it; one of the two.
+    #[serde(default)]
+    #[schema(value_type = Option<u64>, minimum = 60, maximum = 3_153_600_000u64)]
+    pub ttl_seconds: Patch<u64>,
+    /// Kept. Nothing is deleted here because its time is over.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub expires_at: Patch<Timestamp>,
+    /// Finds nothing to repair: there are no vector indexes here.
+    #[allow(dead_code, reason = "checked, then without effect")]
+    pub repair_vectors: Option<bool>,
 }
 
 /// What a namespace is to be.
@@ -171,6 +230,14 @@ pub(super) struct NamespaceModel {
     pub spend_budget: Value,
     /// As it was given.
     pub pinned: Value,
+    /// As it was given.
+    pub cost_cap_override: Value,
+    /// As it was given.
+    pub infrastructure: Value,
+    /// As they were given.
+    pub trusted_issuers: Vec<Value>,
+    /// As they were given.
+    pub features: Vec<Value>,
     /// How many documents are in it.
     pub document_count: u64,
     /// Whether that is all of them.
@@ -189,7 +256,9 @@ pub(super) struct NamespaceModel {
     /// When it was changed last.
     #[schema(value_type = String, format = DateTime)]
     pub updated_at: Timestamp,
-    /// Namespaces do not expire here: null.
+    /// As it was given.
+    pub ttl_seconds: Option<u64>,
+    /// As it was given. Nothing is deleted here because its time is over.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub expires_at: Option<Timestamp>,
 }
@@ -227,6 +296,10 @@ impl From<Namespace> for NamespaceModel {
             tiering: take("tiering"),
             spend_budget: take("spend_budget"),
             pinned: take("pinned"),
+            cost_cap_override: take("cost_cap_override"),
+            infrastructure: take("infrastructure"),
+            trusted_issuers: list(take("trusted_issuers")),
+            features: list(take("features")),
             document_count: 0,
             document_count_complete: true,
             bucket_count: namespace.bucket_count,
@@ -235,7 +308,8 @@ impl From<Namespace> for NamespaceModel {
             namespace_ready: true,
             created_at: namespace.created_at,
             updated_at: namespace.updated_at,
-            expires_at: None,
+            ttl_seconds: take("ttl_seconds").as_u64(),
+            expires_at: take("expires_at").as_str().and_then(|text| text.parse().ok()),
         }
     }
 }
@@ -314,7 +388,8 @@ pub(super) struct ListNamespacesRequest {
     pub filters: Option<NamespaceFilters>,
     /// In which order; newest first if absent.
     pub sort: Option<NamespaceSort>,
-    /// In which order; only the first counts.
+    /// The same as `sort`, in a list.
+    #[schema(max_items = 1)]
     pub sorts: Option<Vec<NamespaceSort>>,
     /// Only those whose name, id or description has this in it.
     pub search: Option<String>,
@@ -421,8 +496,7 @@ pub(super) struct DeletedNamespace {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct DeleteNamespaceQuery {
-    /// Makes no difference: a namespace goes only when it is empty.
-    #[allow(dead_code, reason = "checked, then without effect")]
+    /// With the buckets that are in it, whose syncs end.
     pub force: Option<bool>,
 }
 query_parameters!(DeleteNamespaceQuery);

@@ -2,10 +2,10 @@
 
 mod aggregate;
 mod answer;
+mod change;
 pub(super) mod create;
+mod removal;
 mod wire;
-
-use std::collections::BTreeMap;
 
 use axum::{
     Json,
@@ -13,18 +13,17 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse as _, Response},
 };
-use serde_json::{Map, Value, json};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+pub(super) use self::removal::collect_soon;
 use self::{
     answer::{
-        BatchObjectResult, BulkSoftDeleteResponse, CreateObjectsBatchResponse, FailedObjectError,
-        ListObjectsResponse, ObjectListStats, ObjectResponse, View,
+        BatchObjectResult, CreateObjectsBatchResponse, FailedObjectError, ListObjectsResponse,
+        ObjectListStats, ObjectResponse, View,
     },
     wire::{
-        BulkSoftDeleteRequest, CreateBatchQuery, CreateObjectQuery, CreateObjectRequest,
-        CreateObjectsBatchRequest, GetObjectQuery, ListObjectsRequest, PatchObjectRequest,
-        UpdateObjectRequest,
+        CreateBatchQuery, CreateObjectQuery, CreateObjectRequest, CreateObjectsBatchRequest,
+        GetObjectQuery, ListObjectsRequest,
     },
 };
 use super::{
@@ -34,21 +33,21 @@ use super::{
     error::{ApiError, FieldError},
     filters,
     json::{FromPath, Valid, ValidQuery},
-    page::{ListQuery, Page},
+    page::{self, ListQuery, Page},
     scope::Scope,
 };
-use crate::{
-    engine::collect,
-    store::{
-        Place, StoreError,
-        buckets::Bucket,
-        objects::{
-            query::Query,
-            record::{self, Record},
-            write::{self, Change, Draft, Terms},
-        },
+use crate::store::{
+    Place, StoreError,
+    buckets::Bucket,
+    objects::{
+        query::{Found, Query},
+        record::{self, Record},
+        write::{self, Draft, Terms},
     },
 };
+
+/// Objects that a page is looked for among, where no index finds them: a tenth of a second, about.
+const LOOKED_AT: u32 = 100_000;
 
 type Answer<T> = Result<Json<T>, ApiError>;
 
@@ -58,8 +57,8 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(search))
         .routes(routes!(create_batch))
         .routes(routes!(aggregate::aggregate))
-        .routes(routes!(hide))
-        .routes(routes!(get, patch, put, delete))
+        .routes(routes!(removal::hide))
+        .routes(routes!(get, change::patch, change::put, removal::delete))
 }
 
 /// List objects
@@ -81,6 +80,10 @@ async fn list(
 }
 
 /// List objects that match
+///
+/// Without `page`, `offset` and `include_total`, a page is no longer looked for once very many objects
+/// have been looked at: it may then have fewer rows than the limit, or none, and a `next_cursor` that
+/// goes on behind these.
 #[utoipa::path(
     post, path = "/v1/buckets/{bucket_identifier}/objects/list", tag = "bucket_objects",
     operation_id = "list_objects_buckets",
@@ -117,11 +120,13 @@ async fn page_of(
     let query = Query::new(&bucket, filter.as_ref(), wanted.search.as_deref(), sort.as_ref())
         .map_err(|problem| ApiError::invalid_field(told(problem.within("filters"))))?;
     let (skip, limit, counts) = (page.offset, page.fetch(), page.include_total);
-    let (mut places, records, total) = app
+    let most = (!page.is_counted).then_some(LOOKED_AT);
+    let (found, records, total) = app
         .engine
         .store
         .read(move |db| {
-            let places = query.keys(db, place.as_ref(), skip, limit)?;
+            let found = query.keys(db, place.as_ref(), skip, limit, most)?;
+            let places = &found.places;
             let shown = places.len().min(limit as usize - 1);
             let records = record::by_keys(db, places[..shown].iter().map(Place::key))?;
             let total = match (counts, query.wants_all()) {
@@ -129,10 +134,14 @@ async fn page_of(
                 (true, true) => Some(bucket.object_count),
                 (true, false) => Some(query.count(db)?),
             };
-            Ok((places, records, total))
+            Ok((found, records, total))
         })
         .await?;
-    let pagination = page.finish(&mut places, total, &list, Place::clone);
+    let Found { mut places, ends_at } = found;
+    let mut pagination = page.finish(&mut places, total, &list, Place::clone);
+    if pagination.next_cursor.is_none() {
+        pagination.next_cursor = ends_at.map(|place| page::encode_cursor(&list, &place));
+    }
     let view = View::new(app, base, scope, &bucket.id, wanted.return_presigned_urls == Some(true));
     let objects: Vec<_> = records.into_iter().map(|record| view.object(record)).collect();
     let stats = ObjectListStats::of(&objects);
@@ -314,221 +323,4 @@ fn failure(object_index: u64, error: &ApiError) -> FailedObjectError {
         error: error.message().to_owned(),
         error_type: error.kind().to_owned(),
     }
-}
-
-/// Change parts of an object
-#[utoipa::path(
-    patch, path = "/v1/buckets/{bucket_identifier}/objects/{object_identifier}",
-    tag = "bucket_objects", operation_id = "patch_object_buckets",
-    params(
-        ("bucket_identifier" = String, Path, description = "Id or name"),
-        ("object_identifier" = String, Path, description = "Id"),
-    ),
-    request_body = PatchObjectRequest,
-    responses((status = 200, body = ObjectResponse))
-)]
-async fn patch(
-    State(app): State<App>,
-    scope: Scope,
-    base: Base,
-    FromPath((bucket, id)): FromPath<(String, String)>,
-    Valid(body): Valid<PatchObjectRequest>,
-) -> Answer<ObjectResponse> {
-    let bucket = buckets::found(&app, &scope, &bucket).await?;
-    if let Some(metadata) = body.fields.get("metadata").filter(|value| !value.is_object()) {
-        return Err(ApiError::invalid_field(
-            FieldError::new("metadata", metadata.clone(), "is no object").accepting("an object"),
-        ));
-    }
-    change(&app, &scope, base, bucket, id, body.key_prefix, body.fields, Map::new()).await
-}
-
-/// Change an object
-#[utoipa::path(
-    put, path = "/v1/buckets/{bucket_identifier}/objects/{object_identifier}",
-    tag = "bucket_objects", operation_id = "update_object_buckets",
-    params(
-        ("bucket_identifier" = String, Path, description = "Id or name"),
-        ("object_identifier" = String, Path, description = "Id"),
-    ),
-    request_body = UpdateObjectRequest,
-    responses((status = 200, body = ObjectResponse))
-)]
-async fn put(
-    State(app): State<App>,
-    scope: Scope,
-    base: Base,
-    FromPath((bucket, id)): FromPath<(String, String)>,
-    Valid(body): Valid<UpdateObjectRequest>,
-) -> Answer<ObjectResponse> {
-    let bucket = buckets::found(&app, &scope, &bucket).await?;
-    let metadata = body.metadata.unwrap_or_default();
-    change(&app, &scope, base, bucket, id, body.key_prefix, body.fields, metadata).await
-}
-
-/// Sets fields, in one transaction, so that two changes at once both stay.
-#[allow(clippy::too_many_arguments)]
-async fn change(
-    app: &App,
-    scope: &Scope,
-    base: Base,
-    bucket: Bucket,
-    id: String,
-    path: Option<String>,
-    fields: BTreeMap<String, Value>,
-    metadata: Map<String, Value>,
-) -> Answer<ObjectResponse> {
-    let mut wrong = answer::reserved(&fields);
-    if let Some(path) = path.as_deref().filter(|path| path.is_empty() || path.len() > 4096) {
-        let error = FieldError::new("key_prefix", path, "is no path");
-        wrong.push(error.accepting("1 to 4096 bytes of text"));
-    }
-    if !wrong.is_empty() {
-        return Err(ApiError::invalid(wrong));
-    }
-    let (now, wanted, in_bucket) = (app.now(), id.clone(), bucket.clone());
-    let changed = app
-        .engine
-        .store
-        .write(move |tx| {
-            let Some(record) = record::by_id(tx, in_bucket.key, &wanted)? else {
-                return Ok(Err(ApiError::not_found("object", wanted)));
-            };
-            if path.is_some() && record.source.is_some() {
-                return Ok(Err(create::synced(&wanted)));
-            }
-            let checked = merged(&in_bucket, &record, fields, metadata);
-            let (fields, unique_key) = match checked {
-                Ok(checked) => checked,
-                Err(refusal) => return Ok(Err(refusal)),
-            };
-            let change = Change { path, fields, unique_key };
-            match write::change(tx, in_bucket.key, record.key, &change, now)? {
-                Some(other) => Ok(Err(ApiError::conflict("another object has this unique key")
-                    .code("unique_key_taken")
-                    .detail("object_id", other))),
-                None => record::by_key(tx, record.key).map(Ok),
-            }
-        })
-        .await??;
-    let view = View::new(app, base, scope, &bucket.id, false);
-    Ok(Json(view.object(changed).alone()))
-}
-
-/// The fields of an object with those that are set; null clears.
-fn merged(
-    bucket: &Bucket,
-    record: &Record,
-    set: BTreeMap<String, Value>,
-    metadata: Map<String, Value>,
-) -> Result<(Map<String, Value>, Option<String>), ApiError> {
-    let mut fields = record.fields.clone();
-    let mut root: Map<String, Value> = set.into_iter().collect();
-    for (name, value) in metadata {
-        let own = fields.get_mut("metadata").and_then(Value::as_object_mut);
-        match own.and_then(|own| own.get_mut(&name)) {
-            Some(place) => *place = value,
-            None => {
-                root.insert(name, value);
-            }
-        }
-    }
-    let named: BTreeMap<String, Value> = root.clone().into_iter().collect();
-    let wrong = answer::reserved(&named);
-    if !wrong.is_empty() {
-        return Err(ApiError::invalid(wrong));
-    }
-    for (name, value) in root {
-        match value {
-            Value::Null => fields.remove(&name),
-            value => fields.insert(name, value),
-        };
-    }
-    let blobs: Vec<&str> = record.blobs.iter().map(|blob| blob.property.as_str()).collect();
-    let fields = create::conform(bucket, fields, &blobs)?;
-    let has_key = record.source.is_none()
-        || bucket
-            .settings
-            .unique_key
-            .as_ref()
-            .is_some_and(|key| key.fields.iter().all(|field| fields.contains_key(field)));
-    let unique_key = if has_key { create::unique_key(bucket, &fields)? } else { None };
-    Ok((fields, unique_key))
-}
-
-/// Delete an object
-///
-/// Bytes that nothing else needs go with it. An object that a sync made stays away until it changes
-/// at its source.
-#[utoipa::path(
-    delete, path = "/v1/buckets/{bucket_identifier}/objects/{object_identifier}",
-    tag = "bucket_objects", operation_id = "delete_object_buckets",
-    params(
-        ("bucket_identifier" = String, Path, description = "Id or name"),
-        ("object_identifier" = String, Path, description = "Id"),
-    ),
-    responses((status = 204, description = "It is gone"))
-)]
-async fn delete(
-    State(app): State<App>,
-    scope: Scope,
-    FromPath((bucket, id)): FromPath<(String, String)>,
-) -> Result<StatusCode, ApiError> {
-    let bucket = buckets::found(&app, &scope, &bucket).await?;
-    let (now, wanted) = (app.now(), id.clone());
-    let is_gone = app
-        .engine
-        .store
-        .write(move |tx| {
-            let Some(key) = write::key_of(tx, bucket.key, &wanted)? else { return Ok(false) };
-            write::remove(tx, bucket.key, &[key], now)?;
-            Ok(true)
-        })
-        .await?;
-    if !is_gone {
-        return Err(ApiError::not_found("object", id));
-    }
-    collect_soon(&app);
-    Ok(StatusCode::NO_CONTENT)
-}
-
-/// Gives the space of bytes that nothing needs back, without letting the answer wait.
-pub(super) fn collect_soon(app: &App) {
-    let engine = app.engine.clone();
-    tokio::spawn(async move {
-        if let Err(error) = collect::orphans(&engine.store, &engine.blobs).await {
-            tracing::warn!(%error, "could not collect unused bytes; a later run does");
-        }
-    });
-}
-
-/// Hide several objects
-///
-/// They stay, and nobody is shown them any more.
-#[utoipa::path(
-    post, path = "/v1/buckets/{bucket_identifier}/objects/bulk-soft-delete", tag = "bucket_objects",
-    operation_id = "bulk_soft_delete_objects_buckets",
-    params(("bucket_identifier" = String, Path, description = "Id or name")),
-    request_body = BulkSoftDeleteRequest,
-    responses((status = 200, body = BulkSoftDeleteResponse))
-)]
-async fn hide(
-    State(app): State<App>,
-    scope: Scope,
-    FromPath(bucket): FromPath<String>,
-    Valid(body): Valid<BulkSoftDeleteRequest>,
-) -> Answer<BulkSoftDeleteResponse> {
-    let bucket = buckets::found(&app, &scope, &bucket).await?;
-    let now = app.now();
-    let state = json!({
-        "lifecycle_state": body.lifecycle_state.as_deref().unwrap_or("disabled"),
-        "reason": body.reason,
-        "source": body.source.as_deref().unwrap_or("bulk_purge"),
-        "at": now,
-    });
-    let requested = body.object_ids.len() as u64;
-    let ids = body.object_ids;
-    let soft_deleted =
-        app.engine.store.write(move |tx| write::hide(tx, bucket.key, &ids, &state, now)).await?;
-    Ok(Json(BulkSoftDeleteResponse { soft_deleted, requested, collections: 0 }))
 }

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     logging,
-    store::{DATABASE_FILE, settings},
+    store::{DATABASE_FILE, blobs, settings},
 };
 
 type Answer<T> = Result<Json<T>, ApiError>;
@@ -99,7 +99,7 @@ async fn support_bundle(State(app): State<App>, scope: Scope) -> Result<Response
 
 async fn described(app: &App) -> Result<SettingsResponse, ApiError> {
     let data_dir = &app.config.data_dir;
-    let blob_bytes = app.engine.store.read(settings::bytes_in_files).await?;
+    let blobs = app.engine.store.read(blobs::totals).await?;
     let room = app.engine.blobs.disk().map_err(ApiError::internal)?;
     Ok(SettingsResponse {
         version: env!("CARGO_PKG_VERSION"),
@@ -109,7 +109,7 @@ async fn described(app: &App) -> Result<SettingsResponse, ApiError> {
             .map(|dirs| dirs.home_dir().to_string_lossy().into_owned()),
         disk: DiskUse {
             database_bytes: database_bytes(data_dir),
-            blob_bytes,
+            blob_bytes: blobs.file_bytes,
             free_bytes: room.free,
             total_bytes: room.total,
             floor_bytes: room.floor,

@@ -69,7 +69,8 @@ struct PreviewedEntry {
     action: PreviewAction,
     /// Its size, where it would be fetched.
     size_bytes: Option<u64>,
-    /// Why: the rule that leaves it out, the reason of its removal or failure.
+    /// Why: the rule that leaves it out, what the settings change of it, the reason of its removal
+    /// or failure.
     reason: Option<String>,
     /// The path that it had, where it would be renamed.
     renamed_from: Option<String>,
@@ -254,6 +255,7 @@ fn entry(path: &EntryPath, verdict: Verdict) -> PreviewedEntry {
         Verdict::Update { size } => {
             PreviewedEntry { action: PreviewAction::Update, size_bytes: Some(size), ..entry }
         }
+        Verdict::Reshape { why } => because(PreviewAction::Update, why, entry),
         Verdict::Rename { from } => PreviewedEntry {
             action: PreviewAction::Rename,
             renamed_from: Some(from.to_json_text()),

@@ -4,68 +4,43 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
 use super::{FetchError, Outcome, permit, web};
 use crate::{
     engine::{
-        filter::Dossier,
-        mapping::{BlobBytes, Mapped, MappedBlob, Mapping},
-        plan::{Task, Work},
+        inquiry::Inquiry,
+        mapping::{BlobBytes, Mapped, Mapping},
+        plan::Work,
         run::Run,
+        shaping,
     },
-    model::{BlobType, FieldType},
-    sources::{Facts, Needs, retry::RetryPolicy},
+    sources::{Needs, retry::RetryPolicy},
     store::{
         left_out::LeftOut,
-        rejudge::{HANDED_OVER, Rejudged, Reshaped},
-        shape::{self, Kept, Shape, ShapedBlob, ShapedBytes},
+        rejudge::{Rejudged, Reshaped},
+        renames::Moved,
+        shape::{self, Kept, Shape},
     },
 };
 
-/// What is known of an entry so far, and which part of that is all that there is to know.
-#[derive(Debug, Default)]
-pub(super) struct Inquiry {
-    pub(super) facts: Facts,
-    have: Needs,
-}
-
-impl Inquiry {
-    /// Asks the source for what is needed and not known yet.
-    async fn ask(&mut self, run: &Run, work: &Work, needs: Needs) -> Result<(), FetchError> {
-        let missing = needs.without(self.have);
-        if missing.is_nothing() {
-            return Ok(());
-        }
-        let ask = || async {
-            let _permit = permit(run).await;
-            run.source.facts(&work.id, &work.fingerprint, missing).await
-        };
-        let told = RetryPolicy::FETCH.run(ask).await?;
-        if missing.metadata || missing.properties {
-            self.facts.mime = told.mime;
-            self.facts.metadata = told.metadata;
-            self.facts.properties = told.properties;
-        }
-        if missing.tags {
-            self.facts.tags = told.tags;
-        }
-        self.have = self.have.and(missing);
-        Ok(())
+/// Asks the source for what is needed and not known yet.
+async fn ask(
+    run: &Run,
+    work: &Work,
+    inquiry: &mut Inquiry,
+    needs: Needs,
+) -> Result<(), FetchError> {
+    let missing = inquiry.missing(needs);
+    if missing.is_nothing() {
+        return Ok(());
     }
-
-    /// Takes in what came along with the bytes, which is the newest there is.
-    pub(super) fn came(&mut self, facts: Facts) {
-        self.facts.mime = facts.mime;
-        self.facts.metadata = facts.metadata;
-        self.have.metadata = true;
-        self.have.properties |= !facts.properties.is_empty();
-        self.facts.properties.extend(facts.properties);
-    }
-
-    fn dossier<'a>(&'a self, work: &'a Work) -> Dossier<'a> {
-        Dossier { path: &work.path, fingerprint: &work.fingerprint, facts: Some(&self.facts) }
-    }
+    let ask = || async {
+        let _permit = permit(run).await;
+        run.source.facts(&work.id, &work.fingerprint, missing).await
+    };
+    inquiry.told(missing, RetryPolicy::FETCH.run(ask).await?);
+    Ok(())
 }
 
 /// Whether an entry is left out for what its source says of it.
@@ -75,8 +50,8 @@ pub(super) async fn left_out(
     inquiry: &mut Inquiry,
 ) -> Result<Option<Outcome>, FetchError> {
     let filter = &run.rules.filter;
-    inquiry.ask(run, work, filter.needs()).await?;
-    let unmet = filter.refuses_facts(&inquiry.dossier(work));
+    ask(run, work, inquiry, filter.needs()).await?;
+    let unmet = filter.refuses_facts(&inquiry.dossier(&work.path, &work.fingerprint));
     Ok(unmet.map(|unmet| {
         let version = work.fingerprint.version.clone();
         Outcome::LeftOut(LeftOut { id: work.id.clone(), version, unmet: unmet.0 })
@@ -91,14 +66,18 @@ pub(super) async fn shape(
     urls: &BTreeMap<String, String>,
 ) -> Result<Option<Box<Shape>>, FetchError> {
     let Some(mapping) = &run.rules.mapping else { return Ok(None) };
-    inquiry.ask(run, work, mapping.needs()).await?;
-    let mapped = mapping.map(&inquiry.dossier(work))?;
+    ask(run, work, inquiry, mapping.needs()).await?;
+    let mapped = mapping.map(&inquiry.dossier(&work.path, &work.fingerprint))?;
     shape_of(run, mapping, mapped, urls).await.map(|shape| Some(Box::new(shape)))
 }
 
 /// Decides anew about an entry that was taken by other settings. Its bytes stay; what is kept of it
 /// is asked for no more, unless it may say what another entry was.
-pub(super) async fn rejudge(run: &Arc<Run>, work: &Work) -> Result<Outcome, FetchError> {
+pub(super) async fn rejudge(
+    run: &Arc<Run>,
+    work: &Work,
+    is_same: bool,
+) -> Result<Outcome, FetchError> {
     let known = work.known.and_then(|key| i64::try_from(key).ok());
     let kept = match known {
         Some(key) => run.store.read(move |db| shape::kept(db, key)).await?,
@@ -106,43 +85,66 @@ pub(super) async fn rejudge(run: &Arc<Run>, work: &Work) -> Result<Outcome, Fetc
     };
     // It is gone since it was compared, by somebody else's hand.
     let (Some(entry_key), Some(kept)) = (known, kept) else { return Ok(Outcome::Vanished) };
-    let mut inquiry = recollect(work, &kept);
+    let mut inquiry = if is_same { Inquiry::recollect(&kept) } else { Inquiry::default() };
+    let tells_metadata = !inquiry.has_metadata();
     if let Some(left_out) = left_out(run, work, &mut inquiry).await? {
         return Ok(left_out);
     }
-    let is_same = work.task == Task::Rejudge { is_same: true };
-    // A duplicate's object is another entry's; an entry that has changed, and is not to be updated,
-    // leaves its object as it is.
-    let object = if kept.is_duplicate || !is_same {
-        None
-    } else {
-        let shape = shape(run, work, &mut inquiry, &kept.urls).await?;
-        let metadata = (kept.judged_by == Some(HANDED_OVER) && inquiry.have.metadata)
-            .then(|| Value::from_iter(inquiry.facts.metadata).to_string());
-        Some(Reshaped { shape, metadata })
+    // An entry that has changed, and is not to be updated, leaves its object as it is.
+    let object = match kept.object {
+        Some(_) if is_same => Some(reshaped(run, work, &kept, &mut inquiry, tells_metadata).await?),
+        _ => None,
     };
     Ok(Outcome::Rejudged(Box::new(Rejudged { entry_key, object })))
 }
 
-/// What is kept of an entry, where it is still what the source would say.
-fn recollect(work: &Work, kept: &Kept) -> Inquiry {
-    let is_its_own = work.task == Task::Rejudge { is_same: true }
-        && !kept.is_duplicate
-        && kept.judged_by != Some(HANDED_OVER);
-    if !is_its_own {
-        return Inquiry::default();
+/// Decides about an entry that was taken under another name. Its bytes stay; its source is asked for
+/// the rest, since what was copied under a new name need not have taken all along.
+pub(super) async fn rename(run: &Arc<Run>, work: &Work, row: i64) -> Result<Outcome, FetchError> {
+    let mut inquiry = Inquiry::default();
+    if let Some(left_out) = left_out(run, work, &mut inquiry).await? {
+        return Ok(left_out);
     }
-    let metadata = kept.metadata.as_deref().and_then(|text| serde_json::from_str(text).ok());
-    Inquiry {
-        facts: Facts {
-            mime: kept.mime.clone(),
-            metadata: metadata.unwrap_or_default(),
-            ..Facts::default()
-        },
-        have: Needs { metadata: true, ..Needs::default() },
+    let kept = run.store.read(move |db| shape::kept(db, row)).await?;
+    let object = match &kept {
+        // By a listing alone, before as now: nothing but its name follows from its name.
+        Some(Kept { judged_by: None, .. }) if run.rules.mark.is_none() => None,
+        Some(kept @ Kept { object: Some(_), .. }) => {
+            Some(reshaped(run, work, kept, &mut inquiry, true).await?)
+        }
+        _ => None,
+    };
+    Ok(Outcome::Renamed(Box::new(moved(work, row, object))))
+}
+
+/// The entry of that row under its new name.
+pub(super) fn moved(work: &Work, row: i64, object: Option<Reshaped>) -> Moved {
+    Moved {
+        entry_key: row,
+        id: work.id.clone(),
+        path: work.path.clone(),
+        fingerprint: work.fingerprint.clone(),
+        object,
+        failure: None,
     }
 }
 
+/// What becomes of an object whose bytes are here, and, where the source `tells` that, of its user
+/// metadata.
+async fn reshaped(
+    run: &Arc<Run>,
+    work: &Work,
+    kept: &Kept,
+    inquiry: &mut Inquiry,
+    tells_metadata: bool,
+) -> Result<Reshaped, FetchError> {
+    let shape = shape(run, work, inquiry, &kept.urls).await?;
+    let metadata = (tells_metadata && inquiry.has_metadata())
+        .then(|| Value::from_iter(inquiry.facts.metadata.clone()).to_string());
+    Ok(Reshaped { shape, metadata })
+}
+
+/// The shape that a mapping has made, with the bytes of its blobs.
 async fn shape_of(
     run: &Arc<Run>,
     mapping: &Mapping,
@@ -152,67 +154,17 @@ async fn shape_of(
     let mut blobs = Vec::with_capacity(mapped.blobs.len());
     for blob in mapped.blobs {
         blobs.push(match &blob.bytes {
-            BlobBytes::File => file(&blob),
-            BlobBytes::Text(text) => {
-                let stored = web::store_text(run, text).await?;
-                let mime = blob.mime.clone().or_else(|| Some("text/plain".to_owned()));
-                shaped(&blob, mime, None, None, ShapedBytes::Other(stored))
-            }
-            BlobBytes::Url(url) => elsewhere(run, &blob, url, urls).await?,
+            BlobBytes::File => shaping::file(&blob),
+            BlobBytes::Text(text) => shaping::text(&blob, web::store_text(run, text).await?),
+            // It is fetched, unless it has been from that very place.
+            BlobBytes::Url(url) => match shaping::kept(&blob, url, urls) {
+                Some(kept) => kept,
+                None => {
+                    let fetched = web::fetch(run, url).await?;
+                    shaping::fetched(&blob, url, fetched.stored, fetched.mime, fetched.filename)
+                }
+            },
         });
     }
-    Ok(Shape { fields: as_text(mapped.fields), content: mapping.content().to_owned(), blobs })
-}
-
-fn as_text(fields: Map<String, Value>) -> Option<String> {
-    (!fields.is_empty()).then(|| Value::Object(fields).to_string())
-}
-
-fn file(blob: &MappedBlob) -> ShapedBlob {
-    shaped(blob, blob.mime.clone(), None, None, ShapedBytes::File)
-}
-
-/// A blob from elsewhere: fetched, unless it has been from that very place.
-async fn elsewhere(
-    run: &Arc<Run>,
-    blob: &MappedBlob,
-    url: &str,
-    urls: &BTreeMap<String, String>,
-) -> Result<ShapedBlob, FetchError> {
-    let is_here = urls.get(&blob.property).is_some_and(|here| here == url);
-    let fetched = match is_here {
-        true => None,
-        false => Some(web::fetch(run, url).await?),
-    };
-    let metadata = Some(json!({"url": url}).to_string());
-    Ok(match fetched {
-        None => shaped(blob, blob.mime.clone(), None, metadata, ShapedBytes::Kept),
-        Some(fetched) => {
-            let mime = blob.mime.clone().or(fetched.mime);
-            shaped(blob, mime, fetched.filename, metadata, ShapedBytes::Other(fetched.stored))
-        }
-    })
-}
-
-fn shaped(
-    blob: &MappedBlob,
-    mime: Option<String>,
-    filename: Option<String>,
-    metadata: Option<String>,
-    bytes: ShapedBytes,
-) -> ShapedBlob {
-    let told = match blob.kind {
-        // The file's own type is the object's.
-        BlobType::Auto if mime.is_none() => None,
-        BlobType::Auto => Some(FieldType::of_mime(mime.as_deref()).as_str()),
-        kind => kind.as_declared(),
-    };
-    ShapedBlob {
-        property: blob.property.clone(),
-        kind: told.map(str::to_owned),
-        filename,
-        mime,
-        metadata,
-        bytes,
-    }
+    Ok(shaping::shape(mapping, mapped.fields, mapped.unique_key, blobs))
 }

@@ -16,6 +16,7 @@ use std::{
 
 use super::{
     RunError,
+    inquiry::Inquiry,
     plan::{Task, Work},
     run::Run,
     shards::PageId,
@@ -32,14 +33,13 @@ use crate::{
         dead_letters::Failure,
         left_out::LeftOut,
         rejudge::Rejudged,
+        renames::Moved,
         shape::Shape,
     },
 };
 
-use body::{FetchError, kept, on_blocking_thread, slurp};
-use closer::Inquiry;
-
 pub(super) use body::store;
+use body::{FetchError, kept, on_blocking_thread, slurp};
 
 /// What became of an entry.
 #[derive(Debug)]
@@ -48,6 +48,8 @@ pub enum Outcome {
     Taken(Box<Taken>),
     /// Its bytes were here, and it is decided what becomes of it now.
     Rejudged(Box<Rejudged>),
+    /// It is one that was taken under another name.
+    Renamed(Box<Moved>),
     /// It has changed since it was listed and no longer passes the filters.
     Filtered,
     /// Its source says something of it that the filters leave it out for.
@@ -216,11 +218,17 @@ async fn take(run: &Arc<Run>, work: &mut Work) -> Outcome {
     }
 }
 
-/// Asks what has to be asked, brings the bytes, and makes of them what the rules say.
+/// Asks what has to be asked, brings the bytes where they are not here, and makes of them what the
+/// rules say.
 async fn attempt(run: &Arc<Run>, work: &Work) -> Result<Outcome, FetchError> {
-    if work.task != Task::Fetch {
-        return closer::rejudge(run, work).await;
+    match work.task {
+        Task::Fetch => fetch_whole(run, work).await,
+        Task::Rejudge { is_same } => closer::rejudge(run, work, is_same).await,
+        Task::Rename { row } => closer::rename(run, work, row).await,
     }
+}
+
+async fn fetch_whole(run: &Arc<Run>, work: &Work) -> Result<Outcome, FetchError> {
     let mut inquiry = Inquiry::default();
     if let Some(left_out) = closer::left_out(run, work, &mut inquiry).await? {
         return Ok(left_out);
@@ -261,13 +269,21 @@ fn taken(run: &Run, work: &Work, facts: Facts, stored: Stored, shape: Option<Box
 
 fn failed(work: &Work, error: &FetchError) -> Outcome {
     let error_type = error.error_type();
-    Outcome::Failed(Failure {
+    let failure = Failure {
         id: work.id.clone(),
         path: work.path.clone(),
         version: Some(work.fingerprint.version.clone()),
         error_type,
         message: error_type.with_way_out(&error.to_string()),
-    })
+    };
+    match work.task {
+        // Its object stays what it is, under the new name, until the rest can be worked out.
+        Task::Rename { row } => {
+            let moved = closer::moved(work, row, None);
+            Outcome::Renamed(Box::new(Moved { failure: Some(failure), ..moved }))
+        }
+        Task::Fetch | Task::Rejudge { .. } => Outcome::Failed(failure),
+    }
 }
 
 fn fatal(error: FetchError) -> RunError {

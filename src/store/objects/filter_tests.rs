@@ -65,7 +65,7 @@ fn bucket() -> Bucket {
 }
 
 fn keys(db: &Connection, query: &Query) -> Vec<i64> {
-    query.keys(db, None, 0, 1000).unwrap().iter().map(Place::key).collect()
+    query.keys(db, None, 0, 1000, None).unwrap().places.iter().map(Place::key).collect()
 }
 
 /// The values of a field, as a condition sees them.
@@ -252,7 +252,7 @@ proptest! {
         let mut all = Vec::new();
         let mut after = None;
         loop {
-            let places = query.keys(&db, after.as_ref(), 0, page).unwrap();
+            let places = query.keys(&db, after.as_ref(), 0, page, None).unwrap().places;
             all.extend(places.iter().map(Place::key));
             // As it goes out to a client and comes back.
             let text = serde_json::to_string(&places.last()).unwrap();
@@ -264,5 +264,33 @@ proptest! {
         prop_assert_eq!(&all, &keys(&db, &query));
         all.sort_unstable();
         prop_assert_eq!(all, (1..).take(objects.len()).collect::<Vec<i64>>());
+    }
+
+    #[test]
+    fn pages_that_look_at_few_objects_at_a_time_show_every_one_that_is_wanted_once(
+        objects in prop::collection::vec(object(), 0..12),
+        search in prop::sample::select(vec!["unit", "a", "ab", "1", "zz"]),
+        field in prop::sample::select(vec!["key_prefix", "size_bytes", "created_at", "p"]),
+        descending in any::<bool>(),
+        page in 1_u32..5,
+        most in 1_u32..5,
+    ) {
+        let db = database(&objects);
+        let sort = Sort { field: FieldPath::parse(field).unwrap(), descending };
+        let query = Query::new(&bucket(), None, Some(search), Some(&sort)).unwrap();
+        let (mut all, mut after) = (Vec::new(), None);
+        loop {
+            let found = query.keys(&db, after.as_ref(), 0, page, Some(most)).unwrap();
+            if field != "p" {
+                prop_assert!(found.places.len() <= most as usize, "{found:?}");
+            }
+            all.extend(found.places.iter().map(Place::key));
+            let is_full = found.places.len() == page as usize;
+            after = found.ends_at.or_else(|| found.places.last().filter(|_| is_full).cloned());
+            if after.is_none() {
+                break;
+            }
+        }
+        prop_assert_eq!(&all, &keys(&db, &query));
     }
 }

@@ -2,6 +2,7 @@
 //! [`record`], counted in groups by [`rows`], made and changed by hand in [`mod@write`]. What a sync does
 //! to them is in `commit` and `reconcile`.
 
+pub mod chosen;
 mod fields;
 #[cfg(test)]
 mod filter_tests;

@@ -34,6 +34,15 @@ struct Narrow {
     condition: Clause,
 }
 
+/// A page of keys.
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    /// Of what was found, in order.
+    pub places: Vec<Place>,
+    /// The last place that was looked at, where there may be more behind it.
+    pub ends_at: Option<Place>,
+}
+
 /// By what objects are ordered; the key tells equals apart.
 #[derive(Clone, Debug)]
 enum Order {
@@ -94,7 +103,8 @@ impl Query {
         self.condition.is_none()
     }
 
-    /// Up to `limit` keys behind `after`, `skip` left out first, each with its place.
+    /// Up to `limit` keys behind `after`, `skip` left out first, each with its place. Where no index
+    /// finds them, only the next `most` objects are looked at, if so many are the most.
     ///
     /// # Errors
     /// SQLite's.
@@ -104,25 +114,59 @@ impl Query {
         after: Option<&Place>,
         skip: u64,
         limit: u32,
-    ) -> Result<Vec<Place>> {
+        most: Option<u32>,
+    ) -> Result<Found> {
         let (column, index) = match &self.order {
             Order::Age => (Clause::default().sql("NULL"), BY_AGE),
             Order::Path => (Clause::default().sql("o.path"), BY_PATH),
             Order::Size => (Clause::default().sql("o.size"), BY_SIZE),
             Order::Value(value) => (value.clone(), BY_AGE),
         };
-        let index = self.fewest(connection)?.unwrap_or(index);
-        let select = Clause::default().sql("SELECT o.object_key, ").then(column.clone());
-        let mut clause = select.then(self.from(index));
-        if let Some(place) = after {
-            clause = clause.sql(" AND ").then(self.behind(place, &column));
-        }
-        let direction = if self.descending { "DESC" } else { "ASC" };
-        clause = match &self.order {
-            Order::Age => clause.sql(&format!(" ORDER BY o.object_key {direction}")),
-            _ => clause.sql(&format!(" ORDER BY 2 {direction}, o.object_key {direction}")),
+        let behind = |place: &Place| self.behind(place, &column);
+        let fewest = self.fewest(connection)?;
+        let last = match (most, fewest) {
+            (Some(most), None) if self.is_scan() => {
+                let all = every(self.bucket_key, index);
+                let rest = after.map_or(all.clone(), |place| all.sql(" AND ").then(behind(place)));
+                self.page(connection, &column, rest, u64::from(most) - 1, 1)?.pop()
+            }
+            _ => None,
         };
-        clause = clause.sql(" LIMIT ").bind(limit).sql(" OFFSET ").bind(signed(skip));
+        let mut rows = self.from(fewest.unwrap_or(index));
+        if let Some(place) = after {
+            rows = rows.sql(" AND ").then(behind(place));
+        }
+        if let Some(last) = &last {
+            rows = rows.sql(" AND NOT (").then(behind(last)).sql(")");
+        }
+        let places = self.page(connection, &column, rows, skip, limit)?;
+        let ends_at = last.filter(|_| places.len() < limit as usize);
+        Ok(Found { places, ends_at })
+    }
+
+    /// Whether it goes through the bucket in the order of an index, looking at each object.
+    const fn is_scan(&self) -> bool {
+        self.condition.is_some() && !matches!(self.order, Order::Value(_))
+    }
+
+    /// Places among rows, in the order that is wanted.
+    fn page(
+        &self,
+        connection: &Connection,
+        column: &Clause,
+        rows: Clause,
+        skip: u64,
+        limit: u32,
+    ) -> Result<Vec<Place>> {
+        let select = Clause::default().sql("SELECT o.object_key, ").then(column.clone());
+        let direction = if self.descending { "DESC" } else { "ASC" };
+        let clause = match &self.order {
+            Order::Age => select.then(rows).sql(&format!(" ORDER BY o.object_key {direction}")),
+            _ => {
+                select.then(rows).sql(&format!(" ORDER BY 2 {direction}, o.object_key {direction}"))
+            }
+        };
+        let clause = clause.sql(" LIMIT ").bind(limit).sql(" OFFSET ").bind(signed(skip));
         let mut statement = connection.prepare_cached(&clause.sql)?;
         let places = statement
             .query_map(params_from_iter(&clause.values), |row| {
@@ -146,9 +190,7 @@ impl Query {
 
     /// The rows that are wanted, of the table or of it joined to others.
     pub(super) fn from(&self, index: &'static str) -> Clause {
-        let from =
-            format!(" FROM objects o INDEXED BY {index} WHERE o.state IS NULL AND o.bucket_key = ");
-        let mut clause = Clause::default().sql(&from).bind(self.bucket_key);
+        let mut clause = every(self.bucket_key, index);
         // Once more without the brackets that keep SQLite from seeing what the index is for.
         for narrow in self.narrow.iter().filter(|narrow| narrow.index == index) {
             clause = clause.sql(" AND ").then(narrow.condition.clone());
@@ -208,6 +250,13 @@ impl Query {
             (Order::Value(column), _) => place.behind(column, "o.object_key", self.descending),
         }
     }
+}
+
+/// All objects of a bucket that are not hidden, by an index.
+fn every(bucket_key: i64, index: &'static str) -> Clause {
+    let from =
+        format!(" FROM objects o INDEXED BY {index} WHERE o.state IS NULL AND o.bucket_key = ");
+    Clause::default().sql(&from).bind(bucket_key)
 }
 
 /// Conditions of the outermost conjunction that an index serves.

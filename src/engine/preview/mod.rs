@@ -1,39 +1,45 @@
 //! What a run would do, without doing any of it: the same walk, filter and comparison, then a
 //! verdict on each entry instead of a fetch.
 //!
+//! What the settings of today would make of entries whose bytes are here is worked out as a run would
+//! work it out, from what is kept of them.
+//!
 //! What only the bytes tell it cannot know: an entry whose bytes the bucket has already
 //! (`skip_duplicates`) is shown as one to add. Removals are only known once everything was looked
 //! at, so a preview that reaches its bounds tells none, and says that it is not complete.
 
+mod page;
+mod reshaped;
+
 use std::{collections::BTreeMap, pin::pin, sync::Arc, time::Duration};
 
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use futures_util::StreamExt as _;
 use jiff::Timestamp;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     RunError, RunOptions,
-    filter::{Dossier, Filter},
+    filter::Filter,
     plan::{self, Decision, Memory},
     reconcile as removing,
     rules::Rules,
 };
 use crate::{
-    model::{
-        Counts, Entry, EntryId, EntryKind, EntryPath, ErrorType, Identity, Location, MaxDelete,
-        SyncOptions,
-    },
-    sources::{ErrorClass, Page, Source, retry::RetryPolicy, walk_all},
+    model::{Counts, Entry, EntryKind, EntryPath, ErrorType, Location, MaxDelete, SyncOptions},
+    sources::{Source, walk_all},
     store::{
         Store, buckets,
         checkpoints::Tally,
-        dead_letters::{self, Open},
-        entries::{self, Judge, Known},
+        dead_letters::Open,
+        entries::{self, Known},
         reconcile,
         syncs::{self, Sync},
     },
 };
+
+use page::Looked;
+use reshaped::Foreseen;
 
 /// What a run would do about one entry or object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +53,11 @@ pub enum Verdict {
     Update {
         /// Its size in bytes.
         size: u64,
+    },
+    /// Its object would be another by the settings of today, and its bytes would stay.
+    Reshape {
+        /// What would change, and for what reason, in words.
+        why: String,
     },
     /// Its object would get this new name, without a byte fetched.
     Rename {
@@ -180,9 +191,10 @@ pub async fn preview(
     if let Some((store, sync)) = known {
         let bucket_key = sync.bucket_key;
         let settings = store.read(move |db| buckets::settings(db, bucket_key)).await?;
-        rules = rules.bound_to(question.options, settings.bucket_schema);
+        rules = rules.bound_to(question.options, settings);
     }
     let judge = rules.judge(question.run.full);
+    let mapping = rules.mapping;
     let mut looking = Looking {
         question: &question,
         filter: rules.filter,
@@ -194,24 +206,28 @@ pub async fn preview(
     let deadline = bounds.time.map(|time| Instant::now() + time);
     let mut pages = pin!(walk_all(source));
     loop {
-        let next = match deadline {
-            Some(deadline) => timeout_at(deadline, pages.next()).await.ok(),
-            None => Some(pages.next().await),
+        let look = async {
+            let Some(page) = pages.next().await else { return Ok(None) };
+            let mut looked = Looked::up(known, source, &question, page?, judge).await?;
+            looked.look_closer(source, &question, &looking.filter).await?;
+            looked.foresee(known, source, &question, &looking.filter, mapping.as_ref()).await?;
+            Ok(Some(looked))
         };
-        let page = match next {
-            Some(Some(page)) => page?,
-            Some(None) => break,
-            None => {
-                looking.preview.complete = false;
-                break;
-            }
+        let looked: Result<Option<Looked>, RunError> = match deadline {
+            None => look.await,
+            Some(deadline) => match timeout_at(deadline, look).await {
+                Ok(looked) => looked,
+                Err(_) => {
+                    looking.preview.complete = false;
+                    break;
+                }
+            },
         };
+        let Some(looked) = looked? else { break };
         if stop.is_cancelled() {
             return Err(RunError::Stopped);
         }
-        let mut indexed = Indexed::read(known, source, &question, page, judge).await?;
-        indexed.look_closer(source, &question, &looking.filter).await?;
-        looking.judge_page(indexed);
+        looking.judge_page(looked);
         if bounds.entries.is_some_and(|most| looking.preview.looked_at >= most) {
             // There may have been nothing more, but that is not known.
             looking.preview.complete = false;
@@ -225,111 +241,6 @@ pub async fn preview(
         looking.removals(store, sync).await?;
     }
     Ok(looking.preview)
-}
-
-/// A page with what the index has for it.
-struct Indexed {
-    page: Page,
-    known: Vec<Known>,
-    letters: std::collections::HashMap<EntryId, Open>,
-    /// For new entries: the row that each may have been before it was renamed.
-    twins: Vec<Option<i64>>,
-}
-
-impl Indexed {
-    async fn read(
-        known: Option<(&Store, &Sync)>,
-        source: &dyn Source,
-        question: &Question<'_>,
-        page: Page,
-        judge: Judge,
-    ) -> Result<Self, RunError> {
-        let entries = page.entries.len();
-        let Some((store, sync)) = known else {
-            let (known, twins) = (vec![Known::No; entries], vec![None; entries]);
-            return Ok(Self { page, known, letters: Default::default(), twins });
-        };
-        let follows = plan::follows_renames(question.options, question.run.full);
-        let identity = |entry: &Entry| match &entry.kind {
-            EntryKind::File(facts) if follows => source.identity(facts),
-            _ => None,
-        };
-        let identities: Vec<Option<Identity>> = page.entries.iter().map(identity).collect();
-        let sync_key = sync.key;
-        let read = store.read(move |db| {
-            let known = plan::compare(db, sync_key, &page, judge)?;
-            let ids = page.entries.iter().map(|entry| &entry.id);
-            let letters = dead_letters::among(db, sync_key, ids)?;
-            let twin = |(known, identity): (&Known, &Option<Identity>)| match (known, identity) {
-                (Known::No, Some(identity)) => {
-                    entries::only_one_like(db, sync_key, NO_PASS, *identity)
-                }
-                _ => Ok(None),
-            };
-            let twins = known.iter().zip(&identities).map(twin).collect::<Result<_, _>>()?;
-            Ok(Self { page, known, letters, twins })
-        });
-        Ok(read.await?)
-    }
-
-    /// Asks the source about the entries that are decided by more than their listing, as a run
-    /// would, and notes those that are left out for it as if they had been before.
-    async fn look_closer(
-        &mut self,
-        source: &dyn Source,
-        question: &Question<'_>,
-        filter: &Filter,
-    ) -> Result<(), RunError> {
-        let needs = filter.needs();
-        if needs.is_nothing() {
-            return Ok(());
-        }
-        let looks = self.undecided(question, filter).into_iter().map(|position| {
-            let Entry { id, kind, .. } = self.page.entries[position].clone();
-            async move {
-                let EntryKind::File(fingerprint) = kind else { return Ok(None) };
-                let ask = || source.facts(&id, &fingerprint, needs);
-                match RetryPolicy::FETCH.run(ask).await {
-                    Ok(facts) => Ok(Some((position, facts))),
-                    Err(error) if error.class() == ErrorClass::Connection => Err(error),
-                    // The run finds out what is the matter with it.
-                    Err(_) => Ok(None),
-                }
-            }
-        });
-        let looks: Vec<_> = looks.collect();
-        let mut answers = stream::iter(looks).buffer_unordered(source.default_concurrency());
-        while let Some(answer) = answers.try_next().await? {
-            let Some((position, facts)) = answer else { continue };
-            let Entry { path, kind: EntryKind::File(fingerprint), .. } =
-                &self.page.entries[position]
-            else {
-                continue;
-            };
-            let dossier = Dossier { path, fingerprint, facts: Some(&facts) };
-            if let Some(unmet) = filter.refuses_facts(&dossier) {
-                let entry_key = self.known[position].entry_key();
-                self.known[position] =
-                    Known::LeftOut { entry_key, left_out_key: 0, unmet: unmet.0 };
-            }
-        }
-        Ok(())
-    }
-
-    /// The positions of entries that pass by all that their listing tells.
-    fn undecided(&self, question: &Question<'_>, filter: &Filter) -> Vec<usize> {
-        let settings = &question.options.reconcile;
-        let decide = |(entry, known): (&Entry, &Known)| {
-            let decision = plan::decide(filter, settings, question.run.full, entry, known);
-            matches!(decision, Decision::Add | Decision::Update | Decision::Rejudge { .. })
-        };
-        let entries = self.page.entries.iter().zip(&self.known);
-        entries
-            .enumerate()
-            .filter(|(_, pair)| decide(*pair))
-            .map(|(position, _)| position)
-            .collect()
-    }
 }
 
 /// No pass has this number: every row is compared with what was seen.
@@ -347,13 +258,36 @@ struct Looking<'a, R> {
 }
 
 impl<R: FnMut(&EntryPath, Verdict)> Looking<'_, R> {
-    fn judge_page(&mut self, indexed: Indexed) {
-        let Indexed { page, known, letters, twins } = indexed;
+    fn judge_page(&mut self, looked: Looked) {
+        let Looked { page, known, letters, twins, mut foreseen } = looked;
         self.preview.looked_at += page.entries.len() as u64;
         self.tally.unlisted.extend(page.unlisted);
-        for ((entry, known), twin) in page.entries.iter().zip(&known).zip(twins) {
-            self.judge(entry, known, letters.get(&entry.id), twin);
+        for (position, entry) in page.entries.iter().enumerate() {
+            match foreseen.remove(&position) {
+                Some(foreseen) => self.judge_anew(entry, &known[position], foreseen),
+                None => {
+                    let letter = letters.get(&entry.id);
+                    self.judge(entry, &known[position], letter, twins[position]);
+                }
+            }
         }
+    }
+
+    /// Says what a run would make of an entry whose bytes are here, by the settings of today.
+    fn judge_anew(&mut self, entry: &Entry, known: &Known, foreseen: Foreseen) {
+        self.tally.seen.extend(known.row());
+        let counts = &mut self.preview.counts;
+        let verdict = match foreseen {
+            Foreseen::Changed { why } => {
+                counts.updated += 1;
+                Verdict::Reshape { why }
+            }
+            Foreseen::Failed { error_type, message } => {
+                counts.failed += 1;
+                Verdict::Fail { error_type, message }
+            }
+        };
+        (self.report)(&entry.path, verdict);
     }
 
     /// Says what a run would decide about an entry, and counts it as the run would.
@@ -371,7 +305,7 @@ impl<R: FnMut(&EntryPath, Verdict)> Looking<'_, R> {
         let waits = letter.is_some_and(|open| plan::has_to_wait(open, &entry.kind, now, run.full));
         let counts = &mut self.preview.counts;
         let verdict = match decision {
-            // Which of these a new mapping changes shows when they are mapped.
+            // What the settings of today change is foreseen already.
             Decision::Leave | Decision::Rejudge { .. } => {
                 counts.unchanged += 1;
                 return;

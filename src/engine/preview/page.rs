@@ -1,0 +1,168 @@
+//! A page of the listing, with all that a preview has to know of its entries: from the index, and from
+//! the source where a run would ask it too.
+
+use std::collections::HashMap;
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+
+use super::{
+    NO_PASS, Question,
+    reshaped::{self, Foreseen},
+};
+use crate::{
+    engine::{
+        RunError,
+        filter::{Dossier, Filter},
+        mapping::Mapping,
+        plan::{self, Decision},
+    },
+    model::{Entry, EntryId, EntryKind, Identity},
+    sources::{ErrorClass, Page, Source, retry::RetryPolicy},
+    store::{
+        Store,
+        dead_letters::{self, Open},
+        entries::{self, Judge, Known},
+        syncs::Sync,
+    },
+};
+
+/// A page with what the index has for it.
+pub(super) struct Looked {
+    pub(super) page: Page,
+    pub(super) known: Vec<Known>,
+    pub(super) letters: HashMap<EntryId, Open>,
+    /// For new entries: the row that each may have been before it was renamed.
+    pub(super) twins: Vec<Option<i64>>,
+    /// By position, what the settings of today would make of entries whose bytes are here.
+    pub(super) foreseen: HashMap<usize, Foreseen>,
+}
+
+impl Looked {
+    /// Looks a page up in the index.
+    pub(super) async fn up(
+        known: Option<(&Store, &Sync)>,
+        source: &dyn Source,
+        question: &Question<'_>,
+        page: Page,
+        judge: Judge,
+    ) -> Result<Self, RunError> {
+        let entries = page.entries.len();
+        let Some((store, sync)) = known else {
+            let (known, twins) = (vec![Known::No; entries], vec![None; entries]);
+            let (letters, foreseen) = (HashMap::new(), HashMap::new());
+            return Ok(Self { page, known, letters, twins, foreseen });
+        };
+        let follows = plan::follows_renames(question.options, question.run.full);
+        let identity = |entry: &Entry| match &entry.kind {
+            EntryKind::File(facts) if follows => source.identity(facts),
+            _ => None,
+        };
+        let identities: Vec<Option<Identity>> = page.entries.iter().map(identity).collect();
+        let sync_key = sync.key;
+        let read = store.read(move |db| {
+            let known = plan::compare(db, sync_key, &page, judge)?;
+            let ids = page.entries.iter().map(|entry| &entry.id);
+            let letters = dead_letters::among(db, sync_key, ids)?;
+            let twin = |(known, identity): (&Known, &Option<Identity>)| match (known, identity) {
+                (Known::No, Some(identity)) => {
+                    entries::only_one_like(db, sync_key, NO_PASS, *identity)
+                }
+                _ => Ok(None),
+            };
+            let twins = known.iter().zip(&identities).map(twin).collect::<Result<_, _>>()?;
+            Ok(Self { page, known, letters, twins, foreseen: HashMap::new() })
+        });
+        Ok(read.await?)
+    }
+
+    /// Asks the source about the entries that are decided by more than their listing, as a run
+    /// would, and notes those that are left out for it as if they had been before.
+    pub(super) async fn look_closer(
+        &mut self,
+        source: &dyn Source,
+        question: &Question<'_>,
+        filter: &Filter,
+    ) -> Result<(), RunError> {
+        let needs = filter.needs();
+        if needs.is_nothing() {
+            return Ok(());
+        }
+        let looks = self.undecided(question, filter).into_iter().map(|position| {
+            let Entry { id, kind, .. } = self.page.entries[position].clone();
+            async move {
+                let EntryKind::File(fingerprint) = kind else { return Ok(None) };
+                let ask = || source.facts(&id, &fingerprint, needs);
+                match RetryPolicy::FETCH.run(ask).await {
+                    Ok(facts) => Ok(Some((position, facts))),
+                    Err(error) if error.class() == ErrorClass::Connection => Err(error),
+                    // The run finds out what is the matter with it.
+                    Err(_) => Ok(None),
+                }
+            }
+        });
+        let looks: Vec<_> = looks.collect();
+        let mut answers = stream::iter(looks).buffer_unordered(source.default_concurrency());
+        while let Some(answer) = answers.try_next().await? {
+            let Some((position, facts)) = answer else { continue };
+            let Entry { path, kind: EntryKind::File(fingerprint), .. } =
+                &self.page.entries[position]
+            else {
+                continue;
+            };
+            let dossier = Dossier { path, fingerprint, facts: Some(&facts) };
+            if let Some(unmet) = filter.refuses_facts(&dossier) {
+                let entry_key = self.known[position].entry_key();
+                self.known[position] =
+                    Known::LeftOut { entry_key, left_out_key: 0, unmet: unmet.0 };
+            }
+        }
+        Ok(())
+    }
+
+    /// Works out what the settings of today would make of entries that a run would decide about
+    /// anew, whose bytes are here.
+    pub(super) async fn foresee(
+        &mut self,
+        known: Option<(&Store, &Sync)>,
+        source: &dyn Source,
+        question: &Question<'_>,
+        filter: &Filter,
+        mapping: Option<&Mapping>,
+    ) -> Result<(), RunError> {
+        let Some((store, _)) = known else { return Ok(()) };
+        let anew = self.decided(question, filter, |decision| {
+            // One that has changed, and is not to be updated, leaves its object as it is.
+            matches!(decision, Decision::Rejudge { is_same: true })
+        });
+        let anew = anew.into_iter().filter_map(|position| {
+            Some((position, self.page.entries[position].clone(), self.known[position].entry_key()?))
+        });
+        self.foreseen = reshaped::foresee(store, source, mapping, anew.collect()).await?;
+        Ok(())
+    }
+
+    /// The positions of entries that pass by all that their listing tells.
+    fn undecided(&self, question: &Question<'_>, filter: &Filter) -> Vec<usize> {
+        self.decided(question, filter, |decision| {
+            matches!(decision, Decision::Add | Decision::Update | Decision::Rejudge { .. })
+        })
+    }
+
+    /// The positions of entries about which that is decided.
+    fn decided(
+        &self,
+        question: &Question<'_>,
+        filter: &Filter,
+        wanted: impl Fn(Decision<'_>) -> bool,
+    ) -> Vec<usize> {
+        let (settings, full) = (&question.options.reconcile, question.run.full);
+        let entries = self.page.entries.iter().zip(&self.known);
+        entries
+            .enumerate()
+            .filter(|(_, (entry, known))| {
+                wanted(plan::decide(filter, settings, full, entry, known))
+            })
+            .map(|(position, _)| position)
+            .collect()
+    }
+}

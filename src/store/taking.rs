@@ -1,0 +1,310 @@
+//! Entries that were fetched: which object each makes, changes or stands behind.
+
+use rusqlite::{OptionalExtension as _, params};
+
+use super::{
+    Result, blobs,
+    commit::{DELETED, Taken, Work, signed},
+    heirs,
+    shape::{self, Shape},
+    time,
+};
+use crate::model::{CONTENT, ObjectId};
+
+/// What the index has for an entry.
+pub(super) struct Row {
+    entry_key: i64,
+    pub(super) object_key: i64,
+    pub(super) is_duplicate: bool,
+    /// Whether it was taken at the very version that was fetched again.
+    pub(super) same_version: bool,
+}
+
+impl Work<'_> {
+    pub(super) fn take(&mut self, taken: &Taken, blob_key: i64) -> Result<()> {
+        self.counts.bytes += taken.stored.size;
+        match self.row_of(taken)? {
+            None => self.take_new(taken, blob_key),
+            Some(row) if row.object_key == DELETED => self.take_deleted(taken, blob_key, &row),
+            Some(row) => self.take_changed(taken, blob_key, &row),
+        }
+    }
+
+    pub(super) fn row_of(&self, taken: &Taken) -> Result<Option<Row>> {
+        let (id, version) = (&taken.id, &taken.fingerprint.version);
+        let sync_key = self.target.fence.sync_key;
+        Ok(self
+            .tx
+            .prepare_cached(
+                "SELECT entry_key, object_key, is_duplicate, version = ?3 FROM entries
+                 WHERE sync_key = ?1 AND source_id = ?2",
+            )?
+            .query_row(params![sync_key, id.as_bytes(), version.0], |row| {
+                Ok(Row {
+                    entry_key: row.get(0)?,
+                    object_key: row.get(1)?,
+                    is_duplicate: row.get(2)?,
+                    same_version: row.get(3)?,
+                })
+            })
+            .optional()?)
+    }
+
+    fn take_new(&mut self, taken: &Taken, blob_key: i64) -> Result<()> {
+        if let Some(equal) = self.equal_object(blob_key)? {
+            self.counts.duplicates += 1;
+            self.insert_entry(taken, equal, true)?;
+        } else {
+            self.counts.synced += 1;
+            let object_key = self.next_object_key()?;
+            let entry_key = self.insert_entry(taken, object_key, false)?;
+            self.insert_object(taken, object_key, entry_key, blob_key)?;
+        }
+        Ok(())
+    }
+
+    fn take_deleted(&mut self, taken: &Taken, blob_key: i64, row: &Row) -> Result<()> {
+        if row.same_version {
+            self.counts.unchanged += 1;
+            blobs::maybe_orphaned(self.tx, blob_key)?;
+            return self.update_entry(taken, row.entry_key, DELETED, false);
+        }
+        self.counts.updated += 1;
+        self.give_object_of_its_own(taken, blob_key, row.entry_key)
+    }
+
+    fn take_changed(&mut self, taken: &Taken, blob_key: i64, row: &Row) -> Result<()> {
+        let same_bytes = self.content_of(row.object_key)? == Some(blob_key);
+        if row.is_duplicate && same_bytes {
+            self.counts.unchanged += 1;
+            return self.update_entry(taken, row.entry_key, row.object_key, true);
+        }
+        if row.is_duplicate {
+            self.counts.updated += 1;
+            return self.give_object_of_its_own(taken, blob_key, row.entry_key);
+        }
+        if same_bytes {
+            let has_other_facts = self.update_facts(taken, row.object_key)?;
+            if self.reshape(taken.shape.as_deref(), row.object_key, blob_key)? || has_other_facts {
+                self.counts.updated += 1;
+                self.note_updated(row.object_key)?;
+            } else {
+                self.counts.unchanged += 1;
+            }
+            return self.update_entry(taken, row.entry_key, row.object_key, false);
+        }
+        self.counts.updated += 1;
+        if heirs::hand_over(self.tx, row.object_key, self.now)? {
+            return self.give_object_of_its_own(taken, blob_key, row.entry_key);
+        }
+        self.replace_content(taken, row.object_key, blob_key)?;
+        self.note_updated(row.object_key)?;
+        self.update_entry(taken, row.entry_key, row.object_key, false)
+    }
+
+    /// Points an entry that had no object, or has handed it over, at one with its new bytes.
+    fn give_object_of_its_own(
+        &mut self,
+        taken: &Taken,
+        blob_key: i64,
+        entry_key: i64,
+    ) -> Result<()> {
+        if let Some(equal) = self.equal_object(blob_key)? {
+            return self.update_entry(taken, entry_key, equal, true);
+        }
+        let object_key = self.next_object_key()?;
+        self.insert_object(taken, object_key, entry_key, blob_key)?;
+        self.update_entry(taken, entry_key, object_key, false)
+    }
+
+    /// An object of the bucket with these bytes, where the sync wants no second one.
+    pub(super) fn equal_object(&self, blob_key: i64) -> Result<Option<i64>> {
+        if !self.target.skip_duplicates {
+            return Ok(None);
+        }
+        Ok(self
+            .tx
+            .prepare_cached(
+                "SELECT object_key FROM object_blobs JOIN objects USING (object_key)
+                 WHERE blob_key = ?1 AND property = content AND bucket_key = ?2 AND state IS NULL
+                 ORDER BY object_key LIMIT 1",
+            )?
+            .query_row([blob_key, self.target.bucket_key], |row| row.get(0))
+            .optional()?)
+    }
+
+    pub(super) fn content_of(&self, object_key: i64) -> Result<Option<i64>> {
+        Ok(self
+            .tx
+            .prepare_cached(
+                "SELECT blob_key FROM objects JOIN object_blobs USING (object_key)
+                 WHERE object_key = ?1 AND property = content",
+            )?
+            .query_row([object_key], |row| row.get(0))
+            .optional()?)
+    }
+
+    fn next_object_key(&self) -> Result<i64> {
+        Ok(self
+            .tx
+            .prepare_cached("SELECT coalesce(max(object_key), 0) + 1 FROM objects")?
+            .query_row([], |row| row.get(0))?)
+    }
+
+    fn insert_entry(&self, taken: &Taken, object_key: i64, is_duplicate: bool) -> Result<i64> {
+        self.tx
+            .prepare_cached(
+                "INSERT INTO entries (sync_key, source_id, path, version, modified_ns, etag,
+                                      object_key, is_duplicate, pass, identity, judged_by)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+            )?
+            .execute(params![
+                self.target.fence.sync_key,
+                taken.id.as_bytes(),
+                path_unless_id(taken),
+                taken.fingerprint.version.0,
+                taken.fingerprint.modified.map(time::to_ns),
+                taken.fingerprint.etag,
+                object_key,
+                is_duplicate,
+                self.target.pass,
+                taken.identity.map(|identity| identity.0),
+                self.target.mark,
+            ])?;
+        Ok(self.tx.last_insert_rowid())
+    }
+
+    fn update_entry(
+        &self,
+        taken: &Taken,
+        entry_key: i64,
+        object_key: i64,
+        is_duplicate: bool,
+    ) -> Result<()> {
+        self.tx
+            .prepare_cached(
+                "UPDATE entries SET path = ?2, version = ?3, modified_ns = ?4, etag = ?5,
+                                    object_key = ?6, is_duplicate = ?7, pass = ?8,
+                                    identity = ?9, judged_by = ?10
+                 WHERE entry_key = ?1",
+            )?
+            .execute(params![
+                entry_key,
+                path_unless_id(taken),
+                taken.fingerprint.version.0,
+                taken.fingerprint.modified.map(time::to_ns),
+                taken.fingerprint.etag,
+                object_key,
+                is_duplicate,
+                self.target.pass,
+                taken.identity.map(|identity| identity.0),
+                self.target.mark,
+            ])?;
+        Ok(())
+    }
+
+    fn insert_object(
+        &mut self,
+        taken: &Taken,
+        object_key: i64,
+        entry_key: i64,
+        blob_key: i64,
+    ) -> Result<()> {
+        let id = ObjectId::generate();
+        self.tx
+            .prepare_cached(
+                "INSERT INTO objects (object_key, id, bucket_key, entry_key, path, size, modified_ns,
+                                      mime, metadata, created_at_ms, updated_at_ms)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?10)",
+            )?
+            .execute(params![
+                object_key,
+                id.as_str(),
+                self.target.bucket_key,
+                entry_key,
+                taken.path.as_bytes(),
+                taken.stored.size,
+                taken.fingerprint.modified.map(time::to_ns),
+                taken.mime,
+                taken.metadata,
+                self.now.as_millisecond(),
+            ])?;
+        self.objects += 1;
+        self.bytes += signed(taken.stored.size);
+        match taken.shape.as_deref() {
+            // What nearly all objects are, in one statement.
+            None => {
+                self.tx
+                    .prepare_cached(
+                        "INSERT INTO object_blobs (object_key, property, blob_key)
+                         VALUES (?1, ?2, ?3)",
+                    )?
+                    .execute(params![object_key, CONTENT, blob_key])?;
+            }
+            Some(shape) => {
+                self.reshape(Some(shape), object_key, blob_key)?;
+            }
+        }
+        self.added.note(|| Ok(id.as_str().to_owned()))
+    }
+
+    /// Brings an object's facts up to date where its bytes are the same. Answers whether any of
+    /// them, as a reader of the bucket sees them, is another now.
+    fn update_facts(&self, taken: &Taken, object_key: i64) -> Result<bool> {
+        let changed = self
+            .tx
+            .prepare_cached(
+                "UPDATE objects SET path = ?2, modified_ns = ?3, mime = ?4, metadata = ?5,
+                                    updated_at_ms = ?6
+                 WHERE object_key = ?1
+                   AND (path, modified_ns, mime, metadata) IS NOT (?2, ?3, ?4, ?5)",
+            )?
+            .execute(params![
+                object_key,
+                taken.path.as_bytes(),
+                taken.fingerprint.modified.map(time::to_ns),
+                taken.mime,
+                taken.metadata,
+                self.now.as_millisecond(),
+            ])?;
+        Ok(changed > 0)
+    }
+
+    fn replace_content(&mut self, taken: &Taken, object_key: i64, blob_key: i64) -> Result<()> {
+        self.reshape(taken.shape.as_deref(), object_key, blob_key)?;
+        self.update_facts(taken, object_key)?;
+        self.touch(object_key)
+    }
+
+    /// Gives an object the shape that its entry has now. Answers whether that is another.
+    pub(super) fn reshape(
+        &mut self,
+        shape: Option<&Shape>,
+        object_key: i64,
+        blob_key: i64,
+    ) -> Result<bool> {
+        let plain;
+        let shape = match shape {
+            Some(shape) => shape,
+            None => {
+                plain = Shape::plain();
+                &plain
+            }
+        };
+        let change = shape::write(self.tx, object_key, shape, blob_key)?;
+        self.bytes += change.bytes;
+        Ok(change.is_seen)
+    }
+
+    pub(super) fn touch(&self, object_key: i64) -> Result<()> {
+        self.tx
+            .prepare_cached("UPDATE objects SET updated_at_ms = ?2 WHERE object_key = ?1")?
+            .execute([object_key, self.now.as_millisecond()])?;
+        Ok(())
+    }
+}
+
+/// The path column: NULL where it says what the id says.
+fn path_unless_id(taken: &Taken) -> Option<&[u8]> {
+    (taken.path != taken.id).then(|| taken.path.as_bytes())
+}
