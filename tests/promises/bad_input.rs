@@ -227,3 +227,14 @@ fn commands_that_need_a_bucket_say_so_where_there_is_none() {
 
     assert!(!catchment.data_dir().exists(), "looking made a data directory");
 }
+
+#[test]
+fn prefixes_that_would_list_a_key_twice_are_refused() {
+    let catchment = Catchment::new();
+    let twice = catchment.run(&["sync", "s3://b", "--prefix", "2026/", "--prefix", "2026/05"]);
+    twice.exits(2).says(&["--prefix \"2026/05\"", "overlaps with \"2026/\""]);
+
+    let tree = Tree::new("tree");
+    let local = catchment.sync_with(tree.source(), &["--prefix", "2026/"]);
+    local.exits(2).says(&["--prefix", "local"]);
+}

@@ -242,6 +242,30 @@ fn a_file_that_may_not_be_read_is_a_failure_and_the_rest_arrives() {
 }
 
 #[test]
+fn what_failed_in_a_folder_that_can_no_longer_be_read_still_counts_as_failing() {
+    let tree = Tree::new("tree");
+    tree.write("closed/file", "x");
+    tree.write("open/file", "y");
+    let forbid = |path: &str, mode| {
+        std::fs::set_permissions(tree.at(path), PermissionsExt::from_mode(mode)).unwrap();
+    };
+    forbid("closed/file", 0o000);
+    let catchment = Catchment::new().bound_by_permissions();
+    catchment.sync(tree.source()).exits(3);
+    forbid("closed", 0o000);
+
+    catchment.sync(tree.source()).exits(3);
+
+    forbid("closed", 0o755);
+    let status = catchment.run(&["status"]).stdout();
+    assert!(status.contains("2 entries fail"), "{status}");
+    assert!(status.contains("closed/ (") && status.contains("closed/file ("), "{status}");
+
+    std::fs::remove_file(tree.at("closed/file")).unwrap();
+    catchment.sync(tree.source()).exits(0);
+}
+
+#[test]
 fn times_from_the_far_past_and_future_are_kept() {
     let tree = Tree::new("tree");
     tree.write("old", "x");

@@ -1,5 +1,5 @@
 //! A real server's bucket lives on, run after run, under settings that change, and the copy follows
-//! it: edits, removals, renames, filters, mappings, and runs that are killed.
+//! it: edits, removals, renames, filters, prefixes, mappings, and runs that are killed.
 
 use std::collections::BTreeMap;
 
@@ -42,6 +42,10 @@ fn edit(rng: &mut fastrand::Rng, objects: &mut Objects) -> Vec<Value> {
     }
 }
 
+/// What is listed, each by itself; none: everything.
+const PREFIXES: [&[&str]; 4] =
+    [&[], &["\u{e9}/", "a/", "b c/"], &["a/", "\u{e9}/"], &["b c/1", "b c/2", "a/"]];
+
 #[test]
 fn after_any_history_of_a_real_bucket_the_copy_equals_it() {
     let mut rng = fastrand::Rng::with_seed(content::seed());
@@ -60,8 +64,16 @@ fn after_any_history_of_a_real_bucket_the_copy_equals_it() {
         let excluded = rng.choice([None, Some('3'), Some('7')]).unwrap();
         let pattern = excluded.map(|digit| format!("*{digit}"));
         let is_mapped = rng.bool();
+        let prefixes: &[&str] = rng.choice(PREFIXES).unwrap();
+        let begins = |key: &str| prefixes.iter().any(|prefix| key.starts_with(prefix));
+        // A source that lists nothing where it listed something is refused.
+        let prefixes = if objects.keys().any(|key| begins(key)) { prefixes } else { &[] };
+        let is_listed = |key: &&String| {
+            prefixes.is_empty() || prefixes.iter().any(|prefix| key.starts_with(prefix))
+        };
         let mut args = vec!["--max-delete", "100%"];
         args.extend(pattern.iter().flat_map(|pattern| ["--exclude", pattern]));
+        args.extend(prefixes.iter().flat_map(|prefix| ["--prefix", prefix]));
         if is_mapped {
             args.extend(["--mapping", mapping.to_str().unwrap()]);
         }
@@ -74,10 +86,10 @@ fn after_any_history_of_a_real_bucket_the_copy_equals_it() {
         catchment.sync_with(&source, &args).exits(0);
 
         let passes = |key: &&String| excluded.is_none_or(|digit| !key.ends_with(digit));
-        let passing = objects.keys().filter(passes).count() as u64;
+        let passing = objects.keys().filter(passes).filter(is_listed).count() as u64;
         let wanted = objects
             .iter()
-            .filter(|(key, _)| passes(key))
+            .filter(|(key, _)| passes(key) && is_listed(key))
             .map(|(key, bytes)| (key.as_bytes().to_vec(), content::hash(bytes)))
             .collect();
         catchment.holds_exactly(peers::BUCKET, &wanted);

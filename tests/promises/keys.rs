@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::support::{
     catchment::Catchment,
     content,
-    fake_s3::{self, FakeS3},
+    fake_s3::{self, FakeS3, Kind},
     peers::{self, Peer},
 };
 
@@ -290,4 +290,25 @@ fn an_object_uploaded_in_parts_to_seaweedfs_arrives_whole() {
 
     let want = BTreeMap::from([(b"large.bin".to_vec(), content::hash(&bytes))]);
     catchment.holds_exactly(peers::BUCKET, &want);
+}
+
+#[test]
+fn only_the_prefixes_that_are_named_are_listed_and_one_that_is_named_later_is_added() {
+    let s3 = FakeS3::start();
+    for key in ["2025/a", "2026/a", "2026/b", "2027/a", "notes"] {
+        s3.put(key, content_of(key));
+    }
+    let catchment = Catchment::reaching(&s3.endpoint());
+    let source = format!("s3://{}", fake_s3::BUCKET);
+    let first = catchment.sync_with(&source, &["--prefix", "2026/", "--prefix", "no"]).exits(0);
+    assert_eq!(first.summary().synced, 3);
+    s3.forget_requests();
+
+    let more = ["--prefix", "2027/", "--prefix", "2026/", "--prefix", "no"];
+    let then = catchment.sync_with(&source, &more).exits(0).summary();
+
+    assert_eq!((then.synced, then.unchanged, then.removed), (1, 3, 0));
+    assert_eq!((s3.count(Kind::List), s3.count(Kind::Get)), (3, 1));
+    let keys = ["2026/a", "2026/b", "2027/a", "notes"].map(str::to_owned);
+    catchment.holds_exactly(fake_s3::BUCKET, &contents_of(&keys));
 }

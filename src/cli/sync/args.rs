@@ -7,16 +7,16 @@ use std::{
 
 use bytesize::ByteSize;
 use jiff::{SpanRelativeTo, Timestamp, civil::Date, tz::TimeZone};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::{
     cli::{error::CliError, progress::Mode},
     clock::{Clock as _, SystemClock},
-    engine::{Request, RunOptions, filter::Filter},
+    engine::{Request, RunOptions, filter::{Filter, FilterError}},
     model::{
         Addressing, BucketName, Connection, FieldProblem, FileFilters, KeySource, Location,
-        MaxDelete, MetadataFilter, Operator, Provider, Reconcile, S3Connection, SchemaMapping,
-        SyncOptions,
+        MaxDelete, MetadataFilter, Operator, Provider, ProviderFilterError, ProviderFilters,
+        Reconcile, S3Connection, SchemaMapping, SyncOptions,
     },
     store::syncs::{BucketChoice, Sync},
 };
@@ -155,6 +155,11 @@ pub(super) struct How {
 
 #[derive(Debug, clap::Args)]
 struct S3 {
+    /// List only keys that begin with this below the source (repeatable: each is listed by itself,
+    /// and a run that goes on lists none again that was complete)
+    #[arg(long, value_name = "PREFIX")]
+    prefix: Vec<String>,
+
     /// The profile in the shared AWS config and credentials files
     #[arg(long, value_name = "NAME")]
     profile: Option<String>,
@@ -247,6 +252,28 @@ fn condition(text: &str) -> Result<MetadataFilter, String> {
     Ok(MetadataFilter { field: field.to_owned(), operator, value })
 }
 
+/// The filters that the provider itself applies, held against what it has.
+fn provider_filters(
+    prefixes: &[String],
+    provider: Provider,
+) -> Result<Map<String, Value>, CliError> {
+    let prefix = (!prefixes.is_empty()).then(|| ("prefix".to_owned(), prefixes.into()));
+    let filters = prefix.into_iter().collect();
+    let Err(problems) = ProviderFilters::read(provider, &filters) else { return Ok(filters) };
+    let told: Vec<String> = problems
+        .iter()
+        .map(|problem| match problem {
+            ProviderFilterError::Unknown { provider, .. } => {
+                format!("--prefix is for S3 and Tigris; a {provider} source has no such filter")
+            }
+            ProviderFilterError::WrongValue { value, problem, .. } => {
+                format!("--prefix {value} {problem}")
+            }
+        })
+        .collect();
+    Err(CliError::usage(told.join("; ")))
+}
+
 /// Reads a mapping and holds it against what the provider has.
 fn mapping(file: &Path, provider: Provider) -> Result<SchemaMapping, CliError> {
     let wrong = |what: &dyn std::fmt::Display| {
@@ -262,6 +289,27 @@ fn mapping(file: &Path, provider: Provider) -> Result<SchemaMapping, CliError> {
     }
 }
 
+/// What is wrong with the filters, by the options that set them.
+fn by_option(FilterError(problems): FilterError) -> CliError {
+    let named = |problem: FieldProblem| {
+        let option = match problem.field.split('.').next().unwrap_or_default() {
+            "include_patterns" => "--include",
+            "exclude_patterns" => "--exclude",
+            "extensions" => "--extension",
+            "mime_types" => "--mime-type",
+            "min_size_bytes" => "--min-size",
+            "max_size_bytes" => "--max-size",
+            "modified_after" => "--modified-after",
+            "modified_before" => "--modified-before",
+            "metadata_filters" => "--metadata",
+            _ => return problem,
+        };
+        FieldProblem { field: option.to_owned(), ..problem }
+    };
+    let problems: Vec<FieldProblem> = problems.into_iter().map(named).collect();
+    CliError::usage(FieldProblem::join(&problems))
+}
+
 impl Args {
     pub(super) fn request(&self) -> Result<Request, CliError> {
         let location =
@@ -271,7 +319,7 @@ impl Args {
             None => BucketChoice::AfterSource(BucketName::derived_from(&location.suggested_name())),
         };
         let options = self.options(location.connection.provider())?;
-        Filter::compile(&options.filters).map_err(CliError::usage)?;
+        Filter::compile(&options.filters).map_err(by_option)?;
         let run = RunOptions {
             max_delete: self.how.max_delete,
             concurrency: self.how.concurrency.map(usize::from),
@@ -296,6 +344,7 @@ impl Args {
                 mime_types: which.mime_type.clone(),
                 metadata_filters: which.metadata.clone(),
             },
+            provider_filters: provider_filters(&self.s3.prefix, provider)?,
             mapping: self.how.mapping.as_deref().map(|file| mapping(file, provider)).transpose()?,
             reconcile: match self.how.no_delete {
                 true => {
@@ -359,6 +408,11 @@ impl Args {
                 "--no-delete",
                 how.no_delete,
                 !has.reconcile.on_delete && !has.reconcile.on_filter_drift,
+            ),
+            (
+                "--prefix",
+                !self.s3.prefix.is_empty(),
+                asked.provider_filters == has.provider_filters,
             ),
             ("--skip-duplicates", how.skip_duplicates, has.skip_duplicates),
             ("--mapping", how.mapping.is_some(), asked.mapping == has.mapping),
