@@ -21,7 +21,7 @@ use crate::{
         checkpoints::{self, Basis},
         commit::Target,
         connections, jobs, leases,
-        syncs::{self, Standing, Sync},
+        syncs::{self, MadeBy, Standing, Sync},
     },
 };
 
@@ -33,28 +33,54 @@ impl Engine {
         request: &Request,
         observer: Arc<dyn Observer>,
     ) -> Result<(Run, Lease), RunError> {
-        let rules = Rules::compile(&request.options)?;
-        let source = self.connect(&request.location, None, &request.options).await?;
+        loop {
+            if let Some(begun) = self.begin_wanted(request, observer.clone()).await? {
+                return Ok(begun);
+            }
+        }
+    }
+
+    /// As [`Engine::begin`]; `None` where the settings by which the source was opened are others by
+    /// the time that the lease is had.
+    async fn begin_wanted(
+        &self,
+        request: &Request,
+        observer: Arc<dyn Observer>,
+    ) -> Result<Option<(Run, Lease)>, RunError> {
         let wanted = request.clone();
         let known =
             self.store.read(move |db| syncs::find(db, &wanted.location, &wanted.bucket)).await?;
+        // One that was made through the API runs as it is set up there.
+        let of_api = known.clone().filter(|sync| sync.made_by == MadeBy::Api);
+        let options = of_api.as_ref().map_or(&request.options, |sync| &sync.options);
+        let rules = Rules::compile(options)?;
+        let source = match &of_api {
+            Some(sync) => self.reach(sync).await?,
+            None => self.connect(&request.location, None, options).await?,
+        };
         if known.is_none() {
             source.probe().await?;
         }
         let root = source.root().await;
         let claim = self.claim(&*source, &root, rules, request.run.clone());
-        let (job, wanted) = (JobId::generate(), request.clone());
+        let (job, wanted, opened_by) = (JobId::generate(), request.clone(), options.clone());
         let (id, now) = (job.clone(), self.clock.now());
         let taken_up = self
             .store
             .write(move |tx| {
                 let sync =
                     syncs::ensure(tx, &wanted.location, &wanted.bucket, &wanted.options, now)?;
+                if sync.made_by == MadeBy::Api && sync.rests() {
+                    return Err(StoreError::Resting);
+                }
+                if sync.made_by == MadeBy::Api && sync.options != opened_by {
+                    return Ok(None);
+                }
                 let job_key = jobs::queue(tx, sync.key, &id, Cause::Manual, wanted.run.full, now)?;
-                claim.take_up(tx, sync, job_key, now)
+                claim.take_up(tx, sync, job_key, now).map(Some)
             })
             .await?;
-        Ok(self.set_out(taken_up, job, source, root, observer))
+        Ok(taken_up.map(|taken_up| self.set_out(taken_up, job, source, root, observer)))
     }
 
     /// Takes the lease for a job that waits, and begins it.
@@ -252,8 +278,7 @@ impl Claim {
             ..Standing::of(&sync)
         };
         syncs::stand(tx, &sync, &standing, now)?;
-        let schema = buckets::settings(tx, sync.bucket_key)?.bucket_schema;
-        let rules = self.rules.bound_to(&sync.options, schema);
+        let rules = self.rules.bound_to(&sync.options, buckets::settings(tx, sync.bucket_key)?);
         let target = Target {
             fence,
             bucket_key: sync.bucket_key,

@@ -32,7 +32,7 @@ use crate::{
     store::{
         StoreError,
         checkpoints::{Place, Reached},
-        commit::{self, Batch, Taken},
+        commit::{self, Batch, Committed, Taken},
         syncs,
     },
 };
@@ -162,7 +162,7 @@ struct Committer<'a> {
     rooms: Vec<Arc<Room>>,
     /// When the batch, as it is, is to be committed at the latest.
     deadline: Option<Instant>,
-    under_way: Option<AbortOnDropHandle<Result<Counts, StoreError>>>,
+    under_way: Option<AbortOnDropHandle<Result<Committed, StoreError>>>,
     /// How far the pass has come.
     shards: Shards,
     /// What looks renamed, with its page.
@@ -366,7 +366,9 @@ impl<'a> Committer<'a> {
     async fn settle(&mut self) -> Result<(), RunError> {
         let done = OptionFuture::from(self.under_way.take()).await;
         if let Some(done) = done {
-            self.counts.add(&done.map_err(|_| StoreError::Stopped)??);
+            let Committed { counts, refused } = done.map_err(|_| StoreError::Stopped)??;
+            refused.iter().for_each(|failure| self.run.observer.failed(failure));
+            self.counts.add(&counts);
             self.run.observer.committed(self.counts);
         }
         Ok(())

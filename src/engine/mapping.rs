@@ -7,8 +7,9 @@ use serde_json::{Map, Value};
 use super::filter::Dossier;
 use crate::{
     model::{
-        BlobMapping, BlobType, BucketSchema, CONTENT, EntryPath, FieldMapping, FieldProblem,
-        MappingEntry, MappingSource, Mismatch, SchemaMapping, Transform, filename_regex,
+        BlobMapping, BlobType, BucketSchema, BucketSettings, CONTENT, EntryPath, FieldMapping,
+        FieldProblem, MappingEntry, MappingSource, Mismatch, SchemaMapping, Transform, UniqueKey,
+        UniqueValue, filename_regex,
     },
     sources::{Facts, Needs},
 };
@@ -20,6 +21,7 @@ pub struct Mapping {
     blobs: Vec<Blob>,
     content: String,
     schema: Option<BucketSchema>,
+    unique_key: Option<UniqueKey>,
 }
 
 #[derive(Debug)]
@@ -55,6 +57,8 @@ enum Source {
 pub struct Mapped {
     /// The fields of its object.
     pub fields: Map<String, Value>,
+    /// What names its object in the bucket, where something has to and it has all of that.
+    pub unique_key: Option<UniqueValue>,
     /// The blobs of its object.
     pub blobs: Vec<MappedBlob>,
 }
@@ -94,6 +98,7 @@ impl Mapping {
             blobs: Vec::new(),
             content: CONTENT.to_owned(),
             schema: None,
+            unique_key: None,
         };
         let mut problems = Vec::new();
         for (target, entry) in mapping.entries() {
@@ -109,10 +114,11 @@ impl Mapping {
         if problems.is_empty() { Ok(compiled) } else { Err(problems) }
     }
 
-    /// The same, with its values held against the bucket's schema.
+    /// The same, with its values held against the bucket's schema, and its unique key made of them.
     #[must_use]
-    pub fn into_bucket_with(self, schema: Option<BucketSchema>) -> Self {
-        Self { schema, ..self }
+    pub fn into_bucket_of(self, settings: BucketSettings) -> Self {
+        let BucketSettings { bucket_schema: schema, unique_key, .. } = settings;
+        Self { schema, unique_key, ..self }
     }
 
     fn add(&mut self, target: &str, entry: &MappingEntry, source: Source) {
@@ -194,7 +200,11 @@ impl Mapping {
             let there: Vec<&str> = blobs.iter().map(|blob| blob.property.as_str()).collect();
             fields = schema.conform(fields, &there)?;
         }
-        Ok(Mapped { fields, blobs })
+        let unique_key = match &self.unique_key {
+            Some(key) => key.value_of(&fields)?,
+            None => None,
+        };
+        Ok(Mapped { fields, unique_key, blobs })
     }
 }
 

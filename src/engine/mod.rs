@@ -1,6 +1,7 @@
 //! One run of a sync, in reading order: [`lease`], [`walk`], [`filter`], [`plan`], [`fetch`],
-//! [`commit`], [`reconcile`]; [`run`] tells the story. [`preview`] tells what a run would do;
-//! [`collect`] and [`verify`] look after what runs have stored.
+//! [`commit`] and the [`shards`] that it moves on, [`reconcile`]; [`run`] tells the story, `begin`
+//! and `end` its first and its last page. [`preview`] tells what a run would do; [`collect`] and
+//! [`verify`] look after what runs have stored.
 //!
 //! The engine decides; it holds no SQL, speaks no provider's protocol and prints nothing. What it
 //! is doing it tells an [`Observer`].

@@ -1,12 +1,14 @@
 //! What a sync decides by, compiled: its filters, its mapping, and the mark that they leave on what
 //! was decided by them.
 
+use serde_json::json;
+
 use super::{
     filter::{Filter, FilterError},
     mapping::Mapping,
 };
 use crate::{
-    model::{BucketSchema, SyncOptions},
+    model::{BucketSettings, SyncOptions},
     store::entries::Judge,
 };
 
@@ -36,11 +38,11 @@ impl Rules {
         Ok(Self { filter, mapping, mark })
     }
 
-    /// The same rules, for a bucket with this schema.
+    /// The same rules, for a bucket with these settings.
     #[must_use]
-    pub fn bound_to(self, options: &SyncOptions, schema: Option<BucketSchema>) -> Self {
-        let mark = mark(options, schema.as_ref(), &self.filter);
-        let mapping = self.mapping.map(|mapping| mapping.into_bucket_with(schema));
+    pub fn bound_to(self, options: &SyncOptions, bucket: BucketSettings) -> Self {
+        let mark = mark(options, Some(&bucket), &self.filter);
+        let mapping = self.mapping.map(|mapping| mapping.into_bucket_of(bucket));
         Self { mapping, mark, ..self }
     }
 
@@ -57,14 +59,19 @@ impl Rules {
     }
 }
 
-fn mark(options: &SyncOptions, schema: Option<&BucketSchema>, filter: &Filter) -> Option<i64> {
+fn mark(options: &SyncOptions, bucket: Option<&BucketSettings>, filter: &Filter) -> Option<i64> {
     let conditions = (!filter.needs().is_nothing()).then_some(&options.filters.metadata_filters);
     let mapping = options.mapping.as_ref();
     if conditions.is_none() && mapping.is_none() {
         return None;
     }
-    let schema = schema.filter(|_| mapping.is_some());
-    let text = serde_json::json!([conditions, mapping, schema]).to_string();
+    let bucket = bucket.filter(|_| mapping.is_some());
+    let schema = bucket.and_then(|bucket| bucket.bucket_schema.as_ref());
+    let text = match bucket.and_then(|bucket| bucket.unique_key.as_ref()) {
+        None => json!([conditions, mapping, schema]),
+        Some(key) => json!([conditions, mapping, schema, key.fields]),
+    };
+    let text = text.to_string();
     let mut number = [0; 8];
     number.copy_from_slice(&blake3::hash(text.as_bytes()).as_bytes()[..8]);
     // Never negative: those are for marks that no rules leave.

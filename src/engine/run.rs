@@ -1,5 +1,5 @@
 //! The story of a run: take the lease, go through the source, settle what is gone, give the lease
-//! back.
+//! back. How it begins is in `begin`, what is written down when it ends in `end`.
 
 use std::sync::Arc;
 

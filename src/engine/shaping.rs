@@ -7,21 +7,22 @@ use serde_json::{Map, Value, json};
 
 use super::mapping::{MappedBlob, Mapping};
 use crate::{
-    model::{BlobType, FieldType},
+    model::{BlobType, FieldType, UniqueValue},
     store::{
         commit::Stored,
         shape::{Shape, ShapedBlob, ShapedBytes},
     },
 };
 
-/// An object of these fields and blobs.
+/// An object as it was mapped, with these blobs.
 pub(super) fn shape(
     mapping: &Mapping,
     fields: Map<String, Value>,
+    unique_key: Option<UniqueValue>,
     blobs: Vec<ShapedBlob>,
 ) -> Shape {
     let fields = (!fields.is_empty()).then(|| Value::Object(fields).to_string());
-    Shape { fields, content: mapping.content().to_owned(), blobs }
+    Shape { fields, unique_key, content: mapping.content().to_owned(), blobs }
 }
 
 /// A blob that is the file itself.

@@ -25,7 +25,7 @@ mod sync;
 mod sync_state;
 mod upload;
 
-pub use bucket_settings::{BucketSettings, UniqueKey};
+pub use bucket_settings::{BucketSettings, PartProblem, UniqueKey, UniqueValue};
 pub use counts::Counts;
 pub use credentials::{Credentials, UnreadableCredentials};
 pub use dead_letter::{Life, MAX_RETRIES};

@@ -3,6 +3,8 @@
 //! The bytes of every blob named here are durable already (files) or become so with the same
 //! transaction (inline), so an object that can be read is whole.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension as _, Transaction, params};
@@ -20,6 +22,8 @@ use super::{
     renames::Moved,
     shape::{self, Shape},
     time,
+    turns::Write,
+    unique_keys,
 };
 use crate::model::{
     BlobHash, CONTENT, Counts, EntryId, EntryPath, ErrorType, Fingerprint, Identity, ObjectId,
@@ -110,6 +114,16 @@ impl Taken {
         let inline = |stored: &Stored| stored.inline.as_ref().map_or(0, Bytes::len);
         inline(&self.stored) + self.shape.iter().map(|shape| shape.inline_bytes()).sum::<usize>()
     }
+
+    pub(super) fn failure(&self, error_type: ErrorType, message: String) -> Failure {
+        Failure {
+            id: self.id.clone(),
+            path: self.path.clone(),
+            version: Some(self.fingerprint.version.clone()),
+            error_type,
+            message,
+        }
+    }
 }
 
 impl Batch {
@@ -130,6 +144,15 @@ impl Batch {
     }
 }
 
+/// What a commit did.
+#[derive(Debug, Default)]
+pub struct Committed {
+    /// What became of the entries.
+    pub counts: Counts,
+    /// Entries that could not be taken for what the store alone knows.
+    pub refused: Vec<Failure>,
+}
+
 /// Commits a batch; answers what it did. `file_exists` tells whether the file of a hash is in
 /// place: one that was collected between its writing and now makes its entry a failure of this run.
 ///
@@ -141,7 +164,7 @@ pub fn commit(
     batch: &Batch,
     file_exists: impl Fn(&BlobHash) -> bool,
     now: Timestamp,
-) -> Result<Counts> {
+) -> Result<Committed> {
     leases::check(tx, target.fence)?;
     let mut work = Work {
         tx,
@@ -153,33 +176,35 @@ pub fn commit(
         added: Touched::default(),
         updated: Touched::default(),
     };
-    let mut failures = batch.failed.clone();
+    let mut refused = Vec::new();
+    let mut writes = Vec::new();
     for taken in &batch.taken {
         let stored = &taken.stored;
         let mut files = taken.shape.iter().flat_map(|shape| shape.files());
         if stored.inline.is_none() && !file_exists(&stored.hash)
             || files.any(|hash| !file_exists(hash))
         {
-            failures.push(collected_too_soon(taken));
+            work.keep(&taken.id)?;
+            let error = StoreError::BlobVanished.to_string();
+            refused.push(taken.failure(ErrorType::Internal, error));
             continue;
         }
         let blob_key = blobs::ensure(tx, &stored.hash, stored.size, stored.inline.as_deref())?;
-        work.take(taken, blob_key)?;
+        writes.push(Write::Take(taken, blob_key));
     }
     blobs::tally(tx)?;
-    for rejudged in &batch.rejudged {
-        work.rejudge(rejudged, &file_exists)?;
-    }
-    for moved in &batch.moved {
-        work.rename(moved, &file_exists)?;
-        failures.extend(moved.failure.clone());
-    }
+    writes.extend(batch.rejudged.iter().map(Write::Rejudge));
+    writes.extend(batch.moved.iter().map(Write::Rename));
+    refused.extend(work.in_turn(writes, &file_exists)?);
     for entry in &batch.left_out {
         left_out::remember(tx, target, entry)?;
         work.counts.filtered += 1;
     }
-    let taken = batch.taken.iter().map(|taken| &taken.id);
+    let failed: HashSet<&EntryId> = refused.iter().map(|failure| &failure.id).collect();
+    let taken = batch.taken.iter().map(|taken| &taken.id).filter(|id| !failed.contains(id));
     dead_letters::resolve(tx, target.fence.sync_key, taken, now)?;
+    let moved = batch.moved.iter().filter_map(|moved| moved.failure.as_ref());
+    let failures: Vec<&Failure> = batch.failed.iter().chain(moved).chain(&refused).collect();
     dead_letters::record(tx, target, &failures, now)?;
     dead_letters::let_wait(tx, target.pass, &batch.waiting)?;
     work.counts.failed += failures.len() as u64;
@@ -190,17 +215,8 @@ pub fn commit(
         checkpoints::reach(tx, target, reached, now)?;
     }
     work.tell()?;
-    Ok(work.counts)
-}
-
-fn collected_too_soon(taken: &Taken) -> Failure {
-    Failure {
-        id: taken.id.clone(),
-        path: taken.path.clone(),
-        version: Some(taken.fingerprint.version.clone()),
-        error_type: ErrorType::Internal,
-        message: StoreError::BlobVanished.to_string(),
-    }
+    let counts = work.counts;
+    Ok(Committed { counts, refused })
 }
 
 /// One transaction's work on entries and objects.
@@ -254,12 +270,12 @@ impl Touched {
 }
 
 /// What the index has for an entry.
-struct Row {
+pub(super) struct Row {
     entry_key: i64,
-    object_key: i64,
-    is_duplicate: bool,
+    pub(super) object_key: i64,
+    pub(super) is_duplicate: bool,
     /// Whether it was taken at the very version that was fetched again.
-    same_version: bool,
+    pub(super) same_version: bool,
 }
 
 impl Work<'_> {
@@ -277,7 +293,15 @@ impl Work<'_> {
         })
     }
 
-    fn take(&mut self, taken: &Taken, blob_key: i64) -> Result<()> {
+    /// Notes that an entry is there, whatever became of the version that was fetched.
+    pub(super) fn keep(&self, id: &EntryId) -> Result<()> {
+        self.tx
+            .prepare_cached("UPDATE entries SET pass = ?3 WHERE sync_key = ?1 AND source_id = ?2")?
+            .execute(params![self.target.fence.sync_key, id.as_bytes(), self.target.pass])?;
+        Ok(())
+    }
+
+    pub(super) fn take(&mut self, taken: &Taken, blob_key: i64) -> Result<()> {
         self.counts.bytes += taken.stored.size;
         match self.row_of(taken)? {
             None => self.take_new(taken, blob_key),
@@ -286,7 +310,7 @@ impl Work<'_> {
         }
     }
 
-    fn row_of(&self, taken: &Taken) -> Result<Option<Row>> {
+    pub(super) fn row_of(&self, taken: &Taken) -> Result<Option<Row>> {
         let (id, version) = (&taken.id, &taken.fingerprint.version);
         let sync_key = self.target.fence.sync_key;
         Ok(self
@@ -374,7 +398,7 @@ impl Work<'_> {
     }
 
     /// An object of the bucket with these bytes, where the sync wants no second one.
-    fn equal_object(&self, blob_key: i64) -> Result<Option<i64>> {
+    pub(super) fn equal_object(&self, blob_key: i64) -> Result<Option<i64>> {
         if !self.target.skip_duplicates {
             return Ok(None);
         }
@@ -572,12 +596,16 @@ pub(super) fn hand_over(tx: &Transaction<'_>, object_key: i64, now: Timestamp) -
         .optional()?;
     let Some((entry_key, path, modified_ns)) = heir else { return Ok(false) };
     // The object's fields are those of the entry that made it: where there are any, the heir is
-    // looked at anew.
-    tx.prepare_cached(
-        "UPDATE entries SET is_duplicate = 0, judged_by = iif(judged_by IS NULL, NULL, ?2)
-         WHERE entry_key = ?1",
-    )?
-    .execute([entry_key, HANDED_OVER])?;
+    // looked at anew, and what named the object is free until then.
+    let is_mapped: bool = tx
+        .prepare_cached(
+            "UPDATE entries SET is_duplicate = 0, judged_by = iif(judged_by IS NULL, NULL, ?2)
+             WHERE entry_key = ?1 RETURNING judged_by IS NOT NULL",
+        )?
+        .query_row([entry_key, HANDED_OVER], |row| row.get(0))?;
+    if is_mapped {
+        unique_keys::replace(tx, object_key, None)?;
+    }
     tx.prepare_cached(
         "UPDATE objects SET entry_key = ?2, path = ?3, modified_ns = ?4, updated_at_ms = ?5
          WHERE object_key = ?1",

@@ -142,7 +142,7 @@ fn open_of(connection: &Connection, sync_key: i64, id: &EntryId) -> Result<Optio
 pub(super) fn record(
     tx: &Transaction<'_>,
     target: &Target,
-    failures: &[Failure],
+    failures: &[&Failure],
     now: Timestamp,
 ) -> Result<()> {
     for failure in failures {

@@ -45,6 +45,8 @@ pub mod syncs_list;
 mod time;
 pub mod totals;
 pub mod tree;
+mod turns;
+pub mod unique_keys;
 pub mod uploads;
 mod writer;
 

@@ -9,7 +9,7 @@ use super::{
     checkpoints::Tally,
     commit::{self, Target, Touched},
     events::EventKind,
-    jobs, leases, syncs, uploads,
+    jobs, leases, syncs, unique_keys, uploads,
 };
 use crate::model::{Counts, EntryPath, Shard};
 
@@ -193,6 +193,7 @@ pub(super) fn remove_object(tx: &Transaction<'_>, object_key: i64) -> Result<Gon
         uploads::let_go(tx, blob_key, object_key)?;
         blobs::maybe_orphaned(tx, blob_key)?;
     }
+    unique_keys::replace(tx, object_key, None)?;
     Ok(tx
         .prepare_cached(
             "DELETE FROM objects WHERE object_key = ?1 RETURNING id, size, state IS NULL",

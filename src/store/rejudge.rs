@@ -4,7 +4,7 @@
 use rusqlite::{OptionalExtension as _, params};
 
 use super::{Result, commit::Work, shape::Shape};
-use crate::model::BlobHash;
+use crate::model::{BlobHash, UniqueValue};
 
 /// An entry that was taken before, and is decided about anew without its bytes.
 #[derive(Clone, Debug)]
@@ -25,6 +25,11 @@ pub struct Reshaped {
 }
 
 impl Reshaped {
+    /// What is to name it in its bucket, where something has to.
+    pub(super) fn unique_key(&self) -> Option<&UniqueValue> {
+        self.shape.as_ref()?.unique_key.as_ref()
+    }
+
     /// Whether files that it is to have were collected since they were written.
     pub(super) fn lacks_files(&self, file_exists: &impl Fn(&BlobHash) -> bool) -> bool {
         self.shape.iter().flat_map(|shape| shape.files()).any(|hash| !file_exists(hash))

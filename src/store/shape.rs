@@ -10,14 +10,16 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 use serde_json::{Map, Value};
 
-use super::{Result, blobs, commit::Stored, json};
-use crate::model::{BlobHash, CONTENT};
+use super::{Result, blobs, commit::Stored, json, unique_keys};
+use crate::model::{BlobHash, CONTENT, UniqueValue};
 
 /// What a mapping makes of an entry.
 #[derive(Clone, Debug)]
 pub struct Shape {
     /// The object's fields, a JSON object; `None` where it has none.
     pub fields: Option<String>,
+    /// What names it in its bucket, where something has to.
+    pub unique_key: Option<UniqueValue>,
     /// The property that is the file itself.
     pub content: String,
     /// All blobs that the sync brings, the file itself among them.
@@ -64,7 +66,7 @@ impl Shape {
             metadata: None,
             bytes: ShapedBytes::File,
         };
-        Self { fields: None, content: CONTENT.to_owned(), blobs: vec![file] }
+        Self { fields: None, unique_key: None, content: CONTENT.to_owned(), blobs: vec![file] }
     }
 
     /// How many bytes of it are in memory.
@@ -164,6 +166,7 @@ pub(super) fn write(
         )?
         .execute(params![object_key, shape.fields, shape.content])?
         > 0;
+    unique_keys::settle(tx, object_key, shape.unique_key.as_ref())?;
     Ok(Change { is_seen, bytes: settle_size(tx, object_key)? })
 }
 

@@ -201,11 +201,47 @@ pub enum BucketChoice {
     AfterSource(BucketName),
 }
 
-/// Finds the command line's sync from `location` into the chosen bucket without changing anything.
+/// Finds the sync from `location` into the chosen bucket without changing anything: the command
+/// line's, else one that was made through the API.
 ///
 /// # Errors
 /// SQLite's.
 pub fn find(
+    connection: &Connection,
+    location: &Location,
+    bucket: &BucketChoice,
+) -> Result<Option<Sync>> {
+    match find_own(connection, location, bucket)? {
+        Some(found) => Ok(Some(found)),
+        None => find_of_api(connection, location, bucket),
+    }
+}
+
+/// The oldest that was made through the API. Its connection has a name in place of an identity, and
+/// is told by what it says.
+fn find_of_api(
+    connection: &Connection,
+    location: &Location,
+    bucket: &BucketChoice,
+) -> Result<Option<Sync>> {
+    let (BucketChoice::Named(name) | BucketChoice::AfterSource(name)) = bucket;
+    let mut statement = connection.prepare_cached(&format!(
+        "{SELECT} WHERE b.name = ?1 AND b.namespace_key = {} AND s.source_path = ?2
+            AND s.made_by = 'api' AND s.status <> 'ARCHIVED'
+         ORDER BY s.sync_key",
+        buckets::DEFAULT_NAMESPACE
+    ))?;
+    let mut rows = statement.query(params![name.as_str(), location.source_path])?;
+    while let Some(row) = rows.next()? {
+        let sync = read(row)?;
+        if sync.location.connection.identity() == location.connection.identity() {
+            return Ok(Some(sync));
+        }
+    }
+    Ok(None)
+}
+
+fn find_own(
     connection: &Connection,
     location: &Location,
     bucket: &BucketChoice,
@@ -228,9 +264,9 @@ pub fn find(
         .transpose()
 }
 
-/// Finds or makes the command line's sync from `location` into the chosen bucket, the bucket and
-/// the connection along with it, and keeps `options` and the connection's settings as its newest
-/// ones.
+/// Finds the sync from `location` into the chosen bucket, or makes the command line's, the bucket and
+/// the connection along with it. Keeps `options` and the connection's settings as its newest ones,
+/// unless it was made through the API, whose settings are changed there.
 ///
 /// # Errors
 /// SQLite's.
@@ -241,8 +277,12 @@ pub fn ensure(
     options: &SyncOptions,
     now: Timestamp,
 ) -> Result<Sync> {
+    let found = find(tx, location, bucket)?;
+    if let Some(found @ Sync { made_by: MadeBy::Api, .. }) = found {
+        return Ok(found);
+    }
     let connection_key = connections::ensure(tx, &location.connection, now)?;
-    if let Some(found) = find(tx, location, bucket)? {
+    if let Some(found) = found {
         set_options(tx, &found, options, now)?;
         return by_key(tx, found.key);
     }

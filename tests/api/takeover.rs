@@ -81,6 +81,13 @@ fn a_run_that_a_server_stops_for_is_gone_on_with_first_thing() {
 
 /// A sync of everything there, one request at a time.
 fn sync_of(server: &Server, s3: &FakeS3) -> String {
+    connect(server, s3);
+    let made = server.post("/v1/buckets/films/syncs", &order(json!({}))).is(200);
+    format!("/v1/buckets/films/syncs/{}", made["sync_config_id"].as_str().unwrap())
+}
+
+/// A connection to it, and a bucket called `films`.
+pub fn connect(server: &Server, s3: &FakeS3) {
     let endpoint = s3.endpoint();
     let keys = json!({
         "type": "access_key",
@@ -97,14 +104,18 @@ fn sync_of(server: &Server, s3: &FakeS3) -> String {
     let schema = json!({ "properties": {} });
     let bucket = json!({ "bucket_name": "films", "bucket_schema": schema });
     server.post("/v1/buckets", &bucket).is(200);
-    let order = json!({
+}
+
+/// What is sent to make a sync over that connection, with these fields besides.
+pub fn order(more: Value) -> Value {
+    let mut order = json!({
         "connection_id": "the fake",
         "source_path": crate::support::fake_s3::BUCKET,
         "sync_concurrency": 1,
         "resume_checkpoint_frequency": 100,
     });
-    let made = server.post("/v1/buckets/films/syncs", &order).is(200);
-    format!("/v1/buckets/films/syncs/{}", made["sync_config_id"].as_str().unwrap())
+    order.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    order
 }
 
 fn running_job(server: &Server, sync: &str) -> Option<Value> {

@@ -1,13 +1,23 @@
 //! Sources that are listed in parts: each part goes on where it stopped, a new one begins at its
 //! beginning, and nothing counts as gone before all of them are listed.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use catchment::{
-    model::{Cause, JobId, RunStatus, SyncOptions},
-    store::checkpoints::{self, Progress},
+    clock::Clock as _,
+    engine::{
+        RunOptions,
+        preview::{self, Bounds, Verdict},
+    },
+    model::{Cause, JobId, RunStatus, Shard, SyncOptions},
+    store::{
+        checkpoints::{self, Progress},
+        syncs,
+    },
 };
 use serde_json::json;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use super::{Fixture, MINUTE};
 
@@ -267,4 +277,72 @@ async fn what_failed_beneath_a_folder_that_cannot_be_listed_stays_a_dead_letter(
     fixture.source.world().files.remove("a/00");
     fixture.run().await;
     assert!(open().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_pass_that_has_listed_nothing_yet_leaves_nothing_to_go_on_from() {
+    let fixture = Fixture::with_folders(3, &["a/", "b/"]);
+    fixture.run().await;
+    fixture.source.world().files.clear();
+    // a/ is listed to its end, and has nothing.
+    fixture.run_that_breaks_in("b/").await;
+
+    let report = fixture.run().await;
+
+    assert_eq!((report.status, report.counts.removed), (RunStatus::Failed, 0));
+    assert_eq!(fixture.listings(), [from("a/", None), from("b/", None)]);
+    assert_eq!(fixture.paths().await.len(), 6, "an empty source proves nothing");
+}
+
+#[tokio::test]
+async fn a_preview_without_a_prefix_tells_what_that_would_take_away() {
+    let fixture = Fixture::with_folders(3, &["a/", "b/"]);
+    fixture.run().await;
+    let mut options = listing(&["a/"]);
+    options.reconcile.on_filter_drift = true;
+    fixture.source.world().shards = vec![Shard::beneath("a/")];
+    let (place, run) = (super::location(), RunOptions::default());
+    let question = fixture.question(Some(fixture.sync().await), &place, &options, &run);
+
+    let (store, stop) = (&fixture.engine.store, CancellationToken::new());
+    let outlook = preview::outlook(store, &fixture.source, question, Bounds::default(), 9, &stop);
+    let outlook = outlook.await.unwrap();
+
+    assert_eq!((outlook.preview.counts.unchanged, outlook.preview.counts.removed), (3, 3));
+    let removed = outlook.sample.iter().filter(|(path, verdict)| {
+        path.as_bytes().starts_with(b"b/") && *verdict == Verdict::Remove { filtered: true }
+    });
+    assert_eq!(removed.count(), 3);
+}
+
+#[tokio::test]
+async fn settings_that_change_under_a_run_begin_the_next_one_at_the_beginning() {
+    let mut fixture = Fixture::with_folders(7, &["a/"]);
+    let (gate, asked) = (Arc::new(Notify::new()), fixture.source.world().asked.clone());
+    {
+        let mut world = fixture.source.world();
+        (world.gate, world.break_before_page) = (Some(gate.clone()), Some(2));
+    }
+    let job = fixture.queue(Cause::Manual, false).await;
+    fixture.options.filters.exclude_patterns = vec!["*6".into()];
+    let meanwhile = async {
+        asked.notified().await;
+        let (sync, options) = (fixture.sync().await, fixture.options.clone());
+        let now = fixture.clock.now();
+        let change = move |tx: &catchment::store::Transaction<'_>| {
+            syncs::set_options(tx, &sync, &options, now)
+        };
+        fixture.engine.store.write(change).await.unwrap();
+        fixture.source.world().gate = None;
+        gate.notify_waiters();
+    };
+    let (report, ()) = tokio::join!(fixture.run_job(&job), meanwhile);
+    assert_eq!((report.status, report.counts.synced), (RunStatus::Failed, 6));
+    assert!(fixture.shards().await["a/"].cursor.is_some(), "it has left a checkpoint");
+    fixture.source.world().break_before_page = None;
+    fixture.listings();
+
+    fixture.run().await;
+
+    assert_eq!(fixture.listings(), [from("a/", None)]);
 }

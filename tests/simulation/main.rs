@@ -1,5 +1,5 @@
-//! The engine against a model: random histories of a simulated source, with edits, renames,
-//! removals, faults, deaths, slices, changes of settings, held removals and entries that keep
+//! The engine against a model: random histories of a simulated source, listed as one or in shards,
+//! with edits, renames, removals, faults, deaths, slices, changes of settings and of shards, held removals and entries that keep
 //! failing, and of mappings. After each completed run the bucket holds what the model says, object for object;
 //! after each other one, nothing that neither was there before nor is at the source. A failing
 //! history prints its seed; `SIMULATION_SEED=N` runs it alone, `SIMULATION_HISTORIES=N` so many.
@@ -30,10 +30,12 @@ use catchment::{
     engine::{Engine, Observer, Report, Request, RunOptions, Silent},
     model::{
         BlobHash, BucketName, Cause, Counts, EntryPath, FileFilters, JobId, Life, Location,
-        MaxDelete, Phase, Reconcile, RunStatus, S3Connection, SyncOptions,
+        MaxDelete, Phase, Reconcile, RunStatus, S3Connection, Shard, SyncOptions,
     },
     store::{
-        buckets, dead_letters, jobs,
+        buckets,
+        checkpoints::{Checkpoint, Place},
+        dead_letters, jobs,
         objects::{self, After},
         syncs::{self, BucketChoice, Sync},
     },
@@ -77,6 +79,8 @@ struct History {
     happened: Happened,
     /// Which of [`MAPPINGS`] is set.
     mapping: usize,
+    /// Which of [`SHARDS`] are listed.
+    shards: usize,
     _dir: tempfile::TempDir,
 }
 
@@ -84,7 +88,7 @@ struct History {
 type Happened = BTreeMap<&'static str, usize>;
 
 /// What has to happen somewhere in all histories, or they prove nothing about it.
-const KINDS: [&str; 18] = [
+const KINDS: [&str; 20] = [
     "add or edit",
     "removal at the source",
     "rename at the source",
@@ -99,10 +103,23 @@ const KINDS: [&str; 18] = [
     "entry that waits",
     "death",
     "resumed pass",
+    "shards edit",
+    "shard that was complete",
     "rename that is followed",
     "held removals",
     "rejected removals",
     "approved removals",
+];
+
+/// The folders that files lie in.
+const FOLDERS: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
+
+/// Prefixes that a history lists each by itself; none: everything at once.
+const SHARDS: [&[&str]; 4] = [
+    &[],
+    &["a/", "b/", "c/", "d/", "e/", "f/", "g/", "h/"],
+    &["a/", "c/", "d/1", "e/", "h/"],
+    &["b/", "c/", "d/", "e/", "g/"],
 ];
 
 /// Mappings that a history changes between, and none.
@@ -195,6 +212,7 @@ impl History {
             held: BTreeSet::new(),
             happened: Happened::new(),
             mapping: 0,
+            shards: 0,
             _dir: dir,
         }
     }
@@ -217,7 +235,8 @@ impl History {
     /// Edits of the source, between two runs.
     fn live(&mut self) {
         for _ in 0..self.random.usize(..6) {
-            let name = format!("{}/{}", self.random.alphabetic(), self.random.u8(..12));
+            let folder = self.random.choice(FOLDERS).unwrap();
+            let name = format!("{folder}/{}", self.random.u8(..12));
             let content = vec![self.random.u8(..8); self.random.usize(..5)];
             let mut world = self.source.world();
             let names: Vec<String> = world.files.keys().cloned().collect();
@@ -247,10 +266,12 @@ impl History {
     }
 
     fn plan_faults(&mut self) {
+        let broken = self.random.choice(SHARDS[self.shards]).map(|prefix| (*prefix).to_owned());
         let mut world = self.source.world();
         if self.random.u8(..4) == 0 {
             world.refused.clear();
         }
+        world.break_only = broken;
         world.break_before_page = self.random.bool().then(|| self.random.usize(..4));
         world.die_after = self.random.bool().then(|| self.random.usize(1..8));
     }
@@ -281,6 +302,15 @@ impl History {
             self.did("filter edit");
         }
         self.options.filters = FileFilters { exclude_patterns: exclude, ..FileFilters::default() };
+        let shards = self.random.usize(..SHARDS.len());
+        if self.shards != shards {
+            self.did("shards edit");
+        }
+        self.shards = shards;
+        let prefixes = SHARDS[shards];
+        let of_provider = serde_json::json!({ "prefix": prefixes });
+        self.options.provider_filters = of_provider.as_object().unwrap().clone();
+        self.options.provider_filters.retain(|_, _| !prefixes.is_empty());
         let mapping = self.random.usize(..MAPPINGS.len());
         if self.mapping != mapping {
             self.did("mapping edit");
@@ -319,7 +349,7 @@ impl History {
             run: RunOptions {
                 max_delete: self.max_delete,
                 full,
-                adopt_root: self.source.world().files.is_empty(),
+                adopt_root: self.listed() == 0,
                 ..RunOptions::default()
             },
         }
@@ -442,7 +472,21 @@ impl History {
         letters.into_iter().map(|letter| (letter.path.to_json_text(), letter.life)).collect()
     }
 
+    /// Whether the listing would show an entry of that name.
+    fn covers(&self, name: &str) -> bool {
+        let prefixes = SHARDS[self.shards];
+        prefixes.is_empty() || prefixes.iter().any(|prefix| name.starts_with(prefix))
+    }
+
+    /// How many entries the listing shows.
+    fn listed(&self) -> usize {
+        self.source.world().files.keys().filter(|name| self.covers(name)).count()
+    }
+
     fn passes(&self, name: &str) -> bool {
+        if !self.covers(name) {
+            return false;
+        }
         let file_name = name.rsplit('/').next().unwrap();
         match self.options.filters.exclude_patterns.first().map(String::as_str) {
             Some("*7") => !file_name.ends_with('7'),
@@ -465,7 +509,7 @@ impl History {
             assert!([at_source, was].contains(&Some(seen.hash)), "{name} came from nowhere");
         }
         for name in before.keys().filter(|name| !after.contains_key(*name)) {
-            let gone = !world.contains_key(name);
+            let gone = self.covers(name) && !world.contains_key(name);
             let may_go = if gone { self.options.reconcile.on_delete } else { !self.passes(name) };
             assert!(may_go, "{name} went without a reason");
         }
@@ -524,7 +568,8 @@ impl History {
             }
         }
         for (name, taken) in &self.model {
-            let wanted = match world.files.contains_key(name) {
+            // Of what is not listed nothing is known but that.
+            let wanted = match world.files.contains_key(name) || !self.covers(name) {
                 true => flags.on_filter_drift,
                 false => flags.on_delete,
             };
@@ -538,10 +583,10 @@ impl History {
     /// A run without faults of its own: its outcome is what the model says.
     async fn complete_run(&mut self) {
         let full = self.random.u8(..6) == 0;
-        let in_slices = self.random.u8(..3) == 0 && !self.source.world().files.is_empty();
+        let in_slices = self.random.u8(..3) == 0 && self.listed() > 0;
         let (before, letters) = (self.bucket().await, self.letters().await);
         let old = self.model.clone();
-        let world = self.source.world().files.clone();
+        let listed = self.listed() as u64;
         if in_slices || old.values().any(|taken| taken.file.is_none()) {
             // Whether a new name is a renamed one, and needs no fetch, the model cannot tell.
             self.source.world().refused.clear();
@@ -586,11 +631,7 @@ impl History {
             assert!(stays, "{name} is the object that it was");
         }
         if !in_slices {
-            assert_eq!(
-                report.counts.discovered(),
-                world.len() as u64,
-                "each entry is counted once"
-            );
+            assert_eq!(report.counts.discovered(), listed, "each entry is counted once");
         }
         self.check_letters(&letters, &expected).await;
     }
@@ -623,6 +664,7 @@ impl History {
             if let ([twin], true) = (twins.as_slice(), is_new)
                 && !world.files.contains_key(*twin)
                 && !old[*twin].released
+                && self.covers(twin)
             {
                 renamed.insert(name.clone(), (*twin).clone());
             }
@@ -688,7 +730,7 @@ impl History {
         let sync = self.sync().await;
         let engine = self.engine();
         let Some(held) = &sync.held_removals else { return };
-        if self.options.skip_duplicates || self.source.world().files.is_empty() {
+        if self.options.skip_duplicates || self.listed() == 0 {
             return;
         }
         assert_eq!(held.count, self.held.len() as u64, "{:?}", held.sample);
@@ -801,17 +843,20 @@ impl History {
             })
             .await
             .unwrap();
-        if checkpoint.is_none() {
-            return;
-        }
+        let Some(checkpoint) = checkpoint else { return };
         let before = self.bucket().await;
         {
             let mut world = self.source.world();
             (world.break_before_page, world.die_after) = (None, None);
+            world.listings.clear();
         }
+        let starts_over = self.listed() == 0;
         let report = self.run(false).await.unwrap();
         assert!(report.error.is_none(), "{:?}", report.error);
         self.did("resumed pass");
+        if !starts_over {
+            self.check_listings(checkpoint);
+        }
         self.after_an_unfinished_run(&before).await;
         // Nothing has changed since the pass began, so it has left nothing out.
         if self.letters().await.is_empty() && !self.options.skip_duplicates {
@@ -821,6 +866,30 @@ impl History {
                 .filter(|name| self.passes(name) && !self.model.contains_key(*name))
                 .collect();
             assert!(missing.is_empty(), "{missing:?} were passed by");
+        }
+    }
+
+    /// Each shard was listed from where it had come to, and one that was complete not at all.
+    fn check_listings(&mut self, checkpoint: Checkpoint) {
+        let listings: BTreeMap<String, Option<String>> =
+            std::mem::take(&mut self.source.world().listings).into_iter().collect();
+        for reached in checkpoint.shards {
+            let prefix = match reached.shard.as_str() {
+                Shard::WHOLE => "",
+                prefix => prefix,
+            };
+            let from = listings.get(prefix);
+            match reached.place {
+                Place::End => {
+                    assert_eq!(from, None, "{prefix} was complete");
+                    self.did("shard that was complete");
+                }
+                Place::Behind(cursor) => {
+                    let behind = String::from_utf8(cursor.0).unwrap();
+                    assert_eq!(from, Some(&Some(behind)), "{prefix} goes on");
+                }
+                Place::Beginning => assert_eq!(from, Some(&None), "{prefix} begins"),
+            }
         }
     }
 

@@ -20,7 +20,7 @@ use crate::{
         json::Patch,
     },
     blobs::{Blobs, INLINE_MAX},
-    model::{BlobHash, FieldType},
+    model::{BlobHash, FieldType, PartProblem, UniqueKey},
     store::{
         buckets::Bucket,
         commit::Stored,
@@ -140,18 +140,15 @@ pub(in crate::api) fn unique_key(
     let mut values = Vec::new();
     let mut wrong = Vec::new();
     for name in &key.fields {
-        match fields.get(name) {
-            Some(Value::String(text)) if text.is_empty() || text.chars().count() > 255 => {
-                wrong.push(
-                    FieldError::new(name, text.as_str(), "cannot be part of the unique key")
-                        .accepting("1 to 255 characters"),
-                );
-            }
-            Some(value @ (Value::String(_) | Value::Number(_) | Value::Bool(_))) => {
-                values.push(value.clone());
-            }
-            other => wrong.push(
-                FieldError::new(name, other.cloned(), "is part of the bucket's unique key")
+        let value = fields.get(name);
+        match UniqueKey::part(value) {
+            Ok(value) => values.push(value.clone()),
+            Err(PartProblem::Length) => wrong.push(
+                FieldError::new(name, value.cloned(), "cannot be part of the unique key")
+                    .accepting("1 to 255 characters"),
+            ),
+            Err(PartProblem::Missing) => wrong.push(
+                FieldError::new(name, value.cloned(), "is part of the bucket's unique key")
                     .accepting("text, a number, true or false")
                     .of_kind("missing"),
             ),

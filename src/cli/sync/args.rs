@@ -14,10 +14,11 @@ use crate::{
     clock::{Clock as _, SystemClock},
     engine::{Request, RunOptions, filter::Filter},
     model::{
-        Addressing, BucketName, FieldProblem, FileFilters, KeySource, Location, MaxDelete,
-        MetadataFilter, Operator, Provider, Reconcile, S3Connection, SchemaMapping, SyncOptions,
+        Addressing, BucketName, Connection, FieldProblem, FileFilters, KeySource, Location,
+        MaxDelete, MetadataFilter, Operator, Provider, Reconcile, S3Connection, SchemaMapping,
+        SyncOptions,
     },
-    store::syncs::BucketChoice,
+    store::syncs::{BucketChoice, Sync},
 };
 
 const EXAMPLES: &str = "\
@@ -30,7 +31,11 @@ Examples:
   catchment sync tigris://corpus/v3 --bucket corpus
   catchment sync ~/Photos --max-delete 50%     let up to half of the objects be removed
 
-The same source and bucket again is the same sync: only what changed is fetched.";
+The same source and bucket again is the same sync: only what changed is fetched. One that was made
+in the interface or through the API runs with the settings that it has there.";
+
+/// An argument by its name.
+pub(super) type Changed = &'static str;
 
 /// Arguments of `catchment sync`.
 #[derive(Debug, clap::Args)]
@@ -305,6 +310,65 @@ impl Args {
         })
     }
 
+    /// The arguments that ask for other settings than those that `sync` has.
+    pub(super) fn changes(&self, request: &Request, sync: &Sync) -> Vec<Changed> {
+        let (asked, has) = (&request.options, &sync.options);
+        let (which, how) = (&self.which, &self.how);
+        let (filters, theirs) = (&asked.filters, &has.filters);
+        let mut changes = vec![
+            (
+                "--include",
+                !which.include.is_empty(),
+                filters.include_patterns == theirs.include_patterns,
+            ),
+            (
+                "--exclude",
+                !which.exclude.is_empty(),
+                filters.exclude_patterns == theirs.exclude_patterns,
+            ),
+            ("--extension", !which.extension.is_empty(), filters.extensions == theirs.extensions),
+            ("--mime-type", !which.mime_type.is_empty(), filters.mime_types == theirs.mime_types),
+            (
+                "--metadata",
+                !which.metadata.is_empty(),
+                filters.metadata_filters == theirs.metadata_filters,
+            ),
+            (
+                "--min-size",
+                which.min_size.is_some(),
+                filters.min_size_bytes == theirs.min_size_bytes,
+            ),
+            (
+                "--max-size",
+                which.max_size.is_some(),
+                filters.max_size_bytes == theirs.max_size_bytes,
+            ),
+            (
+                "--modified-after",
+                which.modified_after.is_some(),
+                filters.modified_after == theirs.modified_after,
+            ),
+            (
+                "--modified-before",
+                which.modified_before.is_some(),
+                filters.modified_before == theirs.modified_before,
+            ),
+            ("--follow-symlinks", which.follow_symlinks, has.follow_symlinks),
+            ("--symlinks-may-leave", which.symlinks_may_leave, has.symlinks_may_leave_root),
+            (
+                "--no-delete",
+                how.no_delete,
+                !has.reconcile.on_delete && !has.reconcile.on_filter_drift,
+            ),
+            ("--skip-duplicates", how.skip_duplicates, has.skip_duplicates),
+            ("--mapping", how.mapping.is_some(), asked.mapping == has.mapping),
+        ];
+        changes.extend(self.s3.changes(&sync.location.connection));
+        let would_change =
+            |(flag, is_given, is_so): (Changed, bool, bool)| (is_given && !is_so).then_some(flag);
+        changes.into_iter().filter_map(would_change).collect()
+    }
+
     pub(super) fn mode(&self) -> Mode {
         match (self.json, self.quiet) {
             (true, _) => Mode::Json,
@@ -315,6 +379,25 @@ impl Args {
 }
 
 impl S3 {
+    /// Each argument: whether it is given, and whether the connection has that already.
+    fn changes(&self, connection: &Connection) -> Vec<(Changed, bool, bool)> {
+        let (Connection::S3(has) | Connection::Tigris(has)) = connection else { return Vec::new() };
+        let asked = self.connection();
+        vec![
+            ("--profile", self.profile.is_some(), asked.profile == has.profile),
+            ("--region", self.region.is_some(), asked.region == has.region),
+            ("--anonymous", self.anonymous, has.anonymous),
+            ("--role-arn", self.role_arn.is_some(), asked.role_arn == has.role_arn),
+            ("--external-id", self.external_id.is_some(), asked.external_id == has.external_id),
+            ("--requester-pays", self.requester_pays, has.requester_pays),
+            (
+                "--addressing",
+                asked.addressing != Addressing::Auto,
+                asked.addressing == has.addressing,
+            ),
+        ]
+    }
+
     fn connection(&self) -> S3Connection {
         S3Connection {
             keys: KeySource::Chain,

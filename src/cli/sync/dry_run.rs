@@ -4,17 +4,20 @@ use std::{io::Write as _, sync::Arc, time::Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Args, Summary, in_words, print_summary};
+use super::{Args, Summary, in_words, meeting, print_summary};
 use crate::{
     cli::{Exit, Outcome, Settings, error::CliError, output},
     clock::{Clock as _, SystemClock},
     engine::{
-        Report, Request,
+        Report, Request, RunError,
         preview::{self, Bounds, Preview, Question, Verdict},
     },
     model::{EntryPath, RunStatus},
-    sources::{Opener as _, Registry},
-    store::{Store, syncs},
+    sources::{Opener as _, Registry, Source},
+    store::{
+        Store,
+        syncs::{self, Sync},
+    },
 };
 
 pub(super) async fn run(
@@ -25,20 +28,29 @@ pub(super) async fn run(
 ) -> Outcome {
     let started = Instant::now();
     let store = settings.store()?;
-    let tuning = settings.config()?.source_tuning(Arc::new(SystemClock));
+    let of_api = match &store {
+        Some(store) => meeting::find(args, request, store).await?,
+        None => None,
+    };
+    let request = &match &of_api {
+        Some(sync) => meeting::request(request.clone(), sync),
+        None => request.clone(),
+    };
     let mut failed = None;
     let report = |path: &EntryPath, verdict: Verdict| {
         if let Err(error) = print_verdict(args, path, &verdict) {
             failed.get_or_insert(error);
         }
     };
-    let outcome = match Registry.open(&request.location, None, &request.options, &tuning).await {
+    let outcome = match open(request, of_api.as_ref(), settings).await {
         Ok(source) => {
             let question = question(store.as_ref(), request).await?;
             let bounds = Bounds::default();
-            preview::preview(store.as_ref(), &*source, question, bounds, stop, report).await
+            let previewed =
+                preview::preview(store.as_ref(), &*source, question, bounds, stop, report).await;
+            previewed.map_err(CliError::from)
         }
-        Err(error) => Err(error.into()),
+        Err(error) => Err(error),
     };
     if let Some(error) = failed {
         return Err(error);
@@ -46,7 +58,6 @@ pub(super) async fn run(
     let preview = match outcome {
         Ok(preview) => preview,
         Err(error) => {
-            let error = CliError::from(error);
             if args.json {
                 print_summary(request, None, &Summary::failed(&error), started)?;
             }
@@ -68,6 +79,20 @@ pub(super) async fn run(
         0 => Exit::Done,
         _ => Exit::SomeFailed,
     })
+}
+
+/// Opens the source, with the credentials that are kept for it where it is a sync `of_api`.
+async fn open(
+    request: &Request,
+    of_api: Option<&Sync>,
+    settings: &Settings,
+) -> Result<Arc<dyn Source>, CliError> {
+    if let Some(sync) = of_api {
+        return Ok(settings.engine()?.reach(sync).await?);
+    }
+    let tuning = settings.config()?.source_tuning(Arc::new(SystemClock));
+    let opened = Registry.open(&request.location, None, &request.options, &tuning).await;
+    Ok(opened.map_err(RunError::from)?)
 }
 
 /// What the preview is asked: the request, and the sync that it would run, if that is there.

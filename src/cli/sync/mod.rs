@@ -2,6 +2,7 @@
 
 mod args;
 mod dry_run;
+mod meeting;
 
 use super::{
     Exit, Outcome, Settings,
@@ -19,25 +20,26 @@ use crate::{
 pub(super) use args::Args;
 
 pub(super) async fn run(args: Args, settings: &Settings) -> Outcome {
-    let request = args.request()?;
+    let mut request = args.request()?;
     let stop = stop_on_signals("at the next checkpoint")?;
     if args.how.dry_run {
         return dry_run::run(&args, &request, settings, &stop).await;
     }
     let started = std::time::Instant::now();
-    let (report, left_out) = match settings.engine() {
-        Ok(engine) => {
-            let progress = Progress::start(args.mode(), request.location.to_string());
-            let report = engine.run(&request, progress.observer(), stop).await;
-            (report, progress.finish().await)
-        }
-        // The last line of --json is a summary, come what may.
-        Err(error) if args.json => {
-            print_summary(&request, None, &Summary::failed(&error), started)?;
-            return Err(error);
-        }
-        Err(error) => return Err(error),
+    let engine = match settings.engine() {
+        Ok(engine) => match meeting::find(&args, &request, &engine.store).await {
+            Ok(None) => engine,
+            Ok(Some(sync)) => {
+                request = meeting::request(request, &sync);
+                engine
+            }
+            Err(error) => return Err(in_the_end(&args, &request, error, started)?),
+        },
+        Err(error) => return Err(in_the_end(&args, &request, error, started)?),
     };
+    let progress = Progress::start(args.mode(), request.location.to_string());
+    let report = engine.run(&request, progress.observer(), stop).await;
+    let left_out = progress.finish().await;
     if args.json {
         print_summary(&request, Some(&report), &Summary::of(&report), started)?;
     } else if !args.quiet && report.job.is_some() {
@@ -53,6 +55,19 @@ pub(super) async fn run(args: Args, settings: &Settings) -> Outcome {
         Some(error) => Err(error.into()),
         None => Ok(exit),
     }
+}
+
+/// The last line of --json is a summary, come what may, but where the arguments make no sense.
+fn in_the_end(
+    args: &Args,
+    request: &Request,
+    error: CliError,
+    started: std::time::Instant,
+) -> Result<CliError, CliError> {
+    if args.json && !matches!(error, CliError::Usage(_)) {
+        print_summary(request, None, &Summary::failed(&error), started)?;
+    }
+    Ok(error)
 }
 
 /// What the summary says besides the counts.

@@ -166,5 +166,5 @@ async fn shape_of(
             },
         });
     }
-    Ok(shaping::shape(mapping, mapped.fields, blobs))
+    Ok(shaping::shape(mapping, mapped.fields, mapped.unique_key, blobs))
 }

@@ -191,7 +191,7 @@ pub async fn preview(
     if let Some((store, sync)) = known {
         let bucket_key = sync.bucket_key;
         let settings = store.read(move |db| buckets::settings(db, bucket_key)).await?;
-        rules = rules.bound_to(question.options, settings.bucket_schema);
+        rules = rules.bound_to(question.options, settings);
     }
     let judge = rules.judge(question.run.full);
     let mapping = rules.mapping;

@@ -19,6 +19,7 @@ use crate::{
         Store,
         commit::Stored,
         shape::{self, Kept, Shape},
+        unique_keys,
     },
 };
 
@@ -73,27 +74,37 @@ pub(super) async fn foresee(
             Err(failed) => drop(foreseen.insert(position, failed)),
         }
     }
-    let changed = store
+    let compared = store
         .read(move |db| {
-            let mut changed = Vec::new();
+            let mut compared = Vec::new();
             for (position, object_key, Draft { shape, mut new }) in ready {
+                let taken = match &shape.unique_key {
+                    Some(wanted) => unique_keys::taken(db, object_key, wanted)?,
+                    None => None,
+                };
                 new.extend(shape::changes(db, object_key, &shape)?);
-                changed.push((position, new));
+                compared.push((position, taken.map(Foreseen::refused).or(Foreseen::of(new))));
             }
-            Ok(changed)
+            Ok(compared)
         })
         .await?;
-    let changed = changed.into_iter().filter(|(_, parts)| !parts.is_empty());
-    foreseen.extend(changed.map(|(position, parts)| (position, Foreseen::of(parts))));
+    let worth_telling =
+        |(position, foreseen): (usize, Option<Foreseen>)| Some((position, foreseen?));
+    foreseen.extend(compared.into_iter().filter_map(worth_telling));
     Ok(foreseen)
 }
 
 impl Foreseen {
-    fn of(mut parts: Vec<String>) -> Self {
+    /// An object of which these parts would change, if there are any.
+    fn of(mut parts: Vec<String>) -> Option<Self> {
         parts.sort();
         parts.dedup();
         let why = format!("the settings make it another object: {}", parts.join(", "));
-        Self::Changed { why }
+        (!parts.is_empty()).then_some(Self::Changed { why })
+    }
+
+    fn refused(message: String) -> Self {
+        Self::Failed { error_type: ErrorType::ValidationError, message }
     }
 }
 
@@ -161,5 +172,5 @@ fn shape_of(mapping: &Mapping, mapped: Mapped, kept: &Kept, new: &mut Vec<String
             },
         }
     }
-    shaping::shape(mapping, mapped.fields, blobs)
+    shaping::shape(mapping, mapped.fields, mapped.unique_key, blobs)
 }

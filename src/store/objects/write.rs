@@ -15,7 +15,7 @@ use crate::{
         Result, StoreError, blobs, buckets,
         commit::{DELETED, Stored, signed},
         events::{self, EventKind},
-        json, reconcile, uploads,
+        json, reconcile, unique_keys, uploads,
     },
 };
 
@@ -403,10 +403,10 @@ pub fn change(
     if taken.is_some() {
         return Ok(taken);
     }
+    unique_keys::replace(tx, object_key, change.unique_key.as_deref())?;
     let id: String = tx
         .prepare_cached(
-            "UPDATE objects SET path = coalesce(?2, path), fields = ?3, unique_key = ?4,
-                 updated_at_ms = ?5
+            "UPDATE objects SET path = coalesce(?2, path), fields = ?3, updated_at_ms = ?4
              WHERE object_key = ?1 RETURNING id",
         )?
         .query_row(
@@ -414,7 +414,6 @@ pub fn change(
                 object_key,
                 change.path.as_deref().map(str::as_bytes),
                 fields_column(&change.fields)?,
-                change.unique_key,
                 now.as_millisecond(),
             ],
             |row| row.get(0),
@@ -486,18 +485,18 @@ pub fn hide(
 ) -> Result<u64> {
     let (mut hidden, mut bytes) = (Vec::new(), 0);
     for id in ids {
-        // Its unique key is free for others: nothing brings a hidden object back.
-        let size: Option<u64> = tx
+        let row: Option<(i64, u64)> = tx
             .prepare_cached(
-                "UPDATE objects SET state = ?3, unique_key = NULL, idempotency_key = NULL,
-                     updated_at_ms = ?4
-                 WHERE id = ?1 AND bucket_key = ?2 AND state IS NULL RETURNING size",
+                "UPDATE objects SET state = ?3, idempotency_key = NULL, updated_at_ms = ?4
+                 WHERE id = ?1 AND bucket_key = ?2 AND state IS NULL RETURNING object_key, size",
             )?
             .query_row(params![id, bucket_key, state.to_string(), now.as_millisecond()], |row| {
-                row.get(0)
+                Ok((row.get(0)?, row.get(1)?))
             })
             .optional()?;
-        if let Some(size) = size {
+        if let Some((object_key, size)) = row {
+            // Its unique key is free for others: nothing brings a hidden object back.
+            unique_keys::replace(tx, object_key, None)?;
             hidden.push(id.clone());
             bytes += signed(size);
         }

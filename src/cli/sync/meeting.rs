@@ -1,0 +1,63 @@
+//! Where a sync from the same place into the same bucket was made through the API: `catchment sync`
+//! runs that one, as it is set up there, and makes no second one.
+
+use super::{Args, args::Changed};
+use crate::{
+    cli::error::CliError,
+    engine::{Request, RunOptions},
+    store::{
+        Store,
+        syncs::{self, MadeBy, Sync},
+    },
+};
+
+/// The sync that was made through the API and that `request` means, if there is one.
+///
+/// # Errors
+/// When it is paused, or an argument would change its settings.
+pub(super) async fn find(
+    args: &Args,
+    request: &Request,
+    store: &Store,
+) -> Result<Option<Sync>, CliError> {
+    let (location, bucket) = (request.location.clone(), request.bucket.clone());
+    let found = store.read(move |db| syncs::find(db, &location, &bucket)).await?;
+    let Some(sync) = found.filter(|found| found.made_by == MadeBy::Api) else { return Ok(None) };
+    if sync.rests() {
+        return Err(CliError::failed(paused(&sync)));
+    }
+    let changed = args.changes(request, &sync);
+    if changed.is_empty() { Ok(Some(sync)) } else { Err(CliError::usage(refusal(&sync, &changed))) }
+}
+
+/// What is asked for, of that sync: its own settings, but for those of this one run.
+pub(super) fn request(request: Request, sync: &Sync) -> Request {
+    let Request { bucket, run, .. } = request;
+    let pace = &sync.options.pace;
+    let concurrency = pace.sync_concurrency.and_then(|number| usize::try_from(number).ok());
+    let run = RunOptions {
+        max_delete: run.max_delete.or(sync.options.max_delete),
+        concurrency: run.concurrency.or(concurrency),
+        ..run
+    };
+    Request { location: sync.location.clone(), bucket, options: sync.options.clone(), run }
+}
+
+fn paused(Sync { id, bucket, pause, .. }: &Sync) -> String {
+    let why = pause.as_ref().and_then(|pause| pause.reason.as_deref());
+    let why = why.map(|why| format!(" ({why})")).unwrap_or_default();
+    format!(
+        "bucket {bucket:?} is filled from there by {id}, which is paused or switched off{why}: \
+         resume it in the interface or with POST /v1/buckets/{bucket}/syncs/{id}/resume, then run \
+         this again"
+    )
+}
+
+fn refusal(Sync { id, bucket, .. }: &Sync, changed: &[Changed]) -> String {
+    let (them, flags) = (if changed.len() == 1 { "it" } else { "them" }, changed.join(", "));
+    format!(
+        "{flags} would change the settings of {id}, which was made in the interface or through the \
+         API and fills bucket {bucket:?} from there: leave {them} out, change the sync there \
+         (PATCH /v1/buckets/{bucket}/syncs/{id}), or name another --bucket"
+    )
+}
