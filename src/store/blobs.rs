@@ -314,7 +314,7 @@ mod tests {
         let tx = db.transaction().unwrap();
         let come = |number: u8| {
             let bytes = [number];
-            let inline = (number % 2 == 0).then_some(bytes.as_slice());
+            let inline = number.is_multiple_of(2).then_some(bytes.as_slice());
             ensure(&tx, &BlobHash::of(&bytes), number.into(), inline).unwrap()
         };
         for number in 1..=10 {
