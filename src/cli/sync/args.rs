@@ -415,6 +415,11 @@ impl Args {
                 asked.provider_filters == has.provider_filters,
             ),
             ("--skip-duplicates", how.skip_duplicates, has.skip_duplicates),
+            (
+                "--prefix",
+                !self.s3.prefix.is_empty(),
+                asked.provider_filters == has.provider_filters,
+            ),
             ("--mapping", how.mapping.is_some(), asked.mapping == has.mapping),
         ];
         changes.extend(self.s3.changes(&sync.location.connection));
