@@ -252,7 +252,7 @@ const TALLIED: &str = "SELECT t.blobs + count(b.blob_key), t.bytes + coalesce(su
      coalesce(max(b.blob_key), t.counted_to)
      FROM blob_tally t LEFT JOIN blobs b ON b.blob_key > t.counted_to";
 
-/// How much all blobs are. Looks only at those that came since the last [`tally`].
+/// How much all blobs are. Looks only at those that came since the last tally.
 ///
 /// # Errors
 /// SQLite's.
