@@ -12,7 +12,10 @@ use serde_json::{Map, Value};
 use crate::{
     cli::{error::CliError, progress::Mode},
     clock::{Clock as _, SystemClock},
-    engine::{Request, RunOptions, filter::{Filter, FilterError}},
+    engine::{
+        Request, RunOptions,
+        filter::{Filter, FilterError},
+    },
     model::{
         Addressing, BucketName, Connection, FieldProblem, FileFilters, KeySource, Location,
         MaxDelete, MetadataFilter, Operator, Provider, ProviderFilterError, ProviderFilters,
