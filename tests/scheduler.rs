@@ -279,7 +279,9 @@ async fn totals_equal_the_sum_over_the_jobs() {
     jobs.iter().for_each(|job| sum.add(&job.counts));
     let totals = house.now_of(&sync).await.totals;
     assert_eq!(totals.counts, sum);
-    assert_eq!(totals.runs, jobs.len() as u64);
+    // The watch may have queued another one, which the end of the scheduler left waiting.
+    let begun = jobs.iter().filter(|job| job.started_at.is_some()).count();
+    assert_eq!(totals.runs, begun as u64);
     assert!(sum.synced >= 5 && sum.bytes > 0, "{sum:?}");
 }
 

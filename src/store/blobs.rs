@@ -252,7 +252,7 @@ const TALLIED: &str = "SELECT t.blobs + count(b.blob_key), t.bytes + coalesce(su
      coalesce(max(b.blob_key), t.counted_to)
      FROM blob_tally t LEFT JOIN blobs b ON b.blob_key > t.counted_to";
 
-/// How much all blobs are. Looks only at those that came since the last [`tally`].
+/// How much all blobs are. Looks only at those that came since the last tally.
 ///
 /// # Errors
 /// SQLite's.
@@ -314,7 +314,7 @@ mod tests {
         let tx = db.transaction().unwrap();
         let come = |number: u8| {
             let bytes = [number];
-            let inline = (number % 2 == 0).then_some(bytes.as_slice());
+            let inline = number.is_multiple_of(2).then_some(bytes.as_slice());
             ensure(&tx, &BlobHash::of(&bytes), number.into(), inline).unwrap()
         };
         for number in 1..=10 {

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::{
     buckets::bucket,
+    objects::fill,
     server::{Answer, Server},
     support::{
         catchment::{Catchment, poll_until},
@@ -158,6 +159,19 @@ fn what_cannot_be_packed_is_refused_by_name() {
         .blames("filters.AND[0].operator");
     order(json!({"files": "all"})).blames("files");
     ordered(&server, "/v1/buckets/nope", json!({})).fails_with(404);
+}
+
+#[test]
+fn more_objects_than_an_archive_has_are_refused_with_another_way_to_get_them() {
+    let home = Catchment::new();
+    let server = Server::on(&home);
+    let path = bucket(&server, "b");
+    server.stop();
+    fill(&home, 100_001);
+    let server = Server::on(&home);
+    let refused = ordered(&server, &path, json!({"prefix": "hay/"})).blames("prefix");
+    assert!(refused["message"].as_str().unwrap().contains("catchment export"), "{refused}");
+    assert_eq!(ordered(&server, &path, json!({"prefix": "hay/99"})).is(200)["objects"], 1111);
 }
 
 #[test]

@@ -396,7 +396,7 @@ fn a_synced_object_that_was_deleted_stays_away_until_it_changes_at_its_source() 
 }
 
 /// Makes the bucket large: objects without bytes, as quickly as the database takes them.
-fn fill(home: &Catchment, objects: u32) {
+pub fn fill(home: &Catchment, objects: u32) {
     let db = rusqlite::Connection::open(home.data_dir().join("catchment.db")).unwrap();
     db.execute_batch(&format!(
         "INSERT INTO objects (id, bucket_key, entry_key, path, size, created_at_ms, updated_at_ms)

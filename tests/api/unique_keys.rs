@@ -46,10 +46,14 @@ impl Shop {
     }
 
     fn sync(&self) -> Run {
+        self.sync_with(&[])
+    }
+
+    fn sync_with(&self, more: &[&str]) -> Run {
         let mapping = self.home.home().join("mapping.json");
         let files = self.home.home().join("files");
         let args = ["--bucket", "shop", "--max-delete", "100%", "--mapping"];
-        self.home.sync_with(files, &[&args[..], &[mapping.to_str().unwrap()]].concat())
+        self.home.sync_with(files, &[&args[..], &[mapping.to_str().unwrap()], more].concat())
     }
 
     /// Path, sku and id of each object, in the order of their paths.
@@ -110,6 +114,7 @@ fn an_object_stays_as_it_is_while_its_new_unique_key_is_another_ones() {
 
     shop.sync().exits(3).says(&["2 a", by_hand]);
     assert_eq!(shop.shelf(), on_shelf(&[("2 a", "1"), ("hand", "2")]));
+    shop.sync_with(&["--dry-run"]).exits(3).says(&["would_fail", by_hand]);
     let again = shop.sync().exits(3).summary();
     assert_eq!((again.failed, again.removed), (1, 0));
 

@@ -148,7 +148,7 @@ async fn matching(
     let mut wanted = Vec::new();
     wanted.extend(body.filters.map(filters::filter).transpose()?);
     wanted.extend(body.prefix.as_deref().map(begins_with).transpose()?);
-    let filter = (!wanted.is_empty()).then(|| Filter::All(wanted));
+    let filter = (!wanted.is_empty()).then_some(Filter::All(wanted));
     let query = Query::new(bucket, filter.as_ref(), body.search.as_deref(), None)
         .map_err(|problem| ApiError::invalid_field(told(problem.within("filters"))))?;
     let objects =

@@ -58,8 +58,10 @@ pub(super) fn stream(
 ) -> impl Stream<Item = io::Result<Bytes>> {
     let (sender, pieces) = mpsc::channel(1);
     tokio::spawn(async move {
-        let _place = place;
-        let Err(end) = pack(&app, &archive, &sender).await else { return };
+        let end = pack(&app, &archive, &sender).await;
+        // Not only once a client that does not read has taken the last word.
+        drop(place);
+        let Err(end) = end else { return };
         if let End::Failed(error) = &end {
             tracing::error!(archive = %archive.id, %error, "an archive broke off");
         }

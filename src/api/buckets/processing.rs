@@ -39,7 +39,7 @@ pub(super) struct IngestFilter {
     #[schema(min_length = 1)]
     pub retriever_id: String,
     /// Its version.
-    #[schema(minimum = 1)]
+    #[schema(minimum = 1, maximum = 2_147_483_647)]
     pub retriever_version: Option<u32>,
     /// What is done about those that it finds.
     pub action: Option<IngestFilterAction>,

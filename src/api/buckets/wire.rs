@@ -157,7 +157,7 @@ pub(super) struct ListBucketsRequest {
     #[schema(minimum = 0, maximum = 10000)]
     pub offset: Option<u32>,
     /// Which page, from 1.
-    #[schema(minimum = 1)]
+    #[schema(minimum = 1, maximum = 1_000_000)]
     pub page: Option<u32>,
     /// Text in the name, the id or the description.
     pub search: Option<String>,

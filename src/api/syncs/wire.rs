@@ -58,7 +58,7 @@ pub(super) struct IngestFilter {
     #[schema(min_length = 1)]
     pub retriever_id: String,
     /// Its version; null: the current one.
-    #[schema(minimum = 1)]
+    #[schema(minimum = 1, maximum = 2_147_483_647)]
     pub retriever_version: Option<u32>,
     /// What becomes of an object that it returns something for; `keep` unless said otherwise.
     pub action: Option<IngestFilterAction>,

@@ -12,7 +12,10 @@ use serde_json::{Map, Value};
 use crate::{
     cli::{error::CliError, progress::Mode},
     clock::{Clock as _, SystemClock},
-    engine::{Request, RunOptions, filter::Filter},
+    engine::{
+        Request, RunOptions,
+        filter::{Filter, FilterError},
+    },
     model::{
         Addressing, BucketName, Connection, FieldProblem, FileFilters, KeySource, Location,
         MaxDelete, MetadataFilter, Operator, Provider, ProviderFilterError, ProviderFilters,
@@ -289,6 +292,27 @@ fn mapping(file: &Path, provider: Provider) -> Result<SchemaMapping, CliError> {
     }
 }
 
+/// What is wrong with the filters, by the options that set them.
+fn by_option(FilterError(problems): FilterError) -> CliError {
+    let named = |problem: FieldProblem| {
+        let option = match problem.field.split('.').next().unwrap_or_default() {
+            "include_patterns" => "--include",
+            "exclude_patterns" => "--exclude",
+            "extensions" => "--extension",
+            "mime_types" => "--mime-type",
+            "min_size_bytes" => "--min-size",
+            "max_size_bytes" => "--max-size",
+            "modified_after" => "--modified-after",
+            "modified_before" => "--modified-before",
+            "metadata_filters" => "--metadata",
+            _ => return problem,
+        };
+        FieldProblem { field: option.to_owned(), ..problem }
+    };
+    let problems: Vec<FieldProblem> = problems.into_iter().map(named).collect();
+    CliError::usage(FieldProblem::join(&problems))
+}
+
 impl Args {
     pub(super) fn request(&self) -> Result<Request, CliError> {
         let location =
@@ -298,7 +322,7 @@ impl Args {
             None => BucketChoice::AfterSource(BucketName::derived_from(&location.suggested_name())),
         };
         let options = self.options(location.connection.provider())?;
-        Filter::compile(&options.filters).map_err(CliError::usage)?;
+        Filter::compile(&options.filters).map_err(by_option)?;
         let run = RunOptions {
             max_delete: self.how.max_delete,
             concurrency: self.how.concurrency.map(usize::from),
@@ -387,6 +411,11 @@ impl Args {
                 "--no-delete",
                 how.no_delete,
                 !has.reconcile.on_delete && !has.reconcile.on_filter_drift,
+            ),
+            (
+                "--prefix",
+                !self.s3.prefix.is_empty(),
+                asked.provider_filters == has.provider_filters,
             ),
             ("--skip-duplicates", how.skip_duplicates, has.skip_duplicates),
             (

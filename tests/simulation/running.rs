@@ -1,0 +1,206 @@
+//! The runs of a history: to their end, slice by slice, or cut off by a death.
+
+use std::{
+    ffi::OsStr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use catchment::{
+    clock::Clock as _,
+    engine::{Engine, Observer, Report, Request, RunOptions, Silent},
+    model::{BucketName, Cause, Counts, EntryPath, JobId, Location, Phase, S3Connection},
+    store::{
+        jobs,
+        syncs::{self, BucketChoice, Sync},
+    },
+};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::history::History;
+
+/// Dies at the so manieth thing that its run tells.
+struct Mortal {
+    left: AtomicUsize,
+    died: Arc<Notify>,
+}
+
+impl Mortal {
+    fn tell(&self) {
+        if self.left.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.died.notify_one();
+        }
+    }
+}
+
+impl Observer for Mortal {
+    fn found(&self, _: u64, _: u64, _: u64) {
+        self.tell();
+    }
+
+    fn fetching(&self, _: &EntryPath, _: u64) {
+        self.tell();
+    }
+
+    fn entered(&self, _: Phase) {
+        self.tell();
+    }
+
+    fn committed(&self, _: &Counts) {
+        self.tell();
+    }
+}
+
+pub(super) fn location() -> Location {
+    Location::parse(OsStr::new("s3://world"), &S3Connection::default()).unwrap()
+}
+
+pub(super) fn bucket_choice() -> BucketChoice {
+    BucketChoice::Named("world".parse::<BucketName>().unwrap())
+}
+
+impl History {
+    pub(super) fn engine(&mut self) -> Engine {
+        self.engine
+            .get_or_insert_with(|| {
+                Engine::open(&self.config, self.clock.clone(), Arc::new(self.source.clone()))
+                    .unwrap()
+            })
+            .clone()
+    }
+
+    pub(super) fn request(&self, full: bool) -> Request {
+        Request {
+            location: location(),
+            bucket: bucket_choice(),
+            options: self.options.clone(),
+            run: RunOptions {
+                max_delete: self.max_delete,
+                full,
+                adopt_root: self.listed() == 0,
+                ..RunOptions::default()
+            },
+        }
+    }
+
+    pub(super) async fn run(&mut self, full: bool) -> Option<Report> {
+        self.did(if full { "full run" } else { "run" });
+        let (engine, request) = (self.engine(), self.request(full));
+        let (dies_fetching, died) = {
+            let world = self.source.world();
+            (world.die_after, world.died.clone())
+        };
+        let Some(moment) = dies_fetching else {
+            return Some(engine.run(&request, Arc::new(Silent), CancellationToken::new()).await);
+        };
+        // At a fetch, or at something that the run tells.
+        let observer: Arc<dyn Observer> = match self.random.bool() {
+            true => Arc::new(Silent),
+            false => {
+                self.source.world().die_after = None;
+                Arc::new(Mortal { left: AtomicUsize::new(moment), died: died.clone() })
+            }
+        };
+        let run = engine.run(&request, observer, CancellationToken::new());
+        // A process that dies takes its run, its threads' results and its lock file with it.
+        let outcome = tokio::select! {
+            biased;
+            () = died.notified() => None,
+            report = run => Some(report),
+        };
+        drop(engine);
+        self.engine = None;
+        self.source.world().die_after = None;
+        if outcome.is_none() {
+            self.did("death");
+        }
+        outcome
+    }
+
+    /// Runs the stored sync in slices, job by job, to the end of its pass.
+    pub(super) async fn run_in_slices(&mut self, full: bool) -> Report {
+        let engine = self.engine();
+        let (options, now) = (self.options.clone(), self.clock.now());
+        let mut job = JobId::generate();
+        let first = job.clone();
+        engine
+            .store
+            .write(move |tx| {
+                let sync = syncs::ensure(tx, &location(), &bucket_choice(), &options, now)?;
+                // A new pass, as a run without a checkpoint begins one.
+                catchment::store::checkpoints::forget(tx, sync.key)?;
+                jobs::queue(tx, sync.key, &first, Cause::Scheduled, full, now).map(drop)
+            })
+            .await
+            .unwrap();
+        let mut counts = Counts::default();
+        loop {
+            self.did("slice");
+            let report = engine.run_job(&job, Arc::new(Silent), CancellationToken::new()).await;
+            assert!(report.error.is_none(), "{:?}", report.error);
+            counts.add(&report.counts);
+            match report.next.clone() {
+                Some(next) => {
+                    assert_eq!(report.counts.removed, 0, "nothing is removed before the end");
+                    job = next;
+                }
+                None => return Report { counts, ..report },
+            }
+        }
+    }
+
+    /// Goes on where the last run was cut off: with what that had committed, and not before it.
+    pub(super) async fn resume(&mut self) {
+        let store = self.engine().store;
+        let checkpoint = store
+            .read(|db| {
+                let Some(sync) = syncs::all(db)?.pop() else { return Ok(None) };
+                catchment::store::checkpoints::load(db, sync.key)
+            })
+            .await
+            .unwrap();
+        let Some(checkpoint) = checkpoint else { return };
+        let before = self.bucket().await;
+        {
+            let mut world = self.source.world();
+            (world.break_before_page, world.die_after) = (None, None);
+            world.listings.clear();
+        }
+        let starts_over = self.listed() == 0;
+        let report = self.run(false).await.unwrap();
+        assert!(report.error.is_none(), "{:?}", report.error);
+        self.did("resumed pass");
+        if !starts_over {
+            self.check_listings(checkpoint);
+        }
+        self.after_an_unfinished_run(&before).await;
+        // Nothing has changed since the pass began, so it has left nothing out.
+        if self.letters().await.is_empty() && !self.options.skip_duplicates {
+            let names: Vec<String> = self.source.world().files.keys().cloned().collect();
+            let missing: Vec<&String> = names
+                .iter()
+                .filter(|name| self.passes(name) && !self.model.contains_key(*name))
+                .collect();
+            assert!(missing.is_empty(), "{missing:?} were passed by");
+        }
+    }
+
+    pub(super) async fn forget_the_pass(&mut self) {
+        let store = self.engine().store;
+        store
+            .write(|tx| {
+                let Some(sync) = syncs::all(tx)?.pop() else { return Ok(()) };
+                catchment::store::checkpoints::forget(tx, sync.key)
+            })
+            .await
+            .unwrap();
+    }
+
+    pub(super) async fn sync(&mut self) -> Sync {
+        let store = self.engine().store;
+        store.read(|db| Ok(syncs::all(db)?.remove(0))).await.unwrap()
+    }
+}
