@@ -187,7 +187,7 @@ fn a_condition_that_cannot_be_is_refused_before_anything_happens() {
     let catchment = Catchment::new();
     for (condition, says) in [
         ("author resembles Ada", "no operator"),
-        ("author gt", "metadata_filters.0.value"),
+        ("author gt", "--metadata (value)"),
         ("author exists perhaps", "true, false"),
     ] {
         catchment.run(&["sync", "/tmp", "--metadata", condition]).exits(2).says(&[says]);

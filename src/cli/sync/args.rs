@@ -295,7 +295,8 @@ fn mapping(file: &Path, provider: Provider) -> Result<SchemaMapping, CliError> {
 /// What is wrong with the filters, by the options that set them.
 fn by_option(FilterError(problems): FilterError) -> CliError {
     let named = |problem: FieldProblem| {
-        let option = match problem.field.split('.').next().unwrap_or_default() {
+        let mut way = problem.field.split('.');
+        let option = match way.next().unwrap_or_default() {
             "include_patterns" => "--include",
             "exclude_patterns" => "--exclude",
             "extensions" => "--extension",
@@ -307,7 +308,11 @@ fn by_option(FilterError(problems): FilterError) -> CliError {
             "metadata_filters" => "--metadata",
             _ => return problem,
         };
-        FieldProblem { field: option.to_owned(), ..problem }
+        let field = match way.find(|part| part.parse::<usize>().is_err()) {
+            Some(part) => format!("{option} ({part})"),
+            None => option.to_owned(),
+        };
+        FieldProblem { field, ..problem }
     };
     let problems: Vec<FieldProblem> = problems.into_iter().map(named).collect();
     CliError::usage(FieldProblem::join(&problems))
