@@ -255,6 +255,34 @@ CREATE UNIQUE INDEX objects_by_idempotency_key ON objects (bucket_key, idempoten
 CREATE UNIQUE INDEX objects_by_unique_key ON objects (bucket_key, unique_key)
     WHERE unique_key IS NOT NULL;
 
+-- Every piece of three letters of what an object says of itself (store::objects::text), so that a
+-- search need not go through all of them. It only ever narrows: what it leaves is looked at. Objects
+-- up to `indexed_to` are in it, as they were; those that changed or went since are stale. It is brought
+-- up to date in the background, never by a sync.
+CREATE VIRTUAL TABLE object_text USING fts5 (
+    text, content = '', contentless_delete = 1, detail = 'none', tokenize = 'trigram case_sensitive 1'
+);
+CREATE TABLE object_text_reach (
+    indexed_to INTEGER NOT NULL                -- of objects, the last object_key
+) STRICT;
+INSERT INTO object_text_reach VALUES (0);
+CREATE TABLE object_text_stale (
+    object_key INTEGER PRIMARY KEY
+) STRICT;
+CREATE TRIGGER objects_reword AFTER UPDATE OF path, metadata, fields ON objects
+WHEN (new.path IS NOT old.path OR new.metadata IS NOT old.metadata OR new.fields IS NOT old.fields)
+    AND old.object_key <= (SELECT indexed_to FROM object_text_reach)
+BEGIN
+    INSERT OR IGNORE INTO object_text_stale VALUES (old.object_key);
+END;
+CREATE TRIGGER objects_go AFTER DELETE ON objects BEGIN
+    INSERT OR IGNORE INTO object_text_stale
+        SELECT old.object_key WHERE old.object_key <= (SELECT indexed_to FROM object_text_reach);
+    -- The keys of the last ones are given out again.
+    UPDATE object_text_reach SET indexed_to = (SELECT coalesce(max(object_key), 0) FROM objects)
+        WHERE indexed_to > (SELECT coalesce(max(object_key), 0) FROM objects);
+END;
+
 -- Bytes by their name. Stored once whatever the number of objects, buckets or syncs that share them.
 CREATE TABLE blobs (
     blob_key INTEGER PRIMARY KEY,

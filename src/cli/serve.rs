@@ -23,7 +23,7 @@ use crate::{
         content::links::Links,
         server,
     },
-    engine::Board,
+    engine::{Board, searching},
     scheduler::{Bounds, Observers, Scheduler},
     store::settings,
 };
@@ -70,6 +70,7 @@ pub(super) async fn run(args: Args, settings: &Settings) -> Outcome {
     let links = Links::open(&config.data_dir).map_err(CliError::failed)?;
     let app = App::new(engine, config, access, links, &scheduler, board, stopping.clone());
     tokio::spawn(api::go_on(app.clone()));
+    tokio::spawn(searching::keep_up(store.clone(), app.stopping.clone()));
     let router = api::router(app).map_err(CliError::failed)?;
 
     announce(address, &open::link(&store, address).await?)?;

@@ -1,7 +1,7 @@
 //! One run of a sync, in reading order: [`lease`], [`walk`], [`filter`], [`plan`], [`fetch`],
 //! [`commit`] and the [`shards`] that it moves on, [`reconcile`]; [`run`] tells the story, `begin`
 //! and `end` its first and its last page. [`preview`] tells what a run would do; [`collect`] and
-//! [`verify`] look after what runs have stored.
+//! [`verify`] look after what runs have stored, [`searching`] after how it is found.
 //!
 //! The engine decides; it holds no SQL, speaks no provider's protocol and prints nothing. What it
 //! is doing it tells an [`Observer`].
@@ -26,6 +26,7 @@ pub mod preview;
 pub mod reconcile;
 pub mod rules;
 pub mod run;
+pub mod searching;
 mod shaping;
 pub mod shards;
 pub mod standing;

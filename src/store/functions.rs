@@ -1,5 +1,5 @@
 //! What filters need and SQLite has not: text without case beyond ASCII, regular expressions, words
-//! by their stems. Every connection that reads has them.
+//! by their stems. Every connection has them.
 
 use std::collections::HashSet;
 
@@ -34,6 +34,9 @@ pub(super) fn register(connection: &Connection) -> rusqlite::Result<()> {
         })?;
         Ok(text(context, 1).is_some_and(|text| wanted.is_subset(&stems(&text))))
     })?;
+    connection.create_scalar_function("mark_of_bucket", 1, flags, |context| {
+        Ok(mark_of_bucket(context.get(0)?))
+    })?;
     // What a blob is where its row says nothing of it.
     connection.create_scalar_function("type_of_mime", 1, flags, |context| {
         Ok(FieldType::of_mime(text(context, 0).as_deref()).as_str())
@@ -52,6 +55,18 @@ pub(super) fn register(connection: &Connection) -> rusqlite::Result<()> {
 /// Text as it is compared where case does not count.
 pub(super) fn fold(text: &str) -> String {
     text.to_lowercase()
+}
+
+/// Three letters that stand for a bucket in a text: of those that Unicode gives no meaning,
+/// <https://www.unicode.org/faq/private_use.html>.
+pub(super) fn mark_of_bucket(key: i64) -> String {
+    const FIRST: u32 = 0xE000;
+    const LETTERS: i64 = 6400;
+    let letter = |digit: i64| {
+        let digit = u32::try_from(digit.rem_euclid(LETTERS)).unwrap_or_default();
+        char::from_u32(FIRST + digit).unwrap_or_default()
+    };
+    [key / (LETTERS * LETTERS), key / LETTERS, key].map(letter).iter().collect()
 }
 
 /// A regular expression from outside.

@@ -14,6 +14,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/2_control_plane.sql"),
     include_str!("migrations/3_shards.sql"),
     include_str!("migrations/4_tallies.sql"),
+    include_str!("migrations/5_text.sql"),
 ];
 
 /// The version of [`SCHEMA`].

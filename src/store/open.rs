@@ -72,6 +72,7 @@ pub(super) fn connect_writer(path: &Path) -> Result<Connection> {
          PRAGMA foreign_keys = ON;
          PRAGMA temp_store = MEMORY;",
     )?;
+    functions::register(&connection)?;
     Ok(connection)
 }
 

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod flags;
+mod searching;
 mod shards;
 #[path = "../support/simulated.rs"]
 mod simulated;

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
 
 use super::{
-    query::Query,
+    query::{Index, Query},
     record::{self, Record},
 };
 use crate::{
@@ -42,10 +42,10 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Chosen> {
 /// # Errors
 /// SQLite's.
 pub fn matching(connection: &Connection, query: &Query, limit: u32) -> Result<Vec<Chosen>> {
-    let index = query.fewest(connection)?.unwrap_or("objects_by_path");
+    let index = query.fewest(connection)?.unwrap_or(Index::Path);
     let clause = Clause::default()
         .sql(COLUMNS)
-        .then(query.from(index))
+        .then(query.from(index, ""))
         .sql(" ORDER BY o.path DESC, o.object_key LIMIT ")
         .bind(limit);
     let mut statement = connection.prepare_cached(&clause.sql)?;

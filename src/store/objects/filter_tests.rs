@@ -15,7 +15,7 @@ use crate::{
     store::{Place, buckets::Bucket, functions},
 };
 
-fn database(objects: &[Map<String, Value>]) -> Connection {
+pub(super) fn database(objects: &[Map<String, Value>]) -> Connection {
     let db = Connection::open_in_memory().unwrap();
     db.execute_batch(include_str!("../../../schema.sql")).unwrap();
     functions::register(&db).unwrap();
@@ -49,7 +49,7 @@ const fn size(key: i64) -> i64 {
     key % 4 * 10
 }
 
-fn bucket() -> Bucket {
+pub(super) fn bucket() -> Bucket {
     Bucket {
         key: 1,
         id: BucketId::from_stored("bkt_1".to_owned()),

@@ -1,6 +1,6 @@
 //! Objects: found and listed as the command line does it here; as the API does it in [`query`] and
-//! [`record`], counted in groups by [`rows`], made and changed by hand in [`mod@write`]. What a sync does
-//! to them is in `commit` and `reconcile`.
+//! [`record`], counted in groups by [`rows`], found by their [`text`], made and changed by hand in
+//! [`mod@write`]. What a sync does to them is in `commit` and `reconcile`.
 
 pub mod chosen;
 mod fields;
@@ -9,6 +9,9 @@ mod filter_tests;
 pub mod query;
 pub mod record;
 pub mod rows;
+pub mod text;
+#[cfg(test)]
+mod text_tests;
 pub mod write;
 
 use jiff::Timestamp;

@@ -3,9 +3,11 @@
 //! An index is named in every statement. SQLite would guess from statistics that it does not have;
 //! here a look at the index first tells how many entries a condition leaves.
 
+use std::ops::RangeInclusive;
+
 use rusqlite::{Connection, params_from_iter, types::Value};
 
-use super::{end_of, fields::ObjectFields};
+use super::{end_of, fields::ObjectFields, text};
 use crate::{
     model::{FieldProblem, Filter, Literal, Relation, Sort, Test},
     store::{
@@ -23,6 +25,7 @@ pub struct Query {
     bucket_key: i64,
     condition: Option<Clause>,
     narrow: Vec<Narrow>,
+    text: Option<text::Wanted>,
     order: Order,
     descending: bool,
 }
@@ -30,8 +33,17 @@ pub struct Query {
 /// A condition that an index can find the objects of.
 #[derive(Clone, Debug)]
 struct Narrow {
-    index: &'static str,
+    index: Index,
     condition: Clause,
+}
+
+/// What leads to the objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Index {
+    Age,
+    Path,
+    Size,
+    Text,
 }
 
 /// A page of keys.
@@ -52,13 +64,15 @@ enum Order {
     Value(Clause),
 }
 
+/// Objects that are looked at before it is worth knowing how many are wanted.
+const FIRST: u32 = 1_000;
+
+/// Any object's key.
+const ALL: RangeInclusive<i64> = i64::MIN..=i64::MAX;
+
 /// Entries of an index that are worth sorting; beyond, going through the bucket in the order that is
 /// wanted meets enough of them soon.
 const FEW: u32 = 20_000;
-
-const BY_AGE: &str = "objects_by_age";
-const BY_PATH: &str = "objects_by_path";
-const BY_SIZE: &str = "objects_by_size";
 
 impl Query {
     /// Puts together what is wanted of a bucket: all that passes the filter and has the text that is
@@ -92,6 +106,7 @@ impl Query {
             bucket_key: bucket.key,
             condition: (!conditions.is_empty()).then(|| Clause::joined(conditions, true)),
             narrow: filter.map(|filter| narrow(filter, &fields)).unwrap_or_default(),
+            text: search.and_then(|text| text::Wanted::new(bucket.key, text)),
             order,
             descending: sort.is_none_or(|sort| sort.descending),
         })
@@ -116,32 +131,29 @@ impl Query {
         limit: u32,
         most: Option<u32>,
     ) -> Result<Found> {
-        let (column, index) = match &self.order {
-            Order::Age => (Clause::default().sql("NULL"), BY_AGE),
-            Order::Path => (Clause::default().sql("o.path"), BY_PATH),
-            Order::Size => (Clause::default().sql("o.size"), BY_SIZE),
-            Order::Value(value) => (value.clone(), BY_AGE),
+        let Some(most) = most.filter(|_| self.is_scan() && skip == 0) else {
+            let index = self.fewest(connection)?.unwrap_or_else(|| self.ordered());
+            let places = self.page(connection, index, after, None, skip, limit)?;
+            return Ok(Found { places, ends_at: None });
         };
-        let behind = |place: &Place| self.behind(place, &column);
-        let fewest = self.fewest(connection)?;
-        let last = match (most, fewest) {
-            (Some(most), None) if self.is_scan() => {
-                let all = every(self.bucket_key, index);
-                let rest = after.map_or(all.clone(), |place| all.sql(" AND ").then(behind(place)));
-                self.page(connection, &column, rest, u64::from(most) - 1, 1)?.pop()
+        // Where many are wanted, the page is full before it would be known how many.
+        let first = most.min(FIRST);
+        let mut found = self.look(connection, self.in_order(), after, limit, first)?;
+        let Some(end) = found.ends_at.take() else { return Ok(found) };
+        let rest = limit - u32::try_from(found.places.len()).unwrap_or(limit);
+        match self.fewest(connection)? {
+            Some(index) => {
+                let more = self.page(connection, index, Some(&end), None, 0, rest)?;
+                found.places.extend(more);
             }
-            _ => None,
-        };
-        let mut rows = self.from(fewest.unwrap_or(index));
-        if let Some(place) = after {
-            rows = rows.sql(" AND ").then(behind(place));
+            None if most == first => found.ends_at = Some(end),
+            None => {
+                let more = self.look(connection, self.ordered(), Some(&end), rest, most - first)?;
+                found.places.extend(more.places);
+                found.ends_at = more.ends_at;
+            }
         }
-        if let Some(last) = &last {
-            rows = rows.sql(" AND NOT (").then(behind(last)).sql(")");
-        }
-        let places = self.page(connection, &column, rows, skip, limit)?;
-        let ends_at = last.filter(|_| places.len() < limit as usize);
-        Ok(Found { places, ends_at })
+        Ok(found)
     }
 
     /// Whether it goes through the bucket in the order of an index, looking at each object.
@@ -149,24 +161,83 @@ impl Query {
         self.condition.is_some() && !matches!(self.order, Order::Value(_))
     }
 
-    /// Places among rows, in the order that is wanted.
+    /// The index whose order it is, of all objects.
+    const fn in_order(&self) -> Index {
+        match &self.order {
+            Order::Age | Order::Value(_) => Index::Age,
+            Order::Path => Index::Path,
+            Order::Size => Index::Size,
+        }
+    }
+
+    /// The index whose order it is, which leaves out what it can.
+    const fn ordered(&self) -> Index {
+        match (&self.order, &self.text) {
+            (Order::Age, Some(_)) => Index::Text,
+            _ => self.in_order(),
+        }
+    }
+
+    /// What is ordered by, the key apart.
+    fn column(&self) -> Clause {
+        match &self.order {
+            Order::Age => Clause::default().sql("NULL"),
+            Order::Path => Clause::default().sql("o.path"),
+            Order::Size => Clause::default().sql("o.size"),
+            Order::Value(value) => value.clone(),
+        }
+    }
+
+    /// Up to `limit` places among the next `most` objects of an index, in its order.
+    fn look(
+        &self,
+        connection: &Connection,
+        index: Index,
+        after: Option<&Place>,
+        limit: u32,
+        most: u32,
+    ) -> Result<Found> {
+        let all = Self { condition: None, ..self.clone() };
+        let last = all.page(connection, index, after, None, u64::from(most) - 1, 1)?.pop();
+        let places = self.page(connection, index, after, last.as_ref(), 0, limit)?;
+        let ends_at = last.filter(|_| places.len() < limit as usize);
+        Ok(Found { places, ends_at })
+    }
+
+    /// Places in the order that is wanted: behind one, and up to another.
     fn page(
         &self,
         connection: &Connection,
-        column: &Clause,
-        rows: Clause,
+        index: Index,
+        after: Option<&Place>,
+        last: Option<&Place>,
         skip: u64,
         limit: u32,
     ) -> Result<Vec<Place>> {
-        let select = Clause::default().sql("SELECT o.object_key, ").then(column.clone());
-        let direction = if self.descending { "DESC" } else { "ASC" };
-        let clause = match &self.order {
-            Order::Age => select.then(rows).sql(&format!(" ORDER BY o.object_key {direction}")),
-            _ => {
-                select.then(rows).sql(&format!(" ORDER BY 2 {direction}, o.object_key {direction}"))
-            }
+        let mut rows = self.rows(index, "", &self.keys_behind(after));
+        if let Some(place) = after {
+            rows = rows.sql(" AND ").then(self.behind(place));
+        }
+        if let Some(last) = last {
+            rows = rows.sql(" AND ").then(self.up_to(last));
+        }
+        let key = match index {
+            Index::Text => "c.object_key",
+            _ => "o.object_key",
         };
-        let clause = clause.sql(" LIMIT ").bind(limit).sql(" OFFSET ").bind(signed(skip));
+        let direction = if self.descending { "DESC" } else { "ASC" };
+        let order = match &self.order {
+            Order::Age => format!(" ORDER BY 1 {direction} LIMIT "),
+            _ => format!(" ORDER BY 2 {direction}, 1 {direction} LIMIT "),
+        };
+        let clause = Clause::default()
+            .sql(&format!("SELECT {key}, "))
+            .then(self.column())
+            .then(rows)
+            .sql(&order)
+            .bind(limit)
+            .sql(" OFFSET ")
+            .bind(signed(skip));
         let mut statement = connection.prepare_cached(&clause.sql)?;
         let places = statement
             .query_map(params_from_iter(&clause.values), |row| {
@@ -176,21 +247,37 @@ impl Query {
         Ok(places)
     }
 
+    /// The keys that objects behind a place can have.
+    fn keys_behind(&self, after: Option<&Place>) -> RangeInclusive<i64> {
+        match (&self.order, after) {
+            (Order::Age, Some(place)) if self.descending => {
+                i64::MIN..=place.key().saturating_sub(1)
+            }
+            (Order::Age, Some(place)) => place.key().saturating_add(1)..=i64::MAX,
+            _ => ALL,
+        }
+    }
+
     /// How many objects are wanted, counted one by one.
     ///
     /// # Errors
     /// SQLite's.
     pub fn count(&self, connection: &Connection) -> Result<u64> {
-        let index = self.fewest(connection)?.unwrap_or(BY_AGE);
-        let clause = Clause::default().sql("SELECT count(*)").then(self.from(index));
+        let by_text = self.text.is_some().then_some(Index::Text);
+        let index = self.fewest(connection)?.or(by_text).unwrap_or(Index::Age);
+        let clause = Clause::default().sql("SELECT count(*)").then(self.from(index, ""));
         Ok(connection
             .prepare_cached(&clause.sql)?
             .query_row(params_from_iter(&clause.values), |row| row.get(0))?)
     }
 
-    /// The rows that are wanted, of the table or of it joined to others.
-    pub(super) fn from(&self, index: &'static str) -> Clause {
-        let mut clause = every(self.bucket_key, index);
+    /// The rows that are wanted, each with what is `joined` to it.
+    pub(super) fn from(&self, index: Index, joined: &str) -> Clause {
+        self.rows(index, joined, &ALL)
+    }
+
+    fn rows(&self, index: Index, joined: &str, keys: &RangeInclusive<i64>) -> Clause {
+        let mut clause = self.every(index, joined, keys);
         // Once more without the brackets that keep SQLite from seeing what the index is for.
         for narrow in self.narrow.iter().filter(|narrow| narrow.index == index) {
             clause = clause.sql(" AND ").then(narrow.condition.clone());
@@ -201,25 +288,29 @@ impl Query {
         }
     }
 
-    /// The index that leaves few objects, if one does.
-    pub(super) fn fewest(&self, connection: &Connection) -> Result<Option<&'static str>> {
+    /// All objects of the bucket that are not hidden, or of those that an index of text leaves.
+    fn every(&self, index: Index, joined: &str, keys: &RangeInclusive<i64>) -> Clause {
+        let table = |index: &str| Clause::default().sql(" FROM objects o INDEXED BY ").sql(index);
+        let rows = match (index, &self.text) {
+            (Index::Path, _) => table("objects_by_path"),
+            (Index::Size, _) => table("objects_by_size"),
+            (Index::Text, Some(text)) => Clause::default()
+                .sql(" FROM (")
+                .then(text.candidates(keys))
+                .sql(") c CROSS JOIN objects o ON o.object_key = c.object_key"),
+            (Index::Age | Index::Text, _) => table("objects_by_age"),
+        };
+        rows.sql(joined).sql(" WHERE o.state IS NULL AND o.bucket_key = ").bind(self.bucket_key)
+    }
+
+    /// What leaves few objects, if something does.
+    pub(super) fn fewest(&self, connection: &Connection) -> Result<Option<Index>> {
         let mut fewest = None;
         let mut least = FEW;
-        for index in [BY_PATH, BY_SIZE] {
-            let mut clause = Clause::default()
-                .sql("SELECT count(*) FROM (SELECT 1 FROM objects o INDEXED BY ")
-                .sql(index)
-                .sql(" WHERE o.state IS NULL AND o.bucket_key = ")
-                .bind(self.bucket_key);
-            let mut conditions =
-                self.narrow.iter().filter(|narrow| narrow.index == index).peekable();
-            if conditions.peek().is_none() {
-                continue;
-            }
-            for narrow in conditions {
-                clause = clause.sql(" AND ").then(narrow.condition.clone());
-            }
-            clause = clause.sql(" LIMIT ").bind(least).sql(")");
+        for index in [Index::Path, Index::Size, Index::Text] {
+            let Some(rows) = self.left_by(index) else { continue };
+            let clause = Clause::default().sql("SELECT count(*) FROM (").then(rows);
+            let clause = clause.sql(" LIMIT ").bind(least).sql(")");
             let count: u32 = connection
                 .prepare_cached(&clause.sql)?
                 .query_row(params_from_iter(&clause.values), |row| row.get(0))?;
@@ -230,33 +321,46 @@ impl Query {
         Ok(fewest)
     }
 
+    /// A row for each object that an index leaves, if it leaves any out.
+    fn left_by(&self, index: Index) -> Option<Clause> {
+        if index == Index::Text {
+            return self.text.as_ref().map(|text| text.candidates(&ALL));
+        }
+        let mut conditions = self.narrow.iter().filter(|narrow| narrow.index == index).peekable();
+        conditions.peek()?;
+        let rows = Clause::default().sql("SELECT 1").then(self.every(index, "", &ALL));
+        Some(conditions.fold(rows, |rows, narrow| rows.sql(" AND ").then(narrow.condition.clone())))
+    }
+
     /// The rows behind a place.
-    fn behind(&self, place: &Place, column: &Clause) -> Clause {
-        let sign = if self.descending { " < " } else { " > " };
-        let key = Clause::default().sql("o.object_key").sql(sign).bind(place.key());
-        let value = place.value(matches!(self.order, Order::Path));
-        match (&self.order, value) {
-            (Order::Age, _) => key,
-            (Order::Path | Order::Size, value) => Clause::default()
-                .sql("(")
-                .then(column.clone())
-                .sql(", o.object_key)")
-                .sql(sign)
-                .sql("(")
-                .bind(value)
-                .sql(", ")
-                .bind(place.key())
-                .sql(")"),
-            (Order::Value(column), _) => place.behind(column, "o.object_key", self.descending),
+    fn behind(&self, place: &Place) -> Clause {
+        match &self.order {
+            Order::Value(column) => place.behind(column, "o.object_key", self.descending),
+            _ => self.compared(place, if self.descending { " < " } else { " > " }),
         }
     }
-}
 
-/// All objects of a bucket that are not hidden, by an index.
-fn every(bucket_key: i64, index: &'static str) -> Clause {
-    let from =
-        format!(" FROM objects o INDEXED BY {index} WHERE o.state IS NULL AND o.bucket_key = ");
-    Clause::default().sql(&from).bind(bucket_key)
+    /// The rows up to a place, in the order of an index. Not said as "not behind": SQLite would not see
+    /// that the index ends there.
+    fn up_to(&self, place: &Place) -> Clause {
+        self.compared(place, if self.descending { " >= " } else { " <= " })
+    }
+
+    fn compared(&self, place: &Place, sign: &str) -> Clause {
+        if matches!(self.order, Order::Age) {
+            return Clause::default().sql("o.object_key").sql(sign).bind(place.key());
+        }
+        Clause::default()
+            .sql("(")
+            .then(self.column())
+            .sql(", o.object_key)")
+            .sql(sign)
+            .sql("(")
+            .bind(place.value(matches!(self.order, Order::Path)))
+            .sql(", ")
+            .bind(place.key())
+            .sql(")")
+    }
 }
 
 /// Conditions of the outermost conjunction that an index serves.
@@ -271,16 +375,16 @@ fn narrow(filter: &Filter, fields: &ObjectFields) -> Vec<Narrow> {
     let (operand, test) = (fields.operand(&condition.field), &condition.test);
     let found = match (operand, test) {
         (Operand::Integer("o.size"), Test::Is(relation, Literal::Integer(number))) => {
-            Some((BY_SIZE, compared("o.size", *relation, *number)))
+            Some((Index::Size, compared("o.size", *relation, *number)))
         }
         (Operand::Path(_), Test::Is(relation, Literal::Text(text))) => {
-            Some((BY_PATH, compared("o.path", *relation, text.as_bytes().to_vec())))
+            Some((Index::Path, compared("o.path", *relation, text.as_bytes().to_vec())))
         }
         (Operand::Path(_), Test::StartsWith(text)) => {
             let from = compared("o.path", Relation::Gte, text.as_bytes().to_vec());
             let end = end_of(text.as_bytes());
             let to = end.map(|end| compared("o.path", Relation::Lt, end));
-            Some((BY_PATH, Clause::joined(std::iter::once(from).chain(to).collect(), true)))
+            Some((Index::Path, Clause::joined(std::iter::once(from).chain(to).collect(), true)))
         }
         _ => None,
     };

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{
     fields::{BLOBS, ObjectFields},
-    query::Query,
+    query::{Index, Query},
 };
 use crate::{
     model::FieldPath,
@@ -45,20 +45,15 @@ pub fn each(
     for operand in &operands {
         clause = clause.sql(", ").then(raw(operand));
     }
-    let index = query.fewest(connection)?.unwrap_or("objects_by_age");
-    clause = match by_blob {
-        false => clause.then(query.from(index)),
+    let index = query.fewest(connection)?.unwrap_or(Index::Age);
+    let joined = match by_blob {
+        false => "",
         true => {
-            let mut from = query.from(index);
-            from.sql = from.sql.replacen(
-                " WHERE ",
-                " JOIN object_blobs ob ON ob.object_key = o.object_key
-                  JOIN blobs b ON b.blob_key = ob.blob_key WHERE ",
-                1,
-            );
-            clause.then(from)
+            " JOIN object_blobs ob ON ob.object_key = o.object_key
+              JOIN blobs b ON b.blob_key = ob.blob_key"
         }
     };
+    clause = clause.then(query.from(index, joined));
     let clause = clause.sql(" ORDER BY o.object_key");
     let unwound = unwind
         .filter(|_| !by_blob)
