@@ -85,8 +85,9 @@ impl Proof {
             .store
             .write(move |tx| {
                 removals::reclaim(tx, &target, &found)?;
-                let sync = syncs::by_key(tx, target.fence.sync_key)?;
-                Ok((sync.held_removals, syncs::held_entries(tx, sync.key)?))
+                let sync_key = target.fence.sync_key;
+                let held = syncs::held_removals(tx, sync_key)?;
+                Ok((held, syncs::held_entries(tx, sync_key)?))
             })
             .await?;
         let is_approved = held.as_ref().is_some_and(|held| held.approved_at.is_some());

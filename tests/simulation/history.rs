@@ -12,11 +12,11 @@ use catchment::{
     config::{Config, ServeConfig},
     engine::{Engine, Silent},
     model::{FileFilters, MaxDelete, Reconcile, RunStatus, SyncOptions},
-    store::{dead_letters, syncs},
+    store::dead_letters,
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{Happened, model::Taken, simulated::Simulated};
+use crate::{Happened, bucket::sync_key, model::Taken, simulated::Simulated};
 
 /// A random history, and the model of the bucket.
 pub(super) struct History {
@@ -55,7 +55,7 @@ pub(super) const MAPPINGS: [Option<&str>; 4] = [
     None,
     Some(r#"{"mappings": {"kind": {"source": {"type": "constant", "value": "film"}}}}"#),
     Some(r#"{"mappings": {"folder": {"source": {"type": "folder_path", "segment": 0}}}}"#),
-    Some(r#"{"mappings": {"n": {"source": {"type": "filename_regex", "pattern": "^(\\d+)$"}}}}"#),
+    Some(r#"{"mappings": {"n": {"source": {"type": "filename_regex", "pattern": "^([0-9]+)$"}}}}"#),
 ];
 
 /// Rounds of a history: edits, a run that may be cut off, and one that goes to its end.
@@ -118,10 +118,10 @@ impl History {
             if self.random.u8(..4) == 0 {
                 self.change_settings();
             }
-            let before = self.bucket().await;
             self.plan_faults();
             // However it ends: the next one has to make it good.
             if self.random.bool() {
+                let before = self.bucket().await;
                 let outcome = self.run(false).await;
                 if outcome.is_some_and(|report| report.error.is_some()) {
                     self.did("listing that breaks");
@@ -315,8 +315,8 @@ impl History {
         let (store, now) = (self.engine().store, self.clock.now());
         store
             .write(move |tx| {
-                let sync = syncs::all(tx)?.remove(0);
-                dead_letters::requeue(tx, sync.key, &[], &[], now)
+                let Some(sync_key) = sync_key(tx)? else { return Ok(()) };
+                dead_letters::requeue(tx, sync_key, &[], &[], now).map(drop)
             })
             .await
             .unwrap();

@@ -173,6 +173,7 @@ impl History {
             assert!(report.error.is_none(), "{:?}", report.error);
             return self.check_contents(&report).await;
         }
+        self.compare(&before);
         let mut expected = self.expect(&letters, full);
         // What an interrupted pass left behind it has its second chance in this one.
         self.source.world().asked_for.clear();
@@ -193,16 +194,7 @@ impl History {
             .cloned()
             .collect();
         self.settle_removals(&report, &unmoved, &renamed, &after);
-        let found: BTreeMap<&String, &BlobHash> =
-            after.iter().map(|(name, seen)| (name, &seen.hash)).collect();
-        let wanted: BTreeMap<&String, &BlobHash> =
-            self.model.iter().map(|(name, taken)| (name, &taken.hash)).collect();
-        assert_eq!(found, wanted, "the bucket is what the model says");
-        for (name, taken) in &self.model {
-            if let Some(fields) = &taken.fields {
-                assert_eq!(&after[name].fields, fields, "{name} has the fields of its mapping");
-            }
-        }
+        self.compare(&after);
         for (name, seen) in before.iter().filter(|(name, _)| old.contains_key(*name)) {
             let stays = after.get(name).is_none_or(|now| now.id == seen.id);
             assert!(stays, "{name} is the object that it was");
@@ -211,6 +203,20 @@ impl History {
             assert_eq!(report.counts.discovered(), listed, "each entry is counted once");
         }
         self.check_letters(&letters, &expected).await;
+    }
+
+    /// The bucket is what the model says, object for object.
+    fn compare(&self, bucket: &BTreeMap<String, Seen>) {
+        let found: BTreeMap<&String, &BlobHash> =
+            bucket.iter().map(|(name, seen)| (name, &seen.hash)).collect();
+        let wanted: BTreeMap<&String, &BlobHash> =
+            self.model.iter().map(|(name, taken)| (name, &taken.hash)).collect();
+        assert_eq!(found, wanted, "the bucket is what the model says");
+        for (name, taken) in &self.model {
+            if let Some(fields) = &taken.fields {
+                assert_eq!(&bucket[name].fields, fields, "{name} has the fields of its mapping");
+            }
+        }
     }
 
     /// New names by the old ones that they take the place of, as far as the model is certain.
