@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use catchment::{
     model::{BlobHash, Life},
     store::{
-        self, Connection, buckets, dead_letters,
+        self, Connection, buckets,
+        dead_letters::{self, DeadLetter},
         objects::{self, After},
     },
 };
@@ -40,17 +41,32 @@ fn counts(db: &Connection, table: &str) -> store::Result<[i64; 8]> {
     Ok(sums)
 }
 
+/// What a reader finds at one moment.
+pub(super) struct Found {
+    /// The objects, by path.
+    pub(super) bucket: BTreeMap<String, Seen>,
+    /// The open dead letters, by path.
+    pub(super) letters: BTreeMap<String, Life>,
+}
+
 impl History {
-    /// What the bucket has; and every count agrees with every other.
-    pub(super) async fn bucket(&mut self) -> BTreeMap<String, Seen> {
+    /// What is there; and every count agrees with every other.
+    pub(super) async fn found(&mut self) -> Found {
         let store = self.engine().store;
         let read = store.read(|db| {
-            let Some(bucket) = buckets::by_name(db, "world")? else { return Ok(None) };
+            let letters = match sync_key(db)? {
+                Some(sync_key) => dead_letters::open(db, sync_key, 10_000)?,
+                None => Vec::new(),
+            };
+            let Some(bucket) = buckets::by_name(db, "world")? else { return Ok((letters, None)) };
             let page = objects::page(db, bucket.key, b"", &After::default(), 10_000)?;
-            Ok(Some((bucket, page, counts(db, "syncs")?, counts(db, "jobs")?)))
+            Ok((letters, Some((bucket, page, counts(db, "syncs")?, counts(db, "jobs")?))))
         });
-        let Some((bucket, page, totals, sums)) = read.await.unwrap() else {
-            return BTreeMap::new();
+        let (letters, bucket) = read.await.unwrap();
+        let letter = |letter: DeadLetter| (letter.path.to_json_text(), letter.life);
+        let letters = letters.into_iter().map(letter).collect();
+        let Some((bucket, page, totals, sums)) = bucket else {
+            return Found { bucket: BTreeMap::new(), letters };
         };
         assert_eq!(bucket.object_count, page.len() as u64, "the bucket's own count");
         assert_eq!(bucket.object_bytes, page.iter().map(|object| object.size).sum::<u64>());
@@ -65,19 +81,11 @@ impl History {
             })
             .collect();
         assert_eq!(seen.len(), page.len(), "one object a path");
-        seen
+        Found { bucket: seen, letters }
     }
 
-    /// The open dead letters, by path.
-    pub(super) async fn letters(&mut self) -> BTreeMap<String, Life> {
-        let store = self.engine().store;
-        let letters = store
-            .read(|db| {
-                let Some(sync_key) = sync_key(db)? else { return Ok(Vec::new()) };
-                dead_letters::open(db, sync_key, 10_000)
-            })
-            .await
-            .unwrap();
-        letters.into_iter().map(|letter| (letter.path.to_json_text(), letter.life)).collect()
+    /// What the bucket has.
+    pub(super) async fn bucket(&mut self) -> BTreeMap<String, Seen> {
+        self.found().await.bucket
     }
 }

@@ -308,7 +308,7 @@ impl History {
         let again = self.run(false).await.unwrap();
         assert_eq!(again.counts.unchanged + again.counts.filtered, again.counts.discovered());
         assert_eq!((again.counts.bytes, again.counts.removed), (0, 0), "nothing is left to do");
-        assert!(self.letters().await.is_empty());
+        assert!(self.found().await.letters.is_empty());
     }
 
     pub(super) async fn give_another_chance(&mut self) {

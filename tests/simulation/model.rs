@@ -10,7 +10,7 @@ use catchment::{
 };
 
 use crate::{
-    bucket::Seen,
+    bucket::{Found, Seen},
     history::{History, SHARDS},
     simulated::File,
 };
@@ -161,7 +161,7 @@ impl History {
     pub(super) async fn complete_run(&mut self) {
         let full = self.random.u8(..6) == 0;
         let in_slices = self.random.u8(..3) == 0 && self.listed() > 0;
-        let (before, letters) = (self.bucket().await, self.letters().await);
+        let Found { bucket: before, letters } = self.found().await;
         let old = self.model.clone();
         let listed = self.listed() as u64;
         if in_slices || old.values().any(|taken| taken.file.is_none()) {
@@ -180,7 +180,7 @@ impl History {
         let report =
             if in_slices { self.run_in_slices(full).await } else { self.run(full).await.unwrap() };
         assert!(report.error.is_none(), "{:?}", report.error);
-        let after = self.bucket().await;
+        let Found { bucket: after, letters: letters_after } = self.found().await;
         let renamed = if in_slices { BTreeMap::new() } else { self.renamed(&old, &letters, full) };
         for (new, gone) in &renamed {
             assert_eq!(after[new].id, before[gone].id, "{gone} became {new}, and stays what it is");
@@ -202,7 +202,7 @@ impl History {
         if !in_slices {
             assert_eq!(report.counts.discovered(), listed, "each entry is counted once");
         }
-        self.check_letters(&letters, &expected).await;
+        self.check_letters(&letters, &letters_after, &expected);
     }
 
     /// The bucket is what the model says, object for object.
@@ -292,12 +292,12 @@ impl History {
         }
     }
 
-    pub(super) async fn check_letters(
+    pub(super) fn check_letters(
         &mut self,
         before: &BTreeMap<String, Life>,
+        letters: &BTreeMap<String, Life>,
         expected: &Expected,
     ) {
-        let letters = self.letters().await;
         let now = self.clock.now();
         expected.waiting.iter().for_each(|_| self.did("entry that waits"));
         expected.failing.iter().for_each(|_| self.did("entry that fails"));

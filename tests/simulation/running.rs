@@ -179,7 +179,7 @@ impl History {
         }
         self.after_an_unfinished_run(&before).await;
         // Nothing has changed since the pass began, so it has left nothing out.
-        if self.letters().await.is_empty() && !self.options.skip_duplicates {
+        if self.found().await.letters.is_empty() && !self.options.skip_duplicates {
             let names: Vec<String> = self.source.world().files.keys().cloned().collect();
             let missing: Vec<&String> = names
                 .iter()
