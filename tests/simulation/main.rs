@@ -54,7 +54,7 @@ const KINDS: [&str; 20] = [
 ];
 
 /// Histories that are played when nobody says otherwise.
-const HISTORIES: u64 = 40;
+const HISTORIES: u64 = 100;
 
 /// Names the history whose assertion fails.
 struct Named(u64);
@@ -91,7 +91,8 @@ fn after_any_history_of_edits_faults_and_deaths_the_bucket_is_what_the_model_say
     println!("histories {seeds:?}");
     let started = std::time::Instant::now();
     let next = AtomicU64::new(seeds.start);
-    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    // Two a core: while one waits for its database's threads, another one goes on.
+    let threads = 2 * std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let happened = std::thread::scope(|scope| {
         let work = || {
             let mut happened = Happened::new();
