@@ -6,8 +6,9 @@
 //! `SIMULATION_HISTORIES=N` so many.
 //!
 //! Histories lie in memory where the system has a place for files there, and a death is heard of,
-//! not waited for: what remains is the engine's own work, some milliseconds a run in a build for
-//! tests. What can be decided without it is tried far more often in [`rules`].
+//! not waited for: what remains is the engine's own work, some two milliseconds of a core for each
+//! run in a build for tests, which makes about a thousand steps a second on each core. What can be
+//! decided without it is tried far more often in [`rules`].
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -70,8 +71,10 @@ impl Drop for Named {
 /// Plays a history to its end, on one thread, as far as the engine has it so.
 fn play(seed: u64) -> Happened {
     let _named = Named(seed);
-    // Without a driver for sockets, which nobody has, its threads wake each other faster.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    // Without a driver for sockets, which nobody has, and with one thread that reads, those that
+    // there are wake each other faster.
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_time().max_blocking_threads(1).build().unwrap();
     let mut history = History::new(seed);
     runtime.block_on(history.play());
     history.happened
@@ -88,7 +91,7 @@ fn after_any_history_of_edits_faults_and_deaths_the_bucket_is_what_the_model_say
         Some(seed) => seed..seed + 1,
         None => 0..number("SIMULATION_HISTORIES").unwrap_or(HISTORIES),
     };
-    println!("histories {seeds:?}");
+    eprintln!("histories {seeds:?}");
     let started = std::time::Instant::now();
     let next = AtomicU64::new(seeds.start);
     // Two a core: while one waits for its database's threads, another one goes on.
@@ -117,7 +120,7 @@ fn after_any_history_of_edits_faults_and_deaths_the_bucket_is_what_the_model_say
     });
     let steps: usize = happened.values().sum();
     let seconds = started.elapsed().as_secs_f64();
-    println!(
+    eprintln!(
         "{steps} steps in {seconds:.1} s, {:.0} a second: {happened:?}",
         steps as f64 / seconds
     );
