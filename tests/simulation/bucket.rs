@@ -8,6 +8,7 @@ use catchment::{
         self, Connection, buckets,
         dead_letters::{self, DeadLetter},
         objects::{self, After},
+        syncs::{self, HeldRemovals},
     },
 };
 use rusqlite::OptionalExtension as _;
@@ -42,11 +43,14 @@ fn counts(db: &Connection, table: &str) -> store::Result<[i64; 8]> {
 }
 
 /// What a reader finds at one moment.
+#[derive(Default)]
 pub(super) struct Found {
     /// The objects, by path.
     pub(super) bucket: BTreeMap<String, Seen>,
     /// The open dead letters, by path.
     pub(super) letters: BTreeMap<String, Life>,
+    /// Removals that wait for somebody's word.
+    pub(super) held: Option<HeldRemovals>,
 }
 
 impl History {
@@ -54,20 +58,19 @@ impl History {
     pub(super) async fn found(&mut self) -> Found {
         let store = self.engine().store;
         let read = store.read(|db| {
-            let letters = match sync_key(db)? {
-                Some(sync_key) => dead_letters::open(db, sync_key, 10_000)?,
-                None => Vec::new(),
-            };
-            let Some(bucket) = buckets::by_name(db, "world")? else { return Ok((letters, None)) };
+            let Some(sync_key) = sync_key(db)? else { return Ok(None) };
+            let letters = dead_letters::open(db, sync_key, 10_000)?;
+            let held = syncs::held_removals(db, sync_key)?;
+            let bucket = buckets::by_name(db, "world")?.expect("a sync has its bucket");
             let page = objects::page(db, bucket.key, b"", &After::default(), 10_000)?;
-            Ok((letters, Some((bucket, page, counts(db, "syncs")?, counts(db, "jobs")?))))
+            let counts = (counts(db, "syncs")?, counts(db, "jobs")?);
+            Ok(Some((letters, held, bucket, page, counts)))
         });
-        let (letters, bucket) = read.await.unwrap();
+        let Some((letters, held, bucket, page, (totals, sums))) = read.await.unwrap() else {
+            return Found::default();
+        };
         let letter = |letter: DeadLetter| (letter.path.to_json_text(), letter.life);
         let letters = letters.into_iter().map(letter).collect();
-        let Some((bucket, page, totals, sums)) = bucket else {
-            return Found { bucket: BTreeMap::new(), letters };
-        };
         assert_eq!(bucket.object_count, page.len() as u64, "the bucket's own count");
         assert_eq!(bucket.object_bytes, page.iter().map(|object| object.size).sum::<u64>());
         assert_eq!(totals, sums, "the totals are the sum over the jobs");
@@ -81,7 +84,7 @@ impl History {
             })
             .collect();
         assert_eq!(seen.len(), page.len(), "one object a path");
-        Found { bucket: seen, letters }
+        Found { bucket: seen, letters, held }
     }
 
     /// What the bucket has.

@@ -12,11 +12,16 @@ use catchment::{
     config::{Config, ServeConfig},
     engine::{Engine, Silent},
     model::{FileFilters, MaxDelete, Reconcile, RunStatus, SyncOptions},
-    store::dead_letters,
+    store::{dead_letters, syncs::HeldRemovals},
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{Happened, bucket::sync_key, model::Taken, simulated::Simulated};
+use crate::{
+    Happened,
+    bucket::{Found, sync_key},
+    model::Taken,
+    simulated::Simulated,
+};
 
 /// A random history, and the model of the bucket.
 pub(super) struct History {
@@ -135,8 +140,8 @@ impl History {
             }
             self.mend();
             self.let_time_pass();
-            self.complete_run().await;
-            self.answer().await;
+            let held = self.complete_run().await;
+            self.answer(held).await;
         }
         self.in_the_end().await;
     }
@@ -243,8 +248,8 @@ impl History {
     }
 
     /// Somebody looks at the held removals.
-    pub(super) async fn answer(&mut self) {
-        let Some(held) = self.held_removals().await else { return };
+    pub(super) async fn answer(&mut self, held: Option<HeldRemovals>) {
+        let Some(held) = held else { return };
         if self.options.skip_duplicates || self.listed() == 0 {
             return;
         }
@@ -282,12 +287,12 @@ impl History {
                     next =
                         engine.run_job(&job, Arc::new(Silent), CancellationToken::new()).await.next;
                 }
-                let after = self.bucket().await;
+                let Found { bucket: after, held, .. } = self.found().await;
                 for name in std::mem::take(&mut self.held) {
                     assert_eq!(after.contains_key(&name), Some(&name) == back.as_ref(), "{name}");
                     self.model.remove(&name);
                 }
-                assert!(self.held_removals().await.is_none());
+                assert!(held.is_none());
                 self.take_as_it_is().await;
             }
             _ => {}

@@ -6,7 +6,10 @@ use catchment::{
     clock::Clock as _,
     engine::Report,
     model::{BlobHash, Life, MaxDelete, RunStatus, Shard},
-    store::checkpoints::{Checkpoint, Place},
+    store::{
+        checkpoints::{Checkpoint, Place},
+        syncs::HeldRemovals,
+    },
 };
 
 use crate::{
@@ -158,10 +161,11 @@ impl History {
     }
 
     /// A run without faults of its own: its outcome is what the model says.
-    pub(super) async fn complete_run(&mut self) {
+    /// Answers what is held after it.
+    pub(super) async fn complete_run(&mut self) -> Option<HeldRemovals> {
         let full = self.random.u8(..6) == 0;
         let in_slices = self.random.u8(..3) == 0 && self.listed() > 0;
-        let Found { bucket: before, letters } = self.found().await;
+        let Found { bucket: before, letters, .. } = self.found().await;
         let old = self.model.clone();
         let listed = self.listed() as u64;
         if in_slices || old.values().any(|taken| taken.file.is_none()) {
@@ -180,7 +184,7 @@ impl History {
         let report =
             if in_slices { self.run_in_slices(full).await } else { self.run(full).await.unwrap() };
         assert!(report.error.is_none(), "{:?}", report.error);
-        let Found { bucket: after, letters: letters_after } = self.found().await;
+        let Found { bucket: after, letters: letters_after, held } = self.found().await;
         let renamed = if in_slices { BTreeMap::new() } else { self.renamed(&old, &letters, full) };
         for (new, gone) in &renamed {
             assert_eq!(after[new].id, before[gone].id, "{gone} became {new}, and stays what it is");
@@ -203,6 +207,7 @@ impl History {
             assert_eq!(report.counts.discovered(), listed, "each entry is counted once");
         }
         self.check_letters(&letters, &letters_after, &expected);
+        held
     }
 
     /// The bucket is what the model says, object for object.
@@ -319,14 +324,14 @@ impl History {
 
     /// With `skip_duplicates` which of several equal entries has the object is not modelled: the
     /// contents are, as far as nothing is held or fails.
-    pub(super) async fn check_contents(&mut self, report: &Report) {
-        let found = self.bucket().await;
+    pub(super) async fn check_contents(&mut self, report: &Report) -> Option<HeldRemovals> {
+        let Found { bucket: found, held, .. } = self.found().await;
         let world = self.source.world();
         let files = world.files.iter().filter(|(name, _)| self.passes(name));
         let expected: BTreeMap<&String, BlobHash> =
             files.map(|(name, file)| (name, BlobHash::of(&file.content))).collect();
         if report.status != RunStatus::Completed {
-            return;
+            return held;
         }
         let of_bucket: BTreeSet<String> =
             found.values().map(|seen| seen.hash.to_string()).collect();
@@ -336,6 +341,7 @@ impl History {
             let stands = expected.get(name) == Some(&seen.hash);
             assert!(stands, "{name} stands for a file that has these bytes");
         }
+        held
     }
 
     /// Each shard was listed from where it had come to, and one that was complete not at all.

@@ -14,7 +14,7 @@ use catchment::{
     model::{BucketName, Cause, Counts, EntryPath, JobId, Location, Phase, S3Connection},
     store::{
         jobs,
-        syncs::{self, BucketChoice, HeldRemovals, Sync},
+        syncs::{self, BucketChoice, Sync},
     },
 };
 use tokio::sync::Notify;
@@ -198,17 +198,6 @@ impl History {
             })
             .await
             .unwrap();
-    }
-
-    pub(super) async fn held_removals(&mut self) -> Option<HeldRemovals> {
-        let store = self.engine().store;
-        store
-            .read(|db| match sync_key(db)? {
-                Some(sync_key) => syncs::held_removals(db, sync_key),
-                None => Ok(None),
-            })
-            .await
-            .unwrap()
     }
 
     pub(super) async fn sync(&mut self) -> Sync {
