@@ -12,8 +12,8 @@ use super::{
 use crate::{
     model::{Cause, EntryPath, JobId, JobStatus, RunStatus, Shard, SyncStatus},
     store::{
-        self, Transaction, checkpoints, commit::Target, connections, dead_letters, jobs, leases,
-        syncs,
+        self, Transaction, blobs, checkpoints, commit::Target, connections, dead_letters, jobs,
+        leases, syncs,
     },
 };
 
@@ -42,6 +42,8 @@ pub(super) struct Left {
     pub(super) dead_letters: u64,
     /// The job that goes on with the pass.
     pub(super) next: Option<JobId>,
+    /// Whether bytes may have lost their last reference.
+    pub(super) has_orphans: bool,
 }
 
 /// What is written down when a run ends.
@@ -115,7 +117,7 @@ impl End {
         jobs::end(tx, target.job_key, self.status, self.error.as_deref(), now)?;
         leases::release(tx, target.fence)?;
         let next = self.settle_sync(tx, target, left, now)?;
-        Ok(Left { dead_letters: left, next })
+        Ok(Left { dead_letters: left, next, has_orphans: blobs::has_orphans(tx)? })
     }
 
     /// How the sync stands now. Answers the job that goes on at once, if one does.

@@ -128,6 +128,6 @@ impl Engine {
         {
             return Err(StoreError::Locked(holder));
         }
-        syncs::by_key(tx, sync_key)?.held_removals.ok_or(StoreError::NothingHeld)
+        syncs::held_removals(tx, sync_key)?.ok_or(StoreError::NothingHeld)
     }
 }

@@ -42,6 +42,9 @@ async fn gone(
     renamed: &[(PageId, Renamed)],
 ) -> Result<HashMap<i64, EntryPath>, RunError> {
     let keys: Vec<i64> = renamed.iter().map(|(_, new)| new.row).collect();
+    if keys.is_empty() {
+        return Ok(HashMap::new());
+    }
     let target = run.target;
     let mut old = run
         .store

@@ -197,6 +197,9 @@ impl Decision<'_> {
 
 /// Decides a page.
 pub(super) async fn plan(run: &Arc<Run>, page: Page) -> Result<Plan, RunError> {
+    if page.entries.is_empty() {
+        return Ok(Plan { unlisted: page.unlisted, ..Plan::default() });
+    }
     let reader = run.clone();
     let (page, index) = run
         .store

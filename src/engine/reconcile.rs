@@ -7,11 +7,16 @@ use std::sync::Arc;
 use roaring::RoaringTreemap;
 use tokio_util::sync::CancellationToken;
 
-use super::{RunError, held::Held, run::Run};
+use super::{
+    RunError,
+    held::Held,
+    run::{Pass, Run},
+};
 use crate::{
     model::{Counts, Location, MaxDelete, Phase, ProviderFilters, SyncOptions},
     store::{
         checkpoints::Tally,
+        left_out,
         reconcile::{self as removals, Missing, Scope},
         syncs::{self, HeldRemovals},
     },
@@ -49,11 +54,11 @@ pub(super) fn scope(location: &Location, options: &SyncOptions) -> Scope {
 /// Removes what the pass proved gone.
 pub(super) async fn settle(
     run: &Arc<Run>,
-    tally: Tally,
+    pass: Pass,
     stop: &CancellationToken,
     counts: &mut Counts,
 ) -> Result<Settled, RunError> {
-    let proof = Proof::of(run, tally).await?;
+    let proof = Proof::of(run, pass).await?;
     if proof.scope.is_empty() {
         return Ok(Settled::Done);
     }
@@ -78,15 +83,20 @@ struct Proof {
 }
 
 impl Proof {
-    async fn of(run: &Arc<Run>, tally: Tally) -> Result<Self, RunError> {
+    /// Writes down what the pass proves of what was refused or left out before.
+    async fn of(run: &Arc<Run>, pass: Pass) -> Result<Self, RunError> {
+        let Pass { tally, left_out: met, .. } = pass;
         let tally = Arc::new(tally);
-        let (target, found) = (run.target, tally.clone());
+        let (target, found, goes_on) = (run.target, tally.clone(), run.goes_on);
         let (held, entries) = run
             .store
             .write(move |tx| {
                 removals::reclaim(tx, &target, &found)?;
-                let sync = syncs::by_key(tx, target.fence.sync_key)?;
-                Ok((sync.held_removals, syncs::held_entries(tx, sync.key)?))
+                // A run that went on from another one knows not of all that the pass came across.
+                left_out::forget_others(tx, &target, (!goes_on).then_some(&met))?;
+                let sync_key = target.fence.sync_key;
+                let held = syncs::held_removals(tx, sync_key)?;
+                Ok((held, syncs::held_entries(tx, sync_key)?))
             })
             .await?;
         let is_approved = held.as_ref().is_some_and(|held| held.approved_at.is_some());

@@ -158,7 +158,8 @@ impl Engine {
         let outcome = run.pass(&lease, &stop, &mut counts).await;
         let left = run.end(&outcome).await;
         drop(lease);
-        if let Err(error) = collect::orphans(&self.store, &self.blobs).await {
+        let may_be_orphans = left.as_ref().map_or(true, |left| left.has_orphans);
+        if may_be_orphans && let Err(error) = collect::orphans(&self.store, &self.blobs).await {
             tracing::warn!(%error, "could not collect unused bytes; `catchment gc` tries again");
         }
         let next = left.as_ref().ok().and_then(|left| left.next.clone());
@@ -226,9 +227,8 @@ impl Run {
         let pass = commit::go_through(self, lease, stop, counts, &root).await?;
         match pass.walked {
             Walked::Whole => {
-                walk::forget_left_out(self, pass.left_out).await?;
                 let unlisted = pass.tally.unlisted.clone();
-                let settled = reconcile::settle(self, pass.tally, stop, counts).await?;
+                let settled = reconcile::settle(self, pass, stop, counts).await?;
                 Ok(Passed { settled, unlisted })
             }
             Walked::Slice => Ok(Passed { settled: Settled::Slice, unlisted: Vec::new() }),

@@ -6,13 +6,12 @@ use futures_util::{
     Stream, StreamExt as _, TryStreamExt as _,
     stream::{self, BoxStream},
 };
-use roaring::RoaringTreemap;
 
 use super::{RunError, run::Run, shards::Start};
 use crate::{
     model::{Entry, EntryId},
     sources::{ErrorClass, Page, RootIdentity, retry::RetryPolicy},
-    store::{checkpoints::Place, dead_letters, leases, left_out, syncs},
+    store::{checkpoints::Place, dead_letters, syncs},
 };
 
 /// Looks at the root before the walk. Where the bucket has content of another root, the run fails
@@ -54,23 +53,6 @@ pub(super) async fn check_not_emptied(
     if !listed_something && !run.options.adopt_root && has_entries(run).await? {
         return Err(RunError::RootEmptied { place: run.sync.location.to_string() });
     }
-    Ok(())
-}
-
-/// Forgets entries that were left out and are no longer there, or by other settings than today's.
-/// `met` are those that this run came across; a run that went on from another knows not of all.
-pub(super) async fn forget_left_out(run: &Arc<Run>, met: RoaringTreemap) -> Result<(), RunError> {
-    let (target, is_whole) = (run.target, !run.goes_on);
-    let nothing = run.store.read(move |db| left_out::is_empty(db, target.fence.sync_key)).await?;
-    if nothing {
-        return Ok(());
-    }
-    run.store
-        .write(move |tx| {
-            leases::check(tx, target.fence)?;
-            left_out::forget_others(tx, &target, is_whole.then_some(&met))
-        })
-        .await?;
     Ok(())
 }
 

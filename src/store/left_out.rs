@@ -38,16 +38,6 @@ pub(super) fn find(
         .optional()?)
 }
 
-/// Whether nothing is remembered for a sync.
-///
-/// # Errors
-/// SQLite's.
-pub fn is_empty(connection: &Connection, sync_key: i64) -> Result<bool> {
-    Ok(connection
-        .prepare_cached("SELECT NOT EXISTS (SELECT 1 FROM left_out WHERE sync_key = ?1)")?
-        .query_row([sync_key], |row| row.get(0))?)
-}
-
 /// Remembers an entry that is left out.
 pub(super) fn remember(tx: &Transaction<'_>, target: &Target, entry: &LeftOut) -> Result<()> {
     let Some(mark) = target.mark else { return Ok(()) };

@@ -277,8 +277,11 @@ pub fn ensure(
     options: &SyncOptions,
     now: Timestamp,
 ) -> Result<Sync> {
-    let found = find(tx, location, bucket)?;
-    if let Some(found @ Sync { made_by: MadeBy::Api, .. }) = found {
+    let mut found = find(tx, location, bucket)?;
+    let is_as_asked = |found: &Sync| {
+        found.made_by == MadeBy::Api || (found.location == *location && found.options == *options)
+    };
+    if let Some(found) = found.take_if(|found| is_as_asked(found)) {
         return Ok(found);
     }
     let connection_key = connections::ensure(tx, &location.connection, now)?;
@@ -465,6 +468,17 @@ pub fn hold_removals(
     )?
     .execute(params![sync_key, json, entries])?;
     Ok(())
+}
+
+/// The removals of a sync that wait for somebody's word, if there are any.
+///
+/// # Errors
+/// SQLite's.
+pub fn held_removals(connection: &Connection, sync_key: i64) -> Result<Option<HeldRemovals>> {
+    let held: Option<String> = connection
+        .prepare_cached("SELECT held_removals FROM syncs WHERE sync_key = ?1")?
+        .query_row([sync_key], |row| row.get(0))?;
+    held.map(|json| json::read("held removal", &json)).transpose()
 }
 
 /// The keys of the entries whose removal waits for somebody's word.

@@ -6,11 +6,14 @@ use catchment::{
     clock::Clock as _,
     engine::Report,
     model::{BlobHash, Life, MaxDelete, RunStatus, Shard},
-    store::checkpoints::{Checkpoint, Place},
+    store::{
+        checkpoints::{Checkpoint, Place},
+        syncs::HeldRemovals,
+    },
 };
 
 use crate::{
-    bucket::Seen,
+    bucket::{Found, Seen},
     history::{History, SHARDS},
     simulated::File,
 };
@@ -158,10 +161,11 @@ impl History {
     }
 
     /// A run without faults of its own: its outcome is what the model says.
-    pub(super) async fn complete_run(&mut self) {
+    /// Answers what is held after it.
+    pub(super) async fn complete_run(&mut self) -> Option<HeldRemovals> {
         let full = self.random.u8(..6) == 0;
         let in_slices = self.random.u8(..3) == 0 && self.listed() > 0;
-        let (before, letters) = (self.bucket().await, self.letters().await);
+        let Found { bucket: before, letters, .. } = self.found().await;
         let old = self.model.clone();
         let listed = self.listed() as u64;
         if in_slices || old.values().any(|taken| taken.file.is_none()) {
@@ -173,13 +177,14 @@ impl History {
             assert!(report.error.is_none(), "{:?}", report.error);
             return self.check_contents(&report).await;
         }
+        self.compare(&before);
         let mut expected = self.expect(&letters, full);
         // What an interrupted pass left behind it has its second chance in this one.
         self.source.world().asked_for.clear();
         let report =
             if in_slices { self.run_in_slices(full).await } else { self.run(full).await.unwrap() };
         assert!(report.error.is_none(), "{:?}", report.error);
-        let after = self.bucket().await;
+        let Found { bucket: after, letters: letters_after, held } = self.found().await;
         let renamed = if in_slices { BTreeMap::new() } else { self.renamed(&old, &letters, full) };
         for (new, gone) in &renamed {
             assert_eq!(after[new].id, before[gone].id, "{gone} became {new}, and stays what it is");
@@ -193,16 +198,7 @@ impl History {
             .cloned()
             .collect();
         self.settle_removals(&report, &unmoved, &renamed, &after);
-        let found: BTreeMap<&String, &BlobHash> =
-            after.iter().map(|(name, seen)| (name, &seen.hash)).collect();
-        let wanted: BTreeMap<&String, &BlobHash> =
-            self.model.iter().map(|(name, taken)| (name, &taken.hash)).collect();
-        assert_eq!(found, wanted, "the bucket is what the model says");
-        for (name, taken) in &self.model {
-            if let Some(fields) = &taken.fields {
-                assert_eq!(&after[name].fields, fields, "{name} has the fields of its mapping");
-            }
-        }
+        self.compare(&after);
         for (name, seen) in before.iter().filter(|(name, _)| old.contains_key(*name)) {
             let stays = after.get(name).is_none_or(|now| now.id == seen.id);
             assert!(stays, "{name} is the object that it was");
@@ -210,7 +206,22 @@ impl History {
         if !in_slices {
             assert_eq!(report.counts.discovered(), listed, "each entry is counted once");
         }
-        self.check_letters(&letters, &expected).await;
+        self.check_letters(&letters, &letters_after, &expected);
+        held
+    }
+
+    /// The bucket is what the model says, object for object.
+    fn compare(&self, bucket: &BTreeMap<String, Seen>) {
+        let found: BTreeMap<&String, &BlobHash> =
+            bucket.iter().map(|(name, seen)| (name, &seen.hash)).collect();
+        let wanted: BTreeMap<&String, &BlobHash> =
+            self.model.iter().map(|(name, taken)| (name, &taken.hash)).collect();
+        assert_eq!(found, wanted, "the bucket is what the model says");
+        for (name, taken) in &self.model {
+            if let Some(fields) = &taken.fields {
+                assert_eq!(&bucket[name].fields, fields, "{name} has the fields of its mapping");
+            }
+        }
     }
 
     /// New names by the old ones that they take the place of, as far as the model is certain.
@@ -286,12 +297,12 @@ impl History {
         }
     }
 
-    pub(super) async fn check_letters(
+    pub(super) fn check_letters(
         &mut self,
         before: &BTreeMap<String, Life>,
+        letters: &BTreeMap<String, Life>,
         expected: &Expected,
     ) {
-        let letters = self.letters().await;
         let now = self.clock.now();
         expected.waiting.iter().for_each(|_| self.did("entry that waits"));
         expected.failing.iter().for_each(|_| self.did("entry that fails"));
@@ -313,14 +324,14 @@ impl History {
 
     /// With `skip_duplicates` which of several equal entries has the object is not modelled: the
     /// contents are, as far as nothing is held or fails.
-    pub(super) async fn check_contents(&mut self, report: &Report) {
-        let found = self.bucket().await;
+    pub(super) async fn check_contents(&mut self, report: &Report) -> Option<HeldRemovals> {
+        let Found { bucket: found, held, .. } = self.found().await;
         let world = self.source.world();
         let files = world.files.iter().filter(|(name, _)| self.passes(name));
         let expected: BTreeMap<&String, BlobHash> =
             files.map(|(name, file)| (name, BlobHash::of(&file.content))).collect();
         if report.status != RunStatus::Completed {
-            return;
+            return held;
         }
         let of_bucket: BTreeSet<String> =
             found.values().map(|seen| seen.hash.to_string()).collect();
@@ -330,6 +341,7 @@ impl History {
             let stands = expected.get(name) == Some(&seen.hash);
             assert!(stands, "{name} stands for a file that has these bytes");
         }
+        held
     }
 
     /// Each shard was listed from where it had come to, and one that was complete not at all.

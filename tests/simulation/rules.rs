@@ -131,7 +131,7 @@ fn entry(name: &str, version: Option<u64>) -> Entry {
 #[test]
 fn after_every_step_what_is_decided_is_what_the_contract_says() {
     let seed = super::number("SIMULATION_SEED").unwrap_or_else(|| fastrand::u64(..));
-    println!("SIMULATION_SEED={seed}");
+    eprintln!("SIMULATION_SEED={seed}");
     let mut random = fastrand::Rng::with_seed(seed);
     let (mut source, mut bucket) = (Source::new(), Bucket::new());
     let mut settings = Settings::any(&mut random);
@@ -155,5 +155,5 @@ fn after_every_step_what_is_decided_is_what_the_contract_says() {
         assert_eq!(bucket, wanted, "SIMULATION_SEED={seed}, step {step}");
     }
     let each = started.elapsed().as_secs_f64() / f64::from(u32::try_from(steps).unwrap());
-    println!("{steps} steps, {:.0} a second", each.recip());
+    eprintln!("{steps} steps, {:.0} a second", each.recip());
 }

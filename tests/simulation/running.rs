@@ -20,7 +20,7 @@ use catchment::{
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::history::History;
+use crate::{bucket::sync_key, history::History};
 
 /// Dies at the so manieth thing that its run tells.
 struct Mortal {
@@ -111,11 +111,12 @@ impl History {
             () = died.notified() => None,
             report = run => Some(report),
         };
-        drop(engine);
-        self.engine = None;
         self.source.world().die_after = None;
         if outcome.is_none() {
             self.did("death");
+            // A process takes its writer thread with it too: what that has in hand is done by then.
+            engine.store.write(|_| Ok(())).await.unwrap();
+            self.engine = None;
         }
         outcome
     }
@@ -157,8 +158,8 @@ impl History {
         let store = self.engine().store;
         let checkpoint = store
             .read(|db| {
-                let Some(sync) = syncs::all(db)?.pop() else { return Ok(None) };
-                catchment::store::checkpoints::load(db, sync.key)
+                let Some(sync_key) = sync_key(db)? else { return Ok(None) };
+                catchment::store::checkpoints::load(db, sync_key)
             })
             .await
             .unwrap();
@@ -178,7 +179,7 @@ impl History {
         }
         self.after_an_unfinished_run(&before).await;
         // Nothing has changed since the pass began, so it has left nothing out.
-        if self.letters().await.is_empty() && !self.options.skip_duplicates {
+        if self.found().await.letters.is_empty() && !self.options.skip_duplicates {
             let names: Vec<String> = self.source.world().files.keys().cloned().collect();
             let missing: Vec<&String> = names
                 .iter()
@@ -192,8 +193,8 @@ impl History {
         let store = self.engine().store;
         store
             .write(|tx| {
-                let Some(sync) = syncs::all(tx)?.pop() else { return Ok(()) };
-                catchment::store::checkpoints::forget(tx, sync.key)
+                let Some(sync_key) = sync_key(tx)? else { return Ok(()) };
+                catchment::store::checkpoints::forget(tx, sync_key)
             })
             .await
             .unwrap();
