@@ -67,12 +67,11 @@ impl Direct {
         Ok(self.file.metadata()?.blocks().saturating_mul(512))
     }
 
-    /// Writes a block to its place.
+    /// Writes the bytes of a [`Block`], or others, to their place.
     ///
     /// # Errors
     /// The disk's.
-    pub(super) fn write(&self, block: &Block, offset: u64) -> io::Result<()> {
-        let bytes = block.bytes();
+    pub(super) fn write(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let written = match &self.direct {
             Some(direct) if bytes.len().is_multiple_of(ALIGNMENT) => direct.write_at(bytes, offset),
             _ => Ok(0),
@@ -102,47 +101,69 @@ fn past_the_cache(_: &Path) -> Option<File> {
 
 /// Bytes that are gathered for one write, at an address that direct writes accept.
 #[derive(Debug)]
-pub(super) struct Block {
-    /// Never grows beyond what it was made with, so its bytes stay where they are.
-    memory: Vec<u8>,
+pub struct Block {
+    memory: Box<[u8]>,
+    /// Where the aligned bytes begin.
     start: usize,
+    len: usize,
+}
+
+impl Default for Block {
+    fn default() -> Self {
+        let memory = vec![0; BLOCK + ALIGNMENT].into_boxed_slice();
+        // Out of reach only by its contract; an address that does not suit is refused, not wrong.
+        let start = memory.as_ptr().align_offset(ALIGNMENT).min(ALIGNMENT);
+        Self { memory, start, len: 0 }
+    }
 }
 
 impl Block {
-    /// An empty block.
-    pub(super) fn new() -> Self {
-        let mut memory: Vec<u8> = Vec::with_capacity(BLOCK + ALIGNMENT);
-        // Out of reach only by its contract; an address that does not suit is refused, not wrong.
-        let start = memory.as_ptr().align_offset(ALIGNMENT).min(ALIGNMENT);
-        memory.resize(start, 0);
-        Self { memory, start }
-    }
-
     /// Takes what fits of `bytes` and answers how much that was.
-    pub(super) fn take(&mut self, bytes: &[u8]) -> usize {
-        let taken = bytes.len().min(BLOCK - self.len());
-        self.memory.extend_from_slice(&bytes[..taken]);
+    pub fn take(&mut self, bytes: &[u8]) -> usize {
+        let taken = bytes.len().min(BLOCK - self.len);
+        self.room()[..taken].copy_from_slice(&bytes[..taken]);
+        self.len += taken;
         taken
     }
 
-    /// What it holds.
-    pub(super) fn bytes(&self) -> &[u8] {
-        &self.memory[self.start..]
+    /// Takes what `read` puts at the front of the room that is left, and answers how much that was.
+    ///
+    /// # Errors
+    /// The reader's.
+    pub fn take_from<E>(
+        &mut self,
+        read: impl FnOnce(&mut [u8]) -> Result<usize, E>,
+    ) -> Result<usize, E> {
+        let taken = read(self.room())?;
+        self.len = (self.len + taken).min(BLOCK);
+        Ok(taken)
     }
 
-    /// How many bytes it holds.
-    pub(super) const fn len(&self) -> usize {
-        self.memory.len() - self.start
+    fn room(&mut self) -> &mut [u8] {
+        &mut self.memory[self.start + self.len..self.start + BLOCK]
+    }
+
+    /// What it holds.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.memory[self.start..self.start + self.len]
+    }
+
+    /// Whether it holds nothing.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
     }
 
     /// Whether it can take no more.
-    pub(super) const fn is_full(&self) -> bool {
-        self.len() == BLOCK
+    #[must_use]
+    pub const fn is_full(&self) -> bool {
+        self.len == BLOCK
     }
 
     /// Empties it.
-    pub(super) fn clear(&mut self) {
-        self.memory.truncate(self.start);
+    pub const fn clear(&mut self) {
+        self.len = 0;
     }
 }
 
@@ -153,20 +174,32 @@ mod tests {
     use super::*;
 
     fn block_of(bytes: &[u8]) -> Block {
-        let mut block = Block::new();
+        let mut block = Block::default();
         assert_eq!(block.take(bytes), bytes.len());
         block
     }
 
     #[test]
     fn a_block_holds_what_it_took_at_an_aligned_address_until_it_is_full() {
-        let mut block = Block::new();
+        let mut block = Block::default();
         assert_eq!(block.take(&vec![7; BLOCK + 1]), BLOCK);
         assert!(block.is_full());
         assert_eq!(block.take(b"more"), 0);
         assert_eq!(block.bytes().as_ptr().align_offset(ALIGNMENT), 0);
         block.clear();
-        assert_eq!(block.len(), 0);
+        assert!(block.is_empty());
+    }
+
+    #[test]
+    fn a_block_takes_from_a_reader_what_it_has_room_for() {
+        let mut block = block_of(b"head ");
+        let taken = block.take_from(|room| {
+            room[..4].copy_from_slice(b"tail");
+            Ok::<_, ()>(4)
+        });
+        assert_eq!((taken, block.bytes()), (Ok(4), &b"head tail"[..]));
+        assert_eq!(block.take_from(|_| Err("torn")), Err("torn"));
+        assert_eq!(block.bytes(), b"head tail");
     }
 
     #[test]
@@ -177,8 +210,8 @@ mod tests {
         let direct = Direct::new(file, &path);
         let (whole, tail) = (vec![1; 2 * ALIGNMENT], vec![2; 77]);
         direct.allocate((whole.len() + tail.len()) as u64).unwrap();
-        direct.write(&block_of(&tail), whole.len() as u64).unwrap();
-        direct.write(&block_of(&whole), 0).unwrap();
+        direct.write(block_of(&tail).bytes(), whole.len() as u64).unwrap();
+        direct.write(block_of(&whole).bytes(), 0).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), [whole, tail].concat());
     }
 }

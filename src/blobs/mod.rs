@@ -30,7 +30,8 @@ use bytesize::ByteSize;
 
 use crate::model::{BlobHash, SyncId};
 
-pub use partial::{PART_BYTES, PartHasher, Partial};
+pub use direct::Block;
+pub use partial::{PART_BYTES, Partial, Stretch};
 pub use read::{Reader, Window};
 pub use stage::Stage;
 

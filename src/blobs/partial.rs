@@ -12,6 +12,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{Read as _, Write as _},
+    ops::Range,
     os::unix::fs::{FileExt as _, OpenOptionsExt as _},
     path::PathBuf,
     sync::{Mutex, PoisonError},
@@ -51,23 +52,23 @@ struct Parts {
     done: Vec<Option<ChainingValue>>,
 }
 
-/// Hashes and places the bytes of one part.
+/// Hashes and places the bytes of a stretch of parts, front to back.
 #[derive(Debug)]
-pub struct PartHasher {
+pub struct Stretch {
+    /// The part that is arriving.
     index: usize,
     hasher: blake3::Hasher,
-    /// What has come since the last write.
-    block: Block,
-    /// Where the block belongs.
+    /// Where its next bytes belong.
     offset: u64,
+    part_end: u64,
     end: u64,
 }
 
-impl PartHasher {
+impl Stretch {
     /// How many bytes it still lacks.
     #[must_use]
     pub const fn missing(&self) -> u64 {
-        self.end - self.offset - self.block.len() as u64
+        self.end - self.offset
     }
 }
 
@@ -172,63 +173,78 @@ impl Partial {
         (0..parts.done.len()).filter(|index| parts.done[*index].is_none()).collect()
     }
 
-    /// Where a part begins and how long it is, in bytes.
+    /// Whether a part is missing.
     #[must_use]
-    pub fn range(&self, index: usize) -> (u64, u64) {
-        let (start, end) = part_range(index, self.size);
-        (start, end - start)
+    pub fn lacks(&self, index: usize) -> bool {
+        self.lock().done.get(index).is_some_and(Option::is_none)
     }
 
-    /// Begins a part.
+    /// Where some parts in a row begin and how long they are, in bytes.
     #[must_use]
-    pub fn begin(&self, index: usize) -> PartHasher {
-        let (offset, end) = part_range(index, self.size);
-        PartHasher { index, hasher: hasher_at(offset), block: Block::new(), offset, end }
+    pub fn range(&self, parts: &Range<usize>) -> (u64, u64) {
+        let start = (parts.start as u64 * PART_BYTES).min(self.size);
+        let end = (parts.end as u64 * PART_BYTES).min(self.size);
+        (start, end.saturating_sub(start))
     }
 
-    /// Takes a part's next bytes. What goes beyond its end is left out; the caller sees it by
-    /// [`PartHasher::missing`].
+    /// Begins some parts in a row.
+    #[must_use]
+    pub fn begin(&self, parts: &Range<usize>) -> Stretch {
+        let (offset, len) = self.range(parts);
+        let (_, part_end) = part_range(parts.start, self.size);
+        let hasher = hasher_at(offset);
+        Stretch { index: parts.start, hasher, offset, part_end, end: offset + len }
+    }
+
+    /// Takes a stretch's next bytes, and notes each part whose bytes are all there. What goes beyond
+    /// its end is left out; the caller sees it by [`Stretch::missing`].
     ///
     /// # Errors
     /// [`BlobError::Full`], or the disk's.
-    pub fn write(&self, part: &mut PartHasher, bytes: &[u8]) -> Result<(), BlobError> {
-        let take = usize::try_from(part.missing()).unwrap_or(usize::MAX).min(bytes.len());
-        let mut bytes = &bytes[..take];
-        while !bytes.is_empty() {
-            bytes = &bytes[part.block.take(bytes)..];
-            if part.block.is_full() || part.missing() == 0 {
-                self.write_block(part)?;
+    pub fn write(&self, stretch: &mut Stretch, block: &Block) -> Result<(), BlobError> {
+        let mut bytes = block.bytes();
+        while !bytes.is_empty() && stretch.missing() > 0 {
+            let left = usize::try_from(stretch.part_end - stretch.offset).unwrap_or(usize::MAX);
+            let (now, later) = bytes.split_at(left.min(bytes.len()));
+            stretch.hasher.update(now);
+            self.file
+                .write(now, stretch.offset)
+                .map_err(|error| self.blobs.failed(&self.path, error))?;
+            stretch.offset += now.len() as u64;
+            if stretch.offset == stretch.part_end {
+                self.note(stretch)?;
+                *stretch = self.next(stretch);
             }
+            bytes = later;
         }
         Ok(())
     }
 
-    fn write_block(&self, part: &mut PartHasher) -> Result<(), BlobError> {
-        part.hasher.update(part.block.bytes());
-        self.file
-            .write(&part.block, part.offset)
-            .map_err(|error| self.blobs.failed(&self.path, error))?;
-        part.offset += part.block.len() as u64;
-        part.block.clear();
-        Ok(())
+    /// A stretch, at its next part.
+    fn next(&self, stretch: &Stretch) -> Stretch {
+        let index = stretch.index + 1;
+        let (offset, part_end) = part_range(index, self.size);
+        Stretch {
+            index,
+            hasher: hasher_at(offset),
+            offset: stretch.offset,
+            part_end,
+            end: stretch.end,
+        }
     }
 
     /// Notes a part whose bytes are all there. From here on it survives the process; a power cut it
     /// survives if the disk has got to it.
-    ///
-    /// # Errors
-    /// [`BlobError::Full`], or the disk's.
-    pub fn complete(&self, part: &PartHasher) -> Result<(), BlobError> {
-        debug_assert_eq!(part.missing(), 0);
+    fn note(&self, stretch: &Stretch) -> Result<(), BlobError> {
         // Nothing is made durable here: the journal is not believed but checked, and the end syncs.
-        self.begin_write_back(part.index);
-        let value = part.hasher.finalize_non_root();
+        self.begin_write_back(stretch.index);
+        let value = stretch.hasher.finalize_non_root();
         let mut parts = self.lock();
         parts
             .journal
-            .write_all(&record(part.index, &value))
+            .write_all(&record(stretch.index, &value))
             .map_err(|error| self.blobs.failed(&self.journal_path, error))?;
-        parts.done[part.index] = Some(value);
+        parts.done[stretch.index] = Some(value);
         Ok(())
     }
 
@@ -238,8 +254,8 @@ impl Partial {
     fn begin_write_back(&self, index: usize) {
         #[cfg(target_os = "linux")]
         {
-            let (start, len) = self.range(index);
-            let len = std::num::NonZeroU64::new(len);
+            let (start, end) = part_range(index, self.size);
+            let len = std::num::NonZeroU64::new(end - start);
             let _ = rustix::fs::fadvise(self.file.file(), start, len, rustix::fs::Advice::DontNeed);
         }
         #[cfg(not(target_os = "linux"))]
@@ -342,14 +358,18 @@ mod tests {
 
     use bytesize::ByteSize;
 
-    fn put(partial: &Partial, index: usize, bytes: &[u8]) {
-        let (start, len) = partial.range(index);
+    fn put(partial: &Partial, parts: Range<usize>, bytes: &[u8]) {
+        let (start, len) = partial.range(&parts);
         let start = usize::try_from(start).unwrap();
-        let mut part = partial.begin(index);
-        for chunk in bytes[start..start + usize::try_from(len).unwrap()].chunks(1_000_003) {
-            partial.write(&mut part, chunk).unwrap();
+        let mut stretch = partial.begin(&parts);
+        let mut rest = &bytes[start..start + usize::try_from(len).unwrap()];
+        let mut block = Block::default();
+        while !rest.is_empty() {
+            rest = &rest[block.take(rest)..];
+            partial.write(&mut stretch, &block).unwrap();
+            block.clear();
         }
-        partial.complete(&part).unwrap();
+        assert_eq!(stretch.missing(), 0);
     }
 
     #[test]
@@ -359,7 +379,7 @@ mod tests {
             let bytes = content(size);
             let partial = fixture.open(size);
             for index in partial.missing().into_iter().rev() {
-                put(&partial, index, &bytes);
+                put(&partial, index..index + 1, &bytes);
             }
             let hash = partial.finish().unwrap().unwrap();
             assert_eq!(hash, BlobHash::of(&bytes), "{size} bytes");
@@ -372,8 +392,34 @@ mod tests {
         let fixture = Fixture::new();
         let size = 3 * PART_BYTES;
         let bytes = content(size);
-        put(&fixture.open(size), 1, &bytes);
+        put(&fixture.open(size), 1..2, &bytes);
         assert_eq!(fixture.open(size).missing(), [0, 2]);
+    }
+
+    #[test]
+    fn a_stretch_that_breaks_off_keeps_the_parts_that_were_whole() {
+        let fixture = Fixture::new();
+        let size = 5 * PART_BYTES - 99;
+        let bytes = content(size);
+        let partial = fixture.open(size);
+        let mut stretch = partial.begin(&(1..5));
+        let mut block = Block::default();
+        let arrives = usize::try_from(2 * PART_BYTES + PART_BYTES / 2).unwrap();
+        let mut rest = &bytes[usize::try_from(PART_BYTES).unwrap()..][..arrives];
+        // In blocks that do not end where parts do.
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(rest.len().min(300_007));
+            assert_eq!(block.take(now), now.len());
+            partial.write(&mut stretch, &block).unwrap();
+            block.clear();
+            rest = later;
+        }
+        drop(partial);
+        let partial = fixture.open(size);
+        assert_eq!(partial.missing(), [0, 3, 4]);
+        put(&partial, 3..5, &bytes);
+        put(&partial, 0..1, &bytes);
+        assert_eq!(partial.finish().unwrap(), Some(BlobHash::of(&bytes)));
     }
 
     #[test]
@@ -381,7 +427,7 @@ mod tests {
         let fixture = Fixture::new();
         let size = 3 * PART_BYTES;
         let partial = fixture.open(size);
-        put(&partial, 1, &content(size));
+        put(&partial, 1..2, &content(size));
         partial.file.file().write_all_at(b"rot", PART_BYTES + 77).unwrap();
         drop(partial);
         assert_eq!(fixture.open(size).missing(), [0, 1, 2]);

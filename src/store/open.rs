@@ -58,6 +58,7 @@ fn connect(path: &Path) -> Result<Connection> {
     // A plan stands for all values that are bound: without this, SQLite parses and plans a kept
     // statement anew whenever others are, and a tenth of what small runs cost went there.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    functions::register(&connection)?;
     Ok(connection)
 }
 
@@ -81,7 +82,6 @@ pub(super) fn connect_writer(path: &Path) -> Result<Connection> {
          PRAGMA foreign_keys = ON;
          PRAGMA temp_store = MEMORY;",
     )?;
-    functions::register(&connection)?;
     Ok(connection)
 }
 
@@ -97,7 +97,6 @@ fn settle(connection: &Connection) -> rusqlite::Result<()> {
 /// A connection that can only read.
 pub(super) fn connect_reader(path: &Path) -> Result<Connection> {
     let connection = connect(path)?;
-    functions::register(&connection)?;
     connection.execute_batch("PRAGMA query_only = ON; PRAGMA cache_size = -4096;")?;
     Ok(connection)
 }
