@@ -31,7 +31,7 @@ use bytesize::ByteSize;
 use crate::model::{BlobHash, SyncId};
 
 pub use direct::Block;
-pub use partial::{PART_BYTES, Partial, Stretch};
+pub use partial::{Filled, PART_BYTES, Partial, Stretch};
 pub use read::{Reader, Window};
 pub use stage::Stage;
 

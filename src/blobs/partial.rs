@@ -52,23 +52,100 @@ struct Parts {
     done: Vec<Option<ChainingValue>>,
 }
 
-/// Hashes and places the bytes of a stretch of parts, front to back.
+/// Gathers and hashes the bytes of some parts in a row, front to back. Bytes are hashed as they come,
+/// while the processor still has them at hand.
 #[derive(Debug)]
 pub struct Stretch {
     /// The part that is arriving.
     index: usize,
     hasher: blake3::Hasher,
-    /// Where its next bytes belong.
+    block: Block,
+    /// Where the block belongs.
     offset: u64,
     part_end: u64,
     end: u64,
 }
 
+/// A block, where it belongs, and the part that is whole once it is there.
+#[derive(Debug)]
+pub struct Filled {
+    block: Block,
+    offset: u64,
+    part: Option<(usize, ChainingValue)>,
+}
+
 impl Stretch {
     /// How many bytes it still lacks.
     #[must_use]
-    pub const fn missing(&self) -> u64 {
-        self.end - self.offset
+    pub fn missing(&self) -> u64 {
+        self.end - self.reached()
+    }
+
+    fn reached(&self) -> u64 {
+        self.offset + self.block.bytes().len() as u64
+    }
+
+    /// Bytes that it takes before a block is ready, at most.
+    fn left(&self) -> usize {
+        usize::try_from(self.part_end - self.reached()).unwrap_or(usize::MAX)
+    }
+
+    /// Takes what it can of `bytes` before a block is ready, and answers how much that was: nothing at
+    /// its end.
+    pub fn take(&mut self, bytes: &[u8]) -> usize {
+        let taken = self.block.take(&bytes[..bytes.len().min(self.left())]);
+        self.hasher.update(&bytes[..taken]);
+        taken
+    }
+
+    /// Takes what `read` puts at the front of the room that it is given, and answers how much that was.
+    ///
+    /// # Errors
+    /// The reader's.
+    pub fn take_from<E>(
+        &mut self,
+        read: impl FnOnce(&mut [u8]) -> Result<usize, E>,
+    ) -> Result<usize, E> {
+        let (left, before) = (self.left(), self.block.bytes().len());
+        let taken = self.block.take_from(|room| {
+            let most = room.len().min(left);
+            read(&mut room[..most])
+        })?;
+        self.hasher.update(&self.block.bytes()[before..]);
+        Ok(taken)
+    }
+
+    /// Whether the block has to go before more can be taken.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.block.is_full() || self.left() == 0
+    }
+
+    /// Exchanges the block for an empty one.
+    pub fn hand_over(&mut self, mut empty: Block) -> Filled {
+        empty.clear();
+        let (offset, reached) = (self.offset, self.reached());
+        let block = std::mem::replace(&mut self.block, empty);
+        self.offset = reached;
+        let part = (reached == self.part_end && !block.is_empty()).then(|| self.end_part());
+        Filled { block, offset, part }
+    }
+
+    /// Goes on to the next part, and answers what this one was.
+    fn end_part(&mut self) -> (usize, ChainingValue) {
+        let part = (self.index, self.hasher.finalize_non_root());
+        self.index += 1;
+        self.hasher = hasher_at(self.part_end);
+        self.part_end = (self.part_end + PART_BYTES).min(self.end);
+        part
+    }
+}
+
+impl Filled {
+    /// The block, to be filled again.
+    #[must_use]
+    pub fn into_block(self) -> Block {
+        self.block
     }
 }
 
@@ -192,59 +269,41 @@ impl Partial {
     pub fn begin(&self, parts: &Range<usize>) -> Stretch {
         let (offset, len) = self.range(parts);
         let (_, part_end) = part_range(parts.start, self.size);
-        let hasher = hasher_at(offset);
-        Stretch { index: parts.start, hasher, offset, part_end, end: offset + len }
+        Stretch {
+            index: parts.start,
+            hasher: hasher_at(offset),
+            block: Block::default(),
+            offset,
+            part_end,
+            end: offset + len,
+        }
     }
 
-    /// Takes a stretch's next bytes, and notes each part whose bytes are all there. What goes beyond
-    /// its end is left out; the caller sees it by [`Stretch::missing`].
+    /// Writes a block to its place, and notes the part that it ends. From then on that part survives
+    /// the process; a power cut it survives if the disk has got to it.
     ///
     /// # Errors
     /// [`BlobError::Full`], or the disk's.
-    pub fn write(&self, stretch: &mut Stretch, block: &Block) -> Result<(), BlobError> {
-        let mut bytes = block.bytes();
-        while !bytes.is_empty() && stretch.missing() > 0 {
-            let left = usize::try_from(stretch.part_end - stretch.offset).unwrap_or(usize::MAX);
-            let (now, later) = bytes.split_at(left.min(bytes.len()));
-            stretch.hasher.update(now);
-            self.file
-                .write(now, stretch.offset)
-                .map_err(|error| self.blobs.failed(&self.path, error))?;
-            stretch.offset += now.len() as u64;
-            if stretch.offset == stretch.part_end {
-                self.note(stretch)?;
-                *stretch = self.next(stretch);
-            }
-            bytes = later;
-        }
-        Ok(())
-    }
-
-    /// A stretch, at its next part.
-    fn next(&self, stretch: &Stretch) -> Stretch {
-        let index = stretch.index + 1;
-        let (offset, part_end) = part_range(index, self.size);
-        Stretch {
-            index,
-            hasher: hasher_at(offset),
-            offset: stretch.offset,
-            part_end,
-            end: stretch.end,
+    pub fn place(&self, filled: &Filled) -> Result<(), BlobError> {
+        self.file
+            .write(filled.block.bytes(), filled.offset)
+            .map_err(|error| self.blobs.failed(&self.path, error))?;
+        match filled.part {
+            Some((index, value)) => self.note(index, value),
+            None => Ok(()),
         }
     }
 
-    /// Notes a part whose bytes are all there. From here on it survives the process; a power cut it
-    /// survives if the disk has got to it.
-    fn note(&self, stretch: &Stretch) -> Result<(), BlobError> {
+    /// Notes a part whose bytes are all there.
+    fn note(&self, index: usize, value: ChainingValue) -> Result<(), BlobError> {
         // Nothing is made durable here: the journal is not believed but checked, and the end syncs.
-        self.begin_write_back(stretch.index);
-        let value = stretch.hasher.finalize_non_root();
+        self.begin_write_back(index);
         let mut parts = self.lock();
         parts
             .journal
-            .write_all(&record(stretch.index, &value))
+            .write_all(&record(index, &value))
             .map_err(|error| self.blobs.failed(&self.journal_path, error))?;
-        parts.done[stretch.index] = Some(value);
+        parts.done[index] = Some(value);
         Ok(())
     }
 
@@ -358,18 +417,28 @@ mod tests {
 
     use bytesize::ByteSize;
 
+    /// Lets bytes arrive for a stretch; answers how many it lacks then.
+    fn arrive(partial: &Partial, parts: Range<usize>, mut bytes: &[u8]) -> u64 {
+        let mut stretch = partial.begin(&parts);
+        let mut block = Block::default();
+        while !bytes.is_empty() {
+            // In pieces that do not end where blocks and parts do.
+            let taken = stretch.take(&bytes[..bytes.len().min(300_007)]);
+            bytes = &bytes[taken..];
+            if stretch.is_ready() {
+                let filled = stretch.hand_over(block);
+                partial.place(&filled).unwrap();
+                block = filled.into_block();
+            }
+        }
+        stretch.missing()
+    }
+
     fn put(partial: &Partial, parts: Range<usize>, bytes: &[u8]) {
         let (start, len) = partial.range(&parts);
         let start = usize::try_from(start).unwrap();
-        let mut stretch = partial.begin(&parts);
-        let mut rest = &bytes[start..start + usize::try_from(len).unwrap()];
-        let mut block = Block::default();
-        while !rest.is_empty() {
-            rest = &rest[block.take(rest)..];
-            partial.write(&mut stretch, &block).unwrap();
-            block.clear();
-        }
-        assert_eq!(stretch.missing(), 0);
+        let bytes = &bytes[start..start + usize::try_from(len).unwrap()];
+        assert_eq!(arrive(partial, parts, bytes), 0);
     }
 
     #[test]
@@ -388,6 +457,22 @@ mod tests {
     }
 
     #[test]
+    fn a_stretch_takes_nothing_beyond_its_end() {
+        let fixture = Fixture::new();
+        let size = 2 * PART_BYTES;
+        let partial = fixture.open(size);
+        put(&partial, 0..2, &content(size));
+        let mut stretch = partial.begin(&(1..2));
+        while stretch.missing() > 0 {
+            stretch.take(&[7; 4096]);
+            if stretch.is_ready() {
+                drop(stretch.hand_over(Block::default()));
+            }
+        }
+        assert_eq!(stretch.take(b"more"), 0);
+    }
+
+    #[test]
     fn a_part_that_was_finished_is_not_asked_for_again() {
         let fixture = Fixture::new();
         let size = 3 * PART_BYTES;
@@ -402,18 +487,11 @@ mod tests {
         let size = 5 * PART_BYTES - 99;
         let bytes = content(size);
         let partial = fixture.open(size);
-        let mut stretch = partial.begin(&(1..5));
-        let mut block = Block::default();
-        let arrives = usize::try_from(2 * PART_BYTES + PART_BYTES / 2).unwrap();
-        let mut rest = &bytes[usize::try_from(PART_BYTES).unwrap()..][..arrives];
-        // In blocks that do not end where parts do.
-        while !rest.is_empty() {
-            let (now, later) = rest.split_at(rest.len().min(300_007));
-            assert_eq!(block.take(now), now.len());
-            partial.write(&mut stretch, &block).unwrap();
-            block.clear();
-            rest = later;
-        }
+        let half = PART_BYTES / 2;
+        let arrives = usize::try_from(2 * PART_BYTES + half).unwrap();
+        let from = usize::try_from(PART_BYTES).unwrap();
+        let missing = arrive(&partial, 1..5, &bytes[from..from + arrives]);
+        assert_eq!(missing, half + PART_BYTES - 99);
         drop(partial);
         let partial = fixture.open(size);
         assert_eq!(partial.missing(), [0, 3, 4]);

@@ -7,7 +7,7 @@ use futures_util::{FutureExt as _, TryStreamExt as _, future::ready, stream::Box
 use tokio::task::spawn_blocking;
 
 use crate::{
-    blobs::{BlobError, Blobs, Block, INLINE_MAX, Stage},
+    blobs::{BlobError, Blobs, INLINE_MAX, Stage},
     engine::Observer,
     model::{BlobHash, ErrorType, Mismatch},
     sources::{BlockingRead, Body, ErrorClass, SourceError, retry::Classified, web::WebError},
@@ -254,70 +254,6 @@ pub(super) async fn in_buffers<S: Send + 'static, E: Into<FetchError>>(
         }
         if at_end {
             return writing.await;
-        }
-    }
-}
-
-/// Drains a stream into `sink` on blocking threads, a block at a time. One block is written while the
-/// next one fills.
-pub(super) async fn in_blocks<S: Send + 'static, E: Into<FetchError>>(
-    observer: &Arc<dyn Observer>,
-    mut stream: BoxStream<'static, Result<Bytes, E>>,
-    sink: S,
-    write: impl Fn(&mut S, &Block) -> Result<(), BlobError> + Copy + Send + 'static,
-) -> Result<S, FetchError> {
-    let hand_over = |mut sink: S, mut block: Block| {
-        on_blocking_thread(move || {
-            write(&mut sink, &block)?;
-            block.clear();
-            Ok((sink, block))
-        })
-        .boxed()
-    };
-    let mut writing = ready(Ok((sink, Block::default()))).boxed();
-    let mut filling = Block::default();
-    loop {
-        let chunk = match stream.try_next().await {
-            Ok(chunk) => chunk,
-            Err(error) => {
-                // Nobody writes on once this has returned.
-                drop(writing.await);
-                return Err(error.into());
-            }
-        };
-        let Some(chunk) = chunk else { break };
-        observer.received(chunk.len() as u64);
-        let mut rest = &chunk[..];
-        while !rest.is_empty() {
-            rest = &rest[filling.take(rest)..];
-            if filling.is_full() {
-                let (sink, empty) = writing.await?;
-                writing = hand_over(sink, std::mem::replace(&mut filling, empty));
-            }
-        }
-    }
-    let (sink, _) = writing.await?;
-    let (sink, _) = hand_over(sink, filling).await?;
-    Ok(sink)
-}
-
-/// Drains a reader into `sink`, a block at a time.
-pub(super) fn drain_in_blocks<S>(
-    observer: &dyn Observer,
-    mut reader: Box<dyn BlockingRead>,
-    mut sink: S,
-    write: impl Fn(&mut S, &Block) -> Result<(), BlobError>,
-) -> Result<S, FetchError> {
-    let mut block = Block::default();
-    loop {
-        let read = block.take_from(|room| reader.read(room))?;
-        observer.received(read as u64);
-        if block.is_full() || read == 0 {
-            write(&mut sink, &block)?;
-            block.clear();
-        }
-        if read == 0 {
-            return Ok(sink);
         }
     }
 }

@@ -2,16 +2,21 @@
 
 use std::{ops::Range, sync::Arc};
 
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use bytes::Bytes;
+use futures_util::{
+    FutureExt as _, StreamExt as _, TryStreamExt as _,
+    future::ready,
+    stream::{self, BoxStream},
+};
 
 use super::{
-    body::{FetchError, drain_in_blocks, in_blocks, on_blocking_thread, wrong_size},
+    body::{FetchError, on_blocking_thread, wrong_size},
     permits,
 };
 use crate::{
-    blobs::{Block, Partial, Stretch},
-    engine::{plan::Work, run::Run},
-    sources::{Body, ByteRange, Facts, retry::RetryPolicy},
+    blobs::{Block, Filled, Partial, Stretch},
+    engine::{Observer, plan::Work, run::Run},
+    sources::{BlockingRead, Body, ByteRange, Facts, SourceError, retry::RetryPolicy},
     store::commit::Stored,
 };
 
@@ -87,7 +92,8 @@ async fn stretch(
     Ok(facts)
 }
 
-/// Fetches a stretch, or at least its first part.
+/// Fetches a stretch, or at least its first part. What goes wrong behind the last one is not for another
+/// try to forget: it says that the bytes are not what they should be.
 async fn some_of(
     run: &Arc<Run>,
     work: &Work,
@@ -96,7 +102,7 @@ async fn some_of(
 ) -> Result<Option<Facts>, FetchError> {
     match all_of(run, work, partial, parts).await {
         Ok(facts) => Ok(Some(facts)),
-        Err(_) if !partial.lacks(parts.start) => Ok(None),
+        Err(_) if !partial.lacks(parts.start) && partial.lacks(parts.end - 1) => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -111,20 +117,87 @@ async fn all_of(
     let (start, len) = partial.range(parts);
     let range = ByteRange { start, len };
     let content = run.source.fetch(&work.id, &work.fingerprint, Some(range)).await?;
-    let sink = (partial.clone(), partial.begin(parts));
-    let write = |(partial, stretch): &mut (Arc<Partial>, Stretch), block: &Block| {
-        partial.write(stretch, block)
-    };
-    let (_, stretch) = match content.body {
-        Body::Stream(stream) => in_blocks(&run.observer, stream, sink, write).await?,
+    let stretch = partial.begin(parts);
+    let missing = match content.body {
+        Body::Stream(stream) => arrive(run, partial, stretch, stream).await?,
         Body::Blocking(reader) => {
-            let observer = run.observer.clone();
-            on_blocking_thread(move || drain_in_blocks(&*observer, reader, sink, write)).await?
+            let (observer, partial) = (run.observer.clone(), partial.clone());
+            on_blocking_thread(move || read(&*observer, &partial, stretch, reader)).await?
         }
     };
-    match stretch.missing() {
+    match missing {
         0 => Ok(content.facts),
         missing => Err(wrong_size(len, len - missing).into()),
+    }
+}
+
+/// Takes a stretch from a stream. One block is written while the next one fills. Answers how many bytes
+/// did not come.
+async fn arrive(
+    run: &Run,
+    partial: &Arc<Partial>,
+    mut stretch: Stretch,
+    mut stream: BoxStream<'static, Result<Bytes, SourceError>>,
+) -> Result<u64, FetchError> {
+    let mut placing = ready(Ok(Block::default())).boxed();
+    loop {
+        let chunk = match stream.try_next().await {
+            Ok(chunk) => chunk,
+            Err(error) => {
+                // Nobody writes on once this has returned.
+                drop(placing.await);
+                return Err(error.into());
+            }
+        };
+        let Some(chunk) = chunk else { break };
+        run.observer.received(chunk.len() as u64);
+        let mut rest = &chunk[..];
+        while stretch.missing() > 0 && !rest.is_empty() {
+            rest = &rest[stretch.take(rest)..];
+            if stretch.is_ready() {
+                let filled = stretch.hand_over(placing.await?);
+                placing = place(partial.clone(), filled).boxed();
+            }
+        }
+    }
+    placing.await?;
+    Ok(stretch.missing())
+}
+
+/// Writes a block; answers with it, to be filled again.
+fn place(
+    partial: Arc<Partial>,
+    filled: Filled,
+) -> impl Future<Output = Result<Block, FetchError>> + Send {
+    on_blocking_thread(move || {
+        partial.place(&filled)?;
+        Ok(filled.into_block())
+    })
+}
+
+/// Takes a stretch from a reader. Answers how many bytes did not come.
+fn read(
+    observer: &dyn Observer,
+    partial: &Partial,
+    mut stretch: Stretch,
+    mut reader: Box<dyn BlockingRead>,
+) -> Result<u64, FetchError> {
+    let mut empty = Block::default();
+    loop {
+        // Behind the last byte, too: only the end tells that all of it was of one version.
+        let read = match stretch.missing() {
+            0 => reader.read(&mut [0])?,
+            _ => stretch.take_from(|room| reader.read(room))?,
+        };
+        if read == 0 {
+            return Ok(stretch.missing());
+        }
+        observer.received(read as u64);
+        if stretch.is_ready() {
+            let filled = stretch.hand_over(empty);
+            partial.place(&filled)?;
+            empty = filled.into_block();
+        }
     }
 }
 
