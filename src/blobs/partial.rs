@@ -134,9 +134,11 @@ impl Stretch {
     /// Goes on to the next part, and answers what this one was.
     fn end_part(&mut self) -> (usize, ChainingValue) {
         let part = (self.index, self.hasher.finalize_non_root());
-        self.index += 1;
-        self.hasher = hasher_at(self.part_end);
-        self.part_end = (self.part_end + PART_BYTES).min(self.end);
+        if self.part_end < self.end {
+            self.index += 1;
+            self.hasher = hasher_at(self.part_end);
+            self.part_end = (self.part_end + PART_BYTES).min(self.end);
+        }
         part
     }
 }

@@ -22,6 +22,9 @@ pub(super) fn register(connection: &Connection) -> rusqlite::Result<()> {
     connection.create_scalar_function("folded", 1, flags, |context| {
         Ok(text(context, 0).map(|text| fold(&text)))
     })?;
+    connection.create_scalar_function("searchable", 1, flags, |context| {
+        Ok(text(context, 0).map(|text| searchable(&text)))
+    })?;
     connection.create_scalar_function("finds", 2, flags, |context| {
         let regex = context.get_or_create_aux(0, |pattern| {
             regex(pattern.as_str()?).map_err(Box::<dyn std::error::Error + Send + Sync>::from)
@@ -55,6 +58,11 @@ pub(super) fn register(connection: &Connection) -> rusqlite::Result<()> {
 /// Text as it is compared where case does not count.
 pub(super) fn fold(text: &str) -> String {
     text.to_lowercase()
+}
+
+/// Text as it is indexed: without case, and without NUL, at which FTS5 would stop.
+pub(super) fn searchable(text: &str) -> String {
+    fold(text).replace('\0', " ")
 }
 
 /// Three letters that stand for a bucket in a text: of those that Unicode gives no meaning,

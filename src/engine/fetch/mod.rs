@@ -322,7 +322,7 @@ async fn permit(run: &Run) -> Option<tokio::sync::SemaphorePermit<'_>> {
 
 /// The permit to make a request that takes the memory of so many usual ones.
 async fn permits(run: &Run, weight: usize) -> Option<tokio::sync::SemaphorePermit<'_>> {
-    let weight = u32::try_from(weight.min(run.concurrency)).unwrap_or(u32::MAX);
+    let weight = u32::try_from(weight).unwrap_or(u32::MAX);
     // Never closed; if it were, going without a permit would do no harm.
     run.requests.acquire_many(weight).await.ok()
 }

@@ -16,13 +16,11 @@ const PIECES: usize = 32;
 
 /// What an object says of itself, the same for every search: its bucket, its path, and the values of
 /// its metadata and fields, without case.
-const TEXT: &str = "replace(
-    mark_of_bucket(o.bucket_key) || char(10) || folded(o.path)
-    || coalesce(char(10) || (SELECT group_concat(folded(j.atom), char(10))
+const TEXT: &str = "mark_of_bucket(o.bucket_key) || char(10) || searchable(o.path)
+    || coalesce(char(10) || (SELECT group_concat(searchable(j.atom), char(10))
                              FROM json_tree(o.metadata) j WHERE j.atom IS NOT NULL), '')
-    || coalesce(char(10) || (SELECT group_concat(folded(j.atom), char(10))
-                             FROM json_tree(o.fields) j WHERE j.atom IS NOT NULL), ''),
-    char(0), ' ')";
+    || coalesce(char(10) || (SELECT group_concat(searchable(j.atom), char(10))
+                             FROM json_tree(o.fields) j WHERE j.atom IS NOT NULL), '')";
 
 /// How far the index has come.
 const REACH: &str = "(SELECT indexed_to FROM object_text_reach)";
@@ -36,8 +34,7 @@ pub(super) struct Wanted {
 impl Wanted {
     /// `None` where the text is too short to have a piece.
     pub(super) fn new(bucket_key: i64, text: &str) -> Option<Self> {
-        // As it is indexed: NUL would end it there.
-        let letters: Vec<char> = functions::fold(text).replace('\0', " ").chars().collect();
+        let letters: Vec<char> = functions::searchable(text).chars().collect();
         if letters.len() < PIECE {
             return None;
         }
