@@ -281,7 +281,8 @@ proptest! {
         let (mut all, mut after) = (Vec::new(), None);
         loop {
             let found = query.keys(&db, after.as_ref(), 0, page, Some(most)).unwrap();
-            if field != "p" {
+            // Longer ones are found by the index of text.
+            if field != "p" && search.len() < 3 {
                 prop_assert!(found.places.len() <= most as usize, "{found:?}");
             }
             all.extend(found.places.iter().map(Place::key));

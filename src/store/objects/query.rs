@@ -28,6 +28,8 @@ pub struct Query {
     text: Option<text::Wanted>,
     order: Order,
     descending: bool,
+    /// [`FEW`], but where a test says otherwise.
+    pub(super) few: u32,
 }
 
 /// A condition that an index can find the objects of.
@@ -64,8 +66,8 @@ enum Order {
     Value(Clause),
 }
 
-/// Objects that are looked at before it is worth knowing how many are wanted.
-const FIRST: u32 = 1_000;
+/// Of the objects that may be looked at, one in so many is before it is worth knowing how many are wanted.
+const FIRST: u32 = 100;
 
 /// Any object's key.
 const ALL: RangeInclusive<i64> = i64::MIN..=i64::MAX;
@@ -109,6 +111,7 @@ impl Query {
             text: search.and_then(|text| text::Wanted::new(bucket.key, text)),
             order,
             descending: sort.is_none_or(|sort| sort.descending),
+            few: FEW,
         })
     }
 
@@ -137,7 +140,7 @@ impl Query {
             return Ok(Found { places, ends_at: None });
         };
         // Where many are wanted, the page is full before it would be known how many.
-        let first = most.min(FIRST);
+        let first = (most / FIRST).max(1);
         let mut found = self.look(connection, self.in_order(), after, limit, first)?;
         let Some(end) = found.ends_at.take() else { return Ok(found) };
         let rest = limit - u32::try_from(found.places.len()).unwrap_or(limit);
@@ -214,7 +217,7 @@ impl Query {
         skip: u64,
         limit: u32,
     ) -> Result<Vec<Place>> {
-        let mut rows = self.rows(index, "", &self.keys_behind(after));
+        let mut rows = self.rows(index, "", &self.keys_between(after, last));
         if let Some(place) = after {
             rows = rows.sql(" AND ").then(self.behind(place));
         }
@@ -247,14 +250,15 @@ impl Query {
         Ok(places)
     }
 
-    /// The keys that objects behind a place can have.
-    fn keys_behind(&self, after: Option<&Place>) -> RangeInclusive<i64> {
-        match (&self.order, after) {
-            (Order::Age, Some(place)) if self.descending => {
-                i64::MIN..=place.key().saturating_sub(1)
-            }
-            (Order::Age, Some(place)) => place.key().saturating_add(1)..=i64::MAX,
-            _ => ALL,
+    /// The keys that objects behind one place and up to another can have.
+    fn keys_between(&self, after: Option<&Place>, last: Option<&Place>) -> RangeInclusive<i64> {
+        let (after, last) = match &self.order {
+            Order::Age => (after.map(Place::key), last.map(Place::key)),
+            _ => (None, None),
+        };
+        match self.descending {
+            true => last.unwrap_or(i64::MIN)..=after.map_or(i64::MAX, |key| key.saturating_sub(1)),
+            false => after.map_or(i64::MIN, |key| key.saturating_add(1))..=last.unwrap_or(i64::MAX),
         }
     }
 
@@ -306,7 +310,7 @@ impl Query {
     /// What leaves few objects, if something does.
     pub(super) fn fewest(&self, connection: &Connection) -> Result<Option<Index>> {
         let mut fewest = None;
-        let mut least = FEW;
+        let mut least = self.few;
         for index in [Index::Path, Index::Size, Index::Text] {
             let Some(rows) = self.left_by(index) else { continue };
             let clause = Clause::default().sql("SELECT count(*) FROM (").then(rows);

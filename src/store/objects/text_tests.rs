@@ -13,7 +13,10 @@ use super::{
     query::{Index, Query},
     text,
 };
-use crate::store::Place;
+use crate::{
+    model::{FieldPath, Sort},
+    store::Place,
+};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -119,11 +122,27 @@ fn expected(model: &Model, wanted: &str) -> Vec<i64> {
     found.map(|(key, _)| *key).collect()
 }
 
+/// The same, two a page, where a page looks at no more than so many objects.
+fn page_by_page(db: &Connection, query: &Query, most: u32) -> Vec<i64> {
+    let (mut all, mut after) = (Vec::new(), None);
+    loop {
+        let found = query.keys(db, after.as_ref(), 0, 2, Some(most)).unwrap();
+        all.extend(found.places.iter().map(Place::key));
+        let is_full = found.places.len() == 2;
+        after = found.ends_at.or_else(|| found.places.last().filter(|_| is_full).cloned());
+        if after.is_none() {
+            return all;
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn a_search_by_the_index_finds_what_going_through_all_objects_would(
         steps in prop::collection::vec(step(), 1..40),
         wanted in words(),
+        few in prop::bool::ANY,
+        descending in prop::bool::ANY,
     ) {
         let mut db = database(&[]);
         db.execute_batch(
@@ -132,15 +151,26 @@ proptest! {
         )
         .unwrap();
         let mut model = Model::new();
-        let query = Query::new(&bucket(), None, Some(&wanted), None).unwrap();
+        let sort = Sort { field: FieldPath::parse("created_at").unwrap(), descending };
+        let mut query = Query::new(&bucket(), None, Some(&wanted), Some(&sort)).unwrap();
+        if !few {
+            query.few = 0;
+        }
         for step in steps {
             apply(&mut db, &mut model, step);
-            if wanted.chars().count() >= 3 {
+            if few && wanted.chars().count() >= 3 {
                 prop_assert_eq!(query.fewest(&db).unwrap(), Some(Index::Text));
             }
             let found = query.keys(&db, None, 0, 1000, None).unwrap().places;
             let found: Vec<i64> = found.iter().map(Place::key).collect();
-            prop_assert_eq!(&found, &expected(&model, &wanted));
+            let mut wanted = expected(&model, &wanted);
+            if !descending {
+                wanted.reverse();
+            }
+            prop_assert_eq!(&found, &wanted);
+            for most in 1..4 {
+                prop_assert_eq!(&page_by_page(&db, &query, most), &wanted);
+            }
             prop_assert_eq!(query.count(&db).unwrap(), found.len() as u64);
         }
         while text::is_behind(&db).unwrap() {
