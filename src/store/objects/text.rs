@@ -28,6 +28,7 @@ const REACH: &str = "(SELECT indexed_to FROM object_text_reach)";
 /// A text that the index can look for.
 #[derive(Clone, Debug)]
 pub(super) struct Wanted {
+    text: String,
     pieces: String,
 }
 
@@ -42,11 +43,11 @@ impl Wanted {
         let pieces = letters.windows(PIECE).take(PIECES).map(|piece| piece.iter().collect());
         let quoted = |piece: String| format!("\"{}\"", piece.replace('"', "\"\""));
         let pieces: Vec<_> = std::iter::once(mark).chain(pieces).map(quoted).collect();
-        Some(Self { pieces: pieces.join(" ") })
+        Some(Self { text: text.to_owned(), pieces: pieces.join(" ") })
     }
 
-    /// The keys of all objects that may have it, each once, and some of those that do not; of those
-    /// between two keys, at least. Each part is in the order of the keys, either way, so that whoever
+    /// The keys of all objects that may have it or be called so, each once, and some of those that do
+    /// not; of those between two keys, at least. Each part is in the order of the keys, either way, so that whoever
     /// takes the first few in that order does not wait for the others.
     pub(super) fn candidates(&self, keys: &RangeInclusive<i64>) -> Clause {
         Clause::default()
@@ -60,8 +61,16 @@ impl Wanted {
                 ", {REACH}) AND NOT EXISTS (SELECT 1 FROM object_text_stale s
                                             WHERE s.object_key = object_text.rowid)
                  UNION ALL SELECT object_key FROM object_text_stale WHERE object_key <= {REACH}
-                 UNION ALL SELECT object_key FROM objects WHERE object_key > {REACH}"
+                 UNION ALL SELECT object_key FROM objects WHERE object_key > {REACH}
+                 UNION ALL SELECT i.object_key FROM objects i WHERE i.object_key <= {REACH}
+                     AND NOT EXISTS (SELECT 1 FROM object_text_stale s
+                                     WHERE s.object_key = i.object_key)
+                     AND NOT EXISTS (SELECT 1 FROM object_text t
+                                     WHERE t.rowid = i.object_key AND t.object_text MATCH "
             ))
+            .bind(self.pieces.clone())
+            .sql(") AND i.id = ")
+            .bind(self.text.clone())
     }
 }
 
