@@ -2,12 +2,12 @@
 //! the checkpoint that it carries.
 //!
 //! Pages are planned in order, entries are fetched in any order, and the checkpoint moves over a
-//! page once every entry of it is committed. One transaction is under way at most while the next
-//! one fills.
+//! page once every entry of it is committed. One transaction is under way at most; meanwhile the
+//! next one fills, and once it is full, fetches go on until all that may be under way has arrived.
 
 use std::{collections::VecDeque, pin::pin, sync::Arc, time::Duration};
 
-use futures_util::{Stream, StreamExt as _, future::OptionFuture, stream};
+use futures_util::{Stream, StreamExt as _, stream};
 use roaring::RoaringTreemap;
 use tokio::{
     task::JoinSet,
@@ -101,19 +101,21 @@ impl Committer<'_> {
         let mut walked = Walked::Whole;
         let mut failure = None;
         let mut fetches: JoinSet<Vec<Fetched>> = JoinSet::new();
+        let at_once = run.concurrency * run.source.bundle();
 
         while walking || !waiting.is_empty() || !fetches.is_empty() {
             while fetches.len() < run.concurrency && !waiting.is_empty() {
                 let bundle = fetch::next_bundle(&mut waiting, run.source.bundle());
                 fetches.spawn(fetch::fetch(run.clone(), bundle));
             }
-            let hungry =
-                waiting.len() < run.concurrency && committer.shards.busy_pages() < OPEN_PAGES;
+            let hungry = waiting.len() < at_once && committer.shards.busy_pages() < OPEN_PAGES;
+            let has_room = committer.has_room();
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return Err(committer.give_up(RunError::Stopped).await),
                 () = lease.lost() => return Err(StoreError::LeaseLost.into()),
-                Some(done) = fetches.join_next() => {
+                Some(done) = through(&mut committer.under_way) => committer.count(done)?,
+                Some(done) = fetches.join_next(), if has_room => {
                     for Fetched { page, known, outcome, room } in done.map_err(|_| StoreError::Stopped)? {
                         match outcome {
                             // There is room for what is on its way: end with that.
@@ -126,7 +128,7 @@ impl Committer<'_> {
                         }
                     }
                 }
-                stretch = stretches.next(), if walking && hungry => match stretch {
+                stretch = stretches.next(), if walking && hungry && has_room => match stretch {
                     Some(Ok(planned)) => {
                         let can_go_on = matches!(planned.place, Some(Place::Behind(_)));
                         waiting.extend(committer.open_page(planned));
@@ -138,7 +140,7 @@ impl Committer<'_> {
                     Some(Err(error)) => (walking, failure) = (false, Some(error)),
                     None => walking = false,
                 },
-                () = committer.due() => {}
+                () = due(committer.deadline), if committer.under_way.is_none() => {}
             }
             committer.commit_if_due().await?;
         }
@@ -162,7 +164,7 @@ struct Committer<'a> {
     rooms: Vec<Arc<Room>>,
     /// When the batch, as it is, is to be committed at the latest.
     deadline: Option<Instant>,
-    under_way: Option<AbortOnDropHandle<Result<Committed, StoreError>>>,
+    under_way: Option<UnderWay>,
     /// How far the pass has come.
     shards: Shards,
     /// What looks renamed, with its page.
@@ -175,6 +177,24 @@ struct Committer<'a> {
     left_out: RoaringTreemap,
     /// The root's identity, until a commit has brought content of it.
     root: Option<String>,
+}
+
+/// What the store does with a batch, once it has been handed over.
+type UnderWay = AbortOnDropHandle<Result<Committed, StoreError>>;
+
+/// Waits for the commit under way, if there is one.
+async fn through(under_way: &mut Option<UnderWay>) -> Option<Result<Committed, StoreError>> {
+    let done = under_way.as_mut()?.await;
+    *under_way = None;
+    Some(done.unwrap_or(Err(StoreError::Stopped)))
+}
+
+/// Resolves when a batch has waited long enough; never, while there is none.
+async fn due(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
 }
 
 impl<'a> Committer<'a> {
@@ -309,20 +329,22 @@ impl<'a> Committer<'a> {
         self.deadline.get_or_insert_with(|| Instant::now() + Self::PATIENCE);
     }
 
-    /// Resolves when the batch has waited long enough; never, while there is none.
-    async fn due(&self) {
-        match self.deadline {
-            Some(deadline) => sleep_until(deadline).await,
-            None => std::future::pending().await,
-        }
+    fn is_full(&self) -> bool {
+        self.since_commit >= self.run.sync.options.pace.checkpoint_every()
+            || self.batch.len() >= Self::ENTRIES
+            || self.inline_bytes >= Self::INLINE_BYTES
     }
 
+    /// Whether the batch can take more; if not, the one before has to be through first.
+    fn has_room(&self) -> bool {
+        self.under_way.is_none() || !self.is_full()
+    }
+
+    /// Commits the batch if it is time and the one before is through.
     async fn commit_if_due(&mut self) -> Result<(), RunError> {
-        let full = self.since_commit >= self.run.sync.options.pace.checkpoint_every()
-            || self.batch.len() >= Self::ENTRIES
-            || self.inline_bytes >= Self::INLINE_BYTES;
-        let late = self.deadline.is_some_and(|deadline| deadline <= Instant::now());
-        if full || late { self.commit().await } else { Ok(()) }
+        let late = || self.deadline.is_some_and(|deadline| deadline <= Instant::now());
+        let is_due = self.under_way.is_none() && (self.is_full() || late());
+        if is_due { self.commit().await } else { Ok(()) }
     }
 
     /// Hands the batch to the store, once the one before is through.
@@ -364,13 +386,18 @@ impl<'a> Committer<'a> {
 
     /// Waits for the commit under way.
     async fn settle(&mut self) -> Result<(), RunError> {
-        let done = OptionFuture::from(self.under_way.take()).await;
-        if let Some(done) = done {
-            let Committed { counts, refused } = done.map_err(|_| StoreError::Stopped)??;
-            refused.iter().for_each(|failure| self.run.observer.failed(failure));
-            self.counts.add(&counts);
-            self.run.observer.committed(self.counts);
+        match through(&mut self.under_way).await {
+            Some(done) => self.count(done),
+            None => Ok(()),
         }
+    }
+
+    /// Counts what a commit that is through has brought.
+    fn count(&mut self, done: Result<Committed, StoreError>) -> Result<(), RunError> {
+        let Committed { counts, refused } = done?;
+        refused.iter().for_each(|failure| self.run.observer.failed(failure));
+        self.counts.add(&counts);
+        self.run.observer.committed(self.counts);
         Ok(())
     }
 

@@ -171,6 +171,7 @@ pub fn commit(
         counts: batch.passed,
         objects: 0,
         bytes: 0,
+        last_object: None,
         added: Touched::default(),
         updated: Touched::default(),
     };
@@ -227,6 +228,8 @@ pub(super) struct Work<'a> {
     pub(super) objects: i64,
     /// Bytes that the bucket gained.
     pub(super) bytes: i64,
+    /// The key of the last object there is, once it was asked for.
+    pub(super) last_object: Option<i64>,
     /// Objects that are new.
     pub(super) added: Touched,
     /// Objects that are changed.

@@ -25,6 +25,7 @@ pub mod jobs;
 mod json;
 pub mod leases;
 pub mod left_out;
+mod log;
 mod migrate;
 pub mod namespaces;
 pub mod objects;

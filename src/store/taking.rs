@@ -144,11 +144,18 @@ impl Work<'_> {
             .optional()?)
     }
 
-    fn next_object_key(&self) -> Result<i64> {
-        Ok(self
-            .tx
-            .prepare_cached("SELECT coalesce(max(object_key), 0) + 1 FROM objects")?
-            .query_row([], |row| row.get(0))?)
+    /// A key for a new object. It is asked for once: nobody else makes objects in this transaction.
+    fn next_object_key(&mut self) -> Result<i64> {
+        let last = match self.last_object {
+            Some(key) => key,
+            None => self
+                .tx
+                .prepare_cached("SELECT coalesce(max(object_key), 0) FROM objects")?
+                .query_row([], |row| row.get(0))?,
+        };
+        let next = last + 1;
+        self.last_object = Some(next);
+        Ok(next)
     }
 
     fn insert_entry(&self, taken: &Taken, object_key: i64, is_duplicate: bool) -> Result<i64> {

@@ -176,7 +176,8 @@ impl Source for Folder {
     }
 
     fn bundle(&self) -> usize {
-        64
+        // With 64 it is no faster, measured, and takes 8 MiB more of memory.
+        16
     }
 }
 
