@@ -18,9 +18,6 @@ use std::{
 /// every sector size in use (<https://man7.org/linux/man-pages/man2/open.2.html>, `O_DIRECT`).
 const ALIGNMENT: usize = 4096;
 
-/// Bytes of a block: what one write takes to the disk. With 64 fetches at once, 32 MiB of memory.
-const BLOCK: usize = 512 * 1024;
-
 /// A file open for writing at any place, by several threads at once.
 #[derive(Debug)]
 pub(super) struct Direct {
@@ -67,7 +64,8 @@ impl Direct {
         Ok(self.file.metadata()?.blocks().saturating_mul(512))
     }
 
-    /// Writes the bytes of a [`Block`], or others, to their place.
+    /// Writes bytes to their place: those of a [`Block`](super::Block) past the cache, and others
+    /// that lie at an address and have a length that suit.
     ///
     /// # Errors
     /// The disk's.
@@ -99,108 +97,11 @@ fn past_the_cache(_: &Path) -> Option<File> {
     None
 }
 
-/// Bytes that are gathered for one write, at an address that direct writes accept.
-#[derive(Debug)]
-pub struct Block {
-    memory: Box<[u8]>,
-    /// Where the aligned bytes begin.
-    start: usize,
-    len: usize,
-}
-
-impl Default for Block {
-    fn default() -> Self {
-        let memory = vec![0; BLOCK + ALIGNMENT].into_boxed_slice();
-        // Out of reach only by its contract; an address that does not suit is refused, not wrong.
-        let start = memory.as_ptr().align_offset(ALIGNMENT).min(ALIGNMENT);
-        Self { memory, start, len: 0 }
-    }
-}
-
-impl Block {
-    /// Takes what fits of `bytes` and answers how much that was.
-    pub fn take(&mut self, bytes: &[u8]) -> usize {
-        let taken = bytes.len().min(BLOCK - self.len);
-        self.room()[..taken].copy_from_slice(&bytes[..taken]);
-        self.len += taken;
-        taken
-    }
-
-    /// Takes what `read` puts at the front of the room that is left, and answers how much that was.
-    ///
-    /// # Errors
-    /// The reader's.
-    pub fn take_from<E>(
-        &mut self,
-        read: impl FnOnce(&mut [u8]) -> Result<usize, E>,
-    ) -> Result<usize, E> {
-        let taken = read(self.room())?;
-        self.len = (self.len + taken).min(BLOCK);
-        Ok(taken)
-    }
-
-    fn room(&mut self) -> &mut [u8] {
-        &mut self.memory[self.start + self.len..self.start + BLOCK]
-    }
-
-    /// What it holds.
-    #[must_use]
-    pub fn bytes(&self) -> &[u8] {
-        &self.memory[self.start..self.start + self.len]
-    }
-
-    /// Whether it holds nothing.
-    #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// Whether it can take no more.
-    #[must_use]
-    pub const fn is_full(&self) -> bool {
-        self.len == BLOCK
-    }
-
-    /// Empties it.
-    pub const fn clear(&mut self) {
-        self.len = 0;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use super::*;
-
-    fn block_of(bytes: &[u8]) -> Block {
-        let mut block = Block::default();
-        assert_eq!(block.take(bytes), bytes.len());
-        block
-    }
-
-    #[test]
-    fn a_block_holds_what_it_took_at_an_aligned_address_until_it_is_full() {
-        let mut block = Block::default();
-        assert_eq!(block.take(&vec![7; BLOCK + 1]), BLOCK);
-        assert!(block.is_full());
-        assert_eq!(block.take(b"more"), 0);
-        assert_eq!(block.bytes().as_ptr().align_offset(ALIGNMENT), 0);
-        block.clear();
-        assert!(block.is_empty());
-    }
-
-    #[test]
-    fn a_block_takes_from_a_reader_what_it_has_room_for() {
-        let mut block = block_of(b"head ");
-        let taken = block.take_from(|room| {
-            room[..4].copy_from_slice(b"tail");
-            Ok::<_, ()>(4)
-        });
-        assert_eq!((taken, block.bytes()), (Ok(4), &b"head tail"[..]));
-        assert_eq!(block.take_from(|_| Err("torn")), Err("torn"));
-        assert_eq!(block.bytes(), b"head tail");
-    }
+    use super::{super::block::Blocks, *};
 
     #[test]
     fn whatever_their_length_blocks_land_where_they_belong() {
@@ -208,10 +109,19 @@ mod tests {
         let path = dir.path().join("file");
         let file = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
         let direct = Direct::new(file, &path);
+        let block = |bytes: &[u8]| {
+            let mut block = Blocks::default().take().unwrap();
+            let copy = |room: &mut [u8]| {
+                room[..bytes.len()].copy_from_slice(bytes);
+                Ok::<_, ()>(bytes.len())
+            };
+            block.take(copy).unwrap();
+            block
+        };
         let (whole, tail) = (vec![1; 2 * ALIGNMENT], vec![2; 77]);
         direct.allocate((whole.len() + tail.len()) as u64).unwrap();
-        direct.write(block_of(&tail).bytes(), whole.len() as u64).unwrap();
-        direct.write(block_of(&whole).bytes(), 0).unwrap();
+        direct.write(block(&tail).bytes(), whole.len() as u64).unwrap();
+        direct.write(block(&whole).bytes(), 0).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), [whole, tail].concat());
     }
 }

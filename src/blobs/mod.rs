@@ -10,6 +10,7 @@
 //! partial/<sync>/<name>     large blobs arriving in parts, kept for the next try
 //! ```
 
+mod block;
 mod direct;
 mod partial;
 mod read;
@@ -28,9 +29,10 @@ use std::{
 
 use bytesize::ByteSize;
 
+use block::Blocks;
+
 use crate::model::{BlobHash, SyncId};
 
-pub use direct::Block;
 pub use partial::{Filled, PART_BYTES, Partial, Stretch};
 pub use read::{Reader, Window};
 pub use stage::Stage;
@@ -54,6 +56,9 @@ pub enum BlobError {
         /// What should stay free.
         floor: ByteSize,
     },
+    /// There is no memory for bytes to pass through.
+    #[error("no memory for the bytes of a large file: {0}")]
+    Memory(io::Error),
     /// Anything else that the system says.
     #[error("{path:?}: {error}")]
     Io {
@@ -72,6 +77,8 @@ pub struct Blobs {
     floor: Option<ByteSize>,
     /// Bytes that are on their way to this disk.
     promised: Arc<AtomicU64>,
+    /// Memory that large blobs pass through.
+    blocks: Blocks,
 }
 
 /// Room on the disk that is set aside, see [`Blobs::reserve`].
@@ -100,6 +107,7 @@ impl Blobs {
             staging: data_dir.join("staging").join(worker),
             floor,
             promised: Arc::default(),
+            blocks: Blocks::default(),
         };
         make_dir(&blobs.root.join("blobs"))?;
         make_dir(&blobs.staging)?;

@@ -22,7 +22,8 @@ use blake3::hazmat::{self, ChainingValue, HasherExt as _, Mode};
 
 use super::{
     BlobError, Blobs, Room, at,
-    direct::{Block, Direct},
+    block::{Block, Blocks},
+    direct::Direct,
     make_dir,
 };
 use crate::model::{BlobHash, EntryId, SyncId, Version};
@@ -59,9 +60,11 @@ pub struct Stretch {
     /// The part that is arriving.
     index: usize,
     hasher: blake3::Hasher,
-    block: Block,
-    /// Where the block belongs.
-    offset: u64,
+    /// What has come since the last block was full; `None`: nothing.
+    block: Option<Block>,
+    blocks: Blocks,
+    /// How far it has come.
+    reached: u64,
     part_end: u64,
     end: u64,
 }
@@ -77,58 +80,56 @@ pub struct Filled {
 impl Stretch {
     /// How many bytes it still lacks.
     #[must_use]
-    pub fn missing(&self) -> u64 {
-        self.end - self.reached()
-    }
-
-    fn reached(&self) -> u64 {
-        self.offset + self.block.bytes().len() as u64
-    }
-
-    /// Bytes that it takes before a block is ready, at most.
-    fn left(&self) -> usize {
-        usize::try_from(self.part_end - self.reached()).unwrap_or(usize::MAX)
+    pub const fn missing(&self) -> u64 {
+        self.end - self.reached
     }
 
     /// Takes what it can of `bytes` before a block is ready, and answers how much that was: nothing at
     /// its end.
-    pub fn take(&mut self, bytes: &[u8]) -> usize {
-        let taken = self.block.take(&bytes[..bytes.len().min(self.left())]);
-        self.hasher.update(&bytes[..taken]);
-        taken
+    ///
+    /// # Errors
+    /// [`BlobError::Memory`].
+    pub fn take(&mut self, bytes: &[u8]) -> Result<usize, BlobError> {
+        self.take_from(|room| {
+            let taken = bytes.len().min(room.len());
+            room[..taken].copy_from_slice(&bytes[..taken]);
+            Ok(taken)
+        })
     }
 
     /// Takes what `read` puts at the front of the room that it is given, and answers how much that was.
     ///
     /// # Errors
-    /// The reader's.
-    pub fn take_from<E>(
+    /// The reader's, or [`BlobError::Memory`].
+    pub fn take_from<E: From<BlobError>>(
         &mut self,
         read: impl FnOnce(&mut [u8]) -> Result<usize, E>,
     ) -> Result<usize, E> {
-        let (left, before) = (self.left(), self.block.bytes().len());
-        let taken = self.block.take_from(|room| {
+        let left = usize::try_from(self.part_end - self.reached).unwrap_or(usize::MAX);
+        if left == 0 {
+            return Ok(0);
+        }
+        let block = match &mut self.block {
+            Some(block) => block,
+            none => none.insert(self.blocks.take()?),
+        };
+        let before = block.bytes().len();
+        let taken = block.take(|room| {
             let most = room.len().min(left);
             read(&mut room[..most])
         })?;
-        self.hasher.update(&self.block.bytes()[before..]);
+        self.hasher.update(&block.bytes()[before..]);
+        self.reached += taken as u64;
         Ok(taken)
     }
 
-    /// Whether the block has to go before more can be taken.
-    #[must_use]
-    pub fn is_ready(&self) -> bool {
-        self.block.is_full() || self.left() == 0
-    }
-
-    /// Exchanges the block for an empty one.
-    pub fn hand_over(&mut self, mut empty: Block) -> Filled {
-        empty.clear();
-        let (offset, reached) = (self.offset, self.reached());
-        let block = std::mem::replace(&mut self.block, empty);
-        self.offset = reached;
-        let part = (reached == self.part_end && !block.is_empty()).then(|| self.end_part());
-        Filled { block, offset, part }
+    /// The block, once it has to go before more can be taken.
+    pub fn hand_over(&mut self) -> Option<Filled> {
+        let is_part_whole = self.reached == self.part_end;
+        let block = self.block.take_if(|block| is_part_whole || block.is_full())?;
+        let offset = self.reached - block.bytes().len() as u64;
+        let part = is_part_whole.then(|| self.end_part());
+        Some(Filled { block, offset, part })
     }
 
     /// Goes on to the next part, and answers what this one was.
@@ -140,14 +141,6 @@ impl Stretch {
             self.part_end = (self.part_end + PART_BYTES).min(self.end);
         }
         part
-    }
-}
-
-impl Filled {
-    /// The block, to be filled again.
-    #[must_use]
-    pub fn into_block(self) -> Block {
-        self.block
     }
 }
 
@@ -274,8 +267,9 @@ impl Partial {
         Stretch {
             index: parts.start,
             hasher: hasher_at(offset),
-            block: Block::default(),
-            offset,
+            block: None,
+            blocks: self.blobs.blocks.clone(),
+            reached: offset,
             part_end,
             end: offset + len,
         }
@@ -422,15 +416,12 @@ mod tests {
     /// Lets bytes arrive for a stretch; answers how many it lacks then.
     fn arrive(partial: &Partial, parts: Range<usize>, mut bytes: &[u8]) -> u64 {
         let mut stretch = partial.begin(&parts);
-        let mut block = Block::default();
         while !bytes.is_empty() {
             // In pieces that do not end where blocks and parts do.
-            let taken = stretch.take(&bytes[..bytes.len().min(300_007)]);
+            let taken = stretch.take(&bytes[..bytes.len().min(300_007)]).unwrap();
             bytes = &bytes[taken..];
-            if stretch.is_ready() {
-                let filled = stretch.hand_over(block);
+            if let Some(filled) = stretch.hand_over() {
                 partial.place(&filled).unwrap();
-                block = filled.into_block();
             }
         }
         stretch.missing()
@@ -466,12 +457,11 @@ mod tests {
         put(&partial, 0..2, &content(size));
         let mut stretch = partial.begin(&(1..2));
         while stretch.missing() > 0 {
-            stretch.take(&[7; 4096]);
-            if stretch.is_ready() {
-                drop(stretch.hand_over(Block::default()));
-            }
+            stretch.take(&[7; 4096]).unwrap();
+            stretch.hand_over();
         }
-        assert_eq!(stretch.take(b"more"), 0);
+        assert_eq!(stretch.take(b"more").unwrap(), 0);
+        assert!(stretch.hand_over().is_none());
     }
 
     #[test]

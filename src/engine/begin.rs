@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use tokio::sync::Semaphore;
 
 use super::{
-    Engine, Observer, RunError, SignedOn,
+    Engine, Observer, RunError, SignedOn, fetch,
     lease::{self, Lease},
     rules::Rules,
     run::{Request, Run, RunOptions},
@@ -189,6 +189,7 @@ impl Engine {
             observer,
             requests: Semaphore::new(concurrency),
             concurrency,
+            writes: Arc::new(Semaphore::new(fetch::WRITES)),
             root,
             goes_on,
             starts,

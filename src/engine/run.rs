@@ -98,6 +98,8 @@ pub struct Run {
     /// Requests to the source at once: entries and parts of entries alike.
     pub(super) requests: Semaphore,
     pub(super) concurrency: usize,
+    /// Blocks of large blobs that go to the disk at once.
+    pub(super) writes: Arc<Semaphore>,
     /// The root as it was when the run set out.
     pub(super) root: Result<RootIdentity, SourceError>,
     /// Whether it goes on with a pass that others have begun.

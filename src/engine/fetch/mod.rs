@@ -40,6 +40,7 @@ use crate::{
 
 pub(super) use body::store;
 use body::{FetchError, kept, on_blocking_thread, slurp};
+pub(super) use parts::WRITES;
 
 /// What became of an entry.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::{ops::Range, sync::Arc};
 use bytes::Bytes;
 use futures_util::{
     FutureExt as _, StreamExt as _, TryStreamExt as _,
-    future::ready,
+    future::{BoxFuture, ready},
     stream::{self, BoxStream},
 };
 
@@ -14,7 +14,7 @@ use super::{
     permits,
 };
 use crate::{
-    blobs::{Block, Filled, Partial, Stretch},
+    blobs::{Filled, Partial, Stretch},
     engine::{Observer, plan::Work, run::Run},
     sources::{BlockingRead, Body, ByteRange, Facts, SourceError, retry::RetryPolicy},
     store::commit::Stored,
@@ -26,9 +26,13 @@ const AT_ONCE: usize = 4;
 /// Parts that one request asks for at most. Servers need a while to begin an answer, and charge for it.
 const STRETCH: usize = 4;
 
-/// Stretches of all blobs at once, at most: each has two blocks of memory, where small requests have a
-/// few buffers of their connection. 64 x 24 MiB took 120 MiB of memory without this.
-const OF_ALL: usize = 16;
+/// Stretches of all blobs at once, at most: each has a block of memory, where small requests have a few
+/// buffers of their connection. 64 x 24 MiB took 120 MiB of memory without this.
+const OF_ALL: usize = 10;
+
+/// Blocks of all stretches that are written at once: enough to keep a disk busy, and few enough that
+/// memory does not fill with what waits for it.
+pub(in crate::engine) const WRITES: usize = 2;
 
 /// Fetches the parts that are missing and joins them all; those that an earlier try brought are not
 /// fetched again.
@@ -131,6 +135,9 @@ async fn all_of(
     }
 }
 
+/// A block on its way to the disk.
+type Placing = BoxFuture<'static, Result<(), FetchError>>;
+
 /// Takes a stretch from a stream. One block is written while the next one fills. Answers how many bytes
 /// did not come.
 async fn arrive(
@@ -139,24 +146,23 @@ async fn arrive(
     mut stretch: Stretch,
     mut stream: BoxStream<'static, Result<Bytes, SourceError>>,
 ) -> Result<u64, FetchError> {
-    let mut placing = ready(Ok(Block::default())).boxed();
+    let mut placing: Placing = ready(Ok(())).boxed();
     loop {
         let chunk = match stream.try_next().await {
             Ok(chunk) => chunk,
-            Err(error) => {
-                // Nobody writes on once this has returned.
-                drop(placing.await);
-                return Err(error.into());
-            }
+            Err(error) => return Err(after(placing, error).await),
         };
         let Some(chunk) = chunk else { break };
         run.observer.received(chunk.len() as u64);
         let mut rest = &chunk[..];
         while stretch.missing() > 0 && !rest.is_empty() {
-            rest = &rest[stretch.take(rest)..];
-            if stretch.is_ready() {
-                let filled = stretch.hand_over(placing.await?);
-                placing = place(partial.clone(), filled).boxed();
+            match stretch.take(rest) {
+                Ok(taken) => rest = &rest[taken..],
+                Err(error) => return Err(after(placing, error).await),
+            }
+            if let Some(filled) = stretch.hand_over() {
+                placing.await?;
+                placing = place(run, partial.clone(), filled).await;
             }
         }
     }
@@ -164,15 +170,23 @@ async fn arrive(
     Ok(stretch.missing())
 }
 
-/// Writes a block; answers with it, to be filled again.
-fn place(
-    partial: Arc<Partial>,
-    filled: Filled,
-) -> impl Future<Output = Result<Block, FetchError>> + Send {
-    on_blocking_thread(move || {
+/// An error, once nobody writes on.
+async fn after(placing: Placing, error: impl Into<FetchError>) -> FetchError {
+    drop(placing.await);
+    error.into()
+}
+
+/// Begins to write a block, as soon as it is its turn.
+async fn place(run: &Run, partial: Arc<Partial>, filled: Filled) -> Placing {
+    // Never closed; if it were, going without a turn would do no harm.
+    let turn = run.writes.clone().acquire_owned().await.ok();
+    let write = move || {
         partial.place(&filled)?;
-        Ok(filled.into_block())
-    })
+        // Its memory goes back before the next one has its turn.
+        drop((filled, turn));
+        Ok(())
+    };
+    on_blocking_thread(write).boxed()
 }
 
 /// Takes a stretch from a reader. Answers how many bytes did not come.
@@ -182,21 +196,18 @@ fn read(
     mut stretch: Stretch,
     mut reader: Box<dyn BlockingRead>,
 ) -> Result<u64, FetchError> {
-    let mut empty = Block::default();
     loop {
         // Behind the last byte, too: only the end tells that all of it was of one version.
         let read = match stretch.missing() {
             0 => reader.read(&mut [0])?,
-            _ => stretch.take_from(|room| reader.read(room))?,
+            _ => stretch.take_from(|room| Ok::<_, FetchError>(reader.read(room)?))?,
         };
         if read == 0 {
             return Ok(stretch.missing());
         }
         observer.received(read as u64);
-        if stretch.is_ready() {
-            let filled = stretch.hand_over(empty);
+        if let Some(filled) = stretch.hand_over() {
             partial.place(&filled)?;
-            empty = filled.into_block();
         }
     }
 }
