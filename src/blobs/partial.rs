@@ -33,6 +33,10 @@ pub const PART_BYTES: u64 = 8 * 1024 * 1024;
 
 const RECORD: usize = 4 + 32;
 
+/// Bytes that are hashed together as they come. A whole subtree again, so that all lanes of the processor
+/// are at work: pieces as a network brings them leave ever smaller ones at both of their ends.
+const HASH_BYTES: usize = 64 * 1024;
+
 /// A blob of two parts or more, some of which may be there.
 #[derive(Debug)]
 pub struct Partial {
@@ -62,6 +66,8 @@ pub struct Stretch {
     hasher: blake3::Hasher,
     /// What has come since the last block was full; `None`: nothing.
     block: Option<Block>,
+    /// How many bytes of the block are hashed.
+    hashed: usize,
     blocks: Blocks,
     /// How far it has come.
     reached: u64,
@@ -113,13 +119,17 @@ impl Stretch {
             Some(block) => block,
             none => none.insert(self.blocks.take()?),
         };
-        let before = block.bytes().len();
         let taken = block.take(|room| {
             let most = room.len().min(left);
             read(&mut room[..most])
         })?;
-        self.hasher.update(&block.bytes()[before..]);
         self.reached += taken as u64;
+        let bytes = block.bytes();
+        let worth = bytes.len() - bytes.len() % HASH_BYTES;
+        if worth > self.hashed {
+            self.hasher.update(&bytes[self.hashed..worth]);
+            self.hashed = worth;
+        }
         Ok(taken)
     }
 
@@ -127,6 +137,8 @@ impl Stretch {
     pub fn hand_over(&mut self) -> Option<Filled> {
         let is_part_whole = self.reached == self.part_end;
         let block = self.block.take_if(|block| is_part_whole || block.is_full())?;
+        self.hasher.update(&block.bytes()[self.hashed..]);
+        self.hashed = 0;
         let offset = self.reached - block.bytes().len() as u64;
         let part = is_part_whole.then(|| self.end_part());
         Some(Filled { block, offset, part })
@@ -268,6 +280,7 @@ impl Partial {
             index: parts.start,
             hasher: hasher_at(offset),
             block: None,
+            hashed: 0,
             blocks: self.blobs.blocks.clone(),
             reached: offset,
             part_end,

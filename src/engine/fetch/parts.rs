@@ -24,7 +24,7 @@ use crate::{
 const AT_ONCE: usize = 4;
 
 /// Parts that one request asks for at most. Servers need a while to begin an answer, and charge for it.
-const STRETCH: usize = 4;
+const STRETCH: usize = 8;
 
 /// Stretches of all blobs at once, at most: each has a block of memory, where small requests have a few
 /// buffers of their connection. 64 x 24 MiB took 120 MiB of memory without this.
@@ -222,7 +222,8 @@ mod tests {
         assert!(all(0).is_empty());
         assert_eq!(all(3), [0..1, 1..2, 2..3]);
         assert_eq!(all(6), [0..2, 2..4, 4..6]);
-        assert_eq!(all(17), [0..4, 4..8, 8..12, 12..16, 16..17]);
+        assert_eq!(all(17), [0..5, 5..10, 10..15, 15..17]);
+        assert_eq!(all(64).len(), 8);
         assert_eq!(stretches(&[0, 1, 2, 5, 6, 9, 10, 11, 12]), [0..3, 5..7, 9..12, 12..13]);
     }
 }
