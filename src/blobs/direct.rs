@@ -64,8 +64,8 @@ impl Direct {
         Ok(self.file.metadata()?.blocks().saturating_mul(512))
     }
 
-    /// Writes bytes to their place: those of a [`Block`](super::Block) past the cache, and others
-    /// that lie at an address and have a length that suit.
+    /// Writes bytes to their place, past the cache where their address and length suit, as those of
+    /// a block do.
     ///
     /// # Errors
     /// The disk's.
