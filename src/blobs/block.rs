@@ -74,8 +74,8 @@ impl Block {
         &mut self,
         read: impl FnOnce(&mut [u8]) -> Result<usize, E>,
     ) -> Result<usize, E> {
-        let taken = read(self.room())?;
-        self.len = (self.len + taken).min(BLOCK);
+        let taken = read(self.room())?.min(BLOCK - self.len);
+        self.len += taken;
         Ok(taken)
     }
 

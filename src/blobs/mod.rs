@@ -15,6 +15,7 @@ mod direct;
 mod partial;
 mod read;
 mod stage;
+mod stretch;
 
 use std::{
     fs::{self, File},
@@ -33,9 +34,10 @@ use block::Blocks;
 
 use crate::model::{BlobHash, SyncId};
 
-pub use partial::{Filled, PART_BYTES, Partial, Stretch};
+pub use partial::{PART_BYTES, Partial};
 pub use read::{Reader, Window};
 pub use stage::Stage;
+pub use stretch::{Filled, Stretch};
 
 /// Blobs up to this size live in the database, where they are cheaper than files.
 pub const INLINE_MAX: u64 = 64 * 1024;

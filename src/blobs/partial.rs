@@ -22,9 +22,9 @@ use blake3::hazmat::{self, ChainingValue, HasherExt as _, Mode};
 
 use super::{
     BlobError, Blobs, Room, at,
-    block::{Block, Blocks},
     direct::Direct,
     make_dir,
+    stretch::{Filled, Stretch},
 };
 use crate::model::{BlobHash, EntryId, SyncId, Version};
 
@@ -32,10 +32,6 @@ use crate::model::{BlobHash, EntryId, SyncId, Version};
 pub const PART_BYTES: u64 = 8 * 1024 * 1024;
 
 const RECORD: usize = 4 + 32;
-
-/// Bytes that are hashed together as they come. A whole subtree again, so that all lanes of the processor
-/// are at work: pieces as a network brings them leave ever smaller ones at both of their ends.
-const HASH_BYTES: usize = 64 * 1024;
 
 /// A blob of two parts or more, some of which may be there.
 #[derive(Debug)]
@@ -55,105 +51,6 @@ struct Parts {
     journal: File,
     /// The chaining value of each part that is in place.
     done: Vec<Option<ChainingValue>>,
-}
-
-/// Gathers and hashes the bytes of some parts in a row, front to back. Bytes are hashed as they come,
-/// while the processor still has them at hand.
-#[derive(Debug)]
-pub struct Stretch {
-    /// The part that is arriving.
-    index: usize,
-    hasher: blake3::Hasher,
-    /// What has come since the last block was full; `None`: nothing.
-    block: Option<Block>,
-    /// How many bytes of the block are hashed.
-    hashed: usize,
-    blocks: Blocks,
-    /// How far it has come.
-    reached: u64,
-    part_end: u64,
-    end: u64,
-}
-
-/// A block, where it belongs, and the part that is whole once it is there.
-#[derive(Debug)]
-pub struct Filled {
-    block: Block,
-    offset: u64,
-    part: Option<(usize, ChainingValue)>,
-}
-
-impl Stretch {
-    /// How many bytes it still lacks.
-    #[must_use]
-    pub const fn missing(&self) -> u64 {
-        self.end - self.reached
-    }
-
-    /// Takes what it can of `bytes` before a block is ready, and answers how much that was: nothing at
-    /// its end.
-    ///
-    /// # Errors
-    /// [`BlobError::Memory`].
-    pub fn take(&mut self, bytes: &[u8]) -> Result<usize, BlobError> {
-        self.take_from(|room| {
-            let taken = bytes.len().min(room.len());
-            room[..taken].copy_from_slice(&bytes[..taken]);
-            Ok(taken)
-        })
-    }
-
-    /// Takes what `read` puts at the front of the room that it is given, and answers how much that was.
-    ///
-    /// # Errors
-    /// The reader's, or [`BlobError::Memory`].
-    pub fn take_from<E: From<BlobError>>(
-        &mut self,
-        read: impl FnOnce(&mut [u8]) -> Result<usize, E>,
-    ) -> Result<usize, E> {
-        let left = usize::try_from(self.part_end - self.reached).unwrap_or(usize::MAX);
-        if left == 0 {
-            return Ok(0);
-        }
-        let block = match &mut self.block {
-            Some(block) => block,
-            none => none.insert(self.blocks.take()?),
-        };
-        let taken = block.take(|room| {
-            let most = room.len().min(left);
-            read(&mut room[..most])
-        })?;
-        self.reached += taken as u64;
-        let bytes = block.bytes();
-        let worth = bytes.len() - bytes.len() % HASH_BYTES;
-        if worth > self.hashed {
-            self.hasher.update(&bytes[self.hashed..worth]);
-            self.hashed = worth;
-        }
-        Ok(taken)
-    }
-
-    /// The block, once it has to go before more can be taken.
-    pub fn hand_over(&mut self) -> Option<Filled> {
-        let is_part_whole = self.reached == self.part_end;
-        let block = self.block.take_if(|block| is_part_whole || block.is_full())?;
-        self.hasher.update(&block.bytes()[self.hashed..]);
-        self.hashed = 0;
-        let offset = self.reached - block.bytes().len() as u64;
-        let part = is_part_whole.then(|| self.end_part());
-        Some(Filled { block, offset, part })
-    }
-
-    /// Goes on to the next part, and answers what this one was.
-    fn end_part(&mut self) -> (usize, ChainingValue) {
-        let part = (self.index, self.hasher.finalize_non_root());
-        if self.part_end < self.end {
-            self.index += 1;
-            self.hasher = hasher_at(self.part_end);
-            self.part_end = (self.part_end + PART_BYTES).min(self.end);
-        }
-        part
-    }
 }
 
 impl Blobs {
@@ -225,12 +122,12 @@ fn believable(records: &[u8], file: &File, size: u64) -> Vec<Option<ChainingValu
     done
 }
 
-fn part_range(index: usize, size: u64) -> (u64, u64) {
+pub(super) fn part_range(index: usize, size: u64) -> (u64, u64) {
     let start = index as u64 * PART_BYTES;
     (start, (start + PART_BYTES).min(size))
 }
 
-fn hasher_at(offset: u64) -> blake3::Hasher {
+pub(super) fn hasher_at(offset: u64) -> blake3::Hasher {
     let mut hasher = blake3::Hasher::new();
     hasher.set_input_offset(offset);
     hasher
@@ -274,18 +171,8 @@ impl Partial {
     /// Begins some parts in a row.
     #[must_use]
     pub fn begin(&self, parts: &Range<usize>) -> Stretch {
-        let (offset, len) = self.range(parts);
-        let (_, part_end) = part_range(parts.start, self.size);
-        Stretch {
-            index: parts.start,
-            hasher: hasher_at(offset),
-            block: None,
-            hashed: 0,
-            blocks: self.blobs.blocks.clone(),
-            reached: offset,
-            part_end,
-            end: offset + len,
-        }
+        let (start, len) = self.range(parts);
+        Stretch::new(parts.start, start + len, self.blobs.blocks.clone())
     }
 
     /// Writes a block to its place, and notes the part that it ends. From then on that part survives

@@ -5,8 +5,9 @@
 //! the database before that commit returns: some 70 ms for 64 MiB, twice in a first sync of 20,000
 //! small files that takes 0.7 s. Here a thread copies while the writer adds to the log, and the
 //! writer copies only what came in meanwhile: a log begins anew when all of it is copied, and grows
-//! until then (<https://www.sqlite.org/wal.html#avoiding_excessively_large_wal_files>). Knows nothing
-//! of tables.
+//! until then (<https://www.sqlite.org/wal.html#avoiding_excessively_large_wal_files>). SQLite's word
+//! for copying is checkpoint, which means a pass's everywhere else in this crate. Knows nothing of
+//! tables.
 
 use std::{
     path::{Path, PathBuf},
