@@ -39,14 +39,19 @@ fn a_folder_sync_that_is_killed_at_any_instant_ends_equal_to_the_source() {
     }
     let source = tree.contents();
     let whole = Catchment::new();
-    let duration = whole.sync(tree.source()).exits(0).took;
+    let mut duration = whole.sync(tree.source()).exits(0).took;
 
     let mut killed = 0;
     for _ in 0..12 {
         let catchment = Catchment::new();
-        for _ in 0..2 {
+        for attempt in 0..2 {
             let delay = duration.mul_f64(rng.f64() * 1.1);
-            killed += u32::from(catchment.start_sync(tree.source(), NO_ARGS).killed_after(delay));
+            let is_killed = catchment.start_sync(tree.source(), NO_ARGS).killed_after(delay);
+            killed += u32::from(is_killed);
+            if attempt == 0 && !is_killed {
+                // The one that was measured had less of the machine.
+                duration = duration.min(delay);
+            }
         }
         holds_only_whole_objects(&catchment, "tree", &source);
 
@@ -74,14 +79,19 @@ fn an_s3_sync_that_is_killed_at_any_instant_ends_equal_to_the_source() {
     s3.inject(Fault::delivery(On::AnyGet, Delivery::Paced(4 << 20, Duration::from_millis(5))));
     let source = s3.contents();
     let whole = Catchment::reaching(&s3.endpoint());
-    let duration = whole.sync(S3_SOURCE).exits(0).took;
+    let mut duration = whole.sync(S3_SOURCE).exits(0).took;
 
     let mut killed = 0;
     for _ in 0..10 {
         let catchment = Catchment::reaching(&s3.endpoint());
-        for _ in 0..3 {
+        for attempt in 0..3 {
             let delay = duration.mul_f64(rng.f64());
-            killed += u32::from(catchment.start_sync(S3_SOURCE, NO_ARGS).killed_after(delay));
+            let is_killed = catchment.start_sync(S3_SOURCE, NO_ARGS).killed_after(delay);
+            killed += u32::from(is_killed);
+            if attempt == 0 && !is_killed {
+                // The one that was measured had less of the machine.
+                duration = duration.min(delay);
+            }
         }
         holds_only_whole_objects(&catchment, BUCKET, &source);
 
