@@ -12,7 +12,7 @@
 use std::{
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicI32, Ordering},
         mpsc::{Receiver, sync_channel},
     },
@@ -54,24 +54,43 @@ const fn copier(frames: i32, copied: i32) -> Copier {
 
 /// Has the writer's log copied from now on. The thread ends with the writer's connection.
 pub(super) fn copy_beside(writer: &mut Connection, path: &Path) -> Result<()> {
-    let copied = Arc::new(AtomicI32::new(0));
+    let progress = Arc::new(Progress::default());
     let (wake, woken) = sync_channel(1);
-    start(path.to_owned(), woken, copied.clone())?;
+    start(path.to_owned(), woken, progress.clone())?;
     let mut before = 0;
     writer.wal_hook(Some(move |log: &mut Wal, frames| {
         if frames < before {
-            copied.store(0, Ordering::Relaxed);
+            progress.copied.store(0, Ordering::Relaxed);
         }
         before = frames;
         // Nothing here is the commit's to fail by: it has happened, and another one copies.
-        match copier(frames, copied.load(Ordering::Relaxed)) {
+        match copier(frames, progress.copied.load(Ordering::Relaxed)) {
             Copier::Nobody => {}
             Copier::Thread => drop(wake.try_send(())),
-            Copier::Writer => drop(log.checkpoint_v2(CheckpointMode::PASSIVE)),
+            Copier::Writer => {
+                // Only one can copy, and SQLite would turn the second one away.
+                let _turn = progress.turn();
+                drop(log.checkpoint_v2(CheckpointMode::PASSIVE));
+            }
         }
         Ok(())
     }))?;
     Ok(())
+}
+
+/// What the thread and the writer know of each other.
+#[derive(Debug, Default)]
+struct Progress {
+    /// Frames of the log that the thread has copied.
+    copied: AtomicI32,
+    copying: Mutex<()>,
+}
+
+impl Progress {
+    /// Waits until nobody copies.
+    fn turn(&self) -> MutexGuard<'_, ()> {
+        self.copying.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Starts the thread, which opens a connection when it is first needed and ends when nobody can wake
@@ -79,13 +98,14 @@ pub(super) fn copy_beside(writer: &mut Connection, path: &Path) -> Result<()> {
 fn start(
     path: PathBuf,
     woken: Receiver<()>,
-    copied: Arc<AtomicI32>,
+    progress: Arc<Progress>,
 ) -> Result<thread::JoinHandle<()>> {
     let work = move || {
         let mut connection = None;
         while woken.recv().is_ok() {
+            let _turn = progress.turn();
             match copy(&mut connection, &path) {
-                Ok(frames) => copied.store(frames, Ordering::Relaxed),
+                Ok(frames) => progress.copied.store(frames, Ordering::Relaxed),
                 Err(error) => tracing::warn!(%error, "the database's log could not be copied back"),
             }
         }
@@ -161,13 +181,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (path, writer) = database(dir.path());
         let (wake, woken) = mpsc::sync_channel(1);
-        let copied = Arc::new(AtomicI32::new(0));
-        let copier = start(path, woken, copied.clone()).unwrap();
+        let progress = Arc::new(Progress::default());
+        let copier = start(path, woken, progress.clone()).unwrap();
         fill(&writer);
         wake.send(()).unwrap();
         drop(wake);
         copier.join().unwrap();
-        assert!(copied.load(Ordering::Relaxed) >= 64);
+        assert!(progress.copied.load(Ordering::Relaxed) >= 64);
     }
 
     #[test]
