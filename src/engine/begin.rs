@@ -171,7 +171,8 @@ impl Engine {
         root: Result<RootIdentity, SourceError>,
         observer: Arc<dyn Observer>,
     ) -> (Run, Lease) {
-        let TakenUp { sync, target, mut rules, options, goes_on, starts, basis } = taken_up;
+        let TakenUp { sync, target, mut rules, options, goes_on, had_entries, starts, basis } =
+            taken_up;
         rules.filter = rules.filter.since(target.modified_since);
         let lease = Lease::keep(target.fence, self.store.clone(), self.clock.clone());
         let concurrency = options.concurrency.unwrap_or_else(|| source.default_concurrency());
@@ -192,6 +193,7 @@ impl Engine {
             writes: Arc::new(Semaphore::new(fetch::WRITES)),
             root,
             goes_on,
+            had_entries,
             starts,
             basis,
         };
@@ -242,6 +244,7 @@ struct TakenUp {
     rules: Rules,
     options: RunOptions,
     goes_on: bool,
+    had_entries: bool,
     starts: Vec<Start>,
     basis: Basis,
 }
@@ -292,6 +295,8 @@ impl Claim {
             mark: rules.mark,
         };
         let starts = shards::starts(self.shards, checkpoint);
-        Ok(TakenUp { sync, target, rules, options: self.options, goes_on, starts, basis })
+        let options = self.options;
+        let had_entries = syncs::has_entries(tx, sync.key)?;
+        Ok(TakenUp { sync, target, rules, options, goes_on, had_entries, starts, basis })
     }
 }

@@ -104,6 +104,8 @@ pub struct Run {
     pub(super) root: Result<RootIdentity, SourceError>,
     /// Whether it goes on with a pass that others have begun.
     pub(super) goes_on: bool,
+    /// Whether the sync had an entry when the run set out.
+    pub(super) had_entries: bool,
     /// Where it begins in each shard.
     pub(super) starts: Vec<Start>,
     /// What its checkpoints hold good for.
@@ -242,9 +244,10 @@ impl Run {
         reconcile::scope(&self.sync.location, &self.sync.options)
     }
 
-    /// See [`plan::follows_renames`].
+    /// See [`plan::follows_renames`]. Where there was nothing, nothing can have been renamed: a
+    /// first run looks no identities up, each of which would be somewhere else in the index.
     pub(super) fn follows_renames(&self) -> bool {
-        plan::follows_renames(&self.sync.options, self.options.full)
+        self.had_entries && plan::follows_renames(&self.sync.options, self.options.full)
     }
 }
 
