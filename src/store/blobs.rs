@@ -46,17 +46,14 @@ pub(super) fn ensure(
     size: u64,
     bytes: Option<&[u8]>,
 ) -> Result<i64> {
-    let inserted = tx
-        .prepare_cached(
-            "INSERT INTO blobs (hash, size, inline) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
-        )?
-        .execute(params![hash.as_bytes(), size, bytes.is_some()])?;
-    if inserted == 0 {
-        return Ok(tx
-            .prepare_cached("SELECT blob_key FROM blobs WHERE hash = ?1")?
-            .query_row([hash.as_bytes()], |row| row.get(0))?);
+    if let Some(key) = key_of(tx, hash)? {
+        return Ok(key);
     }
+    tx.prepare_cached("INSERT INTO blobs (hash, size, inline) VALUES (?1, ?2, ?3)")?
+        .execute(params![hash.as_bytes(), size, bytes.is_some()])?;
     let key = tx.last_insert_rowid();
+    tx.prepare_cached("INSERT INTO fresh_hashes VALUES (substr(?1, 1, 8), ?2)")?
+        .execute(params![hash.as_bytes(), key])?;
     if let Some(bytes) = bytes {
         tx.prepare_cached("INSERT INTO blob_bytes (blob_key, bytes) VALUES (?1, ?2)")?
             .execute(params![key, bytes])?;
@@ -67,7 +64,10 @@ pub(super) fn ensure(
 /// The key of the blob of that hash, if one is recorded.
 pub(super) fn key_of(connection: &Connection, hash: &BlobHash) -> Result<Option<i64>> {
     Ok(connection
-        .prepare_cached("SELECT blob_key FROM blobs WHERE hash = ?1")?
+        .prepare_cached(
+            "SELECT blob_key FROM blobs_by_hash CROSS JOIN blobs USING (blob_key)
+             WHERE head = substr(?1, 1, 8) AND hash = ?1",
+        )?
         .query_row([hash.as_bytes()], |row| row.get(0))
         .optional()?)
 }
@@ -77,9 +77,7 @@ pub(super) fn key_of(connection: &Connection, hash: &BlobHash) -> Result<Option<
 /// # Errors
 /// SQLite's.
 pub fn is_recorded(connection: &Connection, hash: &BlobHash) -> Result<bool> {
-    Ok(connection
-        .prepare_cached("SELECT 1 FROM blobs WHERE hash = ?1")?
-        .exists([hash.as_bytes()])?)
+    Ok(key_of(connection, hash)?.is_some())
 }
 
 /// Where the bytes of a blob are, if it is recorded.
@@ -87,13 +85,12 @@ pub fn is_recorded(connection: &Connection, hash: &BlobHash) -> Result<bool> {
 /// # Errors
 /// SQLite's.
 pub fn place(connection: &Connection, hash: &BlobHash) -> Result<Option<Place>> {
-    let bytes: Option<Option<Vec<u8>>> = connection
-        .prepare_cached(
-            "SELECT bytes FROM blobs LEFT JOIN blob_bytes USING (blob_key) WHERE hash = ?1",
-        )?
-        .query_row([hash.as_bytes()], |row| row.get(0))
+    let Some(key) = key_of(connection, hash)? else { return Ok(None) };
+    let bytes = connection
+        .prepare_cached("SELECT bytes FROM blob_bytes WHERE blob_key = ?1")?
+        .query_row([key], |row| row.get(0))
         .optional()?;
-    Ok(bytes.map(|bytes| bytes.map_or(Place::File, Place::Inline)))
+    Ok(Some(bytes.map_or(Place::File, Place::Inline)))
 }
 
 /// Notes that a blob may have lost its last reference.

@@ -21,6 +21,7 @@ use super::{
     left_out::{self, LeftOut},
     rejudge::Rejudged,
     renames::Moved,
+    scattered,
     shape::Shape,
     touched::Touched,
     turns::Write,
@@ -213,6 +214,7 @@ pub fn commit(
     for reached in &batch.reached {
         checkpoints::reach(tx, target, reached, now)?;
     }
+    scattered::settle(tx)?;
     work.tell()?;
     let counts = work.counts;
     Ok(Committed { counts, refused })

@@ -111,8 +111,9 @@ pub fn only_one_like(
     identity: Identity,
 ) -> Result<Option<i64>> {
     let mut statement = connection.prepare_cached(
-        "SELECT entry_key, pass, released FROM entries WHERE sync_key = ?1 AND identity = ?2
-         LIMIT 2",
+        "SELECT entry_key, pass, released
+         FROM entries_by_identity AS i CROSS JOIN entries USING (entry_key)
+         WHERE i.identity = ?2 AND sync_key = ?1 LIMIT 2",
     )?;
     let rows: Vec<(i64, i64, bool)> = statement
         .query_map([sync_key, identity.0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?

@@ -15,6 +15,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/3_shards.sql"),
     include_str!("migrations/4_tallies.sql"),
     include_str!("migrations/5_text.sql"),
+    include_str!("migrations/6_scattered.sql"),
 ];
 
 /// The version of [`SCHEMA`].
@@ -83,6 +84,10 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::{
+        model::{BlobHash, Identity},
+        store::{blobs, entries},
+    };
 
     /// What the first version that people had began with.
     const FIRST: &str = include_str!("migrations/1_first.sql");
@@ -130,6 +135,34 @@ mod tests {
     fn a_database_of_the_first_version_becomes_what_a_new_one_is() {
         let (new, old) = (open("", 0), open(FIRST, 1));
         assert_eq!(shape(&new), shape(&old));
+    }
+
+    #[test]
+    fn what_was_found_by_hash_or_identity_is_found_after_the_upgrade() {
+        let mut db = Connection::open_in_memory().unwrap();
+        db.execute_batch(FIRST).unwrap();
+        STEPS[..4].iter().for_each(|step| db.execute_batch(step).unwrap());
+        db.pragma_update(None, "user_version", 5).unwrap();
+        db.pragma_update(None, "foreign_keys", false).unwrap();
+        let hash = BlobHash::of(b"bytes");
+        db.execute("INSERT INTO blobs VALUES (7, ?1, 5, 0)", [hash.as_bytes()]).unwrap();
+        db.execute_batch(
+            "INSERT INTO buckets (bucket_key, id, namespace_key, name, created_at_ms, updated_at_ms)
+             SELECT 1, 'bkt', namespace_key, 'bucket', 0, 0 FROM namespaces;
+             INSERT INTO syncs (sync_key, id, bucket_key, connection_key, source_path, options, made_by,
+                                named_bucket, status, created_at_ms, updated_at_ms)
+             SELECT 1, 'sync', 1, connection_key, x'', '{}', 'api', 0, 'ACTIVE', 0, 0 FROM connections;
+             INSERT INTO entries (entry_key, sync_key, source_id, version, object_key, is_duplicate,
+                                  pass, identity)
+             VALUES (3, 1, x'61', x'', 0, 0, 1, 42);",
+        )
+        .unwrap();
+
+        bring_up_to_date(&mut db, Path::new("test")).unwrap();
+
+        assert_eq!(blobs::key_of(&db, &hash).unwrap(), Some(7));
+        let found = entries::only_one_like(&db, 1, 2, Identity(42)).unwrap();
+        assert_eq!(found, Some(3));
     }
 
     #[test]

@@ -37,6 +37,7 @@ pub mod progress;
 pub mod reconcile;
 pub mod rejudge;
 pub mod renames;
+mod scattered;
 pub mod schedule;
 pub mod secrets;
 pub mod sessions;

@@ -178,7 +178,13 @@ impl Work<'_> {
                 taken.identity.map(|identity| identity.0),
                 self.target.mark,
             ])?;
-        Ok(self.tx.last_insert_rowid())
+        let entry_key = self.tx.last_insert_rowid();
+        if let Some(identity) = taken.identity {
+            self.tx
+                .prepare_cached("INSERT INTO fresh_identities VALUES (?1, ?2)")?
+                .execute([identity.0, entry_key])?;
+        }
+        Ok(entry_key)
     }
 
     fn update_entry(

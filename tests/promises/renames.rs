@@ -188,3 +188,19 @@ fn with_no_delete_a_renamed_file_leaves_its_object_where_it_was() {
 
     assert_eq!(catchment.objects("tree").len(), 4);
 }
+
+#[test]
+fn among_tens_of_thousands_a_renamed_folder_and_bytes_that_are_here_are_found_as_well() {
+    let tree = Tree::of_files("tree", 20_000);
+    let catchment = Catchment::new();
+    catchment.sync(tree.source()).exits(0);
+    std::fs::rename(tree.at("d05"), tree.at("elsewhere")).unwrap();
+
+    let summary = catchment.sync(tree.source()).exits(0).summary();
+    assert_eq!((summary.updated, summary.unchanged, summary.bytes), (100, 19_900, 0));
+    assert_eq!((summary.synced, summary.removed), (0, 0));
+
+    catchment.sync_with(tree.source(), &["--bucket", "second"]).exits(0);
+    catchment.holds_exactly("second", &tree.contents());
+    catchment.run(&["status"]).exits(0).says(&["20,000 blobs"]);
+}
