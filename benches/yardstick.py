@@ -280,9 +280,9 @@ def folder(work):
 
 
 def growth(work):
-    """Ten times the objects must not take more memory."""
-    peaks = {}
-    for count in (SMALL, 10 * SMALL):
+    """Ten times the objects must not take more memory, fifty times no more time for each of them."""
+    peaks, each = {}, {}
+    for count in (SMALL, 10 * SMALL, 50 * SMALL):
         source, ours = work / f"source{count}", work / f"ours{count}"
         prepare("grow", source, count, 256)
         case = Case(f"Folder, {count:,} x 256 bytes", dict(os.environ), work)
@@ -292,8 +292,11 @@ def growth(work):
         case.enter("catchment, again", catchment(ours, str(source)))
         again = case.measure()
         peaks[count] = max(first["catchment, first"].rss, again["catchment, again"].rss)
+        each[count] = first["catchment, first"].wall / count
         peak(f"peak memory at {count:,}", peaks[count])
     reach("memory at ten times the objects", peaks[10 * SMALL], peaks[SMALL], 1.25)
+    reach("memory at fifty times the objects", peaks[50 * SMALL], peaks[SMALL], 1.25)
+    reach("time for each, at fifty times the objects", each[50 * SMALL], each[SMALL], 1.5)
 
 
 CASES = {"s3-small": s3_small, "s3-large": s3_large, "folder": folder, "growth": growth}

@@ -114,14 +114,14 @@ impl Proof {
 
     async fn survey(&self, run: &Arc<Run>) -> Result<Survey, RunError> {
         let mut survey = Survey::default();
-        let mut after = Some(0);
-        while let Some(key) = after {
-            let (missing, next) = self.missing(run, key).await?;
+        let mut from = Some(Vec::new());
+        while let Some(id) = from {
+            let (missing, next) = self.missing(run, id).await?;
             survey.rows += missing.len() as u64;
             for entry in missing.iter().filter(|entry| !self.is_approved(entry)) {
                 survey.add(entry);
             }
-            after = next;
+            from = next;
         }
         Ok(survey)
     }
@@ -134,12 +134,12 @@ impl Proof {
         stop: &CancellationToken,
         counts: &mut Counts,
     ) -> Result<(), RunError> {
-        let mut after = (!only_approved || !self.approved.is_empty()).then_some(0);
-        while let Some(key) = after {
+        let mut from = (!only_approved || !self.approved.is_empty()).then(Vec::new);
+        while let Some(id) = from {
             if stop.is_cancelled() {
                 return Err(RunError::Stopped);
             }
-            let (missing, next) = self.missing(run, key).await?;
+            let (missing, next) = self.missing(run, id).await?;
             let goes = |entry: &&Missing| !only_approved || self.is_approved(entry);
             let keys: Vec<i64> = missing.iter().filter(goes).map(|entry| entry.entry_key).collect();
             let (target, now) = (run.target, run.clock.now());
@@ -147,7 +147,7 @@ impl Proof {
                 run.store.write(move |tx| removals::remove(tx, &target, &keys, now)).await?;
             counts.add(&removed);
             run.observer.committed(counts);
-            after = next;
+            from = next;
         }
         Ok(())
     }
@@ -155,14 +155,14 @@ impl Proof {
     async fn missing(
         &self,
         run: &Arc<Run>,
-        after: i64,
-    ) -> Result<(Vec<Missing>, Option<i64>), RunError> {
+        from: Vec<u8>,
+    ) -> Result<(Vec<Missing>, Option<Vec<u8>>), RunError> {
         let (target, tally, scope) = (run.target, self.tally.clone(), self.scope.clone());
         Ok(run
             .store
             .read(move |db| {
                 let sync_key = target.fence.sync_key;
-                removals::missing(db, sync_key, target.pass, &tally, &scope, after, PAGE)
+                removals::missing(db, sync_key, target.pass, &tally, &scope, &from, PAGE)
             })
             .await?)
     }

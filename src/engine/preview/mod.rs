@@ -386,12 +386,12 @@ impl<R: FnMut(&EntryPath, Verdict)> Looking<'_, R> {
             return Ok(());
         }
         let tally = Arc::new(std::mem::take(&mut self.tally));
-        let mut after = Some(0);
-        while let Some(key) = after {
+        let mut from = Some(Vec::new());
+        while let Some(id) = from {
             let (seen, wanted) = (tally.clone(), scope.clone());
             let (missing, next) = store
                 .read(move |db| {
-                    reconcile::missing(db, sync_key, NO_PASS, &seen, &wanted, key, 1000)
+                    reconcile::missing(db, sync_key, NO_PASS, &seen, &wanted, &id, 1000)
                 })
                 .await?;
             for entry in missing.iter().filter(|entry| entry.has_object) {
@@ -401,7 +401,7 @@ impl<R: FnMut(&EntryPath, Verdict)> Looking<'_, R> {
                 let filtered = listed || !scope.covers(&entry.path);
                 (self.report)(&entry.path, Verdict::Remove { filtered });
             }
-            after = next;
+            from = next;
         }
         let of = store.read(move |db| syncs::object_count(db, sync_key)).await?;
         let limit = self.question.run.max_delete;
