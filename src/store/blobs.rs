@@ -66,7 +66,7 @@ pub(super) fn key_of(connection: &Connection, hash: &BlobHash) -> Result<Option<
     Ok(connection
         .prepare_cached(
             "SELECT blob_key FROM blobs_by_hash CROSS JOIN blobs USING (blob_key)
-             WHERE head = substr(?1, 1, 8) AND hash = ?1",
+             WHERE prefix = substr(?1, 1, 8) AND hash = ?1",
         )?
         .query_row([hash.as_bytes()], |row| row.get(0))
         .optional()?)

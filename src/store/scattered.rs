@@ -40,7 +40,7 @@ struct Index {
 const HASHES: Index = Index {
     fresh: "fresh_hashes",
     settled: "settled_hashes",
-    name: "head",
+    name: "prefix",
     key: "blob_key",
     rows: "blobs",
     hand: "hash",

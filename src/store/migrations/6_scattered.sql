@@ -18,17 +18,17 @@ ALTER TABLE new_blobs RENAME TO blobs;
 -- time (store::scattered). Who adds a row adds it there, too: a trigger would have SQLite keep a journal
 -- of each such statement. Triggers see to the rest.
 CREATE TABLE fresh_hashes (
-    head     BLOB NOT NULL,                    -- the hash's first eight bytes; `blobs` has all of it
+    prefix   BLOB NOT NULL,                    -- the hash's first eight bytes; `blobs` has all of it
     blob_key INTEGER NOT NULL,
-    PRIMARY KEY (head, blob_key)
+    PRIMARY KEY (prefix, blob_key)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE settled_hashes (
-    head     BLOB NOT NULL,
+    prefix   BLOB NOT NULL,
     blob_key INTEGER NOT NULL,
-    PRIMARY KEY (head, blob_key)
+    PRIMARY KEY (prefix, blob_key)
 ) STRICT, WITHOUT ROWID;
 CREATE VIEW blobs_by_hash AS
-    SELECT head, blob_key FROM fresh_hashes UNION ALL SELECT head, blob_key FROM settled_hashes;
+    SELECT prefix, blob_key FROM fresh_hashes UNION ALL SELECT prefix, blob_key FROM settled_hashes;
 
 CREATE TABLE fresh_identities (
     identity  INTEGER NOT NULL,
@@ -56,8 +56,8 @@ INSERT INTO settled_identities
     SELECT identity, entry_key FROM entries WHERE identity IS NOT NULL ORDER BY 1, 2;
 
 CREATE TRIGGER blobs_go AFTER DELETE ON blobs BEGIN
-    DELETE FROM fresh_hashes WHERE head = substr(old.hash, 1, 8) AND blob_key = old.blob_key;
-    DELETE FROM settled_hashes WHERE head = substr(old.hash, 1, 8) AND blob_key = old.blob_key;
+    DELETE FROM fresh_hashes WHERE prefix = substr(old.hash, 1, 8) AND blob_key = old.blob_key;
+    DELETE FROM settled_hashes WHERE prefix = substr(old.hash, 1, 8) AND blob_key = old.blob_key;
 END;
 CREATE TRIGGER entries_turn AFTER UPDATE OF identity ON entries
 WHEN new.identity IS NOT old.identity BEGIN
