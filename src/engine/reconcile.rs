@@ -59,7 +59,8 @@ pub(super) async fn settle(
     counts: &mut Counts,
 ) -> Result<Settled, RunError> {
     let proof = Proof::of(run, pass).await?;
-    if proof.scope.is_empty() {
+    // What this run has brought is not missing.
+    if proof.scope.is_empty() || !run.had_entries {
         return Ok(Settled::Done);
     }
     let survey = proof.survey(run).await?;
