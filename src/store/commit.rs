@@ -214,7 +214,9 @@ pub fn commit(
     for reached in &batch.reached {
         checkpoints::reach(tx, target, reached, now)?;
     }
-    scattered::settle(tx)?;
+    if !batch.taken.is_empty() {
+        scattered::settle(tx)?;
+    }
     work.tell()?;
     let counts = work.counts;
     Ok(Committed { counts, refused })
