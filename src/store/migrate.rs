@@ -100,19 +100,21 @@ mod tests {
         db
     }
 
-    /// Tables with their columns, indexes with theirs, in an order of no meaning.
+    /// Tables with their columns, indexes with theirs, in an order of no meaning; what triggers and
+    /// views do, word by word.
     fn shape(db: &Connection) -> BTreeMap<String, Vec<String>> {
-        let names: Vec<(String, String)> = db
-            .prepare("SELECT name, type FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%'")
+        let names: Vec<(String, String, Option<String>)> = db
+            .prepare("SELECT name, type, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%'")
             .unwrap()
-            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
             .unwrap()
             .collect::<Result<_, _>>()
             .unwrap();
         names
             .into_iter()
-            .map(|(name, kind)| {
+            .map(|(name, kind, sql)| {
                 let what = match kind.as_str() {
+                    "trigger" | "view" => return (name, sql.into_iter().collect()),
                     "table" => {
                         "name || ' ' || type || ' ' || \"notnull\" || ' ' || pk || ' ' ||
                                 coalesce(dflt_value, '-') FROM pragma_table_xinfo"
