@@ -34,3 +34,4 @@ mod removals;
 mod renames;
 mod requests;
 mod the_fake;
+mod tls;

@@ -18,13 +18,14 @@ use super::{Endpoint, catchment::poll_until};
 
 const ACCESS_KEY: &str = "catchment";
 const SECRET_KEY: &str = "not-a-secret";
+const CERTIFICATE: &str = "certificate.pem";
 
 /// A running S3 server, with one bucket.
 pub struct Peer {
     endpoint: Endpoint,
     /// Closing its standard input ends it.
     keeper: Child,
-    _home: TempDir,
+    home: TempDir,
 }
 
 /// The bucket that every [`Peer`] has.
@@ -82,7 +83,47 @@ impl Peer {
         Self::start("rclone", &args, port, home)
     }
 
+    /// `rclone serve s3` over TLS, with the files of a folder in its bucket.
+    pub fn rclone_over_tls(files: &[(&str, &[u8])]) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let bucket = home.path().join("served").join(BUCKET);
+        for (name, content) in files {
+            let path = bucket.join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, content).unwrap();
+        }
+        let own = rcgen::generate_simple_self_signed([Ipv4Addr::LOCALHOST.to_string()]).unwrap();
+        let (certificate, key) = (home.path().join(CERTIFICATE), home.path().join("key.pem"));
+        std::fs::write(&certificate, own.cert.pem()).unwrap();
+        std::fs::write(&key, own.signing_key.serialize_pem()).unwrap();
+        let port = free_ports(1)[0];
+        let args = [
+            "serve".to_owned(),
+            "s3".to_owned(),
+            format!("--addr=127.0.0.1:{port}"),
+            format!("--auth-key={ACCESS_KEY},{SECRET_KEY}"),
+            format!("--config={}", home.path().join("rclone.conf").display()),
+            format!("--cert={}", certificate.display()),
+            format!("--key={}", key.display()),
+            home.path().join("served").display().to_string(),
+        ];
+        let mut peer = Self::listening("rclone", &args, port, home);
+        peer.endpoint.url = format!("https://127.0.0.1:{port}");
+        peer
+    }
+
+    /// The certificate of a peer over TLS: nobody vouches for it.
+    pub fn certificate(&self) -> PathBuf {
+        self.home.path().join(CERTIFICATE)
+    }
+
     fn start(program: &str, args: &[String], port: u16, home: TempDir) -> Self {
+        let peer = Self::listening(program, args, port, home);
+        peer.prepare(&[json!({"do": "create_bucket"})]);
+        peer
+    }
+
+    fn listening(program: &str, args: &[String], port: u16, home: TempDir) -> Self {
         let log = std::fs::File::create(home.path().join("log")).unwrap();
         let keeper = Command::new(venv("python"))
             .arg(support("keep.py"))
@@ -102,19 +143,18 @@ impl Peer {
                 secret_key: SECRET_KEY.to_owned(),
             },
             keeper,
-            _home: home,
+            home,
         };
         poll_until(&format!("{program} to listen"), Duration::from_secs(60), || {
             let ended = peer.keeper.try_wait().unwrap();
             assert!(ended.is_none(), "{program} ended: {}", peer.log());
             TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()
         });
-        peer.prepare(&[json!({"do": "create_bucket"})]);
         peer
     }
 
     fn log(&self) -> String {
-        std::fs::read_to_string(self._home.path().join("log")).unwrap_or_default()
+        std::fs::read_to_string(self.home.path().join("log")).unwrap_or_default()
     }
 
     /// How to reach it.

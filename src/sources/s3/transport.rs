@@ -7,6 +7,7 @@
 
 use std::{
     fmt,
+    io::{self, ErrorKind},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -155,13 +156,20 @@ impl Transport {
             return SourceError::Unresolved { message };
         }
         let message = format!("cannot reach {host}: {}", causes(error));
-        match cause::<std::io::Error>(error).map(std::io::Error::kind) {
-            Some(std::io::ErrorKind::TimedOut) => SourceError::Timeout { message },
+        let is_connecting = error.is_connect();
+        let is_of = |kind| {
+            let mut io = chain(error).filter_map(|error| error.downcast_ref::<io::Error>());
+            io.any(|error| error.kind() == kind)
+        };
+        if is_of(ErrorKind::TimedOut) {
+            SourceError::Timeout { message }
+        } else if is_of(ErrorKind::InvalidData) && is_connecting {
             // What rustls does not accept, another try will not make acceptable.
-            Some(std::io::ErrorKind::InvalidData) if error.is_connect() => {
-                SourceError::Misconfigured { message }
-            }
-            _ => SourceError::Transient { message },
+            let way_out = "this machine has to trust its certificate, or SSL_CERT_FILE to name one \
+                           that vouches for it";
+            SourceError::Misconfigured { message: format!("{message}; {way_out}") }
+        } else {
+            SourceError::Transient { message }
         }
     }
 
@@ -277,8 +285,19 @@ async fn beginning(mut body: Incoming) -> Bytes {
 fn cause<'a, E: std::error::Error + 'static>(
     error: &'a (dyn std::error::Error + 'static),
 ) -> Option<&'a E> {
-    std::iter::successors(Some(error), |error| error.source())
-        .find_map(|error| error.downcast_ref())
+    chain(error).find_map(|error| error.downcast_ref())
+}
+
+/// An error and all its causes. Of an `io::Error`, that is what it wraps, which its `source` skips.
+fn chain<'a>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error), |error| {
+        match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(wrapped) => Some(wrapped),
+            None => error.source(),
+        }
+    })
 }
 
 /// An error with its causes, each said once.
