@@ -19,12 +19,19 @@ use super::BlobError;
 /// (<https://docs.kernel.org/admin-guide/mm/transhuge.html>).
 pub(super) const BLOCK: usize = 2 * 1024 * 1024;
 
-/// Blocks that are kept for the next one who asks: as many as are written at once.
+/// Blocks that are kept for the next one who asks, however few are in use: as many as are written at
+/// once.
 const KEPT: usize = 2;
 
 /// Where blocks come from; clones share those that are given back.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Blocks(Arc<Mutex<Vec<MmapMut>>>);
+pub(super) struct Blocks(Arc<Mutex<Pool>>);
+
+#[derive(Debug, Default)]
+struct Pool {
+    kept: Vec<MmapMut>,
+    in_use: usize,
+}
 
 /// Bytes that are gathered for one write.
 #[derive(Debug)]
@@ -43,14 +50,15 @@ impl Blocks {
     /// # Errors
     /// [`BlobError::Memory`].
     pub(super) fn take(&self) -> Result<Block, BlobError> {
-        let kept = self.lock().pop();
+        let kept = self.lock().kept.pop();
         let memory = kept.map_or_else(map, Ok).map_err(BlobError::Memory)?;
+        self.lock().in_use += 1;
         // Out of reach only by its contract; an address that does not suit is refused, not wrong.
         let start = memory.as_ptr().align_offset(BLOCK).min(BLOCK);
         Ok(Block { memory: Some(memory), start, len: 0, home: self.clone() })
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<MmapMut>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Pool> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -100,10 +108,12 @@ impl Block {
 
 impl Drop for Block {
     fn drop(&mut self) {
-        let mut kept = self.home.lock();
-        if kept.len() < KEPT {
-            kept.extend(self.memory.take());
-        }
+        let mut pool = self.home.lock();
+        pool.in_use -= 1;
+        pool.kept.extend(self.memory.take());
+        // Those who use blocks soon ask again, and new ones would have to be cleared for them.
+        let surplus = pool.kept.len().saturating_sub(pool.in_use.max(KEPT));
+        pool.kept.drain(..surplus);
     }
 }
 
@@ -153,10 +163,13 @@ mod tests {
     }
 
     #[test]
-    fn no_more_blocks_are_kept_than_are_written_at_once() {
+    fn no_more_blocks_are_kept_than_are_in_use_and_a_few_once_none_is() {
         let blocks = Blocks::default();
-        let taken: Vec<Block> = (0..KEPT + 3).map(|_| blocks.take().unwrap()).collect();
-        drop(taken);
-        assert_eq!(blocks.lock().len(), KEPT);
+        let mut taken: Vec<Block> = (0..10).map(|_| blocks.take().unwrap()).collect();
+        let mut kept_with = |in_use| {
+            taken.truncate(in_use);
+            blocks.lock().kept.len()
+        };
+        assert_eq!([8, 5, 3, 0].map(&mut kept_with), [2, 5, 3, KEPT]);
     }
 }
