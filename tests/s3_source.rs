@@ -15,9 +15,9 @@ use catchment::{
     clock::SystemClock,
     config::SourceTuning,
     model::{Cursor, EntryKind, EntryPath, Fingerprint, Location, S3Connection, SyncOptions},
-    sources::{Body, ByteRange, Opener as _, Page, Registry, Source, SourceError},
+    sources::{Body, ByteRange, Opener as _, Page, Registry, Source, SourceError, in_pieces},
 };
-use futures_util::{StreamExt as _, TryStreamExt as _};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream::BoxStream};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
     net::{TcpListener, TcpStream},
@@ -210,6 +210,14 @@ async fn listed(size: u64) -> Fingerprint {
     }
 }
 
+fn arriving(body: Body) -> BoxStream<'static, Result<Bytes, SourceError>> {
+    match body {
+        Body::Stream(stream) => stream,
+        Body::Socket(socket) => in_pieces(socket),
+        Body::Blocking(_) => panic!("a body from a network"),
+    }
+}
+
 type Fetched = Result<(Option<String>, BTreeMap<String, String>, Vec<u8>), String>;
 
 async fn fetch(
@@ -220,8 +228,7 @@ async fn fetch(
 ) -> Result<(Option<String>, BTreeMap<String, String>, Vec<u8>), SourceError> {
     let id = EntryPath::new(key.as_bytes());
     let content = source.fetch(&id, &listed(size).await, range).await?;
-    let Body::Stream(body) = content.body else { panic!("a body from a network") };
-    let chunks: Vec<Bytes> = body.try_collect().await?;
+    let chunks: Vec<Bytes> = arriving(content.body).try_collect().await?;
     Ok((content.facts.mime, content.facts.metadata, chunks.concat()))
 }
 
@@ -448,6 +455,50 @@ async fn a_range_is_exactly_the_one_that_was_asked_for_either_way() {
     }
 }
 
+/// The head of an answer with `len` bytes of `size`.
+fn stretch_head(start: u64, len: u64, size: u64) -> String {
+    let last = start + len - 1;
+    format!(
+        "HTTP/1.1 206 X\r\netag: \"v1\"\r\ncontent-range: bytes {start}-{last}/{size}\r\n\
+         content-length: {len}\r\n\r\n"
+    )
+}
+
+#[tokio::test]
+async fn a_stretch_is_every_byte_behind_its_head_and_none_behind_its_end() {
+    for len in [1, 100, 8_191, 300_000, 3_000_000] {
+        let bytes: Vec<u8> = (0..len).map(|at: u64| (at % 251) as u8).collect();
+        let mut answer = stretch_head(7, len, len + 7).into_bytes();
+        answer.extend(&bytes);
+        answer.extend(b"HTTP/1.1 500 what nobody asked for");
+        let server = Server::start(move |_, _| raw(answer.clone(), true)).await;
+        let source = server.source("s3://bucket").await;
+        let fetched = fetch(&*source, "k", len + 7, range(7, len)).await.unwrap();
+        assert!(fetched.2 == bytes, "{len} bytes");
+    }
+}
+
+#[tokio::test]
+async fn a_stretch_that_ends_too_early_is_worth_another_try() {
+    for sent in [0, 5] {
+        let answer = stretch_head(0, 10, 10) + &"x".repeat(sent);
+        let end = both_ways(raw(answer, false), 10, range(0, 10)).await.unwrap_err();
+        assert!(end.starts_with("Transient") && end.contains("too early"), "{end}");
+    }
+}
+
+#[tokio::test]
+async fn a_stretch_of_unannounced_length_is_measured_by_what_was_asked_for() {
+    let chunked = |body: &str| {
+        let head = "HTTP/1.1 206 X\r\netag: \"v1\"\r\ncontent-range: bytes 2-4/9\r\n\
+                    transfer-encoding: chunked\r\n\r\n";
+        raw(format!("{head}{:x}\r\n{body}\r\n0\r\n\r\n", body.len()), true)
+    };
+    assert_eq!(both_ways(chunked("llo"), 9, range(2, 3)).await.unwrap().2, b"llo");
+    assert!(both_ways(chunked("ll"), 9, range(2, 3)).await.unwrap_err().contains("Transient"));
+    assert!(both_ways(chunked("llo!"), 9, range(2, 3)).await.unwrap_err().contains("Changed"));
+}
+
 #[tokio::test]
 async fn every_refusal_means_the_same_either_way() {
     for (answer, kind) in [
@@ -467,8 +518,10 @@ async fn every_refusal_means_the_same_either_way() {
         (raw("", false), "Transient"),
         (raw("not HTTP at all\r\n\r\n", false), "Transient"),
     ] {
-        let end = both_ways(answer, 1, None).await.unwrap_err();
-        assert!(end.starts_with(kind), "{kind}: {end}");
+        let whole = both_ways(answer.clone(), 1, None).await.unwrap_err();
+        assert!(whole.starts_with(kind), "{kind}: {whole}");
+        let stretch = both_ways(answer, 1, range(0, 1)).await.unwrap_err();
+        assert!(stretch.starts_with(kind), "{kind}: {stretch}");
     }
 }
 
@@ -514,15 +567,17 @@ async fn a_server_that_insists_on_another_region_is_not_asked_for_ever() {
 
 #[tokio::test]
 async fn a_body_that_stands_still_times_out() {
-    let head = "HTTP/1.1 200 OK\r\netag: \"v1\"\r\ncontent-length: 10\r\n\r\nhello";
-    let server = Server::start(move |_, _| raw(head, true)).await;
-    let source = server.source("s3://bucket").await;
-    let id = EntryPath::new("k".as_bytes());
-    let content = source.fetch(&id, &listed(10).await, None).await.unwrap();
-    let Body::Stream(body) = content.body else { panic!("a body from a network") };
-    tokio::time::pause();
-    let end: Result<Vec<Bytes>, _> = body.try_collect().await;
-    assert!(matches!(end, Err(SourceError::Timeout { .. })), "{end:?}");
+    let whole = "HTTP/1.1 200 OK\r\netag: \"v1\"\r\ncontent-length: 10\r\n\r\n";
+    for (head, range) in [(whole.to_owned(), None), (stretch_head(0, 10, 10), range(0, 10))] {
+        let server = Server::start(move |_, _| raw(format!("{head}hello"), true)).await;
+        let source = server.source("s3://bucket").await;
+        let id = EntryPath::new("k".as_bytes());
+        let content = source.fetch(&id, &listed(10).await, range).await.unwrap();
+        tokio::time::pause();
+        let end: Result<Vec<Bytes>, _> = arriving(content.body).try_collect().await;
+        assert!(matches!(end, Err(SourceError::Timeout { .. })), "{end:?}");
+        tokio::time::resume();
+    }
 }
 
 #[tokio::test]

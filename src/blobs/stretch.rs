@@ -67,34 +67,38 @@ impl Stretch {
     /// # Errors
     /// [`BlobError::Memory`].
     pub fn take(&mut self, bytes: &[u8]) -> Result<usize, BlobError> {
-        self.take_from(|room| {
-            let taken = bytes.len().min(room.len());
-            room[..taken].copy_from_slice(&bytes[..taken]);
-            Ok(taken)
-        })
+        let room = self.room()?;
+        let taken = bytes.len().min(room.len());
+        room[..taken].copy_from_slice(&bytes[..taken]);
+        self.took(taken);
+        Ok(taken)
     }
 
-    /// Takes what `read` puts at the front of the room that it is given, and answers how much that was.
+    /// Where the next bytes go, for who can put them there: none at its end.
     ///
     /// # Errors
-    /// The reader's, or [`BlobError::Memory`].
-    pub fn take_from<E: From<BlobError>>(
-        &mut self,
-        read: impl FnOnce(&mut [u8]) -> Result<usize, E>,
-    ) -> Result<usize, E> {
+    /// [`BlobError::Memory`].
+    pub fn room(&mut self) -> Result<&mut [u8], BlobError> {
         let left = usize::try_from(self.part_end - self.reached).unwrap_or(usize::MAX);
         if left == 0 {
-            return Ok(0);
+            return Ok(&mut []);
         }
         let block = match &mut self.block {
             Some(block) => block,
             none => none.insert(self.blocks.take()?),
         };
-        let taken = block.take(|room| {
-            let most = room.len().min(left);
-            // A reader that claims more than it was given room for brought no more.
-            Ok::<_, E>(read(&mut room[..most])?.min(most))
-        })?;
+        let room = block.room();
+        let most = room.len().min(left);
+        Ok(&mut room[..most])
+    }
+
+    /// Takes what has been put at the front of its room.
+    pub fn took(&mut self, taken: usize) {
+        let left = usize::try_from(self.part_end - self.reached).unwrap_or(usize::MAX);
+        let Some(block) = &mut self.block else { return };
+        // A reader that claims more than it was given room for brought no more.
+        let taken = taken.min(block.room().len()).min(left);
+        block.took(taken);
         self.reached += taken as u64;
         let bytes = block.bytes();
         let worth = bytes.len() - bytes.len() % HASH_BYTES;
@@ -102,7 +106,6 @@ impl Stretch {
             self.hasher.update(&bytes[self.hashed..worth]);
             self.hashed = worth;
         }
-        Ok(taken)
     }
 
     /// The block, once it has to go before more can be taken.

@@ -288,8 +288,32 @@ impl Needs {
 pub enum Body {
     /// From a network, as they come.
     Stream(BoxStream<'static, Result<Bytes, SourceError>>),
+    /// From a socket, for who knows already where they belong.
+    Socket(Box<dyn SocketRead>),
     /// From a file: to be drained on a blocking thread.
     Blocking(Box<dyn BlockingRead>),
+}
+
+/// Bytes that the system copies from a socket to where they belong, without a buffer in between.
+#[async_trait]
+pub trait SocketRead: Send {
+    /// Waits for bytes, fills the front of `buffer` and says how much: 0 at the end, or of no room.
+    ///
+    /// # Errors
+    /// As [`Source::fetch`], when they end too early, too.
+    async fn read(&mut self, buffer: &mut [u8]) -> Result<usize, SourceError>;
+}
+
+/// What comes from a socket, in pieces, for who has no place for it yet.
+pub fn in_pieces(socket: Box<dyn SocketRead>) -> BoxStream<'static, Result<Bytes, SourceError>> {
+    const PIECE: usize = 64 * 1024;
+    let next = |mut socket: Box<dyn SocketRead>| async move {
+        let mut piece = vec![0; PIECE];
+        let read = socket.read(&mut piece).await?;
+        piece.truncate(read);
+        Ok((read > 0).then(|| (piece.into(), socket)))
+    };
+    stream::try_unfold(socket, next).boxed()
 }
 
 /// Bytes that are read with blocking calls. Opens its file with the first read.

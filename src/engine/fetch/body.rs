@@ -10,7 +10,9 @@ use crate::{
     blobs::{BlobError, Blobs, INLINE_MAX, Stage},
     engine::Observer,
     model::{BlobHash, ErrorType, Mismatch},
-    sources::{BlockingRead, Body, ErrorClass, SourceError, retry::Classified, web::WebError},
+    sources::{
+        BlockingRead, Body, ErrorClass, SourceError, in_pieces, retry::Classified, web::WebError,
+    },
     store::{StoreError, commit::Stored},
 };
 
@@ -120,6 +122,7 @@ pub(in crate::engine) async fn store(
 async fn small(observer: &Arc<dyn Observer>, body: Body, size: u64) -> Result<Stored, FetchError> {
     let bytes = match body {
         Body::Stream(stream) => gather(stream, size).await?,
+        Body::Socket(socket) => gather(in_pieces(socket), size).await?,
         Body::Blocking(reader) => on_blocking_thread(move || slurp(reader, size)).await?,
     };
     Ok(kept(bytes, &**observer))
@@ -184,22 +187,22 @@ async fn whole(
     size: u64,
 ) -> Result<Stored, FetchError> {
     let (blobs, observer) = (blobs.clone(), observer.clone());
-    let hash = match body {
-        Body::Stream(stream) => {
-            let stage = on_blocking_thread(move || Ok(blobs.stage()?)).await?;
-            let write = |stage: &mut Stage, bytes: &[u8]| stage.write(bytes);
-            let stage = in_buffers(&observer, stream, stage, write).await?;
-            on_blocking_thread(move || finish(stage, size)).await?
-        }
+    let stream = match body {
+        Body::Stream(stream) => stream,
+        Body::Socket(socket) => in_pieces(socket),
         Body::Blocking(reader) => {
-            on_blocking_thread(move || {
+            let hash = on_blocking_thread(move || {
                 let mut stage = blobs.stage()?;
                 drain(&*observer, reader, |bytes| stage.write(bytes))?;
                 finish(stage, size)
-            })
-            .await?
+            });
+            return Ok(Stored { hash: hash.await?, size, inline: None });
         }
     };
+    let stage = on_blocking_thread(move || Ok(blobs.stage()?)).await?;
+    let write = |stage: &mut Stage, bytes: &[u8]| stage.write(bytes);
+    let stage = in_buffers(&observer, stream, stage, write).await?;
+    let hash = on_blocking_thread(move || finish(stage, size)).await?;
     Ok(Stored { hash, size, inline: None })
 }
 

@@ -2,7 +2,7 @@
 
 use std::{ops::Range, sync::Arc};
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 use futures_util::{
     FutureExt as _, StreamExt as _, TryStreamExt as _,
     future::{BoxFuture, ready},
@@ -16,7 +16,7 @@ use super::{
 use crate::{
     blobs::{Filled, Partial, Stretch},
     engine::{Observer, plan::Work, run::Run},
-    sources::{BlockingRead, Body, ByteRange, Facts, SourceError, retry::RetryPolicy},
+    sources::{BlockingRead, Body, ByteRange, Facts, SocketRead, SourceError, retry::RetryPolicy},
     store::commit::Stored,
 };
 
@@ -123,7 +123,11 @@ async fn all_of(
     let content = run.source.fetch(&work.id, &work.fingerprint, Some(range)).await?;
     let stretch = partial.begin(parts);
     let missing = match content.body {
-        Body::Stream(stream) => arrive(run, partial, stretch, stream).await?,
+        Body::Stream(stream) => {
+            let arriving = Arriving::InPieces { stream, rest: Bytes::new() };
+            arrive(run, partial, stretch, arriving).await?
+        }
+        Body::Socket(socket) => arrive(run, partial, stretch, Arriving::InPlace(socket)).await?,
         Body::Blocking(reader) => {
             let (observer, partial) = (run.observer.clone(), partial.clone());
             on_blocking_thread(move || read(&*observer, &partial, stretch, reader)).await?
@@ -138,32 +142,57 @@ async fn all_of(
 /// A block on its way to the disk.
 type Placing = BoxFuture<'static, Result<(), FetchError>>;
 
-/// Takes a stretch from a stream. One block is written while the next one fills. Answers how many bytes
+/// A stretch on its way from a network.
+enum Arriving {
+    /// In pieces, and what the last one has left.
+    InPieces { stream: BoxStream<'static, Result<Bytes, SourceError>>, rest: Bytes },
+    /// Read to where it belongs.
+    InPlace(Box<dyn SocketRead>),
+}
+
+impl Arriving {
+    /// Lets a stretch take what comes next, and answers how much that was: nothing at the end.
+    async fn fill(&mut self, stretch: &mut Stretch) -> Result<usize, FetchError> {
+        match self {
+            Self::InPieces { stream, rest } => loop {
+                let taken = stretch.take(rest)?;
+                rest.advance(taken);
+                if taken > 0 {
+                    return Ok(taken);
+                }
+                // Behind the last byte, too: a connection is only used again from its end on.
+                match stream.try_next().await? {
+                    Some(piece) => *rest = piece,
+                    None => return Ok(0),
+                }
+            },
+            Self::InPlace(socket) => {
+                let read = socket.read(stretch.room()?).await?;
+                stretch.took(read);
+                Ok(read)
+            }
+        }
+    }
+}
+
+/// Takes a stretch from a network. One block is written while the next one fills. Answers how many bytes
 /// did not come.
 async fn arrive(
     run: &Run,
     partial: &Arc<Partial>,
     mut stretch: Stretch,
-    mut stream: BoxStream<'static, Result<Bytes, SourceError>>,
+    mut arriving: Arriving,
 ) -> Result<u64, FetchError> {
     let mut placing: Placing = ready(Ok(())).boxed();
     loop {
-        let chunk = match stream.try_next().await {
-            Ok(chunk) => chunk,
+        match arriving.fill(&mut stretch).await {
+            Ok(0) => break,
+            Ok(taken) => run.observer.received(taken as u64),
             Err(error) => return Err(after(placing, error).await),
-        };
-        let Some(chunk) = chunk else { break };
-        run.observer.received(chunk.len() as u64);
-        let mut rest = &chunk[..];
-        while stretch.missing() > 0 && !rest.is_empty() {
-            match stretch.take(rest) {
-                Ok(taken) => rest = &rest[taken..],
-                Err(error) => return Err(after(placing, error).await),
-            }
-            if let Some(filled) = stretch.hand_over() {
-                placing.await?;
-                placing = place(run, partial.clone(), filled).await;
-            }
+        }
+        if let Some(filled) = stretch.hand_over() {
+            placing.await?;
+            placing = place(run, partial.clone(), filled).await;
         }
     }
     placing.await?;
@@ -171,9 +200,9 @@ async fn arrive(
 }
 
 /// An error, once nobody writes on.
-async fn after(placing: Placing, error: impl Into<FetchError>) -> FetchError {
+async fn after(placing: Placing, error: FetchError) -> FetchError {
     drop(placing.await);
-    error.into()
+    error
 }
 
 /// Begins to write a block, as soon as it is its turn.
@@ -200,8 +229,9 @@ fn read(
         // Behind the last byte, too: only the end tells that all of it was of one version.
         let read = match stretch.missing() {
             0 => reader.read(&mut [0])?,
-            _ => stretch.take_from(|room| Ok::<_, FetchError>(reader.read(room)?))?,
+            _ => reader.read(stretch.room()?)?,
         };
+        stretch.took(read);
         if read == 0 {
             return Ok(stretch.missing());
         }

@@ -1,14 +1,15 @@
 //! Amazon S3, Tigris, and what else speaks S3's protocol.
 //!
-//! Start at [`S3`]. Ordinary keys are fetched through `object_store`; listings, and keys that its
-//! `Path` cannot name or its signer would normalise (`a//b`, `..`), go beneath it, over the same
-//! `transport`. Both ways end in the same checks and errors. Nothing here remembers anything from
+//! Start at [`S3`]. Ordinary keys are fetched through `object_store`; listings, keys that its `Path`
+//! cannot name or its signer would normalise (`a//b`, `..`), and stretches of large objects that no TLS
+//! covers, go beneath it, over the same `transport`. All ways end in the same checks and errors. Nothing here remembers anything from
 //! run to run, and nothing writes.
 //!
 //! - `address`: endpoint, region, URLs
 //! - `credentials`: the AWS chain, and renewal
 //! - `sign`: Signature Version 4 for requests of our own
 //! - `transport`: connections, time limits, holding back
+//! - `socket`: bodies that are read to where they belong
 //! - `resolve`: names of hosts
 //! - `refusal`: what an error answer means
 //! - `listing`, `xml`: pages of `ListObjectsV2`, proved complete
@@ -25,6 +26,7 @@ mod object;
 mod refusal;
 mod resolve;
 mod sign;
+mod socket;
 mod transport;
 mod xml;
 
@@ -58,10 +60,10 @@ use self::{
     listing::{Answer, ListingError, Position, Progress},
     object::Pinned,
     refusal::{Refusal, Subject},
-    transport::{Transport, Wire},
+    transport::{Tcp, Transport, Wire, streamed},
 };
 use super::{
-    Body, ByteRange, Content, ErrorClass, Facts, Needs, Page, RootIdentity, Source, SourceError,
+    ByteRange, Content, ErrorClass, Facts, Needs, Page, RootIdentity, Source, SourceError,
     browse::{Level, Wanted},
     retry::RetryPolicy,
 };
@@ -207,15 +209,17 @@ impl Source for S3 {
         range: Option<ByteRange>,
     ) -> Result<Content, SourceError> {
         let pinned = &Pinned::new(fingerprint, range);
-        let key = &self.bucket.key(id);
+        let bucket = &self.bucket;
+        let key = &bucket.key(id);
+        if let (Some(_), Some(tcp)) = (range, bucket.transport.sockets()) {
+            return bucket
+                .located(|site| async move { bucket.stretch(&site, tcp, key, pinned).await })
+                .await;
+        }
         match &ordinary(key) {
-            Some(path) => {
-                self.bucket.located(|site| async move { site.get(path, pinned).await }).await
-            }
+            Some(path) => bucket.located(|site| async move { site.get(path, pinned).await }).await,
             None => {
-                self.bucket
-                    .located(|site| async move { self.bucket.get(&site, key, pinned).await })
-                    .await
+                bucket.located(|site| async move { bucket.get(&site, key, pinned).await }).await
             }
         }
     }
@@ -358,11 +362,32 @@ impl Bucket {
 
     /// Opens an object whose key `object_store` cannot name.
     async fn get(&self, site: &Site, key: &[u8], pinned: &Pinned) -> Result<Content, Refusal> {
-        let url = address::key_url(&site.bucket_url, key);
-        let request = self.request(site, Method::GET, &url, |request| pin(request, pinned)).await?;
+        let request = self.get_request(site, key, pinned).await?;
         let (parts, body) = self.transport.open(request).await?.into_parts();
         let facts = parts.extensions.get::<Facts>().cloned().unwrap_or_default();
         Ok(Content { facts, body: streamed(body.bytes_stream()) })
+    }
+
+    /// Opens a stretch of an object, to be read from its socket.
+    async fn stretch(
+        &self,
+        site: &Site,
+        tcp: &Tcp,
+        key: &[u8],
+        pinned: &Pinned,
+    ) -> Result<Content, Refusal> {
+        let request = self.get_request(site, key, pinned).await?;
+        self.transport.open_socket(tcp, request).await
+    }
+
+    async fn get_request(
+        &self,
+        site: &Site,
+        key: &[u8],
+        pinned: &Pinned,
+    ) -> Result<HttpRequest, SourceError> {
+        let url = address::key_url(&site.bucket_url, key);
+        self.request(site, Method::GET, &url, |request| pin(request, pinned)).await
     }
 
     async fn head(&self, key: &[u8]) -> Result<HeaderMap, SourceError> {
@@ -545,13 +570,6 @@ impl Site {
         let facts = got.extensions.remove::<Facts>().unwrap_or_default();
         Ok(Content { facts, body: streamed(got.into_stream()) })
     }
-}
-
-fn streamed<E: std::error::Error + 'static>(
-    bytes: BoxStream<'static, Result<bytes::Bytes, E>>,
-) -> Body {
-    let bytes = bytes.map(|chunk| chunk.map_err(|error| Refusal::within(&error).give_up()));
-    Body::Stream(bytes.boxed())
 }
 
 /// `object_store` over our transport and credentials, without retries of its own: the engine knows

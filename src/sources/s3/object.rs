@@ -353,9 +353,7 @@ impl Measured {
     }
 
     fn end(&self) -> Option<SourceError> {
-        self.left.filter(|left| *left > 0).map(|left| SourceError::Transient {
-            message: format!("the connection ended {left} bytes too early"),
-        })
+        self.left.filter(|left| *left > 0).map(cut_short)
     }
 
     /// Starts or goes on waiting; ready when it has lasted too long.
@@ -390,15 +388,11 @@ impl Body for Measured {
                     Err(error) => failed(error),
                 }
             }
-            Poll::Ready(Some(Err(error))) => failed(SourceError::Transient {
-                message: format!("the connection broke: {}", super::transport::causes(&error)),
-            }),
+            Poll::Ready(Some(Err(error))) => failed(broken(&error)),
             Poll::Ready(None) => self.end().map_or(Poll::Ready(None), failed),
             Poll::Pending => match self.poll_patience(context) {
                 Poll::Pending => Poll::Pending,
-                Poll::Ready(()) => failed(SourceError::Timeout {
-                    message: format!("no byte came for {} seconds", self.idle.as_secs()),
-                }),
+                Poll::Ready(()) => failed(stood_still(self.idle)),
             },
         }
     }
@@ -410,6 +404,23 @@ impl Body for Measured {
     fn size_hint(&self) -> SizeHint {
         self.left.map_or_else(SizeHint::default, SizeHint::with_exact)
     }
+}
+
+/// A body that ends this many bytes too early.
+pub(super) fn cut_short(left: u64) -> SourceError {
+    SourceError::Transient { message: format!("the connection ended {left} bytes too early") }
+}
+
+/// A body whose connection fails.
+pub(super) fn broken(error: &(dyn std::error::Error + 'static)) -> SourceError {
+    let causes = super::transport::causes(error);
+    SourceError::Transient { message: format!("the connection broke: {causes}") }
+}
+
+/// A body of which nothing has come for so long.
+pub(super) fn stood_still(idle: Duration) -> SourceError {
+    let message = format!("no byte came for {} seconds", idle.as_secs());
+    SourceError::Timeout { message }
 }
 
 #[cfg(test)]

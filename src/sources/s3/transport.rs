@@ -17,9 +17,10 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
+use futures_util::{StreamExt as _, stream::BoxStream};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header, response::Parts};
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{Client, Error as ClientError},
@@ -33,14 +34,19 @@ use object_store::{
     },
 };
 use tokio::time::{Instant, timeout};
+use tower_service::Service as _;
 
 use super::{
     checksum::Checksum,
     object::{Measured, Pinned, facts},
     refusal::{Refusal, Subject, refusal},
     resolve::{Resolver, Unresolved},
+    socket,
 };
-use crate::{clock::SharedClock, sources::SourceError};
+use crate::{
+    clock::SharedClock,
+    sources::{Body, Content, SourceError},
+};
 
 const USER_AGENT: HeaderValue =
     HeaderValue::from_static(concat!("catchment/", env!("CARGO_PKG_VERSION")));
@@ -64,7 +70,8 @@ const EXPLANATION_BYTES: usize = 64 * 1024;
 /// The longest that a Retry-After holds everybody back.
 const MAX_HOLD: Duration = Duration::from_secs(5 * 60);
 
-type Tcp = hyper_util::client::legacy::connect::HttpConnector<Resolver>;
+/// What connects, without TLS.
+pub(super) type Tcp = hyper_util::client::legacy::connect::HttpConnector<Resolver>;
 
 /// See the module.
 pub(super) struct Transport {
@@ -77,7 +84,7 @@ pub(super) struct Transport {
 
 /// A client with TLS loads the system's root certificates, which a plain one must not need.
 enum Connections {
-    Plain(Client<Tcp, HttpRequestBody>),
+    Plain(Client<Tcp, HttpRequestBody>, Tcp),
     Tls(Client<HttpsConnector<Tcp>, HttpRequestBody>),
 }
 
@@ -96,7 +103,7 @@ impl Transport {
             .pool_max_idle_per_host(KEPT_CONNECTIONS)
             .http1_max_buf_size(READ_BUFFER);
         let client = match plain {
-            true => Connections::Plain(builder.build(tcp)),
+            true => Connections::Plain(builder.build(tcp.clone()), tcp),
             false => {
                 let tls = HttpsConnectorBuilder::new().with_native_roots().map_err(|error| {
                     SourceError::Misconfigured {
@@ -129,26 +136,36 @@ impl Transport {
         let pinned = request.extensions().get::<Pinned>().cloned();
         let host = request.uri().host().unwrap_or_default().to_owned();
         let sent = match &self.client {
-            Connections::Plain(client) => client.request(request),
+            Connections::Plain(client, _) => client.request(request),
             Connections::Tls(client) => client.request(request),
         };
-        let response = match timeout(ANSWER_TIMEOUT, sent).await {
-            Ok(Ok(response)) => response,
-            Ok(Err(error)) => return Err(self.unreachable(&host, &error).into()),
-            Err(_) => {
-                let message = format!("{host} did not answer in {} s", ANSWER_TIMEOUT.as_secs());
-                return Err(SourceError::Timeout { message }.into());
-            }
-        };
-        self.was_answered.store(true, Relaxed);
+        let response = self.answered(&host, sent).await?;
         match response.status().is_success() {
             true => Ok(response),
             false => Err(self.explain(response, subject, pinned.as_ref()).await),
         }
     }
 
+    /// What a host answers, if it does so in time.
+    async fn answered<T, E: std::error::Error + 'static>(
+        &self,
+        host: &str,
+        sent: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, SourceError> {
+        match timeout(ANSWER_TIMEOUT, sent).await {
+            Ok(Ok(answer)) => {
+                self.was_answered.store(true, Relaxed);
+                Ok(answer)
+            }
+            Ok(Err(error)) => Err(self.unreachable(host, &error)),
+            Err(_) => Err(SourceError::Timeout {
+                message: format!("{host} did not answer in {} s", ANSWER_TIMEOUT.as_secs()),
+            }),
+        }
+    }
+
     /// No answer at all.
-    fn unreachable(&self, host: &str, error: &ClientError) -> SourceError {
+    fn unreachable(&self, host: &str, error: &(dyn std::error::Error + 'static)) -> SourceError {
         if let Some(unresolved) = cause::<Unresolved>(error)
             && !self.was_answered.load(Relaxed)
         {
@@ -156,7 +173,7 @@ impl Transport {
             return SourceError::Unresolved { message };
         }
         let message = format!("cannot reach {host}: {}", causes(error));
-        let is_connecting = error.is_connect();
+        let is_connecting = cause::<ClientError>(error).is_some_and(ClientError::is_connect);
         let is_of = |kind| {
             let mut io = chain(error).filter_map(|error| error.downcast_ref::<io::Error>());
             io.any(|error| error.kind() == kind)
@@ -228,12 +245,60 @@ impl Transport {
         Ok((parts, bytes.freeze()))
     }
 
+    /// How hosts are connected to, where a body can be read from its socket: without TLS.
+    pub(super) const fn sockets(&self) -> Option<&Tcp> {
+        match &self.client {
+            Connections::Plain(_, tcp) => Some(tcp),
+            Connections::Tls(_) => None,
+        }
+    }
+
+    /// Opens a pinned object by a connection of its own, to be read from its socket.
+    pub(super) async fn open_socket(
+        &self,
+        tcp: &Tcp,
+        request: HttpRequest,
+    ) -> Result<Content, Refusal> {
+        let pinned = pinned(&request)?;
+        let answer = self.ask(tcp, request).await?;
+        let (status, headers) = (answer.response.status(), answer.response.headers());
+        if !status.is_success() {
+            return Err(self.explain(answer.by_hyper(), Subject::Object, Some(&pinned)).await);
+        }
+        pinned.check(status, headers)?;
+        let facts = facts(headers);
+        let body = match answer.response.body().size_hint().exact() {
+            Some(length) if length == pinned.len() => {
+                Body::Socket(Box::new(answer.by_hand(length, IDLE_TIMEOUT)))
+            }
+            // Only hyper sees where it ends.
+            _ => {
+                let body = answer.by_hyper().into_body();
+                let body = Measured::new(body, Some(pinned.len()), IDLE_TIMEOUT);
+                streamed(HttpResponseBody::new(body).bytes_stream())
+            }
+        };
+        Ok(Content { facts, body })
+    }
+
+    /// Sends a request by a connection of its own, and waits for the head of any answer.
+    async fn ask(
+        &self,
+        tcp: &Tcp,
+        mut request: HttpRequest,
+    ) -> Result<socket::Answer, SourceError> {
+        self.gate.wait().await;
+        request.headers_mut().insert(header::USER_AGENT, USER_AGENT);
+        let uri = request.uri().clone();
+        let host = uri.host().unwrap_or_default();
+        let stream = self.answered(host, tcp.clone().call(uri.clone())).await?;
+        self.answered(host, socket::ask(stream, request)).await
+    }
+
     /// Opens a pinned object. The answer carries its facts as an extension and, of its headers,
     /// only those that `object_store` counts bytes with: nothing else there can fail.
     pub(super) async fn open(&self, request: HttpRequest) -> Result<HttpResponse, Refusal> {
-        let pinned = request.extensions().get::<Pinned>().cloned().ok_or_else(|| {
-            SourceError::Permanent { message: "a read that is pinned to no version".into() }
-        })?;
+        let pinned = pinned(&request)?;
         let (mut parts, body) = self.send(request, Subject::Object).await?.into_parts();
         pinned.check(parts.status, &parts.headers)?;
         parts.extensions.insert(facts(&parts.headers));
@@ -247,6 +312,21 @@ impl Transport {
         let body = Measured::new(body, Some(pinned.len()), IDLE_TIMEOUT).checked_by(checksum);
         Ok(Response::from_parts(parts, HttpResponseBody::new(body)))
     }
+}
+
+/// What a read is pinned to.
+fn pinned(request: &HttpRequest) -> Result<Pinned, SourceError> {
+    request.extensions().get().cloned().ok_or_else(|| SourceError::Permanent {
+        message: "a read that is pinned to no version".into(),
+    })
+}
+
+/// A body as the engine takes it.
+pub(super) fn streamed<E: std::error::Error + 'static>(
+    bytes: BoxStream<'static, Result<Bytes, E>>,
+) -> Body {
+    let bytes = bytes.map(|chunk| chunk.map_err(|error| Refusal::within(&error).give_up()));
+    Body::Stream(bytes.boxed())
 }
 
 /// What has been checked, in the headers that say so.
