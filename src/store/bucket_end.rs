@@ -15,6 +15,10 @@ use crate::model::SyncStatus;
 /// Rows that one transaction removes.
 const STEP: u32 = 500;
 
+/// The tables with rows that belong to a sync.
+const OF_SYNCS: [&str; 6] =
+    ["entries", "left_out", "dead_letters", "checkpoints", "jobs", "leases"];
+
 /// The syncs of a bucket that run, wait, or will run by themselves: public ids.
 ///
 /// # Errors
@@ -82,7 +86,7 @@ pub fn step(tx: &Transaction<'_>, bucket_key: i64) -> Result<bool> {
     if !uploads.is_empty() {
         return Ok(false);
     }
-    for table in ["entries", "dead_letters", "checkpoints", "jobs", "leases"] {
+    for table in OF_SYNCS {
         let key = if table == "checkpoints" { "(sync_key, shard)" } else { "rowid" };
         let deleted = tx
             .prepare_cached(&format!(
@@ -106,4 +110,33 @@ fn keys(tx: &Transaction<'_>, select: &str, bucket_key: i64) -> Result<Vec<i64>>
         .query_map(params![bucket_key, STEP], |row| row.get(0))?
         .collect::<Result<_, _>>()?;
     Ok(keys)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::collections::BTreeSet;
+
+    use rusqlite::Connection;
+
+    use super::*;
+
+    #[test]
+    fn whatever_belongs_to_a_sync_goes_with_its_bucket() {
+        let db = Connection::open_in_memory().unwrap();
+        db.execute_batch(include_str!("../../schema.sql")).unwrap();
+        let belonging: BTreeSet<String> = db
+            .prepare(
+                "SELECT name FROM sqlite_schema
+                 WHERE type = 'table' AND EXISTS (SELECT 1 FROM pragma_foreign_key_list(name)
+                                                  WHERE \"table\" = 'syncs')",
+            )
+            .unwrap()
+            .query_map([], |row| row.get(0))
+            .unwrap()
+            .collect::<Result<_, _>>()
+            .unwrap();
+        assert_eq!(belonging, OF_SYNCS.map(str::to_owned).into());
+    }
 }

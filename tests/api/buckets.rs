@@ -136,7 +136,9 @@ fn buckets_are_found_sorted_and_paged() {
 fn a_bucket_takes_its_objects_and_syncs_along() {
     let home = Catchment::new();
     home.write_home("files/a.txt", "a");
-    home.sync(home.home().join("files"));
+    home.write_home("files/b.txt", "b");
+    // What was asked of an entry that is left out is remembered, too.
+    home.sync_with(home.home().join("files"), &["--metadata", "metadata.author equals Ada"]);
     let server = Server::on(&home);
     let listed = server.get("/v1/buckets").is(200);
     let path = format!("/v1/buckets/{}", listed["results"][0]["bucket_id"].as_str().unwrap());
