@@ -20,7 +20,7 @@ use crate::{
         self, StoreError, Transaction, buckets,
         checkpoints::{self, Basis},
         commit::Target,
-        connections, jobs, leases,
+        connections, held_back, jobs, leases,
         syncs::{self, MadeBy, Standing, Sync},
     },
 };
@@ -274,6 +274,7 @@ impl Claim {
             None => checkpoints::begin_pass(tx, sync.key)?,
         };
         checkpoints::retain(tx, sync.key, &self.shards)?;
+        held_back::forget(tx, sync.key)?;
         jobs::start(tx, job_key, goes_on, now)?;
         // A run that somebody asks for ends a pause.
         let standing = Standing {

@@ -19,7 +19,7 @@ use super::{
     RunError,
     fetch::{self, Fetched, Outcome},
     lease::Lease,
-    moves,
+    moves::HeldBack,
     plan::{self, Plan, Renamed, Work},
     run::{Pass, Run, Walked},
     shards::{OpenPage, PageId, Shards},
@@ -33,15 +33,12 @@ use crate::{
         StoreError,
         checkpoints::{Place, Reached},
         commit::{self, Batch, Committed, Taken},
-        syncs,
+        held_back, syncs,
     },
 };
 
 /// Pages that may be open at once: a slow entry holds its page, and the checkpoint, but not the rest.
 const OPEN_PAGES: usize = 64;
-
-/// Entries that may be held back as renamed ones; more are fetched without asking.
-const MOST_RENAMED: usize = 10_000;
 
 /// Goes through the source, to its end or that of this run's slice. When this returns `Ok`,
 /// everything it listed is committed, and its root is still the one that it was.
@@ -60,18 +57,24 @@ pub(super) async fn go_through(
     let mut committer = Committer::new(run, counts, root);
     let walked = committer.drive(stretches, VecDeque::new(), lease, stop).await?;
     walk::check_root_again(run, root).await?;
-    let renamed = std::mem::take(&mut committer.renamed);
-    let held_back = match walked {
+    let tally = match walked {
         Walked::Whole => {
             walk::check_not_emptied(run, committer.listed_something).await?;
-            moves::settle(run, &committer.shards.whole_tally(), renamed).await?
+            Some(committer.shards.whole_tally())
         }
         // Whether the old names are gone shows in later slices.
-        Walked::Slice => renamed.into_iter().map(|(page, new)| (page, new.work)).collect(),
+        Walked::Slice => None,
     };
-    if !held_back.is_empty() {
-        let held_back = committer.take_up(held_back);
-        committer.drive(stream::empty(), held_back, lease, stop).await?;
+    if committer.holds_back {
+        let mut held_back = HeldBack::new(run, tally);
+        loop {
+            let next = committer.take_up(held_back.next().await?);
+            if next.is_empty() {
+                break;
+            }
+            committer.drive(stream::empty(), next, lease, stop).await?;
+        }
+        held_back.forget().await?;
     }
     committer.flush().await?;
     let tally = committer.shards.whole_tally();
@@ -167,8 +170,8 @@ struct Committer<'a> {
     under_way: Option<UnderWay>,
     /// How far the pass has come.
     shards: Shards,
-    /// What looks renamed, with its page.
-    renamed: Vec<(PageId, Renamed)>,
+    /// Whether anything looks renamed.
+    holds_back: bool,
     /// Entries that this run has listed.
     listed: u64,
     /// Whether the pass has listed anything at all.
@@ -216,7 +219,7 @@ impl<'a> Committer<'a> {
             deadline: None,
             under_way: None,
             shards: Shards::new(&run.starts),
-            renamed: Vec::new(),
+            holds_back: false,
             listed: 0,
             // A checkpoint lies behind something that was listed, see `reached`.
             listed_something: run.goes_on,
@@ -255,16 +258,19 @@ impl<'a> Committer<'a> {
     /// Holds back what may be renamed, but for entries whose other name was listed already: those go
     /// to `work`. Answers how many.
     fn hold_back(&mut self, page: PageId, renamed: Vec<Renamed>, work: &mut Vec<Work>) -> usize {
-        let before = self.renamed.len();
-        for new in renamed {
-            let row = u64::try_from(new.row).unwrap_or_default();
-            if self.shards.have_found(row) || self.renamed.len() >= MOST_RENAMED {
-                work.push(new.work);
+        let before = self.batch.held_back.len();
+        for Renamed { work: new, row } in renamed {
+            if self.shards.have_found(u64::try_from(row).unwrap_or_default()) {
+                work.push(new);
             } else {
-                self.renamed.push((page, new));
+                let Work { id, path, fingerprint, .. } = new;
+                let held = held_back::HeldBack { page: page.into(), row, id, path, fingerprint };
+                self.batch.held_back.push(held);
             }
         }
-        self.renamed.len() - before
+        let count = self.batch.held_back.len() - before;
+        self.holds_back |= count > 0;
+        count
     }
 
     /// Takes up what was held back, now that it is known what is to be done about it.

@@ -46,6 +46,19 @@ pub struct PageId {
     number: u64,
 }
 
+/// As the store keeps it for the length of a run.
+impl From<(usize, u64)> for PageId {
+    fn from((shard, number): (usize, u64)) -> Self {
+        Self { shard, number }
+    }
+}
+
+impl From<PageId> for (usize, u64) {
+    fn from(PageId { shard, number }: PageId) -> Self {
+        (shard, number)
+    }
+}
+
 /// A page that is not wholly dealt with.
 #[derive(Debug)]
 pub(super) struct OpenPage {

@@ -16,8 +16,8 @@ use crate::model::SyncStatus;
 const STEP: u32 = 500;
 
 /// The tables with rows that belong to a sync.
-const OF_SYNCS: [&str; 6] =
-    ["entries", "left_out", "dead_letters", "checkpoints", "jobs", "leases"];
+const OF_SYNCS: [&str; 7] =
+    ["entries", "left_out", "held_back", "dead_letters", "checkpoints", "jobs", "leases"];
 
 /// The syncs of a bucket that run, wait, or will run by themselves: public ids.
 ///

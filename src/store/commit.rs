@@ -16,6 +16,7 @@ use super::{
     Result, StoreError, blobs, buckets,
     checkpoints::{self, Reached},
     dead_letters::{self, Failure},
+    held_back::{self, HeldBack},
     jobs,
     leases::{self, Fence},
     left_out::{self, LeftOut},
@@ -95,6 +96,8 @@ pub struct Batch {
     pub moved: Vec<Moved>,
     /// Entries that are left out for more than their listing.
     pub left_out: Vec<LeftOut>,
+    /// Entries that look renamed.
+    pub held_back: Vec<HeldBack>,
     /// Entries that could not be taken.
     pub failed: Vec<Failure>,
     /// Dead letters of entries that are there but are not to be tried again yet.
@@ -133,6 +136,7 @@ impl Batch {
             + self.rejudged.len()
             + self.moved.len()
             + self.left_out.len()
+            + self.held_back.len()
             + self.failed.len()
     }
 
@@ -200,6 +204,7 @@ pub fn commit(
         left_out::remember(tx, target, entry)?;
         work.counts.filtered += 1;
     }
+    held_back::hold(tx, target.fence.sync_key, &batch.held_back)?;
     let failed: HashSet<&EntryId> = refused.iter().map(|failure| &failure.id).collect();
     let taken = batch.taken.iter().map(|taken| &taken.id).filter(|id| !failed.contains(id));
     dead_letters::resolve(tx, target.fence.sync_key, taken, now)?;

@@ -16,6 +16,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/4_tallies.sql"),
     include_str!("migrations/5_text.sql"),
     include_str!("migrations/6_scattered.sql"),
+    include_str!("migrations/7_held_back.sql"),
 ];
 
 /// The version of [`SCHEMA`].

@@ -20,6 +20,7 @@ pub mod events;
 mod filter;
 mod functions;
 mod heirs;
+pub mod held_back;
 pub mod installation;
 pub mod jobs;
 mod json;

@@ -204,3 +204,26 @@ fn among_tens_of_thousands_a_renamed_folder_and_bytes_that_are_here_are_found_as
     catchment.holds_exactly("second", &tree.contents());
     catchment.run(&["status"]).exits(0).says(&["20,000 blobs"]);
 }
+
+#[test]
+fn of_more_entries_than_are_held_at_once_every_one_takes_its_object_along() {
+    let tree = Tree::new("tree");
+    for number in 0..12_500 {
+        tree.write(format!("old/f{number:05}"), format!("content {number}"));
+    }
+    let catchment = Catchment::new();
+    catchment.sync(tree.source()).exits(0);
+    let objects = |folder: &str| -> Vec<(Vec<u8>, String)> {
+        let objects = catchment.objects("tree").into_iter();
+        objects.map(|(path, object)| (path[folder.len()..].to_vec(), object.object_id)).collect()
+    };
+    let before = objects("old");
+    std::fs::rename(tree.at("old"), tree.at("new")).unwrap();
+
+    let summary = catchment.sync(tree.source()).exits(0).summary();
+
+    assert_eq!((summary.updated, summary.synced, summary.removed), (12_500, 0, 0));
+    assert_eq!(summary.bytes, 0);
+    assert!(objects("new") == before, "each has the object that it had");
+    assert_eq!(catchment.sync(tree.source()).exits(0).summary().unchanged, 12_500);
+}
