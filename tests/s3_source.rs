@@ -489,11 +489,18 @@ async fn a_stretch_that_ends_too_early_is_worth_another_try() {
 
 #[tokio::test]
 async fn a_stretch_of_unannounced_length_is_measured_by_what_was_asked_for() {
-    let chunked = |body: &str| {
-        let head = "HTTP/1.1 206 X\r\netag: \"v1\"\r\ncontent-range: bytes 2-4/9\r\n\
-                    transfer-encoding: chunked\r\n\r\n";
+    let chunked_of = |range: &str, body: &str| {
+        let head = format!(
+            "HTTP/1.1 206 X\r\netag: \"v1\"\r\ncontent-range: bytes {range}\r\n\
+             transfer-encoding: chunked\r\n\r\n"
+        );
         raw(format!("{head}{:x}\r\n{body}\r\n0\r\n\r\n", body.len()), true)
     };
+    let long = "x".repeat(1_000_000);
+    let answer = chunked_of("0-999999/1000000", &long);
+    let fetched = both_ways(answer, 1_000_000, range(0, 1_000_000)).await.unwrap();
+    assert!(fetched.2 == long.as_bytes());
+    let chunked = |body: &str| chunked_of("2-4/9", body);
     assert_eq!(both_ways(chunked("llo"), 9, range(2, 3)).await.unwrap().2, b"llo");
     assert!(both_ways(chunked("ll"), 9, range(2, 3)).await.unwrap_err().contains("Transient"));
     assert!(both_ways(chunked("llo!"), 9, range(2, 3)).await.unwrap_err().contains("Changed"));
