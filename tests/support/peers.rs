@@ -72,14 +72,8 @@ impl Peer {
     pub fn rclone() -> Self {
         let home = tempfile::tempdir().unwrap();
         let port = free_ports(1)[0];
-        let args = [
-            "serve".to_owned(),
-            "s3".to_owned(),
-            format!("--addr=127.0.0.1:{port}"),
-            format!("--auth-key={ACCESS_KEY},{SECRET_KEY}"),
-            format!("--config={}", home.path().join("rclone.conf").display()),
-            ":memory:".to_owned(),
-        ];
+        let mut args = serve_s3(port, home.path());
+        args.push(":memory:".to_owned());
         Self::start("rclone", &args, port, home)
     }
 
@@ -97,16 +91,10 @@ impl Peer {
         std::fs::write(&certificate, own.cert.pem()).unwrap();
         std::fs::write(&key, own.signing_key.serialize_pem()).unwrap();
         let port = free_ports(1)[0];
-        let args = [
-            "serve".to_owned(),
-            "s3".to_owned(),
-            format!("--addr=127.0.0.1:{port}"),
-            format!("--auth-key={ACCESS_KEY},{SECRET_KEY}"),
-            format!("--config={}", home.path().join("rclone.conf").display()),
-            format!("--cert={}", certificate.display()),
-            format!("--key={}", key.display()),
-            home.path().join("served").display().to_string(),
-        ];
+        let mut args = serve_s3(port, home.path());
+        args.push(format!("--cert={}", certificate.display()));
+        args.push(format!("--key={}", key.display()));
+        args.push(home.path().join("served").display().to_string());
         let mut peer = Self::listening("rclone", &args, port, home);
         peer.endpoint.url = format!("https://127.0.0.1:{port}");
         peer
@@ -193,6 +181,17 @@ impl Drop for Peer {
         drop(self.keeper.stdin.take());
         let _ = self.keeper.wait();
     }
+}
+
+/// What `rclone` is told, but for what it is to serve.
+fn serve_s3(port: u16, home: &Path) -> Vec<String> {
+    vec![
+        "serve".to_owned(),
+        "s3".to_owned(),
+        format!("--addr=127.0.0.1:{port}"),
+        format!("--auth-key={ACCESS_KEY},{SECRET_KEY}"),
+        format!("--config={}", home.join("rclone.conf").display()),
+    ]
 }
 
 /// Does the steps of `prepare.py` on any server.
