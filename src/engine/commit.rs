@@ -19,7 +19,7 @@ use super::{
     RunError,
     fetch::{self, Fetched, Outcome},
     lease::Lease,
-    moves::HeldBack,
+    moves::Unsettled,
     plan::{self, Plan, Renamed, Work},
     run::{Pass, Run, Walked},
     shards::{OpenPage, PageId, Shards},
@@ -33,7 +33,8 @@ use crate::{
         StoreError,
         checkpoints::{Place, Reached},
         commit::{self, Batch, Committed, Taken},
-        held_back, syncs,
+        held_back::HeldBack,
+        syncs,
     },
 };
 
@@ -66,15 +67,15 @@ pub(super) async fn go_through(
         Walked::Slice => None,
     };
     if committer.holds_back {
-        let mut held_back = HeldBack::new(run, tally);
+        let mut unsettled = Unsettled::new(run, tally);
         loop {
-            let next = committer.take_up(held_back.next().await?);
+            let next = committer.take_up(unsettled.next().await?);
             if next.is_empty() {
                 break;
             }
             committer.drive(stream::empty(), next, lease, stop).await?;
         }
-        held_back.forget().await?;
+        unsettled.forget().await?;
     }
     committer.flush().await?;
     let tally = committer.shards.whole_tally();
@@ -264,7 +265,7 @@ impl<'a> Committer<'a> {
                 work.push(new);
             } else {
                 let Work { id, path, fingerprint, .. } = new;
-                let held = held_back::HeldBack { page: page.into(), row, id, path, fingerprint };
+                let held = HeldBack { page: page.into(), row, id, path, fingerprint };
                 self.batch.held_back.push(held);
             }
         }

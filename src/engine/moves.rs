@@ -16,21 +16,27 @@ use super::{
 };
 use crate::{
     model::EntryPath,
-    store::{StoreError, checkpoints::Tally, entries, held_back, leases},
+    store::{
+        StoreError,
+        checkpoints::Tally,
+        entries,
+        held_back::{self, HeldBack},
+        leases,
+    },
 };
 
 /// Entries that are settled together.
 const AT_ONCE: usize = 1000;
 
-/// The entries that a run held back, from the first to the last.
-pub(super) struct HeldBack<'a> {
+/// The entries that a run held back and has not settled yet, from the first to the last.
+pub(super) struct Unsettled<'a> {
     run: &'a Run,
     /// By what names are proved gone: that of a complete pass. `None`: none is, yet.
     tally: Option<Tally>,
     after: i64,
 }
 
-impl<'a> HeldBack<'a> {
+impl<'a> Unsettled<'a> {
     pub(super) fn new(run: &'a Run, tally: Option<Tally>) -> Self {
         Self { run, tally, after: 0 }
     }
@@ -43,8 +49,8 @@ impl<'a> HeldBack<'a> {
             self.run.store.read(move |db| held_back::next(db, sync_key, after, AT_ONCE)).await?;
         self.after = next.last().map_or(after, |(key, _)| *key);
         let mut gone = self.gone(next.iter().map(|(_, held)| held.row).collect()).await?;
-        let settle = |(_, held): (i64, held_back::HeldBack)| {
-            let held_back::HeldBack { page, row, id, path, fingerprint } = held;
+        let settle = |(_, held): (i64, HeldBack)| {
+            let HeldBack { page, row, id, path, fingerprint } = held;
             // One new name takes the old one's place; a second one is a copy.
             let task = gone.remove(&row).map_or(Task::Fetch, |_| Task::Rename { row });
             (PageId::from(page), Work { task, id, path, fingerprint, known: None })
