@@ -240,7 +240,7 @@ CREATE TABLE held_back (
     etag          TEXT,
     mime          TEXT
 ) STRICT;
-CREATE INDEX held_back_by_sync ON held_back (sync_key, held_back_key);
+CREATE INDEX held_back_by_sync ON held_back (sync_key);
 
 -- What a bucket holds. Readable means complete: its blobs were durable before this row.
 CREATE TABLE objects (

@@ -16,4 +16,4 @@ CREATE TABLE held_back (
     etag          TEXT,
     mime          TEXT
 ) STRICT;
-CREATE INDEX held_back_by_sync ON held_back (sync_key, held_back_key);
+CREATE INDEX held_back_by_sync ON held_back (sync_key);
