@@ -27,7 +27,8 @@ fn edit(rng: &mut fastrand::Rng, objects: &mut Objects) -> Vec<Value> {
             objects.insert(name, bytes);
             vec![step]
         }
-        (3, Some(victim)) => {
+        // Never the last one: that a bucket is empty which was not is refused, as it should be.
+        (3, Some(victim)) if objects.len() > 1 => {
             objects.remove(&victim);
             vec![json!({"do": "delete", "key": victim})]
         }
