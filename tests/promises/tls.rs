@@ -1,10 +1,11 @@
 //! Over TLS nothing is different, and a server that nobody vouches for is not believed.
 
-use std::time::Duration;
+use std::{process::Command, time::Duration};
 
 use crate::support::{
     catchment::Catchment,
     content,
+    fake_s3::FakeS3,
     peers::{BUCKET, Peer},
 };
 
@@ -32,4 +33,15 @@ fn a_server_whose_certificate_nobody_vouches_for_is_not_read_from() {
     let run = catchment.sync(format!("s3://{BUCKET}")).exits(1).says(&["127.0.0.1", "certificate"]);
 
     assert!(run.took < Duration::from_secs(20), "another try will not make it better: {run}");
+}
+
+#[test]
+fn no_certificate_is_read_for_keys_from_the_environment_and_a_server_without_tls() {
+    let s3 = FakeS3::start();
+    let catchment = Catchment::reaching(&s3.endpoint());
+    // Whoever reads it waits for ever.
+    let certificates = catchment.home().join("certificates");
+    assert!(Command::new("mkfifo").arg(&certificates).status().unwrap().success());
+
+    catchment.env("SSL_CERT_FILE", certificates).sync("s3://catchment-test").exits(0);
 }

@@ -1,7 +1,8 @@
 //! Credentials, region and endpoint from the standard AWS chain, and their renewal.
 //!
-//! The chain is the AWS SDK's own; what is added is a cache that renews before the end, once for
-//! all who wait, and messages that say what was tried.
+//! The chain is the AWS SDK's own; what is added is that it is only built where the environment has
+//! no keys, a cache that renews before the end, once for all who wait, and messages that say what was
+//! tried.
 
 use std::{
     borrow::Cow,
@@ -13,23 +14,23 @@ use async_trait::async_trait;
 use aws_config::{
     BehaviorVersion, Region, SdkConfig,
     default_provider::credentials::DefaultCredentialsChain,
-    environment::EnvironmentVariableRegionProvider,
+    environment::{EnvironmentVariableCredentialsProvider, EnvironmentVariableRegionProvider},
     imds,
-    meta::region::RegionProviderChain,
+    meta::{credentials::CredentialsProviderChain, region::RegionProviderChain},
     profile::{ProfileFileCredentialsProvider, ProfileFileRegionProvider},
     provider_config::ProviderConfig,
     sts::AssumeRoleProvider,
 };
 use aws_credential_types::{
     Credentials,
-    provider::{ProvideCredentials, SharedCredentialsProvider, error::CredentialsError},
+    provider::{ProvideCredentials, SharedCredentialsProvider, error::CredentialsError, future},
 };
 use aws_types::{
     os_shim_internal::{Env, Fs},
     service_config::ServiceConfigKey,
 };
 use object_store::{CredentialProvider, aws::AwsCredential};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OnceCell};
 
 use super::{
     address::{self, Endpoint},
@@ -246,26 +247,20 @@ async fn chain(
     config: &SdkConfig,
 ) -> SharedCredentialsProvider {
     let region = Region::new(region.to_owned());
-    let provider_config = ProviderConfig::without_region().with_region(Some(region.clone()));
     let base = match &settings.profile {
         Some(name) => SharedCredentialsProvider::new(
             ProfileFileCredentialsProvider::builder()
-                .configure(&provider_config)
+                .configure(&provider_config(&region))
                 .profile_name(name)
                 .build(),
         ),
         None => {
-            let imds = imds::Client::builder()
-                .configure(&provider_config)
-                .connect_timeout(IMDS_TIMEOUT)
-                .read_timeout(IMDS_TIMEOUT)
-                .max_attempts(1)
-                .build();
-            let chain = DefaultCredentialsChain::builder()
-                .configure(provider_config)
-                .region(region.clone())
-                .imds_client(imds);
-            SharedCredentialsProvider::new(chain.build().await)
+            let environment = EnvironmentVariableCredentialsProvider::new();
+            let rest = DefaultChain { region: region.clone(), built: OnceCell::new() };
+            SharedCredentialsProvider::new(
+                CredentialsProviderChain::first_try("Environment", environment)
+                    .or_else("DefaultChain", rest),
+            )
         }
     };
     let Some(role) = &settings.role_arn else { return base };
@@ -277,6 +272,44 @@ async fn chain(
         assume = assume.external_id(external_id);
     }
     SharedCredentialsProvider::new(assume.build_from_provider(base).await)
+}
+
+fn provider_config(region: &Region) -> ProviderConfig {
+    ProviderConfig::without_region().with_region(Some(region.clone()))
+}
+
+/// The SDK's chain, built when it is first asked: that reads the system's root certificates, some
+/// hundred files or, on macOS, a third of a second
+/// (<https://docs.rs/crate/aws-smithy-http-client/1.5.2/source/src/hyper_legacy.rs>).
+#[derive(Debug)]
+struct DefaultChain {
+    region: Region,
+    built: OnceCell<DefaultCredentialsChain>,
+}
+
+impl DefaultChain {
+    async fn build(&self) -> DefaultCredentialsChain {
+        let config = provider_config(&self.region);
+        let imds = imds::Client::builder()
+            .configure(&config)
+            .connect_timeout(IMDS_TIMEOUT)
+            .read_timeout(IMDS_TIMEOUT)
+            .max_attempts(1)
+            .build();
+        let chain = DefaultCredentialsChain::builder().configure(config);
+        chain.region(self.region.clone()).imds_client(imds).build().await
+    }
+}
+
+impl ProvideCredentials for DefaultChain {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::new(async {
+            self.built.get_or_init(|| self.build()).await.provide_credentials().await
+        })
+    }
 }
 
 /// Credentials, kept until shortly before their end.
@@ -422,8 +455,6 @@ impl CredentialProvider for Keyring {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use std::sync::atomic::{AtomicU32, Ordering};
-
-    use aws_credential_types::provider::future;
 
     use super::*;
 
