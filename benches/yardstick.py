@@ -104,6 +104,15 @@ def emptied(*folders):
     return fresh
 
 
+def renamed(folder):
+    """Gives everything in a folder another name, each time."""
+    def fresh():
+        for entry in list(folder.iterdir()):
+            entry.rename(entry.with_name(f"{entry.name}-renamed"))
+
+    return fresh
+
+
 @contextlib.contextmanager
 def seaweed(work):
     """A SeaweedFS S3 server on a free port, with its data in `work`."""
@@ -294,6 +303,10 @@ def growth(work):
         peaks[count] = max(first["catchment, first"].rss, again["catchment, again"].rss)
         each[count] = first["catchment, first"].wall / count
         peak(f"peak memory at {count:,}", peaks[count])
+        if count <= 10 * SMALL:
+            case = Case(f"Folder, {count:,} files under other names", dict(os.environ), work)
+            case.enter("catchment, renamed", catchment(ours, str(source)), renamed(source))
+            peak(f"peak memory at {count:,}, renamed", case.measure()["catchment, renamed"].rss)
     reach("memory at ten times the objects", peaks[10 * SMALL], peaks[SMALL], 1.25)
     reach("memory at fifty times the objects", peaks[50 * SMALL], peaks[SMALL], 1.25)
     reach("time for each, at fifty times the objects", each[50 * SMALL], each[SMALL], 1.5)

@@ -274,7 +274,7 @@ impl Claim {
             None => checkpoints::begin_pass(tx, sync.key)?,
         };
         checkpoints::retain(tx, sync.key, &self.shards)?;
-        held_back::forget(tx, sync.key)?;
+        while held_back::forget_some(tx, sync.key)? {}
         jobs::start(tx, job_key, goes_on, now)?;
         // A run that somebody asks for ends a pause.
         let standing = Standing {

@@ -109,7 +109,7 @@ impl Committer<'_> {
 
         while walking || !waiting.is_empty() || !fetches.is_empty() {
             while fetches.len() < run.concurrency && !waiting.is_empty() {
-                let bundle = fetch::next_bundle(&mut waiting, run.source.bundle());
+                let bundle = fetch::next_bundle(run, &mut waiting);
                 fetches.spawn(fetch::fetch(run.clone(), bundle));
             }
             let hungry = waiting.len() < at_once && committer.shards.busy_pages() < OPEN_PAGES;

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     model::EntryPath,
     store::{
-        StoreError,
+        StoreError, Transaction,
         checkpoints::Tally,
         entries,
         held_back::{self, HeldBack},
@@ -76,12 +76,11 @@ impl<'a> Unsettled<'a> {
     /// Ends it: all have been dealt with.
     pub(super) async fn forget(self) -> Result<(), StoreError> {
         let fence = self.run.target.fence;
-        self.run
-            .store
-            .write(move |tx| {
-                leases::check(tx, fence)?;
-                held_back::forget(tx, fence.sync_key)
-            })
-            .await
+        let some = move |tx: &Transaction<'_>| {
+            leases::check(tx, fence)?;
+            held_back::forget_some(tx, fence.sync_key)
+        };
+        while self.run.store.write(some).await? {}
+        Ok(())
     }
 }

@@ -107,6 +107,16 @@ impl Work {
             Task::Rejudge { .. } | Task::Rename { .. } => 0,
         }
     }
+
+    /// The key of the row by which it was taken, where its bytes are here.
+    #[must_use]
+    pub fn row(&self) -> Option<i64> {
+        match self.task {
+            Task::Fetch => None,
+            Task::Rejudge { .. } => self.known.and_then(|key| i64::try_from(key).ok()),
+            Task::Rename { row } => Some(row),
+        }
+    }
 }
 
 impl Plan {

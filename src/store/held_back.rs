@@ -88,11 +88,19 @@ pub fn next(
         .collect::<Result<_, _>>()?)
 }
 
-/// Forgets all that a sync holds back.
+/// Entries that are forgotten by one statement, which keeps what it has removed in memory.
+const FORGOTTEN_AT_ONCE: usize = 10_000;
+
+/// Forgets some of what a sync holds back. Answers whether there is more.
 ///
 /// # Errors
 /// SQLite's.
-pub fn forget(tx: &Transaction<'_>, sync_key: i64) -> Result<()> {
-    tx.prepare_cached("DELETE FROM held_back WHERE sync_key = ?1")?.execute([sync_key])?;
-    Ok(())
+pub fn forget_some(tx: &Transaction<'_>, sync_key: i64) -> Result<bool> {
+    let forgotten = tx
+        .prepare_cached(
+            "DELETE FROM held_back WHERE held_back_key IN
+                 (SELECT held_back_key FROM held_back WHERE sync_key = ?1 LIMIT ?2)",
+        )?
+        .execute(params![sync_key, FORGOTTEN_AT_ONCE])?;
+    Ok(forgotten == FORGOTTEN_AT_ONCE)
 }

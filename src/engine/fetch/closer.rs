@@ -2,11 +2,14 @@
 //! its metadata, and what does the mapping make of it? Asks the source for what is missing, and for
 //! nothing that is known already.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use serde_json::Value;
 
-use super::{FetchError, Outcome, permit, web};
+use super::{Bundle, FetchError, Outcome, permit, web};
 use crate::{
     engine::{
         inquiry::Inquiry,
@@ -17,12 +20,30 @@ use crate::{
     },
     sources::{Needs, retry::RetryPolicy},
     store::{
+        StoreError,
         left_out::LeftOut,
         rejudge::{Rejudged, Reshaped},
         renames::Moved,
         shape::{self, Kept, Shape},
     },
 };
+
+/// What is kept of entries whose bytes are here, by the keys of their rows.
+pub(super) type Recalled = HashMap<i64, Kept>;
+
+/// Reads what is kept of a bundle's entries, all together: a read for each starts a thread for each.
+pub(super) async fn recall(run: &Run, bundle: &Bundle) -> Result<Recalled, StoreError> {
+    let rows: Vec<i64> = bundle.iter().filter_map(|(_, work)| work.row()).collect();
+    if rows.is_empty() {
+        return Ok(Recalled::new());
+    }
+    run.store
+        .read(move |db| {
+            let kept = |row| Ok(shape::kept(db, row)?.map(|kept| (row, kept)));
+            rows.into_iter().filter_map(|row| kept(row).transpose()).collect()
+        })
+        .await
+}
 
 /// Asks the source for what is needed and not known yet.
 async fn ask(
@@ -77,22 +98,19 @@ pub(super) async fn rejudge(
     run: &Arc<Run>,
     work: &Work,
     is_same: bool,
+    recalled: &Recalled,
 ) -> Result<Outcome, FetchError> {
-    let known = work.known.and_then(|key| i64::try_from(key).ok());
-    let kept = match known {
-        Some(key) => run.store.read(move |db| shape::kept(db, key)).await?,
-        None => None,
-    };
+    let kept = work.row().and_then(|row| recalled.get_key_value(&row));
     // It is gone since it was compared, by somebody else's hand.
-    let (Some(entry_key), Some(kept)) = (known, kept) else { return Ok(Outcome::Vanished) };
-    let mut inquiry = if is_same { Inquiry::recollect(&kept) } else { Inquiry::default() };
+    let Some((&entry_key, kept)) = kept else { return Ok(Outcome::Vanished) };
+    let mut inquiry = if is_same { Inquiry::recollect(kept) } else { Inquiry::default() };
     let tells_metadata = !inquiry.has_metadata();
     if let Some(left_out) = left_out(run, work, &mut inquiry).await? {
         return Ok(left_out);
     }
     // An entry that has changed, and is not to be updated, leaves its object as it is.
     let object = match kept.object {
-        Some(_) if is_same => Some(reshaped(run, work, &kept, &mut inquiry, tells_metadata).await?),
+        Some(_) if is_same => Some(reshaped(run, work, kept, &mut inquiry, tells_metadata).await?),
         _ => None,
     };
     Ok(Outcome::Rejudged(Box::new(Rejudged { entry_key, object })))
@@ -100,13 +118,17 @@ pub(super) async fn rejudge(
 
 /// Decides about an entry that was taken under another name. Its bytes stay; its source is asked for
 /// the rest, since what was copied under a new name need not have taken all along.
-pub(super) async fn rename(run: &Arc<Run>, work: &Work, row: i64) -> Result<Outcome, FetchError> {
+pub(super) async fn rename(
+    run: &Arc<Run>,
+    work: &Work,
+    row: i64,
+    recalled: &Recalled,
+) -> Result<Outcome, FetchError> {
     let mut inquiry = Inquiry::default();
     if let Some(left_out) = left_out(run, work, &mut inquiry).await? {
         return Ok(left_out);
     }
-    let kept = run.store.read(move |db| shape::kept(db, row)).await?;
-    let object = match &kept {
+    let object = match recalled.get(&row) {
         // By a listing alone, before as now: nothing but its name follows from its name.
         Some(Kept { judged_by: None, .. }) if run.rules.mark.is_none() => None,
         Some(kept @ Kept { object: Some(_), .. }) => {
