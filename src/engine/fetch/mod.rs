@@ -96,7 +96,8 @@ const FROM_HERE: usize = 64;
 
 /// Takes the next bundle off the works that wait; empty only when there are none.
 pub(super) fn next_bundle(run: &Run, waiting: &mut VecDeque<(PageId, Work)>) -> Bundle {
-    let is_from_here = |work: &Work| work.task != Task::Fetch && !run.rules.look_closer();
+    let asks_nothing = !run.rules.look_closer();
+    let is_from_here = |work: &Work| asks_nothing && work.task != Task::Fetch;
     let from_here = waiting.front().is_some_and(|(_, first)| is_from_here(first));
     let most = if from_here { FROM_HERE } else { run.source.bundle() };
     let mut bundle = Vec::new();
@@ -121,13 +122,13 @@ pub(super) async fn fetch(run: Arc<Run>, bundle: Bundle) -> Vec<Fetched> {
         Ok(room) => Arc::new(room),
         Err(error) => return nothing_goes(&bundle, error.into()),
     };
-    for (_, work) in &bundle {
-        run.observer.fetching(&work.path, work.bytes());
-    }
     let recalled = match closer::recall(&run, &bundle).await {
         Ok(recalled) => recalled,
         Err(error) => return nothing_goes(&bundle, error.into()),
     };
+    for (_, work) in &bundle {
+        run.observer.fetching(&work.path, work.bytes());
+    }
     let by_itself = bundle.len() == 1
         || run.rules.look_closer()
         || bundle.iter().any(|(_, work)| work.task != Task::Fetch);
