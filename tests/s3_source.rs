@@ -15,9 +15,12 @@ use catchment::{
     clock::SystemClock,
     config::SourceTuning,
     model::{Cursor, EntryKind, EntryPath, Fingerprint, Location, S3Connection, SyncOptions},
-    sources::{Body, ByteRange, Opener as _, Page, Registry, Source, SourceError, in_pieces},
+    sources::{BlockingRead, Body, ByteRange, Opener as _, Page, Registry, Source, SourceError},
 };
-use futures_util::{StreamExt as _, TryStreamExt as _, stream::BoxStream};
+use futures_util::{
+    StreamExt as _, TryStreamExt as _,
+    stream::{self, BoxStream},
+};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
     net::{TcpListener, TcpStream},
@@ -213,9 +216,22 @@ async fn listed(size: u64) -> Fingerprint {
 fn arriving(body: Body) -> BoxStream<'static, Result<Bytes, SourceError>> {
     match body {
         Body::Stream(stream) => stream,
-        Body::Socket(socket) => in_pieces(socket),
-        Body::Blocking(_) => panic!("a body from a network"),
+        Body::Blocking(reader) => stream::once(drained(reader)).boxed(),
     }
+}
+
+/// All that a reader brings, read beside the server that it comes from.
+async fn drained(mut reader: Box<dyn BlockingRead>) -> Result<Bytes, SourceError> {
+    let drain = move || {
+        let (mut bytes, mut piece) = (Vec::new(), [0; 1000]);
+        loop {
+            match reader.read(&mut piece)? {
+                0 => return Ok(bytes.into()),
+                read => bytes.extend_from_slice(&piece[..read]),
+            }
+        }
+    };
+    tokio::task::spawn_blocking(drain).await.unwrap()
 }
 
 type Fetched = Result<(Option<String>, BTreeMap<String, String>, Vec<u8>), String>;
@@ -574,17 +590,14 @@ async fn a_server_that_insists_on_another_region_is_not_asked_for_ever() {
 
 #[tokio::test]
 async fn a_body_that_stands_still_times_out() {
-    let whole = "HTTP/1.1 200 OK\r\netag: \"v1\"\r\ncontent-length: 10\r\n\r\n";
-    for (head, range) in [(whole.to_owned(), None), (stretch_head(0, 10, 10), range(0, 10))] {
-        let server = Server::start(move |_, _| raw(format!("{head}hello"), true)).await;
-        let source = server.source("s3://bucket").await;
-        let id = EntryPath::new("k".as_bytes());
-        let content = source.fetch(&id, &listed(10).await, range).await.unwrap();
-        tokio::time::pause();
-        let end: Result<Vec<Bytes>, _> = arriving(content.body).try_collect().await;
-        assert!(matches!(end, Err(SourceError::Timeout { .. })), "{end:?}");
-        tokio::time::resume();
-    }
+    let head = "HTTP/1.1 200 OK\r\netag: \"v1\"\r\ncontent-length: 10\r\n\r\n";
+    let server = Server::start(move |_, _| raw(format!("{head}hello"), true)).await;
+    let source = server.source("s3://bucket").await;
+    let id = EntryPath::new("k".as_bytes());
+    let content = source.fetch(&id, &listed(10).await, None).await.unwrap();
+    tokio::time::pause();
+    let end: Result<Vec<Bytes>, _> = arriving(content.body).try_collect().await;
+    assert!(matches!(end, Err(SourceError::Timeout { .. })), "{end:?}");
 }
 
 #[tokio::test]

@@ -288,35 +288,12 @@ impl Needs {
 pub enum Body {
     /// From a network, as they come.
     Stream(BoxStream<'static, Result<Bytes, SourceError>>),
-    /// From a socket, for who knows already where they belong.
-    Socket(Box<dyn SocketRead>),
-    /// From a file: to be drained on a blocking thread.
+    /// From a file, or from a socket that is read to where the bytes belong: to be drained on a blocking
+    /// thread.
     Blocking(Box<dyn BlockingRead>),
 }
 
-/// Bytes that the system copies from a socket to where they belong, without a buffer in between.
-#[async_trait]
-pub trait SocketRead: Send {
-    /// Waits for bytes, fills the front of `buffer` and says how much: 0 at the end, or of no room.
-    ///
-    /// # Errors
-    /// As [`Source::fetch`], when they end too early, too.
-    async fn read(&mut self, buffer: &mut [u8]) -> Result<usize, SourceError>;
-}
-
-/// What comes from a socket, in pieces, for who has no place for it yet.
-pub fn in_pieces(socket: Box<dyn SocketRead>) -> BoxStream<'static, Result<Bytes, SourceError>> {
-    const PIECE: usize = 64 * 1024;
-    let next = |mut socket: Box<dyn SocketRead>| async move {
-        let mut piece = vec![0; PIECE];
-        let read = socket.read(&mut piece).await?;
-        piece.truncate(read);
-        Ok((read > 0).then(|| (piece.into(), socket)))
-    };
-    stream::try_unfold(socket, next).boxed()
-}
-
-/// Bytes that are read with blocking calls. Opens its file with the first read.
+/// Bytes that are read with blocking calls. A file is opened with the first read.
 pub trait BlockingRead: Send {
     /// Fills the front of `buffer` and says how much; 0 at the end, and only once it is certain
     /// that the version that was asked for has been read, whole and unmixed.
@@ -324,6 +301,12 @@ pub trait BlockingRead: Send {
     /// # Errors
     /// [`SourceError::Changed`] when the file was written meanwhile, or as [`Source::fetch`].
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize, SourceError>;
+
+    /// What ends a read under way when it is dropped, from whichever thread: for readers that may wait for
+    /// somebody for long.
+    fn drop_guard(&self) -> Option<Box<dyn Send>> {
+        None
+    }
 }
 
 /// What went wrong at a source, by what the caller does next ([`SourceError::class`]).

@@ -10,9 +10,7 @@ use crate::{
     blobs::{BlobError, Blobs, INLINE_MAX, Stage},
     engine::Observer,
     model::{BlobHash, ErrorType, Mismatch},
-    sources::{
-        BlockingRead, Body, ErrorClass, SourceError, in_pieces, retry::Classified, web::WebError,
-    },
+    sources::{BlockingRead, Body, ErrorClass, SourceError, retry::Classified, web::WebError},
     store::{StoreError, commit::Stored},
 };
 
@@ -98,6 +96,15 @@ pub(super) fn on_blocking_thread<T: Send + 'static>(
     }
 }
 
+/// Reads on a blocking thread, for as long as somebody waits for what becomes of it.
+pub(super) async fn reading<T: Send + 'static>(
+    reader: Box<dyn BlockingRead>,
+    work: impl FnOnce(Box<dyn BlockingRead>) -> Result<T, FetchError> + Send + 'static,
+) -> Result<T, FetchError> {
+    let _guard = reader.drop_guard();
+    on_blocking_thread(move || work(reader)).await
+}
+
 /// A body that does not have the size that its version has.
 pub(super) fn wrong_size(size: u64, got: u64) -> SourceError {
     let message = format!("{size} bytes were announced and {got} arrived");
@@ -122,8 +129,7 @@ pub(in crate::engine) async fn store(
 async fn small(observer: &Arc<dyn Observer>, body: Body, size: u64) -> Result<Stored, FetchError> {
     let bytes = match body {
         Body::Stream(stream) => gather(stream, size).await?,
-        Body::Socket(socket) => gather(in_pieces(socket), size).await?,
-        Body::Blocking(reader) => on_blocking_thread(move || slurp(reader, size)).await?,
+        Body::Blocking(reader) => reading(reader, move |reader| slurp(reader, size)).await?,
     };
     Ok(kept(bytes, &**observer))
 }
@@ -189,9 +195,8 @@ async fn whole(
     let (blobs, observer) = (blobs.clone(), observer.clone());
     let stream = match body {
         Body::Stream(stream) => stream,
-        Body::Socket(socket) => in_pieces(socket),
         Body::Blocking(reader) => {
-            let hash = on_blocking_thread(move || {
+            let hash = reading(reader, move |reader| {
                 let mut stage = blobs.stage()?;
                 drain(&*observer, reader, |bytes| stage.write(bytes))?;
                 finish(stage, size)

@@ -10,13 +10,13 @@ use futures_util::{
 };
 
 use super::{
-    body::{FetchError, on_blocking_thread, wrong_size},
+    body::{FetchError, on_blocking_thread, reading, wrong_size},
     permits,
 };
 use crate::{
     blobs::{Filled, Partial, Stretch},
     engine::{Observer, plan::Work, run::Run},
-    sources::{BlockingRead, Body, ByteRange, Facts, SocketRead, SourceError, retry::RetryPolicy},
+    sources::{BlockingRead, Body, ByteRange, Facts, SourceError, retry::RetryPolicy},
     store::commit::Stored,
 };
 
@@ -30,8 +30,8 @@ const STRETCH: usize = 8;
 /// buffers of their connection. 64 x 24 MiB took 120 MiB of memory without this.
 const OF_ALL: usize = 10;
 
-/// Blocks of all stretches that are written at once: enough to keep a disk busy, and few enough that
-/// memory does not fill with what waits for it.
+/// Blocks of stretches that come in pieces, written at once: enough to keep a disk busy, and few enough that
+/// memory does not fill with what waits for it. A stretch that a thread reads has its one block either way.
 pub(in crate::engine) const WRITES: usize = 2;
 
 /// Fetches the parts that are missing and joins them all; those that an earlier try brought are not
@@ -123,14 +123,10 @@ async fn all_of(
     let content = run.source.fetch(&work.id, &work.fingerprint, Some(range)).await?;
     let stretch = partial.begin(parts);
     let missing = match content.body {
-        Body::Stream(stream) => {
-            let arriving = Arriving::InPieces { stream, rest: Bytes::new() };
-            arrive(run, partial, stretch, arriving).await?
-        }
-        Body::Socket(socket) => arrive(run, partial, stretch, Arriving::InPlace(socket)).await?,
+        Body::Stream(stream) => arrive(run, partial, stretch, stream).await?,
         Body::Blocking(reader) => {
             let (observer, partial) = (run.observer.clone(), partial.clone());
-            on_blocking_thread(move || read(&*observer, &partial, stretch, reader)).await?
+            reading(reader, move |reader| read(&*observer, &partial, stretch, reader)).await?
         }
     };
     match missing {
@@ -142,34 +138,26 @@ async fn all_of(
 /// A block on its way to the disk.
 type Placing = BoxFuture<'static, Result<(), FetchError>>;
 
-/// A stretch on its way from a network.
-enum Arriving {
-    /// In pieces, and what the last one has left.
-    InPieces { stream: BoxStream<'static, Result<Bytes, SourceError>>, rest: Bytes },
-    /// Read to where it belongs.
-    InPlace(Box<dyn SocketRead>),
+/// A stretch on its way from a network, in pieces.
+struct Arriving {
+    stream: BoxStream<'static, Result<Bytes, SourceError>>,
+    /// What the last piece has left.
+    rest: Bytes,
 }
 
 impl Arriving {
     /// Lets a stretch take what comes next, and answers how much that was: nothing at the end.
     async fn fill(&mut self, stretch: &mut Stretch) -> Result<usize, FetchError> {
-        match self {
-            Self::InPieces { stream, rest } => loop {
-                let taken = stretch.take(rest)?;
-                rest.advance(taken);
-                if taken > 0 {
-                    return Ok(taken);
-                }
-                // Behind the last byte, too: a connection is only used again from its end on.
-                match stream.try_next().await? {
-                    Some(piece) => *rest = piece,
-                    None => return Ok(0),
-                }
-            },
-            Self::InPlace(socket) => {
-                let read = socket.read(stretch.room()?).await?;
-                stretch.took(read);
-                Ok(read)
+        loop {
+            let taken = stretch.take(&self.rest)?;
+            self.rest.advance(taken);
+            if taken > 0 {
+                return Ok(taken);
+            }
+            // Behind the last byte, too: a connection is only used again from its end on.
+            match self.stream.try_next().await? {
+                Some(piece) => self.rest = piece,
+                None => return Ok(0),
             }
         }
     }
@@ -181,8 +169,9 @@ async fn arrive(
     run: &Run,
     partial: &Arc<Partial>,
     mut stretch: Stretch,
-    mut arriving: Arriving,
+    stream: BoxStream<'static, Result<Bytes, SourceError>>,
 ) -> Result<u64, FetchError> {
+    let mut arriving = Arriving { stream, rest: Bytes::new() };
     let mut placing: Placing = ready(Ok(())).boxed();
     loop {
         match arriving.fill(&mut stretch).await {
@@ -218,7 +207,8 @@ async fn place(run: &Run, partial: Arc<Partial>, filled: Filled) -> Placing {
     on_blocking_thread(write).boxed()
 }
 
-/// Takes a stretch from a reader. Answers how many bytes did not come.
+/// Takes a stretch from a reader, each block written as it is full: meanwhile the system goes on to gather
+/// what a network brings, and other stretches arrive. Answers how many bytes did not come.
 fn read(
     observer: &dyn Observer,
     partial: &Partial,

@@ -38,7 +38,7 @@ use tower_service::Service as _;
 
 use super::{
     checksum::Checksum,
-    object::{Measured, Pinned, facts},
+    object::{Measured, Pinned, broken, facts},
     refusal::{Refusal, Subject, refusal},
     resolve::{Resolver, Unresolved},
     socket,
@@ -269,7 +269,8 @@ impl Transport {
         let facts = facts(headers);
         let body = match answer.response.body().size_hint().exact() {
             Some(length) if length == pinned.len() => {
-                Body::Socket(Box::new(answer.by_hand(length, IDLE_TIMEOUT)))
+                let socket = answer.by_hand(length, IDLE_TIMEOUT);
+                Body::Blocking(Box::new(socket.map_err(|error| broken(&error))?))
             }
             // Only hyper sees where it ends.
             _ => {
