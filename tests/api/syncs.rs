@@ -11,6 +11,7 @@ use crate::{
         catchment::{Catchment, poll_until},
         fake_s3::{FakeS3, Fault, On},
         trees::Tree,
+        wire::Delivery,
     },
 };
 
@@ -313,7 +314,7 @@ fn a_run_that_is_unlocked_is_interrupted_and_taken_up_again() {
         s3.put(format!("k{number:02}"), format!("bytes of {number}"));
     }
     let sync = s3_sync(server, &s3, json!({"sync_concurrency": 1, "status": "SUSPENDED"}));
-    s3.inject(Fault::delivery(On::GetOf("k39"), crate::support::wire::Delivery::StallAfter(0)));
+    s3.inject(Fault::delivery(On::GetOf("k39"), Delivery::StallAfter(0)));
     sync.order("resume");
     let running =
         poll_until("a lease", DEADLINE, || Some(sync.now()).filter(|sync| sync["locked"] == true));
@@ -332,6 +333,22 @@ fn a_run_that_is_unlocked_is_interrupted_and_taken_up_again() {
     s3.heal();
     assert_eq!(sync.has_completed(1)["totals"]["failed"], 0);
     assert_eq!(sync.order("unlock")["unlocked"], false);
+}
+
+#[test]
+fn a_run_that_is_unlocked_hangs_up_on_who_stands_still_in_the_middle_of_a_large_object() {
+    let fixture = Fixture::with(1);
+    let (server, s3) = (&fixture.server, FakeS3::start());
+    s3.put("large", vec![7; 20 << 20]);
+    let sync = s3_sync(server, &s3, json!({"status": "SUSPENDED"}));
+    s3.inject(Fault::delivery(On::GetOf("large"), Delivery::StallAfter(1 << 20)));
+    sync.order("resume");
+    poll_until("the stretches stand still", DEADLINE, || (s3.stalled() > 1).then_some(()));
+    s3.heal();
+    assert_eq!(sync.order("unlock")["unlocked"], true);
+    // Much sooner than it would by itself, having waited in vain.
+    poll_until("all are let go of", Duration::from_secs(30), || (s3.stalled() == 0).then_some(()));
+    assert_eq!(sync.has_completed(1)["totals"]["failed"], 0);
 }
 
 /// A sync of a scripted S3 server.

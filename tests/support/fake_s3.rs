@@ -435,6 +435,11 @@ impl FakeS3 {
         state.seen.iter().filter(|seen| seen.kind == Kind::Get).map(Seen::bytes_sent).sum()
     }
 
+    /// How many clients wait for the rest of an answer that stands still.
+    pub fn stalled(&self) -> usize {
+        self.wire.stalled()
+    }
+
     /// Starts counting anew.
     pub fn forget_requests(&self) {
         self.state().seen.clear();

@@ -9,7 +9,7 @@ use std::{
     ops::Range,
     sync::{
         Arc, Condvar, Mutex,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -154,6 +154,8 @@ struct Ending {
     ended: Mutex<bool>,
     changed: Condvar,
     open: Mutex<Vec<TcpStream>>,
+    /// Connections on which an answer stands still.
+    stalled: AtomicUsize,
 }
 
 impl Ending {
@@ -194,6 +196,11 @@ impl Wire {
     /// `http://127.0.0.1:PORT`
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// How many clients wait for the rest of an answer that stands still.
+    pub fn stalled(&self) -> usize {
+        self.ending.stalled.load(Ordering::Relaxed)
     }
 
     /// The port.
@@ -287,8 +294,10 @@ impl Conversation {
             }
             Delivery::StallAfter(bytes) => {
                 self.send_body(&body[..bytes.min(body.len())], &answer.sent)?;
+                self.until.stalled.fetch_add(1, Ordering::Relaxed);
                 // The client closing its end is what ends the wait, or the end of the test.
                 let _ = self.stream.read(&mut [0]);
+                self.until.stalled.fetch_sub(1, Ordering::Relaxed);
                 return Ok(false);
             }
             Delivery::Paced(piece, pause) => {
