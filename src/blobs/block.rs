@@ -19,8 +19,8 @@ use super::BlobError;
 /// (<https://docs.kernel.org/admin-guide/mm/transhuge.html>).
 pub(super) const BLOCK: usize = 2 * 1024 * 1024;
 
-/// Blocks that are kept for the next one who asks, however few are in use: as many as are written at
-/// once.
+/// Blocks that are kept for the next one who asks, however few are in use: as many as a stretch has when
+/// one fills while one is written.
 const KEPT: usize = 2;
 
 /// Where blocks come from; clones share those that are given back.
