@@ -28,7 +28,7 @@ use catchment::{
         SyncOptions, Version,
     },
     store::{
-        Store, Transaction,
+        Store, StoreError, Transaction,
         commit::{self, Batch, Stored, Taken, Target},
         jobs,
         leases::{self, Holder},
@@ -135,7 +135,7 @@ async fn fill(data_dir: &Path, objects: u64) {
             let fence = leases::take(tx, sync.key, &holder)?;
             let job_key = jobs::queue(tx, sync.key, &JobId::generate(), Cause::Manual, false, now)?;
             jobs::start(tx, job_key, false, now)?;
-            Ok(Target {
+            Ok::<_, StoreError>(Target {
                 fence,
                 bucket_key: sync.bucket_key,
                 job_key,

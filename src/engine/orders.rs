@@ -86,7 +86,7 @@ impl Engine {
     ) -> Result<(), OrderError> {
         let now = self.clock.now();
         let pause = Pause { reason, at: now, by: PausedBy::Person, drain };
-        self.store.write(move |tx| Ok(paused(tx, sync_key, pause, now))).await?
+        self.store.write(move |tx| paused(tx, sync_key, pause, now)).await
     }
 
     /// Ends a pause or suspension; the next run is due at once. Changes nothing about a sync that
@@ -96,7 +96,7 @@ impl Engine {
     /// [`OrderError::Connection`] when its connection was deleted.
     pub async fn resume(&self, sync_key: i64) -> Result<(), OrderError> {
         let (now, engine) = (self.clock.now(), self.clone());
-        self.store.write(move |tx| Ok(resumed(tx, sync_key, &engine, now))).await?
+        self.store.write(move |tx| resumed(tx, sync_key, &engine, now)).await
     }
 
     /// Queues a run, of every entry again if `full`.
@@ -105,7 +105,7 @@ impl Engine {
     /// When the sync rests or its connection cannot be used.
     pub async fn trigger(&self, sync_key: i64, full: bool) -> Result<Triggered, OrderError> {
         let (now, engine) = (self.clock.now(), self.clone());
-        self.store.write(move |tx| Ok(triggered(tx, sync_key, full, &engine, now))).await?
+        self.store.write(move |tx| triggered(tx, sync_key, full, &engine, now)).await
     }
 
     /// Takes the lease away from whoever holds it: the job is interrupted, whatever its worker

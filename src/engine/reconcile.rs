@@ -15,6 +15,7 @@ use super::{
 use crate::{
     model::{Counts, Location, MaxDelete, Phase, ProviderFilters, SyncOptions},
     store::{
+        StoreError,
         checkpoints::Tally,
         left_out,
         reconcile::{self as removals, Missing, Scope},
@@ -97,7 +98,7 @@ impl Proof {
                 left_out::forget_others(tx, &target, (!goes_on).then_some(&met))?;
                 let sync_key = target.fence.sync_key;
                 let held = syncs::held_removals(tx, sync_key)?;
-                Ok((held, syncs::held_entries(tx, sync_key)?))
+                Ok::<_, StoreError>((held, syncs::held_entries(tx, sync_key)?))
             })
             .await?;
         let is_approved = held.as_ref().is_some_and(|held| held.approved_at.is_some());

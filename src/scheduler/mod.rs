@@ -195,7 +195,7 @@ impl Work {
                         busy.push(key);
                     }
                 }
-                Ok(busy)
+                Ok::<_, StoreError>(busy)
             })
             .await?;
         // What changed during a run may have changed behind its back: it is looked at again after.

@@ -91,7 +91,7 @@ impl House {
         self.store
             .write(move |tx| {
                 assert!(connections::insert(tx, &new, Timestamp::UNIX_EPOCH)?);
-                Ok(connections::named(tx, &wanted)?.unwrap().key)
+                Ok::<_, StoreError>(connections::named(tx, &wanted)?.unwrap().key)
             })
             .await
             .unwrap()

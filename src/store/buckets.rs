@@ -109,13 +109,13 @@ pub fn named(
     )
 }
 
-/// Whether the bucket is there still.
+/// Whether the bucket exists and is not being deleted.
 ///
 /// # Errors
 /// SQLite's.
-pub fn exists(connection: &Connection, bucket_key: i64) -> Result<bool> {
+pub fn is_live(connection: &Connection, bucket_key: i64) -> Result<bool> {
     Ok(connection
-        .prepare_cached("SELECT 1 FROM buckets WHERE bucket_key = ?1")?
+        .prepare_cached("SELECT 1 FROM buckets WHERE bucket_key = ?1 AND is_going = 0")?
         .exists([bucket_key])?)
 }
 

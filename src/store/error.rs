@@ -80,6 +80,9 @@ pub enum StoreError {
         /// What the system said.
         error: io::Error,
     },
+    /// The thread that writes could not be started.
+    #[error("cannot start the thread that writes to the database: {0}")]
+    WriterThread(io::Error),
     /// The writer is gone, after a panic.
     #[error("the database writer has stopped")]
     Stopped,

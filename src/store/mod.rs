@@ -101,15 +101,20 @@ impl Store {
         Ok(Self { shared: Arc::new(Shared { path, writer, readers: Mutex::default() }) })
     }
 
-    /// Runs `work` in one transaction, which commits if it returns `Ok` and rolls back otherwise.
+    /// Runs `work` in one transaction, which commits if it returns `Ok` and rolls back on every
+    /// `Err`, whatever its type: a refusal is an `Err` like any other, never an `Ok(Err(_))`.
     /// When this returns `Ok` the changes are durable.
     ///
     /// # Errors
     /// The closure's, or SQLite's when the transaction cannot begin or commit.
-    pub async fn write<T: Send + 'static>(
+    pub async fn write<T, E>(
         &self,
-        work: impl FnOnce(&Transaction<'_>) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
         self.shared.writer.run(work).await
     }
 

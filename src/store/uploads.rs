@@ -201,25 +201,6 @@ pub fn complete(
     Ok(())
 }
 
-/// Puts an upload back to where it waits for its confirmation.
-///
-/// # Errors
-/// SQLite's.
-pub fn reopen(tx: &Transaction<'_>, upload: &Upload, now: Timestamp) -> Result<()> {
-    tx.prepare_cached(
-        "UPDATE uploads SET status = ?2, settings = ?3, updated_at_ms = ?4, expires_at_ms = ?5
-         WHERE upload_key = ?1",
-    )?
-    .execute(params![
-        upload.key,
-        upload.status.as_str(),
-        json::write("upload", &upload.settings)?,
-        now.as_millisecond(),
-        upload.expires_at.map(Timestamp::as_millisecond),
-    ])?;
-    Ok(())
-}
-
 /// The row of the bytes of an upload that was confirmed.
 pub(super) fn bytes_of(connection: &Connection, key: i64) -> Result<Option<i64>> {
     Ok(connection

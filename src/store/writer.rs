@@ -28,21 +28,26 @@ impl Writer {
                     work(&mut connection);
                 }
             })
-            .map_err(|error| StoreError::DataDir { path: "the writer thread".into(), error })?;
+            .map_err(StoreError::WriterThread)?;
         Ok(Self { queue })
     }
 
-    /// Runs `work` in a transaction of its own.
-    pub(super) async fn run<T: Send + 'static>(
+    /// Runs `work` in a transaction of its own, which its error rolls back.
+    pub(super) async fn run<T, E>(
         &self,
-        work: impl FnOnce(&Transaction<'_>) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
         self.on_connection(move |connection| {
             // IMMEDIATE: wait for another process here, not fail in the middle.
-            let transaction =
-                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let transaction = connection
+                .transaction_with_behavior(TransactionBehavior::Immediate)
+                .map_err(StoreError::from)?;
             let outcome = work(&transaction)?;
-            transaction.commit()?;
+            transaction.commit().map_err(StoreError::from)?;
             Ok(outcome)
         })
         .await
@@ -59,16 +64,73 @@ impl Writer {
         .await
     }
 
-    async fn on_connection<T: Send + 'static>(
+    async fn on_connection<T, E>(
         &self,
-        work: impl FnOnce(&mut Connection) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
-        let (answer, answered) = oneshot::channel();
+        work: impl FnOnce(&mut Connection) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        let (sender, outcome) = oneshot::channel();
         let work: Work = Box::new(move |connection| {
-            // Nobody waiting for the answer is no reason not to have done the work.
-            let _ = answer.send(work(connection));
+            // A caller that has stopped waiting does not undo the work.
+            let _ = sender.send(work(connection));
         });
         self.queue.send(work).await.map_err(|_| StoreError::Stopped)?;
-        answered.await.map_err(|_| StoreError::Stopped)?
+        outcome.await.map_err(|_| StoreError::Stopped)?
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::store::Store;
+
+    /// A refusal by a caller of the store, which is no error of the database.
+    #[derive(Debug)]
+    enum Refusal {
+        NotAllowed,
+        Store(StoreError),
+    }
+
+    impl From<StoreError> for Refusal {
+        fn from(error: StoreError) -> Self {
+            Self::Store(error)
+        }
+    }
+
+    fn write_value(tx: &Transaction<'_>, value: &str) -> Result<()> {
+        let insert = "INSERT OR REPLACE INTO installation (name, value) VALUES ('test', ?1)";
+        tx.execute(insert, [value])?;
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn a_write_that_is_refused_for_any_reason_stores_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        store.write(|tx| write_value(tx, "before")).await.unwrap();
+        let refused = store
+            .write(|tx| {
+                write_value(tx, "refused")?;
+                Err::<(), _>(Refusal::NotAllowed)
+            })
+            .await;
+        assert!(matches!(refused, Err(Refusal::NotAllowed)));
+        let failed = store
+            .write(|tx| {
+                write_value(tx, "failed")?;
+                tx.execute("no such statement", []).map_err(StoreError::from)?;
+                Ok::<_, Refusal>(())
+            })
+            .await;
+        assert!(matches!(failed, Err(Refusal::Store(StoreError::Sqlite(_)))));
+        let read = "SELECT value FROM installation WHERE name = 'test'";
+        let kept: String =
+            store.read(move |db| Ok(db.query_row(read, [], |row| row.get(0))?)).await.unwrap();
+        assert_eq!(kept, "before");
     }
 }

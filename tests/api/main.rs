@@ -28,6 +28,7 @@ mod meeting;
 mod namespaces;
 mod objects;
 mod panics;
+mod refusals;
 mod serving;
 mod settings;
 mod shards;

@@ -13,7 +13,7 @@ use catchment::{
     engine::{Engine, Observer, Report, Request, RunOptions, Silent},
     model::{BucketName, Cause, Counts, EntryPath, JobId, Location, Phase, S3Connection},
     store::{
-        jobs,
+        StoreError, jobs,
         syncs::{self, BucketChoice, Sync},
     },
 };
@@ -115,7 +115,7 @@ impl History {
         if outcome.is_none() {
             self.did("death");
             // A process takes its writer thread with it too: what that has in hand is done by then.
-            engine.store.write(|_| Ok(())).await.unwrap();
+            engine.store.write(|_| Ok::<_, StoreError>(())).await.unwrap();
             self.engine = None;
         }
         outcome

@@ -68,7 +68,7 @@ async fn order(
     FromPath(bucket): FromPath<String>,
     Valid(body): Valid<ArchiveRequest>,
 ) -> Result<Json<ArchiveResponse>, ApiError> {
-    let bucket = buckets::found(&app, &scope, &bucket).await?;
+    let bucket = buckets::find(&app, &scope, &bucket).await?;
     let filename = format!("{}.zip", name(&bucket, &body));
     let objects = match body.object_ids {
         Some(_) => named(&app, &bucket, body).await?,
@@ -203,7 +203,7 @@ async fn download(
     scope: Scope,
     FromPath((bucket, id)): FromPath<(String, String)>,
 ) -> Result<Response, ApiError> {
-    let bucket = buckets::found(&app, &scope, &bucket).await?;
+    let bucket = buckets::find(&app, &scope, &bucket).await?;
     let archive = app
         .archives
         .find(bucket.key, &id, app.now())

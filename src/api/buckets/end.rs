@@ -17,42 +17,24 @@ pub(super) async fn delete(
     named: String,
     is_forced: bool,
 ) -> Result<DeletedBucket, ApiError> {
-    enum Begun {
-        Going(Box<Bucket>),
-        Unknown,
-        Active(Vec<String>),
-    }
-    let (namespace_key, now, wanted) = (scope.namespace_key, app.now(), named.clone());
-    let begun = app
+    let (namespace_key, now) = (scope.namespace_key, app.now());
+    let bucket = app
         .engine
         .store
         .write(move |tx| {
-            let bucket = match buckets::named(tx, namespace_key, &wanted)? {
-                None => return Ok(Begun::Unknown),
-                Some(bucket) if bucket.is_going => return Ok(Begun::Going(bucket.into())),
-                Some(bucket) => bucket,
-            };
+            let bucket = buckets::named(tx, namespace_key, &named)?
+                .ok_or_else(|| ApiError::not_found("bucket", named))?;
+            if bucket.is_going {
+                return Ok(bucket);
+            }
             let active = bucket_end::active_syncs(tx, bucket.key)?;
             if !active.is_empty() && !is_forced {
-                return Ok(Begun::Active(active));
+                return Err(has_active_syncs(active));
             }
             bucket_end::begin(tx, &bucket, now)?;
-            Ok(Begun::Going(bucket.into()))
+            Ok(bucket)
         })
         .await?;
-    let bucket = match begun {
-        Begun::Going(bucket) => bucket,
-        Begun::Unknown => return Err(ApiError::not_found("bucket", named)),
-        Begun::Active(syncs) => {
-            return Err(ApiError::conflict(format!(
-                "{} syncs of this bucket are active: pause or delete them first, or say \
-                 ?force_foreclose=true",
-                syncs.len()
-            ))
-            .code("active_syncs")
-            .detail("sync_config_ids", syncs));
-        }
-    };
     let work = tokio::spawn(finish(app.clone(), bucket.key));
     let is_done = matches!(tokio::time::timeout(PATIENCE, work).await, Ok(Ok(true)));
     Ok(DeletedBucket {
@@ -62,6 +44,16 @@ pub(super) async fn delete(
         bucket_name: bucket.name,
         object_count: bucket.object_count,
     })
+}
+
+fn has_active_syncs(ids: Vec<String>) -> ApiError {
+    ApiError::conflict(format!(
+        "{} syncs of this bucket are active: pause or delete them first, or add \
+         ?force_foreclose=true",
+        ids.len()
+    ))
+    .code("active_syncs")
+    .detail("sync_config_ids", ids)
 }
 
 /// Goes on with the deletions that an earlier process did not finish.

@@ -39,8 +39,8 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(get, patch, put, delete))
 }
 
-/// The bucket of that id or name in the namespace, unless it is deleted.
-pub(super) async fn found(app: &App, scope: &Scope, named: &str) -> Result<Bucket, ApiError> {
+/// The bucket of that id or name in the request's namespace; one that is being deleted is not found.
+pub(super) async fn find(app: &App, scope: &Scope, named: &str) -> Result<Bucket, ApiError> {
     let (namespace_key, wanted) = (scope.namespace_key, named.to_owned());
     let found = app.engine.store.read(move |db| buckets::named(db, namespace_key, &wanted)).await?;
     match found {
@@ -155,12 +155,6 @@ async fn change(
     query: &ChangeQuery,
     body: BucketPatchRequest,
 ) -> Answer<BucketResponse> {
-    enum Changed {
-        Done(Box<Bucket>),
-        Taken(String),
-        Refused(ApiError),
-        Unknown,
-    }
     let adapter = match body.source_adapter {
         Patch::Missing => Patch::Missing,
         Patch::Null => Patch::Null,
@@ -168,14 +162,13 @@ async fn change(
     };
     let (namespace_key, now) = (scope.namespace_key, app.now());
     let is_forced = query.force_schema_break.unwrap_or(false);
-    let wanted = named.clone();
     let changed = app
         .engine
         .store
         .write(move |tx| {
-            let bucket = match buckets::named(tx, namespace_key, &wanted)? {
+            let bucket = match buckets::named(tx, namespace_key, &named)? {
                 Some(bucket) if !bucket.is_going => bucket,
-                _ => return Ok(Changed::Unknown),
+                _ => return Err(ApiError::not_found("bucket", named)),
             };
             let mut settings = bucket.settings.clone();
             body.description.apply(&mut settings.description);
@@ -188,25 +181,16 @@ async fn change(
             mapped(body.ingest_filter, kept).apply(&mut settings.ingest_filter);
             adapter.apply(&mut settings.source_adapter);
             let name = body.bucket_name.unwrap_or_else(|| bucket.name.clone());
-            let refusal = check(&name, &settings)
-                .and_then(|()| check_change(&bucket, &settings, is_forced))
-                .err();
-            if let Some(refusal) = refusal {
-                return Ok(Changed::Refused(refusal));
-            }
+            check(&name, &settings)?;
+            check_change(&bucket, &settings, is_forced)?;
             if !buckets::update(tx, &bucket, &name, &settings, now)? {
-                return Ok(Changed::Taken(name));
+                return Err(ApiError::taken("bucket", name));
             }
             let changed = buckets::named(tx, namespace_key, bucket.id.as_str())?;
-            Ok(changed.map_or(Changed::Unknown, |bucket| Changed::Done(bucket.into())))
+            changed.ok_or_else(|| ApiError::not_found("bucket", named))
         })
         .await?;
-    match changed {
-        Changed::Done(bucket) => shown(app, *bucket).await,
-        Changed::Taken(name) => Err(ApiError::taken("bucket", name)),
-        Changed::Refused(refusal) => Err(refusal),
-        Changed::Unknown => Err(ApiError::not_found("bucket", named)),
-    }
+    shown(app, changed).await
 }
 
 fn mapped<T, U>(patch: Patch<T>, map: impl FnOnce(T) -> U) -> Patch<U> {

@@ -28,7 +28,7 @@ use crate::{
     store::{
         connections::{self, NewConnection, StoredConnection},
         secrets::Sealed,
-        syncs::{self, Standing},
+        syncs::{self, Standing, Sync},
     },
 };
 
@@ -157,16 +157,21 @@ async fn patch(
         None => None,
     };
     let after = changed(before, body, accepted)?;
-    let (id, name, now) = (after.id.clone(), after.name.clone(), app.now());
-    let kept = app
-        .engine
+    let (id, now) = (after.id.clone(), app.now());
+    app.engine
         .store
-        .write(move |tx| connections::update(tx, &after, sealed.as_ref(), now))
+        .write(move |tx| {
+            // It may have been deleted while its new settings were being tested.
+            if connections::by_key(tx, after.key)?.status == "ARCHIVED" {
+                return Err(archived(&after.name));
+            }
+            match connections::update(tx, &after, sealed.as_ref(), now)? {
+                true => Ok(()),
+                false => Err(ApiError::taken("connection", after.name)),
+            }
+        })
         .await?;
-    match kept {
-        true => told(&app, found(&app, id.as_str()).await?).await,
-        false => Err(ApiError::taken("connection", name)),
-    }
+    told(&app, found(&app, id.as_str()).await?).await
 }
 
 /// The connection with what a PATCH says.
@@ -234,13 +239,12 @@ async fn delete(
     let connection = changeable(&app, &named).await?;
     let (force, now) = (query.force == Some(true), app.now());
     let gone = connection.clone();
-    let in_the_way = app
-        .engine
+    app.engine
         .store
         .write(move |tx| {
             let active = connections::active_syncs(tx, gone.key)?;
             if !force && !active.is_empty() {
-                return Ok(active);
+                return Err(in_use(&gone, &active));
             }
             for sync in active {
                 let pause = Pause {
@@ -257,21 +261,9 @@ async fn delete(
                 };
                 syncs::stand(tx, &sync, &standing, now)?;
             }
-            connections::archive(tx, &gone, now)?;
-            Ok(Vec::new())
+            Ok(connections::archive(tx, &gone, now)?)
         })
         .await?;
-    if !in_the_way.is_empty() {
-        let ids: Vec<String> = in_the_way.iter().map(|sync| sync.id.to_string()).collect();
-        return Err(ApiError::conflict(format!(
-            "{} active syncs use the connection {:?}: delete or pause them first, or delete it \
-             with force=true, which pauses them",
-            ids.len(),
-            connection.name
-        ))
-        .code("connection_in_use")
-        .detail("sync_config_ids", ids));
-    }
     Ok(Json(DeletedConnection {
         connection_id: connection.id.to_string(),
         status: "ARCHIVED".to_owned(),
@@ -280,6 +272,18 @@ async fn delete(
             connection.name
         ),
     }))
+}
+
+fn in_use(connection: &StoredConnection, active: &[Sync]) -> ApiError {
+    let ids: Vec<String> = active.iter().map(|sync| sync.id.to_string()).collect();
+    ApiError::conflict(format!(
+        "{} active syncs use the connection {:?}: delete or pause them first, or delete it \
+         with force=true, which pauses them",
+        ids.len(),
+        connection.name
+    ))
+    .code("connection_in_use")
+    .detail("sync_config_ids", ids)
 }
 
 async fn found(app: &App, named: &str) -> Result<StoredConnection, ApiError> {
@@ -292,13 +296,14 @@ async fn found(app: &App, named: &str) -> Result<StoredConnection, ApiError> {
 async fn usable(app: &App, named: &str) -> Result<StoredConnection, ApiError> {
     let connection = found(app, named).await?;
     match connection.status.as_str() {
-        "ARCHIVED" => Err(ApiError::conflict(format!(
-            "connection {:?} is archived and cannot be used again",
-            connection.name
-        ))
-        .code("archived")),
+        "ARCHIVED" => Err(archived(&connection.name)),
         _ => Ok(connection),
     }
+}
+
+fn archived(name: &str) -> ApiError {
+    ApiError::conflict(format!("connection {name:?} is archived and cannot be used again"))
+        .code("archived")
 }
 
 /// A connection that people may change: not this computer, and not archived.

@@ -63,7 +63,7 @@ async fn content(
     FromPath((bucket, object_id, blob_id)): FromPath<(String, String, String)>,
     request: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let bucket = buckets::found(&app, &scope, &bucket).await?;
+    let bucket = buckets::find(&app, &scope, &bucket).await?;
     let wanted_id = object_id.clone();
     let object = app
         .engine

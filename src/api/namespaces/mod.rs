@@ -24,8 +24,7 @@ use super::{
 use crate::{
     model::NamespaceId,
     store::{
-        StoreError, bucket_end,
-        buckets::{self, Bucket},
+        bucket_end, buckets,
         namespaces::{self, Namespace},
     },
 };
@@ -213,53 +212,43 @@ async fn delete(
     FromPath(named): FromPath<String>,
     ValidQuery(query): ValidQuery<DeleteNamespaceQuery>,
 ) -> Answer<DeletedNamespace> {
-    enum End {
-        Gone(Namespace, Vec<Bucket>),
-        Unknown,
-        Default,
-        Full(Namespace),
-    }
-    let (now, wanted, is_forced) = (app.now(), named.clone(), query.force.unwrap_or(false));
-    let end = app
+    let (now, is_forced) = (app.now(), query.force.unwrap_or(false));
+    let (namespace, going) = app
         .engine
         .store
         .write(move |tx| {
-            let Some(namespace) = namespaces::named(tx, &wanted)? else { return Ok(End::Unknown) };
+            let namespace = namespaces::named(tx, &named)?
+                .ok_or_else(|| ApiError::not_found("namespace", named))?;
             if namespaces::default(tx)?.key == namespace.key {
-                return Ok(End::Default);
+                return Err(ApiError::conflict("the default namespace cannot be deleted")
+                    .code("default_namespace"));
             }
             if namespace.bucket_count > 0 && !is_forced {
-                return Ok(End::Full(namespace));
+                return Err(not_empty(&namespace));
             }
             let going = buckets::of_namespace(tx, namespace.key)?;
             for bucket in &going {
                 bucket_end::begin(tx, bucket, now)?;
             }
             namespaces::delete(tx, namespace.key)?;
-            Ok::<_, StoreError>(End::Gone(namespace, going))
+            Ok((namespace, going))
         })
         .await?;
-    match end {
-        End::Gone(namespace, going) => {
-            super::buckets::clear_soon(&app, going);
-            Ok(Json(DeletedNamespace {
-                success: true,
-                namespace_id: namespace.id.to_string(),
-                message: format!("namespace {:?} is deleted", namespace.name),
-            }))
-        }
-        End::Unknown => Err(ApiError::not_found("namespace", named)),
-        End::Default => {
-            Err(ApiError::conflict("the default namespace cannot be deleted")
-                .code("default_namespace"))
-        }
-        End::Full(namespace) => Err(ApiError::conflict(format!(
-            "there are {} buckets in namespace {:?}: delete these first, or say ?force=true",
-            namespace.bucket_count, namespace.name
-        ))
-        .code("namespace_not_empty")
-        .detail("bucket_count", namespace.bucket_count)),
-    }
+    super::buckets::clear_soon(&app, going);
+    Ok(Json(DeletedNamespace {
+        success: true,
+        namespace_id: namespace.id.to_string(),
+        message: format!("namespace {:?} is deleted", namespace.name),
+    }))
+}
+
+fn not_empty(namespace: &Namespace) -> ApiError {
+    ApiError::conflict(format!(
+        "there are {} buckets in namespace {:?}: delete these first, or add ?force=true",
+        namespace.bucket_count, namespace.name
+    ))
+    .code("namespace_not_empty")
+    .detail("bucket_count", namespace.bucket_count)
 }
 
 /// Count what is in a namespace
@@ -309,23 +298,22 @@ async fn change(
     name: Option<String>,
     change: impl FnOnce(&mut Map<String, Value>) + Send + 'static,
 ) -> Answer<NamespaceModel> {
-    let (now, wanted, new_name) = (app.now(), named.clone(), name.clone());
-    let changed = app
+    let now = app.now();
+    let id = app
         .engine
         .store
         .write(move |tx| {
-            let Some(mut namespace) = namespaces::named(tx, &wanted)? else { return Ok(None) };
+            let mut namespace = namespaces::named(tx, &named)?
+                .ok_or_else(|| ApiError::not_found("namespace", named))?;
             change(&mut namespace.settings);
-            let name = new_name.unwrap_or(namespace.name);
-            let is_free = namespaces::update(tx, namespace.key, &name, &namespace.settings, now)?;
-            Ok::<_, StoreError>(Some((namespace.id, is_free)))
+            let name = name.unwrap_or(namespace.name);
+            match namespaces::update(tx, namespace.key, &name, &namespace.settings, now)? {
+                true => Ok(namespace.id),
+                false => Err(ApiError::taken("namespace", name)),
+            }
         })
         .await?;
-    match changed {
-        None => Err(ApiError::not_found("namespace", named)),
-        Some((_, false)) => Err(ApiError::taken("namespace", name.unwrap_or_default())),
-        Some((id, true)) => found(app, id.to_string()).await.map(|changed| Json(changed.into())),
-    }
+    found(app, id.to_string()).await.map(|changed| Json(changed.into()))
 }
 
 /// When so many seconds are over. `given`: the end that was told as well.

@@ -47,7 +47,7 @@ pub(super) async fn patch(
     FromPath((bucket, id)): FromPath<(String, String)>,
     Valid(body): Valid<PatchObjectRequest>,
 ) -> Answer<ObjectResponse> {
-    let bucket = buckets::found(&app, &scope, &bucket).await?;
+    let bucket = buckets::find(&app, &scope, &bucket).await?;
     if let Some(metadata) = body.fields.get("metadata").filter(|value| !value.is_object()) {
         return Err(ApiError::invalid_field(
             FieldError::new("metadata", metadata.clone(), "is no object").accepting("an object"),
@@ -74,7 +74,7 @@ pub(super) async fn put(
     FromPath((bucket, id)): FromPath<(String, String)>,
     Valid(body): Valid<UpdateObjectRequest>,
 ) -> Answer<ObjectResponse> {
-    let bucket = buckets::found(&app, &scope, &bucket).await?;
+    let bucket = buckets::find(&app, &scope, &bucket).await?;
     let metadata = body.metadata.unwrap_or_default();
     change(&app, &scope, base, bucket, id, body.key_prefix, body.fields, metadata).await
 }
@@ -99,31 +99,27 @@ async fn change(
     if !wrong.is_empty() {
         return Err(ApiError::invalid(wrong));
     }
-    let (now, wanted, in_bucket) = (app.now(), id.clone(), bucket.clone());
+    let (now, in_bucket) = (app.now(), bucket.clone());
     let changed = app
         .engine
         .store
         .write(move |tx| {
-            let Some(record) = record::by_id(tx, in_bucket.key, &wanted)? else {
-                return Ok(Err(ApiError::not_found("object", wanted)));
+            let Some(record) = record::by_id(tx, in_bucket.key, &id)? else {
+                return Err(ApiError::not_found("object", id));
             };
             if path.is_some() && record.source.is_some() {
-                return Ok(Err(create::synced(&wanted)));
+                return Err(create::synced(&id));
             }
-            let checked = merged(&in_bucket, &record, fields, metadata);
-            let (fields, unique_key) = match checked {
-                Ok(checked) => checked,
-                Err(refusal) => return Ok(Err(refusal)),
-            };
+            let (fields, unique_key) = merged(&in_bucket, &record, fields, metadata)?;
             let change = Change { path, fields, unique_key };
             match write::change(tx, in_bucket.key, record.key, &change, now)? {
-                Some(other) => Ok(Err(ApiError::conflict("another object has this unique key")
+                Some(other) => Err(ApiError::conflict("another object has this unique key")
                     .code("unique_key_taken")
-                    .detail("object_id", other))),
-                None => record::by_key(tx, record.key).map(Ok),
+                    .detail("object_id", other)),
+                None => Ok(record::by_key(tx, record.key)?),
             }
         })
-        .await??;
+        .await?;
     let view = View::new(app, base, scope, &bucket.id, false);
     Ok(Json(view.object(changed).alone()))
 }

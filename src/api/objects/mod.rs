@@ -75,7 +75,7 @@ async fn list(
     FromPath(bucket): FromPath<String>,
     ValidQuery(query): ValidQuery<ListQuery>,
 ) -> Answer<ListObjectsResponse> {
-    let bucket = buckets::found(&app, &scope, &bucket).await?;
+    let bucket = buckets::find(&app, &scope, &bucket).await?;
     page_of(&app, &scope, base, bucket, query.page()?, ListObjectsRequest::default()).await
 }
 
@@ -99,7 +99,7 @@ async fn search(
     ValidQuery(query): ValidQuery<ListQuery>,
     Valid(body): Valid<ListObjectsRequest>,
 ) -> Answer<ListObjectsResponse> {
-    let bucket = buckets::found(&app, &scope, &bucket).await?;
+    let bucket = buckets::find(&app, &scope, &bucket).await?;
     let mut page = query.page()?;
     page.include_total |= body.include_total.unwrap_or(false);
     page_of(&app, &scope, base, bucket, page, body).await
@@ -168,7 +168,7 @@ async fn get(
     FromPath((bucket, id)): FromPath<(String, String)>,
     ValidQuery(query): ValidQuery<GetObjectQuery>,
 ) -> Answer<ObjectResponse> {
-    let bucket = buckets::found(&app, &scope, &bucket).await?;
+    let bucket = buckets::find(&app, &scope, &bucket).await?;
     let record = found(&app, &bucket, id).await?;
     let with_links = query.return_presigned_urls.unwrap_or(false);
     let mut object = View::new(&app, base, &scope, &bucket.id, with_links).object(record).alone();
@@ -200,7 +200,7 @@ async fn create_object(
     ValidQuery(query): ValidQuery<CreateObjectQuery>,
     Valid(body): Valid<CreateObjectRequest>,
 ) -> Answer<ObjectResponse> {
-    let bucket = buckets::found(&app, &scope, &bucket).await?;
+    let bucket = buckets::find(&app, &scope, &bucket).await?;
     refuse_processing(query.auto_process)?;
     let policy = create::policy(&bucket, query.policy)?;
     let terms = Terms { policy, skip_duplicates: body.skip_duplicates.unwrap_or(false) };
@@ -261,7 +261,7 @@ async fn create_batch(
     ValidQuery(query): ValidQuery<CreateBatchQuery>,
     Valid(body): Valid<CreateObjectsBatchRequest>,
 ) -> Result<Response, ApiError> {
-    let bucket = buckets::found(&app, &scope, &bucket).await?;
+    let bucket = buckets::find(&app, &scope, &bucket).await?;
     refuse_processing(query.auto_process)?;
     // Without a policy of its own, a batch can only take the bucket's.
     let policy = create::policy(&bucket, None)?;

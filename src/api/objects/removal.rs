@@ -33,20 +33,16 @@ pub(super) async fn delete(
     scope: Scope,
     FromPath((bucket, id)): FromPath<(String, String)>,
 ) -> Result<StatusCode, ApiError> {
-    let bucket = buckets::found(&app, &scope, &bucket).await?;
-    let (now, wanted) = (app.now(), id.clone());
-    let is_gone = app
-        .engine
+    let bucket = buckets::find(&app, &scope, &bucket).await?;
+    let now = app.now();
+    app.engine
         .store
         .write(move |tx| {
-            let Some(key) = write::key_of(tx, bucket.key, &wanted)? else { return Ok(false) };
-            write::remove(tx, bucket.key, &[key], now)?;
-            Ok(true)
+            let key = write::key_of(tx, bucket.key, &id)?
+                .ok_or_else(|| ApiError::not_found("object", id))?;
+            Ok::<_, ApiError>(write::remove(tx, bucket.key, &[key], now)?)
         })
         .await?;
-    if !is_gone {
-        return Err(ApiError::not_found("object", id));
-    }
     collect_soon(&app);
     Ok(StatusCode::NO_CONTENT)
 }
@@ -77,7 +73,7 @@ pub(super) async fn hide(
     FromPath(bucket): FromPath<String>,
     Valid(body): Valid<BulkSoftDeleteRequest>,
 ) -> Answer<BulkSoftDeleteResponse> {
-    let bucket = buckets::found(&app, &scope, &bucket).await?;
+    let bucket = buckets::find(&app, &scope, &bucket).await?;
     let now = app.now();
     let state = json!({
         "lifecycle_state": body.lifecycle_state.as_deref().unwrap_or("disabled"),

@@ -33,6 +33,7 @@ use self::{
 };
 use super::{
     App,
+    buckets::find as find_bucket,
     error::{ApiError, ErrorResponse, FieldError},
     json::{FromPath, Valid, ValidQuery},
     page::ListQuery,
@@ -79,16 +80,9 @@ fn owner(db: &Connection, scope: &Scope) -> store::Result<Owner> {
     })
 }
 
-/// The bucket of that id or name in the request's namespace.
-async fn bucket(app: &App, scope: &Scope, named: &str) -> Result<Bucket, ApiError> {
-    let (key, wanted) = (scope.namespace_key, named.to_owned());
-    let found = app.engine.store.read(move |db| buckets::named(db, key, &wanted)).await?;
-    found.ok_or_else(|| ApiError::not_found("bucket", named))
-}
-
 /// The sync of that id in that bucket of the request's namespace.
 async fn sync(app: &App, scope: &Scope, path: &(String, String)) -> Result<Sync, ApiError> {
-    let bucket = bucket(app, scope, &path.0).await?;
+    let bucket = find_bucket(app, scope, &path.0).await?;
     let wanted = path.1.clone();
     let found = app.engine.store.read(move |db| syncs::by_id(db, &wanted)).await?;
     found
@@ -143,7 +137,7 @@ async fn create(
     FromPath(bucket_id): FromPath<String>,
     Valid(body): Valid<SyncCreateRequest>,
 ) -> Result<Json<SyncConfigurationModel>, ApiError> {
-    let bucket = bucket(&app, &scope, &bucket_id).await?;
+    let bucket = find_bucket(&app, &scope, &bucket_id).await?;
     let connection = place::connection(&app, &body.connection_id).await?;
     let request = body.settings();
     let (active, mut wrong) = (request.is_active.clone().value().unwrap_or(true), Vec::new());
@@ -165,16 +159,16 @@ async fn create(
     place::reach(&app, &connection, &location, &options).await?;
 
     let now = app.now();
-    let made: Result<i64, ApiError> = app
+    let key = app
         .engine
         .store
         .write(move |tx| {
-            // It may have gone while the source was asked.
+            // Either may have been deleted while the source was being reached.
             if connections::by_key(tx, connection.key)?.status == "ARCHIVED" {
-                return Ok(Err(gone("connection", connection.id.as_str())));
+                return Err(gone("connection", connection.id.as_str()));
             }
-            if !buckets::exists(tx, bucket.key)? {
-                return Ok(Err(ApiError::not_found("bucket", bucket.id.as_str())));
+            if !buckets::is_live(tx, bucket.key)? {
+                return Err(ApiError::not_found("bucket", bucket.id.as_str()));
             }
             let new = NewSync {
                 bucket_key: bucket.key,
@@ -191,14 +185,11 @@ async fn create(
             }
             if order == Some(Order::Pause) {
                 let pause = Pause { reason: None, at: now, by: PausedBy::Person, drain: false };
-                if let Err(error) = engine_orders::paused(tx, sync.key, pause, now) {
-                    return Ok(Err(error.into()));
-                }
+                engine_orders::paused(tx, sync.key, pause, now)?;
             }
-            Ok(Ok(sync.key))
+            Ok(sync.key)
         })
         .await?;
-    let key = made?;
     app.scheduler.nudge();
     shown(&app, &scope, key).await
 }
@@ -228,7 +219,7 @@ async fn list(
     const LIST: &str = "syncs";
     let page = query.page()?;
     let before: Option<i64> = page.place(LIST)?;
-    let bucket = bucket(&app, &scope, &bucket_id).await?;
+    let bucket = find_bucket(&app, &scope, &bucket_id).await?;
     let (engine, now, wanted_page) = (app.engine.clone(), app.now(), page.clone());
     let (rows, total) = app
         .engine
@@ -321,24 +312,23 @@ async fn update(
 ) -> Result<Json<SyncConfigurationModel>, ApiError> {
     let sync = sync(&app, &scope, &path).await?;
     let (engine, now, key) = (app.engine.clone(), app.now(), sync.key);
-    let changed: Result<(), ApiError> =
-        app.engine.store.write(move |tx| change(tx, key, body, &engine, now)).await?;
-    changed?;
+    app.engine.store.write(move |tx| change(tx, key, body, &engine, now)).await?;
     app.scheduler.nudge();
     shown(&app, &scope, sync.key).await
 }
 
-/// One transaction: everything that was sent, or nothing of it.
+/// Makes every change that was sent. The transaction is rolled back on an error, so that none of
+/// them stays where one is refused.
 fn change(
     tx: &Transaction<'_>,
     sync_key: i64,
     body: SyncUpdateRequest,
     engine: &Engine,
     now: jiff::Timestamp,
-) -> store::Result<Result<(), ApiError>> {
+) -> Result<(), ApiError> {
     let sync = syncs::by_key(tx, sync_key)?;
     if sync.status == SyncStatus::Archived {
-        return Ok(Err(OrderError::Deleted.into()));
+        return Err(OrderError::Deleted.into());
     }
     let mut wrong = fixed(&body, &sync);
     let order = body.order().unwrap_or_else(|error| {
@@ -349,7 +339,7 @@ fn change(
     let mut options = sync.options.clone();
     wrong.extend(body.apply(sync.location.connection.provider(), &mut options));
     if !wrong.is_empty() {
-        return Ok(Err(ApiError::invalid(wrong)));
+        return Err(ApiError::invalid(wrong));
     }
     if options.pace != sync.options.pace {
         let left = letters::open_count(tx, sync_key)?;
@@ -359,15 +349,15 @@ fn change(
     if let Some(on) = active.filter(|on| *on != sync.is_active) {
         switch(tx, sync_key, on, now)?;
     }
-    let followed = match order {
-        None => Ok(()),
-        Some(Order::Resume) => engine_orders::resumed(tx, sync_key, engine, now),
+    match order {
+        None => {}
+        Some(Order::Resume) => engine_orders::resumed(tx, sync_key, engine, now)?,
         Some(Order::Pause) => {
             let pause = Pause { reason: None, at: now, by: PausedBy::Person, drain: false };
-            engine_orders::paused(tx, sync_key, pause, now)
+            engine_orders::paused(tx, sync_key, pause, now)?;
         }
-    };
-    Ok(followed.map_err(ApiError::from))
+    }
+    Ok(())
 }
 
 fn switch(

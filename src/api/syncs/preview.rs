@@ -10,7 +10,8 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    ErrorResponse, bucket, job::counts, place, settings::defaults, sync, wire::SyncPreviewRequest,
+    ErrorResponse, find_bucket, job::counts, place, settings::defaults, sync,
+    wire::SyncPreviewRequest,
 };
 use crate::{
     api::{
@@ -180,7 +181,7 @@ async fn asked(
     body: &SyncPreviewRequest,
 ) -> Result<Asked, ApiError> {
     let Some(sync_id) = &body.sync_config_id else {
-        bucket(app, scope, &bucket_id).await?;
+        find_bucket(app, scope, &bucket_id).await?;
         return new(app, body).await;
     };
     let sync = sync(app, scope, &(bucket_id, sync_id.clone())).await?;

@@ -39,7 +39,7 @@ pub(super) async fn announced(
                 _ => None,
             };
             match known {
-                Some(known) => Ok((known, true)),
+                Some(known) => Ok::<_, ApiError>((known, true)),
                 None => Ok((uploads::insert(tx, key, &settings, until, now)?, false)),
             }
         })

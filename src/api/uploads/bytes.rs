@@ -42,7 +42,7 @@ pub(super) async fn put_content(
     FromPath((bucket, id)): FromPath<(String, String)>,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let bucket = buckets::found(&app, &scope, &bucket).await?;
+    let bucket = buckets::find(&app, &scope, &bucket).await?;
     let upload = found(&app, &bucket, &id).await?;
     let now = app.now();
     let is_open = matches!(upload.status, UploadStatus::Pending | UploadStatus::InProgress)
@@ -109,7 +109,7 @@ pub(super) async fn get_content(
     FromPath((bucket, id)): FromPath<(String, String)>,
     request: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let bucket = buckets::found(&app, &scope, &bucket).await?;
+    let bucket = buckets::find(&app, &scope, &bucket).await?;
     let upload = found(&app, &bucket, &id).await?;
     let (hash, size) = upload.bytes.ok_or_else(|| ApiError::not_found("bytes of upload", &id))?;
     let settings = upload.settings;

@@ -53,7 +53,7 @@ pub(super) async fn confirm(
     ValidQuery(query): ValidQuery<ConfirmQuery>,
     Valid(body): Valid<ConfirmUploadRequest>,
 ) -> Answer<ConfirmUploadResponse> {
-    let bucket = buckets::found(&app, &scope, &bucket).await?;
+    let bucket = buckets::find(&app, &scope, &bucket).await?;
     if body.auto_submit_batch == Some(true) {
         return Err(ApiError::invalid_field(
             FieldError::new(
@@ -91,7 +91,7 @@ async fn confirmed(
             // Somebody else may have confirmed it meanwhile.
             let upload = uploads::by_key(tx, upload.key)?;
             if upload.status != UploadStatus::InProgress {
-                return Ok(Ok(confirmation(upload)));
+                return Ok(confirmation(upload));
             }
             let mut settings = upload.settings.clone();
             settings.verified_at = Some(now);
@@ -101,20 +101,14 @@ async fn confirmed(
                 let terms = Terms { policy, skip_duplicates: settings.skip_duplicates };
                 let exists = |hash: &_| blobs.exists(hash);
                 let outcome = write::create(tx, bucket_key, &draft, terms, exists, now)?;
-                let key = match objects::create::settled(outcome) {
-                    Ok((key, _)) => key,
-                    Err(refusal) => {
-                        // As it was: somebody may confirm it under another policy.
-                        uploads::reopen(tx, &upload, now)?;
-                        return Ok(Err(refusal));
-                    }
-                };
+                // A refusal leaves the upload open: it may be confirmed under another policy.
+                let (key, _) = objects::create::settled(outcome)?;
                 settings.object_id = Some(record::by_key(tx, key)?.id.to_string());
                 uploads::complete(tx, upload.key, &settings, now)?;
             }
-            uploads::by_key(tx, upload.key).map(|upload| Ok(confirmation(upload)))
+            Ok(confirmation(uploads::by_key(tx, upload.key)?))
         })
-        .await?
+        .await
 }
 
 fn check_confirmation(
@@ -204,7 +198,7 @@ pub(super) async fn confirm_batch(
     ValidQuery(query): ValidQuery<ConfirmQuery>,
     Valid(body): Valid<BatchConfirmRequest>,
 ) -> Answer<BatchConfirmResponse> {
-    let bucket = buckets::found(&app, &scope, &bucket).await?;
+    let bucket = buckets::find(&app, &scope, &bucket).await?;
     let count = body.confirmations.len();
     let (mut inputs, mut outputs, mut results, mut failed) = (vec![], vec![], vec![], 0);
     for one in body.confirmations {

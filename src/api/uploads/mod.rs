@@ -79,7 +79,7 @@ async fn create(
     FromPath(bucket): FromPath<String>,
     Valid(body): Valid<CreateUploadRequest>,
 ) -> Answer<UploadResponse> {
-    let bucket = buckets::found(&app, &scope, &bucket).await?;
+    let bucket = buckets::find(&app, &scope, &bucket).await?;
     collect::end_uploads(&app.engine).await?;
     announced(&app, &scope, &base, &bucket, body).await.map(Json)
 }
@@ -99,7 +99,7 @@ async fn create_batch(
     FromPath(bucket): FromPath<String>,
     Valid(body): Valid<BatchUploadRequest>,
 ) -> Answer<BatchUploadResponse> {
-    let bucket = buckets::found(&app, &scope, &bucket).await?;
+    let bucket = buckets::find(&app, &scope, &bucket).await?;
     let shared = |own: Option<Map<String, Value>>, shared: &Option<Map<String, Value>>| {
         let mut all = shared.clone().unwrap_or_default();
         all.extend(own.unwrap_or_default());
@@ -193,7 +193,7 @@ async fn get(
     FromPath((bucket, id)): FromPath<(String, String)>,
     ValidQuery(query): ValidQuery<GetUploadQuery>,
 ) -> Answer<UploadResponse> {
-    let bucket = buckets::found(&app, &scope, &bucket).await?;
+    let bucket = buckets::find(&app, &scope, &bucket).await?;
     collect::end_uploads(&app.engine).await?;
     let upload = found(&app, &bucket, &id).await?;
     let wanted = query.return_presigned_urls.unwrap_or(false);
@@ -218,7 +218,7 @@ async fn delete(
     FromPath((bucket, id)): FromPath<(String, String)>,
     _query: ValidQuery<DeleteUploadQuery>,
 ) -> Result<StatusCode, ApiError> {
-    let bucket = buckets::found(&app, &scope, &bucket).await?;
+    let bucket = buckets::find(&app, &scope, &bucket).await?;
     let upload = found(&app, &bucket, &id).await?;
     if upload.status == UploadStatus::Completed {
         return Err(ApiError::conflict("this upload is confirmed: delete its object instead")
@@ -245,7 +245,7 @@ async fn list(
     ValidQuery(query): ValidQuery<ListQuery>,
     Valid(body): Valid<ListUploadsRequest>,
 ) -> Answer<ListUploadsResponse> {
-    let bucket = buckets::found(&app, &scope, &bucket).await?;
+    let bucket = buckets::find(&app, &scope, &bucket).await?;
     collect::end_uploads(&app.engine).await?;
     let page =
         query.page_with(InBody { limit: body.limit, offset: body.offset, ..InBody::default() })?;

@@ -128,10 +128,10 @@ pub fn create(
         }
         _ => {}
     }
-    let blob_keys = match blob_keys(tx, draft, file_exists)? {
-        Ok(keys) => keys,
-        Err(property) => return Ok(Outcome::NoBytes(property)),
-    };
+    if let Some(property) = without_bytes(tx, draft, file_exists)? {
+        return Ok(Outcome::NoBytes(property));
+    }
+    let blob_keys = blob_keys(tx, draft)?;
     if let Some(twin) = twin {
         update(tx, bucket_key, &twin, draft, &blob_keys, now)?;
         return Ok(Outcome::Updated(twin.key));
@@ -181,33 +181,35 @@ fn changes_what_is_the_syncs(draft: &Draft) -> bool {
     !draft.blobs.is_empty() || draft.path.is_some()
 }
 
-/// The rows of the draft's blobs, or the property whose bytes are missing.
-fn blob_keys(
+/// The property of the first blob whose bytes are missing. Looked for before anything is written:
+/// the objects of a batch share a transaction, and the others are made all the same.
+fn without_bytes(
     tx: &Transaction<'_>,
     draft: &Draft,
     file_exists: impl Fn(&BlobHash) -> bool,
-) -> Result<std::result::Result<Vec<i64>, String>> {
-    let mut keys = Vec::new();
+) -> Result<Option<String>> {
     for blob in &draft.blobs {
-        let key = match &blob.bytes {
-            BlobBytes::Upload(upload_key) => uploads::bytes_of(tx, *upload_key)?,
-            BlobBytes::Stored(Stored { hash, inline: None, .. }) if !file_exists(hash) => None,
-            BlobBytes::Stored(stored) => {
-                let inline = stored.inline.as_deref();
-                Some(blobs::ensure(tx, &stored.hash, stored.size, inline)?)
-            }
+        let is_missing = match &blob.bytes {
+            BlobBytes::Upload(upload_key) => uploads::bytes_of(tx, *upload_key)?.is_none(),
+            BlobBytes::Stored(stored) => stored.inline.is_none() && !file_exists(&stored.hash),
         };
-        match key {
-            Some(key) => keys.push(key),
-            None => {
-                for key in keys {
-                    blobs::maybe_orphaned(tx, key)?;
-                }
-                return Ok(Err(blob.property.clone()));
-            }
+        if is_missing {
+            return Ok(Some(blob.property.clone()));
         }
     }
-    Ok(Ok(keys))
+    Ok(None)
+}
+
+/// The rows of the draft's blobs, whose bytes are all there.
+fn blob_keys(tx: &Transaction<'_>, draft: &Draft) -> Result<Vec<i64>> {
+    let key = |blob: &DraftBlob| match &blob.bytes {
+        BlobBytes::Upload(upload_key) => uploads::bytes_of(tx, *upload_key)?
+            .ok_or_else(|| StoreError::nonsense("upload", "its bytes have gone")),
+        BlobBytes::Stored(stored) => {
+            blobs::ensure(tx, &stored.hash, stored.size, stored.inline.as_deref())
+        }
+    };
+    draft.blobs.iter().map(key).collect()
 }
 
 /// An object whose blobs are the same under the same properties.

@@ -43,7 +43,7 @@ pub(in crate::api) async fn aggregate(
     FromPath(bucket): FromPath<String>,
     Valid(body): Valid<ObjectAggregationRequest>,
 ) -> Result<Json<ObjectAggregationResponse>, ApiError> {
-    let bucket = buckets::found(&app, &scope, &bucket).await?;
+    let bucket = buckets::find(&app, &scope, &bucket).await?;
     let plan = Plan::new(&body)?;
     let filter = body.filters.as_ref().map(filters::filter_of).transpose()?;
     let query = Query::new(&bucket, filter.as_ref(), None, None)
