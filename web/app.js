@@ -1,6 +1,6 @@
 /**
  * The frame around the pages: which page an address names, its place in the navigation, whether the
- * server is heard. A page is a module in `pages/` whose `open(visit)` answers a `Page`.
+ * server responds. A page is a module in `pages/` whose `open(visit)` returns a `Page`.
  */
 
 import { get, onSignedOut } from "./lib/api.js";
@@ -12,14 +12,14 @@ import { icon, problem } from "./lib/parts.js";
 /**
  * @typedef {{params: string[], query: URLSearchParams, redraw: () => void, refresh: () => Promise<void>,
  *   go: (address: string) => void, rewrite: (query: Record<string, any>) => void}} Visit
- * What a page is given: its part of the address, and ways to draw itself and to move on.
+ * What a page is given: its part of the address, and ways to draw itself and to open others.
  * `go` opens another address, `rewrite` changes the query of the address without opening the page anew.
  *
  * @typedef {{title: () => string, view: () => any, refresh?: () => Promise<any>,
  *   event?: (event: import("./lib/events.js").LiveEvent) => void, ticks?: boolean, wide?: boolean,
  *   close?: () => void}} Page
  * `refresh` loads what the page shows: when it opens, and when the server is back. `ticks`: it shows
- * times that pass, and is drawn every second.
+ * relative times, and is drawn every second.
  */
 
 /** Every address, and the page behind it. @type {[pattern: RegExp, load: () => Promise<any>, section: string][]} */
@@ -82,7 +82,7 @@ function frame() {
     h("main", { id: "main", tabindex: "-1", class: state.page?.wide ? "wide" : null },
       h("div.lost-place", { role: "status" },
         state.lost
-          ? h("p.lost", icon("alert"), h("span", h("b", "Catchment does not answer. "), "What you see may be out of date. Syncs go on from their last checkpoint once it runs again; this page reconnects by itself."))
+          ? h("p.lost", icon("alert"), h("span", h("b", "Catchment is not responding. "), "What you see may be out of date. Syncs resume from their last checkpoint once it runs again; this page reconnects by itself."))
           : null,
       ),
       state.error ? problem(state.error, () => refresh(state.opened)) : null,
@@ -148,7 +148,7 @@ function rewrite(query) {
   history.replaceState(null, "", `#${path}${said ? `?${said}` : ""}`);
 }
 
-/** The server does not know us: the page that says how to come in. */
+/** The server does not know this browser: shows the page that says how to sign in. */
 async function signedOut() {
   if (state.signedOut) return;
   state.signedOut = true;
@@ -169,7 +169,7 @@ listen((event) => {
   state.lost = heardIt === "down";
   redraw();
   if (back) await refresh(state.opened);
-  // A stream is refused alike by a server that is gone and by one that forgot us; a request tells.
+  // A stopped server and one that has ended our session refuse a stream alike; a request tells which.
   if (state.lost) await get("/v1/overview").catch(() => {});
 });
 setInterval(() => { if (state.page?.ticks && isUp()) redraw(); }, 1000);

@@ -23,7 +23,7 @@ async function filled(t, files) {
 
 const numbered = (index) => `file-${String(index).padStart(6, "0")}.txt`;
 
-test("a bucket of 100,000 objects is scrolled, searched and opened", { timeout: 600_000 }, async (t) => {
+test("a bucket of 100,000 objects can be scrolled, searched and opened", { timeout: 600_000 }, async (t) => {
   const files = new Map(Array.from({ length: 100_000 }, (_, index) => [numbered(index), `content ${index}`]));
   const { server, bucket } = await filled(t, files);
   const page = await enter(t, server);
@@ -59,7 +59,7 @@ test("a bucket of 100,000 objects is scrolled, searched and opened", { timeout: 
   await page.getByText("content 77777").waitFor();
 });
 
-test("a bucket of a million objects is scrolled to its end, searched and opened", { timeout: 600_000 }, async (t) => {
+test("a bucket of a million objects can be scrolled to its end, searched and opened", { timeout: 600_000 }, async (t) => {
   const data = join(await scratch(t), "data");
   const source = await scratch(t);
   await writeFile(join(source, "first.txt"), "one of a million");
@@ -86,7 +86,7 @@ test("a bucket of a million objects is scrolled to its end, searched and opened"
   await page.getByText("one of a million").waitFor();
 });
 
-test("hostile names are text, with nothing hidden in them", async (t) => {
+test("hostile names are shown as text with nothing hidden in them", async (t) => {
   const long = `${"long ".repeat(50)}.txt`;
   const { server, bucket } = await filled(t, new Map([
     ["<img src=x onerror=document.title='owned'>.txt", "1"],
@@ -111,7 +111,7 @@ test("hostile names are text, with nothing hidden in them", async (t) => {
   assert.doesNotMatch(await page.title(), /owned/);
 });
 
-test("folders are walked, and chosen objects deleted after one question that names them", async (t) => {
+test("folders can be opened, and selected objects are deleted after one question that names them", async (t) => {
   const { server, bucket } = await filled(t, new Map([["a/one.txt", "1"], ["a/b/two.txt", "2"], ["three.txt", "3"], ["four.txt", "4"]]));
   const page = await enter(t, server);
   await page.goto(`${server.url}/#/buckets/${bucket}`);
@@ -121,7 +121,7 @@ test("folders are walked, and chosen objects deleted after one question that nam
   await grid.getByText("b/", { exact: true }).click();
   await grid.getByText("two.txt").waitFor();
   await page.getByRole("navigation", { name: "Folder" }).getByRole("link", { name: "All" }).click();
-  await grid.getByLabel("Choose three.txt").check();
+  await grid.getByLabel("Select three.txt").check();
   await page.getByRole("button", { name: "Delete" }).click();
   const dialog = page.getByRole("dialog");
   await dialog.getByText("three.txt").waitFor();
@@ -130,7 +130,7 @@ test("folders are walked, and chosen objects deleted after one question that nam
   assert.equal((await server.api("GET", "/v1/overview")).objects, 3);
 });
 
-test("a name of 1,024 characters is shown whole, and breaks no page", async (t) => {
+test("a name of 1,024 characters is shown whole and breaks no page", async (t) => {
   const server = await serve(t, join(await scratch(t), "data"));
   const path = `${"k".repeat(1019)}.\u202Etxt`;
   assert.equal(path.length, 1024);
@@ -146,7 +146,7 @@ test("a name of 1,024 characters is shown whole, and breaks no page", async (t) 
   await page.getByRole("heading", { level: 1, name: `${"k".repeat(1019)}.⟨U+202E⟩txt`, exact: true }).waitFor();
 });
 
-test("a question is asked by keyboard, Escape answers no, and the focus is where it was", async (t) => {
+test("a dialog works by keyboard, Escape cancels it, and the focus returns to where it was", async (t) => {
   const { server, bucket } = await filled(t, new Map([["three.txt", "3"], ["four.txt", "4"]]));
   const page = await enter(t, server);
   await page.goto(`${server.url}/#/buckets/${bucket}`);
@@ -154,7 +154,7 @@ test("a question is asked by keyboard, Escape answers no, and the focus is where
   await grid.getByText("four.txt").waitFor();
   await tabTo(page, grid);
   await page.keyboard.press("Space");
-  const ask = page.getByRole("region", { name: "Chosen objects" }).getByRole("button", { name: "Delete" });
+  const ask = page.getByRole("region", { name: "Selected objects" }).getByRole("button", { name: "Delete" });
   await tabTo(page, ask);
   await page.keyboard.press("Enter");
   const dialog = page.getByRole("dialog", { name: "Delete 1 object?" });
@@ -166,7 +166,7 @@ test("a question is asked by keyboard, Escape answers no, and the focus is where
   assert.equal((await server.api("GET", "/v1/overview")).objects, 2);
 });
 
-test("chosen objects, and a folder, are downloaded as one archive", async (t) => {
+test("selected objects, and a folder, are downloaded as one archive", async (t) => {
   const { server, bucket } = await filled(t, new Map([["a/one.txt", "1"], ["a/b/two.txt", "2"], ["three.txt", "3"], ["four.txt", "4"]]));
   const page = await enter(t, server);
   await page.goto(`${server.url}/#/buckets/${bucket}`);
@@ -179,15 +179,15 @@ test("chosen objects, and a folder, are downloaded as one archive", async (t) =>
     const names = zip.toString("latin1").match(/(?:a\/(?:b\/)?)?(?:one|two|three|four)\.txt/g) ?? [];
     return [...new Set(names)].sort();
   };
-  await grid.getByLabel("Choose three.txt").check();
-  await grid.getByLabel("Choose four.txt").check();
-  assert.deepEqual(await archived(page.getByRole("region", { name: "Chosen objects" }).getByRole("button", { name: "Download" })), ["four.txt", "three.txt"]);
+  await grid.getByLabel("Select three.txt").check();
+  await grid.getByLabel("Select four.txt").check();
+  assert.deepEqual(await archived(page.getByRole("region", { name: "Selected objects" }).getByRole("button", { name: "Download" })), ["four.txt", "three.txt"]);
   await page.getByText(/^Downloading .*: 2 objects/).waitFor();
   await grid.getByText("a/", { exact: true }).click();
   assert.equal((await archived(page.getByRole("button", { name: "Download this folder" }))).length, 2);
 });
 
-test("an object tells what it shares its bytes with", async (t) => {
+test("an object lists the objects that have the same content", async (t) => {
   const { server, bucket } = await filled(t, new Map([["here.json", "{\"a\": [1, 2]}"], ["there.json", "{\"a\": [1, 2]}"]]));
   const page = await enter(t, server);
   await page.goto(`${server.url}/#/buckets/${bucket}`);

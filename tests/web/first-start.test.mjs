@@ -16,7 +16,7 @@ async function newcomer(t) {
   return { photos, server, page: await enter(t, server) };
 }
 
-test("a newcomer brings a first file here with the mouse alone", async (t) => {
+test("a newcomer syncs a first file with the mouse alone", async (t) => {
   const { photos, page } = await newcomer(t);
   await page.getByRole("link", { name: /A folder on this computer/ }).click();
   await page.getByLabel("Folder", { exact: true }).fill(photos);
@@ -30,7 +30,7 @@ test("a newcomer brings a first file here with the mouse alone", async (t) => {
   assert.equal(await page.title(), "lisbon.txt · Catchment");
 });
 
-test("a newcomer brings a first file here with the keyboard alone", async (t) => {
+test("a newcomer syncs a first file with the keyboard alone", async (t) => {
   const { photos, page } = await newcomer(t);
   await tabTo(page, page.getByRole("link", { name: /A folder on this computer/ }));
   await page.keyboard.press("Enter");
@@ -50,12 +50,12 @@ test("a newcomer brings a first file here with the keyboard alone", async (t) =>
   await page.getByText("a tram").waitFor();
 });
 
-test("a preview says what is taken and why the rest is left out, and stores nothing", async (t) => {
+test("a preview says what would be copied and why the rest is left out, and stores nothing", async (t) => {
   const { photos, server, page } = await newcomer(t);
   await page.goto(`${server.url}/#/new`);
   await page.getByLabel("Folder", { exact: true }).fill(photos);
   await page.getByText("2 to add").waitFor();
-  await page.getByLabel("Leave out").fill("*.tmp");
+  await page.getByLabel("Exclude").fill("*.tmp");
   await page.getByText("1 to add").waitFor();
   await page.getByText("1 left out").waitFor();
   const left = page.getByRole("list", { name: "Some of the entries" }).getByRole("listitem").filter({ hasText: "draft.tmp" });
@@ -64,17 +64,17 @@ test("a preview says what is taken and why the rest is left out, and stores noth
   assert.deepEqual([syncs.length, buckets], [0, 0]);
 });
 
-test("what was typed is still there after a reload", async (t) => {
+test("what was typed survives a reload", async (t) => {
   const { photos, server, page } = await newcomer(t);
   await page.goto(`${server.url}/#/new`);
   await page.getByLabel("Folder", { exact: true }).fill(photos);
-  await page.getByLabel("Take only").fill("*.jpg");
+  await page.getByLabel("Include").fill("*.jpg");
   await page.reload();
   assert.equal(await page.getByLabel("Folder", { exact: true }).inputValue(), photos);
-  assert.equal(await page.getByLabel("Take only").inputValue(), "*.jpg");
+  assert.equal(await page.getByLabel("Include").inputValue(), "*.jpg");
 });
 
-test("a connection that is half written is still there after a reload, but for its credentials", async (t) => {
+test("an unfinished connection survives a reload, except for its credentials", async (t) => {
   const { server, page } = await newcomer(t);
   await page.getByRole("link", { name: /An S3 bucket/ }).click();
   await page.getByLabel("Name", { exact: true }).fill("Studio");
@@ -89,7 +89,7 @@ test("a connection that is half written is still there after a reload, but for i
   assert.doesNotMatch(await page.evaluate(() => JSON.stringify({ ...sessionStorage, ...localStorage })), /do not keep me/);
 });
 
-test("a mapping shows what it makes of real entries before it is kept", async (t) => {
+test("a mapping shows what it makes of real entries before it is saved", async (t) => {
   const { photos, server, page } = await newcomer(t);
   await mkdir(join(photos, "Trips"));
   await writeFile(join(photos, "Trips", "2024.txt"), "a year");
@@ -99,6 +99,6 @@ test("a mapping shows what it makes of real entries before it is kept", async (t
   await page.getByRole("button", { name: "Add a property" }).click();
   await page.getByLabel("Property").nth(1).fill("album");
   await page.getByLabel("segment").fill("0");
-  await page.getByLabel("made").selectOption("lowercase");
-  await page.getByText("For instance: trips", { exact: true }).waitFor();
+  await page.getByLabel("transformed").selectOption("lowercase");
+  await page.getByText("For example: trips", { exact: true }).waitFor();
 });

@@ -50,7 +50,7 @@ test("the whole interface is under 200 KiB", async () => {
   assert.ok(size < 200 * 1024, `${size} bytes`);
 });
 
-test("a browser that is not let in is told how to come in", async (t) => {
+test("a browser that is not signed in is told how to sign in", async (t) => {
   const { server } = await furnished(t);
   const page = await enter(t, server);
   await page.context().clearCookies();

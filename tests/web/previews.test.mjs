@@ -33,7 +33,7 @@ test("a picture is shown", async (t) => {
   await eventually(() => image.evaluate((element) => element.complete && element.naturalWidth === 32), "the picture");
 });
 
-test("sound is played from where a person seeks to, fetching only from there", async (t) => {
+test("audio plays from where a person seeks to, and only that part is fetched", async (t) => {
   const seconds = 3600;
   const { page, ranges } = await shown(t, "waves.wav", tone(seconds));
   const sound = page.locator("audio");
@@ -44,7 +44,7 @@ test("sound is played from where a person seeks to, fetching only from there", a
   assert.ok(from.some((start) => start > 1_000_000), `asked for ${JSON.stringify(ranges)}`);
 });
 
-test("film is shown, and sought in", async (t) => {
+test("video is shown, and seeking works", async (t) => {
   const { page, ranges } = await shown(t, "film.webm", await movie(t));
   const film = page.locator("video");
   await eventually(() => film.evaluate((element) => element.videoWidth === 64 && element.readyState >= 2), "the first picture");
@@ -59,10 +59,10 @@ test("a PDF is shown in the browser's own viewer, within the page", async (t) =>
   const viewer = await eventually(async () => page.frames().find((frame) => frame.url().startsWith("chrome-extension://")), "the viewer");
   await viewer.getByText("paper.pdf").or(viewer.locator("viewer-toolbar")).first().waitFor();
   await viewer.locator("viewer-toolbar").locator("#pagelength, [id=pageLength]").or(viewer.locator("viewer-page-selector")).first().waitFor({ state: "attached" });
-  await page.getByRole("link", { name: "Open in a tab of its own" }).waitFor();
+  await page.getByRole("link", { name: "Open in a new tab" }).waitFor();
 });
 
-test("text, JSON and CSV are read as what they are", async (t) => {
+test("text, JSON and CSV are each shown in their own form", async (t) => {
   const text = await shown(t, "readme.md", "# Photos\n<b>not bold</b>\n");
   await text.page.getByText("<b>not bold</b>").waitFor();
   const json = await shown(t, "index.json", "{\"album\":\"Lisbon\",\"n\":[1,2]}");

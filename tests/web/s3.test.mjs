@@ -6,7 +6,7 @@ import { enter } from "./support/browser.mjs";
 import { BUCKET, KEYS, narrow, seaweedfs } from "./support/peer.mjs";
 import { eventually, scratch, serve } from "./support/server.mjs";
 
-test("a newcomer connects to S3, is told why a wrong key is refused, browses, looks first, and syncs", async (t) => {
+test("a newcomer connects to S3, is told why a wrong key is refused, browses, previews, and syncs", async (t) => {
   const endpoint = await seaweedfs(t, new Map([
     ["2024/lisbon/tram.txt", "a tram"], ["2024/lisbon/tile.txt", "a tile"], ["2024/porto/bridge.txt", "a bridge"], ["raw/large.bin", "x".repeat(100)],
   ]));
@@ -18,11 +18,11 @@ test("a newcomer connects to S3, is told why a wrong key is refused, browses, lo
   await page.getByLabel("Region").fill("us-east-1");
   await page.getByLabel("Access key id").fill(KEYS.access_key);
   await page.getByLabel("Secret access key").fill("wrong");
-  await page.getByRole("button", { name: "Test and keep" }).click();
+  await page.getByRole("button", { name: "Test and save" }).click();
   await page.getByRole("alert").filter({ hasText: "SignatureDoesNotMatch" }).first().waitFor();
   await page.getByLabel("Secret access key").fill(KEYS.secret_key);
-  await page.getByRole("button", { name: "Test and keep" }).click();
-  await page.getByText("The connection works and is kept.").waitFor();
+  await page.getByRole("button", { name: "Test and save" }).click();
+  await page.getByText("The connection works and was saved.").waitFor();
 
   const folders = page.getByRole("list", { name: "Folders" });
   await folders.getByRole("button", { name: BUCKET }).click();
@@ -30,7 +30,7 @@ test("a newcomer connects to S3, is told why a wrong key is refused, browses, lo
   await folders.getByRole("button", { name: "lisbon" }).waitFor();
   assert.equal((await page.getByLabel("Bucket and prefix").inputValue()).replace(/\/$/, ""), `${BUCKET}/2024`);
   await page.getByText("3 to add").waitFor();
-  await page.getByLabel("Leave out").fill("tile*");
+  await page.getByLabel("Exclude").fill("tile*");
   await page.getByText("2 to add").waitFor();
   assert.equal((await server.api("GET", "/v1/overview")).objects, 0, "looking takes nothing");
 
@@ -43,7 +43,7 @@ test("a newcomer connects to S3, is told why a wrong key is refused, browses, lo
   await page.getByText("a tram", { exact: true }).waitFor();
 });
 
-test("the progress of a run from S3 is seen to move while it runs", async (t) => {
+test("the progress of a run from S3 moves while it runs", async (t) => {
   const real = await seaweedfs(t, new Map(Array.from({ length: 40 }, (_, index) => [`clips/${index}.bin`, Buffer.alloc(100_000, index + 1)])));
   const line = await narrow(t, real, 1_500_000);
   const server = await serve(t, join(await scratch(t), "data"));
@@ -53,7 +53,7 @@ test("the progress of a run from S3 is seen to move while it runs", async (t) =>
     provider_config: { endpoint_url: line.endpoint, region: "us-east-1", credentials: { type: "access_key", access_key_id: KEYS.access_key, secret_access_key: KEYS.secret_key } },
   });
   await server.sync("clips", { connection_id, source_path: `${BUCKET}/clips` });
-  const card = page.getByRole("region", { name: "Happening now" }).getByRole("article");
+  const card = page.getByRole("region", { name: "Running now" }).getByRole("article");
   await card.getByRole("listitem").first().waitFor();
   const bar = card.getByRole("progressbar");
   const share = async () => Number((await bar.getAttribute("aria-valuenow")) ?? 0);

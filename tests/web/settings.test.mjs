@@ -13,7 +13,7 @@ async function settings(t, options) {
   return { server, page };
 }
 
-test("a new token takes the old one's place after one question, and the browser stays in", async (t) => {
+test("a new token replaces the old one after one question, and the browser stays signed in", async (t) => {
   const { server, page } = await settings(t);
   await page.getByRole("button", { name: "Make a new token" }).click();
   await page.getByRole("dialog").getByRole("button", { name: "Make a new token" }).click();
@@ -25,9 +25,9 @@ test("a new token takes the old one's place after one question, and the browser 
   await page.getByRole("heading", { name: "This installation" }).waitFor();
 });
 
-test("a name that the server is allowed to be called by is kept, and one that is none is refused with the reason", async (t) => {
+test("an allowed host name is saved, and an invalid one is refused with the reason", async (t) => {
   const { server, page } = await settings(t, { faults: /status of 422/ });
-  const hosts = page.getByLabel("Names that this server answers to");
+  const hosts = page.getByLabel("Host names that this server accepts");
   await hosts.fill("catchment.home.example");
   await page.getByRole("button", { name: "Save" }).click();
   await eventually(async () => (await server.api("GET", "/v1/settings")).allowed_hosts.includes("catchment.home.example"), "the name");
@@ -37,9 +37,9 @@ test("a name that the server is allowed to be called by is kept, and one that is
   assert.deepEqual((await server.api("GET", "/v1/settings")).allowed_hosts, ["catchment.home.example"]);
 });
 
-test("how much is logged changes at once", async (t) => {
+test("the log level changes at once", async (t) => {
   const { server, page } = await settings(t);
-  await page.getByLabel("How much is written to it").selectOption("debug");
-  await page.getByText("Changed, from now on.").waitFor();
+  await page.getByLabel("Level").selectOption("debug");
+  await page.getByText("The log level was changed.").waitFor();
   assert.equal((await server.api("GET", "/v1/settings")).log_level, "debug");
 });

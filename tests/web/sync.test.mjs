@@ -26,7 +26,7 @@ async function connect(server, endpoint_url) {
   return connection.connection_id;
 }
 
-test("a person pauses with a reason, resumes, and runs a sync now", async (t) => {
+test("a sync can be paused with a reason, resumed, and run now", async (t) => {
   const { server, sync } = await withFolder(t, 2);
   const page = await enter(t, server);
   await page.goto(server.url + sync.page);
@@ -52,7 +52,7 @@ test("a person pauses with a reason, resumes, and runs a sync now", async (t) =>
   await eventually(async () => (await server.api("GET", sync.base)).sync_run_counter > before, "a run");
 });
 
-test("the progress of a run is seen to move while it runs", async (t) => {
+test("the progress of a run moves while it runs", async (t) => {
   const folder = await scratch(t);
   const objects = new Map(Array.from({ length: 60 }, (_, index) => [`clip-${index}.bin`, "x".repeat(50_000 + index)]));
   let released = () => {};
@@ -64,7 +64,7 @@ test("the progress of a run is seen to move while it runs", async (t) => {
   const connection_id = await connect(server, endpoint);
   await server.sync("clips", { connection_id, source_path: "stuff" });
 
-  const card = page.getByRole("region", { name: "Happening now" }).getByRole("article");
+  const card = page.getByRole("region", { name: "Running now" }).getByRole("article");
   await card.waitFor();
   await card.getByRole("listitem").first().waitFor();
   const bar = card.getByRole("progressbar");
@@ -77,7 +77,7 @@ test("the progress of a run is seen to move while it runs", async (t) => {
   await card.waitFor({ state: "detached" });
 });
 
-test("entries that failed are shown with their reason, and taken once they are tried again", async (t) => {
+test("entries that failed are shown with their reason, and copied once they are retried", async (t) => {
   const folder = await scratch(t);
   let refuses = true;
   const objects = new Map([["good.txt", "fine"], ["locked.txt", "hidden"]]);
@@ -91,15 +91,15 @@ test("entries that failed are shown with their reason, and taken once they are t
   const row = page.getByRole("row", { name: /locked\.txt/ });
   await row.getByText("Not allowed").waitFor();
   refuses = false;
-  await row.getByRole("button", { name: /again/ }).click();
-  await page.getByText("due at once").waitFor();
+  await row.getByRole("button", { name: /^Retry/ }).click();
+  await page.getByText("It will be retried now.").waitFor();
   await page.getByRole("button", { name: "Run now" }).click().catch(() => {});
   await page.getByText("Nothing failed").waitFor();
   const { objects: count } = await server.api("GET", "/v1/overview");
   assert.equal(count, 2);
 });
 
-test("several entries that failed are chosen and tried again together", async (t) => {
+test("several entries that failed can be selected and retried together", async (t) => {
   const folder = await scratch(t);
   const refused = new Set(["a.txt", "b.txt", "c.txt"]);
   const objects = new Map(["a.txt", "b.txt", "c.txt", "fine.txt"].map((key) => [key, `content of ${key}`]));
@@ -112,8 +112,8 @@ test("several entries that failed are chosen and tried again together", async (t
   await page.goto(`${server.url}${sync.page}?show=failures`);
   for (const key of ["a.txt", "b.txt"]) await page.getByRole("row", { name: key }).getByRole("checkbox").check();
   for (const key of ["a.txt", "b.txt"]) refused.delete(key);
-  await page.getByRole("button", { name: "Try 2 entries again" }).click();
-  await page.getByText("They are due at once.").waitFor();
+  await page.getByRole("button", { name: "Retry 2 entries" }).click();
+  await page.getByText("They will be retried now.").waitFor();
   await server.api("POST", `${sync.base}/trigger`, {});
   await page.getByRole("row", { name: "a.txt" }).waitFor({ state: "detached" });
   await page.getByRole("row", { name: "b.txt" }).waitFor({ state: "detached" });
@@ -121,7 +121,7 @@ test("several entries that failed are chosen and tried again together", async (t
   assert.equal((await server.api("GET", "/v1/overview")).objects, 3);
 });
 
-test("a lease is taken away after a warning, and what its worker still does is not written", async (t) => {
+test("a lease can be revoked after a warning, and its worker can write nothing more", async (t) => {
   const folder = await scratch(t);
   const objects = new Map([["first.txt", "first"], ["slow.txt", "slow"]]);
   let released = () => {};
@@ -140,7 +140,7 @@ test("a lease is taken away after a warning, and what its worker still does is n
   await page.getByText(first.locked_by_worker_id).waitFor();
   await page.getByRole("button", { name: "Unlock" }).click();
   const dialog = page.getByRole("dialog");
-  await dialog.getByText("A worker that still runs is fenced off").waitFor();
+  await dialog.getByText("A worker that is still running can write nothing more").waitFor();
   holds = false;
   await dialog.getByRole("button", { name: "Unlock" }).click();
   await dialog.waitFor({ state: "detached" });
@@ -153,12 +153,12 @@ test("a lease is taken away after a warning, and what its worker still does is n
   assert.deepEqual(results.map((job) => job.status), ["completed", "interrupted"]);
 });
 
-test("held removals are shown with what would go, and go when they are approved", async (t) => {
+test("held removals name the objects, which are removed once approved", async (t) => {
   const { source, server, sync } = await withFolder(t, 20);
   for (let index = 0; index < 15; index += 1) await rm(join(source, `file-${String(index).padStart(3, "0")}.txt`));
   await server.api("POST", `${sync.base}/trigger`, {});
   const page = await enter(t, server);
-  const card = page.getByRole("region", { name: "Needs you" }).getByRole("article");
+  const card = page.getByRole("region", { name: "Needs attention" }).getByRole("article");
   await card.getByText("15 objects of 20").waitFor();
   await card.getByRole("button", { name: "Remove them" }).click();
   const dialog = page.getByRole("dialog");
@@ -173,8 +173,8 @@ test("a change of the filters shows its effect before it is saved", async (t) =>
   const page = await enter(t, server);
   await page.goto(server.url + sync.page);
   await page.getByRole("link", { name: "Edit" }).click();
-  await page.getByText("4 as they are").waitFor();
-  await page.getByLabel("Take only").fill("file-000.txt");
+  await page.getByText("4 unchanged").last().waitFor();
+  await page.getByLabel("Include").fill("file-000.txt");
   await page.getByText("3 to remove").waitFor();
   assert.equal((await server.api("GET", sync.base)).file_filters, null);
   await page.getByRole("button", { name: "Save changes" }).click();
@@ -182,20 +182,20 @@ test("a change of the filters shows its effect before it is saved", async (t) =>
   assert.deepEqual((await server.api("GET", sync.base)).file_filters.include_patterns, ["file-000.txt"]);
 });
 
-test("a server that is stopped and started again is noticed, and the page goes on by itself", async (t) => {
+test("the page notices that the server stopped, and reconnects by itself", async (t) => {
   const { server, sync } = await withFolder(t, 1);
   const folder = (await server.api("GET", "/v1/settings")).data_dir;
   const page = await enter(t, server, { outages: true });
   await page.getByRole("row", { name: /box/ }).waitFor();
   await server.stop();
-  await page.getByText("Catchment does not answer.").waitFor();
+  await page.getByText("Catchment is not responding.").waitFor();
   const again = await serve(t, folder, { listen: new URL(server.url).host });
-  await page.getByText("Catchment does not answer.").waitFor({ state: "detached" });
+  await page.getByText("Catchment is not responding.").waitFor({ state: "detached" });
   await again.api("POST", `${sync.base}/pause`, { reason: "after the restart" });
   await page.getByRole("row", { name: /box/ }).getByText("Paused", { exact: true }).waitFor();
 });
 
-test("held removals that are kept stay, and are not asked about again", async (t) => {
+test("objects whose removals are rejected stay, and are not asked about again", async (t) => {
   const { source, server, sync } = await withFolder(t, 20);
   for (let index = 0; index < 15; index += 1) await rm(join(source, `file-${String(index).padStart(3, "0")}.txt`));
   await server.api("POST", `${sync.base}/trigger`, {});
@@ -209,7 +209,7 @@ test("held removals that are kept stay, and are not asked about again", async (t
   assert.equal((await server.api("GET", "/v1/overview")).objects, 20);
 });
 
-test("the history is walked through with arrow keys, and a table beside it says the same", async (t) => {
+test("arrow keys move through the history, and a table below it says the same", async (t) => {
   const { source, server, sync } = await withFolder(t, 3);
   await writeFile(join(source, "later.txt"), "later");
   await server.api("POST", `${sync.base}/trigger`, {});
@@ -228,7 +228,7 @@ test("the history is walked through with arrow keys, and a table beside it says 
   await table.getByRole("cell", { name: /^1 added/ }).first().waitFor();
 });
 
-test("the configuration is shown as JSON and as a command that would make the same", async (t) => {
+test("the configuration is shown as JSON and as a command that would create the same sync", async (t) => {
   const { source, server, sync } = await withFolder(t, 1);
   await server.api("PATCH", sync.base, { file_filters: { exclude_patterns: ["it's *.tmp"] } });
   const page = await enter(t, server);
@@ -242,12 +242,12 @@ test("the configuration is shown as JSON and as a command that would make the sa
   assert.deepEqual(JSON.parse(body), json);
 });
 
-test("a sync that is deleted says what stays, and leaves its objects", async (t) => {
+test("deleting a sync says what stays, and leaves its objects", async (t) => {
   const { server, sync } = await withFolder(t, 2);
   const page = await enter(t, server);
   await page.goto(server.url + sync.page);
   await page.getByRole("button", { name: "Delete" }).click();
-  await page.getByRole("dialog").getByText("The 2 objects of the bucket stay.").waitFor();
+  await page.getByRole("dialog").getByText("the 2 objects in the bucket.").waitFor();
   await page.getByRole("dialog").getByRole("button", { name: "Delete the sync" }).click();
   await page.getByText("No syncs yet").waitFor();
   assert.equal((await server.api("GET", "/v1/overview")).objects, 2);

@@ -5,11 +5,11 @@
 /** What went wrong with a request, in the API's own words. */
 export class ApiError extends Error {
   /**
-   * @param {number} status HTTP status; 0 when the server did not answer.
+   * @param {number} status HTTP status; 0 when the server did not respond.
    * @param {{message?: string, type?: string, details?: any}} error
    */
   constructor(status, error) {
-    super(error.message ?? `The server answered ${status} without saying why.`);
+    super(error.message ?? `The server returned status ${status} and no reason.`);
     this.status = status;
     this.type = error.type ?? "unknown";
     this.details = error.details;
@@ -21,7 +21,7 @@ export class ApiError extends Error {
   }
 }
 
-/** Told when the server no longer knows us. @type {() => void} */
+/** Called when the server no longer accepts our session. @type {() => void} */
 let signedOut = () => {};
 
 /** @param {() => void} handler */
@@ -32,7 +32,7 @@ export function onSignedOut(handler) {
 /**
  * @param {string} method @param {string} path @param {unknown} [body]
  * @param {{signal?: AbortSignal, query?: Record<string, any>}} [options]
- * @returns {Promise<any>} The answer's JSON, null for an empty one.
+ * @returns {Promise<any>} The response's JSON, null for an empty one.
  */
 export async function request(method, path, body, options = {}) {
   let response;
@@ -47,7 +47,7 @@ export async function request(method, path, body, options = {}) {
     if (error instanceof DOMException && error.name === "AbortError") throw error;
     throw new ApiError(0, {
       type: "unreachable",
-      message: "Catchment does not answer. If it was stopped, start it again with: catchment serve",
+      message: "Catchment is not responding. If it was stopped, start it again with: catchment serve",
     });
   }
   const text = await response.text();
@@ -84,7 +84,7 @@ export const remove = (path, query) => request("DELETE", path, undefined, { quer
 
 const part = encodeURIComponent;
 
-/** Where things live. */
+/** Addresses of the API. */
 export const at = {
   /** @param {string} bucket */
   bucket: (bucket) => `/v1/buckets/${part(bucket)}`,

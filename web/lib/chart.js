@@ -33,7 +33,7 @@ export function spark(runs) {
 
 /**
  * The history of a sync: objects above the line, bytes below it, one column a run, oldest first.
- * Arrow keys walk through the columns; `select` is told which one is looked at.
+ * Arrow keys move through the columns; `select` is called with the one that is shown.
  * @param {Run[]} runs @param {string | null} selected @param {(id: string) => void} select
  */
 export function history(runs, selected, select) {

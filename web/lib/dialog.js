@@ -4,8 +4,8 @@ import { h, render } from "./dom.js";
 import { problem } from "./parts.js";
 
 /**
- * Asks before something is done, and does it while the dialog is open, so that an error is shown where
- * the answer was given. Answers whether it was done.
+ * Asks before something is done, and does it while the dialog is open, so that an error is shown in
+ * it. Returns whether it was done.
  * @param {{title: string, body: any, action: string, danger?: boolean, field?: {label: string,
  *   placeholder?: string, value?: string}, run: (text: string) => Promise<any>}} question
  * @returns {Promise<boolean>}

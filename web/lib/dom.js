@@ -15,14 +15,14 @@ const SVG = "http://www.w3.org/2000/svg";
  *   onscroll?: Handler, onkeydown?: Handler}} Props
  */
 
-/** Set as properties: attributes say nothing once a person has touched the field. */
+/** Set as properties: attributes have no effect once a person has used the field. */
 const PROPERTIES = new Set(["value", "checked", "indeterminate", "open", "muted"]);
 
 /**
  * An element to draw: `h("p.muted", { id: "x" }, "text")`. `what` is its tag and classes. The props
  * may be left out; they are attributes; `on…` handlers; `key` for its identity among its siblings;
- * `style` as an object; `mount(element)`, called once it is in the page, which may answer a function
- * to call when it goes. False, null and undefined leave an attribute out.
+ * `style` as an object; `mount(element)`, called once it is in the page, which may return a function
+ * to call when it is removed. False, null and undefined leave an attribute out.
  * @param {string} what
  * @param {Props | string | number | boolean | any[] | null} [props]
  * @param {...Child} children

@@ -1,6 +1,6 @@
 /**
  * The one event stream of this tab. The browser reconnects it by itself, from the last event that it
- * saw; this module says whether it is up, and hands each event to whoever listens.
+ * saw; this module says whether it is up, and passes each event to the listener.
  */
 
 /**
@@ -25,7 +25,7 @@ let state = "unknown";
 let retry;
 
 /**
- * Tells who is to be told: of every event, and of the stream coming up or going down.
+ * Sets the listeners: for every event, and for the stream coming up or going down.
  * @param {(event: LiveEvent) => void} event @param {(state: "up" | "down") => void} up
  */
 export function listen(event, up) {
@@ -64,5 +64,5 @@ function become(next) {
   became(next);
 }
 
-/** Whether we hear the server, as far as we know. */
+/** Whether the server responds, as far as we know. */
 export const isUp = () => state !== "down";

@@ -39,7 +39,7 @@ function read(event) {
 /** @param {string} sync @returns {Progress | undefined} */
 export const progressOf = (sync) => running.get(sync);
 
-/** Forgets what no longer runs: the list is the server's word. @param {Set<string>} syncs those that run */
+/** Forgets what no longer runs, according to the server's list. @param {Set<string>} syncs those that run */
 export function keepOnly(syncs) {
   for (const sync of running.keys()) if (!syncs.has(sync)) running.delete(sync);
 }

@@ -1,4 +1,4 @@
-/** Traces of what was done, and of what could not be. */
+/** Short messages about what was done, and what failed. */
 
 /** Says what was done, for a while. @param {string} text @param {"good" | "bad"} [tone] */
 export function note(text, tone = "good") {
@@ -12,7 +12,7 @@ export function note(text, tone = "good") {
 }
 
 /**
- * Does something at a press of a button; what went wrong is told, never swallowed.
+ * Does what a button is for; an error is shown, never swallowed.
  * @param {() => Promise<any>} act @param {string} [done] what to say then
  */
 export async function attempt(act, done) {

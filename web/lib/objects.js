@@ -1,4 +1,4 @@
-/** Objects of a bucket: how they are asked for, and what they are. */
+/** Objects of a bucket: how they are requested, and what they are. */
 
 import { at, get, post } from "./api.js";
 import { baseName, bytes, counted } from "./format.js";
@@ -9,7 +9,7 @@ import { attempt, note } from "./notes.js";
  * @typedef {{kind: "object", id: string, path: string, name: string, size: number | null, mime: string,
  *   modified: string | null, blob: string | null}} Item
  * @typedef {{prefix: string, search: string, sort: string, type: string}} Place
- * What is looked at: a folder (`prefix`), or with a search or a type, everything below it.
+ * What is shown: a folder (`prefix`), or with a search or a type, everything below it.
  */
 
 /** @param {any} object as the API has it @returns {Item} */
@@ -28,7 +28,7 @@ const leafOf = (object) => ({
   mime: object.mime_type ?? "", modified: object.modified_at, blob: "content",
 });
 
-/** Whether a place is looked at folder by folder. @param {Place} place */
+/** Whether a place is shown folder by folder. @param {Place} place */
 export const byFolder = (place) => !place.search && !place.type && place.sort === "path";
 
 /**
@@ -78,14 +78,14 @@ function bodyOf(place) {
   };
 }
 
-/** What a place holds, as an archive is asked for. @param {Place} place */
+/** The request for an archive of all that a place shows. @param {Place} place */
 export function archiveOf(place) {
   const { sort: _, filters, ...body } = bodyOf({ ...place, prefix: "" });
   return { ...body, ...(filters ? { filters } : {}), ...(place.prefix ? { prefix: place.prefix } : {}) };
 }
 
 /**
- * Brings objects to this person's downloads, in one archive that is made while it is fetched.
+ * Downloads objects in one archive, which is made while it is downloaded.
  * @param {string} bucket @param {Record<string, any>} which objects, as the API takes it
  */
 export const download = (bucket, which) => attempt(async () => {

@@ -7,7 +7,7 @@ import { attempt, note } from "./notes.js";
 /** @typedef {import("./dom.js").Child} Child */
 
 /**
- * A name from outside: text only, its direction kept to itself, nothing hidden in it.
+ * A name from a source: text only, its writing direction isolated, nothing hidden in it.
  * @param {?string} [text] @param {object} [props]
  */
 export function name(text, props = {}) {
@@ -107,7 +107,7 @@ export function badge(state, words) {
 }
 
 /**
- * How a sync stands, as one badge.
+ * The state of a sync, as one badge.
  * @param {any} sync
  */
 export function syncBadge(sync) {

@@ -1,4 +1,4 @@
-/** Jobs of the API, as the pictures and tables of runs want them. */
+/** Jobs of the API, as charts and tables of runs show them. */
 
 import { at, post } from "./api.js";
 import { ask } from "./dialog.js";
@@ -37,14 +37,14 @@ export function didWhat(job) {
     counts.failed ? `${count(counts.failed)} failed` : "",
     counts.unchanged ? `${count(counts.unchanged)} unchanged` : "",
   ].filter(Boolean);
-  return parts.length ? parts.join(" · ") : job.status === "running" ? "Under way" : "Nothing to do";
+  return parts.length ? parts.join(" · ") : job.status === "running" ? "In progress" : "Nothing to do";
 }
 
 const PHASES = {
-  queued: "Waiting for its turn",
-  discovering: "Looking at the source",
+  queued: "Queued",
+  discovering: "Listing the source",
   downloading: "Copying",
-  verifying: "Making sure the listing was whole",
+  verifying: "Checking that the listing is complete",
   reconciling: "Applying removals",
   held: "Removals held",
 };
@@ -52,7 +52,7 @@ const PHASES = {
 /** @param {?string} [phase] */
 export const phaseWords = (phase) => PHASES[/** @type {keyof typeof PHASES} */ (phase ?? "")] ?? phase ?? "";
 
-/** How a job stands. @param {any} job */
+/** The state of a job. @param {any} job */
 export const jobBadge = (job) => (job.phase === "held" ? badge("COMPLETED_WITH_ERRORS", "Removals held") : badge(job.status));
 
 /** @param {any} sync */
@@ -61,7 +61,7 @@ const baseOf = (sync) => at.sync(sync.bucket_id, sync.sync_config_id);
 /** @param {any} sync @param {boolean} [full] */
 export async function runNow(sync, full = false) {
   const answer = await attempt(() => post(`${baseOf(sync)}/trigger`, {}, full ? { full_sync: true } : {}));
-  if (answer) note(answer.status === "skipped_already_running" ? "A run is already under way." : full ? "A full run was started." : "A run was started.");
+  if (answer) note(answer.status === "skipped_already_running" ? "A run is already in progress." : full ? "A full run was started." : "A run was started.");
 }
 
 /** @param {any} sync */
@@ -72,17 +72,17 @@ export const resume = (sync) =>
 export const pause = (sync) =>
   ask({
     title: "Pause this sync?",
-    body: h("p", "A run under way stops at its next checkpoint. Nothing is lost; resuming goes on from there."),
+    body: h("p", "A run in progress stops at its next checkpoint. Nothing is lost; the next run resumes from there."),
     field: { label: "Why? (optional)", placeholder: "moving the disk" },
     action: "Pause",
     run: (reason) => post(`${baseOf(sync)}/pause`, reason ? { reason } : {}),
   });
 
-/** Lets held removals happen, naming what goes. @param {any} sync */
+/** Approves held removals, naming what will be removed. @param {any} sync */
 export const approveRemovals = (sync) =>
   ask({
     title: `Remove ${counted(sync.held_removals.count, "object")} from the bucket?`,
-    body: [h("p", `They are no longer in the source. The bucket holds ${counted(sync.held_removals.of, "object")} of this sync. The source itself is never touched.`), sampleOf(sync)],
+    body: [h("p", `They are no longer in the source. This sync has ${counted(sync.held_removals.of, "object")} in the bucket. The source is never changed.`), sampleOf(sync)],
     action: `Remove ${counted(sync.held_removals.count, "object")}`,
     danger: true,
     run: () => post(`${baseOf(sync)}/removals/approve`),
@@ -92,7 +92,7 @@ export const approveRemovals = (sync) =>
 export const rejectRemovals = (sync) =>
   ask({
     title: `Keep ${counted(sync.held_removals.count, "object")}?`,
-    body: [h("p", "They stay in the bucket though the source no longer has them. You will not be asked about them again until the source changes."), sampleOf(sync)],
+    body: [h("p", "They stay in the bucket although the source no longer has them. You will not be asked about them again until the source changes."), sampleOf(sync)],
     action: "Keep them",
     run: () => post(`${baseOf(sync)}/removals/reject`),
   });

@@ -1,4 +1,4 @@
-/** Doing a thing once though it is asked for often. */
+/** Doing something once although it is asked for often. */
 
 /**
  * Does `act` once, after a while; asked again, that begins `anew` or not. `stop` forgets it.

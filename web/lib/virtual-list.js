@@ -1,5 +1,5 @@
 /**
- * Lists of any length: only the rows in sight are drawn, only the pages in sight are asked for.
+ * Lists of any length: only the rows in view are drawn, only the pages in view are requested.
  */
 
 /** Browsers cannot draw taller elements; a longer list scrolls in proportion. */

@@ -10,15 +10,15 @@ export function inWords(sync, names) {
       ? `As files change, and every ${interval(sync.polling_interval_seconds ?? 300)}`
       : `Every ${interval(sync.polling_interval_seconds ?? 300)}`;
   const sentences = [
-    `${every}, bring ${which(sync.file_filters)} from ${sync.source_path || "a place to be chosen"}${names.connection && sync.connection_id !== "conn_local" ? ` (${names.connection})` : ""} into the bucket ${names.bucket || "to be chosen"}.`,
+    `${every}, copy ${which(sync.file_filters)} from ${sync.source_path || "a place to be chosen"}${names.connection && sync.connection_id !== "conn_local" ? ` (${names.connection})` : ""} into the bucket ${names.bucket || "to be chosen"}.`,
   ];
   const reconcile = sync.reconcile ?? {};
-  sentences.push(reconcile.on_update === false ? "Files that change there stay here as they are." : "Files that change there change here.");
+  sentences.push(reconcile.on_update === false ? "Files that change at the source stay here as they were." : "Files that change at the source are updated here.");
   sentences.push(reconcile.on_delete !== false
-    ? "Files removed there are removed here; if that would be more than half of them at once, you are asked first."
-    : "Files removed there stay here.");
-  if (reconcile.on_filter_drift !== false && sync.file_filters) sentences.push("Objects that the filters no longer let through are removed.");
-  if (sync.skip_duplicates !== false) sentences.push("A file whose bytes are already in the bucket makes no second object.");
+    ? "Files removed from the source are removed here; if that would be more than half of them at once, you are asked first."
+    : "Files removed from the source stay here.");
+  if (reconcile.on_filter_drift !== false && sync.file_filters) sentences.push("Objects that no longer match the filters are removed.");
+  if (sync.skip_duplicates !== false) sentences.push("Files whose content is already in the bucket are skipped.");
   sentences.push("The source is only read.");
   return sentences.join(" ");
 }
@@ -37,6 +37,6 @@ function which(filters) {
   if (filters.max_size_bytes) parts.push(`of at most ${bytes(filters.max_size_bytes)}`);
   if (filters.modified_after) parts.push(`changed after ${filters.modified_after.slice(0, 10)}`);
   if (filters.modified_before) parts.push(`changed before ${filters.modified_before.slice(0, 10)}`);
-  if (filters.metadata_filters?.length) parts.push("with the metadata asked for");
+  if (filters.metadata_filters?.length) parts.push("with matching metadata");
   return parts.length ? `files ${parts.join(", ")}` : "every file";
 }

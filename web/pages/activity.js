@@ -1,4 +1,4 @@
-/** Activity: what happened, newest first, as a person would tell it. */
+/** Activity: what happened, newest first, in sentences. */
 
 /** @import { Page, Visit } from "../app.js" */
 import { to } from "../lib/addresses.js";
@@ -65,7 +65,7 @@ export function open(visit) {
       pageHead("Activity", "What happened, newest first.",
         quietChoice("Kind", "kind", state.kind, KINDS, (kind) => change({ kind })),
         quietChoice("Bucket", "in-bucket", state.bucket, [["", "Every bucket"], ...state.buckets.map(({ bucket_id, bucket_name }) => /** @type {[string, string]} */ ([bucket_id, bucket_name]))], (bucket) => change({ bucket }))),
-      !state.ready ? null : state.events.length === 0 ? empty("Nothing happened yet", "Runs, changes and notices appear here as they happen.") : h("ol.log", lines(state)),
+      !state.ready ? null : state.events.length === 0 ? empty("Nothing has happened yet", "Runs, changes and notices appear here as they happen.") : h("ol.log", lines(state)),
       state.next ? h("div.actions", button("Show older", older)) : null,
     ],
   };
@@ -88,19 +88,19 @@ function tell(event, { syncs, buckets, connections }) {
   const detail = event.detail ?? {};
   const row = syncs.find((/** @type {any} */ one) => one.sync_config_id === event.sync_config_id);
   const bucket = buckets.find((/** @type {any} */ one) => one.bucket_id === event.bucket_id);
-  const where = bucket ? link(name(bucket.bucket_name), to.bucket(bucket.bucket_id)) : "a bucket that is gone";
-  const what = row ? link([name(row.source_path), " → ", name(row.bucket_name)], to.sync(row)) : "a sync that is gone";
+  const where = bucket ? link(name(bucket.bucket_name), to.bucket(bucket.bucket_id)) : "a deleted bucket";
+  const what = row ? link([name(row.source_path), " → ", name(row.bucket_name)], to.sync(row)) : "a deleted sync";
   const number = detail.count ?? 0;
   switch (event.type) {
-    case "job.started": return ["play", "", [detail.resumed ? "A run went on: " : "A run began: ", what]];
+    case "job.started": return ["play", "", [detail.resumed ? "A run resumed: " : "A run started: ", what]];
     case "job.finished": {
       const failed = detail.status === "failed";
       const counts = detail.counts ?? detail;
       return [failed ? "alert" : "check", failed ? "bad" : "good", [`A run ${failed ? "failed" : detail.status === "interrupted" ? "was interrupted" : detail.phase === "held" ? "ended, with removals held" : "ended"}: `, what, ". ", didWhat({ status: detail.status, counts }), counts.bytes ? `, ${bytes(counts.bytes)}` : "", detail.error ? [". ", said(detail.error)] : ""]];
     }
-    case "objects.added": return ["plus", "", [`${counted(number, "object")} came into `, where]];
-    case "objects.updated": return ["check", "", [`${counted(number, "object")} changed in `, where]];
-    case "objects.removed": return ["trash", "", [`${counted(number, "object")} went from `, where]];
+    case "objects.added": return ["plus", "", [`${counted(number, "object")} added to `, where]];
+    case "objects.updated": return ["check", "", [`${counted(number, "object")} updated in `, where]];
+    case "objects.removed": return ["trash", "", [`${counted(number, "object")} removed from `, where]];
     case "sync.changed": return ["gear", "", [what, " ", became(detail), detail.reason ? [": ", said(detail.reason)] : ""]];
     case "connection.changed": {
       const connection = connections.find((/** @type {any} */ one) => one.connection_id === detail.connection_id);
@@ -111,21 +111,21 @@ function tell(event, { syncs, buckets, connections }) {
   }
 }
 
-/** Whether an event says more than those of the runs beside it. @param {any} event */
+/** Whether an event says more than those of the runs around it. @param {any} event */
 const told = ({ type, detail }) =>
   type !== "sync.changed" || detail?.change !== "status" || detail.paused || detail.was === "SUSPENDED" || ["COMPLETED", "ARCHIVED"].includes(detail.status);
 
 /** What became of a thing. @param {any} detail */
 function became(detail) {
   switch (detail.change === "status" ? detail.status : detail.change) {
-    case "created": return "was made";
-    case "changed": return "has other settings";
+    case "created": return "was created";
+    case "changed": return "was changed";
     case "archived": case "ARCHIVED": case "deleted": return "was deleted";
-    case "held": return `holds back ${counted(detail.count, "removal")} until you decide`;
-    case "approved": return `was told to remove ${counted(detail.count, "object")}`;
-    case "rejected": return `was told to keep ${counted(detail.count, "object")} that its source no longer has`;
+    case "held": return `is holding ${counted(detail.count, "removal")} until you decide`;
+    case "approved": return `had ${counted(detail.count, "held removal")} approved`;
+    case "rejected": return `had ${counted(detail.count, "held removal")} rejected: the objects stay`;
     case "is_active": return detail.is_active ? "was switched on" : "was switched off";
-    case "COMPLETED": return "has done what it was made for";
+    case "COMPLETED": return "has completed";
     case "SUSPENDED": return "was paused";
     default: return detail.was === "SUSPENDED" ? "was resumed" : `is now ${String(detail.status ?? detail.change).toLowerCase().replaceAll("_", " ")}`;
   }

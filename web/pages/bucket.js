@@ -138,15 +138,15 @@ export function open(visit) {
       if (!bucket) return h("h1.sr", "Bucket");
       return [
         pageHead(name(bucket.bucket_name), [h("span.number", counted(bucket.object_count, "object")), h("span.number", bytes(bucket.total_size_bytes)), bucket.last_upload_at ? h("span", `changed ${ago(bucket.last_upload_at)}`) : null],
-          length() > 0 ? button(place.search || place.type ? "Download what is found" : place.prefix ? "Download this folder" : "Download all", () => download(bucketId, archiveOf(place)), { icon: "down" }) : null,
-          link("Sync into it", to.newSync({ bucket: bucketId }), { class: "button", icon: "plus" })),
+          length() > 0 ? button(place.search || place.type ? "Download results" : place.prefix ? "Download this folder" : "Download all", () => download(bucketId, archiveOf(place)), { icon: "down" }) : null,
+          link("Add a sync", to.newSync({ bucket: bucketId }), { class: "button", icon: "plus" })),
         tools(state, change, search),
         trail(within, state),
         state.error ? problem(state.error) : null,
         !state.ready ? null : length() === 0 ? nothing(state, bucketId) : [
           state.view === "list" ? h("div.many", h("div.many-head", { "aria-hidden": "true" }, h("span"), h("span", "Name"), h("span.num", "Size"), h("span", "Changed"), h("span", "Type")),
             list()) : h("div.many", list()),
-          h("p.muted", { role: "status" }, `${counted(state.folders.length, "folder")}, ${counted(state.total, "object")}${place.search ? " found" : ""}. Arrow keys move, Enter opens, Space chooses.`),
+          h("p.muted", { role: "status" }, `${counted(state.folders.length, "folder")}, ${counted(state.total, "object")}${place.search ? " found" : ""}. Arrow keys move, Enter opens, Space selects.`),
         ],
         state.selected.size > 0 ? selection(state, bucketId, visit) : null,
       ];
@@ -177,7 +177,7 @@ export function open(visit) {
 
   /** @param {any} item */
   function box(item) {
-    return h("input", { type: "checkbox", tabindex: "-1", checked: state.selected.has(item.id), "aria-label": `Choose ${item.name}`, onchange: () => pick(item) });
+    return h("input", { type: "checkbox", tabindex: "-1", checked: state.selected.has(item.id), "aria-label": `Select ${item.name}`, onchange: () => pick(item) });
   }
 
   /** @param {number} index @param {number} top */
@@ -211,7 +211,7 @@ export function open(visit) {
   }
 }
 
-/** The query of the address that shows the same again. @param {any} state */
+/** The query of the address that shows this again. @param {any} state */
 const shown = ({ place, view }) => ({ path: place.prefix, search: place.search, sort: place.sort === "path" ? "" : place.sort, type: place.type, view: view === "list" ? "" : view });
 
 /** @param {string} prefix */
@@ -224,7 +224,7 @@ function tools(state, change, search) {
       h("input", { id: "search", type: "search", value: state.place.search, placeholder: "Search by name", oninput: (event) => { state.place.search = event.target.value; search(); } })),
     quietChoice("Kind", "type", state.place.type, [["", "Every kind"], ["image", "Images"], ["video", "Videos"], ["audio", "Sounds"], ["pdf", "PDF"], ["text", "Text"]], (type) => change({ type })),
     quietChoice("Order", "sort", state.place.sort, [["path", "By path"], ["newest", "Newest first"], ["oldest", "Oldest first"], ["largest", "Largest first"]], (sort) => change({ sort })),
-    h("div.segments", { role: "group", "aria-label": "Shown as" },
+    h("div.segments", { role: "group", "aria-label": "View" },
       /** @type {const} */ ([["list", "List"], ["grid", "Grid"]]).map(([view, label]) => h("button", { key: view, type: "button", "aria-pressed": state.view === view ? "true" : "false", onclick: () => change({ view }) }, icon(view), label))));
 }
 
@@ -240,20 +240,20 @@ function trail(within, state) {
 /** @param {any} state @param {string} bucketId */
 function nothing(state, bucketId) {
   return state.place.search || state.place.type
-    ? empty("Nothing like it", "No object here has that in its path, or is of that kind.")
-    : empty("Nothing here yet", "Objects appear as a sync finds them.", link("Sync into this bucket", to.newSync({ bucket: bucketId }), { class: "button primary" }));
+    ? empty("No matches", "No object here has that in its path and is of that kind.")
+    : empty("Nothing here yet", "Objects appear as syncs copy them.", link("Sync into this bucket", to.newSync({ bucket: bucketId }), { class: "button primary" }));
 }
 
 /** @param {any} state @param {string} bucketId @param {Visit} visit */
 function selection(state, bucketId, visit) {
   const ids = [...state.selected.keys()];
-  return h("div.selection", { role: "region", "aria-label": "Chosen objects" },
-    h("b", `${counted(ids.length, "object")} chosen`),
+  return h("div.selection", { role: "region", "aria-label": "Selected objects" },
+    h("b", `${counted(ids.length, "object")} selected`),
     button("Download", () => download(bucketId, { object_ids: ids }), { kind: "small", icon: "down" }),
     button("Delete", async () => {
       const done = await ask({
         title: `Delete ${counted(ids.length, "object")}?`,
-        body: [h("p", "They go from this bucket. A sync that still finds them in its source may bring them back."),
+        body: [h("p", "They are removed from this bucket. A sync that still finds them at its source may add them again."),
           pathList([...state.selected.values()])],
         action: `Delete ${counted(ids.length, "object")}`,
         danger: true,

@@ -20,9 +20,9 @@ export function open(visit) {
     event: (event) => { if (event.type !== "job.progress") again(); },
     refresh: async () => { buckets = (await get("/v1/buckets", { limit: 1000 })).results; },
     view: () => [
-      pageHead("Buckets", "Where objects live on this computer. Several syncs may fill one.", button("New bucket", () => create().then(visit.refresh), { icon: "plus" })),
+      pageHead("Buckets", "Where objects are kept on this computer. Several syncs can share one.", button("New bucket", () => create().then(visit.refresh), { icon: "plus" })),
       buckets === null ? null : buckets.length === 0
-        ? empty("No buckets yet", "A sync makes its bucket when it starts.", link("New sync", "#/new", { class: "button primary" }))
+        ? empty("No buckets yet", "A sync creates its bucket when it starts.", link("New sync", "#/new", { class: "button primary" }))
         : h("table.rows", heads(["Bucket", "Objects", "Size", "Changed", ""]),
             h("tbody", buckets.map((bucket) => row(bucket, visit)))),
     ],
@@ -38,7 +38,7 @@ function row(bucket, visit) {
     cell("Changed", ago(bucket.last_upload_at ?? bucket.updated_at)),
     h("td.row-actions", button("Delete", () => ask({
       title: `Delete the bucket ${bucket.bucket_name}?`,
-      body: h("p", h("b", `${counted(bucket.object_count, "object")}, ${bytes(bucket.total_size_bytes)}, and every sync into it go.`), " Bytes that other buckets share stay. The sources are never touched."),
+      body: h("p", h("b", `${counted(bucket.object_count, "object")}, ${bytes(bucket.total_size_bytes)}, and every sync into it are deleted.`), " Bytes that other buckets share stay. The sources are never changed."),
       action: "Delete the bucket",
       danger: true,
       run: () => remove(at.bucket(bucket.bucket_id), { force_foreclose: true }),
@@ -47,7 +47,7 @@ function row(bucket, visit) {
 
 const create = () => ask({
   title: "New bucket",
-  body: h("p", "An empty place for objects. You can point syncs at it later."),
+  body: h("p", "It starts empty. Choose it when you create a sync."),
   field: { label: "Name", placeholder: "pictures" },
   action: "Create",
   run: (text) => post("/v1/buckets", { bucket_name: text, bucket_schema: { properties: {} } }),

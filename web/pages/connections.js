@@ -1,4 +1,4 @@
-/** Connections: their health, who uses them, test, edit, delete. */
+/** Connections: their health, the syncs that use them; test, edit, delete. */
 
 /** @import { Page, Visit } from "../app.js" */
 import { to } from "../lib/addresses.js";
@@ -65,10 +65,10 @@ export function open(visit) {
       state.syncs = overview.syncs;
     },
     view: () => [
-      pageHead("Connections", "How Catchment reaches storage elsewhere. It only reads there. Credentials are encrypted, and never shown again.",
+      pageHead("Connections", "How Catchment reaches storage elsewhere. It only reads from it. Credentials are encrypted and never shown again.",
         button("New connection", () => edit({ draft: blankConnection() }), { kind: "primary", icon: "plus" })),
       state.form && !state.form.id ? h("section.panel.stack", { "aria-label": "New connection" }, h("h2", "New connection"),
-        connectionForm({ ...state.form, changed: visit.redraw, submit: save, cancel: () => edit(null), action: "Test and keep" })) : null,
+        connectionForm({ ...state.form, changed: visit.redraw, submit: save, cancel: () => edit(null), action: "Test and save" })) : null,
       (state.list ?? []).map((connection) => panel(connection)),
     ],
   };
@@ -82,9 +82,9 @@ export function open(visit) {
     const kind = PROVIDERS.find((provider) => provider.id === connection.provider_type)?.name ?? connection.provider_type;
     return h("section", { key: id, class: "panel stack", "aria-label": connection.name, "aria-current": id === shown ? "true" : null },
       h("header.page-head", h("div", h("h2", name(connection.name)),
-          h("p", connection.status === "SUSPENDED" || connection.consecutive_failures > 0 ? badge("FAILED", connection.status === "SUSPENDED" ? "Suspended by failures" : "Failing") : connection.last_used_at || local || tested?.success ? badge("ACTIVE", "Working") : badge("PENDING", "Not used yet"),
+          h("p", connection.status === "SUSPENDED" || connection.consecutive_failures > 0 ? badge("FAILED", connection.status === "SUSPENDED" ? "Suspended after failures" : "Failing") : connection.last_used_at || local || tested?.success ? badge("ACTIVE", "Working") : badge("PENDING", "Not used yet"),
             h("span", local ? "Folders of this computer" : kind), connection.last_used_at ? h("span", `used ${ago(connection.last_used_at)}`) : null)),
-        h("div.actions", button(tested?.busy ? "Trying it…" : "Test", () => test(connection), { kind: "small", busy: tested?.busy, "aria-label": `Test ${connection.name}` }),
+        h("div.actions", button(tested?.busy ? "Testing…" : "Test", () => test(connection), { kind: "small", busy: tested?.busy, "aria-label": `Test ${connection.name}` }),
           local ? null : button("Edit", () => edit({ id, draft: { provider: connection.provider_type, name: connection.name, values: {} } }), { kind: "small", "aria-label": `Edit ${connection.name}` }),
           local ? null : button("Delete", () => drop(connection, users).then(visit.refresh), { kind: "small danger", "aria-label": `Delete ${connection.name}` }))),
       tested && !tested.busy ? h("p", { class: tested.success ? "" : "bad", role: "status" }, icon(tested.success ? "check" : "alert"), " ", said(tested.message)) : null,
@@ -97,9 +97,9 @@ export function open(visit) {
   }
 }
 
-const CREDENTIALS = { access_key: "an access key", ambient: "those of this computer", assume_role: "a role" };
+const CREDENTIALS = { access_key: "an access key", ambient: "this computer's own", assume_role: "a role" };
 
-/** What a connection is set to, but for its secrets and what is as usual. @param {any} config @returns {[string, any][]} */
+/** The settings of a connection, without secrets and defaults. @param {any} config @returns {[string, any][]} */
 function configFacts(config) {
   const usual = { addressing: "auto", anonymous: false, requester_pays: false, use_ssl: true, verify_ssl: true };
   return Object.entries(config ?? {})

@@ -1,4 +1,4 @@
-/** Home: what is here, what happens now, what needs a person, and every sync in a row. */
+/** Home: what is here, what is running, what needs attention, and every sync in a row. */
 
 /** @import { Page, Visit } from "../app.js" */
 import { to } from "../lib/addresses.js";
@@ -43,13 +43,13 @@ export function open(visit) {
 /** @param {any} row */
 const isRunning = (row) => row.runs.at(-1)?.status === "running";
 
-/** What a person sees who has just started Catchment. */
+/** What is shown while nothing has been synced yet. */
 function firstStart() {
   return h("div.welcome", h("img", { src: "/icon.svg", alt: "", width: 56, height: 56 }),
     h("h1", "Bring your files home"),
-    h("p.lead", "Catchment keeps local buckets in step with storage that lives elsewhere. It only ever reads from a source, stores the same bytes once, and goes on where it stopped."),
-    h("div.choices", h("a.choice", { href: "#/new?provider=local" }, icon("folder"), h("b", "A folder on this computer"), h("span", "Watched: a changed file is here within a second.")),
-      h("a.choice", { href: "#/new?provider=s3" }, icon("bucket"), h("b", "An S3 bucket"), h("span", "Amazon S3, Tigris, or anything that speaks S3.")),
+    h("p.lead", "Catchment keeps local buckets up to date with storage elsewhere. It only reads from a source, stores equal bytes once, and resumes where it stopped."),
+    h("div.choices", h("a.choice", { href: "#/new?provider=local" }, icon("folder"), h("b", "A folder on this computer"), h("span", "Watched for changes: a changed file is copied within a second.")),
+      h("a.choice", { href: "#/new?provider=s3" }, icon("bucket"), h("b", "An S3 bucket"), h("span", "Amazon S3, Tigris or S3-compatible storage.")),
     ),
     h("p.muted", "Or from a terminal, now:"),
     command("catchment sync ~/Pictures"),
@@ -62,23 +62,23 @@ function here(overview) {
   const share = overview.bytes > 0 ? Math.round((overview.saved_bytes / overview.bytes) * 100) : 0;
   return h("dl.stats", { "aria-label": "What is here" },
     stat("Objects", count(overview.objects), `in ${counted(overview.buckets, "bucket")}`),
-    stat("Their size", bytes(overview.bytes), `${bytes(overview.stored_bytes)} on disk`),
+    stat("Total size", bytes(overview.bytes), `${bytes(overview.stored_bytes)} on disk`),
     stat("Saved by deduplication", bytes(overview.saved_bytes), share > 0 ? `${share} % of their size` : "equal bytes are stored once"),
-    stat("Disk left", bytes(disk.free_bytes), `of ${bytes(disk.total_bytes)}`),
+    stat("Free disk space", bytes(disk.free_bytes), `of ${bytes(disk.total_bytes)}`),
   );
 }
 
 /** @param {any[]} rows those that run */
 function now(rows) {
   if (rows.length === 0) return null;
-  return h("section", { key: "now", "aria-label": "Happening now" },
-    section("Happening now", rows.length),
+  return h("section", { key: "now", "aria-label": "Running now" },
+    section("Running now", rows.length),
     h("div.cards", rows.map((row) => h("div", { key: row.sync_config_id }, running(row, row.runs.at(-1), row)))),
   );
 }
 
 /**
- * One running job: what it does, how far it is, how long it will take.
+ * One running job: what it is doing, how far it is, how long it will take.
  * @param {any} sync @param {any} job @param {{bucket_name?: string}} [row]
  */
 export function running(sync, job, row) {
@@ -93,15 +93,15 @@ export function running(sync, job, row) {
       row ? h("span.muted", phaseWords(phase)) : null,
     ),
     bar("Progress", share),
-    h("p.figures", h("span", h("b", count(live?.done ?? 0)), live?.total ? ` of ${count(live.total)} looked at` : " looked at"),
-      h("span", h("b", count(taken)), " taken"),
+    h("p.figures", h("span", h("b", count(live?.done ?? 0)), live?.total ? ` of ${count(live.total)} checked` : " checked"),
+      h("span", h("b", count(taken)), " copied"),
       counts.failed ? h("span.bad", h("b", count(counts.failed)), " failed") : null,
       h("span", h("b", bytes(live?.bytes ?? 0)), live?.bytesTotal ? ` of ${bytes(live.bytesTotal)}` : ""),
       live?.rate ? h("span", h("b", `${bytes(live.rate)}/s`)) : null,
       live?.eta !== null && live?.eta !== undefined ? h("span", h("b", duration(Math.ceil(live.eta))), " left") : null,
     ),
     live && live.files.length > 0
-      ? h("ul.flight", { "aria-label": "Files in flight" }, live.files.slice(0, 4).map((file) => h("li", { key: file }, icon("down"), name(file))),
+      ? h("ul.flight", { "aria-label": "Files being copied" }, live.files.slice(0, 4).map((file) => h("li", { key: file }, icon("down"), name(file))),
         live.files.length > 4 ? h("li", { key: "more" }, `and ${live.files.length - 4} more`) : null)
       : null,
   );
@@ -115,11 +115,11 @@ function needs(overview, visit) {
   for (const connection of overview.failing_connections ?? []) {
     cards.push(card(`connection ${connection.connection_id}`, "bad",
       [name(connection.name), " cannot be reached"],
-      connection.last_error ?? "It was suspended after failing again and again.",
-      link("Look at it", to.connection(connection.connection_id), { class: "button small" })));
+      connection.last_error ?? "It was suspended after repeated failures.",
+      link("View", to.connection(connection.connection_id), { class: "button small" })));
   }
   if (cards.length === 0) return null;
-  return h("section", { key: "needs", "aria-label": "Needs you" }, section("Needs you", cards.length), h("div.cards", cards));
+  return h("section", { key: "needs", "aria-label": "Needs attention" }, section("Needs attention", cards.length), h("div.cards", cards));
 }
 
 /** @param {any} sync @param {Visit} visit */
@@ -131,15 +131,15 @@ function needsOfSync(sync, visit) {
     out.push(card(`${out.length} ${sync.sync_config_id}`, tone, [name(sync.source_path), " → ", name(sync.bucket_name)], text, ...actions));
   /** @param {string} label @param {(sync: any) => Promise<any>} does @param {string} [kind] */
   const act = (label, does, kind = "") => button(label, () => does(sync).then(visit.refresh), { kind: `small ${kind}` });
-  const look = link("Look", to.sync(sync), { class: "button small quiet" });
+  const look = link("View", to.sync(sync), { class: "button small quiet" });
   if (sync.held_removals?.count) {
-    need("warn", `${counted(sync.held_removals.count, "object")} of ${count(sync.held_removals.of)} are gone from the source. So many at once may be a mistake, so nothing was removed.`,
+    need("warn", `${counted(sync.held_removals.count, "object")} of ${count(sync.held_removals.of)} are gone from the source. Removing so many at once may be a mistake, so nothing was removed.`,
       act("Keep them", rejectRemovals), act("Remove them", approveRemovals, "danger"), look);
   }
-  if (sync.paused_by_failures) need("bad", sync.pause_reason ?? sync.last_error ?? "Paused after failing again and again.", act("Resume", resume, "primary"), look);
+  if (sync.paused_by_failures) need("bad", sync.pause_reason ?? sync.last_error ?? "Paused after repeated failures.", act("Resume", resume, "primary"), look);
   else if (sync.status === "FAILED") need("bad", sync.last_error ?? "The last run failed.", act("Run now", runNow), look);
   if (sync.dead_letters > 0) {
-    need("warn", `${counted(sync.dead_letters, "entry", "entries")} could not be taken. The rest is here.`, link("See why", to.sync(sync, "failures"), { class: "button small" }));
+    need("warn", `${counted(sync.dead_letters, "entry", "entries")} could not be copied. Everything else was.`, link("See why", to.sync(sync, "failures"), { class: "button small" }));
   }
   return out;
 }
@@ -151,7 +151,7 @@ const card = (key, tone, title, text, ...actions) =>
 /** @param {any[]} rows @param {Visit} visit */
 function table(rows, visit) {
   if (rows.length === 0) {
-    return empty("No syncs yet", "A sync is a standing order: keep this bucket in step with that place.", link("New sync", "#/new", { class: "button primary" }));
+    return empty("No syncs yet", "A sync keeps a bucket up to date with a place.", link("New sync", "#/new", { class: "button primary" }));
   }
   return h("section", { key: "syncs", "aria-label": "Syncs" },
     section("Syncs", rows.length),

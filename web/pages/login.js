@@ -1,4 +1,4 @@
-/** For a browser that the server does not know: how to come in. */
+/** For a browser that is not signed in: how to sign in. */
 
 /** @import { Page } from "../app.js" */
 
@@ -11,7 +11,7 @@ export function open() {
     title: () => "Sign in",
     view: () => h("div.login", h("img", { src: "/icon.svg", alt: "", width: 48, height: 48 }),
       h("h1", "This browser is not signed in"),
-      h("p.muted", "Catchment lets in who can run its command on this computer. It prints a link that is good once; open it in this browser."),
+      h("p.muted", "Run this command on the computer that Catchment runs on. It prints a link that works once; open it in this browser."),
       command("catchment open")),
   };
 }

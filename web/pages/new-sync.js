@@ -1,5 +1,5 @@
 /**
- * New sync, in one page that never loses input; and the same page for editing one that exists. What is
+ * New sync, in one page that never loses input, and the same page to edit an existing one. What is
  * typed is kept in the tab's storage until the sync is started.
  */
 
@@ -163,20 +163,20 @@ export function open(visit) {
           ? facts([["Connection", name(connection?.name ?? draft.connection_id)], ["Place", name(draft.source_path)], ["Bucket", name(bucketName)], ["", "These stay. For another place, make a new sync."]])
           : sourceStep(state, change, write)],
         ...(editing ? [] : /** @type {[string, any][]} */ ([
-          ["Which folder", draft.connection_id ? placeStep(state, connection, places, change) : h("p.muted", "Choose or make a connection first.")],
+          ["Which folder", draft.connection_id ? placeStep(state, connection, places, change) : h("p.muted", "Choose or create a connection first.")],
           ["Into which bucket", bucketStep(state, change)],
         ])),
-        ["Which of the files", filterStep(draft, change)],
-        ["What becomes of them", mappingStep(draft, (seen.length ? seen : state.taken).slice(0, 3), change)],
-        ["When, and what follows", scheduleStep(draft, change)],
+        ["Which files", filterStep(draft, change)],
+        ["How they are stored", mappingStep(draft, (seen.length ? seen : state.taken).slice(0, 3), change)],
+        ["When, and what happens to changes", scheduleStep(draft, change)],
       ];
       return [
-        pageHead(editing ? "Edit sync" : "New sync", editing ? "What you change here shows its effect in the preview before you save it." : "A standing order: keep a bucket in step with a place. Nothing is copied before you start it."),
+        pageHead(editing ? "Edit sync" : "New sync", editing ? "The preview shows the effect of your changes before you save them." : "Keeps a bucket up to date with a place. Nothing is copied until you start it."),
         !state.ready ? null : h("div.split", h("div.steps", steps.map(([title, body], index) =>
             h("section.panel.step", { key: title, "aria-label": title }, h("h2", h("i", { "aria-hidden": "true" }, index + 1), title), body))),
           h("aside.aside", { "aria-label": "Preview and summary" },
             h("section.panel.stack", h("h2", "Preview"),
-              state.previewing ? bar("Looking at the source", null) : null,
+              state.previewing ? bar("Listing the source", null) : null,
               state.previewError ? problem(state.previewError, look) : previewPanel(state.preview, Boolean(draft.source_path))),
             h("section.panel.stack", h("h2", "In plain words"),
               h("p.summary", inWords(requestOf(draft), { bucket: bucketName, connection: connection?.name })),
@@ -231,8 +231,8 @@ function sourceStep(state, change, write) {
       state.connections.map((/** @type {any} */ { connection_id, name: called, provider_type }) =>
         radio(connection_id, name(called), provider_type === "local" ? "A folder, watched for changes" : provider_type, !making && state.draft.connection_id === connection_id,
           () => { write(null); change({ connection_id }); })),
-      radio("new", "A new connection", "S3, Tigris and their like", Boolean(making), () => { write(blankConnection()); change({ connection_id: "" }); }))),
-    making ? connectionForm({ ...making, changed: () => change({ making: withoutCredentials(making.draft) }), submit: save, action: "Test and keep" }) : null,
+      radio("new", "A new connection", "Amazon S3, Tigris or S3-compatible storage", Boolean(making), () => { write(blankConnection()); change({ connection_id: "" }); }))),
+    making ? connectionForm({ ...making, changed: () => change({ making: withoutCredentials(making.draft) }), submit: save, action: "Test and save" }) : null,
   ];
 }
 
@@ -243,7 +243,7 @@ function placeStep(state, connection, places, change) {
   return [
     field(local ? "Folder" : "Bucket and prefix", input(state.draft.source_path, (source_path) => change({ source_path }), {
       placeholder: local ? "/home/you/Pictures" : "bucket/prefix",
-    }), { id: "source-path", hint: local ? "An absolute path. Everything below it is taken, hidden files too." : "Without a prefix, the whole bucket.", error: wrong }),
+    }), { id: "source-path", hint: local ? "An absolute path. Everything below it is included, hidden files too." : "Without a prefix, the whole bucket.", error: wrong }),
     places.view(),
   ];
 }
@@ -251,7 +251,7 @@ function placeStep(state, connection, places, change) {
 /** @param {any} state @param {Change} change */
 function bucketStep({ draft, buckets, error }, change) {
   const wrong = error?.fields?.find((/** @type {any} */ one) => one.field.endsWith("bucket_name"))?.message;
-  return h("div.fields", field("Bucket", choice("bucket", draft.bucket_id, [["", "A new bucket"], ...buckets.map((/** @type {any} */ bucket) => [bucket.bucket_id, bucket.bucket_name])], (bucket_id) => change({ bucket_id })), { id: "bucket", hint: "Several syncs may fill one bucket." }),
+  return h("div.fields", field("Bucket", choice("bucket", draft.bucket_id, [["", "A new bucket"], ...buckets.map((/** @type {any} */ bucket) => [bucket.bucket_id, bucket.bucket_name])], (bucket_id) => change({ bucket_id })), { id: "bucket", hint: "Several syncs can share a bucket." }),
     draft.bucket_id ? null : field("Its name", input(draft.bucket_name, (bucket_name) => change({ bucket_name, bucket_named: bucket_name !== "" }), { maxlength: 100, placeholder: "pictures" }), { id: "bucket-name", error: wrong }));
 }
 
@@ -262,13 +262,13 @@ function scheduleStep(draft, change) {
     h("span", label, h("small", note_)));
   const local = draft.connection_id === "conn_local";
   return [
-    h("div.fields", field("Runs", choice("mode", draft.sync_mode, [["continuous", "again and again"], ["initial_only", "once"]], (sync_mode) => change({ sync_mode })), { id: "mode" }),
+    h("div.fields", field("Runs", choice("mode", draft.sync_mode, [["continuous", "continuously"], ["initial_only", "once"]], (sync_mode) => change({ sync_mode })), { id: "mode" }),
       draft.sync_mode === "continuous" ? field("Every", choice("interval", String(draft.interval), [...new Set([30, 60, 120, 300, 600, 900, draft.interval])].sort((a, b) => a - b).map((seconds) => [String(seconds), interval(seconds)]), (seconds) => change({ interval: Number(seconds) })),
-        { id: "interval", hint: local ? "Changes are also seen as they happen." : "Unchanged files cost nothing but their line in the listing." }) : null),
-    h("div.stack", check("Follow changes", "A file that changes there changes here.", "on_update"),
-      check("Follow removals", "A file removed there is removed here. More than half of them at once is held until you say so.", "on_delete"),
-      check("Apply the filters to what is already here", "Objects that no longer pass are removed.", "on_filter_drift"),
-      check("Skip duplicates", "A file whose bytes are already in the bucket makes no second object. Bytes are stored once either way.", "skip_duplicates")),
+        { id: "interval", hint: local ? "Changes are also noticed as they happen." : "Unchanged files cost nothing but their line in the listing." }) : null),
+    h("div.stack", check("Follow changes", "A file that changes at the source is updated here.", "on_update"),
+      check("Follow removals", "A file removed from the source is removed here. More than half of them at once are held until you approve.", "on_delete"),
+      check("Apply filters to existing objects", "Objects that no longer match the filters are removed.", "on_filter_drift"),
+      check("Skip duplicates", "Skip files whose content is already in the bucket. Bytes are stored once either way.", "skip_duplicates")),
     field("A note for yourself", input(draft.description, (description) => change({ description }), { maxlength: 500 }), { id: "description" }),
   ];
 }

@@ -6,6 +6,6 @@ import { h } from "../lib/dom.js";
 export function open() {
   return {
     title: () => "Not found",
-    view: () => [h("h1.sr", "Not found"), empty("Nothing is here", "The address names no page. It may have been deleted or mistyped.", link("Home", "#/", { class: "button primary" }))],
+    view: () => [h("h1.sr", "Not found"), empty("Nothing is here", "There is no page at this address. It may have been deleted or mistyped.", link("Home", "#/", { class: "button primary" }))],
   };
 }

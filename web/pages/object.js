@@ -1,4 +1,4 @@
-/** An object: what it looks like, its fields, its blobs, where it came from, what it shares bytes with. */
+/** An object: its preview, its fields, its blobs, where it came from, what shares its content. */
 
 /** @import { Page, Visit } from "../app.js" */
 import { to } from "../lib/addresses.js";
@@ -11,7 +11,7 @@ import { itemOf } from "../lib/objects.js";
 import { badge, button, facts, icon, link, name, section } from "../lib/parts.js";
 import { preview } from "./object/preview.js";
 
-/** What every object has; the rest of its root are the fields that a mapping gave it. */
+/** What every object has; all else in it are fields that a mapping gave it. */
 const OURS = new Set(["object_id", "bucket_id", "key_prefix", "blobs", "source_details", "edges", "status", "error", "created_at",
   "updated_at", "document_count", "consistency", "source", "path_bytes", "namespace_id", "internal_id", "metadata_type", "twins"]);
 
@@ -28,7 +28,7 @@ export function open(visit) {
       const [object, bucket] = await Promise.all([get(at.object(bucketId, objectId)), get(at.bucket(bucketId))]);
       Object.assign(state, { object, bucket });
       look.open(bucketId, object);
-      // The object is seen before what it shares its bytes with is found.
+      // The object is shown before others with the same content are found.
       attempt(async () => { state.twins = (await get(`${at.object(bucketId, objectId)}/twins`, { limit: 50 })).results; }).then(visit.redraw);
     },
     view: () => {
@@ -45,7 +45,7 @@ export function open(visit) {
             button("Delete", async () => {
               const gone = await ask({
                 title: "Delete this object?",
-                body: [h("p", name(item.path), ` goes from the bucket. A sync that still finds it in its source may bring it back.`)],
+                body: [h("p", name(item.path), ` is removed from the bucket. A sync that still finds it at its source may add it again.`)],
                 action: "Delete the object",
                 danger: true,
                 run: () => remove(at.object(bucketId, objectId)),
@@ -72,14 +72,14 @@ function origin(object, bucketId) {
   const version = source?.etag ?? source?.version;
   return h("section.panel", section("Where it came from"),
     source ? facts([
-      ["Path there", name(source.path)],
+      ["Path at the source", name(source.path)],
       ["Sync", source.sync_config_id ? link(source.sync_config_id, to.sync({ bucket_id: bucketId, sync_config_id: source.sync_config_id })) : null],
       ["Kind of source", source.provider],
-      ["Changed there", moment(source.modified_at)],
+      ["Changed at the source", moment(source.modified_at)],
       // A file system's version is bytes that mean nothing to a person.
-      ["Version there", /^[!-~]+$/.test(version ?? "") && source.provider !== "local" ? h("code.hash", version) : null],
-      ["Came here", moment(object.created_at)],
-    ]) : h("p.muted", `Made through the API, ${moment(object.created_at)}.`));
+      ["Version at the source", /^[!-~]+$/.test(version ?? "") && source.provider !== "local" ? h("code.hash", version) : null],
+      ["Added", moment(object.created_at)],
+    ]) : h("p.muted", `Created through the API, ${moment(object.created_at)}.`));
 }
 
 /** @param {any} object @param {string} bucketId */
@@ -97,9 +97,9 @@ function blobs(object, bucketId) {
 
 /** @param {any[]} others */
 function twins(others) {
-  return h("section.panel", section("Shares its bytes with", others.length),
+  return h("section.panel", section("Same content", others.length),
     others.length === 0
-      ? h("p.muted", "Nothing else here has the same bytes.")
+      ? h("p.muted", "No other object has the same content.")
       : [h("p.muted", `Stored once for ${counted(others.length + 1, "object")}.`),
         h("ul", others.map((other) => h("li", { key: other.object_id },
           h("a", { href: to.object(other.bucket_id, other.object_id) }, icon("file"), " ", name(other.key_prefix)))))]);

@@ -1,4 +1,4 @@
-/** Settings: version, where the data is and what it takes, the token, who may call, how much is logged. */
+/** Settings: version, data directory and disk, token, allowed hosts, log level. */
 
 /** @import { Page, Visit } from "../app.js" */
 import { get, patch, post } from "../lib/api.js";
@@ -30,8 +30,8 @@ export function open(visit) {
         token(state, visit),
         access(state, visit),
         log(settings, visit),
-        h("section.panel.stack", section("For a report of a fault"),
-          h("p", "A support bundle tells about this installation: its version, settings, counts, states and the last events. Names of files, secrets and tokens are left out. Look into it before you pass it on; it is one JSON file."),
+        h("section.panel.stack", section("Reporting a problem"),
+          h("p", "A support bundle describes this installation: its version, settings, counts, states and latest events. It has no file names, secrets or tokens. It is one JSON file: read it before you share it."),
           h("div.actions", link("Download a support bundle", "/v1/settings/support-bundle", { class: "button", download: "catchment-support.json", icon: "down" }))),
       ];
     },
@@ -44,24 +44,24 @@ function disk(disk) {
   return h("section.panel.stack", section("Disk"),
     bar("Disk in use", (disk.total_bytes - disk.free_bytes) / disk.total_bytes),
     facts([
-      ["Catchment takes", bytes(used)],
+      ["Used by Catchment", bytes(used)],
       ["Database", bytes(disk.database_bytes)],
-      ["Blobs beside it", bytes(disk.blob_bytes)],
-      ["Disk left", `${bytes(disk.free_bytes)} of ${bytes(disk.total_bytes)}`],
-      ["Kept free", disk.floor_bytes ? `${bytes(disk.floor_bytes)}: a run that would go below pauses` : null],
+      ["Blob files", bytes(disk.blob_bytes)],
+      ["Free", `${bytes(disk.free_bytes)} of ${bytes(disk.total_bytes)}`],
+      ["Kept free", disk.floor_bytes ? `${bytes(disk.floor_bytes)}: a run that would use it stops first` : null],
     ]));
 }
 
 /** @param {any} state @param {Visit} visit */
 function token(state, visit) {
   return h("section.panel.stack", section("Token"),
-    h("p", "Programs and the command line prove themselves with it. A new one makes the old one worthless at once; browsers stay signed in."),
-    state.token ? [h("p", { role: "status" }, h("b", "The new token. "), "It is shown this once, and kept in the data directory: catchment token prints it."), command(state.token, "Copy")] : null,
+    h("p", "Programs need it to use the API. A new token replaces the old one at once; browsers stay signed in."),
+    state.token ? [h("p", { role: "status" }, h("b", "The new token. "), "It is shown only now. It is stored in the data directory: catchment token prints it."), command(state.token, "Copy")] : null,
     state.settings.token_from_environment
-      ? h("p.muted", "It comes from CATCHMENT_TOKEN; change it there.")
+      ? h("p.muted", "It is set by CATCHMENT_TOKEN; change it there.")
       : h("div.actions", button("Make a new token", () => ask({
           title: "Make a new token?",
-          body: h("p", "Every program that uses the old one is refused from then on."),
+          body: h("p", "Programs that use the old one are refused from then on."),
           action: "Make a new token",
           danger: true,
           run: async () => { state.token = (await post("/v1/settings/token/rotate")).token; },
@@ -74,8 +74,8 @@ function access(state, visit) {
   const typed = state.hosts ?? known;
   const wrong = state.error?.fields?.[0]?.message ?? state.error?.message;
   return h("section.panel.stack", section("Allowed hosts"),
-    field("Names that this server answers to, besides localhost", h("textarea", { rows: 3, spellcheck: "false", value: typed, placeholder: "catchment.home.example", oninput: (event) => { state.hosts = event.target.value; visit.redraw(); } }),
-      { id: "hosts", hint: "One a line. A request for any other name is refused, so that a web page elsewhere cannot reach in.", error: wrong }),
+    field("Host names that this server accepts, besides localhost", h("textarea", { rows: 3, spellcheck: "false", value: typed, placeholder: "catchment.home.example", oninput: (event) => { state.hosts = event.target.value; visit.redraw(); } }),
+      { id: "hosts", hint: "One name per line. Requests for any other name are refused, so that other web sites cannot reach this server.", error: wrong }),
     h("div.actions", button("Save", async () => {
       const hosts = typed.split("\n").map((/** @type {string} */ line) => line.trim()).filter(Boolean);
       try {
@@ -91,6 +91,6 @@ function access(state, visit) {
 /** @param {any} settings @param {Visit} visit */
 function log(settings, visit) {
   return h("section.panel.stack", section("Log"),
-    field("How much is written to it", choice("log-level", settings.log_level, [["error", "Errors"], ["warn", "Warnings"], ["info", "What happens"], ["debug", "Every step"], ["trace", "Everything"]],
-      (log_level) => attempt(async () => { Object.assign(settings, await patch("/v1/settings", { log_level })); visit.redraw(); }, "Changed, from now on.")), { id: "log-level", hint: "Until the next start." }));
+    field("Level", choice("log-level", settings.log_level, [["error", "Errors"], ["warn", "Warnings"], ["info", "Events"], ["debug", "Every step"], ["trace", "Everything"]],
+      (log_level) => attempt(async () => { Object.assign(settings, await patch("/v1/settings", { log_level })); visit.redraw(); }, "The log level was changed.")), { id: "log-level", hint: "Applies until the next start." }));
 }

@@ -1,4 +1,4 @@
-/** A sync: its controls, its history, what failed, what is held, and all that it is set to. */
+/** A sync: its controls, its history, its failures, held removals, and its settings. */
 
 /** @import { Page, Visit } from "../app.js" */
 import { to } from "../lib/addresses.js";
@@ -14,7 +14,7 @@ import { soon } from "../lib/soon.js";
 import { inWords } from "../lib/words.js";
 import { running } from "./home.js";
 
-const TABS = [["history", "History"], ["failures", "Failures"], ["configuration", "Configuration"], ["inside", "Inside"]];
+const TABS = [["history", "History"], ["failures", "Failures"], ["configuration", "Configuration"], ["inside", "Internals"]];
 
 /** @param {Visit} visit @returns {Page} */
 export function open(visit) {
@@ -34,7 +34,7 @@ export function open(visit) {
     visit.redraw();
   };
 
-  /** The job under way, if there is one. */
+  /** The running job, if there is one. */
   const underWay = () => state.jobs.find((job) => job.status === "running");
 
   return {
@@ -99,7 +99,7 @@ function head({ sync, bucket, connection }, job, visit) {
       button("Delete", async () => {
         const gone = await ask({
           title: "Delete this sync?",
-          body: h("p", "It stops running, and its history goes. ", h("b", `The ${counted(bucket?.object_count ?? 0, "object")} of the bucket stay.`), " The source is never touched."),
+          body: h("p", "It stops running. Its history stays, and so do ", h("b", `the ${counted(bucket?.object_count ?? 0, "object")} in the bucket.`), " The source is never changed."),
           action: "Delete the sync",
           danger: true,
           run: () => remove(base),
@@ -113,7 +113,7 @@ function head({ sync, bucket, connection }, job, visit) {
 /** @param {any} sync */
 const fullRun = (sync) => ask({
   title: "Fetch everything again?",
-  body: h("p", "A full run reads every entry of the source again, changed or not. It may take long and cost requests; what is equal is not stored twice."),
+  body: h("p", "A full run fetches every entry of the source again, changed or not. It can take long and cost requests; content that is already stored is not stored twice."),
   action: "Start a full run",
   run: () => runNow(sync, true),
 });
@@ -124,7 +124,7 @@ function held(sync, visit) {
   return h("section.need.warn", { "aria-label": "Held removals" },
     icon("alert"),
     h("div.stack", h("h3", `${counted(sync.held_removals.count, "object")} of ${count(sync.held_removals.of)} are gone from the source`),
-      h("p", `So many at once may be a mistake, so nothing was removed. Held since ${moment(sync.held_removals.held_at)}.`),
+      h("p", `Removing so many at once may be a mistake, so nothing was removed. Held since ${moment(sync.held_removals.held_at)}.`),
       sampleOf(sync)),
     h("div.actions", button("Keep them", () => rejectRemovals(sync).then(visit.refresh), { kind: "small" }),
       button("Remove them", () => approveRemovals(sync).then(visit.refresh), { kind: "small danger" })),
@@ -140,7 +140,7 @@ const trouble = (sync) => h("div.problem", icon("alert"),
 /** @param {any} state @param {Visit} visit */
 function past(state, visit) {
   if (state.jobs.length === 0) {
-    return empty("It has not run yet", "The first run looks at every entry of the source. Later runs only fetch what changed.");
+    return empty("No runs yet", "The first run copies every entry of the source. Later runs fetch only what changed.");
   }
   const runs = state.jobs.map(runOf).reverse();
   const chosen = state.jobs.find((/** @type {any} */ job) => job.sync_job_id === state.run) ?? state.jobs[0];
@@ -153,7 +153,7 @@ function past(state, visit) {
         jobBadge(chosen), h("b", moment(chosen.started_at ?? chosen.updated_at)), h("span", didWhat(chosen)), h("span.muted", bytes(runOf(chosen).bytes)),
         chosen.error ? h("span.bad", said(chosen.error)) : null)),
     h("table.rows", h("caption.sr", "Runs, newest first"),
-      heads(["Started", "State", "Why", "What it did", "Bytes", "Took"]),
+      heads(["Started", "State", "Trigger", "What it did", "Bytes", "Duration"]),
       h("tbody", state.jobs.map((/** @type {any} */ job) => jobRow(job)))),
   ];
 }
@@ -164,17 +164,17 @@ function jobRow(job) {
   return h("tr", { key: job.sync_job_id },
     cell("Started", moment(job.started_at ?? job.updated_at)),
     cell("State", jobBadge(job)),
-    cell("Why", job.trigger),
+    cell("Trigger", job.trigger),
     h("td", { "data-label": "What it did" }, didWhat(job),
       job.error ? h("small.bad", said(job.error)) : null),
     cell("Bytes", bytes(runOf(job).bytes)),
-    cell("Took", duration(took)),
+    cell("Duration", duration(took)),
   );
 }
 
 const ERRORS = {
   download_failed: "Could not be read",
-  not_found: "Gone when it was to be read",
+  not_found: "Gone before it was read",
   permission_denied: "Not allowed",
   rate_limited: "The source asked to slow down",
   timeout: "Took too long",
@@ -184,7 +184,7 @@ const ERRORS = {
   changed_during_read: "Changed while it was read",
   checksum_mismatch: "Arrived damaged",
   unsupported_type: "Not supported",
-  internal: "A fault of ours",
+  internal: "Internal error",
 };
 
 /** @param {string} type */
@@ -193,34 +193,34 @@ const errorWords = (type) => ERRORS[/** @type {keyof typeof ERRORS} */ (type)] ?
 /** @param {any} state @param {string} base @param {Visit} visit */
 function failures(state, base, visit) {
   if (state.letters.length === 0 && !state.errorType) {
-    return empty("Nothing failed", "An entry that cannot be taken is listed here with the reason, and tried again by later runs. One bad entry never stops the rest.");
+    return empty("Nothing failed", "An entry that fails is listed here with the reason, and later runs retry it. One bad entry never stops the rest.");
   }
   const types = [...new Set(state.letters.map((/** @type {any} */ letter) => letter.error_type))];
   /** @param {any} body @param {string} done */
   const requeue = (body, done) => attempt(() => post(`${base}/dlq/requeue`, body), done).then(() => { state.chosen.clear(); return visit.refresh(); });
   return h("section", { "aria-label": "Failures" },
-    section("Entries that could not be taken", state.lettersTotal,
+    section("Entries that could not be copied", state.lettersTotal,
       h("div.actions", quietChoice("Kind of failure", "error-type", state.errorType, [["", "Every kind"], ...[...new Set([...types, ...(state.errorType ? [state.errorType] : [])])].map((type) => /** @type {[string, string]} */ ([type, errorWords(type)]))],
           (type) => { state.errorType = type; visit.refresh(); }),
         state.chosen.size > 0
-          ? button(`Try ${counted(state.chosen.size, "entry", "entries")} again`, () => requeue({ dlq_ids: [...state.chosen] }, "They are due at once."), { kind: "primary" })
-          : button(state.letters.length < state.lettersTotal ? `Try these ${count(state.letters.length)} again` : "Try all again", () => requeue({ dlq_ids: state.letters.map((/** @type {any} */ letter) => letter.dlq_id) }, "All of them are due at once."), { kind: "primary" }))),
-    h("table.rows", heads([h("span.sr", "Choose"), "Entry", "Why", "Tried", "Last seen", ""]),
+          ? button(`Retry ${counted(state.chosen.size, "entry", "entries")}`, () => requeue({ dlq_ids: [...state.chosen] }, "They will be retried now."), { kind: "primary" })
+          : button(state.letters.length < state.lettersTotal ? `Retry these ${count(state.letters.length)}` : "Retry all", () => requeue({ dlq_ids: state.letters.map((/** @type {any} */ letter) => letter.dlq_id) }, "They will be retried now."), { kind: "primary" }))),
+    h("table.rows", heads([h("span.sr", "Select"), "Entry", "Reason", "Tried", "Last seen", ""]),
       h("tbody", state.letters.map((/** @type {any} */ letter) => h("tr", { key: letter.dlq_id },
         h("td", h("input", {
-          type: "checkbox", checked: state.chosen.has(letter.dlq_id), "aria-label": `Choose ${letter.source_path ?? letter.source_object_id}`,
+          type: "checkbox", checked: state.chosen.has(letter.dlq_id), "aria-label": `Select ${letter.source_path ?? letter.source_object_id}`,
           onchange: (event) => { event.target.checked ? state.chosen.add(letter.dlq_id) : state.chosen.delete(letter.dlq_id); visit.redraw(); },
         })),
         h("td", { "data-label": "Entry", class: "main" }, name(letter.source_path ?? letter.source_object_id)),
-        h("td", { "data-label": "Why" }, h("b", errorWords(letter.error_type)), h("small", said(letter.error_message))),
-        cell("Tried", counted(letter.retry_count + 1, "time") + (letter.disposal_reason ? ", given up" : letter.max_retries_reached ? ", set aside" : "")),
-        cell("Last seen", letter.requeued_at && letter.requeued_at > letter.last_seen_at ? "due again" : ago(letter.last_seen_at)),
-        h("td.row-actions", button("Try again", () => requeue({ dlq_ids: [letter.dlq_id] }, "It is due at once."), { kind: "small", "aria-label": `Try ${letter.source_path ?? letter.source_object_id} again` })),
+        h("td", { "data-label": "Reason" }, h("b", errorWords(letter.error_type)), h("small", said(letter.error_message))),
+        cell("Tried", counted(letter.retry_count + 1, "time") + (letter.disposal_reason ? ", given up" : letter.max_retries_reached ? ", no retries left" : "")),
+        cell("Last seen", letter.requeued_at && letter.requeued_at > letter.last_seen_at ? "retried next" : ago(letter.last_seen_at)),
+        h("td.row-actions", button("Retry", () => requeue({ dlq_ids: [letter.dlq_id] }, "It will be retried now."), { kind: "small", "aria-label": `Retry ${letter.source_path ?? letter.source_object_id}` })),
       )))),
   );
 }
 
-/** The settings of a sync as they are sent to make another like it. @param {any} sync */
+/** The settings of a sync as a request that would create another like it. @param {any} sync */
 function settingsOf(sync) {
   const fields = [
     "connection_id", "source_path", "sync_mode", "polling_interval_seconds", "file_filters", "provider_filters", "schema_mapping",
@@ -228,7 +228,7 @@ function settingsOf(sync) {
   ];
   return Object.fromEntries(fields.map((field) => [field, worth(sync[field])]).filter(([, value]) => value !== undefined));
 
-  /** What says something: no nulls, no empty lists. @param {any} value @returns {any} */
+  /** The value without nulls and empty lists. @param {any} value @returns {any} */
   function worth(value) {
     if (value === null || (Array.isArray(value) && value.length === 0)) return undefined;
     if (typeof value !== "object" || Array.isArray(value)) return value;
@@ -260,27 +260,27 @@ function inside({ sync }, base, visit) {
         ["Expires", sync.lock_expires_at ? until(sync.lock_expires_at) : null],
       ]),
       sync.locked ? h("div.actions", button("Unlock", () => ask({
-        title: "Take the lease away?",
-        body: h("p", "Do this only when its worker is gone and does not come back. A worker that still runs is fenced off: whatever it does from now on is not written, and the next run goes on from the last checkpoint."),
+        title: "Unlock this sync?",
+        body: h("p", "Do this only if the worker that holds the lease is gone for good. A worker that is still running can write nothing more, and the next run resumes from the last checkpoint."),
         action: "Unlock",
         danger: true,
         run: () => post(`${base}/unlock`),
       }).then(visit.refresh), { kind: "danger small", icon: "lock" })) : null),
     h("section.panel", section("Checkpoints"),
-      shards.length === 0 ? h("p.muted", "None yet: the first page of a run makes one.") : shards.map(([shard, checkpoint]) => h("div", { key: shard },
+      shards.length === 0 ? h("p.muted", "None yet: the first page of a run writes one.") : shards.map(([shard, checkpoint]) => h("div", { key: shard },
         shard === "__default__" ? null : h("h3", name(shard)),
         facts(Object.entries(/** @type {any} */ (checkpoint)).map(([term, value]) => [term.replaceAll("_", " "), value === null ? "–" : h("code", name(String(value)))]))))),
-    h("section.panel", section("Totals, since it was made"),
+    h("section.panel", section("Totals since it was created"),
       facts([
-        ["Looked at", count(sync.total_files_discovered)],
-        ["Taken", count(sync.total_files_synced)],
+        ["Discovered", count(sync.total_files_discovered)],
+        ["Copied", count(sync.total_files_synced)],
         ["Failed", count(sync.total_files_failed)],
         ["Bytes", bytes(sync.total_bytes_synced)],
         ["Runs", count(sync.sync_run_counter)],
         ["Schedule", sync.sync_mode === "initial_only" ? "once" : `every ${interval(sync.polling_interval_seconds)}`],
         ["Last complete pass", moment(sync.last_sync_at)],
-        ["Made", moment(sync.created_at)],
-        ["Id", h("code", sync.sync_config_id)],
+        ["Created", moment(sync.created_at)],
+        ["ID", h("code", sync.sync_config_id)],
       ])),
   );
 }

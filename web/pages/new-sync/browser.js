@@ -1,4 +1,4 @@
-/** Walks through the folders of a connection. */
+/** Shows the folders of a connection. */
 
 import { at, get } from "../../lib/api.js";
 import { h } from "../../lib/dom.js";
@@ -6,7 +6,7 @@ import { icon, name, problem } from "../../lib/parts.js";
 
 /**
  * @param {{redraw: () => void, choose: (path: string) => void}} options
- * `choose` is told of each folder that is entered: it is the one that is taken.
+ * `choose` is called with each folder that is entered: it becomes the source of the sync.
  */
 export function browser({ redraw, choose }) {
   /** @type {{connection: string, path: string, folders: any[], error: any, busy: boolean}} */
@@ -58,7 +58,7 @@ export function browser({ redraw, choose }) {
       state.error
         ? problem(state.error)
         : state.folders.length === 0
-          ? h("p", state.busy ? "Looking…" : "No folders in here.")
+          ? h("p", state.busy ? "Listing…" : "No folders in here.")
           : h("ul", { "aria-label": "Folders" }, state.folders.map((folder) => h("li", { key: folder.path },
               h("button", { type: "button", onclick: () => enter(folder) }, icon("folder"), name(folder.name))))),
     ),

@@ -1,4 +1,4 @@
-/** Which of the files: the filters of a sync being written. */
+/** Which files: the filters of a sync that is being edited. */
 
 /** @import { Change, Draft } from "../../lib/draft.js" */
 import { h } from "../../lib/dom.js";
@@ -12,11 +12,11 @@ export function filterStep(draft, change) {
   /** @param {string} label @param {keyof Draft} key @param {string} placeholder */
   const patterns = (label, key, placeholder) => field(label, h("textarea", {
     rows: 2, value: draft[key], placeholder, spellcheck: "false", oninput: (event) => change({ [key]: event.target.value }),
-  }), { id: `filter-${key}`, hint: "One a line. Without / a pattern fits names in any folder." });
+  }), { id: `filter-${key}`, hint: "One pattern per line. Without / it matches names in any folder." });
   const metadata = draft.metadata;
   return [
-    h("p.muted", "All of these must let a file through. Empty lets everything through."),
-    h("div.fields", patterns("Take only", "include", "*.jpg\n2024/**"), patterns("Leave out", "exclude", "*.tmp\n**/node_modules/**")),
+    h("p.muted", "A file must match all of these. An empty filter matches everything."),
+    h("div.fields", patterns("Include", "include", "*.jpg\n2024/**"), patterns("Exclude", "exclude", "*.tmp\n**/node_modules/**")),
     h("div.fields", text("Extensions", "extensions", "jpg png mp4"), text("Types", "mime", "image/* video/mp4")),
     h("details", { open: Boolean(draft.min || draft.max || draft.after || draft.before || metadata.length) }, h("summary", "Size, date and metadata"),
       h("div.stack", h("div.fields", text("At least", "min", "10 KB"), text("At most", "max", "2 GB"), text("Changed after", "after", "", undefined, "date"), text("Changed before", "before", "", undefined, "date")),

@@ -1,4 +1,4 @@
-/** What becomes of the files: the mapping of a sync being written, with samples from real entries. */
+/** How files are stored: the mapping of a sync that is being edited, with samples from real entries. */
 
 /** @import { Change, Draft, MappingRow } from "../../lib/draft.js" */
 import { h } from "../../lib/dom.js";
@@ -24,11 +24,11 @@ export function mappingStep(draft, paths, change) {
         field("Property", input(row.target, (target) => set({ target }), { placeholder: "album" }), { id: `target-${index}` }),
         field("comes from", choice(`from-${index}`, row.source, SOURCES.map(([type, label]) => [type, label]), (source) => set({ source })), { id: `from-${index}` }),
         key ? field(key, input(row.value, (value) => set({ value }), { placeholder }), { id: `key-${index}` }) : h("span"),
-        row.source === "file" ? h("span") : field("made", choice(`made-${index}`, row.transform, [["", "as it is"], ["lowercase", "lower case"], ["uppercase", "upper case"], ["trim", "trimmed"], ["json_parse", "from JSON"]], (transform) => set({ transform })), { id: `made-${index}` }),
+        row.source === "file" ? h("span") : field("transformed", choice(`made-${index}`, row.transform, [["", "not at all"], ["lowercase", "to lower case"], ["uppercase", "to upper case"], ["trim", "by trimming spaces"], ["json_parse", "by parsing JSON"]], (transform) => set({ transform })), { id: `made-${index}` }),
         button(h("span.sr", `Remove ${row.target || "this property"}`), () => change({ mapping: mapping.filter((_, other) => other !== index) }), { kind: "quiet", icon: "cross" }),
         h("p.sample", samples.length
-          ? ["For instance: ", samples.map((value, at_) => [at_ ? ", " : "", name(value)])]
-          : ["tag", "metadata"].includes(row.source) ? "Its values are read with the files." : paths.length ? "None of the first files has it." : ""));
+          ? ["For example: ", samples.map((value, at_) => [at_ ? ", " : "", name(value)])]
+          : ["tag", "metadata"].includes(row.source) ? "Its values are read when files are copied." : paths.length ? "None of the first files has a value." : ""));
     }),
     h("div.actions", button("Add a property", () => change({ mapping: [...(mapping.length ? mapping : [{ target: "content", source: "file", value: "", transform: "" }]), { target: "", source: "folder_path", value: "", transform: "" }] }), { kind: "small", icon: "plus" })),
   ];

@@ -1,4 +1,4 @@
-/** What a run would do, before there is one. */
+/** What a run would do. */
 
 import { h } from "../../lib/dom.js";
 import { bytes, count, counted } from "../../lib/format.js";
@@ -23,25 +23,25 @@ export function previewOf(answer) {
   };
 }
 
-const VERDICTS = { add: "Add", update: "Update", remove: "Remove", exclude: "Leave out", fail: "Fails", rename: "Rename", wait: "Waits" };
+const VERDICTS = { add: "Add", update: "Update", remove: "Remove", exclude: "Exclude", fail: "Fails", rename: "Rename", wait: "Waits" };
 
 /** @param {Preview | null} preview @param {boolean} placed whether a place was chosen */
 export function previewPanel(preview, placed) {
-  if (!preview) return h("p.muted", placed ? "Looking at the source…" : "Choose a folder, and this shows what a run would take, and why it leaves out the rest.");
+  if (!preview) return h("p.muted", placed ? "Listing the source…" : "Choose a folder to see what a run would copy, and why it leaves out the rest.");
   const nothing = preview.looked === 0 && preview.items.length === 0;
   return [
     h("p.tally", { "aria-live": "polite" },
       h("span", h("b.verdict.add", count(preview.add)), " to add"),
       preview.update ? h("span", h("b.verdict.update", count(preview.update)), " to update") : null,
       preview.remove ? h("span", h("b.verdict.remove", count(preview.remove)), " to remove") : null,
-      preview.same ? h("span", h("b", count(preview.same)), " as they are") : null,
+      preview.same ? h("span", h("b", count(preview.same)), " unchanged") : null,
       h("span", h("b", count(preview.exclude)), " left out"),
       preview.fail ? h("span", h("b.verdict.fail", count(preview.fail)), " fail") : null,
       h("span", h("b", bytes(preview.bytes)), " to fetch")),
     preview.held ? h("p.bad", "So many removals at once would be held until you approve them.") : null,
     preview.rules.length ? h("ul.rules", { "aria-label": "Why entries are left out" }, preview.rules.map(([rule, number]) => h("li", { key: rule }, h("b", count(number)), " ", said(rule)))) : null,
-    nothing ? h("p.muted", "The place is empty. A sync of it takes what comes.") : null,
-    preview.whole ? null : h("p.muted", `Looked at the first ${counted(preview.looked, "entry", "entries")} only; there are more.`),
+    nothing ? h("p.muted", "Nothing is there yet. A sync copies what appears later.") : null,
+    preview.whole ? null : h("p.muted", `Only the first ${counted(preview.looked, "entry", "entries")} were checked; there are more.`),
     preview.items.length ? h("ul.preview-list", { tabindex: "0", "aria-label": "Some of the entries" }, preview.items.map((item) => h("li", { key: `${item.verdict} ${item.path}` },
       h("span", { class: `verdict ${item.verdict}` }, VERDICTS[/** @type {keyof typeof VERDICTS} */ (item.verdict)] ?? item.verdict),
       name(item.path),

@@ -19,7 +19,7 @@ export function preview(redraw) {
   async function read() {
     try {
       const answer = await fetch(state.url, { headers: { Range: `bytes=0-${SHOWN - 1}` } });
-      if (!answer.ok) throw new Error(answer.status === 416 ? "It is empty." : `The server answered ${answer.status}.`);
+      if (!answer.ok) throw new Error(answer.status === 416 ? "It is empty." : `The server returned status ${answer.status}.`);
       state.text = new TextDecoder().decode(await answer.arrayBuffer());
       state.cut = (state.item?.size ?? 0) > SHOWN;
     } catch (error) {
@@ -44,11 +44,11 @@ export function preview(redraw) {
       if (kind === "video") return h("video", { key: url, src: url, controls: true, preload: "metadata", "aria-label": item?.name });
       if (kind === "audio") return h("audio", { key: url, src: url, controls: true, preload: "metadata", "aria-label": item?.name });
       // In the browser's own viewer, which is a process of its own and has nothing of this page.
-      if (kind === "pdf") return [h("iframe", { key: url, src: `${url}#navpanes=0`, title: item?.name }), h("p", link("Open in a tab of its own", url, { target: "_blank", rel: "noopener" }))];
+      if (kind === "pdf") return [h("iframe", { key: url, src: `${url}#navpanes=0`, title: item?.name }), h("p", link("Open in a new tab", url, { target: "_blank", rel: "noopener" }))];
       if (kind === "csv") return [table(state.text, item?.name ?? ""), more(state)];
       if (kind === "json") return [h("pre", { tabindex: "0", "aria-label": "Content" }, pretty(state.text, state.cut)), more(state)];
       if (kind === "text") return [h("pre", { tabindex: "0", "aria-label": "Content" }, state.text), more(state)];
-      return h("div.empty", icon(/** @type {any} */ (pictureOf(item?.mime ?? ""))), h("p", kind === "none" ? "It has no content of its own." : "No preview for this kind of file."), url ? link("Download", url, { class: "button", download: item?.name }) : null);
+      return h("div.empty", icon(/** @type {any} */ (pictureOf(item?.mime ?? ""))), h("p", kind === "none" ? "It has no content." : "No preview for this kind of file."), url ? link("Download", url, { class: "button", download: item?.name }) : null);
     },
   };
 }
