@@ -5,6 +5,10 @@ use crate::engine::collect;
 
 /// Arguments of `catchment gc`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  catchment gc         after objects were removed, to have their space back
+  catchment gc --json  the same, for programs")]
 pub(super) struct Args {
     /// Print the result as JSON
     #[arg(long)]

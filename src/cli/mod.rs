@@ -9,6 +9,7 @@ mod export;
 mod gc;
 mod get;
 mod ls;
+mod man;
 mod open;
 mod output;
 mod progress;
@@ -48,6 +49,9 @@ enum Exit {
     Held = 4,
 }
 
+/// What `--version` prints behind the name: version, commit, its date, and what it was built for.
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("CATCHMENT_BUILD"), ")");
+
 const EXAMPLES: &str = "\
 Examples:
   catchment sync ~/Photos                      a folder into the bucket \"Photos\"
@@ -63,7 +67,7 @@ held until --max-delete lets them through.";
 
 /// Keeps local buckets in step with storage that lives elsewhere.
 #[derive(Debug, Parser)]
-#[command(name = "catchment", version, after_help = EXAMPLES, propagate_version = true)]
+#[command(name = "catchment", version = VERSION, after_help = EXAMPLES, propagate_version = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -123,6 +127,9 @@ enum Command {
     Secrets(secrets::Args),
     /// Print a completion script for a shell
     Completions(completions::Args),
+    /// Write the manual pages to a folder
+    #[command(hide = true)]
+    Man(man::Args),
 }
 
 /// Runs the process's command line and says how the process ends.
@@ -164,6 +171,7 @@ async fn run(cli: Cli) -> Outcome {
         Command::Gc(args) => gc::run(args, &settings).await,
         Command::Secrets(args) => secrets::run(args, &settings).await,
         Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args),
     }
 }
 

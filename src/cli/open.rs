@@ -1,11 +1,13 @@
-//! `open`: a new link that lets a browser into the server that runs.
+//! `open`: a new link that lets a browser into the server that runs, or that is started for it.
 
 use std::{
     fs,
     io::{self, Write as _},
     net::{SocketAddr, TcpStream},
+    os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
-    time::Duration,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
 };
 
 use super::{Exit, Outcome, Settings, error::CliError};
@@ -15,21 +17,99 @@ use crate::{
     store::Store,
 };
 
+/// How long a server may take to start.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// Arguments of `open`.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {}
+#[command(after_help = "\
+Examples:
+  catchment open                    a link, to be opened on this computer
+  catchment open --start --browser  straight into the browser, as the desktop's menu does")]
+pub(super) struct Args {
+    /// Start the server in the background if none runs
+    #[arg(long)]
+    start: bool,
+
+    /// Open the link in the browser instead of printing it
+    #[arg(long)]
+    browser: bool,
+}
 
 /// Runs it.
-pub(super) async fn run(_: Args, settings: &Settings) -> Outcome {
+pub(super) async fn run(args: Args, settings: &Settings) -> Outcome {
     let data_dir = settings.config()?.data_dir;
-    let Some(address) = Whereabouts::of(&data_dir).reachable() else {
-        return Err(CliError::usage(format!(
-            "no server runs on {data_dir:?}: start one with `catchment serve`"
-        )));
+    let whereabouts = Whereabouts::of(&data_dir);
+    let address = match whereabouts.reachable() {
+        Some(address) => address,
+        None if args.start => start(settings, &whereabouts).await?,
+        None => {
+            return Err(CliError::usage(format!(
+                "no server runs on {data_dir:?}: start one with `catchment serve`, or have it \
+                 started with `catchment open --start`"
+            )));
+        }
     };
     let store = Store::open(&data_dir)?;
-    writeln!(io::stdout(), "{}", link(&store, address).await?)?;
+    let link = link(&store, address).await?;
+    match args.browser {
+        true => show(&link)?,
+        false => writeln!(io::stdout(), "{link}")?,
+    }
     Ok(Exit::Done)
+}
+
+/// Starts the server and waits until it listens: as the user's service where that is installed and
+/// works in this data directory, else as a process of its own that outlives this one.
+async fn start(settings: &Settings, whereabouts: &Whereabouts) -> Result<SocketAddr, CliError> {
+    let is_usual = settings.data_dir.is_none();
+    let mut server = match is_usual && start_service() {
+        true => None,
+        false => Some(start_process(settings)?),
+    };
+    let since = Instant::now();
+    while since.elapsed() < PATIENCE {
+        if let Some(address) = whereabouts.reachable() {
+            return Ok(address);
+        }
+        let ended = server.as_mut().map(std::process::Child::try_wait).transpose();
+        if ended.map_err(CliError::failed)?.flatten().is_some() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Err(CliError::failed("the server did not start: `catchment serve` says why"))
+}
+
+/// Whether systemd has started the user's service.
+fn start_service() -> bool {
+    let mut command = Command::new("systemctl");
+    command.args(["--user", "start", "catchment.service"]);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
+
+fn start_process(settings: &Settings) -> Result<std::process::Child, CliError> {
+    let program = std::env::current_exe().map_err(CliError::failed)?;
+    let mut command = Command::new(program);
+    if let Some(data_dir) = &settings.data_dir {
+        command.arg("--data-dir").arg(data_dir);
+    }
+    command.arg("serve").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    // Ctrl-C in this terminal is not meant for it.
+    command.process_group(0).spawn().map_err(CliError::failed)
+}
+
+/// Opens a link in the browser.
+fn show(link: &str) -> Result<(), CliError> {
+    let opener = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
+    let status = Command::new(opener).arg(link).stdin(Stdio::null()).status();
+    match status {
+        Ok(status) if status.success() => Ok(()),
+        _ => {
+            Err(CliError::failed(format!("{opener} did not open a browser: open {link} yourself")))
+        }
+    }
 }
 
 /// A link that lets one browser in.

@@ -6,6 +6,9 @@ use super::{Exit, Outcome, Settings, error::CliError, output};
 
 /// Arguments of `catchment secrets`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  catchment secrets rotate  a new key for all stored credentials, at once")]
 pub(super) struct Args {
     #[command(subcommand)]
     command: Command,

@@ -25,11 +25,21 @@ use crate::{
     },
     engine::{Board, searching},
     scheduler::{Bounds, Observers, Scheduler},
-    store::settings,
+    store::{Store, probe, settings},
 };
 
 /// Arguments of `serve`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  catchment serve                                  on http://127.0.0.1:7400, until Ctrl-C
+  catchment serve --listen 127.0.0.1:0             on any free port
+  systemctl --user enable --now catchment.service  always, for you, on a workstation
+  sudo systemctl enable --now catchment.service    always, for the machine, on an edge box
+  brew services start catchment                    always, for you, on macOS
+
+The Debian package brings both services and starts neither. The first one works in your own data
+directory; the second one runs as the user catchment, in /var/lib/catchment.")]
 pub(super) struct Args {
     /// Where to listen; port 0 picks a free one [default: 127.0.0.1:7400]
     #[arg(long, env = "CATCHMENT_LISTEN", value_name = "ADDR:PORT")]
@@ -75,6 +85,7 @@ pub(super) async fn run(args: Args, settings: &Settings) -> Outcome {
 
     announce(address, &open::link(&store, address).await?)?;
     tell_systemd(&[NotifyState::Ready]);
+    tokio::spawn(feed_the_watchdog(store));
     let served = server::serve(listener, router, stopping).await;
     tell_systemd(&[NotifyState::Stopping]);
     drop(said);
@@ -112,6 +123,21 @@ fn announce(address: SocketAddr, link: &str) -> Result<(), CliError> {
     writeln!(out, "Open {link}")?;
     writeln!(out, "(good once, for 10 minutes; `catchment open` makes a new link)")?;
     Ok(out.flush()?)
+}
+
+/// Tells systemd twice in its watchdog's interval that the server is well, which is that the
+/// database can be read: <https://www.freedesktop.org/software/systemd/man/latest/sd_watchdog_enabled.html>.
+async fn feed_the_watchdog(store: Store) {
+    let Some(interval) = sd_notify::watchdog_enabled() else { return };
+    let mut ticks = tokio::time::interval(interval / 2);
+    // Also while it stops: running jobs may take longer than the interval to reach a checkpoint.
+    loop {
+        ticks.tick().await;
+        match store.read(probe::read).await {
+            Ok(()) => tell_systemd(&[NotifyState::Watchdog]),
+            Err(error) => tracing::error!(%error, "the database cannot be read"),
+        }
+    }
 }
 
 /// <https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html>; nobody need listen.

@@ -14,6 +14,10 @@ use crate::store::{
 
 /// Arguments of `catchment status`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  catchment status         every bucket, its syncs and their last jobs
+  catchment status --json  the same, for programs")]
 pub(super) struct Args {
     /// Print the whole status as one JSON object
     #[arg(long)]

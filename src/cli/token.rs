@@ -10,6 +10,10 @@ use crate::{
 
 /// Arguments of `token`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  catchment token           what programs send as \"Authorization: Bearer ...\"
+  catchment token --rotate  another one, when somebody has seen it")]
 pub(super) struct Args {
     /// Make a new one; the old one and every browser's login end at once
     #[arg(long)]
