@@ -45,10 +45,13 @@ CREATE TABLE connections (
 CREATE UNIQUE INDEX connections_by_name ON connections (name) WHERE status <> 'ARCHIVED';
 
 -- The credentials of a connection, sealed with the key that `key_id` names; that key is not here.
+-- While a process renews them it holds a short lease, so that no other uses up the same refresh token.
 CREATE TABLE secrets (
     connection_key INTEGER PRIMARY KEY REFERENCES connections,
     key_id         TEXT NOT NULL,
-    sealed         BLOB NOT NULL
+    sealed         BLOB NOT NULL,
+    renewer           TEXT,                    -- who renews them now; NULL: nobody
+    renewing_until_ms INTEGER                  -- when that lease ends
 ) STRICT;
 
 -- A set of objects. The counters change in the transaction that changes the objects, so they are

@@ -5,13 +5,15 @@ use std::{
     io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
 use bytesize::ByteSize;
 use serde::Deserialize;
+use url::Url;
 
-use crate::clock::SharedClock;
+use crate::{clock::SharedClock, sources::oauth::Grants};
 
 /// What a source needs to know besides its location.
 #[derive(Clone, Debug)]
@@ -22,6 +24,92 @@ pub struct SourceTuning {
     pub quiet_period: Duration,
     /// Folders of our own, never to be listed: a bucket must not swallow itself.
     pub own_folders: Vec<PathBuf>,
+    /// Where providers with an address of their own are reached.
+    pub hosts: Arc<Hosts>,
+    /// The access tokens of this process, shared by all sources of a connection.
+    pub grants: Grants,
+}
+
+/// Where providers with an address of their own are reached: `[hosts]` of `config.toml`, for national
+/// clouds, proxies and tests. Never settable through the API, which must not send a secret elsewhere.
+/// Each is a scheme and a host, without a slash at the end; `http` only to this machine.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Hosts {
+    /// Google's APIs: `/drive/v3/…`.
+    pub google_api: Host,
+    /// Google's token endpoint: `/token`.
+    pub google_token: Host,
+    /// Where people sign in with Google: `/o/oauth2/v2/auth`.
+    pub google_accounts: Host,
+    /// Microsoft Graph: `/v1.0/…`.
+    pub microsoft_graph: Host,
+    /// Where people and applications sign in with Microsoft: `/TENANT/oauth2/v2.0/…`.
+    pub microsoft_login: Host,
+    /// One host for every Snowflake account; `None`: `https://ACCOUNT.snowflakecomputing.com`.
+    pub snowflake: Option<Host>,
+}
+
+impl Default for Hosts {
+    fn default() -> Self {
+        Self {
+            google_api: Host("https://www.googleapis.com".into()),
+            google_token: Host("https://oauth2.googleapis.com".into()),
+            google_accounts: Host("https://accounts.google.com".into()),
+            microsoft_graph: Host("https://graph.microsoft.com".into()),
+            microsoft_login: Host("https://login.microsoftonline.com".into()),
+            snowflake: None,
+        }
+    }
+}
+
+/// A scheme and a host with its port, to which requests with secrets may go.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Host(String);
+
+impl Host {
+    /// The address of a path there, which begins with a slash.
+    #[must_use]
+    pub fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.0)
+    }
+
+    /// As it was written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether it is this machine.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        let host = Url::parse(&self.0).ok();
+        match host.as_ref().and_then(Url::host) {
+            Some(url::Host::Ipv4(address)) => address.is_loopback(),
+            Some(url::Host::Ipv6(address)) => address.is_loopback(),
+            Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+            None => false,
+        }
+    }
+}
+
+impl TryFrom<String> for Host {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let url = Url::parse(&text).map_err(|error| format!("{text:?} is no address: {error}"))?;
+        let is_bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+        if !is_bare || !url.username().is_empty() || url.password().is_some() {
+            return Err(format!("{text:?}: write a scheme and a host, as in https://example.org"));
+        }
+        let host = Self(text.trim_end_matches('/').to_owned());
+        match url.scheme() {
+            "https" => Ok(host),
+            "http" if host.is_loopback() => Ok(host),
+            _ => Err(format!("{text:?}: write https://…; http:// only leads to this machine")),
+        }
+    }
 }
 
 /// Where the data directory is when nobody says, by the platform's convention.
@@ -45,6 +133,7 @@ struct File {
     open_metrics: bool,
     keyring: Option<Switch>,
     allow_private_urls: Option<bool>,
+    hosts: Hosts,
 }
 
 /// On or off, as a person writes it.
@@ -82,6 +171,8 @@ pub struct Config {
     /// Whether the key to stored credentials is kept in this computer's keyring, where there is
     /// one; it is in a file of the data directory otherwise.
     pub keyring: bool,
+    /// Where providers are reached.
+    pub hosts: Arc<Hosts>,
     /// What `serve` does.
     pub serve: ServeConfig,
 }
@@ -174,7 +265,8 @@ impl Config {
         let allow_private_urls = environment("CATCHMENT_ALLOW_PRIVATE_URLS", "true or false")?
             .or(file.allow_private_urls)
             .unwrap_or_default();
-        Ok(Self { data_dir, min_free, quiet_period, allow_private_urls, keyring, serve })
+        let hosts = Arc::new(file.hosts);
+        Ok(Self { data_dir, min_free, quiet_period, allow_private_urls, keyring, hosts, serve })
     }
 
     /// The part that sources need.
@@ -184,6 +276,8 @@ impl Config {
             clock,
             quiet_period: self.quiet_period,
             own_folders: vec![self.data_dir.clone()],
+            hosts: Arc::clone(&self.hosts),
+            grants: Grants::default(),
         }
     }
 }

@@ -43,6 +43,7 @@ impl Fixture {
             data_dir: dir.path().to_owned(),
             min_free: Some(bytesize::ByteSize(0)),
             quiet_period: Duration::ZERO,
+            hosts: Arc::default(),
             serve: ServeConfig::default(),
             keyring: false,
             allow_private_urls: false,

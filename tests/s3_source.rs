@@ -15,7 +15,10 @@ use catchment::{
     clock::SystemClock,
     config::SourceTuning,
     model::{Cursor, EntryKind, EntryPath, Fingerprint, Location, S3Connection, SyncOptions},
-    sources::{BlockingRead, Body, ByteRange, Opener as _, Page, Registry, Source, SourceError},
+    sources::{
+        BlockingRead, Body, ByteRange, Opener as _, Page, Registry, Source, SourceError,
+        oauth::Grants,
+    },
 };
 use futures_util::{
     StreamExt as _, TryStreamExt as _,
@@ -160,6 +163,8 @@ async fn open_with(
         clock: Arc::new(SystemClock),
         quiet_period: Duration::ZERO,
         own_folders: Vec::new(),
+        hosts: Arc::default(),
+        grants: Grants::default(),
     };
     Registry.open(&location, None, options, &tuning).await
 }

@@ -124,7 +124,7 @@ impl Engine {
         blobs.clear_staging(|id| worker.is_dead(id))?;
         let keyring = config.keyring.then(|| Arc::new(SystemKeyring) as _);
         Ok(Self {
-            vault: Vault::new(store.clone(), data_dir, keyring),
+            vault: Vault::new(store.clone(), data_dir, keyring, clock.clone()),
             store,
             data_dir: data_dir.clone(),
             worker: Arc::new(SignedOn { worker, blobs: blobs.clone() }),

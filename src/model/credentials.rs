@@ -1,25 +1,47 @@
 //! Secrets in memory: shown to nobody, wiped when dropped.
 
-use std::fmt;
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
 
+use async_trait::async_trait;
 use secrecy::{ExposeSecret as _, SecretString};
 
 /// The credentials of a connection as a JSON object, in the shape of its provider's credentials
 /// model (`{"type": "access_key", …}`). Printed redacted; wiped from memory when dropped.
+///
+/// Some renew themselves while they are used: a provider gives a new refresh token and takes back
+/// the old one. Credentials therefore know their [`Keeper`], which the new ones go to.
 #[derive(Clone)]
-pub struct Credentials(SecretString);
+pub struct Credentials {
+    json: SecretString,
+    keeper: Option<Arc<dyn Keeper>>,
+}
 
 impl Credentials {
-    /// Takes the JSON text of the object.
+    /// Takes the JSON text of the object. Nobody keeps these credentials yet.
     #[must_use]
     pub fn from_json(json: String) -> Self {
-        Self(SecretString::from(json))
+        Self { json: SecretString::from(json), keeper: None }
+    }
+
+    /// The same credentials, kept by `keeper`.
+    #[must_use]
+    pub fn kept_by(self, keeper: Arc<dyn Keeper>) -> Self {
+        Self { keeper: Some(keeper), ..self }
+    }
+
+    /// Who keeps them; `None` for credentials that are not kept yet.
+    #[must_use]
+    pub fn keeper(&self) -> Option<&Arc<dyn Keeper>> {
+        self.keeper.as_ref()
     }
 
     /// The JSON text, for the one who signs with it or seals it.
     #[must_use]
     pub fn expose_json(&self) -> &str {
-        self.0.expose_secret()
+        self.json.expose_secret()
     }
 
     /// The credentials as their provider's own type.
@@ -42,3 +64,112 @@ impl fmt::Debug for Credentials {
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("the stored credentials do not fit this provider: enter them again")]
 pub struct UnreadableCredentials;
+
+/// Where the credentials of one connection are kept, and who may renew them.
+///
+/// To renew: [`claim`](Keeper::claim), [`read`](Keeper::read), ask the provider,
+/// [`exchange`](Keeper::exchange), and only then use what the provider gave.
+#[async_trait]
+pub trait Keeper: fmt::Debug + Send + Sync {
+    /// Tells these credentials from those of other connections; `None` where no connection has them
+    /// yet.
+    fn id(&self) -> Option<&str>;
+
+    /// The credentials as they are kept now, by this process or another.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    async fn read(&self) -> Result<(Credentials, Envelope), KeeperError>;
+
+    /// Takes the short lease on renewing them: `false` while another process holds it. A holder that
+    /// dies loses it within [`RENEWAL_LEASE_SECS`].
+    ///
+    /// # Errors
+    /// When it cannot be written down.
+    async fn claim(&self) -> Result<bool, KeeperError>;
+
+    /// Puts `after` in the place of what was read as `before`, durably, and gives the lease back.
+    /// `false` when something else is kept by now: then nothing has changed.
+    ///
+    /// # Errors
+    /// When it cannot be written down.
+    async fn exchange(&self, before: &Envelope, after: &Credentials) -> Result<bool, KeeperError>;
+
+    /// Gives the lease back without a change.
+    ///
+    /// # Errors
+    /// When it cannot be written down; the lease expires then.
+    async fn release(&self) -> Result<(), KeeperError>;
+}
+
+/// How long one process may take to renew credentials before another may.
+pub const RENEWAL_LEASE_SECS: u64 = 30;
+
+/// What was read, to be compared by [`Keeper::exchange`]: sealed, and never the same twice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Envelope(pub Vec<u8>);
+
+/// Credentials that cannot be read or written where they are kept.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct KeeperError {
+    /// What is wrong, and the way out.
+    pub message: String,
+    /// Whether another try may help.
+    pub is_transient: bool,
+}
+
+/// Keeps credentials in memory while a connection that is not made yet is tried with them, so that
+/// those are sealed which are good after the try.
+#[derive(Debug)]
+pub struct Draft {
+    /// The credentials, and how often they were exchanged.
+    kept: Mutex<(Credentials, u64)>,
+}
+
+impl Draft {
+    /// Keeps `credentials` in memory.
+    #[must_use]
+    pub fn new(credentials: Credentials) -> Arc<Self> {
+        Arc::new(Self { kept: Mutex::new((credentials, 0)) })
+    }
+
+    /// The credentials as they are now.
+    #[must_use]
+    pub fn credentials(&self) -> Credentials {
+        self.kept().0.clone()
+    }
+
+    fn kept(&self) -> std::sync::MutexGuard<'_, (Credentials, u64)> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Keeper for Draft {
+    fn id(&self) -> Option<&str> {
+        None
+    }
+
+    async fn read(&self) -> Result<(Credentials, Envelope), KeeperError> {
+        let kept = self.kept();
+        Ok((kept.0.clone(), Envelope(kept.1.to_be_bytes().to_vec())))
+    }
+
+    async fn claim(&self) -> Result<bool, KeeperError> {
+        Ok(true)
+    }
+
+    async fn exchange(&self, before: &Envelope, after: &Credentials) -> Result<bool, KeeperError> {
+        let mut kept = self.kept();
+        if before.0 != kept.1.to_be_bytes() {
+            return Ok(false);
+        }
+        *kept = (after.clone(), kept.1 + 1);
+        Ok(true)
+    }
+
+    async fn release(&self) -> Result<(), KeeperError> {
+        Ok(())
+    }
+}

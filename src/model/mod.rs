@@ -27,7 +27,9 @@ mod upload;
 
 pub use bucket_settings::{BucketSettings, PartProblem, UniqueKey, UniqueValue};
 pub use counts::Counts;
-pub use credentials::{Credentials, UnreadableCredentials};
+pub use credentials::{
+    Credentials, Draft, Envelope, Keeper, KeeperError, RENEWAL_LEASE_SECS, UnreadableCredentials,
+};
 pub use dead_letter::{Life, MAX_RETRIES};
 pub use entry::{Cursor, Entry, EntryId, EntryKind, Fingerprint, Identity, SkipReason, Version};
 pub use filters::{FileFilters, MetadataFilter, Operator};

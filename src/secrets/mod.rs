@@ -6,6 +6,7 @@
 //! - `envelope`: sealing and opening one secret
 //! - `keys`: where keys are kept
 //! - `keyring`: the operating system's
+//! - `renewal`: credentials that renew themselves while they are used
 //!
 //! No key is made before there is something to seal, and reading nothing touches no key. Each
 //! envelope says which key opens it, so several can be in use at once; a key is removed only once
@@ -14,6 +15,7 @@
 mod envelope;
 mod keyring;
 mod keys;
+mod renewal;
 
 use std::{
     collections::HashMap,
@@ -22,6 +24,7 @@ use std::{
 };
 
 use crate::{
+    clock::SharedClock,
     model::{ConnectionId, Credentials},
     store::{
         Store, StoreError,
@@ -42,6 +45,9 @@ pub struct Vault {
     keys: Arc<Keys>,
     /// Keys that were used already: a keyring takes its time.
     known: Arc<Mutex<HashMap<String, Arc<Key>>>>,
+    /// This vault, as the holder of leases on renewing credentials.
+    renewer: Arc<str>,
+    clock: SharedClock,
 }
 
 /// What a rotation came to.
@@ -109,12 +115,19 @@ impl Vault {
     /// A vault over `store` that keeps its keys in `keyring`, or else in `data_dir`. Touches neither
     /// yet.
     #[must_use]
-    pub fn new(store: Store, data_dir: &Path, keyring: Option<Arc<dyn Keyring>>) -> Self {
+    pub fn new(
+        store: Store,
+        data_dir: &Path,
+        keyring: Option<Arc<dyn Keyring>>,
+        clock: SharedClock,
+    ) -> Self {
         let keys = Arc::new(Keys::new(data_dir.to_owned(), keyring));
-        Self { store, keys, known: Arc::default() }
+        let renewer = format!("renewer_{}", ulid::Ulid::generate()).into();
+        Self { store, keys, known: Arc::default(), renewer, clock }
     }
 
-    /// The credentials that are kept for a connection, if there are any.
+    /// The credentials that are kept for a connection, if there are any. They know that they are
+    /// kept here: what a provider gives in their place is sealed in their place.
     ///
     /// # Errors
     /// When they cannot be opened, or the database fails.
@@ -123,7 +136,10 @@ impl Vault {
         connection_key: i64,
     ) -> Result<Option<Credentials>, SecretsError> {
         match self.store.read(move |db| secrets::of(db, connection_key)).await? {
-            Some(kept) => self.open(&kept).await.map(Some),
+            Some(kept) => {
+                let credentials = self.open(&kept).await?;
+                Ok(Some(credentials.kept_by(self.keeper(&kept))))
+            }
             None => Ok(None),
         }
     }

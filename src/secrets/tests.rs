@@ -10,6 +10,7 @@ use serde_json::Map;
 
 use super::*;
 use crate::{
+    clock::SystemClock,
     model::Connection,
     store::connections::{self, NewConnection},
 };
@@ -66,7 +67,7 @@ impl House {
 
     /// As another process, or the next start, would see it.
     fn vault(&self, keyring: Option<Arc<dyn Keyring>>) -> Vault {
-        Vault::new(self.store.clone(), self.dir.path(), keyring)
+        Vault::new(self.store.clone(), self.dir.path(), keyring, Arc::new(SystemClock))
     }
 
     fn key_files(&self) -> Vec<PathBuf> {

@@ -5,6 +5,7 @@
 
 pub mod browse;
 pub mod local;
+pub mod oauth;
 pub mod retry;
 pub mod s3;
 pub mod web;

@@ -17,6 +17,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/5_text.sql"),
     include_str!("migrations/6_scattered.sql"),
     include_str!("migrations/7_held_back.sql"),
+    include_str!("migrations/8_renewals.sql"),
 ];
 
 /// The version of [`SCHEMA`].

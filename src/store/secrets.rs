@@ -1,9 +1,10 @@
 //! Sealed credentials, and which key seals new ones. The keys themselves are never here.
 
+use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
 use super::{Result, StoreError};
-use crate::model::ConnectionId;
+use crate::model::{ConnectionId, RENEWAL_LEASE_SECS};
 
 /// Name of the row of `installation` that says which key seals.
 const CURRENT: &str = "secrets_key";
@@ -75,11 +76,69 @@ pub fn keep(tx: &Transaction<'_>, connection_key: i64, sealed: &Sealed) -> Resul
     if current_key(tx)?.as_deref() != Some(&sealed.key_id) {
         return Err(StoreError::KeyRotated);
     }
-    tx.prepare_cached("INSERT OR REPLACE INTO secrets VALUES (?1, ?2, ?3)")?.execute(params![
-        connection_key,
-        sealed.key_id,
-        sealed.bytes
-    ])?;
+    tx.prepare_cached(
+        "INSERT OR REPLACE INTO secrets (connection_key, key_id, sealed) VALUES (?1, ?2, ?3)",
+    )?
+    .execute(params![connection_key, sealed.key_id, sealed.bytes])?;
+    Ok(())
+}
+
+/// Puts renewed credentials in the place of those that were read as `before`, and gives the lease on
+/// renewing them back; `false` when others are kept by now.
+///
+/// # Errors
+/// [`StoreError::KeyRotated`] when another key seals by now, or SQLite's.
+pub fn exchange(
+    tx: &Transaction<'_>,
+    connection_key: i64,
+    before: &[u8],
+    after: &Sealed,
+) -> Result<bool> {
+    if current_key(tx)?.as_deref() != Some(&after.key_id) {
+        return Err(StoreError::KeyRotated);
+    }
+    let changed = tx
+        .prepare_cached(
+            "UPDATE secrets SET key_id = ?3, sealed = ?4, renewer = NULL, renewing_until_ms = NULL
+             WHERE connection_key = ?1 AND sealed = ?2",
+        )?
+        .execute(params![connection_key, before, after.key_id, after.bytes])?;
+    Ok(changed == 1)
+}
+
+/// Takes the lease on renewing the credentials of a connection, unless another than `renewer` holds
+/// it. One that ends later than any that is given now was given before the clock was set back.
+///
+/// # Errors
+/// SQLite's.
+pub fn claim(
+    tx: &Transaction<'_>,
+    connection_key: i64,
+    renewer: &str,
+    now: Timestamp,
+) -> Result<bool> {
+    let now = now.as_millisecond();
+    let until = now.saturating_add(i64::try_from(RENEWAL_LEASE_SECS * 1000).unwrap_or(i64::MAX));
+    let changed = tx
+        .prepare_cached(
+            "UPDATE secrets SET renewer = ?2, renewing_until_ms = ?4
+             WHERE connection_key = ?1 AND (renewer IS NULL OR renewer = ?2
+                 OR renewing_until_ms <= ?3 OR renewing_until_ms > ?4)",
+        )?
+        .execute(params![connection_key, renewer, now, until])?;
+    Ok(changed == 1)
+}
+
+/// Gives the lease on renewing credentials back, if `renewer` still holds it.
+///
+/// # Errors
+/// SQLite's.
+pub fn release(tx: &Transaction<'_>, connection_key: i64, renewer: &str) -> Result<()> {
+    tx.prepare_cached(
+        "UPDATE secrets SET renewer = NULL, renewing_until_ms = NULL
+         WHERE connection_key = ?1 AND renewer = ?2",
+    )?
+    .execute(params![connection_key, renewer])?;
     Ok(())
 }
 

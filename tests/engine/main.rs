@@ -62,6 +62,7 @@ impl Fixture {
             quiet_period: Duration::ZERO,
             allow_private_urls: false,
             keyring: false,
+            hosts: Arc::default(),
             serve: ServeConfig::default(),
         };
         let clock = Arc::new(ManualClock::new("2026-01-01T00:00:00Z".parse().unwrap()));

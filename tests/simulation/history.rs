@@ -91,6 +91,7 @@ impl History {
             data_dir: dir.path().to_owned(),
             min_free: Some(bytesize::ByteSize(0)),
             quiet_period: Duration::ZERO,
+            hosts: Arc::default(),
             serve: ServeConfig::default(),
             keyring: false,
             allow_private_urls: false,

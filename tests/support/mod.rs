@@ -9,6 +9,7 @@ pub mod accounts;
 pub mod catchment;
 pub mod cloud;
 pub mod content;
+pub mod fake_authority;
 pub mod fake_s3;
 pub mod peers;
 pub mod sharing_disk;

@@ -1,0 +1,170 @@
+//! Google's authorization server: refresh tokens of people, and service accounts that sign for
+//! themselves (<https://developers.google.com/identity/protocols/oauth2>).
+
+use std::sync::Arc;
+
+use aws_lc_rs::{
+    rand::SystemRandom,
+    signature::{RSA_PKCS1_SHA256, RsaKeyPair},
+};
+use base64::{Engine as _, prelude::BASE64_STANDARD, prelude::BASE64_URL_SAFE_NO_PAD};
+use jiff::Timestamp;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Deserialize;
+use serde_json::json;
+use zeroize::Zeroizing;
+
+use super::{
+    Authority,
+    authority::{Form, Refusal, common_meaning, reason},
+};
+use crate::{config::Hosts, model::Credentials, sources::SourceError};
+
+/// What Catchment may do: read what the account sees.
+pub const SCOPE: &str = "https://www.googleapis.com/auth/drive.readonly";
+
+/// Whom a service account's assertion is for, whichever host it is sent through
+/// (<https://developers.google.com/identity/protocols/oauth2/service-account>).
+const AUDIENCE: &str = "https://oauth2.googleapis.com/token";
+
+/// How long an assertion is good, in seconds; the most that Google takes.
+const ASSERTION_LIFE: i64 = 3600;
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct Google {
+    /// Where it is reached.
+    pub hosts: Arc<Hosts>,
+    /// The person that a service account acts for (domain-wide delegation).
+    pub subject: Option<String>,
+}
+
+/// The credentials that Google's providers take.
+#[derive(Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Secrets {
+    ServiceAccount {
+        private_key_id: String,
+        private_key: SecretString,
+        client_email: String,
+        client_id: String,
+    },
+    Oauth {
+        client_id: String,
+        client_secret: Option<SecretString>,
+        refresh_token: SecretString,
+    },
+}
+
+impl Authority for Google {
+    fn scope_of_use(&self) -> String {
+        format!("{} {}", self.hosts.google_token.as_str(), self.subject.as_deref().unwrap_or("-"))
+    }
+
+    fn request(
+        &self,
+        credentials: &Credentials,
+        now: Timestamp,
+    ) -> Result<(String, Form), SourceError> {
+        let form = match read(credentials)? {
+            Secrets::Oauth { client_id, client_secret, refresh_token } => Form::default()
+                .with("grant_type", "refresh_token")
+                .with("client_id", &client_id)
+                .with_some("client_secret", client_secret.as_ref())
+                .with("refresh_token", refresh_token.expose_secret()),
+            Secrets::ServiceAccount { private_key_id, private_key, client_email, .. } => {
+                let claims = json!({
+                    "iss": client_email,
+                    "sub": self.subject,
+                    "scope": SCOPE,
+                    "aud": AUDIENCE,
+                    "iat": now.as_second(),
+                    "exp": now.as_second() + ASSERTION_LIFE,
+                });
+                Form::default()
+                    .with("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer")
+                    .with("assertion", &assertion(&private_key_id, &private_key, claims)?)
+            }
+        };
+        Ok((self.hosts.google_token.url("/token"), form))
+    }
+
+    fn meaning(&self, refusal: &Refusal, credentials: &Credentials) -> SourceError {
+        let why = reason(refusal);
+        if let Some(error) = common_meaning(refusal) {
+            return error;
+        }
+        let secrets = read(credentials);
+        match (refusal.error.as_str(), secrets) {
+            ("unauthorized_client", Ok(Secrets::ServiceAccount { client_id, .. })) => {
+                SourceError::Misconfigured {
+                    message: format!(
+                        "the service account may not act for {}{why}: an administrator has to \
+                         grant domain-wide delegation to the client id {client_id} for the scope \
+                         {SCOPE}, at https://admin.google.com/ac/owl/domainwidedelegation",
+                        self.subject.as_deref().unwrap_or("anybody"),
+                    ),
+                }
+            }
+            ("invalid_scope" | "invalid_request" | "unsupported_grant_type", _) => {
+                SourceError::Misconfigured { message: format!("Google refuses to sign in{why}") }
+            }
+            (_, Ok(Secrets::ServiceAccount { client_email, .. })) => SourceError::Auth {
+                message: format!(
+                    "Google refuses the key of {client_email}{why}: check this computer's clock, \
+                     or make a new key for it and enter that one, with \"new secret\""
+                ),
+            },
+            ("invalid_client" | "unauthorized_client" | "deleted_client", _) => SourceError::Auth {
+                message: format!(
+                    "Google no longer knows the client, or its secret{why}: sign in again with a \
+                     client that exists, and its new secret"
+                ),
+            },
+            _ => SourceError::Auth {
+                message: format!("Google no longer accepts this sign-in{why}: sign in again"),
+            },
+        }
+    }
+}
+
+fn read(credentials: &Credentials) -> Result<Secrets, SourceError> {
+    let read = credentials.read();
+    read.map_err(|error| SourceError::Misconfigured { message: error.to_string() })
+}
+
+/// A signed JSON Web Token (RFC 7515, RFC 7523).
+fn assertion(
+    key_id: &str,
+    private_key: &SecretString,
+    mut claims: serde_json::Value,
+) -> Result<String, SourceError> {
+    if let Some(claims) = claims.as_object_mut() {
+        claims.retain(|_, value| !value.is_null());
+    }
+    let header = json!({ "alg": "RS256", "typ": "JWT", "kid": key_id });
+    let part = |value: &serde_json::Value| BASE64_URL_SAFE_NO_PAD.encode(value.to_string());
+    let signed = format!("{}.{}", part(&header), part(&claims));
+    let key = key_pair(private_key.expose_secret()).ok_or_else(|| SourceError::Misconfigured {
+        message: "the service account's private_key is no RSA key in PEM format (PKCS #8): enter \
+                  the whole key file as it was downloaded"
+            .to_owned(),
+    })?;
+    let mut signature = vec![0; key.public_modulus_len()];
+    key.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), signed.as_bytes(), &mut signature).map_err(
+        |_| SourceError::Misconfigured {
+            message: "the service account's private_key cannot sign".to_owned(),
+        },
+    )?;
+    Ok(format!("{signed}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature)))
+}
+
+/// The key in a PEM file (RFC 7468), whose line breaks may have been written as `\n`.
+fn key_pair(pem: &str) -> Option<RsaKeyPair> {
+    let pem = Zeroizing::new(pem.replace("\\n", "\n"));
+    let (_, rest) = pem.split_once("-----BEGIN PRIVATE KEY-----")?;
+    let (base64, _) = rest.split_once("-----END PRIVATE KEY-----")?;
+    let base64: Zeroizing<String> = Zeroizing::new(base64.split_whitespace().collect());
+    let der = Zeroizing::new(BASE64_STANDARD.decode(base64.as_bytes()).ok()?);
+    RsaKeyPair::from_pkcs8(&der).ok()
+}

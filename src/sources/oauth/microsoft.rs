@@ -1,0 +1,151 @@
+//! Microsoft's authorization server: applications with a secret, and people's refresh tokens
+//! (<https://learn.microsoft.com/entra/identity-platform/v2-protocols>).
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Deserialize;
+
+use super::{
+    Authority,
+    authority::{Form, Refusal, common_meaning, reason},
+};
+use crate::{
+    config::{Host, Hosts},
+    model::Credentials,
+    sources::SourceError,
+};
+
+/// What stands for itself in a path.
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct Microsoft {
+    /// Where it is reached.
+    pub hosts: Arc<Hosts>,
+}
+
+/// The credentials that Microsoft's providers take.
+#[derive(Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Secrets {
+    ClientCredentials {
+        tenant_id: String,
+        client_id: String,
+        client_secret: SecretString,
+    },
+    Delegated {
+        tenant_id: String,
+        client_id: String,
+        /// Absent for a public client, which must not send one (AADSTS700025).
+        client_secret: Option<SecretString>,
+        refresh_token: SecretString,
+    },
+}
+
+impl Authority for Microsoft {
+    fn scope_of_use(&self) -> String {
+        let Hosts { microsoft_login: login, microsoft_graph: graph, .. } = &*self.hosts;
+        format!("{} {}", login.as_str(), graph.as_str())
+    }
+
+    fn request(
+        &self,
+        credentials: &Credentials,
+        _now: Timestamp,
+    ) -> Result<(String, Form), SourceError> {
+        let (tenant_id, form) = match read(credentials)? {
+            Secrets::ClientCredentials { tenant_id, client_id, client_secret } => {
+                let form = Form::default()
+                    .with("grant_type", "client_credentials")
+                    .with("client_id", &client_id)
+                    .with("client_secret", client_secret.expose_secret())
+                    .with("scope", &format!("{}/.default", resource(&self.hosts.microsoft_graph)));
+                (tenant_id, form)
+            }
+            Secrets::Delegated { tenant_id, client_id, client_secret, refresh_token } => {
+                // Without a scope the token has those that were consented to.
+                let form = Form::default()
+                    .with("grant_type", "refresh_token")
+                    .with("client_id", &client_id)
+                    .with_some("client_secret", client_secret.as_ref())
+                    .with("refresh_token", refresh_token.expose_secret());
+                (tenant_id, form)
+            }
+        };
+        Ok((endpoint(&self.hosts, &tenant_id, "token"), form))
+    }
+
+    fn meaning(&self, refusal: &Refusal, credentials: &Credentials) -> SourceError {
+        let why = reason(refusal);
+        let has = |code| refusal.codes.contains(&code);
+        let new_secret = |what: &str| SourceError::Auth {
+            message: format!(
+                "{what}{why}: make a new secret for the application at https://entra.microsoft.com \
+                 (App registrations, Certificates & secrets) and enter the new secret here"
+            ),
+        };
+        if has(7_000_222) {
+            return new_secret("the client secret has expired");
+        }
+        if has(7_000_215) || has(7_000_216) || has(7_000_218) {
+            return new_secret("Microsoft refuses the client secret");
+        }
+        if has(700_025) {
+            let message = format!(
+                "the application is a public client and must not send a secret{why}: leave \
+                 client_secret out"
+            );
+            return SourceError::Misconfigured { message };
+        }
+        if let Some(error) = common_meaning(refusal) {
+            return error;
+        }
+        match (refusal.error.as_str(), read(credentials)) {
+            ("invalid_client", _) => new_secret("Microsoft refuses the client secret"),
+            (
+                "unauthorized_client" | "invalid_scope" | "invalid_request" | "invalid_resource",
+                _,
+            ) => {
+                let message = format!(
+                    "Microsoft refuses the application{why}: check the tenant, the client id and \
+                     the permissions that were granted to it"
+                );
+                SourceError::Misconfigured { message }
+            }
+            (_, Ok(Secrets::ClientCredentials { .. })) => {
+                let message = format!(
+                    "Microsoft refuses the application{why}: an administrator has to consent to \
+                     its permissions again, or enter a new secret"
+                );
+                SourceError::Auth { message }
+            }
+            _ => SourceError::Auth {
+                message: format!("Microsoft no longer accepts this sign-in{why}: sign in again"),
+            },
+        }
+    }
+}
+
+/// The address of an endpoint of a tenant.
+pub(super) fn endpoint(hosts: &Hosts, tenant: &str, name: &str) -> String {
+    let tenant = utf8_percent_encode(tenant, SEGMENT);
+    hosts.microsoft_login.url(&format!("/{tenant}/oauth2/v2.0/{name}"))
+}
+
+/// What application permissions are asked of: Graph itself, whichever way it is reached through this
+/// machine.
+fn resource(graph: &Host) -> &str {
+    match graph.is_loopback() {
+        true => "https://graph.microsoft.com",
+        false => graph.as_str(),
+    }
+}
+
+fn read(credentials: &Credentials) -> Result<Secrets, SourceError> {
+    let read = credentials.read();
+    read.map_err(|error| SourceError::Misconfigured { message: error.to_string() })
+}

@@ -1,0 +1,3 @@
+-- A short lease on renewing the credentials of a connection.
+ALTER TABLE secrets ADD COLUMN renewer TEXT;
+ALTER TABLE secrets ADD COLUMN renewing_until_ms INTEGER;
