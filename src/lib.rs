@@ -8,6 +8,7 @@ pub mod config;
 pub mod engine;
 pub mod logging;
 pub mod model;
+pub mod processing;
 pub mod scheduler;
 pub mod secrets;
 pub mod sources;

@@ -31,6 +31,7 @@ use crate::{
     config::Config,
     engine::Engine,
     logging,
+    processing::extract,
     sources::Registry,
     store::{self, DATABASE_FILE, Store, buckets::Bucket},
 };
@@ -125,6 +126,14 @@ enum Command {
     Gc(gc::Args),
     /// Look after the key to stored credentials
     Secrets(secrets::Args),
+    /// Run an extractor that comes with Catchment, for the process that started this one
+    #[command(name = extract::child::COMMAND, hide = true)]
+    Extract {
+        /// Its name
+        name: String,
+        /// What it may use, as JSON
+        confinement: String,
+    },
     /// Print a completion script for a shell
     Completions(completions::Args),
     /// Write the manual pages to a folder
@@ -136,6 +145,10 @@ enum Command {
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    // Before there is a second thread: a process can only confine the one that it is.
+    if let Command::Extract { name, confinement } = &cli.command {
+        return extract::child::serve(name, confinement);
+    }
     log_to_stderr(&cli);
     let outcome = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => {
@@ -172,6 +185,7 @@ async fn run(cli: Cli) -> Outcome {
         Command::Secrets(args) => secrets::run(args, &settings).await,
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),
+        Command::Extract { .. } => Err(CliError::usage("an extractor is run by itself".to_owned())),
     }
 }
 

@@ -1,0 +1,124 @@
+//! The child's side of one of our own extractors: `catchment __extract NAME`.
+//!
+//! It confines itself, then reads requests from the socket that is its standard input, open files
+//! coming with them, and writes outputs to its standard output. It opens nothing by name but what it
+//! makes in its scratch folder. It ends when the socket does.
+
+use std::{
+    collections::VecDeque,
+    fs::File,
+    io::{self, BufWriter, IoSliceMut, Write},
+    mem::MaybeUninit,
+    process::ExitCode,
+};
+
+use rustix::{
+    net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags},
+    stdio,
+};
+
+use super::{
+    builtin,
+    confine::{self, Confinement},
+    protocol::{Failed, Output, Request},
+};
+
+/// The hidden subcommand that runs it.
+pub const COMMAND: &str = "__extract";
+/// The variable that tells a child which process started it.
+pub const PARENT: &str = "CATCHMENT_PARENT";
+/// Files that come with one request at most.
+pub(super) const MAX_FILES: usize = 8;
+/// Bytes that are read at once.
+const CHUNK: usize = 64 * 1024;
+
+/// Serves requests for the built-in extractor of that name until there are no more.
+#[must_use]
+pub fn serve(name: &str, confinement: &str) -> ExitCode {
+    match run(name, confinement) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(name: &str, confinement: &str) -> io::Result<()> {
+    let extractor = builtin::find(name)
+        .ok_or_else(|| io::Error::other(format!("there is no built-in extractor {name:?}")))?;
+    let confinement: Confinement = serde_json::from_str(confinement)?;
+    confine::enter(&confinement)?;
+    let mut requests = Requests::default();
+    let mut out = Lines(BufWriter::new(io::stdout()));
+    while let Some((request, mut files)) = requests.next()? {
+        let end = match (extractor.run)(&request, &mut files, &mut |output| out.write(&output)) {
+            Ok(()) => Output::Done(true),
+            Err(builtin::Stop::Failed(failed)) => Output::Failed(failed),
+            Err(builtin::Stop::Out(error)) => return Err(error),
+        };
+        out.write(&end)?;
+        out.0.flush()?;
+    }
+    Ok(())
+}
+
+struct Lines<W: Write>(W);
+
+impl<W: Write> Lines<W> {
+    fn write(&mut self, output: &Output) -> io::Result<()> {
+        serde_json::to_writer(&mut self.0, output)?;
+        self.0.write_all(b"\n")
+    }
+}
+
+/// What has been read of the socket and not been taken yet.
+#[derive(Default)]
+struct Requests {
+    bytes: Vec<u8>,
+    files: VecDeque<File>,
+}
+
+impl Requests {
+    /// The next request with its files; `None` at the end.
+    fn next(&mut self) -> io::Result<Option<(Request, Vec<File>)>> {
+        let mut searched = 0;
+        let end = loop {
+            match self.bytes[searched..].iter().position(|byte| *byte == b'\n') {
+                Some(at) => break searched + at,
+                None => searched = self.bytes.len(),
+            }
+            if self.receive()? == 0 {
+                return Ok(None);
+            }
+        };
+        let line: Vec<u8> = self.bytes.drain(..=end).collect();
+        let request = serde_json::from_slice(&line)?;
+        Ok(Some((request, self.files.drain(..).collect())))
+    }
+
+    fn receive(&mut self) -> io::Result<usize> {
+        let mut chunk = vec![0; CHUNK];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FILES))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let got = rustix::net::recvmsg(
+            stdio::stdin(),
+            &mut [IoSliceMut::new(&mut chunk)],
+            &mut control,
+            RecvFlags::empty(),
+        )?;
+        for message in control.drain() {
+            if let RecvAncillaryMessage::ScmRights(files) = message {
+                self.files.extend(files.map(File::from));
+            }
+        }
+        self.bytes.extend_from_slice(&chunk[..got.bytes]);
+        Ok(got.bytes)
+    }
+}
+
+impl From<Failed> for builtin::Stop {
+    fn from(failed: Failed) -> Self {
+        Self::Failed(failed)
+    }
+}

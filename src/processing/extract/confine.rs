@@ -1,0 +1,146 @@
+//! What a child process takes from itself before it reads a byte that came from outside: rights,
+//! room and time. Only safe calls, made by the child in its only thread.
+//!
+//! Where the kernel has no Landlock the rest still holds; [`missing`] says what does not.
+
+use std::{io, path::PathBuf};
+
+use rustix::process::{Resource, Rlimit};
+use serde::{Deserialize, Serialize};
+
+/// What a child may use.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Confinement {
+    /// Processor time over its life, in seconds.
+    pub cpu_secs: u64,
+    /// Address space in bytes; `None`: not limited this way, because what runs maps far more than it
+    /// uses.
+    pub address_space: Option<u64>,
+    /// The longest file that it may write, in bytes.
+    pub file_bytes: u64,
+    /// Folders and files that it may read, and run programs from.
+    pub read: Vec<PathBuf>,
+    /// Its scratch folder, which it may write to.
+    pub scratch: PathBuf,
+    /// Whether it may use the network.
+    pub network: bool,
+    /// Whether it may use devices such as a graphics card.
+    pub devices: bool,
+}
+
+/// Open files that a child may have.
+const OPEN_FILES: u64 = 256;
+/// How far behind others a child stands in line for the processor.
+const NICE: i32 = 10;
+
+/// Confines this process, for good. To be called before there are other threads.
+///
+/// # Errors
+/// When a limit cannot be set. A kernel without Landlock is no error.
+pub fn enter(confinement: &Confinement) -> io::Result<()> {
+    rustix::process::setpgid(None, None).or_else(leads_already)?;
+    die_with_parent()?;
+    let limits = [
+        (Resource::Cpu, Some(confinement.cpu_secs)),
+        (Resource::Fsize, Some(confinement.file_bytes)),
+        (Resource::Nofile, Some(OPEN_FILES)),
+        (Resource::Core, Some(0)),
+        (Resource::As, confinement.address_space),
+    ];
+    for (resource, limit) in limits {
+        if limit.is_some() {
+            rustix::process::setrlimit(resource, Rlimit { current: limit, maximum: limit })?;
+        }
+    }
+    rustix::process::nice(NICE)?;
+    std::env::set_current_dir(&confinement.scratch)?;
+    lock_up(confinement).map_err(io::Error::other)?;
+    Ok(())
+}
+
+/// A process that leads its session cannot change its group, and need not.
+fn leads_already(error: rustix::io::Errno) -> Result<(), rustix::io::Errno> {
+    if error == rustix::io::Errno::PERM { Ok(()) } else { Err(error) }
+}
+
+#[cfg(target_os = "linux")]
+fn die_with_parent() -> io::Result<()> {
+    use rustix::process::{Signal, getppid, set_parent_process_death_signal};
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    // The parent may have died before that could be said.
+    let expected = std::env::var(super::child::PARENT).ok();
+    let parent = getppid().map(|parent| parent.as_raw_nonzero().to_string());
+    if expected.is_none() || expected == parent {
+        return Ok(());
+    }
+    Err(io::Error::other("the process that started this one has ended"))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn die_with_parent() -> io::Result<()> {
+    Ok(())
+}
+
+/// System folders that any program needs to start and to know its time zone. `/opt` and home
+/// folders are not among them: what a program needs from there, its definition allows.
+#[cfg(target_os = "linux")]
+const SYSTEM: [&str; 8] =
+    ["/usr", "/lib", "/lib64", "/bin", "/sbin", "/etc/ld.so.cache", "/etc/localtime", "/etc/fonts"];
+
+#[cfg(target_os = "linux")]
+fn lock_up(
+    confinement: &Confinement,
+) -> Result<landlock::RestrictionStatus, landlock::RulesetError> {
+    use landlock::{
+        ABI, Access as _, AccessFs, AccessNet, Ruleset, RulesetAttr as _, RulesetCreatedAttr as _,
+        Scope, path_beneath_rules,
+    };
+    let abi = ABI::V6;
+    let mut rules = Ruleset::default().handle_access(AccessFs::from_all(abi))?;
+    if !confinement.network {
+        rules = rules.handle_access(AccessNet::from_all(abi))?.scope(Scope::from_all(abi))?;
+    }
+    let read = AccessFs::from_read(abi);
+    let devices: &[&str] = if confinement.devices { &["/dev"] } else { &[] };
+    let everyday = ["/dev/null", "/dev/zero", "/dev/urandom", "/dev/random"];
+    rules
+        .create()?
+        .add_rules(path_beneath_rules(SYSTEM, read))?
+        .add_rules(path_beneath_rules(&confinement.read, read))?
+        .add_rules(path_beneath_rules(everyday, AccessFs::from_file(abi)))?
+        .add_rules(path_beneath_rules(devices, AccessFs::from_all(abi)))?
+        .add_rules(path_beneath_rules([&confinement.scratch], AccessFs::from_all(abi)))?
+        .restrict_self()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn lock_up(_: &Confinement) -> Result<(), std::convert::Infallible> {
+    Ok(())
+}
+
+/// What this system cannot keep a child from, for the page of an extractor: `files`, `network`.
+#[must_use]
+pub fn missing() -> Vec<&'static str> {
+    static MISSING: std::sync::LazyLock<Vec<&'static str>> = std::sync::LazyLock::new(look);
+    MISSING.clone()
+}
+
+/// A thread locks itself up to see how far that goes; its end is the end of that.
+#[cfg(target_os = "linux")]
+fn look() -> Vec<&'static str> {
+    use landlock::{ABI, LandlockStatus};
+    let nothing = Confinement::default();
+    let status = std::thread::spawn(move || lock_up(&nothing).ok()).join().ok().flatten();
+    match status.map(|status| status.landlock) {
+        Some(LandlockStatus::Available { effective_abi, .. }) if effective_abi >= ABI::V4 => {
+            Vec::new()
+        }
+        Some(LandlockStatus::Available { .. }) => vec!["network"],
+        _ => vec!["files", "network"],
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn look() -> Vec<&'static str> {
+    vec!["files", "network"]
+}

@@ -1,0 +1,236 @@
+//! What an extractor told of one object, put together, and no more of it than is allowed.
+
+use std::path::{Component, Path, PathBuf};
+
+use serde_json::{Map, Value};
+
+use super::{
+    Class, Failure,
+    protocol::{BlobOutput, Output, VectorOutput},
+};
+
+/// Bytes of one document, as JSON.
+pub const DOCUMENT_BYTES: usize = 1024 * 1024;
+/// Documents of one object.
+pub const DOCUMENTS: usize = 10_000;
+/// Bytes that an extractor may write about one object, blobs included.
+pub const OBJECT_BYTES: u64 = 64 * 1024 * 1024;
+/// Values of one vector.
+pub const DIMENSIONS: usize = 65_536;
+
+/// What came of an object.
+#[derive(Clone, Debug, Default)]
+pub struct Extracted {
+    /// Its documents, in order.
+    pub documents: Vec<Document>,
+    /// What was left out, and why: the first few.
+    pub left_out: Vec<String>,
+    /// How much was left out.
+    pub left_out_count: u64,
+    /// The end of what the extractor wrote to its standard error.
+    pub log: String,
+    /// The scratch folder that `blobs` are in; they are gone once it is dropped.
+    pub scratch: Option<std::sync::Arc<super::process::Scratch>>,
+}
+
+/// One document.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Document {
+    /// Its fields.
+    pub body: Map<String, Value>,
+    /// Files that belong to it.
+    pub blobs: Vec<Piece>,
+    /// Its vectors.
+    pub vectors: Vec<VectorOutput>,
+}
+
+/// A file that belongs to a document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// Where it is.
+    pub path: PathBuf,
+    /// The document's field that it is.
+    pub field: String,
+    /// What it is for.
+    pub role: Option<String>,
+    /// MIME type.
+    pub mime_type: Option<String>,
+}
+
+/// Lines, as they come in.
+#[derive(Debug)]
+pub struct Gathering {
+    scratch: PathBuf,
+    bytes: u64,
+    so_far: Extracted,
+}
+
+/// What is left out that is told of.
+const TOLD: usize = 10;
+
+impl Gathering {
+    /// Nothing yet, of an extractor that writes to this folder.
+    #[must_use]
+    pub fn new(scratch: &Path) -> Self {
+        Self { scratch: scratch.to_owned(), bytes: 0, so_far: Extracted::default() }
+    }
+
+    /// Takes a line in. Returns whether it was the last.
+    ///
+    /// # Errors
+    /// When it is no line of the protocol, or more than is allowed.
+    pub fn take(&mut self, line: &[u8]) -> Result<bool, Failure> {
+        self.count(line.len() as u64)?;
+        let output: Output = serde_json::from_slice(line).map_err(|error| {
+            let start: String = String::from_utf8_lossy(line).chars().take(80).collect();
+            permanent(format!(
+                "the extractor wrote a line that is not of the protocol: {error}: {start}"
+            ))
+        })?;
+        self.add(output, line.len())
+    }
+
+    fn add(&mut self, output: Output, length: usize) -> Result<bool, Failure> {
+        match output {
+            Output::Document(_) if length > DOCUMENT_BYTES => {
+                Err(too_much(format!("a document has more than {DOCUMENT_BYTES} bytes")))
+            }
+            Output::Document(_) if self.so_far.documents.len() == DOCUMENTS => {
+                Err(too_much(format!("there are more than {DOCUMENTS} documents")))
+            }
+            Output::Document(body) => {
+                self.so_far.documents.push(Document { body, ..Document::default() });
+                Ok(false)
+            }
+            Output::Blob(blob) => self.add_blob(blob).map(|()| false),
+            Output::Vector(vector) => self.add_vector(vector).map(|()| false),
+            Output::Progress(_) => Ok(false),
+            Output::LeftOut(why) => {
+                self.so_far.left_out_count += 1;
+                if self.so_far.left_out.len() < TOLD {
+                    self.so_far.left_out.push(why.chars().take(500).collect());
+                }
+                Ok(false)
+            }
+            Output::Done(true) => Ok(true),
+            Output::Done(false) => Err(permanent("the extractor says that it is not done")),
+            Output::Failed(failed) => Err(Failure::new(failed.class(), failed.message)),
+        }
+    }
+
+    /// What has been told. The caller has seen the last line.
+    #[must_use]
+    pub fn finish(self) -> Extracted {
+        self.so_far
+    }
+
+    fn count(&mut self, bytes: u64) -> Result<(), Failure> {
+        self.bytes += bytes;
+        if self.bytes > OBJECT_BYTES {
+            return Err(too_much(format!("the extractor wrote more than {OBJECT_BYTES} bytes")));
+        }
+        Ok(())
+    }
+
+    fn last(&mut self) -> Result<&mut Document, Failure> {
+        self.so_far
+            .documents
+            .last_mut()
+            .ok_or_else(|| permanent("the extractor told of a blob or a vector before a document"))
+    }
+
+    /// A file counts only where it is a plain one in the scratch folder: no link leads out of it.
+    fn add_blob(&mut self, blob: BlobOutput) -> Result<(), Failure> {
+        let inner = blob.path.strip_prefix(&self.scratch).unwrap_or(&blob.path);
+        let is_name = |part: Component<'_>| matches!(part, Component::Normal(_));
+        let path = self.scratch.join(inner);
+        let found = std::fs::symlink_metadata(&path);
+        match found {
+            Ok(found) if found.is_file() && inner.components().all(is_name) => {
+                self.count(found.len())?;
+            }
+            _ => {
+                return Err(permanent(format!(
+                    "the extractor told of a file that is not in its scratch folder: {:?}",
+                    blob.path
+                )));
+            }
+        }
+        let piece = Piece { path, field: blob.field, role: blob.role, mime_type: blob.mime_type };
+        self.last()?.blobs.push(piece);
+        Ok(())
+    }
+
+    fn add_vector(&mut self, vector: VectorOutput) -> Result<(), Failure> {
+        let is_sound =
+            !vector.values.is_empty() && vector.values.iter().all(|value| value.is_finite());
+        if !is_sound || vector.values.len() > DIMENSIONS {
+            return Err(permanent(format!(
+                "the vector {:?} must have 1 to {DIMENSIONS} finite numbers",
+                vector.name
+            )));
+        }
+        self.last()?.vectors.push(vector);
+        Ok(())
+    }
+}
+
+fn permanent(message: impl Into<String>) -> Failure {
+    Failure::new(Class::Permanent, message)
+}
+
+fn too_much(message: impl Into<String>) -> Failure {
+    Failure::new(Class::Resource, message)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn gathered(lines: &[&str]) -> Result<Option<Extracted>, Failure> {
+        let mut gathering = Gathering::new(Path::new("/nowhere"));
+        for line in lines {
+            if gathering.take(line.as_bytes())? {
+                return Ok(Some(gathering.finish()));
+            }
+        }
+        Ok(None)
+    }
+
+    #[test]
+    fn vectors_belong_to_the_document_before_them() {
+        let found = gathered(&[
+            r#"{"document":{"a":1}}"#,
+            r#"{"document":{"a":2}}"#,
+            r#"{"vector":{"name":"v","values":[1,0.5]}}"#,
+            r#"{"done":true}"#,
+        ]);
+        let documents = found.unwrap().unwrap().documents;
+        assert_eq!(documents[0].vectors, []);
+        assert_eq!(documents[1].vectors[0].values, [1.0, 0.5]);
+    }
+
+    #[test]
+    fn no_documents_come_of_an_extractor_that_does_not_say_that_it_is_done() {
+        assert!(gathered(&[r#"{"document":{"a":1}}"#]).unwrap().is_none());
+    }
+
+    #[test]
+    fn more_than_is_allowed_fails_as_a_matter_of_resources() {
+        let long = format!(r#"{{"document":{{"a":"{}"}}}}"#, "x".repeat(DOCUMENT_BYTES));
+        assert_eq!(gathered(&[&long]).unwrap_err().class, Class::Resource);
+        let many = vec![r#"{"document":{}}"#; DOCUMENTS + 1];
+        assert_eq!(gathered(&many).unwrap_err().class, Class::Resource);
+    }
+
+    #[test]
+    fn files_outside_the_scratch_folder_are_refused() {
+        for path in ["/etc/passwd", "../secret", "a/../../b"] {
+            let blob = format!(r#"{{"blob":{{"path":"{path}","field":"f"}}}}"#);
+            let refused = gathered(&[r#"{"document":{}}"#, &blob]).unwrap_err();
+            assert_eq!(refused.class, Class::Permanent, "{path}");
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! The extractors that come with Catchment, each asked in a child process of its own.
+
+use std::{collections::BTreeMap, fs::File, io::Write as _, path::PathBuf, time::Duration};
+
+use catchment::processing::extract::{
+    Class, Extracted, Extractors, Failure, Given, Job,
+    protocol::{FileFacts, ObjectFacts},
+};
+use serde_json::{Map, Value, json};
+
+struct Asked {
+    folder: tempfile::TempDir,
+    extractors: Extractors,
+}
+
+impl Asked {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let program = PathBuf::from(env!("CARGO_BIN_EXE_catchment"));
+        let extractors = Extractors::new(program, folder.path().join("scratch"));
+        Self { folder, extractors }
+    }
+
+    async fn of(&self, name: &str, bytes: &[u8], parameters: Value) -> Result<Extracted, Failure> {
+        let path = self.folder.path().join("input");
+        File::create(&path).unwrap().write_all(bytes).unwrap();
+        let facts = FileFacts { size_bytes: bytes.len() as u64, ..FileFacts::default() };
+        let file = Given::File { file: File::open(&path).unwrap(), facts };
+        let Value::Object(parameters) = parameters else { panic!("no object") };
+        let job = Job {
+            run: "run".to_owned(),
+            object: ObjectFacts::default(),
+            inputs: BTreeMap::from([("file".to_owned(), file)]),
+            parameters,
+        };
+        let extractor = self.extractors.find(name, "v1").unwrap();
+        self.extractors.extract(extractor, job, Duration::from_secs(60)).await
+    }
+
+    async fn facts(&self, bytes: &[u8]) -> Map<String, Value> {
+        let mut found = self.of("file_facts", bytes, json!({})).await.unwrap();
+        assert_eq!(found.documents.len(), 1);
+        found.documents.remove(0).body
+    }
+}
+
+/// A PNG of 3 by 2 pixels, as far as its header goes.
+const PNG: &[u8] =
+    b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x03\0\0\0\x02\x08\x02\0\0\0\x12\x16\xf1\x4d";
+
+#[tokio::test]
+async fn file_facts_tell_the_true_type_and_the_measures_of_a_picture() {
+    let facts = Asked::new().facts(PNG).await;
+    assert_eq!(facts["mime_type"], "image/png");
+    assert_eq!((facts["width"].as_u64(), facts["height"].as_u64()), (Some(3), Some(2)));
+    assert_eq!(facts["size_bytes"], PNG.len());
+}
+
+#[tokio::test]
+async fn file_facts_list_an_archive_without_unpacking_it() {
+    let mut bytes = Vec::new();
+    let mut archive = rawzip::ZipArchiveWriter::new(&mut bytes);
+    let (mut entry, config) = archive
+        .new_file("a/b.txt")
+        .compression_method(rawzip::CompressionMethod::STORE)
+        .start()
+        .unwrap();
+    let mut writer = config.wrap(&mut entry);
+    writer.write_all(b"hello").unwrap();
+    let (_, descriptor) = writer.finish().unwrap();
+    entry.finish(descriptor).unwrap();
+    archive.finish().unwrap();
+
+    let facts = Asked::new().facts(&bytes).await;
+    assert_eq!(facts["entry_count"], 1);
+    assert_eq!(facts["entries"], json!([{"path": "a/b.txt", "size_bytes": 5}]));
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_be_read_is_left_out_and_told_while_the_others_become_documents() {
+    let rows = b"{\"v\":[1,2],\"a\":1}\nnot json\n{\"v\":[1],\"a\":2}\n{\"v\":[3,4],\"a\":3}\n";
+    let parameters = json!({"vector_fields": [{"field": "v", "name": "mine", "dimensions": 2}]});
+    let found = Asked::new().of("passthrough_extractor", rows, parameters).await.unwrap();
+    let told: Vec<_> = found.documents.iter().map(|document| document.body["a"].clone()).collect();
+    assert_eq!(told, [1, 3]);
+    assert_eq!(found.documents[1].vectors[0].values, [3.0, 4.0]);
+    assert_eq!(found.left_out_count, 2);
+    assert!(found.left_out[0].starts_with("row 2"), "{:?}", found.left_out);
+}
+
+#[tokio::test]
+async fn one_child_serves_many_objects_and_survives_those_that_fail() {
+    let asked = Asked::new();
+    let parameters = json!({"row_format": "jsonl"});
+    let long = vec![b'x'; 3 * 1024 * 1024];
+    let failed = asked.of("passthrough_extractor", &long, parameters.clone()).await.unwrap_err();
+    assert_eq!(failed.class, Class::Permanent, "{failed}");
+    for _ in 0..3 {
+        let found = asked.of("passthrough_extractor", b"{}", parameters.clone()).await.unwrap();
+        assert_eq!(found.documents.len(), 1);
+    }
+}
