@@ -35,6 +35,7 @@ use tokio::sync::{Mutex, OnceCell};
 use super::{
     address::{self, Endpoint},
     refusal::Refusal,
+    sdk_http::SdkHttp,
 };
 use crate::{
     model::{self, KeySource, Provider, S3Connection},
@@ -145,6 +146,7 @@ async fn chain_region(profile: Option<&str>) -> String {
 async fn shared_config(profile: Option<&str>, region: &str) -> SdkConfig {
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .region(Region::new(region.to_owned()))
+        .http_client(SdkHttp::default())
         .no_credentials();
     if let Some(name) = profile {
         loader = loader.profile_name(name);
@@ -275,12 +277,12 @@ async fn chain(
 }
 
 fn provider_config(region: &Region) -> ProviderConfig {
-    ProviderConfig::without_region().with_region(Some(region.clone()))
+    ProviderConfig::without_region()
+        .with_region(Some(region.clone()))
+        .with_http_client(SdkHttp::default())
 }
 
-/// The SDK's chain, built when it is first asked: that reads the system's root certificates, some
-/// hundred files or, on macOS, a third of a second
-/// (<https://docs.rs/crate/aws-smithy-http-client/1.5.2/source/src/hyper_legacy.rs>).
+/// The SDK's chain, built when it is first asked: keys from the environment need none of it.
 #[derive(Debug)]
 struct DefaultChain {
     region: Region,

@@ -25,6 +25,7 @@ mod listing;
 mod object;
 mod refusal;
 mod resolve;
+mod sdk_http;
 mod sign;
 mod socket;
 mod transport;
