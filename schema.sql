@@ -314,7 +314,7 @@ CREATE TABLE blobs (
 -- Hashes and identities come in no order. In an index of many, each new one would be on a page of its
 -- own, and every commit would write hundreds of pages for its thousand rows. So what is new is kept in
 -- small tables, `fresh_…`, and moves on into the large ones, `settled_…`, a stretch of neighbours at a
--- time (store::scattered). Who adds a row adds it there, too: a trigger would have SQLite keep a journal
+-- time (store::two_level_index). Who adds a row adds it there, too: a trigger would have SQLite keep a journal
 -- of each such statement. Triggers see to the rest.
 CREATE TABLE fresh_hashes (
     prefix   BLOB NOT NULL,                    -- the hash's first eight bytes; `blobs` has all of it

@@ -29,7 +29,7 @@ use catchment::{
     },
     store::{
         Store, StoreError, Transaction,
-        commit::{self, Batch, Stored, Taken, Target},
+        commit::{self, Batch, FetchedEntry, Stored, Target},
         jobs,
         leases::{self, Holder},
         objects::text,
@@ -149,7 +149,7 @@ async fn fill(data_dir: &Path, objects: u64) {
         .unwrap();
     for first in (0..objects).step_by(BATCH as usize) {
         let taken = (first..(first + BATCH).min(objects)).map(entry).collect();
-        let batch = Batch { taken, passed: Counts::default(), ..Batch::default() };
+        let batch = Batch { fetched: taken, counts: Counts::default(), ..Batch::default() };
         store.write(move |tx| commit::commit(tx, &target, &batch, |_| true, now)).await.unwrap();
     }
     let end = move |tx: &Transaction<'_>| {
@@ -169,12 +169,12 @@ async fn index(data_dir: &Path) {
     }
 }
 
-fn entry(number: u64) -> Taken {
+fn entry(number: u64) -> FetchedEntry {
     let size = 8 + number.wrapping_mul(2_654_435_761) % 1_992;
     let mut bytes = number.to_le_bytes().to_vec();
     bytes.resize(usize::try_from(size).unwrap(), 0);
     let path = EntryPath::new(format!("folder {}/Photo {number}.jpg", number % 1000).into_bytes());
-    Taken {
+    FetchedEntry {
         id: path.clone(),
         path,
         fingerprint: Fingerprint {

@@ -17,7 +17,7 @@ use catchment::{
     store::{
         buckets, connections, jobs,
         jobs::Job,
-        syncs::{self, MadeBy, NewSync, Standing, Sync},
+        syncs::{self, MadeBy, NewSync, Sync, SyncState},
     },
 };
 use jiff::Timestamp;
@@ -252,8 +252,8 @@ async fn a_paused_sync_is_not_begun_even_when_it_was_queued_before() {
             jobs::queue(tx, key, &JobId::generate(), Cause::Manual, false, now)?;
             let sync = syncs::by_key(tx, key)?;
             let pause = Pause { reason: None, at: now, by: PausedBy::Person, drain: false };
-            let standing = Standing { pause: Some(pause), ..Standing::of(&sync) };
-            syncs::stand(tx, &sync, &standing, now)
+            let standing = SyncState { pause: Some(pause), ..SyncState::of(&sync) };
+            syncs::set_state(tx, &sync, &standing, now)
         })
         .await
         .unwrap();

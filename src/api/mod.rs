@@ -61,7 +61,7 @@ use self::{
 };
 use crate::{
     config::Config,
-    engine::{Board, Engine},
+    engine::{Engine, LiveProgress},
     scheduler::{Nudge, Pulse, Scheduler},
 };
 
@@ -87,7 +87,7 @@ pub struct App {
     /// Cancelled when the server is to end: answers that would go on forever end then.
     pub stopping: CancellationToken,
     /// What the runs of this process do.
-    pub board: Board,
+    pub live_progress: LiveProgress,
     scheduler_pulse: Pulse,
     live: Live,
     listeners: Listeners,
@@ -104,11 +104,11 @@ impl App {
         access: Access,
         links: Links,
         scheduler: &Scheduler,
-        board: Board,
+        live_progress: LiveProgress,
         stopping: CancellationToken,
     ) -> Self {
         Self {
-            live: Live::start(engine.clone(), board.clone(), stopping.clone()),
+            live: Live::start(engine.clone(), live_progress.clone(), stopping.clone()),
             listeners: Listeners::default(),
             metrics: Metrics::default(),
             archives: Archives::default(),
@@ -118,7 +118,7 @@ impl App {
             scheduler: scheduler.nudge(),
             scheduler_pulse: scheduler.pulse(),
             engine,
-            board,
+            live_progress,
             stopping,
         }
     }

@@ -40,7 +40,7 @@ pub(super) fn frame() -> OpenApi {
         ("bucket_uploads", "Bytes that come before their object does."),
         ("overview", "Everything at a glance."),
         ("settings", "This installation."),
-        ("bucket_syncs", "Standing orders from a source to a bucket."),
+        ("bucket_syncs", "SyncState orders from a source to a bucket."),
         ("events", "What happens, as it happens."),
     ];
     OpenApiBuilder::new()

@@ -1,10 +1,10 @@
-//! Memory in which the bytes of a large blob are gathered for one write.
+//! Memory in which the bytes of a large blob are collected for one write.
 //!
-//! A block lies at an address that direct writes accept, and takes one huge page where the system has
-//! some to give: the kernel then finds and holds one page for a write, not hundreds. With blocks of
-//! 512 KiB from the heap, 2 x 512 MiB took a fifth more CPU time, measured. Blocks that are given back
-//! are used again, the last one first, which is the likeliest to be in the processor's cache still.
-//! Knows nothing of files.
+//! A block has an address that direct writes accept, and uses one huge page where the system has
+//! one free: the kernel then pins one page for a write, not hundreds. With blocks of 512 KiB from
+//! the heap, 2 x 512 MiB took a fifth more CPU time, measured. Released blocks are reused, the last
+//! one first, because it is most likely to be still in the processor's cache. Knows nothing of
+//! files.
 
 use std::{
     io,
@@ -19,11 +19,11 @@ use super::BlobError;
 /// (<https://docs.kernel.org/admin-guide/mm/transhuge.html>).
 pub(super) const BLOCK: usize = 2 * 1024 * 1024;
 
-/// Blocks that are kept for the next one who asks, however few are in use: as many as a stretch has when
-/// one fills while one is written.
+/// How many released blocks are kept for reuse, however few are in use: as many as one download
+/// has, of which one fills while the other is written.
 const KEPT: usize = 2;
 
-/// Where blocks come from; clones share those that are given back.
+/// A pool of blocks; clones share it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Blocks(Arc<Mutex<Pool>>);
 
@@ -33,15 +33,15 @@ struct Pool {
     in_use: usize,
 }
 
-/// Bytes that are gathered for one write.
+/// Bytes that are collected for one write.
 #[derive(Debug)]
 pub(super) struct Block {
-    /// `None` only when it is on its way back.
+    /// `None` only while it is returned to the pool.
     memory: Option<MmapMut>,
-    /// Where the aligned bytes begin.
+    /// Where the aligned bytes start.
     start: usize,
     len: usize,
-    home: Blocks,
+    pool: Blocks,
 }
 
 impl Blocks {
@@ -49,13 +49,14 @@ impl Blocks {
     ///
     /// # Errors
     /// [`BlobError::Memory`].
-    pub(super) fn take(&self) -> Result<Block, BlobError> {
+    pub(super) fn acquire(&self) -> Result<Block, BlobError> {
         let kept = self.lock().kept.pop();
         let memory = kept.map_or_else(map, Ok).map_err(BlobError::Memory)?;
         self.lock().in_use += 1;
-        // Out of reach only by its contract; an address that does not suit is refused, not wrong.
+        // By its contract it may find none; an unaligned write is then refused, and goes another
+        // way.
         let start = memory.as_ptr().align_offset(BLOCK).min(BLOCK);
-        Ok(Block { memory: Some(memory), start, len: 0, home: self.clone() })
+        Ok(Block { memory: Some(memory), start, len: 0, pool: self.clone() })
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Pool> {
@@ -63,26 +64,26 @@ impl Blocks {
     }
 }
 
-/// Addresses for twice as much as a block, so that there is an aligned one among them. Memory is only
-/// taken for what is written to.
+/// An address range of twice the size of a block, so that it contains an aligned block. Memory is
+/// only used for pages that are written to.
 fn map() -> io::Result<MmapMut> {
     let memory = MmapMut::map_anon(2 * BLOCK)?;
-    // Advice: without it, or without huge pages, it is slower and no less right.
+    // Only advice: without it, or without huge pages, it is slower but correct.
     #[cfg(target_os = "linux")]
     let _ = memory.advise(memmap2::Advice::HugePage);
     Ok(memory)
 }
 
 impl Block {
-    /// What it has room for.
-    pub(super) fn room(&mut self) -> &mut [u8] {
+    /// The buffer behind what it holds.
+    pub(super) fn buffer(&mut self) -> &mut [u8] {
         let rest = self.start + self.len..self.start + BLOCK;
         self.memory.as_deref_mut().map_or(&mut [], |memory| &mut memory[rest])
     }
 
-    /// Holds what is at the front of its room now.
-    pub(super) fn took(&mut self, taken: usize) {
-        self.len = (self.len + taken).min(BLOCK);
+    /// Adds the first bytes of its buffer to what it holds.
+    pub(super) fn advance(&mut self, count: usize) {
+        self.len = (self.len + count).min(BLOCK);
     }
 
     /// What it holds.
@@ -92,7 +93,7 @@ impl Block {
         self.memory.as_deref().map_or(&[], |memory| &memory[held])
     }
 
-    /// Whether it can take no more.
+    /// Whether its buffer is empty.
     #[must_use]
     pub(super) const fn is_full(&self) -> bool {
         self.len == BLOCK
@@ -101,10 +102,10 @@ impl Block {
 
 impl Drop for Block {
     fn drop(&mut self) {
-        let mut pool = self.home.lock();
+        let mut pool = self.pool.lock();
         pool.in_use -= 1;
         pool.kept.extend(self.memory.take());
-        // Those who use blocks soon ask again, and new ones would have to be cleared for them.
+        // Whoever uses blocks soon needs another, and new memory has to be cleared first.
         let surplus = pool.kept.len().saturating_sub(pool.in_use.max(KEPT));
         pool.kept.drain(..surplus);
     }
@@ -117,15 +118,15 @@ mod tests {
     use super::*;
 
     fn put(block: &mut Block, bytes: &[u8]) -> usize {
-        let taken = bytes.len().min(block.room().len());
-        block.room()[..taken].copy_from_slice(&bytes[..taken]);
-        block.took(taken);
+        let taken = bytes.len().min(block.buffer().len());
+        block.buffer()[..taken].copy_from_slice(&bytes[..taken]);
+        block.advance(taken);
         taken
     }
 
     #[test]
-    fn a_block_holds_what_it_took_at_an_aligned_address_until_it_is_full() {
-        let mut block = Blocks::default().take().unwrap();
+    fn a_block_is_aligned_and_holds_what_was_added_until_it_is_full() {
+        let mut block = Blocks::default().acquire().unwrap();
         assert_eq!(put(&mut block, b"head"), 4);
         assert_eq!(put(&mut block, &vec![7; BLOCK]), BLOCK - 4);
         assert!(block.is_full());
@@ -135,28 +136,28 @@ mod tests {
     }
 
     #[test]
-    fn nobody_makes_a_block_hold_more_than_it_has_room_for() {
-        let mut block = Blocks::default().take().unwrap();
+    fn a_block_never_holds_more_than_its_size() {
+        let mut block = Blocks::default().acquire().unwrap();
         put(&mut block, b"head");
-        block.took(usize::MAX - 4);
+        block.advance(usize::MAX - 4);
         assert_eq!(block.bytes().len(), BLOCK);
     }
 
     #[test]
-    fn a_block_that_was_given_back_is_empty_for_the_next_one() {
+    fn a_released_block_is_empty_when_it_is_reused() {
         let blocks = Blocks::default();
-        let mut block = blocks.take().unwrap();
+        let mut block = blocks.acquire().unwrap();
         put(&mut block, b"old");
         let address = block.bytes().as_ptr();
         drop(block);
-        let block = blocks.take().unwrap();
+        let block = blocks.acquire().unwrap();
         assert_eq!((block.bytes(), block.bytes().as_ptr()), (&b""[..], address));
     }
 
     #[test]
-    fn no_more_blocks_are_kept_than_are_in_use_and_a_few_once_none_is() {
+    fn the_pool_keeps_no_more_blocks_than_are_in_use_but_always_a_few() {
         let blocks = Blocks::default();
-        let mut taken: Vec<Block> = (0..10).map(|_| blocks.take().unwrap()).collect();
+        let mut taken: Vec<Block> = (0..10).map(|_| blocks.acquire().unwrap()).collect();
         let mut kept_with = |in_use| {
             taken.truncate(in_use);
             blocks.lock().kept.len()

@@ -1,11 +1,11 @@
-//! A file that is written in large blocks past the system's page cache, where the file system lets
-//! us.
+//! A file that is written in large blocks past the system's page cache, where the file system
+//! allows it.
 //!
 //! A large blob is not read again soon, and it has to be on the disk before it counts. Through the
-//! page cache its bytes are copied once more, threads that write to one file spin on its lock, and
-//! other people's pages make room for ours: measured on 2 x 512 MiB, half of all CPU time. Where
-//! direct writes are refused (some file systems, anything but Linux), the cache it is. Knows
-//! nothing of hashes or names.
+//! page cache its bytes are copied once more, threads that write to one file wait for its lock, and
+//! other programs' pages are evicted: measured on 2 x 512 MiB, half of all CPU time. Where direct
+//! writes are refused (some file systems, all but Linux), the page cache is used. Knows nothing of
+//! hashes or names.
 
 use std::{
     fs::File,
@@ -14,11 +14,12 @@ use std::{
     path::Path,
 };
 
-/// What direct writes ask of addresses, offsets and lengths: the page size, which is a multiple of
-/// every sector size in use (<https://man7.org/linux/man-pages/man2/open.2.html>, `O_DIRECT`).
+/// The alignment that direct writes need for addresses, offsets and lengths: the page size, which
+/// is a multiple of every sector size in use (<https://man7.org/linux/man-pages/man2/open.2.html>,
+/// `O_DIRECT`).
 const ALIGNMENT: usize = 4096;
 
-/// A file open for writing at any place, by several threads at once.
+/// A file that several threads can write to at any offset.
 #[derive(Debug)]
 pub(super) struct Direct {
     file: File,
@@ -27,18 +28,18 @@ pub(super) struct Direct {
 }
 
 impl Direct {
-    /// Takes an open file, and opens it once more by its path.
+    /// Opens a file that is open already once more, by its path.
     pub(super) fn new(file: File, path: &Path) -> Self {
         Self { file, direct: past_the_cache(path) }
     }
 
-    /// The file as everybody else sees it.
+    /// The file, through the cache.
     pub(super) const fn file(&self) -> &File {
         &self.file
     }
 
-    /// Sets the blocks of `size` bytes aside on the disk. Answers whether that was possible; where
-    /// it is not, the file is as long all the same, and its blocks come as they are written.
+    /// Allocates `size` bytes on the disk. Returns whether that was possible; otherwise the file
+    /// has the same length, and its disk blocks are allocated as they are written.
     ///
     /// # Errors
     /// The disk's, which may be that it is full.
@@ -55,7 +56,7 @@ impl Direct {
         self.file.set_len(size).map(|()| false)
     }
 
-    /// Bytes that the file takes on the disk by now.
+    /// The bytes that are allocated on the disk.
     ///
     /// # Errors
     /// The system's.
@@ -64,8 +65,8 @@ impl Direct {
         Ok(self.file.metadata()?.blocks().saturating_mul(512))
     }
 
-    /// Writes bytes to their place, past the cache where their address and length suit, as those of
-    /// a block do.
+    /// Writes bytes at an offset, past the cache where their address and length are aligned, as
+    /// those of a full block are.
     ///
     /// # Errors
     /// The disk's.
@@ -76,7 +77,7 @@ impl Direct {
         };
         let written = match written {
             Ok(written) => written,
-            // It asks for more than we know of: then not past the cache.
+            // It needs another alignment than we know of: write through the cache.
             Err(error) if error.kind() == ErrorKind::InvalidInput => 0,
             Err(error) => return Err(error),
         };
@@ -104,15 +105,15 @@ mod tests {
     use super::{super::block::Blocks, *};
 
     #[test]
-    fn whatever_their_length_blocks_land_where_they_belong() {
+    fn blocks_of_any_length_are_written_at_their_offset() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("file");
         let file = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
         let direct = Direct::new(file, &path);
         let block = |bytes: &[u8]| {
-            let mut block = Blocks::default().take().unwrap();
-            block.room()[..bytes.len()].copy_from_slice(bytes);
-            block.took(bytes.len());
+            let mut block = Blocks::default().acquire().unwrap();
+            block.buffer()[..bytes.len()].copy_from_slice(bytes);
+            block.advance(bytes.len());
             block
         };
         let (whole, tail) = (vec![1; 2 * ALIGNMENT], vec![2; 77]);

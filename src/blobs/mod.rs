@@ -1,21 +1,22 @@
 //! The bytes of large blobs: immutable files named by their BLAKE3 hash.
 //!
-//! Knows no providers, schedules or SQL; which hashes are in use is the store's knowledge. A file
-//! gets its final name only once its bytes are durable (`Blobs::publish`), so whatever bears a
-//! name is whole. Everything here blocks: call it on a blocking thread.
+//! Knows no providers, schedules or SQL; only the store knows which hashes are in use. A file gets
+//! its final name only once its bytes are durable (`Blobs::publish`), so every file with such a
+//! name is complete. Everything here blocks: call it on a blocking thread.
 //!
 //! ```text
 //! blobs/ab/ab01…            finished blobs, in 256 folders by the first two digits
-//! staging/<worker>/…        one-pass writes under way; rubbish once the worker is dead
-//! partial/<sync>/<name>     large blobs arriving in parts, kept for the next try
+//! staging/<worker>/…        writes in progress; garbage once the worker is dead
+//! partial/<sync>/<name>     large blobs arriving in parts, kept for the next attempt
 //! ```
 
 mod block;
 mod direct;
+mod part_writer;
 mod partial;
 mod read;
 mod stage;
-mod stretch;
+mod tree;
 
 use std::{
     fs::{self, File},
@@ -34,34 +35,35 @@ use block::Blocks;
 
 use crate::model::{BlobHash, SyncId};
 
-pub use partial::{PART_BYTES, Partial};
+pub use part_writer::{FilledBlock, PartWriter};
+pub use partial::Partial;
 pub use read::{Reader, Window};
 pub use stage::Stage;
-pub use stretch::{Filled, Stretch};
+pub use tree::PART_BYTES;
 
-/// Blobs up to this size live in the database, where they are cheaper than files.
+/// Blobs up to this size are stored in the database, where they are cheaper than files.
 pub const INLINE_MAX: u64 = 64 * 1024;
 
 /// An error of the disk beneath the blobs.
 #[derive(Debug, thiserror::Error)]
 pub enum BlobError {
-    /// The disk is full, or as good as: the floor that is to stay free would be used up.
+    /// The disk is full, or the space that is to stay free would be used.
     #[error(
         "the disk of the data directory is full: {free} left, {needed} needed now, and {floor} are \
          to stay free: make room or lower CATCHMENT_MIN_FREE, then run again to go on"
     )]
     Full {
-        /// What is free, besides what is promised to bytes on their way.
+        /// What is free and not reserved.
         free: ByteSize,
-        /// What there was to be room for.
+        /// What was needed.
         needed: ByteSize,
-        /// What should stay free.
+        /// What is to stay free.
         floor: ByteSize,
     },
-    /// There is no memory for bytes to pass through.
+    /// There is no memory for the bytes in transit.
     #[error("no memory for the bytes of a large file: {0}")]
     Memory(io::Error),
-    /// Anything else that the system says.
+    /// Any other error of the system.
     #[error("{path:?}: {error}")]
     Io {
         /// The file.
@@ -77,23 +79,23 @@ pub struct Blobs {
     root: PathBuf,
     staging: PathBuf,
     floor: Option<ByteSize>,
-    /// Bytes that are on their way to this disk.
-    promised: Arc<AtomicU64>,
-    /// Memory that large blobs pass through.
+    /// Reserved bytes.
+    reserved: Arc<AtomicU64>,
+    /// Memory for large blobs in transit.
     blocks: Blocks,
 }
 
-/// Room on the disk that is set aside, see [`Blobs::reserve`].
+/// Reserved disk space, see [`Blobs::reserve`].
 #[derive(Debug)]
-#[must_use = "the room is given back when this is dropped"]
+#[must_use = "the space is released when this is dropped"]
 pub struct Room {
     bytes: u64,
-    promised: Arc<AtomicU64>,
+    reserved: Arc<AtomicU64>,
 }
 
 impl Drop for Room {
     fn drop(&mut self) {
-        self.promised.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.reserved.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -102,13 +104,13 @@ impl Blobs {
     /// much space to leave free, by default a twentieth of the filesystem, at most 1 GiB.
     ///
     /// # Errors
-    /// When the folders cannot be made.
+    /// When the folders cannot be created.
     pub fn open(data_dir: &Path, worker: &str, floor: Option<ByteSize>) -> Result<Self, BlobError> {
         let blobs = Self {
             root: data_dir.to_owned(),
             staging: data_dir.join("staging").join(worker),
             floor,
-            promised: Arc::default(),
+            reserved: Arc::default(),
             blocks: Blocks::default(),
         };
         make_dir(&blobs.root.join("blobs"))?;
@@ -125,7 +127,7 @@ impl Blobs {
         Ok(space.f_bavail.saturating_mul(space.f_frsize))
     }
 
-    /// Whether the folders can be read and, if asked for, written.
+    /// Checks that the folders can be read and, with `writes`, written.
     ///
     /// # Errors
     /// When they cannot.
@@ -144,21 +146,21 @@ impl Blobs {
         Ok(())
     }
 
-    /// Where the bytes of `hash` are, if they are in a file.
+    /// The path of the file of `hash`.
     #[must_use]
     pub fn path(&self, hash: &BlobHash) -> PathBuf {
         let hex = hash.to_hex();
         self.root.join("blobs").join(&hex[..2]).join(hex)
     }
 
-    /// Whether the file of `hash` is in place.
+    /// Whether the file of `hash` exists.
     #[must_use]
     pub fn exists(&self, hash: &BlobHash) -> bool {
         self.path(hash).is_file()
     }
 
-    /// Gives a complete file its name. When this returns, the bytes and the name are durable. A
-    /// file of that name that has the right size stays, and the new one goes.
+    /// Gives a complete file its final name. When this returns, the bytes and the name are durable.
+    /// If a file of that name and size exists, it stays and the new one is deleted.
     fn publish(
         &self,
         path: &Path,
@@ -172,13 +174,13 @@ impl Blobs {
         }
         let folder = target.parent().unwrap_or(&self.root);
         make_dir(folder)?;
-        // In this order: a name must never stand over bytes that a power cut can still take.
+        // In this order, so that a power cut never leaves the name on bytes that are not durable.
         file.sync_all().map_err(|error| self.failed(path, error))?;
         fs::rename(path, &target).map_err(at(&target))?;
         sync_dir(folder)
     }
 
-    /// Deletes the file of `hash`; one that is not there is as good.
+    /// Deletes the file of `hash`, if it exists.
     ///
     /// # Errors
     /// The disk's.
@@ -190,7 +192,7 @@ impl Blobs {
         }
     }
 
-    /// Moves the damaged file of `hash` out of the way of a whole one.
+    /// Moves the damaged file of `hash` out of the way of an intact one.
     ///
     /// # Errors
     /// The disk's.
@@ -240,13 +242,13 @@ impl Blobs {
         Ok(())
     }
 
-    /// Removes this worker's own staging folder: its last act.
-    pub fn leave(&self) {
-        // Whatever stays goes when the worker is found dead.
+    /// Deletes this worker's own staging folder.
+    pub fn delete_staging(&self) {
+        // What is left is deleted when another process finds the worker dead.
         let _ = fs::remove_dir_all(&self.staging);
     }
 
-    /// Forgets the parts of large blobs that a sync has no more use for.
+    /// Deletes the parts of large blobs that a sync does not need any more.
     ///
     /// # Errors
     /// The disk's.
@@ -254,7 +256,7 @@ impl Blobs {
         remove_dir(&self.partials(sync))
     }
 
-    /// Deletes parts that nobody has touched for `age`; answers how many bytes they took.
+    /// Deletes parts that were not written for `age`; returns how many bytes they took.
     ///
     /// # Errors
     /// The disk's.
@@ -277,16 +279,16 @@ impl Blobs {
         self.root.join("partial").join(sync.as_str())
     }
 
-    /// Sets room for `bytes` aside, until the answer is dropped: what is on its way is counted
-    /// before it lies there, so that the floor holds however much arrives at once.
+    /// Reserves space for `bytes` until the returned value is dropped. Bytes in transit are counted
+    /// before they are written, so that enough stays free however much arrives at once.
     ///
     /// # Errors
-    /// [`BlobError::Full`] when they would use up the floor, or the system's.
+    /// [`BlobError::Full`] when too little would stay free, or the system's.
     pub fn reserve(&self, bytes: u64) -> Result<Room, BlobError> {
         let Disk { free, floor, .. } = self.disk()?;
-        let room = Room { bytes, promised: self.promised.clone() };
-        let promised = self.promised.fetch_add(bytes, Ordering::Relaxed);
-        let free = free.saturating_sub(promised);
+        let room = Room { bytes, reserved: self.reserved.clone() };
+        let reserved = self.reserved.fetch_add(bytes, Ordering::Relaxed);
+        let free = free.saturating_sub(reserved);
         if free < floor.saturating_add(bytes) {
             return Err(BlobError::Full {
                 free: ByteSize(free),
@@ -297,7 +299,7 @@ impl Blobs {
         Ok(room)
     }
 
-    /// How much room the disk of the data directory has.
+    /// The space on the disk of the data directory.
     ///
     /// # Errors
     /// The system's.
@@ -311,7 +313,7 @@ impl Blobs {
         })
     }
 
-    /// What to make of an error of the system while writing: a full disk has its own meaning.
+    /// The error for a failed write: a full disk has its own variant.
     fn failed(&self, path: &Path, error: io::Error) -> BlobError {
         match error.kind() {
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
@@ -326,18 +328,18 @@ impl Blobs {
     }
 }
 
-/// Room on the disk of the data directory, in bytes.
+/// Space on the disk of the data directory, in bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Disk {
-    /// What is left for us.
+    /// What is free for us.
     pub free: u64,
-    /// What there is in all.
+    /// The total size.
     pub total: u64,
     /// What is to stay free.
     pub floor: u64,
 }
 
-/// A damaged file that waits for a whole one to take its place.
+/// A damaged file that was moved out of the way.
 #[derive(Debug)]
 pub struct SetAside {
     path: PathBuf,
@@ -345,7 +347,7 @@ pub struct SetAside {
 }
 
 impl Drop for SetAside {
-    /// A damaged file is better than none: it comes back, unless it has been replaced.
+    /// Restores the damaged file unless it has been replaced: it is better than none.
     fn drop(&mut self) {
         let _ = match self.path.exists() {
             true => fs::remove_file(&self.aside),
@@ -354,7 +356,7 @@ impl Drop for SetAside {
     }
 }
 
-/// Names the file in an error of the system.
+/// Adds the file to an error of the system.
 fn at(path: &Path) -> impl FnOnce(io::Error) -> BlobError {
     let path = path.to_owned();
     move |error| BlobError::Io { path, error }
@@ -371,7 +373,7 @@ fn remove_dir(path: &Path) -> Result<(), BlobError> {
     }
 }
 
-/// What is in a folder; nothing when it is not there.
+/// The entries of a folder; none if it does not exist.
 fn list(path: &Path) -> Result<Vec<fs::DirEntry>, BlobError> {
     match fs::read_dir(path) {
         Ok(entries) => entries.collect::<Result<_, _>>().map_err(at(path)),
@@ -380,7 +382,7 @@ fn list(path: &Path) -> Result<Vec<fs::DirEntry>, BlobError> {
     }
 }
 
-/// Makes the names in a folder durable.
+/// Makes the file names in a folder durable.
 fn sync_dir(path: &Path) -> Result<(), BlobError> {
     File::open(path).and_then(|folder| folder.sync_all()).map_err(at(path))
 }

@@ -1,13 +1,11 @@
 //! A large blob that arrives in parts, in any order, over as many runs as it takes.
 //!
-//! BLAKE3 is a tree, and a part of [`PART_BYTES`] is a whole subtree of it: each part is hashed on
-//! its own as its bytes pass, and the parts' chaining values combine to the blob's hash without a
-//! second read (see `blake3::hazmat`). Each finished part is noted in a journal beside the file by
-//! its chaining value. After an interruption the journal's parts are read again and only those that
-//! still hash to their value count, so neither a torn write nor a power cut is believed.
+//! Each finished part is recorded in a journal beside the file with its chaining value (see
+//! `tree`). After an interruption the journal's parts are read again and only those that still hash
+//! to their value count, so that torn writes and power cuts do no harm.
 //!
 //! Journal: records of 36 bytes, the part's index (u32, little-endian) and its chaining value. A
-//! record that a crash cut short is ignored, and so is all behind it.
+//! record that a crash cut short is ignored, and so is everything behind it.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -18,22 +16,20 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use blake3::hazmat::{self, ChainingValue, HasherExt as _, Mode};
+use blake3::hazmat::{ChainingValue, HasherExt as _};
 
 use super::{
     BlobError, Blobs, Room, at,
     direct::Direct,
     make_dir,
-    stretch::{Filled, Stretch},
+    part_writer::{FilledBlock, PartWriter},
+    tree::{PART_BYTES, hasher_at, part_range, root},
 };
 use crate::model::{BlobHash, EntryId, SyncId, Version};
 
-/// The size of a part in bytes: a power of two, as a subtree of BLAKE3 has to be.
-pub const PART_BYTES: u64 = 8 * 1024 * 1024;
-
 const RECORD: usize = 4 + 32;
 
-/// A blob of two parts or more, some of which may be there.
+/// A blob of at least two parts, some of which may be stored.
 #[derive(Debug)]
 pub struct Partial {
     blobs: Blobs,
@@ -41,7 +37,7 @@ pub struct Partial {
     journal_path: PathBuf,
     file: Direct,
     size: u64,
-    /// For what does not take its place on the disk yet.
+    /// Reserved space for what is not allocated on the disk yet.
     _room: Option<Room>,
     parts: Mutex<Parts>,
 }
@@ -49,16 +45,16 @@ pub struct Partial {
 #[derive(Debug)]
 struct Parts {
     journal: File,
-    /// The chaining value of each part that is in place.
+    /// The chaining value of each part that is stored.
     done: Vec<Option<ChainingValue>>,
 }
 
 impl Blobs {
-    /// Opens the blob that will hold `version` of an entry, with the parts that an earlier try
-    /// left and that are still right. `size` must be more than [`PART_BYTES`].
+    /// Opens the blob for `version` of an entry, with the parts that an earlier attempt has stored
+    /// and that are intact. `size` must be more than [`PART_BYTES`].
     ///
     /// # Errors
-    /// [`BlobError::Full`] when there is no room for what is missing, or the disk's.
+    /// [`BlobError::Full`] when there is no space for what is missing, or the disk's.
     pub fn partial(
         &self,
         sync: &SyncId,
@@ -76,7 +72,7 @@ impl Blobs {
         let mut journal = options.open(&journal_path).map_err(at(&journal_path))?;
         let mut records = Vec::new();
         journal.read_to_end(&mut records).map_err(at(&journal_path))?;
-        let done = believable(&records, &file, size);
+        let done = intact_parts(&records, &file, size);
         let file = Direct::new(file, &path);
         let failed = |error| self.failed(&path, error);
         let room = self.reserve(size.saturating_sub(file.allocated().map_err(failed)?))?;
@@ -95,7 +91,7 @@ impl Blobs {
     }
 }
 
-/// One name for one version of one entry.
+/// A file name for one version of one entry.
 fn name(id: &EntryId, version: &Version, size: u64) -> String {
     let mut hasher = blake3::Hasher::new();
     for field in [id.as_bytes(), &version.0, &size.to_le_bytes()] {
@@ -104,8 +100,8 @@ fn name(id: &EntryId, version: &Version, size: u64) -> String {
     hasher.finalize().to_hex().to_string()
 }
 
-/// The parts that the journal names and the file still has.
-fn believable(records: &[u8], file: &File, size: u64) -> Vec<Option<ChainingValue>> {
+/// The parts that are in the journal and intact in the file.
+fn intact_parts(records: &[u8], file: &File, size: u64) -> Vec<Option<ChainingValue>> {
     let count = usize::try_from(size.div_ceil(PART_BYTES)).unwrap_or(usize::MAX);
     let mut done = vec![None; count];
     for record in records.chunks_exact(RECORD) {
@@ -120,17 +116,6 @@ fn believable(records: &[u8], file: &File, size: u64) -> Vec<Option<ChainingValu
         }
     }
     done
-}
-
-pub(super) fn part_range(index: usize, size: u64) -> (u64, u64) {
-    let start = index as u64 * PART_BYTES;
-    (start, (start + PART_BYTES).min(size))
-}
-
-pub(super) fn hasher_at(offset: u64) -> blake3::Hasher {
-    let mut hasher = blake3::Hasher::new();
-    hasher.set_input_offset(offset);
-    hasher
 }
 
 fn read_part(file: &File, index: usize, size: u64) -> std::io::Result<ChainingValue> {
@@ -156,11 +141,11 @@ impl Partial {
 
     /// Whether a part is missing.
     #[must_use]
-    pub fn lacks(&self, index: usize) -> bool {
+    pub fn is_missing(&self, index: usize) -> bool {
         self.lock().done.get(index).is_some_and(Option::is_none)
     }
 
-    /// Where some parts in a row begin and how long they are, in bytes.
+    /// Where some consecutive parts begin and how long they are, in bytes.
     #[must_use]
     pub fn range(&self, parts: &Range<usize>) -> (u64, u64) {
         let start = (parts.start as u64 * PART_BYTES).min(self.size);
@@ -168,31 +153,31 @@ impl Partial {
         (start, end.saturating_sub(start))
     }
 
-    /// Begins some parts in a row.
+    /// Starts to write some consecutive parts.
     #[must_use]
-    pub fn begin(&self, parts: &Range<usize>) -> Stretch {
+    pub fn write_parts(&self, parts: &Range<usize>) -> PartWriter {
         let (start, len) = self.range(parts);
-        Stretch::new(parts.start, start + len, self.blobs.blocks.clone())
+        PartWriter::new(parts.start, start + len, self.blobs.blocks.clone())
     }
 
-    /// Writes a block to its place, and notes the part that it ends. From then on that part survives
-    /// the process; a power cut it survives if the disk has got to it.
+    /// Writes a block, and records the part that it completes. From then on that part survives the
+    /// end of the process, and a power cut if the disk has written it by then.
     ///
     /// # Errors
     /// [`BlobError::Full`], or the disk's.
-    pub fn place(&self, filled: &Filled) -> Result<(), BlobError> {
+    pub fn write_block(&self, filled: &FilledBlock) -> Result<(), BlobError> {
         self.file
             .write(filled.block.bytes(), filled.offset)
             .map_err(|error| self.blobs.failed(&self.path, error))?;
         match filled.part {
-            Some((index, value)) => self.note(index, value),
+            Some((index, value)) => self.record_part(index, value),
             None => Ok(()),
         }
     }
 
-    /// Notes a part whose bytes are all there.
-    fn note(&self, index: usize, value: ChainingValue) -> Result<(), BlobError> {
-        // Nothing is made durable here: the journal is not believed but checked, and the end syncs.
+    /// Records a part whose bytes are all written.
+    fn record_part(&self, index: usize, value: ChainingValue) -> Result<(), BlobError> {
+        // Nothing is made durable here: the journal is checked when it is read, and `finish` syncs.
         self.begin_write_back(index);
         let mut parts = self.lock();
         parts
@@ -203,8 +188,8 @@ impl Partial {
         Ok(())
     }
 
-    /// Lets the disk begin with a part while others arrive, without waiting for it: otherwise all
-    /// of it would be left for the end to wait for. Linux takes this advice so
+    /// Has the disk start to write a part while others arrive, without waiting for it: otherwise
+    /// `finish` would have to wait for all of it. Linux reacts to this advice in that way
     /// (<https://man7.org/linux/man-pages/man2/posix_fadvise.2.html>); nothing depends on it.
     fn begin_write_back(&self, index: usize) {
         #[cfg(target_os = "linux")]
@@ -217,7 +202,8 @@ impl Partial {
         let _ = index;
     }
 
-    /// Makes the blob durable under its name, which this answers, or `None` while parts are missing.
+    /// Makes the blob durable under its final name and returns its hash, or `None` while parts are
+    /// missing.
     ///
     /// # Errors
     /// [`BlobError::Full`], or the disk's.
@@ -226,12 +212,12 @@ impl Partial {
         let Some(values) = values else { return Ok(None) };
         let hash = BlobHash::from(root(&values));
         self.blobs.publish(&self.path, self.file.file(), &hash, self.size)?;
-        // A journal without its file is believed by nobody.
+        // A journal without its file is ignored.
         let _ = fs::remove_file(&self.journal_path);
         Ok(Some(hash))
     }
 
-    /// Leaves only what was found right, so that new records follow whole ones.
+    /// Keeps only the records of intact parts, so that new records follow complete ones.
     fn rewrite_journal(&self) -> Result<(), BlobError> {
         let mut parts = self.lock();
         let records: Vec<u8> = parts
@@ -258,25 +244,6 @@ fn record(index: usize, value: &ChainingValue) -> [u8; RECORD] {
     record[..4].copy_from_slice(&index.to_le_bytes());
     record[4..].copy_from_slice(value);
     record
-}
-
-/// The hash of the blob whose parts have these chaining values: two or more.
-fn root(values: &[ChainingValue]) -> blake3::Hash {
-    let (left, right) = halves(values);
-    hazmat::merge_subtrees_root(&subtree(left), &subtree(right), Mode::Hash)
-}
-
-fn subtree(values: &[ChainingValue]) -> ChainingValue {
-    if let [value] = values {
-        return *value;
-    }
-    let (left, right) = halves(values);
-    hazmat::merge_subtrees_non_root(&subtree(left), &subtree(right), Mode::Hash)
-}
-
-/// BLAKE3's left subtree holds the largest power of two that leaves something for the right.
-fn halves(values: &[ChainingValue]) -> (&[ChainingValue], &[ChainingValue]) {
-    values.split_at(values.len().next_power_of_two() / 2)
 }
 
 #[cfg(test)]
@@ -313,29 +280,29 @@ mod tests {
 
     use bytesize::ByteSize;
 
-    /// Lets bytes arrive for a stretch; answers how many it lacks then.
-    fn arrive(partial: &Partial, parts: Range<usize>, mut bytes: &[u8]) -> u64 {
-        let mut stretch = partial.begin(&parts);
+    /// Writes bytes for some parts; returns how many are missing then.
+    fn write(partial: &Partial, parts: Range<usize>, mut bytes: &[u8]) -> u64 {
+        let mut writer = partial.write_parts(&parts);
         while !bytes.is_empty() {
             // In pieces that do not end where blocks and parts do.
-            let taken = stretch.take(&bytes[..bytes.len().min(300_007)]).unwrap();
-            bytes = &bytes[taken..];
-            if let Some(filled) = stretch.hand_over() {
-                partial.place(&filled).unwrap();
+            let written = writer.write(&bytes[..bytes.len().min(300_007)]).unwrap();
+            bytes = &bytes[written..];
+            if let Some(block) = writer.filled_block() {
+                partial.write_block(&block).unwrap();
             }
         }
-        stretch.missing()
+        writer.missing()
     }
 
     fn put(partial: &Partial, parts: Range<usize>, bytes: &[u8]) {
         let (start, len) = partial.range(&parts);
         let start = usize::try_from(start).unwrap();
         let bytes = &bytes[start..start + usize::try_from(len).unwrap()];
-        assert_eq!(arrive(partial, parts, bytes), 0);
+        assert_eq!(write(partial, parts, bytes), 0);
     }
 
     #[test]
-    fn parts_in_any_order_hash_like_the_whole() {
+    fn parts_written_in_any_order_hash_like_the_whole() {
         for size in [PART_BYTES + 1, 2 * PART_BYTES, 3 * PART_BYTES - 5, 5 * PART_BYTES + 1024] {
             let fixture = Fixture::new();
             let bytes = content(size);
@@ -350,22 +317,22 @@ mod tests {
     }
 
     #[test]
-    fn a_stretch_takes_nothing_beyond_its_end() {
+    fn nothing_is_written_beyond_the_last_part() {
         let fixture = Fixture::new();
         let size = 2 * PART_BYTES;
         let partial = fixture.open(size);
         put(&partial, 0..2, &content(size));
-        let mut stretch = partial.begin(&(1..2));
-        while stretch.missing() > 0 {
-            stretch.take(&[7; 4096]).unwrap();
-            stretch.hand_over();
+        let mut writer = partial.write_parts(&(1..2));
+        while writer.missing() > 0 {
+            writer.write(&[7; 4096]).unwrap();
+            writer.filled_block();
         }
-        assert_eq!(stretch.take(b"more").unwrap(), 0);
-        assert!(stretch.hand_over().is_none());
+        assert_eq!(writer.write(b"more").unwrap(), 0);
+        assert!(writer.filled_block().is_none());
     }
 
     #[test]
-    fn a_part_that_was_finished_is_not_asked_for_again() {
+    fn a_finished_part_is_not_missing_after_reopening() {
         let fixture = Fixture::new();
         let size = 3 * PART_BYTES;
         let bytes = content(size);
@@ -374,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stretch_that_breaks_off_keeps_the_parts_that_were_whole() {
+    fn a_download_that_breaks_off_keeps_its_complete_parts() {
         let fixture = Fixture::new();
         let size = 5 * PART_BYTES - 99;
         let bytes = content(size);
@@ -382,7 +349,7 @@ mod tests {
         let half = PART_BYTES / 2;
         let arrives = usize::try_from(2 * PART_BYTES + half).unwrap();
         let from = usize::try_from(PART_BYTES).unwrap();
-        let missing = arrive(&partial, 1..5, &bytes[from..from + arrives]);
+        let missing = write(&partial, 1..5, &bytes[from..from + arrives]);
         assert_eq!(missing, half + PART_BYTES - 99);
         drop(partial);
         let partial = fixture.open(size);
@@ -393,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_whose_bytes_were_lost_is_asked_for_again() {
+    fn a_damaged_part_is_missing_after_reopening() {
         let fixture = Fixture::new();
         let size = 3 * PART_BYTES;
         let partial = fixture.open(size);
@@ -404,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unfinished_blob_gets_no_name() {
+    fn an_unfinished_blob_is_not_published() {
         let fixture = Fixture::new();
         let partial = fixture.open(2 * PART_BYTES);
         assert!(partial.finish().unwrap().is_none());

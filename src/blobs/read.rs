@@ -1,4 +1,4 @@
-//! Reading a blob, whole or a stretch of it, wherever its bytes are.
+//! Reading a blob, or a range of it, wherever its bytes are stored.
 
 use std::{
     fs::File,
@@ -8,7 +8,7 @@ use std::{
 use super::{BlobError, Blobs, at};
 use crate::{model::BlobHash, store::blobs::Place};
 
-/// A stretch of a blob: `start` and `len` in bytes, already clipped to its size.
+/// A range of a blob: `start` and `len` in bytes, already clipped to its size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
     /// The first byte.
@@ -28,10 +28,10 @@ enum Bytes {
 }
 
 impl Blobs {
-    /// Opens the blob that `place` and `hash` tell, or the stretch of it that `window` is.
+    /// Opens the blob of `hash`, which is stored at `place`, or the range `window` of it.
     ///
     /// # Errors
-    /// The disk's; a file that should be there and is not among them.
+    /// The disk's, also for a missing file.
     pub fn read(
         &self,
         hash: &BlobHash,

@@ -1,4 +1,4 @@
-//! A blob written front to back, hashed as the bytes pass.
+//! A blob that is written front to back and hashed as its bytes pass.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -10,7 +10,7 @@ use std::{
 use super::{BlobError, Blobs, at};
 use crate::model::BlobHash;
 
-/// A blob in the making. Dropping it leaves nothing behind.
+/// A blob that is being written. Dropping it deletes it.
 #[derive(Debug)]
 pub struct Stage {
     blobs: Blobs,
@@ -21,7 +21,7 @@ pub struct Stage {
 }
 
 impl Blobs {
-    /// Begins a blob.
+    /// Starts a blob.
     ///
     /// # Errors
     /// The disk's.
@@ -32,13 +32,13 @@ impl Blobs {
     }
 }
 
-/// A file of our own that nobody else has.
+/// A new file that only we can read.
 fn new_file(path: &std::path::Path) -> std::io::Result<File> {
     OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
 }
 
 impl Stage {
-    /// Takes the next bytes.
+    /// Adds the next bytes.
     ///
     /// # Errors
     /// [`BlobError::Full`], or the disk's.
@@ -48,13 +48,13 @@ impl Stage {
         self.file.write_all(bytes).map_err(|error| self.blobs.failed(&self.path, error))
     }
 
-    /// How many bytes it has taken.
+    /// How many bytes were added.
     #[must_use]
     pub const fn size(&self) -> u64 {
         self.size
     }
 
-    /// Makes the blob durable under its name, which this answers.
+    /// Makes the blob durable under its final name and returns its hash.
     ///
     /// # Errors
     /// [`BlobError::Full`], or the disk's.
@@ -67,8 +67,8 @@ impl Stage {
 
 impl Drop for Stage {
     fn drop(&mut self) {
-        // Nothing is there under this name once it is finished. What stays behind in spite of this
-        // goes with its worker's folder.
+        // A finished blob has another name by now. What cannot be deleted here is deleted with the
+        // worker's folder.
         let _ = fs::remove_file(&self.path);
     }
 }

@@ -23,7 +23,7 @@ use crate::{
         content::links::Links,
         server,
     },
-    engine::{Board, searching},
+    engine::{LiveProgress, search_index},
     scheduler::{Bounds, Observers, Scheduler},
     store::{Store, probe, settings},
 };
@@ -72,15 +72,15 @@ pub(super) async fn run(args: Args, settings: &Settings) -> Outcome {
     let said = whereabouts.say(address).map_err(CliError::failed)?;
 
     let stopping = stop_on_signals("when running jobs are at a checkpoint")?;
-    let board = Board::default();
-    let watched = board.clone();
+    let live_progress = LiveProgress::default();
+    let watched = live_progress.clone();
     let observers: Observers = Arc::new(move |job| watched.watch(job));
     let scheduler = Scheduler::start(engine.clone(), Bounds::default(), observers);
     let store = engine.store.clone();
     let links = Links::open(&config.data_dir).map_err(CliError::failed)?;
-    let app = App::new(engine, config, access, links, &scheduler, board, stopping.clone());
+    let app = App::new(engine, config, access, links, &scheduler, live_progress, stopping.clone());
     tokio::spawn(api::go_on(app.clone()));
-    tokio::spawn(searching::keep_up(store.clone(), app.stopping.clone()));
+    tokio::spawn(search_index::keep_up_to_date(store.clone(), app.stopping.clone()));
     let router = api::router(app).map_err(CliError::failed)?;
 
     announce(address, &open::link(&store, address).await?)?;

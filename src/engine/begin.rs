@@ -1,4 +1,4 @@
-//! How a run begins: its source is opened, its lease taken, and where the last one stopped is found.
+//! How a run begins: its source is opened, its lease taken, and its starting point found.
 
 use std::sync::Arc;
 
@@ -6,12 +6,14 @@ use jiff::Timestamp;
 use tokio::sync::Semaphore;
 
 use super::{
-    Engine, Observer, RunError, SignedOn, fetch,
+    Engine, Observer, RegisteredWorker, RunError,
+    context::Run,
+    fetch,
     lease::{self, Lease},
+    request::{Request, RunOptions},
     rules::Rules,
-    run::{Request, Run, RunOptions},
     shards::{self, Start},
-    standing::{self, Ending},
+    sync_state::{self, Ending},
 };
 use crate::{
     model::{Cause, JobId, JobStatus, Shard, SyncStatus},
@@ -21,28 +23,28 @@ use crate::{
         checkpoints::{self, Basis},
         commit::Target,
         connections, held_back, jobs, leases,
-        syncs::{self, MadeBy, Standing, Sync},
+        syncs::{self, MadeBy, Sync, SyncState},
     },
 };
 
 impl Engine {
-    /// Takes the lease and begins the job. A sync that is new is made only once its source has
-    /// answered, so that a slip of the finger leaves nothing behind.
+    /// Takes the lease and begins the job. A new sync is only created once its source has
+    /// responded, so that a mistyped command leaves nothing behind.
     pub(super) async fn begin(
         &self,
         request: &Request,
         observer: Arc<dyn Observer>,
     ) -> Result<(Run, Lease), RunError> {
         loop {
-            if let Some(begun) = self.begin_requested(request, observer.clone()).await? {
+            if let Some(begun) = self.try_begin(request, observer.clone()).await? {
                 return Ok(begun);
             }
         }
     }
 
-    /// As [`Engine::begin`]; `None` where a sync that was made through the API has other settings by
-    /// the time that the lease is had than those by which its source was opened.
-    async fn begin_requested(
+    /// As [`Engine::begin`]; `None` if the settings of a sync that was made through the API changed
+    /// between opening its source and taking its lease.
+    async fn try_begin(
         &self,
         request: &Request,
         observer: Arc<dyn Observer>,
@@ -50,12 +52,12 @@ impl Engine {
         let wanted = request.clone();
         let known =
             self.store.read(move |db| syncs::find(db, &wanted.location, &wanted.bucket)).await?;
-        // One that was made through the API runs as it is set up there.
+        // A sync that was made through the API runs with the settings that it has there.
         let of_api = known.as_ref().filter(|sync| sync.made_by == MadeBy::Api);
         let options = of_api.map_or(&request.options, |sync| &sync.options).clone();
         let rules = Rules::compile(&options)?;
         let source = match of_api {
-            Some(sync) => self.reach(sync).await?,
+            Some(sync) => self.open_source(sync).await?,
             None => self.connect(&request.location, None, &options).await?,
         };
         if known.is_none() {
@@ -65,7 +67,7 @@ impl Engine {
         let claim = self.claim(&*source, &root, rules, request.run.clone());
         let (job, wanted) = (JobId::generate(), request.clone());
         let (id, now) = (job.clone(), self.clock.now());
-        let taken_up = self
+        let begun = self
             .store
             .write(move |tx| {
                 let sync =
@@ -78,28 +80,28 @@ impl Engine {
                     return Ok(None);
                 }
                 let job_key = jobs::queue(tx, sync.key, &id, Cause::Manual, wanted.run.full, now)?;
-                claim.take_up(tx, sync, job_key, now).map(Some)
+                claim.begin(tx, sync, job_key, now).map(Some)
             })
             .await?;
-        Ok(taken_up.map(|taken_up| self.set_out(taken_up, job, source, root, observer)))
+        Ok(begun.map(|begun| self.run_of(begun, job, source, root, observer)))
     }
 
-    /// Takes the lease for a job that waits, and begins it.
+    /// Takes the lease for a queued job and begins it.
     pub(super) async fn begin_queued(
         &self,
         id: &JobId,
         observer: Arc<dyn Observer>,
     ) -> Result<(Run, Lease), RunError> {
         loop {
-            if let Some(begun) = self.begin_unchanged(id, observer.clone()).await? {
+            if let Some(begun) = self.try_begin_queued(id, observer.clone()).await? {
                 return Ok(begun);
             }
         }
     }
 
-    /// As [`Engine::begin_queued`]; `None` where the settings by which the source was opened are
-    /// others by the time that the lease is had.
-    async fn begin_unchanged(
+    /// As [`Engine::begin_queued`]; `None` if the settings changed between opening the source and
+    /// taking the lease.
+    async fn try_begin_queued(
         &self,
         id: &JobId,
         observer: Arc<dyn Observer>,
@@ -114,23 +116,23 @@ impl Engine {
             })
             .await?;
         let rules = Rules::compile(&sync.options)?;
-        let source = self.reach(&sync).await?;
+        let source = self.open_source(&sync).await?;
         let root = source.root().await;
         let options = RunOptions {
             max_delete: sync.options.max_delete,
             concurrency: sync.options.pace.sync_concurrency.and_then(|n| usize::try_from(n).ok()),
             full: job.full,
             adopt_root: false,
-            // A pass that cannot be gone on with is made in one go.
+            // A pass that cannot be resumed is not cut into slices.
             slice: sync
                 .options
                 .pace
                 .resume_enabled
                 .then_some(sync.options.pace.max_objects_per_run),
-            goes_on: job.cause == Cause::Resume.as_str(),
+            continues: job.cause == Cause::Resume.as_str(),
         };
         let (claim, now) = (self.claim(&*source, &root, rules, options), self.clock.now());
-        let taken_up = self
+        let begun = self
             .store
             .write(move |tx| {
                 let current = syncs::by_key(tx, job.sync_key)?;
@@ -140,10 +142,10 @@ impl Engine {
                 if current.options != sync.options {
                     return Ok(None);
                 }
-                claim.take_up(tx, current, job.key, now).map(Some)
+                claim.begin(tx, current, job.key, now).map(Some)
             })
             .await?;
-        Ok(taken_up.map(|taken_up| self.set_out(taken_up, id.clone(), source, root, observer)))
+        Ok(begun.map(|begun| self.run_of(begun, id.clone(), source, root, observer)))
     }
 
     fn claim(
@@ -163,16 +165,16 @@ impl Engine {
         }
     }
 
-    fn set_out(
+    fn run_of(
         &self,
-        taken_up: TakenUp,
+        begun: Begun,
         job: JobId,
         source: Arc<dyn Source>,
         root: Result<RootIdentity, SourceError>,
         observer: Arc<dyn Observer>,
     ) -> (Run, Lease) {
-        let TakenUp { sync, target, mut rules, options, goes_on, had_entries, starts, basis } =
-            taken_up;
+        let Begun { sync, target, mut rules, options, is_resumed, had_entries, starts, basis } =
+            begun;
         rules.filter = rules.filter.since(target.modified_since);
         let lease = Lease::keep(target.fence, self.store.clone(), self.clock.clone());
         let concurrency = options.concurrency.unwrap_or_else(|| source.default_concurrency());
@@ -192,7 +194,7 @@ impl Engine {
             concurrency,
             writes: Arc::new(Semaphore::new(fetch::WRITES)),
             root,
-            goes_on,
+            is_resumed,
             had_entries,
             starts,
             basis,
@@ -203,7 +205,8 @@ impl Engine {
     /// Ends a job that could not begin.
     pub(super) async fn end_queued(&self, id: &JobId, error: &RunError) -> Result<(), StoreError> {
         let (id, now, why) = (id.clone(), self.clock.now(), error.to_string());
-        let skipped = matches!(error, RunError::Store(StoreError::Locked(_) | StoreError::Resting));
+        let is_skipped =
+            matches!(error, RunError::Store(StoreError::Locked(_) | StoreError::Resting));
         let blames_connection = error.blames_connection();
         self.store
             .write(move |tx| {
@@ -211,7 +214,7 @@ impl Engine {
                 if job.started_at.is_some() || job.completed_at.is_some() {
                     return Ok(());
                 }
-                if skipped {
+                if is_skipped {
                     return jobs::end(tx, job.key, JobStatus::Skipped, Some(&why), now);
                 }
                 jobs::end(tx, job.key, JobStatus::Failed, Some(&why), now)?;
@@ -219,8 +222,8 @@ impl Engine {
                 if blames_connection {
                     connections::failed(tx, sync.connection_key, &why, now)?;
                 }
-                let standing = standing::after(&sync, Ending::Failed(&why), now);
-                syncs::stand(tx, &sync, &standing, now)
+                let state = sync_state::after(&sync, Ending::Failed(&why), now);
+                syncs::set_state(tx, &sync, &state, now)
             })
             .await
     }
@@ -229,61 +232,63 @@ impl Engine {
 /// Who wants a lease, and how the run is to be made.
 struct Claim {
     holder: leases::Holder,
-    worker: Arc<SignedOn>,
+    worker: Arc<RegisteredWorker>,
     shards: Vec<Shard>,
-    /// `None` where it cannot be looked at: the run fails before it touches anything.
+    /// `None` where it could not be read: the run fails before it touches anything.
     root: Option<RootIdentity>,
     rules: Rules,
     options: RunOptions,
 }
 
 /// A job that has its lease.
-struct TakenUp {
+struct Begun {
     sync: Sync,
     target: Target,
     rules: Rules,
     options: RunOptions,
-    goes_on: bool,
+    is_resumed: bool,
     had_entries: bool,
     starts: Vec<Start>,
     basis: Basis,
 }
 
 impl Claim {
-    /// Takes the lease and begins the job, in one transaction: where the last run stopped, or from
-    /// the beginning of a new pass.
-    fn take_up(
+    /// Takes the lease and begins the job, in one transaction: at the checkpoint of the last run,
+    /// or at the beginning of a new pass.
+    fn begin(
         self,
         tx: &Transaction<'_>,
         sync: Sync,
         job_key: i64,
         now: Timestamp,
-    ) -> store::Result<TakenUp> {
+    ) -> store::Result<Begun> {
         let fence = lease::take(tx, sync.key, &self.holder, &self.worker.worker)?;
         let is_root_known = self.root.is_some();
-        let basis =
-            Basis { root: self.root.and_then(|root| root.0), judged_by: sync.options.judgement() };
-        let starts_over = (self.options.full && !self.options.goes_on) || self.options.adopt_root;
-        let may_go_on = sync.options.pace.resume_enabled && !starts_over;
-        let checkpoint = if may_go_on { checkpoints::load(tx, sync.key)? } else { None };
+        let basis = Basis {
+            root: self.root.and_then(|root| root.0),
+            rules_hash: sync.options.rules_hash(),
+        };
+        let starts_over = (self.options.full && !self.options.continues) || self.options.adopt_root;
+        let may_resume = sync.options.pace.resume_enabled && !starts_over;
+        let checkpoint = if may_resume { checkpoints::load(tx, sync.key)? } else { None };
         let checkpoint = checkpoint
-            .filter(|checkpoint| !is_root_known || checkpoint.suits(&self.shards, &basis));
-        let goes_on = checkpoint.is_some();
+            .filter(|checkpoint| !is_root_known || checkpoint.is_valid_for(&self.shards, &basis));
+        let is_resumed = checkpoint.is_some();
         let pass = match &checkpoint {
             Some(checkpoint) => checkpoint.pass,
             None => checkpoints::begin_pass(tx, sync.key)?,
         };
         checkpoints::retain(tx, sync.key, &self.shards)?;
-        while held_back::forget_some(tx, sync.key)? {}
-        jobs::start(tx, job_key, goes_on, now)?;
-        // A run that somebody asks for ends a pause.
-        let standing = Standing {
+        while held_back::delete_some(tx, sync.key)? {}
+        jobs::start(tx, job_key, is_resumed, now)?;
+        // A run that somebody requests ends a pause.
+        let state = SyncState {
             status: SyncStatus::InProgress,
             pause: None,
             next_sync_at: None,
-            ..Standing::of(&sync)
+            ..SyncState::of(&sync)
         };
-        syncs::stand(tx, &sync, &standing, now)?;
+        syncs::set_state(tx, &sync, &state, now)?;
         let bucket = buckets::settings(tx, sync.bucket_key)?;
         let rules = self.rules.bound_to(&sync.options, bucket);
         let target = Target {
@@ -298,6 +303,6 @@ impl Claim {
         let starts = shards::starts(self.shards, checkpoint);
         let options = self.options;
         let had_entries = syncs::has_entries(tx, sync.key)?;
-        Ok(TakenUp { sync, target, rules, options, goes_on, had_entries, starts, basis })
+        Ok(Begun { sync, target, rules, options, is_resumed, had_entries, starts, basis })
     }
 }

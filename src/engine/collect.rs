@@ -1,7 +1,7 @@
-//! Garbage collection: bytes that nothing refers to go, and never any others.
+//! Garbage collection: deletes bytes that nothing refers to, and never any others.
 //!
-//! Rows go first, in a transaction; files go after it has committed, under the write lock that
-//! every commit needs, and only if no row has come to name them since. A crash in between leaves a
+//! Rows are deleted first, in a transaction; files after it has committed, under the write lock
+//! that every commit needs, and only if no row has named them since. A crash in between leaves a
 //! file without a row, which [`everything`] finds.
 
 use std::time::Duration;
@@ -13,23 +13,23 @@ use crate::{
     store::{Store, StoreError, blobs, uploads},
 };
 
-/// What a collection gave back.
+/// What a collection has freed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Collected {
-    /// Blobs that are gone.
+    /// Deleted blobs.
     pub blobs: u64,
-    /// The bytes that they, and abandoned parts of downloads, took.
+    /// The bytes of those, and of abandoned parts of downloads.
     pub bytes: u64,
 }
 
-/// Blobs that one transaction looks at.
+/// How many blobs one transaction looks at.
 const PAGE: u32 = 1000;
 
-/// Parts of downloads that nobody went on with for so long are given up.
+/// Parts of downloads that were not written for so long are abandoned.
 const STALE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// Collects the blobs that lost their last reference since the last time. Costs nothing when there
-/// are none.
+/// Collects the blobs that have lost their last reference since the last time. Costs nothing if
+/// there are none.
 ///
 /// # Errors
 /// The store's.
@@ -48,7 +48,7 @@ pub async fn orphans(store: &Store, files: &Blobs) -> Result<Collected, RunError
     Ok(collected)
 }
 
-/// Ends the uploads whose time is up, so that their bytes can be collected.
+/// Ends the uploads that have expired, so that their bytes can be collected.
 ///
 /// # Errors
 /// The store's.
@@ -80,8 +80,8 @@ async fn delete_files(
         .await
 }
 
-/// Looks through everything: blobs without references, files without rows, parts that nobody goes
-/// on with. Then gives the database's free pages back.
+/// Looks through everything: blobs without references, files without rows, abandoned parts. Then
+/// returns the database's free pages to the disk.
 ///
 /// # Errors
 /// The store's, or the disk's.
@@ -102,7 +102,7 @@ pub async fn everything(engine: &Engine) -> Result<Collected, RunError> {
         Ok::<_, RunError>((strays, files.clear_stale_partials(STALE)?))
     })
     .await
-    .map_err(|_| StoreError::Stopped)??;
+    .map_err(RunError::panicked)??;
     collected.blobs += strays.len() as u64;
     collected.bytes += stale + strays.iter().map(|(_, size)| size).sum::<u64>();
     let hashes = strays.into_iter().map(|(hash, _)| hash).collect();

@@ -1,13 +1,12 @@
-//! How a run ends: what is written down of it, and what follows at once.
+//! How a run ends: what is recorded of it, and what follows immediately.
 
 use jiff::Timestamp;
 
 use super::{
     RunError,
+    context::Run,
     held::{self, Held},
-    reconcile::Settled,
-    run::{Passed, Run},
-    standing::{self, Ending},
+    sync_state::{self, Ending},
 };
 use crate::{
     model::{Cause, EntryPath, JobId, JobStatus, RunStatus, Shard, SyncStatus},
@@ -17,58 +16,81 @@ use crate::{
     },
 };
 
+/// How a pass, or a slice of it, came out.
+#[derive(Debug)]
+pub(super) struct Passed {
+    /// What became of the entries that it did not find.
+    pub(super) outcome: PassOutcome,
+    /// Prefixes that it could not list: it knows nothing of what is below them.
+    pub(super) unlisted: Vec<EntryPath>,
+}
+
+/// What became of the entries that a pass did not find.
+#[derive(Debug)]
+pub(super) enum PassOutcome {
+    /// The pass is complete: the bucket equals the source.
+    Complete,
+    /// The pass is complete, and some removals wait for a decision.
+    Held(Held),
+    /// The pass continues in another run; nothing is decided yet.
+    Slice,
+}
+
+/// What a run leaves behind.
+pub(super) struct Aftermath {
+    /// Open dead letters of the sync.
+    pub(super) dead_letters: u64,
+    /// The job that continues the pass.
+    pub(super) next_job: Option<JobId>,
+    /// Whether bytes may have lost their last reference.
+    pub(super) has_orphans: bool,
+}
+
 impl Run {
-    /// Writes down how the run ended, and gives the lease back in the same transaction.
-    pub(super) async fn end(&self, outcome: &Result<Passed, RunError>) -> Result<Left, RunError> {
+    /// Records how the run ended, and releases the lease in the same transaction.
+    pub(super) async fn end(
+        &self,
+        outcome: &Result<Passed, RunError>,
+    ) -> Result<Aftermath, RunError> {
         let (target, now, sync_id) = (self.target, self.clock.now(), self.sync.id.clone());
-        let end = End::of(outcome, self.options.full);
-        let complete = end.status == JobStatus::Completed && !end.sliced;
+        let end = EndOfRun::new(outcome, self.options.full);
+        let is_complete = end.status == JobStatus::Completed && !end.is_slice;
         let shards: Vec<Shard> = self.starts.iter().map(|start| start.shard.clone()).collect();
-        let left = self.store.write(move |tx| end.write(tx, &target, &shards, now)).await?;
-        if complete && left.dead_letters == 0 {
+        let after = self.store.write(move |tx| end.write(tx, &target, &shards, now)).await?;
+        if is_complete && after.dead_letters == 0 {
             let blobs = self.blobs.clone();
             let cleared = tokio::task::spawn_blocking(move || blobs.clear_partials(&sync_id)).await;
             if let Ok(Err(error)) = cleared {
                 tracing::warn!(%error, "could not clear parts of earlier downloads");
             }
         }
-        Ok(left)
+        Ok(after)
     }
 }
 
-/// What a run leaves behind.
-pub(super) struct Left {
-    /// Entries that could not be taken in this pass, by this run or those that it went on from.
-    pub(super) dead_letters: u64,
-    /// The job that goes on with the pass.
-    pub(super) next: Option<JobId>,
-    /// Whether bytes may have lost their last reference.
-    pub(super) has_orphans: bool,
-}
-
-/// What is written down when a run ends.
-struct End {
+/// What is recorded when a run ends.
+struct EndOfRun {
     status: JobStatus,
     error: Option<String>,
     held: Option<Held>,
     run_status: RunStatus,
-    stopped: bool,
+    was_stopped: bool,
     blames_connection: bool,
-    /// The pass is not complete, but this run's slice of it.
-    sliced: bool,
-    /// What the pass knows nothing of.
+    /// Not the pass is complete, but this run's slice of it.
+    is_slice: bool,
+    /// Prefixes that the pass could not list.
     unlisted: Vec<EntryPath>,
     /// Whether the run fetched every entry again, as its next slice has to.
     full: bool,
-    /// What was listed may not be of the source at all.
-    wrong_root: bool,
+    /// Whether what was listed may not be the source at all.
+    is_wrong_root: bool,
 }
 
-impl End {
-    fn of(outcome: &Result<Passed, RunError>, full: bool) -> Self {
+impl EndOfRun {
+    fn new(outcome: &Result<Passed, RunError>, full: bool) -> Self {
         let passed = outcome.as_ref().ok();
-        let held = match passed.map(|passed| &passed.settled) {
-            Some(Settled::Held(held)) => Some(held.clone()),
+        let held = match passed.map(|passed| &passed.outcome) {
+            Some(PassOutcome::Held(held)) => Some(held.clone()),
             _ => None,
         };
         let error = outcome.as_ref().err();
@@ -82,50 +104,51 @@ impl End {
             error: error.map(ToString::to_string),
             held,
             run_status,
-            stopped: matches!(error, Some(RunError::Stopped)),
+            was_stopped: matches!(error, Some(RunError::Stopped)),
             blames_connection: error.is_some_and(RunError::blames_connection),
-            sliced: passed.is_some_and(|passed| matches!(passed.settled, Settled::Slice)),
+            is_slice: passed.is_some_and(|passed| matches!(passed.outcome, PassOutcome::Slice)),
             unlisted: passed.map(|passed| passed.unlisted.clone()).unwrap_or_default(),
             full,
-            wrong_root: matches!(
+            is_wrong_root: matches!(
                 error,
                 Some(RunError::RootChanged { .. } | RunError::RootEmptied { .. })
             ),
         }
     }
 
-    /// One transaction: the job, the pass, the connection, the sync, and the lease given back.
+    /// One transaction: the job, the pass, the connection, the sync, and the lease.
     fn write(
         &self,
         tx: &Transaction<'_>,
         target: &Target,
         shards: &[Shard],
         now: Timestamp,
-    ) -> store::Result<Left> {
+    ) -> store::Result<Aftermath> {
         leases::check(tx, target.fence)?;
         let sync_key = target.fence.sync_key;
-        if self.status == JobStatus::Completed && !self.sliced {
+        if self.status == JobStatus::Completed && !self.is_slice {
             checkpoints::complete(tx, target, shards, now)?;
-            held::write(tx, target, self.held.as_ref(), now)?;
+            held::save(tx, target, self.held.as_ref(), now)?;
             dead_letters::resolve_others(tx, sync_key, target.pass, &self.unlisted, now)?;
         }
-        if self.wrong_root {
-            // To go on from here would be to take what was not there for removed.
-            checkpoints::forget(tx, sync_key)?;
+        if self.is_wrong_root {
+            // Continuing from here would remove entries that were never listed.
+            checkpoints::reset(tx, sync_key)?;
         }
-        let left = dead_letters::open_count(tx, sync_key)?;
+        let dead_letters = dead_letters::open_count(tx, sync_key)?;
         jobs::end(tx, target.job_key, self.status, self.error.as_deref(), now)?;
         leases::release(tx, target.fence)?;
-        let next = self.settle_sync(tx, target, left, now)?;
-        Ok(Left { dead_letters: left, next, has_orphans: blobs::has_orphans(tx)? })
+        let next_job = self.update_sync(tx, target, dead_letters, now)?;
+        Ok(Aftermath { dead_letters, next_job, has_orphans: blobs::has_orphans(tx)? })
     }
 
-    /// How the sync stands now. Answers the job that goes on at once, if one does.
-    fn settle_sync(
+    /// Updates the state of the sync and its connection. Returns the job that follows at once, if
+    /// there is one.
+    fn update_sync(
         &self,
         tx: &Transaction<'_>,
         target: &Target,
-        left: u64,
+        dead_letters: u64,
         now: Timestamp,
     ) -> store::Result<Option<JobId>> {
         let sync_key = target.fence.sync_key;
@@ -138,36 +161,36 @@ impl End {
             Some(_) => {}
         }
         let ending = match &self.error {
-            None if self.sliced => Ending::Slice,
-            None => Ending::Complete { left },
-            Some(why) => Ending::of_error(self.run_status, self.stopped, why),
+            None if self.is_slice => Ending::Slice,
+            None => Ending::Complete { dead_letters },
+            Some(why) => Ending::of_error(self.run_status, self.was_stopped, why),
         };
-        let mut standing = standing::after(&sync, ending, now);
-        let rests = matches!(standing.status, SyncStatus::Suspended | SyncStatus::Archived);
+        let mut state = sync_state::after(&sync, ending, now);
+        let may_run = !matches!(state.status, SyncStatus::Suspended | SyncStatus::Archived);
         let mut next = None;
-        if sync.pending_full_sync && !rests {
+        if sync.pending_full_sync && may_run {
             next = Some((Cause::Manual, true));
-            standing.pending_full_sync = false;
-        } else if self.sliced && !rests && sync.is_active {
+            state.pending_full_sync = false;
+        } else if self.is_slice && may_run && sync.is_active {
             next = Some((Cause::Resume, self.full));
             // The job is queued already.
-            standing.next_sync_at = None;
-        } else if !rests && sync.is_active && requeued_meanwhile(tx, target)? {
-            standing.next_sync_at = Some(now);
+            state.next_sync_at = None;
+        } else if may_run && sync.is_active && requeued_meanwhile(tx, target)? {
+            state.next_sync_at = Some(now);
         }
         let next = next
             .map(|(cause, full)| {
-                standing.status = SyncStatus::Queued;
+                state.status = SyncStatus::Queued;
                 let id = JobId::generate();
                 jobs::queue(tx, sync_key, &id, cause, full, now).map(|_| id)
             })
             .transpose()?;
-        syncs::stand(tx, &sync, &standing, now)?;
+        syncs::set_state(tx, &sync, &state, now)?;
         Ok(next)
     }
 }
 
-/// Whether somebody gave a dead letter another chance after the run had passed by.
+/// Whether somebody requeued a dead letter after the run had passed its entry.
 fn requeued_meanwhile(tx: &Transaction<'_>, target: &Target) -> store::Result<bool> {
     let job = jobs::by_key(tx, target.job_key)?;
     let since = job.started_at.unwrap_or(job.queued_at);

@@ -1,23 +1,23 @@
-//! Why a run stopped before its end.
+//! Why a run ended early.
 
 use crate::{
     blobs::BlobError, engine::filter::FilterError, model::RunStatus, secrets::SecretsError,
     sources::SourceError, store::StoreError,
 };
 
-/// Why a run stopped before its end.
+/// Why a run ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// The filters cannot be.
+    /// The filters are invalid.
     #[error(transparent)]
     Filter(#[from] FilterError),
     /// The source failed as a whole: its listing, its credentials, its root.
     #[error(transparent)]
     Source(#[from] SourceError),
-    /// The credentials of the connection cannot be had.
+    /// The credentials of the connection cannot be read.
     #[error(transparent)]
     Secrets(#[from] SecretsError),
-    /// Another folder stands where the source was.
+    /// The root is another one than before.
     #[error(
         "{place} is not the folder that it was (it was {was}, it is {is}): nothing was removed. \
          Mount what belongs there, or run with --adopt-root if this is the source from now on"
@@ -30,7 +30,7 @@ pub enum RunError {
         /// Its identity now.
         is: String,
     },
-    /// The source lists nothing where it listed something.
+    /// The source lists nothing, but did before.
     #[error(
         "{place} is empty and was not before: nothing was removed. If its content was to go, run \
          with --adopt-root, and the removal guard decides on the rest"
@@ -45,6 +45,14 @@ pub enum RunError {
     /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A fault of ours.
+    #[error(
+        "an internal error of Catchment ended the run ({message}): report it with what the log says"
+    )]
+    Internal {
+        /// What happened.
+        message: String,
+    },
     /// Somebody asked for it.
     #[error("stopped on request; run the same command again to go on from here")]
     Stopped,
@@ -57,7 +65,15 @@ impl RunError {
         matches!(self, Self::Source(SourceError::Auth { .. } | SourceError::Misconfigured { .. }))
     }
 
-    /// What a run that ended so is called.
+    /// The fault of ours that made a task panic.
+    #[must_use]
+    pub fn panicked(error: tokio::task::JoinError) -> Self {
+        // What it panicked with is in the log, and may quote what nobody else should read.
+        let message = if error.is_panic() { "a task panicked" } else { "a task was cancelled" };
+        Self::Internal { message: message.to_owned() }
+    }
+
+    /// The status of a run that ended with this error.
     #[must_use]
     pub const fn status(&self) -> RunStatus {
         match self {

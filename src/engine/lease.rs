@@ -1,4 +1,4 @@
-//! Holding the right to run a sync: taking it, keeping it, noticing its loss.
+//! The right to run a sync: taking it, renewing it, noticing its loss.
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,8 +20,8 @@ pub const TERM: Duration = Duration::from_secs(60);
 /// How often it is renewed: two renewals may fail before it is gone.
 const RENEWAL: Duration = Duration::from_secs(20);
 
-/// How often its holder looks whether it should stop: somebody may have paused or deleted the sync,
-/// or taken the lease away, in this process or another.
+/// How often its holder checks whether it should stop: somebody may have paused or deleted the
+/// sync, or taken the lease away, in this process or another.
 const LOOK: Duration = Duration::from_millis(500);
 
 /// A lease that is renewed for as long as this lives.
@@ -64,7 +64,7 @@ pub fn take(
     leases::take(tx, sync_key, claimant)
 }
 
-/// Whether a lease still binds: it has not expired, unless its holder is a process of this host
+/// Whether a lease is still valid: it has not expired, and its holder is not a process of this host
 /// that has ended.
 #[must_use]
 pub fn is_alive(holder: &Holder, worker: &Worker, now: Timestamp) -> bool {
@@ -73,7 +73,7 @@ pub fn is_alive(holder: &Holder, worker: &Worker, now: Timestamp) -> bool {
 }
 
 impl Lease {
-    /// Keeps the lease that was taken.
+    /// Keeps renewing a lease that was taken.
     #[must_use]
     pub fn keep(fence: Fence, store: Store, clock: SharedClock) -> Self {
         let (lost, unwanted) = (CancellationToken::new(), CancellationToken::new());
@@ -81,8 +81,8 @@ impl Lease {
         Self { fence, lost, unwanted, _renewal: AbortOnDropHandle::new(renewal) }
     }
 
-    /// Resolves when the lease is gone: taken by another run, or away by force. Until then writes
-    /// are safe anyway: each of them checks the token.
+    /// Resolves when the lease is lost: taken over by another run, or unlocked by somebody. Writes
+    /// are safe even before that: each of them checks the token.
     pub async fn lost(&self) {
         self.lost.cancelled().await;
     }

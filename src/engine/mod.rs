@@ -1,35 +1,41 @@
-//! One run of a sync, in reading order: [`lease`], [`walk`], [`filter`], [`plan`], [`fetch`],
-//! [`commit`] and the [`shards`] that it moves on, [`reconcile`]; [`run`] tells the story, `begin`
-//! and `end` its first and its last page. [`preview`] tells what a run would do; [`collect`] and
-//! [`verify`] look after what runs have stored, [`searching`] after how it is found.
+//! One run of a sync. Read [`run`] first: it takes the [`lease`] (`begin`), drives the
+//! [`pipeline`], which [`walk`]s, filters ([`filter`]), [`plan`]s, [`fetch`]es and [`commit`]s,
+//! lets [`reconcile`] remove what is gone, and records the end (`end`). All stages share the
+//! [`context`]; imports go in this direction only. [`preview`] shows what a run would do,
+//! [`orders`] and `approvals` are what people ask for, [`collect`] and [`verify`] maintain what
+//! runs have stored, [`search_index`] keeps the text index up to date.
 //!
-//! The engine decides; it holds no SQL, speaks no provider's protocol and prints nothing. What it
-//! is doing it tells an [`Observer`].
+//! The engine decides. It contains no SQL, knows no provider's protocol and prints nothing; an
+//! [`Observer`] is told what it does.
 
+mod approvals;
 mod begin;
-pub mod board;
 pub mod collect;
 pub mod commit;
+pub mod context;
 mod end;
 pub mod error;
 pub mod fetch;
 pub mod filter;
 mod held;
-mod inquiry;
+mod known_facts;
 pub mod lease;
+pub mod live_progress;
 pub mod mapping;
-mod moves;
 pub mod observer;
 pub mod orders;
+pub mod pipeline;
 pub mod plan;
 pub mod preview;
 pub mod reconcile;
+mod renames;
+pub mod request;
 pub mod rules;
 pub mod run;
-pub mod searching;
+pub mod search_index;
 mod shaping;
 pub mod shards;
-pub mod standing;
+pub mod sync_state;
 pub mod verify;
 pub mod walk;
 pub mod worker;
@@ -50,13 +56,13 @@ use crate::{
     store::{Store, StoreError, syncs::Sync},
 };
 
-pub use board::Board;
 pub use error::RunError;
+pub use live_progress::LiveProgress;
 pub use observer::{Observer, Silent};
-pub use run::{Report, Request, RunOptions};
+pub use request::{Report, Request, RunOptions};
 pub use worker::Worker;
 
-/// An open data directory, and this process at work in it.
+/// An open data directory and this process as a worker in it.
 #[derive(Clone, Debug)]
 pub struct Engine {
     /// The state.
@@ -66,27 +72,27 @@ pub struct Engine {
     /// The credentials of connections.
     pub vault: Vault,
     data_dir: PathBuf,
-    worker: Arc<SignedOn>,
+    worker: Arc<RegisteredWorker>,
     clock: SharedClock,
     tuning: SourceTuning,
     opener: Arc<dyn Opener>,
     web: Web,
 }
 
-/// The worker with its staging folder, which it clears away at the end.
+/// The worker with its staging folder, which is deleted with it.
 #[derive(Debug)]
-struct SignedOn {
+struct RegisteredWorker {
     worker: Worker,
     blobs: Blobs,
 }
 
-impl Drop for SignedOn {
+impl Drop for RegisteredWorker {
     fn drop(&mut self) {
-        self.blobs.leave();
+        self.blobs.delete_staging();
     }
 }
 
-/// A data directory that cannot be opened.
+/// Why a data directory cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The database.
@@ -106,7 +112,7 @@ pub enum OpenError {
 }
 
 impl Engine {
-    /// Opens the data directory, making it if need be, and clears away what dead processes left.
+    /// Opens the data directory, creating it if necessary, and deletes what dead processes left.
     /// Time and the outside world are passed in.
     ///
     /// # Errors
@@ -118,7 +124,7 @@ impl Engine {
     ) -> Result<Self, OpenError> {
         let data_dir = &config.data_dir;
         let store = Store::open(data_dir)?;
-        let worker = Worker::sign_on(data_dir)
+        let worker = Worker::register(data_dir)
             .map_err(|error| OpenError::Worker { data_dir: data_dir.clone(), error })?;
         let blobs = Blobs::open(data_dir, worker.id(), config.min_free)?;
         blobs.clear_staging(|id| worker.is_dead(id))?;
@@ -127,7 +133,7 @@ impl Engine {
             vault: Vault::new(store.clone(), data_dir, keyring, clock.clone()),
             store,
             data_dir: data_dir.clone(),
-            worker: Arc::new(SignedOn { worker, blobs: blobs.clone() }),
+            worker: Arc::new(RegisteredWorker { worker, blobs: blobs.clone() }),
             blobs,
             tuning: config.source_tuning(clock.clone()),
             clock,
@@ -136,10 +142,10 @@ impl Engine {
         })
     }
 
-    /// Opens the source of a location, with these credentials if it has any of its own.
+    /// Opens the source of a location, with its own credentials if it has any.
     ///
     /// # Errors
-    /// When its settings cannot work.
+    /// When its settings are invalid.
     pub async fn connect(
         &self,
         location: &Location,
@@ -152,8 +158,8 @@ impl Engine {
     /// Opens the source of a sync, with its connection's credentials.
     ///
     /// # Errors
-    /// When its settings cannot work, or its credentials cannot be had.
-    pub async fn reach(&self, sync: &Sync) -> Result<Arc<dyn Source>, RunError> {
+    /// When its settings are invalid, or its credentials cannot be read.
+    pub async fn open_source(&self, sync: &Sync) -> Result<Arc<dyn Source>, RunError> {
         let credentials = self.vault.credentials(sync.connection_key).await?;
         Ok(self.connect(&sync.location, credentials.as_ref(), &sync.options).await?)
     }

@@ -1,12 +1,12 @@
-//! What people order a sync to do: pause, resume, run, be let go of, be deleted. Each order is one
-//! transaction, so that two of them never mix. Carrying out a run is not here: an order to run is a
-//! job in the queue.
+//! What people order a sync to do: pause, resume, run, unlock, archive. Each order is one
+//! transaction, so that two of them never mix. Runs are not here: an order to run is a job in the
+//! queue.
 
 use jiff::Timestamp;
 
 use super::{
     Engine, lease,
-    standing::{self, Ending},
+    sync_state::{self, Ending},
 };
 use crate::{
     model::{Cause, JobId, Pause, PausedBy, SyncStatus},
@@ -16,14 +16,14 @@ use crate::{
         dead_letters, jobs,
         jobs::Job,
         leases::{self, Holder},
-        syncs::{self, Standing, Sync},
+        syncs::{self, Sync, SyncState},
     },
 };
 
-/// Why an order is not followed, and what to do about it.
+/// Why an order is refused, and what to do about it.
 #[derive(Debug, thiserror::Error)]
 pub enum OrderError {
-    /// The sync is kept for its history only.
+    /// The sync was deleted; only its history is kept.
     #[error("this sync was deleted and is kept for its history only: make a new one")]
     Deleted,
     /// It is paused.
@@ -35,12 +35,12 @@ pub enum OrderError {
     /// It is switched off.
     #[error("this sync is switched off: PATCH it with {{\"is_active\": true}} first")]
     Inactive,
-    /// What it reads through cannot be used.
+    /// Its connection cannot be used.
     #[error("its connection {name:?} is {status}: {way_out}")]
     Connection {
-        /// What the connection is called.
+        /// The name of the connection.
         name: String,
-        /// How it stands, as the API spells it.
+        /// Its status, as the API spells it.
         status: String,
         /// What to do about it.
         way_out: &'static str,
@@ -54,7 +54,7 @@ fn because(reason: Option<&str>) -> String {
     reason.map(|reason| format!(" ({reason})")).unwrap_or_default()
 }
 
-/// What became of an order to run.
+/// The result of an order to run.
 #[derive(Debug)]
 pub enum Triggered {
     /// This job is in the queue, or was already.
@@ -63,7 +63,7 @@ pub enum Triggered {
     Running(Job),
 }
 
-/// What was let go of.
+/// The result of unlocking.
 #[derive(Debug)]
 pub struct Unlocked {
     /// Who held the lease, if anybody did.
@@ -73,8 +73,8 @@ pub struct Unlocked {
 }
 
 impl Engine {
-    /// Pauses a sync. A run that is under way stops at its next checkpoint, unless `drain` lets it
-    /// come to its end; jobs that wait are skipped. Pausing again only changes the reason.
+    /// Pauses a sync. A run in progress stops at its next checkpoint, unless `drain` lets it
+    /// finish; waiting jobs are skipped. Pausing again only changes the reason.
     ///
     /// # Errors
     /// [`OrderError::Deleted`].
@@ -102,14 +102,14 @@ impl Engine {
     /// Queues a run, of every entry again if `full`.
     ///
     /// # Errors
-    /// When the sync rests or its connection cannot be used.
+    /// When the sync is paused, switched off or deleted, or its connection cannot be used.
     pub async fn trigger(&self, sync_key: i64, full: bool) -> Result<Triggered, OrderError> {
         let (now, engine) = (self.clock.now(), self.clone());
         self.store.write(move |tx| triggered(tx, sync_key, full, &engine, now)).await
     }
 
-    /// Takes the lease away from whoever holds it: the job is interrupted, whatever its worker
-    /// writes from now on is refused, and the next run goes on from its checkpoint.
+    /// Takes the lease away from whoever holds it: the job is interrupted, all further writes of
+    /// its worker are refused, and the next run resumes from its checkpoint.
     ///
     /// # Errors
     /// The store's.
@@ -128,15 +128,15 @@ impl Engine {
         Ok(self.store.write(move |tx| archived(tx, sync_key, now)).await?)
     }
 
-    /// Makes sure that a run of the sync could begin.
+    /// Checks that a run of the sync could begin.
     ///
     /// # Errors
-    /// When the sync rests or its connection cannot be used.
+    /// When the sync is paused, switched off or deleted, or its connection cannot be used.
     pub async fn check_may_run(&self, sync_key: i64) -> Result<(), OrderError> {
         self.store.read(move |db| Ok(may_run(db, &syncs::by_key(db, sync_key)?))).await?
     }
 
-    /// Whether a lease binds still.
+    /// Whether a lease is still valid.
     #[must_use]
     pub fn is_held(&self, holder: &Holder, now: Timestamp) -> bool {
         lease::is_alive(holder, self.worker(), now)
@@ -162,13 +162,13 @@ pub fn paused(
         None => pause,
     };
     jobs::skip_waiting(tx, sync_key, "the sync was paused before it began", now)?;
-    let standing = Standing {
+    let state = SyncState {
         status: SyncStatus::Suspended,
         pause: Some(pause),
         next_sync_at: None,
-        ..Standing::of(&sync)
+        ..SyncState::of(&sync)
     };
-    Ok(syncs::stand(tx, &sync, &standing, now)?)
+    Ok(syncs::set_state(tx, &sync, &state, now)?)
 }
 
 /// See [`Engine::resume`]; for callers who change more in the same transaction.
@@ -191,7 +191,7 @@ pub fn resumed(
     }
     let running = leases::holder(tx, sync_key)?.is_some_and(|holder| engine.is_held(&holder, now));
     let left = dead_letters::open_count(tx, sync_key)?;
-    Ok(syncs::stand(tx, &sync, &standing::resumed(&sync, running, left, now), now)?)
+    Ok(syncs::set_state(tx, &sync, &sync_state::resumed(&sync, running, left, now), now)?)
 }
 
 fn triggered(
@@ -208,8 +208,8 @@ fn triggered(
     match under_way {
         Some(job) if held && job.started_at.is_some() => {
             if full && !sync.pending_full_sync {
-                let standing = Standing { pending_full_sync: true, ..Standing::of(&sync) };
-                syncs::stand(tx, &sync, &standing, now)?;
+                let state = SyncState { pending_full_sync: true, ..SyncState::of(&sync) };
+                syncs::set_state(tx, &sync, &state, now)?;
             }
             return Ok(Triggered::Running(job));
         }
@@ -219,12 +219,12 @@ fn triggered(
             }
             return Ok(Triggered::Queued(job));
         }
-        // Begun by a worker that is gone: the new job takes over from it.
+        // Its worker is gone: the new job takes over from it.
         Some(_) | None => {}
     }
     let job_key = jobs::queue(tx, sync_key, &JobId::generate(), Cause::Manual, full, now)?;
-    let standing = Standing { status: SyncStatus::Queued, ..Standing::of(&sync) };
-    syncs::stand(tx, &sync, &standing, now)?;
+    let state = SyncState { status: SyncStatus::Queued, ..SyncState::of(&sync) };
+    syncs::set_state(tx, &sync, &state, now)?;
     Ok(Triggered::Queued(jobs::by_key(tx, job_key)?))
 }
 
@@ -260,12 +260,12 @@ fn unlocked(tx: &Transaction<'_>, sync_key: i64, now: Timestamp) -> store::Resul
     let Some(job) = running else { return Ok(Unlocked { holder, interrupted: None }) };
     jobs::interrupt_others(tx, sync_key, NO_JOB, now)?;
     let sync = syncs::by_key(tx, sync_key)?;
-    let standing = standing::after(&sync, Ending::Interrupted { at_once: true }, now);
-    syncs::stand(tx, &sync, &standing, now)?;
+    let state = sync_state::after(&sync, Ending::Interrupted { at_once: true }, now);
+    syncs::set_state(tx, &sync, &state, now)?;
     Ok(Unlocked { holder, interrupted: Some(jobs::by_key(tx, job.key)?) })
 }
 
-/// No job has this key: all are others.
+/// No job has this key.
 const NO_JOB: i64 = 0;
 
 fn archived(tx: &Transaction<'_>, sync_key: i64, now: Timestamp) -> store::Result<()> {
@@ -277,11 +277,11 @@ fn archived(tx: &Transaction<'_>, sync_key: i64, now: Timestamp) -> store::Resul
     jobs::skip_waiting(tx, sync_key, "the sync was deleted before it began", now)?;
     jobs::interrupt_others(tx, sync_key, NO_JOB, now)?;
     syncs::hold_removals(tx, sync_key, None)?;
-    let standing = Standing {
+    let state = SyncState {
         status: SyncStatus::Archived,
         next_sync_at: None,
         pending_full_sync: false,
-        ..Standing::of(&sync)
+        ..SyncState::of(&sync)
     };
-    syncs::stand(tx, &sync, &standing, now)
+    syncs::set_state(tx, &sync, &state, now)
 }

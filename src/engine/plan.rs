@@ -1,4 +1,4 @@
-//! What to do about each entry of a page: compare it with the index, cheaply, and say.
+//! What to do about each entry of a page, decided by comparing it with the index.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -6,50 +6,47 @@ use jiff::Timestamp;
 
 use super::{
     RunError,
+    context::Run,
     filter::{Filter, Rule, Unmet},
-    run::Run,
 };
 use crate::{
-    model::{
-        Counts, Entry, EntryId, EntryKind, EntryPath, Fingerprint, Reconcile, SkipReason,
-        SyncOptions,
-    },
+    model::{Counts, Entry, EntryId, EntryKind, EntryPath, Fingerprint, Reconcile, SkipReason},
     sources::Page,
     store::{
         self, Connection,
         dead_letters::{self, Failure, Open},
-        entries::{self, Judge, Known},
+        entries::{self, CurrentRules, Known},
     },
 };
 
 /// A page of the listing, decided.
 #[derive(Debug, Default)]
 pub struct Plan {
-    /// What is to be fetched.
-    pub work: Vec<Work>,
-    /// What looks like an entry of another name, to be fetched only if it is not.
-    pub renamed: Vec<Renamed>,
-    /// Entries that cost nothing more: unchanged and filtered ones, and failed ones that wait.
-    pub passed: Counts,
-    /// The dead letters of those that wait.
+    /// What is to be done.
+    pub actions: Vec<Action>,
+    /// New entries that may be renamed ones.
+    pub rename_candidates: Vec<RenameCandidate>,
+    /// Entries that need nothing more: unchanged, filtered, and failed ones that are not due.
+    pub counts: Counts,
+    /// The dead letters of those that are not due.
     pub waiting: Vec<i64>,
     /// Entries that failed without a fetch.
     pub failed: Vec<Failure>,
-    /// Keys of rows whose entries are there and are left alone.
+    /// Keys of rows whose entries are listed and stay as they are.
     pub seen: Vec<u64>,
-    /// Keys of rows whose entries are there but no longer pass.
+    /// Keys of rows whose entries are listed but no longer pass the filters.
     pub drifted: Vec<u64>,
     /// Prefixes that could not be listed.
     pub unlisted: Vec<EntryPath>,
-    /// Keys of what is remembered of entries that were left out for more than their listing.
+    /// Keys of the `left_out` rows of listed entries.
     pub left_out: Vec<i64>,
 }
 
-/// An entry to be fetched, or to be looked at anew.
+/// What is to be done about an entry.
 #[derive(Clone, Debug)]
-pub struct Work {
-    /// What is to be done.
-    pub task: Task,
+pub struct Action {
+    /// Which kind of action.
+    pub kind: ActionKind,
     /// The source's name for it.
     pub id: EntryId,
     /// Its path from the root.
@@ -60,61 +57,61 @@ pub struct Work {
     pub known: Option<u64>,
 }
 
-/// A new entry that may be one which the index has under another name. Whether that is gone, only
-/// the end of the pass proves.
+/// A new entry that may be one that the index has under another name. Whether that name is gone is
+/// only proved at the end of the pass.
 #[derive(Clone, Debug)]
-pub struct Renamed {
-    /// What it is otherwise.
-    pub work: Work,
-    /// The key of the row that it may be.
+pub struct RenameCandidate {
+    /// What is to be done if it is not.
+    pub action: Action,
+    /// The key of the row that it may belong to.
     pub row: i64,
 }
 
-/// What is to be done about an entry.
+/// A kind of action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Task {
+pub enum ActionKind {
     /// Fetch its bytes.
     Fetch,
-    /// Decide about it anew: its bytes are here, but the settings are others by now.
-    Rejudge {
-        /// Whether its version is still the one that was taken.
+    /// Evaluate it again: its bytes are stored, but the settings have changed.
+    Reevaluate {
+        /// Whether its version is still the stored one.
         is_same: bool,
     },
-    /// Take its name for the new one of an entry whose old one is gone: its bytes are here.
+    /// Rename the entry whose old name is gone: its bytes are stored.
     Rename {
         /// The key of that entry's row.
         row: i64,
     },
 }
 
-impl Task {
-    /// What is to be done about an entry that turns out to have changed.
+impl ActionKind {
+    /// What is to be done about an entry that turns out to have changed since it was listed.
     #[must_use]
-    pub const fn of_changed(self, reconcile: &Reconcile) -> Self {
+    pub const fn after_change(self, reconcile: &Reconcile) -> Self {
         match self {
-            Self::Rejudge { .. } if !reconcile.on_update => Self::Rejudge { is_same: false },
-            Self::Fetch | Self::Rejudge { .. } | Self::Rename { .. } => Self::Fetch,
+            Self::Reevaluate { .. } if !reconcile.on_update => Self::Reevaluate { is_same: false },
+            Self::Fetch | Self::Reevaluate { .. } | Self::Rename { .. } => Self::Fetch,
         }
     }
 }
 
-impl Work {
+impl Action {
     /// How many bytes are to be fetched.
     #[must_use]
     pub const fn bytes(&self) -> u64 {
-        match self.task {
-            Task::Fetch => self.fingerprint.size,
-            Task::Rejudge { .. } | Task::Rename { .. } => 0,
+        match self.kind {
+            ActionKind::Fetch => self.fingerprint.size,
+            ActionKind::Reevaluate { .. } | ActionKind::Rename { .. } => 0,
         }
     }
 
-    /// The key of the row by which it was taken, where its bytes are here.
+    /// The key of its row, where its bytes are stored.
     #[must_use]
     pub fn row(&self) -> Option<i64> {
-        match self.task {
-            Task::Fetch => None,
-            Task::Rejudge { .. } => self.known.and_then(|key| i64::try_from(key).ok()),
-            Task::Rename { row } => Some(row),
+        match self.kind {
+            ActionKind::Fetch => None,
+            ActionKind::Reevaluate { .. } => self.known.and_then(|key| i64::try_from(key).ok()),
+            ActionKind::Rename { row } => Some(row),
         }
     }
 }
@@ -123,8 +120,8 @@ impl Plan {
     /// How many entries the page had.
     #[must_use]
     pub fn entries(&self) -> u64 {
-        let acted_on = self.failed.len() + self.work.len() + self.renamed.len();
-        self.passed.discovered() + acted_on as u64
+        let others = self.failed.len() + self.actions.len() + self.rename_candidates.len();
+        self.counts.discovered() + others as u64
     }
 }
 
@@ -135,32 +132,32 @@ pub enum Decision<'f> {
     Add,
     /// Fetch it: it has changed, or everything is to be fetched.
     Update,
-    /// Decide anew what it becomes, without its bytes: the bucket has it, but by other settings.
-    Rejudge {
-        /// Whether its version is still the one that was taken.
+    /// Evaluate it again without fetching it: it was stored under other settings.
+    Reevaluate {
+        /// Whether its version is still the stored one.
         is_same: bool,
     },
     /// Nothing: the bucket has it.
     Leave,
     /// Nothing: it does not pass this rule.
     Exclude(Rule<'f>),
-    /// Nothing: it is left out for what it is.
+    /// Nothing: entries of its kind are skipped.
     Skip(SkipReason),
     /// Nothing can be done.
     Fail,
 }
 
-/// What a pass that does not write an entry's row has to remember of it.
+/// What a pass records of an entry whose row it does not write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Memory {
-    /// It is still there.
+pub enum Sighting {
+    /// It still exists.
     Seen,
-    /// It is still there, but is no longer to be taken.
+    /// It still exists, but no longer passes the filters.
     Drifted,
 }
 
-/// Decides about an entry, given what the index knows of it. The one place where that is decided,
-/// for a run and for a preview of one.
+/// Decides about an entry, given what the index knows of it. This is the only place where that is
+/// decided, for runs and for previews.
 #[must_use]
 pub fn decide<'f>(
     filter: &'f Filter,
@@ -185,27 +182,27 @@ pub fn decide<'f>(
         },
         Known::No => Decision::Add,
         Known::Other { .. } if reconcile.on_update => Decision::Update,
-        Known::Same { is_settled: false, .. } => Decision::Rejudge { is_same: true },
-        Known::Other { is_settled: false, .. } => Decision::Rejudge { is_same: false },
+        Known::Same { is_current: false, .. } => Decision::Reevaluate { is_same: true },
+        Known::Other { is_current: false, .. } => Decision::Reevaluate { is_same: false },
         Known::Same { .. } | Known::Other { .. } => Decision::Leave,
     }
 }
 
 impl Decision<'_> {
-    /// What to remember of an entry that this was decided about, should it have a row; `None` where
-    /// the fetch that follows decides.
+    /// What to record of an entry with this decision if it has a row; `None` where the action that
+    /// follows decides.
     #[must_use]
-    pub const fn memory(&self) -> Option<Memory> {
+    pub const fn sighting(&self) -> Option<Sighting> {
         match self {
-            Self::Add | Self::Update | Self::Rejudge { .. } => None,
-            // What was taken before it was archived is still its content.
-            Self::Leave | Self::Fail | Self::Skip(SkipReason::Archived) => Some(Memory::Seen),
-            Self::Exclude(_) | Self::Skip(_) => Some(Memory::Drifted),
+            Self::Add | Self::Update | Self::Reevaluate { .. } => None,
+            // What was stored before it was archived is still its content.
+            Self::Leave | Self::Fail | Self::Skip(SkipReason::Archived) => Some(Sighting::Seen),
+            Self::Exclude(_) | Self::Skip(_) => Some(Sighting::Drifted),
         }
     }
 }
 
-/// Decides a page.
+/// Decides about the entries of a page.
 pub(super) async fn plan(run: &Arc<Run>, page: Page) -> Result<Plan, RunError> {
     if page.entries.is_empty() {
         return Ok(Plan { unlisted: page.unlisted, ..Plan::default() });
@@ -229,41 +226,35 @@ pub(super) async fn plan(run: &Arc<Run>, page: Page) -> Result<Plan, RunError> {
 struct Index {
     known: Vec<Known>,
     letters: HashMap<EntryId, Open>,
-    /// For new entries, by position: the one row that each may have been before it was renamed.
-    twins: HashMap<usize, i64>,
+    /// For new entries, by position: the row that each may have had before it was renamed.
+    rename_sources: HashMap<usize, i64>,
 }
 
 impl Index {
     fn read(db: &Connection, run: &Run, page: &Page) -> store::Result<Self> {
         let sync_key = run.target.fence.sync_key;
-        let judge = run.rules.judge(run.options.full);
-        let known = compare(db, sync_key, page, judge)?;
+        let rules = run.rules.current(run.options.full);
+        let known = compare(db, sync_key, page, rules)?;
         let ids = page.entries.iter().map(|entry| &entry.id);
         let letters = dead_letters::among(db, sync_key, ids)?;
-        let mut twins = HashMap::new();
+        let mut rename_sources = HashMap::new();
         if run.follows_renames() {
             for (position, (entry, known)) in page.entries.iter().zip(&known).enumerate() {
                 if *known == Known::No
                     && let EntryKind::File(facts) = &entry.kind
                     && let Some(identity) = run.source.identity(facts)
                 {
-                    let twin = entries::only_one_like(db, sync_key, run.target.pass, identity)?;
-                    twins.extend(twin.map(|row| (position, row)));
+                    let row = entries::only_one_like(db, sync_key, run.target.pass, identity)?;
+                    rename_sources.extend(row.map(|row| (position, row)));
                 }
             }
         }
-        Ok(Self { known, letters, twins })
+        Ok(Self { known, letters, rename_sources })
     }
 }
 
-/// Whether an entry that was renamed takes its object along: only where both a removal and a change
-/// reach the bucket, and no entry is to be read again.
-pub(super) fn follows_renames(options: &SyncOptions, full: bool) -> bool {
-    options.reconcile.on_delete && options.reconcile.on_update && !full
-}
-
-/// Whether an entry that failed before is not to be tried now. Another version than the one that
-/// failed always is.
+/// Whether an entry that failed before is not due yet. Another version than the one that failed
+/// always is.
 pub(super) fn has_to_wait(letter: &Open, kind: &EntryKind, now: Timestamp, full: bool) -> bool {
     let is_another = match (&letter.version, kind) {
         (None, _) => false,
@@ -278,13 +269,13 @@ pub(super) fn compare(
     db: &Connection,
     sync_key: i64,
     page: &Page,
-    judge: Judge,
+    rules: CurrentRules,
 ) -> store::Result<Vec<Known>> {
     let ids = page.entries.iter().map(|entry| match &entry.kind {
         EntryKind::File(facts) => (&entry.id, Some(&facts.version)),
         EntryKind::Skipped(_) | EntryKind::Unreadable { .. } => (&entry.id, None),
     });
-    entries::compare(db, sync_key, ids, judge)
+    entries::compare(db, sync_key, ids, rules)
 }
 
 impl Plan {
@@ -296,16 +287,16 @@ impl Plan {
         if let Known::LeftOut { left_out_key, .. } = known {
             self.left_out.push(*left_out_key);
         }
-        match decision.memory() {
-            Some(Memory::Seen) => self.seen.extend(row),
-            Some(Memory::Drifted) => self.drifted.extend(row),
+        match decision.sighting() {
+            Some(Sighting::Seen) => self.seen.extend(row),
+            Some(Sighting::Drifted) => self.drifted.extend(row),
             None => {}
         }
         match decision {
-            Decision::Leave => self.passed.unchanged += 1,
-            Decision::Exclude(_) => self.passed.filtered += 1,
+            Decision::Leave => self.counts.unchanged += 1,
+            Decision::Exclude(_) => self.counts.filtered += 1,
             Decision::Skip(reason) => {
-                self.passed.filtered += 1;
+                self.counts.filtered += 1;
                 run.observer.skipped(reason);
             }
             Decision::Add | Decision::Update | Decision::Fail => {
@@ -315,27 +306,31 @@ impl Plan {
                     Some(letter) => {
                         self.seen.extend(row);
                         self.waiting.push(letter.key);
-                        self.passed.failed += 1;
+                        self.counts.failed += 1;
                     }
                     None => {
-                        let twin = index.twins.get(&position).filter(|_| letter.is_none());
-                        self.act(entry, row, Task::Fetch, twin.copied());
+                        let renamed = index.rename_sources.get(&position);
+                        let renamed = renamed.filter(|_| letter.is_none());
+                        self.act(entry, row, ActionKind::Fetch, renamed.copied());
                     }
                 }
             }
-            Decision::Rejudge { is_same } => self.act(entry, row, Task::Rejudge { is_same }, None),
+            Decision::Reevaluate { is_same } => {
+                self.act(entry, row, ActionKind::Reevaluate { is_same }, None);
+            }
         }
     }
 
-    /// Takes an entry up that is to be fetched, or has failed already.
-    fn act(&mut self, entry: Entry, known: Option<u64>, task: Task, twin: Option<i64>) {
+    /// Adds an entry that needs an action, or has failed already. `renamed` is the row that it may
+    /// have had before it was renamed.
+    fn act(&mut self, entry: Entry, known: Option<u64>, action: ActionKind, renamed: Option<i64>) {
         let Entry { id, path, kind } = entry;
         match kind {
             EntryKind::File(fingerprint) => {
-                let work = Work { task, id, path, fingerprint, known };
-                match twin {
-                    Some(row) => self.renamed.push(Renamed { work, row }),
-                    None => self.work.push(work),
+                let action = Action { kind: action, id, path, fingerprint, known };
+                match renamed {
+                    Some(row) => self.rename_candidates.push(RenameCandidate { action, row }),
+                    None => self.actions.push(action),
                 }
             }
             EntryKind::Unreadable { error_type, message } => {

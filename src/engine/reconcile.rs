@@ -1,6 +1,6 @@
-//! What a complete pass did not find is removed, unless that is more than the guard lets through.
+//! Removes what a complete pass did not find, unless that is more than the removal guard allows.
 //!
-//! Only called after a complete, error-free listing of the same root in the same pass.
+//! Only called after a complete listing of the same root without errors, in the same pass.
 
 use std::sync::Arc;
 
@@ -9,93 +9,70 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     RunError,
+    context::{Pass, Run},
     held::Held,
-    run::{Pass, Run},
 };
 use crate::{
-    model::{Counts, Location, MaxDelete, Phase, ProviderFilters, SyncOptions},
+    model::{Counts, MaxDelete, Phase},
     store::{
         StoreError,
-        checkpoints::Tally,
+        checkpoints::Sightings,
         left_out,
         reconcile::{self as removals, Missing, Scope},
         syncs::{self, HeldRemovals},
     },
 };
 
-/// How a run is settled.
-#[derive(Debug)]
-pub enum Settled {
-    /// The bucket equals the source.
-    Done,
-    /// Removals wait for somebody's word.
-    Held(Held),
-    /// The pass goes on in another run; nothing is decided yet.
-    Slice,
-}
-
-/// Rows that are read, or removed in one transaction.
+/// Rows that one read or one transaction handles.
 const PAGE: usize = 1000;
 
-/// Paths that a person is shown of held removals.
+/// How many paths of held removals people are shown.
 const SAMPLE: usize = 20;
 
-/// Which of the entries that a pass does not find a sync with these settings removes.
-pub(super) fn scope(location: &Location, options: &SyncOptions) -> Scope {
-    let provider = location.connection.provider();
-    // Filters that cannot be read have kept the source from being opened.
-    let filters = ProviderFilters::read(provider, &options.provider_filters).unwrap_or_default();
-    Scope {
-        absent: options.reconcile.on_delete,
-        drifted: options.reconcile.on_filter_drift,
-        listed: filters.shards,
-    }
-}
-
-/// Removes what the pass proved gone.
-pub(super) async fn settle(
+/// Removes what the pass proved gone, and returns the removals that the guard holds instead.
+pub(super) async fn remove_missing(
     run: &Arc<Run>,
     pass: Pass,
     stop: &CancellationToken,
     counts: &mut Counts,
-) -> Result<Settled, RunError> {
+) -> Result<Option<Held>, RunError> {
     let proof = Proof::of(run, pass).await?;
-    // What this run has brought is not missing.
+    // Entries that this very run has added are not missing.
     if proof.scope.is_empty() || !run.had_entries {
-        return Ok(Settled::Done);
+        return Ok(None);
     }
     let survey = proof.survey(run).await?;
     if survey.rows == 0 {
-        return Ok(Settled::Done);
+        return Ok(None);
     }
     run.observer.entered(Phase::Reconciling);
     let held = survey.held(run, &proof).await?;
     proof.remove(run, held.is_some(), stop, counts).await?;
-    Ok(held.map_or(Settled::Done, Settled::Held))
+    Ok(held)
 }
 
-/// What a pass proves, and what of it somebody has let go before.
+/// What a pass proves, and which removals were approved before.
 struct Proof {
-    tally: Arc<Tally>,
+    sightings: Arc<Sightings>,
     scope: Scope,
-    /// Entries whose removal was held, and approved since.
+    /// Entries whose removal was held and has been approved.
     approved: Arc<RoaringTreemap>,
-    /// Since when something has been held, if nobody has given their word yet.
+    /// What an earlier pass held, if nobody has decided yet.
     held_before: Option<HeldRemovals>,
 }
 
 impl Proof {
-    /// Writes down what the pass proves of what was refused or left out before.
+    /// Records what the pass proves about entries that were released or left out before.
     async fn of(run: &Arc<Run>, pass: Pass) -> Result<Self, RunError> {
-        let Pass { tally, left_out: met, .. } = pass;
-        let tally = Arc::new(tally);
-        let (target, found, goes_on) = (run.target, tally.clone(), run.goes_on);
+        let Pass { sightings, left_out: listed, .. } = pass;
+        let sightings = Arc::new(sightings);
+        let (target, found, is_resumed) = (run.target, sightings.clone(), run.is_resumed);
         let (held, entries) = run
             .store
             .write(move |tx| {
                 removals::reclaim(tx, &target, &found)?;
-                // A run that went on from another one knows not of all that the pass came across.
-                left_out::forget_others(tx, &target, (!goes_on).then_some(&met))?;
+                // A resumed run does not know everything that the pass has listed.
+                left_out::delete_others(tx, &target, (!is_resumed).then_some(&listed))?;
                 let sync_key = target.fence.sync_key;
                 let held = syncs::held_removals(tx, sync_key)?;
                 Ok::<_, StoreError>((held, syncs::held_entries(tx, sync_key)?))
@@ -103,8 +80,8 @@ impl Proof {
             .await?;
         let is_approved = held.as_ref().is_some_and(|held| held.approved_at.is_some());
         Ok(Self {
-            tally,
-            scope: run.scope(),
+            sightings,
+            scope: run.removal_scope(),
             approved: Arc::new(if is_approved { entries } else { RoaringTreemap::new() }),
             held_before: held.filter(|_| !is_approved),
         })
@@ -128,7 +105,7 @@ impl Proof {
         Ok(survey)
     }
 
-    /// Removes what is missing: all of it, or only what somebody has let go.
+    /// Removes what is missing: all of it, or only what was approved.
     async fn remove(
         &self,
         run: &Arc<Run>,
@@ -142,8 +119,9 @@ impl Proof {
                 return Err(RunError::Stopped);
             }
             let (missing, next) = self.missing(run, id).await?;
-            let goes = |entry: &&Missing| !only_approved || self.is_approved(entry);
-            let keys: Vec<i64> = missing.iter().filter(goes).map(|entry| entry.entry_key).collect();
+            let is_removed = |entry: &&Missing| !only_approved || self.is_approved(entry);
+            let keys: Vec<i64> =
+                missing.iter().filter(is_removed).map(|entry| entry.entry_key).collect();
             let (target, now) = (run.target, run.clock.now());
             let removed =
                 run.store.write(move |tx| removals::remove(tx, &target, &keys, now)).await?;
@@ -159,18 +137,18 @@ impl Proof {
         run: &Arc<Run>,
         from: Vec<u8>,
     ) -> Result<(Vec<Missing>, Option<Vec<u8>>), RunError> {
-        let (target, tally, scope) = (run.target, self.tally.clone(), self.scope.clone());
+        let (target, sightings, scope) = (run.target, self.sightings.clone(), self.scope.clone());
         Ok(run
             .store
             .read(move |db| {
                 let sync_key = target.fence.sync_key;
-                removals::missing(db, sync_key, target.pass, &tally, &scope, &from, PAGE)
+                removals::missing(db, sync_key, target.pass, &sightings, &scope, &from, PAGE)
             })
             .await?)
     }
 }
 
-/// What would be removed without anybody's word, counted before anything is.
+/// What would be removed without asking anybody, counted before anything is.
 #[derive(Default)]
 struct Survey {
     /// Everything that is missing.
@@ -189,7 +167,7 @@ impl Survey {
         }
     }
 
-    /// The removals that are to wait, if the guard says so.
+    /// The removals that the guard holds, if it does.
     async fn held(self, run: &Run, proof: &Proof) -> Result<Option<Held>, RunError> {
         let sync_key = run.target.fence.sync_key;
         let of = run.store.read(move |db| syncs::object_count(db, sync_key)).await?;

@@ -1,5 +1,5 @@
-//! What a sync decides by, compiled: its filters, its mapping, and the mark that they leave on what
-//! was decided by them.
+//! The rules of a sync, compiled: its filters, its mapping, and the mark that identifies both in
+//! what is stored.
 
 use serde_json::json;
 
@@ -8,28 +8,28 @@ use super::{
     mapping::Mapping,
 };
 use crate::{
-    model::{BucketSettings, SyncOptions},
-    store::entries::Judge,
+    model::{BucketSettings, Location, ProviderFilters, SyncOptions},
+    store::{entries::CurrentRules, reconcile::Scope},
 };
 
 /// The filters and the mapping of a sync.
 #[derive(Debug, Default)]
 pub struct Rules {
-    /// Which entries it takes.
+    /// Which entries it syncs.
     pub filter: Filter,
-    /// What becomes of them; `None`: the file is the object's content, and no more.
+    /// What objects are made of them; `None`: the file is the object's content, and nothing else.
     pub mapping: Option<Mapping>,
-    /// Stands for all settings that look at more of an entry than its listing: what was decided
-    /// under another mark is decided anew, once. `None` where there are no such settings, which
-    /// makes nothing of this cost anything.
+    /// Identifies all settings that look at more of an entry than its listing: an entry that is
+    /// stored with another mark is evaluated again, once. `None` where there are no such settings;
+    /// then none of this costs anything.
     pub mark: Option<i64>,
 }
 
 impl Rules {
-    /// Compiles the rules of a sync, whose bucket is still to be known.
+    /// Compiles the rules of a sync whose bucket is not known yet.
     ///
     /// # Errors
-    /// When filters or mapping cannot be.
+    /// When filters or mapping are invalid.
     pub fn compile(options: &SyncOptions) -> Result<Self, FilterError> {
         let filter = Filter::compile(&options.filters)?;
         let mapping = options.mapping.as_ref().map(Mapping::compile).transpose();
@@ -46,16 +46,37 @@ impl Rules {
         Self { mapping, mark, ..self }
     }
 
-    /// What the index has to compare. A `full` run recalls nothing: it asks about every entry again.
+    /// What the index has to compare with. A `full` run reuses nothing: it asks about every entry
+    /// again.
     #[must_use]
-    pub fn judge(&self, full: bool) -> Judge {
-        Judge { mark: self.mark, leaves_out: !full && !self.filter.needs().is_nothing() }
+    pub fn current(&self, full: bool) -> CurrentRules {
+        CurrentRules { mark: self.mark, leave_out: !full && !self.filter.needs().is_nothing() }
     }
 
-    /// Whether entries are looked at more closely than their listing and their bytes.
+    /// Whether they need more of an entry than its listing and its bytes.
     #[must_use]
-    pub fn look_closer(&self) -> bool {
+    pub fn need_facts(&self) -> bool {
         self.mapping.is_some() || !self.filter.needs().is_nothing()
+    }
+}
+
+/// Whether a renamed entry keeps its object: only where both removals and changes reach the bucket,
+/// and entries are not fetched again anyway.
+#[must_use]
+pub fn follows_renames(options: &SyncOptions, full: bool) -> bool {
+    options.reconcile.on_delete && options.reconcile.on_update && !full
+}
+
+/// Which of the entries that a pass does not find a sync with these settings removes.
+#[must_use]
+pub fn removal_scope(location: &Location, options: &SyncOptions) -> Scope {
+    let provider = location.connection.provider();
+    // With filters that cannot be read, the source could not have been opened.
+    let filters = ProviderFilters::read(provider, &options.provider_filters).unwrap_or_default();
+    Scope {
+        absent: options.reconcile.on_delete,
+        drifted: options.reconcile.on_filter_drift,
+        listed: filters.shards,
     }
 }
 
@@ -74,6 +95,6 @@ fn mark(options: &SyncOptions, bucket: Option<&BucketSettings>, filter: &Filter)
     let text = text.to_string();
     let mut number = [0; 8];
     number.copy_from_slice(&blake3::hash(text.as_bytes()).as_bytes()[..8]);
-    // Never negative: those are for marks that no rules leave.
+    // Never negative: negative marks belong to no rules.
     Some(i64::from_be_bytes(number) & i64::MAX)
 }

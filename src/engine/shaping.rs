@@ -1,5 +1,5 @@
-//! From what a mapping has made to what is stored: the shape of an object. Pure: where the bytes of its
-//! blobs come from is said by whoever has them.
+//! Turns what a mapping has made into what is stored: the shape of an object. Pure: the caller
+//! provides the bytes of its blobs.
 
 use std::collections::BTreeMap;
 

@@ -1,52 +1,53 @@
-//! The shards of a pass under way: how far each has come, and which of its pages hold it there.
+//! The shards of a pass: how far each has come, and which of its pages hold its checkpoint back.
 //!
-//! Entries are dealt with in any order; a shard moves over a page once all of it is dealt with, and
-//! all pages before it. The pages of another shard hold it back in nothing.
+//! Entries finish in any order; a shard's checkpoint moves past a page once all of the page's
+//! entries are done, and those of all pages before it. Pages of one shard do not hold back another
+//! shard.
 
 use std::collections::BTreeMap;
 
 use crate::{
     model::Shard,
-    store::checkpoints::{Basis, Checkpoint, Place, Reached, Tally},
+    store::checkpoints::{Basis, Checkpoint, Position, ShardCheckpoint, Sightings},
 };
 
-/// Where a run begins in a shard.
+/// Where a run starts in a shard.
 #[derive(Clone, Debug)]
 pub struct Start {
     /// The shard.
     pub shard: Shard,
-    /// Where its listing goes on.
-    pub place: Place,
-    /// What the pass knows already of the entries before.
-    pub tally: Tally,
+    /// Where its listing continues.
+    pub position: Position,
+    /// What the pass already knows of the entries before that position.
+    pub sightings: Sightings,
 }
 
-/// Where a run begins in each shard: where the pass has come to, and at the beginning of those that
-/// it has not come to yet.
+/// Where a run starts in each shard: at the pass's checkpoint, or at the beginning of those that
+/// the pass has not begun.
 pub(super) fn starts(shards: Vec<Shard>, checkpoint: Option<Checkpoint>) -> Vec<Start> {
-    let reached = checkpoint.map(|checkpoint| checkpoint.shards).unwrap_or_default();
-    let mut reached: BTreeMap<String, Reached> =
-        reached.into_iter().map(|reached| (reached.shard.clone(), reached)).collect();
+    let saved = checkpoint.map(|checkpoint| checkpoint.shards).unwrap_or_default();
+    let mut saved: BTreeMap<String, ShardCheckpoint> =
+        saved.into_iter().map(|saved| (saved.shard.clone(), saved)).collect();
     shards
         .into_iter()
         .map(|shard| {
-            let (place, tally) = match reached.remove(shard.name()) {
-                Some(reached) => (reached.place, reached.tally),
-                None => (Place::Beginning, Tally::default()),
+            let (position, sightings) = match saved.remove(shard.name()) {
+                Some(saved) => (saved.position, saved.sightings),
+                None => (Position::Beginning, Sightings::default()),
             };
-            Start { shard, place, tally }
+            Start { shard, position, sightings }
         })
         .collect()
 }
 
-/// A page of the walk, by which its entries find back to it.
+/// Identifies a page of the walk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageId {
     shard: usize,
     number: u64,
 }
 
-/// As the store keeps it for the length of a run.
+/// As the store keeps it for the duration of a run.
 impl From<(usize, u64)> for PageId {
     fn from((shard, number): (usize, u64)) -> Self {
         Self { shard, number }
@@ -59,28 +60,29 @@ impl From<PageId> for (usize, u64) {
     }
 }
 
-/// A page that is not wholly dealt with.
+/// A page that is not finished.
 #[derive(Debug)]
 pub(super) struct OpenPage {
-    /// Entries that it has.
+    /// How many entries it has.
     pub(super) entries: u64,
     /// Those that are being fetched.
-    pub(super) missing: usize,
-    /// Those that may be renamed ones.
-    pub(super) renamed: usize,
-    /// Where its shard has come to once it and all before it are dealt with; `None`: no further.
-    pub(super) place: Option<Place>,
+    pub(super) pending: usize,
+    /// Those that are held back because they may be renamed.
+    pub(super) candidates: usize,
+    /// Where its shard's listing continues once it and all pages before it are done; `None`: where
+    /// it did before.
+    pub(super) position: Option<Position>,
 }
 
-/// A shard under way.
+/// A shard in progress.
 #[derive(Debug)]
-struct UnderWay {
+struct ShardState {
     name: String,
-    tally: Tally,
+    sightings: Sightings,
     /// In the order of the walk.
     pages: BTreeMap<u64, OpenPage>,
-    /// Where it has come to, if that has moved since it was told last.
-    place: Option<Place>,
+    /// Where its listing continues, if that has moved since its last checkpoint.
+    position: Option<Position>,
     /// Entries of the pages that were closed since then.
     processed: u64,
 }
@@ -88,7 +90,7 @@ struct UnderWay {
 /// All shards of a pass.
 #[derive(Debug)]
 pub(super) struct Shards {
-    all: Vec<UnderWay>,
+    all: Vec<ShardState>,
     next_page: u64,
     /// Pages that wait for fetches.
     busy: usize,
@@ -96,40 +98,40 @@ pub(super) struct Shards {
 
 impl Shards {
     pub(super) fn new(starts: &[Start]) -> Self {
-        let under_way = |start: &Start| UnderWay {
+        let state = |start: &Start| ShardState {
             name: start.shard.name().to_owned(),
-            tally: start.tally.clone(),
+            sightings: start.sightings.clone(),
             pages: BTreeMap::new(),
-            place: None,
+            position: None,
             processed: 0,
         };
-        Self { all: starts.iter().map(under_way).collect(), next_page: 0, busy: 0 }
+        Self { all: starts.iter().map(state).collect(), next_page: 0, busy: 0 }
     }
 
-    /// What the pass learns of the entries of a shard; `shard` is its position among the starts.
-    pub(super) fn tally(&mut self, shard: usize) -> &mut Tally {
-        &mut self.all[shard].tally
+    /// What the pass knows of a shard's entries; `shard` is its index among the starts.
+    pub(super) fn sightings_of_shard(&mut self, shard: usize) -> &mut Sightings {
+        &mut self.all[shard].sightings
     }
 
-    /// The same, of the shard that a page is of.
-    pub(super) fn tally_of(&mut self, page: PageId) -> &mut Tally {
-        self.tally(page.shard)
+    /// The same, for the shard of a page.
+    pub(super) fn sightings_of_page(&mut self, page: PageId) -> &mut Sightings {
+        self.sightings_of_shard(page.shard)
     }
 
-    /// Whether an entry has been found in any shard, by the key of its row.
+    /// Whether the entry with this row was found in any shard.
     pub(super) fn have_found(&self, row: u64) -> bool {
-        let found = |tally: &Tally| tally.seen.contains(row) || tally.drifted.contains(row);
-        self.all.iter().any(|shard| found(&shard.tally))
+        let found = |known: &Sightings| known.seen.contains(row) || known.drifted.contains(row);
+        self.all.iter().any(|shard| found(&shard.sightings))
     }
 
-    /// What the pass has learnt of all shards.
-    pub(super) fn whole_tally(&self) -> Tally {
-        let mut whole = Tally::default();
-        self.all.iter().for_each(|shard| whole.join(shard.tally.clone()));
+    /// What the pass knows of all shards together.
+    pub(super) fn sightings(&self) -> Sightings {
+        let mut whole = Sightings::default();
+        self.all.iter().for_each(|shard| whole.join(shard.sightings.clone()));
         whole
     }
 
-    /// The name of the next page of a shard.
+    /// The id of the next page of a shard.
     pub(super) fn next_page(&mut self, shard: usize) -> PageId {
         self.next_page += 1;
         PageId { shard, number: self.next_page }
@@ -137,7 +139,7 @@ impl Shards {
 
     /// Opens a page.
     pub(super) fn open(&mut self, page: PageId, open: OpenPage) {
-        self.busy += usize::from(open.missing > 0);
+        self.busy += usize::from(open.pending > 0);
         self.all[page.shard].pages.insert(page.number, open);
     }
 
@@ -146,53 +148,53 @@ impl Shards {
         self.busy
     }
 
-    /// An entry of the page has been fetched, or never will be.
-    pub(super) fn dealt_with(&mut self, page: PageId) {
+    /// An entry of the page was fetched, or never will be.
+    pub(super) fn entry_done(&mut self, page: PageId) {
         if let Some(open) = self.all[page.shard].pages.get_mut(&page.number) {
-            open.missing -= 1;
-            self.busy -= usize::from(open.missing == 0);
+            open.pending -= 1;
+            self.busy -= usize::from(open.pending == 0);
         }
     }
 
-    /// An entry of the page that was held back as a renamed one is taken up.
-    pub(super) fn is_taken_up(&mut self, page: PageId) {
+    /// An entry of the page that was held back is being fetched now.
+    pub(super) fn candidate_started(&mut self, page: PageId) {
         if let Some(open) = self.all[page.shard].pages.get_mut(&page.number) {
-            open.renamed -= 1;
-            self.busy += usize::from(open.missing == 0);
-            open.missing += 1;
+            open.candidates -= 1;
+            self.busy += usize::from(open.pending == 0);
+            open.pending += 1;
         }
     }
 
-    /// Closes the pages at the front of each shard that are dealt with.
+    /// Closes the finished pages at the front of each shard.
     pub(super) fn close_pages(&mut self) {
-        self.all.iter_mut().for_each(UnderWay::close_pages);
+        self.all.iter_mut().for_each(ShardState::close_pages);
     }
 
-    /// How far the shards have come that have moved since this was asked last.
-    pub(super) fn reached(&mut self, basis: &Basis) -> Vec<Reached> {
-        self.all.iter_mut().filter_map(|shard| shard.reached(basis)).collect()
+    /// The checkpoints of the shards that have moved since this was last called.
+    pub(super) fn moved_checkpoints(&mut self, basis: &Basis) -> Vec<ShardCheckpoint> {
+        self.all.iter_mut().filter_map(|shard| shard.moved_checkpoint(basis)).collect()
     }
 }
 
-impl UnderWay {
+impl ShardState {
     fn close_pages(&mut self) {
         while let Some(first) = self.pages.first_entry()
-            && first.get().missing == 0
-            && first.get().renamed == 0
+            && first.get().pending == 0
+            && first.get().candidates == 0
         {
             let page = first.remove();
-            if let Some(place) = page.place {
+            if let Some(position) = page.position {
                 self.processed += page.entries;
-                self.place = Some(place);
+                self.position = Some(position);
             }
         }
     }
 
-    fn reached(&mut self, basis: &Basis) -> Option<Reached> {
-        Some(Reached {
-            place: self.place.take()?,
+    fn moved_checkpoint(&mut self, basis: &Basis) -> Option<ShardCheckpoint> {
+        Some(ShardCheckpoint {
+            position: self.position.take()?,
             shard: self.name.clone(),
-            tally: self.tally.clone(),
+            sightings: self.sightings.clone(),
             processed: std::mem::take(&mut self.processed),
             basis: basis.clone(),
         })

@@ -1,5 +1,5 @@
-//! Verification: every stored byte read again and held against its hash, and, where asked for,
-//! fetched again from where it came.
+//! Verification: every stored byte is read again and compared with its hash and, if asked for,
+//! fetched again from its source.
 
 use std::{
     collections::HashMap,
@@ -19,7 +19,7 @@ use crate::{
     model::{BlobHash, EntryKind, EntryPath},
     sources::Source,
     store::{
-        Store, StoreError,
+        Store,
         blobs::{self, Blob},
         commit::Stored,
         objects::{self, Holder},
@@ -34,39 +34,39 @@ pub struct Verified {
     pub blobs: u64,
     /// Bytes that were read.
     pub bytes: u64,
-    /// Blobs that are not what their name says.
+    /// Blobs whose bytes do not match their hash.
     pub damaged: Vec<Damage>,
 }
 
-/// A blob that is not what its name says.
+/// A blob whose bytes do not match its hash.
 #[derive(Debug)]
 pub struct Damage {
     /// What its bytes should hash to.
     pub hash: BlobHash,
-    /// How many they should be.
+    /// How many bytes there should be.
     pub size: u64,
     /// What is wrong.
     pub problem: String,
-    /// The objects that are made of it.
+    /// The objects that use it.
     pub objects: Vec<Holder>,
-    /// How its repair went, if it was tried.
+    /// The outcome of its repair, if that was tried.
     pub repair: Option<Repair>,
 }
 
-/// How a repair went.
+/// The outcome of a repair.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Repair {
-    /// The bytes are whole again.
+    /// The bytes are intact again.
     Done,
-    /// They could not be had again, and why.
+    /// They could not be fetched again, and why.
     Failed(String),
 }
 
-/// Blobs that are read from the database at once.
+/// How many blobs are read from the database at once.
 const PAGE: u32 = 256;
 
 /// Reads every blob, or every one of a bucket, and with `repair` fetches damaged ones again.
-/// `progress` is raised by the bytes that are read, as they are.
+/// `progress` counts the bytes as they are read.
 ///
 /// # Errors
 /// The store's. Unreadable files are findings, not errors.
@@ -98,26 +98,26 @@ pub async fn verify(
     }
 }
 
-/// Reads one blob; answers what is wrong with it, if anything is.
+/// Reads one blob; returns what is wrong with it, if anything is.
 async fn check(
     store: &Store,
     files: &Blobs,
     blob: Blob,
     progress: &Arc<AtomicU64>,
-) -> (Blob, Result<Option<String>, StoreError>) {
+) -> (Blob, Result<Option<String>, RunError>) {
     let (store, files, progress) = (store.clone(), files.clone(), progress.clone());
     let outcome = spawn_blocking(move || {
         let Some(place) = store.read_blocking(|db| blobs::place(db, &blob.hash))? else {
             return Ok(None); // collected meanwhile
         };
-        Ok(match read_all(&files, &blob, place, &progress) {
+        Ok::<_, RunError>(match read_all(&files, &blob, place, &progress) {
             Ok(found) if found == blob.hash => None,
             Ok(found) => Some(format!("its bytes hash to {found}")),
             Err(error) => Some(error),
         })
     })
     .await
-    .unwrap_or(Err(StoreError::Stopped));
+    .unwrap_or_else(|error| Err(RunError::panicked(error)));
     (blob, outcome)
 }
 
@@ -141,7 +141,7 @@ fn read_all(
     }
 }
 
-/// Finds out what damage hits, and mends it.
+/// Finds out which objects are damaged, and repairs them.
 struct Repairer<'a> {
     engine: &'a Engine,
     /// Sources that were opened, by sync; `Err` says why one could not be.
@@ -149,7 +149,7 @@ struct Repairer<'a> {
 }
 
 impl Repairer<'_> {
-    /// `None` when the blob was collected while it was looked into.
+    /// `None` when the blob was collected meanwhile.
     async fn look_into(
         &mut self,
         blob: Blob,
@@ -168,9 +168,9 @@ impl Repairer<'_> {
         Ok(Some(Damage { hash: blob.hash, size: blob.size, problem, objects, repair }))
     }
 
-    /// Tries one object after the other until one's entry still has the bytes.
+    /// Tries one object after the other until the entry of one still has the bytes.
     async fn repair(&mut self, blob: &Blob, objects: &[Holder]) -> Result<Repair, RunError> {
-        let mut reason = "no object that is made of it has a source any more".to_owned();
+        let mut reason = "no object that uses it has a source any more".to_owned();
         for object in objects {
             let (Some(sync_key), Some(id)) = (object.sync_key, &object.source_id) else { continue };
             let outcome = match self.source(sync_key).await? {
@@ -190,7 +190,7 @@ impl Repairer<'_> {
             return Ok(opened.clone());
         }
         let sync = self.engine.store.read(move |db| syncs::by_key(db, sync_key)).await?;
-        let opened = self.engine.reach(&sync).await.map_err(|error| error.to_string());
+        let opened = self.engine.open_source(&sync).await.map_err(|error| error.to_string());
         self.sources.insert(sync_key, opened.clone());
         Ok(opened)
     }
@@ -218,7 +218,7 @@ impl Repairer<'_> {
         };
         let engine = self.engine;
         let observer: Arc<dyn Observer> = Arc::new(Silent);
-        // Dropped at the end: if no whole file has come by then, the damaged one is put back.
+        // Dropped at the end: if there is no intact file by then, the damaged one is put back.
         let _aside = (!blob.inline).then(|| engine.blobs.set_aside(&blob.hash)).transpose()?;
         let stored = match fetch::store(&engine.blobs, &observer, content.body, blob.size).await {
             Ok(stored) => stored,
@@ -237,7 +237,7 @@ impl Repairer<'_> {
                 Some(bytes) if right && inline => blobs::restore_inline(tx, key, &bytes),
                 None if !right => blobs::delete_unrecorded(tx, &[stored.hash], |hash| {
                     if let Err(error) = files.remove(hash) {
-                        tracing::warn!(%error, "could not delete what was fetched in vain");
+                        tracing::warn!(%error, "could not delete a blob that does not match");
                     }
                 }),
                 _ => Ok(()),
@@ -247,4 +247,4 @@ impl Repairer<'_> {
     }
 }
 
-const CHANGED: &str = "the source has other bytes by now; the next sync brings them";
+const CHANGED: &str = "the source has other bytes by now; the next sync fetches them";

@@ -1,4 +1,4 @@
-//! Going through the source: is its root the one that it was, and what does it list?
+//! Walking the source: is its root unchanged, and what does it list?
 
 use std::sync::Arc;
 
@@ -7,45 +7,43 @@ use futures_util::{
     stream::{self, BoxStream},
 };
 
-use super::{RunError, run::Run, shards::Start};
+use super::{RunError, context::Run, shards::Start};
 use crate::{
     model::{Entry, EntryId},
     sources::{ErrorClass, Page, RootIdentity, retry::RetryPolicy},
-    store::{checkpoints::Place, dead_letters, syncs},
+    store::{checkpoints::Position, dead_letters, syncs},
 };
 
-/// Looks at the root before the walk. Where the bucket has content of another root, the run fails
-/// here, unless it was told to adopt the new one.
+/// Checks the root before the walk. If the bucket has content of another root, the run fails here,
+/// unless it was told to adopt the new one.
 pub(super) async fn check_root(run: &Arc<Run>) -> Result<RootIdentity, RunError> {
     let root = run.root.clone()?;
     let (Some(is), Some(was)) = (&root.0, &run.sync.root_identity) else { return Ok(root) };
     if is != was && !run.options.adopt_root && has_entries(run).await? {
-        return Err(RunError::RootChanged {
-            place: run.sync.location.to_string(),
-            was: was.clone(),
-            is: is.clone(),
-        });
+        return Err(root_changed(run, was, is));
     }
     Ok(root)
 }
 
-/// Looks at the root once more after the walk, or a part of it: a mount that went away in between
-/// has listed less than there is.
+/// Checks the root once more after the walk, or part of it: a mount that went away in between has
+/// listed less than there is.
 pub(super) async fn check_root_again(run: &Arc<Run>, root: &RootIdentity) -> Result<(), RunError> {
     let now = run.source.root().await?;
-    if let (Some(is), Some(was)) = (&now.0, &root.0)
-        && is != was
-    {
-        return Err(RunError::RootChanged {
-            place: run.sync.location.to_string(),
-            was: was.clone(),
-            is: is.clone(),
-        });
+    match (&now.0, &root.0) {
+        (Some(is), Some(was)) if is != was => Err(root_changed(run, was, is)),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
-/// A root that lists nothing where it listed something proves nothing.
+fn root_changed(run: &Run, was: &str, is: &str) -> RunError {
+    RunError::RootChanged {
+        place: run.sync.location.to_string(),
+        was: was.to_owned(),
+        is: is.to_owned(),
+    }
+}
+
+/// A root that lists nothing, but did before, proves nothing.
 pub(super) async fn check_not_emptied(
     run: &Arc<Run>,
     listed_something: bool,
@@ -56,14 +54,14 @@ pub(super) async fn check_not_emptied(
     Ok(())
 }
 
-/// Entries that are given another chance when a pass goes on.
+/// How many failed entries are looked at again when a pass is resumed.
 const SECOND_CHANCES: u32 = 10_000;
 
-/// What failed in this pass before it was interrupted, as it is now, shard by shard: it lies behind
-/// the checkpoint, and the walk does not come by there again.
+/// The entries that failed in this pass before it was interrupted, as they are now, by shard: they
+/// lie before the checkpoint, so the walk does not list them again.
 pub(super) async fn failed_before(run: &Arc<Run>) -> Result<Vec<Vec<Entry>>, RunError> {
     let mut by_shard = vec![Vec::new(); run.starts.len()];
-    if !run.goes_on {
+    if !run.is_resumed {
         return Ok(by_shard);
     }
     let (target, now) = (run.target, run.clock.now());
@@ -85,33 +83,33 @@ pub(super) async fn failed_before(run: &Arc<Run>) -> Result<Vec<Vec<Entry>>, Run
     Ok(by_shard)
 }
 
-/// A stretch of the walk.
-pub(super) struct Stretch {
-    /// The shard, by its position among the starts of the run.
+/// A page of the walk.
+pub(super) struct WalkedPage {
+    /// The shard, by its index among the starts of the run.
     pub(super) shard: usize,
-    /// What lies there.
+    /// What is listed there.
     pub(super) page: Page,
-    /// Where the shard has come to once that is dealt with; `None`: no further than before.
-    pub(super) place: Option<Place>,
+    /// Where the shard's listing continues behind it; `None`: where it did before.
+    pub(super) position: Option<Position>,
 }
 
-/// The way through the source, shard by shard: first what failed there before (`again`), then its
-/// listing from where this run begins. Not to be followed beyond an error.
-pub(super) fn stretches<'a>(
+/// The pages of the source, shard by shard: first what failed there before (`again`), then its
+/// listing from where this run starts. Must not be polled again after an error.
+pub(super) fn pages<'a>(
     run: &'a Arc<Run>,
     root: &'a RootIdentity,
     again: Vec<Vec<Entry>>,
-) -> impl Stream<Item = Result<Stretch, RunError>> + Send + 'a {
+) -> impl Stream<Item = Result<WalkedPage, RunError>> + Send + 'a {
     let last = run.starts.len().saturating_sub(1);
     let shards = run.starts.iter().zip(again).enumerate();
     stream::iter(shards).flat_map(move |(shard, (start, again))| {
         let again = (!again.is_empty()).then(|| {
             let page = Page { entries: again, ..Page::default() };
-            Ok(Stretch { shard, page, place: None })
+            Ok(WalkedPage { shard, page, position: None })
         });
-        // The end of the last one is that of the pass, written down once that is settled.
-        let is_listed = start.place != Place::End;
-        let end = (shard < last && is_listed).then(|| end(run, root, shard));
+        // The end of the last shard is the end of the pass, which is recorded after reconciling.
+        let is_listed = start.position != Position::End;
+        let end = (shard < last && is_listed).then(|| end_of_shard(run, root, shard));
         stream::iter(again)
             .chain(listing(run, shard, start))
             .chain(stream::iter(end).then(|end| end))
@@ -122,23 +120,27 @@ fn listing<'a>(
     run: &'a Run,
     shard: usize,
     start: &'a Start,
-) -> BoxStream<'a, Result<Stretch, RunError>> {
-    let from = match &start.place {
-        Place::End => return stream::empty().boxed(),
-        Place::Behind(cursor) => Some(cursor.clone()),
-        Place::Beginning => None,
+) -> BoxStream<'a, Result<WalkedPage, RunError>> {
+    let from = match &start.position {
+        Position::End => return stream::empty().boxed(),
+        Position::Behind(cursor) => Some(cursor.clone()),
+        Position::Beginning => None,
     };
-    let stretch = move |mut page: Page| {
-        let place = page.cursor.take().map_or(Place::Beginning, Place::Behind);
-        Stretch { shard, page, place: Some(place) }
+    let walked = move |mut page: Page| {
+        let position = page.cursor.take().map_or(Position::Beginning, Position::Behind);
+        WalkedPage { shard, page, position: Some(position) }
     };
-    run.source.walk(&start.shard, from).map_ok(stretch).err_into().boxed()
+    run.source.walk(&start.shard, from).map_ok(walked).err_into().boxed()
 }
 
-/// The end of a shard, provided that it was the root's to its end.
-async fn end(run: &Arc<Run>, root: &RootIdentity, shard: usize) -> Result<Stretch, RunError> {
+/// The end of a shard, provided that the root was the same until then.
+async fn end_of_shard(
+    run: &Arc<Run>,
+    root: &RootIdentity,
+    shard: usize,
+) -> Result<WalkedPage, RunError> {
     check_root_again(run, root).await?;
-    Ok(Stretch { shard, page: Page::default(), place: Some(Place::End) })
+    Ok(WalkedPage { shard, page: Page::default(), position: Some(Position::End) })
 }
 
 /// An entry as it is now; one that still cannot be looked at keeps its dead letter.

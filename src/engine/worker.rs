@@ -1,7 +1,7 @@
 //! This process as others see it: an id, and a lock file that is locked for as long as it lives.
 //!
-//! The operating system drops the lock with the process, however that ends, so a worker whose file
-//! can be locked is dead; a process id alone could have been given to another by now.
+//! The operating system releases the lock with the process, however that ends, so a worker whose
+//! file can be locked is dead; a process id alone could have been reused by now.
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
@@ -16,31 +16,31 @@ pub struct Worker {
     id: String,
     host: String,
     folder: PathBuf,
-    /// Holds the lock; closing it gives the lock back.
+    /// Holds the lock; closing it releases the lock.
     _lock: File,
 }
 
 impl Worker {
-    /// Signs this process on in `data_dir`, and signs dead ones off.
+    /// Registers this process in `data_dir`, and unregisters dead ones.
     ///
     /// # Errors
-    /// When the lock file cannot be made.
-    pub fn sign_on(data_dir: &Path) -> io::Result<Self> {
+    /// When the lock file cannot be created.
+    pub fn register(data_dir: &Path) -> io::Result<Self> {
         let folder = data_dir.join("workers");
         std::fs::create_dir_all(&folder)?;
         let id = format!("worker_{}", ulid::Ulid::generate());
-        // Locked before it bears a name that somebody could find it dead by.
+        // Locked before it has its final name, so that nobody can take it for dead.
         let unnamed = folder.join(&id);
         let lock = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unnamed)?;
         lock.lock()?;
         std::fs::rename(unnamed, lock_file(&folder, &id))?;
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let worker = Self { id, host, folder, _lock: lock };
-        worker.sign_off_the_dead()?;
+        worker.unregister_the_dead()?;
         Ok(worker)
     }
 
-    /// The id of this process's life.
+    /// The id of this process.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
@@ -64,7 +64,7 @@ impl Worker {
         }
     }
 
-    fn sign_off_the_dead(&self) -> io::Result<()> {
+    fn unregister_the_dead(&self) -> io::Result<()> {
         for entry in std::fs::read_dir(&self.folder)? {
             let path = entry?.path();
             let dead = path.extension().is_some_and(|extension| extension == "lock")
@@ -73,7 +73,7 @@ impl Worker {
                     .and_then(|stem| stem.to_str())
                     .is_some_and(|id| self.is_dead(id));
             if dead {
-                // Somebody else may be doing the same.
+                // Another process may be doing the same.
                 let _ = std::fs::remove_file(path);
             }
         }

@@ -134,7 +134,8 @@ pub enum MaxDelete {
 
 impl MaxDelete {
     /// Whether removing `count` of `of` objects needs somebody's word. `limit` is the sync's own
-    /// setting; without one the guard holds more than half of the objects when that is more than 10.
+    /// setting; without one the guard holds more than half of the objects when that is more than
+    /// 10.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "a share of objects needs no 53 bits")]
     pub fn holds(limit: Option<Self>, count: u64, of: u64) -> bool {
@@ -226,11 +227,11 @@ impl Default for SyncOptions {
 }
 
 impl SyncOptions {
-    /// Stands for all that entries are judged by: a pass that began under one judgement can only go
-    /// on under the same. Which shards there are is not in it.
+    /// Identifies all settings that decide about entries: a pass can only be resumed under the same
+    /// settings that it began with. The list of shards is not part of it.
     #[must_use]
-    pub fn judgement(&self) -> i64 {
-        let judging = serde_json::json!([
+    pub fn rules_hash(&self) -> i64 {
+        let deciding = serde_json::json!([
             self.filters,
             ProviderFilters::but_for_shards(&self.provider_filters),
             self.mapping,
@@ -242,7 +243,7 @@ impl SyncOptions {
             self.create_object_on_confirm,
         ]);
         let mut number = [0; 8];
-        let hash = blake3::hash(judging.to_string().as_bytes());
+        let hash = blake3::hash(deciding.to_string().as_bytes());
         number.copy_from_slice(&hash.as_bytes()[..8]);
         i64::from_be_bytes(number)
     }

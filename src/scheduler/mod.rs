@@ -1,8 +1,8 @@
-//! Which sync runs when: what is due is queued, what waits is begun, fairly and within bounds, what
-//! a dead worker left is taken over, and a folder that changes is due at once.
+//! When syncs run: due syncs are queued, queued jobs are started fairly and within bounds, the runs
+//! of dead workers are taken over, and a folder that changes is due at once.
 //!
-//! All of it is in the database, so several processes on one data directory share it; leases keep
-//! their runs apart. Decides nothing about entries, and speaks to no provider.
+//! The schedule is in the database, so several processes on one data directory share it; leases
+//! keep their runs apart. Decides nothing about entries, and knows no provider.
 
 mod takeover;
 mod turn;
@@ -30,19 +30,19 @@ use crate::{
 pub use turn::Bounds;
 pub use watch::{Watch, Watching};
 
-/// How often it looks around when nothing wakes it.
+/// How often it checks the schedule when nothing wakes it.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// A difference between the clock on the wall and the time that has passed which counts as a jump.
+/// A difference between the wall clock and the time that has passed that counts as a jump.
 const JUMP: Duration = Duration::from_secs(5);
 
-/// Syncs that are queued in one go.
+/// How many syncs are queued at once.
 const AT_ONCE: u32 = 1000;
 
-/// Gives each job somebody to tell what it does.
+/// Makes the observer of each job.
 pub type Observers = Arc<dyn Fn(&JobId) -> Arc<dyn Observer> + Send + Sync>;
 
-/// The scheduler at work. Dropping it stops nothing: [`Scheduler::stop`] does.
+/// A running scheduler. Dropping it does not stop it: [`Scheduler::stop`] does.
 #[derive(Debug)]
 pub struct Scheduler {
     nudge: Nudge,
@@ -51,18 +51,18 @@ pub struct Scheduler {
     task: JoinHandle<()>,
 }
 
-/// Wakes the scheduler: something is due that was not.
+/// Wakes the scheduler: something may be due.
 #[derive(Clone, Debug, Default)]
 pub struct Nudge(Arc<Notify>);
 
 impl Nudge {
-    /// Wakes it, now or when it next goes to sleep.
+    /// Wakes it, now or when it goes to sleep next.
     pub fn nudge(&self) {
         self.0.notify_one();
     }
 }
 
-/// Tells whether a scheduler is at work.
+/// Tells whether a scheduler is running.
 #[derive(Clone, Debug)]
 pub struct Pulse(AbortHandle);
 
@@ -75,12 +75,12 @@ impl Pulse {
 }
 
 impl Scheduler {
-    /// Sets it to work on the data directory of `engine`.
+    /// Starts it on the data directory of `engine`.
     #[must_use]
     pub fn start(engine: Engine, bounds: Bounds, observers: Observers) -> Self {
         let (nudge, stop) = (Nudge::default(), CancellationToken::new());
         let watching = Watching::default();
-        let work = Work {
+        let scheduling = Scheduling {
             folders: watch::Folders::new(&engine, watching.clone(), nudge.clone()),
             engine,
             bounds,
@@ -88,14 +88,14 @@ impl Scheduler {
             stop: stop.clone(),
             running: HashMap::new(),
             jobs: JoinSet::new(),
-            clock: Seen::default(),
+            clock: ClockWatch::default(),
             takeover: takeover::Takeover::default(),
         };
-        let task = tokio::spawn(work.go_on(nudge.clone()));
+        let task = tokio::spawn(scheduling.run(nudge.clone()));
         Self { nudge, watching, stop, task }
     }
 
-    /// What wakes it.
+    /// A handle that wakes it.
     #[must_use]
     pub fn nudge(&self) -> Nudge {
         self.nudge.clone()
@@ -107,23 +107,23 @@ impl Scheduler {
         self.watching.clone()
     }
 
-    /// What tells whether it is at work.
+    /// A handle that tells whether it is running.
     #[must_use]
     pub fn pulse(&self) -> Pulse {
         Pulse(self.task.abort_handle())
     }
 
-    /// Begins nothing more, lets running jobs stop at their next checkpoint, and waits for them.
+    /// Starts nothing more, has running jobs stop at their next checkpoint, and waits for them.
     pub async fn stop(self) {
         self.stop.cancel();
         if let Err(error) = self.task.await {
-            tracing::error!(%error, "the scheduler ended badly");
+            tracing::error!(%error, "the scheduler panicked");
         }
     }
 }
 
-/// What the scheduler knows.
-struct Work {
+/// The state of the scheduler.
+struct Scheduling {
     engine: Engine,
     bounds: Bounds,
     observers: Observers,
@@ -132,21 +132,21 @@ struct Work {
     /// Jobs of this process, by connection.
     running: HashMap<i64, usize>,
     jobs: JoinSet<Ended>,
-    clock: Seen,
+    clock: ClockWatch,
     takeover: takeover::Takeover,
 }
 
-/// A job of this process that has come to its end.
+/// A job of this process that has ended.
 struct Ended {
     sync_key: i64,
     connection_key: i64,
     took: Duration,
 }
 
-impl Work {
-    async fn go_on(mut self, nudge: Nudge) {
+impl Scheduling {
+    async fn run(mut self, nudge: Nudge) {
         while !self.stop.is_cancelled() {
-            if let Err(error) = self.look_around().await {
+            if let Err(error) = self.check_schedule().await {
                 tracing::error!(%error, "the scheduler could not read or write the schedule");
             }
             let until = self.folders.next_due().map_or(LOOK, |due| due.min(LOOK));
@@ -154,15 +154,15 @@ impl Work {
                 () = self.stop.cancelled() => {}
                 () = nudge.0.notified() => {}
                 () = tokio::time::sleep(until) => {}
-                Some(ended) = self.jobs.join_next() => self.settle(ended),
+                Some(ended) = self.jobs.join_next() => self.job_ended(ended),
             }
         }
         while let Some(ended) = self.jobs.join_next().await {
-            self.settle(ended);
+            self.job_ended(ended);
         }
     }
 
-    async fn look_around(&mut self) -> Result<(), StoreError> {
+    async fn check_schedule(&mut self) -> Result<(), StoreError> {
         let now = self.engine.clock().now();
         match self.clock.look(now) {
             Some(Jump::Back) => {
@@ -174,7 +174,7 @@ impl Work {
         self.takeover.look(&self.engine).await?;
         self.folders.look(&self.engine).await?;
         self.queue_due(now).await?;
-        self.begin_waiting().await
+        self.start_waiting().await
     }
 
     /// Queues what is due: each sync once, however long it has been due.
@@ -198,21 +198,21 @@ impl Work {
                 Ok::<_, StoreError>(busy)
             })
             .await?;
-        // What changed during a run may have changed behind its back: it is looked at again after.
-        self.folders.stir(&busy);
+        // What changed during a run may have been missed by it: check again afterwards.
+        self.folders.mark_changed(&busy);
         Ok(())
     }
 
-    async fn begin_waiting(&mut self) -> Result<(), StoreError> {
+    async fn start_waiting(&mut self) -> Result<(), StoreError> {
         let mut waiting = self.engine.store.read(schedule::waiting).await?;
         while let Some(next) = turn::next(&waiting, &self.running, self.bounds).cloned() {
             waiting.retain(|job| job.sync_key != next.sync_key);
-            self.begin(next);
+            self.start_job(next);
         }
         Ok(())
     }
 
-    fn begin(&mut self, next: Waiting) {
+    fn start_job(&mut self, next: Waiting) {
         *self.running.entry(next.connection_key).or_default() += 1;
         let (engine, stop) = (self.engine.clone(), self.stop.child_token());
         let observer = (self.observers)(&next.job);
@@ -233,7 +233,7 @@ impl Work {
         });
     }
 
-    fn settle(&mut self, ended: Result<Ended, tokio::task::JoinError>) {
+    fn job_ended(&mut self, ended: Result<Ended, tokio::task::JoinError>) {
         match ended {
             Ok(ended) => {
                 if let Some(count) = self.running.get_mut(&ended.connection_key) {
@@ -242,9 +242,9 @@ impl Work {
                 self.running.retain(|_, count| *count > 0);
                 self.folders.has_run(ended.sync_key, ended.took);
             }
-            // Which one it was is not known: its lease runs out, and it is taken over.
+            // It is not known which one it was: its lease expires, and the run is taken over.
             Err(error) => {
-                tracing::error!(%error, "a job ended badly");
+                tracing::error!(%error, "a job panicked");
                 if self.jobs.is_empty() {
                     self.running.clear();
                 }
@@ -253,9 +253,9 @@ impl Work {
     }
 }
 
-/// The clock on the wall beside the time that has passed.
+/// Compares the wall clock with the time that has passed.
 #[derive(Debug, Default)]
-struct Seen(Option<(Timestamp, Instant)>);
+struct ClockWatch(Option<(Timestamp, Instant)>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Jump {
@@ -263,9 +263,9 @@ enum Jump {
     Back,
 }
 
-impl Seen {
-    /// Whether the wall clock has jumped since the last look. The first look counts as a jump back:
-    /// the clock may have been set while nobody looked.
+impl ClockWatch {
+    /// Whether the wall clock has jumped since the last call. The first call counts as a jump back:
+    /// the clock may have been set while no scheduler was running.
     fn look(&mut self, now: Timestamp) -> Option<Jump> {
         let at = Instant::now();
         let Some((then, since)) = self.0.replace((now, at)) else { return Some(Jump::Back) };
@@ -285,9 +285,9 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_clock_that_is_set_is_noticed_in_both_directions() {
+    async fn a_clock_that_is_set_ahead_or_back_is_noticed() {
         let noon: Timestamp = "2026-01-01T12:00:00Z".parse().unwrap();
-        let mut seen = Seen::default();
+        let mut seen = ClockWatch::default();
         assert_eq!(seen.look(noon), Some(Jump::Back));
         tokio::time::advance(Duration::from_secs(60)).await;
         assert_eq!(seen.look(noon + Duration::from_secs(60)), None);

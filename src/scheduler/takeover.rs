@@ -1,4 +1,4 @@
-//! Going on with what a dead worker left.
+//! Taking over the runs of dead workers.
 
 use std::time::Duration;
 
@@ -9,17 +9,17 @@ use crate::{
     store::{StoreError, schedule},
 };
 
-/// How long living workers are given to renew leases that ran out while the machine slept.
+/// How long living workers have to renew leases that expired while the machine slept.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// The look-out for abandoned runs.
+/// Finds abandoned runs.
 #[derive(Debug, Default)]
 pub(super) struct Takeover {
     not_before: Option<Instant>,
 }
 
 impl Takeover {
-    /// The clock has jumped ahead: leases look expired that are not abandoned.
+    /// Waits a while, because the clock has jumped ahead and leases look expired that are not.
     pub(super) fn hold_off(&mut self) {
         self.not_before = Some(Instant::now() + GRACE);
     }

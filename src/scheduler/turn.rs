@@ -1,4 +1,4 @@
-//! Whose turn it is: pure decisions about what is due and what waits.
+//! Which sync is due and which job starts next: pure decisions.
 
 use std::{
     collections::HashMap,
@@ -10,13 +10,13 @@ use jiff::Timestamp;
 
 use crate::store::schedule::{Due, Waiting};
 
-/// The most that a regular run is put off.
+/// The longest that a regular run is delayed.
 const MOST_JITTER: Duration = Duration::from_secs(10);
 
 /// How many jobs may run at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
-    /// In all.
+    /// In total.
     pub total: usize,
     /// Of one connection.
     pub per_connection: usize,
@@ -29,7 +29,7 @@ impl Default for Bounds {
 }
 
 /// Whether a due sync has waited out its jitter: regular runs that fall due together are spread
-/// over a fiftieth of their interval, each by the same stretch every time it is asked.
+/// over a fiftieth of their interval, each always by the same delay.
 #[must_use]
 pub(super) fn is_ripe(due: &Due, now: Timestamp) -> bool {
     let wait = if due.is_regular { jitter(due) } else { Duration::ZERO };
@@ -44,8 +44,8 @@ fn jitter(due: &Due) -> Duration {
     most * u32::try_from(share).unwrap_or_default() / 1000
 }
 
-/// The next job to begin: of the connection with the fewest running, the one that has waited
-/// longest. `running` counts jobs by connection; `None` when nothing may begin.
+/// The next job to start: of the connection with the fewest running jobs, the one that has waited
+/// longest. `running` counts jobs by connection; `None` when nothing may start.
 #[must_use]
 pub(super) fn next<'w>(
     waiting: &'w [Waiting],
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn a_busy_connection_does_not_hold_up_another_one() {
+    fn a_busy_connection_does_not_delay_another_one() {
         let jobs = [waiting(1, 1), waiting(1, 2), waiting(2, 3)];
         let running = HashMap::from([(1, 1)]);
         assert_eq!(next(&jobs, &running, Bounds::default()), Some(&jobs[2]));
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn neither_bound_is_passed() {
+    fn neither_bound_is_exceeded() {
         let jobs = [waiting(1, 1)];
         let bounds = Bounds { total: 3, per_connection: 2 };
         assert_eq!(next(&jobs, &HashMap::from([(1, 2)]), bounds), None);
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn regular_runs_are_spread_over_a_fiftieth_of_their_interval_and_others_begin_at_once() {
+    fn regular_runs_are_spread_over_a_fiftieth_of_their_interval_and_others_start_at_once() {
         let since: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
         let due = |sync_key, is_regular| Due { sync_key, since, is_regular, interval_seconds: 300 };
         assert!(is_ripe(&due(1, false), since));

@@ -1,8 +1,8 @@
 //! Watching folders: a change makes its sync due, without waiting for its interval.
 //!
-//! What the system tells is a hint to look, never proof of anything: the run that follows lists and
-//! compares as always. Where the system cannot tell (too many folders, a share that others write
-//! to, an overflow), the interval still does.
+//! A notification is a hint to check, never a proof: the run that follows lists and compares as
+//! always. Where the system does not notify (too many folders, a network share, an overflow), the
+//! sync still runs in its interval.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -26,38 +26,38 @@ use crate::{
     model::EntryPath,
     store::{
         StoreError,
-        events::{self, About, EventKind as Told},
+        events::{self, About, EventKind as Kind},
         schedule::{self, Folder},
     },
 };
 
-/// How long a folder must be quiet before it is looked at.
-const SETTLE: Duration = Duration::from_millis(100);
+/// How long a folder must be quiet before its sync runs.
+const QUIET: Duration = Duration::from_millis(100);
 
-/// How long a folder that never is quiet waits at most.
-const AT_MOST: Duration = Duration::from_millis(600);
+/// The longest wait for a folder that is never quiet.
+const MAX_WAIT: Duration = Duration::from_millis(600);
 
 /// How often it is looked which folders are to be watched.
 const REFRESH: Duration = Duration::from_secs(2);
 
-/// The longest rest between two runs of a folder that keeps changing.
-const MOST_REST: Duration = Duration::from_secs(30);
+/// The longest pause between two runs of a folder that keeps changing.
+const MAX_PAUSE: Duration = Duration::from_secs(30);
 
 /// Which folders are watched, for others to see; clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Watching(Arc<Mutex<BTreeMap<i64, Watch>>>);
 
-/// How a folder is kept an eye on.
+/// How a folder is watched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Watch {
-    /// Changes are told as they happen.
+    /// The system notifies of changes as they happen.
     Live,
-    /// It is looked at in its interval only, and why.
+    /// It is only rescanned in its interval, and why.
     Rescans(String),
 }
 
 impl Watching {
-    /// How the folder of a sync is kept an eye on; `None` where it is no folder, or rests.
+    /// How the folder of a sync is watched; `None` if it is no folder, or does not run.
     #[must_use]
     pub fn of(&self, sync_key: i64) -> Option<Watch> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&sync_key).cloned()
@@ -72,23 +72,23 @@ impl Watching {
     }
 }
 
-/// A folder that has changed and was not looked at since.
+/// When a folder has changed since its last run.
 #[derive(Clone, Copy, Debug)]
-struct Stir {
+struct Changed {
     first: Instant,
     last: Instant,
 }
 
-/// Changes that the system has told of, by folder.
+/// Changed folders.
 #[derive(Debug, Default)]
-struct Stirred {
+struct Changes {
     /// Watched folders with their syncs.
     roots: Vec<(PathBuf, i64)>,
-    stirs: HashMap<i64, Stir>,
+    changed: HashMap<i64, Changed>,
 }
 
-impl Stirred {
-    fn told(&mut self, event: &Event, at: Instant) -> bool {
+impl Changes {
+    fn add(&mut self, event: &Event, at: Instant) -> bool {
         if !is_change(event) {
             return false;
         }
@@ -98,13 +98,13 @@ impl Stirred {
         let keys: Vec<i64> =
             self.roots.iter().filter(|(root, _)| about(root)).map(|(_, key)| *key).collect();
         for key in &keys {
-            self.stirs.entry(*key).or_insert(Stir { first: at, last: at }).last = at;
+            self.changed.entry(*key).or_insert(Changed { first: at, last: at }).last = at;
         }
         !keys.is_empty()
     }
 }
 
-/// Whether something may be different now: reading changes nothing.
+/// Whether an event may be a change: reading is none.
 fn is_change(event: &Event) -> bool {
     match event.kind {
         EventKind::Access(AccessKind::Close(AccessMode::Write)) => true,
@@ -116,34 +116,34 @@ fn is_change(event: &Event) -> bool {
 /// The folders that are watched.
 pub(super) struct Folders {
     watcher: Option<Arc<Mutex<RecommendedWatcher>>>,
-    stirred: Arc<Mutex<Stirred>>,
-    /// What is watched, with the inode that it had.
+    changes: Arc<Mutex<Changes>>,
+    /// The watched folders, with their inodes.
     watched: HashMap<i64, (PathBuf, Option<u64>)>,
     watching: Watching,
     refresh_at: Instant,
-    /// Folders that were looked at just now.
-    rests: HashMap<i64, Instant>,
+    /// Until when the folders of syncs that have just run are left alone.
+    paused: HashMap<i64, Instant>,
 }
 
 impl Folders {
     pub(super) fn new(engine: &Engine, watching: Watching, nudge: Nudge) -> Self {
-        let stirred = Arc::new(Mutex::new(Stirred::default()));
+        let changes = Arc::new(Mutex::new(Changes::default()));
         let own = engine.data_dir().to_owned();
-        let inbox = stirred.clone();
-        let told = move |event: notify::Result<Event>| {
+        let inbox = changes.clone();
+        let on_event = move |event: notify::Result<Event>| {
             let Ok(mut event) = event else { return };
-            // What we write ourselves is no change of a source.
+            // Our own writes are no changes of a source.
             let any = event.paths.len();
             event.paths.retain(|path| !path.starts_with(&own));
             if any > 0 && event.paths.is_empty() {
                 return;
             }
-            let mut stirred = inbox.lock().unwrap_or_else(PoisonError::into_inner);
-            if stirred.told(&event, Instant::now()) {
+            let mut changes = inbox.lock().unwrap_or_else(PoisonError::into_inner);
+            if changes.add(&event, Instant::now()) {
                 nudge.nudge();
             }
         };
-        let watcher = match notify::recommended_watcher(told) {
+        let watcher = match notify::recommended_watcher(on_event) {
             Ok(watcher) => Some(Arc::new(Mutex::new(watcher))),
             Err(error) => {
                 tracing::warn!(%error, "folders cannot be watched; they are rescanned instead");
@@ -152,15 +152,15 @@ impl Folders {
         };
         Self {
             watcher,
-            stirred,
+            changes,
             watched: HashMap::new(),
             watching,
             refresh_at: Instant::now(),
-            rests: HashMap::new(),
+            paused: HashMap::new(),
         }
     }
 
-    /// Brings what is watched in line with the syncs there are.
+    /// Watches the folders of the current syncs, and no others.
     pub(super) async fn look(&mut self, engine: &Engine) -> Result<(), StoreError> {
         if Instant::now() < self.refresh_at {
             return Ok(());
@@ -190,9 +190,9 @@ impl Folders {
             }
             self.unwatch(key).await;
             self.watch(engine, key, root, is).await?;
-            // What happened before nobody has told of.
+            // Nobody was notified of earlier changes.
             if folder.has_run {
-                self.stir(&[key]);
+                self.mark_changed(&[key]);
             }
         }
         Ok(())
@@ -209,22 +209,22 @@ impl Folders {
             return Ok(());
         };
         {
-            let mut stirred = self.stirred.lock().unwrap_or_else(PoisonError::into_inner);
-            stirred.roots.push((root.clone(), key));
+            let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+            changes.roots.push((root.clone(), key));
         }
         let place = root.clone();
         let outcome = tokio::task::spawn_blocking(move || {
             let mut watcher = watcher.lock().unwrap_or_else(PoisonError::into_inner);
             watcher.watch(&place, RecursiveMode::Recursive)
         })
-        .await
-        .map_err(|_| StoreError::Stopped)?;
+        .await;
         let watch = match outcome {
-            Ok(()) => Watch::Live,
-            Err(error) => Watch::Rescans(why(&error)),
+            Ok(Ok(())) => Watch::Live,
+            Ok(Err(error)) => Watch::Rescans(why(&error)),
+            Err(_) => Watch::Rescans("an internal error".to_owned()),
         };
         if let Watch::Rescans(reason) = &watch {
-            tell(engine, key, &root, reason).await?;
+            emit_event(engine, key, &root, reason).await?;
         }
         self.watching.set(key, Some(watch));
         self.watched.insert(key, (root, is));
@@ -235,9 +235,9 @@ impl Folders {
         self.watching.set(key, None);
         let Some((root, _)) = self.watched.remove(&key) else { return };
         {
-            let mut stirred = self.stirred.lock().unwrap_or_else(PoisonError::into_inner);
-            stirred.roots.retain(|(_, of)| *of != key);
-            stirred.stirs.remove(&key);
+            let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+            changes.roots.retain(|(_, of)| *of != key);
+            changes.changed.remove(&key);
         }
         let shared = self.watched.values().any(|(other, _)| *other == root);
         if let (Some(watcher), false) = (self.watcher.clone(), shared) {
@@ -245,54 +245,54 @@ impl Folders {
                 let mut watcher = watcher.lock().unwrap_or_else(PoisonError::into_inner);
                 watcher.unwatch(&root)
             });
-            // It may be gone, and its watch with it.
+            // The folder may be gone, and its watch with it.
             let _ = unwatched.await;
         }
     }
 
-    /// How long until a folder that has changed is to be looked at.
+    /// How long until the sync of a changed folder is due.
     pub(super) fn next_due(&self) -> Option<Duration> {
-        let stirred = self.stirred.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = stirred.stirs.iter().map(|(key, stir)| self.due_at(*key, *stir)).min()?;
+        let changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = changes.changed.iter().map(|(key, changed)| self.due_at(*key, *changed)).min()?;
         Some(due.saturating_duration_since(Instant::now()))
     }
 
-    /// The syncs whose folders have changed and are to be looked at now.
+    /// The syncs that are due because their folders have changed.
     pub(super) fn take_due(&mut self) -> Vec<i64> {
         let now = Instant::now();
-        let mut stirred = self.stirred.lock().unwrap_or_else(PoisonError::into_inner);
-        let due: Vec<i64> = stirred
-            .stirs
+        let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        let due: Vec<i64> = changes
+            .changed
             .iter()
-            .filter(|(key, stir)| self.due_at(**key, **stir) <= now)
+            .filter(|(key, changed)| self.due_at(**key, **changed) <= now)
             .map(|(key, _)| *key)
             .collect();
         for key in &due {
-            stirred.stirs.remove(key);
+            changes.changed.remove(key);
         }
-        self.rests.retain(|_, until| *until > now);
+        self.paused.retain(|_, until| *until > now);
         due
     }
 
-    /// Has the folders of these syncs looked at again, those that are watched.
-    pub(super) fn stir(&mut self, keys: &[i64]) {
+    /// Marks the folders of these syncs as changed, if they are watched.
+    pub(super) fn mark_changed(&mut self, keys: &[i64]) {
         let now = Instant::now();
-        let mut stirred = self.stirred.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
         for key in keys.iter().filter(|key| self.watched.contains_key(key)) {
-            stirred.stirs.insert(*key, Stir { first: now, last: now });
+            changes.changed.insert(*key, Changed { first: now, last: now });
         }
     }
 
-    fn due_at(&self, key: i64, stir: Stir) -> Instant {
-        let settled = (stir.last + SETTLE).min(stir.first + AT_MOST);
-        self.rests.get(&key).map_or(settled, |rest| settled.max(*rest))
+    fn due_at(&self, key: i64, changed: Changed) -> Instant {
+        let is_quiet_at = (changed.last + QUIET).min(changed.first + MAX_WAIT);
+        self.paused.get(&key).map_or(is_quiet_at, |until| is_quiet_at.max(*until))
     }
 
-    /// A run of a sync has ended: its folder is left alone for as long as that took, so that one
-    /// which changes all the time does not keep the machine busy.
+    /// A run of a sync has ended: its folder is left alone for as long as the run took, so that a
+    /// folder that changes all the time does not keep the machine busy.
     pub(super) fn has_run(&mut self, key: i64, took: Duration) {
         if self.watched.contains_key(&key) {
-            self.rests.insert(key, Instant::now() + took.min(MOST_REST));
+            self.paused.insert(key, Instant::now() + took.min(MAX_PAUSE));
         }
     }
 }
@@ -305,14 +305,19 @@ fn inode(path: &Path) -> Option<u64> {
 fn why(error: &notify::Error) -> String {
     match error.kind {
         ErrorKind::MaxFilesWatch => {
-            "this system watches no more folders: raise fs.inotify.max_user_watches".to_owned()
+            "the limit of watched folders is reached: raise fs.inotify.max_user_watches".to_owned()
         }
         _ => error.to_string(),
     }
 }
 
-/// Says that a folder is rescanned in its interval, and why.
-async fn tell(engine: &Engine, key: i64, root: &Path, reason: &str) -> Result<(), StoreError> {
+/// Emits a notice that a folder is rescanned in its interval, and why.
+async fn emit_event(
+    engine: &Engine,
+    key: i64,
+    root: &Path,
+    reason: &str,
+) -> Result<(), StoreError> {
     let place = EntryPath::new(root.as_os_str().as_bytes()).to_json_text();
     let message =
         format!("{place} cannot be watched ({reason}); it is rescanned in its interval instead");
@@ -321,6 +326,6 @@ async fn tell(engine: &Engine, key: i64, root: &Path, reason: &str) -> Result<()
     let detail = json!({"message": message});
     engine
         .store
-        .write(move |tx| events::append(tx, Told::Notice, About::sync(key), &detail, now))
+        .write(move |tx| events::append(tx, Kind::Notice, About::sync(key), &detail, now))
         .await
 }

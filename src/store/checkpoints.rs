@@ -1,5 +1,5 @@
-//! Checkpoints: how far the pass under way has come in each shard of its source, committed with what
-//! that covers.
+//! Checkpoints: how far the current pass has come in each shard of its source, committed together
+//! with the entries that it covers.
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use jiff::Timestamp;
@@ -9,84 +9,84 @@ use rusqlite::{Connection, Row, Transaction, params};
 use super::{Result, StoreError, commit::Target, json, time};
 use crate::model::{Cursor, EntryPath, Shard};
 
-/// A pass that can be gone on with.
+/// A pass that can be resumed.
 #[derive(Clone, Debug)]
 pub struct Checkpoint {
     /// The pass.
     pub pass: i64,
     /// The shards that it has begun.
-    pub shards: Vec<Reached>,
+    pub shards: Vec<ShardCheckpoint>,
 }
 
 /// How far a pass has come in a shard.
 #[derive(Clone, Debug)]
-pub struct Reached {
+pub struct ShardCheckpoint {
     /// The shard's name.
     pub shard: String,
-    /// Where it has come to.
-    pub place: Place,
-    /// What it knows of the shard's entries that lie behind.
-    pub tally: Tally,
-    /// Entries that were dealt with since this was written down last.
+    /// Where its listing continues.
+    pub position: Position,
+    /// What the pass knows of the shard's entries before that position.
+    pub sightings: Sightings,
+    /// Entries that were processed since the last checkpoint.
     pub processed: u64,
-    /// What it holds good for.
+    /// What it is valid for.
     pub basis: Basis,
 }
 
-/// A place in the listing of a shard.
+/// Where the listing of a shard continues.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// Its beginning, and nowhere else: it is listed in no order.
+pub enum Position {
+    /// At its beginning, because it can only be listed from there.
     Beginning,
     /// Behind this cursor.
     Behind(Cursor),
-    /// Its end.
+    /// Nowhere: all of it is listed.
     End,
 }
 
-/// What a checkpoint holds good for: of another root it proves nothing, and under other settings
-/// entries would be judged otherwise.
+/// What a checkpoint is valid for: it proves nothing about another root, and other settings would
+/// decide differently about entries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Basis {
     /// The root that was listed, see `sources::RootIdentity`.
     pub root: Option<String>,
-    /// The settings, see [`crate::model::SyncOptions::judgement`].
-    pub judged_by: i64,
+    /// The settings, see [`crate::model::SyncOptions::rules_hash`].
+    pub rules_hash: i64,
 }
 
 impl Checkpoint {
-    /// Whether a run that lists these shards on that basis goes on from here. It does while shards
-    /// are added, which it lists from their beginning; but rows that were written of a shard which is
-    /// no longer listed would count as found.
+    /// Whether a run that lists these shards on that basis can resume from here. It can while
+    /// shards are added, which it lists from their beginning; but rows that were written for a
+    /// shard that is no longer listed would count as found.
     #[must_use]
-    pub fn suits(&self, shards: &[Shard], basis: &Basis) -> bool {
-        self.shards.iter().all(|reached| {
-            reached.basis == *basis && shards.iter().any(|shard| shard.name() == reached.shard)
+    pub fn is_valid_for(&self, shards: &[Shard], basis: &Basis) -> bool {
+        self.shards.iter().all(|saved| {
+            saved.basis == *basis && shards.iter().any(|shard| shard.name() == saved.shard)
         })
     }
 }
 
-/// What a pass has learnt of entries whose rows it left alone. Bounded: about a bit an entry.
+/// What a pass knows of entries whose rows it did not write. Bounded: about a bit per entry.
 #[derive(Clone, Debug, Default)]
-pub struct Tally {
-    /// Keys of entries that are still there, but whose rows this pass did not write.
+pub struct Sightings {
+    /// Keys of entries that are listed, but whose rows this pass did not write.
     pub seen: RoaringTreemap,
-    /// Keys of entries that are still there but no longer pass the filters.
+    /// Keys of entries that are listed but no longer pass the filters.
     pub drifted: RoaringTreemap,
     /// Prefixes that could not be listed, each ending with `/`.
     pub unlisted: Vec<EntryPath>,
 }
 
-impl Tally {
-    /// Adds what another one knows.
+impl Sightings {
+    /// Adds what `other` knows.
     pub fn join(&mut self, other: Self) {
         self.seen |= other.seen;
         self.drifted |= other.drifted;
         self.unlisted.extend(other.unlisted);
     }
 
-    /// Whether a complete pass that came to this, and did not write the row of `key`, proves that
-    /// its entry is gone.
+    /// Whether a complete pass that knows this, and did not write the row of `key`, proves that its
+    /// entry is gone.
     #[must_use]
     pub fn proves_gone(&self, key: i64, path: &EntryPath) -> bool {
         let listed = u64::try_from(key)
@@ -94,14 +94,14 @@ impl Tally {
         !listed && !self.is_unlisted(path)
     }
 
-    /// Whether a path lies beneath what could not be listed.
+    /// Whether a path is below a prefix that could not be listed.
     #[must_use]
     pub fn is_unlisted(&self, path: &EntryPath) -> bool {
         self.unlisted.iter().any(|prefix| path.as_bytes().starts_with(prefix.as_bytes()))
     }
 }
 
-/// The checkpoint of the sync's pass under way, if there is one.
+/// The checkpoint of the sync's current pass, if there is one.
 ///
 /// # Errors
 /// SQLite's, or when it cannot be read back.
@@ -117,24 +117,24 @@ pub fn load(connection: &Connection, sync_key: i64) -> Result<Option<Checkpoint>
         checkpoint
             .get_or_insert_with(|| Checkpoint { pass, shards: Vec::new() })
             .shards
-            .push(reached(row)?);
+            .push(read(row)?);
     }
     Ok(checkpoint)
 }
 
-fn reached(row: &Row<'_>) -> Result<Reached> {
-    let place = match row.get::<_, Option<Vec<u8>>>(2)? {
-        _ if row.get(6)? => Place::End,
-        Some(cursor) => Place::Behind(Cursor(cursor)),
-        None => Place::Beginning,
+fn read(row: &Row<'_>) -> Result<ShardCheckpoint> {
+    let position = match row.get::<_, Option<Vec<u8>>>(2)? {
+        _ if row.get(6)? => Position::End,
+        Some(cursor) => Position::Behind(Cursor(cursor)),
+        None => Position::Beginning,
     };
-    let tally = Tally {
+    let sightings = Sightings {
         seen: bitmap(&row.get::<_, Vec<u8>>(3)?)?,
         drifted: bitmap(&row.get::<_, Vec<u8>>(4)?)?,
         unlisted: prefixes(&row.get::<_, String>(5)?)?,
     };
-    let basis = Basis { root: row.get(7)?, judged_by: row.get(8)? };
-    Ok(Reached { shard: row.get(1)?, place, tally, processed: 0, basis })
+    let basis = Basis { root: row.get(7)?, rules_hash: row.get(8)? };
+    Ok(ShardCheckpoint { shard: row.get(1)?, position, sightings, processed: 0, basis })
 }
 
 /// A bitmap out of a stored blob column.
@@ -161,25 +161,25 @@ fn prefixes(json: &str) -> Result<Vec<EntryPath>> {
         .map_err(|e| StoreError::nonsense("checkpoint", e))
 }
 
-/// Writes down how far a shard has come, in the transaction that commits what that covers.
+/// Saves the checkpoint of a shard, in the transaction that commits what it covers.
 ///
 /// # Errors
 /// SQLite's.
-pub fn reach(
+pub fn save(
     tx: &Transaction<'_>,
     target: &Target,
-    reached: &Reached,
+    checkpoint: &ShardCheckpoint,
     now: Timestamp,
 ) -> Result<()> {
-    let nothing = Tally::default();
-    let (cursor, is_done, tally) = match &reached.place {
-        // What it knows it learns again.
-        Place::Beginning => (None, false, &nothing),
-        Place::Behind(cursor) => (Some(&cursor.0), false, &reached.tally),
-        Place::End => (None, true, &reached.tally),
+    let nothing = Sightings::default();
+    let (cursor, is_done, sightings) = match &checkpoint.position {
+        // The whole shard is listed again.
+        Position::Beginning => (None, false, &nothing),
+        Position::Behind(cursor) => (Some(&cursor.0), false, &checkpoint.sightings),
+        Position::End => (None, true, &checkpoint.sightings),
     };
     let unlisted: Vec<String> =
-        tally.unlisted.iter().map(|prefix| BASE64_STANDARD.encode(prefix.as_bytes())).collect();
+        sightings.unlisted.iter().map(|prefix| BASE64_STANDARD.encode(prefix.as_bytes())).collect();
     tx.prepare_cached(
         "INSERT INTO checkpoints
              (sync_key, shard, pass, cursor, is_done, seen, drifted, unlisted, objects_processed,
@@ -196,28 +196,28 @@ pub fn reach(
     )?
     .execute(params![
         target.fence.sync_key,
-        reached.shard,
+        checkpoint.shard,
         target.pass,
         cursor,
         is_done,
-        bytes_of(&tally.seen)?,
-        bytes_of(&tally.drifted)?,
+        bytes_of(&sightings.seen)?,
+        bytes_of(&sightings.drifted)?,
         serde_json::to_string(&unlisted).map_err(|e| StoreError::nonsense("checkpoint", e))?,
-        reached.processed,
-        reached.basis.root,
-        reached.basis.judged_by,
+        checkpoint.processed,
+        checkpoint.basis.root,
+        checkpoint.basis.rules_hash,
         target.modified_since.map(Timestamp::as_millisecond),
         now.as_millisecond(),
     ])?;
     Ok(())
 }
 
-/// Begins a new pass: forgets the old checkpoint and gives out the next number.
+/// Begins a new pass: resets the old checkpoint and returns the number of the pass.
 ///
 /// # Errors
 /// SQLite's.
 pub fn begin_pass(tx: &Transaction<'_>, sync_key: i64) -> Result<i64> {
-    forget(tx, sync_key)?;
+    reset(tx, sync_key)?;
     Ok(tx
         .prepare_cached(
             "UPDATE syncs SET last_pass = last_pass + 1 WHERE sync_key = ?1 RETURNING last_pass",
@@ -225,11 +225,11 @@ pub fn begin_pass(tx: &Transaction<'_>, sync_key: i64) -> Result<i64> {
         .query_row([sync_key], |row| row.get(0))?)
 }
 
-/// Forgets where the pass has come to: it starts over.
+/// Resets the checkpoint: the next pass starts at the beginning.
 ///
 /// # Errors
 /// SQLite's.
-pub fn forget(tx: &Transaction<'_>, sync_key: i64) -> Result<()> {
+pub fn reset(tx: &Transaction<'_>, sync_key: i64) -> Result<()> {
     tx.prepare_cached(
         "UPDATE checkpoints
          SET cursor = NULL, is_done = 0, seen = x'', drifted = x'', unlisted = '[]'
@@ -239,7 +239,7 @@ pub fn forget(tx: &Transaction<'_>, sync_key: i64) -> Result<()> {
     Ok(())
 }
 
-/// Forgets shards that are no longer listed: should they come back, they are new.
+/// Deletes shards that are no longer listed: if they come back, they are new.
 ///
 /// # Errors
 /// SQLite's.
@@ -253,7 +253,7 @@ pub fn retain(tx: &Transaction<'_>, sync_key: i64, shards: &[Shard]) -> Result<(
     Ok(())
 }
 
-/// A pass is complete: there is nothing to go on from, but what it came to is remembered.
+/// Records that a pass is complete: there is nothing to resume, but its progress stays visible.
 ///
 /// # Errors
 /// SQLite's.
@@ -263,7 +263,7 @@ pub fn complete(
     shards: &[Shard],
     now: Timestamp,
 ) -> Result<()> {
-    // A shard that was done before has its own time.
+    // A shard that was completed earlier has its own time.
     let mut insert = tx.prepare_cached(
         "INSERT INTO checkpoints
              (sync_key, shard, pass, seen, drifted, unlisted, completed_at_ms, updated_at_ms,
@@ -284,21 +284,21 @@ pub fn complete(
             target.modified_since.map(Timestamp::as_millisecond),
         ])?;
     }
-    forget(tx, target.fence.sync_key)
+    reset(tx, target.fence.sync_key)
 }
 
-/// A shard's progress, as a person may look at it.
+/// A shard's progress, as people see it.
 #[derive(Clone, Debug)]
 pub struct Progress {
     /// The shard; [`Shard::WHOLE`] where there are none.
     pub shard: String,
     /// The pass it is at, or completed last.
     pub pass: i64,
-    /// Where the pass goes on, if it is under way.
+    /// Where the current pass continues, if there is one.
     pub cursor: Option<Cursor>,
-    /// Entries dealt with over all passes.
+    /// Entries processed over all passes.
     pub objects_processed: u64,
-    /// Entries older than this are not taken.
+    /// Entries older than this are not synced.
     pub modified_since: Option<Timestamp>,
     /// When it was listed to its end last.
     pub completed_at: Option<Timestamp>,

@@ -1,10 +1,10 @@
-//! The only place where an object becomes visible: many entries, one transaction.
+//! The only place where an object becomes visible: many entries in one transaction.
 //!
-//! What becomes of each entry is in `taking`, `rejudge`, `renames` and `left_out`; `turns` has them
-//! written in an order in which they can be.
+//! What is written for each entry is in `apply_fetched`, `reevaluate`, `renames` and `left_out`;
+//! `write_order` finds an order in which all of them can be written.
 //!
 //! The bytes of every blob named here are durable already (files) or become so with the same
-//! transaction (inline), so an object that can be read is whole.
+//! transaction (inline), so every object that can be read is complete.
 
 use std::collections::HashSet;
 
@@ -14,66 +14,66 @@ use rusqlite::{Transaction, params};
 
 use super::{
     Result, StoreError, blobs, buckets,
-    checkpoints::{self, Reached},
+    checkpoints::{self, ShardCheckpoint},
     dead_letters::{self, Failure},
     held_back::{self, HeldBack},
     jobs,
     leases::{self, Fence},
     left_out::{self, LeftOut},
-    rejudge::Rejudged,
-    renames::Moved,
-    scattered,
+    reevaluate::Reevaluated,
+    renames::Renamed,
     shape::Shape,
     touched::Touched,
-    turns::Write,
+    two_level_index,
+    write_order::Write,
 };
 use crate::model::{BlobHash, Counts, EntryId, EntryPath, ErrorType, Fingerprint, Identity};
 
-/// The `object_key` of an entry whose object somebody deleted by hand. The version that was here then
-/// stays away; another one becomes an object again.
+/// The `object_key` of an entry whose object somebody deleted by hand. The version that was stored
+/// then is not synced again; another version becomes an object again.
 pub(super) const DELETED: i64 = 0;
 
-/// What a run commits into. Fixed for the run's life.
+/// What a run commits to. Does not change during the run.
 #[derive(Clone, Copy, Debug)]
 pub struct Target {
     /// The right to write.
     pub fence: Fence,
     /// The bucket.
     pub bucket_key: i64,
-    /// The job that is charged.
+    /// The job.
     pub job_key: i64,
-    /// The pass under way.
+    /// The current pass.
     pub pass: i64,
-    /// An entry whose bytes the bucket has makes no second object.
+    /// Whether an entry whose bytes the bucket has already gets no object of its own.
     pub skip_duplicates: bool,
-    /// Entries older than this are not taken; frozen when the pass begins.
+    /// Entries older than this are not synced; fixed when the pass begins.
     pub modified_since: Option<Timestamp>,
-    /// The settings that look at more than a listing, as `entries.judged_by` keeps them.
+    /// Identifies the settings that look at more than a listing, as stored in `entries.judged_by`.
     pub mark: Option<i64>,
 }
 
 /// Fetched bytes, ready to be recorded.
 #[derive(Clone, Debug)]
 pub struct Stored {
-    /// What they hash to.
+    /// Their hash.
     pub hash: BlobHash,
-    /// How many they are.
+    /// How many bytes.
     pub size: u64,
-    /// The bytes themselves where they are to live in the database; else they are durable in the
-    /// file that the hash names.
+    /// The bytes themselves if they are to be stored in the database; else they are durable in the
+    /// file of the hash.
     pub inline: Option<Bytes>,
 }
 
 /// An entry that was fetched.
 #[derive(Clone, Debug)]
-pub struct Taken {
+pub struct FetchedEntry {
     /// The source's name for it.
     pub id: EntryId,
     /// Its path from the root.
     pub path: EntryPath,
-    /// The version that was read.
+    /// The version that was fetched.
     pub fingerprint: Fingerprint,
-    /// What a rename at the source would leave as it is, see `sources::Source::identity`.
+    /// What a rename at the source does not change, see `sources::Source::identity`.
     pub identity: Option<Identity>,
     /// Its MIME type, if one is known.
     pub mime: Option<String>,
@@ -88,28 +88,28 @@ pub struct Taken {
 /// What is committed together.
 #[derive(Debug, Default)]
 pub struct Batch {
-    /// Entries to become objects, or to change theirs.
-    pub taken: Vec<Taken>,
-    /// Entries that are decided about anew.
-    pub rejudged: Vec<Rejudged>,
-    /// Entries that were taken under other names.
-    pub moved: Vec<Moved>,
-    /// Entries that are left out for more than their listing.
+    /// Entries that were fetched.
+    pub fetched: Vec<FetchedEntry>,
+    /// Entries that were evaluated again.
+    pub reevaluated: Vec<Reevaluated>,
+    /// Stored entries that have new names.
+    pub renamed: Vec<Renamed>,
+    /// Entries that do not meet the filters' conditions on their metadata.
     pub left_out: Vec<LeftOut>,
-    /// Entries that look renamed.
+    /// Entries that may be renamed ones.
     pub held_back: Vec<HeldBack>,
-    /// Entries that could not be taken.
+    /// Entries that failed.
     pub failed: Vec<Failure>,
-    /// Dead letters of entries that are there but are not to be tried again yet.
+    /// Dead letters of listed entries that are not due yet.
     pub waiting: Vec<i64>,
-    /// Listed entries that cost nothing: unchanged, filtered, and failed ones that wait. Other
-    /// fields stay 0.
-    pub passed: Counts,
-    /// How far the pass has come with this batch, in the shards in which that is further than before.
-    pub reached: Vec<Reached>,
+    /// Listed entries that need no write: unchanged, filtered, and failed ones that are not due.
+    /// The other fields are 0.
+    pub counts: Counts,
+    /// The checkpoints that this batch moves.
+    pub checkpoints: Vec<ShardCheckpoint>,
 }
 
-impl Taken {
+impl FetchedEntry {
     /// How many bytes of it are in memory.
     #[must_use]
     pub fn inline_bytes(&self) -> usize {
@@ -129,12 +129,12 @@ impl Taken {
 }
 
 impl Batch {
-    /// How many entries it is about, but for those that cost nothing.
+    /// How many entries it writes something for.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.taken.len()
-            + self.rejudged.len()
-            + self.moved.len()
+        self.fetched.len()
+            + self.reevaluated.len()
+            + self.renamed.len()
             + self.left_out.len()
             + self.held_back.len()
             + self.failed.len()
@@ -150,14 +150,14 @@ impl Batch {
 /// What a commit did.
 #[derive(Debug, Default)]
 pub struct Committed {
-    /// What became of the entries.
+    /// How many entries had which outcome.
     pub counts: Counts,
-    /// Entries that could not be taken for what the store alone knows.
+    /// Entries that failed for reasons that only the store knows.
     pub refused: Vec<Failure>,
 }
 
-/// Commits a batch; answers what it did. `file_exists` tells whether the file of a hash is in
-/// place: one that was collected between its writing and now makes its entry a failure of this run.
+/// Commits a batch and returns what it did. `file_exists` tells whether the file of a hash exists:
+/// if it was collected since it was written, its entry fails in this run.
 ///
 /// # Errors
 /// [`StoreError::LeaseLost`], [`StoreError::Full`], or SQLite's; nothing is kept then.
@@ -169,11 +169,11 @@ pub fn commit(
     now: Timestamp,
 ) -> Result<Committed> {
     leases::check(tx, target.fence)?;
-    let mut work = Work {
+    let mut changes = Changes {
         tx,
         target,
         now,
-        counts: batch.passed,
+        counts: batch.counts,
         objects: 0,
         bytes: 0,
         last_object: None,
@@ -182,53 +182,53 @@ pub fn commit(
     };
     let mut refused = Vec::new();
     let mut writes = Vec::new();
-    for taken in &batch.taken {
-        let stored = &taken.stored;
-        let mut files = taken.shape.iter().flat_map(|shape| shape.files());
+    for entry in &batch.fetched {
+        let stored = &entry.stored;
+        let mut files = entry.shape.iter().flat_map(|shape| shape.files());
         if stored.inline.is_none() && !file_exists(&stored.hash)
             || files.any(|hash| !file_exists(hash))
         {
-            work.keep(&taken.id)?;
+            changes.mark_seen(&entry.id)?;
             let error = StoreError::BlobVanished.to_string();
-            refused.push(taken.failure(ErrorType::Internal, error));
+            refused.push(entry.failure(ErrorType::Internal, error));
             continue;
         }
         let blob_key = blobs::ensure(tx, &stored.hash, stored.size, stored.inline.as_deref())?;
-        writes.push(Write::Take(taken, blob_key));
+        writes.push(Write::Fetched(entry, blob_key));
     }
     blobs::tally(tx)?;
-    writes.extend(batch.rejudged.iter().map(Write::Rejudge));
-    writes.extend(batch.moved.iter().map(Write::Rename));
-    refused.extend(work.in_turn(writes, &file_exists)?);
+    writes.extend(batch.reevaluated.iter().map(Write::Reevaluated));
+    writes.extend(batch.renamed.iter().map(Write::Renamed));
+    refused.extend(changes.write_in_order(writes, &file_exists)?);
     for entry in &batch.left_out {
-        left_out::remember(tx, target, entry)?;
-        work.counts.filtered += 1;
+        left_out::save(tx, target, entry)?;
+        changes.counts.filtered += 1;
     }
-    held_back::hold(tx, target.fence.sync_key, &batch.held_back)?;
+    held_back::save(tx, target.fence.sync_key, &batch.held_back)?;
     let failed: HashSet<&EntryId> = refused.iter().map(|failure| &failure.id).collect();
-    let taken = batch.taken.iter().map(|taken| &taken.id).filter(|id| !failed.contains(id));
-    dead_letters::resolve(tx, target.fence.sync_key, taken, now)?;
-    let moved = batch.moved.iter().filter_map(|moved| moved.failure.as_ref());
-    let failures: Vec<&Failure> = batch.failed.iter().chain(moved).chain(&refused).collect();
+    let fetched = batch.fetched.iter().map(|entry| &entry.id).filter(|id| !failed.contains(id));
+    dead_letters::resolve(tx, target.fence.sync_key, fetched, now)?;
+    let renamed = batch.renamed.iter().filter_map(|entry| entry.failure.as_ref());
+    let failures: Vec<&Failure> = batch.failed.iter().chain(renamed).chain(&refused).collect();
     dead_letters::record(tx, target, &failures, now)?;
-    dead_letters::let_wait(tx, target.pass, &batch.waiting)?;
-    work.counts.failed += failures.len() as u64;
-    buckets::adjust(tx, target.bucket_key, work.objects, work.bytes)?;
+    dead_letters::mark_seen(tx, target.pass, &batch.waiting)?;
+    changes.counts.failed += failures.len() as u64;
+    buckets::adjust(tx, target.bucket_key, changes.objects, changes.bytes)?;
     let sync_key = target.fence.sync_key;
-    jobs::count(tx, sync_key, target.job_key, &work.counts, now)?;
-    for reached in &batch.reached {
-        checkpoints::reach(tx, target, reached, now)?;
+    jobs::count(tx, sync_key, target.job_key, &changes.counts, now)?;
+    for checkpoint in &batch.checkpoints {
+        checkpoints::save(tx, target, checkpoint, now)?;
     }
-    if !batch.taken.is_empty() {
-        scattered::settle(tx)?;
+    if !batch.fetched.is_empty() {
+        two_level_index::move_to_large(tx)?;
     }
-    work.tell()?;
-    let counts = work.counts;
+    changes.emit_events()?;
+    let counts = changes.counts;
     Ok(Committed { counts, refused })
 }
 
-/// One transaction's work on entries and objects.
-pub(super) struct Work<'a> {
+/// One transaction's changes to entries and objects.
+pub(super) struct Changes<'a> {
     pub(super) tx: &'a Transaction<'a>,
     pub(super) target: &'a Target,
     pub(super) now: Timestamp,
@@ -237,7 +237,7 @@ pub(super) struct Work<'a> {
     pub(super) objects: i64,
     /// Bytes that the bucket gained.
     pub(super) bytes: i64,
-    /// The key of the last object there is, once it was asked for.
+    /// The largest object key in use, once it is known.
     pub(super) last_object: Option<i64>,
     /// Objects that are new.
     pub(super) added: Touched,
@@ -245,9 +245,9 @@ pub(super) struct Work<'a> {
     pub(super) updated: Touched,
 }
 
-impl Work<'_> {
-    /// Notes that an entry is there, whatever became of the version that was fetched.
-    pub(super) fn keep(&self, id: &EntryId) -> Result<()> {
+impl Changes<'_> {
+    /// Records that an entry exists, whatever happened to the version that was fetched.
+    pub(super) fn mark_seen(&self, id: &EntryId) -> Result<()> {
         self.tx
             .prepare_cached("UPDATE entries SET pass = ?3 WHERE sync_key = ?1 AND source_id = ?2")?
             .execute(params![self.target.fence.sync_key, id.as_bytes(), self.target.pass])?;
@@ -255,7 +255,7 @@ impl Work<'_> {
     }
 }
 
-/// A size for adding up; no file reaches 2^63 bytes.
+/// A size as a signed number; no file reaches 2^63 bytes.
 pub(super) fn signed(size: u64) -> i64 {
     i64::try_from(size).unwrap_or(i64::MAX)
 }

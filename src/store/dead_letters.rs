@@ -1,5 +1,5 @@
-//! Dead letters: entries that could not be taken, until they can or are gone. When one is tried
-//! again is decided in [`Life`].
+//! Dead letters: entries that keep failing, until they succeed or are gone. When one is retried is
+//! decided in [`Life`].
 
 use std::collections::HashMap;
 
@@ -138,7 +138,7 @@ fn open_of(connection: &Connection, sync_key: i64, id: &EntryId) -> Result<Optio
     Ok(Some((open, letter.failures)))
 }
 
-/// Notes failures of this pass.
+/// Records failures of this pass.
 pub(super) fn record(
     tx: &Transaction<'_>,
     target: &Target,
@@ -202,8 +202,8 @@ fn write(
     Ok(())
 }
 
-/// Notes that entries which failed before are still there, and were let wait.
-pub(super) fn let_wait(tx: &Transaction<'_>, pass: i64, letters: &[i64]) -> Result<()> {
+/// Records that entries that failed before still exist but were not due.
+pub(super) fn mark_seen(tx: &Transaction<'_>, pass: i64, letters: &[i64]) -> Result<()> {
     let mut update =
         tx.prepare_cached("UPDATE dead_letters SET pass = ?2 WHERE dead_letter_key = ?1")?;
     for key in letters {
@@ -212,7 +212,7 @@ pub(super) fn let_wait(tx: &Transaction<'_>, pass: i64, letters: &[i64]) -> Resu
     Ok(())
 }
 
-/// Resolves those of entries that have been taken by now.
+/// Resolves those of entries that were fetched.
 pub(super) fn resolve<'a>(
     tx: &Transaction<'_>,
     sync_key: i64,
@@ -256,8 +256,8 @@ pub fn of_pass(
     Ok(ids)
 }
 
-/// Resolves what a complete pass went by without failing: taken, unchanged, filtered out or gone. Of
-/// entries beneath what it could not list, `unlisted`, it knows nothing.
+/// Resolves what a complete pass went by without failing: taken, unchanged, filtered out or gone.
+/// Of entries beneath what it could not list, `unlisted`, it knows nothing.
 ///
 /// # Errors
 /// SQLite's.

@@ -1,4 +1,4 @@
-//! The index: what each sync has taken, for comparing with a listing.
+//! The index: the entries that each sync has stored, for comparing with a listing.
 
 use std::collections::HashMap;
 
@@ -12,28 +12,28 @@ use crate::model::{EntryId, EntryPath, Identity, Version};
 pub enum Known {
     /// Nothing: it is new.
     No,
-    /// It was taken at this very version.
+    /// It is stored with this very version.
     Same {
         /// Internal key of its row.
         entry_key: i64,
-        /// Whether that was decided by the settings of today.
-        is_settled: bool,
+        /// Whether it was evaluated under the current settings.
+        is_current: bool,
     },
-    /// It was taken at another version.
+    /// It is stored with another version.
     Other {
         /// Internal key of its row.
         entry_key: i64,
-        /// Whether that was decided by the settings of today.
-        is_settled: bool,
+        /// Whether it was evaluated under the current settings.
+        is_current: bool,
     },
-    /// At this version, and by the settings of today, its source was asked about it, and it is left
-    /// out.
+    /// Under the current settings its source was asked about this version, and it does not meet a
+    /// condition of the filters.
     LeftOut {
-        /// Internal key of its row, if it was taken earlier.
+        /// Internal key of its row, if an earlier version is stored.
         entry_key: Option<i64>,
-        /// Internal key of what is remembered.
+        /// Internal key of its `left_out` row.
         left_out_key: i64,
-        /// The place of the condition that it does not meet.
+        /// The index of the condition that it does not meet.
         unmet: usize,
     },
 }
@@ -49,23 +49,23 @@ impl Known {
         }
     }
 
-    /// The same key as the bitmaps of a pass keep it.
+    /// The same key as the bitmaps of a pass store it.
     #[must_use]
     pub fn row(&self) -> Option<u64> {
         self.entry_key().and_then(|key| u64::try_from(key).ok())
     }
 }
 
-/// What today's settings look at besides a listing.
+/// The current settings, as far as they look at more than a listing.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Judge {
-    /// The mark of the settings; `None` where they look at nothing else.
+pub struct CurrentRules {
+    /// The mark of the settings; `None` where they look at nothing more.
     pub mark: Option<i64>,
-    /// Whether entries are left out for it.
-    pub leaves_out: bool,
+    /// Whether entries can be left out because of what their source says of them.
+    pub leave_out: bool,
 }
 
-/// Looks each id up, in the order given; `version` is `None` for entries that have none.
+/// Looks up each id, in the given order; `version` is `None` for entries that have none.
 ///
 /// # Errors
 /// SQLite's.
@@ -73,7 +73,7 @@ pub fn compare<'a>(
     connection: &Connection,
     sync_key: i64,
     entries: impl Iterator<Item = (&'a EntryId, Option<&'a Version>)>,
-    judge: Judge,
+    rules: CurrentRules,
 ) -> Result<Vec<Known>> {
     let mut lookup = connection.prepare_cached(
         "SELECT entry_key, version, judged_by FROM entries WHERE sync_key = ?1 AND source_id = ?2",
@@ -84,23 +84,23 @@ pub fn compare<'a>(
                 .query_row(params![sync_key, id.as_bytes()], |row| {
                     let entry_key = row.get(0)?;
                     let stored = row.get_ref(1)?.as_blob()?;
-                    let is_settled = row.get::<_, Option<i64>>(2)? == judge.mark;
+                    let is_current = row.get::<_, Option<i64>>(2)? == rules.mark;
                     Ok(match version {
                         Some(version) if version.0 == stored => {
-                            Known::Same { entry_key, is_settled }
+                            Known::Same { entry_key, is_current }
                         }
-                        _ => Known::Other { entry_key, is_settled },
+                        _ => Known::Other { entry_key, is_current },
                     })
                 })
                 .optional()?
                 .unwrap_or(Known::No);
-            recall(connection, sync_key, id, version, judge, found)
+            recall(connection, sync_key, id, version, rules, found)
         })
         .collect()
 }
 
-/// The one entry of that identity that a pass has not written yet, and whose object is not kept
-/// against its removal; `None` where there are several, of which any might be the one.
+/// The entry with that identity that a pass has not written yet and that is not released; `None`
+/// where there are several, because it could be any of them.
 ///
 /// # Errors
 /// SQLite's.
@@ -146,19 +146,19 @@ pub fn not_written(
     Ok(paths)
 }
 
-/// Looks up whether an entry that is not settled has been left out already.
+/// Looks up whether an entry that is not current has been left out already.
 fn recall(
     connection: &Connection,
     sync_key: i64,
     id: &EntryId,
     version: Option<&Version>,
-    judge: Judge,
+    rules: CurrentRules,
     found: Known,
 ) -> Result<Known> {
-    let (Some(version), Some(mark), true) = (version, judge.mark, judge.leaves_out) else {
+    let (Some(version), Some(mark), true) = (version, rules.mark, rules.leave_out) else {
         return Ok(found);
     };
-    if matches!(found, Known::Same { is_settled: true, .. }) {
+    if matches!(found, Known::Same { is_current: true, .. }) {
         return Ok(found);
     }
     let remembered = left_out::find(connection, sync_key, id, version, mark)?;

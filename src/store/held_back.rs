@@ -1,16 +1,16 @@
-//! Entries that look renamed, held back until their run knows whether the old names are gone: here and
-//! not in memory, for a folder of any size may be called otherwise. They mean nothing beyond their run,
-//! whose checkpoint stays before them; the next one forgets them.
+//! New entries that may be renamed ones, held back until their run knows whether the old names are
+//! gone. They are stored and not kept in memory, because a folder of any size can be renamed. They
+//! only belong to their run, whose checkpoint stays before them; the next run deletes them.
 
 use rusqlite::{Connection, Transaction, params};
 
 use super::{Result, commit::signed, syncs, time};
 use crate::model::{EntryId, EntryPath, Fingerprint, Version};
 
-/// An entry that may be one which the index has under another name.
+/// An entry that may be one that the index has under another name.
 #[derive(Clone, Debug)]
 pub struct HeldBack {
-    /// The page of the walk that it is of: the shard's position, and the page's number.
+    /// Its page of the walk: the shard's index, and the page's number.
     pub page: (usize, u64),
     /// The key of the row that it may be.
     pub row: i64,
@@ -22,8 +22,8 @@ pub struct HeldBack {
     pub fingerprint: Fingerprint,
 }
 
-/// Holds entries of a sync back, behind those that are.
-pub(super) fn hold(tx: &Transaction<'_>, sync_key: i64, entries: &[HeldBack]) -> Result<()> {
+/// Adds entries to those that a sync holds back.
+pub(super) fn save(tx: &Transaction<'_>, sync_key: i64, entries: &[HeldBack]) -> Result<()> {
     let mut insert = tx.prepare_cached(
         "INSERT INTO held_back (sync_key, shard, page, entry_key, source_id, path, size, version,
                                 modified_ns, etag, mime)
@@ -47,8 +47,8 @@ pub(super) fn hold(tx: &Transaction<'_>, sync_key: i64, entries: &[HeldBack]) ->
     Ok(())
 }
 
-/// The next entries that a sync holds back, in the order in which they were, behind `after`, which is
-/// a key that this answered, or 0. At most `most`.
+/// The next entries that a sync holds back, in order, behind `after`, which is a key that this
+/// returned, or 0. At most `most`.
 ///
 /// # Errors
 /// SQLite's.
@@ -88,19 +88,19 @@ pub fn next(
         .collect::<Result<_, _>>()?)
 }
 
-/// Entries that are forgotten by one statement, which keeps what it has removed in memory.
-const FORGOTTEN_AT_ONCE: usize = 10_000;
+/// How many entries one statement deletes, which keeps what it has deleted in memory.
+const DELETED_AT_ONCE: usize = 10_000;
 
-/// Forgets some of what a sync holds back. Answers whether there is more.
+/// Deletes some of what a sync holds back. Returns whether there is more.
 ///
 /// # Errors
 /// SQLite's.
-pub fn forget_some(tx: &Transaction<'_>, sync_key: i64) -> Result<bool> {
-    let forgotten = tx
+pub fn delete_some(tx: &Transaction<'_>, sync_key: i64) -> Result<bool> {
+    let deleted = tx
         .prepare_cached(
             "DELETE FROM held_back WHERE held_back_key IN
                  (SELECT held_back_key FROM held_back WHERE sync_key = ?1 LIMIT ?2)",
         )?
-        .execute(params![sync_key, FORGOTTEN_AT_ONCE])?;
-    Ok(forgotten == FORGOTTEN_AT_ONCE)
+        .execute(params![sync_key, DELETED_AT_ONCE])?;
+    Ok(deleted == DELETED_AT_ONCE)
 }

@@ -1,5 +1,5 @@
-//! Entries that are left out for what their source says of them besides listing them, remembered with
-//! the version and the settings that this was decided by.
+//! Entries that do not meet the filters' conditions on their metadata, stored with their version
+//! and the settings, so that their source is not asked again.
 
 use roaring::RoaringTreemap;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
@@ -7,19 +7,19 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 use super::{Result, commit::Target};
 use crate::model::{EntryId, Version};
 
-/// An entry that was asked about, and is left out.
+/// An entry that does not meet a condition.
 #[derive(Clone, Debug)]
 pub struct LeftOut {
     /// The source's name for it.
     pub id: EntryId,
     /// The version that was asked about.
     pub version: Version,
-    /// The place of the condition that it does not meet.
+    /// The index of the condition that it does not meet.
     pub unmet: usize,
 }
 
-/// What is remembered of an entry of that version, as judged by `mark`: the key of the row, and the
-/// place of the condition that is not met.
+/// What is stored for that version of an entry under the settings `mark`: the key of the row, and
+/// the index of the condition that is not met.
 pub(super) fn find(
     connection: &Connection,
     sync_key: i64,
@@ -38,8 +38,8 @@ pub(super) fn find(
         .optional()?)
 }
 
-/// Remembers an entry that is left out.
-pub(super) fn remember(tx: &Transaction<'_>, target: &Target, entry: &LeftOut) -> Result<()> {
+/// Stores an entry that is left out.
+pub(super) fn save(tx: &Transaction<'_>, target: &Target, entry: &LeftOut) -> Result<()> {
     let Some(mark) = target.mark else { return Ok(()) };
     tx.prepare_cached(
         "INSERT INTO left_out (sync_key, source_id, version, judged_by, unmet, pass)
@@ -59,26 +59,26 @@ pub(super) fn remember(tx: &Transaction<'_>, target: &Target, entry: &LeftOut) -
     Ok(())
 }
 
-/// Forgets what no complete pass needs any more: what was decided by other settings, and entries
-/// that this pass has neither asked about nor, by `met`, come across. `met` is `None` where it
-/// does not know of all of them.
+/// Deletes what is not needed after a complete pass: rows of other settings, and of entries that
+/// this pass has neither asked about nor listed. `listed` is `None` where it does not know all that
+/// the pass has listed.
 ///
 /// # Errors
 /// SQLite's.
-pub fn forget_others(
+pub fn delete_others(
     tx: &Transaction<'_>,
     target: &Target,
-    met: Option<&RoaringTreemap>,
+    listed: Option<&RoaringTreemap>,
 ) -> Result<()> {
     let sync_key = target.fence.sync_key;
     tx.prepare_cached("DELETE FROM left_out WHERE sync_key = ?1 AND judged_by IS NOT ?2")?
         .execute(params![sync_key, target.mark])?;
-    let Some(met) = met else { return Ok(()) };
+    let Some(listed) = listed else { return Ok(()) };
     let keys: Vec<i64> = tx
         .prepare_cached("SELECT left_out_key FROM left_out WHERE sync_key = ?1 AND pass <> ?2")?
         .query_map([sync_key, target.pass], |row| row.get(0))?
         .collect::<Result<_, _>>()?;
-    let is_gone = |key: &i64| u64::try_from(*key).is_ok_and(|key| !met.contains(key));
+    let is_gone = |key: &i64| u64::try_from(*key).is_ok_and(|key| !listed.contains(key));
     for key in keys.into_iter().filter(is_gone) {
         tx.prepare_cached("DELETE FROM left_out WHERE left_out_key = ?1")?.execute([key])?;
     }

@@ -6,6 +6,7 @@
 //! SQLite's own locking keeps them apart, and leases keep their runs apart. What does not live
 //! here: the bytes of large blobs, decisions about entries, network.
 
+mod apply_fetched;
 pub mod blobs;
 pub mod bucket_end;
 pub mod buckets;
@@ -36,9 +37,8 @@ mod place;
 pub mod probe;
 pub mod progress;
 pub mod reconcile;
-pub mod rejudge;
+pub mod reevaluate;
 pub mod renames;
-mod scattered;
 pub mod schedule;
 pub mod secrets;
 pub mod sessions;
@@ -46,14 +46,14 @@ pub mod settings;
 pub mod shape;
 pub mod syncs;
 pub mod syncs_list;
-mod taking;
 mod time;
 pub mod totals;
 mod touched;
 pub mod tree;
-mod turns;
+mod two_level_index;
 pub mod unique_keys;
 pub mod uploads;
+mod write_order;
 mod writer;
 
 use std::{

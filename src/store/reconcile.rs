@@ -1,4 +1,4 @@
-//! Removals: what a complete pass did not find, counted, sampled, taken away.
+//! Removals: the entries that a complete pass did not find, and their objects.
 
 use jiff::Timestamp;
 use roaring::RoaringTreemap;
@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
 use super::{
     Result, blobs, buckets,
-    checkpoints::Tally,
+    checkpoints::Sightings,
     commit::{DELETED, Target},
     events::EventKind,
     heirs, jobs, leases, syncs,
@@ -22,19 +22,19 @@ pub struct Missing {
     pub entry_key: i64,
     /// Its path.
     pub path: EntryPath,
-    /// Whether an object stands for it alone, and goes with it.
+    /// Whether it has an object of its own, which is removed with it.
     pub has_object: bool,
 }
 
-/// Which of the missing are removed.
+/// Which missing entries are removed.
 #[derive(Clone, Debug)]
 pub struct Scope {
     /// Those that are gone from the source.
     pub absent: bool,
-    /// Those that the filters leave out by now.
+    /// Those that no longer pass the filters.
     pub drifted: bool,
-    /// What is listed: an entry in none of these is left out by a filter, and nothing is proved about
-    /// it.
+    /// What is listed: an entry in none of these is excluded by a filter, and nothing is proved
+    /// about it.
     pub listed: Vec<Shard>,
 }
 
@@ -58,14 +58,14 @@ impl Scope {
     }
 }
 
-/// A sync's entries from an id on, of which nothing but an index is read: in its order, for to sort all
-/// of them anew for each page of a thousand takes a run with many removals the most of its time.
+/// A sync's entries from an id on, in the order of the index that it reads: sorting all of them
+/// again for each page of a thousand takes most of the time of a run with many removals.
 const LISTED: &str = "SELECT entry_key, source_id FROM entries
      WHERE sync_key = ?1 AND source_id >= ?2 ORDER BY source_id";
 
-/// Reads the entries that the pass proved missing, in the order of their ids from `from` on, `limit`
-/// at most. Answers them with the least id that was not looked at, `None` at the end. Of entries that
-/// were seen only the index is read.
+/// Reads the entries that the pass proved missing, in the order of their ids from `from` on, at
+/// most `limit`. Returns them with the first id that was not looked at, `None` at the end. For
+/// entries that were seen only the index is read.
 ///
 /// # Errors
 /// SQLite's.
@@ -73,7 +73,7 @@ pub fn missing(
     connection: &Connection,
     sync_key: i64,
     pass: i64,
-    tally: &Tally,
+    sightings: &Sightings,
     scope: &Scope,
     from: &[u8],
     limit: usize,
@@ -87,7 +87,7 @@ pub fn missing(
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
         let entry_key: i64 = row.get(0)?;
-        if contains(&tally.seen, entry_key) {
+        if contains(&sightings.seen, entry_key) {
             continue;
         }
         let unwritten = not_written
@@ -96,8 +96,8 @@ pub fn missing(
         let Some((is_without_object, path)): Option<(bool, EntryPath)> = unwritten else {
             continue;
         };
-        let wanted = scope.wants(&path, contains(&tally.drifted, entry_key));
-        if !wanted || tally.is_unlisted(&path) {
+        let wanted = scope.wants(&path, contains(&sightings.drifted, entry_key));
+        if !wanted || sightings.is_unlisted(&path) {
             continue;
         }
         found.push(Missing { entry_key, path, has_object: !is_without_object });
@@ -114,8 +114,8 @@ fn contains(bitmap: &RoaringTreemap, key: i64) -> bool {
     u64::try_from(key).is_ok_and(|key| bitmap.contains(key))
 }
 
-/// Keeps the objects of entries that are gone: they are asked about no more until they have been
-/// there again. Answers how many entries.
+/// Keeps the objects of entries that are gone: nobody is asked about them again until they have
+/// been listed once more. Returns how many entries.
 ///
 /// # Errors
 /// SQLite's.
@@ -129,11 +129,11 @@ pub fn release(tx: &Transaction<'_>, sync_key: i64, entries: &RoaringTreemap) ->
     Ok(released)
 }
 
-/// Forgets, after a complete pass, that removals were refused of entries that it found again.
+/// After a complete pass, ends the release of entries that it found again.
 ///
 /// # Errors
 /// [`super::StoreError::LeaseLost`], or SQLite's.
-pub fn reclaim(tx: &Transaction<'_>, target: &Target, tally: &Tally) -> Result<()> {
+pub fn reclaim(tx: &Transaction<'_>, target: &Target, sightings: &Sightings) -> Result<()> {
     leases::check(tx, target.fence)?;
     let released: Vec<(i64, i64)> = tx
         .prepare_cached("SELECT entry_key, pass FROM entries WHERE sync_key = ?1 AND released = 1")?
@@ -141,15 +141,15 @@ pub fn reclaim(tx: &Transaction<'_>, target: &Target, tally: &Tally) -> Result<(
         .collect::<Result<_, _>>()?;
     let mut update = tx.prepare_cached("UPDATE entries SET released = 0 WHERE entry_key = ?1")?;
     for (key, pass) in released {
-        if pass == target.pass || contains(&tally.seen, key) {
+        if pass == target.pass || contains(&sightings.seen, key) {
             update.execute([key])?;
         }
     }
     Ok(())
 }
 
-/// Removes entries and, where no entry with equal bytes remains, their objects. Bytes that nothing
-/// else refers to are put up for collection.
+/// Removes entries and, where no entry with equal bytes remains, their objects. Bytes without other
+/// references become garbage.
 ///
 /// # Errors
 /// [`super::StoreError::LeaseLost`], or SQLite's; nothing is removed then.
@@ -177,25 +177,25 @@ pub fn remove(
             continue;
         }
         let gone = remove_object(tx, object_key)?;
-        removed.note(|| Ok(gone.id))?;
+        removed.add(|| Ok(gone.id))?;
         bytes += gone.bytes;
         objects += gone.objects;
         counts.removed += 1;
     }
     buckets::adjust(tx, target.bucket_key, -objects, -bytes)?;
     jobs::count(tx, target.fence.sync_key, target.job_key, &counts, now)?;
-    removed.tell(tx, EventKind::ObjectsRemoved, target, now)?;
+    removed.emit_event(tx, EventKind::ObjectsRemoved, target, now)?;
     Ok(counts)
 }
 
-/// An object that was removed, and by how much that changes what its bucket counts.
+/// An object that was removed, and how that changes its bucket's counts.
 pub(super) struct Gone {
     pub(super) id: String,
     pub(super) objects: i64,
     pub(super) bytes: i64,
 }
 
-/// Removes an object. The bytes of an upload that it was made of go with it.
+/// Removes an object, and the upload that it was made from.
 pub(super) fn remove_object(tx: &Transaction<'_>, object_key: i64) -> Result<Gone> {
     let blob_keys: Vec<i64> = tx
         .prepare_cached("SELECT blob_key FROM object_blobs WHERE object_key = ?1")?
@@ -232,12 +232,12 @@ mod tests {
 
     use super::*;
 
-    /// What `entries` are: their ids, whether the pass wrote them, whether it saw them.
-    fn database(entries: &[(Vec<u8>, bool, bool)]) -> (Connection, Tally) {
+    /// `entries`: their ids, whether the pass wrote them, whether it saw them.
+    fn database(entries: &[(Vec<u8>, bool, bool)]) -> (Connection, Sightings) {
         let db = Connection::open_in_memory().unwrap();
         db.execute_batch(include_str!("../../schema.sql")).unwrap();
         db.pragma_update(None, "foreign_keys", false).unwrap();
-        let mut tally = Tally::default();
+        let mut sightings = Sightings::default();
         for (id, written, seen) in entries {
             db.execute(
                 "INSERT INTO entries (sync_key, source_id, version, object_key, is_duplicate, pass)
@@ -246,10 +246,10 @@ mod tests {
             )
             .unwrap();
             if *seen {
-                tally.seen.extend(u64::try_from(db.last_insert_rowid()));
+                sightings.seen.extend(u64::try_from(db.last_insert_rowid()));
             }
         }
-        (db, tally)
+        (db, sightings)
     }
 
     fn everything() -> Scope {
@@ -258,7 +258,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn pages_of_any_size_tell_of_each_missing_entry_once(
+        fn pages_of_any_size_return_each_missing_entry_once(
             ids in prop::collection::btree_set(prop::collection::vec(0_u8..3, 1..5), 0..40),
             written in prop::collection::vec(any::<bool>(), 40),
             seen in prop::collection::vec(any::<bool>(), 40),
@@ -269,7 +269,7 @@ mod tests {
                 .zip(written.into_iter().zip(seen))
                 .map(|(id, (written, seen))| (id, written, seen))
                 .collect();
-            let (db, tally) = database(&entries);
+            let (db, sightings) = database(&entries);
             let expected: BTreeSet<Vec<u8>> = entries
                 .into_iter()
                 .filter(|(_, written, seen)| !written && !seen)
@@ -278,7 +278,7 @@ mod tests {
             let mut found = Vec::new();
             let mut from = Some(Vec::new());
             while let Some(id) = from {
-                let (page, next) = missing(&db, 1, 2, &tally, &everything(), &id, limit).unwrap();
+                let (page, next) = missing(&db, 1, 2, &sightings, &everything(), &id, limit).unwrap();
                 prop_assert!(page.len() <= limit);
                 found.extend(page.into_iter().map(|entry| entry.path.as_bytes().to_vec()));
                 from = next;
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_of_removals_sorts_nothing() {
+    fn reading_a_page_of_removals_needs_no_sorting() {
         let entries: Vec<_> = (0..200).map(|number: u8| (vec![number], false, false)).collect();
         let (db, _) = database(&entries);
         let mut listed = db.prepare(LISTED).unwrap();

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 use super::{
     Result, jobs,
     leases::{self, Holder},
-    syncs::{self, Standing, Sync},
+    syncs::{self, Sync, SyncState},
     time,
 };
 use crate::model::{Cause, JobId, JobStatus, SyncStatus};
@@ -77,8 +77,9 @@ pub fn queue(tx: &Transaction<'_>, sync_key: i64, now: Timestamp) -> Result<bool
 
 /// A sync waits for its turn.
 fn wait(tx: &Transaction<'_>, sync: &Sync, now: Timestamp) -> Result<()> {
-    let waiting = Standing { status: SyncStatus::Queued, next_sync_at: None, ..Standing::of(sync) };
-    syncs::stand(tx, sync, &waiting, now)
+    let waiting =
+        SyncState { status: SyncStatus::Queued, next_sync_at: None, ..SyncState::of(sync) };
+    syncs::set_state(tx, sync, &waiting, now)
 }
 
 /// A job that waits for its turn.
@@ -181,8 +182,8 @@ pub fn take_over(
     if sync.rests() {
         return Ok(true);
     }
-    let cut_short = Standing { status: SyncStatus::Interrupted, ..Standing::of(&sync) };
-    syncs::stand(tx, &sync, &cut_short, now)?;
+    let cut_short = SyncState { status: SyncStatus::Interrupted, ..SyncState::of(&sync) };
+    syncs::set_state(tx, &sync, &cut_short, now)?;
     if jobs::under_way(tx, sync_key)?.is_none() {
         jobs::queue(tx, sync_key, &JobId::generate(), Cause::Resume, false, now)?;
     }

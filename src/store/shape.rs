@@ -254,8 +254,8 @@ fn put(tx: &Transaction<'_>, object_key: i64, property: &str, row: &Row) -> Resu
     Ok(())
 }
 
-/// Brings an object's size up to date: that of its blobs, each set of bytes counted once. Answers by
-/// how much it grew.
+/// Brings an object's size up to date: that of its blobs, each set of bytes counted once. Answers
+/// by how much it grew.
 fn settle_size(tx: &Transaction<'_>, object_key: i64) -> Result<i64> {
     // What is hidden is not counted.
     let (is_counted, old, new): (bool, i64, i64) = tx

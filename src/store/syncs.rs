@@ -264,9 +264,9 @@ fn find_own(
         .transpose()
 }
 
-/// Finds the sync from `location` into the chosen bucket, or makes the command line's, the bucket and
-/// the connection along with it. Keeps `options` and the connection's settings as its newest ones,
-/// unless it was made through the API, whose settings are changed there.
+/// Finds the sync from `location` into the chosen bucket, or makes the command line's, the bucket
+/// and the connection along with it. Keeps `options` and the connection's settings as its newest
+/// ones, unless it was made through the API, whose settings are changed there.
 ///
 /// # Errors
 /// SQLite's.
@@ -502,13 +502,13 @@ pub fn make_due(tx: &Transaction<'_>, sync_key: i64, now: Timestamp) -> Result<(
         return Ok(());
     }
     let due =
-        Standing { status: SyncStatus::Queued, next_sync_at: Some(now), ..Standing::of(&sync) };
-    stand(tx, &sync, &due, now)
+        SyncState { status: SyncStatus::Queued, next_sync_at: Some(now), ..SyncState::of(&sync) };
+    set_state(tx, &sync, &due, now)
 }
 
 /// How a sync stands once a run of it has ended, or somebody has changed it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Standing {
+pub struct SyncState {
     /// Its state.
     pub status: SyncStatus,
     /// Whether it is paused.
@@ -525,7 +525,7 @@ pub struct Standing {
     pub pending_full_sync: bool,
 }
 
-impl Standing {
+impl SyncState {
     /// As a sync stands now.
     #[must_use]
     pub fn of(sync: &Sync) -> Self {
@@ -545,8 +545,13 @@ impl Standing {
 ///
 /// # Errors
 /// SQLite's.
-pub fn stand(tx: &Transaction<'_>, sync: &Sync, standing: &Standing, now: Timestamp) -> Result<()> {
-    let pause = standing.pause.as_ref().map(|pause| json::write("pause", pause)).transpose()?;
+pub fn set_state(
+    tx: &Transaction<'_>,
+    sync: &Sync,
+    state: &SyncState,
+    now: Timestamp,
+) -> Result<()> {
+    let pause = state.pause.as_ref().map(|pause| json::write("pause", pause)).transpose()?;
     tx.prepare_cached(
         "UPDATE syncs SET status = ?2, pause = ?3, next_sync_at_ms = ?4, consecutive_failures = ?5,
              last_error = substr(?6, 1, 1000), last_sync_at_ms = ?7, pending_full_sync = ?8,
@@ -555,22 +560,22 @@ pub fn stand(tx: &Transaction<'_>, sync: &Sync, standing: &Standing, now: Timest
     )?
     .execute(params![
         sync.key,
-        standing.status.as_str(),
+        state.status.as_str(),
         pause,
-        standing.next_sync_at.map(Timestamp::as_millisecond),
-        standing.consecutive_failures,
-        standing.last_error,
-        standing.last_sync_at.map(Timestamp::as_millisecond),
-        standing.pending_full_sync,
+        state.next_sync_at.map(Timestamp::as_millisecond),
+        state.consecutive_failures,
+        state.last_error,
+        state.last_sync_at.map(Timestamp::as_millisecond),
+        state.pending_full_sync,
         now.as_millisecond(),
     ])?;
-    if standing.status != sync.status || standing.pause != sync.pause {
+    if state.status != sync.status || state.pause != sync.pause {
         let detail = json!({
             "change": "status",
-            "status": standing.status,
+            "status": state.status,
             "was": sync.status,
-            "paused": standing.pause.is_some(),
-            "reason": standing.pause.as_ref().and_then(|pause| pause.reason.as_deref()),
+            "paused": state.pause.is_some(),
+            "reason": state.pause.as_ref().and_then(|pause| pause.reason.as_deref()),
         });
         events::append(tx, EventKind::SyncChanged, About::sync(sync.key), &detail, now)?;
     }

@@ -1,4 +1,4 @@
-//! The objects that a transaction has touched, to be told of in one event of each kind.
+//! The objects that a transaction has changed, for one event of each kind.
 
 use jiff::Timestamp;
 use rusqlite::Transaction;
@@ -6,11 +6,11 @@ use serde_json::json;
 
 use super::{
     Result,
-    commit::{Target, Work},
+    commit::{Changes, Target},
     events::{self, About, EventKind},
 };
 
-/// Objects to be told of: all counted, some named.
+/// Changed objects: all are counted, some are named.
 #[derive(Default)]
 pub(super) struct Touched {
     count: u64,
@@ -18,8 +18,8 @@ pub(super) struct Touched {
 }
 
 impl Touched {
-    /// Notes an object.
-    pub(super) fn note(&mut self, id: impl FnOnce() -> Result<String>) -> Result<()> {
+    /// Adds an object.
+    pub(super) fn add(&mut self, id: impl FnOnce() -> Result<String>) -> Result<()> {
         self.count += 1;
         if self.ids.len() < events::NAMED {
             self.ids.push(id()?);
@@ -27,8 +27,8 @@ impl Touched {
         Ok(())
     }
 
-    /// Tells of them, if there are any.
-    pub(super) fn tell(
+    /// Emits the event, if there are any.
+    pub(super) fn emit_event(
         &self,
         tx: &Transaction<'_>,
         kind: EventKind,
@@ -44,15 +44,15 @@ impl Touched {
     }
 }
 
-impl Work<'_> {
-    pub(super) fn tell(&self) -> Result<()> {
-        self.added.tell(self.tx, EventKind::ObjectsAdded, self.target, self.now)?;
-        self.updated.tell(self.tx, EventKind::ObjectsUpdated, self.target, self.now)
+impl Changes<'_> {
+    pub(super) fn emit_events(&self) -> Result<()> {
+        self.added.emit_event(self.tx, EventKind::ObjectsAdded, self.target, self.now)?;
+        self.updated.emit_event(self.tx, EventKind::ObjectsUpdated, self.target, self.now)
     }
 
     pub(super) fn note_updated(&mut self, object_key: i64) -> Result<()> {
         let tx = self.tx;
-        self.updated.note(|| {
+        self.updated.add(|| {
             Ok(tx
                 .prepare_cached("SELECT id FROM objects WHERE object_key = ?1")?
                 .query_row([object_key], |row| row.get(0))?)

@@ -12,7 +12,7 @@ use catchment::{
     api::{self, App, access::Access, content::links::Links, server::Peer},
     clock::SystemClock,
     config::{Config, ServeConfig, SourceTuning},
-    engine::{Board, Engine},
+    engine::{Engine, LiveProgress},
     model::{Credentials, Location, SyncOptions},
     scheduler::{Bounds, Observers, Scheduler},
     sources::{Opener, Source, SourceError},
@@ -75,12 +75,12 @@ async fn a_panic_is_an_answer_with_an_id_that_is_in_the_log_and_tells_nothing_el
     let address = "127.0.0.1:7400".parse().unwrap();
     let access = Access::open(&config, address, Some("the token")).unwrap();
     let links = Links::open(dir.path()).unwrap();
-    let board = Board::default();
-    let watched = board.clone();
+    let live_progress = LiveProgress::default();
+    let watched = live_progress.clone();
     let observers: Observers = Arc::new(move |job| watched.watch(job));
     let scheduler = Scheduler::start(engine.clone(), Bounds::default(), observers);
     let stopping = CancellationToken::new();
-    let app = App::new(engine, config, access, links, &scheduler, board, stopping);
+    let app = App::new(engine, config, access, links, &scheduler, live_progress, stopping);
     let router = api::router(app).unwrap();
     let ask = async |target: &str| {
         let mut request = Request::get(target)

@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod flags;
-mod searching;
+mod search_index;
 mod shards;
 #[path = "../support/simulated.rs"]
 mod simulated;
@@ -212,23 +212,27 @@ async fn a_requeued_entry_is_due_at_once_and_so_is_its_sync() {
 }
 
 #[tokio::test]
-async fn an_entry_that_trips_over_a_fault_of_ours_stops_no_other() {
+async fn a_panic_fails_the_entry_that_caused_it_and_no_other() {
     let fixture = Fixture::with_files(4);
     fixture.source.world().panics.insert("file 01".into());
+    fixture.source.world().panics_on_fetch.insert("file 02".into());
 
     let report = fixture.run().await;
 
-    assert_eq!((report.status, report.counts.synced), (RunStatus::CompletedWithErrors, 3));
-    let letter = fixture.letters(Wanted::default()).await.remove(0);
-    assert_eq!(
-        (letter.error_type.as_str(), letter.path.to_json_text()),
-        ("internal", "file 01".into())
-    );
-    assert!(letter.message.contains("report it with what the log says"), "{}", letter.message);
-    assert!(!letter.message.contains("script of the test"), "{}", letter.message);
+    assert_eq!((report.status, report.counts.synced), (RunStatus::CompletedWithErrors, 2));
+    let mut letters = fixture.letters(Wanted::default()).await;
+    letters.sort_by_key(|letter| letter.path.clone());
+    for (letter, path) in letters.iter().zip(["file 01", "file 02"]) {
+        let found = (letter.error_type.as_str(), letter.path.to_json_text());
+        assert_eq!(found, ("internal", path.into()));
+        assert!(letter.message.contains("report it with what the log says"), "{}", letter.message);
+        assert!(!letter.message.contains("script of the test"), "{}", letter.message);
+    }
+    assert_eq!(letters.len(), 2);
 
     fixture.source.world().panics.clear();
-    assert_eq!(fixture.run().await.counts.synced, 1, "it is tried again like any other");
+    fixture.source.world().panics_on_fetch.clear();
+    assert_eq!(fixture.run().await.counts.synced, 2, "they are tried again like any other");
 }
 
 #[tokio::test]
@@ -296,8 +300,8 @@ async fn a_full_run_that_was_asked_for_meanwhile_follows() {
     let sync = fixture.sync().await;
     let now = fixture.clock.now();
     let wish = fixture.engine.store.write(move |tx| {
-        let standing = syncs::Standing { pending_full_sync: true, ..syncs::Standing::of(&sync) };
-        syncs::stand(tx, &sync, &standing, now)
+        let standing = syncs::SyncState { pending_full_sync: true, ..syncs::SyncState::of(&sync) };
+        syncs::set_state(tx, &sync, &standing, now)
     });
     wish.await.unwrap();
 

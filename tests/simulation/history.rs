@@ -1,5 +1,5 @@
-//! What happens in a history: edits of the source, faults, changes of the settings, and the runs and
-//! words of people between them.
+//! What happens in a history: edits of the source, faults, changes of the settings, and the runs
+//! and words of people between them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -308,8 +308,8 @@ impl History {
         self.give_another_chance().await;
         let report = self.run(false).await.unwrap();
         assert_eq!(report.status, RunStatus::Completed, "{:?}", report.error);
-        // An object that went over to an equal entry has what follows from that one's name after the
-        // next pass.
+        // An object that went over to an equal entry has what follows from that one's name after
+        // the next pass.
         self.run(false).await.unwrap();
         let again = self.run(false).await.unwrap();
         assert_eq!(again.counts.unchanged + again.counts.filtered, again.counts.discovered());

@@ -1,14 +1,14 @@
 //! The engine against a model: random histories of a simulated source, listed as one or in shards,
 //! with edits, renames, removals, faults, deaths, slices, held removals, entries that keep failing,
 //! and changes of settings, mappings and shards. After each completed run the bucket holds what the
-//! [`model`] says, object for object; after each other one, nothing that neither was there before nor
-//! is at the source. A failing history prints its seed; `SIMULATION_SEED=N` runs it alone,
+//! [`model`] says, object for object; after each other one, nothing that neither was there before
+//! nor is at the source. A failing history prints its seed; `SIMULATION_SEED=N` runs it alone,
 //! `SIMULATION_HISTORIES=N` so many.
 //!
 //! Histories lie in memory where the system has a place for files there, and a death is heard of,
 //! not waited for: what remains is the engine's own work, some two milliseconds of a core for each
-//! run in a build for tests, which makes about eight hundred steps a second on each core. What can be
-//! decided without it is tried far more often in [`rules`].
+//! run in a build for tests, which makes about eight hundred steps a second on each core. What can
+//! be decided without it is tried far more often in [`rules`].
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

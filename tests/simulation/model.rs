@@ -7,7 +7,7 @@ use catchment::{
     engine::Report,
     model::{BlobHash, Life, MaxDelete, RunStatus, Shard},
     store::{
-        checkpoints::{Checkpoint, Place},
+        checkpoints::{Checkpoint, Position},
         syncs::HeldRemovals,
     },
 };
@@ -354,16 +354,16 @@ impl History {
                 prefix => prefix,
             };
             let from = listings.get(prefix);
-            match reached.place {
-                Place::End => {
+            match reached.position {
+                Position::End => {
                     assert_eq!(from, None, "{prefix} was complete");
                     self.did("shard that was complete");
                 }
-                Place::Behind(cursor) => {
+                Position::Behind(cursor) => {
                     let behind = String::from_utf8(cursor.0).unwrap();
                     assert_eq!(from, Some(&Some(behind)), "{prefix} goes on");
                 }
-                Place::Beginning => assert_eq!(from, Some(&None), "{prefix} begins"),
+                Position::Beginning => assert_eq!(from, Some(&None), "{prefix} begins"),
             }
         }
     }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use catchment::{
     engine::{
         filter::Filter,
-        plan::{Decision, Memory, decide},
+        plan::{Decision, Sighting, decide},
     },
     model::{
         Entry, EntryKind, EntryPath, FileFilters, Fingerprint, Reconcile, SkipReason, Version,
@@ -79,24 +79,24 @@ impl Settings {
         let mut after = Bucket::new();
         for (name, version) in source {
             let was = bucket.get(name);
-            let is_settled = was.is_some_and(|was| was.shaped_by == self.mapping);
+            let is_current = was.is_some_and(|was| was.shaped_by == self.mapping);
             let known = match (was, version) {
                 (None, _) => Known::No,
                 (Some(was), Some(version)) if was.version == *version => {
-                    Known::Same { entry_key: 1, is_settled }
+                    Known::Same { entry_key: 1, is_current }
                 }
-                (Some(_), _) => Known::Other { entry_key: 1, is_settled },
+                (Some(_), _) => Known::Other { entry_key: 1, is_current },
             };
             let decision =
                 decide(&filter, &self.reconcile, self.full, &entry(name, *version), &known);
-            let stays = match (&decision, decision.memory()) {
+            let stays = match (&decision, decision.sighting()) {
                 (Decision::Add | Decision::Update, _) => {
                     version.map(|version| Object { version, shaped_by: self.mapping })
                 }
-                (Decision::Rejudge { is_same: true }, _) => {
+                (Decision::Reevaluate { is_same: true }, _) => {
                     was.map(|was| Object { shaped_by: self.mapping, ..was.clone() })
                 }
-                (_, Some(Memory::Drifted)) => {
+                (_, Some(Sighting::Drifted)) => {
                     was.cloned().filter(|_| !self.reconcile.on_filter_drift)
                 }
                 _ => was.cloned(),

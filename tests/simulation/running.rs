@@ -132,7 +132,7 @@ impl History {
             .write(move |tx| {
                 let sync = syncs::ensure(tx, &location(), &bucket_choice(), &options, now)?;
                 // A new pass, as a run without a checkpoint begins one.
-                catchment::store::checkpoints::forget(tx, sync.key)?;
+                catchment::store::checkpoints::reset(tx, sync.key)?;
                 jobs::queue(tx, sync.key, &first, Cause::Scheduled, full, now).map(drop)
             })
             .await
@@ -194,7 +194,7 @@ impl History {
         store
             .write(|tx| {
                 let Some(sync_key) = sync_key(tx)? else { return Ok(()) };
-                catchment::store::checkpoints::forget(tx, sync_key)
+                catchment::store::checkpoints::reset(tx, sync_key)
             })
             .await
             .unwrap();

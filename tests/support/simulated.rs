@@ -70,8 +70,10 @@ pub struct World {
     pub die_after: Option<usize>,
     /// Rings when it does: whoever runs it has to drop it.
     pub died: Arc<Notify>,
-    /// Reading these is more than the program can stand.
+    /// Reading these panics.
     pub panics: BTreeSet<String>,
+    /// Asking for these panics.
+    pub panics_on_fetch: BTreeSet<String>,
     /// Nothing is handed out before this opens.
     pub gate: Option<Arc<Notify>>,
     /// Rings when something is asked for.
@@ -106,7 +108,7 @@ impl Simulated {
     }
 }
 
-/// Bytes that no reader survives.
+/// A reader that panics.
 struct Fatal;
 
 impl BlockingRead for Fatal {
@@ -239,8 +241,10 @@ impl Source for Simulated {
         if let Some(gate) = gate {
             gate.notified().await;
         }
-        let mut world = self.world();
         let name = id.to_json_text();
+        let panics = self.world().panics_on_fetch.contains(&name);
+        assert!(!panics, "a fault in a fetch, as the script of the test has it");
+        let mut world = self.world();
         world.asked_for.insert(name.clone());
         let file = world
             .files

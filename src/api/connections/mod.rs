@@ -28,7 +28,7 @@ use crate::{
     store::{
         connections::{self, NewConnection, StoredConnection},
         secrets::Sealed,
-        syncs::{self, Standing, Sync},
+        syncs::{self, Sync, SyncState},
     },
 };
 
@@ -253,13 +253,13 @@ async fn delete(
                     by: PausedBy::Connection,
                     drain: false,
                 };
-                let standing = Standing {
+                let state = SyncState {
                     status: SyncStatus::Suspended,
                     pause: Some(pause),
                     next_sync_at: None,
-                    ..Standing::of(&sync)
+                    ..SyncState::of(&sync)
                 };
-                syncs::stand(tx, &sync, &standing, now)?;
+                syncs::set_state(tx, &sync, &state, now)?;
             }
             Ok(connections::archive(tx, &gone, now)?)
         })

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    engine::{Board, Engine},
+    engine::{Engine, LiveProgress},
     store::{StoreError, events, progress},
 };
 
@@ -38,9 +38,9 @@ pub struct Live {
 impl Live {
     /// Starts looking, until `stopping`.
     #[must_use]
-    pub fn start(engine: Engine, board: Board, stopping: CancellationToken) -> Self {
+    pub fn start(engine: Engine, live_progress: LiveProgress, stopping: CancellationToken) -> Self {
         let seen = Arc::new(watch::Sender::new(Seen::default()));
-        let beat = beat(engine, board, seen.clone());
+        let beat = beat(engine, live_progress, seen.clone());
         tokio::spawn(async move { stopping.run_until_cancelled(beat).await });
         Self { seen }
     }
@@ -51,7 +51,7 @@ impl Live {
     }
 }
 
-async fn beat(engine: Engine, board: Board, seen: Arc<watch::Sender<Seen>>) {
+async fn beat(engine: Engine, live_progress: LiveProgress, seen: Arc<watch::Sender<Seen>>) {
     let mut ticks = tokio::time::interval(BEAT);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -60,7 +60,7 @@ async fn beat(engine: Engine, board: Board, seen: Arc<watch::Sender<Seen>>) {
         if seen.receiver_count() == 0 {
             continue;
         }
-        match look(&engine, &board).await {
+        match look(&engine, &live_progress).await {
             Ok(now) => {
                 seen.send_if_modified(|before| {
                     let is_new = *before != now;
@@ -73,11 +73,11 @@ async fn beat(engine: Engine, board: Board, seen: Arc<watch::Sender<Seen>>) {
     }
 }
 
-async fn look(engine: &Engine, board: &Board) -> Result<Seen, StoreError> {
+async fn look(engine: &Engine, live_progress: &LiveProgress) -> Result<Seen, StoreError> {
     let (newest, running) =
         engine.store.read(|db| Ok((events::newest(db)?, progress::running(db, JOBS)?))).await?;
     let jobs = running.into_iter().map(|job| {
-        let finer = board.progress(&job.job_id);
+        let finer = live_progress.progress(&job.job_id);
         JobProgress::new(job, finer)
     });
     Ok(Seen { newest, jobs: Arc::new(jobs.collect()) })

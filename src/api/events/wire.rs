@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use crate::{
     api::json::query_parameters,
-    engine::board::Progress,
+    engine::live_progress::Progress,
     store::{events::Event, progress::Running},
 };
 

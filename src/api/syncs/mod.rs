@@ -7,7 +7,7 @@
 //! - `wire`, `settings`, `place`: what is sent in, read and checked
 //! - `model`, `job`: what is answered
 //!
-//! What does not live here: how a sync stands after an order (`engine::orders`), when it runs (the
+//! What does not live here: the state of a sync after an order (`engine::orders`), when it runs (the
 //! scheduler).
 
 mod dead_letters;
@@ -40,7 +40,7 @@ use super::{
     scope::Scope,
 };
 use crate::{
-    engine::{Engine, orders as engine_orders, orders::OrderError, standing},
+    engine::{Engine, orders as engine_orders, orders::OrderError, sync_state},
     model::{Pause, PausedBy, SyncStatus},
     store::{
         self, Connection, Transaction,
@@ -343,7 +343,7 @@ fn change(
     }
     if options.pace != sync.options.pace {
         let left = letters::open_count(tx, sync_key)?;
-        syncs::stand(tx, &sync, &standing::repaced(&sync, &options.pace, left, now), now)?;
+        syncs::set_state(tx, &sync, &sync_state::with_pace(&sync, &options.pace, left, now), now)?;
     }
     syncs::set_options(tx, &sync, &options, now)?;
     if let Some(on) = active.filter(|on| *on != sync.is_active) {
@@ -371,7 +371,7 @@ fn switch(
     if !on {
         store::jobs::skip_waiting(tx, sync_key, "the sync was switched off before it began", now)?;
     }
-    syncs::stand(tx, &sync, &standing::switched(&sync, on, now), now)
+    syncs::set_state(tx, &sync, &sync_state::switched(&sync, on, now), now)
 }
 
 /// What a sync is made with and keeps.

@@ -88,7 +88,7 @@ async fn open(
     settings: &Settings,
 ) -> Result<Arc<dyn Source>, CliError> {
     if let Some(sync) = of_api {
-        return Ok(settings.engine()?.reach(sync).await?);
+        return Ok(settings.engine()?.open_source(sync).await?);
     }
     let tuning = settings.config()?.source_tuning(Arc::new(SystemClock));
     let opened = Registry.open(&request.location, None, &request.options, &tuning).await;

@@ -1,4 +1,4 @@
-//! Bringing the bytes of one body to where their size belongs, hashed as they pass.
+//! Storing the bytes of one body where their size belongs, hashed as they pass.
 
 use std::sync::Arc;
 
@@ -14,34 +14,34 @@ use crate::{
     store::{StoreError, commit::Stored},
 };
 
-/// Bytes that are gathered before they are handed to a blocking thread.
+/// How many bytes are collected before they are handed to a blocking thread.
 const BUFFER: usize = 256 * 1024;
 
-/// Why bytes could not be brought over.
+/// Why an entry could not be fetched.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::engine) enum FetchError {
-    /// The source's fault.
+    /// The source failed.
     #[error(transparent)]
     Source(#[from] SourceError),
     /// Its values do not fit the mapping or the bucket's schema.
     #[error(transparent)]
     Mapping(#[from] Mismatch),
-    /// A URL that it names.
+    /// A URL in its data could not be fetched.
     #[error("{url}: {error}")]
     Web {
-        /// The URL, as far as it may be shown.
+        /// The URL, without its secrets.
         url: String,
         /// What is wrong.
         error: WebError,
     },
-    /// The disk's.
+    /// The disk failed.
     #[error(transparent)]
     Disk(#[from] BlobError),
-    /// The database's.
+    /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Ours, with this entry.
-    #[error("a fault of Catchment's own stopped the work on it")]
+    /// Our code panicked while working on this entry.
+    #[error("an internal error of Catchment stopped the work on it")]
     Died,
 }
 
@@ -81,7 +81,7 @@ impl From<WebError> for FetchError {
     }
 }
 
-/// Does the work on a blocking thread. It begins at once, whether or not anybody waits yet.
+/// Runs `work` on a blocking thread. It starts at once, even before the result is awaited.
 pub(super) fn on_blocking_thread<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, FetchError> + Send + 'static,
 ) -> impl Future<Output = Result<T, FetchError>> + Send {
@@ -89,15 +89,15 @@ pub(super) fn on_blocking_thread<T: Send + 'static>(
     async {
         match task.await {
             Ok(outcome) => outcome,
-            // One entry that trips over a fault of ours stops no other.
+            // A fault of ours fails one entry, not the others.
             Err(error) if error.is_panic() => Err(FetchError::Died),
             Err(_) => Err(StoreError::Stopped.into()),
         }
     }
 }
 
-/// Reads on a blocking thread, for as long as somebody waits for what becomes of it.
-pub(super) async fn reading<T: Send + 'static>(
+/// Reads on a blocking thread, for as long as the result is awaited.
+pub(super) async fn read_blocking<T: Send + 'static>(
     reader: Box<dyn BlockingRead>,
     work: impl FnOnce(Box<dyn BlockingRead>) -> Result<T, FetchError> + Send + 'static,
 ) -> Result<T, FetchError> {
@@ -105,13 +105,13 @@ pub(super) async fn reading<T: Send + 'static>(
     on_blocking_thread(move || work(reader)).await
 }
 
-/// A body that does not have the size that its version has.
+/// The error of a body that does not have the expected size.
 pub(super) fn wrong_size(size: u64, got: u64) -> SourceError {
     let message = format!("{size} bytes were announced and {got} arrived");
     if got > size { SourceError::Changed { message } } else { SourceError::Transient { message } }
 }
 
-/// Brings the `size` bytes of a body to where their size belongs.
+/// Stores the `size` bytes of a body where their size belongs.
 pub(in crate::engine) async fn store(
     blobs: &Blobs,
     observer: &Arc<dyn Observer>,
@@ -121,26 +121,28 @@ pub(in crate::engine) async fn store(
     if size <= INLINE_MAX {
         small(observer, body, size).await
     } else {
-        whole(blobs, observer, body, size).await
+        as_file(blobs, observer, body, size).await
     }
 }
 
 /// Bytes that go into the database with their row.
 async fn small(observer: &Arc<dyn Observer>, body: Body, size: u64) -> Result<Stored, FetchError> {
     let bytes = match body {
-        Body::Stream(stream) => gather(stream, size).await?,
-        Body::Blocking(reader) => reading(reader, move |reader| slurp(reader, size)).await?,
+        Body::Stream(stream) => collect(stream, size).await?,
+        Body::Blocking(reader) => {
+            read_blocking(reader, move |reader| read_small(reader, size)).await?
+        }
     };
-    Ok(kept(bytes, &**observer))
+    Ok(in_memory(bytes, &**observer))
 }
 
-pub(super) fn kept(bytes: Bytes, observer: &dyn Observer) -> Stored {
+pub(super) fn in_memory(bytes: Bytes, observer: &dyn Observer) -> Stored {
     let size = bytes.len() as u64;
     observer.received(size);
     Stored { hash: BlobHash::of(&bytes), size, inline: Some(bytes) }
 }
 
-async fn gather(
+async fn collect(
     mut stream: BoxStream<'static, Result<Bytes, SourceError>>,
     size: u64,
 ) -> Result<Bytes, FetchError> {
@@ -165,8 +167,11 @@ async fn gather(
     }
 }
 
-pub(super) fn slurp(mut reader: Box<dyn BlockingRead>, size: u64) -> Result<Bytes, FetchError> {
-    // One more than there should be, so that the end is seen without another buffer.
+pub(super) fn read_small(
+    mut reader: Box<dyn BlockingRead>,
+    size: u64,
+) -> Result<Bytes, FetchError> {
+    // One byte more than expected, so that the end is seen without another buffer.
     let mut buffer = vec![0; usize::try_from(size).unwrap_or_default() + 1];
     let mut filled = 0;
     loop {
@@ -186,7 +191,7 @@ pub(super) fn slurp(mut reader: Box<dyn BlockingRead>, size: u64) -> Result<Byte
 }
 
 /// Bytes that become a file, front to back.
-async fn whole(
+async fn as_file(
     blobs: &Blobs,
     observer: &Arc<dyn Observer>,
     body: Body,
@@ -196,7 +201,7 @@ async fn whole(
     let stream = match body {
         Body::Stream(stream) => stream,
         Body::Blocking(reader) => {
-            let hash = reading(reader, move |reader| {
+            let hash = read_blocking(reader, move |reader| {
                 let mut stage = blobs.stage()?;
                 drain(&*observer, reader, |bytes| stage.write(bytes))?;
                 finish(stage, size)
@@ -211,7 +216,7 @@ async fn whole(
     Ok(Stored { hash, size, inline: None })
 }
 
-/// Finishes a blob of whatever size it has come to have.
+/// Finishes a blob whose size was not known before.
 pub(super) fn finish_any(stage: Stage) -> Result<Stored, FetchError> {
     let size = stage.size();
     Ok(Stored { hash: stage.finish()?, size, inline: None })
@@ -224,8 +229,8 @@ fn finish(stage: Stage, size: u64) -> Result<BlobHash, FetchError> {
     Ok(stage.finish()?)
 }
 
-/// Drains a stream into `sink` on blocking threads, many chunks at a time and none of them copied. One
-/// buffer is written while the next one arrives.
+/// Writes a stream into `sink` on blocking threads, many chunks at a time and without copying them.
+/// One buffer is written while the next one arrives.
 pub(super) async fn in_buffers<S: Send + 'static, E: Into<FetchError>>(
     observer: &Arc<dyn Observer>,
     mut stream: BoxStream<'static, Result<Bytes, E>>,
@@ -239,7 +244,7 @@ pub(super) async fn in_buffers<S: Send + 'static, E: Into<FetchError>>(
         let chunk = match stream.try_next().await {
             Ok(chunk) => chunk,
             Err(error) => {
-                // Nobody writes on once this has returned.
+                // Nothing is written any more once this has returned.
                 drop(writing.await);
                 return Err(error.into());
             }

@@ -1,24 +1,28 @@
-//! Fetching an entry: its bytes into the blob store, hashed as they pass, however often it takes.
+//! Fetching an entry: its bytes go into the blob store and are hashed as they pass.
 //!
-//! Small ones are kept in memory and go into the database with their row; larger ones become files
-//! (`body`); the largest come in parts, in parallel, and what has arrived of them survives the run
-//! (`parts`). Here is what happens around that: room on the disk, retries, second looks.
+//! Small entries stay in memory and go into the database with their row; larger ones become files
+//! (`body`); the largest are fetched in parts, in parallel, and the parts that have arrived survive
+//! the run (`parts`). This file handles everything around that: disk space, retries, and looking
+//! again at entries that have changed.
 
 mod body;
-mod closer;
+mod enrich;
 mod parts;
 mod web;
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    panic::AssertUnwindSafe,
     sync::Arc,
 };
 
+use futures_util::FutureExt as _;
+
 use super::{
     RunError,
-    inquiry::Inquiry,
-    plan::{Task, Work},
-    run::Run,
+    context::Run,
+    known_facts::KnownFacts,
+    plan::{Action, ActionKind},
     shards::PageId,
 };
 use crate::{
@@ -29,83 +33,83 @@ use crate::{
         retry::{Classified as _, RetryPolicy},
     },
     store::{
-        commit::{Stored, Taken},
+        commit::{FetchedEntry, Stored},
         dead_letters::Failure,
         left_out::LeftOut,
-        rejudge::Rejudged,
-        renames::Moved,
+        reevaluate::Reevaluated,
+        renames::Renamed,
         shape::Shape,
     },
 };
 
 pub(super) use body::store;
-use body::{FetchError, kept, on_blocking_thread, slurp};
-use closer::Recalled;
+use body::{FetchError, in_memory, on_blocking_thread, read_small};
+use enrich::StoredEntries;
 pub(super) use parts::WRITES;
 
 /// What became of an entry.
 #[derive(Debug)]
 pub enum Outcome {
-    /// Its bytes are here.
-    Taken(Box<Taken>),
-    /// Its bytes were here, and it is decided what becomes of it now.
-    Rejudged(Box<Rejudged>),
-    /// It is one that was taken under another name.
-    Renamed(Box<Moved>),
+    /// Its bytes were fetched.
+    Fetched(Box<FetchedEntry>),
+    /// It was evaluated again with its stored bytes.
+    Reevaluated(Box<Reevaluated>),
+    /// It is a stored entry under a new name.
+    Renamed(Box<Renamed>),
     /// It has changed since it was listed and no longer passes the filters.
     Filtered,
-    /// Its source says something of it that the filters leave it out for.
+    /// It does not pass the filters' conditions on its metadata.
     LeftOut(LeftOut),
-    /// It is gone since it was listed.
+    /// It has vanished since it was listed.
     Vanished,
-    /// It could not be taken.
+    /// It could not be fetched.
     Failed(Failure),
-    /// Nothing else could be taken either.
+    /// No entry can be fetched any more.
     Fatal(RunError),
 }
 
-/// How often an entry that changes under our hands is looked at anew.
+/// How often an entry that changes while it is read is looked at again.
 const REREADS: usize = 3;
 
-/// From this size on a blob comes in parts.
+/// From this size on an entry is fetched in parts.
 const IN_PARTS: u64 = 2 * PART_BYTES;
 
-/// An entry that was fetched, for the page that it is of.
+/// A finished action.
 #[derive(Debug)]
-pub struct Fetched {
-    /// The page.
+pub struct Finished {
+    /// The page of its entry.
     pub page: PageId,
     /// The key of the entry's row, if it has one.
     pub known: Option<u64>,
     /// What became of it.
     pub outcome: Outcome,
-    /// Room on the disk for what is still in memory of it.
+    /// Reserved disk space for what is still in memory of it.
     pub room: Option<Arc<Room>>,
 }
 
-/// Works that are carried out by one task: a single one, or several small ones of a source that is
-/// best read so.
-pub type Bundle = Vec<(PageId, Work)>;
+/// Actions that one task carries out: a single one, or several small ones of a source for which
+/// that is faster.
+pub type Bundle = Vec<(PageId, Action)>;
 
-/// Most bytes of a bundle of several works.
+/// The most bytes of a bundle of several actions.
 const BUNDLE_BYTES: u64 = 256 * 1024;
 
-/// Most works of a bundle that has nothing to fetch and nothing to ask. With one for each, 400,000
-/// renames had 517 threads and took a third longer, measured.
-const FROM_HERE: usize = 64;
+/// The most actions of a bundle that makes no requests. With one bundle for each, 400,000 renames
+/// used 517 threads and took a third longer, measured.
+const WITHOUT_REQUESTS: usize = 64;
 
-/// Takes the next bundle off the works that wait; empty only when there are none.
-pub(super) fn next_bundle(run: &Run, waiting: &mut VecDeque<(PageId, Work)>) -> Bundle {
-    let asks_nothing = !run.rules.look_closer();
-    let is_from_here = |work: &Work| asks_nothing && work.task != Task::Fetch;
-    let from_here = waiting.front().is_some_and(|(_, first)| is_from_here(first));
-    let most = if from_here { FROM_HERE } else { run.source.bundle() };
+/// Takes the next bundle off the waiting actions; empty only when there are none.
+pub(super) fn next_bundle(run: &Run, waiting: &mut VecDeque<(PageId, Action)>) -> Bundle {
+    let needs_facts = run.rules.need_facts();
+    let is_local = |action: &Action| !needs_facts && action.kind != ActionKind::Fetch;
+    let local = waiting.front().is_some_and(|(_, first)| is_local(first));
+    let most = if local { WITHOUT_REQUESTS } else { run.source.bundle() };
     let mut bundle = Vec::new();
     let mut bytes = 0;
-    while let Some((_, work)) = waiting.front() {
-        bytes += work.bytes();
+    while let Some((_, action)) = waiting.front() {
+        bytes += action.bytes();
         let is_full = bundle.len() >= most || bytes > BUNDLE_BYTES;
-        if !bundle.is_empty() && (is_full || is_from_here(work) != from_here) {
+        if !bundle.is_empty() && (is_full || is_local(action) != local) {
             break;
         }
         bundle.extend(waiting.pop_front());
@@ -113,76 +117,79 @@ pub(super) fn next_bundle(run: &Run, waiting: &mut VecDeque<(PageId, Work)>) -> 
     bundle
 }
 
-/// Fetches a bundle's entries, retrying what may pass and looking again at what has changed.
+/// Carries out a bundle's actions, retrying what may succeed later and looking again at what has
+/// changed.
 ///
-/// Room for all of them is set aside first; large ones that come in parts see to that themselves.
-pub(super) async fn fetch(run: Arc<Run>, bundle: Bundle) -> Vec<Fetched> {
-    let bytes = bundle.iter().map(|(_, work)| room_for(&run, work)).sum();
+/// Disk space for all of them is reserved first; large ones that are fetched in parts reserve their
+/// own.
+pub(super) async fn fetch(run: Arc<Run>, bundle: Bundle) -> Vec<Finished> {
+    let bytes = bundle.iter().map(|(_, action)| room_for(&run, action)).sum();
     let room = match run.blobs.reserve(bytes) {
         Ok(room) => Arc::new(room),
-        Err(error) => return nothing_goes(&bundle, error.into()),
+        Err(error) => return fatal_for(&bundle, error.into()),
     };
-    let recalled = match closer::recall(&run, &bundle).await {
-        Ok(recalled) => recalled,
-        Err(error) => return nothing_goes(&bundle, error.into()),
+    let stored = match enrich::load_stored(&run, &bundle).await {
+        Ok(stored) => stored,
+        Err(error) => return fatal_for(&bundle, error.into()),
     };
-    for (_, work) in &bundle {
-        run.observer.fetching(&work.path, work.bytes());
+    for (_, action) in &bundle {
+        run.observer.fetching(&action.path, action.bytes());
     }
-    let by_itself = bundle.len() == 1
-        || run.rules.look_closer()
-        || bundle.iter().any(|(_, work)| work.task != Task::Fetch);
-    let first_tries = match by_itself {
+    let one_by_one = bundle.len() == 1
+        || run.rules.need_facts()
+        || bundle.iter().any(|(_, action)| action.kind != ActionKind::Fetch);
+    let first_tries = match one_by_one {
         true => bundle.iter().map(|_| None).collect(),
-        false => all_at_once(&run, &bundle).await,
+        false => read_together(&run, &bundle).await,
     };
-    let mut fetched = Vec::with_capacity(bundle.len());
-    for ((page, mut work), first_try) in bundle.into_iter().zip(first_tries) {
+    let mut finished = Vec::with_capacity(bundle.len());
+    for ((page, mut action), first_try) in bundle.into_iter().zip(first_tries) {
         let outcome = match first_try {
-            Some((facts, stored)) => {
-                Outcome::Taken(Box::new(taken(&run, &work, facts, stored, None)))
+            Some((facts, bytes)) => {
+                Outcome::Fetched(Box::new(fetched_entry(&run, &action, facts, bytes, None)))
             }
-            None => take(&run, &mut work, &recalled).await,
+            None => carry_out_or_fail(&run, &mut action, &stored).await,
         };
-        run.observer.fetched(&work.path);
-        let in_memory = work.bytes() <= INLINE_MAX;
-        let room = in_memory.then(|| room.clone());
-        fetched.push(Fetched { page, known: work.known, outcome, room });
+        run.observer.fetched(&action.path);
+        let is_in_memory = action.bytes() <= INLINE_MAX;
+        let room = is_in_memory.then(|| room.clone());
+        finished.push(Finished { page, known: action.known, outcome, room });
     }
-    fetched
+    finished
 }
 
-/// What an entry will take: small ones lie in the database's log and, later, in the database.
-fn room_for(run: &Run, work: &Work) -> u64 {
-    match work.bytes() {
+/// The disk space that an entry needs: small ones are written to the database's log and, later, to
+/// the database.
+fn room_for(run: &Run, action: &Action) -> u64 {
+    match action.bytes() {
         size if size <= INLINE_MAX => 2 * size + ROW_BYTES,
         size if size >= IN_PARTS && run.source.ranges() => ROW_BYTES,
         size => size + ROW_BYTES,
     }
 }
 
-/// About what the rows of an entry take.
+/// Roughly the size of an entry's rows.
 const ROW_BYTES: u64 = 1024;
 
-/// What stops the first of a bundle stops them all.
-fn nothing_goes(bundle: &Bundle, error: RunError) -> Vec<Fetched> {
-    let stands_for_all = bundle.first().map(|(page, work)| Fetched {
+/// A fatal error, reported for the first action of a bundle.
+fn fatal_for(bundle: &Bundle, error: RunError) -> Vec<Finished> {
+    let first = bundle.first().map(|(page, action)| Finished {
         page: *page,
-        known: work.known,
+        known: action.known,
         outcome: Outcome::Fatal(error),
         room: None,
     });
-    stands_for_all.into_iter().collect()
+    first.into_iter().collect()
 }
 
-/// Reads small entries one after the other on one blocking thread. `None` for each that did not go
-/// smoothly: it is taken by itself, with all patience.
-async fn all_at_once(run: &Arc<Run>, bundle: &Bundle) -> Vec<Option<(Facts, Stored)>> {
+/// Reads small entries one after the other on one blocking thread. `None` for each that failed: it
+/// is fetched on its own, with retries.
+async fn read_together(run: &Arc<Run>, bundle: &Bundle) -> Vec<Option<(Facts, Stored)>> {
     let _permit = permit(run).await;
     let mut readers = Vec::with_capacity(bundle.len());
-    for (_, work) in bundle {
-        let size = work.fingerprint.size;
-        readers.push(match run.source.fetch(&work.id, &work.fingerprint, None).await {
+    for (_, action) in bundle {
+        let size = action.fingerprint.size;
+        readers.push(match run.source.fetch(&action.id, &action.fingerprint, None).await {
             Ok(Content { facts, body: Body::Blocking(reader) }) if size <= INLINE_MAX => {
                 Some((facts, reader, size))
             }
@@ -191,18 +198,25 @@ async fn all_at_once(run: &Arc<Run>, bundle: &Bundle) -> Vec<Option<(Facts, Stor
     }
     let observer = run.observer.clone();
     let read = move || {
-        let read =
-            |(facts, reader, size)| Some((facts, kept(slurp(reader, size).ok()?, &*observer)));
+        let read = |(facts, reader, size)| {
+            Some((facts, in_memory(read_small(reader, size).ok()?, &*observer)))
+        };
         Ok(readers.into_iter().map(|reader| reader.and_then(read)).collect())
     };
     let nothing = || bundle.iter().map(|_| None).collect();
     on_blocking_thread(read).await.unwrap_or_else(|_| nothing())
 }
 
-async fn take(run: &Arc<Run>, work: &mut Work, recalled: &Recalled) -> Outcome {
+/// Carries out an action. A panic fails its entry and nothing else.
+async fn carry_out_or_fail(run: &Arc<Run>, action: &mut Action, stored: &StoredEntries) -> Outcome {
+    let done = AssertUnwindSafe(carry_out(run, action, stored)).catch_unwind().await;
+    done.unwrap_or_else(|_| failed(action, &FetchError::Died))
+}
+
+async fn carry_out(run: &Arc<Run>, action: &mut Action, stored: &StoredEntries) -> Outcome {
     let mut rereads = 0;
     loop {
-        let error = match attempt(run, work, recalled).await {
+        let error = match attempt(run, action, stored).await {
             Ok(outcome) => return outcome,
             Err(error) => error,
         };
@@ -211,71 +225,83 @@ async fn take(run: &Arc<Run>, work: &mut Work, recalled: &Recalled) -> Outcome {
             ErrorClass::Reread
             | ErrorClass::Retry
             | ErrorClass::RetryBriefly
-            | ErrorClass::Entry => return failed(work, &error),
-            // Gone may mean replaced; the second look tells.
+            | ErrorClass::Entry => return failed(action, &error),
+            // It may have been replaced: look again.
             ErrorClass::Gone if rereads == 0 => rereads += 1,
             ErrorClass::Gone => return Outcome::Vanished,
             ErrorClass::Connection => return Outcome::Fatal(fatal(error)),
         }
-        match look_again(run, work).await {
+        match look_again(run, action).await {
             Ok(Some(fingerprint)) => {
-                work.fingerprint = fingerprint;
-                work.task = work.task.of_changed(&run.sync.options.reconcile);
+                action.fingerprint = fingerprint;
+                action.kind = action.kind.after_change(&run.sync.options.reconcile);
             }
             Ok(None) => return Outcome::Vanished,
             Err(error) if error.class() == ErrorClass::Connection => {
                 return Outcome::Fatal(error.into());
             }
-            Err(error) => return failed(work, &error.into()),
+            Err(error) => return failed(action, &error.into()),
         }
-        if run.rules.filter.refuses(&work.path, &work.fingerprint).is_some() {
+        if run.rules.filter.refuses(&action.path, &action.fingerprint).is_some() {
             return Outcome::Filtered;
         }
     }
 }
 
-/// Asks what has to be asked, brings the bytes where they are not here, and makes of them what the
-/// rules say.
-async fn attempt(run: &Arc<Run>, work: &Work, recalled: &Recalled) -> Result<Outcome, FetchError> {
-    match work.task {
-        Task::Fetch => fetch_whole(run, work).await,
-        Task::Rejudge { is_same } => closer::rejudge(run, work, is_same, recalled).await,
-        Task::Rename { row } => closer::rename(run, work, row, recalled).await,
+/// Asks the source for the facts that the rules need, fetches the bytes where they are not stored,
+/// and applies the mapping.
+async fn attempt(
+    run: &Arc<Run>,
+    action: &Action,
+    stored: &StoredEntries,
+) -> Result<Outcome, FetchError> {
+    match action.kind {
+        ActionKind::Fetch => fetch_whole(run, action).await,
+        ActionKind::Reevaluate { is_same } => {
+            enrich::reevaluate(run, action, is_same, stored).await
+        }
+        ActionKind::Rename { row } => enrich::rename(run, action, row, stored).await,
     }
 }
 
-async fn fetch_whole(run: &Arc<Run>, work: &Work) -> Result<Outcome, FetchError> {
-    let mut inquiry = Inquiry::default();
-    if let Some(left_out) = closer::left_out(run, work, &mut inquiry).await? {
+async fn fetch_whole(run: &Arc<Run>, action: &Action) -> Result<Outcome, FetchError> {
+    let mut known = KnownFacts::default();
+    if let Some(left_out) = enrich::left_out(run, action, &mut known).await? {
         return Ok(left_out);
     }
-    let (facts, stored) = content(run, work).await?;
-    inquiry.came(facts);
-    let shape = closer::shape(run, work, &mut inquiry, &BTreeMap::new()).await?;
-    Ok(Outcome::Taken(Box::new(taken(run, work, inquiry.facts, stored, shape))))
+    let (facts, stored) = content(run, action).await?;
+    known.add_fetched(facts);
+    let shape = enrich::shape(run, action, &mut known, &BTreeMap::new()).await?;
+    Ok(Outcome::Fetched(Box::new(fetched_entry(run, action, known.facts, stored, shape))))
 }
 
 /// The entry as it is now; `None` when it is gone, or no longer a file.
-async fn look_again(run: &Run, work: &Work) -> Result<Option<Fingerprint>, SourceError> {
-    let entry = RetryPolicy::FETCH.run(|| run.source.stat(&work.id)).await?;
+async fn look_again(run: &Run, action: &Action) -> Result<Option<Fingerprint>, SourceError> {
+    let entry = RetryPolicy::FETCH.run(|| run.source.stat(&action.id)).await?;
     Ok(entry.and_then(|entry| match entry.kind {
         EntryKind::File(fingerprint) => Some(fingerprint),
         EntryKind::Skipped(_) | EntryKind::Unreadable { .. } => None,
     }))
 }
 
-fn taken(run: &Run, work: &Work, facts: Facts, stored: Stored, shape: Option<Box<Shape>>) -> Taken {
+fn fetched_entry(
+    run: &Run,
+    action: &Action,
+    facts: Facts,
+    stored: Stored,
+    shape: Option<Box<Shape>>,
+) -> FetchedEntry {
     let mime = facts
         .mime
-        .or_else(|| work.fingerprint.mime.clone())
-        .or_else(|| work.path.mime_guess().map(str::to_owned));
+        .or_else(|| action.fingerprint.mime.clone())
+        .or_else(|| action.path.mime_guess().map(str::to_owned));
     let metadata = (!facts.metadata.is_empty())
         .then(|| serde_json::Value::from_iter(facts.metadata).to_string());
-    Taken {
-        id: work.id.clone(),
-        path: work.path.clone(),
-        fingerprint: work.fingerprint.clone(),
-        identity: run.source.identity(&work.fingerprint),
+    FetchedEntry {
+        id: action.id.clone(),
+        path: action.path.clone(),
+        fingerprint: action.fingerprint.clone(),
+        identity: run.source.identity(&action.fingerprint),
         mime,
         metadata,
         stored,
@@ -283,22 +309,22 @@ fn taken(run: &Run, work: &Work, facts: Facts, stored: Stored, shape: Option<Box
     }
 }
 
-fn failed(work: &Work, error: &FetchError) -> Outcome {
+fn failed(action: &Action, error: &FetchError) -> Outcome {
     let error_type = error.error_type();
     let failure = Failure {
-        id: work.id.clone(),
-        path: work.path.clone(),
-        version: Some(work.fingerprint.version.clone()),
+        id: action.id.clone(),
+        path: action.path.clone(),
+        version: Some(action.fingerprint.version.clone()),
         error_type,
         message: error_type.with_way_out(&error.to_string()),
     };
-    match work.task {
-        // Its object stays what it is, under the new name, until the rest can be worked out.
-        Task::Rename { row } => {
-            let moved = closer::moved(work, row, None);
-            Outcome::Renamed(Box::new(Moved { failure: Some(failure), ..moved }))
+    match action.kind {
+        // Its object gets the new name and otherwise stays as it is until the rest succeeds.
+        ActionKind::Rename { row } => {
+            let renamed = enrich::renamed(action, row, None);
+            Outcome::Renamed(Box::new(Renamed { failure: Some(failure), ..renamed }))
         }
-        Task::Fetch | Task::Rejudge { .. } => Outcome::Failed(failure),
+        ActionKind::Fetch | ActionKind::Reevaluate { .. } => Outcome::Failed(failure),
     }
 }
 
@@ -307,27 +333,27 @@ fn fatal(error: FetchError) -> RunError {
         FetchError::Source(error) => error.into(),
         FetchError::Disk(error) => error.into(),
         FetchError::Store(error) => error.into(),
-        // An entry's own failures, which end no run.
+        // Failures of one entry, which never are fatal.
         FetchError::Mapping(_) | FetchError::Web { .. } | FetchError::Died => {
-            crate::store::StoreError::Stopped.into()
+            RunError::Internal { message: error.to_string() }
         }
     }
 }
 
-/// The bytes of an entry, in the way that suits its size.
-async fn content(run: &Arc<Run>, work: &Work) -> Result<(Facts, Stored), FetchError> {
-    if work.fingerprint.size >= IN_PARTS && run.source.ranges() {
-        parts::fetch(run, work).await
+/// The bytes of an entry, fetched as suits its size.
+async fn content(run: &Arc<Run>, action: &Action) -> Result<(Facts, Stored), FetchError> {
+    if action.fingerprint.size >= IN_PARTS && run.source.ranges() {
+        parts::fetch(run, action).await
     } else {
-        RetryPolicy::FETCH.run(|| in_one(run, work)).await
+        RetryPolicy::FETCH.run(|| in_one(run, action)).await
     }
 }
 
-/// One try at the bytes of an entry, front to back.
-async fn in_one(run: &Arc<Run>, work: &Work) -> Result<(Facts, Stored), FetchError> {
-    let size = work.fingerprint.size;
+/// One attempt to fetch the bytes of an entry, front to back.
+async fn in_one(run: &Arc<Run>, action: &Action) -> Result<(Facts, Stored), FetchError> {
+    let size = action.fingerprint.size;
     let _permit = permit(run).await;
-    let content = run.source.fetch(&work.id, &work.fingerprint, None).await?;
+    let content = run.source.fetch(&action.id, &action.fingerprint, None).await?;
     let stored = body::store(&run.blobs, &run.observer, content.body, size).await?;
     Ok((content.facts, stored))
 }
@@ -336,7 +362,7 @@ async fn permit(run: &Run) -> Option<tokio::sync::SemaphorePermit<'_>> {
     permits(run, 1).await
 }
 
-/// The permit to make a request that takes the memory of so many usual ones.
+/// The permit to make a request that needs as much memory as `weight` usual ones.
 async fn permits(run: &Run, weight: usize) -> Option<tokio::sync::SemaphorePermit<'_>> {
     let weight = u32::try_from(weight).unwrap_or(u32::MAX);
     // Never closed; if it were, going without a permit would do no harm.

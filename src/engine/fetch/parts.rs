@@ -10,45 +10,48 @@ use futures_util::{
 };
 
 use super::{
-    body::{FetchError, on_blocking_thread, reading, wrong_size},
+    body::{FetchError, on_blocking_thread, read_blocking, wrong_size},
     permits,
 };
 use crate::{
-    blobs::{Filled, Partial, Stretch},
-    engine::{Observer, plan::Work, run::Run},
+    blobs::{FilledBlock, PartWriter, Partial},
+    engine::{Observer, context::Run, plan::Action},
     sources::{BlockingRead, Body, ByteRange, Facts, SourceError, retry::RetryPolicy},
     store::commit::Stored,
 };
 
-/// Stretches of one blob at once: with eight, 2 x 512 MiB took longer than with four, measured.
+/// Requests for one blob at once: with eight, 2 x 512 MiB took longer than with four, measured.
 const AT_ONCE: usize = 4;
 
-/// Parts that one request asks for at most. Servers need a while to begin an answer, and charge for it.
-const STRETCH: usize = 8;
+/// The most parts that one request asks for. Every request costs time before the first byte, and
+/// providers charge for it.
+const PARTS_PER_REQUEST: usize = 8;
 
-/// Stretches of all blobs at once, at most: each has a block of memory, where small requests have a few
-/// buffers of their connection. 64 x 24 MiB took 120 MiB of memory without this.
+/// The most requests for parts of all blobs at once: each has a block of memory, where small
+/// requests have a few buffers of their connection. 64 x 24 MiB took 120 MiB of memory without
+/// this.
 const OF_ALL: usize = 10;
 
-/// Blocks of stretches that come in pieces, written at once: enough to keep a disk busy, and few enough that
-/// memory does not fill with what waits for it. A stretch that a thread reads has its one block either way.
+/// Blocks from streams that are written at once: enough to keep a disk busy, and few enough that
+/// memory does not fill with blocks that wait for it. A blocking reader has its one block either
+/// way.
 pub(in crate::engine) const WRITES: usize = 2;
 
-/// Fetches the parts that are missing and joins them all; those that an earlier try brought are not
-/// fetched again.
-pub(super) async fn fetch(run: &Arc<Run>, work: &Work) -> Result<(Facts, Stored), FetchError> {
+/// Fetches the parts that are missing and joins all of them; parts that an earlier attempt has
+/// fetched are not fetched again.
+pub(super) async fn fetch(run: &Arc<Run>, action: &Action) -> Result<(Facts, Stored), FetchError> {
     let (blobs, sync) = (run.blobs.clone(), run.sync.id.clone());
-    let (id, fingerprint) = (work.id.clone(), work.fingerprint.clone());
+    let (id, fingerprint) = (action.id.clone(), action.fingerprint.clone());
     let size = fingerprint.size;
     let partial =
         on_blocking_thread(move || Ok(blobs.partial(&sync, &id, &fingerprint.version, size)?))
             .await?;
-    let stretches = stretches(&partial.missing());
+    let groups = groups(&partial.missing());
     let partial = Arc::new(partial);
     let mut facts = None;
     {
-        let mut fetches = stream::iter(stretches)
-            .map(|parts| stretch(run, work, &partial, parts))
+        let mut fetches = stream::iter(groups)
+            .map(|parts| fetch_group(run, action, &partial, parts))
             .buffer_unordered(AT_ONCE);
         while let Some(found) = fetches.try_next().await? {
             facts = facts.or(found);
@@ -56,10 +59,10 @@ pub(super) async fn fetch(run: &Arc<Run>, work: &Work) -> Result<(Facts, Stored)
     }
     let facts = match facts {
         Some(facts) => facts,
-        // All parts were there: ask for what usually comes along with them.
+        // No part was missing: ask for the facts that are usually returned with them.
         None => {
             let first = ByteRange { start: 0, len: 1 };
-            run.source.fetch(&work.id, &work.fingerprint, Some(first)).await?.facts
+            run.source.fetch(&action.id, &action.fingerprint, Some(first)).await?.facts
         }
     };
     let partial = Arc::into_inner(partial).ok_or(FetchError::Died)?;
@@ -67,66 +70,67 @@ pub(super) async fn fetch(run: &Arc<Run>, work: &Work) -> Result<(Facts, Stored)
     Ok((facts, Stored { hash, size, inline: None }))
 }
 
-/// Parts in a row, as many together as leaves enough to do at once.
-fn stretches(missing: &[usize]) -> Vec<Range<usize>> {
-    let most = missing.len().div_ceil(AT_ONCE).clamp(1, STRETCH);
-    let mut stretches: Vec<Range<usize>> = Vec::new();
+/// Groups consecutive parts into requests, keeping enough groups to fetch several at once.
+fn groups(missing: &[usize]) -> Vec<Range<usize>> {
+    let most = missing.len().div_ceil(AT_ONCE).clamp(1, PARTS_PER_REQUEST);
+    let mut groups: Vec<Range<usize>> = Vec::new();
     for &index in missing {
-        match stretches.last_mut() {
+        match groups.last_mut() {
             Some(last) if last.end == index && last.len() < most => last.end += 1,
-            _ => stretches.push(index..index + 1),
+            _ => groups.push(index..index + 1),
         }
     }
-    stretches
+    groups
 }
 
-/// Fetches a stretch, in as many requests as it takes: one that breaks off has another try for each
-/// part that it brought.
-async fn stretch(
+/// Fetches a group of parts, in as many requests as it takes: a request that breaks off is retried
+/// anew for each part that it completed.
+async fn fetch_group(
     run: &Arc<Run>,
-    work: &Work,
+    action: &Action,
     partial: &Arc<Partial>,
     parts: Range<usize>,
 ) -> Result<Option<Facts>, FetchError> {
     let mut facts = None;
-    while let Some(first) = parts.clone().find(|index| partial.lacks(*index)) {
+    while let Some(first) = parts.clone().find(|index| partial.is_missing(*index)) {
         let rest = first..parts.end;
-        facts = RetryPolicy::FETCH.run(|| some_of(run, work, partial, &rest)).await?.or(facts);
+        facts = RetryPolicy::FETCH.run(|| fetch_some(run, action, partial, &rest)).await?.or(facts);
     }
     Ok(facts)
 }
 
-/// Fetches a stretch, or at least its first part. What goes wrong behind the last one is not for another
-/// try to forget: it says that the bytes are not what they should be.
-async fn some_of(
+/// Fetches a group of parts, or at least its first. An error behind the last part is never ignored:
+/// it says that the bytes are not what they should be.
+async fn fetch_some(
     run: &Arc<Run>,
-    work: &Work,
+    action: &Action,
     partial: &Arc<Partial>,
     parts: &Range<usize>,
 ) -> Result<Option<Facts>, FetchError> {
-    match all_of(run, work, partial, parts).await {
+    match fetch_all(run, action, partial, parts).await {
         Ok(facts) => Ok(Some(facts)),
-        Err(_) if !partial.lacks(parts.start) && partial.lacks(parts.end - 1) => Ok(None),
+        Err(_) if !partial.is_missing(parts.start) && partial.is_missing(parts.end - 1) => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-async fn all_of(
+async fn fetch_all(
     run: &Arc<Run>,
-    work: &Work,
+    action: &Action,
     partial: &Arc<Partial>,
     parts: &Range<usize>,
 ) -> Result<Facts, FetchError> {
     let _permits = permits(run, run.concurrency.div_ceil(OF_ALL)).await;
     let (start, len) = partial.range(parts);
     let range = ByteRange { start, len };
-    let content = run.source.fetch(&work.id, &work.fingerprint, Some(range)).await?;
-    let stretch = partial.begin(parts);
+    let content = run.source.fetch(&action.id, &action.fingerprint, Some(range)).await?;
+    let writer = partial.write_parts(parts);
     let missing = match content.body {
-        Body::Stream(stream) => arrive(run, partial, stretch, stream).await?,
+        Body::Stream(stream) => write_stream(run, partial, writer, stream).await?,
         Body::Blocking(reader) => {
             let (observer, partial) = (run.observer.clone(), partial.clone());
-            reading(reader, move |reader| read(&*observer, &partial, stretch, reader)).await?
+            read_blocking(reader, move |reader| write_reader(&*observer, &partial, writer, reader))
+                .await?
         }
     };
     match missing {
@@ -135,26 +139,26 @@ async fn all_of(
     }
 }
 
-/// A block on its way to the disk.
-type Placing = BoxFuture<'static, Result<(), FetchError>>;
+/// A block that is being written.
+type Write = BoxFuture<'static, Result<(), FetchError>>;
 
-/// A stretch on its way from a network, in pieces.
-struct Arriving {
+/// Parts that arrive from a network in pieces.
+struct Pieces {
     stream: BoxStream<'static, Result<Bytes, SourceError>>,
-    /// What the last piece has left.
+    /// The rest of the last piece.
     rest: Bytes,
 }
 
-impl Arriving {
-    /// Lets a stretch take what comes next, and answers how much that was: nothing at the end.
-    async fn fill(&mut self, stretch: &mut Stretch) -> Result<usize, FetchError> {
+impl Pieces {
+    /// Passes what comes next to the writer, and returns how many bytes that was: none at the end.
+    async fn fill(&mut self, writer: &mut PartWriter) -> Result<usize, FetchError> {
         loop {
-            let taken = stretch.take(&self.rest)?;
-            self.rest.advance(taken);
-            if taken > 0 {
-                return Ok(taken);
+            let written = writer.write(&self.rest)?;
+            self.rest.advance(written);
+            if written > 0 {
+                return Ok(written);
             }
-            // Behind the last byte, too: a connection is only used again from its end on.
+            // Read to the end even behind the last byte: only then the connection is used again.
             match self.stream.try_next().await? {
                 Some(piece) => self.rest = piece,
                 None => return Ok(0),
@@ -163,71 +167,71 @@ impl Arriving {
     }
 }
 
-/// Takes a stretch from a network. One block is written while the next one fills. Answers how many bytes
-/// did not come.
-async fn arrive(
+/// Writes parts from a netaction. One block is written while the next one fills. Returns how many
+/// bytes are missing.
+async fn write_stream(
     run: &Run,
     partial: &Arc<Partial>,
-    mut stretch: Stretch,
+    mut writer: PartWriter,
     stream: BoxStream<'static, Result<Bytes, SourceError>>,
 ) -> Result<u64, FetchError> {
-    let mut arriving = Arriving { stream, rest: Bytes::new() };
-    let mut placing: Placing = ready(Ok(())).boxed();
+    let mut pieces = Pieces { stream, rest: Bytes::new() };
+    let mut writing: Write = ready(Ok(())).boxed();
     loop {
-        match arriving.fill(&mut stretch).await {
+        match pieces.fill(&mut writer).await {
             Ok(0) => break,
-            Ok(taken) => run.observer.received(taken as u64),
-            Err(error) => return Err(after(placing, error).await),
+            Ok(written) => run.observer.received(written as u64),
+            Err(error) => return Err(after(writing, error).await),
         }
-        if let Some(filled) = stretch.hand_over() {
-            placing.await?;
-            placing = place(run, partial.clone(), filled).await;
+        if let Some(block) = writer.filled_block() {
+            writing.await?;
+            writing = write_block(run, partial.clone(), block).await;
         }
     }
-    placing.await?;
-    Ok(stretch.missing())
+    writing.await?;
+    Ok(writer.missing())
 }
 
-/// An error, once nobody writes on.
-async fn after(placing: Placing, error: FetchError) -> FetchError {
-    drop(placing.await);
+/// The error, once nothing is written any more.
+async fn after(writing: Write, error: FetchError) -> FetchError {
+    drop(writing.await);
     error
 }
 
-/// Begins to write a block, as soon as it is its turn.
-async fn place(run: &Run, partial: Arc<Partial>, filled: Filled) -> Placing {
-    // Never closed; if it were, going without a turn would do no harm.
-    let turn = run.writes.clone().acquire_owned().await.ok();
+/// Starts to write a block, as soon as it has a permit.
+async fn write_block(run: &Run, partial: Arc<Partial>, block: FilledBlock) -> Write {
+    // Never closed; if it were, writing without a permit would do no harm.
+    let permit = run.writes.clone().acquire_owned().await.ok();
     let write = move || {
-        partial.place(&filled)?;
-        // Its memory goes back before the next one has its turn.
-        drop((filled, turn));
+        partial.write_block(&block)?;
+        // Its memory is released before the next one has the permit.
+        drop((block, permit));
         Ok(())
     };
     on_blocking_thread(write).boxed()
 }
 
-/// Takes a stretch from a reader, each block written as it is full: meanwhile the system goes on to gather
-/// what a network brings, and other stretches arrive. Answers how many bytes did not come.
-fn read(
+/// Writes parts from a blocking reader, each block as soon as it is full: meanwhile the system goes
+/// on buffering what arrives, and other parts arrive. Returns how many bytes are missing.
+fn write_reader(
     observer: &dyn Observer,
     partial: &Partial,
-    mut stretch: Stretch,
+    mut writer: PartWriter,
     mut reader: Box<dyn BlockingRead>,
 ) -> Result<u64, FetchError> {
     loop {
-        // Behind the last byte, too: only the end tells that all of it was of one version.
-        let read = match stretch.missing() {
+        // Read to the end even behind the last byte: only the end proves that all was one version.
+        let read = match writer.missing() {
             0 => reader.read(&mut [0])?,
-            _ => reader.read(stretch.room()?)?,
+            _ => reader.read(writer.buffer()?)?,
         };
-        stretch.took(read);
+        writer.advance(read);
         if read == 0 {
-            return Ok(stretch.missing());
+            return Ok(writer.missing());
         }
         observer.received(read as u64);
-        if let Some(filled) = stretch.hand_over() {
-            partial.place(&filled)?;
+        if let Some(block) = writer.filled_block() {
+            partial.write_block(&block)?;
         }
     }
 }
@@ -237,13 +241,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_in_a_row_are_asked_for_together_as_far_as_that_leaves_enough_to_do_at_once() {
-        let all = |count: usize| stretches(&(0..count).collect::<Vec<_>>());
+    fn consecutive_parts_share_a_request_as_long_as_enough_requests_run_at_once() {
+        let all = |count: usize| groups(&(0..count).collect::<Vec<_>>());
         assert!(all(0).is_empty());
         assert_eq!(all(3), [0..1, 1..2, 2..3]);
         assert_eq!(all(6), [0..2, 2..4, 4..6]);
         assert_eq!(all(17), [0..5, 5..10, 10..15, 15..17]);
         assert_eq!(all(64).len(), 8);
-        assert_eq!(stretches(&[0, 1, 2, 5, 6, 9, 10, 11, 12]), [0..3, 5..7, 9..12, 12..13]);
+        assert_eq!(groups(&[0, 1, 2, 5, 6, 9, 10, 11, 12]), [0..3, 5..7, 9..12, 12..13]);
     }
 }

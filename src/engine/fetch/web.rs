@@ -1,4 +1,4 @@
-//! Blobs that are not the file: URLs that an entry's data names, and text.
+//! Blobs that are not the entry's file: URLs in its data, and text.
 
 use std::sync::Arc;
 
@@ -7,12 +7,12 @@ use futures_util::{StreamExt as _, stream};
 
 use super::{
     FetchError,
-    body::{finish_any, in_buffers, kept, on_blocking_thread},
+    body::{finish_any, in_buffers, in_memory, on_blocking_thread},
     permit,
 };
 use crate::{
     blobs::{INLINE_MAX, Stage},
-    engine::run::Run,
+    engine::context::Run,
     sources::{
         retry::RetryPolicy,
         web::{PATIENCE, WebError, shown},
@@ -40,7 +40,7 @@ pub(super) async fn fetch(run: &Arc<Run>, url: &str) -> Result<Fetched, FetchErr
     })
 }
 
-/// One try: in memory as long as it is small, then on the disk.
+/// One attempt: in memory as long as it is small, then in a file.
 async fn once(run: &Arc<Run>, url: &str) -> Result<Fetched, FetchError> {
     let _permit = permit(run).await;
     let mut content = run.web.open(url).await?;
@@ -55,7 +55,7 @@ async fn once(run: &Arc<Run>, url: &str) -> Result<Fetched, FetchError> {
     }
     let first = first.freeze();
     let stored = if is_whole {
-        kept(first, &*run.observer)
+        in_memory(first, &*run.observer)
     } else {
         let blobs = run.blobs.clone();
         let stage = on_blocking_thread(move || Ok(blobs.stage()?)).await?;
@@ -72,7 +72,7 @@ async fn once(run: &Arc<Run>, url: &str) -> Result<Fetched, FetchError> {
 pub(super) async fn store_text(run: &Arc<Run>, text: &str) -> Result<Stored, FetchError> {
     let bytes = bytes::Bytes::copy_from_slice(text.as_bytes());
     if bytes.len() as u64 <= INLINE_MAX {
-        return Ok(kept(bytes, &*run.observer));
+        return Ok(in_memory(bytes, &*run.observer));
     }
     let blobs = run.blobs.clone();
     on_blocking_thread(move || {

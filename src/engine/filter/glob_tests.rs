@@ -80,7 +80,8 @@ fn piece() -> impl Strategy<Value = Piece> {
 }
 
 fn glob() -> impl Strategy<Value = Vec<Piece>> {
-    // Stars and folder wildcards stand between other pieces: two stars in a row mean something else.
+    // Stars and folder wildcards stand between other pieces: two stars in a row mean something
+    // else.
     let joint =
         prop_oneof![3 => Just(None), 2 => Just(Some(Piece::Many)), 1 => Just(Some(Piece::Folders))];
     prop::collection::vec((piece(), joint), 1..7).prop_map(|parts| {

@@ -1,6 +1,7 @@
-//! The filters of a sync, compiled once. Asked first about what a listing tells of an entry
-//! ([`Filter::refuses`]); then, where there are conditions on more than that, about what the source
-//! says of those that passed ([`Filter::needs`], [`Filter::refuses_facts`]). Makes no request itself.
+//! The filters of a sync, compiled once. They first check what a listing tells of an entry
+//! ([`Filter::refuses`]); then, where there are conditions on more than that, what the source says
+//! of the entries that passed ([`Filter::needs`], [`Filter::refuses_facts`]). Makes no requests
+//! itself.
 
 mod glob;
 mod metadata;
@@ -32,11 +33,11 @@ pub struct Filter {
     conditions: Vec<Condition>,
 }
 
-/// The place of an unmet condition among the filters' conditions.
+/// The index of an unmet condition among the filters' conditions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unmet(pub usize);
 
-/// Why an entry is left out: the rule that it does not pass.
+/// Why an entry is excluded: the rule that it does not pass.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rule<'a> {
     /// No include pattern matches.
@@ -55,9 +56,9 @@ pub enum Rule<'a> {
     TooOld(Timestamp),
     /// Not modified before this.
     TooNew(Timestamp),
-    /// Last modified before the sync takes entries at all (`sync_from`).
+    /// Last modified before the time from which the sync includes entries (`sync_from`).
     BeforeStart(Timestamp),
-    /// Times are asked for and the source tells none.
+    /// There is a filter for times and the source has none.
     NoTime,
     /// This condition on its metadata is not met.
     Metadata(&'a Condition),
@@ -81,7 +82,7 @@ impl fmt::Display for Rule<'_> {
     }
 }
 
-/// Filters that cannot be: all that is wrong with them.
+/// Invalid filters: everything that is wrong with them.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", FieldProblem::join(.0))]
 pub struct FilterError(pub Vec<FieldProblem>);
@@ -90,7 +91,7 @@ impl Filter {
     /// Compiles `filters`.
     ///
     /// # Errors
-    /// When one of them is malformed, or together they let nothing pass.
+    /// When one of them is malformed, or together they exclude everything.
     pub fn compile(filters: &FileFilters) -> Result<Self, FilterError> {
         let mut problems = Vec::new();
         check_bounds(filters, &mut problems);
@@ -109,7 +110,7 @@ impl Filter {
         if problems.is_empty() { Ok(filter) } else { Err(FilterError(problems)) }
     }
 
-    /// What has to be asked of the source, besides its listing, to decide about an entry that passes
+    /// What is needed of the source, besides its listing, to decide about an entry that passes
     /// [`Filter::refuses`].
     #[must_use]
     pub fn needs(&self) -> Needs {
@@ -122,7 +123,7 @@ impl Filter {
         self.unmet(dossier, false)
     }
 
-    /// The rule of a condition that an earlier run found unmet, by its place.
+    /// The rule of a condition that an earlier run found unmet, by its index.
     #[must_use]
     pub fn rule_of(&self, unmet: Unmet) -> Option<Rule<'_>> {
         self.conditions.get(unmet.0).map(Rule::Metadata)
@@ -137,7 +138,7 @@ impl Filter {
             .map(Unmet)
     }
 
-    /// Leaves out what was last modified before `since` as well. What tells no time is not older.
+    /// Also excludes what was last modified before `since`. What has no time is not excluded.
     #[must_use]
     pub fn since(self, since: Option<Timestamp>) -> Self {
         Self { since, ..self }
@@ -233,11 +234,11 @@ fn check_bounds(filters: &FileFilters, problems: &mut Vec<FieldProblem>) {
 fn extensions(wanted: &[String], problems: &mut Vec<FieldProblem>) -> Vec<String> {
     let mut extensions = Vec::new();
     for (index, text) in wanted.iter().enumerate() {
-        // `tar.gz` is what people write; a name has `gz` behind its last dot.
+        // People write `tar.gz`, although a name has only `gz` behind its last dot.
         let extension = text.trim().trim_start_matches('.').to_lowercase();
         if extension.is_empty() || extension.contains('/') {
             let place = format!("extensions.{index}");
-            let problem = FieldProblem::new(place, text.as_str(), "is no extension");
+            let problem = FieldProblem::new(place, text.as_str(), "is not a valid extension");
             problems.push(problem.accepts("jpg, .jpg"));
         }
         extensions.push(format!(".{extension}"));
@@ -314,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_with_a_slash_behind_it_means_all_that_is_in_it() {
+    fn a_pattern_that_ends_with_a_slash_matches_everything_in_that_folder() {
         let filters =
             FileFilters { exclude_patterns: vec!["node_modules/".into()], ..Default::default() };
         assert!(!passes(&filters, "node_modules/a/b.js"));
@@ -346,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mime_type_is_guessed_by_extension_where_the_listing_tells_none() {
+    fn a_mime_type_is_guessed_by_extension_where_the_listing_has_none() {
         let filters = FileFilters { mime_types: vec!["image/*".into()], ..Default::default() };
         assert!(passes(&filters, "a/b.JPG"));
         assert!(!passes(&filters, "a/b.txt"));
@@ -362,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn filters_that_cannot_be_are_refused_by_name() {
+    fn invalid_filters_are_refused_by_name() {
         let bad = FileFilters { include_patterns: vec!["[a".into()], ..Default::default() };
         let message = Filter::compile(&bad).unwrap_err().to_string();
         assert!(

@@ -1,12 +1,12 @@
 //! What a run would do, without doing any of it: the same walk, filter and comparison, then a
 //! verdict on each entry instead of a fetch.
 //!
-//! What the settings of today would make of entries whose bytes are here is worked out as a run would
-//! work it out, from what is kept of them.
+//! Stored entries are evaluated under the settings in question as a run would do it, from what is
+//! stored of them.
 //!
-//! What only the bytes tell it cannot know: an entry whose bytes the bucket has already
-//! (`skip_duplicates`) is shown as one to add. Removals are only known once everything was looked
-//! at, so a preview that reaches its bounds tells none, and says that it is not complete.
+//! It cannot know what only the bytes tell: an entry whose bytes the bucket has already
+//! (`skip_duplicates`) is shown as one to add. Removals are only known after the whole listing, so
+//! a preview that reaches its bounds shows none, and says that it is incomplete.
 
 mod page;
 mod reshaped;
@@ -21,16 +21,15 @@ use tokio_util::sync::CancellationToken;
 use super::{
     RunError, RunOptions,
     filter::Filter,
-    plan::{self, Decision, Memory},
-    reconcile as removing,
-    rules::Rules,
+    plan::{self, Decision, Sighting},
+    rules::{self, Rules},
 };
 use crate::{
     model::{Counts, Entry, EntryKind, EntryPath, ErrorType, Location, MaxDelete, SyncOptions},
     sources::{Source, walk_all},
     store::{
         Store, buckets,
-        checkpoints::Tally,
+        checkpoints::Sightings,
         dead_letters::Open,
         entries::{self, Known},
         reconcile,
@@ -54,22 +53,22 @@ pub enum Verdict {
         /// Its size in bytes.
         size: u64,
     },
-    /// Its object would be another by the settings of today, and its bytes would stay.
+    /// Its object would change under the settings in question, and its bytes would stay.
     Reshape {
-        /// What would change, and for what reason, in words.
+        /// What would change and why, in words.
         why: String,
     },
-    /// Its object would get this new name, without a byte fetched.
+    /// Its object would be renamed, without fetching anything.
     Rename {
-        /// The name that it has.
+        /// Its old name.
         from: EntryPath,
     },
     /// Its object would be removed, and why.
     Remove {
-        /// Whether it is still there, and only the filters leave it out.
+        /// Whether its entry still exists and only the filters exclude it.
         filtered: bool,
     },
-    /// It would be left out, and by which rule.
+    /// It would be excluded, and by which rule.
     Exclude {
         /// The rule, in words.
         rule: String,
@@ -81,18 +80,18 @@ pub enum Verdict {
         /// What happened.
         message: String,
     },
-    /// It failed before, and would not be tried again yet.
+    /// It failed before and is not due yet.
     Wait,
 }
 
-/// What is asked about: a configuration, stored or not.
+/// The configuration to preview, stored or not.
 #[derive(Clone, Debug)]
 pub struct Question<'a> {
-    /// The sync that it is of, as it is stored; `None` where nothing is.
+    /// Its sync as it is stored; `None` if it is not.
     pub known: Option<Sync>,
     /// Where it reads.
     pub location: &'a Location,
-    /// The settings in question, which need not be those that are stored.
+    /// The settings in question, which may differ from the stored ones.
     pub options: &'a SyncOptions,
     /// How the run would be made.
     pub run: &'a RunOptions,
@@ -109,28 +108,28 @@ pub struct Bounds {
     pub time: Option<Duration>,
 }
 
-/// What a run would do in all.
+/// What a run would do in total.
 #[derive(Clone, Debug, Default)]
 pub struct Preview {
-    /// The counts that it would have; `bytes` are those that it would fetch.
+    /// The counts that the run would have; `bytes` are those that it would fetch.
     pub counts: Counts,
     /// Whether the removal guard would hold the removals back.
     pub held: bool,
-    /// Whether everything was looked at; else the counts are those of what was, and no removal is
-    /// known.
+    /// Whether the whole source was looked at; otherwise the counts cover only part of it, and no
+    /// removal is known.
     pub complete: bool,
     /// Listed entries that were looked at.
     pub looked_at: u64,
-    /// How many entries each rule leaves out.
+    /// How many entries each rule excludes.
     pub excluded: BTreeMap<String, u64>,
 }
 
-/// A preview with some of the entries that it is about.
+/// A preview with some of its entries.
 #[derive(Clone, Debug, Default)]
 pub struct Outlook {
     /// The whole.
     pub preview: Preview,
-    /// Some entries of each kind of verdict, in the order in which they came up.
+    /// Some entries of each kind of verdict, in the order of the listing.
     pub sample: Vec<(EntryPath, Verdict)>,
 }
 
@@ -159,12 +158,12 @@ pub async fn outlook(
     Ok(Outlook { preview, sample })
 }
 
-/// Goes through `source`, which is that of `question`, and tells `report` what a run would do about
-/// each entry that it would touch or leave out. Writes nothing; `store` is `None` where there is no
+/// Walks `source`, which is that of `question`, and tells `report` what a run would do about each
+/// entry that it would change or exclude. Writes nothing; `store` is `None` where there is no
 /// database.
 ///
 /// # Errors
-/// What a run would fail with, as far as a listing shows it, and the store's.
+/// Those of a run, as far as a listing shows them, and the store's.
 pub async fn preview(
     store: Option<&Store>,
     source: &dyn Source,
@@ -193,13 +192,13 @@ pub async fn preview(
         let settings = store.read(move |db| buckets::settings(db, bucket_key)).await?;
         rules = rules.bound_to(question.options, settings);
     }
-    let judge = rules.judge(question.run.full);
+    let current = rules.current(question.run.full);
     let mapping = rules.mapping;
     let mut looking = Looking {
         question: &question,
         filter: rules.filter,
         preview: Preview { complete: true, ..Preview::default() },
-        tally: Tally::default(),
+        sightings: Sightings::default(),
         renamed: Vec::new(),
         report,
     };
@@ -208,8 +207,8 @@ pub async fn preview(
     loop {
         let look = async {
             let Some(page) = pages.next().await else { return Ok(None) };
-            let mut looked = Looked::up(known, source, &question, page?, judge).await?;
-            looked.look_closer(source, &question, &looking.filter).await?;
+            let mut looked = Looked::up(known, source, &question, page?, current).await?;
+            looked.check_facts(source, &question, &looking.filter).await?;
             looked.foresee(known, source, &question, &looking.filter, mapping.as_ref()).await?;
             Ok(Some(looked))
         };
@@ -227,14 +226,14 @@ pub async fn preview(
         if stop.is_cancelled() {
             return Err(RunError::Stopped);
         }
-        looking.judge_page(looked);
+        looking.add_page(looked);
         if bounds.entries.is_some_and(|most| looking.preview.looked_at >= most) {
-            // There may have been nothing more, but that is not known.
+            // This may have been the last entry, but that is not known.
             looking.preview.complete = false;
             break;
         }
     }
-    looking.settle_renamed(known).await?;
+    looking.decide_renames(known).await?;
     if let Some((store, sync)) = known
         && looking.preview.complete
     {
@@ -243,39 +242,39 @@ pub async fn preview(
     Ok(looking.preview)
 }
 
-/// No pass has this number: every row is compared with what was seen.
+/// No pass has this number, so every row is compared with what was seen.
 const NO_PASS: i64 = -1;
 
-/// A preview in the making.
+/// A preview in progress.
 struct Looking<'a, R> {
     question: &'a Question<'a>,
     filter: Filter,
     preview: Preview,
-    tally: Tally,
-    /// What may be renamed: its path, its size, the row that it may be.
+    sightings: Sightings,
+    /// New entries that may be renamed ones: path, size, and the row that each may belong to.
     renamed: Vec<(EntryPath, u64, i64)>,
     report: R,
 }
 
 impl<R: FnMut(&EntryPath, Verdict)> Looking<'_, R> {
-    fn judge_page(&mut self, looked: Looked) {
-        let Looked { page, known, letters, twins, mut foreseen } = looked;
+    fn add_page(&mut self, looked: Looked) {
+        let Looked { page, known, letters, rename_sources, mut foreseen } = looked;
         self.preview.looked_at += page.entries.len() as u64;
-        self.tally.unlisted.extend(page.unlisted);
+        self.sightings.unlisted.extend(page.unlisted);
         for (position, entry) in page.entries.iter().enumerate() {
             match foreseen.remove(&position) {
-                Some(foreseen) => self.judge_anew(entry, &known[position], foreseen),
+                Some(foreseen) => self.add_reevaluated(entry, &known[position], foreseen),
                 None => {
                     let letter = letters.get(&entry.id);
-                    self.judge(entry, &known[position], letter, twins[position]);
+                    self.add_entry(entry, &known[position], letter, rename_sources[position]);
                 }
             }
         }
     }
 
-    /// Says what a run would make of an entry whose bytes are here, by the settings of today.
-    fn judge_anew(&mut self, entry: &Entry, known: &Known, foreseen: Foreseen) {
-        self.tally.seen.extend(known.row());
+    /// Reports a stored entry that a run would evaluate again with a different result.
+    fn add_reevaluated(&mut self, entry: &Entry, known: &Known, foreseen: Foreseen) {
+        self.sightings.seen.extend(known.row());
         let counts = &mut self.preview.counts;
         let verdict = match foreseen {
             Foreseen::Changed { why } => {
@@ -290,13 +289,19 @@ impl<R: FnMut(&EntryPath, Verdict)> Looking<'_, R> {
         (self.report)(&entry.path, verdict);
     }
 
-    /// Says what a run would decide about an entry, and counts it as the run would.
-    fn judge(&mut self, entry: &Entry, known: &Known, letter: Option<&Open>, twin: Option<i64>) {
+    /// Reports what a run would decide about an entry, and counts it as the run would.
+    fn add_entry(
+        &mut self,
+        entry: &Entry,
+        known: &Known,
+        letter: Option<&Open>,
+        renamed: Option<i64>,
+    ) {
         let Question { options, run, now, .. } = *self.question;
         let decision = plan::decide(&self.filter, &options.reconcile, run.full, entry, known);
-        match decision.memory() {
-            Some(Memory::Seen) | None => self.tally.seen.extend(known.row()),
-            Some(Memory::Drifted) => self.tally.drifted.extend(known.row()),
+        match decision.sighting() {
+            Some(Sighting::Seen) | None => self.sightings.seen.extend(known.row()),
+            Some(Sighting::Drifted) => self.sightings.drifted.extend(known.row()),
         }
         let size = match &entry.kind {
             EntryKind::File(facts) => facts.size,
@@ -305,8 +310,8 @@ impl<R: FnMut(&EntryPath, Verdict)> Looking<'_, R> {
         let waits = letter.is_some_and(|open| plan::has_to_wait(open, &entry.kind, now, run.full));
         let counts = &mut self.preview.counts;
         let verdict = match decision {
-            // What the settings of today change is foreseen already.
-            Decision::Leave | Decision::Rejudge { .. } => {
+            // What would change is in `foreseen`.
+            Decision::Leave | Decision::Reevaluate { .. } => {
                 counts.unchanged += 1;
                 return;
             }
@@ -314,7 +319,7 @@ impl<R: FnMut(&EntryPath, Verdict)> Looking<'_, R> {
                 counts.failed += 1;
                 Verdict::Wait
             }
-            Decision::Add => match twin.filter(|_| letter.is_none()) {
+            Decision::Add => match renamed.filter(|_| letter.is_none()) {
                 Some(row) => return self.renamed.push((entry.path.clone(), size, row)),
                 None => return self.add(&entry.path, size),
             },
@@ -349,24 +354,24 @@ impl<R: FnMut(&EntryPath, Verdict)> Looking<'_, R> {
         (self.report)(path, Verdict::Add { size });
     }
 
-    /// Tells what looks renamed from what is new, as far as everything was looked at.
-    async fn settle_renamed(&mut self, known: Option<(&Store, &Sync)>) -> Result<(), RunError> {
+    /// Decides which new entries are renamed ones, if the whole source was looked at.
+    async fn decide_renames(&mut self, known: Option<(&Store, &Sync)>) -> Result<(), RunError> {
         let renamed = std::mem::take(&mut self.renamed);
         let Some((store, sync)) = known else { return Ok(()) };
         let (sync_key, keys) =
             (sync.key, renamed.iter().map(|(_, _, row)| *row).collect::<Vec<_>>());
         let mut old =
             store.read(move |db| entries::not_written(db, sync_key, NO_PASS, &keys)).await?;
-        let scope = removing::scope(self.question.location, self.question.options);
+        let scope = rules::removal_scope(self.question.location, self.question.options);
         let complete = self.preview.complete;
         old.retain(|key, path| {
-            complete && self.tally.proves_gone(*key, path) && scope.covers(path)
+            complete && self.sightings.proves_gone(*key, path) && scope.covers(path)
         });
         for (path, size, row) in renamed {
             match old.remove(&row) {
                 Some(from) => {
                     self.preview.counts.updated += 1;
-                    self.tally.seen.extend(u64::try_from(row));
+                    self.sightings.seen.extend(u64::try_from(row));
                     (self.report)(&path, Verdict::Rename { from });
                 }
                 None => self.add(&path, size),
@@ -381,14 +386,14 @@ impl<R: FnMut(&EntryPath, Verdict)> Looking<'_, R> {
         if self.preview.looked_at == 0 && has_entries && !self.question.run.adopt_root {
             return Err(RunError::RootEmptied { place: self.question.location.to_string() });
         }
-        let scope = removing::scope(self.question.location, self.question.options);
+        let scope = rules::removal_scope(self.question.location, self.question.options);
         if scope.is_empty() {
             return Ok(());
         }
-        let tally = Arc::new(std::mem::take(&mut self.tally));
+        let sightings = Arc::new(std::mem::take(&mut self.sightings));
         let mut from = Some(Vec::new());
         while let Some(id) = from {
-            let (seen, wanted) = (tally.clone(), scope.clone());
+            let (seen, wanted) = (sightings.clone(), scope.clone());
             let (missing, next) = store
                 .read(move |db| {
                     reconcile::missing(db, sync_key, NO_PASS, &seen, &wanted, &id, 1000)
@@ -397,7 +402,7 @@ impl<R: FnMut(&EntryPath, Verdict)> Looking<'_, R> {
             for entry in missing.iter().filter(|entry| entry.has_object) {
                 self.preview.counts.removed += 1;
                 let listed =
-                    u64::try_from(entry.entry_key).is_ok_and(|key| tally.drifted.contains(key));
+                    u64::try_from(entry.entry_key).is_ok_and(|key| sightings.drifted.contains(key));
                 let filtered = listed || !scope.covers(&entry.path);
                 (self.report)(&entry.path, Verdict::Remove { filtered });
             }

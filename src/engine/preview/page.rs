@@ -1,5 +1,5 @@
-//! A page of the listing, with all that a preview has to know of its entries: from the index, and from
-//! the source where a run would ask it too.
+//! A page of the listing with all that a preview needs to know of its entries: from the index, and
+//! from the source where a run would ask it, too.
 
 use std::collections::HashMap;
 
@@ -15,25 +15,26 @@ use crate::{
         filter::{Dossier, Filter},
         mapping::Mapping,
         plan::{self, Decision},
+        rules,
     },
     model::{Entry, EntryId, EntryKind, Identity},
     sources::{ErrorClass, Page, Source, retry::RetryPolicy},
     store::{
         Store,
         dead_letters::{self, Open},
-        entries::{self, Judge, Known},
+        entries::{self, CurrentRules, Known},
         syncs::Sync,
     },
 };
 
-/// A page with what the index has for it.
+/// A page with what is known of its entries.
 pub(super) struct Looked {
     pub(super) page: Page,
     pub(super) known: Vec<Known>,
     pub(super) letters: HashMap<EntryId, Open>,
-    /// For new entries: the row that each may have been before it was renamed.
-    pub(super) twins: Vec<Option<i64>>,
-    /// By position, what the settings of today would make of entries whose bytes are here.
+    /// For new entries: the row that each may have had before it was renamed.
+    pub(super) rename_sources: Vec<Option<i64>>,
+    /// By position: stored entries that would have another result under the settings in question.
     pub(super) foreseen: HashMap<usize, Foreseen>,
 }
 
@@ -44,15 +45,15 @@ impl Looked {
         source: &dyn Source,
         question: &Question<'_>,
         page: Page,
-        judge: Judge,
+        rules: CurrentRules,
     ) -> Result<Self, RunError> {
         let entries = page.entries.len();
         let Some((store, sync)) = known else {
-            let (known, twins) = (vec![Known::No; entries], vec![None; entries]);
+            let (known, rename_sources) = (vec![Known::No; entries], vec![None; entries]);
             let (letters, foreseen) = (HashMap::new(), HashMap::new());
-            return Ok(Self { page, known, letters, twins, foreseen });
+            return Ok(Self { page, known, letters, rename_sources, foreseen });
         };
-        let follows = plan::follows_renames(question.options, question.run.full);
+        let follows = rules::follows_renames(question.options, question.run.full);
         let identity = |entry: &Entry| match &entry.kind {
             EntryKind::File(facts) if follows => source.identity(facts),
             _ => None,
@@ -60,24 +61,26 @@ impl Looked {
         let identities: Vec<Option<Identity>> = page.entries.iter().map(identity).collect();
         let sync_key = sync.key;
         let read = store.read(move |db| {
-            let known = plan::compare(db, sync_key, &page, judge)?;
+            let known = plan::compare(db, sync_key, &page, rules)?;
             let ids = page.entries.iter().map(|entry| &entry.id);
             let letters = dead_letters::among(db, sync_key, ids)?;
-            let twin = |(known, identity): (&Known, &Option<Identity>)| match (known, identity) {
-                (Known::No, Some(identity)) => {
-                    entries::only_one_like(db, sync_key, NO_PASS, *identity)
-                }
-                _ => Ok(None),
-            };
-            let twins = known.iter().zip(&identities).map(twin).collect::<Result<_, _>>()?;
-            Ok(Self { page, known, letters, twins, foreseen: HashMap::new() })
+            let rename_source =
+                |(known, identity): (&Known, &Option<Identity>)| match (known, identity) {
+                    (Known::No, Some(identity)) => {
+                        entries::only_one_like(db, sync_key, NO_PASS, *identity)
+                    }
+                    _ => Ok(None),
+                };
+            let rename_sources =
+                known.iter().zip(&identities).map(rename_source).collect::<Result<_, _>>()?;
+            Ok(Self { page, known, letters, rename_sources, foreseen: HashMap::new() })
         });
         Ok(read.await?)
     }
 
-    /// Asks the source about the entries that are decided by more than their listing, as a run
-    /// would, and notes those that are left out for it as if they had been before.
-    pub(super) async fn look_closer(
+    /// Asks the source about the entries that need more than their listing, as a run would, and
+    /// marks those that do not meet a condition as left out.
+    pub(super) async fn check_facts(
         &mut self,
         source: &dyn Source,
         question: &Question<'_>,
@@ -95,15 +98,15 @@ impl Looked {
                 match RetryPolicy::FETCH.run(ask).await {
                     Ok(facts) => Ok(Some((position, facts))),
                     Err(error) if error.class() == ErrorClass::Connection => Err(error),
-                    // The run finds out what is the matter with it.
+                    // A run would report the failure.
                     Err(_) => Ok(None),
                 }
             }
         });
         let looks: Vec<_> = looks.collect();
-        let mut answers = stream::iter(looks).buffer_unordered(source.default_concurrency());
-        while let Some(answer) = answers.try_next().await? {
-            let Some((position, facts)) = answer else { continue };
+        let mut results = stream::iter(looks).buffer_unordered(source.default_concurrency());
+        while let Some(result) = results.try_next().await? {
+            let Some((position, facts)) = result else { continue };
             let Entry { path, kind: EntryKind::File(fingerprint), .. } =
                 &self.page.entries[position]
             else {
@@ -119,8 +122,7 @@ impl Looked {
         Ok(())
     }
 
-    /// Works out what the settings of today would make of entries that a run would decide about
-    /// anew, whose bytes are here.
+    /// Evaluates the stored entries that a run would evaluate again.
     pub(super) async fn foresee(
         &mut self,
         known: Option<(&Store, &Sync)>,
@@ -130,25 +132,25 @@ impl Looked {
         mapping: Option<&Mapping>,
     ) -> Result<(), RunError> {
         let Some((store, _)) = known else { return Ok(()) };
-        let anew = self.decided(question, filter, |decision| {
-            // One that has changed, and is not to be updated, leaves its object as it is.
-            matches!(decision, Decision::Rejudge { is_same: true })
+        let stored = self.decided(question, filter, |decision| {
+            // The object of an entry that has changed but is not to be updated stays as it is.
+            matches!(decision, Decision::Reevaluate { is_same: true })
         });
-        let anew = anew.into_iter().filter_map(|position| {
+        let stored = stored.into_iter().filter_map(|position| {
             Some((position, self.page.entries[position].clone(), self.known[position].entry_key()?))
         });
-        self.foreseen = reshaped::foresee(store, source, mapping, anew.collect()).await?;
+        self.foreseen = reshaped::foresee(store, source, mapping, stored.collect()).await?;
         Ok(())
     }
 
-    /// The positions of entries that pass by all that their listing tells.
+    /// The positions of entries that a run would ask the source about.
     fn undecided(&self, question: &Question<'_>, filter: &Filter) -> Vec<usize> {
         self.decided(question, filter, |decision| {
-            matches!(decision, Decision::Add | Decision::Update | Decision::Rejudge { .. })
+            matches!(decision, Decision::Add | Decision::Update | Decision::Reevaluate { .. })
         })
     }
 
-    /// The positions of entries about which that is decided.
+    /// The positions of entries with a wanted decision.
     fn decided(
         &self,
         question: &Question<'_>,

@@ -1,5 +1,4 @@
-//! Entries whose bytes are here and which a run would decide about anew: what would become of their
-//! objects by the settings of today.
+//! Stored entries that a run would evaluate again: how their objects would change.
 
 use std::collections::HashMap;
 
@@ -9,7 +8,7 @@ use serde_json::Value;
 use crate::{
     engine::{
         RunError,
-        inquiry::Inquiry,
+        known_facts::KnownFacts,
         mapping::{BlobBytes, Mapped, Mapping},
         shaping,
     },
@@ -23,26 +22,26 @@ use crate::{
     },
 };
 
-/// What would become of an entry whose bytes stay, other than nothing.
+/// How a stored entry would change.
 pub(super) enum Foreseen {
     /// Its object would change.
     Changed {
-        /// In which parts, and for what reason.
+        /// What would change and why.
         why: String,
     },
     /// It would fail.
     Failed { error_type: ErrorType, message: String },
 }
 
-/// An object as it would be, as far as that is known without a fetch.
+/// An object as it would be, as far as that is known without fetching anything.
 struct Draft {
     shape: Shape,
-    /// What would be new in it in any case.
+    /// What would change in any case.
     new: Vec<String>,
 }
 
-/// Works out what would become of entries, told with their places and the keys of their rows. Those
-/// that would stay as they are have no place in the answer.
+/// Evaluates entries, given with their positions and the keys of their rows. Those that would stay
+/// as they are are not in the result.
 pub(super) async fn foresee(
     store: &Store,
     source: &dyn Source,
@@ -66,9 +65,9 @@ pub(super) async fn foresee(
         })
     });
     let drafts: Vec<_> = drafts.collect();
-    let mut answers = stream::iter(drafts).buffer_unordered(source.default_concurrency());
+    let mut results = stream::iter(drafts).buffer_unordered(source.default_concurrency());
     let (mut foreseen, mut ready) = (HashMap::new(), Vec::new());
-    while let Some((position, object_key, drafted)) = answers.try_next().await? {
+    while let Some((position, object_key, drafted)) = results.try_next().await? {
         match drafted {
             Ok(draft) => ready.push((position, object_key, draft)),
             Err(failed) => drop(foreseen.insert(position, failed)),
@@ -88,14 +87,13 @@ pub(super) async fn foresee(
             Ok(compared)
         })
         .await?;
-    let worth_telling =
-        |(position, foreseen): (usize, Option<Foreseen>)| Some((position, foreseen?));
-    foreseen.extend(compared.into_iter().filter_map(worth_telling));
+    let changed = |(position, foreseen): (usize, Option<Foreseen>)| Some((position, foreseen?));
+    foreseen.extend(compared.into_iter().filter_map(changed));
     Ok(foreseen)
 }
 
 impl Foreseen {
-    /// An object of which these parts would change, if there are any.
+    /// An object in which these parts would change, if there are any.
     fn of(mut parts: Vec<String>) -> Option<Self> {
         parts.sort();
         parts.dedup();
@@ -115,22 +113,22 @@ impl From<Mismatch> for Foreseen {
     }
 }
 
-/// What the mapping makes of an entry. Asks its source for what is not kept, as a run would.
+/// What the mapping makes of an entry. Asks its source for what is not stored, as a run would.
 async fn draft(
     source: &dyn Source,
     mapping: Option<&Mapping>,
     entry: Entry,
     kept: Kept,
 ) -> Result<Result<Draft, Foreseen>, SourceError> {
-    let mut inquiry = Inquiry::recollect(&kept);
-    let missing = inquiry.missing(mapping.map_or_else(Needs::default, Mapping::needs));
+    let mut known = KnownFacts::from_stored(&kept);
+    let missing = known.missing(mapping.map_or_else(Needs::default, Mapping::needs));
     let Entry { id, path, kind: EntryKind::File(fingerprint) } = &entry else {
         return Ok(Ok(Draft { shape: Shape::plain(), new: Vec::new() }));
     };
     if !missing.is_nothing() {
         let ask = || source.facts(id, fingerprint, missing);
         match RetryPolicy::FETCH.run(ask).await {
-            Ok(facts) => inquiry.told(missing, facts),
+            Ok(facts) => known.add(missing, facts),
             Err(error) if error.class() == ErrorClass::Connection => return Err(error),
             Err(error) => {
                 let error_type = error.error_type();
@@ -141,13 +139,13 @@ async fn draft(
     }
     let mut new = Vec::new();
     if missing.metadata {
-        let told = Value::from_iter(inquiry.facts.metadata.clone()).to_string();
-        if told != kept.metadata.as_deref().unwrap_or("{}") {
+        let metadata = Value::from_iter(known.facts.metadata.clone()).to_string();
+        if metadata != kept.metadata.as_deref().unwrap_or("{}") {
             new.push("metadata".to_owned());
         }
     }
     let Some(mapping) = mapping else { return Ok(Ok(Draft { shape: Shape::plain(), new })) };
-    Ok(match mapping.map(&inquiry.dossier(path, fingerprint)) {
+    Ok(match mapping.map(&known.dossier(path, fingerprint)) {
         Ok(mapped) => {
             let shape = shape_of(mapping, mapped, &kept, &mut new);
             Ok(Draft { shape, new })
@@ -156,7 +154,7 @@ async fn draft(
     })
 }
 
-/// The shape that a mapping has made, without those blobs that would have to be fetched first.
+/// The shape that the mapping has made, without blobs that would have to be fetched first.
 fn shape_of(mapping: &Mapping, mapped: Mapped, kept: &Kept, new: &mut Vec<String>) -> Shape {
     let mut blobs = Vec::new();
     for blob in &mapped.blobs {

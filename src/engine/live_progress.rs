@@ -1,5 +1,5 @@
-//! What the runs of this process are doing right now, for whoever wants to look: the files in flight,
-//! the bytes, the rate. Nothing here is kept.
+//! What the runs of this process are doing right now: the files in flight, the bytes, the rate.
+//! Nothing of it is stored.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -12,14 +12,14 @@ use tokio::time::Instant;
 use super::Observer;
 use crate::model::{EntryPath, JobId};
 
-/// The files in flight that are named; more are only counted.
+/// How many files in flight are named; more are only counted.
 const NAMED: usize = 16;
-/// Over how long the rate is taken.
+/// The time over which the rate is measured.
 const RATE_WINDOW: Duration = Duration::from_secs(3);
 
-/// The runs of this process; clones share them.
+/// The progress of this process's runs; clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct Board(Arc<Mutex<HashMap<JobId, State>>>);
+pub struct LiveProgress(Arc<Mutex<HashMap<JobId, State>>>);
 
 #[derive(Debug)]
 struct State {
@@ -28,7 +28,7 @@ struct State {
     bytes: u64,
     received: u64,
     in_flight: BTreeMap<String, u64>,
-    /// The received bytes at the beginning of the rate's window, and in the one before.
+    /// The received bytes when the rate's window began, and when the one before did.
     marks: [(Instant, u64); 2],
 }
 
@@ -47,12 +47,12 @@ pub struct Progress {
     pub in_flight: Vec<(String, u64)>,
     /// How many files are being fetched.
     pub in_flight_count: usize,
-    /// Bytes a second, of late.
+    /// Bytes per second, measured over the last few seconds.
     pub rate: f64,
 }
 
 impl Progress {
-    /// How long what is known to be left will take; `None` while nothing moves.
+    /// How long the rest, as far as it is known, will take; `None` while nothing arrives.
     #[must_use]
     pub fn eta(&self) -> Option<Duration> {
         let left = self.bytes.saturating_sub(self.received);
@@ -61,8 +61,8 @@ impl Progress {
     }
 }
 
-impl Board {
-    /// Watches the run of a job, until the observer is dropped.
+impl LiveProgress {
+    /// Follows the run of a job until the returned observer is dropped.
     #[must_use]
     pub fn watch(&self, job: &JobId) -> Arc<dyn Observer> {
         let now = Instant::now();
@@ -75,13 +75,13 @@ impl Board {
             marks: [(now, 0); 2],
         };
         self.all().insert(job.clone(), state);
-        Arc::new(Watcher { board: self.clone(), job: job.clone() })
+        Arc::new(Watcher { live_progress: self.clone(), job: job.clone() })
     }
 
-    /// What a job's run is doing, if it is one of this process.
+    /// The progress of a job's run, if it is one of this process.
     #[must_use]
     pub fn progress(&self, job: &JobId) -> Option<Progress> {
-        self.all().get(job).map(State::told)
+        self.all().get(job).map(State::to_progress)
     }
 
     fn all(&self) -> MutexGuard<'_, HashMap<JobId, State>> {
@@ -90,7 +90,7 @@ impl Board {
 }
 
 impl State {
-    fn told(&self) -> Progress {
+    fn to_progress(&self) -> Progress {
         let (since, had) = self.marks[1];
         let seconds = since.elapsed().as_secs_f64().max(0.001);
         Progress {
@@ -118,13 +118,13 @@ impl State {
 }
 
 struct Watcher {
-    board: Board,
+    live_progress: LiveProgress,
     job: JobId,
 }
 
 impl Watcher {
     fn change(&self, change: impl FnOnce(&mut State)) {
-        if let Some(state) = self.board.all().get_mut(&self.job) {
+        if let Some(state) = self.live_progress.all().get_mut(&self.job) {
             change(state);
         }
     }
@@ -132,7 +132,7 @@ impl Watcher {
 
 impl Drop for Watcher {
     fn drop(&mut self) {
-        self.board.all().remove(&self.job);
+        self.live_progress.all().remove(&self.job);
     }
 }
 
@@ -167,20 +167,20 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn the_rate_is_that_of_late_and_the_rest_follows_from_it() {
-        let (board, job) = (Board::default(), JobId::generate());
-        let watcher = board.watch(&job);
+    async fn the_rate_is_measured_over_the_last_seconds_and_gives_the_remaining_time() {
+        let (live_progress, job) = (LiveProgress::default(), JobId::generate());
+        let watcher = live_progress.watch(&job);
         watcher.found(10, 2, 12_000);
         for _ in 0..10 {
             tokio::time::advance(Duration::from_secs(1)).await;
             watcher.received(1000);
         }
-        let progress = board.progress(&job).unwrap();
+        let progress = live_progress.progress(&job).unwrap();
         assert!((800.0..1500.0).contains(&progress.rate), "{progress:?}");
         assert_eq!(progress.received, 10_000);
         assert!(progress.eta().unwrap() <= Duration::from_secs(3));
 
         drop(watcher);
-        assert_eq!(board.progress(&job), None);
+        assert_eq!(live_progress.progress(&job), None);
     }
 }

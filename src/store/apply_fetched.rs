@@ -1,10 +1,10 @@
-//! Entries that were fetched: which object each makes, changes or stands behind.
+//! Entries that were fetched: the object that each creates, changes or shares.
 
 use rusqlite::{OptionalExtension as _, params};
 
 use super::{
     Result, blobs,
-    commit::{DELETED, Taken, Work, signed},
+    commit::{Changes, DELETED, FetchedEntry, signed},
     heirs,
     shape::{self, Shape},
     time,
@@ -16,22 +16,22 @@ pub(super) struct Row {
     entry_key: i64,
     pub(super) object_key: i64,
     pub(super) is_duplicate: bool,
-    /// Whether it was taken at the very version that was fetched again.
+    /// Whether it is stored with the very version that was fetched again.
     pub(super) same_version: bool,
 }
 
-impl Work<'_> {
-    pub(super) fn take(&mut self, taken: &Taken, blob_key: i64) -> Result<()> {
-        self.counts.bytes += taken.stored.size;
-        match self.row_of(taken)? {
-            None => self.take_new(taken, blob_key),
-            Some(row) if row.object_key == DELETED => self.take_deleted(taken, blob_key, &row),
-            Some(row) => self.take_changed(taken, blob_key, &row),
+impl Changes<'_> {
+    pub(super) fn apply_fetched(&mut self, entry: &FetchedEntry, blob_key: i64) -> Result<()> {
+        self.counts.bytes += entry.stored.size;
+        match self.row_of(entry)? {
+            None => self.apply_new(entry, blob_key),
+            Some(row) if row.object_key == DELETED => self.apply_deleted(entry, blob_key, &row),
+            Some(row) => self.apply_changed(entry, blob_key, &row),
         }
     }
 
-    pub(super) fn row_of(&self, taken: &Taken) -> Result<Option<Row>> {
-        let (id, version) = (&taken.id, &taken.fingerprint.version);
+    pub(super) fn row_of(&self, entry: &FetchedEntry) -> Result<Option<Row>> {
+        let (id, version) = (&entry.id, &entry.fingerprint.version);
         let sync_key = self.target.fence.sync_key;
         Ok(self
             .tx
@@ -50,74 +50,69 @@ impl Work<'_> {
             .optional()?)
     }
 
-    fn take_new(&mut self, taken: &Taken, blob_key: i64) -> Result<()> {
+    fn apply_new(&mut self, entry: &FetchedEntry, blob_key: i64) -> Result<()> {
         if let Some(equal) = self.equal_object(blob_key)? {
             self.counts.duplicates += 1;
-            self.insert_entry(taken, equal, true)?;
+            self.insert_entry(entry, equal, true)?;
         } else {
             self.counts.synced += 1;
             let object_key = self.next_object_key()?;
-            let entry_key = self.insert_entry(taken, object_key, false)?;
-            self.insert_object(taken, object_key, entry_key, blob_key)?;
+            let entry_key = self.insert_entry(entry, object_key, false)?;
+            self.insert_object(entry, object_key, entry_key, blob_key)?;
         }
         Ok(())
     }
 
-    fn take_deleted(&mut self, taken: &Taken, blob_key: i64, row: &Row) -> Result<()> {
+    fn apply_deleted(&mut self, entry: &FetchedEntry, blob_key: i64, row: &Row) -> Result<()> {
         if row.same_version {
             self.counts.unchanged += 1;
             blobs::maybe_orphaned(self.tx, blob_key)?;
-            return self.update_entry(taken, row.entry_key, DELETED, false);
+            return self.update_entry(entry, row.entry_key, DELETED, false);
         }
         self.counts.updated += 1;
-        self.give_object_of_its_own(taken, blob_key, row.entry_key)
+        self.assign_object(entry, blob_key, row.entry_key)
     }
 
-    fn take_changed(&mut self, taken: &Taken, blob_key: i64, row: &Row) -> Result<()> {
+    fn apply_changed(&mut self, entry: &FetchedEntry, blob_key: i64, row: &Row) -> Result<()> {
         let same_bytes = self.content_of(row.object_key)? == Some(blob_key);
         if row.is_duplicate && same_bytes {
             self.counts.unchanged += 1;
-            return self.update_entry(taken, row.entry_key, row.object_key, true);
+            return self.update_entry(entry, row.entry_key, row.object_key, true);
         }
         if row.is_duplicate {
             self.counts.updated += 1;
-            return self.give_object_of_its_own(taken, blob_key, row.entry_key);
+            return self.assign_object(entry, blob_key, row.entry_key);
         }
         if same_bytes {
-            let has_other_facts = self.update_facts(taken, row.object_key)?;
-            if self.reshape(taken.shape.as_deref(), row.object_key, blob_key)? || has_other_facts {
+            let has_other_facts = self.update_facts(entry, row.object_key)?;
+            if self.reshape(entry.shape.as_deref(), row.object_key, blob_key)? || has_other_facts {
                 self.counts.updated += 1;
                 self.note_updated(row.object_key)?;
             } else {
                 self.counts.unchanged += 1;
             }
-            return self.update_entry(taken, row.entry_key, row.object_key, false);
+            return self.update_entry(entry, row.entry_key, row.object_key, false);
         }
         self.counts.updated += 1;
         if heirs::hand_over(self.tx, row.object_key, self.now)? {
-            return self.give_object_of_its_own(taken, blob_key, row.entry_key);
+            return self.assign_object(entry, blob_key, row.entry_key);
         }
-        self.replace_content(taken, row.object_key, blob_key)?;
+        self.replace_content(entry, row.object_key, blob_key)?;
         self.note_updated(row.object_key)?;
-        self.update_entry(taken, row.entry_key, row.object_key, false)
+        self.update_entry(entry, row.entry_key, row.object_key, false)
     }
 
-    /// Points an entry that had no object, or has handed it over, at one with its new bytes.
-    fn give_object_of_its_own(
-        &mut self,
-        taken: &Taken,
-        blob_key: i64,
-        entry_key: i64,
-    ) -> Result<()> {
+    /// Gives an entry that had no object, or has handed it over, one with its new bytes.
+    fn assign_object(&mut self, entry: &FetchedEntry, blob_key: i64, entry_key: i64) -> Result<()> {
         if let Some(equal) = self.equal_object(blob_key)? {
-            return self.update_entry(taken, entry_key, equal, true);
+            return self.update_entry(entry, entry_key, equal, true);
         }
         let object_key = self.next_object_key()?;
-        self.insert_object(taken, object_key, entry_key, blob_key)?;
-        self.update_entry(taken, entry_key, object_key, false)
+        self.insert_object(entry, object_key, entry_key, blob_key)?;
+        self.update_entry(entry, entry_key, object_key, false)
     }
 
-    /// An object of the bucket with these bytes, where the sync wants no second one.
+    /// An object of the bucket with these bytes, if the sync skips duplicates.
     pub(super) fn equal_object(&self, blob_key: i64) -> Result<Option<i64>> {
         if !self.target.skip_duplicates {
             return Ok(None);
@@ -144,7 +139,8 @@ impl Work<'_> {
             .optional()?)
     }
 
-    /// A key for a new object. It is asked for once: nobody else makes objects in this transaction.
+    /// A key for a new object. The database is asked once: nothing else makes objects in this
+    /// transaction.
     fn next_object_key(&mut self) -> Result<i64> {
         let last = match self.last_object {
             Some(key) => key,
@@ -158,7 +154,12 @@ impl Work<'_> {
         Ok(next)
     }
 
-    fn insert_entry(&self, taken: &Taken, object_key: i64, is_duplicate: bool) -> Result<i64> {
+    fn insert_entry(
+        &self,
+        entry: &FetchedEntry,
+        object_key: i64,
+        is_duplicate: bool,
+    ) -> Result<i64> {
         self.tx
             .prepare_cached(
                 "INSERT INTO entries (sync_key, source_id, path, version, modified_ns, etag,
@@ -167,19 +168,19 @@ impl Work<'_> {
             )?
             .execute(params![
                 self.target.fence.sync_key,
-                taken.id.as_bytes(),
-                path_unless_id(taken),
-                taken.fingerprint.version.0,
-                taken.fingerprint.modified.map(time::to_ns),
-                taken.fingerprint.etag,
+                entry.id.as_bytes(),
+                path_unless_id(entry),
+                entry.fingerprint.version.0,
+                entry.fingerprint.modified.map(time::to_ns),
+                entry.fingerprint.etag,
                 object_key,
                 is_duplicate,
                 self.target.pass,
-                taken.identity.map(|identity| identity.0),
+                entry.identity.map(|identity| identity.0),
                 self.target.mark,
             ])?;
         let entry_key = self.tx.last_insert_rowid();
-        if let Some(identity) = taken.identity {
+        if let Some(identity) = entry.identity {
             self.tx
                 .prepare_cached("INSERT INTO fresh_identities VALUES (?1, ?2)")?
                 .execute([identity.0, entry_key])?;
@@ -189,7 +190,7 @@ impl Work<'_> {
 
     fn update_entry(
         &self,
-        taken: &Taken,
+        entry: &FetchedEntry,
         entry_key: i64,
         object_key: i64,
         is_duplicate: bool,
@@ -203,14 +204,14 @@ impl Work<'_> {
             )?
             .execute(params![
                 entry_key,
-                path_unless_id(taken),
-                taken.fingerprint.version.0,
-                taken.fingerprint.modified.map(time::to_ns),
-                taken.fingerprint.etag,
+                path_unless_id(entry),
+                entry.fingerprint.version.0,
+                entry.fingerprint.modified.map(time::to_ns),
+                entry.fingerprint.etag,
                 object_key,
                 is_duplicate,
                 self.target.pass,
-                taken.identity.map(|identity| identity.0),
+                entry.identity.map(|identity| identity.0),
                 self.target.mark,
             ])?;
         Ok(())
@@ -218,7 +219,7 @@ impl Work<'_> {
 
     fn insert_object(
         &mut self,
-        taken: &Taken,
+        entry: &FetchedEntry,
         object_key: i64,
         entry_key: i64,
         blob_key: i64,
@@ -235,17 +236,17 @@ impl Work<'_> {
                 id.as_str(),
                 self.target.bucket_key,
                 entry_key,
-                taken.path.as_bytes(),
-                taken.stored.size,
-                taken.fingerprint.modified.map(time::to_ns),
-                taken.mime,
-                taken.metadata,
+                entry.path.as_bytes(),
+                entry.stored.size,
+                entry.fingerprint.modified.map(time::to_ns),
+                entry.mime,
+                entry.metadata,
                 self.now.as_millisecond(),
             ])?;
         self.objects += 1;
-        self.bytes += signed(taken.stored.size);
-        match taken.shape.as_deref() {
-            // What nearly all objects are, in one statement.
+        self.bytes += signed(entry.stored.size);
+        match entry.shape.as_deref() {
+            // What nearly all objects have, in one statement.
             None => {
                 self.tx
                     .prepare_cached(
@@ -258,12 +259,12 @@ impl Work<'_> {
                 self.reshape(Some(shape), object_key, blob_key)?;
             }
         }
-        self.added.note(|| Ok(id.as_str().to_owned()))
+        self.added.add(|| Ok(id.as_str().to_owned()))
     }
 
-    /// Brings an object's facts up to date where its bytes are the same. Answers whether any of
-    /// them, as a reader of the bucket sees them, is another now.
-    fn update_facts(&self, taken: &Taken, object_key: i64) -> Result<bool> {
+    /// Updates an object's facts where its bytes are the same. Returns whether any of them, as a
+    /// reader of the bucket sees them, has changed.
+    fn update_facts(&self, entry: &FetchedEntry, object_key: i64) -> Result<bool> {
         let changed = self
             .tx
             .prepare_cached(
@@ -274,22 +275,27 @@ impl Work<'_> {
             )?
             .execute(params![
                 object_key,
-                taken.path.as_bytes(),
-                taken.fingerprint.modified.map(time::to_ns),
-                taken.mime,
-                taken.metadata,
+                entry.path.as_bytes(),
+                entry.fingerprint.modified.map(time::to_ns),
+                entry.mime,
+                entry.metadata,
                 self.now.as_millisecond(),
             ])?;
         Ok(changed > 0)
     }
 
-    fn replace_content(&mut self, taken: &Taken, object_key: i64, blob_key: i64) -> Result<()> {
-        self.reshape(taken.shape.as_deref(), object_key, blob_key)?;
-        self.update_facts(taken, object_key)?;
+    fn replace_content(
+        &mut self,
+        entry: &FetchedEntry,
+        object_key: i64,
+        blob_key: i64,
+    ) -> Result<()> {
+        self.reshape(entry.shape.as_deref(), object_key, blob_key)?;
+        self.update_facts(entry, object_key)?;
         self.touch(object_key)
     }
 
-    /// Gives an object the shape that its entry has now. Answers whether that is another.
+    /// Gives an object the shape that its entry has now. Returns whether that has changed.
     pub(super) fn reshape(
         &mut self,
         shape: Option<&Shape>,
@@ -317,7 +323,7 @@ impl Work<'_> {
     }
 }
 
-/// The path column: NULL where it says what the id says.
-fn path_unless_id(taken: &Taken) -> Option<&[u8]> {
-    (taken.path != taken.id).then(|| taken.path.as_bytes())
+/// The path column: NULL where it equals the id.
+fn path_unless_id(entry: &FetchedEntry) -> Option<&[u8]> {
+    (entry.path != entry.id).then(|| entry.path.as_bytes())
 }

@@ -1,45 +1,46 @@
-//! Indexes of what comes in no order: hashes and identities, see `schema.sql`.
+//! Indexes of values that arrive in random order: hashes and identities, see `schema.sql`.
 //!
-//! A thousand new ones in an index of a million are on hundreds of pages, each of which a commit would
-//! read, change and write. So they go into a small index first, all of whose pages are at hand; from
-//! there they move on into the large one. A hand goes round their order and takes as many along as
-//! came: neighbours, which are on few pages there too.
+//! A thousand new values in an index of a million are on hundreds of pages, each of which a commit
+//! would read, change and write. So they go into a small index first, all of whose pages are in
+//! memory, and move from there into the large one. A hand moves through their order, again and
+//! again, and takes as many along as arrived: neighbours, which are on few pages of the large
+//! index, too.
 //!
-//! What does not live here: looking one up, which its table's file does through a view of both.
+//! Looking up a value is not here: the files of the tables do that through a view of both indexes.
 
 use rusqlite::{Transaction, params, types::Value};
 
 use super::Result;
 
-/// The least that stay fresh: 30 pages or so.
+/// The least that stay in the small index: about 30 pages.
 const AT_LEAST: u64 = 16_384;
 
-/// Of `n` in all, this many times the root of `n` stay fresh: then the pages of the small index, all
-/// of which change with a commit, are about as many as those that its stretch of the large one is on.
+/// Of `n` values, this many times the square root of `n` stay in the small index: then a commit
+/// changes about as many pages of the small index, all of them, as of the large one.
 const PER_ROOT: u64 = 22;
 
-/// The most that one transaction moves, should many have come without a commit of a run.
+/// The most that one transaction moves, if many were added outside of runs.
 const AT_MOST: u64 = 4_096;
 
-/// An index in two levels, by the names of what it is made of.
+/// An index in two levels, by the names of its tables and columns.
 struct Index {
-    fresh: &'static str,
-    settled: &'static str,
-    /// What it is in the order of, and the key of the row that has it.
+    small: &'static str,
+    large: &'static str,
+    /// The indexed column, and the key of the row that has the value.
     name: &'static str,
     key: &'static str,
     /// The table of those rows.
     rows: &'static str,
     /// The column of `settling`.
     hand: &'static str,
-    /// What is before and behind everything in that order.
+    /// The values before and behind all others.
     beginning: &'static str,
     end: &'static str,
 }
 
 const HASHES: Index = Index {
-    fresh: "fresh_hashes",
-    settled: "settled_hashes",
+    small: "fresh_hashes",
+    large: "settled_hashes",
     name: "prefix",
     key: "blob_key",
     rows: "blobs",
@@ -49,8 +50,8 @@ const HASHES: Index = Index {
 };
 
 const IDENTITIES: Index = Index {
-    fresh: "fresh_identities",
-    settled: "settled_identities",
+    small: "fresh_identities",
+    large: "settled_identities",
     name: "identity",
     key: "entry_key",
     rows: "entries",
@@ -59,51 +60,52 @@ const IDENTITIES: Index = Index {
     end: "9223372036854775807",
 };
 
-/// Moves on what is fresh beyond what may be: about as many as have come since the last time.
-pub(super) fn settle(tx: &Transaction<'_>) -> Result<()> {
-    HASHES.settle(tx, room)?;
-    IDENTITIES.settle(tx, room)
+/// Moves what is too many for the small indexes to the large ones: about as many as were added
+/// since the last time.
+pub(super) fn move_to_large(tx: &Transaction<'_>) -> Result<()> {
+    HASHES.move_surplus(tx, capacity)?;
+    IDENTITIES.move_surplus(tx, capacity)
 }
 
-/// How many of so many rows may be fresh.
-fn room(rows: u64) -> u64 {
+/// How many of so many rows may be in the small index.
+fn capacity(rows: u64) -> u64 {
     AT_LEAST.max(PER_ROOT * rows.isqrt())
 }
 
 impl Index {
-    fn settle(&self, tx: &Transaction<'_>, room: impl Fn(u64) -> u64) -> Result<()> {
-        let Self { fresh, key, rows, .. } = self;
-        let (fresh, rows): (u64, u64) = tx
+    fn move_surplus(&self, tx: &Transaction<'_>, capacity: impl Fn(u64) -> u64) -> Result<()> {
+        let Self { small, key, rows, .. } = self;
+        let (count, rows): (u64, u64) = tx
             .prepare_cached(&format!(
-                "SELECT (SELECT count(*) FROM {fresh}), (SELECT coalesce(max({key}), 0) FROM {rows})"
+                "SELECT (SELECT count(*) FROM {small}), (SELECT coalesce(max({key}), 0) FROM {rows})"
             ))?
             .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        match fresh.saturating_sub(room(rows)).min(AT_MOST) {
+        match count.saturating_sub(capacity(rows)).min(AT_MOST) {
             0 => Ok(()),
-            over => self.take_along(tx, over),
+            surplus => self.move_next(tx, surplus),
         }
     }
 
-    /// Takes that many along, or those up to the end, from where the hand begins anew.
-    fn take_along(&self, tx: &Transaction<'_>, many: u64) -> Result<()> {
-        let Self { fresh, settled, name, key, hand, beginning, end, .. } = self;
-        let stretch = format!("FROM {fresh} WHERE {name} > ?1 AND ({name}, {key}) <= (?2, ?3)");
+    /// Moves the next `count` values, or those up to the end, after which the hand starts again.
+    fn move_next(&self, tx: &Transaction<'_>, count: u64) -> Result<()> {
+        let Self { small, large, name, key, hand, beginning, end, .. } = self;
+        let range = format!("FROM {small} WHERE {name} > ?1 AND ({name}, {key}) <= (?2, ?3)");
         let from: Value = tx
             .prepare_cached(&format!("SELECT {hand} FROM settling"))?
             .query_row([], |row| row.get(0))?;
         let (to, to_key): (Value, i64) = tx
             .prepare_cached(&format!(
-                "SELECT * FROM (SELECT {name}, {key} FROM {fresh} WHERE {name} > ?1
+                "SELECT * FROM (SELECT {name}, {key} FROM {small} WHERE {name} > ?1
                                 ORDER BY 1, 2 LIMIT 1 OFFSET ?2)
                  UNION ALL SELECT {end}, {}",
                 i64::MAX
             ))?
-            .query_row(params![from, many - 1], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            .query_row(params![from, count - 1], |row| Ok((row.get(0)?, row.get(1)?)))?;
         tx.prepare_cached(&format!(
-            "INSERT INTO {settled} SELECT {name}, {key} {stretch} ORDER BY 1, 2"
+            "INSERT INTO {large} SELECT {name}, {key} {range} ORDER BY 1, 2"
         ))?
         .execute(params![from, to, to_key])?;
-        tx.prepare_cached(&format!("DELETE {stretch}"))?.execute(params![from, to, to_key])?;
+        tx.prepare_cached(&format!("DELETE {range}"))?.execute(params![from, to, to_key])?;
         tx.prepare_cached(&format!(
             "UPDATE settling SET {hand} = iif(?1 = {end}, {beginning}, ?1)"
         ))?
@@ -127,16 +129,16 @@ mod tests {
     /// What happens to the blobs of a database.
     #[derive(Clone, Debug)]
     enum Step {
-        Come(u16),
-        Go(u16),
-        Settle { room: u64 },
+        Add(u16),
+        Remove(u16),
+        MoveSurplus { capacity: u64 },
     }
 
     fn step() -> impl Strategy<Value = Step> {
         prop_oneof![
-            6 => (0_u16..60).prop_map(Step::Come),
-            2 => (0_u16..60).prop_map(Step::Go),
-            2 => (0_u64..12).prop_map(|room| Step::Settle { room }),
+            6 => (0_u16..60).prop_map(Step::Add),
+            2 => (0_u16..60).prop_map(Step::Remove),
+            2 => (0_u64..12).prop_map(|capacity| Step::MoveSurplus { capacity }),
         ]
     }
 
@@ -165,7 +167,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_blob_is_found_by_its_hash_whatever_comes_goes_and_settles(
+        fn every_blob_is_found_by_its_hash_whatever_is_added_removed_and_moved(
             steps in prop::collection::vec(step(), 0..120)
         ) {
             let mut db = database();
@@ -173,21 +175,21 @@ mod tests {
             let mut expected: BTreeMap<u16, i64> = BTreeMap::new();
             for step in steps {
                 match step {
-                    Step::Come(number) => {
+                    Step::Add(number) => {
                         let key = blobs::ensure(&tx, &hash(number), 2, None).unwrap();
                         prop_assert_eq!(*expected.entry(number).or_insert(key), key, "stored twice");
                     }
-                    Step::Go(number) => {
+                    Step::Remove(number) => {
                         if let Some(key) = expected.remove(&number) {
                             blobs::maybe_orphaned(&tx, key).unwrap();
                             prop_assert_eq!(blobs::take_orphans(&tx, 9).unwrap().unwrap().len(), 1);
                         }
                     }
-                    Step::Settle { room } => {
+                    Step::MoveSurplus { capacity } => {
                         let before = count(&tx, "fresh_hashes");
-                        HASHES.settle(&tx, |_| room).unwrap();
+                        HASHES.move_surplus(&tx, |_| capacity).unwrap();
                         let after = count(&tx, "fresh_hashes");
-                        prop_assert!(after <= before && after >= room.min(before));
+                        prop_assert!(after <= before && after >= capacity.min(before));
                     }
                 }
                 for number in 0..60 {
@@ -202,9 +204,9 @@ mod tests {
         }
 
         #[test]
-        fn a_hand_that_goes_on_leaves_nothing_behind(
+        fn moving_on_and_on_leaves_nothing_in_the_small_index(
             identities in prop::collection::vec(prop_oneof![-3_i64..3, any::<i64>()], 0..40),
-            stretch in 1_u64..9,
+            count in 1_u64..9,
         ) {
             let mut db = database();
             let tx = db.transaction().unwrap();
@@ -217,7 +219,7 @@ mod tests {
             }
             let most = expected.len() * 3 + 3;
             for _ in 0..most {
-                IDENTITIES.take_along(&tx, stretch).unwrap();
+                IDENTITIES.move_next(&tx, count).unwrap();
                 let both = pairs(&tx, "SELECT identity, entry_key FROM entries_by_identity");
                 prop_assert_eq!(both.len(), expected.len());
             }

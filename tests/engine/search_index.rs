@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use catchment::{
-    engine::searching,
+    engine::search_index,
     store::{
         Connection, Place,
         objects::{query::Query, record, text},
@@ -37,7 +37,8 @@ async fn what_syncs_bring_change_and_remove_is_indexed_in_the_background() {
     assert_eq!(found(&fixture, "FILE 07").await, ["file 07"], "and it is found all the same");
 
     let stopping = CancellationToken::new();
-    let keeping = tokio::spawn(searching::keep_up(fixture.engine.store.clone(), stopping.clone()));
+    let keeping =
+        tokio::spawn(search_index::keep_up_to_date(fixture.engine.store.clone(), stopping.clone()));
     while is_behind(&fixture).await {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }

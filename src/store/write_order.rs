@@ -1,32 +1,33 @@
-//! Entries that are written together, of which one may have what another one wants: the value of the
-//! bucket's unique key. They take turns, until none can let go of anything more.
+//! The order in which entries of a batch are written. An object may need a value of the bucket's
+//! unique key that another object of the batch still has, so writes are repeated until none is
+//! unblocked.
 
 use rusqlite::{OptionalExtension as _, params};
 
 use super::{
     Result, blobs,
-    commit::{DELETED, Taken, Work},
+    commit::{Changes, DELETED, FetchedEntry},
     dead_letters::Failure,
-    rejudge::{Rejudged, Reshaped},
-    renames::Moved,
+    reevaluate::{Reevaluated, Reshaped},
+    renames::Renamed,
     syncs, unique_keys,
 };
 use crate::model::{BlobHash, ErrorType, Version};
 
-/// What is to be written of an entry.
+/// What is written for an entry.
 pub(super) enum Write<'a> {
     /// It was fetched; with the key of its blob.
-    Take(&'a Taken, i64),
-    /// It was decided about anew.
-    Rejudge(&'a Rejudged),
-    /// It has another name.
-    Rename(&'a Moved),
+    Fetched(&'a FetchedEntry, i64),
+    /// It was evaluated again.
+    Reevaluated(&'a Reevaluated),
+    /// It has a new name.
+    Renamed(&'a Renamed),
 }
 
-impl Work<'_> {
-    /// Writes all that can be. Answers what to tell of the rest, whose objects stay as they are and
-    /// which the next pass tries again.
-    pub(super) fn in_turn(
+impl Changes<'_> {
+    /// Writes all that can be written. Returns the failures of the rest, whose objects stay as they
+    /// are and which the next pass tries again.
+    pub(super) fn write_in_order(
         &mut self,
         mut writes: Vec<Write<'_>>,
         file_exists: &impl Fn(&BlobHash) -> bool,
@@ -50,33 +51,35 @@ impl Work<'_> {
 
     fn write(&mut self, write: &Write<'_>, file_exists: &impl Fn(&BlobHash) -> bool) -> Result<()> {
         match write {
-            Write::Take(taken, blob_key) => self.take(taken, *blob_key),
-            Write::Rejudge(rejudged) => self.rejudge(rejudged, file_exists),
-            Write::Rename(moved) => self.rename(moved, file_exists),
+            Write::Fetched(entry, blob_key) => self.apply_fetched(entry, *blob_key),
+            Write::Reevaluated(reevaluated) => self.reevaluate(reevaluated, file_exists),
+            Write::Renamed(renamed) => self.rename(renamed, file_exists),
         }
     }
 
-    /// What to tell of an entry whose object would have a unique key that another one has.
+    /// Why an entry cannot be written now: its object would have a unique key that another one has.
     fn blocked(&self, write: &Write<'_>) -> Result<Option<String>> {
         match write {
-            Write::Take(taken, blob_key) => self.take_blocked(taken, *blob_key),
-            Write::Rejudge(rejudged) => {
-                self.reshape_blocked(rejudged.entry_key, rejudged.object.as_ref())
+            Write::Fetched(entry, blob_key) => self.fetched_blocked(entry, *blob_key),
+            Write::Reevaluated(reevaluated) => {
+                self.reshape_blocked(reevaluated.entry_key, reevaluated.object.as_ref())
             }
-            Write::Rename(moved) => self.reshape_blocked(moved.entry_key, moved.object.as_ref()),
+            Write::Renamed(renamed) => {
+                self.reshape_blocked(renamed.entry_key, renamed.object.as_ref())
+            }
         }
     }
 
-    fn take_blocked(&self, taken: &Taken, blob_key: i64) -> Result<Option<String>> {
-        let Some(wanted) = taken.shape.as_ref().and_then(|shape| shape.unique_key.as_ref()) else {
+    fn fetched_blocked(&self, entry: &FetchedEntry, blob_key: i64) -> Result<Option<String>> {
+        let Some(wanted) = entry.shape.as_ref().and_then(|shape| shape.unique_key.as_ref()) else {
             return Ok(None);
         };
-        match self.row_of(taken)? {
+        match self.row_of(entry)? {
             Some(row) if row.object_key == DELETED && row.same_version => Ok(None),
             Some(row) if row.object_key != DELETED && !row.is_duplicate => {
                 unique_keys::taken(self.tx, row.object_key, wanted)
             }
-            // It stands behind an object that is there.
+            // It shares an existing object.
             _ if self.equal_object(blob_key)?.is_some() => Ok(None),
             _ => unique_keys::taken_in(self.tx, self.target.bucket_key, wanted),
         }
@@ -92,7 +95,7 @@ impl Work<'_> {
         object_key.map_or(Ok(None), |key| unique_keys::taken(self.tx, key, wanted))
     }
 
-    /// Leaves an entry's object as it is.
+    /// Leaves an entry's object as it is and returns the failure.
     fn refuse(
         &mut self,
         write: Write<'_>,
@@ -101,31 +104,31 @@ impl Work<'_> {
     ) -> Result<Failure> {
         let error_type = ErrorType::ValidationError;
         match write {
-            Write::Take(taken, blob_key) => {
-                self.counts.bytes += taken.stored.size;
-                self.keep(&taken.id)?;
+            Write::Fetched(entry, blob_key) => {
+                self.counts.bytes += entry.stored.size;
+                self.mark_seen(&entry.id)?;
                 blobs::maybe_orphaned(self.tx, blob_key)?;
-                Ok(taken.failure(error_type, message))
+                Ok(entry.failure(error_type, message))
             }
-            Write::Rejudge(rejudged) => self.keep_unsettled(rejudged.entry_key, message),
-            Write::Rename(moved) => {
+            Write::Reevaluated(reevaluated) => self.mark_seen_only(reevaluated.entry_key, message),
+            Write::Renamed(renamed) => {
                 let failure = Failure {
-                    id: moved.id.clone(),
-                    path: moved.path.clone(),
-                    version: Some(moved.fingerprint.version.clone()),
+                    id: renamed.id.clone(),
+                    path: renamed.path.clone(),
+                    version: Some(renamed.fingerprint.version.clone()),
                     error_type,
                     message,
                 };
                 let failed =
-                    Moved { object: None, failure: Some(failure.clone()), ..moved.clone() };
+                    Renamed { object: None, failure: Some(failure.clone()), ..renamed.clone() };
                 self.rename(&failed, file_exists)?;
                 Ok(failure)
             }
         }
     }
 
-    /// Notes that an entry is there, and leaves it to the next pass to decide about it.
-    fn keep_unsettled(&self, entry_key: i64, message: String) -> Result<Failure> {
+    /// Records that an entry exists, and leaves it to the next pass to evaluate it.
+    fn mark_seen_only(&self, entry_key: i64, message: String) -> Result<Failure> {
         Ok(self
             .tx
             .prepare_cached(

@@ -1,5 +1,5 @@
-//! Keeping what is searched by text up to date, in the background and a little at a time: a sync that
-//! is under way comes first, and what is not indexed yet is found all the same, only more slowly.
+//! Keeps the text index up to date, in the background and a little at a time: a running sync comes
+//! first, and what is not indexed yet is found all the same, only more slowly.
 
 use std::time::Duration;
 
@@ -7,17 +7,17 @@ use tokio_util::sync::CancellationToken;
 
 use crate::store::{Store, StoreError, objects::text};
 
-/// How often it looks whether there is something to do.
+/// How often it checks whether there is something to do.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Objects that one transaction indexes: some 10 ms.
+/// How many objects one transaction indexes: about 10 ms.
 const STEP: u32 = 2_000;
 
-/// Between two transactions, for others that write.
+/// The pause between two transactions, for other writers.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Indexes what syncs and people bring, until somebody says stop.
-pub async fn keep_up(store: Store, stopping: CancellationToken) {
+/// Indexes what syncs and people add, until `stopping` is cancelled.
+pub async fn keep_up_to_date(store: Store, stopping: CancellationToken) {
     while !stopping.is_cancelled() {
         let pause = match step(&store).await {
             Ok(true) => PAUSE,
@@ -34,7 +34,7 @@ pub async fn keep_up(store: Store, stopping: CancellationToken) {
     }
 }
 
-/// One step, if one is due. Answers whether it was.
+/// One step, if one is due. Returns whether it was.
 async fn step(store: &Store) -> Result<bool, StoreError> {
     let is_behind = store.read(text::is_behind).await?;
     if is_behind {

@@ -1,21 +1,20 @@
-//! Entries whose bytes are here and which are decided about anew: what they become under the settings
-//! of today.
+//! Stored entries that are evaluated again under changed settings, without fetching their bytes.
 
 use rusqlite::{OptionalExtension as _, params};
 
-use super::{Result, commit::Work, shape::Shape};
+use super::{Result, commit::Changes, shape::Shape};
 use crate::model::{BlobHash, UniqueValue};
 
-/// An entry that was taken before, and is decided about anew without its bytes.
+/// A stored entry that was evaluated again.
 #[derive(Clone, Debug)]
-pub struct Rejudged {
+pub struct Reevaluated {
     /// Internal key of its row.
     pub entry_key: i64,
-    /// What its object is to become; `None` where that is not this entry's to say.
+    /// The new shape of its object; `None` where its object is that of another entry.
     pub object: Option<Reshaped>,
 }
 
-/// An object whose bytes stay and whose shape is made anew.
+/// An object whose bytes stay and whose shape is new.
 #[derive(Clone, Debug)]
 pub struct Reshaped {
     /// What the sync's mapping makes of it; `None` where it has none.
@@ -25,37 +24,38 @@ pub struct Reshaped {
 }
 
 impl Reshaped {
-    /// What is to name it in its bucket, where something has to.
+    /// Its value of the bucket's unique key, where the bucket has one.
     pub(super) fn unique_key(&self) -> Option<&UniqueValue> {
         self.shape.as_ref()?.unique_key.as_ref()
     }
 
-    /// Whether files that it is to have were collected since they were written.
+    /// Whether files that it needs were collected since they were written.
     pub(super) fn lacks_files(&self, file_exists: &impl Fn(&BlobHash) -> bool) -> bool {
         self.shape.iter().flat_map(|shape| shape.files()).any(|hash| !file_exists(hash))
     }
 }
 
-/// A mark that no settings leave: an object has gone to this entry, and says what another one was.
+/// A mark that belongs to no settings: this entry has taken over the object of another one, which
+/// the object still describes.
 pub const HANDED_OVER: i64 = -1;
 
-impl Work<'_> {
-    /// Decides about an entry anew whose bytes are here. Where files that it is to have were
-    /// collected meanwhile, it stays unsettled for the next run.
-    pub(super) fn rejudge(
+impl Changes<'_> {
+    /// Applies what the evaluation of a stored entry found. Where files that it needs were
+    /// collected meanwhile, the next run evaluates it again.
+    pub(super) fn reevaluate(
         &mut self,
-        rejudged: &Rejudged,
+        reevaluated: &Reevaluated,
         file_exists: &impl Fn(&BlobHash) -> bool,
     ) -> Result<()> {
-        if let Some(object) = &rejudged.object
+        if let Some(object) = &reevaluated.object
             && object.lacks_files(file_exists)
         {
             self.counts.unchanged += 1;
-            return self.settle_entry(rejudged.entry_key, Some(HANDED_OVER)).map(drop);
+            return self.mark_evaluated(reevaluated.entry_key, Some(HANDED_OVER)).map(drop);
         }
-        let object_key = self.settle_entry(rejudged.entry_key, self.target.mark)?;
-        let is_updated = match (&rejudged.object, object_key) {
-            (Some(object), Some(object_key)) => self.reshape_here(object, object_key)?,
+        let object_key = self.mark_evaluated(reevaluated.entry_key, self.target.mark)?;
+        let is_updated = match (&reevaluated.object, object_key) {
+            (Some(object), Some(object_key)) => self.reshape_stored(object, object_key)?,
             _ => false,
         };
         match (is_updated, object_key) {
@@ -69,15 +69,16 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Gives an object whose bytes stay its new shape and metadata. Answers whether they are others.
-    pub(super) fn reshape_here(&mut self, object: &Reshaped, object_key: i64) -> Result<bool> {
+    /// Gives an object whose bytes stay its new shape and metadata. Returns whether they have
+    /// changed.
+    pub(super) fn reshape_stored(&mut self, object: &Reshaped, object_key: i64) -> Result<bool> {
         let Some(blob_key) = self.content_of(object_key)? else { return Ok(false) };
         let is_reshaped = self.reshape(object.shape.as_deref(), object_key, blob_key)?;
         Ok(self.update_metadata(object_key, object.metadata.as_deref())? || is_reshaped)
     }
 
-    /// Notes on an entry's row that it was judged in this pass; answers its object's key.
-    fn settle_entry(&self, entry_key: i64, mark: Option<i64>) -> Result<Option<i64>> {
+    /// Records on an entry's row that it was evaluated in this pass; returns its object's key.
+    fn mark_evaluated(&self, entry_key: i64, mark: Option<i64>) -> Result<Option<i64>> {
         Ok(self
             .tx
             .prepare_cached(

@@ -1,24 +1,24 @@
-//! What is known of an entry besides its listing, and which part of that is all that there is to know:
-//! so that its source is asked for what is missing, and for nothing twice. Who asks is elsewhere.
+//! What is known of an entry besides its listing, so that its source is asked for what is missing
+//! and for nothing twice. Makes no requests itself.
 
 use super::filter::Dossier;
 use crate::{
     model::{EntryPath, Fingerprint},
     sources::{Facts, Needs},
-    store::{rejudge::HANDED_OVER, shape::Kept},
+    store::{reevaluate::HANDED_OVER, shape::Kept},
 };
 
 /// What is known of an entry so far.
 #[derive(Debug, Default)]
-pub(super) struct Inquiry {
+pub(super) struct KnownFacts {
     pub(super) facts: Facts,
     have: Needs,
 }
 
-impl Inquiry {
-    /// What is kept of an entry whose version is still the one that was taken, as far as that is
-    /// what the source would say of it.
-    pub(super) fn recollect(kept: &Kept) -> Self {
+impl KnownFacts {
+    /// What is stored of an entry whose version has not changed, as far as its source would say the
+    /// same of it.
+    pub(super) fn from_stored(kept: &Kept) -> Self {
         if kept.object.is_none() || kept.judged_by == Some(HANDED_OVER) {
             return Self::default();
         }
@@ -38,21 +38,21 @@ impl Inquiry {
         needs.without(self.have)
     }
 
-    /// Takes in what the source told when it was asked for `missing`.
-    pub(super) fn told(&mut self, missing: Needs, told: Facts) {
+    /// Adds what the source returned when it was asked for `missing`.
+    pub(super) fn add(&mut self, missing: Needs, returned: Facts) {
         if missing.metadata || missing.properties {
-            self.facts.mime = told.mime;
-            self.facts.metadata = told.metadata;
-            self.facts.properties = told.properties;
+            self.facts.mime = returned.mime;
+            self.facts.metadata = returned.metadata;
+            self.facts.properties = returned.properties;
         }
         if missing.tags {
-            self.facts.tags = told.tags;
+            self.facts.tags = returned.tags;
         }
         self.have = self.have.and(missing);
     }
 
-    /// Takes in what came along with the bytes, which is the newest there is.
-    pub(super) fn came(&mut self, facts: Facts) {
+    /// Adds what was returned with the bytes, which is newer than anything else.
+    pub(super) fn add_fetched(&mut self, facts: Facts) {
         self.facts.mime = facts.mime;
         self.facts.metadata = facts.metadata;
         self.have.metadata = true;
@@ -65,7 +65,7 @@ impl Inquiry {
         self.have.metadata
     }
 
-    /// The entry as filters and mappings look at it.
+    /// The entry as filters and mappings see it.
     pub(super) fn dossier<'a>(
         &'a self,
         path: &'a EntryPath,

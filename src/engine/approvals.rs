@@ -1,0 +1,89 @@
+//! What people decide about held removals: approve or reject them.
+//!
+//! Held removals are known by the keys of their entries. Approving removes nothing by itself: the
+//! next complete pass removes those whose entries it, too, proves gone, so that nothing is removed
+//! that has come back meanwhile, and nothing but what was held passes the guard.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use super::{Engine, Observer, Report, held::emit_event, lease};
+use crate::{
+    model::{Cause, JobId},
+    store::{
+        self, StoreError, Transaction,
+        events::About,
+        jobs, leases, reconcile,
+        syncs::{self, HeldRemovals, Sync},
+    },
+};
+
+impl Engine {
+    /// Approves the held removals of a sync and runs it at once: what its listing proves to be
+    /// still gone is removed, and counted by that job. If the run fails, the next one removes them.
+    ///
+    /// # Errors
+    /// [`StoreError::NothingHeld`]; [`StoreError::Locked`] while a run is in progress; the store's.
+    /// How the run went is in the report.
+    pub async fn approve_removals(
+        &self,
+        sync: &Sync,
+        observer: Arc<dyn Observer>,
+        stop: CancellationToken,
+    ) -> Result<Report, StoreError> {
+        let job = self.queue_approved_removals(sync).await?;
+        Ok(self.run_job(&job, observer, stop).await)
+    }
+
+    /// As [`Engine::approve_removals`], but leaves the job in the queue.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn queue_approved_removals(&self, sync: &Sync) -> Result<JobId, StoreError> {
+        let job = JobId::generate();
+        let (engine, sync_key, id) = (self.clone(), sync.key, job.clone());
+        self.store
+            .write(move |tx| {
+                let now = engine.clock().now();
+                let mut removals = engine.held_without_run(tx, sync_key)?;
+                removals.approved_at = Some(now);
+                let entries = syncs::held_entries(tx, sync_key)?;
+                syncs::hold_removals(tx, sync_key, Some((&removals, &entries)))?;
+                let job_key = jobs::queue(tx, sync_key, &id, Cause::Manual, false, now)?;
+                emit_event(tx, About::job(sync_key, job_key), "approved", &removals, now)
+            })
+            .await?;
+        Ok(job)
+    }
+
+    /// Keeps the objects whose removal is held. Nobody is asked about them again until their
+    /// entries have been at the source once more. Returns how many objects are kept.
+    ///
+    /// # Errors
+    /// [`StoreError::NothingHeld`]; [`StoreError::Locked`] while a run is in progress; the store's.
+    pub async fn reject_removals(&self, sync: &Sync) -> Result<u64, StoreError> {
+        let (engine, sync_key) = (self.clone(), sync.key);
+        self.store
+            .write(move |tx| {
+                let now = engine.clock().now();
+                let removals = engine.held_without_run(tx, sync_key)?;
+                let entries = syncs::held_entries(tx, sync_key)?;
+                reconcile::release(tx, sync_key, &entries)?;
+                syncs::hold_removals(tx, sync_key, None)?;
+                emit_event(tx, About::sync(sync_key), "rejected", &removals, now)?;
+                Ok(removals.count)
+            })
+            .await
+    }
+
+    /// The held removals of a sync that is not running: a run decides itself what is held.
+    fn held_without_run(&self, tx: &Transaction<'_>, sync_key: i64) -> store::Result<HeldRemovals> {
+        if let Some(holder) = leases::holder(tx, sync_key)?
+            && lease::is_alive(&holder, self.worker(), self.clock().now())
+        {
+            return Err(StoreError::Locked(holder));
+        }
+        syncs::held_removals(tx, sync_key)?.ok_or(StoreError::NothingHeld)
+    }
+}

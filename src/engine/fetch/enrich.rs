@@ -1,0 +1,196 @@
+//! What an entry needs besides its listing and its bytes: its metadata, for the filters'
+//! conditions, and the object that the mapping makes of it. Asks the source only for what is not
+//! known already.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use serde_json::Value;
+
+use super::{Bundle, FetchError, Outcome, permit, web};
+use crate::{
+    engine::{
+        context::Run,
+        known_facts::KnownFacts,
+        mapping::{BlobBytes, Mapped, Mapping},
+        plan::Action,
+        shaping,
+    },
+    sources::{Needs, retry::RetryPolicy},
+    store::{
+        StoreError,
+        left_out::LeftOut,
+        reevaluate::{Reevaluated, Reshaped},
+        renames::Renamed,
+        shape::{self, Kept, Shape},
+    },
+};
+
+/// What is stored of entries, by the keys of their rows.
+pub(super) type StoredEntries = HashMap<i64, Kept>;
+
+/// Reads what is stored of a bundle's entries in one go: a read for each would use a thread for
+/// each.
+pub(super) async fn load_stored(run: &Run, bundle: &Bundle) -> Result<StoredEntries, StoreError> {
+    let rows: Vec<i64> = bundle.iter().filter_map(|(_, action)| action.row()).collect();
+    if rows.is_empty() {
+        return Ok(StoredEntries::new());
+    }
+    run.store
+        .read(move |db| {
+            let kept = |row| Ok(shape::kept(db, row)?.map(|kept| (row, kept)));
+            rows.into_iter().filter_map(|row| kept(row).transpose()).collect()
+        })
+        .await
+}
+
+/// Asks the source for what is needed and not known yet.
+async fn ask(
+    run: &Run,
+    action: &Action,
+    known: &mut KnownFacts,
+    needs: Needs,
+) -> Result<(), FetchError> {
+    let missing = known.missing(needs);
+    if missing.is_nothing() {
+        return Ok(());
+    }
+    let ask = || async {
+        let _permit = permit(run).await;
+        run.source.facts(&action.id, &action.fingerprint, missing).await
+    };
+    known.add(missing, RetryPolicy::FETCH.run(ask).await?);
+    Ok(())
+}
+
+/// The outcome of an entry that does not meet the filters' conditions on its metadata; `None` if it
+/// does.
+pub(super) async fn left_out(
+    run: &Run,
+    action: &Action,
+    known: &mut KnownFacts,
+) -> Result<Option<Outcome>, FetchError> {
+    let filter = &run.rules.filter;
+    ask(run, action, known, filter.needs()).await?;
+    let unmet = filter.refuses_facts(&known.dossier(&action.path, &action.fingerprint));
+    Ok(unmet.map(|unmet| {
+        let version = action.fingerprint.version.clone();
+        Outcome::LeftOut(LeftOut { id: action.id.clone(), version, unmet: unmet.0 })
+    }))
+}
+
+/// What the mapping makes of an entry; `None` where there is no mapping.
+pub(super) async fn shape(
+    run: &Arc<Run>,
+    action: &Action,
+    known: &mut KnownFacts,
+    urls: &BTreeMap<String, String>,
+) -> Result<Option<Box<Shape>>, FetchError> {
+    let Some(mapping) = &run.rules.mapping else { return Ok(None) };
+    ask(run, action, known, mapping.needs()).await?;
+    let mapped = mapping.map(&known.dossier(&action.path, &action.fingerprint))?;
+    shape_of(run, mapping, mapped, urls).await.map(|shape| Some(Box::new(shape)))
+}
+
+/// Evaluates an entry again that was stored under other settings. Its bytes stay; what is stored of
+/// it is not asked for again, unless it may belong to another entry.
+pub(super) async fn reevaluate(
+    run: &Arc<Run>,
+    action: &Action,
+    is_same: bool,
+    stored: &StoredEntries,
+) -> Result<Outcome, FetchError> {
+    let kept = action.row().and_then(|row| stored.get_key_value(&row));
+    // Somebody else has removed it since it was compared.
+    let Some((&entry_key, kept)) = kept else { return Ok(Outcome::Vanished) };
+    let mut known = if is_same { KnownFacts::from_stored(kept) } else { KnownFacts::default() };
+    let updates_metadata = !known.has_metadata();
+    if let Some(left_out) = left_out(run, action, &mut known).await? {
+        return Ok(left_out);
+    }
+    // The object of an entry that has changed but is not to be updated stays as it is.
+    let object = match kept.object {
+        Some(_) if is_same => {
+            Some(reshaped(run, action, kept, &mut known, updates_metadata).await?)
+        }
+        _ => None,
+    };
+    Ok(Outcome::Reevaluated(Box::new(Reevaluated { entry_key, object })))
+}
+
+/// Evaluates an entry that was renamed. Its bytes stay; its source is asked for the rest, since a
+/// copy under a new name need not have the metadata of the original.
+pub(super) async fn rename(
+    run: &Arc<Run>,
+    action: &Action,
+    row: i64,
+    stored: &StoredEntries,
+) -> Result<Outcome, FetchError> {
+    let mut known = KnownFacts::default();
+    if let Some(left_out) = left_out(run, action, &mut known).await? {
+        return Ok(left_out);
+    }
+    let object = match stored.get(&row) {
+        // Its listing was and is all that is used: only its name changes.
+        Some(Kept { judged_by: None, .. }) if run.rules.mark.is_none() => None,
+        Some(kept @ Kept { object: Some(_), .. }) => {
+            Some(reshaped(run, action, kept, &mut known, true).await?)
+        }
+        _ => None,
+    };
+    Ok(Outcome::Renamed(Box::new(renamed(action, row, object))))
+}
+
+/// The entry of that row under its new name.
+pub(super) fn renamed(action: &Action, row: i64, object: Option<Reshaped>) -> Renamed {
+    Renamed {
+        entry_key: row,
+        id: action.id.clone(),
+        path: action.path.clone(),
+        fingerprint: action.fingerprint.clone(),
+        object,
+        failure: None,
+    }
+}
+
+/// The new shape of an object whose bytes are stored, and its user metadata if that was asked for
+/// again.
+async fn reshaped(
+    run: &Arc<Run>,
+    action: &Action,
+    kept: &Kept,
+    known: &mut KnownFacts,
+    updates_metadata: bool,
+) -> Result<Reshaped, FetchError> {
+    let shape = shape(run, action, known, &kept.urls).await?;
+    let metadata = (updates_metadata && known.has_metadata())
+        .then(|| Value::from_iter(known.facts.metadata.clone()).to_string());
+    Ok(Reshaped { shape, metadata })
+}
+
+/// The shape that the mapping has made, with the bytes of its blobs.
+async fn shape_of(
+    run: &Arc<Run>,
+    mapping: &Mapping,
+    mapped: Mapped,
+    urls: &BTreeMap<String, String>,
+) -> Result<Shape, FetchError> {
+    let mut blobs = Vec::with_capacity(mapped.blobs.len());
+    for blob in mapped.blobs {
+        blobs.push(match &blob.bytes {
+            BlobBytes::File => shaping::file(&blob),
+            BlobBytes::Text(text) => shaping::text(&blob, web::store_text(run, text).await?),
+            // It is fetched, unless it was fetched from that very URL before.
+            BlobBytes::Url(url) => match shaping::kept(&blob, url, urls) {
+                Some(kept) => kept,
+                None => {
+                    let fetched = web::fetch(run, url).await?;
+                    shaping::fetched(&blob, url, fetched.stored, fetched.mime, fetched.filename)
+                }
+            },
+        });
+    }
+    Ok(shaping::shape(mapping, mapped.fields, mapped.unique_key, blobs))
+}

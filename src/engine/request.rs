@@ -1,0 +1,73 @@
+//! What a run is asked to do, and what it reports when it has ended.
+
+use super::RunError;
+use crate::{
+    model::{Counts, JobId, Location, MaxDelete, RunStatus, SyncOptions},
+    store::syncs::{BucketChoice, HeldRemovals},
+};
+
+/// A request to run a sync, which is created if it does not exist yet.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Where to read.
+    pub location: Location,
+    /// Which bucket to fill.
+    pub bucket: BucketChoice,
+    /// The sync's settings, stored for later runs.
+    pub options: SyncOptions,
+    /// Settings of this run only.
+    pub run: RunOptions,
+}
+
+/// Settings of one run.
+#[derive(Clone, Debug, Default)]
+pub struct RunOptions {
+    /// How many objects it may remove; `None`: the removal guard's default.
+    pub max_delete: Option<MaxDelete>,
+    /// How many fetches at once; `None`: the source's default.
+    pub concurrency: Option<usize>,
+    /// Start a new pass and fetch every entry again, even if its version is unchanged.
+    pub full: bool,
+    /// Accept the root as it is now, even if it is a different one or empty.
+    pub adopt_root: bool,
+    /// Listed entries after which the run ends, checkpointed, and the next one is queued; `None`:
+    /// it runs to the end, as a run of the command line does. A source that can only be listed from
+    /// its beginning is never cut.
+    pub slice: Option<u64>,
+    /// Continue a pass even where `full` would start a new one: this run is its next slice.
+    pub continues: bool,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct Report {
+    /// Its status.
+    pub status: RunStatus,
+    /// The job, if one was created.
+    pub job: Option<JobId>,
+    /// The bucket, if the run got far enough to know it.
+    pub bucket: Option<String>,
+    /// What it did.
+    pub counts: Counts,
+    /// Removals that the removal guard holds.
+    pub held: Option<HeldRemovals>,
+    /// The queued job that continues the pass, where this run ended at the end of its slice.
+    pub next: Option<JobId>,
+    /// Why it ended early.
+    pub error: Option<RunError>,
+}
+
+impl Report {
+    /// The report of a run that never began.
+    pub(super) fn never_begun(error: RunError) -> Self {
+        Self {
+            status: error.status(),
+            job: None,
+            bucket: None,
+            counts: Counts::default(),
+            held: None,
+            next: None,
+            error: Some(error),
+        }
+    }
+}
