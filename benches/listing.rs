@@ -1,9 +1,10 @@
 //! How fast a bucket of a million objects is listed: `cargo bench --bench listing [OBJECTS]`.
 //!
-//! Fills a data directory through the store, as a sync would, and indexes it for search, as a server
-//! would in the background; starts the real server on it; asks it 200 times a second, from this other
-//! process, over a few connections; and prints the latencies. They count from the instant at which a
-//! request was due, so that a slow answer makes those behind it slow, too. `CATCHMENT_BENCH_DIR` keeps the data directory for the next time.
+//! Fills a data directory through the store, as a sync would, and indexes it for search, as a
+//! server would in the background; starts the real server on it; asks it 200 times a second, from
+//! this other process, over a few connections; and prints the latencies. They count from the
+//! instant at which a request was due, so that a slow answer makes those behind it slow, too.
+//! `CATCHMENT_BENCH_DIR` keeps the data directory for the next time.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 

@@ -1,8 +1,8 @@
 // How soon Home shows something of use, beside Syncthing's page: benches/run paint
 //
-// Both serve one folder that is in step, to the same Chromium; each page is loaded again and again, in
-// turns, and the largest contentful paint is taken: on Home that is the table of syncs. Prints medians,
-// spreads and the ratio; exits 1 when Home's median is not under 150 ms.
+// Both serve one folder that is up to date, to the same Chromium; each page is loaded again and
+// again, in turns, and the largest contentful paint is taken: on Home that is the table of syncs.
+// Prints medians, spreads and the ratio; exits 1 when Home's median is not under 150 ms.
 import { spawn, execFile } from "node:child_process";
 import { createServer } from "node:net";
 import { mkdir, writeFile } from "node:fs/promises";

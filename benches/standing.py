@@ -1,6 +1,6 @@
 """What Catchment costs while it stands there: benches/standing.py [idle] [watch]
 
-idle   a thousand folders in step and nothing changing: resident memory, and CPU over a minute
+idle   a thousand folders up to date and nothing changing: resident memory, and CPU over a minute
 watch  how long a file that was just written takes to be an object, in a folder of 20,000
 
 CATCHMENT names the executable (target/release/catchment), BENCH_DIR where the data goes. Prints
@@ -89,7 +89,7 @@ def idle(work, server):
         folder.mkdir(parents=True)
         (folder / "file").write_text(str(number))
         server.sync(bucket, folder)
-    until("every folder in step", lambda: server.call("GET", f"/v1/buckets/{bucket}")["object_count"] == SYNCS)
+    until("every folder up to date", lambda: server.call("GET", f"/v1/buckets/{bucket}")["object_count"] == SYNCS)
     time.sleep(10)
     before, started = server.cpu_seconds(), time.monotonic()
     time.sleep(QUIET_SECONDS)
@@ -106,7 +106,7 @@ def watch(work, server):
     bucket = server.bucket("large")
     server.sync(bucket, folder)
     count = lambda: server.call("GET", f"/v1/buckets/{bucket}")["object_count"]
-    until("the folder in step", lambda: count() == FILES)
+    until("the folder up to date", lambda: count() == FILES)
     time.sleep(10)
     took = []
     for number in range(WRITES):

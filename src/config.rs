@@ -20,9 +20,9 @@ use crate::{clock::SharedClock, sources::oauth::Grants};
 pub struct SourceTuning {
     /// The time.
     pub clock: SharedClock,
-    /// A file modified less than this ago may still be in the making and is waited for.
+    /// A file modified less than this ago may still be being written and is waited for.
     pub quiet_period: Duration,
-    /// Folders of our own, never to be listed: a bucket must not swallow itself.
+    /// Folders of our own, never to be listed: a bucket must not contain itself.
     pub own_folders: Vec<PathBuf>,
     /// Where providers with an address of their own are reached.
     pub hosts: Arc<Hosts>,
@@ -30,9 +30,9 @@ pub struct SourceTuning {
     pub grants: Grants,
 }
 
-/// Where providers with an address of their own are reached: `[hosts]` of `config.toml`, for national
-/// clouds, proxies and tests. Never settable through the API, which must not send a secret elsewhere.
-/// Each is a scheme and a host, without a slash at the end; `http` only to this machine.
+/// Where providers with an address of their own are reached: `[hosts]` of `config.toml`, for
+/// national clouds, proxies and tests. Never settable through the API, which must not send a secret
+/// elsewhere. Each is a scheme and a host, without a slash at the end; `http` only to this machine.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Hosts {
@@ -112,7 +112,7 @@ impl TryFrom<String> for Host {
     }
 }
 
-/// Where the data directory is when nobody says, by the platform's convention.
+/// The default data directory, by the platform's convention.
 ///
 /// # Errors
 /// When there is no home directory to put it in.
@@ -122,7 +122,7 @@ pub fn default_data_dir() -> Result<PathBuf, ConfigError> {
         .ok_or(ConfigError::NoHome)
 }
 
-/// The settings that `config.toml` and the environment may set.
+/// The settings that `config.toml` may have.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct File {
@@ -177,12 +177,12 @@ pub struct Config {
     pub serve: ServeConfig,
 }
 
-/// How the server is reached, and by whom.
+/// Where the server listens, and who may reach it.
 #[derive(Clone, Debug)]
 pub struct ServeConfig {
-    /// Where it listens; port 0 picks one.
+    /// Where it listens; port 0 picks a free one.
     pub listen: SocketAddr,
-    /// Names by which it may be called besides those of this computer's loopback.
+    /// Host names that it accepts besides those of this computer's loopback.
     pub allowed_hosts: Vec<String>,
     /// Whether programs on this computer may read `/metrics` without the token.
     pub open_metrics: bool,
@@ -191,7 +191,7 @@ pub struct ServeConfig {
 /// A setting that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// Neither a home directory nor a choice.
+    /// There is no home directory, and no data directory was given.
     #[error("there is no home directory for the data: give --data-dir or set CATCHMENT_DATA_DIR")]
     NoHome,
     /// The file is there and cannot be read.
@@ -202,7 +202,7 @@ pub enum ConfigError {
         /// What the system said.
         error: io::Error,
     },
-    /// The file is not what it should be.
+    /// The file is not valid.
     #[error("{path:?} is not a valid configuration: {error}")]
     Invalid {
         /// The file.
@@ -210,7 +210,7 @@ pub enum ConfigError {
         /// What is wrong, and where.
         error: Box<toml::de::Error>,
     },
-    /// An environment variable holds nonsense.
+    /// An environment variable has an invalid value.
     #[error("{name}={value:?} is not {expected}")]
     Environment {
         /// The variable.
@@ -234,7 +234,7 @@ impl Config {
     /// The longest that [`SourceTuning::quiet_period`] may be.
     pub const MAX_QUIET_PERIOD: Duration = Duration::from_secs(2);
 
-    /// Where the server listens when nobody says.
+    /// Where the server listens by default.
     pub const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7400);
 
     /// Gathers the settings for `data_dir` (the flag's or variable's, else the default).

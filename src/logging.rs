@@ -11,7 +11,7 @@ use tracing_subscriber::{
 
 static LOG: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
 
-/// How much of what this program does is logged; of others' parts, warnings.
+/// How much of what this program does is logged; of its dependencies, warnings are.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema,
 )]
@@ -19,7 +19,7 @@ static LOG: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
 pub enum LogLevel {
     /// What failed.
     Error,
-    /// And what is odd.
+    /// And what is unusual.
     Warn,
     /// And what happens.
     Info,

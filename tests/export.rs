@@ -170,7 +170,7 @@ fn a_file_that_differs_is_reported_and_kept() {
     let home = Home::with(&[(b"a", b"1"), (b"b", b"2")]);
     fs::create_dir(home.out()).unwrap();
     fs::write(home.out().join("a"), "somebody's own").unwrap();
-    home.export(&[]).says(3, &["not exported: a (a file with other content is there"]);
+    home.export(&[]).says(3, &["not exported: a (a file with other content exists"]);
     assert_eq!(fs::read(home.out().join("a")).unwrap(), b"somebody's own");
     assert_eq!(fs::read(home.out().join("b")).unwrap(), b"2");
 }
@@ -206,7 +206,7 @@ fn a_file_that_is_a_link_is_never_written_through() {
     fs::write(&victim, "untouched").unwrap();
     fs::create_dir(home.out()).unwrap();
     symlink(&victim, home.out().join("a")).unwrap();
-    home.export(&[]).says(3, &["not exported: a (a symbolic link of that name is there"]);
+    home.export(&[]).says(3, &["not exported: a (a symbolic link of that name exists"]);
     assert!(fs::symlink_metadata(home.out().join("a")).unwrap().is_symlink());
     home.export(&["--overwrite"]).says(0, &["exported 1 objects"]);
     assert_eq!(contents(&home.out()), contents(&home.source()));

@@ -10,19 +10,24 @@ import { heard } from "./lib/live.js";
 import { icon, problem } from "./lib/parts.js";
 
 /**
- * @typedef {{params: string[], query: URLSearchParams, redraw: () => void, refresh: () => Promise<void>,
+ * @typedef {{params: string[], query: URLSearchParams, redraw: () => void, refresh: () =>
+ * Promise<void>,
  *   go: (address: string) => void, rewrite: (query: Record<string, any>) => void}} Visit
  * What a page is given: its part of the address, and ways to draw itself and to open others.
- * `go` opens another address, `rewrite` changes the query of the address without opening the page anew.
+ * `go` opens another address, `rewrite` changes the query of the address without opening the page
+ * anew.
  *
  * @typedef {{title: () => string, view: () => any, refresh?: () => Promise<any>,
  *   event?: (event: import("./lib/events.js").LiveEvent) => void, ticks?: boolean, wide?: boolean,
  *   close?: () => void}} Page
- * `refresh` loads what the page shows: when it opens, and when the server is back. `ticks`: it shows
- * relative times, and is drawn every second.
+ * `refresh` loads what the page shows: when it opens, and when the server is back. `ticks`: it
+ * shows relative times, and is drawn every second.
  */
 
-/** Every address, and the page behind it. @type {[pattern: RegExp, load: () => Promise<any>, section: string][]} */
+/**
+ * Every address, and the page behind it.
+ * @type {[pattern: RegExp, load: () => Promise<any>, section: string][]}
+ */
 const PAGES = [
   [/^\/$/, () => import("./pages/home.js"), "home"],
   [/^\/new$/, () => import("./pages/new-sync.js"), "new"],
@@ -47,7 +52,10 @@ const NAVIGATION = [
 
 const root = /** @type {HTMLElement} */ (document.getElementById("app"));
 
-/** @type {{page: Page | null, section: string, error: any, opened: number, signedOut: boolean, lost: boolean}} */
+/**
+ * @type {{page: Page | null, section: string, error: any, opened: number, signedOut: boolean, lost:
+ * boolean}}
+ */
 const state = { page: null, section: "home", error: null, opened: 0, signedOut: false, lost: false };
 
 let drawing = false;
@@ -169,7 +177,8 @@ listen((event) => {
   state.lost = heardIt === "down";
   redraw();
   if (back) await refresh(state.opened);
-  // A stopped server and one that has ended our session refuse a stream alike; a request tells which.
+  // A stopped server and one that has ended our session refuse a stream alike; a request tells
+  // which.
   if (state.lost) await get("/v1/overview").catch(() => {});
 });
 setInterval(() => { if (state.page?.ticks && isUp()) redraw(); }, 1000);

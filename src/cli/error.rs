@@ -13,12 +13,10 @@ use crate::{
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CliError {
-    /// What was typed cannot be: exit code 2.
+    /// The command line is invalid: exit code 2.
     #[error("{0}")]
     Usage(String),
-    #[error(
-        "nothing is here yet: {data_dir:?} has no buckets; `catchment sync SOURCE` makes the first"
-    )]
+    #[error("there are no buckets in {data_dir:?} yet; `catchment sync SOURCE` creates the first")]
     NothingHere { data_dir: PathBuf },
     #[error("there is no bucket {name:?}; {}", known_buckets(known))]
     NoSuchBucket { name: String, known: Vec<String> },
@@ -36,7 +34,7 @@ pub(super) enum CliError {
     Blob(#[from] BlobError),
     #[error(transparent)]
     Run(#[from] RunError),
-    /// Whoever read our output has had enough, which is no failure.
+    /// The reader of our output has closed it, which is not a failure.
     #[error("the output was closed")]
     ClosedPipe,
     #[error("{0}")]
@@ -73,7 +71,7 @@ impl From<io::Error> for CliError {
 
 fn known_buckets(known: &[String]) -> String {
     match known {
-        [] => "there are none yet, `catchment sync SOURCE` makes the first".to_owned(),
+        [] => "there are none yet; `catchment sync SOURCE` creates the first".to_owned(),
         known => format!("there are: {}", known.join(", ")),
     }
 }

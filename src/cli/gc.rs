@@ -1,4 +1,4 @@
-//! `catchment gc`: space that nothing needs is given back.
+//! `catchment gc`: frees the space of bytes that no object uses.
 
 use super::{Exit, Outcome, Settings, output};
 use crate::engine::collect;
@@ -24,7 +24,10 @@ pub(super) async fn run(args: Args, settings: &Settings) -> Outcome {
         output::json_line(&mut out, &value)?;
     } else {
         let (blobs, bytes) = (output::count(collected.blobs), output::size(collected.bytes));
-        std::io::Write::write_fmt(&mut out, format_args!("{blobs} blobs collected, {bytes}\n"))?;
+        std::io::Write::write_fmt(
+            &mut out,
+            format_args!("{blobs} unused blobs removed, {bytes} freed\n"),
+        )?;
     }
     Ok(Exit::Done)
 }

@@ -36,7 +36,7 @@ pub(super) struct Args {
     range: Option<Range>,
 }
 
-/// A stretch as it is asked for, before the size is known.
+/// A range as it was typed, before the size is known.
 #[derive(Clone, Copy, Debug)]
 enum Range {
     From { first: u64, last: Option<u64> },
@@ -67,7 +67,7 @@ impl FromStr for Range {
 }
 
 impl Range {
-    /// The stretch of `size` bytes that this asks for; `None` where it begins behind the end.
+    /// The part of `size` bytes that this means; `None` where it begins after the end.
     fn clip(self, size: u64) -> Option<Window> {
         let (start, end) = match self {
             Self::From { first, last } => {
@@ -84,7 +84,7 @@ pub(super) async fn run(args: Args, settings: &Settings) -> Outcome {
     let engine = settings.existing_engine()?;
     let (name, path) = ls::split(&args.place)?;
     let path = path.ok_or_else(|| {
-        CliError::usage(format_args!("{:?} names no object: write BUCKET/PATH", args.place))
+        CliError::usage(format_args!("{:?} does not name an object: write BUCKET/PATH", args.place))
     })?;
     let bucket = bucket(&engine.store, name).await?;
     let wanted = path.clone();

@@ -1,5 +1,5 @@
-//! `catchment man`: the manual pages of all commands, for packages to install. Hidden: a person reads
-//! them with `man catchment`.
+//! `catchment man`: the manual pages of all commands, for packages to install. Hidden: a person
+//! reads them with `man catchment`.
 
 use std::{
     fs,

@@ -1,7 +1,7 @@
 //! The command line: what is typed, what is printed, how the process ends. One file a command.
 //!
-//! Commands call the engine and the store; none of them decides anything that the API would have to
-//! decide again.
+//! Commands call the engine and the store; none decides anything that the API would have to decide
+//! again.
 
 mod completions;
 mod error;
@@ -64,24 +64,24 @@ Examples:
   catchment verify                             read every byte again
 
 Exit codes: 0 done; 1 failed; 2 usage; 3 done, but some entries failed; 4 done, but removals are
-held until --max-delete lets them through.";
+held until --max-delete allows them.";
 
-/// Keeps local buckets in step with storage that lives elsewhere.
+/// Keeps local buckets up to date with storage that lives elsewhere.
 #[derive(Debug, Parser)]
 #[command(name = "catchment", version = VERSION, after_help = EXAMPLES, propagate_version = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
 
-    /// Where the buckets live [default: by the platform's convention]
+    /// The data directory [default: the platform's convention]
     #[arg(long, global = true, env = "CATCHMENT_DATA_DIR", value_name = "DIR")]
     data_dir: Option<PathBuf>,
 
-    /// Log more to stderr: -v what is done, -vv every step
+    /// Log more to stderr: -v events, -vv every step
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     verbose: u8,
 
-    /// How to log: for people, or one JSON object a line
+    /// Log format: text for people, or json, one object per line
     #[arg(
         long,
         global = true,
@@ -104,11 +104,11 @@ enum LogFormat {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Bring a folder, an S3 bucket or a Tigris bucket into a local bucket
+    /// Sync a folder, an S3 bucket or a Tigris bucket into a local bucket
     Sync(Box<sync::Args>),
     /// Serve the API and the browser interface, and run syncs when they are due
     Serve(serve::Args),
-    /// Print a link that lets a browser into the server, once
+    /// Print a link that signs a browser in, once
     Open(open::Args),
     /// Show the token that programs need for the API, or make a new one
     Token(token::Args),
@@ -118,13 +118,13 @@ enum Command {
     Get(get::Args),
     /// Write a bucket's objects to a folder, as files
     Export(export::Args),
-    /// Read every stored byte again and compare it with its hash
+    /// Check every stored byte against its hash
     Verify(verify::Args),
     /// Show buckets, syncs and their last jobs
     Status(status::Args),
-    /// Give back the space of bytes that nothing refers to any more
+    /// Free the space of bytes that no object uses any more
     Gc(gc::Args),
-    /// Look after the key to stored credentials
+    /// Manage the key that encrypts stored credentials
     Secrets(secrets::Args),
     /// Run an extractor that comes with Catchment, for the process that started this one
     #[command(name = extract::child::COMMAND, hide = true)]
@@ -190,7 +190,7 @@ async fn run(cli: Cli) -> Outcome {
 }
 
 fn log_to_stderr(cli: &Cli) {
-    // A server's log tells of its requests and jobs; a command prints what it does by itself.
+    // A server logs its requests and jobs; a command prints what it does.
     let serves = matches!(cli.command, Command::Serve(_));
     let default = match cli.verbose {
         0 if serves => "catchment=info,warn,aws_config=error",

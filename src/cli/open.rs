@@ -1,4 +1,4 @@
-//! `open`: a new link that lets a browser into the server that runs, or that is started for it.
+//! `catchment open`: prints a link that signs a browser in to the server, starting one if need be.
 
 use std::{
     fs,
@@ -39,13 +39,13 @@ pub(super) struct Args {
 /// Runs it.
 pub(super) async fn run(args: Args, settings: &Settings) -> Outcome {
     let data_dir = settings.config()?.data_dir;
-    let whereabouts = Whereabouts::of(&data_dir);
-    let address = match whereabouts.reachable() {
+    let address_file = AddressFile::of(&data_dir);
+    let address = match address_file.reachable() {
         Some(address) => address,
-        None if args.start => start(settings, &whereabouts).await?,
+        None if args.start => start(settings, &address_file).await?,
         None => {
             return Err(CliError::usage(format!(
-                "no server runs on {data_dir:?}: start one with `catchment serve`, or have it \
+                "no server is running on {data_dir:?}: start one with `catchment serve`, or have it \
                  started with `catchment open --start`"
             )));
         }
@@ -61,7 +61,7 @@ pub(super) async fn run(args: Args, settings: &Settings) -> Outcome {
 
 /// Starts the server and waits until it listens: as the user's service where that is installed and
 /// works in this data directory, else as a process of its own that outlives this one.
-async fn start(settings: &Settings, whereabouts: &Whereabouts) -> Result<SocketAddr, CliError> {
+async fn start(settings: &Settings, address_file: &AddressFile) -> Result<SocketAddr, CliError> {
     let is_usual = settings.data_dir.is_none();
     let mut server = match is_usual && start_service() {
         true => None,
@@ -69,7 +69,7 @@ async fn start(settings: &Settings, whereabouts: &Whereabouts) -> Result<SocketA
     };
     let since = Instant::now();
     while since.elapsed() < PATIENCE {
-        if let Some(address) = whereabouts.reachable() {
+        if let Some(address) = address_file.reachable() {
             return Ok(address);
         }
         let ended = server.as_mut().map(std::process::Child::try_wait).transpose();
@@ -112,13 +112,13 @@ fn show(link: &str) -> Result<(), CliError> {
     }
 }
 
-/// A link that lets one browser in.
+/// A link that signs one browser in.
 pub(super) async fn link(store: &Store, address: SocketAddr) -> Result<String, CliError> {
     let code = login::new_code(store, SystemClock.now()).await?;
     Ok(format!("http://{}/login?code={code}", called(address)))
 }
 
-/// How a browser on this computer calls a server that listens there.
+/// The address at which a browser on this computer reaches a server that listens there.
 pub(super) fn called(address: SocketAddr) -> SocketAddr {
     let mut address = address;
     if address.ip().is_unspecified() {
@@ -132,14 +132,14 @@ pub(super) fn called(address: SocketAddr) -> SocketAddr {
 
 /// The file that says where the server of a data directory listens.
 #[derive(Debug)]
-pub(super) struct Whereabouts(PathBuf);
+pub(super) struct AddressFile(PathBuf);
 
-impl Whereabouts {
+impl AddressFile {
     pub(super) fn of(data_dir: &Path) -> Self {
         Self(data_dir.join("server.address"))
     }
 
-    /// Says it until the server ends.
+    /// Writes it until the server ends.
     pub(super) fn say(&self, address: SocketAddr) -> io::Result<Said<'_>> {
         fs::write(&self.0, address.to_string())?;
         Ok(Said { file: self, address })
@@ -149,17 +149,17 @@ impl Whereabouts {
         fs::read_to_string(&self.0).ok()?.trim().parse().ok()
     }
 
-    /// The address, if somebody listens there: a server that was killed leaves its file behind.
+    /// The address, if a server listens there: one that was killed leaves its file behind.
     fn reachable(&self) -> Option<SocketAddr> {
         let address = called(self.read()?);
         TcpStream::connect_timeout(&address, Duration::from_secs(2)).ok().map(|_| address)
     }
 }
 
-/// Takes the word back when the server ends, unless another server has said its own since.
+/// Removes the file when the server ends, unless another server has replaced it since.
 #[derive(Debug)]
 pub(super) struct Said<'a> {
-    file: &'a Whereabouts,
+    file: &'a AddressFile,
     address: SocketAddr,
 }
 

@@ -36,7 +36,7 @@ impl Mode {
         if std::io::stderr().is_terminal() { Self::Terminal } else { Self::Plain }
     }
 
-    /// How often it shows how things stand.
+    /// How often it shows the progress.
     const fn interval(self) -> Duration {
         match self {
             Self::Terminal => Duration::from_millis(100),
@@ -94,7 +94,7 @@ impl Progress {
         self.shared.clone()
     }
 
-    /// Ends the display; answers what was left out for what it is, whatever the filters say.
+    /// Ends the display; returns what was left out for what it is, whatever the filters say.
     pub(super) async fn finish(self) -> LeftOut {
         self.stop.cancel();
         // It only ends; there is nothing to learn from how.
@@ -132,13 +132,13 @@ impl Shared {
     fn show(&self) {
         match self.mode {
             Mode::Terminal => self.draw(),
-            Mode::Plain => println!("{}", self.standing()),
+            Mode::Plain => println!("{}", self.summary()),
             Mode::Json => self.print_event(),
             Mode::Quiet => {}
         }
     }
 
-    fn standing(&self) -> String {
+    fn summary(&self) -> String {
         format!(
             "{} found, {} of {} fetched, {}",
             output::count(self.found.load(Relaxed)),
@@ -152,7 +152,7 @@ impl Shared {
         self.bar.set_length(self.bytes_to_fetch.load(Relaxed));
         self.bar.set_position(self.bytes.load(Relaxed));
         let in_flight = lock(&self.in_flight);
-        self.bar.set_message(format!("{}, {} in flight", self.standing(), in_flight.len()));
+        self.bar.set_message(format!("{}, {} in flight", self.summary(), in_flight.len()));
         let largest = in_flight.iter().max_by_key(|(_, size)| **size);
         self.bar.set_prefix(
             largest.map_or_else(String::new, |(path, size)| {
@@ -197,7 +197,7 @@ impl Observer for Shared {
                 "resumed": resumed,
             }));
         }
-        let going_on = if resumed { ", going on where the last run stopped" } else { "" };
+        let going_on = if resumed { ", resuming where the last run stopped" } else { "" };
         self.say(&format!("{} -> bucket {bucket}{going_on}", self.source));
     }
 
@@ -255,7 +255,7 @@ impl Observer for Shared {
     }
 }
 
-/// An event; whoever closed our stdout does not want it, and the run goes on without.
+/// Prints an event. If stdout was closed, the run goes on without printing.
 fn print_json(value: &serde_json::Value) {
     let _ = output::json_line(&mut std::io::stdout().lock(), value);
 }

@@ -1,4 +1,4 @@
-//! `catchment secrets`: the key to stored credentials.
+//! `catchment secrets`: the key that encrypts stored credentials.
 
 use std::io::Write as _;
 
@@ -16,7 +16,7 @@ pub(super) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Seal all stored credentials again with a new key, and remove the old one
+    /// Encrypt all stored credentials again with a new key, and remove the old one
     Rotate {
         /// Print the result as JSON
         #[arg(long)]
@@ -37,7 +37,7 @@ pub(super) async fn run(args: Args, settings: &Settings) -> Outcome {
             1 => "the credentials of 1 connection".to_owned(),
             n => format!("the credentials of {n} connections"),
         };
-        writeln!(out, "{count} sealed with the new key {}", rotated.key_id)?;
+        writeln!(out, "{count} encrypted with the new key {}", rotated.key_id)?;
     }
     Ok(Exit::Done)
 }

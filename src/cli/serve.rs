@@ -1,4 +1,4 @@
-//! `serve`: the API, the interface and the scheduler, until somebody says stop.
+//! `catchment serve`: the API, the interface and the scheduler, until it is stopped.
 
 use std::{
     io::{self, Write as _},
@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use super::{
     Exit, Outcome, Settings,
     error::CliError,
-    open::{self, Whereabouts},
+    open::{self, AddressFile},
     signals::stop_on_signals,
 };
 use crate::{
@@ -45,12 +45,12 @@ pub(super) struct Args {
     #[arg(long, env = "CATCHMENT_LISTEN", value_name = "ADDR:PORT")]
     listen: Option<SocketAddr>,
 
-    /// Another name by which the server may be called; may be repeated
+    /// Another host name that the server accepts (repeatable)
     #[arg(long, value_name = "HOST")]
     allow_host: Vec<String>,
 
-    /// Let other computers in: needed for any address but this computer's own. They need the token,
-    /// and what they send can be read on the way unless something in front adds TLS
+    /// Accept requests from other computers: needed for any address but this computer's own. They
+    /// need the token, and their traffic can be read on the way unless a proxy in front adds TLS
     #[arg(long)]
     allow_remote: bool,
 }
@@ -68,10 +68,10 @@ pub(super) async fn run(args: Args, settings: &Settings) -> Outcome {
     let access = Access::open(&config, address, token.as_deref()).map_err(CliError::failed)?;
     let added = engine.store.read(settings::allowed_hosts).await.map_err(CliError::failed)?;
     access.allow_hosts(&added);
-    let whereabouts = Whereabouts::of(&config.data_dir);
-    let said = whereabouts.say(address).map_err(CliError::failed)?;
+    let address_file = AddressFile::of(&config.data_dir);
+    let said = address_file.say(address).map_err(CliError::failed)?;
 
-    let stopping = stop_on_signals("when running jobs are at a checkpoint")?;
+    let stopping = stop_on_signals("when running jobs reach a checkpoint")?;
     let live_progress = LiveProgress::default();
     let watched = live_progress.clone();
     let observers: Observers = Arc::new(move |job| watched.watch(job));
@@ -98,22 +98,22 @@ pub(super) async fn run(args: Args, settings: &Settings) -> Outcome {
 /// <https://www.freedesktop.org/software/systemd/man/latest/sd_listen_fds.html>.
 async fn listen(address: SocketAddr, allow_remote: bool) -> Result<TcpListener, CliError> {
     if let Some(listener) = ListenFd::from_env().take_tcp_listener(0).map_err(CliError::failed)? {
-        refuse_strangers(listener.local_addr().map_err(CliError::failed)?, allow_remote)?;
+        require_allow_remote(listener.local_addr().map_err(CliError::failed)?, allow_remote)?;
         listener.set_nonblocking(true).map_err(CliError::failed)?;
         return TcpListener::from_std(listener).map_err(CliError::failed);
     }
-    refuse_strangers(address, allow_remote)?;
+    require_allow_remote(address, allow_remote)?;
     TcpListener::bind(address)
         .await
         .map_err(|error| CliError::failed(format!("cannot listen on {address}: {error}")))
 }
 
-fn refuse_strangers(address: SocketAddr, allow_remote: bool) -> Result<(), CliError> {
+fn require_allow_remote(address: SocketAddr, allow_remote: bool) -> Result<(), CliError> {
     if address.ip().is_loopback() || allow_remote {
         return Ok(());
     }
     Err(CliError::usage(format!(
-        "{address} lets other computers in: say --allow-remote if that is meant"
+        "{address} can be reached from other computers: add --allow-remote if you want that"
     )))
 }
 
@@ -121,12 +121,13 @@ fn announce(address: SocketAddr, link: &str) -> Result<(), CliError> {
     let mut out = io::stdout().lock();
     writeln!(out, "Catchment listens on http://{}", open::called(address))?;
     writeln!(out, "Open {link}")?;
-    writeln!(out, "(good once, for 10 minutes; `catchment open` makes a new link)")?;
+    writeln!(out, "(works once, within 10 minutes; `catchment open` prints a new link)")?;
     Ok(out.flush()?)
 }
 
 /// Tells systemd twice in its watchdog's interval that the server is well, which is that the
-/// database can be read: <https://www.freedesktop.org/software/systemd/man/latest/sd_watchdog_enabled.html>.
+/// database can be read:
+/// <https://www.freedesktop.org/software/systemd/man/latest/sd_watchdog_enabled.html>.
 async fn feed_the_watchdog(store: Store) {
     let Some(interval) = sd_notify::watchdog_enabled() else { return };
     let mut ticks = tokio::time::interval(interval / 2);
@@ -140,9 +141,10 @@ async fn feed_the_watchdog(store: Store) {
     }
 }
 
-/// <https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html>; nobody need listen.
+/// <https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html>; does nothing outside
+/// systemd.
 fn tell_systemd(state: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(state) {
-        tracing::warn!(%error, "systemd could not be told");
+        tracing::warn!(%error, "could not notify systemd");
     }
 }

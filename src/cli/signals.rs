@@ -1,4 +1,4 @@
-//! Stopping on request: the first signal asks, the second insists.
+//! Stopping on request: the first signal stops at a checkpoint, the second at once.
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -21,7 +21,7 @@ pub(super) fn stop_on_signals(where_it_stops: &'static str) -> Result<Cancellati
             if token.is_cancelled() {
                 std::process::exit(Exit::Failed as i32);
             }
-            eprintln!("catchment: stopping {where_it_stops}; once more stops at once");
+            eprintln!("catchment: stopping {where_it_stops}; press again to stop at once");
             token.cancel();
         }
     });

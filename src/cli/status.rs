@@ -87,7 +87,7 @@ fn text(status: &Status, data_dir: &std::path::Path) -> String {
         output::size(status.blob_bytes)
     )];
     if status.buckets.is_empty() {
-        lines.push("no buckets yet: `catchment sync SOURCE` makes the first".to_owned());
+        lines.push("no buckets yet: `catchment sync SOURCE` creates the first".to_owned());
     }
     for bucket in &status.buckets {
         lines.push(format!(
@@ -107,8 +107,8 @@ fn text(status: &Status, data_dir: &std::path::Path) -> String {
 fn sync_lines(status: &SyncStatus) -> Vec<String> {
     let sync = &status.sync;
     let last = match sync.last_sync_at {
-        Some(at) => format!("in step since {}", at.strftime("%Y-%m-%d %H:%M:%SZ")),
-        None => "never gone through completely".to_owned(),
+        Some(at) => format!("up to date as of {}", at.strftime("%Y-%m-%d %H:%M:%SZ")),
+        None => "no complete pass yet".to_owned(),
     };
     let mut lines = vec![format!("  from {} ({last})", sync.location)];
     if let Some(holder) = &status.holder {
@@ -116,14 +116,15 @@ fn sync_lines(status: &SyncStatus) -> Vec<String> {
     }
     if let Some(held) = &sync.held_removals {
         lines.push(format!(
-            "    held: {} of {} objects wait for --max-delete to be removed",
+            "    held: {} of {} objects are to be removed; --max-delete allows it",
             output::count(held.count),
             output::count(held.of)
         ));
     }
     lines.extend(status.jobs.iter().map(job_line));
     if status.open_dead_letters > 0 {
-        lines.push(format!("    {} entries fail:", output::count(status.open_dead_letters)));
+        lines
+            .push(format!("    {} entries keep failing:", output::count(status.open_dead_letters)));
     }
     lines.extend(status.dead_letters.iter().map(|letter| {
         format!("      {} ({}: {})", letter.path, letter.error_type, letter.message)

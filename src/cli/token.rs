@@ -1,4 +1,4 @@
-//! `token`: shows or changes what admits to the API.
+//! `catchment token`: shows or replaces the token of the API.
 
 use std::io::{self, Write as _};
 
@@ -15,7 +15,7 @@ Examples:
   catchment token           what programs send as \"Authorization: Bearer ...\"
   catchment token --rotate  another one, when somebody has seen it")]
 pub(super) struct Args {
-    /// Make a new one; the old one and every browser's login end at once
+    /// Make a new token; the old one and every browser's login end at once
     #[arg(long)]
     rotate: bool,
 }
@@ -27,7 +27,7 @@ pub(super) async fn run(args: Args, settings: &Settings) -> Outcome {
     let token = match set {
         Some(_) if args.rotate => {
             return Err(CliError::usage(format!(
-                "the token is the one in {VARIABLE}: change it there"
+                "the token is set by {VARIABLE}: change it there"
             )));
         }
         Some(token) => token,

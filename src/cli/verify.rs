@@ -1,4 +1,4 @@
-//! `catchment verify`: every stored byte is read again.
+//! `catchment verify`: checks every stored byte against its hash.
 
 use std::{
     io::Write as _,
@@ -13,7 +13,7 @@ use crate::engine::verify::{self, Damage, Repair, Verified};
 #[command(after_help = "\
 Examples:
   catchment verify                    every bucket
-  catchment verify photos --repair    one bucket; what is damaged is fetched again
+  catchment verify photos --repair    one bucket; fetch again what is damaged
 
 Exit code 1 when something is damaged and was not repaired.")]
 pub(super) struct Args {
@@ -24,7 +24,7 @@ pub(super) struct Args {
     #[arg(long)]
     repair: bool,
 
-    /// Print one JSON event a line
+    /// Print one JSON event per line
     #[arg(long)]
     json: bool,
 }
@@ -63,7 +63,7 @@ fn damage_text(damage: &Damage) -> String {
     let objects: String = damage
         .objects
         .iter()
-        .map(|object| format!("\n  hits {}/{}", object.bucket, object.path))
+        .map(|object| format!("\n  affects {}/{}", object.bucket, object.path))
         .collect();
     format!("damaged: {} ({}){objects}{repair}", damage.hash, damage.problem)
 }
@@ -103,7 +103,7 @@ fn summary_text(verified: &Verified, left: usize) -> String {
         (0, _) => format!("{blobs} blobs, {bytes}: all whole"),
         (found, 0) => format!("{blobs} blobs, {bytes}: {found} damaged, all repaired"),
         (found, left) => format!(
-            "{blobs} blobs, {bytes}: {found} damaged, {left} of them still are{}",
+            "{blobs} blobs, {bytes}: {found} damaged, {left} not repaired{}",
             if left == found { "; --repair fetches them again" } else { "" }
         ),
     }

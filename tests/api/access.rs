@@ -186,7 +186,7 @@ fn another_process_makes_a_new_link() {
 
     let home = server.home.clone();
     server.stop();
-    home.run(&["open"]).exits(2).says(&["no server runs"]);
+    home.run(&["open"]).exits(2).says(&["no server is running"]);
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! What makes Catchment last on somebody's machine, shown through the built program: what it says of
-//! itself to packages, backups, and the doctor. The packages themselves are tried by
+//! What makes Catchment last on somebody's machine, shown through the built program: what it says
+//! of itself to packages, backups, and the doctor. The packages themselves are tried by
 //! `tests/packaging/run`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]

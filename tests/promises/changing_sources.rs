@@ -105,7 +105,8 @@ impl Writer {
 }
 
 /// With the longest quiet period that may be set: a busy machine may keep these tests' own writers
-/// waiting for longer than the default, and a file that is left alone half written is one that is done.
+/// waiting for longer than the default, and a file that is left alone half written is one that is
+/// done.
 fn patient() -> Catchment {
     Catchment::new().env("CATCHMENT_QUIET_PERIOD_MS", "2000")
 }

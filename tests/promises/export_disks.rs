@@ -57,7 +57,12 @@ fn a_full_target_is_named_and_left_without_half_a_file() {
 
     let run = export(&catchment, &disk.path().join("out")).exits(1);
 
-    run.says(&["No space left on device", "/out", "exported 1 objects", "run it again to go on"]);
+    run.says(&[
+        "No space left on device",
+        "/out",
+        "exported 1 objects",
+        "run it again to continue",
+    ]);
     let mut fitted = tree.contents();
     fitted.remove(&b"2 does not fit"[..]);
     assert_eq!(contents_of(&disk.path().join("out")), fitted);

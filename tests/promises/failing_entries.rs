@@ -62,7 +62,8 @@ fn a_failing_update_leaves_the_object_as_it_was() {
 fn a_server_that_asks_to_slow_down_is_obeyed_and_everything_arrives() {
     let (s3, catchment) = with_objects(60);
     let seed = content::seed();
-    // Seven times in a row, after which an entry is left for the next run, is one run in ten thousand.
+    // Seven times in a row, after which an entry is left for the next run, is one run in ten
+    // thousand.
     s3.inject(Fault::slow_down(On::Anything, 0).percent(15, seed));
 
     catchment.sync(SOURCE).exits(0);

@@ -258,7 +258,7 @@ fn what_failed_in_a_folder_that_can_no_longer_be_read_still_counts_as_failing() 
 
     forbid("closed", 0o755);
     let status = catchment.run(&["status"]).stdout();
-    assert!(status.contains("2 entries fail"), "{status}");
+    assert!(status.contains("2 entries keep failing"), "{status}");
     assert!(status.contains("closed/ (") && status.contains("closed/file ("), "{status}");
 
     std::fs::remove_file(tree.at("closed/file")).unwrap();

@@ -192,8 +192,8 @@ fn content_type_and_user_metadata_come_along_without_another_request() {
     assert_eq!(s3.count(fake_s3::Kind::Get), 1);
 }
 
-/// Fills the peer with every odd key that it takes, syncs, and compares with what boto3 finds there.
-/// `must_hold` keeps the comparison honest: keys that the peer is known to hold.
+/// Fills the peer with every odd key that it takes, syncs, and compares with what boto3 finds
+/// there. `must_hold` keeps the comparison honest: keys that the peer is known to hold.
 fn syncs_what_the_peer_holds(peer: &Peer, must_hold: &[&str]) {
     let keys = odd_keys();
     let objects: Vec<_> = keys.iter().map(|key| (key.as_str(), content_of(key))).collect();

@@ -1,5 +1,5 @@
-//! What Catchment promises, kept: each module is a promise, each test a sentence of it, told through
-//! the built program. Real peers and scripted faults come from `tests/support`.
+//! What Catchment promises, kept: each module is a promise, each test a sentence of it, told
+//! through the built program. Real peers and scripted faults come from `tests/support`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 // The support module is written like a library, for its readers.

@@ -1,6 +1,6 @@
-//! Signing in: how connections get their access tokens and keep what renews them, and how people sign
-//! in. Against an authorization server of our own, which ends a sign-in whose refresh token is used
-//! twice.
+//! Signing in: how connections get their access tokens and keep what renews them, and how people
+//! sign in. Against an authorization server of our own, which ends a sign-in whose refresh token is
+//! used twice.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 // The support module is written like a library, for its readers.

@@ -99,7 +99,8 @@ def main() -> None:
         aws_access_key_id=request["access_key"],
         aws_secret_access_key=request["secret_key"],
         region_name="us-east-1",
-        # A server that closes a connection while it is busy is asked again: that is no test of ours.
+        # A server that closes a connection while it is busy is asked again: that is no test of
+        # ours.
         config=Config(
             s3={"addressing_style": "path"},
             retries={"mode": "standard", "total_max_attempts": 8},

@@ -7,7 +7,9 @@ import { enter } from "./support/browser.mjs";
 import { movie, paper, picture, tone } from "./support/media.mjs";
 import { eventually, scratch, serve } from "./support/server.mjs";
 
-/** A page that shows the one object that `bytes` become, and the Range headers that it asks with. */
+/**
+ * A page that shows the one object that `bytes` become, and the Range headers that it asks with.
+ */
 async function shown(t, name, bytes) {
   const folder = await scratch(t);
   await mkdir(join(folder, "source"));

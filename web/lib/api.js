@@ -75,7 +75,12 @@ export function queryString(query = {}) {
 
 /** @param {string} path @param {object} [query] @param {AbortSignal} [signal] */
 export const get = (path, query, signal) => request("GET", path, undefined, { query, signal });
-/** @param {string} path @param {unknown} [body] @param {object} [query] @param {AbortSignal} [signal] */
+/**
+ * @param {string} path
+ * @param {unknown} [body]
+ * @param {object} [query]
+ * @param {AbortSignal} [signal]
+ */
 export const post = (path, body = {}, query = {}, signal = undefined) => request("POST", path, body, { query, signal });
 /** @param {string} path @param {unknown} body */
 export const patch = (path, body) => request("PATCH", path, body);

@@ -12,7 +12,11 @@ import { bytes, counted, moment } from "./format.js";
 const tone = (run) =>
   run.status === "failed" ? "bad" : run.status === "running" ? "busy" : run.failed || run.held || run.status === "interrupted" ? "warn" : "good";
 
-/** A height between 0 and 1 that lets small runs be seen beside large ones. @param {number} value @param {number} most */
+/**
+ * A height between 0 and 1 that lets small runs be seen beside large ones.
+ * @param {number} value
+ * @param {number} most
+ */
 const height = (value, most) => (most > 0 ? Math.sqrt(value / most) : 0);
 
 /** The last runs of a sync in a line of bars, oldest first. @param {Run[]} runs */

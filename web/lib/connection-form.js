@@ -1,4 +1,6 @@
-/** The form of a connection: by provider, its secrets write-only. Used to make one and to edit one. */
+/**
+ * The form of a connection: by provider, its secrets write-only. Used to make one and to edit one.
+ */
 
 import { post } from "./api.js";
 import { h } from "./dom.js";
@@ -6,8 +8,9 @@ import { note } from "./notes.js";
 import { button, choice, field, input, problem } from "./parts.js";
 
 /**
- * @typedef {{id: string, label: string, name: string, fields: [key: string, label: string, hint: string, kind?: string][]}} Provider
- * A field's key is its path in `provider_config`; kind `secret` is never shown again.
+ * @typedef {{id: string, label: string, name: string, fields: [key: string, label: string, hint:
+ * string, kind?: string][]}} Provider A field's key is its path in `provider_config`; kind `secret`
+ * is never shown again.
  */
 
 /** @type {Provider[]} */
@@ -27,7 +30,10 @@ export const PROVIDERS = [
 /** Used where no credentials are given: those that this computer has already. */
 const AMBIENT = { type: "ambient" };
 
-/** What a person typed. @typedef {{provider: string, name: string, values: Record<string, string>}} ConnectionDraft */
+/**
+ * What a person typed.
+ * @typedef {{provider: string, name: string, values: Record<string, string>}} ConnectionDraft
+ */
 
 /** @param {string} provider @returns {ConnectionDraft} */
 export const blankConnection = (provider = "s3") => ({ provider, name: "", values: {} });
@@ -35,7 +41,11 @@ export const blankConnection = (provider = "s3") => ({ provider, name: "", value
 /** @param {string} id */
 const providerOf = (id) => PROVIDERS.find((provider) => provider.id === id);
 
-/** The `provider_config` that the fields make. Empty fields are omitted, so that what is stored stays. @param {ConnectionDraft} draft */
+/**
+ * The `provider_config` that the fields make. Empty fields are omitted, so that what is stored
+ * stays.
+ * @param {ConnectionDraft} draft
+ */
 export function configOf(draft) {
   /** @type {Record<string, any>} */
   const config = {};
@@ -58,13 +68,18 @@ export async function make(draft) {
   return made;
 }
 
-/** What of a draft may be stored in the browser: all but its credentials. @param {ConnectionDraft} draft @returns {ConnectionDraft} */
+/**
+ * What of a draft may be stored in the browser: all but its credentials.
+ * @param {ConnectionDraft} draft
+ * @returns {ConnectionDraft}
+ */
 export const withoutCredentials = (draft) =>
   ({ ...draft, values: Object.fromEntries(Object.entries(draft.values).filter(([key]) => !key.startsWith("credentials."))) });
 
 /**
  * `changed` is called at everything that is typed.
- * @param {{draft: ConnectionDraft, error?: any, busy?: boolean, changed: () => void, submit: () => void,
+ * @param {{draft: ConnectionDraft, error?: any, busy?: boolean, changed: () => void, submit: () =>
+ * void,
  *   cancel?: () => void, action: string, editing?: boolean}} options
  */
 export function connectionForm({ draft, error, busy, changed, submit, cancel, action, editing }) {

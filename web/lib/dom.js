@@ -11,7 +11,8 @@ const SVG = "http://www.w3.org/2000/svg";
  *   text?: string, dom?: any, unmount?: (() => void) | void}} Drawing What is to be drawn.
  * @typedef {any} Child A drawing, text, a number, an array of these, or nothing (null, false …).
  * @typedef {(event: any) => any} Handler
- * @typedef {{[name: string]: any, onclick?: Handler, oninput?: Handler, onchange?: Handler, onsubmit?: Handler,
+ * @typedef {{[name: string]: any, onclick?: Handler, oninput?: Handler, onchange?: Handler,
+ * onsubmit?: Handler,
  *   onscroll?: Handler, onkeydown?: Handler}} Props
  */
 
@@ -21,8 +22,8 @@ const PROPERTIES = new Set(["value", "checked", "indeterminate", "open", "muted"
 /**
  * An element to draw: `h("p.muted", { id: "x" }, "text")`. `what` is its tag and classes. The props
  * may be left out; they are attributes; `on…` handlers; `key` for its identity among its siblings;
- * `style` as an object; `mount(element)`, called once it is in the page, which may return a function
- * to call when it is removed. False, null and undefined leave an attribute out.
+ * `style` as an object; `mount(element)`, called once it is in the page, which may return a
+ * function to call when it is removed. False, null and undefined leave an attribute out.
  * @param {string} what
  * @param {Props | string | number | boolean | any[] | null} [props]
  * @param {...Child} children
@@ -148,7 +149,12 @@ function create(node, svg, mounted) {
   if (mount) mounted.push(() => { node.unmount = mount(element); });
 }
 
-/** @param {Drawing} old @param {Drawing} node @param {boolean} svg @param {(() => void)[]} mounted */
+/**
+ * @param {Drawing} old
+ * @param {Drawing} node
+ * @param {boolean} svg
+ * @param {(() => void)[]} mounted
+ */
 function patch(old, node, svg, mounted) {
   node.dom = old.dom;
   node.unmount = old.unmount;

@@ -5,14 +5,19 @@
 
 /**
  * @typedef {{target: string, source: string, value: string, transform: string}} MappingRow
- * @typedef {{connection_id: string, source_path: string, bucket_id: string, bucket_name: string, bucket_named: boolean,
- *   include: string, exclude: string, extensions: string, mime: string, min: string, max: string, after: string,
- *   before: string, metadata: {field: string, operator: string, value: string}[], mapping: MappingRow[],
+ * @typedef {{connection_id: string, source_path: string, bucket_id: string, bucket_name: string,
+ * bucket_named: boolean,
+ * include: string, exclude: string, extensions: string, mime: string, min: string, max: string,
+ * after: string,
+ * before: string, metadata: {field: string, operator: string, value: string}[], mapping:
+ * MappingRow[],
  *   sync_mode: string, interval: number, on_update: boolean, on_delete: boolean,
- *   on_filter_drift: boolean, skip_duplicates: boolean, description: string, places: Record<string, string>,
+ * on_filter_drift: boolean, skip_duplicates: boolean, description: string, places: Record<string,
+ * string>,
  *   making: import("./connection-form.js").ConnectionDraft | null}} Draft
  * @typedef {(change: Partial<Draft>) => void} Change
- * `places` has the place that was chosen in each connection, `making` a connection that is being written.
+ * `places` has the place that was chosen in each connection, `making` a connection that is being
+ * written.
  */
 
 const KEPT = "catchment new sync";
@@ -99,7 +104,10 @@ function filtersOf(draft) {
   return said.length ? Object.fromEntries(said) : null;
 }
 
-/** What a mapping can read. @type {[type: string, label: string, key: string | null, placeholder: string][]} */
+/**
+ * What a mapping can read.
+ * @type {[type: string, label: string, key: string | null, placeholder: string][]}
+ */
 export const SOURCES = [
   ["file", "the file itself", null, ""],
   ["folder_path", "folder of the path", "segment", "0 is the first, -1 the last"],
@@ -145,7 +153,11 @@ export function requestOf(draft) {
   };
 }
 
-/** What a row of the mapping gives for an entry, as far as its path tells. @param {MappingRow} row @param {string} path */
+/**
+ * What a row of the mapping gives for an entry, as far as its path tells.
+ * @param {MappingRow} row
+ * @param {string} path
+ */
 export function sampleOf(row, path) {
   const segments = path.split("/");
   const file = segments.pop() ?? "";

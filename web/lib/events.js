@@ -1,11 +1,12 @@
 /**
- * The one event stream of this tab. The browser reconnects it by itself, from the last event that it
- * saw; this module says whether it is up, and passes each event to the listener.
+ * The one event stream of this tab. The browser reconnects it by itself, from the last event that
+ * it saw; this module says whether it is up, and passes each event to the listener.
  */
 
 /**
  * @typedef {{type: string, event_id?: number, created_at?: string, bucket_id?: string | null,
- *   sync_config_id?: string | null, sync_job_id?: string | null, detail?: any, [key: string]: any}} LiveEvent
+ * sync_config_id?: string | null, sync_job_id?: string | null, detail?: any, [key: string]: any}}
+ * LiveEvent
  */
 
 const KINDS = [

@@ -81,7 +81,9 @@ export function interval(seconds) {
   return counted(seconds, "second");
 }
 
-/** Characters that a screen would hide or obey: controls, and those that turn the direction of text. */
+/**
+ * Characters that a screen would hide or obey: controls, and those that turn the direction of text.
+ */
 const UNSEEN = /[\u0000-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
 
 /**

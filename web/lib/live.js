@@ -1,12 +1,14 @@
 /**
- * What runs right now, as the event stream tells it: the last progress of each running job, by sync.
+ * What runs right now, as the event stream tells it: the last progress of each running job, by
+ * sync.
  */
 
 /**
  * @typedef {{phase: string, done: number, total: number | null, bytes: number,
  *   bytesTotal: number | null, rate: number | null, eta: number | null, files: string[],
  *   counts: Record<string, number>}} Progress
- * `done` and `total` count entries; `rate` is bytes a second, `eta` seconds, `files` those in flight.
+ * `done` and `total` count entries; `rate` is bytes a second, `eta` seconds, `files` those in
+ * flight.
  */
 
 /** @type {Map<string, Progress>} */
@@ -39,7 +41,10 @@ function read(event) {
 /** @param {string} sync @returns {Progress | undefined} */
 export const progressOf = (sync) => running.get(sync);
 
-/** Forgets what no longer runs, according to the server's list. @param {Set<string>} syncs those that run */
+/**
+ * Forgets what no longer runs, according to the server's list.
+ * @param {Set<string>} syncs those that run
+ */
 export function keepOnly(syncs) {
   for (const sync of running.keys()) if (!syncs.has(sync)) running.delete(sync);
 }

@@ -6,7 +6,8 @@ import { attempt, note } from "./notes.js";
 
 /**
  * @typedef {{kind: "folder", path: string, name: string}} Folder
- * @typedef {{kind: "object", id: string, path: string, name: string, size: number | null, mime: string,
+ * @typedef {{kind: "object", id: string, path: string, name: string, size: number | null, mime:
+ * string,
  *   modified: string | null, blob: string | null}} Item
  * @typedef {{prefix: string, search: string, sort: string, type: string}} Place
  * What is shown: a folder (`prefix`), or with a search or a type, everything below it.
@@ -33,7 +34,8 @@ export const byFolder = (place) => !place.search && !place.type && place.sort ==
 
 /**
  * The folders of a place, and how many objects it has.
- * @param {string} bucket @param {Place} place @returns {Promise<{folders: Folder[], total: number}>}
+ * @param {string} bucket @param {Place} place @returns {Promise<{folders: Folder[], total:
+ * number}>}
  */
 export async function opening(bucket, place) {
   if (byFolder(place)) {
@@ -47,7 +49,8 @@ export async function opening(bucket, place) {
 
 /**
  * Objects of a place, from one on.
- * @param {string} bucket @param {Place} place @param {number} offset @param {number} limit @param {AbortSignal} signal
+ * @param {string} bucket @param {Place} place @param {number} offset @param {number} limit @param
+ * {AbortSignal} signal
  * @returns {Promise<Item[]>}
  */
 export async function objectsOf(bucket, place, offset, limit, signal) {

@@ -27,7 +27,11 @@ export const choice = (id, value, options, choose) =>
   h("select", { id, value, onchange: (event) => choose(event.target.value) },
     options.map(([each, label]) => h("option", { key: each, value: each, selected: each === value }, label)));
 
-/** The same, its label for screen readers only. @param {string} label @param {Parameters<typeof choice>} rest */
+/**
+ * The same, its label for screen readers only.
+ * @param {string} label
+ * @param {Parameters<typeof choice>} rest
+ */
 export const quietChoice = (label, ...rest) => [h("label.sr", { for: rest[0] }, label), choice(...rest)];
 
 /** @param {string} path of an icon in a 16 × 16 box */
@@ -68,7 +72,8 @@ export const icon = (which) => drawing(ICONS[which]);
 /**
  * A button. `kind`: primary, danger, quiet or plain.
  * @param {Child} label @param {(event: Event) => any} onclick
- * @param {{kind?: string, icon?: keyof typeof ICONS, busy?: boolean, disabled?: boolean, [attribute: string]: any}} [options]
+ * @param {{kind?: string, icon?: keyof typeof ICONS, busy?: boolean, disabled?: boolean,
+ * [attribute: string]: any}} [options]
  */
 export function button(label, onclick, options = {}) {
   const { kind = "", icon: which, busy, disabled, ...rest } = options;
@@ -78,7 +83,11 @@ export function button(label, onclick, options = {}) {
   );
 }
 
-/** @param {Child} label @param {string} href @param {Record<string, any> & {icon?: keyof typeof ICONS}} [options] */
+/**
+ * @param {Child} label
+ * @param {string} href
+ * @param {Record<string, any> & {icon?: keyof typeof ICONS}} [options]
+ */
 export function link(label, href, options = {}) {
   const { icon: which, ...rest } = options;
   return h("a", { href, ...rest }, which ? icon(which) : null, label);
@@ -100,7 +109,11 @@ const STATES = {
   SKIPPED: ["quiet", "Skipped"],
 };
 
-/** A state as a dot and words; never colour alone. @param {?string} [state] @param {string} [words] */
+/**
+ * A state as a dot and words; never colour alone.
+ * @param {?string} [state]
+ * @param {string} [words]
+ */
 export function badge(state, words) {
   const [tone, said] = STATES[(state ?? "").toUpperCase()] ?? ["quiet", state ?? "Unknown"];
   return h("span", { class: `badge ${tone}` }, h("i.dot", { "aria-hidden": "true" }), words ?? said);
@@ -164,12 +177,18 @@ export function facts(pairs) {
 export const stat = (label, value, note) =>
   h("div.stat", h("dt", label), h("dd", h("b", value), note ? h("small", note) : null));
 
-/** A line to type in. @param {string} value @param {(value: string) => void} changed @param {object} [props] */
+/**
+ * A line to type in.
+ * @param {string} value
+ * @param {(value: string) => void} changed
+ * @param {object} [props]
+ */
 export const input = (value, changed, props) =>
   h("input", { type: "text", spellcheck: "false", autocomplete: "off", value, oninput: (event) => changed(event.target.value), ...props });
 
 /** A field with its label, a hint, and what is wrong with it.
- * @param {string} label @param {Child} control @param {{hint?: Child, error?: string | null, id?: string}} [options] */
+ * @param {string} label @param {Child} control @param {{hint?: Child, error?: string | null, id?:
+ * string}} [options] */
 export function field(label, control, { hint, error, id } = {}) {
   const about = error || hint;
   const noteId = id && about ? `${id}-note` : null;
@@ -194,14 +213,28 @@ export function command(text, label = "Copy") {
     { kind: "small", icon: "copy", "aria-label": `${label}: ${text.slice(0, 60)}` }));
 }
 
-/** A short cell of a table that becomes a list on small screens. @param {string} label @param {...Child} content */
+/**
+ * A short cell of a table that becomes a list on small screens.
+ * @param {string} label
+ * @param {...Child} content
+ */
 export const cell = (label, ...content) => h("td.short", { "data-label": label }, content);
 
-/** A heading with a count beside it. @param {string} title @param {number} [number] @param {...Child} beside */
+/**
+ * A heading with a count beside it.
+ * @param {string} title
+ * @param {number} [number]
+ * @param {...Child} beside
+ */
 export const section = (title, number, ...beside) =>
   h("div.section", h("h2", title, number === undefined ? null : h("span.number", count(number))), beside);
 
-/** The head of a page: what it is, a line about it, what can be done. @param {Child} title @param {Child} [about] @param {...Child} actions */
+/**
+ * The head of a page: what it is, a line about it, what can be done.
+ * @param {Child} title
+ * @param {Child} [about]
+ * @param {...Child} actions
+ */
 export const pageHead = (title, about, ...actions) =>
   h("header.page-head", h("div", h("h1", title), about ? h("p", about) : null), actions.length ? h("div.actions", actions) : null);
 

@@ -25,5 +25,9 @@ export function soon(act, wait) {
   return later(() => { last = Date.now(); act(); }, () => Math.max(0, last + wait - Date.now()), false);
 }
 
-/** Calls `act` once nothing has asked for it for `wait` milliseconds: for fields. @param {() => any} act @param {number} wait */
+/**
+ * Calls `act` once nothing has asked for it for `wait` milliseconds: for fields.
+ * @param {() => any} act
+ * @param {number} wait
+ */
 export const settled = (act, wait) => later(act, () => wait, true);

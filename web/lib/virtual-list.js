@@ -10,7 +10,8 @@ const REMEMBERED = 60;
 /**
  * Rows by their place, fetched a page at a time when they are first looked at.
  * @template T
- * @param {{size: number, load: (offset: number, limit: number, signal: AbortSignal) => Promise<T[]>,
+ * @param {{size: number, load: (offset: number, limit: number, signal: AbortSignal) =>
+ * Promise<T[]>,
  *   changed: () => void, failed: (error: any) => void}} options
  */
 export function pagedRows({ size, load, changed, failed }) {
@@ -39,7 +40,11 @@ export function pagedRows({ size, load, changed, failed }) {
   return {
     /** @param {number} index @returns {T | undefined} */
     at: (index) => pages.get(Math.floor(index / size))?.[index % size],
-    /** Asks for what lies between, not for what was scrolled past. @param {number} from @param {number} to */
+    /**
+     * Asks for what lies between, not for what was scrolled past.
+     * @param {number} from
+     * @param {number} to
+     */
     want(from, to) {
       const [first, last] = [Math.floor(from / size), Math.floor(Math.max(from, to - 1) / size)];
       for (const [page, stop] of asked) {

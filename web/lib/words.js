@@ -2,7 +2,10 @@
 
 import { bytes, interval } from "./format.js";
 
-/** @param {any} sync settings, as the API has them @param {{bucket?: string, connection?: string}} names */
+/**
+ * @param {any} sync settings, as the API has them
+ * @param {{bucket?: string, connection?: string}} names
+ */
 export function inWords(sync, names) {
   const every = sync.sync_mode === "initial_only"
     ? "Once"

@@ -14,14 +14,20 @@ const KINDS = [["", "Everything"], ["job", "Runs"], ["objects", "Objects"], ["sy
 
 /** @param {Visit} visit @returns {Page} */
 export function open(visit) {
-  /** @type {{events: any[], kind: string, bucket: string, buckets: any[], syncs: any[], connections: any[], next: number | null, ready: boolean}} */
+  /**
+   * @type {{events: any[], kind: string, bucket: string, buckets: any[], syncs: any[], connections:
+   * any[], next: number | null, ready: boolean}}
+   */
   const state = { events: [], kind: visit.query.get("kind") ?? "", bucket: visit.query.get("bucket") ?? "", buckets: [], syncs: [], connections: [], next: null, ready: false };
   const again = soon(visit.refresh, 1000);
 
   /** @param {any} event */
   const wanted = (event) => told(event) && (!state.kind || event.type.startsWith(state.kind)) && (!state.bucket || event.bucket_id === state.bucket);
 
-  /** Events that are wanted, from the log backwards, until there are some. @param {number | null} before */
+  /**
+   * Events that are wanted, from the log backwards, until there are some.
+   * @param {number | null} before
+   */
   async function read(before) {
     /** @type {any[]} */
     const found = [];
@@ -83,7 +89,12 @@ function lines(state) {
   });
 }
 
-/** An event as an icon, a tone and words. @param {any} event @param {any} state @returns {[any, string, any]} */
+/**
+ * An event as an icon, a tone and words.
+ * @param {any} event
+ * @param {any} state
+ * @returns {[any, string, any]}
+ */
 function tell(event, { syncs, buckets, connections }) {
   const detail = event.detail ?? {};
   const row = syncs.find((/** @type {any} */ one) => one.sync_config_id === event.sync_config_id);

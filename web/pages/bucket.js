@@ -19,8 +19,11 @@ const TILE = { width: 152, height: 158 };
 export function open(visit) {
   const [bucketId] = visit.params;
   const asked = visit.query;
-  /** @type {{bucket: any, place: import("../lib/objects.js").Place, view: string, folders: any[], total: number,
-   *   ready: boolean, error: any, active: number, selected: Map<string, string>, top: number, height: number, width: number}} */
+  /**
+   * @type {{bucket: any, place: import("../lib/objects.js").Place, view: string, folders: any[],
+   * total: number,
+   * ready: boolean, error: any, active: number, selected: Map<string, string>, top: number, height:
+   * number, width: number}} */
   const state = {
     bucket: null,
     place: { prefix: asked.get("path") ?? "", search: asked.get("search") ?? "", sort: asked.get("sort") ?? "path", type: asked.get("type") ?? "" },

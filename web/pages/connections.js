@@ -99,7 +99,11 @@ export function open(visit) {
 
 const CREDENTIALS = { access_key: "an access key", ambient: "this computer's own", assume_role: "a role" };
 
-/** The settings of a connection, without secrets and defaults. @param {any} config @returns {[string, any][]} */
+/**
+ * The settings of a connection, without secrets and defaults.
+ * @param {any} config
+ * @returns {[string, any][]}
+ */
 function configFacts(config) {
   const usual = { addressing: "auto", anonymous: false, requester_pays: false, use_ssl: true, verify_ssl: true };
   return Object.entries(config ?? {})

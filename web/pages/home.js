@@ -144,7 +144,13 @@ function needsOfSync(sync, visit) {
   return out;
 }
 
-/** @param {string} key @param {string} tone @param {any} title @param {string} text @param {...any} actions */
+/**
+ * @param {string} key
+ * @param {string} tone
+ * @param {any} title
+ * @param {string} text
+ * @param {...any} actions
+ */
 const card = (key, tone, title, text, ...actions) =>
   h("article", { key, class: `need ${tone}` }, icon("alert"), h("div", h("h3", title), h("p", said(text))), h("div.actions", actions));
 

@@ -27,8 +27,11 @@ const LOCAL = { connection_id: "conn_local", name: "This computer", provider_typ
 export function open(visit) {
   const [bucketId, syncId] = visit.params;
   const editing = Boolean(syncId);
-  /** @type {{draft: Draft, connections: any[], buckets: any[], making: any, preview: any, previewing: boolean,
-   *   previewError: any, error: any, busy: boolean, ready: boolean, home: string, taken: string[]}} */
+  /**
+   * @type {{draft: Draft, connections: any[], buckets: any[], making: any, preview: any,
+   * previewing: boolean,
+   * previewError: any, error: any, busy: boolean, ready: boolean, home: string, taken: string[]}}
+   */
   const state = {
     draft: editing ? blank() : kept(), connections: [LOCAL], buckets: [], making: null, preview: null, previewing: false,
     previewError: null, error: null, busy: false, ready: false, home: "/", taken: [],
@@ -81,7 +84,10 @@ export function open(visit) {
     if (provider || !(draft.connection_id || draft.making)) change({ connection_id: fitting ?? (provider ? "" : "conn_local") });
   }
 
-  /** Begins to write a connection, or stops. @param {import("../lib/connection-form.js").ConnectionDraft | null} draft */
+  /**
+   * Begins to write a connection, or stops.
+   * @param {import("../lib/connection-form.js").ConnectionDraft | null} draft
+   */
   function write(draft) {
     state.making = draft && { draft };
     state.draft.making = draft && withoutCredentials(draft);
@@ -223,7 +229,13 @@ function sourceStep(state, change, write) {
       change({});
     }
   };
-  /** @param {string} id @param {any} title @param {string} about @param {boolean} checked @param {() => void} choose */
+  /**
+   * @param {string} id
+   * @param {any} title
+   * @param {string} about
+   * @param {boolean} checked
+   * @param {() => void} choose
+   */
   const radio = (id, title, about, checked, choose) => h("label", { key: id, class: "radio" },
     h("input", { type: "radio", name: "connection", value: id, checked, onchange: choose }), h("span", title, h("small", about)));
   return [
@@ -257,7 +269,11 @@ function bucketStep({ draft, buckets, error }, change) {
 
 /** @param {Draft} draft @param {Change} change */
 function scheduleStep(draft, change) {
-  /** @param {string} label @param {string} note_ @param {"on_update" | "on_delete" | "on_filter_drift" | "skip_duplicates"} key */
+  /**
+   * @param {string} label
+   * @param {string} note_
+   * @param {"on_update" | "on_delete" | "on_filter_drift" | "skip_duplicates"} key
+   */
   const check = (label, note_, key) => h("label.check", h("input", { type: "checkbox", checked: draft[key], onchange: (event) => change({ [key]: event.target.checked }) }),
     h("span", label, h("small", note_)));
   const local = draft.connection_id === "conn_local";

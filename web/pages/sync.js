@@ -20,7 +20,10 @@ const TABS = [["history", "History"], ["failures", "Failures"], ["configuration"
 export function open(visit) {
   const [bucketId, syncId] = visit.params;
   const base = at.sync(bucketId, syncId);
-  /** @type {{sync: any, jobs: any[], letters: any[], lettersTotal: number, bucket: any, connection: any, tab: string, run: string | null, errorType: string, chosen: Set<string>}} */
+  /**
+   * @type {{sync: any, jobs: any[], letters: any[], lettersTotal: number, bucket: any, connection:
+   * any, tab: string, run: string | null, errorType: string, chosen: Set<string>}}
+   */
   const state = {
     sync: null, jobs: [], letters: [], lettersTotal: 0, bucket: null, connection: null,
     tab: visit.query.get("show") ?? "history", run: null, errorType: "", chosen: new Set(),

@@ -1,24 +1,21 @@
 //! A folder of the target: making and opening the ones in it, and what bears a name there.
 //!
-//! Every call names one thing in an open folder, so nothing leads out of it. Nothing is written here
-//! but folders.
+//! Every call names one thing in an open folder, so nothing leads out of it. Nothing is written
+//! here but folders.
 
 use std::{
-    ffi::OsStr,
     hash::{BuildHasher as _, RandomState},
     io::{self, ErrorKind},
-    os::{fd::OwnedFd, unix::ffi::OsStrExt as _},
-    path::Path,
     sync::Arc,
 };
 
 use cap_std::fs::{Dir, MetadataExt as _};
 use jiff::Timestamp;
-use rustix::fs::{Mode, OFlags};
 use unicode_normalization::UnicodeNormalization as _;
 
 use super::{
-    habits::Habits,
+    dir::{entries, path},
+    filesystem::FilesystemTraits,
     refusal::{Refusal, Trouble},
     temp::clear_leftovers,
 };
@@ -78,8 +75,12 @@ impl Folder {
         Self { dir: Arc::new(dir), is_new, listing: None }
     }
 
-    pub(super) fn open_or_make(&mut self, name: &[u8], habits: &Habits) -> Result<Self, Trouble> {
-        habits.check(name)?;
+    pub(super) fn open_or_make(
+        &mut self,
+        name: &[u8],
+        traits: &FilesystemTraits,
+    ) -> Result<Self, Trouble> {
+        traits.check(name)?;
         let is_new = match self.dir.create_dir(path(name)) {
             Ok(()) => true,
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
@@ -181,29 +182,19 @@ fn fold(name: &[u8]) -> Option<String> {
     Some(str::from_utf8(name).ok()?.nfd().collect::<String>().to_lowercase())
 }
 
-pub(super) fn entries(dir: &Dir) -> io::Result<rustix::fs::Dir> {
-    Ok(rustix::fs::Dir::new(readable(dir)?)?)
-}
-
-/// The folder itself, opened to be read; a [`Dir`] is one through which other things are opened.
-pub(super) fn readable(dir: &Dir) -> io::Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    Ok(rustix::fs::openat(dir, c".", flags, Mode::empty())?)
-}
-
 impl Found {
     /// What to do with this in the way of `object`.
     pub(super) fn judge(
         &self,
         object: &Object,
         overwrite: bool,
-        habits: &Habits,
+        traits: &FilesystemTraits,
     ) -> Result<Verdict, Refusal> {
         if let Listed::Otherwise(other) = &self.listed {
             return Err(Refusal::Collision(other.clone()));
         }
         let has_its_time = match (object.modified, self.modified) {
-            (Some(given), Some(kept)) => habits.is_same_time(given, kept),
+            (Some(given), Some(kept)) => traits.is_same_time(given, kept),
             _ => false,
         };
         match self.kind {
@@ -217,11 +208,6 @@ impl Found {
             Kind::File => Err(Refusal::Conflict),
         }
     }
-}
-
-/// One name as a path. [`Place`] has seen to it that it is one.
-pub(super) fn path(name: &[u8]) -> &Path {
-    Path::new(OsStr::from_bytes(name))
 }
 
 #[cfg(test)]
@@ -258,8 +244,8 @@ mod tests {
     fn judge(found: &Found, overwrite: bool) -> Result<Verdict, Refusal> {
         let home = tempfile::tempdir().unwrap();
         let dir = Dir::open_ambient_dir(home.path(), ambient_authority()).unwrap();
-        let habits = Habits::of(&dir, "scratch").unwrap();
-        found.judge(&object("a", b"123"), overwrite, &habits)
+        let traits = FilesystemTraits::of(&dir, "scratch").unwrap();
+        found.judge(&object("a", b"123"), overwrite, &traits)
     }
 
     #[test]

@@ -1,11 +1,13 @@
-//! `catchment export`: objects as files again.
+//! `catchment export`: writes objects as files.
 //!
 //! Objects come in the order of their paths and get their names in that order, so of two that want
 //! the same name the first has it, in every export. Only reading and writing their bytes goes on
 //! side by side.
 
+mod dir;
+mod facts;
+mod filesystem;
 mod folder;
-mod habits;
 mod place;
 mod refusal;
 mod target;
@@ -38,10 +40,11 @@ use crate::{
     },
 };
 
+use facts::Facts;
 use place::Place;
 use refusal::{Refusal, Trouble};
 use target::{Settled, Step, Target};
-use work::{Bytes, Done, Facts, Work};
+use work::{Bytes, Done, Work};
 
 /// Arguments of `catchment export`.
 #[derive(Debug, clap::Args)]
@@ -52,19 +55,19 @@ Examples:
   catchment export photos /mnt/usb                     again: only what is not there yet
   catchment export photos /mnt/usb --overwrite         files that differ are replaced
 
-Files that are there with the same size and time, or else the same bytes, are left alone. What the
-folder cannot hold is reported and left out: names that it refuses or would change, and names that
-it takes for another's, as A for a. Exit code 3 says that something was left out.")]
+Existing files with the same size and time, or the same content, are left alone. What the folder
+cannot hold is reported and left out: names that it refuses or would change, and names that it does
+not tell from another, such as A from a. Exit code 3 means that something was left out.")]
 pub(super) struct Args {
     /// The bucket
     #[arg(value_name = "BUCKET")]
     bucket: String,
 
-    /// The folder to write to; it is made if it is missing
+    /// The folder to write to; it is created if missing
     #[arg(value_name = "DIR")]
     dir: PathBuf,
 
-    /// Only objects whose path begins with this; they keep their whole path beneath DIR
+    /// Export only objects whose path begins with this; they keep their whole path below DIR
     #[arg(long, value_name = "PREFIX")]
     prefix: Option<OsString>,
 
@@ -72,7 +75,7 @@ pub(super) struct Args {
     #[arg(long)]
     overwrite: bool,
 
-    /// Print one JSON event a line; the last one is the summary
+    /// Print one JSON event per line; the last one is the summary
     #[arg(long)]
     json: bool,
 }
@@ -112,7 +115,7 @@ pub(super) async fn run(args: Args, settings: &Settings) -> Outcome {
         Ok(()) => Ok(Exit::SomeFailed),
         Err(CliError::ClosedPipe) => Err(CliError::ClosedPipe),
         Err(error) => Err(CliError::failed(format!(
-            "{error}; until then {}; run it again to go on",
+            "{error}; until then {}; run it again to continue",
             tally.words()
         ))),
     }

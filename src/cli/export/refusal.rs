@@ -9,37 +9,37 @@ use crate::{model::EntryPath, store::StoreError};
 /// Why one object did not become a file. The others do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Refusal {
-    #[error("there is an empty name in it, which a folder cannot hold")]
+    #[error("it contains an empty name, which a folder cannot hold")]
     EmptyName,
-    #[error("there is {0:?} in it, which means another folder")]
+    #[error("it contains {0:?}, which means another folder")]
     Dots(EntryPath),
-    #[error("there is a NUL byte in it, which a name cannot hold")]
+    #[error("it contains a NUL byte, which a name cannot hold")]
     Nul,
     #[error("it ends in a slash, as folders do, but has content")]
     FolderWithContent,
     #[error("the target refuses the name: {0}")]
     Name(String),
-    #[error("the target would keep {0:?} under another name")]
+    #[error("the target would change the name {0:?}")]
     Altered(EntryPath),
-    #[error("{0:?} is there and is no folder")]
+    #[error("{0:?} exists and is not a folder")]
     NoFolder(EntryPath),
-    #[error("a folder of that name is there")]
+    #[error("a folder of that name exists")]
     IsFolder,
-    #[error("something of that name is there that is no file")]
+    #[error("something of that name exists that is not a file")]
     NoFile,
     #[error("{0:?} is a symbolic link, which is not followed")]
     LinkedFolder(EntryPath),
-    #[error("a symbolic link of that name is there; --overwrite replaces it")]
+    #[error("a symbolic link of that name exists; --overwrite replaces it")]
     Link,
-    #[error("to the target its name is the same as {}", other(.0.as_ref()))]
+    #[error("the target does not tell its name from {}", other(.0.as_ref()))]
     Collision(Option<EntryPath>),
     #[error("another object with other content has the same path")]
     Twin,
-    #[error("a file with other content is there; --overwrite replaces it")]
+    #[error("a file with other content exists; --overwrite replaces it")]
     Conflict,
     #[error("it was removed from the bucket just now")]
     Removed,
-    #[error("its stored bytes are damaged ({0}); `catchment verify --repair` mends them")]
+    #[error("its stored bytes are damaged ({0}); `catchment verify --repair` repairs them")]
     Damaged(String),
     #[error("{0}")]
     Io(String),
@@ -115,7 +115,7 @@ impl Trouble {
 
 fn other(name: Option<&EntryPath>) -> String {
     match name {
-        Some(name) => format!("{name:?}, which is there"),
-        None => "another one that is there".to_owned(),
+        Some(name) => format!("{name:?}, which exists"),
+        None => "another one that exists".to_owned(),
     }
 }

@@ -1,10 +1,11 @@
 //! The folder that is exported to: finding, writing and naming files in it, and never anything
 //! outside it.
 //!
-//! Folders are opened one name at a time from their parents, through [`Dir`], which nothing leads out
-//! of, and links in their place are refused (`folder`). Objects come in the order of their paths, so
-//! each folder is entered once, and only the chain of folders to the current one is kept open. A
-//! file is written (`work`) under a name of its own and gets its real one when it is whole (`temp`).
+//! Folders are opened one name at a time from their parents, through [`Dir`], which nothing leads
+//! out of, and links in their place are refused (`folder`). Objects come in the order of their
+//! paths, so each folder is entered once, and only the chain of folders to the current one is kept
+//! open. A file is written (`work`) under a name of its own and gets its real one when it is whole
+//! (`temp`).
 
 use std::{
     io,
@@ -15,12 +16,14 @@ use std::{
 use cap_std::{ambient_authority, fs::Dir};
 
 use super::{
-    folder::{Folder, Verdict, find, readable},
-    habits::Habits,
+    dir::readable,
+    facts::Facts,
+    filesystem::FilesystemTraits,
+    folder::{Folder, Verdict, find},
     place::Place,
     refusal::{Refusal, Trouble},
     temp::{clear_leftovers, temp_name},
-    work::{Done, Facts, Task, Work},
+    work::{Done, Task, Work},
 };
 use crate::store::objects::Object;
 
@@ -64,12 +67,12 @@ impl Target {
         // The one place where a path of this machine is followed.
         let dir = Dir::open_ambient_dir(path, ambient_authority())?;
         clear_leftovers(&dir);
-        let habits = Habits::of(&dir, &temp_name())?;
+        let traits = FilesystemTraits::of(&dir, &temp_name())?;
         Ok(Self {
             root: Folder::new(dir, false),
             chain: Vec::new(),
             overwrite,
-            facts: Arc::new(Facts { habits, can_clone: AtomicBool::new(true) }),
+            facts: Arc::new(Facts { traits, can_clone: AtomicBool::new(true) }),
         })
     }
 
@@ -96,13 +99,13 @@ impl Target {
         let Some(name) = place.file else {
             return Ok(Step::Settled(if made { Settled::Exported } else { Settled::Unchanged }));
         };
-        self.facts.habits.check(name)?;
+        self.facts.traits.check(name)?;
         let overwrite = self.overwrite;
         let facts = self.facts.clone();
         let folder = self.current()?;
         let task = match folder.find(name)? {
             None => Task::Write,
-            Some(found) => match found.judge(object, overwrite, &facts.habits)? {
+            Some(found) => match found.judge(object, overwrite, &facts.traits)? {
                 Verdict::Unchanged => return Ok(Step::Settled(Settled::Unchanged)),
                 Verdict::Compare => Task::Compare,
                 Verdict::Replace => Task::Replace,
@@ -129,7 +132,7 @@ impl Target {
         // The name was free a moment ago. Either another object of this export has taken it since,
         // which then is listed by another name, or somebody else works in the folder.
         let found = find(&work.folder, &work.name, None)?.ok_or(Refusal::Conflict)?;
-        match found.judge(object, self.overwrite, &self.facts.habits)? {
+        match found.judge(object, self.overwrite, &self.facts.traits)? {
             Verdict::Unchanged => Ok(Settled::Unchanged),
             Verdict::Compare => Err(Refusal::Conflict.into()),
             Verdict::Replace => {
@@ -158,9 +161,9 @@ impl Target {
         let known = self.known(folders);
         self.chain.truncate(known);
         for name in &folders[known..] {
-            let habits = self.facts.clone();
+            let traits = self.facts.clone();
             let parent = self.current()?;
-            let folder = match parent.open_or_make(name, &habits.habits) {
+            let folder = match parent.open_or_make(name, &traits.traits) {
                 Ok(folder) => Ok(folder),
                 Err(Trouble::Refused(refusal)) => Err(refusal),
                 Err(trouble) => return Err(trouble),

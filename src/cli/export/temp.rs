@@ -15,9 +15,9 @@ use rustix::fs::{Mode, OFlags, RenameFlags};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    folder::{entries, path},
+    dir::{entries, path},
+    facts::Facts,
     refusal::Trouble,
-    work::Facts,
 };
 
 /// A file that has no name of its own yet, open and locked. It goes when it gets none.
@@ -60,7 +60,7 @@ pub(super) fn clear_leftovers(folder: &Dir) {
     }
 }
 
-/// Answers whether it was one. A living export has a lock on each of its files, so that nobody
+/// Returns whether it was one. A living export has a lock on each of its files, so that nobody
 /// else gets one; a filesystem without locks gives none either.
 fn remove_leftover(folder: &Dir, name: &CStr) -> io::Result<bool> {
     // Not through a link, and without waiting for the other end of a pipe.
@@ -91,7 +91,7 @@ impl Temp {
         let clone = reflink_copy::reflink_file_to_dir(from, folder, &name).and_then(|()| {
             let file = folder.open_with(&name, OpenOptions::new().write(true))?.into_std();
             // A clone has the stored file's permissions, which are nobody else's business.
-            file.set_permissions(facts.habits.permissions.clone())?;
+            file.set_permissions(facts.traits.permissions.clone())?;
             Self { folder: folder.clone(), name: name.clone(), file }.locked()
         });
         if clone.is_err() {
@@ -134,7 +134,7 @@ impl Temp {
         self.folder.rename(&self.name, &self.folder, path(name)).map_err(Trouble::naming)
     }
 
-    /// Renames it, but not over anything; answers whether the name was free.
+    /// Renames it, but not over anything; returns whether the name was free.
     pub(super) fn take_free_name(&self, name: &[u8]) -> Result<bool, Trouble> {
         let to = path(name);
         let flags = RenameFlags::NOREPLACE;

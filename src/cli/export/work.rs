@@ -1,19 +1,15 @@
 //! What a thread does for one object: compare what is there with it, or write it under a name of
 //! its own.
 
-use std::{
-    fs::File,
-    io::Write as _,
-    sync::{Arc, atomic::AtomicBool},
-    time::SystemTime,
-};
+use std::{fs::File, io::Write as _, sync::Arc, time::SystemTime};
 
 use cap_std::fs::Dir;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    folder::path,
-    habits::{Habits, times},
+    dir::path,
+    facts::Facts,
+    filesystem::times,
     refusal::{Refusal, Trouble},
     temp::Temp,
 };
@@ -50,14 +46,6 @@ pub(super) enum Done {
 pub(super) enum Bytes {
     Inline(Vec<u8>),
     File(File),
-}
-
-/// What all work on a target shares.
-#[derive(Debug)]
-pub(super) struct Facts {
-    pub(super) habits: Habits,
-    /// Whether sharing blocks with the stored bytes is worth another try.
-    pub(super) can_clone: AtomicBool,
 }
 
 impl Work {

@@ -34,8 +34,8 @@ Examples:
   catchment sync tigris://corpus/v3 --bucket corpus
   catchment sync ~/Photos --max-delete 50%     let up to half of the objects be removed
 
-The same source and bucket again is the same sync: only what changed is fetched. One that was made
-in the interface or through the API runs with the settings that it has there.";
+The same source and bucket again is the same sync: only what changed is fetched. A sync that was
+created in the interface or through the API runs with the settings that it has there.";
 
 /// An argument by its name.
 pub(super) type Changed = &'static str;
@@ -47,7 +47,7 @@ pub(in crate::cli) struct Args {
     /// A folder, s3://bucket/prefix or tigris://bucket/prefix
     source: OsString,
 
-    /// The bucket to fill [default: named after the source]
+    /// The bucket to sync into [default: named after the source]
     #[arg(long, value_name = "NAME")]
     bucket: Option<BucketName>,
 
@@ -60,7 +60,7 @@ pub(in crate::cli) struct Args {
     #[command(flatten, next_help_heading = "S3 and Tigris")]
     s3: S3,
 
-    /// Print one JSON event a line; the last one is the summary
+    /// Print one JSON event per line; the last one is the summary
     #[arg(long)]
     pub(super) json: bool,
 
@@ -71,95 +71,94 @@ pub(in crate::cli) struct Args {
 
 #[derive(Debug, clap::Args)]
 struct Which {
-    /// Take only what matches this glob (repeatable). Without `/` it is held against the file
-    /// name, with `/` against the path; `**` crosses folders
+    /// Include only what matches this glob (repeatable). Without `/` it is compared with the file
+    /// name, with `/` with the path; `**` crosses folders
     #[arg(long, value_name = "GLOB")]
     include: Vec<String>,
 
-    /// Leave out what matches this glob (repeatable); wins over --include
+    /// Exclude what matches this glob (repeatable); wins over --include
     #[arg(long, value_name = "GLOB")]
     exclude: Vec<String>,
 
-    /// Take only files with this extension (jpg or .jpg; repeatable)
+    /// Include only files with this extension (jpg or .jpg; repeatable)
     #[arg(long, value_name = "EXTENSION")]
     extension: Vec<String>,
 
-    /// Take only files of this MIME type (image/png or image/*; repeatable)
+    /// Include only files of this MIME type (image/png or image/*; repeatable)
     #[arg(long, value_name = "TYPE")]
     mime_type: Vec<String>,
 
-    /// Take only files whose metadata meets this condition (repeatable): FIELD OPERATOR VALUE, as in
-    /// 'metadata.author contains Ada', 'tags.state equals final' or 'metadata.shot exists'. OPERATOR
-    /// is equals, not_equals, contains, not_contains, gt, lt, gte, lte or exists
+    /// Include only files whose metadata meets this condition (repeatable): FIELD OPERATOR VALUE,
+    /// as in 'metadata.author contains Ada', 'tags.state equals final' or 'metadata.shot exists'.
+    /// OPERATOR is equals, not_equals, contains, not_contains, gt, lt, gte, lte or exists
     #[arg(long, value_name = "CONDITION", value_parser = condition)]
     metadata: Vec<MetadataFilter>,
 
-    /// Take only files of at least this size (4096, 10KB, 1.5MiB)
+    /// Include only files of at least this size (4096, 10KB, 1.5MiB)
     #[arg(long, value_name = "SIZE")]
     min_size: Option<ByteSize>,
 
-    /// Take only files of at most this size
+    /// Include only files of at most this size
     #[arg(long, value_name = "SIZE")]
     max_size: Option<ByteSize>,
 
-    /// Take only files modified after this (2026-01-31, 2026-01-31T12:00:00Z, or an age: 7d)
+    /// Include only files modified after this (2026-01-31, 2026-01-31T12:00:00Z, or an age: 7d)
     #[arg(long, value_name = "TIME", value_parser = instant)]
     modified_after: Option<Timestamp>,
 
-    /// Take only files modified before this
+    /// Include only files modified before this
     #[arg(long, value_name = "TIME", value_parser = instant)]
     modified_before: Option<Timestamp>,
 
-    /// Take the files that symbolic links lead to, within the folder
+    /// Follow symbolic links that stay within the folder
     #[arg(long)]
     follow_symlinks: bool,
 
-    /// With --follow-symlinks: also those that lead out of the folder
+    /// With --follow-symlinks: follow those that lead out of the folder, too
     #[arg(long, requires = "follow_symlinks")]
     symlinks_may_leave: bool,
 }
 
 #[derive(Debug, clap::Args)]
 pub(super) struct How {
-    /// Show what would be added, updated and removed, and why; change nothing
+    /// Show what would be added, updated and removed, and why, without changing anything
     #[arg(long)]
     pub(super) dry_run: bool,
 
-    /// Remove nothing, whatever is gone from the source
+    /// Keep objects whose files are gone from the source
     #[arg(long, conflicts_with = "max_delete")]
     no_delete: bool,
 
-    /// Remove at most this many objects, or this share; beyond it nothing is removed and exit code
-    /// 4 says so [default: half of them, once that is more than 10]
+    /// Remove at most this many objects, or this share of them; if more are gone, all removals are
+    /// held and the exit code is 4 [default: half of them, once that is more than 10]
     #[arg(long, value_name = "N|N%")]
     max_delete: Option<MaxDelete>,
 
-    /// Make no second object of a file whose bytes the bucket has
+    /// Skip files whose content is already in the bucket
     #[arg(long)]
     skip_duplicates: bool,
 
-    /// Make fields and blobs of what this JSON file maps: {"mappings": {TARGET: {"source": …}}}
+    /// Make fields and blobs as this JSON file maps them: {"mappings": {TARGET: {"source": …}}}
     #[arg(long, value_name = "FILE")]
     mapping: Option<PathBuf>,
 
-    /// Fetch so many files at once
+    /// Fetch this many files at once
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=100))]
     concurrency: Option<u8>,
 
-    /// Start over, and fetch every file again whether it changed or not
+    /// Start over and fetch every file again, changed or not
     #[arg(long)]
     full: bool,
 
-    /// Take the source as it is now for the right one, although it is another folder than before,
-    /// or empty
+    /// Accept the source as it is now, although it is another folder than before, or empty
     #[arg(long)]
     adopt_root: bool,
 }
 
 #[derive(Debug, clap::Args)]
 struct S3 {
-    /// List only keys that begin with this below the source (repeatable: each is listed by itself,
-    /// and a run that goes on lists none again that was complete)
+    /// List only keys that begin with this prefix, below the source (repeatable: each prefix is
+    /// listed on its own, and a resumed run skips those that are complete)
     #[arg(long, value_name = "PREFIX")]
     prefix: Vec<String>,
 
@@ -171,34 +170,34 @@ struct S3 {
     #[arg(long, value_name = "NAME")]
     region: Option<String>,
 
-    /// Another endpoint than the provider's own
+    /// Override the provider's endpoint
     #[arg(long, value_name = "URL", value_parser = endpoint)]
     endpoint_url: Option<String>,
 
-    /// Sign nothing: for public buckets
+    /// Send unsigned requests, for public buckets
     #[arg(long, conflicts_with_all = ["profile", "role_arn"])]
     anonymous: bool,
 
-    /// A role to assume
+    /// The role to assume
     #[arg(long, value_name = "ARN")]
     role_arn: Option<String>,
 
-    /// The external id that the role asks for
+    /// The external ID that the role requires
     #[arg(long, value_name = "ID", requires = "role_arn")]
     external_id: Option<String>,
 
-    /// Agree to pay for requests and transfer
+    /// Pay for requests and transfer (requester pays)
     #[arg(long)]
     requester_pays: bool,
 
-    /// Where the bucket's name goes in URLs
+    /// Where URLs have the bucket's name
     #[arg(long, value_name = "STYLE", value_enum, default_value_t = Style::Auto)]
     addressing: Style,
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum Style {
-    /// As the endpoint needs it
+    /// As the endpoint requires
     Auto,
     /// `https://endpoint/bucket/key`
     Path,
@@ -213,7 +212,9 @@ fn endpoint(text: &str) -> Result<String, String> {
     });
     match is_address {
         true => Ok(text.to_owned()),
-        false => Err(format!("{text:?} is no endpoint: write http://HOST[:PORT] or https://HOST")),
+        false => {
+            Err(format!("{text:?} is not an endpoint: write http://HOST[:PORT] or https://HOST"))
+        }
     }
 }
 
@@ -227,7 +228,9 @@ fn instant(text: &str) -> Result<Timestamp, String> {
         return TimeZone::UTC.to_timestamp(midnight).map_err(|error| error.to_string());
     }
     let age: jiff::Span = text.parse().map_err(|_| {
-        format!("{text:?} is no time: write 2026-01-31, 2026-01-31T12:00:00Z, or an age such as 7d")
+        format!(
+            "{text:?} is not a time: write 2026-01-31, 2026-01-31T12:00:00Z, or an age such as 7d"
+        )
     })?;
     age.abs()
         .to_duration(SpanRelativeTo::days_are_24_hours())
@@ -235,7 +238,7 @@ fn instant(text: &str) -> Result<Timestamp, String> {
         .map_err(|error| error.to_string())
 }
 
-/// A condition in words: a field, an operator, and the value, which may have spaces in it.
+/// A condition: a field, an operator, and the value, which may contain spaces.
 fn condition(text: &str) -> Result<MetadataFilter, String> {
     let mut words = text.trim().splitn(3, char::is_whitespace);
     let field = words.next().unwrap_or_default();
@@ -243,7 +246,7 @@ fn condition(text: &str) -> Result<MetadataFilter, String> {
     let value = words.next().map(str::trim);
     let operator: Operator = serde_json::from_value(operator.into()).map_err(|_| {
         format!(
-            "{operator:?} is no operator: write FIELD OPERATOR VALUE with equals, not_equals, \
+            "{operator:?} is not an operator: write FIELD OPERATOR VALUE with equals, not_equals, \
              contains, not_contains, gt, lt, gte, lte or exists"
         )
     })?;
@@ -255,7 +258,7 @@ fn condition(text: &str) -> Result<MetadataFilter, String> {
     Ok(MetadataFilter { field: field.to_owned(), operator, value })
 }
 
-/// The filters that the provider itself applies, held against what it has.
+/// The filters that the provider itself applies, checked against those it has.
 fn provider_filters(
     prefixes: &[String],
     provider: Provider,
@@ -267,7 +270,9 @@ fn provider_filters(
         .iter()
         .map(|problem| match problem {
             ProviderFilterError::Unknown { provider, .. } => {
-                format!("--prefix is for S3 and Tigris; a {provider} source has no such filter")
+                format!(
+                    "--prefix is for S3 and Tigris; a {provider} source does not have this filter"
+                )
             }
             ProviderFilterError::WrongValue { value, problem, .. } => {
                 format!("--prefix {value} {problem}")
@@ -277,7 +282,7 @@ fn provider_filters(
     Err(CliError::usage(told.join("; ")))
 }
 
-/// Reads a mapping and holds it against what the provider has.
+/// Reads a mapping and checks it against what the provider has.
 fn mapping(file: &Path, provider: Provider) -> Result<SchemaMapping, CliError> {
     let wrong = |what: &dyn std::fmt::Display| {
         CliError::usage(format_args!("--mapping {}: {what}", file.display()))
@@ -416,11 +421,6 @@ impl Args {
                 "--no-delete",
                 how.no_delete,
                 !has.reconcile.on_delete && !has.reconcile.on_filter_drift,
-            ),
-            (
-                "--prefix",
-                !self.s3.prefix.is_empty(),
-                asked.provider_filters == has.provider_filters,
             ),
             ("--skip-duplicates", how.skip_duplicates, has.skip_duplicates),
             (

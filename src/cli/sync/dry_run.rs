@@ -4,7 +4,7 @@ use std::{io::Write as _, sync::Arc, time::Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Args, Summary, in_words, meeting, print_summary};
+use super::{Args, Summary, existing_sync, in_words, print_summary};
 use crate::{
     cli::{Exit, Outcome, Settings, error::CliError, output},
     clock::{Clock as _, SystemClock},
@@ -29,11 +29,11 @@ pub(super) async fn run(
     let started = Instant::now();
     let store = settings.store()?;
     let of_api = match &store {
-        Some(store) => meeting::find(args, request, store).await?,
+        Some(store) => existing_sync::find(args, request, store).await?,
         None => None,
     };
     let request = &match &of_api {
-        Some(sync) => meeting::request(request.clone(), sync),
+        Some(sync) => existing_sync::request(request.clone(), sync),
         None => request.clone(),
     };
     let mut failed = None;
@@ -71,7 +71,7 @@ pub(super) async fn run(
     } else if !args.quiet {
         println!("would be: {}", in_words(&preview.counts));
         if preview.held {
-            println!("the removals would be held; --max-delete lets them through");
+            println!("the removals would be held; --max-delete allows them");
         }
     }
     Ok(match preview.counts.failed {

@@ -2,7 +2,7 @@
 
 mod args;
 mod dry_run;
-mod meeting;
+mod existing_sync;
 
 use super::{
     Exit, Outcome, Settings,
@@ -27,10 +27,10 @@ pub(super) async fn run(args: Args, settings: &Settings) -> Outcome {
     }
     let started = std::time::Instant::now();
     let engine = match settings.engine() {
-        Ok(engine) => match meeting::find(&args, &request, &engine.store).await {
+        Ok(engine) => match existing_sync::find(&args, &request, &engine.store).await {
             Ok(None) => engine,
             Ok(Some(sync)) => {
-                request = meeting::request(request, &sync);
+                request = existing_sync::request(request, &sync);
                 engine
             }
             Err(error) => return Err(in_the_end(&args, &request, error, started)?),
@@ -57,7 +57,7 @@ pub(super) async fn run(args: Args, settings: &Settings) -> Outcome {
     }
 }
 
-/// The last line of --json is a summary, come what may, but where the arguments make no sense.
+/// The last line of --json is a summary in every case but a usage error.
 fn in_the_end(
     args: &Args,
     request: &Request,
@@ -121,7 +121,7 @@ fn print_summary(
     output::json_line(&mut std::io::stdout().lock(), &value)
 }
 
-/// The run in a sentence or two.
+/// Summarises the run in a sentence or two.
 fn closing_words(report: &Report, left_out: &LeftOut, took: std::time::Duration) -> String {
     let bucket = report.bucket.as_deref().unwrap_or("(no bucket)");
     let mut words =
@@ -131,7 +131,7 @@ fn closing_words(report: &Report, left_out: &LeftOut, took: std::time::Duration)
     }
     if report.counts.failed > 0 {
         words.push_str(&format!(
-            "\n{} failed; later runs try them again, `catchment status` lists them",
+            "\n{} failed; later runs retry them, `catchment status` lists them",
             output::count(report.counts.failed)
         ));
     }

@@ -22,8 +22,8 @@ export async function browser(t) {
 
 /**
  * A page that has come in by the server's one-time link. `outages`: the server is stopped in this
- * test, and a request that finds nobody is no fault. `faults`: what the browser says on its console of
- * answers that the test provokes, which no page can keep it from saying.
+ * test, and a request that finds nobody is no fault. `faults`: what the browser says on its console
+ * of answers that the test provokes, which no page can keep it from saying.
  */
 export async function enter(t, server, { scheme = "light", width = 1280, height = 860, outages = false, still = true, faults: expected = null } = {}) {
   const context = await (await browser(t)).newContext({
@@ -58,7 +58,9 @@ export async function findings(page) {
     .map((one) => `${one.id}: ${one.help}: ${one.nodes.map((node) => node.target.join(" ")).slice(0, 4).join(" | ")}`);
 }
 
-/** Presses Tab until `locator` has the focus: what cannot be reached so cannot be used by keyboard. */
+/**
+ * Presses Tab until `locator` has the focus: what cannot be reached so cannot be used by keyboard.
+ */
 export async function tabTo(page, locator, most = 80) {
   for (let step = 0; step < most; step += 1) {
     if (await locator.evaluate((element) => element === document.activeElement).catch(() => false)) return;

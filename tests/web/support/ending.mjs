@@ -1,4 +1,5 @@
-// What is to be done when a test ends: the last begun first, so that a page is gone before its server.
+// What is to be done when a test ends: the last begun first, so that a page is gone before its
+// server.
 
 const endings = new WeakMap();
 

@@ -1,4 +1,5 @@
-// A million objects, written as rows: bringing as many files here would take longer than all other tests.
+// A million objects, written as rows: bringing as many files here would take longer than all other
+// tests.
 import { execFile } from "node:child_process";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -17,5 +18,8 @@ db.execute("UPDATE buckets SET object_count = object_count + 1000000, object_byt
 db.commit()
 `;
 
-/** Adds a million objects to the only bucket of a data directory; all have the bytes of its only object. */
+/**
+ * Adds a million objects to the only bucket of a data directory; all have the bytes of its only
+ * object.
+ */
 export const million = (dataDir) => promisify(execFile)("python3", ["-c", ROWS, join(dataDir, "catchment.db")]);

@@ -5,8 +5,8 @@ import { atEnd } from "./ending.mjs";
 const escaped = (text) => text.replace(/[&<>]/g, (sign) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;" })[sign]);
 
 /**
- * Serves `objects` (key to text) as the bucket `stuff`. `gate(key)` may answer a status to fail with,
- * or a promise that is waited for.
+ * Serves `objects` (key to text) as the bucket `stuff`. `gate(key)` may answer a status to fail
+ * with, or a promise that is waited for.
  */
 export async function s3(t, objects, gate = async () => null) {
   const server = createServer(async (request, response) => {

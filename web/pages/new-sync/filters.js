@@ -7,7 +7,13 @@ import { button, choice, field, input } from "../../lib/parts.js";
 
 /** @param {Draft} draft @param {Change} change */
 export function filterStep(draft, change) {
-  /** @param {string} label @param {keyof Draft} key @param {string} placeholder @param {any} [hint] @param {string} [type] */
+  /**
+   * @param {string} label
+   * @param {keyof Draft} key
+   * @param {string} placeholder
+   * @param {any} [hint]
+   * @param {string} [type]
+   */
   const text = (label, key, placeholder, hint, type = "text") => field(label, input(String(draft[key]), (value) => change({ [key]: value }), { type, placeholder }), { id: `filter-${key}`, hint, error: (key === "min" || key === "max") && Number.isNaN(sizeOf(String(draft[key]))) ? "A number with a unit, such as 10 MB" : null });
   /** @param {string} label @param {keyof Draft} key @param {string} placeholder */
   const patterns = (label, key, placeholder) => field(label, h("textarea", {

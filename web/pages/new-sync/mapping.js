@@ -1,4 +1,6 @@
-/** How files are stored: the mapping of a sync that is being edited, with samples from real entries. */
+/**
+ * How files are stored: the mapping of a sync that is being edited, with samples from real entries.
+ */
 
 /** @import { Change, Draft, MappingRow } from "../../lib/draft.js" */
 import { h } from "../../lib/dom.js";

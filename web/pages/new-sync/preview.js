@@ -5,9 +5,11 @@ import { bytes, count, counted } from "../../lib/format.js";
 import { name, said } from "../../lib/parts.js";
 
 /**
- * @typedef {{add: number, update: number, remove: number, exclude: number, fail: number, same: number,
+ * @typedef {{add: number, update: number, remove: number, exclude: number, fail: number, same:
+ * number,
  *   bytes: number, looked: number, whole: boolean, held: boolean,
- *   rules: [rule: string, count: number][], items: {path: string, verdict: string, size: number | null, why: string}[]}} Preview
+ * rules: [rule: string, count: number][], items: {path: string, verdict: string, size: number |
+ * null, why: string}[]}} Preview
  */
 
 /** The API's answer, as this page shows it. @param {any} answer @returns {Preview} */

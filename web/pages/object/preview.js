@@ -13,7 +13,10 @@ const ROWS = 500;
 
 /** @param {() => void} redraw */
 export function preview(redraw) {
-  /** @type {{kind: string, url: string, item: import("../../lib/objects.js").Item | null, text: string, cut: boolean, error: any}} */
+  /**
+   * @type {{kind: string, url: string, item: import("../../lib/objects.js").Item | null, text:
+   * string, cut: boolean, error: any}}
+   */
   const state = { kind: "", url: "", item: null, text: "", cut: false, error: null };
 
   async function read() {

@@ -1,4 +1,4 @@
-//! What the filesystem of the target does to names and times, found out by trying it.
+//! What the target's filesystem does to names and times, found out by trying it.
 
 use std::{
     fs::{FileTimes, Permissions},
@@ -13,9 +13,9 @@ use unicode_normalization::is_nfd;
 use super::refusal::Refusal;
 use crate::model::EntryPath;
 
-/// How the target keeps what it is given.
+/// How the target's filesystem keeps the names and times it is given.
 #[derive(Debug)]
-pub(super) struct Habits {
+pub(super) struct FilesystemTraits {
     /// The permissions that it gives to new files.
     pub(super) permissions: Permissions,
     /// The step that it keeps times in.
@@ -68,13 +68,13 @@ const TIME_STEPS: [Duration; 7] = [
     Duration::from_secs(2),
 ];
 
-impl Habits {
+impl FilesystemTraits {
     /// Tries the filesystem out in `dir`, in a folder named `scratch` that is gone afterwards.
     pub(super) fn of(dir: &Dir, scratch: &str) -> io::Result<Self> {
         dir.create_dir(scratch)?;
-        let habits = dir.open_dir(scratch).and_then(|scratch| Self::observe(&scratch));
+        let traits = dir.open_dir(scratch).and_then(|scratch| Self::observe(&scratch));
         dir.remove_dir_all(scratch)?;
-        habits
+        traits
     }
 
     fn observe(scratch: &Dir) -> io::Result<Self> {
@@ -138,15 +138,15 @@ mod tests {
 
     use super::*;
 
-    fn habits(time_step: Duration, alters: Vec<Alteration>) -> Habits {
-        Habits { permissions: Permissions::from_mode(0o644), time_step, alters }
+    fn traits(time_step: Duration, alters: Vec<Alteration>) -> FilesystemTraits {
+        FilesystemTraits { permissions: Permissions::from_mode(0o644), time_step, alters }
     }
 
     #[test]
     fn trying_a_folder_out_leaves_nothing_in_it() {
         let home = tempfile::tempdir().unwrap();
         let dir = Dir::open_ambient_dir(home.path(), ambient_authority()).unwrap();
-        Habits::of(&dir, "scratch").unwrap();
+        FilesystemTraits::of(&dir, "scratch").unwrap();
         assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 0);
     }
 
@@ -154,16 +154,16 @@ mod tests {
     fn a_time_is_the_same_where_the_target_keeps_no_finer_one() {
         let given: Timestamp = "2026-01-31T12:00:01.5Z".parse().unwrap();
         let kept: Timestamp = "2026-01-31T12:00:00Z".parse().unwrap();
-        assert!(habits(Duration::from_secs(2), Vec::new()).is_same_time(given, kept));
-        assert!(!habits(Duration::from_secs(1), Vec::new()).is_same_time(given, kept));
+        assert!(traits(Duration::from_secs(2), Vec::new()).is_same_time(given, kept));
+        assert!(!traits(Duration::from_secs(1), Vec::new()).is_same_time(given, kept));
     }
 
     #[test]
     fn names_are_refused_only_where_the_target_alters_them() {
-        let fat = habits(Duration::from_secs(2), vec![Alteration::TrailingDot]);
+        let fat = traits(Duration::from_secs(2), vec![Alteration::TrailingDot]);
         assert_eq!(fat.check(b"etc."), Err(Refusal::Altered(EntryPath::new("etc."))));
         assert_eq!(fat.check("caf\u{e9} ".as_bytes()), Ok(()));
-        let hfs = habits(Duration::from_secs(1), vec![Alteration::Decomposed]);
+        let hfs = traits(Duration::from_secs(1), vec![Alteration::Decomposed]);
         assert_eq!(hfs.check("caf\u{e9}".as_bytes()).unwrap_err().error_type(), "name");
         assert_eq!(hfs.check("cafe\u{301}.".as_bytes()), Ok(()));
     }

@@ -1,5 +1,5 @@
-//! Where a sync from the same place into the same bucket was made through the API: `catchment sync`
-//! runs that one, as it is set up there, and makes no second one.
+//! A sync from the same place into the same bucket that was created through the API: `catchment
+//! sync` runs that one with its own settings, and does not create a second one.
 
 use super::{Args, args::Changed};
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
     },
 };
 
-/// The sync that was made through the API and that `request` means, if there is one.
+/// The sync that was created through the API for what `request` describes, if there is one.
 ///
 /// # Errors
 /// When it is paused, or an argument would change its settings.
@@ -30,7 +30,7 @@ pub(super) async fn find(
     if changed.is_empty() { Ok(Some(sync)) } else { Err(CliError::usage(refusal(&sync, &changed))) }
 }
 
-/// What is asked for, of that sync: its own settings, but for those of this one run.
+/// A request for that sync: its own settings, except for those of this one run.
 pub(super) fn request(request: Request, sync: &Sync) -> Request {
     let Request { bucket, run, .. } = request;
     let pace = &sync.options.pace;
@@ -47,7 +47,7 @@ fn paused(Sync { id, bucket, pause, .. }: &Sync) -> String {
     let why = pause.as_ref().and_then(|pause| pause.reason.as_deref());
     let why = why.map(|why| format!(" ({why})")).unwrap_or_default();
     format!(
-        "bucket {bucket:?} is filled from there by {id}, which is paused or switched off{why}: \
+        "bucket {bucket:?} is synced from there by {id}, which is paused or switched off{why}: \
          resume it in the interface or with POST /v1/buckets/{bucket}/syncs/{id}/resume, then run \
          this again"
     )
@@ -56,8 +56,8 @@ fn paused(Sync { id, bucket, pause, .. }: &Sync) -> String {
 fn refusal(Sync { id, bucket, .. }: &Sync, changed: &[Changed]) -> String {
     let (them, flags) = (if changed.len() == 1 { "it" } else { "them" }, changed.join(", "));
     format!(
-        "{flags} would change the settings of {id}, which was made in the interface or through the \
-         API and fills bucket {bucket:?} from there: leave {them} out, change the sync there \
+        "{flags} would change the settings of {id}, which was created in the interface or through the \
+         API and syncs into bucket {bucket:?} from there: leave {them} out, change the sync there \
          (PATCH /v1/buckets/{bucket}/syncs/{id}), or name another --bucket"
     )
 }
