@@ -247,7 +247,7 @@ fn one_path_from_two_syncs_is_one_file_where_the_bytes_are_the_same() {
 }
 
 #[test]
-fn json_tells_of_each_problem_by_its_exact_path_and_ends_in_a_summary() {
+fn json_reports_each_problem_with_its_exact_path_and_ends_in_a_summary() {
     let home = Home::with(&[(b"caf\xe9", b"1"), (b"fine", b"22")]);
     fs::create_dir(home.out()).unwrap();
     fs::write(home.out().join(OsStr::from_bytes(b"caf\xe9")), "other").unwrap();

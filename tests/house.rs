@@ -1,6 +1,6 @@
 //! The house rules that a compiler does not check: the files of a folder of `src` import each other
-//! in one direction, and comments are at most 100 columns wide. What a folder's `mod.rs` defines, all
-//! of its files share.
+//! in one direction, and comments are at most 100 columns wide. What a folder's `mod.rs` defines,
+//! all of its files share.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

@@ -79,7 +79,7 @@ fn an_unknown_access_key_is_named_as_such() {
 }
 
 #[test]
-fn no_credentials_at_all_is_said_with_ways_to_give_them() {
+fn missing_credentials_are_reported_with_the_ways_to_give_them() {
     let s3 = FakeS3::start();
     let catchment = Catchment::new().with_endpoint(&s3.endpoint().url);
 
@@ -117,7 +117,7 @@ fn a_profile_that_is_not_there_is_named() {
 }
 
 #[test]
-fn an_endpoint_that_is_no_address_is_refused() {
+fn an_invalid_endpoint_is_refused() {
     let catchment = Catchment::new();
 
     let run = catchment.run(&["sync", "s3://bucket", "--endpoint-url", "not a url"]);
@@ -126,7 +126,7 @@ fn an_endpoint_that_is_no_address_is_refused() {
 }
 
 #[test]
-fn options_that_make_no_sense_are_refused_with_their_value() {
+fn invalid_options_are_refused_with_their_value() {
     let tree = Tree::of_files("tree", 1);
     let catchment = Catchment::new();
     for (option, value) in [

@@ -112,7 +112,7 @@ fn patient() -> Catchment {
 }
 
 #[test]
-fn a_file_that_grows_while_it_is_read_is_taken_once_it_is_still() {
+fn a_file_that_grows_while_it_is_read_is_copied_once_it_stops_changing() {
     let tree = Tree::of_files("tree", 3);
     let mut log = std::fs::File::create(tree.at("growing.log")).unwrap();
     let line = vec![b'x'; 64 * 1024];

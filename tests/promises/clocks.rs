@@ -24,7 +24,7 @@ fn a_clock_that_has_jumped_ahead_or_back_finds_everything_unchanged() {
 }
 
 #[test]
-fn changes_arrive_while_the_clock_stands_in_the_past() {
+fn changes_arrive_while_the_clock_is_set_in_the_past() {
     let tree = Tree::of_files("tree", 20);
     let catchment = Catchment::new();
     catchment.sync(tree.source()).exits(0);

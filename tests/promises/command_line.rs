@@ -152,7 +152,7 @@ fn filters_choose_by_name_path_size_and_time() {
 }
 
 #[test]
-fn a_dry_run_tells_what_would_happen_and_why_and_touches_nothing() {
+fn a_dry_run_says_what_would_happen_and_why_and_changes_nothing() {
     let tree = Tree::of_files("tree", 5);
     let catchment = Catchment::new();
     catchment.sync(tree.source()).exits(0);

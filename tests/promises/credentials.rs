@@ -240,7 +240,7 @@ fn a_public_bucket_needs_no_credentials_and_gets_none() {
 }
 
 #[test]
-fn whoever_agrees_to_pay_says_so_with_every_request() {
+fn requester_pays_is_sent_with_every_request() {
     let s3 = FakeS3::start();
     s3.put("key", "x");
     let catchment = Catchment::reaching(&s3.endpoint());

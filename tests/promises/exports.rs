@@ -60,7 +60,7 @@ fn an_exported_folder_equals_its_source_names_bytes_and_times() {
 }
 
 #[test]
-fn an_export_takes_the_times_of_s3() {
+fn an_export_keeps_the_times_of_s3() {
     let s3 = FakeS3::start();
     s3.put_object("key", Object::new("x").modified(1_000_000_000));
     let catchment = Catchment::reaching(&s3.endpoint());
@@ -167,7 +167,7 @@ fn names_that_differ_in_case_or_composition_are_not_merged() {
 }
 
 #[test]
-fn an_export_of_a_prefix_takes_what_begins_with_it() {
+fn an_export_of_a_prefix_writes_what_begins_with_it() {
     let (catchment, out) = bucket_of(&["p/one", "p/two", "q/three"]);
 
     catchment.run(&["export", "b", out.to_str().unwrap(), "--prefix", "p/"]).exits(0);

@@ -21,7 +21,7 @@ fn with_objects(count: usize) -> (FakeS3, Catchment) {
 }
 
 #[test]
-fn an_object_that_may_not_be_read_fails_alone_and_is_taken_once_it_may() {
+fn an_object_that_may_not_be_read_fails_alone_and_is_copied_once_it_may_be() {
     let (s3, catchment) = with_objects(10);
     s3.inject(Fault::error(On::GetOf("key 04"), 403, "AccessDenied"));
 
@@ -59,7 +59,7 @@ fn a_failing_update_leaves_the_object_as_it_was() {
 }
 
 #[test]
-fn a_server_that_asks_to_slow_down_is_obeyed_and_everything_arrives() {
+fn everything_arrives_from_a_server_that_asks_to_slow_down() {
     let (s3, catchment) = with_objects(60);
     let seed = content::seed();
     // Seven times in a row, after which an entry is left for the next run, is one run in ten
@@ -182,7 +182,7 @@ fn a_clock_that_is_wrong_is_named_and_blames_no_entry() {
 }
 
 #[test]
-fn archived_objects_are_skipped_with_a_count_and_restored_ones_are_taken() {
+fn archived_objects_are_skipped_with_a_count_and_restored_ones_are_copied() {
     let (s3, catchment) = with_objects(2);
     s3.put_object("glacier", Object::new("a").storage_class("GLACIER"));
     s3.put_object("deep", Object::new("b").storage_class("DEEP_ARCHIVE"));
@@ -201,7 +201,7 @@ fn archived_objects_are_skipped_with_a_count_and_restored_ones_are_taken() {
 }
 
 #[test]
-fn why_archived_objects_are_skipped_is_said() {
+fn the_reason_why_archived_objects_are_skipped_is_shown() {
     let (s3, catchment) = with_objects(2);
     s3.put_object("glacier", Object::new("a").storage_class("GLACIER"));
     let endpoint = s3.endpoint().url;

@@ -63,7 +63,7 @@ fn a_listing_that_keeps_failing_ends_the_run_within_two_minutes_with_the_reason(
 }
 
 #[test]
-fn a_listing_that_fails_now_and_then_goes_on() {
+fn a_listing_that_fails_now_and_then_is_retried() {
     let (s3, catchment) = four_pages();
     s3.inject(Fault::error(On::Listing, 500, "InternalError").after(1).times(1));
     s3.inject(Fault::slow_down(On::Listing, 1).after(2).times(1));
@@ -149,7 +149,7 @@ fn an_error_under_the_status_of_success_removes_nothing() {
 }
 
 #[test]
-fn a_truncated_listing_that_does_not_say_where_to_go_on_removes_nothing() {
+fn a_truncated_listing_without_a_continuation_token_removes_nothing() {
     let (s3, catchment) = four_pages();
     s3.inject(Fault::listing_loses_its_token().after(1));
 
@@ -159,7 +159,7 @@ fn a_truncated_listing_that_does_not_say_where_to_go_on_removes_nothing() {
 }
 
 #[test]
-fn a_bucket_that_is_gone_removes_nothing() {
+fn a_deleted_source_bucket_removes_nothing() {
     let (s3, catchment) = four_pages();
     s3.remove_bucket();
 
@@ -170,7 +170,7 @@ fn a_bucket_that_is_gone_removes_nothing() {
 }
 
 #[test]
-fn a_server_that_is_gone_removes_nothing() {
+fn an_unreachable_server_removes_nothing() {
     let (s3, catchment) = four_pages();
     drop(s3);
 

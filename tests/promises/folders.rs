@@ -242,7 +242,7 @@ fn a_file_that_may_not_be_read_is_a_failure_and_the_rest_arrives() {
 }
 
 #[test]
-fn what_failed_in_a_folder_that_can_no_longer_be_read_still_counts_as_failing() {
+fn entries_that_failed_in_a_folder_that_became_unreadable_still_count_as_failing() {
     let tree = Tree::new("tree");
     tree.write("closed/file", "x");
     tree.write("open/file", "y");

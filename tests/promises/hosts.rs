@@ -37,7 +37,7 @@ fn a_bucket_as_a_virtual_host_is_asked_and_signed_for_under_that_host() {
 }
 
 #[test]
-fn a_host_that_does_not_exist_is_said_so_within_seconds() {
+fn a_host_that_does_not_exist_is_reported_within_seconds() {
     let catchment = Catchment::new()
         .env("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
         .env("AWS_SECRET_ACCESS_KEY", "not-a-secret")

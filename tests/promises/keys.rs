@@ -149,7 +149,7 @@ fn every_odd_key_is_read_back_by_its_exact_name() {
 }
 
 #[test]
-fn odd_keys_are_found_unchanged_by_the_next_run() {
+fn odd_keys_are_unchanged_in_the_next_run() {
     let s3 = FakeS3::start();
     for key in odd_keys() {
         s3.put(&key, content_of(&key));
@@ -164,7 +164,7 @@ fn odd_keys_are_found_unchanged_by_the_next_run() {
 }
 
 #[test]
-fn a_prefix_takes_what_lies_below_it_and_not_its_namesakes() {
+fn a_prefix_includes_what_is_below_it_and_not_similar_names() {
     let s3 = FakeS3::start();
     for key in ["p/one", "p//two", "p/sub/three", "px", "p2/four", "q/p/five"] {
         s3.put(key, content_of(key));
@@ -178,7 +178,7 @@ fn a_prefix_takes_what_lies_below_it_and_not_its_namesakes() {
 }
 
 #[test]
-fn content_type_and_user_metadata_come_along_without_another_request() {
+fn content_type_and_user_metadata_are_stored_without_another_request() {
     let s3 = FakeS3::start();
     let object = fake_s3::Object::new("x").content_type("image/x-odd").metadata("camera", "leica");
     s3.put_object("photo.bin", object);

@@ -23,7 +23,7 @@ fn standing_run() -> (FakeS3, Catchment, Running) {
 }
 
 #[test]
-fn a_second_run_of_the_same_sync_is_told_who_holds_it() {
+fn a_second_run_of_the_same_sync_says_who_holds_the_lease() {
     let (s3, catchment, first) = standing_run();
     let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
 
@@ -60,7 +60,7 @@ fn another_sync_runs_beside_it_in_the_same_data_directory() {
 }
 
 #[test]
-fn reading_goes_on_during_a_run() {
+fn objects_can_be_read_during_a_run() {
     let (_s3, catchment, first) = standing_run();
 
     catchment.run(&["ls", BUCKET]).exits(0);
@@ -70,7 +70,7 @@ fn reading_goes_on_during_a_run() {
 }
 
 #[test]
-fn of_many_runs_at_once_one_does_the_work() {
+fn of_many_runs_at_once_only_one_does_the_work() {
     let tree = Tree::of_files("tree", 300);
     let catchment = Catchment::new();
     catchment.sync(Tree::of_files("another", 1).source()).exits(0);

@@ -88,7 +88,7 @@ fn a_mapping_of_names_and_metadata_costs_no_request_and_one_of_tags_costs_one_an
 }
 
 #[test]
-fn what_boto3_writes_as_tags_and_metadata_is_what_the_fields_hold() {
+fn fields_hold_the_tags_and_metadata_that_boto3_wrote() {
     let server = Peer::seaweedfs();
     // What is not ASCII is written as S3 hands it out, for boto3 writes nothing else.
     let metadata = json!({"Author": "Ada", "rating": "7.50", "town": "=?UTF-8?B?R8O2dGVib3Jn?="});
@@ -203,7 +203,7 @@ fn another_mapping_changes_the_fields_and_reads_no_object_again() {
 }
 
 #[test]
-fn a_dry_run_tells_what_another_mapping_and_another_schema_would_change_and_why() {
+fn a_dry_run_says_what_another_mapping_and_another_schema_would_change_and_why() {
     let s3 = FakeS3::start();
     s3.put_object("a/1", Object::new("1").metadata("m", "1").tag("t", "uno"));
     s3.put_object("b/2", Object::new("2").metadata("m", "two"));
@@ -351,7 +351,7 @@ fn a_url_is_fetched_again_when_its_entry_changes_and_not_when_the_mapping_does()
 }
 
 #[test]
-fn a_mapping_that_cannot_be_is_refused_with_all_that_is_wrong() {
+fn an_invalid_mapping_is_refused_with_everything_that_is_wrong() {
     let catchment = Catchment::new();
     let mapping = json!({
         "a": {"source": {"type": "filename_regex", "pattern": "("}},

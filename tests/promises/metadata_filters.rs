@@ -23,7 +23,7 @@ fn author(name: &str) -> Object {
 }
 
 #[test]
-fn only_entries_that_pass_the_rest_are_asked_about_and_each_of_them_once() {
+fn metadata_is_requested_once_and_only_for_entries_that_pass_the_other_filters() {
     let s3 = FakeS3::start();
     s3.put_object("a.txt", author("Ada"));
     s3.put_object("b.txt", author("Bob"));
@@ -59,7 +59,7 @@ fn a_condition_that_the_listing_can_decide_makes_no_request() {
 }
 
 #[test]
-fn a_changed_entry_is_asked_about_again_and_no_other() {
+fn only_a_changed_entrys_metadata_is_requested_again() {
     let s3 = FakeS3::start();
     for name in ["Ada", "Bob", "Cid"] {
         s3.put_object(name, author(name));
@@ -80,7 +80,7 @@ fn a_changed_entry_is_asked_about_again_and_no_other() {
 }
 
 #[test]
-fn a_new_condition_is_held_against_what_is_there_without_reading_it_again() {
+fn a_new_condition_is_checked_against_existing_objects_without_reading_them_again() {
     let s3 = FakeS3::start();
     for name in ["Ada", "Bob", "Cid"] {
         s3.put_object(
@@ -116,7 +116,7 @@ fn a_new_condition_is_held_against_what_is_there_without_reading_it_again() {
 }
 
 #[test]
-fn an_entry_that_cannot_be_asked_about_fails_and_is_not_left_out() {
+fn an_entry_whose_metadata_cannot_be_read_fails_and_is_not_left_out() {
     let s3 = FakeS3::start();
     s3.put_object("a", author("Ada"));
     let catchment = Catchment::reaching(&s3.endpoint());
@@ -146,7 +146,7 @@ fn the_storage_class_and_the_content_type_can_be_filtered_by() {
 }
 
 #[test]
-fn what_is_gone_is_not_remembered_for_ever() {
+fn deleted_entries_are_forgotten() {
     let s3 = FakeS3::start();
     s3.put_object("Ada", author("Ada"));
     s3.put_object("Bob", author("Bob"));
@@ -167,7 +167,7 @@ fn what_is_gone_is_not_remembered_for_ever() {
 }
 
 #[test]
-fn extensions_and_mime_types_are_filtered_by_what_the_listing_tells() {
+fn extensions_and_mime_types_are_filtered_from_the_listing_alone() {
     let s3 = FakeS3::start();
     for key in ["a.JPG", "b.png", "c.txt", "d.tar.gz", "jpg"] {
         s3.put(key, key);
@@ -183,7 +183,7 @@ fn extensions_and_mime_types_are_filtered_by_what_the_listing_tells() {
 }
 
 #[test]
-fn a_condition_that_cannot_be_is_refused_before_anything_happens() {
+fn an_invalid_condition_is_refused_before_anything_happens() {
     let catchment = Catchment::new();
     for (condition, says) in [
         ("author resembles Ada", "no operator"),

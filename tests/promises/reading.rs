@@ -16,7 +16,7 @@ fn bucket_of(tree: &Tree) -> Catchment {
 }
 
 #[test]
-fn ls_tells_path_size_hash_time_type_and_id_of_each_object() {
+fn ls_shows_path_size_hash_time_type_and_id_of_each_object() {
     let tree = Tree::new("tree");
     tree.write("a/photo.jpg", "pixels");
     std::fs::File::open(tree.at("a/photo.jpg"))
@@ -82,7 +82,7 @@ fn get_writes_the_exact_bytes_to_stdout_or_a_file() {
 }
 
 #[test]
-fn get_gives_any_stretch_of_an_object() {
+fn get_returns_any_range_of_an_object() {
     let tree = Tree::new("tree");
     let (small, large) = (content::pattern(1, 1000), content::pattern(2, 9 << 20));
     tree.write("small", &small);
@@ -190,7 +190,7 @@ fn verify_cannot_repair_what_has_changed_at_the_source_and_says_so() {
 }
 
 #[test]
-fn status_tells_buckets_sources_and_how_the_last_run_went() {
+fn status_shows_buckets_sources_and_the_result_of_the_last_run() {
     let tree = Tree::of_files("tree", 7);
     let catchment = bucket_of(&tree);
 
@@ -216,7 +216,7 @@ fn status_names_the_entries_that_failed_and_why() {
 }
 
 #[test]
-fn status_tells_why_the_last_run_failed() {
+fn status_shows_why_the_last_run_failed() {
     let s3 = FakeS3::start();
     s3.put("key", "x");
     let catchment = Catchment::reaching(&s3.endpoint());
@@ -247,7 +247,7 @@ fn gc_gives_back_the_space_of_what_was_removed_and_keeps_what_is_shared() {
 }
 
 #[test]
-fn objects_of_many_types_keep_the_type_that_s3_tells() {
+fn objects_of_many_types_keep_the_type_that_s3_reports() {
     let s3 = FakeS3::start();
     s3.put_object("page", Object::new("x").content_type("text/html; charset=utf-8"));
     s3.put_object("untyped.jpg", Object::new("y"));

@@ -57,7 +57,7 @@ fn another_folder_in_the_place_of_the_old_one_removes_nothing() {
 }
 
 #[test]
-fn a_folder_that_comes_back_goes_on_as_if_nothing_had_been() {
+fn a_folder_that_comes_back_syncs_as_if_it_had_never_been_away() {
     let tree = Tree::of_files("tree", 5);
     let catchment = synced(&tree);
     let away = tree.root().with_extension("away");
@@ -104,7 +104,7 @@ fn more_removals_than_half_and_ten_are_held() {
 }
 
 #[test]
-fn held_removals_are_told_with_the_way_to_approve_them() {
+fn held_removals_are_reported_with_the_way_to_approve_them() {
     let (tree, catchment) = tree_without(16);
 
     let run = catchment.run(&[OsStr::new("sync"), tree.source()]).exits(4);

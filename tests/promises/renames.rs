@@ -85,7 +85,7 @@ fn a_key_that_was_copied_and_deleted_is_not_fetched_again() {
 }
 
 #[test]
-fn what_is_made_of_a_name_is_right_as_soon_as_the_file_is_renamed() {
+fn fields_made_from_a_name_are_right_as_soon_as_the_file_is_renamed() {
     let tree = Tree::new("tree");
     tree.write("drafts/7 a.txt", "the text");
     tree.write("drafts/8 b.txt", "another");
@@ -113,7 +113,7 @@ fn what_is_made_of_a_name_is_right_as_soon_as_the_file_is_renamed() {
 }
 
 #[test]
-fn a_copied_keys_metadata_is_asked_for_and_its_bytes_are_not() {
+fn a_copied_keys_metadata_is_requested_and_its_bytes_are_not() {
     let s3 = FakeS3::start();
     s3.put_object("old", Object::new("bytes").metadata("m", "then"));
     s3.put("other", "more bytes");
@@ -162,7 +162,7 @@ fn a_renamed_file_that_the_mapping_refuses_keeps_its_object_and_says_why() {
 }
 
 #[test]
-fn of_several_equal_objects_none_is_taken_for_another() {
+fn several_equal_objects_are_not_confused() {
     let s3 = FakeS3::start();
     s3.put("one", "equal");
     s3.put("other", "equal");
@@ -190,7 +190,7 @@ fn with_no_delete_a_renamed_file_leaves_its_object_where_it_was() {
 }
 
 #[test]
-fn among_tens_of_thousands_a_renamed_folder_and_bytes_that_are_here_are_found_as_well() {
+fn a_renamed_folder_and_stored_bytes_are_found_among_tens_of_thousands_of_files() {
     let tree = Tree::of_files("tree", 20_000);
     let catchment = Catchment::new();
     catchment.sync(tree.source()).exits(0);
@@ -206,7 +206,7 @@ fn among_tens_of_thousands_a_renamed_folder_and_bytes_that_are_here_are_found_as
 }
 
 #[test]
-fn of_more_entries_than_are_held_at_once_every_one_takes_its_object_along() {
+fn renames_of_more_entries_than_fit_in_memory_each_keep_their_object() {
     let tree = Tree::new("tree");
     for number in 0..12_500 {
         tree.write(format!("old/f{number:05}"), format!("content {number}"));

@@ -26,7 +26,7 @@ fn objects_of_every_size_come_whole_over_tls() {
 }
 
 #[test]
-fn a_server_whose_certificate_nobody_vouches_for_is_not_read_from() {
+fn a_server_with_an_untrusted_certificate_is_not_read_from() {
     let peer = Peer::rclone_over_tls(&[("small", b"x")]);
     let catchment = Catchment::reaching(peer.endpoint());
 
