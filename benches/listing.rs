@@ -25,9 +25,9 @@ use std::{
 use bytes::Bytes;
 use catchment::{
     model::{
-        BlobHash, Cause, Counts, EntryPath, Fingerprint, JobId, JobStatus, Location, S3Connection,
-        SyncOptions, Version,
+        BlobHash, Cause, Counts, EntryPath, Fingerprint, JobId, JobStatus, SyncOptions, Version,
     },
+    sources::locate,
     store::{
         Store, StoreError, Transaction,
         commit::{self, Batch, FetchedEntry, Stored, Target},
@@ -122,8 +122,7 @@ async fn fill(data_dir: &Path, objects: u64) {
     let now = Timestamp::now();
     let target = store
         .write(move |tx| {
-            let location =
-                Location::parse(OsStr::new("/nowhere"), &S3Connection::default()).expect("a path");
+            let location = locate(OsStr::new("/nowhere"), &serde_json::Map::new()).expect("a path");
             let name = BucketChoice::Named("million".parse().expect("a name"));
             let sync = syncs::ensure(tx, &location, &name, &SyncOptions::default(), now)?;
             let holder = Holder {

@@ -11,7 +11,8 @@ use catchment::{
     clock::{Clock as _, ManualClock},
     config::{Config, ServeConfig},
     engine::{Engine, Report, Request, RunError, RunOptions, Silent},
-    model::{BucketName, Location, RunStatus, S3Connection, SyncOptions},
+    model::{BucketName, RunStatus, SyncOptions},
+    sources::locate,
     store::{
         StoreError, buckets, jobs,
         objects::{self, After},
@@ -60,7 +61,7 @@ impl Fixture {
 
 async fn run(engine: &Engine) -> Report {
     let request = Request {
-        location: Location::parse(OsStr::new("s3://place"), &S3Connection::default()).unwrap(),
+        location: locate(OsStr::new("s3://place"), &serde_json::Map::new()).unwrap(),
         bucket: BucketChoice::Named("bucket".parse::<BucketName>().unwrap()),
         options: SyncOptions::default(),
         run: RunOptions::default(),

@@ -14,10 +14,10 @@ use bytes::Bytes;
 use catchment::{
     clock::SystemClock,
     config::SourceTuning,
-    model::{Cursor, EntryKind, EntryPath, Fingerprint, Location, S3Connection, SyncOptions},
+    model::{Cursor, EntryKind, EntryPath, Fingerprint, SyncOptions},
     sources::{
-        BlockingRead, Body, ByteRange, Opener as _, Page, Registry, Source, SourceError,
-        oauth::Grants,
+        BlockingRead, Body, ByteRange, Opener as _, Page, Registry, Source, SourceError, locate,
+        oauth::Grants, s3::provider::S3Connection,
     },
 };
 use futures_util::{
@@ -158,7 +158,7 @@ async fn open_with(
     settings: &S3Connection,
     options: &SyncOptions,
 ) -> Result<Arc<dyn Source>, SourceError> {
-    let location = Location::parse(OsStr::new(place), settings).unwrap();
+    let location = locate(OsStr::new(place), &settings.to_settings()).unwrap();
     let tuning = SourceTuning {
         clock: Arc::new(SystemClock),
         quiet_period: Duration::ZERO,

@@ -17,7 +17,7 @@ use utoipa::{
 };
 
 use super::error::{ErrorDetail, ErrorResponse, FieldError};
-use crate::model::providers;
+use crate::sources;
 
 /// What the routes are added to.
 pub(super) fn frame() -> OpenApi {
@@ -67,7 +67,7 @@ pub(super) fn finish(mut document: OpenApi) -> OpenApi {
     components.schemas.insert(ErrorResponse::name().into_owned(), ErrorResponse::schema());
     components.schemas.insert(ErrorDetail::name().into_owned(), ErrorDetail::schema());
     components.schemas.insert(FieldError::name().into_owned(), FieldError::schema());
-    for (name, schema) in providers::schemas() {
+    for (name, schema) in sources::schemas() {
         match serde_json::from_value::<RefOr<Schema>>(schema) {
             Ok(schema) => drop(components.schemas.insert(name.to_owned(), schema)),
             Err(error) => tracing::error!(name, %error, "a schema is not one"),

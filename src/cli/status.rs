@@ -3,13 +3,16 @@
 use std::io::Write as _;
 
 use super::{Exit, Outcome, Settings, error::CliError, output};
-use crate::store::{
-    Connection, Store, StoreError, blobs, buckets,
-    buckets::Bucket,
-    dead_letters::{self, DeadLetter},
-    jobs::{self, Job},
-    leases::{self, Holder},
-    syncs::{self, Sync},
+use crate::{
+    sources,
+    store::{
+        Connection, Store, StoreError, blobs, buckets,
+        buckets::Bucket,
+        dead_letters::{self, DeadLetter},
+        jobs::{self, Job},
+        leases::{self, Holder},
+        syncs::{self, Sync},
+    },
 };
 
 /// Arguments of `catchment status`.
@@ -110,7 +113,7 @@ fn sync_lines(status: &SyncStatus) -> Vec<String> {
         Some(at) => format!("up to date as of {}", at.strftime("%Y-%m-%d %H:%M:%SZ")),
         None => "no complete pass yet".to_owned(),
     };
-    let mut lines = vec![format!("  from {} ({last})", sync.location)];
+    let mut lines = vec![format!("  from {} ({last})", sources::address(&sync.location))];
     if let Some(holder) = &status.holder {
         lines.push(format!("    {holder}"));
     }
@@ -168,8 +171,8 @@ fn sync_json(status: &SyncStatus) -> serde_json::Value {
     serde_json::json!({
         "sync_config_id": sync.id,
         "bucket": sync.bucket,
-        "source": sync.location.to_string(),
-        "provider": sync.location.connection.provider().as_str(),
+        "source": sources::address(&sync.location),
+        "provider": sync.location.connection.provider.as_str(),
         "last_sync_at": sync.last_sync_at,
         "last_error": sync.last_error,
         "held_removals": sync.held_removals,

@@ -16,8 +16,8 @@ use super::{
     sync_state::{self, Ending},
 };
 use crate::{
-    model::{Cause, JobId, JobStatus, Shard, SyncStatus},
-    sources::{RootIdentity, Source, SourceError},
+    model::{Cause, JobId, JobStatus, Shard, SyncOptions, SyncStatus},
+    sources::{self, RootIdentity, Source, SourceError},
     store::{
         self, StoreError, Transaction, buckets,
         checkpoints::{self, Basis},
@@ -219,7 +219,8 @@ impl Engine {
                 }
                 jobs::end(tx, job.key, JobStatus::Failed, Some(&why), now)?;
                 let sync = syncs::by_key(tx, job.sync_key)?;
-                if blames_connection {
+                if blames_connection && sources::is_configurable(&sync.location.connection.provider)
+                {
                     connections::failed(tx, sync.connection_key, &why, now)?;
                 }
                 let state = sync_state::after(&sync, Ending::Failed(&why), now);
@@ -238,6 +239,13 @@ struct Claim {
     root: Option<RootIdentity>,
     rules: Rules,
     options: RunOptions,
+}
+
+/// Identifies all settings of a sync that decide about entries.
+fn rules_hash(sync: &Sync) -> i64 {
+    let SyncOptions { provider_filters, .. } = &sync.options;
+    let provider = &sync.location.connection.provider;
+    sync.options.rules_hash(&sources::filters_besides_shards(provider, provider_filters))
 }
 
 /// A job that has its lease.
@@ -264,10 +272,8 @@ impl Claim {
     ) -> store::Result<Begun> {
         let fence = lease::take(tx, sync.key, &self.holder, &self.worker.worker)?;
         let is_root_known = self.root.is_some();
-        let basis = Basis {
-            root: self.root.and_then(|root| root.0),
-            rules_hash: sync.options.rules_hash(),
-        };
+        let basis =
+            Basis { root: self.root.and_then(|root| root.0), rules_hash: rules_hash(&sync) };
         let starts_over = (self.options.full && !self.options.continues) || self.options.adopt_root;
         let may_resume = sync.options.pace.resume_enabled && !starts_over;
         let checkpoint = if may_resume { checkpoints::load(tx, sync.key)? } else { None };

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     model::{Cause, EntryPath, JobId, JobStatus, RunStatus, Shard, SyncStatus},
+    sources,
     store::{
         self, Transaction, blobs, checkpoints, commit::Target, connections, dead_letters, jobs,
         leases, syncs,
@@ -155,7 +156,10 @@ impl EndOfRun {
         let sync = syncs::by_key(tx, sync_key)?;
         match &self.error {
             None => connections::worked(tx, sync.connection_key, now)?,
-            Some(why) if self.blames_connection => {
+            Some(why)
+                if self.blames_connection
+                    && sources::is_configurable(&sync.location.connection.provider) =>
+            {
                 connections::failed(tx, sync.connection_key, why, now)?;
             }
             Some(_) => {}

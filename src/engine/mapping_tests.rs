@@ -180,18 +180,19 @@ fn what_is_left_out_of_a_mapping_is_there_when_it_is_echoed() {
 
 #[test]
 fn sources_that_a_provider_does_not_have_are_named() {
-    use crate::model::Provider;
+    use crate::model::ProviderName;
     let mapping = SchemaMapping::parse(&json!({"mappings": {
         "t": {"source": {"type": "tag", "key": "k"}},
         "r": {"source": {"type": "rss_field", "field": "title"}},
         "p": {"source": {"type": "folder_path"}},
     }}))
     .unwrap();
-    let places = |provider| -> Vec<String> {
-        mapping.problems_with(provider).into_iter().map(|problem| problem.field).collect()
+    let places = |offered: &[&str]| -> Vec<String> {
+        let problems = mapping.problems_with(&ProviderName::new("x"), offered);
+        problems.into_iter().map(|problem| problem.field).collect()
     };
-    assert_eq!(places(Provider::S3), ["mappings.r.source.type"]);
-    assert_eq!(places(Provider::Local), ["mappings.r.source.type", "mappings.t.source.type"]);
+    assert_eq!(places(&["tag", "metadata"]), ["mappings.r.source.type"]);
+    assert_eq!(places(&[]), ["mappings.r.source.type", "mappings.t.source.type"]);
 }
 
 proptest! {

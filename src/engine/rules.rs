@@ -8,7 +8,8 @@ use super::{
     mapping::Mapping,
 };
 use crate::{
-    model::{BucketSettings, Location, ProviderFilters, SyncOptions},
+    model::{BucketSettings, Location, SyncOptions},
+    sources,
     store::{entries::CurrentRules, reconcile::Scope},
 };
 
@@ -70,9 +71,10 @@ pub fn follows_renames(options: &SyncOptions, full: bool) -> bool {
 /// Which of the entries that a pass does not find a sync with these settings removes.
 #[must_use]
 pub fn removal_scope(location: &Location, options: &SyncOptions) -> Scope {
-    let provider = location.connection.provider();
+    let provider = &location.connection.provider;
     // With filters that cannot be read, the source could not have been opened.
-    let filters = ProviderFilters::read(provider, &options.provider_filters).unwrap_or_default();
+    let filters =
+        sources::provider_filters(provider, &options.provider_filters).unwrap_or_default();
     Scope {
         absent: options.reconcile.on_delete,
         drifted: options.reconcile.on_filter_drift,

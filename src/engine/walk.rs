@@ -10,7 +10,7 @@ use futures_util::{
 use super::{RunError, context::Run, shards::Start};
 use crate::{
     model::{Entry, EntryId},
-    sources::{ErrorClass, Page, RootIdentity, retry::RetryPolicy},
+    sources::{self, ErrorClass, Page, RootIdentity, retry::RetryPolicy},
     store::{checkpoints::Position, dead_letters, syncs},
 };
 
@@ -37,7 +37,7 @@ pub(super) async fn check_root_again(run: &Arc<Run>, root: &RootIdentity) -> Res
 
 fn root_changed(run: &Run, was: &str, is: &str) -> RunError {
     RunError::RootChanged {
-        place: run.sync.location.to_string(),
+        place: sources::address(&run.sync.location),
         was: was.to_owned(),
         is: is.to_owned(),
     }
@@ -49,7 +49,7 @@ pub(super) async fn check_not_emptied(
     listed_something: bool,
 ) -> Result<(), RunError> {
     if !listed_something && !run.options.adopt_root && has_entries(run).await? {
-        return Err(RunError::RootEmptied { place: run.sync.location.to_string() });
+        return Err(RunError::RootEmptied { place: sources::address(&run.sync.location) });
     }
     Ok(())
 }

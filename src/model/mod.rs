@@ -4,6 +4,7 @@
 //! live here: SQL, network, files, clocks.
 
 mod bucket_settings;
+mod connection;
 mod counts;
 mod credentials;
 mod dead_letter;
@@ -12,12 +13,9 @@ mod filters;
 mod hash;
 mod ids;
 mod job;
-mod location;
 mod mapping;
 mod path;
 mod problem;
-mod provider_filters;
-pub mod providers;
 mod query;
 mod schema;
 mod shard;
@@ -26,6 +24,7 @@ mod sync_state;
 mod upload;
 
 pub use bucket_settings::{BucketSettings, PartProblem, UniqueKey, UniqueValue};
+pub use connection::{Connection, Location, ProviderName};
 pub use counts::Counts;
 pub use credentials::{
     Credentials, Draft, Envelope, Keeper, KeeperError, RENEWAL_LEASE_SECS, UnreadableCredentials,
@@ -39,10 +38,6 @@ pub use ids::{
     UploadId,
 };
 pub use job::{Cause, JobStatus, Phase, RunStatus};
-pub use location::{
-    Addressing, Connection, KeySource, Location, LocationError, OtherConnection, Provider,
-    S3Connection,
-};
 pub(crate) use mapping::filename_regex;
 pub use mapping::{
     BlobMapping, BlobType, CONTENT, FieldMapping, MappingEntry, MappingSource, SchemaMapping,
@@ -50,7 +45,6 @@ pub use mapping::{
 };
 pub use path::EntryPath;
 pub use problem::FieldProblem;
-pub use provider_filters::{ProviderFilterError, ProviderFilters};
 pub use query::{Condition, FieldPath, Filter, Literal, Relation, Sort, Test};
 pub use schema::{BucketSchema, FieldType, Mismatch, SchemaField};
 pub(crate) use schema::{instant_in, number_in};

@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{FileFilters, ProviderFilters, SchemaMapping, SyncMode};
+use super::{FileFilters, SchemaMapping, SyncMode};
 
 /// The name of a bucket: 1 to 128 characters, no `/` (it splits bucket from path), no control
 /// characters, not starting with `-` or `.`.
@@ -177,7 +177,7 @@ impl FromStr for MaxDelete {
 pub struct SyncOptions {
     /// Which entries are taken.
     pub filters: FileFilters,
-    /// Filters that the provider itself applies (S3: `prefix`), by name; see [`ProviderFilters`].
+    /// Filters that the provider itself applies, by name; its folder in `sources` checks them.
     pub provider_filters: serde_json::Map<String, serde_json::Value>,
     /// How entries become fields and blobs; `None`: the file is the blob `content`, and no more.
     pub mapping: Option<SchemaMapping>,
@@ -228,12 +228,13 @@ impl Default for SyncOptions {
 
 impl SyncOptions {
     /// Identifies all settings that decide about entries: a pass can only be resumed under the same
-    /// settings that it began with. The list of shards is not part of it.
+    /// settings that it began with. The list of shards is not part of it: `provider_filters` are those
+    /// that say more than which shards there are.
     #[must_use]
-    pub fn rules_hash(&self) -> i64 {
+    pub fn rules_hash(&self, provider_filters: &serde_json::Map<String, serde_json::Value>) -> i64 {
         let deciding = serde_json::json!([
             self.filters,
-            ProviderFilters::but_for_shards(&self.provider_filters),
+            provider_filters,
             self.mapping,
             self.reconcile,
             self.skip_duplicates,

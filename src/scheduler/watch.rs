@@ -24,6 +24,7 @@ use super::Nudge;
 use crate::{
     engine::Engine,
     model::EntryPath,
+    sources,
     store::{
         StoreError,
         events::{self, About, EventKind as Kind},
@@ -168,7 +169,7 @@ impl Folders {
         self.refresh_at = Instant::now() + REFRESH;
         let wanted: HashMap<i64, Folder> = engine
             .store
-            .read(schedule::folders)
+            .read(|db| schedule::folders(db, &sources::watched()))
             .await?
             .into_iter()
             .map(|folder| (folder.sync_key, folder))

@@ -11,7 +11,7 @@ use serde_json::Map;
 use super::*;
 use crate::{
     clock::SystemClock,
-    model::Connection,
+    model::{Connection, ProviderName},
     store::connections::{self, NewConnection},
 };
 
@@ -82,7 +82,7 @@ impl House {
         let new = NewConnection {
             id,
             name: name.to_owned(),
-            settings: Connection::Local,
+            settings: Connection { provider: ProviderName::new("local"), settings: Map::new() },
             description: None,
             metadata: Map::new(),
             write_enabled: false,

@@ -30,6 +30,10 @@ pub struct Level {
 pub struct Item {
     /// Its name within the root.
     pub name: EntryPath,
+    /// The provider's id for it, where that is not its path.
+    pub id: Option<String>,
+    /// The MIME type of a file, where the provider tells it.
+    pub mime: Option<String>,
     /// Bytes of a file.
     pub size: Option<u64>,
     /// When a file was written last.

@@ -1,16 +1,26 @@
-//! Sources: the code that reads providers. One file (or folder) a provider, one line in [`Registry`].
+//! Sources: the code that reads providers, and all that is known of each. One folder a provider, one
+//! line in [`registry`]; [`provider`] says how to add one.
 //!
 //! A source lists and fetches; it never writes to its provider, keeps no state between runs, and
 //! knows nothing of SQL, buckets or schedules. What to do with an entry is the engine's business.
 
+mod address;
 pub mod browse;
+pub mod google_drive;
+pub mod iconik;
+mod kept;
 pub mod local;
 pub mod oauth;
+pub mod provider;
+pub mod registry;
 pub mod retry;
 pub mod s3;
+pub mod sharepoint;
+pub mod snowflake;
+pub mod tigris;
 pub mod web;
 
-use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -21,13 +31,18 @@ use futures_util::{
 use jiff::Timestamp;
 
 use self::browse::{Level, Wanted};
-use crate::{
-    config::SourceTuning,
-    model::{
-        Connection, Credentials, Cursor, Entry, EntryId, EntryPath, ErrorType, Fingerprint,
-        Identity, Location, Provider, ProviderFilterError, ProviderFilters, Shard, SyncOptions,
+pub use self::{
+    address::{address, locate, suggested_name},
+    provider::{
+        Accepted, LocationError, NotAFolder, Opening, Provider, ProviderFilterError,
+        ProviderFilters, Reader, Wrong,
+    },
+    registry::{
+        Opener, Registry, accept, amend, built_in, filters_besides_shards, is_configurable,
+        provider_filters, providers, readable, reader, schemas, shown, watched,
     },
 };
+use crate::model::{Cursor, Entry, EntryId, EntryPath, ErrorType, Fingerprint, Identity, Shard};
 
 /// A place that can be listed and read.
 ///
@@ -136,65 +151,6 @@ pub trait Source: Send + Sync {
 /// Every entry of a source, from its beginning, shard by shard. Ends as [`Source::walk`] does.
 pub fn walk_all(source: &dyn Source) -> impl Stream<Item = Result<Page, SourceError>> + Send {
     stream::iter(source.shards()).flat_map(|shard| source.walk(&shard, None))
-}
-
-/// Where sources come from: [`Registry`], or a test's own.
-#[async_trait]
-pub trait Opener: fmt::Debug + Send + Sync {
-    /// Opens the source of a location, with the credentials that are kept for its connection.
-    ///
-    /// # Errors
-    /// When the connection's settings cannot work (a profile that does not exist, a bad endpoint).
-    async fn open(
-        &self,
-        location: &Location,
-        credentials: Option<&Credentials>,
-        options: &SyncOptions,
-        tuning: &SourceTuning,
-    ) -> Result<Arc<dyn Source>, SourceError>;
-}
-
-/// The providers of this build: a new one is one line here.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Registry;
-
-#[async_trait]
-impl Opener for Registry {
-    async fn open(
-        &self,
-        location: &Location,
-        credentials: Option<&Credentials>,
-        options: &SyncOptions,
-        tuning: &SourceTuning,
-    ) -> Result<Arc<dyn Source>, SourceError> {
-        let filters =
-            ProviderFilters::read(location.connection.provider(), &options.provider_filters)
-                .map_err(|problems| misconfigured(&problems))?;
-        match &location.connection {
-            Connection::Local => {
-                Ok(Arc::new(local::Folder::new(location.as_folder(), options, tuning)))
-            }
-            Connection::S3(_) | Connection::Tigris(_) => {
-                Ok(Arc::new(s3::S3::connect(location, credentials, &filters, tuning).await?))
-            }
-            Connection::Other(other) => Err(unread(other.provider)),
-        }
-    }
-}
-
-fn misconfigured(problems: &[ProviderFilterError]) -> SourceError {
-    let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
-    SourceError::Misconfigured { message: told.join("; ") }
-}
-
-/// Says that there is no source for a provider.
-fn unread(provider: Provider) -> SourceError {
-    SourceError::Misconfigured {
-        message: format!(
-            "this version keeps connections to {} and cannot read it yet",
-            provider.as_str()
-        ),
-    }
 }
 
 /// What makes a root the same root next time. Opaque text, compared whole; `None` where a provider

@@ -105,18 +105,20 @@ pub fn by_key(connection: &Connection, connection_key: i64) -> Result<StoredConn
 /// SQLite's.
 pub fn ensure(tx: &Transaction<'_>, settings: &model::Connection, now: Timestamp) -> Result<i64> {
     let identity = settings.identity();
-    let found: Option<i64> = tx
-        .prepare_cached("SELECT connection_key FROM connections WHERE identity = ?1")?
-        .query_row([&identity], |row| row.get(0))
-        .optional()?;
+    let found = tx
+        .prepare_cached(&format!("{SELECT} WHERE identity = ?1"))?
+        .query_row([&identity], |row| Ok(read(row)))
+        .optional()?
+        .transpose()?;
     let settings_json = json::write("connection", settings)?;
-    if let Some(key) = found {
-        tx.prepare_cached(
-            "UPDATE connections SET settings = ?2, updated_at_ms = ?3
-             WHERE connection_key = ?1 AND settings <> ?2",
-        )?
-        .execute(params![key, settings_json, now.as_millisecond()])?;
-        return Ok(key);
+    if let Some(found) = found {
+        if found.settings != *settings {
+            tx.prepare_cached(
+                "UPDATE connections SET settings = ?2, updated_at_ms = ?3 WHERE connection_key = ?1",
+            )?
+            .execute(params![found.key, settings_json, now.as_millisecond()])?;
+        }
+        return Ok(found.key);
     }
     tx.prepare_cached(
         "INSERT INTO connections
@@ -127,7 +129,7 @@ pub fn ensure(tx: &Transaction<'_>, settings: &model::Connection, now: Timestamp
         ConnectionId::generate().as_str(),
         identity,
         free_name(tx, &identity)?,
-        settings.provider().as_str(),
+        settings.provider.as_str(),
         settings_json,
         now.as_millisecond(),
     ])?;
@@ -159,8 +161,7 @@ pub fn worked(tx: &Transaction<'_>, connection_key: i64, now: Timestamp) -> Resu
     Ok(())
 }
 
-/// It failed, as a connection: at [`MAX_FAILURES`] in a row it is suspended. This computer never
-/// is: a folder that is away says nothing about the next one.
+/// It failed, as a connection: at [`MAX_FAILURES`] in a row it is suspended.
 ///
 /// # Errors
 /// SQLite's.
@@ -174,7 +175,7 @@ pub fn failed(
         "UPDATE connections SET last_error = substr(?2, 1, 1000), updated_at_ms = ?3,
              consecutive_failures = consecutive_failures + 1,
              status = iif(consecutive_failures + 1 >= ?4 AND status = 'ACTIVE', 'SUSPENDED', status)
-         WHERE connection_key = ?1 AND provider <> 'local'",
+         WHERE connection_key = ?1",
     )?
     .execute(params![connection_key, reason, now.as_millisecond(), MAX_FAILURES])?;
     Ok(())
@@ -216,7 +217,7 @@ pub fn insert(tx: &Transaction<'_>, new: &NewConnection, now: Timestamp) -> Resu
     .execute(params![
         new.id.as_str(),
         new.name,
-        new.settings.provider().as_str(),
+        new.settings.provider.as_str(),
         json::write("connection", &new.settings)?,
         new.description,
         json::write("connection", &new.metadata)?,
@@ -256,10 +257,11 @@ pub fn update(
         return Ok(false);
     }
     // Once somebody has set it up, it is no longer the command line's to find by its address.
+    let is_set_up_anew = by_key(tx, changed.key)?.settings != changed.settings;
     tx.prepare_cached(
         "UPDATE connections SET name = ?2, settings = ?3, description = ?4, metadata = ?5,
              write_enabled = ?6, status = ?7, consecutive_failures = ?8, last_error = ?9,
-             identity = iif(settings = ?3, identity, NULL), updated_at_ms = ?10
+             identity = iif(?11, NULL, identity), updated_at_ms = ?10
          WHERE connection_key = ?1",
     )?
     .execute(params![
@@ -273,6 +275,7 @@ pub fn update(
         changed.consecutive_failures,
         changed.last_error,
         now.as_millisecond(),
+        is_set_up_anew,
     ])?;
     if let Some(sealed) = sealed {
         secrets::keep(tx, changed.key, sealed)?;
@@ -309,15 +312,18 @@ fn tell(
 /// Which connections a list shows.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
-    /// Only this provider's; `None`: all but this computer.
+    /// Only this provider's; `None`: all but those of `hidden`.
     pub provider: Option<String>,
+    /// Providers that are only listed when they are asked for.
+    pub hidden: Vec<&'static str>,
     /// Only in this state.
     pub status: Option<String>,
     /// Only those that are `ACTIVE`, or only the others.
     pub is_active: Option<bool>,
 }
 
-const WANTED: &str = "WHERE iif(?1 IS NULL, provider <> 'local', provider = ?1)
+const WANTED: &str =
+    "WHERE iif(?1 IS NULL, provider NOT IN (SELECT value FROM json_each(?4)), provider = ?1)
      AND (?2 IS NULL OR status = ?2) AND (?3 IS NULL OR (status = 'ACTIVE') = ?3)";
 
 /// At most `limit` connections, newest first, behind the one with internal key `behind`.
@@ -332,13 +338,14 @@ pub fn list(
     limit: u32,
 ) -> Result<Vec<StoredConnection>> {
     let mut statement = connection.prepare_cached(&format!(
-        "{SELECT} {WANTED} AND (?4 IS NULL OR connection_key < ?4)
-         ORDER BY connection_key DESC LIMIT ?5 OFFSET ?6"
+        "{SELECT} {WANTED} AND (?5 IS NULL OR connection_key < ?5)
+         ORDER BY connection_key DESC LIMIT ?6 OFFSET ?7"
     ))?;
     let mut rows = statement.query(params![
         wanted.provider,
         wanted.status,
         wanted.is_active,
+        json::write("provider", &wanted.hidden)?,
         behind,
         limit,
         offset
@@ -355,9 +362,12 @@ pub fn list(
 /// # Errors
 /// SQLite's.
 pub fn count(connection: &Connection, wanted: &Wanted) -> Result<u64> {
+    let hidden = json::write("provider", &wanted.hidden)?;
     Ok(connection
         .prepare_cached(&format!("SELECT count(*) FROM connections {WANTED}"))?
-        .query_row(params![wanted.provider, wanted.status, wanted.is_active], |row| row.get(0))?)
+        .query_row(params![wanted.provider, wanted.status, wanted.is_active, hidden], |row| {
+            row.get(0)
+        })?)
 }
 
 /// The syncs that read through a connection and are not at rest.

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 
 use super::{
-    Result, jobs,
+    Result, jobs, json,
     leases::{self, Holder},
     syncs::{self, Sync, SyncState},
     time,
@@ -201,19 +201,19 @@ pub struct Folder {
     pub has_run: bool,
 }
 
-/// The folders of this computer that are kept in step.
+/// The places that continuous syncs read at these providers, which are folders of this computer.
 ///
 /// # Errors
 /// SQLite's.
-pub fn folders(connection: &Connection) -> Result<Vec<Folder>> {
+pub fn folders(connection: &Connection, providers: &[&str]) -> Result<Vec<Folder>> {
     let mut statement = connection.prepare_cached(
         "SELECT s.sync_key, s.source_path, s.run_counter > 0
          FROM syncs s JOIN connections c USING (connection_key)
-         WHERE c.provider = 'local' AND s.is_active AND s.pause IS NULL
+         WHERE c.provider IN (SELECT value FROM json_each(?1)) AND s.is_active AND s.pause IS NULL
            AND s.status <> 'ARCHIVED' AND s.options ->> '$.pace.mode' = 'continuous'",
     )?;
     let folders = statement
-        .query_map([], |row| {
+        .query_map([json::write("provider", &providers)?], |row| {
             Ok(Folder { sync_key: row.get(0)?, path: row.get(1)?, has_run: row.get(2)? })
         })?
         .collect::<Result<_, _>>()?;

@@ -19,9 +19,10 @@ use catchment::{
         preview::{self, Bounds, Question, Verdict},
     },
     model::{
-        BucketName, Cause, FileFilters, JobId, Location, Reconcile, RunStatus, S3Connection,
-        SyncMode, SyncOptions, SyncStatus,
+        BucketName, Cause, FileFilters, JobId, Location, Reconcile, RunStatus, SyncMode,
+        SyncOptions, SyncStatus,
     },
+    sources::locate,
     store::{
         buckets, checkpoints,
         dead_letters::{self, DeadLetter, Wanted},
@@ -45,7 +46,7 @@ struct Fixture {
 }
 
 fn location() -> Location {
-    Location::parse(OsStr::new("s3://place"), &S3Connection::default()).unwrap()
+    locate(OsStr::new("s3://place"), &serde_json::Map::new()).unwrap()
 }
 
 fn bucket() -> BucketChoice {

@@ -12,7 +12,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use catchment::{
     clock::{Clock as _, ManualClock, SystemClock},
     config::Hosts,
-    model::{Connection, ConnectionId, Credentials},
+    model::{Connection, ConnectionId, Credentials, ProviderName},
     secrets::Vault,
     sources::{
         SourceError,
@@ -51,7 +51,10 @@ impl House {
             sealed: Some(process.vault.seal(&id, credentials).await.unwrap()),
             id: id.clone(),
             name: "drive".to_owned(),
-            settings: Connection::Local,
+            settings: Connection {
+                provider: ProviderName::new("google_drive"),
+                settings: serde_json::Map::new(),
+            },
             description: None,
             metadata: serde_json::Map::new(),
             write_enabled: false,

@@ -15,11 +15,11 @@ use catchment::{
     config::SourceTuning,
     model::{
         Credentials, Cursor, Entry, EntryId, EntryKind, EntryPath, ErrorType, Fingerprint,
-        Identity, Location, ProviderFilters, Shard, SyncOptions, Version,
+        Identity, Location, Shard, SyncOptions, Version,
     },
     sources::{
         BlockingRead, Body, ByteRange, Content, Facts, Opener, Page, RootIdentity, Source,
-        SourceError,
+        SourceError, provider_filters,
     },
 };
 use futures_util::{
@@ -129,8 +129,8 @@ impl Opener for Simulated {
         options: &SyncOptions,
         _: &SourceTuning,
     ) -> Result<Arc<dyn Source>, SourceError> {
-        let provider = location.connection.provider();
-        let filters = ProviderFilters::read(provider, &options.provider_filters).unwrap();
+        let provider = &location.connection.provider;
+        let filters = provider_filters(provider, &options.provider_filters).unwrap();
         self.world().shards = filters.shards;
         Ok(Arc::new(self.clone()))
     }

@@ -20,11 +20,9 @@ use super::{
     page::ListQuery,
 };
 use crate::{
-    model::{
-        Connection, ConnectionId, Credentials, Pause, PausedBy, SyncStatus,
-        providers::{self, Accepted, Wrong},
-    },
+    model::{Connection, ConnectionId, Credentials, Pause, PausedBy, SyncStatus},
     secrets::SecretsError,
+    sources::{self, Accepted, Wrong},
     store::{
         connections::{self, NewConnection, StoredConnection},
         secrets::Sealed,
@@ -57,7 +55,8 @@ async fn create(
     State(app): State<App>,
     Valid(body): Valid<StorageConnectionCreateRequest>,
 ) -> Answer<StorageConnectionModel> {
-    let accepted = providers::accept(body.provider_type, &body.provider_config).map_err(invalid)?;
+    let accepted =
+        sources::accept(&body.provider_type.0, &body.provider_config).map_err(invalid)?;
     if body.test_before_save != Some(false) {
         must_work(&app, &accepted.connection, accepted.credentials.as_ref()).await?;
     }
@@ -96,7 +95,8 @@ async fn list(
     let page = query.page()?;
     let behind = page.place::<i64>(LIST)?;
     let wanted = connections::Wanted {
-        provider: body.provider_type.map(|wanted| wanted.as_str().to_owned()),
+        provider: body.provider_type.map(|wanted| wanted.0.as_str().to_owned()),
+        hidden: sources::built_in(),
         status: body.status.map(|status| status.as_str().to_owned()),
         is_active: body.is_active,
     };
@@ -144,7 +144,7 @@ async fn patch(
     let before = changeable(&app, &named).await?;
     let accepted = match &body.provider_config {
         Some(change) => {
-            let accepted = providers::amend(&before.settings, change).map_err(invalid)?;
+            let accepted = sources::amend(&before.settings, change).map_err(invalid)?;
             if body.test_before_save != Some(false) {
                 still_works(&app, &before, &accepted).await?;
             }
@@ -309,11 +309,11 @@ fn archived(name: &str) -> ApiError {
 /// A connection that people may change: not this computer, and not archived.
 async fn changeable(app: &App, named: &str) -> Result<StoredConnection, ApiError> {
     let connection = usable(app, named).await?;
-    match connection.settings {
-        Connection::Local => Err(ApiError::forbidden(
+    match sources::is_configurable(&connection.settings.provider) {
+        true => Ok(connection),
+        false => Err(ApiError::forbidden(
             "this computer is always there: it cannot be changed or deleted",
         )),
-        _ => Ok(connection),
     }
 }
 
@@ -340,7 +340,7 @@ async fn must_work(
     connection: &Connection,
     credentials: Option<&Credentials>,
 ) -> Result<(), ApiError> {
-    if matches!(connection, Connection::Other(_)) {
+    if sources::reader(&connection.provider).is_none() {
         return Ok(());
     }
     match reach::attempt(app, connection, credentials).await {

@@ -10,10 +10,10 @@ use crate::{
         error::{ApiError, FieldError},
         json::{FromPath, ValidQuery},
     },
-    model::{Connection, Credentials, EntryPath, Location, SyncOptions},
+    model::{Connection, Credentials, Location, SyncOptions},
     secrets::SecretsError,
     sources::{
-        SourceError,
+        self, NotAFolder, Reader, SourceError,
         browse::{Item, Level, Wanted},
     },
     store::connections::{self, StoredConnection},
@@ -59,13 +59,15 @@ pub(super) async fn test(
         Err(error) => Err(error.to_string()),
     };
     // What this version cannot read says nothing about the connection.
-    if !matches!(connection.settings, Connection::Other(_)) {
+    if sources::reader(&connection.settings.provider).is_some() {
         let (key, now, outcome) = (connection.key, app.now(), tried.clone().err());
+        let is_configurable = sources::is_configurable(&connection.settings.provider);
         app.engine
             .store
             .write(move |tx| match outcome {
                 None => connections::worked(tx, key, now),
-                Some(reason) => connections::failed(tx, key, &reason, now),
+                Some(reason) if is_configurable => connections::failed(tx, key, &reason, now),
+                Some(_) => Ok(()),
             })
             .await?;
     }
@@ -90,9 +92,10 @@ pub(super) async fn files(
     let connection = usable(&app, &named).await?;
     let path = query.path.unwrap_or_else(|| "/".to_owned());
     let limit = query.max_results.unwrap_or(FILES) as usize;
-    let level = look(&app, &connection, &path, Wanted::Files, limit).await?;
+    let reader = reader(&connection.settings)?;
+    let level = look(&app, &connection, reader, &path, (Wanted::Files, limit)).await?;
     let truncated = level.truncated;
-    let results = file_items(&connection.settings, &path, level);
+    let results = file_items(reader, &path, level);
     let total = results.len();
     Ok(Json(ListFilesResponse { results, parent_path: path, total, truncated }))
 }
@@ -112,35 +115,32 @@ pub(super) async fn folders(
 ) -> Answer<ListFoldersResponse> {
     let connection = usable(&app, &named).await?;
     let path = query.path.unwrap_or_else(|| "/".to_owned());
-    let level = look(&app, &connection, &path, Wanted::Folders, MOST_FOLDERS).await?;
+    let reader = reader(&connection.settings)?;
+    let level = look(&app, &connection, reader, &path, (Wanted::Folders, MOST_FOLDERS)).await?;
     let truncated = level.truncated;
-    let results = folder_items(&connection.settings, &path, level);
+    let results = folder_items(reader, &path, level);
     Ok(Json(ListFoldersResponse { results, parent_path: path, truncated }))
 }
 
-/// Tries whether a connection works; says what was seen, or why it does not.
+/// Tests whether a connection works; returns what was found, or why it does not.
 pub(super) async fn attempt(
     app: &App,
     connection: &Connection,
     credentials: Option<&Credentials>,
 ) -> Result<String, SourceError> {
-    let root = Location { connection: connection.clone(), source_path: root_of(connection) };
-    let look = async {
+    let reader = sources::reader(&connection.provider).ok_or_else(|| unreadable(connection))?;
+    let root = Location { connection: connection.clone(), source_path: reader.root() };
+    in_time(async {
         let source = app.engine.connect(&root, credentials, &SyncOptions::default()).await?;
-        source.browse(Wanted::Folders, MOST_FOLDERS).await
-    };
-    match in_time(look).await {
-        Ok(level) => Ok(match connection {
-            Connection::Local => "Connection test succeeded: this computer".to_owned(),
-            _ => format!("Connection test succeeded: {} buckets in sight", level.items.len()),
-        }),
-        // The keys are known there; they may just not list all buckets.
-        Err(SourceError::PermissionDenied { .. }) => Ok(
-            "Connection test succeeded: these credentials may not list buckets, so a sync has to \
-             name its own"
-                .to_owned(),
-        ),
-        Err(error) => Err(error),
+        reader.test(source.as_ref()).await
+    })
+    .await
+}
+
+fn unreadable(connection: &Connection) -> SourceError {
+    let provider = &connection.provider;
+    SourceError::Misconfigured {
+        message: format!("this version stores connections to {provider} and cannot read it yet"),
     }
 }
 
@@ -148,11 +148,11 @@ pub(super) async fn attempt(
 async fn look(
     app: &App,
     connection: &StoredConnection,
+    reader: &dyn Reader,
     path: &str,
-    wanted: Wanted,
-    limit: usize,
+    (wanted, limit): (Wanted, usize),
 ) -> Result<Level, ApiError> {
-    let source_path = source_path(&connection.settings, path)?;
+    let source_path = source_path(reader, path)?;
     let location = Location { connection: connection.settings.clone(), source_path };
     let credentials = app.engine.vault.credentials(connection.key).await?;
     let look = async {
@@ -183,64 +183,41 @@ fn refusal(path: &str, error: &SourceError) -> ApiError {
     ApiError::invalid_field(FieldError::new("path", path, error.to_string()).accepting(accepted))
 }
 
-fn root_of(connection: &Connection) -> Vec<u8> {
-    match connection {
-        Connection::Local => b"/".to_vec(),
-        _ => Vec::new(),
-    }
+/// What reads a connection's provider.
+fn reader(connection: &Connection) -> Result<&'static dyn Reader, ApiError> {
+    sources::reader(&connection.provider).ok_or_else(|| {
+        let problem = unreadable(connection).to_string();
+        ApiError::conflict(problem).code("provider_not_readable")
+    })
 }
 
-/// The source path that a path from the connection's root names.
-fn source_path(connection: &Connection, path: &str) -> Result<Vec<u8>, ApiError> {
+/// The source path that a path from the connection's root, or an item's id, names.
+fn source_path(reader: &dyn Reader, path: &str) -> Result<Vec<u8>, ApiError> {
     let wrong = |message: &str, accepted: &str| {
-        Err(ApiError::invalid_field(FieldError::new("path", path, message).accepting(accepted)))
+        ApiError::invalid_field(FieldError::new("path", path, message).accepting(accepted))
     };
     if path.contains('\0') {
-        return wrong("no path has a zero byte in it", "a folder");
+        return Err(wrong("no path has a zero byte in it", "a folder"));
     }
-    if *connection != Connection::Local {
-        let path = path.strip_prefix('/').unwrap_or(path);
-        return Ok(path.strip_suffix('/').unwrap_or(path).as_bytes().to_vec());
-    }
-    if !path.starts_with('/') || path.split('/').any(|part| part == "..") {
-        return wrong("this is not an absolute folder", "an absolute folder without ..");
-    }
-    Ok(path.as_bytes().to_vec())
+    reader.browsed(path).map_err(|NotAFolder { message, accepted }| wrong(message, accepted))
 }
 
-/// What a sync takes as its `source_path` for `name` in `parent`, and the path from the root.
-fn place(connection: &Connection, parent: &str, name: &EntryPath) -> (String, String) {
-    let parent = parent.strip_suffix('/').unwrap_or(parent);
-    let name = name.to_json_text();
-    if *connection == Connection::Local {
-        let path = format!("{parent}/{name}");
-        return (path.clone(), path);
-    }
-    let parent = parent.strip_prefix('/').unwrap_or(parent);
-    let mut id = if parent.is_empty() { name } else { format!("{parent}/{name}") };
-    // One slash at the end says nothing; a folder whose name ends with one, or is empty, needs two.
-    if id.ends_with('/') {
-        id.push('/');
-    }
-    (id.clone(), format!("/{id}"))
-}
-
-fn folder_items(connection: &Connection, parent: &str, level: Level) -> Vec<FolderItem> {
+fn folder_items(reader: &dyn Reader, parent: &str, level: Level) -> Vec<FolderItem> {
     let item = |item: Item| {
-        let (id, path) = place(connection, parent, &item.name);
+        let (id, path) = reader.below(parent, &item);
         FolderItem { id, name: item.name.to_json_text(), path, mime_type: FOLDER_MIME.to_owned() }
     };
     level.items.into_iter().map(item).collect()
 }
 
-fn file_items(connection: &Connection, parent: &str, level: Level) -> Vec<FileItem> {
+fn file_items(reader: &dyn Reader, parent: &str, level: Level) -> Vec<FileItem> {
     let item = |item: Item| {
-        let (id, path) = place(connection, parent, &item.name);
+        let (id, path) = reader.below(parent, &item);
         FileItem {
             id,
             name: item.name.to_json_text(),
             path,
-            mime_type: item.name.mime_guess().map(str::to_owned),
+            mime_type: item.mime.or_else(|| item.name.mime_guess().map(str::to_owned)),
             size_bytes: item.size,
             modified_at: item.modified,
         }

@@ -3,14 +3,21 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use utoipa::ToSchema;
+use utoipa::{
+    ToSchema,
+    openapi::{
+        RefOr,
+        schema::{ObjectBuilder, Schema, Type},
+    },
+};
 
 use crate::{
     api::{
         json::{Patch, query_parameters},
         page::PaginationResponse,
     },
-    model::{Provider, providers},
+    model::ProviderName,
+    sources,
     store::connections::StoredConnection,
 };
 
@@ -50,6 +57,23 @@ pub(super) enum WantedStatus {
     Suspended,
 }
 
+/// The kind of storage that a connection leads to.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub(super) struct StorageProvider(pub(super) ProviderName);
+
+impl utoipa::PartialSchema for StorageProvider {
+    fn schema() -> RefOr<Schema> {
+        let names = sources::providers().map(|provider| provider.name());
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .description(Some("The kind of storage that a connection leads to."))
+            .enum_values(Some(names))
+            .into()
+    }
+}
+
+impl ToSchema for StorageProvider {}
+
 /// An object whose values are nobody's business: they are not told when something is wrong.
 fn secret_object() -> utoipa::openapi::Object {
     use utoipa::openapi::{ObjectBuilder, SchemaFormat};
@@ -64,7 +88,7 @@ pub(super) struct StorageConnectionCreateRequest {
     #[schema(min_length = 1, max_length = 100)]
     pub name: String,
     /// Where it leads.
-    pub provider_type: Provider,
+    pub provider_type: StorageProvider,
     /// Settings and credentials, as the provider's own model has them (`S3Config` and so on).
     #[schema(schema_with = secret_object)]
     pub provider_config: Value,
@@ -114,7 +138,7 @@ pub(super) struct StorageConnectionUpdateRequest {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct ListStorageConnectionsRequest {
     /// Only this provider's; `local` shows this computer, which is left out otherwise.
-    pub provider_type: Option<Provider>,
+    pub provider_type: Option<StorageProvider>,
     /// Only in this state.
     pub status: Option<ConnectionStatus>,
     /// Only those in use, or only the others.
@@ -153,7 +177,7 @@ impl StorageConnectionModel {
     /// As it is told. `owner`: ids of organization and person.
     pub(super) fn of(stored: StoredConnection, (organization, person): &(String, String)) -> Self {
         Self {
-            provider_config: providers::shown(&stored.settings),
+            provider_config: sources::shown(&stored.settings),
             connection_id: stored.id.to_string(),
             internal_id: organization.clone(),
             provider_type: stored.provider,

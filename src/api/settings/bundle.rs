@@ -56,7 +56,7 @@ fn sync(seen: &SyncAtAGlance) -> Value {
     let sync = &seen.sync;
     json!({
         "sync_config_id": sync.id,
-        "provider": sync.location.connection.provider().as_str(),
+        "provider": sync.location.connection.provider.as_str(),
         "status": sync.status,
         "paused": sync.pause.is_some(),
         "consecutive_failures": sync.consecutive_failures,

@@ -147,7 +147,7 @@ async fn create(
     });
     let mut options = defaults();
     options.sync_from = body.sync_from;
-    wrong.extend(request.apply(connection.settings.provider(), &mut options));
+    wrong.extend(request.apply(&connection.settings.provider, &mut options));
     let location = match place::location(&app, &connection, body.source_path.as_deref()) {
         Ok(location) if wrong.is_empty() => location,
         Ok(_) => return Err(ApiError::invalid(wrong)),
@@ -337,7 +337,7 @@ fn change(
     });
     let active = body.is_active.clone().value();
     let mut options = sync.options.clone();
-    wrong.extend(body.apply(sync.location.connection.provider(), &mut options));
+    wrong.extend(body.apply(&sync.location.connection.provider, &mut options));
     if !wrong.is_empty() {
         return Err(ApiError::invalid(wrong));
     }

@@ -303,7 +303,7 @@ impl SyncConfigurationModel {
             consecutive_failures: sync.consecutive_failures,
             provider_filters: Some(options.provider_filters.clone())
                 .filter(|filters| !filters.is_empty()),
-            source_type: sync.location.connection.provider().as_str().to_owned(),
+            source_type: sync.location.connection.provider.as_str().to_owned(),
             metadata: options.metadata.clone(),
             locked: lease.is_some(),
             locked_at: lease.as_ref().map(|lease| lease.since),

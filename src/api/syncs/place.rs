@@ -1,10 +1,6 @@
 //! Where a sync reads: from `connection_id` and `source_path` to a [`Location`] that has answered.
 
-use std::{
-    path::{Component, Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     api::{
@@ -12,8 +8,8 @@ use crate::{
         error::{ApiError, FieldError},
     },
     engine::RunError,
-    model::{Connection, Location, Provider, SyncOptions},
-    sources::Source,
+    model::{Location, SyncOptions},
+    sources::{self, Source},
     store::connections::{self, StoredConnection},
 };
 
@@ -34,14 +30,12 @@ pub(super) async fn connection(app: &App, named: &str) -> Result<StoredConnectio
         Some(found) if found.status == "ARCHIVED" => {
             Err(wrong(format!("the connection {:?} was deleted", found.name)))
         }
-        Some(found) => match &found.settings {
-            Connection::Other(other) => Err(wrong(format!(
-                "this version keeps connections to {} and cannot sync from it yet; it can sync \
-                 from local, s3 and tigris",
-                other.provider.as_str()
-            ))),
-            _ => Ok(found),
-        },
+        Some(found) if sources::reader(&found.settings.provider).is_none() => Err(wrong(format!(
+            "this version stores connections to {} and cannot sync from it yet; it can sync from {}",
+            found.settings.provider,
+            sources::readable()
+        ))),
+        Some(found) => Ok(found),
     }
 }
 
@@ -51,11 +45,8 @@ pub(super) fn location(
     connection: &StoredConnection,
     source_path: Option<&str>,
 ) -> Result<Location, FieldError> {
-    let provider = connection.settings.provider();
-    let accepted = match provider {
-        Provider::Local => "an absolute folder outside Catchment's own data, as in /home/me/photos",
-        _ => "bucket or bucket/prefix, without scheme",
-    };
+    let reader = sources::reader(&connection.settings.provider);
+    let accepted = reader.map_or("nothing yet", |reader| reader.accepted());
     let wrong = |message: String| {
         let value = source_path.map_or(serde_json::Value::Null, Into::into);
         FieldError::new("source_path", value, message).accepting(accepted)
@@ -65,50 +56,9 @@ pub(super) fn location(
         missing.kind = "missing";
         return Err(missing);
     };
-    let source_path = match provider {
-        Provider::Local => folder(text, &app.config.data_dir),
-        _ => bucket_and_prefix(text),
-    };
-    Ok(Location {
-        connection: connection.settings.clone(),
-        source_path: source_path.map_err(wrong)?,
-    })
-}
-
-/// An absolute folder by its spelling, so that it is the same folder when its mount is away.
-fn folder(text: &str, data_dir: &Path) -> Result<Vec<u8>, String> {
-    if !text.starts_with('/') {
-        return Err("is not an absolute folder".to_owned());
-    }
-    if text.contains('\0') {
-        return Err("has a NUL in it, which no path can have".to_owned());
-    }
-    let mut plain = PathBuf::new();
-    for part in Path::new(text).components() {
-        match part {
-            Component::ParentDir => {
-                plain.pop();
-            }
-            other => plain.push(other),
-        }
-    }
-    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    if real(&plain).starts_with(real(data_dir)) {
-        return Err("is Catchment's own data: a bucket cannot swallow itself".to_owned());
-    }
-    Ok(plain.into_os_string().into_encoded_bytes())
-}
-
-/// `bucket[/prefix]`; one trailing slash says the same as none.
-fn bucket_and_prefix(text: &str) -> Result<Vec<u8>, String> {
-    if text.contains("://") {
-        return Err("has a scheme: the connection tells the provider already".to_owned());
-    }
-    let place = text.strip_suffix('/').unwrap_or(text);
-    if place.is_empty() || place.starts_with('/') {
-        return Err("names no bucket".to_owned());
-    }
-    Ok(place.as_bytes().to_vec())
+    let reader = reader.ok_or_else(|| wrong("cannot be read by this version".to_owned()))?;
+    let source_path = reader.place(text, &app.config.data_dir).map_err(wrong)?;
+    Ok(Location { connection: connection.settings.clone(), source_path })
 }
 
 /// Opens the source and makes sure that it answers.
@@ -146,28 +96,4 @@ fn unreachable(location: &Location, reason: &str) -> ApiError {
             .accepting("a place that is there and that the connection may list"),
     )
     .code("source_unreachable")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_folder_is_the_same_however_it_is_spelled_and_never_our_own() {
-        let data = Path::new("/var/lib/catchment");
-        assert_eq!(folder("/a/./b/../c/", data).unwrap(), b"/a/c");
-        assert!(folder("relative", data).is_err());
-        assert!(folder("/var/lib/x/../catchment/files", data).is_err());
-        assert!(folder("/var/lib/catchment", data).is_err());
-        assert!(folder("/var/lib", data).is_ok(), "what is ours is left out of the listing");
-    }
-
-    #[test]
-    fn a_bucket_may_have_a_prefix_and_no_scheme() {
-        assert_eq!(bucket_and_prefix("b/p/").unwrap(), b"b/p");
-        assert_eq!(bucket_and_prefix("b").unwrap(), b"b");
-        for wrong in ["", "/", "/p", "s3://b"] {
-            assert!(bucket_and_prefix(wrong).is_err(), "{wrong}");
-        }
-    }
 }

@@ -198,7 +198,7 @@ async fn asked(
     })
     .collect();
     let mut options = sync.options.clone();
-    wrong.extend(body.settings().apply(sync.location.connection.provider(), &mut options));
+    wrong.extend(body.settings().apply(&sync.location.connection.provider, &mut options));
     if !wrong.is_empty() {
         return Err(ApiError::invalid(wrong));
     }
@@ -218,7 +218,7 @@ async fn new(app: &App, body: &SyncPreviewRequest) -> Result<Asked, ApiError> {
     let connection = place::connection(app, named).await?;
     let mut options = defaults();
     options.sync_from = body.sync_from;
-    let mut wrong = body.settings().apply(connection.settings.provider(), &mut options);
+    let mut wrong = body.settings().apply(&connection.settings.provider, &mut options);
     match place::location(app, &connection, body.source_path.as_deref()) {
         Ok(location) if wrong.is_empty() => {
             Ok(Asked { known: None, connection, location, options })

@@ -8,9 +8,10 @@ use crate::{
     api::{error::FieldError, json::Patch},
     engine::filter::{Filter, FilterError},
     model::{
-        FieldProblem, FileFilters, MaxDelete, Pace, Processing, Provider, ProviderFilterError,
-        ProviderFilters, Reconcile, SchemaMapping, SyncMode, SyncOptions,
+        FieldProblem, FileFilters, MaxDelete, Pace, Processing, ProviderName, Reconcile,
+        SchemaMapping, SyncMode, SyncOptions,
     },
+    sources::{self, ProviderFilterError},
 };
 
 /// Keys that a sync's metadata may have.
@@ -55,7 +56,11 @@ impl SyncUpdateRequest {
     }
 
     /// Writes the settings that were sent into `options`. Answers every field that is wrong.
-    pub(super) fn apply(self, provider: Provider, options: &mut SyncOptions) -> Vec<FieldError> {
+    pub(super) fn apply(
+        self,
+        provider: &ProviderName,
+        options: &mut SyncOptions,
+    ) -> Vec<FieldError> {
         let mut wrong = Vec::new();
         let usual = defaults();
         self.description.apply(&mut options.description);
@@ -163,7 +168,7 @@ fn max_delete(
 }
 
 /// What no field can tell alone.
-fn check(provider: Provider, options: &SyncOptions, wrong: &mut Vec<FieldError>) {
+fn check(provider: &ProviderName, options: &SyncOptions, wrong: &mut Vec<FieldError>) {
     let (chunk, most) =
         (options.processing.batch_chunk_size, options.processing.max_batch_chunk_size);
     if options.metadata.len() > MAX_METADATA {
@@ -183,19 +188,21 @@ fn check(provider: Provider, options: &SyncOptions, wrong: &mut Vec<FieldError>)
     if let Err(FilterError(problems)) = Filter::compile(&options.filters) {
         wrong.extend(problems.into_iter().map(|problem| told("file_filters", problem)));
     }
+    let reader = sources::reader(provider);
     if let Some(mapping) = &options.mapping {
-        let problems = mapping.problems_with(provider);
+        let offered = reader.map_or(&[][..], |reader| reader.offers());
+        let problems = mapping.problems_with(provider, offered);
         wrong.extend(problems.into_iter().map(|problem| told("schema_mapping", problem)));
     }
-    if let Err(problems) = ProviderFilters::read(provider, &options.provider_filters) {
+    if let Err(problems) = sources::provider_filters(provider, &options.provider_filters) {
         wrong.extend(problems.into_iter().map(|problem| filter_problem(problem, options)));
     }
     for (field, on) in [
         ("follow_symlinks", options.follow_symlinks),
         ("symlinks_may_leave_root", options.symlinks_may_leave_root),
     ] {
-        if on && provider != Provider::Local {
-            let message = format!("{} has no symbolic links", provider.as_str());
+        if on && !reader.is_some_and(|reader| reader.has_symlinks()) {
+            let message = format!("{provider} has no symbolic links");
             wrong.push(FieldError::new(field, true, message).accepting("false"));
         }
     }

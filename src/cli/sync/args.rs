@@ -17,10 +17,10 @@ use crate::{
         filter::{Filter, FilterError},
     },
     model::{
-        Addressing, BucketName, Connection, FieldProblem, FileFilters, KeySource, Location,
-        MaxDelete, MetadataFilter, Operator, Provider, ProviderFilterError, ProviderFilters,
-        Reconcile, S3Connection, SchemaMapping, SyncOptions,
+        BucketName, Connection, FieldProblem, FileFilters, MaxDelete, MetadataFilter, Operator,
+        ProviderName, Reconcile, SchemaMapping, SyncOptions,
     },
+    sources::{self, ProviderFilterError},
     store::syncs::{BucketChoice, Sync},
 };
 
@@ -58,7 +58,7 @@ pub(in crate::cli) struct Args {
     pub(super) how: How,
 
     #[command(flatten, next_help_heading = "S3 and Tigris")]
-    s3: S3,
+    reached: Reached,
 
     /// Print one JSON event per line; the last one is the summary
     #[arg(long)]
@@ -156,7 +156,7 @@ pub(super) struct How {
 }
 
 #[derive(Debug, clap::Args)]
-struct S3 {
+struct Reached {
     /// List only keys that begin with this prefix, below the source (repeatable: each prefix is
     /// listed on its own, and a resumed run skips those that are complete)
     #[arg(long, value_name = "PREFIX")]
@@ -195,7 +195,7 @@ struct S3 {
     addressing: Style,
 }
 
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Style {
     /// As the endpoint requires
     Auto,
@@ -261,11 +261,11 @@ fn condition(text: &str) -> Result<MetadataFilter, String> {
 /// The filters that the provider itself applies, checked against those it has.
 fn provider_filters(
     prefixes: &[String],
-    provider: Provider,
+    provider: &ProviderName,
 ) -> Result<Map<String, Value>, CliError> {
     let prefix = (!prefixes.is_empty()).then(|| ("prefix".to_owned(), prefixes.into()));
     let filters = prefix.into_iter().collect();
-    let Err(problems) = ProviderFilters::read(provider, &filters) else { return Ok(filters) };
+    let Err(problems) = sources::provider_filters(provider, &filters) else { return Ok(filters) };
     let told: Vec<String> = problems
         .iter()
         .map(|problem| match problem {
@@ -283,7 +283,7 @@ fn provider_filters(
 }
 
 /// Reads a mapping and checks it against what the provider has.
-fn mapping(file: &Path, provider: Provider) -> Result<SchemaMapping, CliError> {
+fn mapping(file: &Path, provider: &ProviderName) -> Result<SchemaMapping, CliError> {
     let wrong = |what: &dyn std::fmt::Display| {
         CliError::usage(format_args!("--mapping {}: {what}", file.display()))
     };
@@ -291,7 +291,8 @@ fn mapping(file: &Path, provider: Provider) -> Result<SchemaMapping, CliError> {
     let json: Value = serde_json::from_str(&text).map_err(|error| wrong(&error))?;
     let mapping =
         SchemaMapping::parse(&json).map_err(|problems| wrong(&FieldProblem::join(&problems)))?;
-    match mapping.problems_with(provider).as_slice() {
+    let offered = sources::reader(provider).map_or(&[][..], |reader| reader.offers());
+    match mapping.problems_with(provider, offered).as_slice() {
         [] => Ok(mapping),
         problems => Err(wrong(&FieldProblem::join(problems))),
     }
@@ -326,12 +327,14 @@ fn by_option(FilterError(problems): FilterError) -> CliError {
 impl Args {
     pub(super) fn request(&self) -> Result<Request, CliError> {
         let location =
-            Location::parse(&self.source, &self.s3.connection()).map_err(CliError::usage)?;
+            sources::locate(&self.source, &self.reached.settings()).map_err(CliError::usage)?;
         let bucket = match &self.bucket {
             Some(name) => BucketChoice::Named(name.clone()),
-            None => BucketChoice::AfterSource(BucketName::derived_from(&location.suggested_name())),
+            None => BucketChoice::AfterSource(BucketName::derived_from(&sources::suggested_name(
+                &location,
+            ))),
         };
-        let options = self.options(location.connection.provider())?;
+        let options = self.options(&location.connection.provider)?;
         Filter::compile(&options.filters).map_err(by_option)?;
         let run = RunOptions {
             max_delete: self.how.max_delete,
@@ -343,7 +346,7 @@ impl Args {
         Ok(Request { location, bucket, options, run })
     }
 
-    fn options(&self, provider: Provider) -> Result<SyncOptions, CliError> {
+    fn options(&self, provider: &ProviderName) -> Result<SyncOptions, CliError> {
         let which = &self.which;
         Ok(SyncOptions {
             filters: FileFilters {
@@ -357,7 +360,7 @@ impl Args {
                 mime_types: which.mime_type.clone(),
                 metadata_filters: which.metadata.clone(),
             },
-            provider_filters: provider_filters(&self.s3.prefix, provider)?,
+            provider_filters: provider_filters(&self.reached.prefix, provider)?,
             mapping: self.how.mapping.as_deref().map(|file| mapping(file, provider)).transpose()?,
             reconcile: match self.how.no_delete {
                 true => {
@@ -425,12 +428,12 @@ impl Args {
             ("--skip-duplicates", how.skip_duplicates, has.skip_duplicates),
             (
                 "--prefix",
-                !self.s3.prefix.is_empty(),
+                !self.reached.prefix.is_empty(),
                 asked.provider_filters == has.provider_filters,
             ),
             ("--mapping", how.mapping.is_some(), asked.mapping == has.mapping),
         ];
-        changes.extend(self.s3.changes(&sync.location.connection));
+        changes.extend(self.reached.changes(&sync.location.connection));
         let would_change =
             |(flag, is_given, is_so): (Changed, bool, bool)| (is_given && !is_so).then_some(flag);
         changes.into_iter().filter_map(would_change).collect()
@@ -445,44 +448,49 @@ impl Args {
     }
 }
 
-impl S3 {
+impl Reached {
     /// Each argument: whether it is given, and whether the connection has that already.
     fn changes(&self, connection: &Connection) -> Vec<(Changed, bool, bool)> {
-        let (Connection::S3(has) | Connection::Tigris(has)) = connection else { return Vec::new() };
-        let asked = self.connection();
-        vec![
-            ("--profile", self.profile.is_some(), asked.profile == has.profile),
-            ("--region", self.region.is_some(), asked.region == has.region),
-            ("--anonymous", self.anonymous, has.anonymous),
-            ("--role-arn", self.role_arn.is_some(), asked.role_arn == has.role_arn),
-            ("--external-id", self.external_id.is_some(), asked.external_id == has.external_id),
-            ("--requester-pays", self.requester_pays, has.requester_pays),
-            (
-                "--addressing",
-                asked.addressing != Addressing::Auto,
-                asked.addressing == has.addressing,
-            ),
-        ]
+        let asked = self.settings();
+        Self::SETTINGS
+            .iter()
+            .filter(|(_, setting)| connection.settings.contains_key(*setting))
+            .map(|(flag, setting)| {
+                let (asked, has) = (asked.get(*setting), connection.settings.get(*setting));
+                (*flag, asked.is_some(), asked == has)
+            })
+            .collect()
     }
 
-    fn connection(&self) -> S3Connection {
-        S3Connection {
-            keys: KeySource::Chain,
-            endpoint_url: self.endpoint_url.clone(),
-            region: self.region.clone(),
-            profile: self.profile.clone(),
-            role_arn: self.role_arn.clone(),
-            external_id: self.external_id.clone(),
-            anonymous: self.anonymous,
-            requester_pays: self.requester_pays,
-            use_ssl: None,
-            verify_ssl: None,
-            addressing: match self.addressing {
-                Style::Auto => Addressing::Auto,
-                Style::Path => Addressing::Path,
-                Style::Virtual => Addressing::VirtualHost,
-            },
-        }
+    /// The arguments that are settings of a connection, and the settings' names.
+    const SETTINGS: [(Changed, &str); 7] = [
+        ("--profile", "profile"),
+        ("--region", "region"),
+        ("--anonymous", "anonymous"),
+        ("--role-arn", "role_arn"),
+        ("--external-id", "external_id"),
+        ("--requester-pays", "requester_pays"),
+        ("--addressing", "addressing"),
+    ];
+
+    /// The settings that are given.
+    fn settings(&self) -> Map<String, Value> {
+        let texts = [
+            ("endpoint_url", &self.endpoint_url),
+            ("region", &self.region),
+            ("profile", &self.profile),
+            ("role_arn", &self.role_arn),
+            ("external_id", &self.external_id),
+        ];
+        let texts = texts.into_iter().filter_map(|(name, text)| Some((name, text.clone()?.into())));
+        let flags = [("anonymous", self.anonymous), ("requester_pays", self.requester_pays)];
+        let flags = flags.into_iter().filter(|(_, on)| *on).map(|(name, on)| (name, on.into()));
+        let addressing = match self.addressing {
+            Style::Auto => None,
+            Style::Path => Some(("addressing", "path".into())),
+            Style::Virtual => Some(("addressing", "virtual_host".into())),
+        };
+        texts.chain(flags).chain(addressing).map(|(name, value)| (name.to_owned(), value)).collect()
     }
 }
 

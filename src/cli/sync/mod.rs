@@ -14,6 +14,7 @@ use super::{
 use crate::{
     engine::{Report, Request},
     model::{Counts, RunStatus},
+    sources,
     store::syncs::BucketChoice,
 };
 
@@ -37,7 +38,7 @@ pub(super) async fn run(args: Args, settings: &Settings) -> Outcome {
         },
         Err(error) => return Err(in_the_end(&args, &request, error, started)?),
     };
-    let progress = Progress::start(args.mode(), request.location.to_string());
+    let progress = Progress::start(args.mode(), sources::address(&request.location));
     let report = engine.run(&request, progress.observer(), stop).await;
     let left_out = progress.finish().await;
     if args.json {

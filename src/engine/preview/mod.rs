@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     model::{Counts, Entry, EntryKind, EntryPath, ErrorType, Location, MaxDelete, SyncOptions},
-    sources::{Source, walk_all},
+    sources::{self, Source, walk_all},
     store::{
         Store, buckets,
         checkpoints::Sightings,
@@ -181,7 +181,7 @@ pub async fn preview(
         && !question.run.adopt_root
     {
         return Err(RunError::RootChanged {
-            place: question.location.to_string(),
+            place: sources::address(question.location),
             was: was.clone(),
             is: is.clone(),
         });
@@ -384,7 +384,7 @@ impl<R: FnMut(&EntryPath, Verdict)> Looking<'_, R> {
         let sync_key = sync.key;
         let has_entries = store.read(move |db| syncs::has_entries(db, sync_key)).await?;
         if self.preview.looked_at == 0 && has_entries && !self.question.run.adopt_root {
-            return Err(RunError::RootEmptied { place: self.question.location.to_string() });
+            return Err(RunError::RootEmptied { place: sources::address(self.question.location) });
         }
         let scope = rules::removal_scope(self.question.location, self.question.options);
         if scope.is_empty() {

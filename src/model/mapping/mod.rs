@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use serde_json::Value;
 
-use super::{FieldProblem, Provider};
+use super::{FieldProblem, ProviderName};
 
 /// The property that holds the file itself when nobody says otherwise.
 pub const CONTENT: &str = "content";
@@ -184,21 +184,15 @@ impl MappingSource {
         }
     }
 
-    /// Whether entries of that provider have such a thing. A new provider says here what it has.
-    const fn is_offered_by(&self, provider: Provider) -> bool {
-        match self {
+    /// Whether entries of every provider have such a thing.
+    const fn is_offered_by_all(&self) -> bool {
+        matches!(
+            self,
             Self::File
-            | Self::FilenameRegex { .. }
-            | Self::FolderPath { .. }
-            | Self::Constant { .. } => true,
-            Self::Tag { .. } | Self::Metadata { .. } => {
-                matches!(provider, Provider::S3 | Provider::Tigris)
-            }
-            Self::Column { .. }
-            | Self::DriveProperty { .. }
-            | Self::RssField { .. }
-            | Self::RtspField { .. } => false,
-        }
+                | Self::FilenameRegex { .. }
+                | Self::FolderPath { .. }
+                | Self::Constant { .. }
+        )
     }
 }
 
@@ -228,14 +222,18 @@ impl SchemaMapping {
         self.mappings.iter().map(|(target, entry)| (target.as_str(), entry))
     }
 
-    /// The sources that a provider does not have.
+    /// The sources that entries of `provider` do not have; `offered` names the kinds that they do
+    /// have besides what entries of every provider have.
     #[must_use]
-    pub fn problems_with(&self, provider: Provider) -> Vec<FieldProblem> {
+    pub fn problems_with(&self, provider: &ProviderName, offered: &[&str]) -> Vec<FieldProblem> {
         self.entries()
-            .filter(|(_, entry)| !entry.source().is_offered_by(provider))
+            .filter(|(_, entry)| {
+                let source = entry.source();
+                !source.is_offered_by_all() && !offered.contains(&source.kind())
+            })
             .map(|(target, entry)| {
                 let kind = entry.source().kind();
-                let message = format!("entries of {} have no {kind}", provider.as_str());
+                let message = format!("entries of {provider} have no {kind}");
                 FieldProblem::new(format!("mappings.{target}.source.type"), kind, message)
             })
             .collect()

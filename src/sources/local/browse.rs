@@ -41,6 +41,8 @@ pub(super) fn level(folder: &Path, wanted: Wanted, limit: usize) -> Result<Level
         let is_file = wanted == Wanted::Files;
         Some(Item {
             name: EntryPath::new(name),
+            id: None,
+            mime: None,
             size: is_file.then_some(facts.len()),
             modified: instant(facts.mtime(), facts.mtime_nsec()).filter(|_| is_file),
         })

@@ -5,11 +5,13 @@
 //! ever written, and nothing but regular files is opened.
 //!
 //! - here: the folder as a source, and what a file's facts are to it
+//! - `provider`: which folders there are, and how they are named
 //! - `walk`: the listing
 //! - `browse`: one level of it, for people
 //! - `reading`: the bytes of a file, proved to be of one version
 
 mod browse;
+pub mod provider;
 mod reading;
 mod walk;
 

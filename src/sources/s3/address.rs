@@ -3,10 +3,8 @@
 use http::Uri;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 
-use crate::{
-    model::{Addressing, Provider},
-    sources::SourceError,
-};
+use super::provider::{Addressing, Service};
+use crate::sources::SourceError;
 
 /// RFC 3986's unreserved characters stay; everything else is percent-encoded, as Signature
 /// Version 4 demands (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>).
@@ -115,11 +113,11 @@ impl Endpoint {
     }
 }
 
-/// The endpoint that a provider has when nobody names one.
-pub(super) fn default_endpoint(provider: Provider) -> Result<Endpoint, SourceError> {
-    match provider {
-        Provider::Tigris => Endpoint::parse(TIGRIS),
-        _ => Ok(Endpoint::Aws),
+/// A service's own endpoint.
+pub(super) fn default_endpoint(service: Service) -> Result<Endpoint, SourceError> {
+    match service {
+        Service::Tigris => Endpoint::parse(TIGRIS),
+        Service::Amazon => Ok(Endpoint::Aws),
     }
 }
 

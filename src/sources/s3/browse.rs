@@ -153,5 +153,11 @@ impl Shelf {
 }
 
 fn item(name: &[u8], facts: Facts) -> Item {
-    Item { name: EntryPath::new(name), size: facts.size, modified: facts.modified }
+    Item {
+        name: EntryPath::new(name),
+        id: None,
+        mime: None,
+        size: facts.size,
+        modified: facts.modified,
+    }
 }

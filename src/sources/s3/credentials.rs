@@ -34,13 +34,11 @@ use tokio::sync::{Mutex, OnceCell};
 
 use super::{
     address::{self, Endpoint},
+    provider::{KeySource, S3Connection, Service},
     refusal::Refusal,
     sdk_http::SdkHttp,
 };
-use crate::{
-    model::{self, KeySource, Provider, S3Connection},
-    sources::SourceError,
-};
+use crate::{model, sources::SourceError};
 
 /// The region of a connection that neither the user nor the chain gives one.
 const DEFAULT_REGION: &str = "us-east-1";
@@ -69,15 +67,15 @@ pub(super) struct Resolved {
 
 /// Reads the settings. Makes no request yet: credentials are loaded when the first one is signed.
 pub(super) async fn resolve(
-    provider: Provider,
+    service: Service,
     settings: &S3Connection,
     stored: Option<&model::Credentials>,
 ) -> Result<Resolved, SourceError> {
     let profile = settings.profile.as_deref();
     require_profile(profile).await?;
-    let region = region(provider, settings).await?;
+    let region = region(service, settings).await?;
     let config = shared_config(profile, &region).await;
-    let endpoint = endpoint(provider, settings, &config)?;
+    let endpoint = endpoint(service, settings, &config)?;
     let signer = match settings.anonymous {
         true => None,
         false => {
@@ -117,10 +115,10 @@ async fn require_profile(profile: Option<&str>) -> Result<(), SourceError> {
 
 /// The region: the user's, else the environment's, else the profile's, else the default. Instance
 /// metadata is not asked: a wrong guess costs one answer, which names the right region.
-async fn region(provider: Provider, settings: &S3Connection) -> Result<String, SourceError> {
+async fn region(service: Service, settings: &S3Connection) -> Result<String, SourceError> {
     let region = match &settings.region {
         Some(region) => region.clone(),
-        None if provider == Provider::Tigris => "auto".to_owned(),
+        None if service == Service::Tigris => "auto".to_owned(),
         None => chain_region(settings.profile.as_deref()).await,
     };
     match address::is_region(&region) {
@@ -159,7 +157,7 @@ async fn shared_config(profile: Option<&str>, region: &str) -> SdkConfig {
 /// `tigris://` means Tigris, so it takes only Tigris's own hosts from the environment (Fly machines
 /// set one), not the S3 service that somebody configured for other programs.
 fn endpoint(
-    provider: Provider,
+    service: Service,
     settings: &S3Connection,
     config: &SdkConfig,
 ) -> Result<Endpoint, SourceError> {
@@ -168,8 +166,8 @@ fn endpoint(
     }
     let configured = configured_endpoint(config).map(|url| Endpoint::parse(&url)).transpose()?;
     match configured {
-        Some(endpoint) if provider == Provider::S3 || endpoint.is_tigris() => Ok(endpoint),
-        _ => address::default_endpoint(provider),
+        Some(endpoint) if service == Service::Amazon || endpoint.is_tigris() => Ok(endpoint),
+        _ => address::default_endpoint(service),
     }
 }
 

@@ -6,6 +6,7 @@
 //! run to run, and nothing writes.
 //!
 //! - `address`: endpoint, region, URLs
+//! - `provider`: settings, places and filters
 //! - `credentials`: the AWS chain, and renewal
 //! - `sign`: Signature Version 4 for requests of our own
 //! - `transport`: connections, time limits, holding back
@@ -23,6 +24,7 @@ mod checksum;
 mod credentials;
 mod listing;
 mod object;
+pub mod provider;
 mod refusal;
 mod resolve;
 mod sdk_http;
@@ -60,20 +62,18 @@ use self::{
     credentials::{Keyring, Resolved},
     listing::{Answer, ListingError, Position, Progress},
     object::Pinned,
+    provider::{Addressing, S3Connection, Service},
     refusal::{Refusal, Subject},
     transport::{Tcp, Transport, Wire, streamed},
 };
 use super::{
-    ByteRange, Content, ErrorClass, Facts, Needs, Page, RootIdentity, Source, SourceError,
+    ByteRange, Content, ErrorClass, Facts, Needs, Opening, Page, RootIdentity, Source, SourceError,
     browse::{Level, Wanted},
     retry::RetryPolicy,
 };
 use crate::{
     config::SourceTuning,
-    model::{
-        Addressing, Connection, Credentials, Cursor, Entry, EntryId, EntryKind, Fingerprint,
-        Identity, Location, ProviderFilters, S3Connection, Shard,
-    },
+    model::{Cursor, Entry, EntryId, EntryKind, Fingerprint, Identity, Shard},
 };
 
 /// Largest answer to a listing: a thousand keys of 1,024 bytes, each byte encoded in three.
@@ -120,6 +120,16 @@ struct Place {
     prefix: String,
 }
 
+impl Place {
+    /// The place that a `source_path` names.
+    fn of(source_path: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(source_path);
+        let (name, prefix) = text.split_once('/').unwrap_or((&text, ""));
+        let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
+        Self { name: name.to_owned(), prefix }
+    }
+}
+
 /// The bucket as it is reached in one region.
 struct Site {
     region: String,
@@ -128,30 +138,19 @@ struct Site {
 }
 
 impl S3 {
-    /// Settles how `location` is reached. Makes no request to the bucket.
+    /// Works out how a location is reached. Makes no request to the bucket.
     ///
     /// # Errors
     /// [`SourceError::Misconfigured`] when the settings cannot work.
     pub(super) async fn connect(
-        location: &Location,
-        stored: Option<&Credentials>,
-        filters: &ProviderFilters,
-        tuning: &SourceTuning,
+        service: Service,
+        opening: Opening<'_>,
     ) -> Result<Self, SourceError> {
-        let settings = match &location.connection {
-            Connection::S3(settings) | Connection::Tigris(settings) => settings,
-            Connection::Local | Connection::Other(_) => {
-                return Err(SourceError::Misconfigured {
-                    message: format!("{location} is no bucket"),
-                });
-            }
-        };
-        let resolved =
-            credentials::resolve(location.connection.provider(), settings, stored).await?;
-        let (name, prefix) = location.bucket_and_prefix();
-        let prefix = if prefix.is_empty() { prefix } else { prefix + "/" };
-        let bucket = Bucket::new(Place { name, prefix }, settings, resolved, tuning)?;
-        Ok(Self { bucket: Arc::new(bucket), shards: filters.shards.clone() })
+        let settings = S3Connection::of(&opening.location.connection)?;
+        let resolved = credentials::resolve(service, &settings, opening.credentials).await?;
+        let place = Place::of(&opening.location.source_path);
+        let bucket = Bucket::new(place, &settings, resolved, opening.tuning)?;
+        Ok(Self { bucket: Arc::new(bucket), shards: opening.filters.shards.clone() })
     }
 
     /// A listing of a shard, behind `from`.

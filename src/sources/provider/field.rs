@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 /// A field of a configuration or of credentials.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Field {
+pub struct Field {
     pub(super) name: &'static str,
     pub(super) shape: Shape,
     pub(super) need: Need,
@@ -21,7 +21,7 @@ pub(super) enum Need {
 
 /// A default that a table can hold.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Literal {
+pub(in crate::sources) enum Literal {
     Text(&'static str),
     Integer(i64),
     Bool(bool),
@@ -39,7 +39,7 @@ impl Literal {
 
 /// What a field may hold.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Shape {
+pub(in crate::sources) enum Shape {
     /// Text of so many characters.
     Text { min: usize, max: usize },
     /// One of these words.
@@ -69,39 +69,47 @@ pub(super) enum Shape {
 }
 
 /// Text that may be empty.
-pub(super) const fn text(name: &'static str) -> Field {
+pub(in crate::sources) const fn text(name: &'static str) -> Field {
     field(name, Shape::Text { min: 0, max: 65_536 })
 }
 
 /// Text that says something.
-pub(super) const fn word(name: &'static str) -> Field {
+pub(in crate::sources) const fn word(name: &'static str) -> Field {
     field(name, Shape::Text { min: 1, max: 65_536 })
 }
 
 /// A field of that shape that may be left out.
-pub(super) const fn field(name: &'static str, shape: Shape) -> Field {
+pub(in crate::sources) const fn field(name: &'static str, shape: Shape) -> Field {
     Field { name, shape, need: Need::Optional }
 }
 
 /// A whole number with a default.
-pub(super) const fn integer(name: &'static str, min: i64, max: i64, default: i64) -> Field {
+pub(in crate::sources) const fn integer(
+    name: &'static str,
+    min: i64,
+    max: i64,
+    default: i64,
+) -> Field {
     field(name, Shape::Integer { min, max }).or(Literal::Integer(default))
 }
 
 /// One of some words, the first by default.
-pub(super) const fn one_of(name: &'static str, words: &'static [&'static str]) -> Field {
+pub(in crate::sources) const fn one_of(
+    name: &'static str,
+    words: &'static [&'static str],
+) -> Field {
     field(name, Shape::OneOf(words)).or(Literal::Text(words[0]))
 }
 
 impl Field {
     /// It must be there.
-    pub(super) const fn required(mut self) -> Self {
+    pub(in crate::sources) const fn required(mut self) -> Self {
         self.need = Need::Required;
         self
     }
 
     /// It has a default.
-    pub(super) const fn or(mut self, default: Literal) -> Self {
+    pub(in crate::sources) const fn or(mut self, default: Literal) -> Self {
         self.need = Need::Default(default);
         self
     }
@@ -194,7 +202,7 @@ impl Shape {
     }
 
     /// Whether a value that does not fit may itself hold a secret.
-    pub(super) const fn may_hide_a_secret(self) -> bool {
+    pub(in crate::sources) const fn may_hide_a_secret(self) -> bool {
         matches!(self, Self::Url { .. } | Self::Object | Self::Objects | Self::TextMap)
     }
 

@@ -1,16 +1,15 @@
-//! Checks a `provider_config` against its provider's table, and parts settings from secrets.
+//! Checks a `provider_config` against its provider's schema, and separates settings from secrets.
 //!
-//! Nothing that may be a secret is ever told: of credentials, of unknown keys and of addresses only
-//! the place and what is accepted there.
+//! Nothing that may be a secret is repeated in an error: of credentials, unknown keys and addresses
+//! it names only the field and what is accepted there.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::{
-    Kind, Presence, Spec,
+    Kind, Presence, Provider, Schema,
     field::{Field, Need},
-    rules, shown, spec,
 };
-use crate::model::{Connection, Credentials, Provider};
+use crate::model::{Connection, Credentials};
 
 /// What a `provider_config` comes to.
 #[derive(Clone, Debug)]
@@ -40,12 +39,14 @@ pub struct Wrong {
 const ROOT: &str = "provider_config";
 
 impl Wrong {
-    pub(super) fn missing(field: String, accepted: String) -> Self {
+    /// A field that must be there and is not.
+    pub(in crate::sources) fn missing(field: String, accepted: String) -> Self {
         let message = format!("{field} is required");
         Self { field, value: None, kind: "missing", message, accepted }
     }
 
-    pub(super) fn invalid(
+    /// A field with a value that it cannot have; `field` is its path within `provider_config`.
+    pub(in crate::sources) fn invalid(
         field: &str,
         value: Option<Value>,
         message: &str,
@@ -66,42 +67,69 @@ impl Wrong {
     }
 }
 
-/// Takes the `provider_config` of a new connection.
-///
-/// # Errors
-/// Every field that is wrong.
-pub fn accept(provider: Provider, config: &Value) -> Result<Accepted, Vec<Wrong>> {
-    let spec = spec(provider).ok_or_else(|| vec![no_such_provider(provider)])?;
-    let config = config.as_object().ok_or_else(|| vec![not_an_object(ROOT)])?;
-    Check::of(spec).config(config, None)
+/// Checked settings and credentials, for the rules between them.
+#[derive(Debug)]
+pub struct Given<'a> {
+    /// The settings, defaults filled in.
+    pub settings: &'a Map<String, Value>,
+    /// The kind of the credentials, those that stay included.
+    pub kind: Option<&'a str>,
+    /// The credentials, where new ones are given.
+    pub secret: Option<&'a Map<String, Value>>,
 }
 
-/// Takes a change to the `provider_config` of a connection: keys that are sent replace those before,
-/// null clears, and credentials stay unless others are sent.
-///
-/// # Errors
-/// Every field that is wrong.
-pub fn amend(connection: &Connection, change: &Value) -> Result<Accepted, Vec<Wrong>> {
-    let provider = connection.provider();
-    let spec = spec(provider).ok_or_else(|| vec![no_such_provider(provider)])?;
+impl Given<'_> {
+    /// The text of a setting, if it has any.
+    #[must_use]
+    pub fn text(&self, setting: &str) -> Option<&str> {
+        self.settings.get(setting).and_then(Value::as_str)
+    }
+
+    /// Whether a setting has a value.
+    #[must_use]
+    pub fn has(&self, setting: &str) -> bool {
+        self.settings.get(setting).is_some_and(|value| !value.is_null())
+    }
+}
+
+/// See [`crate::sources::accept`].
+pub(in crate::sources) fn accept(
+    provider: &'static dyn Provider,
+    config: &Value,
+) -> Result<Accepted, Vec<Wrong>> {
+    let config = config.as_object().ok_or_else(|| vec![not_an_object(ROOT)])?;
+    check(provider, config, None)
+}
+
+/// See [`crate::sources::amend`].
+pub(in crate::sources) fn amend(
+    provider: &'static dyn Provider,
+    connection: &Connection,
+    change: &Value,
+) -> Result<Accepted, Vec<Wrong>> {
     let change = change.as_object().ok_or_else(|| vec![not_an_object(ROOT)])?;
-    let mut config = shown(connection);
+    let mut config = shown(provider, connection);
     let kept = config.remove("credentials").unwrap_or_default();
     let kept = kept.get("type").and_then(Value::as_str);
     config.extend(change.clone());
     let kept = if change.contains_key("credentials") { None } else { kept };
-    Check::of(spec).config(&config, kept)
+    check(provider, &config, kept)
 }
 
-fn no_such_provider(provider: Provider) -> Wrong {
-    let all: Vec<&str> = super::all().map(Provider::as_str).collect();
-    Wrong {
-        field: "provider_type".into(),
-        value: Some(provider.as_str().into()),
-        kind: "invalid",
-        message: "this connection exists already and cannot be made or set up".into(),
-        accepted: all.join(", "),
-    }
+/// The settings of a connection that its schema knows, and the type of its credentials.
+pub(in crate::sources) fn shown(
+    provider: &dyn Provider,
+    connection: &Connection,
+) -> Map<String, Value> {
+    let (settings, kind) = provider.settings(connection);
+    let known = provider.schema().map_or(&[][..], |schema| schema.settings);
+    let mut shown: Map<String, Value> = settings
+        .into_iter()
+        .filter(|(name, _)| known.iter().any(|field| field.name == name))
+        .collect();
+    let credentials = kind.map_or(Value::Null, |kind| json!({ "type": kind }));
+    shown.insert("credentials".into(), credentials);
+    shown
 }
 
 fn not_an_object(field: &str) -> Wrong {
@@ -114,48 +142,57 @@ fn not_an_object(field: &str) -> Wrong {
     }
 }
 
-/// One configuration being looked through; goes on after a wrong field, to find them all.
+/// Checks a whole configuration; `kept` is the kind of the credentials that stay.
+fn check(
+    provider: &'static dyn Provider,
+    config: &Map<String, Value>,
+    kept: Option<&str>,
+) -> Result<Accepted, Vec<Wrong>> {
+    let schema = provider.schema().ok_or_else(Vec::new)?;
+    Check { provider, schema, wrong: Vec::new() }.config(config, kept)
+}
+
+/// A configuration that is being checked; goes on after a wrong field, to find them all.
 struct Check {
-    spec: &'static Spec,
+    provider: &'static dyn Provider,
+    schema: &'static Schema,
     wrong: Vec<Wrong>,
 }
 
 impl Check {
-    const fn of(spec: &'static Spec) -> Self {
-        Self { spec, wrong: Vec::new() }
-    }
-
-    /// `kept`: the kind of the credentials that stay.
     fn config(
         mut self,
         config: &Map<String, Value>,
         kept: Option<&str>,
     ) -> Result<Accepted, Vec<Wrong>> {
-        let spec = self.spec;
+        let (provider, schema) = (self.provider, self.schema);
         self.tag(config.get("provider_type"));
-        let settings =
-            self.fields(ROOT, spec.settings, &["provider_type", "credentials"], config, false);
+        let besides = &["provider_type", "credentials"];
+        let settings = self.fields(ROOT, schema.settings, besides, config, false);
         let given = config.get("credentials").filter(|given| !given.is_null());
         let credentials = match (given, kept) {
             (Some(given), _) => self.credentials(given),
             (None, Some(kept)) => {
-                spec.kinds.iter().find(|kind| kind.tag == kept).map(|kind| (kind, None))
+                schema.kinds.iter().find(|kind| kind.tag == kept).map(|kind| (kind, None))
             }
             (None, None) => {
-                if spec.presence == Presence::Required {
-                    let accepted = format!("an object whose type is {}", spec.tags());
+                if schema.presence == Presence::Required {
+                    let accepted = format!("an object whose type is {}", schema.tags());
                     self.wrong.push(Wrong::missing(format!("{ROOT}.credentials"), accepted));
                 }
                 None
             }
         };
-        let kind = credentials.as_ref().map(|(kind, _)| kind.tag);
-        let secret = credentials.as_ref().and_then(|(_, fields)| fields.as_ref());
-        self.wrong.extend(rules::check(spec.provider, &settings, kind, secret));
+        let given = Given {
+            settings: &settings,
+            kind: credentials.as_ref().map(|(kind, _)| kind.tag),
+            secret: credentials.as_ref().and_then(|(_, fields)| fields.as_ref()),
+        };
+        self.wrong.extend(provider.check(&given));
         if !self.wrong.is_empty() {
             return Err(self.wrong);
         }
-        let connection = rules::connection(spec.provider, settings, kind);
+        let connection = provider.connection(&given);
         let sealed = credentials.and_then(|(kind, fields)| Some((kind, fields?)));
         let credentials =
             sealed.filter(|(kind, _)| !kind.fields.is_empty()).map(|(kind, mut all)| {
@@ -166,7 +203,7 @@ impl Check {
     }
 
     fn tag(&mut self, tag: Option<&Value>) {
-        let ours = self.spec.provider.as_str();
+        let ours = self.provider.name();
         if let Some(tag) = tag.filter(|tag| !tag.is_null() && *tag != ours) {
             let message = "another provider than the connection's provider_type";
             self.wrong.push(Wrong::invalid("provider_type", Some(tag.clone()), message, ours));
@@ -184,16 +221,18 @@ impl Check {
             return None;
         };
         let kind = match given.get("type").filter(|tag| !tag.is_null()) {
-            Some(tag) => self.spec.kinds.iter().find(|kind| *tag == kind.tag),
-            None => self.spec.kind_of(given),
+            Some(tag) => self.schema.kinds.iter().find(|kind| *tag == kind.tag),
+            None => self.schema.kind_of(given),
         };
         let Some(kind) = kind else {
             let message = "the kind of credentials is not clear or not known to this provider";
-            self.wrong.push(Wrong::invalid("credentials.type", None, message, &self.spec.tags()));
+            self.wrong.push(Wrong::invalid("credentials.type", None, message, &self.schema.tags()));
             return None;
         };
         let before = self.wrong.len();
-        let mut fields = self.fields(&place, kind.fields, &["type"], given, true);
+        let mut given = given.clone();
+        given.retain(|name, _| !kind.dropped.contains(&name.as_str()));
+        let mut fields = self.fields(&place, kind.fields, &["type"], &given, true);
         fields.retain(|_, value| !value.is_null());
         (self.wrong.len() == before).then_some((kind, Some(fields)))
     }
@@ -242,7 +281,7 @@ impl Check {
     }
 }
 
-impl Spec {
+impl Schema {
     fn tags(&self) -> String {
         self.kinds.iter().map(|kind| kind.tag).collect::<Vec<_>>().join(", ")
     }
@@ -260,7 +299,11 @@ impl Spec {
 impl Kind {
     fn fits(&self, given: &Map<String, Value>) -> bool {
         let has = |name: &str| given.get(name).is_some_and(|value| !value.is_null());
-        let knows = |name: &str| name == "type" || self.fields.iter().any(|f| f.name == name);
+        let knows = |name: &str| {
+            name == "type"
+                || self.fields.iter().any(|field| field.name == name)
+                || self.dropped.contains(&name)
+        };
         self.fields.iter().all(|f| !matches!(f.need, Need::Required) || has(f.name))
             && given.keys().all(|name| knows(name))
     }

@@ -1,0 +1,3 @@
+//! Iconik.
+
+pub mod provider;

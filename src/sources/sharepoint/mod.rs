@@ -1,0 +1,3 @@
+//! SharePoint and OneDrive.
+
+pub mod provider;

@@ -1,0 +1,3 @@
+//! Snowflake tables.
+
+pub mod provider;
