@@ -1,7 +1,7 @@
 -- The whole state of a Catchment data directory, but for large blobs, which are files named by
--- their hash. New data directories are made from this file; older ones are brought here by the steps
--- in src/store/migrations, which are only ever appended to, and a test holds both ways to the same
--- result.
+-- their hash. New data directories are made from this file; older ones are brought here by the
+-- steps in src/store/migrations, which are only ever appended to, and a test checks that both ways
+-- lead to the same result.
 --
 -- Keys named *_key are internal integers; ids (bkt_…, sync_…) are what people and programs see.
 -- Times ending in _ms are Unix milliseconds, in _ns Unix nanoseconds. Paths are BLOBs because a
@@ -13,7 +13,7 @@ CREATE TABLE installation (
     value TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- Drawers that keep buckets apart. The oldest one is the default.
+-- Namespaces keep buckets apart. The oldest one is the default.
 CREATE TABLE namespaces (
     namespace_key INTEGER PRIMARY KEY,
     id            TEXT NOT NULL UNIQUE,
@@ -23,8 +23,8 @@ CREATE TABLE namespaces (
     updated_at_ms INTEGER NOT NULL
 ) STRICT;
 
--- How to reach a provider. Holds no secret. `identity` is what makes two of those that the command
--- line makes the same one; NULL for those that somebody has named.
+-- How to reach a provider. Contains no secret. `identity` is what makes two of those that the
+-- command line makes the same one; NULL for those that a user has named.
 CREATE TABLE connections (
     connection_key INTEGER PRIMARY KEY,
     id             TEXT NOT NULL UNIQUE,
@@ -45,7 +45,8 @@ CREATE TABLE connections (
 CREATE UNIQUE INDEX connections_by_name ON connections (name) WHERE status <> 'ARCHIVED';
 
 -- The credentials of a connection, sealed with the key that `key_id` names; that key is not here.
--- While a process renews them it holds a short lease, so that no other uses up the same refresh token.
+-- While a process renews them it holds a short lease, so that no other uses up the same refresh
+-- token.
 CREATE TABLE secrets (
     connection_key INTEGER PRIMARY KEY REFERENCES connections,
     key_id         TEXT NOT NULL,
@@ -66,12 +67,13 @@ CREATE TABLE buckets (
     object_bytes  INTEGER NOT NULL DEFAULT 0,  -- sum of sizes, shared bytes counted each time
     created_at_ms INTEGER NOT NULL,
     updated_at_ms INTEGER NOT NULL,
-    is_going      INTEGER NOT NULL DEFAULT 0,  -- 1: deleted; what is in it goes in steps
+    is_deleting      INTEGER NOT NULL DEFAULT 0,  -- 1: deleted; its rows are removed in steps
     UNIQUE (namespace_key, name)
 ) STRICT;
 
 -- A standing order: this place of that connection into this bucket. The totals change in the
--- transaction that changes a job's counts, so they are the sum over the sync's jobs at every commit.
+-- transaction that changes a job's counts, so they are the sum over the sync's jobs at every
+-- commit.
 CREATE TABLE syncs (
     sync_key       INTEGER PRIMARY KEY,
     id             TEXT NOT NULL UNIQUE,
@@ -158,22 +160,23 @@ CREATE TABLE job_tallies (
     status TEXT PRIMARY KEY,
     jobs   INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-CREATE TRIGGER jobs_come AFTER INSERT ON jobs BEGIN
+CREATE TRIGGER jobs_after_insert AFTER INSERT ON jobs BEGIN
     INSERT INTO job_tallies VALUES (new.status, 1)
         ON CONFLICT (status) DO UPDATE SET jobs = jobs + 1;
 END;
-CREATE TRIGGER jobs_turn AFTER UPDATE OF status ON jobs WHEN new.status <> old.status BEGIN
+CREATE TRIGGER jobs_after_status_update AFTER UPDATE OF status ON jobs WHEN new.status <> old.status BEGIN
     UPDATE job_tallies SET jobs = jobs - 1 WHERE status = old.status;
     INSERT INTO job_tallies VALUES (new.status, 1)
         ON CONFLICT (status) DO UPDATE SET jobs = jobs + 1;
 END;
-CREATE TRIGGER jobs_go AFTER DELETE ON jobs BEGIN
+CREATE TRIGGER jobs_after_delete AFTER DELETE ON jobs BEGIN
     UPDATE job_tallies SET jobs = jobs - 1 WHERE status = old.status;
 END;
 
 -- How far each shard of a sync has come; a source without shards has one, `__default__`. While a
 -- pass is under way, everything before `cursor` is committed; `seen` holds the entry keys that were
--- found unchanged, which no other row remembers. A shard that has no row is listed from its beginning.
+-- found unchanged, which no other row remembers. A shard that has no row is listed from its
+-- beginning.
 CREATE TABLE checkpoints (
     sync_key      INTEGER NOT NULL REFERENCES syncs,
     shard         TEXT NOT NULL,
@@ -214,8 +217,8 @@ CREATE UNIQUE INDEX entries_by_source_id ON entries (sync_key, source_id);
 CREATE INDEX entries_released ON entries (sync_key) WHERE released = 1;
 CREATE INDEX entries_that_share ON entries (object_key) WHERE is_duplicate = 1;
 
--- Entries that a sync leaves out for what their source says of them besides listing them: so that it
--- need not be asked again while neither they nor the sync's settings change.
+-- Entries that a sync leaves out for what their source says of them besides listing them: so that
+-- it need not be asked again while neither they nor the sync's settings change.
 CREATE TABLE left_out (
     left_out_key INTEGER PRIMARY KEY,
     sync_key     INTEGER NOT NULL REFERENCES syncs,
@@ -276,9 +279,9 @@ CREATE UNIQUE INDEX objects_by_unique_key ON objects (bucket_key, unique_key)
     WHERE unique_key IS NOT NULL;
 
 -- Every piece of three letters of what an object says of itself (store::objects::text), so that a
--- search need not go through all of them. It only ever narrows: what it leaves is looked at. Objects
--- up to `indexed_to` are in it, as they were; those that changed or went since are stale. It is brought
--- up to date in the background, never by a sync.
+-- search need not go through all of them. It only ever narrows: what it leaves is looked at.
+-- Objects up to `indexed_to` are in it, as they were; those that changed or went since are stale.
+-- It is brought up to date in the background, never by a sync.
 CREATE VIRTUAL TABLE object_text USING fts5 (
     text, content = '', contentless_delete = 1, detail = 'none', tokenize = 'trigram case_sensitive 1'
 );
@@ -289,13 +292,13 @@ INSERT INTO object_text_reach VALUES (0);
 CREATE TABLE object_text_stale (
     object_key INTEGER PRIMARY KEY
 ) STRICT;
-CREATE TRIGGER objects_reword AFTER UPDATE OF path, metadata, fields ON objects
+CREATE TRIGGER objects_after_text_update AFTER UPDATE OF path, metadata, fields ON objects
 WHEN (new.path IS NOT old.path OR new.metadata IS NOT old.metadata OR new.fields IS NOT old.fields)
     AND old.object_key <= (SELECT indexed_to FROM object_text_reach)
 BEGIN
     INSERT OR IGNORE INTO object_text_stale VALUES (old.object_key);
 END;
-CREATE TRIGGER objects_go AFTER DELETE ON objects BEGIN
+CREATE TRIGGER objects_after_delete AFTER DELETE ON objects BEGIN
     INSERT OR IGNORE INTO object_text_stale
         SELECT old.object_key WHERE old.object_key <= (SELECT indexed_to FROM object_text_reach);
     -- The keys of the last ones are given out again.
@@ -303,7 +306,8 @@ CREATE TRIGGER objects_go AFTER DELETE ON objects BEGIN
         WHERE indexed_to > (SELECT coalesce(max(object_key), 0) FROM objects);
 END;
 
--- Bytes by their name. Stored once whatever the number of objects, buckets or syncs that share them.
+-- Bytes by their name. Stored once whatever the number of objects, buckets or syncs that share
+-- them.
 CREATE TABLE blobs (
     blob_key INTEGER PRIMARY KEY,
     hash     BLOB NOT NULL CHECK (length(hash) = 32), -- no two have the same: store::blobs::ensure
@@ -311,62 +315,63 @@ CREATE TABLE blobs (
     inline   INTEGER NOT NULL                  -- 1: in blob_bytes; 0: a file named by the hash
 ) STRICT;
 
--- Hashes and identities come in no order. In an index of many, each new one would be on a page of its
--- own, and every commit would write hundreds of pages for its thousand rows. So what is new is kept in
--- small tables, `fresh_…`, and moves on into the large ones, `settled_…`, a stretch of neighbours at a
--- time (store::two_level_index). Who adds a row adds it there, too: a trigger would have SQLite keep a journal
--- of each such statement. Triggers see to the rest.
-CREATE TABLE fresh_hashes (
+-- Hashes and identities arrive in random order. In one large index, each new one would change a
+-- page of its own, and every commit would write hundreds of pages for its thousand rows. So the
+-- index has two levels: new rows go into a small table, `recent_…`, and are merged into the large
+-- one, `main_…`, a range of neighbours at a time (store::two_level_index). Code that inserts a row
+-- inserts it there, too: a trigger would make SQLite keep a journal of each such statement.
+-- Triggers do the rest.
+CREATE TABLE recent_hashes (
     prefix   BLOB NOT NULL,                    -- the hash's first eight bytes; `blobs` has all of it
     blob_key INTEGER NOT NULL,
     PRIMARY KEY (prefix, blob_key)
 ) STRICT, WITHOUT ROWID;
-CREATE TABLE settled_hashes (
+CREATE TABLE main_hashes (
     prefix   BLOB NOT NULL,
     blob_key INTEGER NOT NULL,
     PRIMARY KEY (prefix, blob_key)
 ) STRICT, WITHOUT ROWID;
 CREATE VIEW blobs_by_hash AS
-    SELECT prefix, blob_key FROM fresh_hashes UNION ALL SELECT prefix, blob_key FROM settled_hashes;
+    SELECT prefix, blob_key FROM recent_hashes UNION ALL SELECT prefix, blob_key FROM main_hashes;
 
-CREATE TABLE fresh_identities (
+CREATE TABLE recent_identities (
     identity  INTEGER NOT NULL,
     entry_key INTEGER NOT NULL,
     PRIMARY KEY (identity, entry_key)
 ) STRICT, WITHOUT ROWID;
-CREATE TABLE settled_identities (
+CREATE TABLE main_identities (
     identity  INTEGER NOT NULL,
     entry_key INTEGER NOT NULL,
     PRIMARY KEY (identity, entry_key)
 ) STRICT, WITHOUT ROWID;
 CREATE VIEW entries_by_identity AS
-    SELECT identity, entry_key FROM fresh_identities
-    UNION ALL SELECT identity, entry_key FROM settled_identities;
+    SELECT identity, entry_key FROM recent_identities
+    UNION ALL SELECT identity, entry_key FROM main_identities;
 
--- Where in their order the last of them settled.
-CREATE TABLE settling (
+-- How far the last merge came, in the order of each index.
+CREATE TABLE merge_positions (
     hash     BLOB NOT NULL,
     identity INTEGER NOT NULL
 ) STRICT;
-INSERT INTO settling VALUES (x'', -9223372036854775808);
+INSERT INTO merge_positions VALUES (x'', -9223372036854775808);
 
-CREATE TRIGGER blobs_go AFTER DELETE ON blobs BEGIN
-    DELETE FROM fresh_hashes WHERE prefix = substr(old.hash, 1, 8) AND blob_key = old.blob_key;
-    DELETE FROM settled_hashes WHERE prefix = substr(old.hash, 1, 8) AND blob_key = old.blob_key;
+CREATE TRIGGER blobs_after_delete AFTER DELETE ON blobs BEGIN
+    DELETE FROM recent_hashes WHERE prefix = substr(old.hash, 1, 8) AND blob_key = old.blob_key;
+    DELETE FROM main_hashes WHERE prefix = substr(old.hash, 1, 8) AND blob_key = old.blob_key;
 END;
-CREATE TRIGGER entries_turn AFTER UPDATE OF identity ON entries
+CREATE TRIGGER entries_after_identity_update AFTER UPDATE OF identity ON entries
 WHEN new.identity IS NOT old.identity BEGIN
-    DELETE FROM fresh_identities WHERE identity = old.identity AND entry_key = old.entry_key;
-    DELETE FROM settled_identities WHERE identity = old.identity AND entry_key = old.entry_key;
-    INSERT INTO fresh_identities SELECT new.identity, new.entry_key WHERE new.identity IS NOT NULL;
+    DELETE FROM recent_identities WHERE identity = old.identity AND entry_key = old.entry_key;
+    DELETE FROM main_identities WHERE identity = old.identity AND entry_key = old.entry_key;
+    INSERT INTO recent_identities SELECT new.identity, new.entry_key WHERE new.identity IS NOT NULL;
 END;
-CREATE TRIGGER entries_go AFTER DELETE ON entries WHEN old.identity IS NOT NULL BEGIN
-    DELETE FROM fresh_identities WHERE identity = old.identity AND entry_key = old.entry_key;
-    DELETE FROM settled_identities WHERE identity = old.identity AND entry_key = old.entry_key;
+CREATE TRIGGER entries_after_delete AFTER DELETE ON entries WHEN old.identity IS NOT NULL BEGIN
+    DELETE FROM recent_identities WHERE identity = old.identity AND entry_key = old.entry_key;
+    DELETE FROM main_identities WHERE identity = old.identity AND entry_key = old.entry_key;
 END;
 
--- How much all blobs are, so that nobody has to go through them: those up to `counted_to` are counted
--- here, and the few behind it are counted when somebody asks.
+-- The totals of all blobs, without a scan: those up to `counted_to` are counted
+-- here, and the few after it are counted on demand.
 CREATE TABLE blob_tally (
     counted_to INTEGER NOT NULL,               -- of blobs, the last blob_key
     blobs      INTEGER NOT NULL,
@@ -381,8 +386,8 @@ CREATE TABLE blob_bytes (
     bytes    BLOB NOT NULL
 ) STRICT;
 
--- Which blobs an object is made of; the one that `objects.content` names is the file itself. What is
--- NULL is as the object itself says. Those without an id are a sync's, which replaces them.
+-- Which blobs an object is made of; the one that `objects.content` names is the file itself. What
+-- is NULL is as the object itself says. Those without an id are a sync's, which replaces them.
 CREATE TABLE object_blobs (
     object_key INTEGER NOT NULL REFERENCES objects,
     property   TEXT NOT NULL,
@@ -401,7 +406,7 @@ CREATE TABLE orphans (
     blob_key INTEGER PRIMARY KEY
 ) STRICT;
 
--- Entries that could not be taken. Open until resolved; one that is disposed of is tried no more.
+-- Entries that could not be stored. Open until resolved; a disposed one is not tried again.
 CREATE TABLE dead_letters (
     dead_letter_key  INTEGER PRIMARY KEY,
     id               TEXT NOT NULL UNIQUE,
@@ -426,7 +431,7 @@ CREATE TABLE dead_letters (
 ) STRICT;
 CREATE INDEX open_dead_letters ON dead_letters (sync_key) WHERE resolved_at_ms IS NULL;
 
--- Bytes that somebody hands in for an object to come, and bytes that a sync brings where objects
+-- Bytes that are uploaded for a future object, and bytes that a sync brings where objects
 -- are only made on confirmation.
 CREATE TABLE uploads (
     upload_key     INTEGER PRIMARY KEY,
@@ -456,7 +461,7 @@ CREATE TABLE events (
     detail    TEXT NOT NULL                    -- JSON object
 ) STRICT;
 
--- What lets a browser in: one-time codes and the sessions that they become, by their SHA-256.
+-- How browsers sign in: one-time codes and the sessions that they become, by their SHA-256.
 CREATE TABLE sessions (
     hash          BLOB PRIMARY KEY,
     kind          TEXT NOT NULL,               -- code, session

@@ -18,10 +18,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
-use super::{
-    error::{ApiError, FieldError},
-    json::shown,
-};
+use super::error::{ApiError, FieldError, excerpt};
 
 /// The checker of a type.
 #[derive(Debug)]
@@ -80,7 +77,7 @@ impl Checker {
                 path => path,
             };
             let message = if self.has_secrets {
-                "this value cannot be".to_owned()
+                "invalid value".to_owned()
             } else {
                 error.into_inner().to_string()
             };
@@ -121,8 +118,8 @@ impl Checker {
                     let value = error.instance().get(key);
                     wrong.push(FieldError {
                         field: dotted(&format!("{place}/{}", escaped(key))),
-                        value: value.filter(|_| !self.has_secrets).map(shown),
-                        message: format!("there is no such field; known are: {}", known.join(", ")),
+                        value: value.filter(|_| !self.has_secrets).map(excerpt),
+                        message: format!("unknown field; known fields: {}", known.join(", ")),
                         accepted: known.clone().into(),
                         kind: "extra_forbidden",
                     });
@@ -135,7 +132,7 @@ impl Checker {
                 wrong.push(FieldError {
                     field: dotted(&format!("{place}/{}", escaped(name))),
                     value: None,
-                    message: "this field must be given".to_owned(),
+                    message: "this field is required".to_owned(),
                     accepted,
                     kind: "missing",
                 });
@@ -145,7 +142,7 @@ impl Checker {
             }
             kind => wrong.push(FieldError {
                 field: dotted(place),
-                value: self.told(error.instance(), &schema),
+                value: self.excerpt(error.instance(), &schema),
                 message: message(kind, &self.accepted(&schema)),
                 accepted: self.accepted(&schema),
                 kind: kind_name(kind),
@@ -153,7 +150,7 @@ impl Checker {
         }
     }
 
-    /// None of several schemas fits: speaks of the one that was meant, as far as that can be told.
+    /// None of several schemas fits: reports on the one that was meant, where that is clear.
     fn explain_choice(
         &self,
         error: &ValidationError<'_>,
@@ -196,7 +193,7 @@ impl Checker {
                 .collect();
             wrong.push(FieldError {
                 field: dotted(tag),
-                value: body.pointer(tag).and_then(|value| self.told(value, &Value::Null)),
+                value: body.pointer(tag).and_then(|value| self.excerpt(value, &Value::Null)),
                 message: format!("must be one of: {}", listed(&accepted)),
                 accepted: accepted.into(),
                 kind: "enum",
@@ -206,14 +203,14 @@ impl Checker {
         let accepted = self.accepted(&self.schema_of(error));
         wrong.push(FieldError {
             field: dotted(place),
-            value: self.told(error.instance(), &Value::Null),
+            value: self.excerpt(error.instance(), &Value::Null),
             message: format!("must be {}", worded(&accepted)),
             accepted,
             kind: "type",
         });
     }
 
-    /// The schema that an error's keyword stands in.
+    /// The schema that contains an error's keyword.
     fn schema_of(&self, error: &ValidationError<'_>) -> Value {
         let keyword = error.schema_path().as_str();
         self.document.pointer(parent(keyword)).cloned().unwrap_or(Value::Null)
@@ -233,11 +230,11 @@ impl Checker {
         properties.map(|all| all.keys().cloned().collect()).unwrap_or_default()
     }
 
-    /// The value as it may be told.
-    fn told(&self, value: &Value, schema: &Value) -> Option<Value> {
+    /// The value as an error may show it; `None` for a secret.
+    fn excerpt(&self, value: &Value, schema: &Value) -> Option<Value> {
         let is_plain = !value.is_object() && !value.is_array();
         let is_secret = mentions_secret(schema) || (self.has_secrets && !is_plain);
-        (!is_secret).then(|| shown(value))
+        (!is_secret).then(|| excerpt(value))
     }
 
     /// What a schema takes: its options, or a sentence.
@@ -285,7 +282,7 @@ fn listed(options: &[Value]) -> String {
     options.iter().map(word).collect::<Vec<_>>().join(", ")
 }
 
-/// What a JSON type takes with the limits of its schema.
+/// What a JSON type accepts within the limits of its schema.
 fn sentence(kind: &str, schema: &Value) -> String {
     let limits = |low: &str, high: &str, unit: &str| match (schema.get(low), schema.get(high)) {
         (Some(low), Some(high)) => format!(" from {low} to {high}{unit}"),

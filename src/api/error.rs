@@ -1,8 +1,10 @@
-//! The one place that makes error answers: `{"success":false,"status":N,"error":{…}}`.
+//! The one place that makes error responses: `{"success":false,"status":N,"error":{…}}`.
 //!
 //! Handlers return [`ApiError`]; errors from below become one here, by what the caller can do about
-//! them. Our own faults are logged with their cause and told without it. What does not live here:
-//! deciding that something is wrong.
+//! them. Our own faults are logged with their cause and returned without it. What does not live
+//! here: deciding that something is wrong.
+
+use std::borrow::Cow;
 
 use axum::{
     Json,
@@ -16,7 +18,7 @@ use utoipa::ToSchema;
 use super::request_id;
 use crate::{engine::RunError, store::StoreError};
 
-/// What every error answer looks like.
+/// What every error response looks like.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ErrorResponse {
     /// Always false.
@@ -37,7 +39,7 @@ pub struct ErrorDetail {
     pub kind: String,
     /// For programs, finer than `type`; null where there is nothing finer.
     pub code: Option<String>,
-    /// The wrong fields (`errors`), the request (`request_id`), what stands in the way.
+    /// The wrong fields (`errors`), the request (`request_id`), what is in the way.
     pub details: Map<String, Value>,
 }
 
@@ -52,7 +54,7 @@ pub struct FieldError {
     pub value: Option<Value>,
     /// What is wrong with it, for people.
     pub message: String,
-    /// What would be right: a range, a list, the known keys.
+    /// What is accepted: a range, a list, the known keys.
     pub accepted: Value,
     /// `extra_forbidden`, `missing`, `type`, `range`, … for programs.
     #[serde(rename = "type")]
@@ -60,7 +62,7 @@ pub struct FieldError {
 }
 
 impl FieldError {
-    /// A field whose value cannot be; say what can be with [`FieldError::accepting`].
+    /// A field with an invalid value; name the valid ones with [`FieldError::accepting`].
     #[must_use]
     pub fn new(
         field: impl Into<String>,
@@ -76,13 +78,13 @@ impl FieldError {
         }
     }
 
-    /// A field that holds a secret: its value is never told.
+    /// A field that holds a secret: its value is never returned.
     #[must_use]
     pub fn secret(field: impl Into<String>, message: impl Into<String>) -> Self {
         Self { value: None, ..Self::new(field, Value::Null, message) }
     }
 
-    /// What would be right.
+    /// What is accepted instead.
     #[must_use]
     pub fn accepting(mut self, accepted: impl Into<Value>) -> Self {
         self.accepted = accepted.into();
@@ -97,7 +99,7 @@ impl FieldError {
     }
 }
 
-/// An error on its way out.
+/// An error of a request.
 #[derive(Debug)]
 pub struct ApiError {
     status: StatusCode,
@@ -125,7 +127,7 @@ impl ApiError {
         }
     }
 
-    /// 400: what was sent cannot even be read.
+    /// 400: the request cannot be parsed.
     #[must_use]
     pub fn malformed(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "bad_request", message)
@@ -158,7 +160,7 @@ impl ApiError {
         self.status == StatusCode::NOT_FOUND
     }
 
-    /// 409: it cannot be as things stand; the message says why.
+    /// 409: it conflicts with the current state; the message says why.
     #[must_use]
     pub fn conflict(message: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, "conflict", message)
@@ -186,7 +188,7 @@ impl ApiError {
             [only] if only.field.is_empty() => only.message.clone(),
             [only] => format!("{}: {}", only.field, only.message),
             several => format!(
-                "{} fields are wrong: {}",
+                "{} fields are invalid: {}",
                 several.len(),
                 several.iter().map(|error| error.field.as_str()).collect::<Vec<_>>().join(", ")
             ),
@@ -201,7 +203,7 @@ impl ApiError {
         Self::invalid(vec![field])
     }
 
-    /// 429, to be tried again after so many seconds.
+    /// 429, to be retried after so many seconds.
     #[must_use]
     pub fn too_many(message: impl Into<String>, retry_after_secs: u64) -> Self {
         let mut error = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", message);
@@ -209,13 +211,13 @@ impl ApiError {
         error
     }
 
-    /// 500: our own fault. `cause` goes to the log, never out.
+    /// 500: our own fault. `cause` goes to the log only.
     #[must_use]
     pub fn internal(cause: impl ToString) -> Self {
         let mut error = Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             "internal_error",
-            "something went wrong here; the log tells what, under the request id",
+            "internal error: the log has the details, under the request id",
         );
         error.cause = Some(cause.to_string().into());
         error
@@ -247,7 +249,7 @@ impl ApiError {
         self.kind
     }
 
-    /// The status that it answers with.
+    /// The status of the response.
     #[must_use]
     pub const fn status(&self) -> StatusCode {
         self.status
@@ -310,8 +312,21 @@ impl From<RunError> for ApiError {
         match error {
             RunError::Store(error) => error.into(),
             RunError::Disk(error) => Self::internal(error),
-            // What the provider or the filters say is for whoever asked.
+            // The provider's and the filters' errors are for the caller.
             error => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "source_error", error.to_string()),
         }
     }
+}
+
+/// A value as an error shows it: whole if it is short.
+pub(super) fn excerpt(value: &Value) -> Value {
+    const LONGEST: usize = 200;
+    let text = match value {
+        Value::String(text) => Cow::Borrowed(text.as_str()),
+        other => Cow::Owned(other.to_string()),
+    };
+    if text.chars().count() <= LONGEST {
+        return value.clone();
+    }
+    Value::String(text.chars().take(LONGEST).chain(['…']).collect())
 }

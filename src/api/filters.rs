@@ -1,4 +1,4 @@
-//! Filters and orders as lists take them: `{"AND": [{"field": …, "operator": …, "value": …}]}`, the
+//! Filters and orders of lists: `{"AND": [{"field": …, "operator": …, "value": …}]}`, the
 //! short form `{"field": value}`, and both nested. Each mistake is named in its place.
 
 use std::collections::BTreeMap;
@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::{
-    buckets::{SortDirection, told},
+    buckets::{SortDirection, field_error},
     error::{ApiError, FieldError},
 };
 use crate::model::{Condition, FieldPath, Filter, Literal, Relation, Sort, Test};
@@ -39,7 +39,7 @@ pub(super) struct LogicalOperatorInput {
 pub(super) struct SortOption {
     /// By this field; dots lead into it.
     pub field: String,
-    /// Which end first; `asc` if nobody says.
+    /// The direction; `asc` by default.
     pub direction: Option<SortDirection>,
 }
 
@@ -85,7 +85,7 @@ pub(super) fn filter(input: LogicalOperatorInput) -> Result<Filter, ApiError> {
     if reader.wrong.is_empty() { Ok(filter) } else { Err(ApiError::invalid(reader.wrong)) }
 }
 
-/// [`filter`] for those who take any JSON object.
+/// [`filter`] for lists that accept any JSON object.
 ///
 /// # Errors
 /// 422 with everything that is wrong with it.
@@ -101,7 +101,7 @@ pub(super) fn filter_of(object: &Map<String, Value>) -> Result<Filter, ApiError>
 /// 422 when its field is none.
 pub(super) fn sort(option: &SortOption) -> Result<Sort, ApiError> {
     let field = FieldPath::parse(&option.field)
-        .map_err(|problem| ApiError::invalid_field(told(problem.within("sort"))))?;
+        .map_err(|problem| ApiError::invalid_field(field_error(problem.within("sort"))))?;
     Ok(Sort { field, descending: option.direction == Some(SortDirection::Desc) })
 }
 
@@ -150,7 +150,7 @@ impl Reader {
         depth: usize,
     ) -> Vec<Filter> {
         let Value::Array(items) = value else {
-            self.refuse(place, value, "is no list", "a list of conditions");
+            self.refuse(place, value, "is not a list", "a list of conditions");
             return Vec::new();
         };
         let mut filters = Vec::new();
@@ -163,7 +163,9 @@ impl Reader {
                 Value::Object(object) => {
                     filters.push(self.operator(object, &here, case_sensitive, depth + 1));
                 }
-                other => self.refuse(&here, other, "is no condition", "{field, operator, value}"),
+                other => {
+                    self.refuse(&here, other, "is not a condition", "{field, operator, value}")
+                }
             }
         }
         filters
@@ -195,7 +197,7 @@ impl Reader {
                 self.refuse(
                     &format!("{place}.operator"),
                     other,
-                    "is no operator",
+                    "is not an operator",
                     OPERATORS.to_vec(),
                 );
                 return None;
@@ -234,7 +236,7 @@ impl Reader {
         if let Some(Ok(field)) = parsed {
             return Some(field);
         }
-        self.refuse(place, value, "is no path of a field", "names joined by dots");
+        self.refuse(place, value, "is not a path of a field", "names joined by dots");
         None
     }
 
@@ -287,7 +289,7 @@ impl Reader {
                 let words = if other.starts_with("geo_") {
                     "needs an index of places, which there is not"
                 } else {
-                    "is no operator"
+                    "is not an operator"
                 };
                 let place = format!("{place}.operator");
                 self.refuse(&place, &other.into(), words, OPERATORS.to_vec());
@@ -319,7 +321,7 @@ impl Reader {
 
     fn literals(&mut self, value: &Value, place: &str) -> Option<Vec<Literal>> {
         let Value::Array(items) = value else {
-            self.refuse(place, value, "is no list", "a list of values");
+            self.refuse(place, value, "is not a list", "a list of values");
             return None;
         };
         self.conditions += items.len();
@@ -341,7 +343,7 @@ impl Reader {
         match value {
             Value::String(text) => Some(text.clone()),
             other => {
-                self.refuse(place, other, "is no text", "text");
+                self.refuse(place, other, "is not text", "text");
                 None
             }
         }

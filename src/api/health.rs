@@ -1,4 +1,4 @@
-//! `/v1/health*`: whether this server lives, and whether what it stands on works. Needs no token.
+//! `/v1/health*`: whether this server runs, and whether what it depends on works. Needs no token.
 
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 /// Alive, and which version.
 #[derive(Debug, Serialize, ToSchema)]
 struct Alive {
-    /// Always `OK`: there is an answer.
+    /// Always `OK`: the server responds.
     status: HealthStatusOutput,
     /// This program's version.
     version: &'static str,
@@ -99,7 +99,7 @@ struct HealthServiceErrors {
 struct DeepQuery {
     /// Whether to write as well as to read; true if absent.
     deep: Option<bool>,
-    /// Whether to tell how long each check took.
+    /// Whether to report how long each check took.
     metrics: Option<bool>,
 }
 query_parameters!(DeepQuery);
@@ -133,7 +133,7 @@ async fn liveness() -> Json<Alive> {
     Json(ALIVE)
 }
 
-/// Does everything that the server stands on work
+/// Check everything that the server depends on
 ///
 /// Answers 200 even when something does not: `status` is then `DEGRADED`.
 #[utoipa::path(

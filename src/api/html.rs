@@ -1,6 +1,6 @@
 //! Text in HTML.
 
-/// `text` as it can stand between tags and in quoted attributes.
+/// `text` as it can appear between tags and in quoted attributes.
 pub(super) fn escape(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {

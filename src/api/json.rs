@@ -1,34 +1,27 @@
-//! What comes in, checked before a handler sees it: [`Valid`] bodies, [`ValidQuery`] and [`Listing`]
-//! query strings, [`FromPath`] path parts; and [`Patch`], which tells absent from null.
+//! Input, checked before a handler sees it: [`Valid`] bodies, [`ValidQuery`] and [`Listing`]
+//! query strings, [`FromPath`] path parts; and [`Patch`], which distinguishes absent from null.
 //!
-//! Bodies and queries are held against the JSON Schema of their own type, the one that
-//! `/openapi.json` shows, so that document and behaviour cannot differ. What does not live here: how
-//! schemas are checked (`checker`), what error answers look like (`error`).
+//! Bodies and queries are checked against the JSON Schema of their own type, the one that
+//! `/openapi.json` shows, so that document and behaviour cannot differ. What does not live here:
+//! how schemas are checked (`checker`), what error responses look like (`error`).
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::collections::BTreeMap;
 
 use axum::{
     body::Bytes,
     extract::{FromRequest, FromRequestParts, Request, rejection::BytesRejection},
     http::{StatusCode, header, request::Parts},
 };
-use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
 use serde_json::{Map, Value};
-use utoipa::{
-    ToSchema,
-    openapi::{
-        RefOr, Required, Schema,
-        path::{Parameter, ParameterBuilder, ParameterIn},
-        schema::AdditionalProperties,
-    },
-};
+use utoipa::ToSchema;
 
+pub(super) use super::query::query_parameters;
 use super::{
     checker::{self, Checker},
     error::{ApiError, FieldError},
     page::ListQuery,
-    scope,
+    query,
 };
 
 /// A body that its own schema accepts. An empty body counts as `{}`.
@@ -90,7 +83,7 @@ pub(super) fn unreadable(rejection: BytesRejection) -> ApiError {
                     "the body did not arrive in time",
                 );
             }
-            ApiError::malformed("the body broke off")
+            ApiError::malformed("the body ended early")
         }
     }
 }
@@ -121,8 +114,8 @@ where
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
         let checker = checker::of::<T>()?;
         let mut given = pairs(parts);
-        if !checker.knows(scope::PARAMETER) {
-            given.remove(scope::PARAMETER);
+        if !checker.knows(query::NAMESPACE) {
+            given.remove(query::NAMESPACE);
         }
         checker.read(typed(&checker, given)).map(Self)
     }
@@ -148,8 +141,8 @@ where
         let (paging, rest) = (checker::of::<ListQuery>()?, checker::of::<T>()?);
         let (for_list, mut for_rest): (BTreeMap<_, _>, BTreeMap<_, _>) =
             pairs(parts).into_iter().partition(|(name, _)| paging.knows(name));
-        if !rest.knows(scope::PARAMETER) {
-            for_rest.remove(scope::PARAMETER);
+        if !rest.knows(query::NAMESPACE) {
+            for_rest.remove(query::NAMESPACE);
         }
         Ok(Self {
             list: paging.read(typed(&paging, for_list))?,
@@ -161,29 +154,10 @@ where
 /// Every parameter of a query string with its values in their order.
 fn pairs(parts: &Parts) -> BTreeMap<String, Vec<String>> {
     let mut all = BTreeMap::<String, Vec<String>>::new();
-    for (name, value) in parse(parts.uri.query().unwrap_or_default()) {
+    for (name, value) in query::parse(parts.uri.query().unwrap_or_default()) {
         all.entry(name).or_default().push(value);
     }
     all
-}
-
-fn parse(query: &str) -> impl Iterator<Item = (String, String)> {
-    let decode =
-        |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
-    query.split('&').filter(|pair| !pair.is_empty()).map(move |pair| {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        (decode(name), decode(value))
-    })
-}
-
-/// The last value of a query parameter.
-pub(super) fn query_value(query: &str, wanted: &str) -> Option<String> {
-    parse(query).filter(|(name, _)| name == wanted).last().map(|(_, value)| value)
-}
-
-/// The names of a query's parameters.
-pub(super) fn query_names(query: &str) -> impl Iterator<Item = String> {
-    parse(query).map(|(name, _)| name)
 }
 
 /// Texts as the schema's types, where they can be; what cannot stays text and fails the check.
@@ -210,48 +184,6 @@ fn one(checker: &Checker, name: &str, text: String) -> Value {
     };
     parsed.unwrap_or(Value::String(text))
 }
-
-/// The parameters of a query type as the API's document lists them, made of its schema.
-pub(super) fn parameters_of<T: ToSchema>() -> Vec<Parameter> {
-    let RefOr::T(Schema::Object(object)) = T::schema() else { return Vec::new() };
-    let parameter = |(name, schema): (String, RefOr<Schema>)| {
-        let description = match &schema {
-            RefOr::T(Schema::Object(object)) => object.description.clone(),
-            _ => None,
-        };
-        let required =
-            if object.required.contains(&name) { Required::True } else { Required::False };
-        ParameterBuilder::new()
-            .name(name)
-            .parameter_in(ParameterIn::Query)
-            .required(required)
-            .description(description)
-            .schema(Some(schema))
-            .build()
-    };
-    debug_assert!(
-        matches!(
-            object.additional_properties.as_deref(),
-            Some(AdditionalProperties::FreeForm(false))
-        ),
-        "a query type must deny unknown fields"
-    );
-    object.properties.clone().into_iter().map(parameter).collect()
-}
-
-/// Lets a type that derives `ToSchema` stand in `params(…)` of `#[utoipa::path]`.
-macro_rules! query_parameters {
-    ($type:ty) => {
-        impl utoipa::IntoParams for $type {
-            fn into_params(
-                _: impl Fn() -> Option<utoipa::openapi::path::ParameterIn>,
-            ) -> Vec<utoipa::openapi::path::Parameter> {
-                $crate::api::json::parameters_of::<Self>()
-            }
-        }
-    };
-}
-pub(super) use query_parameters;
 
 /// Parts of the path: a string, or a tuple of strings in their order.
 #[derive(Clone, Copy, Debug)]
@@ -297,7 +229,7 @@ impl<T> Patch<T> {
         }
     }
 
-    /// What is to be set, if anything is; clearing is no setting.
+    /// The new value, if one was sent; `None` for null, too.
     pub fn value(self) -> Option<T> {
         match self {
             Self::Value(value) => Some(value),
@@ -325,17 +257,4 @@ impl<T: Serialize> Serialize for Patch<T> {
             Self::Value(value) => serializer.serialize_some(value),
         }
     }
-}
-
-/// A value as an error tells it: whole if it is short.
-pub(super) fn shown(value: &Value) -> Value {
-    const LONGEST: usize = 200;
-    let text = match value {
-        Value::String(text) => Cow::Borrowed(text.as_str()),
-        other => Cow::Owned(other.to_string()),
-    };
-    if text.chars().count() <= LONGEST {
-        return value.clone();
-    }
-    Value::String(text.chars().take(LONGEST).chain(['…']).collect())
 }

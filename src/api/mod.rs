@@ -3,7 +3,7 @@
 //! One module a resource: `mod.rs` has its routes and handlers, `wire.rs` its request and response
 //! types, named as the public API names them. A request passes, in this order, [`server`] (limits
 //! and timeouts of connections), `request_id`, [`access`] (may it ask?), [`json`] (is what it says
-//! possible?) and reaches a handler, whose errors [`error`] turns into answers.
+//! possible?) and reaches a handler, whose errors [`error`] turns into responses.
 //!
 //! What does not live here: SQL (`store`), decisions about syncs and entries (`engine`).
 
@@ -27,6 +27,7 @@ mod objects;
 mod openapi;
 mod overview;
 pub mod page;
+mod query;
 mod request_id;
 pub mod scope;
 pub mod server;
@@ -84,7 +85,7 @@ pub struct App {
     pub scheduler: Nudge,
     /// Makes and checks signed links.
     pub links: Arc<Links>,
-    /// Cancelled when the server is to end: answers that would go on forever end then.
+    /// Cancelled when the server shuts down: responses that would go on forever end then.
     pub stopping: CancellationToken,
     /// What the runs of this process do.
     pub live_progress: LiveProgress,
@@ -130,9 +131,9 @@ impl App {
     }
 }
 
-/// Goes on with what an earlier process began and did not finish.
-pub async fn go_on(app: App) {
-    buckets::go_on_with_deletions(app).await;
+/// Resumes the deletions that an earlier process began and did not finish.
+pub async fn resume_deletions(app: App) {
+    buckets::resume_deletions(app).await;
 }
 
 /// The API's table of contents.
@@ -153,7 +154,7 @@ fn resources() -> OpenApiRouter<App> {
         .merge(events::routes())
 }
 
-/// Everything that the server answers.
+/// Everything that the server serves.
 ///
 /// # Errors
 /// When the API's description cannot be put into JSON.

@@ -32,12 +32,12 @@ pub(super) fn frame() -> OpenApi {
         ),
     );
     let tags = [
-        ("health", "Whether the server and what it stands on work."),
+        ("health", "Whether the server and what it depends on work."),
         ("namespaces", "Drawers that keep buckets apart."),
         ("organization_connections", "How providers are reached."),
         ("buckets", "Sets of objects."),
         ("bucket_objects", "Records in a bucket, and their bytes."),
-        ("bucket_uploads", "Bytes that come before their object does."),
+        ("bucket_uploads", "Bytes that are uploaded before their object exists."),
         ("overview", "Everything at a glance."),
         ("settings", "This installation."),
         ("bucket_syncs", "SyncState orders from a source to a bucket."),

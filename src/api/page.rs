@@ -1,8 +1,9 @@
 //! Paging, the same for every list: `limit` = `page_size`, `offset`, `page`, `cursor` =
 //! `next_cursor` = `after`, `include_total`.
 //!
-//! A cursor is the place behind the last row that was told, opaque to the caller, and bound to the
-//! list that gave it out; it stays right while rows are added. What does not live here: any list.
+//! A cursor is the position behind the last row that was returned, opaque to the caller, and bound
+//! to the list that gave it out; it stays right while rows are added. What does not live here: any
+//! list.
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -10,14 +11,14 @@ use utoipa::ToSchema;
 
 use super::{
     error::{ApiError, FieldError},
-    json::query_parameters,
+    query::query_parameters,
 };
 
 /// The query of a list.
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ListQuery {
-    /// How many rows to answer with.
+    /// How many rows to return.
     #[schema(minimum = 1, maximum = 1000)]
     pub limit: Option<u32>,
     /// The same as `limit`.
@@ -53,7 +54,7 @@ pub struct InBody {
     pub page: Option<u32>,
 }
 
-/// Rows of a page when nobody says.
+/// Rows of a page by default.
 const DEFAULT_LIMIT: u32 = 20;
 
 /// Which rows are asked for.
@@ -63,14 +64,14 @@ pub struct Page {
     pub limit: u32,
     /// Leave out so many; 0 with a cursor.
     pub offset: u64,
-    /// Whether somebody wants the total.
+    /// Whether the total is requested.
     pub include_total: bool,
-    /// Whether somebody counts rows or pages, and so relies on every page being full.
+    /// Whether the caller counts rows or pages, and so relies on every page being full.
     pub is_counted: bool,
     cursor: Option<String>,
 }
 
-/// Where a page stands among the others.
+/// Where a page is among the others.
 #[derive(Clone, Debug, Default, Serialize, ToSchema)]
 pub struct PaginationResponse {
     /// How many rows there are; null unless it was counted (`include_total`).
@@ -121,7 +122,7 @@ impl ListQuery {
                 FieldError::new(
                     "cursor",
                     cursor.as_str(),
-                    "a cursor says where to go on by itself",
+                    "a cursor cannot be combined with page or offset",
                 )
                 .accepting("a cursor, or page, or offset; one of them"),
             ));
@@ -149,20 +150,20 @@ impl Page {
         match read() {
             Some(place) => Ok(Some(place)),
             None => Err(ApiError::invalid_field(
-                FieldError::new("cursor", text.as_str(), "this is no cursor of this list")
+                FieldError::new("cursor", text.as_str(), "this is not a cursor of this list")
                     .accepting("next_cursor of a page of the same list"),
             )),
         }
     }
 
-    /// So many rows are worth reading: one more than is told shows whether there are more.
+    /// How many rows to read: one more than the page has shows whether there are more.
     #[must_use]
     pub const fn fetch(&self) -> u32 {
         self.limit + 1
     }
 
-    /// Cuts the rows that were read (see [`Page::fetch`]) to the page and tells where it stands.
-    /// `place` names the place behind a row, see [`Page::place`].
+    /// Cuts the rows that were read (see [`Page::fetch`]) to the page and says where it is among
+    /// the others. `place` names the place behind a row, see [`Page::place`].
     pub fn finish<R, P: Serialize>(
         &self,
         rows: &mut Vec<R>,

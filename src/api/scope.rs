@@ -2,13 +2,11 @@
 
 use axum::{extract::FromRequestParts, http::request::Parts};
 
-use super::{App, error::ApiError, json};
+use super::{App, error::ApiError, query};
 use crate::{model::NamespaceId, store::namespaces};
 
 /// The header that picks the namespace.
 pub(super) const HEADER: &str = "x-namespace";
-/// The query parameter that does the same.
-pub(super) const PARAMETER: &str = "namespace";
 
 /// The namespace that a request is about.
 #[derive(Clone, Debug)]
@@ -28,7 +26,7 @@ impl FromRequestParts<App> for Scope {
         let header = parts.headers.get(HEADER);
         let wanted = match header {
             Some(value) => Some(String::from_utf8_lossy(value.as_bytes()).into_owned()),
-            None => json::query_value(parts.uri.query().unwrap_or_default(), PARAMETER),
+            None => query::query_value(parts.uri.query().unwrap_or_default(), query::NAMESPACE),
         }
         .filter(|wanted| !wanted.is_empty());
         let name = wanted.clone();

@@ -20,10 +20,10 @@ const MAX_CONNECTIONS: usize = 1024;
 /// How long a request's headers may take to arrive, which is also how long an idle connection is
 /// kept.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
-/// What hyper may buffer of headers before it refuses them itself; the limit that is told is
+/// What hyper may buffer of headers before it refuses them itself; the limit that callers see is
 /// smaller, see `access`.
 const HEADER_BUFFER: usize = 128 * 1024;
-/// How long answers under way may take once the server is to end.
+/// How long responses under way may take once the server shuts down.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// Who is at the other end of a request's connection.
@@ -59,12 +59,12 @@ pub async fn serve(
     Ok(())
 }
 
-type Place = tokio::sync::OwnedSemaphorePermit;
+type Permit = tokio::sync::OwnedSemaphorePermit;
 
 async fn accept(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, SocketAddr, Place)> {
+) -> io::Result<(TcpStream, SocketAddr, Permit)> {
     let place = places.clone().acquire_owned().await.map_err(io::Error::other)?;
     loop {
         match listener.accept().await {
@@ -84,7 +84,7 @@ async fn converse(
     router: Router,
     stopping: CancellationToken,
 ) {
-    // Small answers should not wait for more to send.
+    // Small responses should not wait for more to send.
     let _ = stream.set_nodelay(true);
     let service = router.map_request(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(Peer(peer));

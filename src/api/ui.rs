@@ -1,8 +1,8 @@
 //! The browser interface: the files of `web/`, which are part of the program.
 //!
-//! The page asks for them under a folder that is named after their content, so that a browser that has
-//! them does not ask again, and it names at once what its scripts import, so that nothing waits for a
-//! script to be read.
+//! The page asks for them under a folder that is named after their content, so that a browser that
+//! has them does not ask again, and it names at once what its scripts import, so that nothing waits
+//! for a script to be read.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -107,7 +107,7 @@ fn import(path: &str, files: &BTreeMap<String, &'static [u8]>, imported: &mut BT
     }
 }
 
-/// Scripts and styles are only taken under their exact types, as `nosniff` is on every answer.
+/// Browsers accept scripts and styles only under their exact types: every response says `nosniff`.
 fn kind(path: &Path) -> &'static str {
     match path.extension().and_then(std::ffi::OsStr::to_str) {
         Some("html") => "text/html; charset=utf-8",
@@ -138,7 +138,7 @@ pub(super) fn file(request: &Request) -> Option<Response> {
 
 /// Another content would have another path.
 const FOR_EVER: &str = "public, max-age=31536000, immutable";
-/// Asked again each time, answered with next to nothing unless there is a newer version.
+/// Revalidated each time, which costs next to nothing unless there is a newer version.
 const ASK_AGAIN: &str = "no-cache";
 
 /// The path of a file that a page of another version asks for: it gets today's.

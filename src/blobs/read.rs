@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{BlobError, Blobs, at};
-use crate::{model::BlobHash, store::blobs::Place};
+use crate::{model::BlobHash, store::blobs::BlobLocation};
 
 /// A range of a blob: `start` and `len` in bytes, already clipped to its size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,17 +35,17 @@ impl Blobs {
     pub fn read(
         &self,
         hash: &BlobHash,
-        place: Place,
+        place: BlobLocation,
         window: Option<Window>,
     ) -> Result<Reader, BlobError> {
         let Window { start, len } = window.unwrap_or(Window { start: 0, len: u64::MAX });
         Ok(Reader(match place {
-            Place::Inline(bytes) => {
+            BlobLocation::Inline(bytes) => {
                 let mut cursor = Cursor::new(bytes);
                 cursor.set_position(start);
                 Bytes::Inline(cursor.take(len))
             }
-            Place::File => {
+            BlobLocation::File => {
                 let path = self.path(hash);
                 let mut file = File::open(&path).map_err(at(&path))?;
                 file.seek(SeekFrom::Start(start)).map_err(at(&path))?;

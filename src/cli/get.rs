@@ -101,7 +101,7 @@ pub(super) async fn run(args: Args, settings: &Settings) -> Outcome {
     };
     let place = engine
         .store
-        .read(move |db| blobs::place(db, &object.hash))
+        .read(move |db| blobs::locate(db, &object.hash))
         .await?
         .ok_or_else(|| CliError::failed("the object was removed just now"))?;
     let reader = engine.blobs.read(&object.hash, place, window)?;

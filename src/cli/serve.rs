@@ -79,7 +79,7 @@ pub(super) async fn run(args: Args, settings: &Settings) -> Outcome {
     let store = engine.store.clone();
     let links = Links::open(&config.data_dir).map_err(CliError::failed)?;
     let app = App::new(engine, config, access, links, &scheduler, live_progress, stopping.clone());
-    tokio::spawn(api::go_on(app.clone()));
+    tokio::spawn(api::resume_deletions(app.clone()));
     tokio::spawn(search_index::keep_up_to_date(store.clone(), app.stopping.clone()));
     let router = api::router(app).map_err(CliError::failed)?;
 

@@ -107,7 +107,7 @@ async fn check(
 ) -> (Blob, Result<Option<String>, RunError>) {
     let (store, files, progress) = (store.clone(), files.clone(), progress.clone());
     let outcome = spawn_blocking(move || {
-        let Some(place) = store.read_blocking(|db| blobs::place(db, &blob.hash))? else {
+        let Some(place) = store.read_blocking(|db| blobs::locate(db, &blob.hash))? else {
             return Ok(None); // collected meanwhile
         };
         Ok::<_, RunError>(match read_all(&files, &blob, place, &progress) {
@@ -124,7 +124,7 @@ async fn check(
 fn read_all(
     files: &Blobs,
     blob: &Blob,
-    place: blobs::Place,
+    place: blobs::BlobLocation,
     progress: &AtomicU64,
 ) -> Result<BlobHash, String> {
     let mut reader = files.read(&blob.hash, place, None).map_err(|error| error.to_string())?;

@@ -1,6 +1,6 @@
 //! The keyring of the operating system: Keychain on macOS, the Secret Service on Linux
 //! (<https://specifications.freedesktop.org/secret-service-spec/latest/>), over D-Bus and without
-//! any C library. It may ask a person to unlock it, so nobody waits for it longer than a moment.
+//! any C library. It may ask a person to unlock it, so callers wait for it a moment only.
 
 use std::{fmt, path::Path, sync::mpsc, thread, time::Duration};
 
@@ -13,7 +13,8 @@ const SERVICE: &str = "catchment";
 /// open.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A place for small secrets that belongs to the person who is logged in. Calls block, not for long.
+/// A place for small secrets that belongs to the person who is logged in. Calls block, not for
+/// long.
 pub trait Keyring: fmt::Debug + Send + Sync {
     /// The secret of that name.
     ///
@@ -40,7 +41,7 @@ pub enum KeyringError {
     /// Nobody is logged in to a desktop, or it has none.
     #[error("there is none in this session")]
     None,
-    /// It waits for somebody, or hangs.
+    /// It waits for a person, or hangs.
     #[error("it did not answer within {} s: unlock it and try again", PATIENCE.as_secs())]
     Silent,
     /// What it says.
@@ -100,7 +101,7 @@ fn ask<T: Send + 'static>(
     }
 }
 
-/// Whether there is a session bus to find a Secret Service on; elsewhere the system answers.
+/// Whether there is a session bus to find a Secret Service on; elsewhere the system decides.
 fn has_session() -> bool {
     if !cfg!(target_os = "linux") {
         return true;

@@ -20,7 +20,7 @@ use super::{Keyring, SecretsError};
 const HEAD: &str = "# The key to the credentials that Catchment keeps. With this file and the \
                     database they can be read;\n# without it they have to be entered again.\n";
 
-/// A key and its name. Shown to nobody, wiped when dropped.
+/// A key and its name. Never printed, wiped when dropped.
 pub(super) struct Key {
     id: String,
     bytes: SecretBox<[u8; 32]>,

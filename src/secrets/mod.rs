@@ -1,6 +1,6 @@
-//! The vault: credentials at rest. Sealed with XChaCha20-Poly1305 in the database (`store::secrets`),
-//! their key elsewhere: in the keyring of the operating system where there is one, else in a file of
-//! the data directory.
+//! The vault: credentials at rest. Sealed with XChaCha20-Poly1305 in the database
+//! (`store::secrets`), their key elsewhere: in the keyring of the operating system where there is
+//! one, else in a file of the data directory.
 //!
 //! - here: what others call
 //! - `envelope`: sealing and opening one secret
@@ -112,8 +112,8 @@ pub enum SecretsError {
 }
 
 impl Vault {
-    /// A vault over `store` that keeps its keys in `keyring`, or else in `data_dir`. Touches neither
-    /// yet.
+    /// A vault over `store` that keeps its keys in `keyring`, or else in `data_dir`. Touches
+    /// neither yet.
     #[must_use]
     pub fn new(
         store: Store,
@@ -218,7 +218,7 @@ impl Vault {
         if let Some(id) = &old {
             match self.key(id).await {
                 Err(SecretsError::KeyGone { .. }) => {
-                    tracing::warn!(key = id, "the key is gone; new credentials get a new one");
+                    tracing::warn!(key = id, "the key is missing; new credentials get a new one");
                 }
                 found => return found,
             }

@@ -1,5 +1,5 @@
-//! The vault as the keeper of one connection's credentials, for providers that give new ones while the
-//! old ones are used.
+//! The vault as the keeper of one connection's credentials, for providers that give new ones while
+//! the old ones are used.
 
 use std::sync::Arc;
 

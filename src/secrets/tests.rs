@@ -75,7 +75,7 @@ impl House {
         all.filter(|path| path.extension().is_some_and(|end| end == "key")).collect()
     }
 
-    /// Keeps `secret` for a new connection; answers its internal key.
+    /// Keeps `secret` for a new connection; returns its internal key.
     async fn keep(&self, vault: &Vault, name: &str, secret: &str) -> i64 {
         let id = ConnectionId::generate();
         let sealed = vault.seal(&id, &Credentials::from_json(secret.to_owned())).await.unwrap();
@@ -220,7 +220,7 @@ async fn rotation_seals_everything_with_a_new_key_and_removes_the_old_one() {
     assert_eq!(rotated.resealed, 2);
     let [file] = &house.key_files()[..] else { panic!("one key file") };
     assert!(!old.contains(file) && file.to_string_lossy().contains(&rotated.key_id));
-    // The server that ran all the while goes on.
+    // The server that was running meanwhile still works.
     assert_eq!(opened(&server, one).await.unwrap(), "{\"x\":1}");
     assert_eq!(opened(&house.vault(None), two).await.unwrap(), "{\"x\":2}");
     let three = house.keep(&server, "three", "{\"x\":3}").await;

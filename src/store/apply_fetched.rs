@@ -182,7 +182,7 @@ impl Changes<'_> {
         let entry_key = self.tx.last_insert_rowid();
         if let Some(identity) = entry.identity {
             self.tx
-                .prepare_cached("INSERT INTO fresh_identities VALUES (?1, ?2)")?
+                .prepare_cached("INSERT INTO recent_identities VALUES (?1, ?2)")?
                 .execute([identity.0, entry_key])?;
         }
         Ok(entry_key)

@@ -7,14 +7,14 @@ use crate::model::BlobHash;
 
 /// Where the bytes of a blob are.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum BlobLocation {
     /// In the database; these are they.
     Inline(Vec<u8>),
     /// In the file that is named by the hash.
     File,
 }
 
-impl Place {
+impl BlobLocation {
     /// Bytes that come with it.
     #[must_use]
     pub fn held(&self) -> usize {
@@ -39,7 +39,7 @@ pub struct Blob {
 }
 
 /// Finds or records a blob; `bytes` are given for one that is to be kept in the database, and must
-/// be durable in their file for one that is not. Answers its key.
+/// be durable in their file for one that is not. Returns its key.
 pub(super) fn ensure(
     tx: &Transaction<'_>,
     hash: &BlobHash,
@@ -52,7 +52,7 @@ pub(super) fn ensure(
     tx.prepare_cached("INSERT INTO blobs (hash, size, inline) VALUES (?1, ?2, ?3)")?
         .execute(params![hash.as_bytes(), size, bytes.is_some()])?;
     let key = tx.last_insert_rowid();
-    tx.prepare_cached("INSERT INTO fresh_hashes VALUES (substr(?1, 1, 8), ?2)")?
+    tx.prepare_cached("INSERT INTO recent_hashes VALUES (substr(?1, 1, 8), ?2)")?
         .execute(params![hash.as_bytes(), key])?;
     if let Some(bytes) = bytes {
         tx.prepare_cached("INSERT INTO blob_bytes (blob_key, bytes) VALUES (?1, ?2)")?
@@ -84,13 +84,13 @@ pub fn is_recorded(connection: &Connection, hash: &BlobHash) -> Result<bool> {
 ///
 /// # Errors
 /// SQLite's.
-pub fn place(connection: &Connection, hash: &BlobHash) -> Result<Option<Place>> {
+pub fn locate(connection: &Connection, hash: &BlobHash) -> Result<Option<BlobLocation>> {
     let Some(key) = key_of(connection, hash)? else { return Ok(None) };
     let bytes = connection
         .prepare_cached("SELECT bytes FROM blob_bytes WHERE blob_key = ?1")?
         .query_row([key], |row| row.get(0))
         .optional()?;
-    Ok(Some(bytes.map_or(Place::File, Place::Inline)))
+    Ok(Some(bytes.map_or(BlobLocation::File, BlobLocation::Inline)))
 }
 
 /// Notes that a blob may have lost its last reference.
@@ -108,9 +108,9 @@ pub fn has_orphans(connection: &Connection) -> Result<bool> {
     Ok(connection.prepare_cached("SELECT 1 FROM orphans LIMIT 1")?.exists([])?)
 }
 
-/// Takes up to `limit` blobs out of the records that nothing refers to, and answers those whose
+/// Takes up to `limit` blobs out of the records that nothing refers to, and returns those whose
 /// bytes are files. A file must not be deleted before this has committed, and only through
-/// [`delete_unrecorded`]. Answers `None` once there is nothing left to look at.
+/// [`delete_unrecorded`]. Returns `None` once there is nothing left to look at.
 ///
 /// # Errors
 /// SQLite's.
@@ -243,7 +243,7 @@ pub struct Totals {
     pub file_bytes: u64,
 }
 
-/// What is tallied, and what has come since.
+/// What is tallied, and what was added since.
 const TALLIED: &str = "SELECT t.blobs + count(b.blob_key), t.bytes + coalesce(sum(b.size), 0),
      t.file_bytes + coalesce(sum(b.size) FILTER (WHERE b.inline = 0), 0),
      coalesce(max(b.blob_key), t.counted_to)

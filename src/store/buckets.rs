@@ -1,4 +1,4 @@
-//! Buckets: found, made, listed, changed. Their end, which takes longer, is in `bucket_end`.
+//! Buckets: found, made, listed, changed. Deletion, which takes longer, is in `bucket_deletion`.
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
@@ -33,14 +33,14 @@ pub struct Bucket {
     /// When its settings were changed last.
     pub updated_at: Timestamp,
     /// Whether it is deleted and only what is in it is still to go.
-    pub is_going: bool,
+    pub is_deleting: bool,
 }
 
 /// The namespace of those who name none: the oldest.
 pub(super) const DEFAULT_NAMESPACE: &str = "(SELECT min(namespace_key) FROM namespaces)";
 
 const COLUMNS: &str = "bucket_key, id, name, object_count, object_bytes, created_at_ms,
-     namespace_key, settings, updated_at_ms, is_going";
+     namespace_key, settings, updated_at_ms, is_deleting";
 
 fn read(row: &Row<'_>) -> Result<Bucket> {
     let settings: String = row.get(7)?;
@@ -54,7 +54,7 @@ fn read(row: &Row<'_>) -> Result<Bucket> {
         namespace_key: row.get(6)?,
         settings: json::read("bucket", &settings)?,
         updated_at: time::from_ms(row.get(8)?),
-        is_going: row.get(9)?,
+        is_deleting: row.get(9)?,
     })
 }
 
@@ -115,7 +115,7 @@ pub fn named(
 /// SQLite's.
 pub fn is_live(connection: &Connection, bucket_key: i64) -> Result<bool> {
     Ok(connection
-        .prepare_cached("SELECT 1 FROM buckets WHERE bucket_key = ?1 AND is_going = 0")?
+        .prepare_cached("SELECT 1 FROM buckets WHERE bucket_key = ?1 AND is_deleting = 0")?
         .exists([bucket_key])?)
 }
 
@@ -124,7 +124,7 @@ pub fn is_live(connection: &Connection, bucket_key: i64) -> Result<bool> {
 /// # Errors
 /// SQLite's.
 pub fn all(connection: &Connection) -> Result<Vec<Bucket>> {
-    several(connection, "WHERE is_going = 0 ORDER BY name", [])
+    several(connection, "WHERE is_deleting = 0 ORDER BY name", [])
 }
 
 /// The buckets of a namespace, the newest first.
@@ -134,7 +134,7 @@ pub fn all(connection: &Connection) -> Result<Vec<Bucket>> {
 pub fn of_namespace(connection: &Connection, namespace_key: i64) -> Result<Vec<Bucket>> {
     several(
         connection,
-        "WHERE namespace_key = ?1 AND is_going = 0 ORDER BY bucket_key DESC",
+        "WHERE namespace_key = ?1 AND is_deleting = 0 ORDER BY bucket_key DESC",
         [namespace_key],
     )
 }
@@ -143,11 +143,11 @@ pub fn of_namespace(connection: &Connection, namespace_key: i64) -> Result<Vec<B
 ///
 /// # Errors
 /// SQLite's.
-pub fn going(connection: &Connection) -> Result<Vec<Bucket>> {
-    several(connection, "WHERE is_going = 1", [])
+pub fn being_deleted(connection: &Connection) -> Result<Vec<Bucket>> {
+    several(connection, "WHERE is_deleting = 1", [])
 }
 
-/// Makes a bucket. Answers nothing where the name is taken.
+/// Creates a bucket. Returns `None` where the name is taken.
 ///
 /// # Errors
 /// SQLite's.
@@ -174,11 +174,11 @@ pub fn insert(
     if made == 0 {
         return Ok(None);
     }
-    tell(tx, tx.last_insert_rowid(), "created", now)?;
+    emit_event(tx, tx.last_insert_rowid(), "created", now)?;
     named(tx, namespace_key, id.as_str())
 }
 
-/// Exchanges the name and the settings of a bucket. Answers whether the name was free.
+/// Exchanges the name and the settings of a bucket. Returns whether the name was free.
 ///
 /// # Errors
 /// SQLite's.
@@ -201,12 +201,12 @@ pub fn update(
             now.as_millisecond(),
         ])?;
     if changed > 0 {
-        tell(tx, bucket.key, "changed", now)?;
+        emit_event(tx, bucket.key, "changed", now)?;
     }
     Ok(changed > 0)
 }
 
-pub(super) fn tell(
+pub(super) fn emit_event(
     tx: &Transaction<'_>,
     bucket_key: i64,
     change: &str,
@@ -250,7 +250,7 @@ pub fn extremes(connection: &Connection, bucket_key: i64) -> Result<Extremes> {
         })?)
 }
 
-/// The bucket of that name in the default namespace, made if need be. Answers its internal key.
+/// The bucket of that name in the default namespace, made if need be. Returns its internal key.
 ///
 /// # Errors
 /// SQLite's.
@@ -277,7 +277,7 @@ pub fn settings(connection: &Connection, bucket_key: i64) -> Result<BucketSettin
     json::read("bucket settings", &text)
 }
 
-/// Sets a bucket up anew.
+/// Replaces the settings of a bucket.
 ///
 /// # Errors
 /// SQLite's.

@@ -220,7 +220,7 @@ pub fn commit(
         checkpoints::save(tx, target, checkpoint, now)?;
     }
     if !batch.fetched.is_empty() {
-        two_level_index::move_to_large(tx)?;
+        two_level_index::merge(tx)?;
     }
     changes.emit_events()?;
     let counts = changes.counts;

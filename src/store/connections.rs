@@ -31,7 +31,7 @@ pub struct StoredConnection {
     pub description: Option<String>,
     /// Whatever its maker wants to keep with it.
     pub metadata: Map<String, Value>,
-    /// Whether others may be told that it can be written to; Catchment itself never writes.
+    /// Reported to others as the permission to write; Catchment itself never writes.
     pub write_enabled: bool,
     /// `ACTIVE`, `SUSPENDED`, `FAILED` or `ARCHIVED`.
     pub status: String,
@@ -99,7 +99,7 @@ pub fn by_key(connection: &Connection, connection_key: i64) -> Result<StoredConn
 }
 
 /// Finds or makes the command line's connection with these settings, and keeps them as its newest.
-/// Answers its internal key.
+/// Returns its internal key.
 ///
 /// # Errors
 /// SQLite's.
@@ -181,7 +181,7 @@ pub fn failed(
     Ok(())
 }
 
-/// A connection that somebody makes.
+/// A connection to be created.
 #[derive(Clone, Debug)]
 pub struct NewConnection {
     /// Its public id, which its sealed credentials are bound to.
@@ -228,7 +228,7 @@ pub fn insert(tx: &Transaction<'_>, new: &NewConnection, now: Timestamp) -> Resu
     if let Some(sealed) = &new.sealed {
         secrets::keep(tx, key, sealed)?;
     }
-    tell(tx, &new.id, "created", "ACTIVE", now)?;
+    emit_event(tx, &new.id, "created", "ACTIVE", now)?;
     Ok(true)
 }
 
@@ -256,7 +256,7 @@ pub fn update(
     if is_taken(tx, &changed.name, Some(changed.key))? {
         return Ok(false);
     }
-    // Once somebody has set it up, it is no longer the command line's to find by its address.
+    // Once changed by a user, the command line no longer finds it by its address.
     let is_set_up_anew = by_key(tx, changed.key)?.settings != changed.settings;
     tx.prepare_cached(
         "UPDATE connections SET name = ?2, settings = ?3, description = ?4, metadata = ?5,
@@ -280,7 +280,7 @@ pub fn update(
     if let Some(sealed) = sealed {
         secrets::keep(tx, changed.key, sealed)?;
     }
-    tell(tx, &changed.id, "changed", &changed.status, now)?;
+    emit_event(tx, &changed.id, "changed", &changed.status, now)?;
     Ok(true)
 }
 
@@ -295,10 +295,10 @@ pub fn archive(tx: &Transaction<'_>, connection: &StoredConnection, now: Timesta
     )?
     .execute(params![connection.key, now.as_millisecond()])?;
     secrets::erase(tx, connection.key)?;
-    tell(tx, &connection.id, "archived", "ARCHIVED", now)
+    emit_event(tx, &connection.id, "archived", "ARCHIVED", now)
 }
 
-fn tell(
+fn emit_event(
     tx: &Transaction<'_>,
     id: &ConnectionId,
     change: &str,
@@ -311,7 +311,7 @@ fn tell(
 
 /// Which connections a list shows.
 #[derive(Clone, Debug, Default)]
-pub struct Wanted {
+pub struct ConnectionFilter {
     /// Only this provider's; `None`: all but those of `hidden`.
     pub provider: Option<String>,
     /// Providers that are only listed when they are asked for.
@@ -332,7 +332,7 @@ const WANTED: &str =
 /// SQLite's.
 pub fn list(
     connection: &Connection,
-    wanted: &Wanted,
+    wanted: &ConnectionFilter,
     behind: Option<i64>,
     offset: u64,
     limit: u32,
@@ -361,7 +361,7 @@ pub fn list(
 ///
 /// # Errors
 /// SQLite's.
-pub fn count(connection: &Connection, wanted: &Wanted) -> Result<u64> {
+pub fn count(connection: &Connection, wanted: &ConnectionFilter) -> Result<u64> {
     let hidden = json::write("provider", &wanted.hidden)?;
     Ok(connection
         .prepare_cached(&format!("SELECT count(*) FROM connections {WANTED}"))?

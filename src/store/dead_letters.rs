@@ -49,9 +49,9 @@ pub struct DeadLetter {
     pub last_failed: Timestamp,
     /// Where it is in its life.
     pub life: Life,
-    /// When somebody gave it another chance.
+    /// When it was requeued.
     pub requeued_at: Option<Timestamp>,
-    /// When it was taken after all, or was gone.
+    /// When it was stored after all, or was gone.
     pub resolved_at: Option<Timestamp>,
 }
 
@@ -334,13 +334,13 @@ pub fn stuck_by_type(connection: &Connection, sync_key: i64) -> Result<Vec<(Stri
 /// # Errors
 /// SQLite's.
 pub fn open(connection: &Connection, sync_key: i64, limit: u32) -> Result<Vec<DeadLetter>> {
-    let wanted = Wanted { only_open: true, ..Wanted::default() };
+    let wanted = DeadLetterFilter { only_open: true, ..DeadLetterFilter::default() };
     Ok(list(connection, sync_key, &wanted, limit, 0)?.0)
 }
 
 /// Which dead letters are asked for.
 #[derive(Clone, Debug, Default)]
-pub struct Wanted {
+pub struct DeadLetterFilter {
     /// Only those that are not resolved.
     pub only_open: bool,
     /// Only those whose retries are used up.
@@ -349,7 +349,7 @@ pub struct Wanted {
     pub error_types: Vec<String>,
 }
 
-impl Wanted {
+impl DeadLetterFilter {
     /// As SQL, with `?1` the sync, `?2` and `?3` the switches and `?4` the kinds as a JSON array.
     const CONDITION: &'static str = "d.sync_key = ?1 AND (NOT ?2 OR resolved_at_ms IS NULL)
          AND (NOT ?3 OR retries >= ?5)
@@ -371,14 +371,14 @@ fn kinds(error_types: &[String]) -> Result<String> {
 pub fn list(
     connection: &Connection,
     sync_key: i64,
-    wanted: &Wanted,
+    wanted: &DeadLetterFilter,
     limit: u32,
     offset: u64,
 ) -> Result<(Vec<DeadLetter>, u64)> {
     let kinds = wanted.kinds()?;
     let mut statement = connection.prepare_cached(&format!(
         "{SELECT} WHERE {} ORDER BY last_failed_ms DESC, dead_letter_key DESC LIMIT ?6 OFFSET ?7",
-        Wanted::CONDITION
+        DeadLetterFilter::CONDITION
     ))?;
     let (open, exhausted) = (wanted.only_open, wanted.only_max_retries);
     let letters = statement
@@ -387,14 +387,14 @@ pub fn list(
     let total = connection
         .prepare_cached(&format!(
             "SELECT count(*) FROM dead_letters d WHERE {}",
-            Wanted::CONDITION
+            DeadLetterFilter::CONDITION
         ))?
         .query_row(params![sync_key, open, exhausted, kinds, MAX_RETRIES], |row| row.get(0))?;
     Ok((letters, total))
 }
 
 /// Gives exhausted and retired ones, of these kinds or all, another life, and makes the sync due.
-/// Answers how many.
+/// Returns how many.
 ///
 /// # Errors
 /// SQLite's.
@@ -428,7 +428,7 @@ pub fn requeue(
 }
 
 /// Marks open ones of these kinds as failed for good: they are tried no more, until their entries
-/// change or somebody requeues them. Answers how many.
+/// change or somebody requeues them. Returns how many.
 ///
 /// # Errors
 /// SQLite's.

@@ -40,7 +40,7 @@ pub enum StoreError {
         /// What SQLite said.
         error: rusqlite::Error,
     },
-    /// There is nothing to let go or to refuse.
+    /// There are no held removals to approve or reject.
     #[error("no removals of this sync are held")]
     NothingHeld,
     /// The disk is full. Nothing of the transaction was kept, everything before it was.
@@ -53,19 +53,19 @@ pub enum StoreError {
     #[error("{0}")]
     Locked(Holder),
     /// The job has begun, or has ended, already.
-    #[error("this job is no longer waiting to be begun")]
+    #[error("this job is no longer waiting to start")]
     NotQueued,
     /// The sync rests: it is paused, switched off or deleted.
     #[error("this sync is paused, switched off or deleted")]
     Resting,
     /// Another key seals credentials by now: seal again.
-    #[error("the key of the stored credentials was changed meanwhile: try again")]
+    #[error("the key of the stored credentials was changed in the meantime: try again")]
     KeyRotated,
     /// The file of a blob vanished between its writing and its commit: fetch it again.
     #[error("the bytes of a blob vanished before they were recorded")]
     BlobVanished,
     /// A stored value cannot be understood.
-    #[error("the database holds a {what} that makes no sense: {reason}")]
+    #[error("the database holds an invalid {what}: {reason}")]
     Nonsense {
         /// What was being read.
         what: &'static str,
@@ -83,7 +83,7 @@ pub enum StoreError {
     /// The thread that writes could not be started.
     #[error("cannot start the thread that writes to the database: {0}")]
     WriterThread(io::Error),
-    /// The writer is gone, after a panic.
+    /// The writer thread has ended, after a panic.
     #[error("the database writer has stopped")]
     Stopped,
     /// Anything else that SQLite says.

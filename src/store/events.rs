@@ -1,5 +1,5 @@
-//! What happened, in order: written with what it tells of, read by the event stream and the
-//! activity log.
+//! What happened, in order: written with the change that it reports, read by the event stream and
+//! the activity log.
 
 use jiff::Timestamp;
 use rusqlite::{Connection, Transaction, params};
@@ -114,7 +114,7 @@ pub fn append(
 /// How many objects one event names.
 pub(super) const NAMED: usize = 100;
 
-/// Tells of objects of a bucket that somebody made, changed or removed by hand.
+/// Emits an event about objects of a bucket that were created, changed or removed through the API.
 pub(super) fn objects(
     tx: &Transaction<'_>,
     kind: EventKind,
@@ -130,7 +130,7 @@ pub(super) fn objects(
     append(tx, kind, About::bucket(bucket_key), &detail, now)
 }
 
-/// An event as it is told.
+/// An event as it is read.
 #[derive(Clone, Debug)]
 pub struct Event {
     /// Its place in the order, never given twice.

@@ -260,7 +260,7 @@ fn finds(pattern: &str, value: &Clause, condition: &Condition) -> Result<Clause,
         return Err(FieldProblem::new(
             condition.field.dotted(),
             pattern,
-            format!("is no regular expression: {error}"),
+            format!("is not a regular expression: {error}"),
         )
         .accepts("a regular expression in the syntax of Rust's regex crate"));
     }
@@ -317,8 +317,12 @@ fn instant_test(
 }
 
 fn no_instant(condition: &Condition, given: &str) -> FieldProblem {
-    FieldProblem::new(condition.field.dotted(), given, "is compared with something that is no time")
-        .accepts("an RFC 3339 time such as 2026-01-31T12:00:00Z, or a day such as 2026-01-31")
+    FieldProblem::new(
+        condition.field.dotted(),
+        given,
+        "is compared with a value that is not a time",
+    )
+    .accepts("an RFC 3339 time such as 2026-01-31T12:00:00Z, or a day such as 2026-01-31")
 }
 
 /// An instant, or the beginning of a day in UTC.

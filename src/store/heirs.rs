@@ -6,7 +6,7 @@ use rusqlite::{OptionalExtension as _, Transaction, params};
 use super::{Result, reevaluate::HANDED_OVER, unique_keys};
 
 /// Where the entry that made an object no longer stands behind it: gives the object to an entry
-/// with equal bytes, if one remains. Answers whether one did.
+/// with equal bytes, if one remains. Returns whether one did.
 pub(super) fn hand_over(tx: &Transaction<'_>, object_key: i64, now: Timestamp) -> Result<bool> {
     let heir: Option<(i64, Vec<u8>, Option<i64>)> = tx
         .prepare_cached(

@@ -18,7 +18,7 @@ pub struct HeldBack {
     pub id: EntryId,
     /// Its path from the root.
     pub path: EntryPath,
-    /// What the listing tells about it.
+    /// What the listing says about it.
     pub fingerprint: Fingerprint,
 }
 

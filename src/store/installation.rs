@@ -1,4 +1,4 @@
-//! What tells this installation from every other: made once, with the database.
+//! What identifies this installation: created once, with the database.
 
 use rusqlite::Connection;
 

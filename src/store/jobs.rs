@@ -94,7 +94,7 @@ pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Job> {
     })
 }
 
-/// Puts a job in the queue: running by its status, waiting by its phase. Answers its internal key.
+/// Puts a job in the queue: running by its status, waiting by its phase. Returns its internal key.
 ///
 /// # Errors
 /// SQLite's.

@@ -7,7 +7,8 @@ use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 
 use super::{Result, StoreError, time};
 
-/// What a run shows with every write. Tokens only grow, so an old holder is told apart for ever.
+/// The fencing token that a run shows with every write. Tokens only grow, so an old one is
+/// recognised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fence {
     /// The sync that the run is of.
@@ -138,7 +139,7 @@ pub fn wish(connection: &Connection, fence: Fence) -> Result<Wish> {
     })
 }
 
-/// Takes the lease of a sync away from whoever holds it. Answers who that was.
+/// Takes the lease of a sync away from its holder. Returns who that was.
 ///
 /// # Errors
 /// SQLite's.

@@ -1,13 +1,13 @@
 //! The write-ahead log: copied back into the database by a thread of its own, while the writer goes
 //! on.
 //!
-//! Left to itself, SQLite copies the log back on the connection whose commit made it long, and syncs
-//! the database before that commit returns: some 70 ms for 64 MiB, twice in a first sync of 20,000
-//! small files that takes 0.7 s. Here a thread copies while the writer adds to the log, and the
-//! writer copies only what came in meanwhile: a log begins anew when all of it is copied, and grows
-//! until then (<https://www.sqlite.org/wal.html#avoiding_excessively_large_wal_files>). SQLite's word
-//! for copying is checkpoint, which means a pass's everywhere else in this crate. Knows nothing of
-//! tables.
+//! Left to itself, SQLite copies the log back on the connection whose commit made it long, and
+//! syncs the database before that commit returns: some 70 ms for 64 MiB, twice in a first sync of
+//! 20,000 small files that takes 0.7 s. Here a thread copies while the writer adds to the log, and
+//! the writer copies only what came in meanwhile: a log begins anew when all of it is copied, and
+//! grows until then (<https://www.sqlite.org/wal.html#avoiding_excessively_large_wal_files>).
+//! SQLite's word for copying is checkpoint, which means a pass's everywhere else in this crate.
+//! Knows nothing of tables.
 
 use std::{
     path::{Path, PathBuf},
@@ -24,8 +24,8 @@ use rusqlite::{Connection, MAIN_DB, hooks::Wal, wal::CheckpointMode};
 use super::{Result, StoreError, open};
 
 /// Frames (pages of 16 KiB in the log) that are worth copying. With half of it 200,000 files took a
-/// tenth longer, since pages that are written often are copied more often; with twice as many, 20,000
-/// did, since a long log is more memory to be touched for the first time.
+/// tenth longer, since pages that are written often are copied more often; with twice as many,
+/// 20,000 did, since a long log is more memory to be touched for the first time.
 const WORTH_COPYING: i32 = 2048;
 
 /// Frames that the writer copies itself: that is soon done, and the log begins anew.
@@ -87,14 +87,14 @@ struct Progress {
 }
 
 impl Progress {
-    /// Waits until nobody copies.
+    /// Waits until no copy is under way.
     fn turn(&self) -> MutexGuard<'_, ()> {
         self.copying.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Starts the thread, which opens a connection when it is first needed and ends when nobody can wake
-/// it any more.
+/// Starts the thread, which opens a connection when it is first needed and ends when nobody can
+/// wake it any more.
 fn start(
     path: PathBuf,
     woken: Receiver<()>,
@@ -116,7 +116,8 @@ fn start(
         .map_err(|error| StoreError::DataDir { path: "the thread of the log".into(), error })
 }
 
-/// Copies what no reader still needs to be elsewhere; answers how many frames of the log are copied.
+/// Copies what no reader still needs to be elsewhere; returns how many frames of the log are
+/// copied.
 fn copy(connection: &mut Option<Connection>, path: &Path) -> Result<i32> {
     let connection = match connection {
         Some(connection) => connection,

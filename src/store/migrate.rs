@@ -18,6 +18,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/6_scattered.sql"),
     include_str!("migrations/7_held_back.sql"),
     include_str!("migrations/8_renewals.sql"),
+    include_str!("migrations/9_plain_names.sql"),
 ];
 
 /// The version of [`SCHEMA`].

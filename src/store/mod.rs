@@ -8,7 +8,7 @@
 
 mod apply_fetched;
 pub mod blobs;
-pub mod bucket_end;
+pub mod bucket_deletion;
 pub mod buckets;
 pub mod checkpoints;
 mod clause;
@@ -33,12 +33,12 @@ pub mod namespaces;
 pub mod objects;
 mod open;
 pub mod overview;
-mod place;
 pub mod probe;
 pub mod progress;
 pub mod reconcile;
 pub mod reevaluate;
 pub mod renames;
+mod row_position;
 pub mod schedule;
 pub mod secrets;
 pub mod sessions;
@@ -66,7 +66,7 @@ pub use rusqlite::{Connection, Transaction};
 
 pub use error::StoreError;
 pub use open::DATABASE_FILE;
-pub use place::Place;
+pub use row_position::RowPosition;
 use writer::Writer;
 
 /// Result of a store operation.

@@ -31,7 +31,7 @@ pub struct Namespace {
 const SELECT: &str = "SELECT n.namespace_key, n.id, n.name, n.settings, n.created_at_ms,
      n.updated_at_ms, count(b.bucket_key), coalesce(sum(b.object_count), 0)
      FROM namespaces n
-     LEFT JOIN buckets b ON b.namespace_key = n.namespace_key AND b.is_going = 0";
+     LEFT JOIN buckets b ON b.namespace_key = n.namespace_key AND b.is_deleting = 0";
 
 fn read(row: &Row<'_>) -> Result<Namespace> {
     let settings: String = row.get(3)?;
@@ -88,7 +88,7 @@ pub fn all(connection: &Connection) -> Result<Vec<Namespace>> {
     Ok(all)
 }
 
-/// Makes a namespace; `false` if the id or name is taken.
+/// Creates a namespace; `false` if the id or name is taken.
 ///
 /// # Errors
 /// SQLite's.
@@ -139,14 +139,14 @@ pub fn update(
 }
 
 /// Removes a namespace. Buckets of it that are deleted and not gone yet wait in the default one,
-/// where nobody sees them either.
+/// where they cannot be seen either.
 ///
 /// # Errors
 /// SQLite's, one of which is that there are other buckets in it.
 pub fn delete(tx: &Transaction<'_>, namespace_key: i64) -> Result<()> {
     tx.prepare_cached(&format!(
         "UPDATE buckets SET namespace_key = {DEFAULT_NAMESPACE}
-         WHERE namespace_key = ?1 AND is_going = 1"
+         WHERE namespace_key = ?1 AND is_deleting = 1"
     ))?
     .execute([namespace_key])?;
     tx.prepare_cached("DELETE FROM namespaces WHERE namespace_key = ?1")?

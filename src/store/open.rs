@@ -67,7 +67,7 @@ pub(super) fn connect_writer(path: &Path) -> Result<Connection> {
     let mut connection = connect(path)?;
     // Looked at before anything is written: a newer database is left as it is.
     if migrate::version_of(&connection, path)? == 0 {
-        settle(&connection)
+        configure(&connection)
             .map_err(|error| StoreError::Damaged { path: path.to_owned(), error })?;
     }
     migrate::bring_up_to_date(&mut connection, path)?;
@@ -85,7 +85,7 @@ pub(super) fn connect_writer(path: &Path) -> Result<Connection> {
 }
 
 /// The settings that must be made before the first table is.
-fn settle(connection: &Connection) -> rusqlite::Result<()> {
+fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch(
         // A page of 16 KiB holds a few small blobs whole, where one of 4 KiB would hold the head of
         // each and chain the rest: a fifth less work for 20,000 of 4 KiB, measured.

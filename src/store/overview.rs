@@ -11,10 +11,10 @@ use super::{
     syncs::{self, Sync},
 };
 
-/// How many runs of a sync are told.
+/// How many runs of a sync are returned.
 pub const RUNS: u32 = 30;
 
-/// What a namespace holds, and how its syncs stand.
+/// What a namespace contains, and the states of its syncs.
 #[derive(Clone, Debug)]
 pub struct Overview {
     /// Buckets of the namespace.
@@ -40,7 +40,7 @@ pub struct SyncAtAGlance {
     pub sync: Sync,
     /// What its connection is called.
     pub connection_name: String,
-    /// Entries that could not be taken and are not given up.
+    /// Entries that could not be stored and are not given up.
     pub dead_letters: u64,
     /// The last [`RUNS`] runs, oldest first.
     pub runs: Vec<Job>,
@@ -54,7 +54,7 @@ pub fn overview(db: &Connection, namespace_key: i64) -> Result<Overview> {
     let (buckets, objects, bytes) = db
         .prepare_cached(
             "SELECT count(*), coalesce(sum(object_count), 0), coalesce(sum(object_bytes), 0)
-             FROM buckets WHERE namespace_key = ?1 AND is_going = 0",
+             FROM buckets WHERE namespace_key = ?1 AND is_deleting = 0",
         )?
         .query_row([namespace_key], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
     let bytes_of_all = db

@@ -1,4 +1,4 @@
-//! How far the jobs that run have come, in whatever process they run.
+//! The progress of running jobs, in whatever process they run.
 
 use jiff::Timestamp;
 use rusqlite::Connection;

@@ -20,7 +20,7 @@ pub struct Renamed {
     pub id: EntryId,
     /// Its new path.
     pub path: EntryPath,
-    /// What the listing tells about it under its new name.
+    /// What the listing says about it under its new name.
     pub fingerprint: Fingerprint,
     /// The new shape of its object; `None` where only its name changes, or its object is that of
     /// another entry.

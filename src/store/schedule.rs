@@ -11,14 +11,14 @@ use super::{
 };
 use crate::model::{Cause, JobId, JobStatus, SyncStatus};
 
-/// A sync whose time has come.
+/// A sync that is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Due {
     /// Internal key.
     pub sync_key: i64,
     /// When it was due.
     pub since: Timestamp,
-    /// Whether this is the next of its regular runs, rather than one that somebody waits for.
+    /// Whether this is the next of its regular runs, rather than one that was asked for.
     pub is_regular: bool,
     /// Seconds between its regular runs.
     pub interval_seconds: u32,
@@ -53,7 +53,7 @@ pub fn due(connection: &Connection, now: Timestamp, limit: u32) -> Result<Vec<Du
     Ok(due)
 }
 
-/// Queues a job for a sync, unless it may not run or has one already. Answers whether it did.
+/// Queues a job for a sync, unless it may not run or has one already. Returns whether it did.
 ///
 /// # Errors
 /// SQLite's.
@@ -151,7 +151,7 @@ pub fn running(connection: &Connection) -> Result<Vec<(i64, Option<Holder>)>> {
 }
 
 /// Takes a sync over from a worker that is gone, should `gone` still hold the lease: its job is
-/// interrupted, and a new one queued to go on. Answers whether it was.
+/// interrupted, and a new one queued to go on. Returns whether it was.
 ///
 /// # Errors
 /// SQLite's.
@@ -174,8 +174,8 @@ pub fn take_over(
         .optional()?;
     let Some(job_key) = begun else { return Ok(false) };
     let why = match gone {
-        Some(holder) => format!("its worker on {}, pid {}, is gone", holder.host, holder.pid),
-        None => "its worker is gone".to_owned(),
+        Some(holder) => format!("its worker on {}, pid {}, has ended", holder.host, holder.pid),
+        None => "its worker has ended".to_owned(),
     };
     jobs::end(tx, job_key, JobStatus::Interrupted, Some(&why), now)?;
     let sync = syncs::by_key(tx, sync_key)?;

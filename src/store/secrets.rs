@@ -83,8 +83,8 @@ pub fn keep(tx: &Transaction<'_>, connection_key: i64, sealed: &Sealed) -> Resul
     Ok(())
 }
 
-/// Puts renewed credentials in the place of those that were read as `before`, and gives the lease on
-/// renewing them back; `false` when others are kept by now.
+/// Puts renewed credentials in the place of those that were read as `before`, and gives the lease
+/// on renewing them back; `false` when others are kept by now.
 ///
 /// # Errors
 /// [`StoreError::KeyRotated`] when another key seals by now, or SQLite's.

@@ -1,6 +1,6 @@
-//! What lets a browser in: one-time codes, and the sessions that they are exchanged for. Only hashes
-//! of both are kept. Codes are rows so that any process that may read the data directory can make
-//! one for a server that runs.
+//! What lets a browser in: one-time codes, and the sessions that they are exchanged for. Only
+//! hashes of both are kept. Codes are rows so that any process that may read the data directory can
+//! make one for a server that runs.
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};

@@ -1,7 +1,7 @@
 //! The shape of an object: its fields, and which blobs it is made of.
 //!
 //! A sync writes the blobs that it brings without an id of their own (see [`BlobId::derived`]), and
-//! replaces only those; what somebody has added to the object by hand stays.
+//! replaces only those; what was added to the object through the API stays.
 //!
 //! [`BlobId::derived`]: crate::model::BlobId::derived
 
@@ -166,8 +166,8 @@ pub(super) fn write(
         )?
         .execute(params![object_key, shape.fields, shape.content])?
         > 0;
-    unique_keys::settle(tx, object_key, shape.unique_key.as_ref())?;
-    Ok(Change { is_seen, bytes: settle_size(tx, object_key)? })
+    unique_keys::set(tx, object_key, shape.unique_key.as_ref())?;
+    Ok(Change { is_seen, bytes: update_size(tx, object_key)? })
 }
 
 /// The names of the fields and blobs of an object that would be others if it had that shape.
@@ -254,9 +254,9 @@ fn put(tx: &Transaction<'_>, object_key: i64, property: &str, row: &Row) -> Resu
     Ok(())
 }
 
-/// Brings an object's size up to date: that of its blobs, each set of bytes counted once. Answers
+/// Brings an object's size up to date: that of its blobs, each set of bytes counted once. Returns
 /// by how much it grew.
-fn settle_size(tx: &Transaction<'_>, object_key: i64) -> Result<i64> {
+fn update_size(tx: &Transaction<'_>, object_key: i64) -> Result<i64> {
     // What is hidden is not counted.
     let (is_counted, old, new): (bool, i64, i64) = tx
         .prepare_cached(
@@ -275,7 +275,8 @@ fn settle_size(tx: &Transaction<'_>, object_key: i64) -> Result<i64> {
 /// What is kept of an entry that was taken before, for deciding about it anew without its bytes.
 #[derive(Clone, Debug)]
 pub struct Kept {
-    /// Internal key of its object; `None` where that is another entry's, or somebody deleted it.
+    /// Internal key of its object; `None` where that is another entry's, or was deleted through the
+    /// API.
     pub object: Option<i64>,
     /// The settings that it was judged by.
     pub judged_by: Option<i64>,

@@ -39,7 +39,7 @@ pub struct Sync {
     pub options: SyncOptions,
     /// Who made it.
     pub made_by: MadeBy,
-    /// How it stands.
+    /// Its state.
     pub status: SyncStatus,
     /// Whether it may run at all.
     pub is_active: bool,
@@ -59,7 +59,7 @@ pub struct Sync {
     pub consecutive_failures: u32,
     /// What its jobs came to, all together.
     pub totals: Totals,
-    /// Removals that wait for somebody's word.
+    /// Removals that wait for a decision.
     pub held_removals: Option<HeldRemovals>,
     /// When it was made.
     pub created_at: Timestamp,
@@ -123,7 +123,7 @@ pub struct HeldRemovals {
     pub sample: Vec<String>,
     /// Since when.
     pub held_at: Timestamp,
-    /// Since when somebody lets them go: the next complete pass removes what is still gone.
+    /// Since when they are approved: the next complete pass removes what is still gone.
     #[serde(default)]
     pub approved_at: Option<Timestamp>,
 }
@@ -195,7 +195,7 @@ pub(super) fn read(row: &Row<'_>) -> Result<Sync> {
 /// Which bucket a sync is for.
 #[derive(Clone, Debug)]
 pub enum BucketChoice {
-    /// The one that somebody named.
+    /// The bucket of that name.
     Named(BucketName),
     /// The one named after the source: this name, or a numbered one where other sources have it.
     AfterSource(BucketName),
@@ -337,7 +337,7 @@ pub struct NewSync<'a> {
     pub options: &'a SyncOptions,
     /// Who makes it.
     pub made_by: MadeBy,
-    /// Whether somebody chose the bucket; else it was named after the source.
+    /// Whether the bucket was chosen; else it was named after the source.
     pub named_bucket: bool,
     /// When it is due first; `None`: when asked.
     pub next_sync_at: Option<Timestamp>,
@@ -442,7 +442,7 @@ pub fn object_count(connection: &Connection, sync_key: i64) -> Result<u64> {
         .query_row([sync_key], |row| row.get(0))?)
 }
 
-/// Whether the sync has taken anything at all.
+/// Whether the sync has stored anything at all.
 ///
 /// # Errors
 /// SQLite's.
@@ -470,7 +470,7 @@ pub fn hold_removals(
     Ok(())
 }
 
-/// The removals of a sync that wait for somebody's word, if there are any.
+/// The removals of a sync that wait for a decision, if there are any.
 ///
 /// # Errors
 /// SQLite's.
@@ -481,7 +481,7 @@ pub fn held_removals(connection: &Connection, sync_key: i64) -> Result<Option<He
     held.map(|json| json::read("held removal", &json)).transpose()
 }
 
-/// The keys of the entries whose removal waits for somebody's word.
+/// The keys of the entries whose removal waits for a decision.
 ///
 /// # Errors
 /// SQLite's.
@@ -506,7 +506,7 @@ pub fn make_due(tx: &Transaction<'_>, sync_key: i64, now: Timestamp) -> Result<(
     set_state(tx, &sync, &due, now)
 }
 
-/// How a sync stands once a run of it has ended, or somebody has changed it.
+/// The state of a sync once a run of it has ended, or it was changed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SyncState {
     /// Its state.
@@ -541,7 +541,7 @@ impl SyncState {
     }
 }
 
-/// Writes down how a sync stands, and tells of it if its state is another.
+/// Stores the state of a sync, and emits an event if its status has changed.
 ///
 /// # Errors
 /// SQLite's.
@@ -582,7 +582,7 @@ pub fn set_state(
     Ok(())
 }
 
-/// Switches a sync on or off, and tells of it.
+/// Switches a sync on or off, and emits an event.
 ///
 /// # Errors
 /// SQLite's.

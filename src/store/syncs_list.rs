@@ -12,9 +12,9 @@ use super::{
 };
 use crate::model::SyncStatus;
 
-/// Which syncs of a bucket are wanted.
+/// A filter on the syncs of a bucket.
 #[derive(Clone, Debug, Default)]
-pub struct Wanted {
+pub struct SyncFilter {
     /// Internal key of their bucket.
     pub bucket_key: i64,
     /// Internal key of their connection.
@@ -36,7 +36,7 @@ const CONDITION: &str = "s.bucket_key = ?1 AND (?2 IS NULL OR s.connection_key =
 /// SQLite's.
 pub fn page(
     connection: &Connection,
-    wanted: &Wanted,
+    wanted: &SyncFilter,
     before: Option<i64>,
     skip: u64,
     limit: u64,
@@ -66,7 +66,7 @@ pub fn page(
 ///
 /// # Errors
 /// SQLite's.
-pub fn total(connection: &Connection, wanted: &Wanted) -> Result<u64> {
+pub fn total(connection: &Connection, wanted: &SyncFilter) -> Result<u64> {
     Ok(connection
         .prepare_cached(&format!("SELECT count(*) FROM syncs s WHERE {CONDITION}"))?
         .query_row(
@@ -82,7 +82,7 @@ pub fn total(connection: &Connection, wanted: &Wanted) -> Result<u64> {
 
 /// A sync with all that belongs to it, at one instant.
 #[derive(Clone, Debug)]
-pub struct Picture {
+pub struct SyncDetails {
     /// The sync.
     pub sync: Sync,
     /// Who holds its lease, alive or not.
@@ -93,7 +93,7 @@ pub struct Picture {
     pub last_run: Option<Job>,
     /// The last job that completed its pass: what the next pass may be measured by.
     pub last_complete: Option<Job>,
-    /// Where each shard has come to.
+    /// How far each shard has come.
     pub shards: Vec<Progress>,
     /// Open dead letters.
     pub dead_letters: u64,
@@ -103,12 +103,12 @@ pub struct Picture {
 ///
 /// # Errors
 /// SQLite's.
-pub fn picture(connection: &Connection, sync: Sync) -> Result<Picture> {
+pub fn details(connection: &Connection, sync: Sync) -> Result<SyncDetails> {
     let job = match jobs::under_way(connection, sync.key)? {
         Some(job) => Some(job),
         None => jobs::latest(connection, sync.key, 1)?.pop(),
     };
-    Ok(Picture {
+    Ok(SyncDetails {
         lease: leases::holder(connection, sync.key)?,
         last_run: jobs::last_run(connection, sync.key)?,
         last_complete: jobs::last_complete(connection, sync.key)?,

@@ -20,7 +20,7 @@ pub struct Totals {
     pub stored_bytes: u64,
     /// Entries that keep failing.
     pub dead_letters: u64,
-    /// Syncs whose removals wait for an answer.
+    /// Syncs whose removals wait for a decision.
     pub held: u64,
     /// When a pass was complete last.
     pub last_sync_at: Option<Timestamp>,

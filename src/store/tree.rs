@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use super::{Result, syncs, time};
 use crate::model::EntryPath;
 
-/// The most folders that are told of one folder.
+/// The most folders that are returned of one folder.
 pub const MOST_FOLDERS: usize = 5000;
 
 /// An object in a line of a list.

@@ -1,113 +1,119 @@
-//! Indexes of values that arrive in random order: hashes and identities, see `schema.sql`.
+//! Two-level indexes of values that arrive in random order: hashes and identities, see
+//! `schema.sql`.
 //!
-//! A thousand new values in an index of a million are on hundreds of pages, each of which a commit
-//! would read, change and write. So they go into a small index first, all of whose pages are in
-//! memory, and move from there into the large one. A hand moves through their order, again and
-//! again, and takes as many along as arrived: neighbours, which are on few pages of the large
-//! index, too.
+//! A thousand new rows in one index of a million fall on hundreds of pages, each of which a commit
+//! would read, change and write. So they go into a small table first (the recent level), all of
+//! whose pages are cached, and are merged from there into the large one (the main level). Each
+//! merge goes on in key order from where the last one ended, and moves about as many rows as were
+//! added since: neighbours, which are on few pages of the main level too.
 //!
-//! Looking up a value is not here: the files of the tables do that through a view of both indexes.
+//! What does not live here: look-ups, which the file of each table does through a view of both
+//! levels.
 
 use rusqlite::{Transaction, params, types::Value};
 
 use super::Result;
 
-/// The least that stay in the small index: about 30 pages.
-const AT_LEAST: u64 = 16_384;
+/// The least number of rows that stay in the recent level: about 30 pages.
+const MIN_RECENT: u64 = 16_384;
 
-/// Of `n` values, this many times the square root of `n` stay in the small index: then a commit
-/// changes about as many pages of the small index, all of them, as of the large one.
+/// Of `n` rows in all, this many times the root of `n` stay recent: then the pages of the recent
+/// level, all of which change with a commit, are about as many as those that a merge changes in the
+/// main level.
 const PER_ROOT: u64 = 22;
 
-/// The most that one transaction moves, if many were added outside of runs.
-const AT_MOST: u64 = 4_096;
+/// The most rows that one transaction merges, should many have been added without a commit of a
+/// run.
+const MAX_MERGED: u64 = 4_096;
 
-/// An index in two levels, by the names of its tables and columns.
+/// A two-level index, by the names of its tables and columns.
 struct Index {
-    small: &'static str,
-    large: &'static str,
-    /// The indexed column, and the key of the row that has the value.
-    name: &'static str,
+    /// The table of each level.
+    recent: &'static str,
+    main: &'static str,
+    /// The indexed column, and the key of the row that has its value.
+    value: &'static str,
     key: &'static str,
     /// The table of those rows.
     rows: &'static str,
-    /// The column of `settling`.
-    hand: &'static str,
-    /// The values before and behind all others.
-    beginning: &'static str,
-    end: &'static str,
+    /// The column of `merge_positions`.
+    position: &'static str,
+    /// SQL literals below and above every value.
+    lowest: &'static str,
+    highest: &'static str,
 }
 
 const HASHES: Index = Index {
-    small: "fresh_hashes",
-    large: "settled_hashes",
-    name: "prefix",
+    recent: "recent_hashes",
+    main: "main_hashes",
+    value: "prefix",
     key: "blob_key",
     rows: "blobs",
-    hand: "hash",
-    beginning: "x''",
-    end: "x'ffffffffffffffffff'",
+    position: "hash",
+    lowest: "x''",
+    highest: "x'ffffffffffffffffff'",
 };
 
 const IDENTITIES: Index = Index {
-    small: "fresh_identities",
-    large: "settled_identities",
-    name: "identity",
+    recent: "recent_identities",
+    main: "main_identities",
+    value: "identity",
     key: "entry_key",
     rows: "entries",
-    hand: "identity",
-    beginning: "-9223372036854775808",
-    end: "9223372036854775807",
+    position: "identity",
+    lowest: "-9223372036854775808",
+    highest: "9223372036854775807",
 };
 
-/// Moves what is too many for the small indexes to the large ones: about as many as were added
-/// since the last time.
-pub(super) fn move_to_large(tx: &Transaction<'_>) -> Result<()> {
-    HASHES.move_surplus(tx, capacity)?;
-    IDENTITIES.move_surplus(tx, capacity)
+/// Merges the rows beyond those that may stay recent: about as many as were added since the last
+/// merge.
+pub(super) fn merge(tx: &Transaction<'_>) -> Result<()> {
+    HASHES.merge(tx, max_recent)?;
+    IDENTITIES.merge(tx, max_recent)
 }
 
-/// How many of so many rows may be in the small index.
-fn capacity(rows: u64) -> u64 {
-    AT_LEAST.max(PER_ROOT * rows.isqrt())
+/// How many of so many rows may stay recent.
+fn max_recent(rows: u64) -> u64 {
+    MIN_RECENT.max(PER_ROOT * rows.isqrt())
 }
 
 impl Index {
-    fn move_surplus(&self, tx: &Transaction<'_>, capacity: impl Fn(u64) -> u64) -> Result<()> {
-        let Self { small, key, rows, .. } = self;
-        let (count, rows): (u64, u64) = tx
+    fn merge(&self, tx: &Transaction<'_>, max_recent: impl Fn(u64) -> u64) -> Result<()> {
+        let Self { recent, key, rows, .. } = self;
+        let (recent, rows): (u64, u64) = tx
             .prepare_cached(&format!(
-                "SELECT (SELECT count(*) FROM {small}), (SELECT coalesce(max({key}), 0) FROM {rows})"
+                "SELECT (SELECT count(*) FROM {recent}), (SELECT coalesce(max({key}), 0) FROM {rows})"
             ))?
             .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        match count.saturating_sub(capacity(rows)).min(AT_MOST) {
+        match recent.saturating_sub(max_recent(rows)).min(MAX_MERGED) {
             0 => Ok(()),
-            surplus => self.move_next(tx, surplus),
+            count => self.merge_next(tx, count),
         }
     }
 
-    /// Moves the next `count` values, or those up to the end, after which the hand starts again.
-    fn move_next(&self, tx: &Transaction<'_>, count: u64) -> Result<()> {
-        let Self { small, large, name, key, hand, beginning, end, .. } = self;
-        let range = format!("FROM {small} WHERE {name} > ?1 AND ({name}, {key}) <= (?2, ?3)");
+    /// Merges that many rows behind the last merge, or those up to the end, behind which the next
+    /// merge begins again.
+    fn merge_next(&self, tx: &Transaction<'_>, count: u64) -> Result<()> {
+        let Self { recent, main, value, key, position, lowest, highest, .. } = self;
+        let range = format!("FROM {recent} WHERE {value} > ?1 AND ({value}, {key}) <= (?2, ?3)");
         let from: Value = tx
-            .prepare_cached(&format!("SELECT {hand} FROM settling"))?
+            .prepare_cached(&format!("SELECT {position} FROM merge_positions"))?
             .query_row([], |row| row.get(0))?;
         let (to, to_key): (Value, i64) = tx
             .prepare_cached(&format!(
-                "SELECT * FROM (SELECT {name}, {key} FROM {small} WHERE {name} > ?1
+                "SELECT * FROM (SELECT {value}, {key} FROM {recent} WHERE {value} > ?1
                                 ORDER BY 1, 2 LIMIT 1 OFFSET ?2)
-                 UNION ALL SELECT {end}, {}",
+                 UNION ALL SELECT {highest}, {}",
                 i64::MAX
             ))?
             .query_row(params![from, count - 1], |row| Ok((row.get(0)?, row.get(1)?)))?;
         tx.prepare_cached(&format!(
-            "INSERT INTO {large} SELECT {name}, {key} {range} ORDER BY 1, 2"
+            "INSERT INTO {main} SELECT {value}, {key} {range} ORDER BY 1, 2"
         ))?
         .execute(params![from, to, to_key])?;
         tx.prepare_cached(&format!("DELETE {range}"))?.execute(params![from, to, to_key])?;
         tx.prepare_cached(&format!(
-            "UPDATE settling SET {hand} = iif(?1 = {end}, {beginning}, ?1)"
+            "UPDATE merge_positions SET {position} = iif(?1 = {highest}, {lowest}, ?1)"
         ))?
         .execute([to])?;
         Ok(())
@@ -131,14 +137,14 @@ mod tests {
     enum Step {
         Add(u16),
         Remove(u16),
-        MoveSurplus { capacity: u64 },
+        Merge { max_recent: u64 },
     }
 
     fn step() -> impl Strategy<Value = Step> {
         prop_oneof![
             6 => (0_u16..60).prop_map(Step::Add),
             2 => (0_u16..60).prop_map(Step::Remove),
-            2 => (0_u64..12).prop_map(|capacity| Step::MoveSurplus { capacity }),
+            2 => (0_u64..12).prop_map(|max_recent| Step::Merge { max_recent }),
         ]
     }
 
@@ -167,7 +173,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_blob_is_found_by_its_hash_whatever_is_added_removed_and_moved(
+        fn every_blob_is_found_by_its_hash_whatever_is_added_removed_and_merged(
             steps in prop::collection::vec(step(), 0..120)
         ) {
             let mut db = database();
@@ -185,11 +191,11 @@ mod tests {
                             prop_assert_eq!(blobs::take_orphans(&tx, 9).unwrap().unwrap().len(), 1);
                         }
                     }
-                    Step::MoveSurplus { capacity } => {
-                        let before = count(&tx, "fresh_hashes");
-                        HASHES.move_surplus(&tx, |_| capacity).unwrap();
-                        let after = count(&tx, "fresh_hashes");
-                        prop_assert!(after <= before && after >= capacity.min(before));
+                    Step::Merge { max_recent } => {
+                        let before = count(&tx, "recent_hashes");
+                        HASHES.merge(&tx, |_| max_recent).unwrap();
+                        let after = count(&tx, "recent_hashes");
+                        prop_assert!(after <= before && after >= max_recent.min(before));
                     }
                 }
                 for number in 0..60 {
@@ -197,14 +203,14 @@ mod tests {
                     prop_assert_eq!(found, expected.get(&number).copied());
                 }
                 prop_assert_eq!(
-                    count(&tx, "fresh_hashes") + count(&tx, "settled_hashes"),
+                    count(&tx, "recent_hashes") + count(&tx, "main_hashes"),
                     expected.len() as u64
                 );
             }
         }
 
         #[test]
-        fn moving_on_and_on_leaves_nothing_in_the_small_index(
+        fn merges_that_follow_one_another_leave_no_row_behind(
             identities in prop::collection::vec(prop_oneof![-3_i64..3, any::<i64>()], 0..40),
             count in 1_u64..9,
         ) {
@@ -212,26 +218,26 @@ mod tests {
             let tx = db.transaction().unwrap();
             let mut expected = BTreeSet::new();
             for (key, identity) in (1..).zip(identities) {
-                // No row has the least of all: it would never be behind the hand.
+                // No row has the lowest value of all: it would never be behind a merge.
                 let identity = identity.max(i64::MIN + 1);
-                tx.execute("INSERT INTO fresh_identities VALUES (?1, ?2)", [identity, key]).unwrap();
+                tx.execute("INSERT INTO recent_identities VALUES (?1, ?2)", [identity, key]).unwrap();
                 expected.insert((identity, key));
             }
             let most = expected.len() * 3 + 3;
             for _ in 0..most {
-                IDENTITIES.move_next(&tx, count).unwrap();
+                IDENTITIES.merge_next(&tx, count).unwrap();
                 let both = pairs(&tx, "SELECT identity, entry_key FROM entries_by_identity");
                 prop_assert_eq!(both.len(), expected.len());
             }
-            let settled = pairs(&tx, "SELECT identity, entry_key FROM settled_identities");
-            let settled: BTreeSet<(i64, i64)> = settled
+            let merged = pairs(&tx, "SELECT identity, entry_key FROM main_identities");
+            let merged: BTreeSet<(i64, i64)> = merged
                 .into_iter()
                 .map(|(identity, key)| match identity {
                     Value::Integer(identity) => (identity, key),
                     other => panic!("{other:?}"),
                 })
                 .collect();
-            prop_assert_eq!(settled, expected);
+            prop_assert_eq!(merged, expected);
         }
     }
 
@@ -240,16 +246,16 @@ mod tests {
         let db = database();
         db.pragma_update(None, "foreign_keys", false).unwrap();
         let found = || pairs(&db, "SELECT identity, entry_key FROM entries_by_identity ORDER BY 2");
-        let settled = |identity: i64, key: i64| {
-            db.execute("INSERT INTO settled_identities VALUES (?1, ?2)", [identity, key]).unwrap();
+        let insert_merged = |identity: i64, key: i64| {
+            db.execute("INSERT INTO main_identities VALUES (?1, ?2)", [identity, key]).unwrap();
         };
         db.execute_batch(
             "INSERT INTO entries (sync_key, source_id, version, object_key, is_duplicate, pass, identity)
              VALUES (1, x'01', x'', 1, 0, 1, 10), (1, x'02', x'', 2, 0, 1, 20), (1, x'03', x'', 3, 0, 1, NULL);",
         )
         .unwrap();
-        settled(10, 1);
-        settled(20, 2);
+        insert_merged(10, 1);
+        insert_merged(20, 2);
 
         db.execute_batch("UPDATE entries SET identity = 11 WHERE entry_key = 1").unwrap();
         db.execute_batch("UPDATE entries SET identity = 30 WHERE entry_key = 3").unwrap();

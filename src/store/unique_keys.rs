@@ -1,12 +1,13 @@
-//! The unique key of a bucket, as far as it is a sync's to keep: which object has a value, and which
-//! entries wait for it. Objects that are made by hand are told so at once, in `objects::write`.
+//! The unique key of a bucket, as far as it is a sync's to keep: which object has a value, and
+//! which entries wait for it. Objects that are made by hand are told so at once, in
+//! `objects::write`.
 
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
 use super::Result;
 use crate::model::{ErrorType, UniqueValue};
 
-/// What to tell of an object that cannot have that unique key, since another one has it.
+/// The error of an object that cannot have that unique key, since another one has it.
 ///
 /// # Errors
 /// SQLite's.
@@ -48,7 +49,7 @@ fn refusal(holder: String, UniqueValue { fields, values }: &UniqueValue) -> Stri
 }
 
 /// Gives an object the unique key of its shape, which no other one has.
-pub(super) fn settle(
+pub(super) fn set(
     tx: &Transaction<'_>,
     object_key: i64,
     wanted: Option<&UniqueValue>,

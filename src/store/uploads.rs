@@ -1,6 +1,7 @@
 //! Uploads: bytes on their way to an object.
 //!
-//! An upload holds on to its bytes until it ends, or until the object goes that they became part of.
+//! An upload keeps its bytes until it ends, or until the object that they became part of is
+//! deleted.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +16,7 @@ use super::{
     commit::Stored,
     filter::{self, Fields, Operand},
     functions, json,
-    place::Place,
+    row_position::RowPosition,
     time,
 };
 use crate::model::{
@@ -136,7 +137,7 @@ pub fn with_hash(connection: &Connection, bucket_key: i64, sha256: &str) -> Resu
         .transpose()
 }
 
-/// Records the bytes that came for an upload; those that came before go. Answers whether they were
+/// Records the bytes that came for an upload; those that came before go. Returns whether they were
 /// still waited for.
 ///
 /// # Errors
@@ -219,7 +220,7 @@ pub(super) fn used(tx: &Transaction<'_>, key: i64, object_key: i64) -> Result<()
     Ok(())
 }
 
-/// An object goes: the upload that it was made of holds on to its bytes no longer.
+/// An object is deleted: the upload that it was made from no longer keeps its bytes.
 pub(super) fn let_go(tx: &Transaction<'_>, blob_key: i64, object_key: i64) -> Result<()> {
     tx.prepare_cached(
         "UPDATE uploads SET blob_key = NULL, object_key = NULL
@@ -305,7 +306,7 @@ impl Fields for UploadFields {
     }
 }
 
-/// Which uploads of a bucket are wanted, the newest first unless `sort` says otherwise.
+/// A query for a bucket's uploads, the newest first unless `sort` says otherwise.
 #[derive(Clone, Debug)]
 pub struct Query {
     condition: Clause,
@@ -314,7 +315,7 @@ pub struct Query {
 }
 
 impl Query {
-    /// Puts together what is wanted of a bucket's uploads. `search` is looked for in the file's name
+    /// Builds a query for a bucket's uploads. `search` is looked for in the file's name
     /// and in the values of the metadata.
     ///
     /// # Errors
@@ -361,10 +362,10 @@ impl Query {
     pub fn page(
         &self,
         connection: &Connection,
-        after: Option<&Place>,
+        after: Option<&RowPosition>,
         skip: u64,
         limit: u32,
-    ) -> Result<Vec<(Place, Upload)>> {
+    ) -> Result<Vec<(RowPosition, Upload)>> {
         let mut clause = Clause::default()
             .sql("SELECT u.upload_key, ")
             .then(self.column.clone())
@@ -385,12 +386,12 @@ impl Query {
         let mut uploads = Vec::new();
         while let Some(row) = rows.next()? {
             let key = row.get(0)?;
-            uploads.push((Place::new(key, row.get(1)?), by_key(connection, key)?));
+            uploads.push((RowPosition::new(key, row.get(1)?), by_key(connection, key)?));
         }
         Ok(uploads)
     }
 
-    /// What all that are wanted come to: how many there are by state, and their bytes.
+    /// The sums over all that match: how many there are by state, and their bytes.
     ///
     /// # Errors
     /// SQLite's.

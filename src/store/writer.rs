@@ -9,7 +9,7 @@ use super::{Result, StoreError};
 
 type Work = Box<dyn FnOnce(&mut Connection) + Send>;
 
-/// Hands transactions to the writer thread, which ends when the last handle is gone.
+/// Sends transactions to the writer thread, which ends when the last handle is dropped.
 #[derive(Debug)]
 pub(super) struct Writer {
     queue: mpsc::Sender<Work>,

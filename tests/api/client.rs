@@ -1,5 +1,6 @@
 //! Programs that are not ours ask the API: the public Python client walks the whole life of a sync,
-//! and schemathesis holds every answer against the API's own description. `tests/run` installs both.
+//! and schemathesis holds every answer against the API's own description. `tests/run` installs
+//! both.
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},

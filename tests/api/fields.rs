@@ -1,6 +1,6 @@
-//! Every field that the public client can send, by the list in `tests/fixtures/client_requests.json`:
-//! each operation with its query parameters and the fields of its body. The list was read off the
-//! models of `mixpeek==1.3.783`.
+//! Every field that the public client can send, by the list in
+//! `tests/fixtures/client_requests.json`: each operation with its query parameters and the fields
+//! of its body. The list was read off the models of `mixpeek==1.3.783`.
 
 use std::collections::BTreeMap;
 

@@ -247,7 +247,7 @@ fn a_bucket_that_is_being_deleted_is_found_by_no_route_but_its_own() {
     // Its rows are removed in the background, too fast to be met by a request.
     let database = server.home.data_dir().join(DATABASE_FILE);
     let marked = rusqlite::Connection::open(database).unwrap();
-    assert_eq!(marked.execute("UPDATE buckets SET is_going = 1", []).unwrap(), 1);
+    assert_eq!(marked.execute("UPDATE buckets SET is_deleting = 1", []).unwrap(), 1);
     for route in ["syncs", "objects", "uploads"] {
         let list = server.post(&format!("{path}/{route}/list"), &json!({}));
         assert_eq!(list.fails_with(404)["details"]["resource"], "bucket", "{route}");

@@ -25,7 +25,7 @@ use catchment::{
     sources::locate,
     store::{
         buckets, checkpoints,
-        dead_letters::{self, DeadLetter, Wanted},
+        dead_letters::{self, DeadLetter, DeadLetterFilter},
         events, jobs,
         objects::{self, After},
         syncs::{self, BucketChoice, Sync},
@@ -120,7 +120,7 @@ impl Fixture {
         objects.iter().map(|object| object.path.to_json_text()).collect()
     }
 
-    async fn letters(&self, wanted: Wanted) -> Vec<DeadLetter> {
+    async fn letters(&self, wanted: DeadLetterFilter) -> Vec<DeadLetter> {
         let sync = self.sync().await;
         let list = move |db: &catchment::store::Connection| {
             dead_letters::list(db, sync.key, &wanted, 100, 0)
@@ -160,7 +160,9 @@ async fn with_a_quarantined_entry() -> Fixture {
 #[tokio::test]
 async fn an_entry_that_keeps_failing_is_tried_less_and_less_and_at_last_no_more() {
     let fixture = with_a_quarantined_entry().await;
-    let letter = fixture.letters(Wanted { only_max_retries: true, ..Wanted::default() }).await;
+    let letter = fixture
+        .letters(DeadLetterFilter { only_max_retries: true, ..DeadLetterFilter::default() })
+        .await;
     assert_eq!((letter[0].life.retries, letter[0].error_type.as_str()), (3, "permission_denied"));
 
     fixture.wait(23 * 60 * MINUTE);
@@ -174,7 +176,7 @@ async fn an_entry_that_keeps_failing_is_tried_less_and_less_and_at_last_no_more(
         fixture.run().await;
         tries += usize::from(fixture.asked("file 01"));
     }
-    let retired = fixture.letters(Wanted::default()).await.remove(0);
+    let retired = fixture.letters(DeadLetterFilter::default()).await.remove(0);
     assert!(tries <= 7, "{tries} tries");
     assert!(retired.life.disposed.is_some(), "{retired:?}");
     assert_eq!(fixture.run().await.status, RunStatus::CompletedWithErrors, "it still is missing");
@@ -191,7 +193,7 @@ async fn an_entry_that_changes_at_the_source_is_tried_at_once() {
     let report = fixture.run().await;
 
     assert_eq!((report.status, report.counts.synced), (RunStatus::Completed, 1));
-    let letter = fixture.letters(Wanted::default()).await.remove(0);
+    let letter = fixture.letters(DeadLetterFilter::default()).await.remove(0);
     assert_eq!(letter.resolved_at, Some(fixture.clock.now()));
 }
 
@@ -221,7 +223,7 @@ async fn a_panic_fails_the_entry_that_caused_it_and_no_other() {
     let report = fixture.run().await;
 
     assert_eq!((report.status, report.counts.synced), (RunStatus::CompletedWithErrors, 2));
-    let mut letters = fixture.letters(Wanted::default()).await;
+    let mut letters = fixture.letters(DeadLetterFilter::default()).await;
     letters.sort_by_key(|letter| letter.path.clone());
     for (letter, path) in letters.iter().zip(["file 01", "file 02"]) {
         let found = (letter.error_type.as_str(), letter.path.to_json_text());

@@ -5,7 +5,7 @@ use std::time::Duration;
 use catchment::{
     engine::search_index,
     store::{
-        Connection, Place,
+        Connection, RowPosition,
         objects::{query::Query, record, text},
     },
 };
@@ -19,7 +19,7 @@ async fn found(fixture: &Fixture, wanted: &'static str) -> Vec<String> {
         let bucket = buckets::by_name(db, "bucket")?.unwrap();
         let query = Query::new(&bucket, None, Some(wanted), None).unwrap();
         let found = query.keys(db, None, 0, 100, None)?;
-        record::by_keys(db, found.places.iter().map(Place::key))
+        record::by_keys(db, found.places.iter().map(RowPosition::key))
     };
     let records = fixture.engine.store.read(search).await.unwrap();
     records.iter().map(|record| record.path.to_json_text()).collect()

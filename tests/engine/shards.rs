@@ -260,8 +260,9 @@ async fn what_failed_beneath_a_folder_that_cannot_be_listed_stays_a_dead_letter(
     fixture.source.world().refused.extend(["a/00".into(), "b/00".into()]);
     fixture.run().await;
     let open = || async {
-        let letters =
-            fixture.letters(super::Wanted { only_open: true, ..Default::default() }).await;
+        let letters = fixture
+            .letters(super::DeadLetterFilter { only_open: true, ..Default::default() })
+            .await;
         let mut paths: Vec<_> = letters.iter().map(|letter| letter.path.to_json_text()).collect();
         paths.sort();
         paths

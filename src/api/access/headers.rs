@@ -1,4 +1,4 @@
-//! What every answer tells the browser not to do with it.
+//! Headers of every response that restrict what a browser may do with it.
 
 use axum::{
     extract::Request,
@@ -7,7 +7,7 @@ use axum::{
     response::Response,
 };
 
-/// For answers that are no pages: nothing in them is to be run or shown.
+/// For responses that are not pages: nothing in them may be run or displayed.
 const NO_PAGE: &str = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; \
                        form-action 'none'; sandbox";
 
@@ -17,7 +17,7 @@ pub(in crate::api) const PAGE: &str = "default-src 'none'; script-src 'self'; st
     frame-src 'self'; manifest-src 'self'; worker-src 'self'; form-action 'self'; \
     base-uri 'none'; frame-ancestors 'none'";
 
-/// Set on every answer.
+/// Set on every response.
 const ALWAYS: [(HeaderName, &str); 5] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     // Not no-referrer: under that, browsers send our own forms with `Origin: null`.

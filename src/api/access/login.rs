@@ -20,7 +20,7 @@ use super::{
     token::{Fingerprint, random_secret},
 };
 use crate::{
-    api::{App, error::ApiError, html::escape, json, server::Peer},
+    api::{App, error::ApiError, html::escape, json, query, server::Peer},
     store::{Store, StoreError, sessions},
 };
 
@@ -52,7 +52,7 @@ async fn new_secret(
 
 /// `GET /login?code=…`: the page with the button.
 pub(in crate::api) async fn page(request: Request) -> Response {
-    let code = json::query_value(request.uri().query().unwrap_or_default(), "code");
+    let code = query::query_value(request.uri().query().unwrap_or_default(), "code");
     let body = match code {
         Some(code) => format!(
             "<form method=\"post\" action=\"/login\"><input type=\"hidden\" name=\"code\" \
@@ -91,7 +91,7 @@ pub(in crate::api) async fn enter(
     }
     let body = Bytes::from_request(request, &()).await.map_err(json::unreadable)?;
     let form = String::from_utf8_lossy(&body);
-    let code = json::query_value(&form, "code").unwrap_or_default();
+    let code = query::query_value(&form, "code").unwrap_or_default();
     let (hash, now) = (*Fingerprint::of(&code).as_bytes(), app.now());
     let store = &app.engine.store;
     if !store.write(move |tx| sessions::take_code(tx, &hash, now)).await? {

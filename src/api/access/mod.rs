@@ -1,6 +1,6 @@
 //! Who may ask: the token, the browser's session, and the names by which this server may be called.
 //!
-//! `guard` stands in front of every route. What does not live here: what is asked for.
+//! `guard` runs before every route. What does not live here: the routes.
 
 pub(super) mod headers;
 mod host;
@@ -24,7 +24,7 @@ use self::{
     throttle::Throttle,
     token::{Fingerprint, TokenFile},
 };
-use super::{App, error::ApiError, json};
+use super::{App, error::ApiError, query as query_string};
 use crate::{config::Config, store::sessions};
 
 /// The most that a request's headers may be together, in bytes.
@@ -113,7 +113,7 @@ impl Access {
     }
 }
 
-/// Lets a request through to its route, or answers why not.
+/// Lets a request through to its route, or returns the reason why not.
 pub(super) async fn guard(State(app): State<App>, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     match check(&app, &parts).await {
@@ -159,7 +159,7 @@ fn refuse_long_headers(parts: &Parts) -> Result<(), ApiError> {
 
 fn refuse_secrets_in_query(parts: &Parts) -> Result<(), ApiError> {
     let query = parts.uri.query().unwrap_or_default();
-    let has_secret = json::query_names(query)
+    let has_secret = query_string::query_names(query)
         .any(|name| SECRET_PARAMETERS.contains(&name.to_ascii_lowercase().as_str()));
     if has_secret {
         return Err(ApiError::unauthorized(

@@ -1,5 +1,5 @@
-//! The archives that links were given out for. They are lists of objects, kept in memory until their
-//! links end; nothing is packed before somebody comes for it.
+//! The archives that links were given out for. They are lists of objects, kept in memory until
+//! their links end; nothing is packed before the link is followed.
 
 use std::{
     collections::VecDeque,
@@ -16,7 +16,7 @@ const MAX_BYTES: usize = 64 * 1024 * 1024;
 /// The most downloads at once: each holds a name for every file that it has packed.
 const DOWNLOADS: usize = 4;
 
-/// What is to be packed.
+/// What to pack.
 #[derive(Debug)]
 pub(super) struct Archive {
     pub(super) id: ArchiveId,

@@ -1,7 +1,7 @@
 //! `/v1/buckets/{bucket}/objects/archive`: many objects as one file. Ours, beyond the public API.
 //!
-//! A browser downloads by a link, so what is asked for by POST is answered with one, and packed when
-//! somebody follows it.
+//! A browser downloads by a link, so a POST returns a link, and the archive is packed when
+//! the link is followed.
 
 mod kept;
 mod names;
@@ -26,7 +26,7 @@ use self::{
 use super::{
     App,
     base::Base,
-    buckets::{self, told},
+    buckets::{self, field_error},
     content::{self, links},
     error::{ApiError, FieldError},
     filters,
@@ -106,7 +106,8 @@ async fn named(app: &App, bucket: &Bucket, body: ArchiveRequest) -> Result<Vec<C
         ("search", body.search.is_some()),
     ];
     let wrong = others.into_iter().filter(|(_, is_there)| *is_there).map(|(field, _)| {
-        FieldError::new(field, true, "cannot be joined with object_ids").accepting("one of the two")
+        FieldError::new(field, true, "cannot be combined with object_ids")
+            .accepting("one of the two")
     });
     let wrong: Vec<_> = wrong.collect();
     if !wrong.is_empty() {
@@ -150,7 +151,7 @@ async fn matching(
     wanted.extend(body.prefix.as_deref().map(begins_with).transpose()?);
     let filter = (!wanted.is_empty()).then_some(Filter::All(wanted));
     let query = Query::new(bucket, filter.as_ref(), body.search.as_deref(), None)
-        .map_err(|problem| ApiError::invalid_field(told(problem.within("filters"))))?;
+        .map_err(|problem| ApiError::invalid_field(field_error(problem.within("filters"))))?;
     let objects =
         app.engine.store.read(move |db| chosen::matching(db, &query, MAX_OBJECTS + 1)).await?;
     let refuse = |words: String, accepted: &str| {
@@ -177,15 +178,15 @@ fn narrowest(body: &ArchiveRequest) -> (&'static str, String) {
 }
 
 fn begins_with(prefix: &str) -> Result<Filter, ApiError> {
-    let field =
-        FieldPath::parse("key_prefix").map_err(|problem| ApiError::invalid_field(told(problem)))?;
+    let field = FieldPath::parse("key_prefix")
+        .map_err(|problem| ApiError::invalid_field(field_error(problem)))?;
     let test = Test::StartsWith(prefix.to_owned());
     Ok(Filter::Is(Condition { field, test, case_sensitive: true }))
 }
 
 /// Download an archive
 ///
-/// By the signed link that was answered, which needs no token.
+/// By the signed link that the order returned, which needs no token.
 #[utoipa::path(
     get, path = "/v1/buckets/{bucket_identifier}/archives/{archive_id}", tag = "bucket_objects",
     operation_id = "get_object_archive",

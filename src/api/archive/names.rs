@@ -85,10 +85,10 @@ fn parts(path: &EntryPath) -> Vec<String> {
         .collect()
 }
 
-/// Bytes that a name may have; systems stop at 255, and a number may have to stand behind it.
+/// Bytes that a name may have; systems stop at 255, and a number may have to be appended.
 const LONGEST: usize = 240;
 
-/// Besides what steers a terminal, what Windows takes for a separator or has no names with
+/// Control characters, and characters that Windows takes for a separator or forbids in names
 /// (<https://learn.microsoft.com/en-us/windows/win32/fileio/naming-a-file>).
 fn plain(part: &EntryPath) -> String {
     let text = part.to_string();
@@ -110,7 +110,7 @@ fn plain(part: &EntryPath) -> String {
     plain
 }
 
-/// Whether Windows takes the name for a device, whatever ending it has.
+/// Whether Windows takes the name for a device, whatever its extension.
 fn is_device(name: &str) -> bool {
     let stem = name.split('.').next().unwrap_or_default().trim_end().to_ascii_uppercase();
     match stem.as_str() {

@@ -1,9 +1,9 @@
 //! Packing: objects in, a zip archive out, in pieces as they are asked for.
 //!
-//! Nothing is compressed: most of what is large is so already. What is held is one piece of one blob
-//! and, for the table at the archive's end, a name for each file. A client that does not read holds
-//! no thread up. Every blob is held against its hash on the way; one that is damaged does not keep
-//! the others back, but gets a sum that no reader lets pass.
+//! Nothing is compressed: most of what is large is so already. What is held is one piece of one
+//! blob and, for the table at the archive's end, a name for each file. A client that does not read
+//! holds no thread up. Every blob is checked against its hash on the way; one that is damaged does
+//! not keep the others back, but gets a sum that no reader lets pass.
 
 use std::{
     io::{self, Write},
@@ -26,7 +26,7 @@ use crate::{
     model::{BlobHash, CONTENT, EntryPath},
     store::{
         StoreError,
-        blobs::Place,
+        blobs::BlobLocation,
         objects::{
             chosen::{self, Found},
             record::{BlobRecord, Record},
@@ -38,12 +38,12 @@ use crate::{
 const PIECE: usize = 256 * 1024;
 /// Objects that are looked for at once.
 const AT_ONCE: usize = 100;
-/// How long a client may take over a piece.
+/// How long a client may take to read one chunk.
 const PATIENCE: Duration = Duration::from_secs(10 * 60);
 /// What they are, and who may do what with them, as Unix writes it down.
 const FILE: u32 = 0o100_644;
 const FOLDER: u32 = 0o040_755;
-/// What tells which objects are not in the archive, if there are such.
+/// The file that lists the objects missing from the archive, if any.
 const NOTE: &str = "NOT INCLUDED.txt";
 const REMOVED: &str = "it was removed";
 const MISSING: &str = "its bytes are not there; `catchment verify --repair` looks for them";
@@ -74,7 +74,7 @@ pub(super) fn stream(
 /// Why an archive ends before it is whole.
 #[derive(Debug, thiserror::Error)]
 enum End {
-    #[error("nobody reads it any more")]
+    #[error("the client has stopped reading")]
     Left,
     #[error("the server ends")]
     Stopping,
@@ -141,13 +141,17 @@ struct Packer<'a> {
 }
 
 impl Packer<'_> {
-    async fn object(&mut self, object: &Record, places: Vec<Option<Place>>) -> Result<(), End> {
+    async fn object(
+        &mut self,
+        object: &Record,
+        places: Vec<Option<BlobLocation>>,
+    ) -> Result<(), End> {
         // Consoles of object storage make folders out of nothing but a name.
         if object.path.as_bytes().ends_with(b"/") && object.size == 0 {
             return self.folder(object).await;
         }
         if object.blobs.is_empty() {
-            self.note(&object.path, "there is no file to it");
+            self.note(&object.path, "it has no file");
         }
         let is_alone = object.blobs.len() == 1;
         for (blob, place) in object.blobs.iter().zip(places) {
@@ -157,11 +161,11 @@ impl Packer<'_> {
             };
             let modified = object.modified.unwrap_or(object.updated_at);
             match place {
-                Some(Place::Inline(bytes)) => {
+                Some(BlobLocation::Inline(bytes)) => {
                     let bytes = stream::iter([Ok(Bytes::from(bytes))]);
                     self.blob(&path, modified, blob.hash, bytes).await?;
                 }
-                Some(Place::File) => self.file(&path, modified, blob.hash).await?,
+                Some(BlobLocation::File) => self.file(&path, modified, blob.hash).await?,
                 None => self.note(&path, REMOVED),
             }
         }
@@ -238,7 +242,7 @@ impl Packer<'_> {
         self.notes.push(format!("{path}: {why}\n"));
     }
 
-    /// The note, if there is something to tell, and the table of what is in the archive.
+    /// The note, if there is anything to note, and the archive's directory.
     async fn finish(mut self, now: Timestamp) -> Result<(), End> {
         if !self.notes.is_empty() {
             let name = self.names.file(&EntryPath::new(NOTE));
@@ -266,7 +270,7 @@ fn beside(path: &EntryPath, blob: &BlobRecord) -> EntryPath {
     EntryPath::new([path.as_bytes(), format!(".{property}{ending}").as_bytes()].concat())
 }
 
-/// Archives know whole seconds since 1970 in 32 bits; other times are told as the nearest.
+/// Archives know whole seconds since 1970 in 32 bits; other times become the nearest.
 fn time(at: Timestamp) -> UtcDateTime {
     UtcDateTime::from_unix(at.as_second().clamp(0, u32::MAX.into()))
 }

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use crate::api::filters::LogicalOperatorInput;
 
-/// Which objects are wanted in one file: those named, or those that match; without any of these,
+/// Which objects to pack into one file: those named, or those that match; without any of these,
 /// all of the bucket.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -21,8 +21,8 @@ pub(super) struct ArchiveRequest {
     pub filters: Option<LogicalOperatorInput>,
     /// Text in the path, or in a value of metadata or fields; upper and lower case are the same.
     pub search: Option<String>,
-    /// What to call the file, without the ending; the last folder of `prefix`, or the bucket's name,
-    /// if nobody says.
+    /// What to call the file, without the ending; the last folder of `prefix`, or the bucket's
+    /// name, if nobody says.
     #[schema(min_length = 1, max_length = 200)]
     pub name: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! Buckets as they are told.
+//! Buckets on the wire: responses.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -93,7 +93,7 @@ pub(super) struct StorageStatistics {
 }
 
 impl BucketResponse {
-    /// A bucket as it stands at `now`.
+    /// A bucket at `now`.
     pub(super) fn of(bucket: Bucket, extremes: Extremes, now: Timestamp) -> Self {
         let settings = bucket.settings;
         Self {
@@ -113,8 +113,8 @@ impl BucketResponse {
             updated_at: bucket.updated_at,
             last_upload_at: extremes.newest,
             stats_updated_at: now,
-            status: if bucket.is_going { "IN_PROGRESS" } else { "ACTIVE" },
-            is_locked: bucket.is_going,
+            status: if bucket.is_deleting { "IN_PROGRESS" } else { "ACTIVE" },
+            is_locked: bucket.is_deleting,
             batch_stats: BatchStatistics::default(),
             storage_stats: StorageStatistics {
                 total_size_bytes: bucket.object_bytes,
@@ -134,7 +134,7 @@ pub(super) struct ListBucketsResponse {
     pub results: Vec<BucketResponse>,
     /// How many there are on all pages.
     pub total_count: u64,
-    /// Where this page stands.
+    /// Where this page is among the others.
     pub pagination: PaginationResponse,
     /// What they come to, on all pages.
     pub stats: BucketListStats,

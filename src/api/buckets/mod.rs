@@ -1,14 +1,14 @@
 //! `/v1/buckets`: sets of objects. Named by id or by name in the request's namespace.
 
 mod answer;
-mod end;
+mod deletion;
 mod processing;
 mod wire;
 
 use axum::{Json, extract::State};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub(super) use self::end::{clear_soon, go_on as go_on_with_deletions};
+pub(super) use self::deletion::{delete_in_background, resume as resume_deletions};
 pub(super) use self::wire::{InsertionPolicy, SortDirection};
 use self::{
     answer::{BucketListStats, BucketResponse, DeletedBucket, ListBucketsResponse, kept},
@@ -39,23 +39,24 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(get, patch, put, delete))
 }
 
-/// The bucket of that id or name in the request's namespace; one that is being deleted is not found.
+/// The bucket of that id or name in the request's namespace; one that is being deleted is not
+/// found.
 pub(super) async fn find(app: &App, scope: &Scope, named: &str) -> Result<Bucket, ApiError> {
     let (namespace_key, wanted) = (scope.namespace_key, named.to_owned());
     let found = app.engine.store.read(move |db| buckets::named(db, namespace_key, &wanted)).await?;
     match found {
-        Some(bucket) if !bucket.is_going => Ok(bucket),
+        Some(bucket) if !bucket.is_deleting => Ok(bucket),
         _ => Err(ApiError::not_found("bucket", named)),
     }
 }
 
-async fn shown(app: &App, bucket: Bucket) -> Answer<BucketResponse> {
+async fn respond(app: &App, bucket: Bucket) -> Answer<BucketResponse> {
     let key = bucket.key;
     let extremes = app.engine.store.read(move |db| buckets::extremes(db, key)).await?;
     Ok(Json(BucketResponse::of(bucket, extremes, app.now())))
 }
 
-/// Make a bucket
+/// Create a bucket
 #[utoipa::path(
     post, path = "/v1/buckets", tag = "buckets", operation_id = "create_bucket",
     request_body = BucketCreateRequest,
@@ -85,12 +86,12 @@ async fn create(
         .write(move |tx| buckets::insert(tx, scope.namespace_key, &wanted, &settings, now))
         .await?;
     match made {
-        Some(bucket) => shown(&app, bucket).await,
+        Some(bucket) => respond(&app, bucket).await,
         None => Err(ApiError::taken("bucket", name)),
     }
 }
 
-/// Show a bucket
+/// Get a bucket
 #[utoipa::path(
     get, path = "/v1/buckets/{bucket_identifier}", tag = "buckets", operation_id = "get_bucket",
     params(("bucket_identifier" = String, Path, description = "Id or name")),
@@ -108,7 +109,7 @@ async fn get(
         .read(move |db| buckets::named(db, scope.namespace_key, &wanted))
         .await?
         .ok_or_else(|| ApiError::not_found("bucket", named))?;
-    shown(&app, found).await
+    respond(&app, found).await
 }
 
 /// Change parts of a bucket
@@ -167,7 +168,7 @@ async fn change(
         .store
         .write(move |tx| {
             let bucket = match buckets::named(tx, namespace_key, &named)? {
-                Some(bucket) if !bucket.is_going => bucket,
+                Some(bucket) if !bucket.is_deleting => bucket,
                 _ => return Err(ApiError::not_found("bucket", named)),
             };
             let mut settings = bucket.settings.clone();
@@ -190,7 +191,7 @@ async fn change(
             changed.ok_or_else(|| ApiError::not_found("bucket", named))
         })
         .await?;
-    shown(app, changed).await
+    respond(app, changed).await
 }
 
 fn mapped<T, U>(patch: Patch<T>, map: impl FnOnce(T) -> U) -> Patch<U> {
@@ -224,13 +225,13 @@ fn check(name: &str, settings: &BucketSettings) -> Result<(), ApiError> {
     let mut wrong = Vec::new();
     if name.trim().is_empty() || name.contains('/') || name.chars().any(char::is_control) {
         wrong.push(
-            FieldError::new("bucket_name", name, "cannot be the name of a bucket")
+            FieldError::new("bucket_name", name, "is not a valid bucket name")
                 .accepting("text without slashes and control characters"),
         );
     }
     if let Some(schema) = &settings.bucket_schema {
         let problems = schema.problems().into_iter().map(|problem| problem.within("bucket_schema"));
-        wrong.extend(problems.map(told));
+        wrong.extend(problems.map(field_error));
     }
     if let Some(key) = &settings.unique_key {
         let schema = settings.bucket_schema.as_ref();
@@ -240,7 +241,7 @@ fn check(name: &str, settings: &BucketSettings) -> Result<(), ApiError> {
                 !field.kind.is_blob() && !matches!(field.kind.as_str(), "object" | "array")
             });
             if !is_scalar {
-                let words = "is no scalar field of the bucket's schema";
+                let words = "is not a scalar field of the bucket's schema";
                 let error = FieldError::new("unique_key.fields", field.as_str(), words);
                 wrong.push(error.accepting(scalar_fields(schema)));
             }
@@ -254,8 +255,8 @@ fn scalar_fields(schema: Option<&BucketSchema>) -> Vec<String> {
     all.filter(|(_, field)| !field.kind.is_blob()).map(|(name, _)| name.clone()).collect()
 }
 
-/// A problem of the model's as an answer tells it.
-pub(super) fn told(problem: FieldProblem) -> FieldError {
+/// A problem found by the model, as the API reports it.
+pub(super) fn field_error(problem: FieldProblem) -> FieldError {
     FieldError {
         field: problem.field,
         value: problem.value,
@@ -284,8 +285,8 @@ fn check_change(bucket: &Bucket, new: &BucketSettings, is_forced: bool) -> Resul
         return Ok(());
     }
     Err(ApiError::conflict(format!(
-        "objects that are there may not fit the new schema ({}): say ?force_schema_break=true if \
-         that is meant",
+        "objects that are there may not fit the new schema ({}): add ?force_schema_break=true if \
+         this is intended",
         breaks.join("; ")
     ))
     .code("schema_break")
@@ -297,7 +298,7 @@ fn breaks(old: &BucketSchema, new: &BucketSchema) -> Vec<String> {
     let mut breaks = Vec::new();
     for (name, field) in &old.properties {
         match new.properties.get(name) {
-            None => breaks.push(format!("{name} is gone")),
+            None => breaks.push(format!("{name} was removed")),
             Some(changed) if changed.kind != field.kind => breaks.push(format!(
                 "{name} was {} and is {}",
                 field.kind.as_str(),
@@ -412,7 +413,7 @@ fn matches(bucket: &Bucket, wanted: &ListBucketsRequest) -> bool {
         && (has(&bucket.name) || has(bucket.id.as_str()) || has(description))
 }
 
-/// What orders a bucket, with its key to tell equals apart.
+/// What a bucket is sorted by, with its key as the tie-breaker.
 fn rank(bucket: &Bucket, field: BucketSortField) -> (String, i64) {
     // Numbers of one width compare as text.
     let time = |at: jiff::Timestamp| format!("{:020}", at.as_millisecond());
@@ -454,5 +455,5 @@ async fn delete(
     ValidQuery(query): ValidQuery<DeleteQuery>,
 ) -> Answer<DeletedBucket> {
     let is_forced = query.force_foreclose.or(query.force).unwrap_or(false);
-    end::delete(&app, &scope, named, is_forced).await.map(Json)
+    deletion::delete(&app, &scope, named, is_forced).await.map(Json)
 }

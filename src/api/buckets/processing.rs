@@ -1,5 +1,5 @@
-//! What a bucket is told of its processing, of where outputs go and of what else objects come from. It
-//! is kept and told again.
+//! Settings of a bucket's processing, of where outputs go and of other sources of objects. They are
+//! is stored and returned unchanged.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-/// How soon objects are wanted.
+/// How soon objects are needed.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum StorageClass {
@@ -92,18 +92,18 @@ pub(super) struct SourceAdapterConfig {
     pub blob_source: Option<BlobSource>,
     /// How much at once.
     pub batching: Option<BatchingConfig>,
-    /// Which field tells equals.
+    /// The field that identifies equal objects.
     pub dedup_key: Option<String>,
     /// Refused: secrets belong in a connection.
     #[schema(format = "password")]
     pub webhook_secret: Option<String>,
     /// Where events are sent.
     pub webhook_url: Option<String>,
-    /// A collection to take from.
+    /// A collection to read from.
     pub source_collection_id: Option<String>,
     /// Which of its documents.
     pub source_filters: Option<Map<String, Value>>,
-    /// Buckets to take from.
+    /// Buckets to read from.
     pub source_bucket_ids: Option<Vec<String>>,
 }
 

@@ -105,8 +105,8 @@ impl From<BucketUpdateRequest> for BucketPatchRequest {
     }
 }
 
-/// Fields that together name an object of a bucket. An entry of a sync whose mapped fields are those
-/// of another object becomes a dead letter.
+/// Fields that together name an object of a bucket. An entry of a sync whose mapped fields are
+/// those of another object becomes a dead letter.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct UniqueKeyConfig {
@@ -143,7 +143,7 @@ impl From<UniqueKeyConfig> for UniqueKey {
     }
 }
 
-/// Which buckets are wanted.
+/// Which buckets to return.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ListBucketsRequest {
@@ -161,7 +161,7 @@ pub(super) struct ListBucketsRequest {
     pub page: Option<u32>,
     /// Text in the name, the id or the description.
     pub search: Option<String>,
-    /// Names or ids that are wanted.
+    /// Names or ids to return.
     pub filters: Option<BucketFilters>,
     /// In which order.
     pub sort: Option<BucketSort>,
@@ -188,7 +188,7 @@ pub(super) struct BucketFilters {
 pub(super) struct BucketSort {
     /// By what.
     pub field: BucketSortField,
-    /// Which end first; `desc` if nobody says.
+    /// The direction; `desc` by default.
     pub direction: Option<SortDirection>,
 }
 

@@ -42,7 +42,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(reach::folders))
 }
 
-/// Make a connection
+/// Create a connection
 ///
 /// It is tried first, unless `test_before_save` is false; if it does not work nothing is kept.
 #[utoipa::path(
@@ -73,7 +73,7 @@ async fn create(
     let now = app.now();
     let made = app.engine.store.write(move |tx| connections::insert(tx, &new, now)).await?;
     match made {
-        true => told(&app, found(&app, id.as_str()).await?).await,
+        true => respond(&app, found(&app, id.as_str()).await?).await,
         false => Err(ApiError::taken("connection", body.name)),
     }
 }
@@ -94,7 +94,7 @@ async fn list(
     const LIST: &str = "connections";
     let page = query.page()?;
     let behind = page.place::<i64>(LIST)?;
-    let wanted = connections::Wanted {
+    let wanted = connections::ConnectionFilter {
         provider: body.provider_type.map(|wanted| wanted.0.as_str().to_owned()),
         hidden: sources::built_in(),
         status: body.status.map(|status| status.as_str().to_owned()),
@@ -114,7 +114,7 @@ async fn list(
     Ok(Json(StorageConnectionListResponse { results, pagination, total }))
 }
 
-/// Show a connection
+/// Get a connection
 #[utoipa::path(
     get, path = "/v1/organizations/connections/{connection_identifier}",
     tag = "organization_connections", operation_id = "get_storage_connection_organizations",
@@ -125,7 +125,7 @@ async fn get(
     State(app): State<App>,
     FromPath(named): FromPath<String>,
 ) -> Answer<StorageConnectionModel> {
-    told(&app, found(&app, &named).await?).await
+    respond(&app, found(&app, &named).await?).await
 }
 
 /// Change a connection
@@ -171,7 +171,7 @@ async fn patch(
             }
         })
         .await?;
-    told(&app, found(&app, id.as_str()).await?).await
+    respond(&app, found(&app, id.as_str()).await?).await
 }
 
 /// The connection with what a PATCH says.
@@ -317,7 +317,7 @@ async fn changeable(app: &App, named: &str) -> Result<StoredConnection, ApiError
     }
 }
 
-async fn told(app: &App, connection: StoredConnection) -> Answer<StorageConnectionModel> {
+async fn respond(app: &App, connection: StoredConnection) -> Answer<StorageConnectionModel> {
     let owner = app.engine.store.read(connections::owner).await?;
     Ok(Json(StorageConnectionModel::of(connection, &owner)))
 }
@@ -378,7 +378,7 @@ fn invalid(wrong: Vec<Wrong>) -> ApiError {
     ApiError::invalid(wrong.into_iter().map(field).collect())
 }
 
-/// What the vault says is for whoever asked: it names the way out, and no secret.
+/// The vault's errors are for the caller: they name the way out, and no secret.
 impl From<SecretsError> for ApiError {
     fn from(error: SecretsError) -> Self {
         match error {

@@ -27,10 +27,10 @@ use super::{
     },
 };
 
-/// How long somebody waits for a test or a look.
+/// How long a caller waits for a test or a listing.
 const PATIENCE: Duration = Duration::from_secs(25);
 
-/// Files that a look shows when nobody says.
+/// Files that a listing shows by default.
 const FILES: u32 = 20;
 
 /// Most folders of a level.
@@ -76,7 +76,7 @@ pub(super) async fn test(
     Ok(Json(StorageConnectionTestResponse { success, message, details: None }))
 }
 
-/// Show the files in a folder
+/// Get the files in a folder
 #[utoipa::path(
     get, path = "/v1/organizations/connections/{connection_identifier}/files",
     tag = "organization_connections",
@@ -100,7 +100,7 @@ pub(super) async fn files(
     Ok(Json(ListFilesResponse { results, parent_path: path, total, truncated }))
 }
 
-/// Show the folders in a folder
+/// Get the folders in a folder
 #[utoipa::path(
     get, path = "/v1/organizations/connections/{connection_identifier}/folders",
     tag = "organization_connections",

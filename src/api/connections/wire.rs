@@ -74,7 +74,7 @@ impl utoipa::PartialSchema for StorageProvider {
 
 impl ToSchema for StorageProvider {}
 
-/// An object whose values are nobody's business: they are not told when something is wrong.
+/// An object with confidential values: errors do not repeat them.
 fn secret_object() -> utoipa::openapi::Object {
     use utoipa::openapi::{ObjectBuilder, SchemaFormat};
     ObjectBuilder::new().format(Some(SchemaFormat::Custom("password".to_owned()))).build()
@@ -97,7 +97,7 @@ pub(super) struct StorageConnectionCreateRequest {
     pub description: Option<String>,
     /// Whatever you want to keep with it.
     pub metadata: Option<Map<String, Value>>,
-    /// Kept and told again; Catchment never writes to a source.
+    /// Stored and returned unchanged; Catchment never writes to a source.
     pub write_enabled: Option<bool>,
     /// Whether it must work to be kept; true by default. Providers that this version cannot read
     /// are kept without a test.
@@ -123,7 +123,7 @@ pub(super) struct StorageConnectionUpdateRequest {
     pub status: Option<WantedStatus>,
     /// The same: false switches it off, true on again.
     pub is_active: Option<bool>,
-    /// Kept and told again.
+    /// Stored and returned unchanged.
     pub write_enabled: Option<bool>,
     /// Settings replace those of the same name, null clears one; credentials replace all those
     /// before, and stay if they are absent.
@@ -145,7 +145,7 @@ pub(super) struct ListStorageConnectionsRequest {
     pub is_active: Option<bool>,
 }
 
-/// A connection. Of its credentials only their type is ever told.
+/// A connection. Of its credentials only their type is ever returned.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct StorageConnectionModel {
     pub connection_id: String,
@@ -174,7 +174,7 @@ pub(super) struct StorageConnectionModel {
 }
 
 impl StorageConnectionModel {
-    /// As it is told. `owner`: ids of organization and person.
+    /// As the API returns it. `owner`: ids of organization and person.
     pub(super) fn of(stored: StoredConnection, (organization, person): &(String, String)) -> Self {
         Self {
             provider_config: sources::shown(&stored.settings),

@@ -1,8 +1,8 @@
-//! What surrounds bytes on their way to a browser: which kind they are, what it may do with them, and
-//! whether it needs them at all.
+//! What surrounds bytes on their way to a browser: which kind they are, what it may do with them,
+//! and whether it needs them at all.
 //!
-//! Bytes come from anywhere, and this server's origin can do everything: nothing that a browser would
-//! run is shown in place.
+//! Bytes come from anywhere, and this server's origin can do everything: nothing that a browser
+//! would run is shown in place.
 
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum_extra::headers::{
@@ -13,7 +13,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::blobs::Window;
 
-/// What RFC 8187 lets stand in an extended value.
+/// The characters that RFC 8187 allows in an extended value.
 const ATTR_CHAR: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'!')
     .remove(b'#')
@@ -28,8 +28,8 @@ const ATTR_CHAR: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'|')
     .remove(b'~');
 
-/// Whether a browser only shows bytes of that type, and runs nothing that is in them. Text, which it
-/// shows as it is; pictures other than SVG, sound and film; and PDF, whose scripts run in the
+/// Whether a browser only shows bytes of that type, and runs nothing that is in them. Text, which
+/// it shows as it is; pictures other than SVG, sound and film; and PDF, whose scripts run in the
 /// viewer's own sandbox (<https://www.rfc-editor.org/rfc/rfc9110#section-8.3>, Chromium's and
 /// Firefox's viewers).
 fn is_passive(essence: &str) -> bool {
@@ -42,7 +42,7 @@ fn is_passive(essence: &str) -> bool {
     }
 }
 
-/// The headers that tell what the bytes are and how they may be shown.
+/// The headers that say what the bytes are and how they may be displayed.
 pub(in crate::api) fn describe(mime: Option<&str>, filename: &str) -> HeaderMap {
     let mime = mime.filter(|mime| HeaderValue::from_str(mime).is_ok());
     let mime = mime.unwrap_or("application/octet-stream");
@@ -78,8 +78,8 @@ pub(in crate::api) fn describe(mime: Option<&str>, filename: &str) -> HeaderMap 
     headers
 }
 
-/// RFC 6266: a plain name for old readers, the exact one for others. No separator, quotation mark or
-/// control character of a hostile name gets through.
+/// RFC 6266: a plain name for old readers, the exact one for others. No separator, quotation mark
+/// or control character of a hostile name gets through.
 fn disposition(how: &str, filename: &str) -> String {
     let name = filename.rsplit(['/', '\\']).next().unwrap_or_default();
     let name: String = name.chars().filter(|c| !c.is_control()).collect();
@@ -99,16 +99,16 @@ fn disposition(how: &str, filename: &str) -> String {
     format!("{how}; filename=\"{plain}\"; filename*=UTF-8''{exact}")
 }
 
-/// What to answer with, by what the client has and wants.
+/// What to respond with, by what the client has and requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wanted {
+pub(super) enum Requested {
     /// All of it.
     Whole,
     /// This stretch.
     Part(Window),
     /// Nothing: the client has it.
     NotModified,
-    /// Nothing: it is not what the client takes it for.
+    /// Nothing: it is not the version that the client expects.
     Failed,
     /// Nothing: the stretch lies behind the end.
     Unsatisfiable,
@@ -120,45 +120,45 @@ pub(super) fn wanted(
     etag: &ETag,
     modified: Option<LastModified>,
     size: u64,
-) -> Wanted {
+) -> Requested {
     let changed = modified.map(std::time::SystemTime::from);
     if let Some(condition) = request.typed_get::<IfMatch>() {
         if !condition.precondition_passes(etag) {
-            return Wanted::Failed;
+            return Requested::Failed;
         }
     } else if let (Some(condition), Some(changed)) =
         (request.typed_get::<IfUnmodifiedSince>(), changed)
         && !condition.precondition_passes(changed)
     {
-        return Wanted::Failed;
+        return Requested::Failed;
     }
     if let Some(condition) = request.typed_get::<IfNoneMatch>() {
         if !condition.precondition_passes(etag) {
-            return Wanted::NotModified;
+            return Requested::NotModified;
         }
     } else if let (Some(condition), Some(changed)) =
         (request.typed_get::<IfModifiedSince>(), changed)
         && !condition.is_modified(changed)
     {
-        return Wanted::NotModified;
+        return Requested::NotModified;
     }
     if let Some(condition) = request.typed_get::<IfRange>()
         && condition.is_modified(Some(etag), modified.as_ref())
     {
-        return Wanted::Whole;
+        return Requested::Whole;
     }
     match request.typed_get::<Range>() {
         Some(range) => part(&range, size, request),
-        None => Wanted::Whole,
+        None => Requested::Whole,
     }
 }
 
-/// One stretch; several at once are answered with all of it, as section 14.2 permits.
-fn part(range: &Range, size: u64, request: &HeaderMap) -> Wanted {
+/// One range; a request for several gets all of it, as section 14.2 permits.
+fn part(range: &Range, size: u64, request: &HeaderMap) -> Requested {
     use std::ops::Bound;
     let several = request.get(header::RANGE).is_some_and(|value| value.as_bytes().contains(&b','));
     if several {
-        return Wanted::Whole;
+        return Requested::Whole;
     }
     // More than there is from the end is all of it (section 14.1.2).
     let suffix = request
@@ -166,10 +166,10 @@ fn part(range: &Range, size: u64, request: &HeaderMap) -> Wanted {
         .and_then(|value| value.to_str().ok()?.trim().strip_prefix("bytes=-")?.parse::<u64>().ok());
     if let Some(suffix) = suffix.filter(|suffix| *suffix > 0 && size > 0) {
         let start = size.saturating_sub(suffix);
-        return Wanted::Part(Window { start, len: size - start });
+        return Requested::Part(Window { start, len: size - start });
     }
     let Some((from, to)) = range.satisfiable_ranges(size).next() else {
-        return Wanted::Unsatisfiable;
+        return Requested::Unsatisfiable;
     };
     let start = match from {
         Bound::Included(start) => start,
@@ -182,8 +182,8 @@ fn part(range: &Range, size: u64, request: &HeaderMap) -> Wanted {
         Bound::Unbounded => size,
     };
     match start < end {
-        true => Wanted::Part(Window { start, len: end - start }),
-        false => Wanted::Unsatisfiable,
+        true => Requested::Part(Window { start, len: end - start }),
+        false => Requested::Unsatisfiable,
     }
 }
 
@@ -193,7 +193,7 @@ mod tests {
 
     use super::*;
 
-    fn ask(pairs: &[(&'static str, &str)]) -> Wanted {
+    fn ask(pairs: &[(&'static str, &str)]) -> Requested {
         let mut headers = HeaderMap::new();
         for (name, value) in pairs {
             headers.insert(*name, value.parse().unwrap());
@@ -201,8 +201,8 @@ mod tests {
         wanted(&headers, &"\"abc\"".parse().unwrap(), None, 10)
     }
 
-    const fn window(start: u64, len: u64) -> Wanted {
-        Wanted::Part(Window { start, len })
+    const fn window(start: u64, len: u64) -> Requested {
+        Requested::Part(Window { start, len })
     }
 
     #[test]
@@ -212,16 +212,16 @@ mod tests {
         assert_eq!(ask(&[("range", "bytes=3-")]), window(3, 7));
         assert_eq!(ask(&[("range", "bytes=-4")]), window(6, 4));
         assert_eq!(ask(&[("range", "bytes=-99")]), window(0, 10));
-        assert_eq!(ask(&[("range", "bytes=10-")]), Wanted::Unsatisfiable);
-        assert_eq!(ask(&[("range", "bytes=0-1,4-5")]), Wanted::Whole);
+        assert_eq!(ask(&[("range", "bytes=10-")]), Requested::Unsatisfiable);
+        assert_eq!(ask(&[("range", "bytes=0-1,4-5")]), Requested::Whole);
     }
 
     #[test]
     fn what_the_client_has_is_not_sent_again() {
-        assert_eq!(ask(&[("if-none-match", "\"abc\"")]), Wanted::NotModified);
-        assert_eq!(ask(&[("if-none-match", "\"abd\"")]), Wanted::Whole);
-        assert_eq!(ask(&[("if-match", "\"abd\"")]), Wanted::Failed);
-        assert_eq!(ask(&[("range", "bytes=0-0"), ("if-range", "\"abd\"")]), Wanted::Whole);
+        assert_eq!(ask(&[("if-none-match", "\"abc\"")]), Requested::NotModified);
+        assert_eq!(ask(&[("if-none-match", "\"abd\"")]), Requested::Whole);
+        assert_eq!(ask(&[("if-match", "\"abd\"")]), Requested::Failed);
+        assert_eq!(ask(&[("range", "bytes=0-0"), ("if-range", "\"abd\"")]), Requested::Whole);
         assert_eq!(ask(&[("range", "bytes=0-0"), ("if-range", "\"abc\"")]), window(0, 1));
     }
 

@@ -11,13 +11,13 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use jiff::Timestamp;
 use sha2::Sha256;
 
-use crate::api::json::query_value;
+use crate::api::query::query_value;
 
 /// The file of the key, in the data directory.
 const KEY_FILE: &str = "links.key";
 const KEY_BYTES: usize = 32;
 
-/// How long a link is good when nobody says, in seconds.
+/// How long a link is valid by default, in seconds.
 pub(in crate::api) const DEFAULT_SECS: u64 = 3600;
 
 /// Makes and checks signed links.

@@ -16,7 +16,7 @@ use futures_util::stream;
 use jiff::Timestamp;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use self::headers::Wanted;
+use self::headers::Requested;
 use super::{App, buckets, error::ApiError, json::FromPath, scope::Scope};
 use crate::{
     blobs::{Reader, Window},
@@ -110,17 +110,17 @@ pub(super) async fn answer(
         answer.typed_insert(modified);
     }
     let (status, window) = match headers::wanted(request, &etag, modified, blob.size) {
-        Wanted::NotModified => return Ok((StatusCode::NOT_MODIFIED, answer).into_response()),
-        Wanted::Failed => {
+        Requested::NotModified => return Ok((StatusCode::NOT_MODIFIED, answer).into_response()),
+        Requested::Failed => {
             return Err(ApiError::new(
                 StatusCode::PRECONDITION_FAILED,
                 "precondition_failed",
-                "the blob is not what If-Match or If-Unmodified-Since say",
+                "the blob does not match If-Match or If-Unmodified-Since",
             ));
         }
-        Wanted::Unsatisfiable => return Ok(unsatisfiable(blob.size)),
-        Wanted::Whole => (StatusCode::OK, None),
-        Wanted::Part(window) => (StatusCode::PARTIAL_CONTENT, Some(window)),
+        Requested::Unsatisfiable => return Ok(unsatisfiable(blob.size)),
+        Requested::Whole => (StatusCode::OK, None),
+        Requested::Part(window) => (StatusCode::PARTIAL_CONTENT, Some(window)),
     };
     let mut set = |name, text: String| {
         if let Ok(value) = HeaderValue::from_str(&text) {
@@ -155,7 +155,7 @@ pub(super) async fn open(
     hash: BlobHash,
     window: Option<Window>,
 ) -> Result<Reader, ApiError> {
-    let place = app.engine.store.read(move |db| blobs::place(db, &hash)).await?;
+    let place = app.engine.store.read(move |db| blobs::locate(db, &hash)).await?;
     let gone = || ApiError::not_found("blob", hash.to_string());
     let place = place.ok_or_else(gone)?;
     let files = app.engine.blobs.clone();

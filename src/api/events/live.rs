@@ -1,4 +1,4 @@
-//! The pulse of the event stream: while somebody listens, the database is looked at four times a
+//! The pulse of the event stream: while there are listeners, the database is read four times a
 //! second, once for all listeners, for new events and for how far jobs have come.
 //!
 //! Other processes write events too, so the database is where to look.
@@ -17,7 +17,7 @@ use super::wire::JobProgress;
 
 /// How often to look.
 const BEAT: Duration = Duration::from_millis(250);
-/// Jobs whose progress is told.
+/// Jobs whose progress is sent.
 const JOBS: u32 = 200;
 
 /// What a look showed.
@@ -56,7 +56,7 @@ async fn beat(engine: Engine, live_progress: LiveProgress, seen: Arc<watch::Send
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        // Looking costs nothing while nobody does it.
+        // Costs nothing while there are no listeners.
         if seen.receiver_count() == 0 {
             continue;
         }

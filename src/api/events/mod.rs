@@ -1,8 +1,8 @@
 //! `/v1/events`: what happens, as it happens, as server-sent events; and the log of what happened.
 //!
 //! Events are kept with their ids, so a listener that lost its connection says the last one that it
-//! saw and misses nothing; if that one is no longer kept, it is told `reset` and should read anew
-//! what it shows. `job.progress` is not kept and has no id.
+//! saw and misses nothing; if that one is no longer kept, it gets `reset` and should read
+//! everything again what it shows. `job.progress` is not kept and has no id.
 
 mod live;
 mod wire;
@@ -57,7 +57,8 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 ///
 /// Server-sent events: each has the event's type as `event`, its id as `id`, and an `EventModel` as
 /// `data`. `job.progress` comes at most four times a second for a job, without an id, with a
-/// `JobProgress`. `Last-Event-ID` goes on behind that event; `reset` says that it is no longer kept.
+/// `JobProgress`. `Last-Event-ID` goes on behind that event; `reset` says that it is no longer
+/// kept.
 #[utoipa::path(
     get, path = "/v1/events", tag = "events", operation_id = "stream_events",
     params(("Last-Event-ID" = Option<String>, Header, description = "The last event that was seen")),
@@ -68,21 +69,21 @@ async fn stream(State(app): State<App>, headers: HeaderMap) -> Result<Response, 
         ApiError::too_many(format!("{LISTENERS} listen already, which is the most"), 5)
     })?;
     let last = headers.get("last-event-id").map(|id| id.to_str().unwrap_or_default().to_owned());
-    let (tell, told) = mpsc::channel(16);
+    let (sender, receiver) = mpsc::channel(16);
     tokio::spawn(async move {
         let stopping = app.stopping.clone();
-        stopping.run_until_cancelled(listen(app, last, tell, place)).await;
+        stopping.run_until_cancelled(listen(app, last, sender, place)).await;
     });
     let heartbeat = KeepAlive::new().interval(HEARTBEAT).text("still here");
-    Ok(Sse::new(ReceiverStream::new(told)).keep_alive(heartbeat).into_response())
+    Ok(Sse::new(ReceiverStream::new(receiver)).keep_alive(heartbeat).into_response())
 }
 
-type Teller = mpsc::Sender<Result<Sent, Infallible>>;
+type EventSender = mpsc::Sender<Result<Sent, Infallible>>;
 
-/// Nobody listens any more.
+/// The listener has gone.
 struct Gone;
 
-async fn listen(app: App, last: Option<String>, tell: Teller, _place: OwnedSemaphorePermit) {
+async fn listen(app: App, last: Option<String>, sender: EventSender, _place: OwnedSemaphorePermit) {
     // Listens before it reads, so that nothing falls in between.
     let mut pulse = app.live.listen();
     let begin = async {
@@ -93,21 +94,21 @@ async fn listen(app: App, last: Option<String>, tell: Teller, _place: OwnedSemap
                     .event("reset")
                     .id(newest.to_string())
                     .data(json!({ "type": "reset", "event_id": newest }).to_string());
-                say(&tell, reset).await?;
+                send(&sender, reset).await?;
                 newest
             }
             Err(error) => return Err(broken(&error)),
         };
         // The first line tells the listener that it is connected.
-        say(&tell, Sent::default().comment("listening")).await?;
-        let mut told = Seen::default();
+        send(&sender, Sent::default().comment("listening")).await?;
+        let mut sent = Seen::default();
         loop {
-            at = tell_events(&app, at, &tell).await?;
+            at = send_events(&app, at, &sender).await?;
             let now = pulse.borrow_and_update().clone();
-            tell_progress(&mut told, &now, &tell).await?;
+            send_progress(&mut sent, &now, &sender).await?;
             tokio::select! {
                 changed = pulse.changed() => changed.map_err(|_| Gone)?,
-                () = tell.closed() => return Err(Gone),
+                () = sender.closed() => return Err(Gone),
             }
         }
     };
@@ -131,7 +132,7 @@ async fn begin(app: &App, last: Option<String>) -> Result<Beginning, StoreError>
     }
 }
 
-async fn tell_events(app: &App, mut at: i64, tell: &Teller) -> Result<i64, Gone> {
+async fn send_events(app: &App, mut at: i64, sender: &EventSender) -> Result<i64, Gone> {
     loop {
         let read = app.engine.store.read(move |db| events::behind(db, at, AT_ONCE)).await;
         let events = read.map_err(|error| broken(&error))?;
@@ -140,7 +141,7 @@ async fn tell_events(app: &App, mut at: i64, tell: &Teller) -> Result<i64, Gone>
             at = event.key;
             let model = EventModel::from(event);
             let sent = Sent::default().event(&model.kind).id(model.event_id.to_string());
-            say(tell, sent.data(json!(model).to_string())).await?;
+            send(sender, sent.data(json!(model).to_string())).await?;
         }
         if count < AT_ONCE as usize {
             return Ok(at);
@@ -148,18 +149,18 @@ async fn tell_events(app: &App, mut at: i64, tell: &Teller) -> Result<i64, Gone>
     }
 }
 
-/// Tells of the jobs that have moved since it was told last.
-async fn tell_progress(told: &mut Seen, now: &Seen, tell: &Teller) -> Result<(), Gone> {
-    let is_new = |job: &&JobProgress| !told.jobs.contains(job);
+/// Sends the progress of jobs that has changed since it was sent last.
+async fn send_progress(sent: &mut Seen, now: &Seen, sender: &EventSender) -> Result<(), Gone> {
+    let is_new = |job: &&JobProgress| !sent.jobs.contains(job);
     for job in now.jobs.iter().filter(is_new) {
-        say(tell, Sent::default().event("job.progress").data(json!(job).to_string())).await?;
+        send(sender, Sent::default().event("job.progress").data(json!(job).to_string())).await?;
     }
-    *told = now.clone();
+    *sent = now.clone();
     Ok(())
 }
 
-async fn say(tell: &Teller, event: Sent) -> Result<(), Gone> {
-    tell.send(Ok(event)).await.map_err(|_| Gone)
+async fn send(sender: &EventSender, event: Sent) -> Result<(), Gone> {
+    sender.send(Ok(event)).await.map_err(|_| Gone)
 }
 
 fn broken(error: &StoreError) -> Gone {

@@ -1,4 +1,4 @@
-//! What a namespace of a hosted platform is told of its machines, its callers and its costs. Here it
+//! Settings of a hosted platform's namespaces: machines, callers and costs. Here they are
 //! is kept and told again, in the public API's names; nothing acts on it.
 
 use jiff::Timestamp;
@@ -67,7 +67,7 @@ pub(super) struct NamespaceTrustedIssuer {
     /// Which claim names the caller.
     #[schema(min_length = 1)]
     pub principal_claim: Option<String>,
-    /// What stands before that name.
+    /// The prefix of that name.
     #[schema(max_length = 64)]
     pub principal_prefix: Option<String>,
     /// Claims that become filters.
@@ -98,7 +98,7 @@ pub(super) struct NamespaceCostCapOverride {
     /// Why.
     #[schema(min_length = 10, max_length = 500)]
     pub reason: String,
-    /// Who answers for it.
+    /// Who is responsible for it.
     #[schema(min_length = 3, max_length = 200)]
     pub owner: String,
     /// Until when.

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     model::NamespaceId,
     store::{
-        bucket_end, buckets,
+        bucket_deletion, buckets,
         namespaces::{self, Namespace},
     },
 };
@@ -40,7 +40,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(stats))
 }
 
-/// Make a namespace
+/// Create a namespace
 #[utoipa::path(
     post, path = "/v1/namespaces", tag = "namespaces", operation_id = "create_namespace",
     request_body = CreateNamespaceRequest,
@@ -122,7 +122,7 @@ async fn search(
     page_of(&app, query.list.page_with(in_body)?, body).await
 }
 
-/// Show a namespace
+/// Get a namespace
 #[utoipa::path(
     get, path = "/v1/namespaces/{namespace_identifier}", tag = "namespaces",
     operation_id = "get_namespace",
@@ -228,13 +228,13 @@ async fn delete(
             }
             let going = buckets::of_namespace(tx, namespace.key)?;
             for bucket in &going {
-                bucket_end::begin(tx, bucket, now)?;
+                bucket_deletion::begin(tx, bucket, now)?;
             }
             namespaces::delete(tx, namespace.key)?;
             Ok((namespace, going))
         })
         .await?;
-    super::buckets::clear_soon(&app, going);
+    super::buckets::delete_in_background(&app, going);
     Ok(Json(DeletedNamespace {
         success: true,
         namespace_id: namespace.id.to_string(),
@@ -316,17 +316,17 @@ async fn change(
     found(app, id.to_string()).await.map(|changed| Json(changed.into()))
 }
 
-/// When so many seconds are over. `given`: the end that was told as well.
+/// When so many seconds are over. `given`: the end, where that was sent, too.
 fn end_of(app: &App, seconds: u64, given: Option<Timestamp>) -> Result<Timestamp, ApiError> {
     if let Some(given) = given {
-        let words = "cannot be joined with ttl_seconds";
+        let words = "cannot be combined with ttl_seconds";
         let wrong = FieldError::new("expires_at", given.to_string(), words);
         return Err(ApiError::invalid_field(wrong.accepting("one of the two")));
     }
     let wait = SignedDuration::from_secs(seconds.cast_signed());
     app.now().checked_add(wait).map_err(|error| {
         let wrong = FieldError::new("ttl_seconds", seconds, error.to_string());
-        ApiError::invalid_field(wrong.accepting("a time that comes"))
+        ApiError::invalid_field(wrong.accepting("a time in the future"))
     })
 }
 
@@ -386,7 +386,7 @@ async fn page_of(
     }))
 }
 
-/// What orders a namespace, with its key to tell equals apart.
+/// What a namespace is sorted by, with its key as the tie-breaker.
 fn rank(row: &Namespace, field: NamespaceSortField) -> (String, i64) {
     // Milliseconds of one width compare as text.
     let time = |at: jiff::Timestamp| format!("{:020}", at.as_millisecond());

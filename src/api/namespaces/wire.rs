@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// What a namespace is made of. What describes a processing cluster, budgets or search indexes is
-/// kept and told again.
+/// stored and returned unchanged.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CreateNamespaceRequest {
@@ -184,7 +184,7 @@ pub(super) struct PatchNamespaceRequest {
     pub repair_vectors: Option<bool>,
 }
 
-/// What a namespace is to be.
+/// A namespace to create.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct UpdateNamespaceRequest {
@@ -352,11 +352,11 @@ impl From<&Namespace> for NamespaceStatsResponse {
     }
 }
 
-/// Which namespaces to tell of.
+/// Which namespaces to report on.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NamespaceStatsBatchRequest {
-    /// Ids or names; those that there are not are left out of the answer.
+    /// Ids or names; unknown ones are left out of the response.
     #[schema(max_items = 1000)]
     pub namespace_ids: Vec<String>,
 }
@@ -372,7 +372,7 @@ pub(super) struct NamespaceStatsBatchResponse {
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ListNamespacesRequest {
-    /// How many rows to answer with.
+    /// How many rows to return.
     #[schema(minimum = 1, maximum = 1000)]
     pub limit: Option<u32>,
     /// The same as `limit`.
@@ -458,7 +458,7 @@ query_parameters!(NamespaceListQuery);
 pub(super) struct ListNamespacesResponse {
     /// This page of them.
     pub results: Vec<NamespaceModel>,
-    /// Where it stands.
+    /// Where this page is among the others.
     pub pagination: PaginationResponse,
     /// How many match.
     pub total_count: u64,

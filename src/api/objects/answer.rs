@@ -1,4 +1,4 @@
-//! Objects on the wire: what goes out.
+//! Objects on the wire: responses.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +23,7 @@ use crate::{
     },
 };
 
-/// Names that are an object's own, and no field of somebody's.
+/// Names that are an object's own, and cannot be fields.
 const OWN: [&str; 17] = [
     "object_id",
     "bucket_id",
@@ -56,7 +56,7 @@ pub(super) fn reserved(fields: &BTreeMap<String, Value>) -> Vec<FieldError> {
         .collect()
 }
 
-/// An object. Its fields stand beside what is listed here.
+/// An object. Its own fields appear beside those listed here.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ObjectResponse {
     /// Its id.
@@ -71,7 +71,7 @@ pub(super) struct ObjectResponse {
     /// Its blobs.
     #[schema(required = false)]
     pub blobs: Vec<BlobModel>,
-    /// Where it comes from; null: somebody made it by hand.
+    /// Where it comes from; null: it was created through the API.
     pub source: Option<ObjectSource>,
     /// What it was made in.
     #[schema(required = false)]
@@ -92,7 +92,7 @@ pub(super) struct ObjectResponse {
     pub updated_at: Timestamp,
     /// How many documents were made of it; null in lists.
     pub document_count: Option<u64>,
-    /// When processing will have seen it; null but after writes.
+    /// When processing will have seen it; null except after writes.
     pub consistency: Option<WriteConsistency>,
     /// Its fields.
     #[serde(flatten)]
@@ -177,7 +177,7 @@ pub(super) struct WriteConsistency {
     pub recommended_header: Option<String>,
     /// No.
     pub write_token_available: bool,
-    /// Nobody knows.
+    /// Unknown.
     pub expected_visible_within_ms: Option<u64>,
     /// Where to look.
     pub poll: Option<Map<String, Value>>,
@@ -186,7 +186,7 @@ pub(super) struct WriteConsistency {
     pub next_actions: Option<Vec<Value>>,
 }
 
-/// What is shown of objects besides themselves.
+/// What a response adds to objects.
 #[derive(Clone, Debug)]
 pub(super) struct View {
     app: App,
@@ -208,7 +208,7 @@ impl View {
         Self { app: app.clone(), base, namespace, bucket_id, with_links }
     }
 
-    /// The object as it is told.
+    /// The object as the API returns it.
     pub(super) fn object(&self, record: Record) -> ObjectResponse {
         let path = record.path.to_json_text();
         let blobs = record.blobs.iter().map(|blob| self.blob(&record, &path, blob)).collect();
@@ -285,13 +285,13 @@ impl ObjectResponse {
         }
     }
 
-    /// With what only an answer about one object tells.
+    /// With what only a response about one object contains.
     pub(super) fn alone(mut self) -> Self {
         self.document_count = Some(0);
         self
     }
 
-    /// With what is told after a write.
+    /// With what only responses to writes contain.
     pub(super) fn written(mut self) -> Self {
         let poll = json!({
             "endpoint": format!("/v1/buckets/{}/objects/{}", self.bucket_id, self.object_id),
@@ -310,7 +310,7 @@ impl ObjectResponse {
     }
 }
 
-/// An object of a list, or what somebody selected of it.
+/// An object of a list, or the selected parts of it.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub(super) enum Listed {
@@ -326,7 +326,7 @@ pub(super) struct ListObjectsResponse {
     /// They.
     #[schema(value_type = Vec<ObjectResponse>)]
     pub results: Vec<Listed>,
-    /// Where this page stands.
+    /// Where this page is among the others.
     pub pagination: PaginationResponse,
     /// What this page comes to.
     pub stats: ObjectListStats,
@@ -364,7 +364,7 @@ impl ObjectListStats {
     }
 }
 
-/// Only what is wanted of an object; its ids are always.
+/// Only the selected parts of an object; its ids always.
 fn select(object: Value, wanted: &[String]) -> Value {
     let Value::Object(object) = object else { return object };
     let mut kept = Map::new();
@@ -449,7 +449,7 @@ pub(super) struct FailedObjectError {
 /// What came of hiding objects.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct BulkSoftDeleteResponse {
-    /// How many were to be seen before.
+    /// How many were visible before.
     pub soft_deleted: u64,
     /// How many were named.
     pub requested: u64,

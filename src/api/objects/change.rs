@@ -50,7 +50,8 @@ pub(super) async fn patch(
     let bucket = buckets::find(&app, &scope, &bucket).await?;
     if let Some(metadata) = body.fields.get("metadata").filter(|value| !value.is_object()) {
         return Err(ApiError::invalid_field(
-            FieldError::new("metadata", metadata.clone(), "is no object").accepting("an object"),
+            FieldError::new("metadata", metadata.clone(), "is not an object")
+                .accepting("an object"),
         ));
     }
     change(&app, &scope, base, bucket, id, body.key_prefix, body.fields, Map::new()).await
@@ -93,7 +94,7 @@ async fn change(
 ) -> Answer<ObjectResponse> {
     let mut wrong = answer::reserved(&fields);
     if let Some(path) = path.as_deref().filter(|path| path.is_empty() || path.len() > 4096) {
-        let error = FieldError::new("key_prefix", path, "is no path");
+        let error = FieldError::new("key_prefix", path, "is not a path");
         wrong.push(error.accepting("1 to 4096 bytes of text"));
     }
     if !wrong.is_empty() {

@@ -1,4 +1,4 @@
-//! From a request to an object to be: blobs decoded and stored, fields held against the schema.
+//! From a request to a new object: blobs decoded and stored, fields checked against the schema.
 
 use axum::http::StatusCode;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
@@ -24,7 +24,7 @@ use crate::{
     store::{
         buckets::Bucket,
         commit::Stored,
-        objects::write::{BlobBytes, Draft, DraftBlob, Outcome, Policy},
+        objects::write::{BlobBytes, CreateOutcome, NewBlob, NewObject, Policy},
         uploads,
     },
 };
@@ -36,20 +36,24 @@ struct Decoded {
     filename: Option<String>,
 }
 
-/// Reads a request into an object to be. Its blobs are durable when this returns.
-pub(super) async fn draft(
+/// Reads a request into a new object. Its blobs are durable when this returns.
+pub(super) async fn new_object(
     app: &App,
     bucket: &Bucket,
     request: CreateObjectRequest,
-) -> Result<Draft, ApiError> {
+) -> Result<NewObject, ApiError> {
     let mut wrong = answer::reserved(&request.fields);
     let blobs = request.blobs.unwrap_or_default();
     for (index, blob) in blobs.iter().enumerate() {
         if blobs[..index].iter().any(|other| other.property == blob.property) {
             let place = format!("blobs[{index}].property");
             wrong.push(
-                FieldError::new(place, blob.property.as_str(), "is the property of another blob")
-                    .accepting("a property of its own"),
+                FieldError::new(
+                    place,
+                    blob.property.as_str(),
+                    "is also the property of another blob",
+                )
+                .accepting("a property of its own"),
             );
         }
         wrong.extend(misfit(bucket, index, blob));
@@ -58,7 +62,8 @@ pub(super) async fn draft(
         request.key_prefix.as_deref().filter(|path| path.is_empty() || path.len() > 4096)
     {
         wrong.push(
-            FieldError::new("key_prefix", path, "is no path").accepting("1 to 4096 bytes of text"),
+            FieldError::new("key_prefix", path, "is not a path")
+                .accepting("1 to 4096 bytes of text"),
         );
     }
     if !wrong.is_empty() {
@@ -73,7 +78,7 @@ pub(super) async fn draft(
     for (index, blob) in blobs.into_iter().enumerate() {
         ready.push(take(app, bucket, index, blob, request.key_prefix.as_deref()).await?);
     }
-    Ok(Draft {
+    Ok(NewObject {
         path: request.key_prefix,
         fields,
         edges: request.edges.map(|edges| serde_json::json!(edges)),
@@ -120,7 +125,7 @@ pub(super) fn conform(
     })
 }
 
-/// Fields that somebody hands in with an upload, as the bucket's schema has them.
+/// Fields that come with an upload, as the bucket's schema has them.
 pub(in crate::api) fn fields(
     bucket: &Bucket,
     fields: Map<String, Value>,
@@ -190,7 +195,7 @@ async fn take(
     index: usize,
     blob: CreateBlobRequest,
     object_path: Option<&str>,
-) -> Result<DraftBlob, ApiError> {
+) -> Result<NewBlob, ApiError> {
     let place = |field: &str| format!("blobs[{index}].{field}");
     let data = match blob.data {
         Patch::Missing | Patch::Null => None,
@@ -203,7 +208,7 @@ async fn take(
         (Some(data), None) => {
             let decoded = decode(blob.kind, &data).map_err(|(words, accepted)| {
                 ApiError::invalid_field(
-                    FieldError::new(place("data"), crate::api::json::shown(&data), words)
+                    FieldError::new(place("data"), crate::api::error::excerpt(&data), words)
                         .accepting(accepted),
                 )
             })?;
@@ -224,22 +229,23 @@ async fn take(
                         .accepting("an upload of this bucket that was confirmed"),
                 )
             };
-            let upload = upload.ok_or_else(|| refuse("there is no such upload in this bucket"))?;
+            let upload = upload.ok_or_else(|| refuse("no such upload in this bucket"))?;
             if upload.status != crate::model::UploadStatus::Completed || upload.bytes.is_none() {
-                return Err(refuse("the upload is not confirmed, or its bytes are gone"));
+                return Err(refuse("the upload is not confirmed, or its bytes were deleted"));
             }
             let settings = upload.settings;
             (BlobBytes::Upload(upload.key), Some(settings.content_type), Some(settings.filename))
         }
         (given, _) => {
-            let words = if given.is_some() { "stands beside upload_id" } else { "is missing" };
+            let words =
+                if given.is_some() { "cannot be combined with upload_id" } else { "is missing" };
             return Err(ApiError::invalid_field(
                 FieldError { value: None, ..FieldError::new(place("data"), (), words) }
                     .accepting("data or upload_id, one of them"),
             ));
         }
     };
-    Ok(DraftBlob {
+    Ok(NewBlob {
         property: blob.property,
         bytes,
         kind: blob.kind.as_str().to_owned(),
@@ -305,7 +311,7 @@ fn is_address(text: &str) -> bool {
 
 /// `data:[type][;base64],…` (RFC 2397).
 fn data_uri(text: &str) -> Result<Decoded, Refusal> {
-    let wrong = ("is no data: URI", "data:TYPE;base64,BYTES");
+    let wrong = ("is not a data: URI", "data:TYPE;base64,BYTES");
     let (head, body) =
         text.strip_prefix("data:").and_then(|rest| rest.split_once(',')).ok_or(wrong)?;
     let (mime, bytes) = match head.strip_suffix(";base64") {
@@ -370,26 +376,28 @@ pub(in crate::api) fn disk(error: crate::blobs::BlobError) -> ApiError {
 }
 
 /// The key of the object that an outcome is about, or why there is none.
-pub(in crate::api) fn settled(outcome: Outcome) -> Result<(i64, Option<&'static str>), ApiError> {
+pub(in crate::api) fn object_key_of(
+    outcome: CreateOutcome,
+) -> Result<(i64, Option<&'static str>), ApiError> {
     match outcome {
-        Outcome::Created(key) | Outcome::Updated(key) => Ok((key, None)),
-        Outcome::Repeated(key) => Ok((key, Some("idempotency_key"))),
-        Outcome::Equal(key) => Ok((key, Some("skip_duplicates"))),
-        Outcome::Taken(id) => {
+        CreateOutcome::Created(key) | CreateOutcome::Updated(key) => Ok((key, None)),
+        CreateOutcome::Repeated(key) => Ok((key, Some("idempotency_key"))),
+        CreateOutcome::Equal(key) => Ok((key, Some("skip_duplicates"))),
+        CreateOutcome::Taken(id) => {
             Err(ApiError::conflict("an object of the bucket has the same unique key")
                 .code("unique_key_taken")
                 .detail("object_id", id))
         }
-        Outcome::Absent => Err(ApiError::new(
+        CreateOutcome::Absent => Err(ApiError::new(
             StatusCode::NOT_FOUND,
             "not_found",
             "no object of the bucket has this unique key",
         )),
-        Outcome::Synced(id) => Err(synced(&id)),
-        Outcome::NoBytes(property) => {
-            Err(ApiError::conflict(format!("the bytes for {property:?} are gone: send them again"))
-                .code("bytes_gone"))
-        }
+        CreateOutcome::Synced(id) => Err(synced(&id)),
+        CreateOutcome::NoBytes(property) => Err(ApiError::conflict(format!(
+            "the bytes for {property:?} were deleted: send them again"
+        ))
+        .code("bytes_gone")),
     }
 }
 

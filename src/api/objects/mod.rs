@@ -29,7 +29,7 @@ use self::{
 use super::{
     App,
     base::Base,
-    buckets::{self, told},
+    buckets::{self, field_error},
     error::{ApiError, FieldError},
     filters,
     json::{FromPath, Valid, ValidQuery},
@@ -37,12 +37,12 @@ use super::{
     scope::Scope,
 };
 use crate::store::{
-    Place, StoreError,
+    RowPosition, StoreError,
     buckets::Bucket,
     objects::{
         query::{Found, Query},
         record::{self, Record},
-        write::{self, Draft, Terms},
+        write::{self, CreateOptions, NewObject},
     },
 };
 
@@ -81,9 +81,9 @@ async fn list(
 
 /// List objects that match
 ///
-/// Without `page`, `offset` and `include_total`, a page is no longer looked for once very many objects
-/// have been looked at: it may then have fewer rows than the limit, or none, and a `next_cursor` that
-/// goes on behind these.
+/// Without `page`, `offset` and `include_total`, a page is no longer looked for once very many
+/// objects have been looked at: it may then have fewer rows than the limit, or none, and a
+/// `next_cursor` that goes on behind these.
 #[utoipa::path(
     post, path = "/v1/buckets/{bucket_identifier}/objects/list", tag = "bucket_objects",
     operation_id = "list_objects_buckets",
@@ -116,9 +116,9 @@ async fn page_of(
     let filter = wanted.filters.map(filters::filter).transpose()?;
     let sort = wanted.sort.as_ref().map(filters::sort).transpose()?;
     let list = format!("objects/{}/{sort:?}", bucket.id);
-    let place = page.place::<Place>(&list)?;
+    let place = page.place::<RowPosition>(&list)?;
     let query = Query::new(&bucket, filter.as_ref(), wanted.search.as_deref(), sort.as_ref())
-        .map_err(|problem| ApiError::invalid_field(told(problem.within("filters"))))?;
+        .map_err(|problem| ApiError::invalid_field(field_error(problem.within("filters"))))?;
     let (skip, limit, counts) = (page.offset, page.fetch(), page.include_total);
     let most = (!page.is_counted).then_some(LOOKED_AT);
     let (found, records, total) = app
@@ -128,7 +128,7 @@ async fn page_of(
             let found = query.keys(db, place.as_ref(), skip, limit, most)?;
             let places = &found.places;
             let shown = places.len().min(limit as usize - 1);
-            let records = record::by_keys(db, places[..shown].iter().map(Place::key))?;
+            let records = record::by_keys(db, places[..shown].iter().map(RowPosition::key))?;
             let total = match (counts, query.wants_all()) {
                 (false, _) => None,
                 (true, true) => Some(bucket.object_count),
@@ -138,7 +138,7 @@ async fn page_of(
         })
         .await?;
     let Found { mut places, ends_at } = found;
-    let mut pagination = page.finish(&mut places, total, &list, Place::clone);
+    let mut pagination = page.finish(&mut places, total, &list, RowPosition::clone);
     if pagination.next_cursor.is_none() {
         pagination.next_cursor = ends_at.map(|place| page::encode_cursor(&list, &place));
     }
@@ -150,7 +150,7 @@ async fn page_of(
     Ok(Json(ListObjectsResponse { results, pagination, stats }))
 }
 
-/// Show an object
+/// Get an object
 #[utoipa::path(
     get, path = "/v1/buckets/{bucket_identifier}/objects/{object_identifier}",
     tag = "bucket_objects", operation_id = "get_object_buckets",
@@ -184,7 +184,7 @@ async fn found(app: &App, bucket: &Bucket, id: String) -> Result<Record, ApiErro
     found.ok_or_else(|| ApiError::not_found("object", id))
 }
 
-/// Make an object
+/// Create an object
 #[utoipa::path(
     post, path = "/v1/buckets/{bucket_identifier}/objects", tag = "bucket_objects",
     operation_id = "create_object_buckets",
@@ -203,9 +203,9 @@ async fn create_object(
     let bucket = buckets::find(&app, &scope, &bucket).await?;
     refuse_processing(query.auto_process)?;
     let policy = create::policy(&bucket, query.policy)?;
-    let terms = Terms { policy, skip_duplicates: body.skip_duplicates.unwrap_or(false) };
-    let draft = create::draft(&app, &bucket, body).await?;
-    let (key, _) = made(&app, &bucket, vec![(draft, terms)]).await?.remove(0)?;
+    let options = CreateOptions { policy, skip_duplicates: body.skip_duplicates.unwrap_or(false) };
+    let new = create::new_object(&app, &bucket, body).await?;
+    let (key, _) = made(&app, &bucket, vec![(new, options)]).await?.remove(0)?;
     let record = app.engine.store.read(move |db| record::by_key(db, key)).await?;
     let view = View::new(&app, base, &scope, &bucket.id, false);
     Ok(Json(view.object(record).written()))
@@ -216,36 +216,35 @@ fn refuse_processing(auto_process: Option<bool>) -> Result<(), ApiError> {
         return Ok(());
     }
     Err(ApiError::invalid_field(
-        FieldError::new("auto_process", true, "there is nothing here that processes objects")
-            .accepting(false),
+        FieldError::new("auto_process", true, "nothing processes objects here").accepting(false),
     ))
 }
 
 type Made = Result<(i64, Option<&'static str>), ApiError>;
 
-/// Makes objects in one transaction; each stands or falls by itself.
+/// Makes objects in one transaction; each succeeds or fails by itself.
 pub(super) async fn made(
     app: &App,
     bucket: &Bucket,
-    drafts: Vec<(Draft, Terms)>,
+    new_objects: Vec<(NewObject, CreateOptions)>,
 ) -> Result<Vec<Made>, ApiError> {
     let (bucket_key, now, blobs) = (bucket.key, app.now(), app.engine.blobs.clone());
     let outcomes = app
         .engine
         .store
         .write(move |tx| {
-            let make = |(draft, terms): &(Draft, Terms)| {
-                write::create(tx, bucket_key, draft, *terms, |hash| blobs.exists(hash), now)
+            let make = |(new, options): &(NewObject, CreateOptions)| {
+                write::create(tx, bucket_key, new, *options, |hash| blobs.exists(hash), now)
             };
-            drafts.iter().map(make).collect::<Result<Vec<_>, StoreError>>()
+            new_objects.iter().map(make).collect::<Result<Vec<_>, StoreError>>()
         })
         .await?;
-    Ok(outcomes.into_iter().map(create::settled).collect())
+    Ok(outcomes.into_iter().map(create::object_key_of).collect())
 }
 
-/// Make several objects
+/// Create several objects
 ///
-/// Those that can be are made; the answer is 422 if none can.
+/// Those that are valid are created; the status is 422 if none is.
 #[utoipa::path(
     post, path = "/v1/buckets/{bucket_identifier}/objects/batch", tag = "bucket_objects",
     operation_id = "create_objects_batch_buckets",
@@ -263,22 +262,23 @@ async fn create_batch(
 ) -> Result<Response, ApiError> {
     let bucket = buckets::find(&app, &scope, &bucket).await?;
     refuse_processing(query.auto_process)?;
-    // Without a policy of its own, a batch can only take the bucket's.
+    // A batch has no policy of its own: the bucket's applies.
     let policy = create::policy(&bucket, None)?;
     let total = body.objects.len() as u64;
-    let (mut failed, mut drafts, mut places) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut failed, mut new_objects, mut places) = (Vec::new(), Vec::new(), Vec::new());
     for (index, request) in (0_u64..).zip(body.objects) {
-        let terms = Terms { policy, skip_duplicates: request.skip_duplicates.unwrap_or(false) };
-        match create::draft(&app, &bucket, request).await {
-            Ok(draft) => {
-                drafts.push((draft, terms));
+        let options =
+            CreateOptions { policy, skip_duplicates: request.skip_duplicates.unwrap_or(false) };
+        match create::new_object(&app, &bucket, request).await {
+            Ok(new) => {
+                new_objects.push((new, options));
                 places.push(index);
             }
             Err(error) => failed.push(failure(index, &error)),
         }
     }
     let mut keys = Vec::new();
-    for (index, made) in places.into_iter().zip(made(&app, &bucket, drafts).await?) {
+    for (index, made) in places.into_iter().zip(made(&app, &bucket, new_objects).await?) {
         match made {
             Ok((key, replayed_by)) => keys.push((index, key, replayed_by)),
             Err(error) => failed.push(failure(index, &error)),

@@ -26,7 +26,7 @@ use crate::{
         ("bucket_identifier" = String, Path, description = "Id or name"),
         ("object_identifier" = String, Path, description = "Id"),
     ),
-    responses((status = 204, description = "It is gone"))
+    responses((status = 204, description = "Deleted"))
 )]
 pub(super) async fn delete(
     State(app): State<App>,
@@ -47,7 +47,7 @@ pub(super) async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Gives the space of bytes that nothing needs back, without letting the answer wait.
+/// Gives the space of bytes that nothing needs back, without delaying the response.
 pub(in crate::api) fn collect_soon(app: &App) {
     let engine = app.engine.clone();
     tokio::spawn(async move {
@@ -59,7 +59,7 @@ pub(in crate::api) fn collect_soon(app: &App) {
 
 /// Hide several objects
 ///
-/// They stay, and nobody is shown them any more.
+/// They are kept, but no longer listed.
 #[utoipa::path(
     post, path = "/v1/buckets/{bucket_identifier}/objects/bulk-soft-delete", tag = "bucket_objects",
     operation_id = "bulk_soft_delete_objects_buckets",

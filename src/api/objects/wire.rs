@@ -1,4 +1,4 @@
-//! Objects on the wire: what comes in. What goes out is in `answer`.
+//! Objects on the wire: requests. Responses are in `answer`.
 
 use std::collections::BTreeMap;
 
@@ -33,7 +33,7 @@ pub(super) struct CreateObjectRequest {
     pub force_remirror: Option<bool>,
     /// Edges to other objects.
     pub edges: Option<Vec<EdgeModel>>,
-    /// Your name for this request: the object that it made once is answered again.
+    /// Your name for this request: sent again, it returns the object that it created first.
     #[schema(max_length = 255)]
     pub idempotency_key: Option<String>,
     /// Fields of the object.
@@ -117,7 +117,8 @@ pub(super) struct PatchObjectRequest {
 pub(super) struct UpdateObjectRequest {
     /// Its path; not of an object that a sync made.
     pub key_prefix: Option<String>,
-    /// Fields to set: inside the object's own field `metadata` those that are there, else at its root.
+    /// Fields to set: inside the object's own field `metadata` those that are there, else at its
+    /// root.
     pub metadata: Option<Map<String, Value>>,
     /// Taken for clients that send it: bytes do not change here.
     #[allow(dead_code)] // Taken for clients that send it.
@@ -127,13 +128,13 @@ pub(super) struct UpdateObjectRequest {
     pub fields: BTreeMap<String, Value>,
 }
 
-/// Which objects are wanted, and what of them.
+/// Which objects to return, and what of them.
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ListObjectsRequest {
     /// Only those.
     pub filters: Option<LogicalOperatorInput>,
-    /// In which order; the newest first if nobody says.
+    /// In which order; the newest first by default.
     pub sort: Option<SortOption>,
     /// Text in the path, or in a value of metadata or fields; upper and lower case are the same.
     pub search: Option<String>,
@@ -186,10 +187,10 @@ pub(super) struct BulkSoftDeleteRequest {
     /// Why.
     #[schema(max_length = 500)]
     pub reason: String,
-    /// What they are from now on; `disabled` if nobody says.
+    /// Their new state; `disabled` by default.
     #[schema(max_length = 64)]
     pub lifecycle_state: Option<String>,
-    /// Who says so; `bulk_purge` if nobody does.
+    /// Who changes it; `bulk_purge` by default.
     #[schema(max_length = 64)]
     pub source: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! `/v1/overview`: everything that the first page of the browser shows, in one answer.
+//! `/v1/overview`: everything that the first page of the browser shows, in one response.
 
 mod wire;
 

@@ -1,4 +1,4 @@
-//! What the overview answers.
+//! The response of the overview.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -62,7 +62,7 @@ struct SyncSummary {
     connection_name: String,
     /// Where it reads.
     source_path: String,
-    /// How it stands.
+    /// Its state.
     status: String,
     /// Whether it is paused.
     paused: bool,
@@ -77,10 +77,10 @@ struct SyncSummary {
     /// When it is due.
     #[schema(value_type = Option<String>, format = DateTime)]
     next_sync_at: Option<Timestamp>,
-    /// Removals that wait for somebody's word.
+    /// Removals that wait for a decision.
     #[schema(value_type = Option<Object>)]
     held_removals: Option<HeldRemovals>,
-    /// Entries that could not be taken.
+    /// Entries that could not be stored.
     dead_letters: u64,
     /// Its last 30 runs, oldest first.
     runs: Vec<RunSummary>,

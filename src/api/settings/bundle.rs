@@ -1,5 +1,5 @@
 //! The support bundle: states, counts and times. No path, name, address, message or secret is in
-//! it: those of a source are nobody else's business.
+//! it: those of a source are confidential.
 
 use serde_json::{Value, json};
 
@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// Events that are told.
+/// Events that are included.
 const EVENTS: u32 = 200;
 
 /// Puts it together.

@@ -36,7 +36,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(support_bundle))
 }
 
-/// When the server began; told by its first answer, a moment after.
+/// When the server began; set by its first response, a moment later.
 pub(super) static STARTED: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
 
 /// This installation and its settings
@@ -70,7 +70,7 @@ async fn patch(
     described(&app).await.map(Json)
 }
 
-/// Make a new token
+/// Create a new token
 ///
 /// The old one is worth nothing from then on; browsers stay signed in.
 #[utoipa::path(
@@ -140,7 +140,7 @@ fn host_names(given: Vec<String>) -> Result<Vec<String>, ApiError> {
         .enumerate()
         .filter(|(_, name)| !is_name(name))
         .map(|(at, name)| {
-            FieldError::new(format!("allowed_hosts.{at}"), name.as_str(), "this is no host name")
+            FieldError::new(format!("allowed_hosts.{at}"), name.as_str(), "is not a host name")
                 .accepting("a name such as nas.home.example, without scheme or port")
         })
         .collect();

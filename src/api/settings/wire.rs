@@ -14,9 +14,9 @@ pub(super) struct SettingsResponse {
     pub uptime_seconds: u64,
     /// Where everything lies.
     pub data_dir: String,
-    /// The home folder of whoever runs the server: a place to begin to look for files.
+    /// The home folder of the user that runs the server: a place to start browsing.
     pub home_dir: Option<String>,
-    /// What it takes there.
+    /// The space that it uses there.
     pub disk: DiskUse,
     /// Whether the token is `CATCHMENT_TOKEN`'s, and cannot be changed here.
     pub token_from_environment: bool,
@@ -26,7 +26,7 @@ pub(super) struct SettingsResponse {
     pub log_level: Option<LogLevel>,
 }
 
-/// What the data takes on its disk.
+/// The space that the data uses on its disk.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct DiskUse {
     /// The database, small blobs in it.

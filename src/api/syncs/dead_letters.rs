@@ -18,7 +18,7 @@ use crate::{
     engine::orders::OrderError,
     model::SyncStatus,
     store::{
-        dead_letters::{self, DeadLetter, Wanted},
+        dead_letters::{self, DeadLetter, DeadLetterFilter},
         syncs::Sync,
     },
 };
@@ -80,7 +80,7 @@ pub(super) struct SyncDeadLetterObjectModel {
     pub error_type: String,
     /// What happened, and what to do.
     pub error_message: String,
-    /// Always null: a trace is nobody's business but the log's.
+    /// Always null: traces go to the log only.
     pub error_stack_trace: Option<String>,
     /// When it failed first.
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -98,7 +98,7 @@ pub(super) struct SyncDeadLetterObjectModel {
     /// When it was given another chance.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub requeued_at: Option<Timestamp>,
-    /// When it was taken after all, or was gone.
+    /// When it was stored after all, or was gone.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub resolved_at: Option<Timestamp>,
     /// Why it is tried no more.
@@ -173,7 +173,7 @@ async fn list(
     // The public client pages no dead letters: it gets as many as a page can have.
     query.limit = query.limit.or(query.page_size).or(Some(1000));
     let page = query.page()?;
-    let wanted = Wanted {
+    let wanted = DeadLetterFilter {
         only_open: !body.include_resolved.unwrap_or(false),
         only_max_retries: body.only_max_retries.unwrap_or(false),
         error_types: spelled(body.error_types),
@@ -185,8 +185,8 @@ async fn list(
             let owner = owner(db, &scope)?;
             let (letters, total) =
                 dead_letters::list(db, sync.key, &wanted, page.limit, page.offset)?;
-            let told = |letter| SyncDeadLetterObjectModel::of(letter, &sync, &owner);
-            Ok(DLQListResponse { results: letters.into_iter().map(told).collect(), total })
+            let model = |letter| SyncDeadLetterObjectModel::of(letter, &sync, &owner);
+            Ok(DLQListResponse { results: letters.into_iter().map(model).collect(), total })
         })
         .await?;
     Ok(Json(answer))

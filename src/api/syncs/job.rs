@@ -1,4 +1,4 @@
-//! Jobs as they are answered: [`SyncJobModel`] and the progress that is worked out of one.
+//! Jobs on the wire: [`SyncJobModel`] and the progress computed from one.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -71,19 +71,19 @@ pub(super) struct SyncJobModel {
     pub internal_id: String,
     /// The namespace.
     pub namespace_id: String,
-    /// How it stands.
+    /// Its state.
     #[schema(value_type = SyncJobStatus)]
     pub status: String,
     /// Why it was begun.
     pub trigger: SyncJobTrigger,
-    /// What it does, or did when it ended: queued, discovering, downloading, verifying, reconciling,
-    /// held.
+    /// What it does, or did when it ended: queued, discovering, downloading, verifying,
+    /// reconciling, held.
     pub phase: Option<String>,
-    /// Entries of the source: those listed, or expected while it runs; null while nobody knows.
+    /// Entries of the source: those listed, or expected while it runs; null while that is unknown.
     pub total_files: Option<u64>,
     /// Entries that became objects, or changed theirs.
     pub files_synced: u64,
-    /// Entries that could not be taken.
+    /// Entries that could not be stored.
     pub files_failed: u64,
     /// Entries that were looked at and found to be in the bucket already.
     pub files_verified: u64,
@@ -104,7 +104,7 @@ pub(super) struct SyncJobModel {
     /// When it was asked for, whether it fetches everything again, and its counts one by one.
     #[schema(value_type = Option<Object>)]
     pub metadata: Option<Map<String, Value>>,
-    /// How much of what is expected is done; null while nobody knows what to expect.
+    /// How much of what is expected is done; null while that is unknown.
     #[schema(minimum = 0, maximum = 100)]
     pub progress_percent: Option<f64>,
     /// Entries a minute that became objects or changed theirs.
@@ -124,14 +124,14 @@ pub(super) struct SyncJobModel {
 pub(super) struct SyncJobListResponse {
     /// Newest first.
     pub results: Vec<SyncJobModel>,
-    /// Where the page stands.
+    /// Where this page is among the others.
     pub pagination: PaginationResponse,
     /// How many there are in all.
     pub total: u64,
 }
 
 impl SyncJobModel {
-    /// The job as it is answered at `now`. `before`: the last complete job before it, by which it is
+    /// The job on the wire at `now`. `before`: the last complete job before it, by which it is
     /// measured; `shards`: where its sync has come to.
     pub(super) fn of(
         job: &Job,
@@ -166,7 +166,7 @@ impl SyncJobModel {
             throughput_files_per_min: job.started_at.map(|_| job.per_minute(now)),
             lag_seconds: is_running.then(|| seconds_between(job.updated_at, now)),
             current_cursor: is_running.then(cursor).flatten(),
-            progress: Some(progress.told(job, now)),
+            progress: Some(progress.progress_model(job, now)),
         }
     }
 }
@@ -237,7 +237,7 @@ impl Measured {
 
     /// The facts by their names: phase, percent, counts, rate, time left.
     #[expect(clippy::cast_precision_loss, reason = "a rate needs no 53 bits")]
-    pub(super) fn told(&self, job: &Job, now: Timestamp) -> Map<String, Value> {
+    pub(super) fn progress_model(&self, job: &Job, now: Timestamp) -> Map<String, Value> {
         let seconds = job.seconds(now);
         let rate = |amount: u64| if seconds > 0.0 { amount as f64 / seconds } else { 0.0 };
         let done = job.counts.discovered();

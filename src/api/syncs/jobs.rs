@@ -60,8 +60,9 @@ async fn list(
             let rows = jobs::page(db, sync.key, status, before, skip, limit)?
                 .iter()
                 .map(|job| {
-                    let told = SyncJobModel::of(job, &sync, &owner, measure.as_ref(), &shards, now);
-                    (job.key, told)
+                    let model =
+                        SyncJobModel::of(job, &sync, &owner, measure.as_ref(), &shards, now);
+                    (job.key, model)
                 })
                 .collect::<Vec<_>>();
             Ok((rows, jobs::total(db, sync.key, status)?))

@@ -17,7 +17,7 @@ use crate::{
         dead_letters,
         jobs::Job,
         syncs::{self, HeldRemovals, Sync},
-        syncs_list::{self, Picture},
+        syncs_list::{self, SyncDetails},
     },
 };
 
@@ -26,7 +26,7 @@ use crate::{
 pub(super) struct SyncMetricsResponse {
     /// The sync.
     pub sync_config_id: String,
-    /// How it stands.
+    /// Its state.
     pub status: String,
     /// Whether it may run at all.
     pub is_active: bool,
@@ -79,7 +79,7 @@ pub(super) struct SyncMetricsResponse {
     pub last_job: Option<Map<String, Value>>,
     /// Entries that could not be taken and still cannot, retries left or not.
     pub dead_letters: u64,
-    /// Removals that wait for somebody's word.
+    /// Removals that wait for a decision.
     #[schema(value_type = Option<Object>)]
     pub held_removals: Option<HeldRemovals>,
 }
@@ -87,12 +87,12 @@ pub(super) struct SyncMetricsResponse {
 impl SyncMetricsResponse {
     /// The metrics at `now`; `stuck`: dead letters without retries left, by kind of failure.
     #[expect(clippy::cast_precision_loss, reason = "rates need no 53 bits")]
-    pub(super) fn of(picture: &Picture, stuck: Vec<(String, u64)>, now: Timestamp) -> Self {
-        let sync = &picture.sync;
+    pub(super) fn of(details: &SyncDetails, stuck: Vec<(String, u64)>, now: Timestamp) -> Self {
+        let sync = &details.sync;
         let totals = &sync.totals.counts;
         let interval = u64::from(sync.options.pace.polling_interval_seconds);
         let stale_after = (2 * interval).max(120);
-        let running = picture
+        let running = details
             .job
             .as_ref()
             .filter(|job| job.status == JobStatus::Running.as_str() && job.started_at.is_some());
@@ -129,8 +129,8 @@ impl SyncMetricsResponse {
             running_job: running.is_some(),
             stalled: stalled_reason.is_some(),
             stalled_reason,
-            last_job: picture.job.as_ref().map(|job| short(job, now)),
-            dead_letters: picture.dead_letters,
+            last_job: details.job.as_ref().map(|job| short(job, now)),
+            dead_letters: details.dead_letters,
             held_removals: sync.held_removals.clone(),
         }
     }
@@ -187,13 +187,13 @@ async fn metrics(
     FromPath(path): FromPath<(String, String)>,
 ) -> Result<Json<SyncMetricsResponse>, ApiError> {
     let key = sync(&app, &scope, &path).await?.key;
-    let (picture, stuck) = app
+    let (details, stuck) = app
         .engine
         .store
         .read(move |db| {
-            let picture = syncs_list::picture(db, syncs::by_key(db, key)?)?;
-            Ok((picture, dead_letters::stuck_by_type(db, key)?))
+            let details = syncs_list::details(db, syncs::by_key(db, key)?)?;
+            Ok((details, dead_letters::stuck_by_type(db, key)?))
         })
         .await?;
-    Ok(Json(SyncMetricsResponse::of(&picture, stuck, app.now())))
+    Ok(Json(SyncMetricsResponse::of(&details, stuck, app.now())))
 }

@@ -4,11 +4,11 @@
 //! - `orders`: pause, resume, trigger, unlock, and the word on held removals
 //! - `jobs`: their runs; `metrics`: how healthy they are; `dead_letters`: what they could not take
 //! - `preview`: what a run would do
-//! - `wire`, `settings`, `place`: what is sent in, read and checked
-//! - `model`, `job`: what is answered
+//! - `wire`, `settings`, `place`: requests, read and checked
+//! - `model`, `job`: responses
 //!
-//! What does not live here: the state of a sync after an order (`engine::orders`), when it runs (the
-//! scheduler).
+//! What does not live here: the state of a sync after an order (`engine::orders`), when it runs
+//! (the scheduler).
 
 mod dead_letters;
 mod job;
@@ -47,7 +47,7 @@ use crate::{
         buckets::{self, Bucket},
         connections, dead_letters as letters, installation,
         syncs::{self, MadeBy, NewSync, Sync},
-        syncs_list::{self, Wanted},
+        syncs_list::{self, SyncFilter},
     },
 };
 
@@ -63,7 +63,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .merge(preview::routes())
 }
 
-/// Whose a sync is, as every answer about it says.
+/// The owner of a sync, as every response about it says.
 #[derive(Clone, Debug)]
 pub(super) struct Owner {
     internal_id: String,
@@ -90,8 +90,8 @@ async fn sync(app: &App, scope: &Scope, path: &(String, String)) -> Result<Sync,
         .ok_or_else(|| ApiError::not_found("sync", &path.1))
 }
 
-/// A sync as it is answered.
-async fn shown(
+/// Responds with a sync.
+async fn respond(
     app: &App,
     scope: &Scope,
     sync_key: i64,
@@ -102,23 +102,23 @@ async fn shown(
         .store
         .read(move |db| {
             let sync = syncs::by_key(db, sync_key)?;
-            tell(db, sync, &owner(db, &scope)?, &engine, now)
+            to_model(db, sync, &owner(db, &scope)?, &engine, now)
         })
         .await?;
     Ok(Json(model))
 }
 
-fn tell(
+fn to_model(
     db: &Connection,
     sync: Sync,
     owner: &Owner,
     engine: &Engine,
     now: jiff::Timestamp,
 ) -> store::Result<SyncConfigurationModel> {
-    Ok(SyncConfigurationModel::of(syncs_list::picture(db, sync)?, owner, engine, now))
+    Ok(SyncConfigurationModel::of(syncs_list::details(db, sync)?, owner, engine, now))
 }
 
-/// Make a sync
+/// Create a sync
 ///
 /// The source is asked whether it is there; the first run is due at once.
 #[utoipa::path(
@@ -191,11 +191,11 @@ async fn create(
         })
         .await?;
     app.scheduler.nudge();
-    shown(&app, &scope, key).await
+    respond(&app, &scope, key).await
 }
 
 fn gone(noun: &str, id: &str) -> ApiError {
-    ApiError::conflict(format!("the {noun} {id} was deleted meanwhile"))
+    ApiError::conflict(format!("the {noun} {id} was deleted in the meantime"))
 }
 
 /// List the syncs of a bucket
@@ -230,7 +230,7 @@ async fn list(
             let (skip, limit) = (wanted_page.offset, wanted_page.fetch().into());
             let rows = syncs_list::page(db, &wanted, before, skip, limit)?
                 .into_iter()
-                .map(|sync| Ok((sync.key, tell(db, sync, &owner, &engine, now)?)))
+                .map(|sync| Ok((sync.key, to_model(db, sync, &owner, &engine, now)?)))
                 .collect::<store::Result<Vec<_>>>()?;
             Ok((rows, syncs_list::total(db, &wanted)?))
         })
@@ -246,9 +246,9 @@ fn wanted(
     db: &Connection,
     bucket: &Bucket,
     body: &ListSyncConfigurationsRequest,
-) -> store::Result<Option<Wanted>> {
+) -> store::Result<Option<SyncFilter>> {
     let mut wanted =
-        Wanted { bucket_key: bucket.key, is_active: body.is_active, ..Wanted::default() };
+        SyncFilter { bucket_key: bucket.key, is_active: body.is_active, ..SyncFilter::default() };
     if let Some(named) = &body.connection_id {
         let Some(found) = connections::named(db, named)? else { return Ok(None) };
         wanted.connection_key = Some(found.key);
@@ -285,7 +285,7 @@ async fn get(
     FromPath(path): FromPath<(String, String)>,
 ) -> Result<Json<SyncConfigurationModel>, ApiError> {
     let sync = sync(&app, &scope, &path).await?;
-    shown(&app, &scope, sync.key).await
+    respond(&app, &scope, sync.key).await
 }
 
 /// Change a sync
@@ -314,7 +314,7 @@ async fn update(
     let (engine, now, key) = (app.engine.clone(), app.now(), sync.key);
     app.engine.store.write(move |tx| change(tx, key, body, &engine, now)).await?;
     app.scheduler.nudge();
-    shown(&app, &scope, sync.key).await
+    respond(&app, &scope, sync.key).await
 }
 
 /// Makes every change that was sent. The transaction is rolled back on an error, so that none of
@@ -384,7 +384,7 @@ fn fixed(body: &SyncUpdateRequest, sync: &Sync) -> Vec<FieldError> {
     .into_iter()
     .filter_map(|(field, sent, has)| {
         let sent = sent.as_ref().filter(|sent| **sent != has)?;
-        let message = "cannot be changed: make a new sync for another place";
+        let message = "cannot be changed: create a new sync for another place";
         Some(FieldError::new(field, sent.as_str(), message).accepting(has))
     })
     .collect()

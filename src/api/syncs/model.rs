@@ -1,5 +1,5 @@
-//! A sync as it is answered: [`SyncConfigurationModel`], worked out of a [`Picture`] of it. The
-//! names are the public API's; ours beyond it stand at the end of each type.
+//! A sync on the wire: [`SyncConfigurationModel`], made from its [`SyncDetails`]. The
+//! names are the public API's; our additions are at the end of each type.
 
 use std::collections::BTreeMap;
 
@@ -25,11 +25,11 @@ use crate::{
         jobs::Job,
         leases::Holder,
         syncs::{HeldRemovals, Sync},
-        syncs_list::Picture,
+        syncs_list::SyncDetails,
     },
 };
 
-/// A sync: its settings, how it stands, what it has done.
+/// A sync: its settings, its state, what it has done.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(super) struct SyncConfigurationModel {
     /// Its id.
@@ -68,7 +68,7 @@ pub(super) struct SyncConfigurationModel {
     pub ingest_filter: Option<Value>,
     /// What a run may change in the bucket besides adding to it.
     pub reconcile: ReconcileSettings,
-    /// How it stands.
+    /// Its state.
     #[schema(value_type = TaskStatusEnum)]
     pub status: SyncStatus,
     /// Whether it may run at all.
@@ -92,7 +92,8 @@ pub(super) struct SyncConfigurationModel {
     /// End of the last complete pass.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub last_sync_at: Option<Timestamp>,
-    /// By shard, when it was listed to its end last; one that is absent is listed from its beginning.
+    /// By shard, when it was listed to its end last; one that is absent is listed from its
+    /// beginning.
     #[schema(value_type = Option<BTreeMap<String, String>>)]
     pub per_shard_last_sync_at: Option<BTreeMap<String, Timestamp>>,
     /// When it is due.
@@ -192,7 +193,7 @@ pub(super) struct SyncConfigurationModel {
     pub follow_symlinks: bool,
     /// With `follow_symlinks`: also those that lead out of the folder.
     pub symlinks_may_leave_root: bool,
-    /// Removals that wait for somebody's word.
+    /// Removals that wait for a decision.
     #[schema(value_type = Option<Object>)]
     pub held_removals: Option<HeldRemovals>,
     /// Every total by its name.
@@ -244,24 +245,24 @@ pub(super) struct SyncStatsModel {
 pub(super) struct SyncListResponse {
     /// Newest first.
     pub results: Vec<SyncConfigurationModel>,
-    /// Where the page stands.
+    /// Where this page is among the others.
     pub pagination: PaginationResponse,
     /// How many there are in all.
     pub total: u64,
 }
 
 impl SyncConfigurationModel {
-    /// The sync as it is answered at `now`.
-    pub(super) fn of(picture: Picture, owner: &Owner, engine: &Engine, now: Timestamp) -> Self {
-        let stats = picture.last_run.as_ref().map(|last| stats(&picture.sync, last, now));
-        let lease = picture.lease.as_ref().filter(|holder| engine.is_held(holder, now)).cloned();
-        let cursor = picture.shards.iter().find_map(|shard| shard.cursor.as_ref());
+    /// The sync on the wire at `now`.
+    pub(super) fn of(details: SyncDetails, owner: &Owner, engine: &Engine, now: Timestamp) -> Self {
+        let stats = details.last_run.as_ref().map(|last| stats(&details.sync, last, now));
+        let lease = details.lease.as_ref().filter(|holder| engine.is_held(holder, now)).cloned();
+        let cursor = details.shards.iter().find_map(|shard| shard.cursor.as_ref());
         let cursor = cursor.map(cursor_text);
-        let progress = picture
+        let progress = details
             .job
             .as_ref()
-            .map(|job| Measured::of(job, picture.last_complete.as_ref()).told(job, now));
-        let sync = &picture.sync;
+            .map(|job| Measured::of(job, details.last_complete.as_ref()).progress_model(job, now));
+        let sync = &details.sync;
         let path = EntryPath::new(sync.location.source_path.as_slice());
         let (options, totals) = (&sync.options, &sync.totals);
         let pause = sync.pause.as_ref();
@@ -296,7 +297,7 @@ impl SyncConfigurationModel {
             created_at: sync.created_at,
             updated_at: sync.updated_at,
             last_sync_at: sync.last_sync_at,
-            per_shard_last_sync_at: last_by_shard(&picture.shards),
+            per_shard_last_sync_at: last_by_shard(&details.shards),
             next_sync_at: sync.next_sync_at,
             created_by_user_id: owner.user_id.clone(),
             last_error: sync.last_error.clone(),
@@ -319,7 +320,7 @@ impl SyncConfigurationModel {
             max_batch_chunk_size: options.processing.max_batch_chunk_size,
             batch_chunk_size: options.processing.batch_chunk_size,
             sync_concurrency: options.pace.sync_concurrency,
-            current_sync_run_id: picture.job.as_ref().map(|job| job.id.to_string()),
+            current_sync_run_id: details.job.as_ref().map(|job| job.id.to_string()),
             sync_run_counter: totals.runs,
             batch_ids: Vec::new(),
             task_ids: Vec::new(),
@@ -327,10 +328,10 @@ impl SyncConfigurationModel {
             resume_enabled: options.pace.resume_enabled,
             resume_cursor: cursor.clone(),
             resume_last_primary_key: None,
-            resume_objects_processed: picture.shards.iter().map(|s| s.objects_processed).sum(),
+            resume_objects_processed: details.shards.iter().map(|s| s.objects_processed).sum(),
             resume_checkpoint_frequency: options.pace.resume_checkpoint_frequency,
             current_cursor: cursor,
-            sync_checkpoints: checkpoints(&picture.shards),
+            sync_checkpoints: checkpoints(&details.shards),
             schedule: schedule(sync),
             sync_progress: progress,
             bucket_name: sync.bucket.clone(),
@@ -341,12 +342,12 @@ impl SyncConfigurationModel {
             symlinks_may_leave_root: options.symlinks_may_leave_root,
             held_removals: sync.held_removals.clone(),
             totals: self::counts(&totals.counts),
-            dead_letters: picture.dead_letters,
+            dead_letters: details.dead_letters,
         }
     }
 }
 
-/// A run whose lease binds nobody any more has lost its worker, whether somebody has noticed or not.
+/// A run whose lease is no longer valid has lost its worker, whether that has been noticed or not.
 fn shown_status(status: SyncStatus, lease: Option<&Holder>) -> SyncStatus {
     match (status, lease) {
         (SyncStatus::InProgress, None) => SyncStatus::Interrupted,
@@ -381,7 +382,7 @@ fn last_by_shard(shards: &[Progress]) -> Option<BTreeMap<String, Timestamp>> {
 }
 
 fn checkpoints(shards: &[Progress]) -> Option<BTreeMap<String, Value>> {
-    let told = |shard: &Progress| {
+    let to_model = |shard: &Progress| {
         json!({
             "pass_id": format!("pass_{:012}", shard.pass),
             "cursor": shard.cursor.as_ref().map(cursor_text),
@@ -392,7 +393,7 @@ fn checkpoints(shards: &[Progress]) -> Option<BTreeMap<String, Value>> {
         })
     };
     (!shards.is_empty())
-        .then(|| shards.iter().map(|shard| (shard.shard.clone(), told(shard))).collect())
+        .then(|| shards.iter().map(|shard| (shard.shard.clone(), to_model(shard))).collect())
 }
 
 /// A place mark as text: only its source reads it.

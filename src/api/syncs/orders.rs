@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{ErrorResponse, model::SyncConfigurationModel, shown, sync, wire::PauseRequest};
+use super::{ErrorResponse, model::SyncConfigurationModel, respond, sync, wire::PauseRequest};
 use crate::{
     api::{
         App,
@@ -32,7 +32,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 struct PauseQuery {
-    /// For whoever asks later.
+    /// Recorded with the pause.
     #[schema(max_length = 1000)]
     reason: Option<String>,
     /// Let a run that is under way come to its end.
@@ -70,7 +70,7 @@ async fn pause(
     let drain = body.drain.or(query.drain).unwrap_or(false);
     app.engine.pause(sync.key, reason, drain).await?;
     app.scheduler.nudge();
-    shown(&app, &scope, sync.key).await
+    respond(&app, &scope, sync.key).await
 }
 
 /// Resume a sync
@@ -97,7 +97,7 @@ async fn resume(
     let sync = sync(&app, &scope, &path).await?;
     app.engine.resume(sync.key).await?;
     app.scheduler.nudge();
-    shown(&app, &scope, sync.key).await
+    respond(&app, &scope, sync.key).await
 }
 
 /// How to run.
@@ -114,7 +114,7 @@ query_parameters!(TriggerQuery);
 struct SyncTriggered {
     /// The job.
     sync_job_id: String,
-    /// The task that stands for it.
+    /// Its task.
     task_id: String,
     /// What became of the order.
     status: TriggerStatus,
@@ -199,7 +199,7 @@ struct SyncUnlocked {
     message: &'static str,
 }
 
-/// Take a sync's lease away from whoever holds it
+/// Take a sync's lease away from its holder
 ///
 /// Whatever that worker writes from now on is refused; the next run goes on from its checkpoint.
 #[utoipa::path(
@@ -221,8 +221,8 @@ async fn unlock(
     app.scheduler.nudge();
     let holder = unlocked.holder;
     let message = match holder {
-        Some(_) => "the lease was taken away; what its worker writes from now on is refused",
-        None => "nobody held a lease",
+        Some(_) => "the lease was revoked; its worker's further writes are refused",
+        None => "no lease was held",
     };
     Ok(Json(SyncUnlocked {
         success: true,
@@ -246,7 +246,7 @@ struct RemovalsApproved {
     sync_config_id: String,
     /// The job that removes what is still absent.
     sync_job_id: String,
-    /// The task that stands for it.
+    /// Its task.
     task_id: String,
     /// How many removals were held.
     approved: u64,

@@ -1,4 +1,4 @@
-//! Where a sync reads: from `connection_id` and `source_path` to a [`Location`] that has answered.
+//! Where a sync reads: from `connection_id` and `source_path` to a [`Location`] that was reached.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,7 +13,7 @@ use crate::{
     store::connections::{self, StoredConnection},
 };
 
-/// How long a source may take to answer somebody who waits for it.
+/// How long a source may take to respond while a caller waits.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The connection that a request names.
@@ -52,7 +52,7 @@ pub(super) fn location(
         FieldError::new("source_path", value, message).accepting(accepted)
     };
     let Some(text) = source_path.filter(|text| !text.is_empty()) else {
-        let mut missing = wrong("this field must be given".to_owned());
+        let mut missing = wrong("this field is required".to_owned());
         missing.kind = "missing";
         return Err(missing);
     };
@@ -61,7 +61,7 @@ pub(super) fn location(
     Ok(Location { connection: connection.settings.clone(), source_path })
 }
 
-/// Opens the source and makes sure that it answers.
+/// Opens the source and makes sure that it can be reached.
 pub(super) async fn reach(
     app: &App,
     connection: &StoredConnection,

@@ -49,7 +49,7 @@ struct SyncPreviewResponse {
     #[schema(value_type = Object)]
     counts: Map<String, Value>,
     /// Bytes that would be fetched. Entries whose bytes the bucket has already are among them:
-    /// only the bytes tell that.
+    /// only the bytes show that.
     bytes_to_fetch: u64,
     /// Whether the guard would hold the removals back.
     removals_held: bool,
@@ -163,7 +163,7 @@ async fn look(
         runtime.block_on(preview::outlook(&store, source.as_ref(), question, bounds, most, &stop))
     });
     let outlook = looking.await.map_err(ApiError::internal)??;
-    Ok(Json(told(sync_id, outlook)))
+    Ok(Json(to_response(sync_id, outlook)))
 }
 
 /// What is asked about.
@@ -209,7 +209,7 @@ async fn asked(
 
 async fn new(app: &App, body: &SyncPreviewRequest) -> Result<Asked, ApiError> {
     let Some(named) = &body.connection_id else {
-        let mut missing = FieldError::new("connection_id", "", "this field must be given")
+        let mut missing = FieldError::new("connection_id", "", "this field is required")
             .accepting("the id or name of a connection, or instead sync_config_id");
         missing.value = None;
         missing.kind = "missing";
@@ -231,7 +231,7 @@ async fn new(app: &App, body: &SyncPreviewRequest) -> Result<Asked, ApiError> {
     }
 }
 
-fn told(sync_config_id: Option<String>, outlook: Outlook) -> SyncPreviewResponse {
+fn to_response(sync_config_id: Option<String>, outlook: Outlook) -> SyncPreviewResponse {
     let Outlook { preview, sample } = outlook;
     SyncPreviewResponse {
         sync_config_id,
@@ -264,7 +264,7 @@ fn entry(path: &EntryPath, verdict: Verdict) -> PreviewedEntry {
         },
         Verdict::Remove { filtered } => {
             let why =
-                if filtered { "the filters leave it out" } else { "it is gone at its source" };
+                if filtered { "the filters leave it out" } else { "it is no longer at its source" };
             because(PreviewAction::Remove, why, entry)
         }
         Verdict::Exclude { rule } => because(PreviewAction::Exclude, rule, entry),

@@ -40,7 +40,7 @@ impl SyncUpdateRequest {
     /// What `status` orders.
     ///
     /// # Errors
-    /// When it is a state that nobody can order.
+    /// When it is a state that cannot be ordered.
     pub(super) fn order(&self) -> Result<Option<Order>, FieldError> {
         match self.status {
             Patch::Missing | Patch::Null => Ok(None),
@@ -48,7 +48,7 @@ impl SyncUpdateRequest {
             Patch::Value(TaskStatusEnum::Active) => Ok(Some(Order::Resume)),
             Patch::Value(other) => {
                 let value = serde_json::to_value(other).unwrap_or_default();
-                let message = "this state comes about by itself; SUSPENDED pauses, ACTIVE resumes";
+                let message = "this state cannot be set; SUSPENDED pauses, ACTIVE resumes";
                 Err(FieldError::new("status", value, message)
                     .accepting(Value::from_iter(["ACTIVE", "SUSPENDED"])))
             }
@@ -142,7 +142,9 @@ fn mapping(patch: Patch<Value>, mapping: &mut Option<SchemaMapping>, wrong: &mut
         Patch::Value(json) => match SchemaMapping::parse(&json) {
             Ok(parsed) => *mapping = Some(parsed),
             Err(problems) => {
-                wrong.extend(problems.into_iter().map(|problem| told("schema_mapping", problem)));
+                wrong.extend(
+                    problems.into_iter().map(|problem| field_error_in("schema_mapping", problem)),
+                );
             }
         },
     }
@@ -167,7 +169,7 @@ fn max_delete(
     }
 }
 
-/// What no field can tell alone.
+/// What cannot be checked for one field alone.
 fn check(provider: &ProviderName, options: &SyncOptions, wrong: &mut Vec<FieldError>) {
     let (chunk, most) =
         (options.processing.batch_chunk_size, options.processing.max_batch_chunk_size);
@@ -186,13 +188,13 @@ fn check(provider: &ProviderName, options: &SyncOptions, wrong: &mut Vec<FieldEr
         );
     }
     if let Err(FilterError(problems)) = Filter::compile(&options.filters) {
-        wrong.extend(problems.into_iter().map(|problem| told("file_filters", problem)));
+        wrong.extend(problems.into_iter().map(|problem| field_error_in("file_filters", problem)));
     }
     let reader = sources::reader(provider);
     if let Some(mapping) = &options.mapping {
         let offered = reader.map_or(&[][..], |reader| reader.offers());
         let problems = mapping.problems_with(provider, offered);
-        wrong.extend(problems.into_iter().map(|problem| told("schema_mapping", problem)));
+        wrong.extend(problems.into_iter().map(|problem| field_error_in("schema_mapping", problem)));
     }
     if let Err(problems) = sources::provider_filters(provider, &options.provider_filters) {
         wrong.extend(problems.into_iter().map(|problem| filter_problem(problem, options)));
@@ -226,7 +228,7 @@ fn filter_problem(problem: ProviderFilterError, options: &SyncOptions) -> FieldE
 }
 
 /// A problem of some settings, seen from the request.
-pub(super) fn told(outer: &str, problem: FieldProblem) -> FieldError {
+pub(super) fn field_error_in(outer: &str, problem: FieldProblem) -> FieldError {
     let mut field = outer.to_owned();
     for part in problem.field.split('.').filter(|part| !part.is_empty()) {
         if part.bytes().all(|byte| byte.is_ascii_digit()) {

@@ -1,6 +1,6 @@
 //! What is sent in about syncs: [`SyncCreateRequest`], [`SyncUpdateRequest`] and the types of their
 //! fields. Both take the same settings and are read by the same code (`settings`), so that creating
-//! and changing cannot drift apart. What does not live here: what is answered (`model`).
+//! and changing cannot drift apart. What does not live here: responses (`model`).
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -50,7 +50,7 @@ pub(super) struct ReconcileSettings {
     pub re_extract_fields: Option<Vec<String>>,
 }
 
-/// Which objects are worth processing: a saved retriever that they are held against.
+/// Which objects are worth processing: a saved retriever that they are checked against.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct IngestFilter {
@@ -202,7 +202,7 @@ requests! {
     /// Words for people.
     #[schema(value_type = Option<String>, max_length = 500)]
     description: String,
-    /// Whatever is to be kept with it; at most 50 keys.
+    /// Metadata stored with it; at most 50 keys.
     #[schema(value_type = Option<Object>)]
     metadata: Map<String, Value>,
     /// SUSPENDED pauses it, ACTIVE resumes it.
@@ -253,15 +253,15 @@ requests! {
     /// An entry whose bytes the bucket has makes no second object; true unless said otherwise.
     #[schema(value_type = Option<bool>)]
     skip_duplicates: bool,
-    /// Which entries are taken, told anew as a whole.
+    /// Which entries are synced; replaces the filter as a whole.
     #[schema(value_type = Option<FileFilters>)]
     file_filters: FileFilters,
-    /// Filters that the provider itself applies (s3, tigris: `prefix`, a text that keys begin with, or
-    /// a list of such texts that are listed each by itself), told anew as a whole.
+    /// Filters that the provider itself applies (s3, tigris: `prefix`, a text that keys begin with,
+    /// or a list of such texts, each listed by itself); replaces the filter as a whole.
     #[schema(value_type = Option<Object>)]
     provider_filters: Map<String, Value>,
-    /// How entries become fields and blobs, told anew as a whole; null: the file is the blob
-    /// `content`.
+    /// How entries become fields and blobs; replaces the mapping as a whole; null: the file is the
+    /// blob `content`.
     #[schema(value_type = Option<SchemaMappingInput>)]
     schema_mapping: Value,
     /// What a run may change in the bucket besides adding to it.
@@ -294,7 +294,7 @@ pub(super) struct ListSyncConfigurationsRequest {
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct PauseRequest {
-    /// For whoever asks later.
+    /// Recorded with the pause.
     #[schema(max_length = 1000)]
     pub reason: Option<String>,
     /// Let a run that is under way come to its end.

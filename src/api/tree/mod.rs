@@ -19,7 +19,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(show)).routes(routes!(twins))
 }
 
-/// Show a folder of a bucket
+/// Get a folder of a bucket
 #[utoipa::path(
     get, path = "/v1/buckets/{bucket_identifier}/tree", tag = "buckets",
     operation_id = "get_bucket_tree",
@@ -36,7 +36,7 @@ async fn show(
     let (limit, page) = (query.limit.unwrap_or(100), query.page.unwrap_or(1));
     let offset = u64::from(page - 1) * u64::from(limit);
     let bucket = found(&app, &scope, named).await?;
-    let told = app
+    let response = app
         .engine
         .store
         .read(move |db| {
@@ -51,10 +51,10 @@ async fn show(
             Ok(TreeResponse::opening(prefix, &folders, truncated, count))
         })
         .await?;
-    Ok(Json(told))
+    Ok(Json(response))
 }
 
-/// Show which objects share bytes with one
+/// Get which objects share bytes with one
 #[utoipa::path(
     get, path = "/v1/buckets/{bucket_identifier}/objects/{object_identifier}/twins",
     tag = "bucket_objects", operation_id = "list_object_twins",

@@ -17,7 +17,7 @@ pub(super) struct TreeQuery {
     /// The folder, with the slash at its end; absent: all.
     #[schema(max_length = 4096)]
     pub prefix: Option<String>,
-    /// How many objects to answer with; 0: none, but the folders and how many objects there are.
+    /// How many objects to return; 0: none, only the folders and the number of objects.
     #[schema(minimum = 0, maximum = 1000)]
     pub limit: Option<u32>,
     /// Which page of them, from 1.
@@ -33,7 +33,7 @@ pub(super) struct TreeResponse {
     prefix: String,
     /// The folders right in it; null on a page of objects.
     folders: Option<Vec<TreeFolder>>,
-    /// Whether there are more folders than are told.
+    /// Whether there are more folders than are returned.
     folders_truncated: bool,
     /// How many objects lie right in it; null on a page of objects.
     object_count: Option<u64>,
@@ -101,7 +101,7 @@ impl TreeResponse {
     }
 }
 
-/// How many to tell.
+/// How many to return.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct TwinsQuery {

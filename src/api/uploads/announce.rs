@@ -4,7 +4,7 @@ use axum::http::{HeaderValue, Method};
 use jiff::SignedDuration;
 
 use super::{
-    content_path, shown,
+    content_path, to_response,
     wire::{CreateUploadRequest, UploadResponse},
 };
 use crate::{
@@ -48,11 +48,12 @@ pub(super) async fn announced(
         let path = content_path(bucket, &upload);
         base.url(&app.links.sign(&Method::PUT, &path, scope.id.as_str(), until))
     });
-    let mut answer = shown(bucket, upload, put);
+    let mut answer = to_response(bucket, upload, put);
     if is_duplicate {
         answer.is_duplicate = true;
         answer.duplicate_of_upload_id = Some(answer.upload_id.clone());
-        answer.message = Some("these bytes were uploaded before; none need be sent".to_owned());
+        answer.message =
+            Some("these bytes were uploaded before; there is no need to send them".to_owned());
     }
     Ok(answer)
 }
@@ -70,14 +71,14 @@ pub(super) fn settings(
         || name == "."
     {
         wrong.push(
-            FieldError::new("filename", name.as_str(), "is no name of a file")
+            FieldError::new("filename", name.as_str(), "is not a file name")
                 .accepting("a name without a path"),
         );
     }
     let mime = &request.content_type;
     if !mime.contains('/') || HeaderValue::from_str(mime).is_err() {
         wrong.push(
-            FieldError::new("content_type", mime.as_str(), "is no MIME type")
+            FieldError::new("content_type", mime.as_str(), "is not a MIME type")
                 .accepting("type/subtype, such as video/mp4"),
         );
     }
@@ -87,7 +88,7 @@ pub(super) fn settings(
         wrong.push(
             FieldError {
                 value: None,
-                ..FieldError::new("blob_property", (), "cannot be made of the file's name")
+                ..FieldError::new("blob_property", (), "cannot be derived from the file name")
             }
             .accepting("letters, digits and underscores")
             .of_kind("missing"),
@@ -125,7 +126,8 @@ pub(super) fn settings(
     })
 }
 
-/// The schema's only blob, else the file's name without its extension, where that can be a property.
+/// The schema's only blob, else the file's name without its extension, where that can be a
+/// property.
 fn default_property(bucket: &Bucket, filename: &str) -> Option<String> {
     let schema = bucket.settings.bucket_schema.as_ref();
     let mut blobs = schema

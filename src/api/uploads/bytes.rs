@@ -47,7 +47,7 @@ pub(super) async fn put_content(
     let now = app.now();
     let is_open = matches!(upload.status, UploadStatus::Pending | UploadStatus::InProgress)
         && upload.expires_at.is_none_or(|end| now < end);
-    let closed = || ApiError::conflict("this upload takes no bytes any more").code("upload_closed");
+    let closed = || ApiError::conflict("this upload no longer accepts bytes").code("upload_closed");
     if !is_open {
         return Err(closed());
     }

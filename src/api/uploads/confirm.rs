@@ -1,4 +1,4 @@
-//! Confirming uploads: their bytes are held against what they should be, and become objects.
+//! Confirming uploads: their bytes are checked against what they should be, and become objects.
 
 use axum::{Json, extract::State};
 use jiff::Timestamp;
@@ -25,7 +25,7 @@ use crate::{
         buckets::Bucket,
         objects::{
             record,
-            write::{self, BlobBytes, Draft, DraftBlob, Terms},
+            write::{self, BlobBytes, CreateOptions, NewBlob, NewObject},
         },
         uploads::{self, Upload},
     },
@@ -33,7 +33,7 @@ use crate::{
 
 /// Confirm an upload
 ///
-/// Its bytes are held against what they should be; then they are an object, unless it was made
+/// Its bytes are checked against what they should be; then they are an object, unless it was made
 /// without one.
 #[utoipa::path(
     post, path = "/v1/buckets/{bucket_identifier}/uploads/{upload_id}/confirm",
@@ -56,12 +56,8 @@ pub(super) async fn confirm(
     let bucket = buckets::find(&app, &scope, &bucket).await?;
     if body.auto_submit_batch == Some(true) {
         return Err(ApiError::invalid_field(
-            FieldError::new(
-                "auto_submit_batch",
-                true,
-                "there is nothing here that processes objects",
-            )
-            .accepting(false),
+            FieldError::new("auto_submit_batch", true, "nothing processes objects here")
+                .accepting(false),
         ));
     }
     let upload = found(&app, &bucket, &id).await?;
@@ -80,7 +76,7 @@ async fn confirmed(
     if upload.status == UploadStatus::Completed {
         return Ok(confirmation(upload));
     }
-    let draft = match upload.settings.create_object_on_confirm {
+    let new = match upload.settings.create_object_on_confirm {
         false => None,
         true => Some((object_of(bucket, &upload)?, objects::create::policy(bucket, policy)?)),
     };
@@ -97,12 +93,12 @@ async fn confirmed(
             settings.verified_at = Some(now);
             settings.completed_at = Some(now);
             uploads::complete(tx, upload.key, &settings, now)?;
-            if let Some((draft, policy)) = draft {
-                let terms = Terms { policy, skip_duplicates: settings.skip_duplicates };
+            if let Some((new, policy)) = new {
+                let options = CreateOptions { policy, skip_duplicates: settings.skip_duplicates };
                 let exists = |hash: &_| blobs.exists(hash);
-                let outcome = write::create(tx, bucket_key, &draft, terms, exists, now)?;
+                let outcome = write::create(tx, bucket_key, &new, options, exists, now)?;
                 // A refusal leaves the upload open: it may be confirmed under another policy.
-                let (key, _) = objects::create::settled(outcome)?;
+                let (key, _) = objects::create::object_key_of(outcome)?;
                 settings.object_id = Some(record::by_key(tx, key)?.id.to_string());
                 uploads::complete(tx, upload.key, &settings, now)?;
             }
@@ -118,41 +114,47 @@ fn check_confirmation(
 ) -> Result<(), ApiError> {
     let is_late = upload.expires_at.is_some_and(|end| end <= now);
     if upload.status == UploadStatus::Failed || is_late {
-        return Err(ApiError::conflict("this upload was not confirmed in time: make another one")
-            .code("upload_expired"));
+        return Err(ApiError::conflict(
+            "this upload was not confirmed in time: create another one",
+        )
+        .code("upload_expired"));
     }
     let mut wrong = Vec::new();
     let size = upload.bytes.map(|(_, size)| size).or(upload.settings.file_size_bytes);
     if upload.status == UploadStatus::Pending {
-        return Err(ApiError::conflict("its bytes have not come yet: PUT them to presigned_url")
-            .code("no_bytes"));
+        return Err(ApiError::conflict(
+            "its bytes have not arrived yet: PUT them to presigned_url",
+        )
+        .code("no_bytes"));
     }
     if let Some(said) = body.file_size_bytes.filter(|said| Some(*said) != size) {
         wrong.push(
-            FieldError::new("file_size_bytes", said, "is not how many bytes came").accepting(size),
+            FieldError::new("file_size_bytes", said, "is not the number of bytes that arrived")
+                .accepting(size),
         );
     }
     let bare = |etag: &str| etag.trim().trim_start_matches("W/").trim_matches('"').to_owned();
     let etag = upload.settings.etag.as_deref().map(bare);
     if let Some(said) = body.etag.as_deref().filter(|said| Some(bare(said)) != etag) {
         wrong.push(
-            FieldError::new("etag", said, "is not that of the bytes that came").accepting(etag),
+            FieldError::new("etag", said, "is not the ETag of the bytes that arrived")
+                .accepting(etag),
         );
     }
     if wrong.is_empty() { Ok(()) } else { Err(ApiError::invalid(wrong)) }
 }
 
 /// The object that an upload becomes.
-fn object_of(bucket: &Bucket, upload: &Upload) -> Result<Draft, ApiError> {
+fn object_of(bucket: &Bucket, upload: &Upload) -> Result<NewObject, ApiError> {
     let settings = &upload.settings;
     let property = settings.blob_property.clone().unwrap_or_else(|| "content".to_owned());
     let fields = settings.object_metadata.clone().unwrap_or_default();
     let fields = objects::create::fields(bucket, fields, &[&property])?;
-    Ok(Draft {
+    Ok(NewObject {
         path: Some(settings.filename.clone()),
         unique_key: objects::create::unique_key(bucket, &fields)?,
         fields,
-        blobs: vec![DraftBlob {
+        blobs: vec![NewBlob {
             property,
             bytes: BlobBytes::Upload(upload.key),
             kind: settings.blob_type.clone().unwrap_or_default(),
@@ -160,7 +162,7 @@ fn object_of(bucket: &Bucket, upload: &Upload) -> Result<Draft, ApiError> {
             mime: Some(settings.content_type.clone()),
             metadata: None,
         }],
-        ..Draft::default()
+        ..NewObject::default()
     })
 }
 
@@ -183,7 +185,7 @@ fn confirmation(upload: Upload) -> ConfirmUploadResponse {
 
 /// Confirm several uploads
 ///
-/// Each stands or falls by itself; the answer tells what came of each.
+/// Each succeeds or fails by itself; the response says which.
 #[utoipa::path(
     post, path = "/v1/buckets/{bucket_identifier}/uploads/confirm/batch", tag = "bucket_uploads",
     operation_id = "confirm_uploads_batch_buckets",

@@ -26,7 +26,7 @@ use self::{
 use super::{
     App,
     base::Base,
-    buckets::{self, told},
+    buckets::{self, field_error},
     content::links,
     error::ApiError,
     filters,
@@ -39,7 +39,7 @@ use crate::{
     engine::collect,
     model::UploadStatus,
     store::{
-        Place, StoreError,
+        RowPosition, StoreError,
         buckets::Bucket,
         uploads::{self, Query, Upload},
     },
@@ -64,7 +64,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 
 /// Announce an upload
 ///
-/// The answer has a signed address to PUT the bytes to. Then confirm it.
+/// The response has a signed address to PUT the bytes to. Then confirm it.
 #[utoipa::path(
     post, path = "/v1/buckets/{bucket_identifier}/uploads", tag = "bucket_uploads",
     operation_id = "create_upload_buckets",
@@ -124,7 +124,7 @@ fn content_path(bucket: &Bucket, upload: &Upload) -> String {
     format!("/v1/buckets/{}/uploads/{}/content", bucket.id, upload.id)
 }
 
-fn shown(bucket: &Bucket, upload: Upload, link: Option<String>) -> UploadResponse {
+fn to_response(bucket: &Bucket, upload: Upload, link: Option<String>) -> UploadResponse {
     let settings = upload.settings;
     let size = upload.bytes.map(|(_, size)| size).or(settings.file_size_bytes);
     UploadResponse {
@@ -175,7 +175,7 @@ async fn found(app: &App, bucket: &Bucket, id: &str) -> Result<Upload, ApiError>
     found.ok_or_else(|| ApiError::not_found("upload", id))
 }
 
-/// Show an upload
+/// Get an upload
 #[utoipa::path(
     get, path = "/v1/buckets/{bucket_identifier}/uploads/{upload_id}", tag = "bucket_uploads",
     operation_id = "get_upload_buckets",
@@ -198,7 +198,7 @@ async fn get(
     let upload = found(&app, &bucket, &id).await?;
     let wanted = query.return_presigned_urls.unwrap_or(false);
     let link = wanted.then(|| link(&app, &scope, &base, &bucket, &upload)).flatten();
-    Ok(Json(shown(&bucket, upload, link)))
+    Ok(Json(to_response(&bucket, upload, link)))
 }
 
 /// Cancel an upload
@@ -210,7 +210,7 @@ async fn get(
         ("upload_id" = String, Path, description = "Id"),
         DeleteUploadQuery
     ),
-    responses((status = 204, description = "It is gone"))
+    responses((status = 204, description = "Deleted"))
 )]
 async fn delete(
     State(app): State<App>,
@@ -252,9 +252,9 @@ async fn list(
     let filter = body.filters.map(filters::filter).transpose()?;
     let sort = body.sort.as_ref().map(filters::sort).transpose()?;
     let list = format!("uploads/{}/{sort:?}", bucket.id);
-    let place = page.place::<Place>(&list)?;
+    let place = page.place::<RowPosition>(&list)?;
     let query = Query::new(bucket.key, filter.as_ref(), body.search.as_deref(), sort.as_ref())
-        .map_err(|problem| ApiError::invalid_field(told(problem.within("filters"))))?;
+        .map_err(|problem| ApiError::invalid_field(field_error(problem.within("filters"))))?;
     let (skip, limit) = (page.offset, page.fetch());
     let (mut rows, (by_status, bytes)) = app
         .engine
@@ -271,7 +271,7 @@ async fn list(
         .into_iter()
         .map(|(_, upload)| {
             let link = with_links.then(|| link(&app, &scope, &base, &bucket, &upload)).flatten();
-            shown(&bucket, upload, link)
+            to_response(&bucket, upload, link)
         })
         .collect();
     let stats = UploadListStats {

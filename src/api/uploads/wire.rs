@@ -30,12 +30,12 @@ pub(super) struct CreateUploadRequest {
     /// How many bytes are to come.
     #[schema(minimum = 1, maximum = 1_099_511_627_776u64)]
     pub file_size_bytes: Option<u64>,
-    /// For how many seconds they are taken; 3600 if nobody says.
+    /// For how many seconds they are accepted; 3600 by default.
     #[schema(minimum = 60, maximum = 86400)]
     pub presigned_url_expiration: Option<u64>,
     /// Yours.
     pub metadata: Option<Map<String, Value>>,
-    /// Whether confirming makes an object of them; so it does if nobody says.
+    /// Whether confirming creates an object; true by default.
     pub create_object_on_confirm: Option<bool>,
     /// Fields of that object.
     pub object_metadata: Option<Map<String, Value>>,
@@ -48,7 +48,7 @@ pub(super) struct CreateUploadRequest {
     /// SHA-256 of the bytes.
     #[schema(pattern = "^[0-9a-fA-F]{64}$")]
     pub file_hash: Option<String>,
-    /// Whether an upload of the same bytes will do; so it does if nobody says.
+    /// Whether an upload of the same bytes is used instead; true by default.
     pub skip_duplicates: Option<bool>,
 }
 
@@ -69,7 +69,7 @@ pub(super) struct BatchUploadRequest {
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct ConfirmUploadRequest {
-    /// What the answer to the bytes said, with or without quotation marks.
+    /// The ETag of the response to the PUT, with or without quotation marks.
     pub etag: Option<String>,
     /// How many were sent.
     #[schema(minimum = 1, maximum = 1_099_511_627_776u64)]
@@ -93,7 +93,7 @@ pub(super) struct BatchConfirmRequest {
 pub(super) struct Confirmation {
     /// The upload.
     pub upload_id: String,
-    /// What the answer to the bytes said.
+    /// The ETag of the response to the PUT.
     pub etag: Option<String>,
     /// How many were sent.
     #[schema(minimum = 1, maximum = 1_099_511_627_776u64)]
@@ -104,7 +104,7 @@ pub(super) struct Confirmation {
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct ConfirmQuery {
-    /// Taken for clients that send it: the answer tells the outcome either way.
+    /// Accepted for clients that send it: the response has the outcome either way.
     #[serde(rename = "async")]
     pub in_background: Option<bool>,
     /// What to do about an object that has the same unique key.
@@ -130,13 +130,13 @@ pub(super) struct DeleteUploadQuery {
 }
 query_parameters!(DeleteUploadQuery);
 
-/// Which uploads are wanted.
+/// Which uploads to return.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ListUploadsRequest {
     /// Only those.
     pub filters: Option<LogicalOperatorInput>,
-    /// In which order; the newest first if nobody says.
+    /// In which order; the newest first by default.
     pub sort: Option<SortOption>,
     /// Text in the file's name or in a value of the metadata.
     pub search: Option<String>,
@@ -163,8 +163,8 @@ pub(super) struct UploadResponse {
     pub content_type: String,
     /// How many bytes.
     pub file_size_bytes: Option<u64>,
-    /// A signed address: to PUT the bytes to, when the upload is made; to GET them from, when that is
-    /// asked for.
+    /// A signed address: to PUT the bytes to, when the upload is made; to GET them from, when that
+    /// is asked for.
     pub presigned_url: Option<String>,
     /// For how many seconds bytes are taken.
     pub presigned_url_expiration: u64,
@@ -295,7 +295,7 @@ pub(super) struct TaskResponse {
 pub(super) struct ListUploadsResponse {
     /// They.
     pub results: Vec<UploadResponse>,
-    /// Where this page stands.
+    /// Where this page is among the others.
     pub pagination: PaginationResponse,
     /// What all that match come to.
     pub stats: UploadListStats,

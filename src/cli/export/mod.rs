@@ -35,7 +35,7 @@ use crate::{
     engine::Engine,
     model::EntryPath,
     store::{
-        blobs::{self, Place as BlobPlace},
+        blobs::{self, BlobLocation},
         objects::Object,
     },
 };
@@ -310,10 +310,10 @@ fn carry_out(
     if !work.writes() {
         return work.compare(object.hash);
     }
-    let place = engine.store.read_blocking(|db| blobs::place(db, &object.hash))?;
+    let place = engine.store.read_blocking(|db| blobs::locate(db, &object.hash))?;
     let bytes = match place.ok_or(Refusal::Removed)? {
-        BlobPlace::Inline(bytes) => Bytes::Inline(bytes),
-        BlobPlace::File => match File::open(engine.blobs.path(&object.hash)) {
+        BlobLocation::Inline(bytes) => Bytes::Inline(bytes),
+        BlobLocation::File => match File::open(engine.blobs.path(&object.hash)) {
             Ok(file) => Bytes::File(file),
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 return Err(Refusal::Damaged("their file is missing".to_owned()).into());

@@ -1,4 +1,4 @@
-//! Objects whose bytes somebody wants, all at once: what they are called and how much they are.
+//! Objects whose bytes are read all at once: their names and sizes.
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
 
@@ -10,7 +10,7 @@ use crate::{
     model::{EntryPath, ObjectId},
     store::{
         Result, StoreError,
-        blobs::{self, Place},
+        blobs::{self, BlobLocation},
         clause::Clause,
         syncs,
     },
@@ -73,10 +73,10 @@ pub struct Found {
     /// The object.
     pub object: Record,
     /// Of its blobs, in their order.
-    pub places: Vec<Option<Place>>,
+    pub places: Vec<Option<BlobLocation>>,
 }
 
-/// Looks for objects by their ids, and answers for the first of them: as many, but at least one, as
+/// Looks for objects by their ids, and returns the first of them: as many, but at least one, as
 /// have `enough` bytes in the database. `None` is one that is not there any more.
 ///
 /// # Errors
@@ -91,12 +91,12 @@ pub fn with_bytes(
     for id in ids {
         let found = record::by_id(connection, bucket_key, id.as_str())?
             .map(|object| {
-                let places = object.blobs.iter().map(|blob| blobs::place(connection, &blob.hash));
+                let places = object.blobs.iter().map(|blob| blobs::locate(connection, &blob.hash));
                 Ok::<_, StoreError>(Found { places: places.collect::<Result<_>>()?, object })
             })
             .transpose()?;
         let places = found.iter().flat_map(|found| found.places.iter().flatten());
-        bytes += places.map(Place::held).sum::<usize>();
+        bytes += places.map(BlobLocation::held).sum::<usize>();
         all.push(found);
         if bytes >= enough {
             break;

@@ -12,7 +12,7 @@ use crate::{
     model::{
         BucketId, BucketSettings, Condition, FieldPath, Filter, Literal, Relation, Sort, Test,
     },
-    store::{Place, buckets::Bucket, functions},
+    store::{RowPosition, buckets::Bucket, functions},
 };
 
 pub(super) fn database(objects: &[Map<String, Value>]) -> Connection {
@@ -60,12 +60,12 @@ pub(super) fn bucket() -> Bucket {
         object_bytes: 0,
         created_at: jiff::Timestamp::UNIX_EPOCH,
         updated_at: jiff::Timestamp::UNIX_EPOCH,
-        is_going: false,
+        is_deleting: false,
     }
 }
 
 fn keys(db: &Connection, query: &Query) -> Vec<i64> {
-    query.keys(db, None, 0, 1000, None).unwrap().places.iter().map(Place::key).collect()
+    query.keys(db, None, 0, 1000, None).unwrap().places.iter().map(RowPosition::key).collect()
 }
 
 /// The values of a field, as a condition sees them.
@@ -253,7 +253,7 @@ proptest! {
         let mut after = None;
         loop {
             let places = query.keys(&db, after.as_ref(), 0, page, None).unwrap().places;
-            all.extend(places.iter().map(Place::key));
+            all.extend(places.iter().map(RowPosition::key));
             // As it goes out to a client and comes back.
             let text = serde_json::to_string(&places.last()).unwrap();
             match serde_json::from_str(&text).unwrap() {
@@ -285,7 +285,7 @@ proptest! {
             if field != "p" && search.len() < 3 {
                 prop_assert!(found.places.len() <= most as usize, "{found:?}");
             }
-            all.extend(found.places.iter().map(Place::key));
+            all.extend(found.places.iter().map(RowPosition::key));
             let is_full = found.places.len() == page as usize;
             after = found.ends_at.or_else(|| found.places.last().filter(|_| is_full).cloned());
             if after.is_none() {

@@ -1,4 +1,4 @@
-//! Which objects of a bucket somebody wants, and in which order: keys, a page at a time.
+//! Queries for a bucket's objects, by filter and order: keys, a page at a time.
 //!
 //! An index is named in every statement. SQLite would guess from statistics that it does not have;
 //! here a look at the index first tells how many entries a condition leaves.
@@ -15,17 +15,17 @@ use crate::{
         buckets::Bucket,
         clause::Clause,
         filter::{self, Fields as _, Operand},
-        place::Place,
+        row_position::RowPosition,
     },
 };
 
-/// What is wanted of a bucket's objects. The hidden ones are never found.
+/// A query for a bucket's objects. Hidden ones are never found.
 #[derive(Clone, Debug)]
 pub struct Query {
     bucket_key: i64,
     condition: Option<Clause>,
     narrow: Vec<Narrow>,
-    text: Option<text::Wanted>,
+    text: Option<text::SearchTerms>,
     order: Order,
     descending: bool,
     /// [`FEW`], but where a test says otherwise.
@@ -52,12 +52,12 @@ pub(super) enum Index {
 #[derive(Clone, Debug, Default)]
 pub struct Found {
     /// Of what was found, in order.
-    pub places: Vec<Place>,
+    pub places: Vec<RowPosition>,
     /// The last place that was looked at, where there may be more behind it.
-    pub ends_at: Option<Place>,
+    pub ends_at: Option<RowPosition>,
 }
 
-/// By what objects are ordered; the key tells equals apart.
+/// What objects are sorted by; the key is the tie-breaker.
 #[derive(Clone, Debug)]
 enum Order {
     Age,
@@ -66,18 +66,19 @@ enum Order {
     Value(Clause),
 }
 
-/// Of the objects that may be looked at, one in so many is before it is worth knowing how many are wanted.
+/// Of the objects that may be looked at, one in so many is before it is worth knowing how many are
+/// wanted.
 const FIRST: u32 = 100;
 
 /// Any object's key.
 const ALL: RangeInclusive<i64> = i64::MIN..=i64::MAX;
 
-/// Entries of an index that are worth sorting; beyond, going through the bucket in the order that is
-/// wanted meets enough of them soon.
+/// Entries of an index that are worth sorting; beyond, going through the bucket in the order that
+/// is wanted meets enough of them soon.
 const FEW: u32 = 20_000;
 
 impl Query {
-    /// Puts together what is wanted of a bucket: all that passes the filter and has the text that is
+    /// Builds a query for a bucket's objects that pass the filter and have the text that is
     /// searched for in its path or in a value of its metadata or fields; the newest first unless
     /// `sort` says otherwise.
     ///
@@ -108,28 +109,28 @@ impl Query {
             bucket_key: bucket.key,
             condition: (!conditions.is_empty()).then(|| Clause::joined(conditions, true)),
             narrow: filter.map(|filter| narrow(filter, &fields)).unwrap_or_default(),
-            text: search.and_then(|text| text::Wanted::new(bucket.key, text)),
+            text: search.and_then(|text| text::SearchTerms::new(bucket.key, text)),
             order,
             descending: sort.is_none_or(|sort| sort.descending),
             few: FEW,
         })
     }
 
-    /// Whether every object of the bucket is wanted.
+    /// Whether the query matches every object of the bucket.
     #[must_use]
     pub const fn wants_all(&self) -> bool {
         self.condition.is_none()
     }
 
-    /// Up to `limit` keys behind `after`, `skip` left out first, each with its place. Where no index
-    /// finds them, only the next `most` objects are looked at, if so many are the most.
+    /// Up to `limit` keys behind `after`, `skip` left out first, each with its place. Where no
+    /// index finds them, only the next `most` objects are looked at, if so many are the most.
     ///
     /// # Errors
     /// SQLite's.
     pub fn keys(
         &self,
         connection: &Connection,
-        after: Option<&Place>,
+        after: Option<&RowPosition>,
         skip: u64,
         limit: u32,
         most: Option<u32>,
@@ -139,7 +140,7 @@ impl Query {
             let places = self.page(connection, index, after, None, skip, limit)?;
             return Ok(Found { places, ends_at: None });
         };
-        // Where many are wanted, the page is full before it would be known how many.
+        // Where many match, the page is full before their number would be known.
         let first = (most / FIRST).max(1);
         let mut found = self.look(connection, self.in_order(), after, limit, first)?;
         let Some(end) = found.ends_at.take() else { return Ok(found) };
@@ -196,7 +197,7 @@ impl Query {
         &self,
         connection: &Connection,
         index: Index,
-        after: Option<&Place>,
+        after: Option<&RowPosition>,
         limit: u32,
         most: u32,
     ) -> Result<Found> {
@@ -207,16 +208,16 @@ impl Query {
         Ok(Found { places, ends_at })
     }
 
-    /// Places in the order that is wanted: behind one, and up to another.
+    /// Positions in the requested order: behind one, and up to another.
     fn page(
         &self,
         connection: &Connection,
         index: Index,
-        after: Option<&Place>,
-        last: Option<&Place>,
+        after: Option<&RowPosition>,
+        last: Option<&RowPosition>,
         skip: u64,
         limit: u32,
-    ) -> Result<Vec<Place>> {
+    ) -> Result<Vec<RowPosition>> {
         let mut rows = self.rows(index, "", &self.keys_between(after, last));
         if let Some(place) = after {
             rows = rows.sql(" AND ").then(self.behind(place));
@@ -244,16 +245,20 @@ impl Query {
         let mut statement = connection.prepare_cached(&clause.sql)?;
         let places = statement
             .query_map(params_from_iter(&clause.values), |row| {
-                Ok(Place::new(row.get(0)?, row.get(1)?))
+                Ok(RowPosition::new(row.get(0)?, row.get(1)?))
             })?
             .collect::<std::result::Result<_, _>>()?;
         Ok(places)
     }
 
     /// The keys that objects behind one place and up to another can have.
-    fn keys_between(&self, after: Option<&Place>, last: Option<&Place>) -> RangeInclusive<i64> {
+    fn keys_between(
+        &self,
+        after: Option<&RowPosition>,
+        last: Option<&RowPosition>,
+    ) -> RangeInclusive<i64> {
         let (after, last) = match &self.order {
-            Order::Age => (after.map(Place::key), last.map(Place::key)),
+            Order::Age => (after.map(RowPosition::key), last.map(RowPosition::key)),
             _ => (None, None),
         };
         match self.descending {
@@ -262,7 +267,7 @@ impl Query {
         }
     }
 
-    /// How many objects are wanted, counted one by one.
+    /// How many objects match, counted one by one.
     ///
     /// # Errors
     /// SQLite's.
@@ -275,7 +280,7 @@ impl Query {
             .query_row(params_from_iter(&clause.values), |row| row.get(0))?)
     }
 
-    /// The rows that are wanted, each with what is `joined` to it.
+    /// The rows that match, each with what is `joined` to it.
     pub(super) fn from(&self, index: Index, joined: &str) -> Clause {
         self.rows(index, joined, &ALL)
     }
@@ -337,20 +342,20 @@ impl Query {
     }
 
     /// The rows behind a place.
-    fn behind(&self, place: &Place) -> Clause {
+    fn behind(&self, place: &RowPosition) -> Clause {
         match &self.order {
             Order::Value(column) => place.behind(column, "o.object_key", self.descending),
             _ => self.compared(place, if self.descending { " < " } else { " > " }),
         }
     }
 
-    /// The rows up to a place, in the order of an index. Not said as "not behind": SQLite would not see
-    /// that the index ends there.
-    fn up_to(&self, place: &Place) -> Clause {
+    /// The rows up to a place, in the order of an index. Not said as "not behind": SQLite would not
+    /// see that the index ends there.
+    fn up_to(&self, place: &RowPosition) -> Clause {
         self.compared(place, if self.descending { " >= " } else { " <= " })
     }
 
-    fn compared(&self, place: &Place, sign: &str) -> Clause {
+    fn compared(&self, place: &RowPosition, sign: &str) -> Clause {
         if matches!(self.order, Order::Age) {
             return Clause::default().sql("o.object_key").sql(sign).bind(place.key());
         }
@@ -399,7 +404,7 @@ fn compared(column: &str, relation: Relation, value: impl Into<Value>) -> Clause
     Clause::default().sql(column).sql(filter::symbol(relation)).bind(value)
 }
 
-/// The text in the path, or in a value of what the source or somebody says of the object.
+/// The text in the path, or in a value of the object's metadata or fields.
 fn has_text(text: &str) -> Clause {
     let wanted = crate::store::functions::fold(text);
     let within = |column: &str| {

@@ -19,8 +19,8 @@ use crate::{
 };
 
 /// Hands the values of `columns` of each object to `visit`, oldest object first. With `unwind`, an
-/// object has a row for each item of that field, which then stands in its place; objects whose field
-/// is empty have none. Times come as RFC 3339 text.
+/// object has a row for each item of that field, which takes the place of the field; objects whose
+/// field is empty have none. Times come as RFC 3339 text.
 ///
 /// # Errors
 /// SQLite's, or the visitor's.

@@ -1,6 +1,6 @@
 //! Finding objects by a piece of their text: an index of all pieces of three letters, brought up to
-//! date a step at a time. It may lag behind and it may find too much, but it misses nothing: whoever
-//! asks it holds what it finds against the objects themselves.
+//! date a step at a time. It may lag behind and it may find too much, but it misses nothing:
+//! whoever asks it holds what it finds against the objects themselves.
 
 use std::ops::RangeInclusive;
 
@@ -14,8 +14,8 @@ const PIECE: usize = 3;
 /// Pieces of a long text that are looked up: more would not leave fewer objects.
 const PIECES: usize = 32;
 
-/// What an object says of itself, the same for every search: its bucket, its path, and the values of
-/// its metadata and fields, without case.
+/// What an object says of itself, the same for every search: its bucket, its path, and the values
+/// of its metadata and fields, without case.
 const TEXT: &str = "mark_of_bucket(o.bucket_key) || char(10) || searchable(o.path)
     || coalesce(char(10) || (SELECT group_concat(searchable(j.atom), char(10))
                              FROM json_tree(o.metadata) j WHERE j.atom IS NOT NULL), '')
@@ -27,12 +27,12 @@ const REACH: &str = "(SELECT indexed_to FROM object_text_reach)";
 
 /// A text that the index can look for.
 #[derive(Clone, Debug)]
-pub(super) struct Wanted {
+pub(super) struct SearchTerms {
     text: String,
     pieces: String,
 }
 
-impl Wanted {
+impl SearchTerms {
     /// `None` where the text is too short to have a piece.
     pub(super) fn new(bucket_key: i64, text: &str) -> Option<Self> {
         let letters: Vec<char> = functions::searchable(text).chars().collect();
@@ -46,9 +46,9 @@ impl Wanted {
         Some(Self { text: text.to_owned(), pieces: pieces.join(" ") })
     }
 
-    /// The keys of all objects that may have it or be called so, each once, and some of those that do
-    /// not; of those between two keys, at least. Each part is in the order of the keys, either way, so that whoever
-    /// takes the first few in that order does not wait for the others.
+    /// The keys of all objects that may have it or be called so, each once, and some of those that
+    /// do not; of those between two keys, at least. Each part is in the order of the keys, either
+    /// way, so that whoever takes the first few in that order does not wait for the others.
     pub(super) fn candidates(&self, keys: &RangeInclusive<i64>) -> Clause {
         Clause::default()
             .sql("SELECT rowid AS object_key FROM object_text WHERE object_text MATCH ")
@@ -112,7 +112,7 @@ pub fn catch_up(tx: &Transaction<'_>, most: u32) -> Result<()> {
     Ok(())
 }
 
-/// Indexes anew what is stale. Answers how many objects that were.
+/// Indexes anew what is stale. Returns how many objects that were.
 fn renew(tx: &Transaction<'_>, most: u32) -> Result<u32> {
     let stale: Vec<i64> = tx
         .prepare_cached("SELECT object_key FROM object_text_stale LIMIT ?1")?
@@ -123,11 +123,12 @@ fn renew(tx: &Transaction<'_>, most: u32) -> Result<u32> {
         "INSERT INTO object_text (rowid, text) SELECT o.object_key, {TEXT} FROM objects o
          WHERE o.object_key = ?1 AND o.object_key <= {REACH}"
     ))?;
-    let mut settle = tx.prepare_cached("DELETE FROM object_text_stale WHERE object_key = ?1")?;
+    let mut mark_indexed =
+        tx.prepare_cached("DELETE FROM object_text_stale WHERE object_key = ?1")?;
     for key in &stale {
         remove.execute([key])?;
         insert.execute([key])?;
-        settle.execute([key])?;
+        mark_indexed.execute([key])?;
     }
     Ok(stale.len().try_into().unwrap_or(most))
 }

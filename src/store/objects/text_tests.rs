@@ -1,5 +1,5 @@
-//! The index of text against going through all objects, while they come, change and go and the index
-//! follows by fits and starts.
+//! The index of text against going through all objects, while they come, change and go and the
+//! index follows by fits and starts.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     model::{FieldPath, Sort},
-    store::Place,
+    store::RowPosition,
 };
 
 #[derive(Clone, Debug)]
@@ -129,7 +129,7 @@ fn page_by_page(db: &Connection, query: &Query, most: u32) -> Vec<i64> {
     let (mut all, mut after) = (Vec::new(), None);
     loop {
         let found = query.keys(db, after.as_ref(), 0, 2, Some(most)).unwrap();
-        all.extend(found.places.iter().map(Place::key));
+        all.extend(found.places.iter().map(RowPosition::key));
         let is_full = found.places.len() == 2;
         after = found.ends_at.or_else(|| found.places.last().filter(|_| is_full).cloned());
         if after.is_none() {
@@ -164,7 +164,7 @@ proptest! {
                 prop_assert_eq!(query.fewest(&db).unwrap(), Some(Index::Text));
             }
             let found = query.keys(&db, None, 0, 1000, None).unwrap().places;
-            let found: Vec<i64> = found.iter().map(Place::key).collect();
+            let found: Vec<i64> = found.iter().map(RowPosition::key).collect();
             let mut wanted = expected(&model, &wanted);
             if !descending {
                 wanted.reverse();

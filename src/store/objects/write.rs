@@ -2,8 +2,8 @@
 //! look at move in the same transaction.
 //!
 //! An object that a sync made belongs to its entry: its path and bytes are the sync's to change.
-//! Deleting one tells the sync so ([`crate::store::commit`]): the version that was here does not come
-//! back, another one does.
+//! Deleting one tells the sync so ([`crate::store::commit`]): the version that was here does not
+//! come back, another one does.
 
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension as _, Transaction, params};
@@ -19,10 +19,10 @@ use crate::{
     },
 };
 
-/// An object to be made, or to be made of one that has the same unique key.
+/// An object to be created, or to replace the one that has the same unique key.
 #[derive(Clone, Debug, Default)]
-pub struct Draft {
-    /// Its path; made of its id where nobody says.
+pub struct NewObject {
+    /// Its path; by default its id.
     pub path: Option<String>,
     /// Its fields.
     pub fields: Map<String, Value>,
@@ -30,15 +30,15 @@ pub struct Draft {
     pub edges: Option<Value>,
     /// The values of the bucket's unique key, see [`crate::model::UniqueKey`].
     pub unique_key: Option<String>,
-    /// What its maker calls the request.
+    /// The caller's name for the request.
     pub idempotency_key: Option<String>,
     /// Its blobs, each with a property of its own.
-    pub blobs: Vec<DraftBlob>,
+    pub blobs: Vec<NewBlob>,
 }
 
-/// A blob to be.
+/// A new blob.
 #[derive(Clone, Debug)]
-pub struct DraftBlob {
+pub struct NewBlob {
     /// The property of the object.
     pub property: String,
     /// Its bytes.
@@ -49,14 +49,14 @@ pub struct DraftBlob {
     pub filename: Option<String>,
     /// MIME type.
     pub mime: Option<String>,
-    /// What its maker says of it.
+    /// Metadata of the blob.
     pub metadata: Option<Map<String, Value>>,
 }
 
-/// Where the bytes of a blob to be are.
+/// Where the bytes of a new blob are.
 #[derive(Clone, Debug)]
 pub enum BlobBytes {
-    /// Handed in with the request.
+    /// Sent with the request.
     Stored(Stored),
     /// In the upload with that internal key.
     Upload(i64),
@@ -65,7 +65,7 @@ pub enum BlobBytes {
 /// What to do about an object whose unique key is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Policy {
-    /// Only make new ones.
+    /// Only create new ones.
     Insert,
     /// Only change those that are there.
     Update,
@@ -73,9 +73,9 @@ pub enum Policy {
     Upsert,
 }
 
-/// What came of a draft.
+/// The outcome of a creation.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum CreateOutcome {
     /// It is the object with that key now.
     Created(i64),
     /// The object with that key had its unique key, and has been changed.
@@ -94,81 +94,81 @@ pub enum Outcome {
     NoBytes(String),
 }
 
-/// How a draft is to be taken.
+/// How an object is to be created.
 #[derive(Clone, Copy, Debug)]
-pub struct Terms {
-    /// See [`Policy`]; of no account without a unique key.
+pub struct CreateOptions {
+    /// See [`Policy`]; ignored without a unique key.
     pub policy: Policy,
     /// Where an object has the same bytes already, that one will do.
     pub skip_duplicates: bool,
 }
 
-/// Makes an object, or changes the one that it is. Changes nothing where the outcome says that it
-/// cannot be. `file_exists` tells whether the file of a hash is in place.
+/// Creates an object, or changes the one with its unique key. Changes nothing where the outcome is
+/// a refusal. `file_exists` says whether the file of a hash is in place.
 ///
 /// # Errors
 /// SQLite's.
 pub fn create(
     tx: &Transaction<'_>,
     bucket_key: i64,
-    draft: &Draft,
-    terms: Terms,
+    new: &NewObject,
+    options: CreateOptions,
     file_exists: impl Fn(&BlobHash) -> bool,
     now: Timestamp,
-) -> Result<Outcome> {
-    if let Some(key) = repeated(tx, bucket_key, draft)? {
-        return Ok(Outcome::Repeated(key));
+) -> Result<CreateOutcome> {
+    if let Some(key) = repeated(tx, bucket_key, new)? {
+        return Ok(CreateOutcome::Repeated(key));
     }
-    let twin = twin(tx, bucket_key, draft)?;
-    match (&twin, terms.policy) {
-        (Some(twin), Policy::Insert) => return Ok(Outcome::Taken(twin.id.clone())),
-        (None, Policy::Update) if draft.unique_key.is_some() => return Ok(Outcome::Absent),
-        (Some(twin), _) if twin.is_synced && changes_what_is_the_syncs(draft) => {
-            return Ok(Outcome::Synced(twin.id.clone()));
+    let existing = existing(tx, bucket_key, new)?;
+    match (&existing, options.policy) {
+        (Some(existing), Policy::Insert) => return Ok(CreateOutcome::Taken(existing.id.clone())),
+        (None, Policy::Update) if new.unique_key.is_some() => return Ok(CreateOutcome::Absent),
+        (Some(existing), _) if existing.is_synced && changes_what_is_the_syncs(new) => {
+            return Ok(CreateOutcome::Synced(existing.id.clone()));
         }
         _ => {}
     }
-    if let Some(property) = without_bytes(tx, draft, file_exists)? {
-        return Ok(Outcome::NoBytes(property));
+    if let Some(property) = without_bytes(tx, new, file_exists)? {
+        return Ok(CreateOutcome::NoBytes(property));
     }
-    let blob_keys = blob_keys(tx, draft)?;
-    if let Some(twin) = twin {
-        update(tx, bucket_key, &twin, draft, &blob_keys, now)?;
-        return Ok(Outcome::Updated(twin.key));
+    let blob_keys = blob_keys(tx, new)?;
+    if let Some(existing) = existing {
+        update(tx, bucket_key, &existing, new, &blob_keys, now)?;
+        return Ok(CreateOutcome::Updated(existing.key));
     }
-    if terms.skip_duplicates
-        && let Some(key) = equal(tx, bucket_key, draft, &blob_keys)?
+    if options.skip_duplicates
+        && let Some(key) = equal(tx, bucket_key, new, &blob_keys)?
     {
         for blob_key in blob_keys {
             blobs::maybe_orphaned(tx, blob_key)?;
         }
-        return Ok(Outcome::Equal(key));
+        return Ok(CreateOutcome::Equal(key));
     }
-    insert(tx, bucket_key, draft, &blob_keys, now).map(Outcome::Created)
+    insert(tx, bucket_key, new, &blob_keys, now).map(CreateOutcome::Created)
 }
 
-/// An object that has the draft's unique key.
-struct Twin {
+/// An existing object that has the new object's unique key.
+struct Existing {
     key: i64,
     id: String,
     is_synced: bool,
 }
 
-fn twin(tx: &Transaction<'_>, bucket_key: i64, draft: &Draft) -> Result<Option<Twin>> {
-    let Some(unique_key) = &draft.unique_key else { return Ok(None) };
+fn existing(tx: &Transaction<'_>, bucket_key: i64, new: &NewObject) -> Result<Option<Existing>> {
+    let Some(unique_key) = &new.unique_key else { return Ok(None) };
     Ok(tx
         .prepare_cached(
             "SELECT object_key, id, entry_key <> 0 FROM objects
              WHERE bucket_key = ?1 AND unique_key = ?2",
         )?
         .query_row(params![bucket_key, unique_key], |row| {
-            Ok(Twin { key: row.get(0)?, id: row.get(1)?, is_synced: row.get(2)? })
+            Ok(Existing { key: row.get(0)?, id: row.get(1)?, is_synced: row.get(2)? })
         })
         .optional()?)
 }
 
-fn repeated(tx: &Transaction<'_>, bucket_key: i64, draft: &Draft) -> Result<Option<i64>> {
-    let Some(key) = &draft.idempotency_key else { return Ok(None) };
+fn repeated(tx: &Transaction<'_>, bucket_key: i64, new: &NewObject) -> Result<Option<i64>> {
+    let Some(key) = &new.idempotency_key else { return Ok(None) };
     Ok(tx
         .prepare_cached(
             "SELECT object_key FROM objects WHERE bucket_key = ?1 AND idempotency_key = ?2",
@@ -177,18 +177,18 @@ fn repeated(tx: &Transaction<'_>, bucket_key: i64, draft: &Draft) -> Result<Opti
         .optional()?)
 }
 
-fn changes_what_is_the_syncs(draft: &Draft) -> bool {
-    !draft.blobs.is_empty() || draft.path.is_some()
+fn changes_what_is_the_syncs(new: &NewObject) -> bool {
+    !new.blobs.is_empty() || new.path.is_some()
 }
 
 /// The property of the first blob whose bytes are missing. Looked for before anything is written:
 /// the objects of a batch share a transaction, and the others are made all the same.
 fn without_bytes(
     tx: &Transaction<'_>,
-    draft: &Draft,
+    new: &NewObject,
     file_exists: impl Fn(&BlobHash) -> bool,
 ) -> Result<Option<String>> {
-    for blob in &draft.blobs {
+    for blob in &new.blobs {
         let is_missing = match &blob.bytes {
             BlobBytes::Upload(upload_key) => uploads::bytes_of(tx, *upload_key)?.is_none(),
             BlobBytes::Stored(stored) => stored.inline.is_none() && !file_exists(&stored.hash),
@@ -200,26 +200,26 @@ fn without_bytes(
     Ok(None)
 }
 
-/// The rows of the draft's blobs, whose bytes are all there.
-fn blob_keys(tx: &Transaction<'_>, draft: &Draft) -> Result<Vec<i64>> {
-    let key = |blob: &DraftBlob| match &blob.bytes {
+/// The rows of the new object's blobs, whose bytes are all there.
+fn blob_keys(tx: &Transaction<'_>, new: &NewObject) -> Result<Vec<i64>> {
+    let key = |blob: &NewBlob| match &blob.bytes {
         BlobBytes::Upload(upload_key) => uploads::bytes_of(tx, *upload_key)?
-            .ok_or_else(|| StoreError::nonsense("upload", "its bytes have gone")),
+            .ok_or_else(|| StoreError::nonsense("upload", "its bytes were deleted")),
         BlobBytes::Stored(stored) => {
             blobs::ensure(tx, &stored.hash, stored.size, stored.inline.as_deref())
         }
     };
-    draft.blobs.iter().map(key).collect()
+    new.blobs.iter().map(key).collect()
 }
 
 /// An object whose blobs are the same under the same properties.
 fn equal(
     tx: &Transaction<'_>,
     bucket_key: i64,
-    draft: &Draft,
+    new: &NewObject,
     blob_keys: &[i64],
 ) -> Result<Option<i64>> {
-    let (Some(first), Some(first_key)) = (draft.blobs.first(), blob_keys.first()) else {
+    let (Some(first), Some(first_key)) = (new.blobs.first(), blob_keys.first()) else {
         return Ok(None);
     };
     let candidates: Vec<i64> = tx
@@ -235,10 +235,10 @@ fn equal(
             .prepare_cached("SELECT property, blob_key FROM object_blobs WHERE object_key = ?1")?
             .query_map([key], |row| Ok((row.get(0)?, row.get(1)?)))?
             .collect::<Result<_, _>>()?;
-        let is_there = |(blob, key): (&DraftBlob, &i64)| {
+        let is_there = |(blob, key): (&NewBlob, &i64)| {
             theirs.iter().any(|(property, theirs)| *property == blob.property && theirs == key)
         };
-        if theirs.len() == blob_keys.len() && draft.blobs.iter().zip(blob_keys).all(is_there) {
+        if theirs.len() == blob_keys.len() && new.blobs.iter().zip(blob_keys).all(is_there) {
             return Ok(Some(key));
         }
     }
@@ -248,12 +248,12 @@ fn equal(
 fn insert(
     tx: &Transaction<'_>,
     bucket_key: i64,
-    draft: &Draft,
+    new: &NewObject,
     blob_keys: &[i64],
     now: Timestamp,
 ) -> Result<i64> {
     let id = ObjectId::generate();
-    let path = draft.path.as_deref().unwrap_or(id.as_str());
+    let path = new.path.as_deref().unwrap_or(id.as_str());
     tx.prepare_cached(
         "INSERT INTO objects (id, bucket_key, entry_key, path, size, mime, fields, edges, unique_key,
                               idempotency_key, created_at_ms, updated_at_ms)
@@ -263,15 +263,15 @@ fn insert(
         id.as_str(),
         bucket_key,
         path.as_bytes(),
-        draft.blobs.first().and_then(|blob| blob.mime.as_deref()),
-        fields_column(&draft.fields)?,
-        draft.edges.as_ref().map(Value::to_string),
-        draft.unique_key,
-        draft.idempotency_key,
+        new.blobs.first().and_then(|blob| blob.mime.as_deref()),
+        fields_column(&new.fields)?,
+        new.edges.as_ref().map(Value::to_string),
+        new.unique_key,
+        new.idempotency_key,
         now.as_millisecond(),
     ])?;
     let key = tx.last_insert_rowid();
-    let bytes = put_blobs(tx, key, &id, draft, blob_keys)?;
+    let bytes = put_blobs(tx, key, &id, new, blob_keys)?;
     buckets::adjust(tx, bucket_key, 1, bytes)?;
     events::objects(tx, EventKind::ObjectsAdded, bucket_key, &[id.to_string()], now)?;
     Ok(key)
@@ -280,19 +280,19 @@ fn insert(
 fn update(
     tx: &Transaction<'_>,
     bucket_key: i64,
-    twin: &Twin,
-    draft: &Draft,
+    existing: &Existing,
+    new: &NewObject,
     blob_keys: &[i64],
     now: Timestamp,
 ) -> Result<()> {
     let kept: Option<String> = tx
         .prepare_cached("SELECT fields FROM objects WHERE object_key = ?1")?
-        .query_row([twin.key], |row| row.get(0))?;
+        .query_row([existing.key], |row| row.get(0))?;
     let mut fields: Map<String, Value> = match kept {
         Some(text) => json::read("object", &text)?,
         None => Map::new(),
     };
-    fields.extend(draft.fields.clone());
+    fields.extend(new.fields.clone());
     tx.prepare_cached(
         "UPDATE objects SET path = coalesce(?2, path), fields = ?3, edges = coalesce(?4, edges),
              mime = coalesce(?5, mime), idempotency_key = coalesce(?6, idempotency_key),
@@ -300,29 +300,35 @@ fn update(
          WHERE object_key = ?1",
     )?
     .execute(params![
-        twin.key,
-        draft.path.as_deref().map(str::as_bytes),
+        existing.key,
+        new.path.as_deref().map(str::as_bytes),
         fields_column(&fields)?,
-        draft.edges.as_ref().map(Value::to_string),
-        draft.blobs.first().and_then(|blob| blob.mime.as_deref()),
-        draft.idempotency_key,
+        new.edges.as_ref().map(Value::to_string),
+        new.blobs.first().and_then(|blob| blob.mime.as_deref()),
+        new.idempotency_key,
         now.as_millisecond(),
     ])?;
-    let id = ObjectId::from_stored(twin.id.clone());
-    let bytes = put_blobs(tx, twin.key, &id, draft, blob_keys)?;
+    let id = ObjectId::from_stored(existing.id.clone());
+    let bytes = put_blobs(tx, existing.key, &id, new, blob_keys)?;
     buckets::adjust(tx, bucket_key, 0, bytes)?;
-    events::objects(tx, EventKind::ObjectsUpdated, bucket_key, std::slice::from_ref(&twin.id), now)
+    events::objects(
+        tx,
+        EventKind::ObjectsUpdated,
+        bucket_key,
+        std::slice::from_ref(&existing.id),
+        now,
+    )
 }
 
-/// Puts blobs in the places of their properties. Answers by how many bytes the object grew.
+/// Puts blobs in the places of their properties. Returns by how many bytes the object grew.
 fn put_blobs(
     tx: &Transaction<'_>,
     object_key: i64,
     id: &ObjectId,
-    draft: &Draft,
+    new: &NewObject,
     blob_keys: &[i64],
 ) -> Result<i64> {
-    for (blob, blob_key) in draft.blobs.iter().zip(blob_keys) {
+    for (blob, blob_key) in new.blobs.iter().zip(blob_keys) {
         let old: Option<i64> = tx
             .prepare_cached(
                 "SELECT blob_key FROM object_blobs WHERE object_key = ?1 AND property = ?2",
@@ -372,7 +378,7 @@ fn fields_column(fields: &Map<String, Value>) -> Result<Option<String>> {
     }
 }
 
-/// What is to be changed of an object.
+/// A change of an object.
 #[derive(Clone, Debug)]
 pub struct Change {
     /// Its new path, if it gets one.
@@ -383,8 +389,8 @@ pub struct Change {
     pub unique_key: Option<String>,
 }
 
-/// Changes an object by hand. Answers the id of the object that has its new unique key, if there is
-/// one; nothing is changed then.
+/// Changes an object through the API. Returns the id of the object that has its new unique key, if
+/// there is one; nothing is changed then.
 ///
 /// # Errors
 /// SQLite's.
@@ -424,7 +430,7 @@ pub fn change(
     Ok(None)
 }
 
-/// Removes objects, told by their keys. Entries that stood behind them remember it.
+/// Removes objects by their keys. The index remembers it for their entries.
 ///
 /// # Errors
 /// SQLite's.
@@ -473,8 +479,8 @@ pub fn key_of(tx: &Transaction<'_>, bucket_key: i64, id: &str) -> Result<Option<
         .optional()?)
 }
 
-/// Hides objects: they stay, with their bytes, and nobody is shown them. Syncs go on with theirs
-/// without bringing them back. Answers how many were to be seen before.
+/// Hides objects: they stay, with their bytes, but are no longer found. Syncs go on with theirs
+/// without bringing them back. Returns how many were to be seen before.
 ///
 /// # Errors
 /// SQLite's.

@@ -1,4 +1,4 @@
-//! The groups as rows come in, and the answer that they make at the end.
+//! The groups, filled row by row, and the response that they become at the end.
 
 use std::collections::HashMap;
 
@@ -52,7 +52,7 @@ impl Groups {
         }
     }
 
-    /// The answer.
+    /// The response.
     pub(super) fn finish(self, body: &ObjectAggregationRequest) -> ObjectAggregationResponse {
         let ranges = body.range_buckets.iter().flatten();
         let more = ranges

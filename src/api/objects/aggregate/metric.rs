@@ -63,7 +63,7 @@ impl Metric {
         }
     }
 
-    /// Takes a row's value; answers how many values more are kept for it.
+    /// Adds a row's value; returns how many more values are kept for it.
     pub(super) fn take(&mut self, value: &Value) -> usize {
         if value.is_null() {
             return 0;

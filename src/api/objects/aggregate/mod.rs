@@ -17,7 +17,7 @@ use self::{
 use crate::{
     api::{
         App,
-        buckets::{self, told},
+        buckets::{self, field_error},
         error::{ApiError, FieldError},
         filters,
         json::{FromPath, Valid},
@@ -47,7 +47,7 @@ pub(in crate::api) async fn aggregate(
     let plan = Plan::new(&body)?;
     let filter = body.filters.as_ref().map(filters::filter_of).transpose()?;
     let query = Query::new(&bucket, filter.as_ref(), None, None)
-        .map_err(|problem| ApiError::invalid_field(told(problem.within("filters"))))?;
+        .map_err(|problem| ApiError::invalid_field(field_error(problem.within("filters"))))?;
     let counted = app
         .engine
         .store

@@ -7,7 +7,7 @@ use super::wire::{
 };
 use crate::{
     api::{
-        buckets::told,
+        buckets::field_error,
         error::{ApiError, FieldError},
     },
     model::FieldPath,
@@ -46,7 +46,7 @@ impl Plan {
                 }
             },
             Err(problem) => {
-                wrong.push(FieldError { field: place, ..told(problem) });
+                wrong.push(FieldError { field: place, ..field_error(problem) });
                 0
             }
         };
@@ -62,7 +62,7 @@ impl Plan {
                         FieldError::new(
                             format!("group_by[{index}].date_part"),
                             (),
-                            "stands beside date_trunc",
+                            "cannot be combined with date_trunc",
                         )
                         .accepting("one of them"),
                     );
@@ -115,7 +115,7 @@ impl Plan {
                     FieldError::new(
                         format!("having[{index}].field"),
                         having.field.as_str(),
-                        "is no alias",
+                        "is not an alias",
                     )
                     .accepting(aliases.clone()),
                 );
@@ -123,7 +123,7 @@ impl Plan {
         }
         let unwind = body.unwind.as_deref().map(FieldPath::parse).transpose();
         let unwind = unwind.unwrap_or_else(|problem| {
-            misplaced.push(FieldError { field: "unwind".to_owned(), ..told(problem) });
+            misplaced.push(FieldError { field: "unwind".to_owned(), ..field_error(problem) });
             None
         });
         wrong.extend(misplaced);

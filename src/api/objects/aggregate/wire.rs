@@ -1,4 +1,4 @@
-//! Counts on the wire: what is asked, and what is answered.
+//! Aggregations on the wire: requests and responses.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use crate::api::buckets::SortDirection;
 
-/// What is to be counted.
+/// What to count.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::api) struct ObjectAggregationRequest {
@@ -26,9 +26,9 @@ pub(in crate::api) struct ObjectAggregationRequest {
     pub range_buckets: Option<Vec<RangeBucket>>,
     /// In which order: a group's field, or an alias.
     pub sort_by: Option<String>,
-    /// Which end first; `desc` if nobody says.
+    /// The direction; `desc` by default.
     pub sort_direction: Option<SortDirection>,
-    /// The most groups to answer with.
+    /// The most groups to return.
     #[schema(minimum = 1, maximum = 10000)]
     pub limit: Option<u32>,
 }
@@ -39,7 +39,7 @@ pub(in crate::api) struct ObjectAggregationRequest {
 pub(in crate::api) struct GroupByField {
     /// The field.
     pub field: String,
-    /// What to call it in the answer.
+    /// Its name in the response.
     pub alias: Option<String>,
     /// A time cut down to this.
     pub date_trunc: Option<DateTruncUnit>,
@@ -99,7 +99,7 @@ pub(in crate::api) struct AggregationOperation {
     pub function: AggregationFunction,
     /// What; not needed to count objects.
     pub field: Option<String>,
-    /// What to call it in the answer.
+    /// Its name in the response.
     #[schema(min_length = 1)]
     pub alias: String,
     /// What is counted once, if not `field`.
@@ -138,7 +138,7 @@ pub(in crate::api) enum AggregationFunction {
 pub(in crate::api) struct HavingCondition {
     /// The alias.
     pub field: String,
-    /// In which relation it stands.
+    /// The operator.
     pub operator: HavingOperator,
     /// To what.
     pub value: Value,
@@ -171,7 +171,7 @@ pub(in crate::api) struct RangeBucket {
     /// Where one range ends and the next begins, ascending.
     #[schema(min_items = 1, max_items = 1000)]
     pub boundaries: Vec<f64>,
-    /// What values are called that are no numbers; `other` if nobody says.
+    /// The group of values that are not numbers; `other` by default.
     pub default_bucket: Option<String>,
 }
 

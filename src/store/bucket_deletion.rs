@@ -1,6 +1,6 @@
-//! The end of a bucket: it is marked and its syncs are stopped in one transaction; what is in it goes
-//! in many small ones, so that others can write in between, and a process that dies in between leaves
-//! a bucket that the next one goes on with.
+//! Deleting a bucket: it is marked and its syncs are stopped in one transaction; its rows are
+//! removed in many small ones, so that others can write in between, and a process that dies in
+//! between leaves a bucket that the next one goes on with.
 
 use jiff::Timestamp;
 use rusqlite::{Transaction, params};
@@ -56,13 +56,13 @@ pub fn begin(tx: &Transaction<'_>, bucket: &Bucket, now: Timestamp) -> Result<()
         .execute(params![sync_key, SyncStatus::Archived.as_str(), now.as_millisecond()])?;
     }
     tx.prepare_cached(
-        "UPDATE buckets SET is_going = 1, name = id, updated_at_ms = ?2 WHERE bucket_key = ?1",
+        "UPDATE buckets SET is_deleting = 1, name = id, updated_at_ms = ?2 WHERE bucket_key = ?1",
     )?
     .execute(params![bucket.key, now.as_millisecond()])?;
-    buckets::tell(tx, bucket.key, "deleted", now)
+    buckets::emit_event(tx, bucket.key, "deleted", now)
 }
 
-/// Removes the next part of what is in a bucket, and the bucket after the last one. Answers whether
+/// Removes the next part of what is in a bucket, and the bucket after the last one. Returns whether
 /// that is done.
 ///
 /// # Errors

@@ -7,13 +7,13 @@ use super::clause::Clause;
 
 /// A row's place: its key, and what it was ordered by.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Place {
+pub struct RowPosition {
     key: i64,
-    value: PlaceValue,
+    value: SortValue,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-enum PlaceValue {
+enum SortValue {
     Null,
     Integer(i64),
     /// Bits of a float, which has no exact decimal form.
@@ -22,16 +22,16 @@ enum PlaceValue {
     Bytes(Vec<u8>),
 }
 
-impl Place {
+impl RowPosition {
     pub(super) fn new(key: i64, value: Value) -> Self {
         let value = match value {
-            Value::Null => PlaceValue::Null,
-            Value::Integer(number) => PlaceValue::Integer(number),
-            Value::Real(number) => PlaceValue::Real(number.to_bits()),
-            Value::Text(text) => PlaceValue::Text(text),
+            Value::Null => SortValue::Null,
+            Value::Integer(number) => SortValue::Integer(number),
+            Value::Real(number) => SortValue::Real(number.to_bits()),
+            Value::Text(text) => SortValue::Text(text),
             Value::Blob(bytes) => match String::from_utf8(bytes) {
-                Ok(text) => PlaceValue::Text(text),
-                Err(error) => PlaceValue::Bytes(error.into_bytes()),
+                Ok(text) => SortValue::Text(text),
+                Err(error) => SortValue::Bytes(error.into_bytes()),
             },
         };
         Self { key, value }
@@ -46,12 +46,12 @@ impl Place {
     /// What the row was ordered by; text as bytes where the column holds such.
     pub(super) fn value(&self, as_bytes: bool) -> Value {
         match self.value.clone() {
-            PlaceValue::Null => Value::Null,
-            PlaceValue::Integer(number) => number.into(),
-            PlaceValue::Real(bits) => f64::from_bits(bits).into(),
-            PlaceValue::Text(text) if as_bytes => text.into_bytes().into(),
-            PlaceValue::Text(text) => text.into(),
-            PlaceValue::Bytes(bytes) => bytes.into(),
+            SortValue::Null => Value::Null,
+            SortValue::Integer(number) => number.into(),
+            SortValue::Real(bits) => f64::from_bits(bits).into(),
+            SortValue::Text(text) if as_bytes => text.into_bytes().into(),
+            SortValue::Text(text) => text.into(),
+            SortValue::Bytes(bytes) => bytes.into(),
         }
     }
 

@@ -1,14 +1,14 @@
-//! Deleting a bucket: at once for whoever looks, in the background as far as the rows go.
+//! Deleting a bucket: it disappears at once, its rows are removed in the background.
 
 use std::time::Duration;
 
 use super::{ApiError, App, Bucket, Scope, answer::DeletedBucket, buckets};
 use crate::{
     engine::collect,
-    store::{StoreError, bucket_end},
+    store::{StoreError, bucket_deletion},
 };
 
-/// How long an answer waits for the end. Small buckets are gone by then.
+/// How long a response waits for the removal. Small buckets are gone by then.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 pub(super) async fn delete(
@@ -24,14 +24,14 @@ pub(super) async fn delete(
         .write(move |tx| {
             let bucket = buckets::named(tx, namespace_key, &named)?
                 .ok_or_else(|| ApiError::not_found("bucket", named))?;
-            if bucket.is_going {
+            if bucket.is_deleting {
                 return Ok(bucket);
             }
-            let active = bucket_end::active_syncs(tx, bucket.key)?;
+            let active = bucket_deletion::active_syncs(tx, bucket.key)?;
             if !active.is_empty() && !is_forced {
                 return Err(has_active_syncs(active));
             }
-            bucket_end::begin(tx, &bucket, now)?;
+            bucket_deletion::begin(tx, &bucket, now)?;
             Ok(bucket)
         })
         .await?;
@@ -57,8 +57,8 @@ fn has_active_syncs(ids: Vec<String>) -> ApiError {
 }
 
 /// Goes on with the deletions that an earlier process did not finish.
-pub(in crate::api) async fn go_on(app: App) {
-    match app.engine.store.read(buckets::going).await {
+pub(in crate::api) async fn resume(app: App) {
+    match app.engine.store.read(buckets::being_deleted).await {
         Ok(going) => {
             for bucket in going {
                 finish(app.clone(), bucket.key).await;
@@ -68,8 +68,8 @@ pub(in crate::api) async fn go_on(app: App) {
     }
 }
 
-/// Removes what is in buckets that are deleted, without letting the answer wait.
-pub(in crate::api) fn clear_soon(app: &App, going: Vec<Bucket>) {
+/// Removes what is in buckets that are deleted, without delaying the response.
+pub(in crate::api) fn delete_in_background(app: &App, going: Vec<Bucket>) {
     let app = app.clone();
     tokio::spawn(async move {
         for bucket in going {
@@ -78,11 +78,11 @@ pub(in crate::api) fn clear_soon(app: &App, going: Vec<Bucket>) {
     });
 }
 
-/// Removes what is in a deleted bucket. Answers whether all of it is gone; what is left then goes
+/// Removes what is in a deleted bucket. Returns whether all of it is gone; what is left then goes
 /// when the server starts again.
 async fn finish(app: App, bucket_key: i64) -> bool {
     let end = async {
-        while !app.engine.store.write(move |tx| bucket_end::step(tx, bucket_key)).await? {
+        while !app.engine.store.write(move |tx| bucket_deletion::step(tx, bucket_key)).await? {
             if app.stopping.is_cancelled() {
                 return Ok(false);
             }
