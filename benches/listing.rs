@@ -183,6 +183,7 @@ fn entry(number: u64) -> FetchedEntry {
             etag: None,
             size,
             mime: None,
+            details: None,
         },
         mime: Some("image/jpeg".to_owned()),
         metadata: None,

@@ -62,7 +62,14 @@ impl RunError {
     /// Whether the connection failed, rather than this sync of it: its credentials or settings.
     #[must_use]
     pub const fn blames_connection(&self) -> bool {
-        matches!(self, Self::Source(SourceError::Auth { .. } | SourceError::Misconfigured { .. }))
+        matches!(
+            self,
+            Self::Source(
+                SourceError::Auth { .. }
+                    | SourceError::SignInAgain { .. }
+                    | SourceError::Misconfigured { .. }
+            )
+        )
     }
 
     /// The fault of ours that made a task panic.
@@ -78,6 +85,7 @@ impl RunError {
     pub const fn status(&self) -> RunStatus {
         match self {
             Self::Stopped
+            | Self::Source(SourceError::Held { .. })
             | Self::Disk(BlobError::Full { .. })
             | Self::Store(StoreError::Full | StoreError::LeaseLost) => RunStatus::Interrupted,
             _ => RunStatus::Failed,

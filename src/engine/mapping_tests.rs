@@ -20,6 +20,7 @@ fn map(mapping: &Mapping, path: &[u8], facts: &Facts) -> Result<Mapped, Mismatch
         modified: None,
         etag: None,
         mime: None,
+        details: None,
     };
     mapping.map(&Dossier { path: &path, fingerprint: &fingerprint, facts: Some(facts) })
 }

@@ -324,7 +324,7 @@ impl Plan {
     /// Adds an entry that needs an action, or has failed already. `renamed` is the row that it may
     /// have had before it was renamed.
     fn act(&mut self, entry: Entry, known: Option<u64>, action: ActionKind, renamed: Option<i64>) {
-        let Entry { id, path, kind } = entry;
+        let Entry { id, path, kind, .. } = entry;
         match kind {
             EntryKind::File(fingerprint) => {
                 let action = Action { kind: action, id, path, fingerprint, known };

@@ -10,7 +10,7 @@ use futures_util::{
 use super::{RunError, context::Run, shards::Start};
 use crate::{
     model::{Entry, EntryId},
-    sources::{self, ErrorClass, Page, RootIdentity, retry::RetryPolicy},
+    sources::{self, Page, RootIdentity, retry::RetryPolicy},
     store::{checkpoints::Position, dead_letters, syncs},
 };
 
@@ -147,7 +147,7 @@ async fn end_of_shard(
 async fn look_again(run: &Run, id: EntryId) -> Result<Option<Entry>, RunError> {
     match RetryPolicy::FETCH.run(|| run.source.stat(&id)).await {
         Ok(entry) => Ok(entry),
-        Err(error) if error.class() == ErrorClass::Connection => Err(error.into()),
+        Err(error) if error.class().ends_run() => Err(error.into()),
         Err(_) => Ok(None),
     }
 }

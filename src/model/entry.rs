@@ -1,6 +1,8 @@
 //! An entry: one thing that a source lists, before it is an object.
 
+use bytes::Bytes;
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::{EntryPath, ErrorType};
 
@@ -8,8 +10,12 @@ use super::{EntryPath, ErrorType};
 /// from the root; for a drive it is the file's id. Opaque bytes, ordered bytewise.
 pub type EntryId = EntryPath;
 
-/// A place mark in a source's listing, opaque to everyone but that source. Passing it back resumes
-/// behind the entries that came before it.
+/// What a source calls a folder, where it knows folders by id. Unique within the sync's root, and
+/// among the ids of entries, too.
+pub type FolderId = EntryId;
+
+/// Where a listing or a change feed continues, opaque to everyone but its source. Passing it back
+/// resumes behind the page that it came with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cursor(pub Vec<u8>);
 
@@ -43,8 +49,11 @@ impl Identity {
 pub struct Entry {
     /// The source's own name for it.
     pub id: EntryId,
-    /// The path from the sync's root, file name included.
+    /// The path from the sync's root, file name included. Where `parent` is set, the source gives
+    /// the file name only, and the engine makes the path of it and the names of the folders.
     pub path: EntryPath,
+    /// The folder that it is in, where the source knows folders by id.
+    pub parent: Option<FolderId>,
     /// What the listing tells about it.
     pub kind: EntryKind,
 }
@@ -68,7 +77,7 @@ pub enum EntryKind {
 /// The cheap facts of a file, known without opening it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fingerprint {
-    /// Size in bytes.
+    /// Size in bytes; 0 where `details` say that it is unknown.
     pub size: u64,
     /// Identity of the content.
     pub version: Version,
@@ -78,6 +87,100 @@ pub struct Fingerprint {
     pub etag: Option<String>,
     /// The MIME type, where the listing tells it.
     pub mime: Option<String>,
+    /// What else the listing tells of it; `None` where there is nothing else.
+    pub details: Option<Box<Details>>,
+}
+
+impl Fingerprint {
+    /// The size in bytes, unless it is unknown before the bytes have arrived.
+    #[must_use]
+    pub fn known_size(&self) -> Option<u64> {
+        (self.size_kind() != SizeKind::Unknown).then_some(self.size)
+    }
+
+    /// How far the listed size can be trusted.
+    #[must_use]
+    pub fn size_kind(&self) -> SizeKind {
+        self.details.as_ref().map_or(SizeKind::Exact, |details| details.size)
+    }
+
+    /// The properties that came with the listing.
+    #[must_use]
+    pub fn properties(&self) -> Option<&serde_json::Map<String, serde_json::Value>> {
+        self.details.as_ref()?.properties.as_ref()
+    }
+
+    /// The bytes, where they came with the listing.
+    #[must_use]
+    pub fn bytes(&self) -> Option<&Bytes> {
+        self.details.as_ref()?.bytes.as_ref()
+    }
+}
+
+/// What a listing tells of a file besides its size, version and times.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Details {
+    /// How far the listed size can be trusted.
+    pub size: SizeKind,
+    /// Whether it can only be fetched whole, although the source can fetch parts of others.
+    pub no_ranges: bool,
+    /// What the provider says its bytes hash to. All of them are checked.
+    pub hashes: Vec<ExpectedHash>,
+    /// Changes with everything that the listing tells and that is not content: name, times,
+    /// properties. Another mark with the same version updates the object and fetches nothing.
+    pub facts_mark: Option<i64>,
+    /// What a mapping, a filter or a reader may want to know of it: a drive's properties, a row's
+    /// columns. `None`: the source has to be asked for them.
+    pub properties: Option<serde_json::Map<String, serde_json::Value>>,
+    /// Its bytes: nothing is fetched then. At most 4 MiB in all entries of a page.
+    #[serde(skip)]
+    pub bytes: Option<Bytes>,
+}
+
+/// How far a listed size can be trusted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SizeKind {
+    /// It is the length of the bytes, or they are not those that were listed.
+    #[default]
+    Exact,
+    /// The provider says so and may be wrong, in the size and in the hashes: two equal downloads
+    /// that ended cleanly are believed rather than the listing.
+    Claimed,
+    /// It is not known before the bytes have arrived.
+    Unknown,
+}
+
+/// A hash that a provider says a file has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExpectedHash {
+    /// How it is computed.
+    pub algorithm: HashAlgorithm,
+    /// The digest.
+    pub digest: Vec<u8>,
+}
+
+/// How a provider hashes files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HashAlgorithm {
+    /// MD5: 16 bytes.
+    Md5,
+    /// SHA-1: 20 bytes.
+    Sha1,
+    /// SHA-256: 32 bytes.
+    Sha256,
+    /// Microsoft's QuickXorHash: 20 bytes.
+    QuickXor,
+}
+
+/// A folder of a source that knows folders by id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Folder {
+    /// The source's own name for it.
+    pub id: FolderId,
+    /// The folder that it is in; `None` where it is in none that the source lists.
+    pub parent: Option<FolderId>,
+    /// Its own name, in bytes as the source has it. May contain slashes.
+    pub name: Vec<u8>,
 }
 
 /// Why an entry is left out whatever the filters say.
@@ -91,6 +194,12 @@ pub enum SkipReason {
     SpecialFile,
     /// In an archive tier (GLACIER, `DEEP_ARCHIVE`) without a restored copy.
     Archived,
+    /// Of a kind that has no bytes that could be fetched or exported: a form, a site, a notebook.
+    NoContent,
+    /// A link to a file that is elsewhere, or that is gone.
+    DanglingLink,
+    /// In another place, which a sync of its own would reach.
+    Elsewhere,
 }
 
 impl SkipReason {
@@ -104,6 +213,9 @@ impl SkipReason {
             Self::Archived => {
                 "in an archive storage class (GLACIER, DEEP_ARCHIVE), restore it first"
             }
+            Self::NoContent => "of a kind that cannot be downloaded or exported",
+            Self::DanglingLink => "link to a file that is gone or cannot be reached",
+            Self::Elsewhere => "in another drive: make a sync of that place",
         }
     }
 }

@@ -30,7 +30,10 @@ pub use credentials::{
     Credentials, Draft, Envelope, Keeper, KeeperError, RENEWAL_LEASE_SECS, UnreadableCredentials,
 };
 pub use dead_letter::{Life, MAX_RETRIES};
-pub use entry::{Cursor, Entry, EntryId, EntryKind, Fingerprint, Identity, SkipReason, Version};
+pub use entry::{
+    Cursor, Details, Entry, EntryId, EntryKind, ExpectedHash, Fingerprint, Folder, FolderId,
+    HashAlgorithm, Identity, SizeKind, SkipReason, Version,
+};
 pub use filters::{FileFilters, MetadataFilter, Operator};
 pub use hash::{BlobHash, ParseHashError};
 pub use ids::{

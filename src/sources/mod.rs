@@ -42,12 +42,61 @@ pub use self::{
         provider_filters, providers, readable, reader, schemas, shown, watched,
     },
 };
-use crate::model::{Cursor, Entry, EntryId, EntryPath, ErrorType, Fingerprint, Identity, Shard};
+use crate::model::{
+    Cursor, Entry, EntryId, EntryPath, ErrorType, Fingerprint, Folder, FolderId, Identity, Shard,
+    Version,
+};
 
 /// A place that can be listed and read.
 ///
+/// # How to write a source
+///
+/// Every source has [`root`](Source::root), [`walk`](Source::walk), [`stat`](Source::stat),
+/// [`fetch`](Source::fetch) and [`default_concurrency`](Source::default_concurrency); everything else
+/// has a default that suits a source whose entries are known by their paths (folders, S3). Errors are
+/// [`SourceError`]s: choose the variant by what should happen next ([`SourceError::class`]).
 /// Implementations retry a failing *listing* themselves (see [`retry`]) and give up within two
-/// minutes; a failing *fetch* is retried by the engine, which knows the entry's history.
+/// minutes; a failing *fetch* is retried by the engine, which knows the entry's history. A source
+/// keeps no state between runs: what it needs next time is in the cursors that it returns.
+///
+/// **Entries by id.** [`Source::profile`] says so: it names the root folders
+/// ([`Profile::roots`]). Entries then carry their own name in `path` and the id of their folder in
+/// `parent`, pages carry [`Page::folders`], and the engine keeps the tree and makes the paths.
+/// Folders and entries may come in any order; an entry whose folder is not known yet waits until the
+/// pass knows it. Listing everything beyond the root, too, is fine: what is not below a root is left
+/// out, and its folders are remembered, so that they are known when they are moved. An entry that is
+/// renamed or moved keeps its id; a renamed folder is one folder event, however much is below it.
+///
+/// **Which listing.** [`Listing::Flat`]: `walk` lists everything. [`Listing::ByFolder`]: the engine
+/// calls [`children`](Source::children) for the roots and for every folder that it returns, breadth
+/// first and as many at once as the profile says; `walk` is not called. A source with a feed needs
+/// `children` in either case: a folder that is moved into the root is listed with it.
+///
+/// **Changes.** A source with a feed says so in its profile and returns the feed's current token from
+/// [`feed_token`](Source::feed_token). A *full pass* takes the token, walks, then replays the feed
+/// from that token, and only then is complete. A *changes pass* is [`changes`](Source::changes) from
+/// the stored token and nothing else: `root` is not called, so one request can be all. Every page
+/// of `changes` carries in `cursor` the token to continue from; it is committed with the page's rows,
+/// also if the page is empty. Repeating an entry is harmless, the later occurrence wins; within one
+/// page keep only the last word on an id, in `entries`, `folders` or `removed`. A token that the
+/// provider refuses is [`SourceError::FeedExpired`]: the engine makes a full pass instead. Full passes
+/// also happen daily, for changed settings, and on request.
+///
+/// **What is gone.** In a full pass what was not listed is gone; in a changes pass only what
+/// `removed` names, or what is below no root any more. If the listing is not reliable, the profile
+/// asks for [`Absence::Ask`]: before anything is removed, the engine passes its ids to
+/// [`existing`](Source::existing), and what still exists stays.
+///
+/// **What the listing tells.** [`Details`](crate::model::Details) in the fingerprint: how far the
+/// size can be trusted, the hashes to check, a mark of all facts that are not content, the properties
+/// that filters and mappings use (so that nothing is asked for them), and the bytes themselves
+/// where they come with the page. Versions that are not compared bytewise need
+/// [`compare`](Source::compare).
+///
+/// **Waiting.** Short waits (Retry-After) are the transport's. A longer one is
+/// [`SourceError::Held`]: the run ends as interrupted, without blame or dead letters, and goes on
+/// when the hold ends. Credentials that only a person can renew are [`SourceError::SignInAgain`]: the
+/// connection is suspended at once, with the way out.
 #[async_trait]
 pub trait Source: Send + Sync {
     /// Looks at the root without listing it: proves that it is there and can be read.
@@ -138,6 +187,68 @@ pub trait Source: Send + Sync {
         true
     }
 
+    /// How this source lists its entries and reports changes; the same for its whole life. The
+    /// default is that of a source whose entries are known by their paths and listed in full.
+    fn profile(&self) -> Profile {
+        Profile::default()
+    }
+
+    /// What is directly in some folders, a page at a time. Cursors of these pages are not used: after
+    /// an interruption the folders are listed again. A folder that is gone has nothing in it.
+    ///
+    /// The stream ends as that of [`Source::walk`] does.
+    fn children(
+        &self,
+        _shard: &Shard,
+        _folders: &[FolderId],
+    ) -> BoxStream<'_, Result<Page, SourceError>> {
+        stream::iter([Err(not_implemented("children"))]).boxed()
+    }
+
+    /// The folder of that id as it is now; `None` if it is gone or is no folder. Asked for parents
+    /// that a full pass has not listed.
+    ///
+    /// # Errors
+    /// As for [`Source::fetch`].
+    async fn folder(&self, _id: &FolderId) -> Result<Option<Folder>, SourceError> {
+        Ok(None)
+    }
+
+    /// The token of the change feed of a shard as of now: `changes` from there reports everything that
+    /// happens from now on. Only called where the profile has a feed.
+    ///
+    /// # Errors
+    /// As for [`Source::root`].
+    async fn feed_token(&self, _shard: &Shard) -> Result<Cursor, SourceError> {
+        Err(not_implemented("feed_token"))
+    }
+
+    /// What has changed in a shard since `from`, which is a token of its feed, oldest first. The stream
+    /// ends with the page whose cursor is the token as of now, or with the first error.
+    fn changes(&self, _shard: &Shard, _from: Cursor) -> BoxStream<'_, Result<Page, SourceError>> {
+        stream::iter([Err(not_implemented("changes"))]).boxed()
+    }
+
+    /// Which of these entries still exist below a root, as far as the provider knows. Only called
+    /// where the profile says [`Absence::Ask`], with at most as many ids as it says.
+    ///
+    /// # Errors
+    /// As for [`Source::root`]. An error removes nothing.
+    async fn existing(&self, _ids: &[EntryId]) -> Result<Vec<EntryId>, SourceError> {
+        Err(not_implemented("existing"))
+    }
+
+    /// Whether two versions of an entry have the same content.
+    fn compare(&self, stored: &[u8], listed: &Version) -> VersionMatch {
+        if stored == listed.0 { VersionMatch::Same } else { VersionMatch::Other }
+    }
+
+    /// The shard of an entry that was asked for by its id, by its index among [`Source::shards`];
+    /// `None` where it is in none of them.
+    fn shard_of(&self, entry: &Entry) -> Option<usize> {
+        self.shards().iter().position(|shard| shard.covers(&entry.path))
+    }
+
     /// How many fetches at once serve this source best when nobody says otherwise.
     fn default_concurrency(&self) -> usize;
 
@@ -153,12 +264,86 @@ pub fn walk_all(source: &dyn Source) -> impl Stream<Item = Result<Page, SourceEr
     stream::iter(source.shards()).flat_map(|shard| source.walk(&shard, None))
 }
 
+fn not_implemented(method: &str) -> SourceError {
+    SourceError::Permanent {
+        message: format!("the source's profile needs `{method}`, which it does not implement"),
+    }
+}
+
+/// How a source lists its entries and reports changes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Profile {
+    /// The folders whose content is synced, where the source knows folders by id; empty: it gives
+    /// full paths.
+    pub roots: Vec<RootFolder>,
+    /// How it is listed.
+    pub listing: Listing,
+    /// Whether it has a change feed.
+    pub has_feed: bool,
+    /// What proves that an entry is gone.
+    pub absence: Absence,
+}
+
+impl Profile {
+    /// Whether entries are known by ids apart from their paths.
+    #[must_use]
+    pub fn is_by_id(&self) -> bool {
+        !self.roots.is_empty()
+    }
+}
+
+/// A folder whose content is synced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RootFolder {
+    /// The source's own name for it.
+    pub id: FolderId,
+    /// Its path from the sync's root; usually empty.
+    pub path: EntryPath,
+}
+
+/// How a source is listed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Listing {
+    /// [`Source::walk`] lists everything.
+    #[default]
+    Flat,
+    /// [`Source::children`] lists folder after folder.
+    ByFolder {
+        /// How many folders one call lists.
+        at_once: usize,
+    },
+}
+
+/// What proves that an entry is gone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Absence {
+    /// A complete listing without it.
+    #[default]
+    Listing,
+    /// Asking for it ([`Source::existing`]), because a listing may skip entries.
+    Ask {
+        /// How many ids one call asks for.
+        at_once: usize,
+    },
+}
+
+/// What a source says of two versions of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VersionMatch {
+    /// Their content is the same.
+    Same,
+    /// Their content differs.
+    Other,
+    /// They cannot be compared: the bytes decide.
+    Unknown,
+}
+
 /// What makes a root the same root next time. Opaque text, compared whole; `None` where a provider
 /// names its places uniquely anyway (a bucket).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RootIdentity(pub Option<String>);
 
-/// A stretch of a listing.
+/// A page of a listing or of a change feed.
 #[derive(Debug, Default)]
 pub struct Page {
     /// The entries, at most about a thousand.
@@ -170,9 +355,13 @@ pub struct Page {
     /// them may still be there, so nothing beneath them counts as gone. Each is among `entries`
     /// too, as unreadable.
     pub unlisted: Vec<EntryPath>,
+    /// Folders that were listed or have changed, where the source knows folders by id.
+    pub folders: Vec<Folder>,
+    /// Ids of entries and folders that the change feed reports as removed.
+    pub removed: Vec<EntryId>,
 }
 
-/// A stretch of an entry's bytes.
+/// A range of an entry's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ByteRange {
     /// The first byte.
@@ -338,6 +527,51 @@ pub enum SourceError {
         /// The two checksums.
         message: String,
     },
+    /// The provider lets us make no request before a certain time: the run ends without blame and is
+    /// due then.
+    #[error("the provider makes us wait until {}: {message}", .until.strftime("%Y-%m-%dT%H:%M:%SZ"))]
+    Held {
+        /// The provider's reason.
+        message: String,
+        /// When it ends.
+        until: Timestamp,
+    },
+    /// The credentials work no more and only a person can renew them: the connection is suspended at
+    /// once.
+    #[error("{message}: {way_out}")]
+    SignInAgain {
+        /// The provider's reason.
+        message: String,
+        /// What the person has to do.
+        way_out: String,
+    },
+    /// The provider refuses the token of the change feed: a full pass is needed.
+    #[error("the change feed cannot be continued: {message}")]
+    FeedExpired {
+        /// The provider's reason.
+        message: String,
+    },
+    /// What the provider sent has another length than it listed, though it ended cleanly. Only where
+    /// the size is not exact.
+    #[error("the provider lists {listed} bytes and sent {sent}")]
+    SizeMismatch {
+        /// The listed size.
+        listed: u64,
+        /// What arrived.
+        sent: u64,
+    },
+    /// This entry is larger than the provider or this program can handle.
+    #[error("too large: {message}")]
+    TooLarge {
+        /// The limit.
+        message: String,
+    },
+    /// This entry is of a kind that cannot be downloaded.
+    #[error("cannot be downloaded: {message}")]
+    Unsupported {
+        /// The provider's reason.
+        message: String,
+    },
     /// The settings of the connection cannot work.
     #[error("{message}")]
     Misconfigured {
@@ -367,6 +601,18 @@ pub enum ErrorClass {
     Entry,
     /// Stop the run: nothing else would work either.
     Connection,
+    /// Stop the run without blame: it is due again when the hold ends.
+    Hold,
+    /// Make a full pass instead.
+    StartOver,
+}
+
+impl ErrorClass {
+    /// Whether the run ends: nothing else would work now either.
+    #[must_use]
+    pub const fn ends_run(self) -> bool {
+        matches!(self, Self::Connection | Self::Hold | Self::StartOver)
+    }
 }
 
 impl SourceError {
@@ -377,15 +623,22 @@ impl SourceError {
             Self::Transient { .. } | Self::RateLimited { .. } | Self::Timeout { .. } => {
                 ErrorClass::Retry
             }
-            Self::Garbled { .. } | Self::Unresolved { .. } | Self::Corrupt { .. } => {
-                ErrorClass::RetryBriefly
-            }
+            Self::Garbled { .. }
+            | Self::Unresolved { .. }
+            | Self::Corrupt { .. }
+            | Self::SizeMismatch { .. } => ErrorClass::RetryBriefly,
             Self::Changed { .. } => ErrorClass::Reread,
             Self::NotFound { .. } => ErrorClass::Gone,
-            Self::PermissionDenied { .. } | Self::Permanent { .. } => ErrorClass::Entry,
-            Self::Auth { .. } | Self::RootMissing { .. } | Self::Misconfigured { .. } => {
-                ErrorClass::Connection
-            }
+            Self::PermissionDenied { .. }
+            | Self::Permanent { .. }
+            | Self::TooLarge { .. }
+            | Self::Unsupported { .. } => ErrorClass::Entry,
+            Self::Auth { .. }
+            | Self::SignInAgain { .. }
+            | Self::RootMissing { .. }
+            | Self::Misconfigured { .. } => ErrorClass::Connection,
+            Self::Held { .. } => ErrorClass::Hold,
+            Self::FeedExpired { .. } => ErrorClass::StartOver,
         }
     }
 
@@ -397,13 +650,17 @@ impl SourceError {
             | Self::Garbled { .. }
             | Self::Unresolved { .. }
             | Self::Permanent { .. } => ErrorType::DownloadFailed,
-            Self::RateLimited { .. } => ErrorType::RateLimited,
+            Self::RateLimited { .. } | Self::Held { .. } => ErrorType::RateLimited,
+            Self::TooLarge { .. } => ErrorType::TooLarge,
+            Self::Unsupported { .. } => ErrorType::UnsupportedType,
             Self::Timeout { .. } => ErrorType::Timeout,
-            Self::Auth { .. } | Self::PermissionDenied { .. } => ErrorType::PermissionDenied,
+            Self::Auth { .. } | Self::SignInAgain { .. } | Self::PermissionDenied { .. } => {
+                ErrorType::PermissionDenied
+            }
             Self::RootMissing { .. } | Self::NotFound { .. } => ErrorType::NotFound,
             Self::Changed { .. } => ErrorType::ChangedDuringRead,
-            Self::Corrupt { .. } => ErrorType::ChecksumMismatch,
-            Self::Misconfigured { .. } => ErrorType::Internal,
+            Self::Corrupt { .. } | Self::SizeMismatch { .. } => ErrorType::ChecksumMismatch,
+            Self::Misconfigured { .. } | Self::FeedExpired { .. } => ErrorType::Internal,
         }
     }
 }

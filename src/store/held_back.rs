@@ -81,6 +81,7 @@ pub fn next(
                     modified: row.get::<_, Option<i64>>(8)?.map(time::from_ns),
                     etag: row.get(9)?,
                     mime: row.get(10)?,
+                    details: None,
                 },
             };
             Ok((row.get(0)?, held_back))

@@ -123,9 +123,10 @@ fn entry(name: &str, version: Option<u64>) -> Entry {
             modified: None,
             etag: None,
             mime: None,
+            details: None,
         }),
     };
-    Entry { id: path.clone(), path, kind }
+    Entry { id: path.clone(), path, parent: None, kind }
 }
 
 #[test]

@@ -144,19 +144,20 @@ fn fingerprint(file: &File) -> Fingerprint {
         modified: None,
         etag: None,
         mime: None,
+        details: None,
     }
 }
 
 fn entry(name: &str, file: &File) -> Entry {
     let id = EntryPath::new(name.as_bytes());
-    Entry { path: id.clone(), id, kind: EntryKind::File(fingerprint(file)) }
+    Entry { path: id.clone(), id, parent: None, kind: EntryKind::File(fingerprint(file)) }
 }
 
 fn unreadable(folder: &str) -> Entry {
     let id = EntryPath::new(folder.as_bytes());
     let message = "the folder may not be read".to_owned();
     let kind = EntryKind::Unreadable { error_type: ErrorType::PermissionDenied, message };
-    Entry { path: id.clone(), id, kind }
+    Entry { path: id.clone(), id, parent: None, kind }
 }
 
 #[async_trait]
@@ -202,7 +203,7 @@ impl Source for Simulated {
                 let unlisted =
                     entries.iter().filter(|e| matches!(e.kind, EntryKind::Unreadable { .. }));
                 let unlisted = unlisted.map(|entry| entry.path.clone()).collect();
-                Ok(Page { entries: entries.to_vec(), cursor, unlisted })
+                Ok(Page { entries: entries.to_vec(), cursor, unlisted, ..Page::default() })
             })
             .collect();
         let is_broken = world.break_only.as_ref().is_none_or(|only| only == shard.prefix());

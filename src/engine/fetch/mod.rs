@@ -229,7 +229,9 @@ async fn carry_out(run: &Arc<Run>, action: &mut Action, stored: &StoredEntries) 
             // It may have been replaced: look again.
             ErrorClass::Gone if rereads == 0 => rereads += 1,
             ErrorClass::Gone => return Outcome::Vanished,
-            ErrorClass::Connection => return Outcome::Fatal(fatal(error)),
+            ErrorClass::Connection | ErrorClass::Hold | ErrorClass::StartOver => {
+                return Outcome::Fatal(fatal(error));
+            }
         }
         match look_again(run, action).await {
             Ok(Some(fingerprint)) => {
@@ -237,7 +239,7 @@ async fn carry_out(run: &Arc<Run>, action: &mut Action, stored: &StoredEntries) 
                 action.kind = action.kind.after_change(&run.sync.options.reconcile);
             }
             Ok(None) => return Outcome::Vanished,
-            Err(error) if error.class() == ErrorClass::Connection => {
+            Err(error) if error.class().ends_run() => {
                 return Outcome::Fatal(error.into());
             }
             Err(error) => return failed(action, &error.into()),

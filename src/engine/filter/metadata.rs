@@ -255,6 +255,7 @@ mod tests {
             modified: Some("2026-01-02T03:04:05Z".parse().unwrap()),
             etag: Some("abc".to_owned()),
             mime: None,
+            details: None,
         };
         let facts = Facts {
             mime: Some("image/png".to_owned()),

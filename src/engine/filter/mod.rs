@@ -277,6 +277,7 @@ mod tests {
             modified: Some("2026-01-02T03:04:05Z".parse().unwrap()),
             etag: None,
             mime: None,
+            details: None,
         }
     }
 

@@ -18,7 +18,7 @@ use crate::{
         rules,
     },
     model::{Entry, EntryId, EntryKind, Identity},
-    sources::{ErrorClass, Page, Source, retry::RetryPolicy},
+    sources::{Page, Source, retry::RetryPolicy},
     store::{
         Store,
         dead_letters::{self, Open},
@@ -97,7 +97,7 @@ impl Looked {
                 let ask = || source.facts(&id, &fingerprint, needs);
                 match RetryPolicy::FETCH.run(ask).await {
                     Ok(facts) => Ok(Some((position, facts))),
-                    Err(error) if error.class() == ErrorClass::Connection => Err(error),
+                    Err(error) if error.class().ends_run() => Err(error),
                     // A run would report the failure.
                     Err(_) => Ok(None),
                 }

@@ -13,7 +13,7 @@ use crate::{
         shaping,
     },
     model::{BlobHash, Entry, EntryKind, ErrorType, Mismatch},
-    sources::{ErrorClass, Needs, Source, SourceError, retry::RetryPolicy},
+    sources::{Needs, Source, SourceError, retry::RetryPolicy},
     store::{
         Store,
         commit::Stored,
@@ -122,14 +122,14 @@ async fn draft(
 ) -> Result<Result<Draft, Foreseen>, SourceError> {
     let mut known = KnownFacts::from_stored(&kept);
     let missing = known.missing(mapping.map_or_else(Needs::default, Mapping::needs));
-    let Entry { id, path, kind: EntryKind::File(fingerprint) } = &entry else {
+    let Entry { id, path, kind: EntryKind::File(fingerprint), .. } = &entry else {
         return Ok(Ok(Draft { shape: Shape::plain(), new: Vec::new() }));
     };
     if !missing.is_nothing() {
         let ask = || source.facts(id, fingerprint, missing);
         match RetryPolicy::FETCH.run(ask).await {
             Ok(facts) => known.add(missing, facts),
-            Err(error) if error.class() == ErrorClass::Connection => return Err(error),
+            Err(error) if error.class().ends_run() => return Err(error),
             Err(error) => {
                 let error_type = error.error_type();
                 let message = error_type.with_way_out(&error.to_string());

@@ -279,7 +279,7 @@ fn source_error(path: &Path, error: &io::Error) -> SourceError {
 }
 
 fn entry(id: EntryId, kind: EntryKind) -> Entry {
-    Entry { path: id.clone(), id, kind }
+    Entry { path: id.clone(), id, parent: None, kind }
 }
 
 /// What a file that is not a folder is to us.
@@ -298,6 +298,7 @@ fn fingerprint(stat: &Stat) -> Fingerprint {
         modified: instant(stat.st_mtime, i64::try_from(stat.st_mtime_nsec).unwrap_or_default()),
         etag: None,
         mime: None,
+        details: None,
     }
 }
 

@@ -235,7 +235,7 @@ impl Listed {
             _ if self.is_out_of_reach() => EntryKind::Skipped(SkipReason::Archived),
             _ => EntryKind::File(object::fingerprint(&self.etag, size, self.modified)),
         };
-        Ok(Some(Entry { path: id.clone(), id, kind }))
+        Ok(Some(Entry { path: id.clone(), id, parent: None, kind }))
     }
 
     fn is_out_of_reach(&self) -> bool {
@@ -328,7 +328,7 @@ impl Progress {
             entries.extend(object.into_entry(&self.prefix, self.listed.as_bytes())?);
         }
         let cursor = self.last.clone().filter(|_| self.ordered).map(Cursor);
-        Ok((Page { entries, cursor, unlisted: Vec::new() }, more))
+        Ok((Page { entries, cursor, ..Page::default() }, more))
     }
 }
 

@@ -41,6 +41,7 @@ pub(super) fn fingerprint(etag: &str, size: u64, modified: Option<Timestamp>) ->
         modified: seconds.and_then(|seconds| Timestamp::from_second(seconds).ok()),
         etag: Some(etag).filter(|etag| !etag.is_empty()).map(str::to_owned),
         mime: None,
+        details: None,
     }
 }
 
@@ -82,7 +83,7 @@ pub(super) fn entry_of_head(id: &EntryId, headers: &HeaderMap) -> Result<Entry, 
         true => EntryKind::Skipped(SkipReason::Archived),
         false => EntryKind::File(fingerprint(etag, size, modified)),
     };
-    Ok(Entry { id: id.clone(), path: id.clone(), kind })
+    Ok(Entry { id: id.clone(), path: id.clone(), parent: None, kind })
 }
 
 /// `x-amz-restore` and `x-amz-archive-status` are those of
