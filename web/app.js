@@ -37,6 +37,7 @@ const PAGES = [
   [/^\/buckets\/([^/]+)\/syncs\/([^/]+)$/, () => import("./pages/sync.js"), "home"],
   [/^\/buckets\/([^/]+)\/syncs\/([^/]+)\/edit$/, () => import("./pages/new-sync.js"), "home"],
   [/^\/connections(?:\/([^/]+))?$/, () => import("./pages/connections.js"), "connections"],
+  [/^\/sign-in\/([^/]+)$/, () => import("./pages/sign-in.js"), "connections"],
   [/^\/activity$/, () => import("./pages/activity.js"), "activity"],
   [/^\/settings$/, () => import("./pages/settings.js"), "settings"],
 ];

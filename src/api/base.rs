@@ -5,7 +5,7 @@ use std::convert::Infallible;
 
 use axum::{
     extract::FromRequestParts,
-    http::{header, request::Parts},
+    http::{Uri, header, request::Parts},
 };
 
 use super::App;
@@ -18,6 +18,11 @@ impl Base {
     /// The address of a path, which begins with a slash.
     pub(super) fn url(&self, path: &str) -> String {
         format!("{}{path}", self.0)
+    }
+
+    /// The port; `None` where it is the usual one.
+    pub(super) fn port(&self) -> Option<u16> {
+        self.0.parse::<Uri>().ok()?.port_u16()
     }
 }
 

@@ -32,6 +32,7 @@ mod request_id;
 pub mod scope;
 pub mod server;
 mod settings;
+pub mod sign_ins;
 mod syncs;
 mod tree;
 mod ui;
@@ -59,11 +60,13 @@ use self::{
     error::ApiError,
     events::{Listeners, Live},
     metrics::Metrics,
+    sign_ins::{callback, pending::SignIns},
 };
 use crate::{
     config::Config,
     engine::{Engine, LiveProgress},
     scheduler::{Nudge, Pulse, Scheduler},
+    sources::oauth::sign_in::CALLBACK,
 };
 
 /// The longest body of a request, in bytes; routes that stream have limits of their own.
@@ -89,6 +92,8 @@ pub struct App {
     pub stopping: CancellationToken,
     /// What the runs of this process do.
     pub live_progress: LiveProgress,
+    /// People who are signing in to a provider.
+    pub sign_ins: SignIns,
     scheduler_pulse: Pulse,
     live: Live,
     listeners: Listeners,
@@ -113,6 +118,7 @@ impl App {
             listeners: Listeners::default(),
             metrics: Metrics::default(),
             archives: Archives::default(),
+            sign_ins: SignIns::default(),
             config: Arc::new(config),
             access: Arc::new(access),
             links: Arc::new(links),
@@ -145,6 +151,7 @@ fn resources() -> OpenApiRouter<App> {
         .merge(settings::routes())
         .merge(tree::routes())
         .merge(connections::routes())
+        .merge(sign_ins::routes())
         .merge(syncs::routes())
         .merge(buckets::routes())
         .merge(objects::routes())
@@ -170,6 +177,7 @@ pub fn router(app: App) -> Result<Router, serde_json::Error> {
         .route("/metrics", get(metrics::answer))
         .route("/login", get(login::page).post(login::enter))
         .route("/logout", post(login::leave))
+        .route(CALLBACK, get(callback::callback))
         .fallback(file_or_nothing)
         .method_not_allowed_fallback(unknown_method)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))

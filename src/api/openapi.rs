@@ -35,6 +35,7 @@ pub(super) fn frame() -> OpenApi {
         ("health", "Whether the server and what it depends on work."),
         ("namespaces", "Drawers that keep buckets apart."),
         ("organization_connections", "How providers are reached."),
+        ("sign_ins", "People sign in to a provider, and a connection comes of it."),
         ("buckets", "Sets of objects."),
         ("bucket_objects", "Records in a bucket, and their bytes."),
         ("bucket_uploads", "Bytes that are uploaded before their object exists."),

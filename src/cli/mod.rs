@@ -4,6 +4,8 @@
 //! again.
 
 mod completions;
+mod connect;
+mod connections;
 mod error;
 mod export;
 mod gc;
@@ -134,6 +136,10 @@ enum Command {
         /// What it may use, as JSON
         confinement: String,
     },
+    /// Make a connection to a provider, or sign in again
+    Connect(connect::Args),
+    /// List, test and remove connections
+    Connections(connections::Args),
     /// Print a completion script for a shell
     Completions(completions::Args),
     /// Write the manual pages to a folder
@@ -183,6 +189,8 @@ async fn run(cli: Cli) -> Outcome {
         Command::Status(args) => status::run(args, &settings).await,
         Command::Gc(args) => gc::run(args, &settings).await,
         Command::Secrets(args) => secrets::run(args, &settings).await,
+        Command::Connect(args) => connect::run(args, &settings).await,
+        Command::Connections(args) => connections::run(args, &settings).await,
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),
         Command::Extract { .. } => Err(CliError::usage("an extractor is run by itself".to_owned())),

@@ -101,7 +101,7 @@ fn start_process(settings: &Settings) -> Result<std::process::Child, CliError> {
 }
 
 /// Opens a link in the browser.
-fn show(link: &str) -> Result<(), CliError> {
+pub(super) fn show(link: &str) -> Result<(), CliError> {
     let opener = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
     let status = Command::new(opener).arg(link).stdin(Stdio::null()).status();
     match status {

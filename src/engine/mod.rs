@@ -2,7 +2,7 @@
 //! [`pipeline`], which [`walk`]s, filters ([`filter`]), [`plan`]s, [`fetch`]es and [`commit`]s,
 //! lets [`reconcile`] remove what is gone, and records the end (`end`). All stages share the
 //! [`context`]; imports go in this direction only. [`preview`] shows what a run would do,
-//! [`orders`] and `approvals` are what people ask for, [`collect`] and [`verify`] maintain what
+//! [`orders`] and `approvals` are what people ask for, [`connections`] makes and tests them, [`collect`] and [`verify`] maintain what
 //! runs have stored, [`search_index`] keeps the text index up to date.
 //!
 //! The engine decides. It contains no SQL, knows no provider's protocol and prints nothing; an
@@ -12,6 +12,7 @@ mod approvals;
 mod begin;
 pub mod collect;
 pub mod commit;
+pub mod connections;
 pub mod context;
 mod end;
 pub mod error;
@@ -49,10 +50,10 @@ use std::{
 use crate::{
     blobs::{BlobError, Blobs},
     clock::SharedClock,
-    config::{Config, SourceTuning},
+    config::{Config, Hosts, SourceTuning},
     model::{Credentials, Location, SyncOptions},
     secrets::{SystemKeyring, Vault},
-    sources::{Opener, Source, SourceError, web::Web},
+    sources::{Opener, Source, SourceError, oauth::Grants, web::Web},
     store::{Store, StoreError, syncs::Sync},
 };
 
@@ -162,6 +163,18 @@ impl Engine {
     pub async fn open_source(&self, sync: &Sync) -> Result<Arc<dyn Source>, RunError> {
         let credentials = self.vault.credentials(sync.connection_key).await?;
         Ok(self.connect(&sync.location, credentials.as_ref(), &sync.options).await?)
+    }
+
+    /// Where providers are reached.
+    #[must_use]
+    pub fn hosts(&self) -> &Hosts {
+        &self.tuning.hosts
+    }
+
+    /// The access tokens of this process.
+    #[must_use]
+    pub const fn grants(&self) -> &Grants {
+        &self.tuning.grants
     }
 
     /// Where everything of this installation lives.

@@ -137,7 +137,10 @@ pub fn ensure(tx: &Transaction<'_>, settings: &model::Connection, now: Timestamp
 }
 
 /// `name`, or the first numbered one that no connection has.
-fn free_name(tx: &Transaction<'_>, name: &str) -> Result<String> {
+///
+/// # Errors
+/// SQLite's.
+pub fn free_name(tx: &Transaction<'_>, name: &str) -> Result<String> {
     let mut candidate = name.to_owned();
     let mut number = 1;
     while named(tx, &candidate)?.is_some() {

@@ -11,4 +11,10 @@
 #[allow(dead_code)]
 mod support;
 
+#[path = "../support/server.rs"]
+#[allow(dead_code)]
+mod server;
+
+mod api;
+mod command_line;
 mod grants;

@@ -15,6 +15,8 @@ export const to = {
   edit: (sync) => `${to.sync(sync)}/edit`,
   /** @param {string} connection */
   connection: (connection) => `#/connections/${part(connection)}`,
+  /** @param {string} provider @param {object} [query] */
+  signIn: (provider, query) => `#/sign-in/${part(provider)}${queryString(query)}`,
   /** @param {object} [query] */
   newSync: (query) => `#/new${queryString(query)}`,
 };

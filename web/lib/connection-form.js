@@ -8,22 +8,34 @@ import { note } from "./notes.js";
 import { button, choice, field, input, problem } from "./parts.js";
 
 /**
- * @typedef {{id: string, label: string, name: string, fields: [key: string, label: string, hint:
- * string, kind?: string][]}} Provider A field's key is its path in `provider_config`; kind `secret`
- * is never shown again.
+ * @typedef {{id: string, label: string, name: string, type: string, fields: [key: string, label:
+ * string, hint: string, kind?: string][]}} Provider `type`: of its credentials. A field's key is its
+ * path in `provider_config`; kind `secret` is never shown again, kind `json` is a whole object,
+ * pasted as it was downloaded, and secret too.
  */
 
 /** @type {Provider[]} */
 export const PROVIDERS = [
-  { id: "s3", label: "Amazon S3 or S3-compatible storage", name: "S3", fields: [
+  { id: "s3", label: "Amazon S3 or S3-compatible storage", name: "S3", type: "access_key", fields: [
     ["credentials.access_key_id", "Access key id", "Leave empty to use this computer's AWS credentials"],
     ["credentials.secret_access_key", "Secret access key", "", "secret"],
     ["region", "Region", "us-east-1"],
     ["endpoint_url", "Endpoint", "Only for storage other than Amazon S3: https://s3.example.org"],
   ] },
-  { id: "tigris", label: "Tigris", name: "Tigris", fields: [
+  { id: "tigris", label: "Tigris", name: "Tigris", type: "access_key", fields: [
     ["credentials.access_key_id", "Access key id", "tid_…"],
     ["credentials.secret_access_key", "Secret access key", "tsec_…", "secret"],
+  ] },
+  { id: "google_drive", label: "Google Drive, with a service account", name: "Google Drive", type: "service_account", fields: [
+    ["credentials", "Key file", "The whole JSON file that Google gave you. Share the folder with the client_email in it", "json"],
+    ["impersonate_user", "Act for", "Only with domain-wide delegation: ada@example.org"],
+    ["shared_drive_id", "Shared drive", "Its ID, if it is to be the root"],
+  ] },
+  { id: "sharepoint", label: "SharePoint and OneDrive, with an application", name: "SharePoint", type: "client_credentials", fields: [
+    ["credentials.tenant_id", "Directory (tenant) ID", ""],
+    ["credentials.client_id", "Application (client) ID", ""],
+    ["credentials.client_secret", "Client secret", "", "secret"],
+    ["site_id", "Site", "Its address or ID, if it is not the root site"],
   ] },
 ];
 
@@ -52,17 +64,28 @@ export function configOf(draft) {
   for (const [key, value] of Object.entries(draft.values)) {
     if (!value) continue;
     const [group, rest] = key.split(".");
-    if (rest) (config[group] ??= {})[rest] = value;
+    if (group === "credentials" && !rest) config.credentials = pasted(value);
+    else if (rest) (config[group] ??= {})[rest] = value;
     else config[group] = value;
   }
-  if (config.credentials) config.credentials.type = "access_key";
+  if (config.credentials) config.credentials.type = providerOf(draft.provider)?.type;
   return config;
+}
+
+/** @param {string} text @returns {any} */
+function pasted(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new Error("The key file is no JSON: paste all of it, from the first brace to the last.");
+  }
 }
 
 /** Makes the connection, once it has been tested and works. @param {ConnectionDraft} draft */
 export async function make(draft) {
   const made = await post("/v1/organizations/connections", {
-    name: draft.name, provider_type: draft.provider, provider_config: { credentials: AMBIENT, ...configOf(draft) }, test_before_save: true,
+    name: draft.name, provider_type: draft.provider, test_before_save: true,
+    provider_config: { ...(providerOf(draft.provider)?.type === "access_key" ? { credentials: AMBIENT } : {}), ...configOf(draft) },
   });
   note("The connection works and was saved.");
   return made;
@@ -74,7 +97,7 @@ export async function make(draft) {
  * @returns {ConnectionDraft}
  */
 export const withoutCredentials = (draft) =>
-  ({ ...draft, values: Object.fromEntries(Object.entries(draft.values).filter(([key]) => !key.startsWith("credentials."))) });
+  ({ ...draft, values: Object.fromEntries(Object.entries(draft.values).filter(([key]) => !key.startsWith("credentials"))) });
 
 /**
  * `changed` is called at everything that is typed.
@@ -91,7 +114,8 @@ export function connectionForm({ draft, error, busy, changed, submit, cancel, ac
       field("Name", input(draft.name, (name) => { draft.name = name; changed(); }, { required: true, maxlength: 100, placeholder: provider?.name }),
         { id: "connection-name", hint: "To recognise it by", error: wrong.name }),
       (provider?.fields ?? []).map(([key, label, hint, kind]) =>
-        h("div", { key }, field(label, input(draft.values[key] ?? "", (value) => { draft.values[key] = value; changed(); }, {
+        h("div", { key }, field(label, kind === "json" ? h("textarea", { rows: 6, spellcheck: "false", autocomplete: "off", value: draft.values[key] ?? "", placeholder: editing ? "unchanged" : null, oninput: (event) => { draft.values[key] = event.target.value; changed(); } })
+        : input(draft.values[key] ?? "", (value) => { draft.values[key] = value; changed(); }, {
           type: kind === "secret" ? "password" : "text", placeholder: editing && kind === "secret" ? "unchanged" : null,
         }), { id: `connection-${key.replace(".", "-")}`, hint: kind === "secret" ? "Encrypted here; never shown again" : hint, error: wrong[key] })))),
     error ? problem(error) : null,

@@ -9,6 +9,7 @@ import { h } from "../lib/dom.js";
 import { ago, counted } from "../lib/format.js";
 import { note } from "../lib/notes.js";
 import { badge, button, facts, icon, link, name, pageHead, said } from "../lib/parts.js";
+import { SIGN_INS, signInTo } from "../lib/sign-in.js";
 import { soon } from "../lib/soon.js";
 
 /** @param {Visit} visit @returns {Page} */
@@ -63,9 +64,12 @@ export function open(visit) {
       ]);
       state.list = [local, ...answer.results.filter((/** @type {any} */ one) => one.status !== "ARCHIVED")];
       state.syncs = overview.syncs;
+      const signedIn = visit.query.get("test") && state.list.find((one) => one.connection_id === shown);
+      if (signedIn && !state.tests.has(signedIn.connection_id)) test(signedIn);
     },
     view: () => [
       pageHead("Connections", "How Catchment reaches storage elsewhere. It only reads from it. Credentials are encrypted and never shown again.",
+        SIGN_INS.map((one) => link(`Sign in with ${one.with}`, to.signIn(one.id), { key: one.id, class: "button" })),
         button("New connection", () => edit({ draft: blankConnection() }), { kind: "primary", icon: "plus" })),
       state.form && !state.form.id ? h("section.panel.stack", { "aria-label": "New connection" }, h("h2", "New connection"),
         connectionForm({ ...state.form, changed: visit.redraw, submit: save, cancel: () => edit(null), action: "Test and save" })) : null,
@@ -79,13 +83,16 @@ export function open(visit) {
     const users = state.syncs.filter((row) => row.connection_id === id);
     const tested = state.tests.get(id);
     const local = id === "conn_local";
-    const kind = PROVIDERS.find((provider) => provider.id === connection.provider_type)?.name ?? connection.provider_type;
+    const signIn = signInTo(connection.provider_type);
+    const kind = PROVIDERS.find((provider) => provider.id === connection.provider_type)?.name ?? signIn?.what ?? connection.provider_type;
+    const renewable = signIn?.renews.includes(connection.provider_config?.credentials?.type) ? signIn : null;
     return h("section", { key: id, class: "panel stack", "aria-label": connection.name, "aria-current": id === shown ? "true" : null },
       h("header.page-head", h("div", h("h2", name(connection.name)),
           h("p", connection.status === "SUSPENDED" || connection.consecutive_failures > 0 ? badge("FAILED", connection.status === "SUSPENDED" ? "Suspended after failures" : "Failing") : connection.last_used_at || local || tested?.success ? badge("ACTIVE", "Working") : badge("PENDING", "Not used yet"),
             h("span", local ? "Folders of this computer" : kind), connection.last_used_at ? h("span", `used ${ago(connection.last_used_at)}`) : null)),
-        h("div.actions", button(tested?.busy ? "Testing…" : "Test", () => test(connection), { kind: "small", busy: tested?.busy, "aria-label": `Test ${connection.name}` }),
-          local ? null : button("Edit", () => edit({ id, draft: { provider: connection.provider_type, name: connection.name, values: {} } }), { kind: "small", "aria-label": `Edit ${connection.name}` }),
+        h("div.actions", renewable ? link("Sign in again", to.signIn(renewable.id, { renew: id }), { class: `button small ${connection.last_error?.includes("sign in again") ? "primary" : ""}`, "aria-label": `Sign in again: ${connection.name}` }) : null,
+          button(tested?.busy ? "Testing…" : "Test", () => test(connection), { kind: "small", busy: tested?.busy, "aria-label": `Test ${connection.name}` }),
+          local ? null : button("Edit", () => edit({ id, draft: { provider: renewable ? "" : connection.provider_type, name: connection.name, values: {} } }), { kind: "small", "aria-label": `Edit ${connection.name}` }),
           local ? null : button("Delete", () => drop(connection, users).then(visit.refresh), { kind: "small danger", "aria-label": `Delete ${connection.name}` }))),
       tested && !tested.busy ? h("p", { class: tested.success ? "" : "bad", role: "status" }, icon(tested.success ? "check" : "alert"), " ", said(tested.message)) : null,
       connection.last_error ? h("div.problem", icon("alert"), h("div", said(connection.last_error))) : null,
@@ -97,7 +104,10 @@ export function open(visit) {
   }
 }
 
-const CREDENTIALS = { access_key: "an access key", ambient: "this computer's own", assume_role: "a role" };
+const CREDENTIALS = {
+  access_key: "an access key", ambient: "this computer's own", assume_role: "a role", oauth: "a person who signed in", delegated: "a person who signed in",
+  service_account: "a service account", client_credentials: "an application",
+};
 
 /**
  * The settings of a connection, without secrets and defaults.

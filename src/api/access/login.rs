@@ -15,12 +15,15 @@ use axum::{
 use axum_extra::extract::cookie::{Cookie, SameSite};
 use jiff::Timestamp;
 
-use super::{
-    headers,
-    token::{Fingerprint, random_secret},
-};
+use super::token::{Fingerprint, random_secret};
 use crate::{
-    api::{App, error::ApiError, html::escape, json, query, server::Peer},
+    api::{
+        App,
+        error::ApiError,
+        html::{self, escape},
+        json, query,
+        server::Peer,
+    },
     store::{Store, StoreError, sessions},
 };
 
@@ -64,20 +67,7 @@ pub(in crate::api) async fn page(request: Request) -> Response {
                  follow the link that it prints.</p>"
             .to_owned(),
     };
-    html_page(StatusCode::OK, &body)
-}
-
-fn html_page(status: StatusCode, body: &str) -> Response {
-    let page = format!(
-        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Catchment</title>\
-         <meta name=\"viewport\" content=\"width=device-width\">\
-         <link rel=\"stylesheet\" href=\"/style.css\"><main><h1>Catchment</h1>{body}</main></html>"
-    );
-    let headers = [
-        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
-        (header::CONTENT_SECURITY_POLICY, headers::PAGE),
-    ];
-    (status, headers, page).into_response()
+    html::page(StatusCode::OK, None, &body)
 }
 
 /// `POST /login`: exchanges the code for a session.
@@ -96,8 +86,9 @@ pub(in crate::api) async fn enter(
     let store = &app.engine.store;
     if !store.write(move |tx| sessions::take_code(tx, &hash, now)).await? {
         app.access.logins.failed(peer);
-        return Ok(html_page(
+        return Ok(html::page(
             StatusCode::FORBIDDEN,
+            None,
             "<p>This link has been used, or is older than ten minutes. Run <code>catchment \
              open</code> for a new one.</p>",
         ));

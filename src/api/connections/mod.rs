@@ -4,6 +4,8 @@
 mod reach;
 mod wire;
 
+pub(super) use self::wire::StorageProvider;
+
 use axum::{Json, extract::State};
 use serde_json::Value;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -20,13 +22,14 @@ use super::{
     page::ListQuery,
 };
 use crate::{
-    model::{Connection, ConnectionId, Credentials, Pause, PausedBy, SyncStatus},
+    engine::connections::ConnectionError,
+    model::{Connection, ConnectionId, Credentials},
     secrets::SecretsError,
     sources::{self, Accepted, Wrong},
     store::{
         connections::{self, NewConnection, StoredConnection},
         secrets::Sealed,
-        syncs::{self, Sync, SyncState},
+        syncs::Sync,
     },
 };
 
@@ -55,10 +58,10 @@ async fn create(
     State(app): State<App>,
     Valid(body): Valid<StorageConnectionCreateRequest>,
 ) -> Answer<StorageConnectionModel> {
-    let accepted =
+    let mut accepted =
         sources::accept(&body.provider_type.0, &body.provider_config).map_err(invalid)?;
     if body.test_before_save != Some(false) {
-        must_work(&app, &accepted.connection, accepted.credentials.as_ref()).await?;
+        accepted.credentials = must_work(&app, &accepted.connection, accepted.credentials).await?;
     }
     let id = ConnectionId::generate();
     let new = NewConnection {
@@ -145,10 +148,10 @@ async fn patch(
     let accepted = match &body.provider_config {
         Some(change) => {
             let accepted = sources::amend(&before.settings, change).map_err(invalid)?;
-            if body.test_before_save != Some(false) {
-                still_works(&app, &before, &accepted).await?;
+            match body.test_before_save {
+                Some(false) => Some(accepted),
+                _ => Some(still_works(&app, &before, accepted).await?),
             }
-            Some(accepted)
         }
         None => None,
     };
@@ -237,33 +240,12 @@ async fn delete(
     ValidQuery(query): ValidQuery<DeleteConnectionQuery>,
 ) -> Answer<DeletedConnection> {
     let connection = changeable(&app, &named).await?;
-    let (force, now) = (query.force == Some(true), app.now());
-    let gone = connection.clone();
-    app.engine
-        .store
-        .write(move |tx| {
-            let active = connections::active_syncs(tx, gone.key)?;
-            if !force && !active.is_empty() {
-                return Err(in_use(&gone, &active));
-            }
-            for sync in active {
-                let pause = Pause {
-                    reason: Some(format!("its connection {:?} was deleted", gone.name)),
-                    at: now,
-                    by: PausedBy::Connection,
-                    drain: false,
-                };
-                let state = SyncState {
-                    status: SyncStatus::Suspended,
-                    pause: Some(pause),
-                    next_sync_at: None,
-                    ..SyncState::of(&sync)
-                };
-                syncs::set_state(tx, &sync, &state, now)?;
-            }
-            Ok(connections::archive(tx, &gone, now)?)
-        })
-        .await?;
+    let force = query.force == Some(true);
+    app.engine.archive_connection(&connection, force).await.map_err(|error| match error {
+        ConnectionError::InUse(active) => in_use(&connection, &active),
+        ConnectionError::Store(error) => error.into(),
+        error => ApiError::internal(error),
+    })?;
     Ok(Json(DeletedConnection {
         connection_id: connection.id.to_string(),
         status: "ARCHIVED".to_owned(),
@@ -293,7 +275,7 @@ async fn found(app: &App, named: &str) -> Result<StoredConnection, ApiError> {
 }
 
 /// A connection that is not archived.
-async fn usable(app: &App, named: &str) -> Result<StoredConnection, ApiError> {
+pub(super) async fn usable(app: &App, named: &str) -> Result<StoredConnection, ApiError> {
     let connection = found(app, named).await?;
     match connection.status.as_str() {
         "ARCHIVED" => Err(archived(&connection.name)),
@@ -333,41 +315,41 @@ async fn sealed(
     }
 }
 
-/// Tries settings and credentials before they are kept. What this version cannot read cannot be
-/// tried.
+/// Tests settings and credentials before they are stored; returns the credentials as they are after
+/// the test, which may have renewed them.
 async fn must_work(
     app: &App,
     connection: &Connection,
-    credentials: Option<&Credentials>,
-) -> Result<(), ApiError> {
-    if sources::reader(&connection.provider).is_none() {
-        return Ok(());
-    }
-    match reach::attempt(app, connection, credentials).await {
-        Ok(_) => Ok(()),
-        Err(error) => Err(ApiError::invalid_field(
+    credentials: Option<Credentials>,
+) -> Result<Option<Credentials>, ApiError> {
+    app.engine.tested(connection, credentials).await.map_err(|error| {
+        ApiError::invalid_field(
             FieldError::secret("provider_config", error.to_string())
                 .accepting("settings and credentials that work, or test_before_save: false")
                 .of_kind("connection_test_failed"),
         )
-        .code("connection_test_failed")),
-    }
+        .code("connection_test_failed")
+    })
 }
 
-/// [`must_work`] for a change, which may keep the credentials that are there.
+/// [`must_work`] for a change, which may leave the stored credentials as they are.
 async fn still_works(
     app: &App,
     before: &StoredConnection,
-    accepted: &Accepted,
-) -> Result<(), ApiError> {
-    let kept = match &accepted.credentials {
-        Some(_) => None,
-        None => app.engine.vault.credentials(before.key).await?,
-    };
-    must_work(app, &accepted.connection, accepted.credentials.as_ref().or(kept.as_ref())).await
+    mut accepted: Accepted,
+) -> Result<Accepted, ApiError> {
+    let connection = &accepted.connection;
+    match accepted.credentials.take() {
+        Some(new) => accepted.credentials = must_work(app, connection, Some(new)).await?,
+        None => {
+            let stored = app.engine.vault.credentials(before.key).await?;
+            must_work(app, connection, stored).await?;
+        }
+    }
+    Ok(accepted)
 }
 
-fn invalid(wrong: Vec<Wrong>) -> ApiError {
+pub(super) fn invalid(wrong: Vec<Wrong>) -> ApiError {
     let field = |wrong: Wrong| FieldError {
         field: wrong.field,
         value: wrong.value,

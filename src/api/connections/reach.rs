@@ -10,13 +10,12 @@ use crate::{
         error::{ApiError, FieldError},
         json::{FromPath, ValidQuery},
     },
-    model::{Connection, Credentials, Location, SyncOptions},
-    secrets::SecretsError,
+    model::{Connection, Location, SyncOptions},
     sources::{
         self, NotAFolder, Reader, SourceError,
         browse::{Item, Level, Wanted},
     },
-    store::connections::{self, StoredConnection},
+    store::connections::StoredConnection,
 };
 
 use super::{
@@ -51,26 +50,7 @@ pub(super) async fn test(
     FromPath(named): FromPath<String>,
 ) -> Answer<StorageConnectionTestResponse> {
     let connection = usable(&app, &named).await?;
-    let tried = match app.engine.vault.credentials(connection.key).await {
-        Ok(credentials) => attempt(&app, &connection.settings, credentials.as_ref())
-            .await
-            .map_err(|error| error.to_string()),
-        Err(SecretsError::Store(error)) => return Err(error.into()),
-        Err(error) => Err(error.to_string()),
-    };
-    // What this version cannot read says nothing about the connection.
-    if sources::reader(&connection.settings.provider).is_some() {
-        let (key, now, outcome) = (connection.key, app.now(), tried.clone().err());
-        let is_configurable = sources::is_configurable(&connection.settings.provider);
-        app.engine
-            .store
-            .write(move |tx| match outcome {
-                None => connections::worked(tx, key, now),
-                Some(reason) if is_configurable => connections::failed(tx, key, &reason, now),
-                Some(_) => Ok(()),
-            })
-            .await?;
-    }
+    let tried = app.engine.test_stored_connection(&connection).await?;
     let success = tried.is_ok();
     let message = tried.unwrap_or_else(|reason| reason);
     Ok(Json(StorageConnectionTestResponse { success, message, details: None }))
@@ -120,21 +100,6 @@ pub(super) async fn folders(
     let truncated = level.truncated;
     let results = folder_items(reader, &path, level);
     Ok(Json(ListFoldersResponse { results, parent_path: path, truncated }))
-}
-
-/// Tests whether a connection works; returns what was found, or why it does not.
-pub(super) async fn attempt(
-    app: &App,
-    connection: &Connection,
-    credentials: Option<&Credentials>,
-) -> Result<String, SourceError> {
-    let reader = sources::reader(&connection.provider).ok_or_else(|| unreadable(connection))?;
-    let root = Location { connection: connection.clone(), source_path: reader.root() };
-    in_time(async {
-        let source = app.engine.connect(&root, credentials, &SyncOptions::default()).await?;
-        reader.test(source.as_ref()).await
-    })
-    .await
 }
 
 fn unreadable(connection: &Connection) -> SourceError {

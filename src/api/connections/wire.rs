@@ -59,7 +59,7 @@ pub(super) enum WantedStatus {
 
 /// The kind of storage that a connection leads to.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-pub(super) struct StorageProvider(pub(super) ProviderName);
+pub(in crate::api) struct StorageProvider(pub(in crate::api) ProviderName);
 
 impl utoipa::PartialSchema for StorageProvider {
     fn schema() -> RefOr<Schema> {

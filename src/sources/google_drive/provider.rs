@@ -1,6 +1,9 @@
 //! Google Drive as a provider: its settings and credentials.
 
-use crate::sources::provider::{Kind, Presence, Provider, Schema, field::text};
+use crate::sources::{
+    oauth::{google::WithGoogle, sign_in::SignIn},
+    provider::{Kind, Presence, Provider, Schema, field::text},
+};
 
 /// Google Drive.
 #[derive(Debug)]
@@ -50,5 +53,9 @@ impl Provider for GoogleDrive {
 
     fn schema(&self) -> Option<&'static Schema> {
         Some(&SCHEMA)
+    }
+
+    fn sign_in(&self) -> Option<&'static dyn SignIn> {
+        Some(&WithGoogle)
     }
 }

@@ -11,12 +11,13 @@ use base64::{Engine as _, prelude::BASE64_STANDARD, prelude::BASE64_URL_SAFE_NO_
 use jiff::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
 use super::{
     Authority,
     authority::{Form, Refusal, common_meaning, reason},
+    sign_in::{Client, Server, SignIn},
 };
 use crate::{config::Hosts, model::Credentials, sources::SourceError};
 
@@ -125,6 +126,58 @@ impl Authority for Google {
                 message: format!("Google no longer accepts this sign-in{why}: sign in again"),
             },
         }
+    }
+}
+
+/// Signing in with Google, by a client of the type "Desktop app"
+/// (<https://developers.google.com/identity/protocols/oauth2/native-app>).
+#[derive(Debug)]
+pub struct WithGoogle;
+
+impl SignIn for WithGoogle {
+    fn with(&self) -> &'static str {
+        "Google"
+    }
+
+    fn redirect_host(&self) -> &'static str {
+        "127.0.0.1"
+    }
+
+    fn how_to_register(&self) -> &'static str {
+        "Catchment signs in through a client of your own with Google:\n  \
+         1. Make or choose a project: https://console.cloud.google.com/projectcreate\n  \
+         2. Switch the Drive API on: https://console.cloud.google.com/apis/library/drive.googleapis.com\n  \
+         3. Set up the consent screen, \"Internal\" or \"In production\" (a sign-in of \"Testing\" \
+         ends after 7 days): https://console.cloud.google.com/auth/audience\n  \
+         4. Make a client of the type \"Desktop app\": https://console.cloud.google.com/auth/clients"
+    }
+
+    /// Desktop clients have a secret, and Google wants it.
+    fn takes_public_clients(&self) -> bool {
+        false
+    }
+
+    fn server(&self, _: &Client, hosts: &Hosts) -> Server {
+        Server {
+            authorize_url: hosts.google_accounts.url("/o/oauth2/v2/auth"),
+            token_url: hosts.google_token.url("/token"),
+            // <https://developers.google.com/identity/protocols/oauth2/limited-input-device#allowedscopes>
+            device_url: None,
+            scope: SCOPE.to_owned(),
+            // Without `consent` a person who agreed before gets no refresh token.
+            parameters: &[("access_type", "offline"), ("prompt", "consent")],
+        }
+    }
+
+    fn credentials(&self, client: &Client, refresh_token: &str) -> Map<String, Value> {
+        let secret = client.secret.as_ref().map(|secret| secret.expose_secret());
+        let all = [
+            ("type", Some("oauth")),
+            ("client_id", Some(&*client.id)),
+            ("client_secret", secret),
+            ("refresh_token", Some(refresh_token)),
+        ];
+        all.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.into()))).collect()
     }
 }
 

@@ -71,6 +71,11 @@ pub struct Grants {
 }
 
 impl Grants {
+    /// What asks authorization servers.
+    pub(super) const fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
     /// The grant of these credentials: the one that is known already, unless the credentials or what
     /// they are used for have changed since.
     #[must_use]

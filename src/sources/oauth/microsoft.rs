@@ -7,10 +7,12 @@ use jiff::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use super::{
     Authority,
     authority::{Form, Refusal, common_meaning, reason},
+    sign_in::{Client, Server, SignIn},
 };
 use crate::{
     config::{Host, Hosts},
@@ -129,6 +131,75 @@ impl Authority for Microsoft {
         }
     }
 }
+
+/// Signing in with Microsoft, by a client of the platform "Mobile and desktop applications"
+/// (<https://learn.microsoft.com/entra/identity-platform/v2-oauth2-auth-code-flow>).
+#[derive(Debug)]
+pub struct WithMicrosoft;
+
+/// Tenants whose people may have personal accounts.
+const WITH_PERSONAL_ACCOUNTS: [&str; 2] = ["common", "consumers"];
+
+impl SignIn for WithMicrosoft {
+    fn with(&self) -> &'static str {
+        "Microsoft"
+    }
+
+    /// The portal refuses addresses; for `localhost` any port is accepted
+    /// (<https://learn.microsoft.com/entra/identity-platform/reply-url>).
+    fn redirect_host(&self) -> &'static str {
+        "localhost"
+    }
+
+    fn how_to_register(&self) -> &'static str {
+        "Catchment signs in through an application of your own with Microsoft:\n  \
+         1. Register one: https://entra.microsoft.com (App registrations, New registration)\n  \
+         2. Add the platform \"Mobile and desktop applications\" with the address \
+         http://localhost/oauth/callback (Authentication)\n  \
+         3. To sign in on another device, allow public client flows (Authentication, Settings)\n  \
+         4. Copy the \"Application (client) ID\" from its overview"
+    }
+
+    fn takes_public_clients(&self) -> bool {
+        true
+    }
+
+    fn has_tenants(&self) -> bool {
+        true
+    }
+
+    fn server(&self, client: &Client, hosts: &Hosts) -> Server {
+        let tenant = client.tenant.as_deref().unwrap_or(ANY_TENANT);
+        let graph = resource(&hosts.microsoft_graph);
+        let mut scope = format!("{graph}/Files.Read.All {graph}/User.Read offline_access");
+        // Personal accounts have no sites, and cannot agree to it.
+        if !WITH_PERSONAL_ACCOUNTS.contains(&tenant) {
+            scope.push_str(&format!(" {graph}/Sites.Read.All"));
+        }
+        Server {
+            authorize_url: endpoint(hosts, tenant, "authorize"),
+            token_url: endpoint(hosts, tenant, "token"),
+            device_url: Some(endpoint(hosts, tenant, "devicecode")),
+            scope,
+            parameters: &[("prompt", "select_account")],
+        }
+    }
+
+    fn credentials(&self, client: &Client, refresh_token: &str) -> Map<String, Value> {
+        let secret = client.secret.as_ref().map(|secret| secret.expose_secret());
+        let all = [
+            ("type", Some("delegated")),
+            ("tenant_id", Some(client.tenant.as_deref().unwrap_or(ANY_TENANT))),
+            ("client_id", Some(&*client.id)),
+            ("client_secret", secret),
+            ("refresh_token", Some(refresh_token)),
+        ];
+        all.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.into()))).collect()
+    }
+}
+
+/// Whoever has a work or a personal account.
+const ANY_TENANT: &str = "common";
 
 /// The address of an endpoint of a tenant.
 pub(super) fn endpoint(hosts: &Hosts, tenant: &str, name: &str) -> String {

@@ -3,6 +3,7 @@
 //!
 //! - [`grant`]: one grant per connection and process: it holds the access token and renews it
 //! - [`authority`]: what a provider's authorization server is asked, and what its refusals mean
+//! - [`sign_in`]: a person signs in: with a browser (authorization code with PKCE) or on another device
 //! - `endpoint`: one request to an authorization server
 //! - `google`, `microsoft`: the two authorization servers
 //!
@@ -14,6 +15,7 @@ mod endpoint;
 pub mod google;
 pub mod grant;
 pub mod microsoft;
+pub mod sign_in;
 
 pub use authority::Authority;
 pub use grant::{AccessToken, Grant, Grants};

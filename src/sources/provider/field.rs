@@ -114,6 +114,29 @@ impl Field {
         self
     }
 
+    /// What it is called.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Whether it must be given.
+    #[must_use]
+    pub const fn is_required(&self) -> bool {
+        matches!(self.need, Need::Required)
+    }
+
+    /// The value that a person means by `text`: the text itself where that may be, else what it says
+    /// as JSON.
+    #[must_use]
+    pub fn value_of(&self, text: &str) -> Value {
+        let given = Value::from(text);
+        match self.shape.admits(&given) {
+            true => given,
+            false => serde_json::from_str(text).unwrap_or(given),
+        }
+    }
+
     /// What it holds when it is left out.
     pub(super) fn default_value(&self) -> Value {
         match self.need {

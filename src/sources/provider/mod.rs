@@ -20,7 +20,7 @@
 //! What does not live here: what a certain provider does, and how connections are stored.
 
 pub(super) mod accept;
-pub(super) mod field;
+pub mod field;
 pub(super) mod filters;
 pub(super) mod schema;
 
@@ -42,6 +42,7 @@ pub use self::{
 use super::{
     Source, SourceError,
     browse::{Item, Wanted},
+    oauth::sign_in::SignIn,
 };
 use crate::{
     config::SourceTuning,
@@ -77,6 +78,11 @@ pub trait Provider: fmt::Debug + Send + Sync {
     fn settings(&self, connection: &Connection) -> (Map<String, Value>, Option<String>) {
         let config = connection.settings.get("config").and_then(Value::as_object);
         (config.cloned().unwrap_or_default(), connection.text("credentials").map(str::to_owned))
+    }
+
+    /// How people sign in to it; `None` where connections only take credentials.
+    fn sign_in(&self) -> Option<&'static dyn SignIn> {
+        None
     }
 
     /// What reads it; `None` where connections are kept for a version that can.

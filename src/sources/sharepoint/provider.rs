@@ -1,6 +1,9 @@
 //! SharePoint and OneDrive as a provider: its settings and credentials.
 
-use crate::sources::provider::{Kind, Presence, Provider, Schema, field::text};
+use crate::sources::{
+    oauth::{microsoft::WithMicrosoft, sign_in::SignIn},
+    provider::{Kind, Presence, Provider, Schema, field::text},
+};
 
 /// SharePoint and OneDrive.
 #[derive(Debug)]
@@ -43,5 +46,9 @@ impl Provider for Sharepoint {
 
     fn schema(&self) -> Option<&'static Schema> {
         Some(&SCHEMA)
+    }
+
+    fn sign_in(&self) -> Option<&'static dyn SignIn> {
+        Some(&WithMicrosoft)
     }
 }

@@ -23,9 +23,10 @@ export async function browser(t) {
 /**
  * A page that has come in by the server's one-time link. `outages`: the server is stopped in this
  * test, and a request that finds nobody is no fault. `faults`: what the browser says on its console
- * of answers that the test provokes, which no page can keep it from saying.
+ * of answers that the test provokes, which no page can keep it from saying. `elsewhere`: where else
+ * the test lets the browser go.
  */
-export async function enter(t, server, { scheme = "light", width = 1280, height = 860, outages = false, still = true, faults: expected = null } = {}) {
+export async function enter(t, server, { scheme = "light", width = 1280, height = 860, outages = false, still = true, faults: expected = null, elsewhere = [] } = {}) {
   const context = await (await browser(t)).newContext({
     viewport: { width, height }, colorScheme: scheme, reducedMotion: still ? "reduce" : "no-preference", acceptDownloads: true,
   });
@@ -38,7 +39,7 @@ export async function enter(t, server, { scheme = "light", width = 1280, height 
   page.on("pageerror", (error) => faults.push(error.stack ?? String(error)));
   page.on("request", (request) => {
     const at = request.url();
-    if (!at.startsWith(server.url) && !at.startsWith("blob:") && !at.startsWith("data:") && !VIEWER.test(at)) faults.push(`a request to ${at}`);
+    if (!at.startsWith(server.url) && !elsewhere.some((place) => at.startsWith(place)) && !at.startsWith("blob:") && !at.startsWith("data:") && !VIEWER.test(at)) faults.push(`a request to ${at}`);
   });
   atEnd(t, () => assert.deepEqual(faults, [], "faults of the page"));
   page.setDefaultTimeout(30_000);

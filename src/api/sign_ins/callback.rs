@@ -1,0 +1,165 @@
+//! `GET /oauth/callback`: a provider sends the browser back. It needs no session of ours, for the
+//! provider's redirect brings none (the cookie is `SameSite=Strict`): the sign-in's state, good once
+//! and for ten minutes, and PKCE carry it.
+
+use axum::{
+    extract::{Request, State},
+    http::{Method, StatusCode},
+    response::{IntoResponse as _, Response},
+};
+use subtle::ConstantTimeEq as _;
+
+use super::pending::{SignIns, connect};
+use crate::{
+    api::{
+        App,
+        error::ApiError,
+        html::{self, escape},
+        query::query_value,
+    },
+    engine::Engine,
+    model::ConnectionId,
+    sources::oauth::sign_in::declined,
+};
+
+/// The longest code and state that are taken, in bytes.
+const MOST_BYTES: usize = 16 * 1024;
+
+/// What a browser came back with.
+pub struct Returned {
+    state: String,
+    outcome: Outcome,
+}
+
+enum Outcome {
+    Code(String),
+    Declined { error: String, description: String },
+}
+
+impl Returned {
+    /// Reads the query of the address; `None` where that is not how a sign-in ends.
+    #[must_use]
+    pub fn of(query: &str) -> Option<Self> {
+        if query.len() > MOST_BYTES {
+            return None;
+        }
+        let field = |name: &str| query_value(query, name).filter(|value| !value.is_empty());
+        let state = field("state")?;
+        let outcome = match (field("code"), field("error")) {
+            (Some(code), None) => Outcome::Code(code),
+            (_, Some(error)) => Outcome::Declined {
+                error,
+                description: field("error_description").unwrap_or_default(),
+            },
+            (None, None) => return None,
+        };
+        Some(Self { state, outcome })
+    }
+
+    /// Whether it has that state; takes as long for any other.
+    pub(super) fn has_state(&self, state: &str) -> bool {
+        self.state.as_bytes().ct_eq(state.as_bytes()).into()
+    }
+}
+
+/// Says nothing: all of it is secret.
+impl std::fmt::Debug for Returned {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Returned([redacted])")
+    }
+}
+
+/// How the sign-in ended that a browser came back to.
+#[derive(Debug)]
+pub struct Finished {
+    /// The connection, or why there is none.
+    pub outcome: Result<ConnectionId, String>,
+    /// The address of the interface's page that goes on from here.
+    pub next: String,
+}
+
+/// Ends the sign-in that a browser came back to; `None` where it belongs to none that waits.
+pub async fn finish(sign_ins: &SignIns, engine: &Engine, returned: Returned) -> Option<Finished> {
+    let taken = sign_ins.take(&returned, engine.clock().now())?;
+    let outcome = match returned.outcome {
+        Outcome::Declined { error, description } => {
+            Err(declined(taken.begun.with(), &error, &description))
+        }
+        Outcome::Code(code) => match taken.begun.finish(engine.grants(), &code).await {
+            Ok(credentials) => connect(engine, &taken.target, credentials).await,
+            Err(error) => Err(error.to_string()),
+        },
+    };
+    let outcome = outcome.map(|connection| connection.id);
+    sign_ins.end(&taken.id, outcome.clone());
+    let interface = &taken.back_to;
+    let next = match &outcome {
+        Ok(connection) => format!("{interface}/#/connections/{connection}?test=1"),
+        Err(_) => {
+            let provider = taken.target.provider();
+            format!("{interface}/#/sign-in/{provider}?ended={}", taken.id)
+        }
+    };
+    Some(Finished { outcome, next })
+}
+
+/// The route of the server.
+pub(in crate::api) async fn callback(State(app): State<App>, request: Request) -> Response {
+    // A look ahead must not use the sign-in up.
+    if request.method() != Method::GET {
+        return StatusCode::NO_CONTENT.into_response();
+    }
+    let Some(returned) = Returned::of(request.uri().query().unwrap_or_default()) else {
+        return belongs_to_none();
+    };
+    // Seen through even if the browser leaves: the code is used up, and the sign-in must be kept.
+    let (sign_ins, engine) = (app.sign_ins.clone(), app.engine.clone());
+    let finished = tokio::spawn(async move { finish(&sign_ins, &engine, returned).await }).await;
+    app.scheduler.nudge();
+    match finished {
+        Ok(Some(finished)) => page(&finished),
+        Ok(None) => belongs_to_none(),
+        Err(error) => ApiError::internal(error).into_response(),
+    }
+}
+
+/// A state that is foreign, used or late: nothing has changed.
+#[must_use]
+pub fn belongs_to_none() -> Response {
+    let body = "<p>This sign-in was used already, is older than ten minutes, or was not begun here. \
+                Nothing has changed. Begin again from Catchment.</p>";
+    html::page(StatusCode::BAD_REQUEST, None, body)
+}
+
+/// What a browser shows that has come back to a command.
+#[must_use]
+pub fn farewell(finished: &Finished) -> Response {
+    let words = match &finished.outcome {
+        Ok(_) => "You are signed in. Close this page and go back to the terminal.".to_owned(),
+        Err(why) => escape(why),
+    };
+    html::page(StatusCode::OK, None, &format!("<p>{words}</p>"))
+}
+
+/// What a browser shows that has come back; it moves on to the interface by itself.
+#[must_use]
+pub fn page(finished: &Finished) -> Response {
+    let link = escape(&finished.next);
+    match &finished.outcome {
+        Ok(_) => {
+            let body = format!(
+                "<p>You are signed in. The connection is ready.</p>\
+                 <p><a href=\"{link}\">Go on to Catchment</a></p>"
+            );
+            html::page(StatusCode::OK, Some(&finished.next), &body)
+        }
+        Err(why) => {
+            let body = format!(
+                "<p>{}</p><p>No connection was made or changed.</p>\
+                 <p><a href=\"{link}\">Back to Catchment</a></p>",
+                escape(why)
+            );
+            html::page(StatusCode::OK, None, &body)
+        }
+    }
+}
