@@ -27,6 +27,7 @@
 //! what a crash between any two steps leaves behind.
 
 pub mod api;
+pub mod backup;
 pub mod blobs;
 pub mod cli;
 pub mod clock;

@@ -12,6 +12,7 @@
 
 mod block;
 mod direct;
+mod keep;
 mod part_writer;
 mod partial;
 mod read;
@@ -35,6 +36,7 @@ use block::Blocks;
 
 use crate::model::{BlobHash, SyncId};
 
+pub use keep::Held;
 pub use part_writer::{FilledBlock, PartWriter};
 pub use partial::Partial;
 pub use read::{Reader, Window};
@@ -149,8 +151,7 @@ impl Blobs {
     /// The path of the file of `hash`.
     #[must_use]
     pub fn path(&self, hash: &BlobHash) -> PathBuf {
-        let hex = hash.to_hex();
-        self.root.join("blobs").join(&hex[..2]).join(hex)
+        file_of(&self.root, hash)
     }
 
     /// Whether the file of `hash` exists.
@@ -211,21 +212,9 @@ impl Blobs {
     /// The disk's, or the visitor's.
     pub fn each<E: From<BlobError>>(
         &self,
-        mut visit: impl FnMut(BlobHash, u64) -> Result<(), E>,
+        visit: impl FnMut(BlobHash, u64) -> Result<(), E>,
     ) -> Result<(), E> {
-        for folder in list(&self.root.join("blobs"))? {
-            for file in list(&folder.path())? {
-                let name = file.file_name();
-                let Some(hash) =
-                    name.to_str().and_then(|hex| format!("blake3:{hex}").parse::<BlobHash>().ok())
-                else {
-                    continue;
-                };
-                let size = file.metadata().map_or(0, |facts| facts.len());
-                visit(hash, size)?;
-            }
-        }
-        Ok(())
+        each_file(&self.root, visit)
     }
 
     /// Deletes the staging folders of workers that `is_dead` says are dead.
@@ -304,13 +293,7 @@ impl Blobs {
     /// # Errors
     /// The system's.
     pub fn disk(&self) -> Result<Disk, BlobError> {
-        let space = rustix::fs::statvfs(&self.root).map_err(|e| at(&self.root)(e.into()))?;
-        let total = space.f_blocks.saturating_mul(space.f_frsize);
-        Ok(Disk {
-            free: space.f_bavail.saturating_mul(space.f_frsize),
-            total,
-            floor: self.floor.map_or_else(|| (total / 20).min(bytesize::GIB), |floor| floor.0),
-        })
+        disk(&self.root, self.floor)
     }
 
     /// The error for a failed write: a full disk has its own variant.
@@ -328,6 +311,36 @@ impl Blobs {
     }
 }
 
+/// Where the file of `hash` is below a data directory, or a backup of one.
+#[must_use]
+pub fn file_of(root: &Path, hash: &BlobHash) -> PathBuf {
+    let hex = hash.to_hex();
+    root.join("blobs").join(&hex[..2]).join(hex)
+}
+
+/// Calls `visit` with the hash and size of every finished file below `root`, in no order.
+///
+/// # Errors
+/// The disk's, or the visitor's.
+pub fn each_file<E: From<BlobError>>(
+    root: &Path,
+    mut visit: impl FnMut(BlobHash, u64) -> Result<(), E>,
+) -> Result<(), E> {
+    for folder in list(&root.join("blobs"))? {
+        for file in list(&folder.path())? {
+            let name = file.file_name();
+            let Some(hash) =
+                name.to_str().and_then(|hex| format!("blake3:{hex}").parse::<BlobHash>().ok())
+            else {
+                continue;
+            };
+            let size = file.metadata().map_or(0, |facts| facts.len());
+            visit(hash, size)?;
+        }
+    }
+    Ok(())
+}
+
 /// Space on the disk of the data directory, in bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Disk {
@@ -337,6 +350,20 @@ pub struct Disk {
     pub total: u64,
     /// What is to stay free.
     pub floor: u64,
+}
+
+/// How much room there is where `path` is; `floor` as for [`Blobs::open`].
+///
+/// # Errors
+/// The system's.
+pub fn disk(path: &Path, floor: Option<ByteSize>) -> Result<Disk, BlobError> {
+    let space = rustix::fs::statvfs(path).map_err(|error| at(path)(error.into()))?;
+    let total = space.f_blocks.saturating_mul(space.f_frsize);
+    Ok(Disk {
+        free: space.f_bavail.saturating_mul(space.f_frsize),
+        total,
+        floor: floor.map_or_else(|| (total / 20).min(bytesize::GIB), |floor| floor.0),
+    })
 }
 
 /// A damaged file that was moved out of the way.

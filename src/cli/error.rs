@@ -3,6 +3,7 @@
 use std::{fmt, io, path::PathBuf, process::ExitCode};
 
 use crate::{
+    backup::BackupError,
     blobs::BlobError,
     config::ConfigError,
     engine::{OpenError, RunError},
@@ -34,6 +35,8 @@ pub(super) enum CliError {
     Blob(#[from] BlobError),
     #[error(transparent)]
     Run(#[from] RunError),
+    #[error(transparent)]
+    Backup(#[from] BackupError),
     /// The reader of our output has closed it, which is not a failure.
     #[error("the output was closed")]
     ClosedPipe,

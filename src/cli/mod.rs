@@ -3,9 +3,11 @@
 //! Commands call the engine and the store; none decides anything that the API would have to decide
 //! again.
 
+mod backup;
 mod completions;
 mod connect;
 mod connections;
+mod doctor;
 mod error;
 mod export;
 mod gc;
@@ -15,6 +17,7 @@ mod man;
 mod open;
 mod output;
 mod progress;
+mod restore;
 mod secrets;
 mod serve;
 mod signals;
@@ -126,6 +129,12 @@ enum Command {
     Status(status::Args),
     /// Free the space of bytes that no object uses any more
     Gc(gc::Args),
+    /// Look for what keeps Catchment from working here, and say how to mend it
+    Doctor(doctor::Args),
+    /// Copy everything to a folder, while syncs run
+    Backup(backup::Args),
+    /// Put a backup back into an empty data directory
+    Restore(restore::Args),
     /// Manage the key that encrypts stored credentials
     Secrets(secrets::Args),
     /// Run an extractor that comes with Catchment, for the process that started this one
@@ -188,6 +197,9 @@ async fn run(cli: Cli) -> Outcome {
         Command::Verify(args) => verify::run(args, &settings).await,
         Command::Status(args) => status::run(args, &settings).await,
         Command::Gc(args) => gc::run(args, &settings).await,
+        Command::Doctor(args) => doctor::run(args, &settings).await,
+        Command::Backup(args) => backup::run(args, &settings).await,
+        Command::Restore(args) => restore::run(args, &settings).await,
         Command::Secrets(args) => secrets::run(args, &settings).await,
         Command::Connect(args) => connect::run(args, &settings).await,
         Command::Connections(args) => connections::run(args, &settings).await,

@@ -150,7 +150,7 @@ impl AddressFile {
     }
 
     /// The address, if a server listens there: one that was killed leaves its file behind.
-    fn reachable(&self) -> Option<SocketAddr> {
+    pub(super) fn reachable(&self) -> Option<SocketAddr> {
         let address = called(self.read()?);
         TcpStream::connect_timeout(&address, Duration::from_secs(2)).ok().map(|_| address)
     }

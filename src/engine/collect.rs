@@ -39,6 +39,8 @@ pub async fn orphans(store: &Store, files: &Blobs) -> Result<Collected, RunError
     if !store.read(blobs::has_orphans).await? {
         return Ok(collected);
     }
+    // What a backup still copies stays; the next collection finds it.
+    let Some(_held) = files.may_delete()? else { return Ok(collected) };
     while let Some(gone) = store.write(|tx| blobs::take_orphans(tx, PAGE)).await? {
         collected.blobs += gone.len() as u64;
         collected.bytes += gone.iter().map(|blob| blob.size).sum::<u64>();
@@ -80,12 +82,16 @@ async fn delete_files(
         .await
 }
 
-/// Looks through everything: blobs without references, files without rows, abandoned parts. Then
-/// returns the database's free pages to the disk.
+/// Looks through everything, once no backup is under way: blobs without references, files without
+/// rows, abandoned parts. Then returns the database's free pages to the disk.
 ///
 /// # Errors
 /// The store's, or the disk's.
 pub async fn everything(engine: &Engine) -> Result<Collected, RunError> {
+    let files = engine.blobs.clone();
+    let _held = tokio::task::spawn_blocking(move || files.wait_to_delete())
+        .await
+        .map_err(|_| StoreError::Stopped)??;
     end_uploads(engine).await?;
     engine.store.write(blobs::find_orphans).await?;
     let mut collected = orphans(&engine.store, &engine.blobs).await?;

@@ -6,7 +6,7 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write as _},
     os::unix::fs::OpenOptionsExt as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -44,7 +44,7 @@ impl Key {
         Ok(Self { id: id.to_owned(), bytes: SecretBox::new(Box::new(bytes)) })
     }
 
-    fn to_text(&self) -> SecretString {
+    pub(super) fn to_text(&self) -> SecretString {
         BASE64_STANDARD.encode(self.expose()).into()
     }
 
@@ -125,20 +125,33 @@ impl Keys {
     }
 
     fn path(&self, id: &str) -> PathBuf {
-        self.data_dir.join(format!("secrets.{id}.key"))
+        key_file(&self.data_dir, id)
     }
 
-    /// Written whole under another name first: a key file is there whole or not at all. Its name is
-    /// the key's, which is never given twice, so no other key is ever overwritten.
     fn write(&self, key: &Key) -> io::Result<()> {
-        let path = self.path(key.id());
-        let draft = path.with_extension("key.new");
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
-        file.write_all(HEAD.as_bytes())?;
-        file.write_all(key.to_text().expose_secret().as_bytes())?;
-        file.write_all(b"\n")?;
-        file.sync_all()?;
-        fs::rename(&draft, &path)?;
-        File::open(&self.data_dir)?.sync_all()
+        put_key_file(&self.data_dir, key.id(), &key.to_text())
     }
+}
+
+fn key_file(data_dir: &Path, id: &str) -> PathBuf {
+    data_dir.join(format!("secrets.{id}.key"))
+}
+
+/// Keeps a key in a file of the data directory. Written whole under another name first: a key file is
+/// there whole or not at all. Its name is the key's, which is never given twice, so no other key is
+/// ever overwritten.
+///
+/// # Errors
+/// The disk's.
+pub fn put_key_file(data_dir: &Path, id: &str, text: &SecretString) -> io::Result<()> {
+    let path = key_file(data_dir, id);
+    let draft = path.with_extension("key.new");
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+    file.write_all(HEAD.as_bytes())?;
+    file.write_all(text.expose_secret().as_bytes())?;
+    file.write_all(b"\n")?;
+    file.sync_all()?;
+    fs::rename(&draft, &path)?;
+    File::open(data_dir)?.sync_all()
 }

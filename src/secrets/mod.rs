@@ -23,6 +23,8 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use secrecy::SecretString;
+
 use crate::{
     clock::SharedClock,
     model::{ConnectionId, Credentials},
@@ -33,6 +35,7 @@ use crate::{
 };
 
 pub use keyring::{Keyring, KeyringError, SystemKeyring};
+pub use keys::put_key_file;
 use keys::{Key, Keys};
 
 /// How often a rotation begins anew because credentials were changed while it was at work.
@@ -180,6 +183,14 @@ impl Vault {
                 Err(error)
             }
         }
+    }
+
+    /// A key as text, for a backup to seal.
+    ///
+    /// # Errors
+    /// When it cannot be had.
+    pub async fn key_text(&self, id: &str) -> Result<SecretString, SecretsError> {
+        Ok(self.key(id).await?.to_text())
     }
 
     /// Exchanges all envelopes in one transaction; says how many.

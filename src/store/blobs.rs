@@ -86,11 +86,16 @@ pub fn is_recorded(connection: &Connection, hash: &BlobHash) -> Result<bool> {
 /// SQLite's.
 pub fn locate(connection: &Connection, hash: &BlobHash) -> Result<Option<BlobLocation>> {
     let Some(key) = key_of(connection, hash)? else { return Ok(None) };
-    let bytes = connection
-        .prepare_cached("SELECT bytes FROM blob_bytes WHERE blob_key = ?1")?
-        .query_row([key], |row| row.get(0))
-        .optional()?;
+    let bytes = inline_bytes(connection, key)?;
     Ok(Some(bytes.map_or(BlobLocation::File, BlobLocation::Inline)))
+}
+
+/// The bytes of a blob that are in the database, if they are.
+pub(super) fn inline_bytes(connection: &Connection, blob_key: i64) -> Result<Option<Vec<u8>>> {
+    Ok(connection
+        .prepare_cached("SELECT bytes FROM blob_bytes WHERE blob_key = ?1")?
+        .query_row([blob_key], |row| row.get(0))
+        .optional()?)
 }
 
 /// Notes that a blob may have lost its last reference.

@@ -22,7 +22,8 @@ pub enum StoreError {
     /// The database was written by a later Catchment.
     #[error(
         "the data directory {path:?} was written by a newer Catchment (schema {found}, this one \
-         knows {known}); install the newer version, nothing was changed"
+         knows {known}); nothing was changed. Install the newer version again, or restore a backup \
+         that this version made into another data directory"
     )]
     Newer {
         /// The database file.
@@ -32,8 +33,26 @@ pub enum StoreError {
         /// Ours.
         known: i64,
     },
+    /// A restore has begun to fill the data directory, and was cut short.
+    #[error(
+        "a restore into {path:?} was cut short: run `catchment restore` with the same backup again \
+         to finish it, or remove what is there"
+    )]
+    HalfRestored {
+        /// The data directory.
+        path: PathBuf,
+    },
+    /// SQLite finds the database damaged.
+    #[error("the database is damaged: {reason}. `catchment doctor` says how to go on")]
+    Corrupt {
+        /// The first thing that is wrong.
+        reason: String,
+    },
     /// The file is there but is not our database, or is damaged.
-    #[error("{path:?} is not a Catchment database, or is damaged: {error}")]
+    #[error(
+        "{path:?} is not a Catchment database, or is damaged: {error}. `catchment doctor` says how \
+         to go on"
+    )]
     Damaged {
         /// The database file.
         path: PathBuf,
@@ -102,6 +121,9 @@ impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => Self::Full,
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+                Self::Corrupt { reason: error.to_string() }
+            }
             _ => Self::Sqlite(error),
         }
     }

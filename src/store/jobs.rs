@@ -370,6 +370,18 @@ pub fn page(
     Ok(jobs)
 }
 
+/// When a job last did anything; `None` when there was none.
+///
+/// # Errors
+/// SQLite's.
+pub fn last_at(connection: &Connection) -> Result<Option<Timestamp>> {
+    let last: Option<i64> = connection
+        .prepare_cached("SELECT updated_at_ms FROM jobs ORDER BY job_key DESC LIMIT 1")?
+        .query_row([], |row| row.get(0))
+        .optional()?;
+    Ok(last.map(time::from_ms))
+}
+
 /// How many jobs of a sync there are; of one state, if `status` names it.
 ///
 /// # Errors

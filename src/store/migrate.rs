@@ -22,7 +22,7 @@ const STEPS: &[&str] = &[
 ];
 
 /// The version of [`SCHEMA`].
-const LATEST: usize = STEPS.len() + 1;
+pub(super) const LATEST: usize = STEPS.len() + 1;
 
 /// The version of a database: 0 for one without any tables.
 ///
@@ -66,7 +66,7 @@ pub(super) fn bring_up_to_date(connection: &mut Connection, path: &Path) -> Resu
 }
 
 /// Every reference has what it refers to.
-fn check_references(connection: &Connection) -> Result<()> {
+pub(super) fn check_references(connection: &Connection) -> Result<()> {
     let dangling: Option<String> = connection
         .prepare("PRAGMA foreign_key_check")?
         .query_map([], |row| row.get(0))?

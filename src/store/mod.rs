@@ -44,6 +44,7 @@ pub mod secrets;
 pub mod sessions;
 pub mod settings;
 pub mod shape;
+pub mod snapshot;
 pub mod syncs;
 pub mod syncs_list;
 mod time;
@@ -65,7 +66,7 @@ use rusqlite::TransactionBehavior;
 pub use rusqlite::{Connection, Transaction};
 
 pub use error::StoreError;
-pub use open::DATABASE_FILE;
+pub use open::{DATABASE_FILE, RESTORING_FILE};
 pub use row_position::RowPosition;
 use writer::Writer;
 

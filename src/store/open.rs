@@ -14,6 +14,9 @@ use super::{Result, StoreError, functions, log, migrate};
 /// The database's name in the data directory.
 pub const DATABASE_FILE: &str = "catchment.db";
 
+/// A file that is in the data directory while a restore fills it.
+pub const RESTORING_FILE: &str = "restore.incomplete";
+
 /// Prepared statements kept by a connection: more than the writer ever uses.
 const STATEMENT_CACHE: usize = 128;
 
@@ -36,6 +39,9 @@ pub(super) fn prepare(data_dir: &Path) -> Result<PathBuf> {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(data_dir).map_err(wrong)?;
         }
         Err(error) => return Err(wrong(error)),
+    }
+    if data_dir.join(RESTORING_FILE).exists() {
+        return Err(StoreError::HalfRestored { path: data_dir.to_owned() });
     }
     let path = data_dir.join(DATABASE_FILE);
     // SQLite's own word for a directory it may not write is "unable to open database file".

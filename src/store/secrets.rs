@@ -1,5 +1,7 @@
 //! Sealed credentials, and which key seals new ones. The keys themselves are never here.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
@@ -150,6 +152,30 @@ pub fn erase(tx: &Transaction<'_>, connection_key: i64) -> Result<()> {
     tx.prepare_cached("DELETE FROM secrets WHERE connection_key = ?1")?
         .execute([connection_key])?;
     Ok(())
+}
+
+/// Forgets all credentials, and the names of their keys.
+///
+/// # Errors
+/// SQLite's.
+pub(super) fn erase_all(connection: &Connection) -> Result<()> {
+    connection.execute("DELETE FROM secrets", [])?;
+    connection.execute(
+        "DELETE FROM installation WHERE name = ?1 OR substr(name, 1, length(?2)) = ?2",
+        [CURRENT, RETIRED],
+    )?;
+    Ok(())
+}
+
+/// Names of the keys that are needed: the one that seals now, and those that open what is kept.
+///
+/// # Errors
+/// SQLite's.
+pub fn key_ids(connection: &Connection) -> Result<BTreeSet<String>> {
+    let mut statement = connection.prepare_cached("SELECT DISTINCT key_id FROM secrets")?;
+    let mut ids = statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    BTreeSet::extend(&mut ids, current_key(connection)?);
+    Ok(ids)
 }
 
 /// The key that seals now.

@@ -15,4 +15,7 @@ mod support;
 #[allow(dead_code)]
 mod server;
 
+mod backups;
+mod doctor;
 mod program;
+mod replication;
