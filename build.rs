@@ -2,8 +2,9 @@
 //! tells it which source it was built from, for `catchment --version`.
 //!
 //! The commit is the one that `git archive` wrote into `packaging/commit`, else the one that the
-//! working tree is at. A release looks again whenever that may have changed. A development build does
-//! not, since it would then be built anew for every commit: its commit ends in `+`, "or later".
+//! working tree is at. A release looks again whenever that may have changed. A development build
+//! does not, since it would then be built anew for every commit: its commit ends in `+`, "or
+//! later".
 //! `SOURCE_DATE_EPOCH` (<https://reproducible-builds.org/specs/source-date-epoch/>) sets the date.
 
 use std::{env, fs, path::Path, process::Command};

@@ -35,8 +35,8 @@ enum Came {
 }
 
 impl Move<'_> {
-    /// Brings the files of these blobs, several at once. They are durable when this returns, but for
-    /// the names of their folders.
+    /// Brings the files of these blobs, several at once. They are durable when this returns, except
+    /// for the names of their folders.
     pub(super) fn bring(&self, all: &[Blob]) -> Result<Moved, BackupError> {
         let files: Vec<&Blob> = all.iter().filter(|blob| !blob.inline).collect();
         let threads = thread::available_parallelism().map_or(1, usize::from);

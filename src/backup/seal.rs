@@ -1,6 +1,6 @@
-//! Secrets under a passphrase: Argon2id (<https://www.rfc-editor.org/rfc/rfc9106>) makes a key of it,
-//! XChaCha20-Poly1305 seals with that. The id of the installation is authenticated with them. Written
-//! as JSON, bytes as base64.
+//! Secrets under a passphrase: Argon2id (<https://www.rfc-editor.org/rfc/rfc9106>) derives a key
+//! from it, and XChaCha20-Poly1305 encrypts with that. The id of the installation is authenticated
+//! with them. Written as JSON, bytes as base64.
 
 use std::collections::BTreeMap;
 

@@ -22,16 +22,16 @@ Examples:
   catchment backup ~/copy --without-secrets
   catchment restore /mnt/usb/catchment --data-dir ~/elsewhere
 
-Syncs may run meanwhile: the backup is what was committed when it began. It can be killed at any time,
-and the one before is still complete. On the same disk the bytes of large files are shared with the data
-directory (by reflink or hard link): that protects from mistakes, not from losing the disk. For programs,
-the passphrase is in CATCHMENT_BACKUP_PASSPHRASE. Exit code 3 when a blob is damaged already: `catchment
-verify --repair` fetches it again.")]
+Syncs may run meanwhile: the backup is what was committed when it began. It can be killed at any
+time, and the one before is still complete. On the same disk the bytes of large files are shared
+with the data directory (by reflink or hard link): that protects from mistakes, not from losing the
+disk. For programs, the passphrase is in CATCHMENT_BACKUP_PASSPHRASE. Exit code 3 when a blob is
+damaged already: `catchment verify --repair` fetches it again.")]
 pub(super) struct Args {
     /// The folder for the backup: an empty one, or that of an earlier backup
     dir: PathBuf,
 
-    /// Leave credentials, their keys and the token out; they have to be entered again after a restore
+    /// Leave credentials, their keys and the token out; enter them again after a restore
     #[arg(long)]
     without_secrets: bool,
 

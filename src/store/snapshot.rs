@@ -1,5 +1,5 @@
-//! A copy of the whole database as it is at one moment, made while others write, and what is read from
-//! such a copy. It is one file: it has no log beside it until it is put to use.
+//! A copy of the whole database as it is at one moment, made while others write, and what is read
+//! from such a copy. It is one file: it has no log beside it until it is put to use.
 
 use std::{collections::BTreeSet, path::Path};
 

@@ -27,8 +27,11 @@ class Pathname
     raise "nothing to install in #{self}" if sources.flatten.empty?
   end
 
-  alias standing_for_write write
-  def write(text) = dirname.mkpath && standing_for_write(text)
+  # As Homebrew's, which makes the folder, too.
+  def write(text)
+    dirname.mkpath
+    File.write(self, text)
+  end
 end
 
 # What a `service do` block says.

@@ -1,5 +1,5 @@
-//! What `docs/replication.md` says: the state replicated by Litestream while syncs run, and restored
-//! elsewhere beside the blobs, is whole and goes on.
+//! What `docs/replication.md` says: the state replicated by Litestream while syncs run, and
+//! restored elsewhere beside the blobs, is whole and goes on.
 
 use std::{
     path::{Path, PathBuf},

@@ -1,5 +1,5 @@
-//! What is in the data directory: whether it may be used, whether the database is whole, whether the
-//! keys are there, and whether the sources of syncs can be reached.
+//! What is in the data directory: whether it may be used, whether the database is whole, whether
+//! the keys are there, and whether the sources of syncs can be reached.
 
 use std::{
     fs, io,
@@ -20,7 +20,7 @@ use crate::{
     config::Config,
     engine::Engine,
     secrets::SecretsError,
-    sources::Registry,
+    sources::{self, Registry},
     store::{
         DATABASE_FILE, StoreError, jobs, schedule, secrets,
         snapshot::{self, SCHEMA_VERSION},
@@ -131,7 +131,7 @@ async fn with_engine(engine: &Engine, config: &Config) -> Result<Vec<Finding>, S
     let mut findings = vec![blobs(engine).await?, keys(engine, config).await?];
     let last = engine.store.read(jobs::last_at).await?;
     findings.push(machine::clock(SystemClock.now(), last));
-    let folders = engine.store.read(schedule::folders).await?;
+    let folders = engine.store.read(|db| schedule::folders(db, &sources::watched())).await?;
     let folders: Vec<PathBuf> = folders
         .iter()
         .map(|folder| PathBuf::from(std::ffi::OsStr::from_bytes(&folder.path)))
@@ -203,9 +203,9 @@ async fn keys(engine: &Engine, config: &Config) -> Result<Finding, StoreError> {
 /// Whether the source of a sync answers.
 async fn reach(engine: &Engine, sync: Sync) -> Finding {
     const CHECK: &str = "provider";
-    let place = sync.location.to_string();
+    let place = sources::address(&sync.location);
     let attempt = async {
-        let source = engine.reach(&sync).await.map_err(|error| error.to_string())?;
+        let source = engine.open_source(&sync).await.map_err(|error| error.to_string())?;
         source.probe().await.map_err(|error| error.to_string())
     };
     let tried = tokio::time::timeout(PATIENCE, attempt).await;
