@@ -13,7 +13,10 @@ use bytesize::ByteSize;
 use serde::Deserialize;
 use url::Url;
 
-use crate::{clock::SharedClock, sources::oauth::Grants};
+use crate::{
+    clock::SharedClock,
+    sources::{http::Budgets, oauth::Grants},
+};
 
 /// What a source needs to know besides its location.
 #[derive(Clone, Debug)]
@@ -28,6 +31,8 @@ pub struct SourceTuning {
     pub hosts: Arc<Hosts>,
     /// The access tokens of this process, shared by all sources of a connection.
     pub grants: Grants,
+    /// How fast each connection may send requests, shared by all its sources.
+    pub budgets: Budgets,
 }
 
 /// Where providers with an address of their own are reached: `[hosts]` of `config.toml`, for
@@ -278,6 +283,7 @@ impl Config {
             own_folders: vec![self.data_dir.clone()],
             hosts: Arc::clone(&self.hosts),
             grants: Grants::default(),
+            budgets: Budgets::default(),
         }
     }
 }

@@ -16,8 +16,8 @@ use catchment::{
     config::SourceTuning,
     model::{Cursor, EntryKind, EntryPath, Fingerprint, SyncOptions},
     sources::{
-        BlockingRead, Body, ByteRange, Opener as _, Page, Registry, Source, SourceError, locate,
-        oauth::Grants, s3::provider::S3Connection,
+        BlockingRead, Body, ByteRange, Opener as _, Page, Registry, Source, SourceError,
+        http::Budgets, locate, oauth::Grants, s3::provider::S3Connection,
     },
 };
 use futures_util::{
@@ -165,6 +165,7 @@ async fn open_with(
         own_folders: Vec::new(),
         hosts: Arc::default(),
         grants: Grants::default(),
+        budgets: Budgets::default(),
     };
     Registry.open(&location, None, options, &tuning).await
 }

@@ -7,6 +7,7 @@
 mod address;
 pub mod browse;
 pub mod google_drive;
+pub mod http;
 pub mod iconik;
 mod kept;
 pub mod local;
@@ -247,6 +248,26 @@ pub trait Source: Send + Sync {
     /// `None` where it is in none of them.
     fn shard_of(&self, entry: &Entry) -> Option<usize> {
         self.shards().iter().position(|shard| shard.covers(&entry.path))
+    }
+
+    /// The place in the form that is stored for a sync, where that is not the one that was given: a
+    /// folder's id in place of its path.
+    fn place(&self) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// Who the provider says is signed in, for whoever tests a connection; `None` where it has no
+    /// such thing.
+    ///
+    /// # Errors
+    /// As for [`Source::root`].
+    async fn account(&self) -> Result<Option<String>, SourceError> {
+        Ok(None)
+    }
+
+    /// What it has asked of its provider since it was opened. Zero where nothing is requested.
+    fn usage(&self) -> http::Usage {
+        http::Usage::default()
     }
 
     /// How many fetches at once serve this source best when nobody says otherwise.

@@ -48,3 +48,31 @@ fn a_host_that_does_not_exist_is_reported_within_seconds() {
     // Name servers that are out of reach take their own time to be given up.
     assert!(run.took < Duration::from_secs(50), "{run}");
 }
+
+#[test]
+fn a_proxy_is_asked_for_every_host_but_this_machine_and_those_that_are_excepted() {
+    let s3 = FakeS3::start();
+    s3.put("folder//odd key", "y");
+    s3.put("large", content::pattern(1, 20 << 20));
+    let proxied = Catchment::reaching(&s3.endpoint())
+        .env("HTTP_PROXY", s3.endpoint().url.replace("http://", "http://user:pass@"))
+        .with_endpoint("http://storage.invalid");
+
+    proxied.sync(SOURCE).exits(0);
+
+    proxied.holds_exactly(BUCKET, &s3.contents());
+    for seen in s3.requests() {
+        assert_eq!(seen.request.proxied.as_deref(), Some("http://storage.invalid"));
+        assert_eq!(seen.request.header("proxy-authorization"), Some("Basic dXNlcjpwYXNz"));
+    }
+
+    // Nobody listens there: whoever asks this proxy fails.
+    let direct = Catchment::reaching(&s3.endpoint()).env("HTTP_PROXY", "http://127.0.0.1:9");
+    direct.sync(SOURCE).exits(0);
+    direct
+        .env("NO_PROXY", "storage.invalid")
+        .with_endpoint("http://storage.invalid")
+        .sync_with(SOURCE, &["--bucket", "other"])
+        .exits(1)
+        .says(&["does not resolve"]);
+}

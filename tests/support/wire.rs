@@ -21,6 +21,8 @@ pub struct Request {
     pub method: String,
     /// Path and query exactly as sent.
     pub target: String,
+    /// The scheme and host before them, which clients send to a proxy.
+    pub proxied: Option<String>,
     /// Names in lower case, in the order of the wire.
     pub headers: Vec<(String, String)>,
     /// The whole body.
@@ -346,9 +348,15 @@ fn parse(bytes: &[u8]) -> Option<(Request, usize)> {
         .find(|(name, _)| name == "content-length")
         .map_or(0, |(_, value)| value.parse().expect("a length"));
     let body = bytes.get(head..head + length)?.to_vec();
+    let target = parsed.path?;
+    // An absolute address (RFC 9112, section 3.2.2) begins with its scheme and host.
+    let host =
+        target.find("://").and_then(|scheme| Some(scheme + 3 + target[scheme + 3..].find('/')?));
+    let (proxied, target) = target.split_at(host.unwrap_or_default());
     let request = Request {
         method: parsed.method?.to_owned(),
-        target: parsed.path?.to_owned(),
+        target: target.to_owned(),
+        proxied: (!proxied.is_empty()).then(|| proxied.to_owned()),
         headers,
         body,
     };

@@ -14,14 +14,17 @@ use http::{HeaderMap, Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
+    client::legacy::Client,
     rt::{TokioExecutor, TokioTimer},
 };
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, de::DeserializeOwned};
 use url::form_urlencoded;
 
-use crate::sources::SourceError;
+use crate::sources::{
+    SourceError,
+    http::{Connect, Resolver, Tcp},
+};
 
 /// How long an authorization server may take. Shorter than the lease on renewing credentials.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -36,7 +39,7 @@ const MOST_WORDS: usize = 300;
 
 const USER_AGENT: &str = concat!("Catchment/", env!("CARGO_PKG_VERSION"));
 
-type HttpClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+type HttpClient = Client<HttpsConnector<Connect>, Full<Bytes>>;
 
 /// Asks authorization servers. Clones share connections.
 #[derive(Clone, Debug, Default)]
@@ -184,7 +187,7 @@ impl Endpoint {
 }
 
 fn build() -> Result<HttpClient, String> {
-    let mut tcp = HttpConnector::new();
+    let mut tcp = Tcp::new_with_resolver(Resolver::new());
     tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
     tcp.enforce_http(false);
     let tls = HttpsConnectorBuilder::new().with_native_roots().map_err(|error| {
@@ -193,7 +196,7 @@ fn build() -> Result<HttpClient, String> {
              ca-certificates): {error}"
         )
     })?;
-    let connector = tls.https_or_http().enable_http1().wrap_connector(tcp);
+    let connector = tls.https_or_http().enable_http1().wrap_connector(Connect::new(tcp));
     Ok(Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(KEEP_ALIVE)

@@ -10,8 +10,8 @@ use crc_fast::{CrcAlgorithm, Digest as Crc};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use sha2::{Digest as _, Sha256};
 
-use super::refusal::text_of;
 use crate::sources::SourceError;
+use crate::sources::http::headers::text_of;
 
 /// The header that asks for checksums.
 pub(super) const MODE: (HeaderName, HeaderValue) =

@@ -11,7 +11,6 @@
 //! - `sign`: Signature Version 4 for requests of our own
 //! - `transport`: connections, time limits, holding back
 //! - `socket`: bodies that are read to where they belong
-//! - `resolve`: names of hosts
 //! - `refusal`: what an error answer means
 //! - `listing`, `xml`: pages of `ListObjectsV2`, proved complete
 //! - `browse`: one level of a bucket, for people
@@ -26,7 +25,6 @@ mod listing;
 mod object;
 pub mod provider;
 mod refusal;
-mod resolve;
 mod sdk_http;
 mod sign;
 mod socket;
@@ -64,16 +62,17 @@ use self::{
     object::Pinned,
     provider::{Addressing, S3Connection, Service},
     refusal::{Refusal, Subject},
-    transport::{Tcp, Transport, Wire, streamed},
+    transport::{Transport, Wire, streamed},
 };
 use super::{
     ByteRange, Content, ErrorClass, Facts, Needs, Opening, Page, RootIdentity, Source, SourceError,
     browse::{Level, Wanted},
+    http::{Budget, Tcp, Usage},
     retry::RetryPolicy,
 };
 use crate::{
-    config::SourceTuning,
-    model::{Cursor, Entry, EntryId, EntryKind, Fingerprint, Identity, Shard},
+    clock::SharedClock,
+    model::{Credentials, Cursor, Entry, EntryId, EntryKind, Fingerprint, Identity, Shard},
 };
 
 /// Largest answer to a listing: a thousand keys of 1,024 bytes, each byte encoded in three.
@@ -149,7 +148,9 @@ impl S3 {
         let settings = S3Connection::of(&opening.location.connection)?;
         let resolved = credentials::resolve(service, &settings, opening.credentials).await?;
         let place = Place::of(&opening.location.source_path);
-        let bucket = Bucket::new(place, &settings, resolved, opening.tuning)?;
+        let keeper = opening.credentials.and_then(Credentials::keeper);
+        let budget = opening.tuning.budgets.of(keeper.and_then(|keeper| keeper.id()), None);
+        let bucket = Bucket::new(place, &settings, resolved, (budget, &opening.tuning.clock))?;
         Ok(Self { bucket: Arc::new(bucket), shards: opening.filters.shards.clone() })
     }
 
@@ -211,7 +212,7 @@ impl Source for S3 {
         let pinned = &Pinned::new(fingerprint, range);
         let bucket = &self.bucket;
         let key = &bucket.key(id);
-        if let (Some(_), Some(tcp)) = (range, bucket.transport.sockets()) {
+        if let (Some(_), Some(tcp)) = (range, bucket.transport.sockets(&bucket.site().bucket_url)) {
             return bucket
                 .located(|site| async move { bucket.stretch(&site, tcp, key, pinned).await })
                 .await;
@@ -254,6 +255,10 @@ impl Source for S3 {
     fn default_concurrency(&self) -> usize {
         CONCURRENCY
     }
+
+    fn usage(&self) -> Usage {
+        self.bucket.transport.usage()
+    }
 }
 
 /// The key as `object_store` names it, if it does so byte for byte.
@@ -267,12 +272,12 @@ impl Bucket {
         place: Place,
         settings: &S3Connection,
         resolved: Resolved,
-        tuning: &SourceTuning,
+        (budget, clock): (Arc<Budget>, &SharedClock),
     ) -> Result<Self, SourceError> {
         let Place { name, prefix } = place;
         let Resolved { region, endpoint, signer } = resolved;
         let plain = endpoint.is_plain();
-        let transport = Arc::new(Transport::new(plain, Arc::clone(&tuning.clock))?);
+        let transport = Arc::new(Transport::new(plain, budget, Arc::clone(clock))?);
         let mut headers = HeaderMap::new();
         if settings.requester_pays {
             headers.insert("x-amz-request-payer", HeaderValue::from_static("requester"));

@@ -16,14 +16,13 @@ use jiff::Timestamp;
 use object_store::client::{HttpError, HttpErrorKind};
 use tokio::time::{Instant, Sleep};
 
-use super::{
-    checksum::Checksum,
-    refusal::{Refusal, http_date, text_of},
-    xml,
-};
+use super::{checksum::Checksum, refusal::Refusal, xml};
 use crate::{
     model::{Entry, EntryId, EntryKind, Fingerprint, Identity, SkipReason, Version},
-    sources::{ByteRange, Facts, SourceError},
+    sources::{
+        ByteRange, Facts, SourceError,
+        http::headers::{http_date, text_of},
+    },
 };
 
 /// The fingerprint of an object. Listings give milliseconds and quoted or bare tags, HEAD gives
@@ -414,7 +413,7 @@ pub(super) fn cut_short(left: u64) -> SourceError {
 
 /// A body whose connection fails.
 pub(super) fn broken(error: &(dyn std::error::Error + 'static)) -> SourceError {
-    let causes = super::transport::causes(error);
+    let causes = crate::sources::http::causes(error);
     SourceError::Transient { message: format!("the connection broke: {causes}") }
 }
 

@@ -1,12 +1,15 @@
 //! Answers that are no success, and what they mean for the caller.
 
-use std::{error::Error, time::Duration};
+use std::error::Error;
 
 use http::{HeaderMap, StatusCode, header};
 use jiff::Timestamp;
 
 use super::{address::is_region, xml};
-use crate::sources::SourceError;
+use crate::sources::{
+    SourceError,
+    http::headers::{clean, retry_after, text_of},
+};
 
 /// Why a request brought nothing.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -82,16 +85,6 @@ impl Document {
         }
         document
     }
-}
-
-/// A provider's words, short and without anything that steers a terminal.
-fn clean(text: &str) -> String {
-    const MOST: usize = 300;
-    let words: Vec<&str> = text
-        .split(|c: char| c.is_control() || c.is_whitespace())
-        .filter(|w| !w.is_empty())
-        .collect();
-    words.join(" ").chars().take(MOST).collect()
 }
 
 /// What an answer without success means. `body` may be cut short.
@@ -238,30 +231,12 @@ fn classify(
     }
 }
 
-/// Retry-After, in seconds or as a date
-/// (<https://www.rfc-editor.org/rfc/rfc9110#name-retry-after>).
-pub(super) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
-    let text = text_of(headers, header::RETRY_AFTER.as_str())?.trim();
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let until = http_date(text)?;
-    Some(Duration::try_from(until.duration_since(now)).unwrap_or_default())
-}
-
-/// A date as HTTP headers spell it.
-pub(super) fn http_date(text: &str) -> Option<Timestamp> {
-    jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()
-}
-
-/// A header's value, where it is text.
-pub(super) fn text_of<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers.get(name)?.to_str().ok()
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+
+    use std::time::Duration;
+
     use super::*;
 
     fn answer(

@@ -19,10 +19,12 @@ use aws_smithy_runtime_api::client::{
 use aws_smithy_types::body::SdkBody;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
-    client::legacy::{Client, Error, connect::HttpConnector as Tcp},
+    client::legacy::{Client, Error},
     rt::TokioExecutor,
 };
 use tokio::time::timeout;
+
+use crate::sources::http::{Connect, Resolver, Tcp};
 
 /// How long a host may take to accept a connection where the SDK does not say.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -30,13 +32,13 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A client for the AWS SDK. Reads the system's root certificates at its first `https` request.
 #[derive(Clone, Debug, Default)]
 pub(super) struct SdkHttp {
-    tls: Arc<OnceLock<HttpsConnector<Tcp>>>,
+    tls: Arc<OnceLock<HttpsConnector<Connect>>>,
 }
 
 /// The same with the timeouts of one use.
 #[derive(Debug)]
 struct Connector {
-    tls: Arc<OnceLock<HttpsConnector<Tcp>>>,
+    tls: Arc<OnceLock<HttpsConnector<Connect>>>,
     settings: HttpConnectorSettings,
 }
 
@@ -58,7 +60,7 @@ impl HttpConnector for Connector {
 }
 
 async fn send(
-    tls: Arc<OnceLock<HttpsConnector<Tcp>>>,
+    tls: Arc<OnceLock<HttpsConnector<Connect>>>,
     settings: HttpConnectorSettings,
     request: HttpRequest,
 ) -> Result<HttpResponse, ConnectorError> {
@@ -94,15 +96,15 @@ fn failed(error: Error) -> ConnectorError {
     ConnectorError::io(error.into())
 }
 
-fn tcp(connect_timeout: Duration) -> Tcp {
-    let mut tcp = Tcp::new();
+fn tcp(connect_timeout: Duration) -> Connect {
+    let mut tcp = Tcp::new_with_resolver(Resolver::new());
     tcp.set_nodelay(true);
     tcp.set_connect_timeout(Some(connect_timeout));
     tcp.enforce_http(false);
-    tcp
+    Connect::new(tcp)
 }
 
-fn https() -> std::io::Result<HttpsConnector<Tcp>> {
+fn https() -> std::io::Result<HttpsConnector<Connect>> {
     let builder = HttpsConnectorBuilder::new().with_native_roots()?;
     Ok(builder.https_only().enable_http1().wrap_connector(tcp(CONNECT_TIMEOUT)))
 }

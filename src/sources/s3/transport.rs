@@ -1,19 +1,10 @@
-//! The one HTTP transport beneath everything: it connects, waits no longer than it must, holds
-//! back while the provider asks to slow down, follows no redirect, and turns every answer that is
-//! no success into a [`Refusal`].
+//! S3 over the shared [`Client`]: turns every response that is no success into a [`Refusal`], and
+//! checks that a body is the pinned version.
 //!
 //! `object_store` sends through it too ([`Wire`]), and `http::Uri` leaves a path as it is, where
 //! the `url` crate would collapse `..`.
 
-use std::{
-    fmt,
-    io::{self, ErrorKind},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
@@ -21,11 +12,6 @@ use futures_util::{StreamExt as _, stream::BoxStream};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header, response::Parts};
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::{
-    client::legacy::{Client, Error as ClientError},
-    rt::{TokioExecutor, TokioTimer},
-};
 use object_store::{
     ClientOptions,
     client::{
@@ -33,160 +19,67 @@ use object_store::{
         HttpResponse, HttpResponseBody, HttpService,
     },
 };
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use tower_service::Service as _;
 
 use super::{
     checksum::Checksum,
     object::{Measured, Pinned, broken, facts},
     refusal::{Refusal, Subject, refusal},
-    resolve::{Resolver, Unresolved},
     socket,
 };
 use crate::{
     clock::SharedClock,
-    sources::{Body, Content, SourceError},
+    sources::{
+        Body, Content, SourceError,
+        http::{Budget, Client, Tcp, USER_AGENT, Usage},
+    },
 };
 
-const USER_AGENT: HeaderValue =
-    HeaderValue::from_static(concat!("catchment/", env!("CARGO_PKG_VERSION")));
-
-/// How long a host may take to accept a connection.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a server may take to begin its answer.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a body may stand still.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long to wait for the rest of an error's explanation.
 const EXPLANATION_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long an idle connection is kept; S3 closes them after about as long.
-const KEEP_ALIVE: Duration = Duration::from_secs(20);
-/// Connections kept per host, so that a hundred fetches at once need no handshakes.
-const KEPT_CONNECTIONS: usize = 128;
-/// Read buffer of a connection at most: what bounds memory with many fetches at once.
-const READ_BUFFER: usize = 128 * 1024;
 /// Most of an error's body that is read.
 const EXPLANATION_BYTES: usize = 64 * 1024;
-/// The longest that a Retry-After holds everybody back.
-const MAX_HOLD: Duration = Duration::from_secs(5 * 60);
-
-/// What connects, without TLS.
-pub(super) type Tcp = hyper_util::client::legacy::connect::HttpConnector<Resolver>;
 
 /// See the module.
 pub(super) struct Transport {
-    client: Connections,
-    gate: Gate,
-    /// Whether a server has ever answered: from then on a name that does not resolve is a hiccup.
-    was_answered: AtomicBool,
+    client: Client<HttpRequestBody>,
     clock: SharedClock,
-}
-
-/// A client with TLS loads the system's root certificates, which a plain one must not need.
-enum Connections {
-    Plain(Client<Tcp, HttpRequestBody>, Tcp),
-    Tls(Client<HttpsConnector<Tcp>, HttpRequestBody>),
 }
 
 impl Transport {
     /// A transport; `plain` when only `http://` will be asked for.
-    pub(super) fn new(plain: bool, clock: SharedClock) -> Result<Self, SourceError> {
-        let mut tcp = Tcp::new_with_resolver(Resolver::new());
-        tcp.set_nodelay(true);
-        tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        tcp.set_keepalive(Some(IDLE_TIMEOUT));
-        tcp.enforce_http(plain);
-        let mut builder = Client::builder(TokioExecutor::new());
-        builder
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(KEEP_ALIVE)
-            .pool_max_idle_per_host(KEPT_CONNECTIONS)
-            .http1_max_buf_size(READ_BUFFER);
-        let client = match plain {
-            true => Connections::Plain(builder.build(tcp.clone()), tcp),
-            false => {
-                let tls = HttpsConnectorBuilder::new().with_native_roots().map_err(|error| {
-                    SourceError::Misconfigured {
-                        message: format!(
-                            "no root certificates to check servers with (on Debian they come with \
-                             ca-certificates): {error}"
-                        ),
-                    }
-                })?;
-                let connector = tls.https_or_http().enable_http1().wrap_connector(tcp);
-                Connections::Tls(builder.build(connector))
-            }
-        };
-        Ok(Self { client, gate: Gate::default(), was_answered: AtomicBool::new(false), clock })
+    pub(super) fn new(
+        plain: bool,
+        budget: Arc<Budget>,
+        clock: SharedClock,
+    ) -> Result<Self, SourceError> {
+        Ok(Self { client: Client::new(plain, USER_AGENT, budget)?, clock })
+    }
+
+    /// What was asked of the provider.
+    pub(super) fn usage(&self) -> Usage {
+        self.client.meter().usage()
     }
 
     /// How much longer the provider asked us to hold back.
     pub(super) fn held_for(&self) -> Option<Duration> {
-        self.gate.remaining()
+        self.client.budget().held_for()
     }
 
     /// Sends a request and waits for the head of a success.
     pub(super) async fn send(
         &self,
-        mut request: HttpRequest,
+        request: HttpRequest,
         subject: Subject,
     ) -> Result<Response<Incoming>, Refusal> {
-        self.gate.wait().await;
-        request.headers_mut().insert(header::USER_AGENT, USER_AGENT);
         let pinned = request.extensions().get::<Pinned>().cloned();
-        let host = request.uri().host().unwrap_or_default().to_owned();
-        let sent = match &self.client {
-            Connections::Plain(client, _) => client.request(request),
-            Connections::Tls(client) => client.request(request),
-        };
-        let response = self.answered(&host, sent).await?;
+        let response = self.client.send(request, 1).await?;
         match response.status().is_success() {
             true => Ok(response),
             false => Err(self.explain(response, subject, pinned.as_ref()).await),
-        }
-    }
-
-    /// What a host answers, if it does so in time.
-    async fn answered<T, E: std::error::Error + 'static>(
-        &self,
-        host: &str,
-        sent: impl Future<Output = Result<T, E>>,
-    ) -> Result<T, SourceError> {
-        match timeout(ANSWER_TIMEOUT, sent).await {
-            Ok(Ok(answer)) => {
-                self.was_answered.store(true, Relaxed);
-                Ok(answer)
-            }
-            Ok(Err(error)) => Err(self.unreachable(host, &error)),
-            Err(_) => Err(SourceError::Timeout {
-                message: format!("{host} did not answer in {} s", ANSWER_TIMEOUT.as_secs()),
-            }),
-        }
-    }
-
-    /// No answer at all.
-    fn unreachable(&self, host: &str, error: &(dyn std::error::Error + 'static)) -> SourceError {
-        if let Some(unresolved) = cause::<Unresolved>(error)
-            && !self.was_answered.load(Relaxed)
-        {
-            let message = format!("cannot reach {host}: {unresolved}");
-            return SourceError::Unresolved { message };
-        }
-        let message = format!("cannot reach {host}: {}", causes(error));
-        let is_connecting = cause::<ClientError>(error).is_some_and(ClientError::is_connect);
-        let is_of = |kind| {
-            let mut io = chain(error).filter_map(|error| error.downcast_ref::<io::Error>());
-            io.any(|error| error.kind() == kind)
-        };
-        if is_of(ErrorKind::TimedOut) {
-            SourceError::Timeout { message }
-        } else if is_of(ErrorKind::InvalidData) && is_connecting {
-            // What rustls does not accept, another try will not make acceptable.
-            let way_out = "this machine has to trust its certificate, or SSL_CERT_FILE to name one \
-                           that vouches for it";
-            SourceError::Misconfigured { message: format!("{message}; {way_out}") }
-        } else {
-            SourceError::Transient { message }
         }
     }
 
@@ -216,8 +109,11 @@ impl Transport {
         body: &[u8],
     ) -> Refusal {
         let refusal = refusal(subject, status, headers, body, self.clock.now());
-        if let Refusal::Final(SourceError::RateLimited { retry_after: Some(wait), .. }) = &refusal {
-            self.gate.hold(*wait);
+        if let Refusal::Final(SourceError::RateLimited { retry_after, .. }) = &refusal {
+            self.client.meter().was_limited();
+            if let Some(wait) = retry_after {
+                self.client.budget().hold(*wait);
+            }
         }
         refusal
     }
@@ -245,12 +141,10 @@ impl Transport {
         Ok((parts, bytes.freeze()))
     }
 
-    /// How hosts are connected to, where a body can be read from its socket: without TLS.
-    pub(super) const fn sockets(&self) -> Option<&Tcp> {
-        match &self.client {
-            Connections::Plain(_, tcp) => Some(tcp),
-            Connections::Tls(_) => None,
-        }
+    /// How an address is connected to, if a body can be read from its socket: without TLS and
+    /// without a proxy.
+    pub(super) fn sockets(&self, url: &str) -> Option<&Tcp> {
+        self.client.sockets(&url.parse().ok()?)
     }
 
     /// Opens a pinned object by a connection of its own, to be read from its socket.
@@ -288,12 +182,11 @@ impl Transport {
         tcp: &Tcp,
         mut request: HttpRequest,
     ) -> Result<socket::Answer, SourceError> {
-        self.gate.wait().await;
-        request.headers_mut().insert(header::USER_AGENT, USER_AGENT);
+        self.client.prepare(&mut request, 1).await?;
         let uri = request.uri().clone();
         let host = uri.host().unwrap_or_default();
-        let stream = self.answered(host, tcp.clone().call(uri.clone())).await?;
-        self.answered(host, socket::ask(stream, request)).await
+        let stream = self.client.responded(host, tcp.clone().call(uri.clone())).await?;
+        self.client.responded(host, socket::ask(stream, request)).await
     }
 
     /// Opens a pinned object. The answer carries its facts as an extension and, of its headers,
@@ -362,68 +255,6 @@ async fn beginning(mut body: Incoming) -> Bytes {
     bytes.freeze()
 }
 
-/// The first of the causes of an error that is of this kind.
-fn cause<'a, E: std::error::Error + 'static>(
-    error: &'a (dyn std::error::Error + 'static),
-) -> Option<&'a E> {
-    chain(error).find_map(|error| error.downcast_ref())
-}
-
-/// An error and all its causes. Of an `io::Error`, that is what it wraps, which its `source` skips.
-fn chain<'a>(
-    error: &'a (dyn std::error::Error + 'static),
-) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
-    std::iter::successors(Some(error), |error| {
-        match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-            Some(wrapped) => Some(wrapped),
-            None => error.source(),
-        }
-    })
-}
-
-/// An error with its causes, each said once.
-pub(super) fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.ends_with(&more) {
-            text.push_str(": ");
-            text.push_str(&more);
-        }
-        cause = error.source();
-    }
-    text
-}
-
-/// Holds all requests of a source back until the provider is ready for more.
-#[derive(Default)]
-struct Gate(Mutex<Option<Instant>>);
-
-impl Gate {
-    fn hold(&self, wait: Duration) {
-        let until = Instant::now() + wait.min(MAX_HOLD);
-        let mut opens = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *opens = Some(opens.map_or(until, |opens| opens.max(until)));
-    }
-
-    fn remaining(&self) -> Option<Duration> {
-        let mut opens = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let remaining = opens.map(|opens| opens.saturating_duration_since(Instant::now()));
-        let remaining = remaining.filter(|remaining| !remaining.is_zero());
-        if remaining.is_none() {
-            *opens = None;
-        }
-        remaining
-    }
-
-    async fn wait(&self) {
-        while let Some(remaining) = self.remaining() {
-            tokio::time::sleep(remaining).await;
-        }
-    }
-}
-
 /// The transport as `object_store` sees it.
 #[derive(Clone)]
 pub(super) struct Wire(pub(super) Arc<Transport>);
@@ -447,46 +278,5 @@ impl HttpService for Wire {
 impl HttpConnector for Wire {
     fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
         Ok(HttpClient::new(self.clone()))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use super::*;
-    use crate::{clock::SystemClock, sources::ErrorClass};
-
-    #[tokio::test]
-    async fn a_name_that_does_not_resolve_is_a_hiccup_once_a_server_has_answered() {
-        let transport = Transport::new(true, Arc::new(SystemClock)).unwrap();
-        let class = async || {
-            let uri = "http://storage.invalid/";
-            let request = http::Request::get(uri).body(HttpRequestBody::empty()).unwrap();
-            let refusal = transport.send(request, Subject::Listing).await.unwrap_err();
-            refusal.give_up().class()
-        };
-        assert_eq!(class().await, ErrorClass::RetryBriefly);
-        transport.was_answered.store(true, Relaxed);
-        assert_eq!(class().await, ErrorClass::Retry);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_gate_holds_everybody_back_until_the_longest_wait_is_over() {
-        let gate = Gate::default();
-        let started = Instant::now();
-        gate.hold(Duration::from_secs(30));
-        gate.hold(Duration::from_secs(10));
-        futures_util::future::join(gate.wait(), gate.wait()).await;
-        assert_eq!(started.elapsed().as_secs(), 30);
-        gate.wait().await;
-        assert_eq!(started.elapsed().as_secs(), 30, "it stays open");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn no_server_holds_us_back_for_more_than_five_minutes() {
-        let gate = Gate::default();
-        gate.hold(Duration::from_secs(86_400));
-        assert_eq!(gate.remaining().map(|wait| wait.as_secs().div_ceil(60)), Some(5));
     }
 }

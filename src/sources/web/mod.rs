@@ -3,7 +3,8 @@
 //! Only `http` and `https`; no address of this machine, its networks or its cloud, unless the
 //! configuration allows those; bounded in size, time and redirects, each of which is checked like the
 //! first. A connection goes to the very address that was checked, so a name that resolves to another
-//! one a moment later (DNS rebinding) gains nothing. No cookies, no credentials, no proxy.
+//! one a moment later (DNS rebinding) gains nothing. Behind a proxy it is the proxy that resolves the
+//! name; one that resolves here to such an address is refused all the same. No cookies, no credentials.
 
 mod address;
 
@@ -34,7 +35,11 @@ use hyper_util::{
 use tower::Service;
 use url::{Host, Url};
 
-use super::{ErrorClass, retry::Classified};
+use super::{
+    ErrorClass,
+    http::{Connect, Resolver, Tcp},
+    retry::Classified,
+};
 use crate::model::ErrorType;
 
 /// Most bytes of one URL.
@@ -52,11 +57,12 @@ const REDIRECTS: usize = 5;
 #[derive(Clone, Debug)]
 pub struct Web {
     allow_private: bool,
+    proxies: Connect,
     /// Made with the first URL: it loads root certificates, which many installations never need.
     client: Arc<OnceLock<Result<WebClient, String>>>,
 }
 
-type WebClient = Client<HttpsConnector<HttpConnector<Guard>>, Empty<Bytes>>;
+type WebClient = Client<HttpsConnector<Connect<Guard>>, Empty<Bytes>>;
 
 /// An opened URL.
 pub struct WebContent {
@@ -146,7 +152,8 @@ impl Web {
     /// A fetcher; with `allow_private`, addresses of this machine and its networks too.
     #[must_use]
     pub fn new(allow_private: bool) -> Self {
-        Self { allow_private, client: Arc::default() }
+        let proxies = Connect::new(Tcp::new_with_resolver(Resolver::new()));
+        Self { allow_private, proxies, client: Arc::default() }
     }
 
     /// Opens a URL.
@@ -159,6 +166,7 @@ impl Web {
             WebError::Refused(format!("it is no URL ({error}): write http://… or https://…"))
         })?)?;
         for _ in 0..=REDIRECTS {
+            self.vet(&url).await?;
             let answer = request(client, &url).await?;
             match answer.status() {
                 status if status.is_success() => return content(&url, answer),
@@ -171,6 +179,20 @@ impl Web {
             }
         }
         Err(WebError::Permanent(format!("it is redirected more than {REDIRECTS} times")))
+    }
+
+    /// Refuses a name that leads to an address which may not be reached, where a proxy will connect
+    /// to it. A name that does not resolve here is left to the proxy.
+    async fn vet(&self, url: &Url) -> Result<(), WebError> {
+        let uri = url.as_str().parse().unwrap_or_default();
+        let is_proxied = !self.allow_private && self.proxies.is_proxied(&uri);
+        let Some(Host::Domain(name)) = url.host().filter(|_| is_proxied) else { return Ok(()) };
+        let Ok(found) = tokio::net::lookup_host((name, 0)).await else { return Ok(()) };
+        let mut found = found.map(|address| address.ip());
+        match found.all(address::is_public) {
+            true => Ok(()),
+            false => Err(WebError::Refused(not_public(name))),
+        }
     }
 
     fn client(&self) -> Result<&WebClient, WebError> {
@@ -234,7 +256,7 @@ fn build(allow_private: bool) -> Result<WebClient, String> {
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(Duration::from_secs(10))
         .http1_max_buf_size(128 * 1024)
-        .build(tls.https_or_http().enable_http1().wrap_connector(tcp)))
+        .build(tls.https_or_http().enable_http1().wrap_connector(Connect::new(tcp))))
 }
 
 async fn request(client: &WebClient, url: &Url) -> Result<http::Response<Incoming>, WebError> {

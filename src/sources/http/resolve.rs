@@ -17,17 +17,25 @@ use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
 use tower_service::Service;
 
 /// See the module.
-#[derive(Clone)]
-pub(super) struct Resolver(GaiResolver);
+#[derive(Clone, Debug)]
+pub struct Resolver(GaiResolver);
 
 /// A name that has no address, as far as the system can tell.
 #[derive(Debug, thiserror::Error)]
 #[error("the name does not resolve ({0}); check its spelling, and this machine's DNS")]
-pub(super) struct Unresolved(io::Error);
+pub struct Unresolved(io::Error);
 
 impl Resolver {
-    pub(super) fn new() -> Self {
+    /// A resolver that asks the system.
+    #[must_use]
+    pub fn new() -> Self {
         Self(GaiResolver::new())
+    }
+}
+
+impl Default for Resolver {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
