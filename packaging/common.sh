@@ -17,8 +17,8 @@ export SOURCE_DATE_EPOCH="${SOURCE_DATE_EPOCH:-$(commit_time)}"
 export LC_ALL=C TZ=UTC
 umask 022
 
-# The program to package: one that is there already ($CATCHMENT_PROGRAM), else built with the profile
-# `dist`, without the paths of this machine in it. Prints its path.
+# The program to package: one that is there already ($CATCHMENT_PROGRAM), else built with the
+# profile `dist`, without the paths of this machine in it. Prints its path.
 program() {
     if [ -n "${CATCHMENT_PROGRAM:-}" ]; then
         [ -x "$CATCHMENT_PROGRAM" ] || die "CATCHMENT_PROGRAM=$CATCHMENT_PROGRAM cannot be run"

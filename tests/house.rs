@@ -124,7 +124,9 @@ impl Modules {
                 let path = entry.unwrap().path();
                 if path.is_dir() {
                     folders.push(path);
-                } else if path.extension().is_some_and(|extension| extension == "rs") {
+                } else if path.extension().is_some_and(|extension| extension == "rs")
+                    && !is_of_tests(&path)
+                {
                     files.push(path);
                 }
             }
@@ -193,6 +195,11 @@ impl Modules {
             _ => Some(module),
         }
     }
+}
+
+/// Whether a file holds the tests of a module, which may import whatever they test with.
+fn is_of_tests(file: &Path) -> bool {
+    file.file_stem().and_then(|name| name.to_str()).is_some_and(|name| name.ends_with("tests"))
 }
 
 fn joined(path: &[String], name: &str) -> ModulePath {

@@ -28,7 +28,8 @@ fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The lines of a file that are part of the program, with their numbers: neither tests nor comments.
+/// The lines of a file that are part of the program, with their numbers: neither tests nor
+/// comments.
 fn program(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let lines = text.lines().take_while(|line| !line.starts_with("#[cfg(test)]"));
     (1..).zip(lines).filter(|(_, line)| !line.trim_start().starts_with("//"))

@@ -5,7 +5,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 
-use super::access::headers;
+use super::headers;
 
 /// A page of its own with that body, which is HTML. It moves on to the address `next` by itself.
 pub(super) fn page(status: StatusCode, next: Option<&str>, body: &str) -> Response {

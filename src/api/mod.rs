@@ -18,6 +18,7 @@ mod docs;
 pub mod error;
 pub mod events;
 mod filters;
+mod headers;
 mod health;
 mod html;
 pub mod json;
@@ -54,7 +55,7 @@ use tower_http::{catch_panic::CatchPanicLayer, timeout::RequestBodyTimeoutLayer}
 use utoipa_axum::router::OpenApiRouter;
 
 use self::{
-    access::{Access, headers, login},
+    access::{Access, login},
     archive::Archives,
     content::links::Links,
     error::ApiError,

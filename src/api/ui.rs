@@ -18,7 +18,7 @@ use axum::{
 };
 use include_dir::{Dir, include_dir};
 
-use super::access::headers;
+use super::headers;
 
 static WEB: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/web");
 

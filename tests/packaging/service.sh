@@ -1,6 +1,7 @@
 #!/bin/bash
-# Run inside a Debian that systemd has booted, as its last unit: the package's services under the real
-# service manager. /older.deb and /newer.deb are the packages. Writes /result, whose last line is `passed`.
+# Run inside a Debian that systemd has booted, as its last unit: the package's services under the
+# real service manager. /older.deb and /newer.deb are the packages. Writes /result, whose last line
+# is `passed`.
 exec >/result 2>&1
 set -euo pipefail
 trap 'systemctl --no-pager status catchment.service | tail -n 20; journalctl --no-pager -u catchment -n 30; systemctl poweroff --force' EXIT

@@ -186,7 +186,7 @@ fn extensions_and_mime_types_are_filtered_from_the_listing_alone() {
 fn an_invalid_condition_is_refused_before_anything_happens() {
     let catchment = Catchment::new();
     for (condition, says) in [
-        ("author resembles Ada", "no operator"),
+        ("author resembles Ada", "is not an operator"),
         ("author gt", "--metadata (value)"),
         ("author exists perhaps", "true, false"),
     ] {

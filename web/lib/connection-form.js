@@ -9,8 +9,8 @@ import { button, choice, field, input, problem } from "./parts.js";
 
 /**
  * @typedef {{id: string, label: string, name: string, type: string, fields: [key: string, label:
- * string, hint: string, kind?: string][]}} Provider `type`: of its credentials. A field's key is its
- * path in `provider_config`; kind `secret` is never shown again, kind `json` is a whole object,
+ * string, hint: string, kind?: string][]}} Provider `type`: of its credentials. A field's key is
+ * its path in `provider_config`; kind `secret` is never shown again, kind `json` is a whole object,
  * pasted as it was downloaded, and secret too.
  */
 

@@ -2,7 +2,6 @@
 //!
 //! `guard` runs before every route. What does not live here: the routes.
 
-pub(super) mod headers;
 mod host;
 pub mod login;
 mod throttle;

@@ -25,7 +25,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use self::{
     live::Seen,
-    wire::{EventLogQuery, EventLogResponse, EventModel, JobProgress},
+    wire::{EventLogQuery, EventLogResponse, EventModel, JobProgress, ServerSentEvent},
 };
 use super::{App, error::ApiError, json::ValidQuery};
 use crate::store::{StoreError, events};
@@ -62,13 +62,14 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 #[utoipa::path(
     get, path = "/v1/events", tag = "events", operation_id = "stream_events",
     params(("Last-Event-ID" = Option<String>, Header, description = "The last event that was seen")),
-    responses((status = 200, content_type = "text/event-stream", body = String))
+    responses((status = 200, content_type = "text/event-stream", body = ServerSentEvent))
 )]
 async fn stream(State(app): State<App>, headers: HeaderMap) -> Result<Response, ApiError> {
     let place = app.listeners.0.clone().try_acquire_owned().map_err(|_| {
         ApiError::too_many(format!("{LISTENERS} listen already, which is the most"), 5)
     })?;
     let last = headers.get("last-event-id").map(|id| id.to_str().unwrap_or_default().to_owned());
+    let last = last.filter(|id| !id.trim().is_empty());
     let (sender, receiver) = mpsc::channel(16);
     tokio::spawn(async move {
         let stopping = app.stopping.clone();

@@ -11,6 +11,18 @@ use crate::{
     store::{events::Event, progress::Running},
 };
 
+/// One server-sent event as its fields; `data` is the JSON text of what `event` names.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes the stream, which is written as text")]
+pub(super) struct ServerSentEvent {
+    /// The event's type, `job.progress` or `reset`.
+    pub event: Option<String>,
+    /// The event's id; `job.progress` has none.
+    pub id: Option<String>,
+    /// An `EventModel` or a `JobProgress` as JSON text.
+    pub data: Option<String>,
+}
+
 /// Something that happened.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct EventModel {

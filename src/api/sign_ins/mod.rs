@@ -2,6 +2,7 @@
 //! Ours, beyond the public API.
 //!
 //! - [`pending`]: the sign-ins that are under way, in memory only
+//! - [`returned`]: what a browser brings back
 //! - [`callback`]: where the provider sends the browser back to
 //!
 //! What does not live here: what a provider is asked (`sources::oauth`). No code, token or secret is
@@ -9,6 +10,7 @@
 
 pub mod callback;
 pub mod pending;
+pub mod returned;
 mod wire;
 
 use axum::{Json, extract::State};
@@ -17,8 +19,8 @@ use serde_json::{Map, Value};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use self::{
-    callback::Returned,
     pending::{Target, Way},
+    returned::Returned,
     wire::{SignInAnswerRequest, SignInModel, SignInRequest, SignInStarted},
 };
 use super::{

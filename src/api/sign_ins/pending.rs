@@ -10,7 +10,7 @@ use std::{
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use super::callback::Returned;
+use super::returned::Returned;
 use crate::{
     engine::{
         Engine,

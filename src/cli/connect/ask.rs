@@ -59,7 +59,8 @@ pub(super) fn secret(label: &str) -> Result<String, CliError> {
     })
 }
 
-/// Asks for the credentials of a provider, field by field; `None` where it needs none and gets none.
+/// Asks for the credentials of a provider, field by field; `None` where it needs none and gets
+/// none.
 pub(super) fn credentials(provider: &dyn Provider) -> Result<Option<Map<String, Value>>, CliError> {
     let Some(schema) = provider.schema() else { return Ok(None) };
     if !can_ask() {
@@ -98,8 +99,8 @@ fn fields(kind: &Kind) -> Result<Map<String, Value>, CliError> {
     Ok(given)
 }
 
-/// Whether what a field of credentials holds must not be shown: by its name, as no provider calls an
-/// id a secret.
+/// Whether what a field of credentials holds must not be shown: by its name, as no provider calls
+/// an id a secret.
 fn is_secret(field: &Field) -> bool {
     let name = field.name();
     ["secret", "token", "password", "passphrase", "private_key"]

@@ -123,8 +123,8 @@ fn configurable(name: &str) -> Result<&'static dyn Provider, CliError> {
     })
 }
 
-/// Whether somebody who could sign in would rather bring other credentials; asked only where nothing
-/// on the command line says it.
+/// Whether somebody who could sign in would rather bring other credentials; asked only where
+/// nothing on the command line says it.
 fn wants_other_credentials(provider: &dyn Provider, args: &Args) -> Result<bool, CliError> {
     let SignInArgs { client_id, renew, device, .. } = &args.sign_in;
     if client_id.is_some() || renew.is_some() || *device || !ask::can_ask() {

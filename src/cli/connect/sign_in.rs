@@ -1,6 +1,6 @@
-//! Signing in from the command line: a browser on this computer comes back to a port that is open for
-//! as long as it takes; one elsewhere ends at an address that is pasted here; another device takes a
-//! code.
+//! Signing in from the command line: a browser on this computer comes back to a port that is open
+//! for as long as it takes; one elsewhere ends at an address that is pasted here; another device
+//! takes a code.
 
 use std::{
     io::{self, BufRead as _, Write as _},
@@ -86,8 +86,8 @@ pub(super) async fn run(
     }
 }
 
-/// The client to sign in with: from the arguments, else that of the connection that is renewed, else
-/// asked for.
+/// The client to sign in with: from the arguments, else that of the connection that is renewed,
+/// else asked for.
 fn client(
     with: &'static dyn SignIn,
     args: &SignInArgs,

@@ -1,5 +1,6 @@
-// The authorization servers of Google and Microsoft, as far as a browser sees them: a page to agree or
-// to refuse on, and tokens in exchange for a code. `tests/support/fake_authority.rs` checks more.
+// The authorization servers of Google and Microsoft, as far as a browser sees them: a page to agree
+// or to refuse on, and tokens in exchange for a code. `tests/support/fake_authority.rs` checks
+// more.
 import { createHash, randomUUID } from "node:crypto";
 import { createServer } from "node:http";
 import { mkdir, writeFile } from "node:fs/promises";

@@ -12,7 +12,7 @@ const NO_PAGE: &str = "default-src 'none'; frame-ancestors 'none'; base-uri 'non
                        form-action 'none'; sandbox";
 
 /// For pages of ours: all that they need comes from here.
-pub(in crate::api) const PAGE: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
+pub(super) const PAGE: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
     img-src 'self' blob: data:; media-src 'self' blob:; font-src 'self'; connect-src 'self'; \
     frame-src 'self'; manifest-src 'self'; worker-src 'self'; form-action 'self'; \
     base-uri 'none'; frame-ancestors 'none'";
@@ -35,7 +35,7 @@ const UNLESS_SAID: [(HeaderName, &str); 3] = [
 ];
 
 /// Sets them.
-pub(in crate::api) async fn protect(request: Request, next: Next) -> Response {
+pub(super) async fn protect(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
     for (name, value) in ALWAYS {
