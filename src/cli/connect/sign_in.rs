@@ -23,8 +23,9 @@ use tokio::{net::TcpListener, sync::mpsc};
 use super::{Args, SignInArgs, accepted, ask, named, secret_text, wanted_name};
 use crate::{
     api::sign_ins::{
-        callback::{self, Finished, Returned},
+        callback::{self, Finished},
         pending::{Shown, SignIns, Started, Target, Way},
+        returned::Returned,
     },
     cli::{error::CliError, open},
     engine::Engine,
