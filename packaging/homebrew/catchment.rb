@@ -1,5 +1,6 @@
-# Homebrew's formula. packaging/release fills in the addresses and checksums of a release between the
-# two marks; in the repository they are those of a release to come, and only `--HEAD` can be installed.
+# Homebrew's formula. packaging/release fills in the addresses and checksums of a release between
+# the two marks; in the repository they are those of a release to come, and only `--HEAD` can be
+# installed.
 class Catchment < Formula
   desc "Local buckets, synced from folders, object storage and other places"
   homepage "https://github.com/catchment/catchment"
@@ -36,7 +37,7 @@ class Catchment < Formula
   end
 
   test do
-    ENV["CATCHMENT_DATA_DIR"] = testpath/"data"
+    ENV["CATCHMENT_DATA_DIR"] = (testpath/"data").to_s
     ENV["CATCHMENT_KEYRING"] = "off"
     ENV["CATCHMENT_QUIET_PERIOD_MS"] = "0"
     (testpath/"source/folder").mkpath

@@ -83,7 +83,7 @@ pub(super) async fn run(args: Args, settings: &Settings) -> Outcome {
     tokio::spawn(search_index::keep_up_to_date(store.clone(), app.stopping.clone()));
     let router = api::router(app).map_err(CliError::failed)?;
 
-    announce(address, &open::link(&store, address).await?)?;
+    announce(&store, address).await?;
     tell_systemd(&[NotifyState::Ready]);
     tokio::spawn(feed_the_watchdog(store));
     let served = server::serve(listener, router, stopping).await;
@@ -117,11 +117,19 @@ fn require_allow_remote(address: SocketAddr, allow_remote: bool) -> Result<(), C
     )))
 }
 
-fn announce(address: SocketAddr, link: &str) -> Result<(), CliError> {
+/// Says where it listens, with a link that lets a browser in. Not to the journal of a service,
+/// which others may read: systemd sets `JOURNAL_STREAM` where output goes there (systemd.exec(5)).
+async fn announce(store: &Store, address: SocketAddr) -> Result<(), CliError> {
+    let link = match std::env::var_os("JOURNAL_STREAM") {
+        Some(_) => None,
+        None => Some(open::link(store, address).await?),
+    };
     let mut out = io::stdout().lock();
     writeln!(out, "Catchment listens on http://{}", open::called(address))?;
-    writeln!(out, "Open {link}")?;
-    writeln!(out, "(works once, within 10 minutes; `catchment open` prints a new link)")?;
+    if let Some(link) = link {
+        writeln!(out, "Open {link}")?;
+        writeln!(out, "(works once, within 10 minutes; `catchment open` prints a new link)")?;
+    }
     Ok(out.flush()?)
 }
 

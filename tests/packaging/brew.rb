@@ -1,5 +1,6 @@
-# A stand-in for the part of Homebrew's formula language that our formula uses. Loads the formula, runs its
-# install, service and test blocks in folders of their own, and stops at the first thing that fails.
+# A stand-in for the part of Homebrew's formula language that our formula uses. Loads the formula,
+# runs its install, service and test blocks in folders of their own, and stops at the first thing
+# that fails.
 #
 #   ruby brew.rb FORMULA PROGRAM WORK source    as if built from source: `cargo install` is checked,
 #                                               and PROGRAM stands for what it would build

@@ -126,3 +126,10 @@ fn a_server_tells_its_service_manager_that_it_is_ready_and_then_that_it_is_well(
     assert!(server.stop().success());
     notices(&socket, "STOPPING=1");
 }
+
+#[test]
+fn a_service_writes_no_link_into_the_journal() {
+    let server = Server::on(&Catchment::new().env("JOURNAL_STREAM", "8:12345"));
+    assert!(server.stdout().contains(&server.address.to_string()), "{}", server.stdout());
+    assert!(!server.stdout().contains("code="), "{}", server.stdout());
+}

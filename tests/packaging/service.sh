@@ -49,16 +49,18 @@ echo "its socket starts it"
 # A folder that takes a while, synced by the server.
 mkdir -p /srv/big /srv/small
 echo small >/srv/small/file
-(cd /srv/big && seq 20000 | while read -r number; do echo "the content of $number" >"$number"; done)
+(cd /srv/big && seq 40000 | while read -r number; do echo "the content of $number" >"$number"; done)
 as_service catchment sync /srv/small --bucket big >/dev/null
+# An upgrade unpacks first, while the old server still runs, and configures then.
+dpkg --unpack /newer.deb
 ask POST /v1/buckets/big/syncs '{"connection_id": "conn_local", "source_path": "/srv/big"}' | grep -q sync_config_id
 until_says '"big".*"objects":[0-9]\{3,\}' as_service catchment ls --json
 before="$(systemctl show -P MainPID catchment.service)"
-dpkg -i /newer.deb
+dpkg --configure catchment
 after="$(systemctl show -P MainPID catchment.service)"
 [ "$before" != "$after" ] || die "the upgrade did not restart it"
 ask GET /v1/health | grep -q '"OK"' || die "it does not answer after the upgrade"
-until_says '"big".*"objects":20001' as_service catchment ls --json
+until_says '"big".*"objects":40001' as_service catchment ls --json
 as_service catchment verify
 as_service catchment status --json >/status.json
 grep -q interrupted /status.json || die "the upgrade was to come in the middle of a job"
