@@ -32,6 +32,8 @@ pub struct Item {
     pub name: EntryPath,
     /// The provider's id for it, where that is not its path.
     pub id: Option<String>,
+    /// What else a person wants to know of it: what kind of table it is, the type of a column.
+    pub note: Option<String>,
     /// The MIME type of a file, where the provider tells it.
     pub mime: Option<String>,
     /// Bytes of a file.

@@ -170,7 +170,13 @@ fn source_path(reader: &dyn Reader, path: &str) -> Result<Vec<u8>, ApiError> {
 fn folder_items(reader: &dyn Reader, parent: &str, level: Level) -> Vec<FolderItem> {
     let item = |item: Item| {
         let (id, path) = reader.below(parent, &item);
-        FolderItem { id, name: item.name.to_json_text(), path, mime_type: FOLDER_MIME.to_owned() }
+        FolderItem {
+            id,
+            name: item.name.to_json_text(),
+            path,
+            mime_type: FOLDER_MIME.to_owned(),
+            note: item.note,
+        }
     };
     level.items.into_iter().map(item).collect()
 }

@@ -265,6 +265,8 @@ pub(super) struct FolderItem {
     pub path: String,
     /// What the contract gives every folder.
     pub mime_type: String,
+    /// What else is worth knowing of it: what kind of table it is, the type of a column.
+    pub note: Option<String>,
 }
 
 /// The folders in a folder.

@@ -42,6 +42,7 @@ pub(super) fn level(folder: &Path, wanted: Wanted, limit: usize) -> Result<Level
         Some(Item {
             name: EntryPath::new(name),
             id: None,
+            note: None,
             mime: None,
             size: is_file.then_some(facts.len()),
             modified: instant(facts.mtime(), facts.mtime_nsec()).filter(|_| is_file),

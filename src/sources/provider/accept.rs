@@ -170,7 +170,7 @@ impl Check {
         let besides = &["provider_type", "credentials"];
         let settings = self.fields(ROOT, schema.settings, besides, config, false);
         let given = config.get("credentials").filter(|given| !given.is_null());
-        let credentials = match (given, kept) {
+        let mut credentials = match (given, kept) {
             (Some(given), _) => self.credentials(given),
             (None, Some(kept)) => {
                 schema.kinds.iter().find(|kind| kind.tag == kept).map(|kind| (kind, None))
@@ -183,6 +183,9 @@ impl Check {
                 None
             }
         };
+        if let Some((kind, Some(fields))) = &mut credentials {
+            self.wrong.extend(provider.complete(kind.tag, fields).err());
+        }
         let given = Given {
             settings: &settings,
             kind: credentials.as_ref().map(|(kind, _)| kind.tag),

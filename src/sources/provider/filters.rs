@@ -62,10 +62,13 @@ impl ProviderFilters {
         known.retain(|key, _| accepted.contains(&key.as_str()));
         let unknown = filters.keys().filter(|key| !known.contains_key(*key));
         let mut wrong: Vec<_> = unknown
-            .map(|key| ProviderFilterError::Unknown {
-                key: key.clone(),
-                provider: provider.clone(),
-                accepted,
+            .map(|key| match reader.and_then(|reader| reader.refused(key)) {
+                Some(reason) => Self::refused(key, filters, reason),
+                None => ProviderFilterError::Unknown {
+                    key: key.clone(),
+                    provider: provider.clone(),
+                    accepted,
+                },
             })
             .collect();
         let shards = match reader {
@@ -76,6 +79,15 @@ impl ProviderFilters {
             None => vec![Shard::whole()],
         };
         if wrong.is_empty() { Ok(Self { shards }) } else { Err(wrong) }
+    }
+
+    fn refused(
+        key: &str,
+        filters: &Map<String, Value>,
+        reason: &'static str,
+    ) -> ProviderFilterError {
+        let value = filters.get(key).unwrap_or(&Value::Null);
+        ProviderFilterError::wrong_value(key, value, reason, "null")
     }
 }
 

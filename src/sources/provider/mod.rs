@@ -64,6 +64,15 @@ pub trait Provider: fmt::Debug + Send + Sync {
         Vec::new()
     }
 
+    /// Makes what only this program can make of new credentials of that kind, such as a key.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    fn complete(&self, kind: &str, secret: &mut Map<String, Value>) -> Result<(), Wrong> {
+        let _ = (kind, secret);
+        Ok(())
+    }
+
     /// What to store of settings that were checked: by default they as they are, and the kind of
     /// credentials that goes with them.
     fn connection(&self, given: &Given<'_>) -> Connection {
@@ -227,6 +236,12 @@ pub trait Filters {
     /// The keys of `provider_filters` that it takes.
     fn keys(&self) -> &'static [&'static str] {
         &[]
+    }
+
+    /// Why a key that other clients know is not taken here, and what to do instead.
+    fn refused(&self, key: &str) -> Option<&'static str> {
+        let _ = key;
+        None
     }
 
     /// Checks the values of those keys, and returns the shards that they make. Unknown keys are

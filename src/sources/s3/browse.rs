@@ -156,6 +156,7 @@ fn item(name: &[u8], facts: Facts) -> Item {
     Item {
         name: EntryPath::new(name),
         id: None,
+        note: None,
         mime: None,
         size: facts.size,
         modified: facts.modified,

@@ -1,0 +1,137 @@
+//! A table's change feed, made of two things: Snowflake's token of the last change, which tells
+//! whether there is anything new without waking a warehouse, and the greatest watermark that was
+//! seen, behind which everything new is.
+//!
+//! Rows that are deleted, and changes that do not move the watermark, are in no feed: full passes
+//! find them.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    catalogue::Wanted,
+    columns::{Column, Kind},
+    names::Table,
+    pass::Progress,
+    sql::Shape,
+};
+use crate::{model::Cursor, sources::SourceError};
+
+/// A token of the feed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Mark {
+    /// Snowflake's token of the last change; none where it has none for this table.
+    pub(super) change: Option<String>,
+    /// The greatest watermark so far.
+    pub(super) watermark: Option<String>,
+    /// What the columns were.
+    pub(super) columns: Option<String>,
+    /// What rows are found and ordered by; none before a table was read.
+    pub(super) order: Option<Order>,
+    /// What the connection said of the table.
+    pub(super) wanted: Wanted,
+    /// The pass that is under way.
+    pub(super) under_way: Option<UnderWay>,
+}
+
+/// What rows are found and ordered by, so that it need not be asked for again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Order {
+    key: Vec<Column>,
+    watermark: Option<Column>,
+    /// Columns that are asked for in another form.
+    geo: Vec<Column>,
+}
+
+/// A pass over what is new that has not come to its end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct UnderWay {
+    /// The token of the last change before it began.
+    pub(super) change: Option<String>,
+    pub(super) progress: Progress,
+}
+
+/// What a walk through a whole table has found out.
+#[derive(Clone, Debug)]
+pub(super) struct Finished {
+    pub(super) progress: Progress,
+    pub(super) order: Order,
+}
+
+impl Order {
+    pub(super) fn of(shape: &Shape) -> Self {
+        let geo = shape.columns.iter().filter(|column| column.kind == Kind::Geo);
+        Self {
+            key: shape.key.clone(),
+            watermark: shape.watermark.clone(),
+            geo: geo.cloned().collect(),
+        }
+    }
+
+    /// The shape of a table whose columns have not changed.
+    pub(super) fn shape(&self, table: &Table) -> Shape {
+        Shape {
+            table: table.clone(),
+            columns: self.geo.clone(),
+            key: self.key.clone(),
+            watermark: self.watermark.clone(),
+        }
+    }
+}
+
+impl Mark {
+    /// Reads a token.
+    ///
+    /// # Errors
+    /// [`SourceError::FeedExpired`] when it is none, or the connection says something else of the table
+    /// by now.
+    pub(super) fn read(cursor: &Cursor, wanted: &Wanted) -> Result<Self, SourceError> {
+        let expired = |message: &str| SourceError::FeedExpired { message: message.to_owned() };
+        let mark: Self = serde_json::from_slice(&cursor.0)
+            .map_err(|_| expired("the token is not one of this version"))?;
+        match mark.wanted == *wanted {
+            true => Ok(mark),
+            false => Err(expired("the connection names other columns than before")),
+        }
+    }
+
+    /// As a token.
+    pub(super) fn cursor(&self) -> Cursor {
+        // Texts only: this cannot fail.
+        Cursor(serde_json::to_vec(self).unwrap_or_default())
+    }
+
+    /// With what a walk has found out.
+    pub(super) fn after(mut self, finished: Option<&Finished>) -> Self {
+        if let Some(finished) = finished {
+            self.watermark = finished.progress.watermark.clone();
+            self.columns = finished.progress.columns.clone();
+            self.order = Some(finished.order.clone());
+        }
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wanted(watermark: &str) -> Wanted {
+        Wanted { key: vec!["id".into()], watermark: Some(watermark.into()) }
+    }
+
+    #[test]
+    fn a_token_reads_back_and_expires_when_the_connection_names_other_columns() {
+        let mark = Mark {
+            change: Some("17".into()),
+            watermark: Some("1641008096.123456789".into()),
+            wanted: wanted("w"),
+            under_way: Some(UnderWay { change: None, progress: Progress::default() }),
+            ..Mark::default()
+        };
+        assert_eq!(Mark::read(&mark.cursor(), &wanted("w")).unwrap(), mark);
+        for (cursor, wanted) in [(mark.cursor(), wanted("v")), (Cursor(b"x".into()), wanted("w"))] {
+            let outcome = Mark::read(&cursor, &wanted);
+            assert!(matches!(outcome, Err(SourceError::FeedExpired { .. })));
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! A pass over a table: one statement, its rows in order, and the statement again behind the last row
+//! where its result is gone before it was read to its end.
+
+use std::sync::Arc;
+
+use futures_util::{
+    StreamExt as _,
+    stream::{self, BoxStream},
+};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    columns::Column,
+    protocol::{Meaning, Refusal},
+    row::{Layout, Row, State, Twins},
+    rows::Rows,
+    session::{Failed, Selected, Session, Takes},
+    sql::{self, Shape, Statement},
+    value,
+};
+use crate::sources::SourceError;
+
+/// How often in a row a statement is run again without having brought a row.
+const RERUNS: u32 = 3;
+
+/// Which rows a pass is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Rowset {
+    /// All of them.
+    All,
+    /// Those whose watermark is not below this one, or is NULL.
+    Since(String),
+}
+
+/// How far a pass has come.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Progress {
+    /// The cells of the last row that the statement is ordered by. None at the beginning, and in
+    /// tables without a key, whose passes only begin.
+    pub(super) place: Option<Vec<Option<String>>>,
+    /// The greatest watermark so far, not beyond the moment at which the statement began.
+    pub(super) watermark: Option<String>,
+    /// What the columns were.
+    pub(super) columns: Option<String>,
+}
+
+/// Rows, and how far the pass has come with them.
+pub(super) struct Batch {
+    pub(super) rows: Vec<Row>,
+    pub(super) progress: Progress,
+}
+
+/// Why a pass ends early.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// The columns are not those that it began with: only a full pass is of use.
+    Reshaped(String),
+    /// Anything else.
+    Source(SourceError),
+}
+
+/// A pass under way.
+pub(super) struct Pass {
+    session: Arc<Session>,
+    shape: Shape,
+    rowset: Rowset,
+    progress: Progress,
+    reading: Option<Reading>,
+    /// Statements in a row that brought nothing.
+    fruitless: u32,
+    twins: Twins,
+    is_over: bool,
+}
+
+/// A statement's rows.
+struct Reading {
+    layout: Layout,
+    batches: BoxStream<'static, Result<Rows, Failed>>,
+    began: Option<Timestamp>,
+}
+
+impl Pass {
+    pub(super) fn new(
+        session: Arc<Session>,
+        shape: Shape,
+        rowset: Rowset,
+        progress: Progress,
+    ) -> Self {
+        let twins = Twins::default();
+        Self {
+            session,
+            shape,
+            rowset,
+            progress,
+            reading: None,
+            fruitless: 0,
+            twins,
+            is_over: false,
+        }
+    }
+
+    /// Its rows, a batch at a time. Ends after the last row of a result that was whole, or with the
+    /// first error.
+    pub(super) fn batches(self) -> BoxStream<'static, Result<Batch, Ended>> {
+        stream::unfold(self, |mut pass| async move {
+            let next = pass.next().await.transpose()?;
+            pass.is_over |= next.is_err();
+            Some((next, pass))
+        })
+        .boxed()
+    }
+
+    async fn next(&mut self) -> Result<Option<Batch>, Ended> {
+        while !self.is_over {
+            let Some(reading) = self.reading.as_mut() else {
+                match self.begin().await {
+                    Ok(reading) => self.reading = Some(reading),
+                    Err(failed) => self.recover(failed)?,
+                }
+                continue;
+            };
+            match reading.batches.next().await {
+                Some(Ok(rows)) => return self.take(&rows).map(Some),
+                Some(Err(failed)) => self.recover(failed)?,
+                None => self.is_over = true,
+            }
+        }
+        Ok(None)
+    }
+
+    /// Runs the statement, from where the pass is.
+    async fn begin(&mut self) -> Result<Reading, Failed> {
+        let statement = self.statement()?;
+        let selected = self.session.select(&statement, Takes::Warehouse).await?;
+        self.twins = Twins::default();
+        let began = selected.result.began;
+        let mut columns = selected.result.columns.clone();
+        // The hash is the last one.
+        columns.pop();
+        let layout = self.layout(columns)?;
+        Ok(Reading { layout, batches: selected.rows(), began })
+    }
+
+    fn statement(&self) -> Result<Statement, SourceError> {
+        let place = self.progress.place.as_deref();
+        let statement = match &self.rowset {
+            Rowset::All => sql::all_rows(&self.shape, place),
+            Rowset::Since(from) => sql::changed_rows(&self.shape, from, place),
+        };
+        statement.map_err(|error| SourceError::Permanent { message: error.to_string() })
+    }
+
+    /// How the columns of a result become rows. They must be those that the pass began with.
+    fn layout(&mut self, columns: Vec<Column>) -> Result<Layout, Failed> {
+        let print = fingerprint(&columns);
+        if self.progress.columns.as_ref().is_some_and(|before| *before != print) {
+            return Err(reshaped("the table has other columns than before"));
+        }
+        let layout = layout(&self.shape, columns)?;
+        self.progress.columns = Some(print);
+        Ok(layout)
+    }
+
+    /// Makes entries of a batch, and moves on.
+    fn take(&mut self, rows: &Rows) -> Result<Batch, Ended> {
+        let Some(reading) = &self.reading else {
+            return Ok(Batch { rows: Vec::new(), progress: self.progress.clone() });
+        };
+        let layout = &reading.layout;
+        let mut taken = Vec::with_capacity(rows.len());
+        for row in rows.iter() {
+            let entry = match self.shape.key.is_empty() {
+                true => layout.keyless(row, &mut self.twins),
+                false => {
+                    let entry = layout.keyed(row);
+                    let place = self.place(layout, row);
+                    if entry.state != State::NullKey && self.progress.place.as_ref() == Some(&place)
+                    {
+                        return Err(Ended::Source(self.same_key()));
+                    }
+                    self.progress.place = Some(place);
+                    entry
+                }
+            };
+            if let Some(watermark) = layout.watermark(row) {
+                let began = reading.began;
+                advance(&mut self.progress.watermark, &self.shape, watermark, began);
+            }
+            taken.push(entry);
+        }
+        if !self.shape.key.is_empty() {
+            self.fruitless = 0;
+        }
+        Ok(Batch { rows: taken, progress: self.progress.clone() })
+    }
+
+    /// What a row is ordered by.
+    fn place(&self, layout: &Layout, row: super::rows::RowRef<'_>) -> Vec<Option<String>> {
+        let mut place = Vec::new();
+        if matches!(self.rowset, Rowset::Since(_)) {
+            place.push(layout.watermark(row).map(str::to_owned));
+        }
+        place.extend(layout.key_cells(row));
+        place
+    }
+
+    /// Lets the statement run again where its result is gone; anything else ends the pass.
+    fn recover(&mut self, failed: Failed) -> Result<(), Ended> {
+        self.reading = None;
+        match failed {
+            Failed::Refused(refusal) if refusal.meaning() == Meaning::Shape => {
+                Err(Ended::Reshaped(refusal.message))
+            }
+            Failed::Refused(refusal)
+                if matches!(refusal.meaning(), Meaning::ResultGone | Meaning::Cancelled)
+                    && self.fruitless < RERUNS =>
+            {
+                tracing::info!(reason = refusal.message, "the result is gone: asking again");
+                self.fruitless += 1;
+                Ok(())
+            }
+            failed => Err(Ended::Source(self.session.explain(failed))),
+        }
+    }
+
+    fn same_key(&self) -> SourceError {
+        let names: Vec<String> =
+            self.shape.key.iter().map(|column| column.quoted().to_string()).collect();
+        SourceError::Misconfigured {
+            message: format!(
+                "two rows of {} have the same key in {}: name columns in primary_key_columns that \
+                 tell every row from the others",
+                self.shape.table,
+                names.join(", ")
+            ),
+        }
+    }
+}
+
+/// The rows of a result that is read whole, as entries.
+pub(super) async fn decode(shape: &Shape, selected: Selected) -> Result<Vec<Row>, Failed> {
+    let mut columns = selected.result.columns.clone();
+    columns.pop();
+    let layout = layout(shape, columns)?;
+    let mut batches = selected.rows();
+    let (mut rows, mut twins) = (Vec::new(), Twins::default());
+    while let Some(batch) = batches.next().await {
+        rows.extend(batch?.iter().map(|row| match shape.key.is_empty() {
+            true => layout.keyless(row, &mut twins),
+            false => layout.keyed(row),
+        }));
+    }
+    Ok(rows)
+}
+
+/// How the columns of a result, without the hash behind them, become rows.
+fn layout(shape: &Shape, columns: Vec<Column>) -> Result<Layout, Failed> {
+    let find = |wanted: &Column| columns.iter().position(|column| column.name == wanted.name);
+    let key: Option<Vec<usize>> = shape.key.iter().map(find).collect();
+    let key = key.ok_or_else(|| reshaped("a column of the key is gone"))?;
+    let watermark = match &shape.watermark {
+        Some(column) => {
+            Some(find(column).ok_or_else(|| reshaped("the incremental_column is gone"))?)
+        }
+        None => None,
+    };
+    let hash = columns.len();
+    Ok(Layout::new(columns, key, watermark, Some(hash)))
+}
+
+/// Moves a watermark on, but never beyond the moment at which the statement began: a row from the
+/// future would hide those that are written until then.
+fn advance(high: &mut Option<String>, shape: &Shape, cell: &str, began: Option<Timestamp>) {
+    let Some(kind) = shape.watermark.as_ref().map(|column| column.kind) else { return };
+    let now = began.and_then(|moment| value::cell_of(kind, moment));
+    let cell = match now {
+        Some(now) if value::is_later(kind, cell, &now) => now,
+        _ => cell.to_owned(),
+    };
+    if high.as_ref().is_none_or(|high| value::is_later(kind, &cell, high)) {
+        *high = Some(cell);
+    }
+}
+
+/// What tells one set of columns from another.
+fn fingerprint(columns: &[Column]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for column in columns {
+        hasher.update(&(column.name.len() as u64).to_le_bytes());
+        hasher.update(column.name.as_bytes());
+        hasher.update(column.kind.describe().as_bytes());
+    }
+    hasher.finalize().to_hex()[..16].to_owned()
+}
+
+fn reshaped(message: &str) -> Failed {
+    // Snowflake's own code for a column that is not there.
+    Failed::Refused(Refusal {
+        status: 422,
+        code: "000904".to_owned(),
+        message: message.to_owned(),
+        ..Refusal::default()
+    })
+}

@@ -1,0 +1,239 @@
+//! What requests are signed in with: a token that a key signs for an hour, or one that Snowflake gave
+//! out. What was refused once is never sent again by the same source: repeated failures lock users out.
+
+use std::{
+    fmt,
+    sync::{Mutex, PoisonError},
+};
+
+use jiff::{SignedDuration, Timestamp};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Deserialize;
+
+use super::{
+    account::Account,
+    key_pair::{KeyError, PrivateKey, TOKEN_LIFETIME},
+    protocol::Refusal,
+};
+use crate::{model::Credentials, sources::SourceError};
+
+/// A token is replaced so long before it ends.
+const RENEWAL_MARGIN: SignedDuration = SignedDuration::from_secs(5 * 60);
+
+/// Credentials, as the contract's two models have them.
+#[derive(Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Stored {
+    KeyPair {
+        username: String,
+        private_key: SecretString,
+        private_key_passphrase: Option<SecretString>,
+    },
+    UsernamePassword {
+        password: SecretString,
+    },
+}
+
+/// How to sign in.
+enum Way {
+    Key { key: Box<PrivateKey>, username: String },
+    Token(SecretString),
+}
+
+/// A token, and how it is announced.
+#[derive(Clone)]
+pub(super) struct Bearer {
+    /// `X-Snowflake-Authorization-Token-Type`.
+    pub(super) kind: &'static str,
+    token: SecretString,
+    expires: Option<Timestamp>,
+}
+
+impl Bearer {
+    /// The value of `Authorization`.
+    pub(super) fn authorization(&self) -> SecretString {
+        SecretString::from(format!("Bearer {}", self.token.expose_secret()))
+    }
+
+    /// Whether it is too old by this machine's clock.
+    pub(super) fn is_expired(&self, now: Timestamp) -> bool {
+        self.expires.is_some_and(|expires| expires <= now)
+    }
+}
+
+/// Signs in the requests of one source.
+pub(super) struct SignIn {
+    account: Account,
+    way: Way,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    current: Option<Bearer>,
+    refused: Option<Refusal>,
+}
+
+impl fmt::Debug for SignIn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SignIn({})", self.account.token_name)
+    }
+}
+
+impl SignIn {
+    /// Takes the credentials of a connection.
+    ///
+    /// # Errors
+    /// [`SourceError::Misconfigured`] when there are none, or the key cannot be used.
+    pub(super) fn new(
+        account: Account,
+        credentials: Option<&Credentials>,
+    ) -> Result<Self, SourceError> {
+        let misconfigured = |message: String| SourceError::Misconfigured { message };
+        let credentials = credentials
+            .ok_or_else(|| misconfigured("this connection has no credentials".to_owned()))?;
+        let stored: Stored =
+            credentials.read().map_err(|error| misconfigured(error.to_string()))?;
+        let way = match stored {
+            Stored::KeyPair { username, private_key, private_key_passphrase } => {
+                let key =
+                    PrivateKey::read(private_key.expose_secret(), private_key_passphrase.as_ref())
+                        .map_err(|error| misconfigured(format!("{}: {error}", error.field())))?;
+                Way::Key { key: Box::new(key), username }
+            }
+            Stored::UsernamePassword { password } => Way::Token(password),
+        };
+        Ok(Self { account, way, state: Mutex::default() })
+    }
+
+    /// The statement that lets the key in, where there is one.
+    pub(super) fn statement(&self) -> Option<String> {
+        match &self.way {
+            Way::Key { key, username } => key.statement(username).ok(),
+            Way::Token(_) => None,
+        }
+    }
+
+    /// A token to send; an error where the last one was refused.
+    ///
+    /// # Errors
+    /// The refusal that there was, or that the key cannot sign.
+    pub(super) fn bearer(&self, now: Timestamp) -> Result<Bearer, NoBearer> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(refusal) = &state.refused {
+            return Err(NoBearer::Refused(refusal.clone()));
+        }
+        let current =
+            state.current.take().filter(|bearer| !bearer.is_expired(now + RENEWAL_MARGIN));
+        let bearer = match current {
+            Some(bearer) => bearer,
+            None => self.new_bearer(now)?,
+        };
+        state.current = Some(bearer.clone());
+        Ok(bearer)
+    }
+
+    /// Another token than one that was refused for its age. None where there is no other.
+    ///
+    /// # Errors
+    /// When the key cannot sign.
+    pub(super) fn renewed(&self, now: Timestamp) -> Result<Option<Bearer>, NoBearer> {
+        if matches!(self.way, Way::Token(_)) {
+            return Ok(None);
+        }
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).current = None;
+        self.bearer(now).map(Some)
+    }
+
+    /// Remembers that these credentials were refused.
+    pub(super) fn refuse(&self, refusal: &Refusal) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.refused = Some(refusal.clone());
+    }
+
+    fn new_bearer(&self, now: Timestamp) -> Result<Bearer, NoBearer> {
+        match &self.way {
+            Way::Key { key, username } => {
+                let token = key.sign(&self.account, username, now).map_err(NoBearer::Key)?;
+                let lifetime = SignedDuration::try_from(TOKEN_LIFETIME).unwrap_or_default();
+                Ok(Bearer { kind: "KEYPAIR_JWT", token, expires: now.checked_add(lifetime).ok() })
+            }
+            Way::Token(token) => Ok(Bearer {
+                kind: "PROGRAMMATIC_ACCESS_TOKEN",
+                token: token.clone(),
+                expires: None,
+            }),
+        }
+    }
+}
+
+/// Why there is no token.
+#[derive(Debug)]
+pub(super) enum NoBearer {
+    /// The server has refused these credentials.
+    Refused(Refusal),
+    /// The key cannot sign.
+    Key(KeyError),
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn sign_in(credentials: &serde_json::Value) -> Result<SignIn, SourceError> {
+        let account = Account::parse("org-acc").unwrap();
+        SignIn::new(account, Some(&Credentials::from_json(credentials.to_string())))
+    }
+
+    fn with_key() -> SignIn {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/snowflake/plain.p8");
+        let pem = std::fs::read_to_string(path).unwrap();
+        sign_in(&json!({"type": "key_pair", "username": "u", "private_key": pem})).unwrap()
+    }
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_key_signs_one_token_an_hour() {
+        let sign_in = with_key();
+        let token = |now| sign_in.bearer(at(now)).unwrap().token.expose_secret().to_owned();
+        let first = token("2026-01-01T00:00:00Z");
+        assert_eq!(token("2026-01-01T00:53:00Z"), first);
+        assert_ne!(token("2026-01-01T00:55:00Z"), first);
+    }
+
+    #[test]
+    fn a_token_in_the_passwords_place_is_sent_as_it_is_and_never_renewed() {
+        let credentials =
+            json!({"type": "username_password", "username": "u", "password": "pat-1"});
+        let sign_in = sign_in(&credentials).unwrap();
+        let now = at("2026-01-01T00:00:00Z");
+        let bearer = sign_in.bearer(now).unwrap();
+        assert_eq!(bearer.kind, "PROGRAMMATIC_ACCESS_TOKEN");
+        assert_eq!(bearer.authorization().expose_secret(), "Bearer pat-1");
+        assert!(sign_in.renewed(now).unwrap().is_none());
+    }
+
+    #[test]
+    fn credentials_that_were_refused_are_not_sent_again() {
+        let sign_in = with_key();
+        let now = at("2026-01-01T00:00:00Z");
+        sign_in.bearer(now).unwrap();
+        sign_in.refuse(&Refusal { status: 401, ..Refusal::default() });
+        assert!(matches!(sign_in.bearer(now), Err(NoBearer::Refused(_))));
+        assert!(matches!(sign_in.renewed(now), Err(NoBearer::Refused(_))));
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_read_is_told_before_anything_is_sent() {
+        let credentials =
+            json!({"type": "key_pair", "username": "u", "private_key": "secret-text"});
+        let error = sign_in(&credentials).unwrap_err();
+        assert!(matches!(error, SourceError::Misconfigured { .. }));
+        assert!(!error.to_string().contains("secret-text"));
+    }
+}

@@ -1,0 +1,608 @@
+//! A table as a source, and what people see who look around in an account.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::{
+    StreamExt as _,
+    stream::{self, BoxStream},
+};
+use serde::Deserialize;
+use tokio::sync::OnceCell;
+
+use super::{
+    account::Account,
+    catalogue::{self, Listed, Wanted},
+    feed::{Finished, Mark, Order, UnderWay},
+    names::{self, Name, NotATable, Table},
+    pass::{Batch, Ended, Pass, Progress, Rowset, decode},
+    protocol::Context,
+    row::{self, Row, State},
+    session::{Session, Takes, Wire},
+    sign_in::SignIn,
+    sql::{self, Shape},
+    wire,
+};
+use crate::{
+    model::{
+        Connection, Cursor, Details, Entry, EntryId, EntryKind, EntryPath, ErrorType, Fingerprint,
+        Shard, Version,
+    },
+    sources::{
+        Body, ByteRange, Content, Facts, Needs, Page, Profile, RootIdentity, Source, SourceError,
+        browse::{self, Item, Level},
+        http::Usage,
+        provider::Opening,
+    },
+};
+
+/// What rows are.
+const MIME: &str = "application/json";
+
+/// How many rows at once are looked up by their keys: hardly ever, as bytes come with the listing.
+const CONCURRENCY: usize = 8;
+
+/// What a folder's place begins with: no table's does.
+const FOLDER: u8 = b'/';
+
+/// The settings of a connection, as the contract has them.
+#[derive(Debug, Deserialize)]
+struct Settings {
+    account: String,
+    warehouse: String,
+    database: Option<String>,
+    schema: Option<String>,
+    role: Option<String>,
+    incremental_column: Option<String>,
+    primary_key_columns: Option<Vec<String>>,
+    query_timeout_seconds: u64,
+}
+
+/// A place in an account.
+enum Place {
+    /// A table, whose rows are entries.
+    Table(Table),
+    /// Above or at a table, to look around in: no names, a database, a schema, a table.
+    Folder(Vec<Name>),
+}
+
+/// The place of a folder to look into.
+pub(super) fn folder(names: &[Name]) -> Vec<u8> {
+    let mut place = vec![FOLDER];
+    place.extend(names::spelled(names).into_bytes());
+    place
+}
+
+impl Settings {
+    fn of(connection: &Connection) -> Result<Self, SourceError> {
+        let config = connection.settings.get("config").cloned().unwrap_or_default();
+        serde_json::from_value(config).map_err(|error| SourceError::Misconfigured {
+            message: format!("the stored settings of this connection are invalid: {error}"),
+        })
+    }
+
+    fn context(&self) -> Result<Context, SourceError> {
+        let role = self.role.as_deref().filter(|role| !role.is_empty());
+        let named = |setting: &str, text: &str| {
+            names::one_name(text).map_err(|error| SourceError::Misconfigured {
+                message: format!("{setting}: {error}"),
+            })
+        };
+        Ok(Context {
+            warehouse: named("warehouse", &self.warehouse)?,
+            role: role.map(|role| named("role", role)).transpose()?,
+            lets_in: None,
+        })
+    }
+
+    fn place(&self, source_path: &[u8]) -> Result<Place, SourceError> {
+        let text = String::from_utf8_lossy(source_path);
+        let wrong = |error: NotATable| SourceError::Misconfigured { message: error.to_string() };
+        match text.strip_prefix('/') {
+            Some("") => Ok(Place::Folder(Vec::new())),
+            Some(folder) => names::parse_parts(folder).map(Place::Folder).map_err(wrong),
+            None => {
+                let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+                let (database, schema) = (given(&self.database), given(&self.schema));
+                Table::parse(&text, database.as_deref(), schema.as_deref())
+                    .map(Place::Table)
+                    .map_err(wrong)
+            }
+        }
+    }
+
+    fn wanted(&self) -> Wanted {
+        Wanted {
+            key: self.primary_key_columns.clone().unwrap_or_default(),
+            watermark: self.incremental_column.clone().filter(|name| !name.is_empty()),
+        }
+    }
+}
+
+/// What one place of an account is read through.
+pub(super) struct Snowflake {
+    session: Arc<Session>,
+    /// What requests go over.
+    wire: Arc<wire::Account>,
+    place: Place,
+    wanted: Wanted,
+    /// The account's own host, whatever requests go through.
+    host: String,
+    shape: OnceCell<Shape>,
+    /// What the walk of this run has found out, once it has come to its end.
+    finished: Mutex<Option<Finished>>,
+}
+
+impl Snowflake {
+    /// Settles how a place is reached. Makes no request.
+    ///
+    /// # Errors
+    /// [`SourceError::Misconfigured`] when the settings, the credentials or the place cannot work.
+    pub(super) fn open(opening: &Opening<'_>) -> Result<Self, SourceError> {
+        let settings = Settings::of(&opening.location.connection)?;
+        let account = Account::parse(&settings.account)
+            .map_err(|error| SourceError::Misconfigured { message: error.to_string() })?;
+        let place = settings.place(&opening.location.source_path)?;
+        let host = account.host.clone();
+        let base = match &opening.tuning.hosts.snowflake {
+            Some(host) => host.as_str().to_owned(),
+            None => format!("https://{host}"),
+        };
+        let sign_in = SignIn::new(account, opening.credentials)?;
+        let context = Context { lets_in: sign_in.statement(), ..settings.context()? };
+        let wire = wire::Account::new(base, opening)?;
+        let session = Session {
+            wire: Arc::clone(&wire) as Arc<dyn Wire>,
+            sign_in,
+            context,
+            table: match &place {
+                Place::Table(table) => Some(table.clone()),
+                Place::Folder(_) => None,
+            },
+            timeout: Duration::from_secs(settings.query_timeout_seconds),
+            clock: Arc::clone(&opening.tuning.clock),
+            worked: Mutex::default(),
+        };
+        Ok(Self {
+            session: Arc::new(session),
+            wire,
+            place,
+            wanted: settings.wanted(),
+            host,
+            shape: OnceCell::new(),
+            finished: Mutex::default(),
+        })
+    }
+
+    fn table(&self) -> Result<&Table, SourceError> {
+        match &self.place {
+            Place::Table(table) => Ok(table),
+            Place::Folder(_) => Err(SourceError::Misconfigured {
+                message: "this is no table: name one as DATABASE.SCHEMA.TABLE".to_owned(),
+            }),
+        }
+    }
+
+    /// The table's columns, and what its rows are found and ordered by; asked for once.
+    async fn shape(&self) -> Result<&Shape, SourceError> {
+        let table = self.table()?;
+        self.shape.get_or_try_init(|| catalogue::shape(&self.session, table, &self.wanted)).await
+    }
+
+    /// A row, looked up by its key.
+    async fn look_up(&self, id: &EntryId) -> Result<Option<Row>, SourceError> {
+        let shape = self.shape().await?;
+        let key = str::from_utf8(id.as_bytes()).ok();
+        let key = key.and_then(|id| row::key_of_id(id, &shape.key));
+        let Some(key) = key else {
+            return Err(SourceError::Permanent {
+                message: "a row without a key is only found by reading the whole table".to_owned(),
+            });
+        };
+        let statement = sql::rows_by_key(shape, &[key])
+            .map_err(|error| SourceError::Permanent { message: error.to_string() })?;
+        let session = &self.session;
+        let outcome = session.select(&statement, Takes::Warehouse).await;
+        let selected = outcome.map_err(|failed| session.explain(failed))?;
+        let rows = decode(shape, selected).await.map_err(|failed| session.explain(failed))?;
+        Ok(rows.into_iter().find(|row| row.id == *id))
+    }
+
+    /// A row as an entry that has its bytes with it.
+    fn entry(&self, row: Row) -> Entry {
+        let kind = match row.state {
+            State::Whole => EntryKind::File(Fingerprint {
+                size: row.body.len() as u64,
+                version: Version(blake3::hash(&row.body).as_bytes().to_vec()),
+                modified: row.modified,
+                etag: None,
+                mime: Some(MIME.to_owned()),
+                details: Some(Box::new(Details {
+                    bytes: Some(row.body.into()),
+                    ..Details::default()
+                })),
+            }),
+            State::NullKey => EntryKind::Unreadable {
+                error_type: ErrorType::ValidationError,
+                message: format!("a row has NULL in its key {}", row.key_columns.join(", ")),
+            },
+            State::TooLarge(size) => EntryKind::Unreadable {
+                error_type: ErrorType::TooLarge,
+                message: format!(
+                    "the row has {size} bytes as JSON; at most {} are taken",
+                    row::MAX_ROW_BYTES
+                ),
+            },
+        };
+        Entry { id: row.id, path: row.path, parent: None, kind }
+    }
+
+    fn page(&self, rows: Vec<Row>, cursor: Option<Cursor>) -> Page {
+        let entries = rows.into_iter().map(|row| self.entry(row)).collect();
+        Page { entries, cursor, ..Page::default() }
+    }
+
+    /// Snowflake's token of the last change; none where it has none for this table.
+    async fn last_change(&self) -> Result<Option<String>, SourceError> {
+        match self.session.all(&sql::last_change(self.table()?)).await {
+            Ok((_, rows)) => Ok(rows.first().and_then(|rows| rows.single()).map(str::to_owned)),
+            Err(SourceError::Permanent { message }) => {
+                tracing::debug!(message, "whether anything is new has to be asked with a query");
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// All rows, behind `from`.
+    async fn walk_from(&self, from: Option<Cursor>) -> Result<Pages<'_>, SourceError> {
+        let shape = self.shape().await?.clone();
+        let progress = from.map(|Cursor(bytes)| serde_json::from_slice(&bytes)).transpose();
+        let progress: Progress = progress
+            .map_err(|_| SourceError::Garbled {
+                message: "the place that was kept is not one of this version".to_owned(),
+            })?
+            .unwrap_or_default();
+        let order = Order::of(&shape);
+        let walk = Walk { source: self, shape, order, last: progress, pass: None };
+        Ok(stream::unfold(walk, |mut walk| async move {
+            let next = walk.next().await.transpose()?;
+            Some((next, walk))
+        })
+        .boxed())
+    }
+
+    /// What is new since a token.
+    async fn changes_from(&self, from: &Cursor) -> Result<Pages<'_>, SourceError> {
+        let finished = self.finished.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mark = Mark::read(from, &self.wanted)?;
+        let was_under_way = mark.under_way.clone();
+        let mark = if mark.order.is_none() { mark.after(finished.as_ref()) } else { mark };
+        let (change, progress) = match was_under_way {
+            Some(UnderWay { change, progress }) => (change, progress),
+            None => {
+                let change = self.last_change().await?;
+                if change.is_some() && change == mark.change {
+                    return Ok(only(self.page(Vec::new(), Some(mark.cursor()))));
+                }
+                let columns = mark.columns.clone();
+                (change, Progress { columns, ..Progress::default() })
+            }
+        };
+        match (&mark.order, &mark.watermark) {
+            (Some(order), Some(since)) => {
+                let pass = Pass::new(
+                    Arc::clone(&self.session),
+                    order.shape(self.table()?),
+                    Rowset::Since(since.clone()),
+                    progress.clone(),
+                );
+                let news = News { source: self, batches: pass.batches(), mark, change, progress };
+                Ok(stream::unfold(Some(news), |news| async move { news?.next().await }).boxed())
+            }
+            // The walk of this very run has just read everything: what came since, the next one
+            // finds.
+            _ if finished.is_some() => Ok(only(self.page(Vec::new(), Some(mark.cursor())))),
+            _ => Err(SourceError::FeedExpired {
+                message: "rows have changed, and no incremental_column tells which".to_owned(),
+            }),
+        }
+    }
+
+    /// The bytes of a row in the version that was listed.
+    async fn bytes(&self, id: &EntryId, fingerprint: &Fingerprint) -> Result<Bytes, SourceError> {
+        if let Some(bytes) = fingerprint.bytes() {
+            return Ok(bytes.clone());
+        }
+        let row = self.look_up(id).await?.ok_or_else(|| SourceError::NotFound {
+            message: "the table has no row with this key any more".to_owned(),
+        })?;
+        match self.entry(row).kind {
+            EntryKind::File(now) if now.version == fingerprint.version => {
+                Ok(now.bytes().cloned().unwrap_or_default())
+            }
+            _ => Err(SourceError::Changed { message: "the row is another one now".to_owned() }),
+        }
+    }
+
+    /// Signs in, and finds the warehouse and what the place names. Wakes no warehouse.
+    async fn find(&self) -> Result<(), SourceError> {
+        let warehouse = &self.session.context.warehouse;
+        if !catalogue::has_warehouse(&self.session, warehouse).await? {
+            return Err(self.session.no_warehouse());
+        }
+        match &self.place {
+            Place::Table(_) => self.shape().await.map(drop),
+            Place::Folder(names) => self.folders(names, 1).await.map(drop),
+        }
+    }
+
+    /// Databases, schemas, tables or columns below a place.
+    async fn folders(&self, names: &[Name], limit: usize) -> Result<Level, SourceError> {
+        let session = &self.session;
+        let (listed, truncated) = match names {
+            [] => catalogue::databases(session, limit).await?,
+            [database] => catalogue::schemas(session, database, limit).await?,
+            [database, schema] => catalogue::objects(session, (database, schema), limit).await?,
+            [database, schema, name, ..] => {
+                let table = Table {
+                    database: database.clone(),
+                    schema: schema.clone(),
+                    name: name.clone(),
+                };
+                return self.columns(&table, limit).await;
+            }
+        };
+        let item = |found: Listed| {
+            let mut full = names.to_vec();
+            full.push(Name::exact(found.name.as_str()));
+            item(&found.name, &full, found.kind)
+        };
+        Ok(Level { items: listed.into_iter().map(item).collect(), truncated })
+    }
+
+    /// The first rows of a table. Wakes a warehouse: only done for who asks to see them.
+    async fn first_rows(&self, names: &[Name], limit: usize) -> Result<Level, SourceError> {
+        let [database, schema, name] = names else { return Ok(Level::default()) };
+        let table =
+            Table { database: database.clone(), schema: schema.clone(), name: name.clone() };
+        let session = &self.session;
+        let shape = catalogue::shape(session, &table, &Wanted::default()).await?;
+        let statement = sql::first_rows(&shape, limit);
+        let outcome = session.select(&statement, Takes::Warehouse).await;
+        let selected = outcome.map_err(|failed| session.explain(failed))?;
+        let rows = decode(&shape, selected).await.map_err(|failed| session.explain(failed))?;
+        let item = |row: Row| Item {
+            id: Some(row.id.to_json_text()),
+            name: row.path,
+            note: None,
+            mime: Some(MIME.to_owned()),
+            size: Some(row.body.len() as u64),
+            modified: row.modified,
+        };
+        Ok(Level { items: rows.into_iter().map(item).collect(), truncated: false })
+    }
+
+    /// The columns of a table, with their types, and which would do for a key and a watermark.
+    async fn columns(&self, table: &Table, limit: usize) -> Result<Level, SourceError> {
+        let described = catalogue::describe(&self.session, table).await?;
+        let declared = catalogue::declared_key(&self.session, table).await?;
+        let columns: Vec<_> = described.iter().map(|(column, _)| column.clone()).collect();
+        let proposal = catalogue::propose(&columns, declared);
+        let path = [table.database.clone(), table.schema.clone(), table.name.clone()];
+        let item = |(column, kind): &(_, String)| {
+            let column: &super::columns::Column = column;
+            let mut note = kind.clone();
+            if proposal.key.contains(&column.name) {
+                note.push_str(", suits primary_key_columns");
+            }
+            if proposal.watermark.as_ref() == Some(&column.name) {
+                note.push_str(", suits incremental_column");
+            }
+            let mut full = path.to_vec();
+            full.push(column.quoted());
+            item(&column.name, &full, Some(note))
+        };
+        let items = described.iter().take(limit).map(item).collect();
+        Ok(Level { items, truncated: described.len() > limit })
+    }
+}
+
+/// Pages as they come.
+type Pages<'a> = BoxStream<'a, Result<Page, SourceError>>;
+
+fn only(page: Page) -> Pages<'static> {
+    stream::once(async { Ok(page) }).boxed()
+}
+
+/// Pages that have to be begun with requests.
+fn begun<'a>(begin: impl Future<Output = Result<Pages<'a>, SourceError>> + Send + 'a) -> Pages<'a> {
+    stream::once(begin)
+        .flat_map(|begun| begun.unwrap_or_else(|error| stream::once(async { Err(error) }).boxed()))
+        .boxed()
+}
+
+/// A walk through a whole table.
+struct Walk<'a> {
+    source: &'a Snowflake,
+    shape: Shape,
+    order: Order,
+    last: Progress,
+    pass: Option<BoxStream<'static, Result<Batch, Ended>>>,
+}
+
+impl Walk<'_> {
+    async fn next(&mut self) -> Result<Option<Page>, SourceError> {
+        loop {
+            let pass = self.pass.get_or_insert_with(|| {
+                let session = Arc::clone(&self.source.session);
+                Pass::new(session, self.shape.clone(), Rowset::All, self.last.clone()).batches()
+            });
+            match pass.next().await {
+                Some(Ok(Batch { rows, progress })) => {
+                    let place = progress.place.is_some();
+                    // Texts only: this cannot fail.
+                    let cursor = serde_json::to_vec(&progress).unwrap_or_default();
+                    self.last = progress;
+                    return Ok(Some(self.source.page(rows, place.then_some(Cursor(cursor)))));
+                }
+                // Other columns than when it was interrupted: from the beginning.
+                Some(Err(Ended::Reshaped(_))) if self.last != Progress::default() => {
+                    self.last = Progress::default();
+                    self.pass = None;
+                }
+                Some(Err(Ended::Reshaped(message))) => {
+                    return Err(SourceError::Transient { message });
+                }
+                Some(Err(Ended::Source(error))) => return Err(error),
+                None => {
+                    let (progress, order) = (self.last.clone(), self.order.clone());
+                    let finished = Finished { progress, order };
+                    let mut kept =
+                        self.source.finished.lock().unwrap_or_else(PoisonError::into_inner);
+                    *kept = Some(finished);
+                    return Ok(None);
+                }
+            }
+        }
+    }
+}
+
+/// A pass over what is new.
+struct News<'a> {
+    source: &'a Snowflake,
+    batches: BoxStream<'static, Result<Batch, Ended>>,
+    mark: Mark,
+    /// The token of the last change before it began.
+    change: Option<String>,
+    progress: Progress,
+}
+
+impl News<'_> {
+    async fn next(mut self) -> Option<(Result<Page, SourceError>, Option<Self>)> {
+        match self.batches.next().await {
+            Some(Ok(Batch { rows, progress })) => {
+                self.progress = progress.clone();
+                let under_way = Some(UnderWay { change: self.change.clone(), progress });
+                let mark = Mark { under_way, ..self.mark.clone() };
+                Some((Ok(self.source.page(rows, Some(mark.cursor()))), Some(self)))
+            }
+            Some(Err(Ended::Source(error))) => Some((Err(error), None)),
+            Some(Err(Ended::Reshaped(message))) => {
+                Some((Err(SourceError::FeedExpired { message }), None))
+            }
+            None => {
+                let mark = Mark {
+                    change: self.change,
+                    watermark: self.progress.watermark.or(self.mark.watermark),
+                    under_way: None,
+                    ..self.mark
+                };
+                Some((Ok(self.source.page(Vec::new(), Some(mark.cursor()))), None))
+            }
+        }
+    }
+}
+
+fn item(name: &str, full: &[Name], note: Option<String>) -> Item {
+    let quoted: Vec<String> = full.iter().map(Name::to_string).collect();
+    Item {
+        name: EntryPath::new(name),
+        id: Some(quoted.join(".")),
+        note,
+        mime: None,
+        size: None,
+        modified: None,
+    }
+}
+
+#[async_trait]
+impl Source for Snowflake {
+    /// Makes no request: that the table is there shows with the first page.
+    async fn root(&self) -> Result<RootIdentity, SourceError> {
+        Ok(RootIdentity(match &self.place {
+            // Not the table's creation time: it is made anew by many who load tables.
+            Place::Table(table) => Some(format!("{}/{table}", self.host)),
+            Place::Folder(_) => None,
+        }))
+    }
+
+    async fn probe(&self) -> Result<(), SourceError> {
+        self.find().await
+    }
+
+    fn profile(&self) -> Profile {
+        Profile { has_feed: true, ..Profile::default() }
+    }
+
+    fn walk(&self, _: &Shard, from: Option<Cursor>) -> BoxStream<'_, Result<Page, SourceError>> {
+        begun(async move { self.walk_from(from).await })
+    }
+
+    async fn feed_token(&self, _: &Shard) -> Result<Cursor, SourceError> {
+        let change = self.last_change().await?;
+        Ok(Mark { change, wanted: self.wanted.clone(), ..Mark::default() }.cursor())
+    }
+
+    fn changes(&self, _: &Shard, from: Cursor) -> BoxStream<'_, Result<Page, SourceError>> {
+        begun(async move { self.changes_from(&from).await })
+    }
+
+    async fn stat(&self, id: &EntryId) -> Result<Option<Entry>, SourceError> {
+        Ok(self.look_up(id).await?.map(|row| self.entry(row)))
+    }
+
+    /// The bytes that came with the listing, else the row as it is now.
+    async fn fetch(
+        &self,
+        id: &EntryId,
+        fingerprint: &Fingerprint,
+        _: Option<ByteRange>,
+    ) -> Result<Content, SourceError> {
+        let body = self.bytes(id, fingerprint).await?;
+        let facts = Facts { mime: Some(MIME.to_owned()), ..Facts::default() };
+        Ok(Content { facts, body: Body::Stream(stream::once(async { Ok(body) }).boxed()) })
+    }
+
+    /// The row's columns, out of the bytes that came with it.
+    async fn facts(
+        &self,
+        id: &EntryId,
+        fingerprint: &Fingerprint,
+        needs: Needs,
+    ) -> Result<Facts, SourceError> {
+        let mut facts = Facts::default();
+        if needs.properties {
+            let body = self.bytes(id, fingerprint).await?;
+            facts.mime = Some(MIME.to_owned());
+            facts.properties = serde_json::from_slice(&body).map_err(|error| {
+                SourceError::Permanent { message: format!("the row is no JSON: {error}") }
+            })?;
+        }
+        Ok(facts)
+    }
+
+    async fn browse(&self, wanted: browse::Wanted, limit: usize) -> Result<Level, SourceError> {
+        match (&self.place, wanted) {
+            (Place::Folder(names), browse::Wanted::Folders) => self.folders(names, limit).await,
+            (Place::Folder(names), browse::Wanted::Files) => self.first_rows(names, limit).await,
+            (Place::Table(_), _) => Err(browse::not_browsable()),
+        }
+    }
+
+    fn usage(&self) -> Usage {
+        self.wire.usage()
+    }
+
+    fn ranges(&self) -> bool {
+        false
+    }
+
+    fn default_concurrency(&self) -> usize {
+        CONCURRENCY
+    }
+}

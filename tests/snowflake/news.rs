@@ -1,0 +1,188 @@
+//! What is new in a table: whether there is anything, and which rows.
+
+use std::collections::BTreeSet;
+
+use catchment::{
+    model::{Cursor, Shard},
+    sources::{Source, SourceError},
+};
+use futures_util::TryStreamExt as _;
+use serde_json::{Value, json};
+
+use crate::{account::Connected, fake::FakeSnowflake, reading::pages};
+
+const T: [&str; 3] = ["DB", "S", "T"];
+
+/// A table with a watermark of this type; rows are (id, watermark).
+fn table(fake: &FakeSnowflake, kind: &str, rows: &[(&str, &str)]) -> Connected {
+    let scale = if kind == "fixed" { json!(0) } else { json!(9) };
+    let columns = json!([["ID", "fixed", 0], ["W", kind, scale]]);
+    let rows: Vec<Value> = rows.iter().map(|(id, w)| json!([id, w])).collect();
+    fake.table(T, &columns, &["ID"], &json!(rows));
+    Connected::to(fake).with(&json!({ "incremental_column": "w" }))
+}
+
+/// A full pass as the engine makes one; returns the token that it ends with.
+async fn full_pass(source: &dyn Source) -> Cursor {
+    let token = source.feed_token(&Shard::whole()).await.unwrap();
+    pages(source, None).await.unwrap();
+    news(source, token).await.unwrap().1
+}
+
+/// The ids of what is new since a token, and the token as of now.
+async fn news(
+    source: &dyn Source,
+    from: Cursor,
+) -> Result<(BTreeSet<String>, Cursor), SourceError> {
+    let pages: Vec<_> = source.changes(&Shard::whole(), from).try_collect().await?;
+    let token = pages.last().unwrap().cursor.clone().unwrap();
+    let ids = pages.iter().flat_map(|page| &page.entries).map(|e| e.path.to_json_text());
+    Ok((ids.collect(), token))
+}
+
+fn ids(ids: &[&str]) -> BTreeSet<String> {
+    ids.iter().map(|id| format!("{id}.json")).collect()
+}
+
+#[tokio::test]
+async fn nothing_new_is_one_statement_and_no_warehouse() {
+    let fake = FakeSnowflake::start();
+    let connected = table(&fake, "timestamp_ntz", &[("1", "1700000000.000000001")]);
+    let token = full_pass(connected.table("db.s.t").await.as_ref()).await;
+    let before = fake.log().len();
+    let source = connected.table("db.s.t").await;
+    let (new, again) = news(source.as_ref(), token.clone()).await.unwrap();
+    assert_eq!((new, again), (BTreeSet::new(), token));
+    let log = fake.log();
+    assert_eq!(log.len(), before + 1);
+    assert_eq!(log[before]["takes_warehouse"], false);
+}
+
+#[tokio::test]
+async fn ties_at_the_bound_are_told_apart_by_nothing_and_kept_in_each_type_of_timestamp() {
+    for (kind, suffix) in [("timestamp_ntz", ""), ("timestamp_ltz", ""), ("timestamp_tz", " 1500")]
+    {
+        let fake = FakeSnowflake::start();
+        // 300 seconds apart: the second lies exactly on the lower bound of the next pass.
+        let at = |text: &str| format!("{text}{suffix}");
+        let (low, tie, high) =
+            (at("1699999700.123456788"), at("1699999700.123456789"), at("1700000000.123456789"));
+        let connected = table(&fake, kind, &[("1", &low), ("2", &tie), ("3", &high)]);
+        let token = full_pass(connected.table("db.s.t").await.as_ref()).await;
+        fake.change(T, &json!([]), &json!([["4", high], ["5", tie]]));
+        let source = connected.table("db.s.t").await;
+        let (new, _) = news(source.as_ref(), token).await.unwrap();
+        assert_eq!(new, ids(&["2", "3", "4", "5"]), "{kind}");
+        let log = fake.log();
+        let bound = &log.last().unwrap();
+        let query = log.iter().rev().find(|entry| entry["takes_warehouse"] == true);
+        let value = query.unwrap_or(bound)["bindings"]["1"].clone();
+        let expected = format!("1699999700123456789{suffix}");
+        assert_eq!(value, json!({ "type": kind.to_uppercase(), "value": expected }));
+    }
+}
+
+#[tokio::test]
+async fn a_row_that_is_committed_late_is_found_within_the_overlap_and_by_its_null() {
+    let fake = FakeSnowflake::start();
+    let connected = table(&fake, "timestamp_ltz", &[("1", "1700000000.000000000")]);
+    let token = full_pass(connected.table("db.s.t").await.as_ref()).await;
+    let late = json!([["2", "1699999701.000000000"], ["3", "1690000000.000000000"], ["4", null]]);
+    fake.change(T, &json!([]), &late);
+    let source = connected.table("db.s.t").await;
+    let (new, _) = news(source.as_ref(), token).await.unwrap();
+    assert_eq!(new, ids(&["1", "2", "4"]), "3 is older than the overlap: a full pass finds it");
+}
+
+#[tokio::test]
+async fn a_row_from_the_future_hides_nothing_that_is_written_until_then() {
+    let fake = FakeSnowflake::start();
+    let connected = table(&fake, "timestamp_ntz", &[("1", "9000000000.000000000")]);
+    let token = full_pass(connected.table("db.s.t").await.as_ref()).await;
+    let now = jiff::Timestamp::now().as_second();
+    fake.change(T, &json!([]), &json!([["2", format!("{now}.000000000")]]));
+    let source = connected.table("db.s.t").await;
+    assert_eq!(news(source.as_ref(), token).await.unwrap().0, ids(&["1", "2"]));
+}
+
+#[tokio::test]
+async fn a_number_of_38_digits_is_a_watermark_to_its_last_digit() {
+    let fake = FakeSnowflake::start();
+    let (low, high) =
+        ("99999999999999999999999999999999999998", "99999999999999999999999999999999999999");
+    let connected = table(&fake, "fixed", &[("1", low)]);
+    let token = full_pass(connected.table("db.s.t").await.as_ref()).await;
+    fake.change(T, &json!([["1"]]), &json!([["2", high], ["3", low], ["4", "7"]]));
+    let source = connected.table("db.s.t").await;
+    let (new, token) = news(source.as_ref(), token).await.unwrap();
+    assert_eq!(new, ids(&["2", "3"]));
+    fake.change(T, &json!([]), &json!([["5", high]]));
+    assert_eq!(news(source.as_ref(), token).await.unwrap().0, ids(&["2", "5"]));
+}
+
+#[tokio::test]
+async fn what_changes_while_a_full_pass_runs_is_found_before_it_is_complete() {
+    let fake = FakeSnowflake::start();
+    let connected = table(&fake, "timestamp_ntz", &[("1", "1700000000.0"), ("2", "1700000001.0")]);
+    let source = connected.table("db.s.t").await;
+    let token = source.feed_token(&Shard::whole()).await.unwrap();
+    pages(source.as_ref(), None).await.unwrap();
+    fake.change(T, &json!([]), &json!([["3", "1700000002.0"]]));
+    assert!(news(source.as_ref(), token).await.unwrap().0.contains("3.json"));
+}
+
+#[tokio::test]
+async fn a_pass_over_what_is_new_goes_on_behind_its_last_page() {
+    let fake = FakeSnowflake::start();
+    let connected = table(&fake, "timestamp_ntz", &[("1", "1700000000.0")]);
+    let token = full_pass(connected.table("db.s.t").await.as_ref()).await;
+    let rows: Vec<_> = (10..16).map(|id| json!([id.to_string(), "1700000001.5"])).collect();
+    fake.change(T, &json!([["1"]]), &json!(rows));
+    fake.faults(&json!({ "first_rows": 2, "partition_rows": 2 }));
+    let source = connected.table("db.s.t").await;
+    let pages: Vec<_> =
+        source.changes(&Shard::whole(), token).try_collect::<Vec<_>>().await.unwrap();
+    let sizes: Vec<_> = pages.iter().map(|page| page.entries.len()).collect();
+    assert_eq!(sizes, [2, 2, 2, 0]);
+    let source = connected.table("db.s.t").await;
+    let (rest, last) = news(source.as_ref(), pages[1].cursor.clone().unwrap()).await.unwrap();
+    assert_eq!(rest, ids(&["14", "15"]));
+    assert_eq!(Some(last), pages[3].cursor, "it ends where the whole one does");
+}
+
+#[tokio::test]
+async fn without_an_incremental_column_a_change_takes_a_full_pass_and_no_change_none() {
+    let fake = FakeSnowflake::start();
+    table(&fake, "timestamp_ntz", &[("1", "1700000000.0")]);
+    let connected = Connected::to(&fake);
+    let token = full_pass(connected.table("db.s.t").await.as_ref()).await;
+    let source = connected.table("db.s.t").await;
+    let (new, token) = news(source.as_ref(), token).await.unwrap();
+    assert_eq!(new, BTreeSet::new());
+    fake.change(T, &json!([]), &json!([["2", null]]));
+    let error = news(source.as_ref(), token).await.unwrap_err();
+    assert!(matches!(error, SourceError::FeedExpired { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn where_snowflake_has_no_token_of_the_last_change_the_query_decides() {
+    let fake = FakeSnowflake::start();
+    let connected = table(&fake, "timestamp_ntz", &[("1", "1700000000.0")]);
+    fake.faults(&json!({ "no_last_change": true }));
+    let token = full_pass(connected.table("db.s.t").await.as_ref()).await;
+    fake.change(T, &json!([]), &json!([["2", "1700000009.0"]]));
+    let source = connected.table("db.s.t").await;
+    assert_eq!(news(source.as_ref(), token).await.unwrap().0, ids(&["1", "2"]));
+}
+
+#[tokio::test]
+async fn other_columns_than_before_take_a_full_pass() {
+    let fake = FakeSnowflake::start();
+    let connected = table(&fake, "timestamp_ntz", &[("1", "1700000000.0")]);
+    let token = full_pass(connected.table("db.s.t").await.as_ref()).await;
+    let columns = json!([["ID", "fixed", 0], ["W", "timestamp_ntz", 9], ["NEW", "text", null]]);
+    fake.table(T, &columns, &["ID"], &json!([["1", "1700000009.0", "x"]]));
+    let source = connected.table("db.s.t").await;
+    let error = news(source.as_ref(), token).await.unwrap_err();
+    assert!(matches!(error, SourceError::FeedExpired { .. }), "{error:?}");
+}
