@@ -110,7 +110,11 @@ CREATE TABLE syncs (
     created_at_ms  INTEGER NOT NULL,
     updated_at_ms  INTEGER NOT NULL,
     peak_per_minute REAL NOT NULL DEFAULT 0,   -- objects, in the fastest of its jobs
-    held_entries   BLOB                        -- roaring bitmap: the entries of held_removals
+    held_entries   BLOB,                       -- roaring bitmap: the entries of held_removals
+    full_since     INTEGER,                    -- the pass in which a full run began that is not
+                                               -- complete; NULL: there is none
+    refused_root   TEXT                        -- identity of another root in place of the source,
+                                               -- which somebody does not want; NULL: none
 ) STRICT;
 CREATE INDEX syncs_by_place ON syncs (bucket_key, connection_key, source_path);
 CREATE INDEX syncs_by_connection ON syncs (connection_key);

@@ -2,7 +2,9 @@
 //!
 //! Held removals are known by the keys of their entries. Approving removes nothing by itself: the
 //! next complete pass removes those whose entries it, too, proves gone, so that nothing is removed
-//! that has come back meanwhile, and nothing but what was held passes the guard.
+//! that has come back meanwhile, and nothing but what was held passes the guard. Where another root
+//! is in the place of the source, approving takes that root as the source, and rejecting keeps the
+//! objects and refuses the root until another one is there, or it is approved after all.
 
 use std::sync::Arc;
 
@@ -15,7 +17,7 @@ use crate::{
         self, StoreError, Transaction,
         events::About,
         jobs, leases, reconcile,
-        syncs::{self, HeldRemovals, Sync},
+        syncs::{self, HeldReason, HeldRemovals, Sync},
     },
 };
 
@@ -46,8 +48,12 @@ impl Engine {
         self.store
             .write(move |tx| {
                 let now = engine.clock().now();
-                let mut removals = engine.held_without_run(tx, sync_key)?;
+                let mut removals = engine.held_or_refused(tx, sync_key)?;
                 removals.approved_at = Some(now);
+                if let Some(root) = &removals.root {
+                    syncs::remember_root(tx, sync_key, Some(root))?;
+                    syncs::refuse_root(tx, sync_key, None)?;
+                }
                 let entries = syncs::held_entries(tx, sync_key)?;
                 syncs::hold_removals(tx, sync_key, Some((&removals, &entries)))?;
                 let job_key = jobs::queue(tx, sync_key, &id, Cause::Manual, false, now)?;
@@ -68,13 +74,37 @@ impl Engine {
             .write(move |tx| {
                 let now = engine.clock().now();
                 let removals = engine.held_without_run(tx, sync_key)?;
-                let entries = syncs::held_entries(tx, sync_key)?;
-                reconcile::release(tx, sync_key, &entries)?;
+                match &removals.root {
+                    // The objects stay those of the root that they came from.
+                    Some(root) => syncs::refuse_root(tx, sync_key, Some(root))?,
+                    None => {
+                        let entries = syncs::held_entries(tx, sync_key)?;
+                        reconcile::release(tx, sync_key, &entries)?;
+                    }
+                }
                 syncs::hold_removals(tx, sync_key, None)?;
                 emit_event(tx, About::sync(sync_key), "rejected", &removals, now)?;
                 Ok(removals.count)
             })
             .await
+    }
+
+    /// The held removals; or, where the root in the place of the source was refused before, that
+    /// root, to be accepted after all.
+    fn held_or_refused(&self, tx: &Transaction<'_>, sync_key: i64) -> store::Result<HeldRemovals> {
+        match (self.held_without_run(tx, sync_key), syncs::by_key(tx, sync_key)?.refused_root) {
+            (Err(StoreError::NothingHeld), Some(root)) => Ok(HeldRemovals {
+                reason: HeldReason::SourceReplaced,
+                count: 0,
+                of: syncs::object_count(tx, sync_key)?,
+                sample: Vec::new(),
+                held_at: self.clock().now(),
+                approved_at: None,
+                limit: None,
+                root: Some(root),
+            }),
+            (held, _) => held,
+        }
     }
 
     /// The held removals of a sync that is not running: a run decides itself what is held.

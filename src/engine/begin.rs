@@ -123,13 +123,10 @@ impl Engine {
             concurrency: sync.options.pace.sync_concurrency.and_then(|n| usize::try_from(n).ok()),
             full: job.full,
             adopt_root: false,
-            // A pass that cannot be resumed is not cut into slices.
-            slice: sync
-                .options
-                .pace
-                .resume_enabled
-                .then_some(sync.options.pace.max_objects_per_run),
+            slice: Some(sync.options.pace.max_objects_per_run),
             continues: job.cause == Cause::Resume.as_str(),
+            tries_waiting: job.cause == Cause::Manual.as_str(),
+            approves: None,
         };
         let (claim, now) = (self.claim(&*source, &root, rules, options), self.clock.now());
         let begun = self
@@ -173,8 +170,17 @@ impl Engine {
         root: Result<RootIdentity, SourceError>,
         observer: Arc<dyn Observer>,
     ) -> (Run, Lease) {
-        let Begun { sync, target, mut rules, options, is_resumed, had_entries, starts, basis } =
-            begun;
+        let Begun {
+            sync,
+            target,
+            mut rules,
+            options,
+            is_resumed,
+            full_since,
+            had_entries,
+            starts,
+            basis,
+        } = begun;
         rules.filter = rules.filter.since(target.modified_since);
         let lease = Lease::keep(target.fence, self.store.clone(), self.clock.clone());
         let concurrency = options.concurrency.unwrap_or_else(|| source.default_concurrency());
@@ -183,18 +189,19 @@ impl Engine {
             blobs: self.blobs.clone(),
             clock: self.clock.clone(),
             source,
-            rules,
+            rules: Arc::new(rules),
             web: self.web.clone(),
             sync,
             target,
             job,
             options,
             observer,
-            requests: Semaphore::new(concurrency),
+            requests: Arc::new(Semaphore::new(concurrency)),
             concurrency,
             writes: Arc::new(Semaphore::new(fetch::WRITES)),
             root,
             is_resumed,
+            full_since,
             had_entries,
             starts,
             basis,
@@ -255,6 +262,7 @@ struct Begun {
     rules: Rules,
     options: RunOptions,
     is_resumed: bool,
+    full_since: Option<i64>,
     had_entries: bool,
     starts: Vec<Start>,
     basis: Basis,
@@ -274,7 +282,9 @@ impl Claim {
         let is_root_known = self.root.is_some();
         let basis =
             Basis { root: self.root.and_then(|root| root.0), rules_hash: rules_hash(&sync) };
-        let starts_over = (self.options.full && !self.options.continues) || self.options.adopt_root;
+        let unfinished = syncs::full_since(tx, sync.key)?;
+        let is_new_full = self.options.full && !(self.options.continues && unfinished.is_some());
+        let starts_over = is_new_full || self.options.adopt_root;
         let may_resume = sync.options.pace.resume_enabled && !starts_over;
         let checkpoint = if may_resume { checkpoints::load(tx, sync.key)? } else { None };
         let checkpoint = checkpoint
@@ -284,6 +294,11 @@ impl Claim {
             Some(checkpoint) => checkpoint.pass,
             None => checkpoints::begin_pass(tx, sync.key)?,
         };
+        let full_since = if is_new_full { Some(pass) } else { unfinished };
+        syncs::set_full_since(tx, sync.key, full_since)?;
+        if full_since.is_some() {
+            jobs::continue_full(tx, job_key)?;
+        }
         checkpoints::retain(tx, sync.key, &self.shards)?;
         while held_back::delete_some(tx, sync.key)? {}
         jobs::start(tx, job_key, is_resumed, now)?;
@@ -309,6 +324,16 @@ impl Claim {
         let starts = shards::starts(self.shards, checkpoint);
         let options = self.options;
         let had_entries = syncs::has_entries(tx, sync.key)?;
-        Ok(Begun { sync, target, rules, options, is_resumed, had_entries, starts, basis })
+        Ok(Begun {
+            sync,
+            target,
+            rules,
+            options,
+            is_resumed,
+            full_since,
+            had_entries,
+            starts,
+            basis,
+        })
     }
 }

@@ -13,14 +13,13 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     RunError,
-    context::{Pass, Run, Walked},
+    context::{Done, Pass, Run, Walked},
     fetch::Outcome,
-    plan::{Action, Plan, RenameCandidate},
+    plan::{Action, Plan, RenameCandidate, Sighting},
     shards::{OpenPage, PageId, Shards},
 };
 use crate::{
     blobs::Room,
-    model::Counts,
     sources::RootIdentity,
     store::{
         StoreError,
@@ -41,10 +40,18 @@ pub(super) struct PlannedPage {
     pub(super) plan: Plan,
 }
 
+/// A page that was opened.
+pub(super) struct OpenedPage {
+    /// What it asks for.
+    pub(super) actions: VecDeque<(PageId, Action)>,
+    /// Whether it asked for more than this run's slice had left: the run ends here.
+    pub(super) is_cut: bool,
+}
+
 /// Collects outcomes into batches and commits one after the other.
 pub(super) struct Committer<'a> {
     run: &'a Arc<Run>,
-    counts: &'a mut Counts,
+    done: &'a mut Done,
     batch: Batch,
     inline_bytes: usize,
     /// Entries that are in the batch, unchanged ones included.
@@ -58,8 +65,6 @@ pub(super) struct Committer<'a> {
     shards: Shards,
     /// Whether any entry looks renamed.
     has_rename_candidates: bool,
-    /// Entries that this run has listed.
-    listed: u64,
     /// Whether the pass has listed anything at all.
     listed_something: bool,
     /// Keys of the `left_out` rows whose entries were listed.
@@ -78,11 +83,11 @@ impl<'a> Committer<'a> {
     /// How long an outcome waits for others to join its batch.
     const MAX_WAIT: Duration = Duration::from_secs(1);
 
-    pub(super) fn new(run: &'a Arc<Run>, counts: &'a mut Counts, root: &RootIdentity) -> Self {
+    pub(super) fn new(run: &'a Arc<Run>, done: &'a mut Done, root: &RootIdentity) -> Self {
         let is_root_stored = run.sync.root_identity == root.0;
         Self {
             run,
-            counts,
+            done,
             batch: Batch::default(),
             inline_bytes: 0,
             since_commit: 0,
@@ -91,9 +96,7 @@ impl<'a> Committer<'a> {
             in_progress: None,
             shards: Shards::new(&run.starts),
             has_rename_candidates: false,
-            listed: 0,
-            // A checkpoint is only written after something was listed, see `checkpoints`.
-            listed_something: run.is_resumed,
+            listed_something: false,
             left_out: RoaringTreemap::new(),
             root: if is_root_stored { None } else { root.0.clone() },
         }
@@ -102,11 +105,6 @@ impl<'a> Committer<'a> {
     /// The run whose outcomes it commits.
     pub(super) fn run(&self) -> &'a Arc<Run> {
         self.run
-    }
-
-    /// Whether the pass has listed anything at all.
-    pub(super) fn listed_something(&self) -> bool {
-        self.listed_something
     }
 
     /// Whether any entry looks renamed.
@@ -126,18 +124,31 @@ impl<'a> Committer<'a> {
 
     /// What the walk has learned, once everything is committed.
     pub(super) fn into_pass(self, walked: Walked) -> Pass {
-        Pass { sightings: self.shards.sightings(), walked, left_out: self.left_out }
+        Pass {
+            sightings: self.shards.sightings(),
+            walked,
+            listed_something: self.listed_something,
+            left_out: self.left_out,
+        }
     }
 
-    /// Opens a planned page and returns its actions.
-    pub(super) fn open_page(
-        &mut self,
-        planned: PlannedPage,
-    ) -> impl Iterator<Item = (PageId, Action)> + use<> {
-        let PlannedPage { shard, position, mut plan } = planned;
+    /// Opens a planned page. Of a page with more to take up than is left of this run's slice, only
+    /// that much is: the next run lists the page again.
+    pub(super) fn open_page(&mut self, planned: PlannedPage) -> OpenedPage {
+        let PlannedPage { shard, mut position, mut plan } = planned;
         let (page, entries) = (self.shards.next_page(shard), plan.entries());
-        self.listed += entries;
         self.listed_something |= entries > 0;
+        if self.run.is_resumed {
+            // The pass from the beginning that follows lists them again.
+            plan.rename_candidates.clear();
+        }
+        let left = self.run.options.slice.map(|most| most.saturating_sub(self.done.taken_up));
+        let is_cut = left.is_some_and(|left| plan.cut_off(left));
+        if is_cut {
+            position = None;
+        }
+        self.done.taken_up += plan.taken_up();
+        self.done.counted.take_off(&mut plan.counts);
         let bytes = plan.actions.iter().map(Action::bytes).sum();
         self.run.observer.found(entries, plan.actions.len() as u64, bytes);
         for failure in &plan.failed {
@@ -156,7 +167,8 @@ impl<'a> Committer<'a> {
         let pending = plan.actions.len();
         self.shards.open(page, OpenPage { entries, pending, candidates, position });
         self.batch_changed();
-        plan.actions.into_iter().map(move |action| (page, action))
+        let actions = plan.actions.into_iter().map(|action| (page, action)).collect();
+        OpenedPage { actions, is_cut }
     }
 
     /// Holds back what may be renamed, except for entries whose other name was listed already:
@@ -193,11 +205,6 @@ impl<'a> Committer<'a> {
         candidates.into()
     }
 
-    /// Whether this run has listed as many entries as its slice has.
-    pub(super) fn is_at_end_of_slice(&self) -> bool {
-        self.run.options.slice.is_some_and(|most| self.listed >= most)
-    }
-
     /// Records the outcome of an entry of a page; `known` is the key of its row.
     pub(super) fn record(
         &mut self,
@@ -209,9 +216,13 @@ impl<'a> Committer<'a> {
         self.rooms.extend(room);
         match outcome {
             Outcome::Fetched(entry) => self.record_fetched(*entry),
-            Outcome::Filtered => {
+            Outcome::Filtered(sighting) => {
                 self.batch.counts.filtered += 1;
-                self.shards.sightings_of_page(page).drifted.extend(known);
+                let sightings = self.shards.sightings_of_page(page);
+                match sighting {
+                    Sighting::Seen => sightings.seen.extend(known),
+                    Sighting::Drifted => sightings.drifted.extend(known),
+                }
             }
             Outcome::LeftOut(entry) => {
                 self.batch.left_out.push(entry);
@@ -229,8 +240,9 @@ impl<'a> Committer<'a> {
                 self.shards.sightings_of_page(page).seen.extend(known);
                 self.batch.failed.push(failure);
             }
-            // As if it had not been listed: what the bucket has of it is gone from the source.
-            Outcome::Vanished | Outcome::Fatal(_) => {}
+            // It was listed, so nothing is removed before a listing no longer has it.
+            Outcome::Vanished => self.shards.sightings_of_page(page).seen.extend(known),
+            Outcome::Fatal(_) => {}
         }
         self.shards.entry_done(page);
         self.since_commit += 1;
@@ -328,8 +340,8 @@ impl<'a> Committer<'a> {
     pub(super) fn count(&mut self, done: Result<Committed, RunError>) -> Result<(), RunError> {
         let Committed { counts, refused } = done?;
         refused.iter().for_each(|failure| self.run.observer.failed(failure));
-        self.counts.add(&counts);
-        self.run.observer.committed(self.counts);
+        self.done.counts.add(&counts);
+        self.run.observer.committed(&self.done.counts);
         Ok(())
     }
 

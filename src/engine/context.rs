@@ -9,29 +9,31 @@ use super::{
     Observer,
     request::RunOptions,
     rules::{self, Rules},
-    shards::Start,
+    shards::{self, Start},
 };
 use crate::{
     blobs::Blobs,
     clock::SharedClock,
-    model::JobId,
+    model::{Counts, JobId},
     sources::{RootIdentity, Source, SourceError, web::Web},
     store::{
-        Store,
-        checkpoints::{Basis, Sightings},
+        Store, StoreError,
+        checkpoints::{self, Basis, Sightings},
         commit::Target,
+        leases,
         reconcile::Scope,
         syncs::Sync,
     },
 };
 
-/// A run in progress.
+/// A run in progress, in the pass that it makes. A clone is the same run.
+#[derive(Clone)]
 pub struct Run {
     pub(super) store: Store,
     pub(super) blobs: Blobs,
     pub(super) clock: SharedClock,
     pub(super) source: Arc<dyn Source>,
-    pub(super) rules: Rules,
+    pub(super) rules: Arc<Rules>,
     pub(super) web: Web,
     pub(super) sync: Sync,
     pub(super) target: Target,
@@ -39,14 +41,18 @@ pub struct Run {
     pub(super) options: RunOptions,
     pub(super) observer: Arc<dyn Observer>,
     /// Bounds the concurrent requests to the source, for entries and for parts of entries alike.
-    pub(super) requests: Semaphore,
+    pub(super) requests: Arc<Semaphore>,
     pub(super) concurrency: usize,
     /// Bounds the blocks of large blobs that are being written to disk.
     pub(super) writes: Arc<Semaphore>,
     /// The root as it was when the run began.
     pub(super) root: Result<RootIdentity, SourceError>,
-    /// Whether it continues a pass that an earlier run began.
+    /// Whether it continues a pass that an earlier run began. Such a pass decides nothing: what it
+    /// knows of the entries before its checkpoint is as old as that.
     pub(super) is_resumed: bool,
+    /// Where every entry is fetched again: the pass in which that began. Rows that were written
+    /// since are done.
+    pub(super) full_since: Option<i64>,
     /// Whether the sync had an entry when the run began.
     pub(super) had_entries: bool,
     /// Where it starts in each shard.
@@ -64,7 +70,73 @@ impl Run {
     /// See [`rules::follows_renames`]. A sync without entries has nothing that could have been
     /// renamed, so a first run skips the look-ups, each of which would read another index page.
     pub(super) fn follows_renames(&self) -> bool {
-        self.had_entries && rules::follows_renames(&self.sync.options, self.options.full)
+        self.had_entries && rules::follows_renames(&self.sync.options, self.full_since.is_some())
+    }
+
+    /// The same run in a new pass, from the beginning of the source. A resumed pass is followed by
+    /// one, which compares everything once more and alone decides about removals.
+    pub(super) async fn in_next_pass(&self) -> Result<Self, StoreError> {
+        let fence = self.target.fence;
+        let pass = self
+            .store
+            .write(move |tx| {
+                leases::check(tx, fence)?;
+                checkpoints::begin_pass(tx, fence.sync_key)
+            })
+            .await?;
+        let shards = self.starts.iter().map(|start| start.shard.clone()).collect();
+        Ok(Self {
+            target: Target { pass, ..self.target },
+            is_resumed: false,
+            had_entries: true,
+            starts: shards::starts(shards, None),
+            ..self.clone()
+        })
+    }
+}
+
+/// What a run has done so far, over all passes that it has made.
+#[derive(Debug, Default)]
+pub struct Done {
+    /// Its counts.
+    pub counts: Counts,
+    /// Entries that it has taken up: new, changed or failed ones.
+    pub taken_up: u64,
+    /// Entries that it has counted in an earlier pass: where it lists them again and nothing is to
+    /// be done about them, they are not counted twice.
+    pub counted: Counted,
+}
+
+/// How many entries were counted already.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counted {
+    /// Those that the bucket has: they are listed again as unchanged.
+    pub stored: u64,
+    /// Those that it does not have: they are listed again as filtered, or as waiting.
+    pub left_out: u64,
+}
+
+impl Done {
+    /// A new pass begins: what was counted until now is listed again.
+    pub(super) fn begin_next_pass(&mut self) {
+        let Counts { synced, updated, unchanged, duplicates, filtered, failed, .. } = self.counts;
+        self.counted = Counted {
+            stored: synced + updated + unchanged + duplicates,
+            left_out: filtered + failed,
+        };
+    }
+}
+
+impl Counted {
+    /// Takes off the counts of a page what was counted before.
+    pub(super) fn take_off(&mut self, counts: &mut Counts) {
+        let take = |counted: &mut u64, count: &mut u64| {
+            let both = (*counted).min(*count);
+            *counted -= both;
+            *count -= both;
+        };
+        take(&mut self.stored, &mut counts.unchanged);
+        take(&mut self.left_out, &mut counts.filtered);
     }
 }
 
@@ -82,8 +154,10 @@ pub enum Walked {
 pub struct Pass {
     /// What it knows of entries whose rows it did not write.
     pub sightings: Sightings,
-    /// How far it got, in this run and those that it continued from.
+    /// How far it got.
     pub walked: Walked,
+    /// Whether anything was listed at all.
+    pub listed_something: bool,
     /// Keys of the `left_out` rows whose entries this run listed.
     pub left_out: RoaringTreemap,
 }

@@ -33,6 +33,9 @@ pub(super) enum PassOutcome {
     Complete,
     /// The pass is complete, and some removals wait for a decision.
     Held(Held),
+    /// Another root is in the place of the source: nothing was listed, and all objects wait for a
+    /// decision.
+    Replaced(Held),
     /// The pass continues in another run; nothing is decided yet.
     Slice,
 }
@@ -55,7 +58,7 @@ impl Run {
     ) -> Result<Aftermath, RunError> {
         let (target, now, sync_id) = (self.target, self.clock.now(), self.sync.id.clone());
         let end = EndOfRun::new(outcome, self.options.full);
-        let is_complete = end.status == JobStatus::Completed && !end.is_slice;
+        let is_complete = end.is_complete;
         let shards: Vec<Shard> = self.starts.iter().map(|start| start.shard.clone()).collect();
         let after = self.store.write(move |tx| end.write(tx, &target, &shards, now)).await?;
         if is_complete && after.dead_letters == 0 {
@@ -77,6 +80,8 @@ struct EndOfRun {
     run_status: RunStatus,
     was_stopped: bool,
     blames_connection: bool,
+    /// Whether the whole source was listed, and all of it is settled or waits for a decision.
+    is_complete: bool,
     /// Not the pass is complete, but this run's slice of it.
     is_slice: bool,
     /// Prefixes that the pass could not list.
@@ -91,7 +96,7 @@ impl EndOfRun {
     fn new(outcome: &Result<Passed, RunError>, full: bool) -> Self {
         let passed = outcome.as_ref().ok();
         let held = match passed.map(|passed| &passed.outcome) {
-            Some(PassOutcome::Held(held)) => Some(held.clone()),
+            Some(PassOutcome::Held(held) | PassOutcome::Replaced(held)) => Some(held.clone()),
             _ => None,
         };
         let error = outcome.as_ref().err();
@@ -107,13 +112,14 @@ impl EndOfRun {
             run_status,
             was_stopped: matches!(error, Some(RunError::Stopped)),
             blames_connection: error.is_some_and(RunError::blames_connection),
+            is_complete: passed.is_some_and(|passed| {
+                matches!(passed.outcome, PassOutcome::Complete | PassOutcome::Held(_))
+            }),
             is_slice: passed.is_some_and(|passed| matches!(passed.outcome, PassOutcome::Slice)),
             unlisted: passed.map(|passed| passed.unlisted.clone()).unwrap_or_default(),
             full,
-            is_wrong_root: matches!(
-                error,
-                Some(RunError::RootChanged { .. } | RunError::RootEmptied { .. })
-            ),
+            is_wrong_root: matches!(error, Some(RunError::RootChanged { .. }))
+                || passed.is_some_and(|passed| matches!(passed.outcome, PassOutcome::Replaced(_))),
         }
     }
 
@@ -127,9 +133,13 @@ impl EndOfRun {
     ) -> store::Result<Aftermath> {
         leases::check(tx, target.fence)?;
         let sync_key = target.fence.sync_key;
-        if self.status == JobStatus::Completed && !self.is_slice {
-            checkpoints::complete(tx, target, shards, now)?;
+        if self.is_complete || self.held.is_some() {
             held::save(tx, target, self.held.as_ref(), now)?;
+        }
+        if self.is_complete {
+            checkpoints::complete(tx, target, shards, now)?;
+            syncs::set_full_since(tx, sync_key, None)?;
+            syncs::refuse_root(tx, sync_key, None)?;
             dead_letters::resolve_others(tx, sync_key, target.pass, &self.unlisted, now)?;
         }
         if self.is_wrong_root {
@@ -166,6 +176,7 @@ impl EndOfRun {
         }
         let ending = match &self.error {
             None if self.is_slice => Ending::Slice,
+            None if !self.is_complete => Ending::Waiting { dead_letters },
             None => Ending::Complete { dead_letters },
             Some(why) => Ending::of_error(self.run_status, self.was_stopped, why),
         };

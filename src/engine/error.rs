@@ -20,7 +20,8 @@ pub enum RunError {
     /// The root is another one than before.
     #[error(
         "{place} is not the folder that it was (it was {was}, it is {is}): nothing was removed. \
-         Mount what belongs there, or run with --adopt-root if this is the source from now on"
+         Mount what belongs there; or, if this is the source from now on, approve it, or run with \
+         --adopt-root"
     )]
     RootChanged {
         /// The source.
@@ -29,15 +30,6 @@ pub enum RunError {
         was: String,
         /// Its identity now.
         is: String,
-    },
-    /// The source lists nothing, but did before.
-    #[error(
-        "{place} is empty and was not before: nothing was removed. If its content was to go, run \
-         with --adopt-root, and the removal guard decides on the rest"
-    )]
-    RootEmptied {
-        /// The source.
-        place: String,
     },
     /// The disk is full, or a file of ours cannot be written.
     #[error(transparent)]

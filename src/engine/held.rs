@@ -4,14 +4,15 @@ use jiff::Timestamp;
 use roaring::RoaringTreemap;
 use serde_json::json;
 
+use super::context::Run;
 use crate::{
-    model::Phase,
+    model::{EntryPath, Phase},
     store::{
-        self, Transaction,
+        self, StoreError, Transaction,
         commit::Target,
         events::{self, About, EventKind},
-        jobs,
-        syncs::{self, HeldRemovals},
+        jobs, reconcile,
+        syncs::{self, HeldReason, HeldRemovals},
     },
 };
 
@@ -22,6 +23,41 @@ pub(super) struct Held {
     pub(super) removals: HeldRemovals,
     /// The keys of their entries.
     pub(super) entries: RoaringTreemap,
+}
+
+/// How many paths of held removals people are shown.
+pub(super) const SAMPLE: usize = 20;
+
+/// Holds every object of a sync, because the root `is` is in the place of its source. What was held
+/// for that reason before stays as it is.
+pub(super) async fn everything(run: &Run, is: String) -> Result<Held, StoreError> {
+    let (sync_key, now, limit) = (run.target.fence.sync_key, run.clock.now(), limit(run));
+    run.store
+        .read(move |db| {
+            let before = syncs::held_removals(db, sync_key)?;
+            let held_at = before.as_ref().map_or(now, |held| held.held_at);
+            if let Some(removals) = before.filter(|held| held.root.as_ref() == Some(&is)) {
+                return Ok(Held { removals, entries: syncs::held_entries(db, sync_key)? });
+            }
+            let (entries, count, paths) = reconcile::everything(db, sync_key, SAMPLE)?;
+            let removals = HeldRemovals {
+                reason: HeldReason::SourceReplaced,
+                count,
+                of: syncs::object_count(db, sync_key)?,
+                sample: paths.iter().map(EntryPath::to_json_text).collect(),
+                held_at,
+                approved_at: None,
+                limit,
+                root: Some(is),
+            };
+            Ok(Held { removals, entries })
+        })
+        .await
+}
+
+/// The limit of a run, as it is stored with what it holds.
+pub(super) fn limit(run: &Run) -> Option<String> {
+    run.options.max_delete.map(|limit| limit.to_string())
 }
 
 /// Stores what a complete pass holds; `None` clears what an earlier one held.
@@ -48,6 +84,7 @@ pub(super) fn emit_event(
 ) -> store::Result<()> {
     let detail = json!({
         "change": change,
+        "reason": removals.reason,
         "count": removals.count,
         "of": removals.of,
         "sample": removals.sample,

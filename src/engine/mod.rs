@@ -33,6 +33,7 @@ mod renames;
 pub mod request;
 pub mod rules;
 pub mod run;
+mod same_place;
 pub mod search_index;
 mod shaping;
 pub mod shards;

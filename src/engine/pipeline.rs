@@ -9,8 +9,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     RunError,
-    commit::{Committer, PlannedPage},
-    context::{Pass, Run, Walked},
+    commit::{Committer, OpenedPage, PlannedPage},
+    context::{Done, Pass, Run, Walked},
     fetch::{self, Finished, Outcome},
     lease::Lease,
     plan::{self, Action},
@@ -18,11 +18,7 @@ use super::{
     shards::PageId,
     walk::{self, WalkedPage},
 };
-use crate::{
-    blobs::BlobError,
-    model::Counts,
-    store::{StoreError, checkpoints::Position},
-};
+use crate::{blobs::BlobError, sources::RootIdentity, store::StoreError};
 
 /// Pages that may be open at once: a slow entry holds back its page, and the checkpoint, but not
 /// the other entries.
@@ -32,27 +28,20 @@ const OPEN_PAGES: usize = 64;
 /// everything that was listed is committed, and the root has not changed meanwhile.
 pub(super) async fn walk_and_commit(
     run: &Arc<Run>,
+    root: &RootIdentity,
     lease: &Lease,
     stop: &CancellationToken,
-    counts: &mut Counts,
+    done: &mut Done,
 ) -> Result<Pass, RunError> {
-    let root = &walk::check_root(run).await?;
-    let again = walk::failed_before(run).await?;
-    let pages = walk::pages(run, root, again).then(|page| async {
+    let pages = walk::pages(run, root).then(|page| async {
         let WalkedPage { shard, page, position } = page?;
         Ok(PlannedPage { shard, position, plan: plan::plan(run, page).await? })
     });
-    let mut committer = Committer::new(run, counts, root);
+    let mut committer = Committer::new(run, done, root);
     let walked = drive(&mut committer, pages, VecDeque::new(), lease, stop).await?;
     walk::check_root_again(run, root).await?;
-    let sightings = match walked {
-        Walked::Whole => {
-            walk::check_not_emptied(run, committer.listed_something()).await?;
-            Some(committer.sightings())
-        }
-        // Whether the old names are gone is only known after the later slices.
-        Walked::Slice => None,
-    };
+    // Whether the old names are gone is only known after the later slices.
+    let sightings = (walked == Walked::Whole).then(|| committer.sightings());
     if committer.has_rename_candidates() {
         let mut candidates = RenameCandidates::new(run, sightings);
         loop {
@@ -118,9 +107,9 @@ async fn drive(
             }
             page = pages.next(), if walking && wants_pages && has_room => match page {
                 Some(Ok(page)) => {
-                    let can_resume_here = matches!(page.position, Some(Position::Behind(_)));
-                    waiting.extend(committer.open_page(page));
-                    if can_resume_here && committer.is_at_end_of_slice() {
+                    let OpenedPage { mut actions, is_cut } = committer.open_page(page);
+                    waiting.append(&mut actions);
+                    if is_cut {
                         (walking, walked) = (false, Walked::Slice);
                     }
                 }

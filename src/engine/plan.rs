@@ -8,9 +8,12 @@ use super::{
     RunError,
     context::Run,
     filter::{Filter, Rule, Unmet},
+    request::RunOptions,
 };
 use crate::{
-    model::{Counts, Entry, EntryId, EntryKind, EntryPath, Fingerprint, Reconcile, SkipReason},
+    model::{
+        Counts, Entry, EntryId, EntryKind, EntryPath, Fingerprint, Patience, Reconcile, SkipReason,
+    },
     sources::Page,
     store::{
         self, Connection,
@@ -123,6 +126,28 @@ impl Plan {
         let others = self.failed.len() + self.actions.len() + self.rename_candidates.len();
         self.counts.discovered() + others as u64
     }
+
+    /// How many entries it takes up: new, changed or failed ones.
+    #[must_use]
+    pub fn taken_up(&self) -> u64 {
+        (self.failed.len() + self.actions.len() + self.rename_candidates.len()) as u64
+    }
+
+    /// Limits it to `most` entries that are taken up. Returns whether there were more: then the
+    /// page will be listed again, and nothing else of it counts.
+    pub fn cut_off(&mut self, most: u64) -> bool {
+        if self.taken_up() <= most {
+            return false;
+        }
+        let mut left = usize::try_from(most).unwrap_or(usize::MAX);
+        self.failed.truncate(left);
+        left -= self.failed.len();
+        self.rename_candidates.truncate(left);
+        left -= self.rename_candidates.len();
+        self.actions.truncate(left);
+        self.counts = Counts::default();
+        true
+    }
 }
 
 /// What is to be done about an entry.
@@ -175,7 +200,7 @@ pub fn decide<'f>(
         return Decision::Exclude(rule);
     }
     match known {
-        Known::Same { .. } if full => Decision::Update,
+        Known::Same { is_fetched: false, .. } if full => Decision::Update,
         Known::LeftOut { unmet, .. } => match filter.rule_of(Unmet(*unmet)) {
             Some(rule) => Decision::Exclude(rule),
             None => Decision::Add,
@@ -188,6 +213,22 @@ pub fn decide<'f>(
     }
 }
 
+impl SkipReason {
+    /// What a pass records of an entry that it skips for this reason.
+    pub(super) const fn sighting(self) -> Sighting {
+        match self {
+            // What was stored before is still its content, or may be.
+            Self::Archived | Self::FailedBefore => Sighting::Seen,
+            Self::Symlink
+            | Self::SymlinkEscapes
+            | Self::SpecialFile
+            | Self::NoContent
+            | Self::DanglingLink
+            | Self::Elsewhere => Sighting::Drifted,
+        }
+    }
+}
+
 impl Decision<'_> {
     /// What to record of an entry with this decision if it has a row; `None` where the action that
     /// follows decides.
@@ -195,9 +236,9 @@ impl Decision<'_> {
     pub const fn sighting(&self) -> Option<Sighting> {
         match self {
             Self::Add | Self::Update | Self::Reevaluate { .. } => None,
-            // What was stored before it was archived is still its content.
-            Self::Leave | Self::Fail | Self::Skip(SkipReason::Archived) => Some(Sighting::Seen),
-            Self::Exclude(_) | Self::Skip(_) => Some(Sighting::Drifted),
+            Self::Leave | Self::Fail => Some(Sighting::Seen),
+            Self::Skip(reason) => Some(reason.sighting()),
+            Self::Exclude(_) => Some(Sighting::Drifted),
         }
     }
 }
@@ -233,7 +274,7 @@ struct Index {
 impl Index {
     fn read(db: &Connection, run: &Run, page: &Page) -> store::Result<Self> {
         let sync_key = run.target.fence.sync_key;
-        let rules = run.rules.current(run.options.full);
+        let rules = run.rules.current(run.full_since);
         let known = compare(db, sync_key, page, rules)?;
         let ids = page.entries.iter().map(|entry| &entry.id);
         let letters = dead_letters::among(db, sync_key, ids)?;
@@ -253,15 +294,48 @@ impl Index {
     }
 }
 
+impl Run {
+    /// Whether an entry that failed before is not tried: it is not due yet, or has failed in this
+    /// very run.
+    fn lets_wait(&self, letter: &Open, kind: &EntryKind) -> bool {
+        if letter.job_key == Some(self.target.job_key) && !is_another(letter, kind) {
+            return true;
+        }
+        let patience = Patience::of(&self.options, self.full_since.is_some());
+        has_to_wait(letter, kind, self.clock.now(), patience)
+    }
+}
+
+impl Patience {
+    /// That of a run with these options.
+    #[must_use]
+    pub const fn of(options: &RunOptions, full: bool) -> Self {
+        match (options.tries_waiting, full) {
+            (true, _) => Self::None,
+            (false, true) => Self::UntilQuarantine,
+            (false, false) => Self::Full,
+        }
+    }
+}
+
 /// Whether an entry that failed before is not due yet. Another version than the one that failed
 /// always is.
-pub(super) fn has_to_wait(letter: &Open, kind: &EntryKind, now: Timestamp, full: bool) -> bool {
-    let is_another = match (&letter.version, kind) {
+pub(super) fn has_to_wait(
+    letter: &Open,
+    kind: &EntryKind,
+    now: Timestamp,
+    patience: Patience,
+) -> bool {
+    !is_another(letter, kind) && !letter.life.is_due(now, patience)
+}
+
+/// Whether an entry has another version than the one that failed.
+fn is_another(letter: &Open, kind: &EntryKind) -> bool {
+    match (&letter.version, kind) {
         (None, _) => false,
         (Some(failed), EntryKind::File(facts)) => *failed != facts.version,
         (Some(_), EntryKind::Skipped(_) | EntryKind::Unreadable { .. }) => true,
-    };
-    !is_another && !letter.life.is_due(now, full)
+    }
 }
 
 /// Looks a page's entries up in the index.
@@ -282,7 +356,8 @@ impl Plan {
     fn add(&mut self, run: &Run, entry: Entry, position: usize, index: &Index) {
         let known = &index.known[position];
         let settings = &run.sync.options.reconcile;
-        let decision = decide(&run.rules.filter, settings, run.options.full, &entry, known);
+        let full = run.full_since.is_some();
+        let decision = decide(&run.rules.filter, settings, full, &entry, known);
         let row = known.row();
         if let Known::LeftOut { left_out_key, .. } = known {
             self.left_out.push(*left_out_key);
@@ -301,12 +376,12 @@ impl Plan {
             }
             Decision::Add | Decision::Update | Decision::Fail => {
                 let letter = index.letters.get(&entry.id);
-                let (now, full) = (run.clock.now(), run.options.full);
-                match letter.filter(|letter| has_to_wait(letter, &entry.kind, now, full)) {
+                match letter.filter(|letter| run.lets_wait(letter, &entry.kind)) {
                     Some(letter) => {
                         self.seen.extend(row);
                         self.waiting.push(letter.key);
-                        self.counts.failed += 1;
+                        self.counts.filtered += 1;
+                        run.observer.skipped(SkipReason::FailedBefore);
                     }
                     None => {
                         let renamed = index.rename_sources.get(&position);

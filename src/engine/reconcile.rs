@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     RunError,
     context::{Pass, Run},
-    held::Held,
+    held::{self, Held},
 };
 use crate::{
     model::{Counts, MaxDelete, Phase},
@@ -19,15 +19,12 @@ use crate::{
         checkpoints::Sightings,
         left_out,
         reconcile::{self as removals, Missing, Scope},
-        syncs::{self, HeldRemovals},
+        syncs::{self, HeldReason, HeldRemovals},
     },
 };
 
 /// Rows that one read or one transaction handles.
 const PAGE: usize = 1000;
-
-/// How many paths of held removals people are shown.
-const SAMPLE: usize = 20;
 
 /// Removes what the pass proved gone, and returns the removals that the guard holds instead.
 pub(super) async fn remove_missing(
@@ -45,6 +42,10 @@ pub(super) async fn remove_missing(
     if survey.rows == 0 {
         return Ok(None);
     }
+    if proof.source_is_empty && survey.objects == 0 && survey.entries.len() == survey.rows {
+        // Nothing that anybody would miss, but an empty source proves nothing.
+        return Ok(None);
+    }
     run.observer.entered(Phase::Reconciling);
     let held = survey.held(run, &proof).await?;
     proof.remove(run, held.is_some(), stop, counts).await?;
@@ -55,6 +56,8 @@ pub(super) async fn remove_missing(
 struct Proof {
     sightings: Arc<Sightings>,
     scope: Scope,
+    /// The source lists nothing, which is not accepted without a decision.
+    source_is_empty: bool,
     /// Entries whose removal was held and has been approved.
     approved: Arc<RoaringTreemap>,
     /// What an earlier pass held, if nobody has decided yet.
@@ -64,22 +67,27 @@ struct Proof {
 impl Proof {
     /// Records what the pass proves about entries that were released or left out before.
     async fn of(run: &Arc<Run>, pass: Pass) -> Result<Self, RunError> {
-        let Pass { sightings, left_out: listed, .. } = pass;
+        let Pass { sightings, left_out: listed, listed_something, .. } = pass;
         let sightings = Arc::new(sightings);
-        let (target, found, is_resumed) = (run.target, sightings.clone(), run.is_resumed);
+        let (target, found) = (run.target, sightings.clone());
         let (held, entries) = run
             .store
             .write(move |tx| {
                 removals::reclaim(tx, &target, &found)?;
-                // A resumed run does not know everything that the pass has listed.
-                left_out::delete_others(tx, &target, (!is_resumed).then_some(&listed))?;
+                left_out::delete_others(tx, &target, &listed)?;
                 let sync_key = target.fence.sync_key;
                 let held = syncs::held_removals(tx, sync_key)?;
                 Ok::<_, StoreError>((held, syncs::held_entries(tx, sync_key)?))
             })
             .await?;
-        let is_approved = held.as_ref().is_some_and(|held| held.approved_at.is_some());
+        let is_approved = held.as_ref().is_some_and(|held| {
+            let of_root = held.reason != HeldReason::ManyRemoved;
+            held.approved_at.is_some() || (of_root && run.options.adopt_root)
+        });
         Ok(Self {
+            source_is_empty: !listed_something
+                && sightings.unlisted.is_empty()
+                && !run.options.adopt_root,
             sightings,
             scope: run.removal_scope(),
             approved: Arc::new(if is_approved { entries } else { RoaringTreemap::new() }),
@@ -162,7 +170,7 @@ impl Survey {
     fn add(&mut self, entry: &Missing) {
         self.objects += u64::from(entry.has_object);
         self.entries.extend(u64::try_from(entry.entry_key));
-        if self.sample.len() < SAMPLE {
+        if self.sample.len() < held::SAMPLE {
             self.sample.push(entry.path.to_json_text());
         }
     }
@@ -170,19 +178,43 @@ impl Survey {
     /// The removals that the guard holds, if it does.
     async fn held(self, run: &Run, proof: &Proof) -> Result<Option<Held>, RunError> {
         let sync_key = run.target.fence.sync_key;
-        let of = run.store.read(move |db| syncs::object_count(db, sync_key)).await?;
-        if !MaxDelete::holds(run.options.max_delete, self.objects, of) {
+        if self.objects == 0 {
             return Ok(None);
         }
-        let held_at =
-            proof.held_before.as_ref().map_or_else(|| run.clock.now(), |held| held.held_at);
+        let of = run.store.read(move |db| syncs::object_count(db, sync_key)).await?;
+        let before = proof.held_before.as_ref();
+        let needs_decision = match before {
+            _ if proof.source_is_empty => true,
+            // A decision that was asked for is waited for, whatever is gone now.
+            Some(before) => !self.is_approved_now(run, before, of),
+            None => MaxDelete::holds(run.options.max_delete, self.objects, of),
+        };
+        if !needs_decision {
+            return Ok(None);
+        }
+        let reason = match proof.source_is_empty {
+            true => HeldReason::SourceEmptied,
+            false => HeldReason::ManyRemoved,
+        };
         let removals = HeldRemovals {
+            reason,
             count: self.objects,
             of,
             sample: self.sample,
-            held_at,
+            held_at: before.map_or_else(|| run.clock.now(), |held| held.held_at),
             approved_at: None,
+            limit: held::limit(run),
+            root: None,
         };
         Ok(Some(Held { removals, entries: self.entries }))
+    }
+
+    /// Whether the person who made this run gave a limit with it that allows the removals. The very
+    /// limit under which they were held is none: a command that is repeated decides nothing.
+    fn is_approved_now(&self, run: &Run, before: &HeldRemovals, of: u64) -> bool {
+        let is_asked_again = before.limit == held::limit(run);
+        run.options.approves.is_some_and(|limit| {
+            !is_asked_again && !MaxDelete::holds(Some(limit), self.objects, of)
+        })
     }
 }

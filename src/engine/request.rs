@@ -24,16 +24,21 @@ pub struct Request {
 pub struct RunOptions {
     /// How many objects it may remove; `None`: the removal guard's default.
     pub max_delete: Option<MaxDelete>,
+    /// The limit that a person gave with this very run: it approves removals that are held under
+    /// another one.
+    pub approves: Option<MaxDelete>,
     /// How many fetches at once; `None`: the source's default.
     pub concurrency: Option<usize>,
     /// Start a new pass and fetch every entry again, even if its version is unchanged.
     pub full: bool,
     /// Accept the root as it is now, even if it is a different one or empty.
     pub adopt_root: bool,
-    /// Listed entries after which the run ends, checkpointed, and the next one is queued; `None`:
-    /// it runs to the end, as a run of the command line does. A source that can only be listed from
-    /// its beginning is never cut.
+    /// Entries taken up (new, changed or failed) after which the run ends, checkpointed, and the
+    /// next one is queued; `None`: it runs to the end, as a run of the command line does.
     pub slice: Option<u64>,
+    /// Entries that failed before are tried without waiting for their time: a person asked for this
+    /// run.
+    pub tries_waiting: bool,
     /// Continue a pass even where `full` would start a new one: this run is its next slice.
     pub continues: bool,
 }

@@ -24,6 +24,8 @@ pub struct Rules {
     /// stored with another mark is evaluated again, once. `None` where there are no such settings;
     /// then none of this costs anything.
     pub mark: Option<i64>,
+    /// Whether entries with equal bytes share an object (`skip_duplicates`).
+    pub shares_objects: bool,
 }
 
 impl Rules {
@@ -36,7 +38,7 @@ impl Rules {
         let mapping = options.mapping.as_ref().map(Mapping::compile).transpose();
         let mapping = mapping.map_err(FilterError)?;
         let mark = mark(options, None, &filter);
-        Ok(Self { filter, mapping, mark })
+        Ok(Self { filter, mapping, mark, shares_objects: options.skip_duplicates })
     }
 
     /// The same rules, for a bucket with these settings.
@@ -47,11 +49,16 @@ impl Rules {
         Self { mapping, mark, ..self }
     }
 
-    /// What the index has to compare with. A `full` run reuses nothing: it asks about every entry
-    /// again.
+    /// What the index has to compare with. `full_since`: where every entry is fetched and asked
+    /// about again, the pass in which that began.
     #[must_use]
-    pub fn current(&self, full: bool) -> CurrentRules {
-        CurrentRules { mark: self.mark, leave_out: !full && !self.filter.needs().is_nothing() }
+    pub fn current(&self, full_since: Option<i64>) -> CurrentRules {
+        CurrentRules {
+            mark: self.mark,
+            leave_out: !self.filter.needs().is_nothing(),
+            full_since,
+            shares_objects: self.shares_objects,
+        }
     }
 
     /// Whether they need more of an entry than its listing and its bytes.

@@ -7,14 +7,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Engine, Observer, RunError, collect,
-    context::{Run, Walked},
+    context::{Done, Run, Walked},
     end::{Aftermath, PassOutcome, Passed},
+    held,
     lease::Lease,
     pipeline, reconcile,
     request::{Report, Request},
+    walk::{self, Root},
 };
 use crate::{
-    model::{Counts, JobId, RunStatus},
+    model::{JobId, RunStatus},
     store::syncs::HeldRemovals,
 };
 
@@ -61,11 +63,12 @@ impl Engine {
         }
     }
 
-    async fn carry_out(&self, run: Arc<Run>, lease: Lease, stop: CancellationToken) -> Report {
+    async fn carry_out(&self, mut run: Arc<Run>, lease: Lease, stop: CancellationToken) -> Report {
         run.observer.started(&run.job, &run.sync.bucket, run.is_resumed);
         let stop = either(stop, lease.unwanted().clone());
-        let mut counts = Counts::default();
-        let outcome = pass(&run, &lease, &stop, &mut counts).await;
+        let mut done = Done::default();
+        let outcome = passes(&mut run, &lease, &stop, &mut done).await;
+        let counts = done.counts;
         let ended = run.end(&outcome).await;
         drop(lease);
         let may_be_orphans = ended.as_ref().map_or(true, |after| after.has_orphans);
@@ -86,20 +89,40 @@ impl Engine {
     }
 }
 
-/// One complete pass over the source, or a slice of it, and the reconciliation that follows.
-async fn pass(
-    run: &Arc<Run>,
+/// The rest of a pass that an earlier run began, if there is one; then a complete pass over the
+/// source, or a slice of it, and the reconciliation that follows. Only what a run has listed from
+/// beginning to end proves what is there and what is gone.
+async fn passes(
+    run: &mut Arc<Run>,
     lease: &Lease,
     stop: &CancellationToken,
-    counts: &mut Counts,
+    done: &mut Done,
 ) -> Result<Passed, RunError> {
-    let pass = pipeline::walk_and_commit(run, lease, stop, counts).await?;
+    let root = match walk::look_at_root(run).await? {
+        Root::Known(root) => root,
+        Root::Replaced { was, is } => return replaced(run, &was, is).await,
+    };
+    let mut pass = pipeline::walk_and_commit(run, &root, lease, stop, done).await?;
+    if run.is_resumed && pass.walked == Walked::Whole {
+        *run = Arc::new(run.in_next_pass().await?);
+        done.begin_next_pass();
+        pass = pipeline::walk_and_commit(run, &root, lease, stop, done).await?;
+    }
     if pass.walked == Walked::Slice {
         return Ok(Passed { outcome: PassOutcome::Slice, unlisted: Vec::new() });
     }
     let unlisted = pass.sightings.unlisted.clone();
-    let held = reconcile::remove_missing(run, pass, stop, counts).await?;
+    let held = reconcile::remove_missing(run, pass, stop, &mut done.counts).await?;
     Ok(Passed { outcome: held.map_or(PassOutcome::Complete, PassOutcome::Held), unlisted })
+}
+
+/// Another root is in the place of the source: nothing is listed before somebody has decided.
+async fn replaced(run: &Run, was: &str, is: String) -> Result<Passed, RunError> {
+    if run.sync.refused_root.as_ref() == Some(&is) {
+        return Err(walk::root_changed(run, was, &is));
+    }
+    let held = held::everything(run, is).await?;
+    Ok(Passed { outcome: PassOutcome::Replaced(held), unlisted: Vec::new() })
 }
 
 /// The status of a run, the removals that it holds, and its error.
@@ -109,7 +132,9 @@ fn verdict(
 ) -> (RunStatus, Option<HeldRemovals>, Option<RunError>) {
     match (outcome.map(|passed| passed.outcome), ended) {
         (Err(error), _) | (Ok(_), Err(error)) => (error.status(), None, Some(error)),
-        (Ok(PassOutcome::Held(held)), Ok(_)) => (RunStatus::Held, Some(held.removals), None),
+        (Ok(PassOutcome::Held(held) | PassOutcome::Replaced(held)), Ok(_)) => {
+            (RunStatus::Held, Some(held.removals), None)
+        }
         (Ok(_), Ok(Aftermath { dead_letters: 0, .. })) => (RunStatus::Completed, None, None),
         (Ok(_), Ok(_)) => (RunStatus::CompletedWithErrors, None, None),
     }

@@ -23,6 +23,11 @@ pub enum Ending<'a> {
     },
     /// It reached the end of its slice of the pass: the next one continues at once.
     Slice,
+    /// It listed nothing, because a decision about the source is waited for.
+    Waiting {
+        /// How many dead letters are open.
+        dead_letters: u64,
+    },
     /// It failed, and why.
     Failed(&'a str),
     /// It was stopped and can be resumed: at once, or later (when there is room again).
@@ -61,6 +66,10 @@ pub fn after(sync: &Sync, ending: Ending<'_>, now: Timestamp) -> SyncState {
             state.consecutive_failures = 0;
             state.last_error = None;
             state.next_sync_at = Some(now);
+        }
+        Ending::Waiting { dead_letters } => {
+            state.status = between_runs(sync, sync.options.pace.mode, dead_letters);
+            state.next_sync_at = is_scheduled(sync).then(|| now + interval(sync));
         }
         Ending::Failed(why) => {
             state.status = SyncStatus::Failed;

@@ -7,22 +7,45 @@ use futures_util::{
     stream::{self, BoxStream},
 };
 
-use super::{RunError, context::Run, shards::Start};
+use super::{RunError, context::Run, same_place, shards::Start};
 use crate::{
-    model::{Entry, EntryId},
-    sources::{self, Page, RootIdentity, retry::RetryPolicy},
-    store::{checkpoints::Position, dead_letters, syncs},
+    sources::{self, Page, RootIdentity},
+    store::{checkpoints::Position, leases, syncs},
 };
 
-/// Checks the root before the walk. If the bucket has content of another root, the run fails here,
-/// unless it was told to adopt the new one.
-pub(super) async fn check_root(run: &Arc<Run>) -> Result<RootIdentity, RunError> {
+/// The root that a run finds.
+pub(super) enum Root {
+    /// It is the one that the bucket's content is of, or the first one, or adopted.
+    Known(RootIdentity),
+    /// It is another one than that of the bucket's content.
+    Replaced {
+        /// The identity that it had.
+        was: String,
+        /// The identity that it has.
+        is: String,
+    },
+}
+
+/// Looks at the root before the walk.
+pub(super) async fn look_at_root(run: &Arc<Run>) -> Result<Root, RunError> {
     let root = run.root.clone()?;
-    let (Some(is), Some(was)) = (&root.0, &run.sync.root_identity) else { return Ok(root) };
-    if is != was && !run.options.adopt_root && has_entries(run).await? {
-        return Err(root_changed(run, was, is));
+    let (Some(is), Some(was)) = (&root.0, &run.sync.root_identity) else {
+        return Ok(Root::Known(root));
+    };
+    if is == was || !has_entries(run).await? {
+        return Ok(Root::Known(root));
     }
-    Ok(root)
+    if run.options.adopt_root || same_place::is_same_place(run).await? {
+        let (fence, identity) = (run.target.fence, is.clone());
+        run.store
+            .write(move |tx| {
+                leases::check(tx, fence)?;
+                syncs::remember_root(tx, fence.sync_key, Some(&identity))
+            })
+            .await?;
+        return Ok(Root::Known(root));
+    }
+    Ok(Root::Replaced { was: was.clone(), is: is.clone() })
 }
 
 /// Checks the root once more after the walk, or part of it: a mount that went away in between has
@@ -35,52 +58,13 @@ pub(super) async fn check_root_again(run: &Arc<Run>, root: &RootIdentity) -> Res
     }
 }
 
-fn root_changed(run: &Run, was: &str, is: &str) -> RunError {
+/// The error of a run whose root is another one.
+pub(super) fn root_changed(run: &Run, was: &str, is: &str) -> RunError {
     RunError::RootChanged {
         place: sources::address(&run.sync.location),
         was: was.to_owned(),
         is: is.to_owned(),
     }
-}
-
-/// A root that lists nothing, but did before, proves nothing.
-pub(super) async fn check_not_emptied(
-    run: &Arc<Run>,
-    listed_something: bool,
-) -> Result<(), RunError> {
-    if !listed_something && !run.options.adopt_root && has_entries(run).await? {
-        return Err(RunError::RootEmptied { place: sources::address(&run.sync.location) });
-    }
-    Ok(())
-}
-
-/// How many failed entries are looked at again when a pass is resumed.
-const SECOND_CHANCES: u32 = 10_000;
-
-/// The entries that failed in this pass before it was interrupted, as they are now, by shard: they
-/// lie before the checkpoint, so the walk does not list them again.
-pub(super) async fn failed_before(run: &Arc<Run>) -> Result<Vec<Vec<Entry>>, RunError> {
-    let mut by_shard = vec![Vec::new(); run.starts.len()];
-    if !run.is_resumed {
-        return Ok(by_shard);
-    }
-    let (target, now) = (run.target, run.clock.now());
-    let failed = run
-        .store
-        .read(move |db| {
-            let sync_key = target.fence.sync_key;
-            dead_letters::of_pass(db, sync_key, target.pass, now, SECOND_CHANCES)
-        })
-        .await?;
-    let mut looks =
-        stream::iter(failed).map(|id| look_again(run, id)).buffer_unordered(run.concurrency);
-    while let Some(found) = looks.try_next().await? {
-        let Some(entry) = found else { continue };
-        if let Some(shard) = run.starts.iter().position(|start| start.shard.covers(&entry.path)) {
-            by_shard[shard].push(entry);
-        }
-    }
-    Ok(by_shard)
 }
 
 /// A page of the walk.
@@ -93,26 +77,18 @@ pub(super) struct WalkedPage {
     pub(super) position: Option<Position>,
 }
 
-/// The pages of the source, shard by shard: first what failed there before (`again`), then its
-/// listing from where this run starts. Must not be polled again after an error.
+/// The pages of the source, shard by shard, from where this run starts. Must not be polled again
+/// after an error.
 pub(super) fn pages<'a>(
     run: &'a Arc<Run>,
     root: &'a RootIdentity,
-    again: Vec<Vec<Entry>>,
 ) -> impl Stream<Item = Result<WalkedPage, RunError>> + Send + 'a {
     let last = run.starts.len().saturating_sub(1);
-    let shards = run.starts.iter().zip(again).enumerate();
-    stream::iter(shards).flat_map(move |(shard, (start, again))| {
-        let again = (!again.is_empty()).then(|| {
-            let page = Page { entries: again, ..Page::default() };
-            Ok(WalkedPage { shard, page, position: None })
-        });
+    stream::iter(run.starts.iter().enumerate()).flat_map(move |(shard, start)| {
         // The end of the last shard is the end of the pass, which is recorded after reconciling.
         let is_listed = start.position != Position::End;
         let end = (shard < last && is_listed).then(|| end_of_shard(run, root, shard));
-        stream::iter(again)
-            .chain(listing(run, shard, start))
-            .chain(stream::iter(end).then(|end| end))
+        listing(run, shard, start).chain(stream::iter(end).then(|end| end))
     })
 }
 
@@ -141,15 +117,6 @@ async fn end_of_shard(
 ) -> Result<WalkedPage, RunError> {
     check_root_again(run, root).await?;
     Ok(WalkedPage { shard, page: Page::default(), position: Some(Position::End) })
-}
-
-/// An entry as it is now; one that still cannot be looked at keeps its dead letter.
-async fn look_again(run: &Run, id: EntryId) -> Result<Option<Entry>, RunError> {
-    match RetryPolicy::FETCH.run(|| run.source.stat(&id)).await {
-        Ok(entry) => Ok(entry),
-        Err(error) if error.class().ends_run() => Err(error.into()),
-        Err(_) => Ok(None),
-    }
 }
 
 async fn has_entries(run: &Arc<Run>) -> Result<bool, RunError> {

@@ -5,9 +5,8 @@
 //! seven days of failing it is retired. An entry that has another version at its source than the
 //! one that failed begins a new life at once, whatever became of the old one.
 //!
-//! How it is counted: a run counts each listed entry that it did not take as `failed`, once,
-//! whether it tried it (however often) or let it wait. So `discovered` is always the sum of what
-//! became of the entries, and the total over all runs counts entries of runs, never attempts.
+//! How it is counted: a run counts an entry that it tried in vain as `failed`, once, however often
+//! it tried, and one that it let wait as `filtered`.
 
 use std::time::Duration;
 
@@ -25,6 +24,17 @@ const QUARANTINE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How long an entry may fail before it is retired.
 const LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// How long a run lets entries wait that failed before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// Until they are due.
+    Full,
+    /// Until they are due in quarantine; the backoff before that is not waited for.
+    UntilQuarantine,
+    /// Not at all: a person wants to see whether they work now. Retired ones stay retired.
+    None,
+}
 
 /// Where a dead letter is in its life.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,12 +83,15 @@ impl Life {
         self.retries >= MAX_RETRIES
     }
 
-    /// Whether it may be tried now. `eager`: the backoff between retries is not waited for, as
-    /// where somebody asks for everything to be fetched; quarantine is.
+    /// Whether it may be tried now.
     #[must_use]
-    pub fn is_due(&self, now: Timestamp, eager: bool) -> bool {
-        let waited = self.retry_at.is_none_or(|at| at <= now);
-        self.disposed.is_none() && (waited || (eager && !self.is_exhausted()))
+    pub fn is_due(&self, now: Timestamp, patience: Patience) -> bool {
+        let has_waited = match patience {
+            Patience::Full => false,
+            Patience::UntilQuarantine => !self.is_exhausted(),
+            Patience::None => true,
+        };
+        self.disposed.is_none() && (has_waited || self.retry_at.is_none_or(|at| at <= now))
     }
 }
 
@@ -95,17 +108,23 @@ mod tests {
     #[test]
     fn three_retries_wait_longer_each_time_and_end_in_quarantine() {
         let first = Life::begun(start());
-        assert!(first.is_due(start(), false), "with the next run");
+        assert!(first.is_due(start(), Patience::Full), "with the next run");
         let second = first.failed_again(start());
-        assert!(!second.is_due(start() + 4.minutes(), false));
-        assert!(second.is_due(start() + 5.minutes(), false));
+        assert!(!second.is_due(start() + 4.minutes(), Patience::Full));
+        assert!(second.is_due(start() + 5.minutes(), Patience::Full));
         let third = second.failed_again(start() + 5.minutes());
-        assert!(!third.is_due(start() + 34.minutes(), false));
-        assert!(third.is_due(start() + 34.minutes(), true), "a full run does not wait");
+        assert!(!third.is_due(start() + 34.minutes(), Patience::Full));
+        assert!(
+            third.is_due(start() + 34.minutes(), Patience::UntilQuarantine),
+            "a full run does not wait"
+        );
         let last = third.failed_again(start() + 35.minutes());
         assert!(last.is_exhausted());
-        assert!(!last.is_due(start() + 24.hours(), true), "quarantine is waited for");
-        assert!(last.is_due(start() + 24.hours() + 35.minutes(), false));
+        assert!(
+            !last.is_due(start() + 24.hours(), Patience::UntilQuarantine),
+            "quarantine is waited for"
+        );
+        assert!(last.is_due(start() + 24.hours() + 35.minutes(), Patience::Full));
     }
 
     #[test]
@@ -115,13 +134,13 @@ mod tests {
         let mut tries = 0;
         while life.disposed.is_none() {
             now += 1.hour();
-            if life.is_due(now, false) {
+            if life.is_due(now, Patience::Full) {
                 life = life.failed_again(now);
                 tries += 1;
             }
         }
         assert_eq!((now - start()).as_hours() / 24, 7);
         assert_eq!(tries, 3 + 7, "three retries, then one a day");
-        assert!(!life.is_due(now + 1000.hours(), true));
+        assert!(!life.is_due(now + 1000.hours(), Patience::None));
     }
 }

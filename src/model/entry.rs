@@ -200,6 +200,8 @@ pub enum SkipReason {
     DanglingLink,
     /// In another place, which a sync of its own would reach.
     Elsewhere,
+    /// It failed before, and its next try is not due: decided by the engine, by no source.
+    FailedBefore,
 }
 
 impl SkipReason {
@@ -216,6 +218,7 @@ impl SkipReason {
             Self::NoContent => "of a kind that cannot be downloaded or exported",
             Self::DanglingLink => "link to a file that is gone or cannot be reached",
             Self::Elsewhere => "in another drive: make a sync of that place",
+            Self::FailedBefore => "failed before, and is tried again later",
         }
     }
 }

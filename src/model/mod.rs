@@ -29,7 +29,7 @@ pub use counts::Counts;
 pub use credentials::{
     Credentials, Draft, Envelope, Keeper, KeeperError, RENEWAL_LEASE_SECS, UnreadableCredentials,
 };
-pub use dead_letter::{Life, MAX_RETRIES};
+pub use dead_letter::{Life, MAX_RETRIES, Patience};
 pub use entry::{
     Cursor, Details, Entry, EntryId, EntryKind, ExpectedHash, Fingerprint, Folder, FolderId,
     HashAlgorithm, Identity, SizeKind, SkipReason, Version,

@@ -148,6 +148,15 @@ impl MaxDelete {
     }
 }
 
+impl fmt::Display for MaxDelete {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Count(count) => write!(f, "{count}"),
+            Self::Percent(share) => write!(f, "{share}%"),
+        }
+    }
+}
+
 /// Text that is not a removal limit.
 #[derive(Debug, thiserror::Error)]
 #[error("{0:?} is not a removal limit: give a count (25) or a share from 0% to 100% (10%)")]

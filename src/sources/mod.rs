@@ -139,6 +139,16 @@ pub trait Source: Send + Sync {
     /// As for [`Source::fetch`].
     async fn stat(&self, id: &EntryId) -> Result<Option<Entry>, SourceError>;
 
+    /// Whether the listing still shows an entry that [`Source::stat`] or [`Source::fetch`] did not
+    /// find. A source whose listing may be ahead of its data, or behind it, asks the listing
+    /// itself.
+    ///
+    /// # Errors
+    /// As for [`Source::fetch`].
+    async fn is_listed(&self, id: &EntryId) -> Result<bool, SourceError> {
+        Ok(self.stat(id).await?.is_some())
+    }
+
     /// Opens the bytes of an entry, pinned to the version in `fingerprint`: content of any other
     /// version is [`SourceError::Changed`], found out before or while it is read.
     ///

@@ -96,6 +96,8 @@ pub struct Open {
     pub version: Option<Version>,
     /// Where it is in its life.
     pub life: Life,
+    /// Internal key of the job in which it failed last.
+    pub job_key: Option<i64>,
 }
 
 /// The open dead letters among `ids`. Costs one look where there are none at all.
@@ -131,10 +133,11 @@ fn open_of(connection: &Connection, sync_key: i64, id: &EntryId) -> Result<Optio
     ))?;
     let letter = statement.query_row(params![sync_key, id.as_bytes()], read).optional()?;
     let Some(letter) = letter else { return Ok(None) };
-    let version: Option<Vec<u8>> = connection
-        .prepare_cached("SELECT version FROM dead_letters WHERE dead_letter_key = ?1")?
-        .query_row([letter.key], |row| row.get(0))?;
-    let open = Open { key: letter.key, version: version.map(Version), life: letter.life };
+    let (version, job_key): (Option<Vec<u8>>, _) = connection
+        .prepare_cached("SELECT version, job_key FROM dead_letters WHERE dead_letter_key = ?1")?
+        .query_row([letter.key], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let version = version.map(Version);
+    let open = Open { key: letter.key, version, life: letter.life, job_key };
     Ok(Some((open, letter.failures)))
 }
 
@@ -230,30 +233,6 @@ pub(super) fn resolve<'a>(
         resolve.execute(params![sync_key, id.as_bytes(), now.as_millisecond()])?;
     }
     Ok(())
-}
-
-/// At most `limit` entries that failed in a pass, are open still and may be tried now.
-///
-/// # Errors
-/// SQLite's.
-pub fn of_pass(
-    connection: &Connection,
-    sync_key: i64,
-    pass: i64,
-    now: Timestamp,
-    limit: u32,
-) -> Result<Vec<EntryId>> {
-    let mut statement = connection.prepare_cached(
-        "SELECT source_id FROM dead_letters
-         WHERE sync_key = ?1 AND resolved_at_ms IS NULL AND pass = ?2 AND disposed IS NULL
-           AND (retry_at_ms IS NULL OR retry_at_ms <= ?3) LIMIT ?4",
-    )?;
-    let ids = statement
-        .query_map(params![sync_key, pass, now.as_millisecond(), limit], |row| {
-            Ok(syncs::path(row.get(0)?))
-        })?
-        .collect::<Result<_, _>>()?;
-    Ok(ids)
 }
 
 /// Resolves what a complete pass went by without failing: taken, unchanged, filtered out or gone.
@@ -393,7 +372,7 @@ pub fn list(
     Ok((letters, total))
 }
 
-/// Gives exhausted and retired ones, of these kinds or all, another life, and makes the sync due.
+/// Gives open ones another life, all or only those of these kinds or ids, and makes the sync due.
 /// Returns how many.
 ///
 /// # Errors
@@ -410,21 +389,45 @@ pub fn requeue(
             "UPDATE dead_letters SET retries = 0, retry_at_ms = NULL, disposed = NULL,
                                      requeued_ms = ?2
              WHERE sync_key = ?1 AND resolved_at_ms IS NULL
-               AND iif(?5 = '[]', retries >= ?3 OR disposed IS NOT NULL,
-                       id IN (SELECT value FROM json_each(?5)))
-               AND (?4 = '[]' OR error_type IN (SELECT value FROM json_each(?4)))",
+               AND (?4 = '[]' OR id IN (SELECT value FROM json_each(?4)))
+               AND (?3 = '[]' OR error_type IN (SELECT value FROM json_each(?3)))",
         )?
-        .execute(params![
-            sync_key,
-            now.as_millisecond(),
-            MAX_RETRIES,
-            kinds(error_types)?,
-            kinds(ids)?
-        ])?;
+        .execute(params![sync_key, now.as_millisecond(), kinds(error_types)?, kinds(ids)?])?;
     if requeued > 0 {
         syncs::make_due(tx, sync_key, now)?;
     }
     u64::try_from(requeued).map_err(|error| StoreError::nonsense("dead letters", error))
+}
+
+/// Why one is disposed of that somebody marked as failed.
+const BY_HAND: &str = "marked as failed by hand";
+
+/// Makes the open ones of a sync due, because other settings may make good what they failed with.
+/// Those that somebody marked as failed stay so.
+///
+/// # Errors
+/// SQLite's.
+pub fn make_due(tx: &Transaction<'_>, sync_key: i64, now: Timestamp) -> Result<()> {
+    let due = tx
+        .prepare_cached(
+            "UPDATE dead_letters SET retries = 0, retry_at_ms = NULL, disposed = NULL,
+                                     requeued_ms = ?2
+             WHERE sync_key = ?1 AND resolved_at_ms IS NULL AND disposed IS NOT ?3",
+        )?
+        .execute(params![sync_key, now.as_millisecond(), BY_HAND])?;
+    if due > 0 { syncs::make_due(tx, sync_key, now) } else { Ok(()) }
+}
+
+/// The same for all syncs into a bucket, whose schema has changed.
+///
+/// # Errors
+/// SQLite's.
+pub fn make_due_in(tx: &Transaction<'_>, bucket_key: i64, now: Timestamp) -> Result<()> {
+    let keys: Vec<i64> = tx
+        .prepare_cached("SELECT sync_key FROM syncs WHERE bucket_key = ?1")?
+        .query_map([bucket_key], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    keys.into_iter().try_for_each(|key| make_due(tx, key, now))
 }
 
 /// Marks open ones of these kinds as failed for good: they are tried no more, until their entries
@@ -435,11 +438,11 @@ pub fn requeue(
 pub fn give_up(tx: &Transaction<'_>, sync_key: i64, error_types: &[String]) -> Result<u64> {
     let marked = tx
         .prepare_cached(
-            "UPDATE dead_letters SET retries = ?2, disposed = 'marked as failed by hand'
+            "UPDATE dead_letters SET retries = ?2, disposed = ?4
              WHERE sync_key = ?1 AND resolved_at_ms IS NULL AND disposed IS NULL
                AND error_type IN (SELECT value FROM json_each(?3))",
         )?
-        .execute(params![sync_key, MAX_RETRIES, kinds(error_types)?])?;
+        .execute(params![sync_key, MAX_RETRIES, kinds(error_types)?, BY_HAND])?;
     u64::try_from(marked).map_err(|error| StoreError::nonsense("dead letters", error))
 }
 

@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 
+use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::{Result, left_out, syncs};
+use super::{Result, left_out, syncs, time};
 use crate::model::{EntryId, EntryPath, Identity, Version};
 
 /// What the index says about a listed entry.
@@ -18,6 +19,8 @@ pub enum Known {
         entry_key: i64,
         /// Whether it was evaluated under the current settings.
         is_current: bool,
+        /// Whether the full run under way, if there is one, has fetched it already.
+        is_fetched: bool,
     },
     /// It is stored with another version.
     Other {
@@ -63,6 +66,11 @@ pub struct CurrentRules {
     pub mark: Option<i64>,
     /// Whether entries can be left out because of what their source says of them.
     pub leave_out: bool,
+    /// Where every entry is fetched and asked about again, the pass in which that began: what was
+    /// written since is done.
+    pub full_since: Option<i64>,
+    /// Whether entries with equal bytes share an object; else one without its own is not current.
+    pub shares_objects: bool,
 }
 
 /// Looks up each id, in the given order; `version` is `None` for entries that have none.
@@ -76,7 +84,8 @@ pub fn compare<'a>(
     rules: CurrentRules,
 ) -> Result<Vec<Known>> {
     let mut lookup = connection.prepare_cached(
-        "SELECT entry_key, version, judged_by FROM entries WHERE sync_key = ?1 AND source_id = ?2",
+        "SELECT entry_key, version, judged_by, pass, is_duplicate
+         FROM entries WHERE sync_key = ?1 AND source_id = ?2",
     )?;
     entries
         .map(|(id, version)| {
@@ -84,10 +93,13 @@ pub fn compare<'a>(
                 .query_row(params![sync_key, id.as_bytes()], |row| {
                     let entry_key = row.get(0)?;
                     let stored = row.get_ref(1)?.as_blob()?;
-                    let is_current = row.get::<_, Option<i64>>(2)? == rules.mark;
+                    let shares = !rules.shares_objects && row.get(4)?;
+                    let is_current = row.get::<_, Option<i64>>(2)? == rules.mark && !shares;
+                    let pass: i64 = row.get(3)?;
+                    let is_fetched = rules.full_since.is_some_and(|since| pass >= since);
                     Ok(match version {
                         Some(version) if version.0 == stored => {
-                            Known::Same { entry_key, is_current }
+                            Known::Same { entry_key, is_current, is_fetched }
                         }
                         _ => Known::Other { entry_key, is_current },
                     })
@@ -97,6 +109,41 @@ pub fn compare<'a>(
             recall(connection, sync_key, id, version, rules, found)
         })
         .collect()
+}
+
+/// An entry as the index has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// The source's name for it.
+    pub id: EntryId,
+    /// The version that is stored.
+    pub version: Version,
+    /// When it was modified last, as far as its source tells.
+    pub modified: Option<Timestamp>,
+}
+
+/// Up to `most` entries of a sync from each end of the order of their ids, without those that are
+/// kept although they are gone.
+///
+/// # Errors
+/// SQLite's.
+pub fn sample(connection: &Connection, sync_key: i64, most: usize) -> Result<Vec<Stored>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT * FROM (SELECT source_id, version, modified_ns FROM entries
+                        WHERE sync_key = ?1 AND released = 0 ORDER BY source_id LIMIT ?2)
+         UNION
+         SELECT * FROM (SELECT source_id, version, modified_ns FROM entries
+                        WHERE sync_key = ?1 AND released = 0 ORDER BY source_id DESC LIMIT ?2)",
+    )?;
+    Ok(statement
+        .query_map(params![sync_key, most], |row| {
+            Ok(Stored {
+                id: syncs::path(row.get(0)?),
+                version: Version(row.get(1)?),
+                modified: row.get::<_, Option<i64>>(2)?.map(time::from_ns),
+            })
+        })?
+        .collect::<Result<_, _>>()?)
 }
 
 /// The entry with that identity that a pass has not written yet and that is not released; `None`
@@ -161,7 +208,7 @@ fn recall(
     if matches!(found, Known::Same { is_current: true, .. }) {
         return Ok(found);
     }
-    let remembered = left_out::find(connection, sync_key, id, version, mark)?;
+    let remembered = left_out::find(connection, sync_key, id, version, mark, rules.full_since)?;
     Ok(match remembered {
         Some((left_out_key, unmet)) => {
             Known::LeftOut { entry_key: found.entry_key(), left_out_key, unmet }

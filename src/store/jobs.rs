@@ -122,6 +122,16 @@ pub fn queue(
     Ok(tx.last_insert_rowid())
 }
 
+/// Records that a job that begins fetches every entry again, because an earlier one was to and did
+/// not come to its end.
+///
+/// # Errors
+/// SQLite's.
+pub fn continue_full(tx: &Transaction<'_>, job_key: i64) -> Result<()> {
+    tx.prepare_cached("UPDATE jobs SET full = 1 WHERE job_key = ?1")?.execute([job_key])?;
+    Ok(())
+}
+
 /// Begins a queued job, whose lease was just taken. Jobs of the same sync that began before and
 /// still look running belong to a dead or fenced-off worker and are marked interrupted.
 ///

@@ -18,21 +18,23 @@ pub struct LeftOut {
     pub unmet: usize,
 }
 
-/// What is stored for that version of an entry under the settings `mark`: the key of the row, and
-/// the index of the condition that is not met.
+/// What is stored for that version of an entry under the settings `mark`, since the pass `since` if
+/// there is one: the key of the row, and the index of the condition that is not met.
 pub(super) fn find(
     connection: &Connection,
     sync_key: i64,
     id: &EntryId,
     version: &Version,
     mark: i64,
+    since: Option<i64>,
 ) -> Result<Option<(i64, usize)>> {
     Ok(connection
         .prepare_cached(
             "SELECT left_out_key, unmet FROM left_out
-             WHERE sync_key = ?1 AND source_id = ?2 AND version = ?3 AND judged_by = ?4",
+             WHERE sync_key = ?1 AND source_id = ?2 AND version = ?3 AND judged_by = ?4
+               AND (?5 IS NULL OR pass >= ?5)",
         )?
-        .query_row(params![sync_key, id.as_bytes(), version.0, mark], |row| {
+        .query_row(params![sync_key, id.as_bytes(), version.0, mark, since], |row| {
             Ok((row.get(0)?, row.get(1)?))
         })
         .optional()?)
@@ -60,20 +62,14 @@ pub(super) fn save(tx: &Transaction<'_>, target: &Target, entry: &LeftOut) -> Re
 }
 
 /// Deletes what is not needed after a complete pass: rows of other settings, and of entries that
-/// this pass has neither asked about nor listed. `listed` is `None` where it does not know all that
-/// the pass has listed.
+/// this pass has neither asked about nor listed.
 ///
 /// # Errors
 /// SQLite's.
-pub fn delete_others(
-    tx: &Transaction<'_>,
-    target: &Target,
-    listed: Option<&RoaringTreemap>,
-) -> Result<()> {
+pub fn delete_others(tx: &Transaction<'_>, target: &Target, listed: &RoaringTreemap) -> Result<()> {
     let sync_key = target.fence.sync_key;
     tx.prepare_cached("DELETE FROM left_out WHERE sync_key = ?1 AND judged_by IS NOT ?2")?
         .execute(params![sync_key, target.mark])?;
-    let Some(listed) = listed else { return Ok(()) };
     let keys: Vec<i64> = tx
         .prepare_cached("SELECT left_out_key FROM left_out WHERE sync_key = ?1 AND pass <> ?2")?
         .query_map([sync_key, target.pass], |row| row.get(0))?

@@ -19,6 +19,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/7_held_back.sql"),
     include_str!("migrations/8_renewals.sql"),
     include_str!("migrations/9_plain_names.sql"),
+    include_str!("migrations/10_decisions.sql"),
 ];
 
 /// The version of [`SCHEMA`].

@@ -110,6 +110,32 @@ pub fn missing(
     Ok((found, None))
 }
 
+/// All entries of a sync but those that are kept although they are gone: their keys, how many of
+/// them have objects of their own, and the first `most` paths.
+///
+/// # Errors
+/// SQLite's.
+pub fn everything(
+    connection: &Connection,
+    sync_key: i64,
+    most: usize,
+) -> Result<(RoaringTreemap, u64, Vec<EntryPath>)> {
+    let mut statement = connection.prepare_cached(
+        "SELECT entry_key, is_duplicate OR object_key = 0, coalesce(path, source_id) FROM entries
+         WHERE sync_key = ?1 AND released = 0 ORDER BY source_id",
+    )?;
+    let mut rows = statement.query([sync_key])?;
+    let (mut keys, mut objects, mut paths) = (RoaringTreemap::new(), 0, Vec::new());
+    while let Some(row) = rows.next()? {
+        keys.extend(u64::try_from(row.get::<_, i64>(0)?));
+        objects += u64::from(!row.get::<_, bool>(1)?);
+        if paths.len() < most {
+            paths.push(syncs::path(row.get(2)?));
+        }
+    }
+    Ok((keys, objects, paths))
+}
+
 fn contains(bitmap: &RoaringTreemap, key: i64) -> bool {
     u64::try_from(key).is_ok_and(|key| bitmap.contains(key))
 }

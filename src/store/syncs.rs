@@ -51,6 +51,8 @@ pub struct Sync {
     pub pending_full_sync: bool,
     /// The identity of the last root that had content, see `sources::RootIdentity`.
     pub root_identity: Option<String>,
+    /// The identity of another root in its place, which somebody does not want.
+    pub refused_root: Option<String>,
     /// End of the last complete pass.
     pub last_sync_at: Option<Timestamp>,
     /// Why the last run failed, if it did.
@@ -112,10 +114,26 @@ pub struct Totals {
     pub peak_per_minute: f64,
 }
 
-/// Removals that the guard held back.
+/// Why removals are held.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HeldReason {
+    /// The source lists nothing, but did before.
+    SourceEmptied,
+    /// Another root is in the place of the source.
+    SourceReplaced,
+    /// They are more than the removal guard allows.
+    #[default]
+    ManyRemoved,
+}
+
+/// Removals that wait for a decision.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeldRemovals {
-    /// How many objects would go.
+    /// Why they are held.
+    #[serde(default)]
+    pub reason: HeldReason,
+    /// How many objects would be removed.
     pub count: u64,
     /// Of how many that the sync has.
     pub of: u64,
@@ -126,6 +144,12 @@ pub struct HeldRemovals {
     /// Since when they are approved: the next complete pass removes what is still gone.
     #[serde(default)]
     pub approved_at: Option<Timestamp>,
+    /// The limit of the run that held them last, as text; `None`: the guard's default.
+    #[serde(default)]
+    pub limit: Option<String>,
+    /// The identity of the root that is in the place of the source, where that is the reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root: Option<String>,
 }
 
 /// What every query of whole syncs begins with; `s`, `b` and `c` are sync, bucket and connection.
@@ -135,7 +159,7 @@ pub(super) const SELECT: &str =
      s.pending_full_sync, s.root_identity, s.last_sync_at_ms, s.last_error, s.consecutive_failures,
      s.synced, s.updated, s.unchanged, s.duplicates, s.filtered, s.failed, s.removed, s.bytes,
      s.run_counter, s.runs_completed, s.runs_failed, s.run_ms, s.held_removals, s.created_at_ms,
-     s.updated_at_ms, s.peak_per_minute
+     s.updated_at_ms, s.peak_per_minute, s.refused_root
      FROM syncs s JOIN buckets b USING (bucket_key) JOIN connections c USING (connection_key)";
 
 /// Reads a row of [`SELECT`].
@@ -166,6 +190,7 @@ pub(super) fn read(row: &Row<'_>) -> Result<Sync> {
         next_sync_at: row.get::<_, Option<i64>>(14)?.map(time::from_ms),
         pending_full_sync: row.get(15)?,
         root_identity: row.get(16)?,
+        refused_root: row.get(36)?,
         last_sync_at: row.get::<_, Option<i64>>(17)?.map(time::from_ms),
         last_error: row.get(18)?,
         consecutive_failures: row.get(19)?,
@@ -426,6 +451,40 @@ pub fn by_id(connection: &Connection, id: &str) -> Result<Option<Sync>> {
 pub fn remember_root(tx: &Transaction<'_>, sync_key: i64, identity: Option<&str>) -> Result<()> {
     tx.prepare_cached("UPDATE syncs SET root_identity = ?2 WHERE sync_key = ?1")?
         .execute(params![sync_key, identity])?;
+    Ok(())
+}
+
+/// Remembers a root in the place of the source that somebody refused; `None`: there is none.
+///
+/// # Errors
+/// SQLite's.
+pub fn refuse_root(tx: &Transaction<'_>, sync_key: i64, identity: Option<&str>) -> Result<()> {
+    tx.prepare_cached(
+        "UPDATE syncs SET refused_root = ?2 WHERE sync_key = ?1 AND refused_root IS NOT ?2",
+    )?
+    .execute(params![sync_key, identity])?;
+    Ok(())
+}
+
+/// The pass in which a full run of the sync began that is not complete yet.
+///
+/// # Errors
+/// SQLite's.
+pub fn full_since(connection: &Connection, sync_key: i64) -> Result<Option<i64>> {
+    Ok(connection
+        .prepare_cached("SELECT full_since FROM syncs WHERE sync_key = ?1")?
+        .query_row([sync_key], |row| row.get(0))?)
+}
+
+/// Remembers that a full run began in a pass; `None`: it is complete.
+///
+/// # Errors
+/// SQLite's.
+pub fn set_full_since(tx: &Transaction<'_>, sync_key: i64, pass: Option<i64>) -> Result<()> {
+    tx.prepare_cached(
+        "UPDATE syncs SET full_since = ?2 WHERE sync_key = ?1 AND full_since IS NOT ?2",
+    )?
+    .execute(params![sync_key, pass])?;
     Ok(())
 }
 

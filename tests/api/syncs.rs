@@ -560,3 +560,40 @@ fn a_sync_of_another_bucket_or_namespace_is_not_there() {
     let elsewhere = fixture.server.request("GET", &sync.path).header("X-Namespace", "elsewhere");
     elsewhere.send().fails_with(404);
 }
+
+#[test]
+fn an_emptied_source_waits_for_a_decision_and_is_kept_or_accepted() {
+    let (fixture, s3) = (Fixture::with(1), FakeS3::start());
+    for number in 0..5 {
+        s3.put(format!("key {number}"), format!("content {number}"));
+    }
+    let sync = s3_sync(&fixture.server, &s3, json!({}));
+    sync.has_completed(1);
+    let clear = || s3.change(|objects| objects.clear());
+    clear();
+    sync.order("trigger");
+    let held = sync.has_completed(2)["held_removals"].clone();
+    assert_eq!((&held["reason"], &held["count"]), (&json!("source_emptied"), &json!(5)));
+    assert_eq!(sync.jobs()[0]["phase"], "held");
+    assert_eq!(sync.order("removals/reject")["kept"], 5);
+
+    s3.put("new", "the source is used again");
+    sync.order("trigger");
+    let kept = sync.has_completed(3);
+    assert_eq!((&kept["held_removals"], &kept["totals"]["removed"]), (&Value::Null, &json!(0)));
+    clear();
+    sync.order("trigger");
+    assert_eq!(sync.has_completed(4)["held_removals"]["count"], 1, "the others are kept");
+    sync.order("removals/approve");
+    assert_eq!(sync.has_completed(5)["totals"]["removed"], 1);
+}
+
+#[test]
+fn a_run_takes_up_exactly_as_many_entries_as_it_may() {
+    let fixture = Fixture::with(25);
+    let sync = fixture.sync(json!({"max_objects_per_run": 10}));
+    sync.has_completed(3);
+    let jobs = sync.jobs();
+    let synced: Vec<_> = jobs.iter().rev().take(3).map(|job| &job["files_synced"]).collect();
+    assert_eq!(synced, [&json!(10), &json!(10), &json!(5)]);
+}

@@ -24,11 +24,11 @@ use catchment::{
     },
     sources::locate,
     store::{
-        buckets, checkpoints,
+        buckets,
         dead_letters::{self, DeadLetter, DeadLetterFilter},
         events, jobs,
         objects::{self, After},
-        syncs::{self, BucketChoice, Sync},
+        syncs::{self, BucketChoice, HeldReason, Sync},
     },
 };
 use simulated::Simulated;
@@ -168,7 +168,7 @@ async fn an_entry_that_keeps_failing_is_tried_less_and_less_and_at_last_no_more(
     fixture.wait(23 * 60 * MINUTE);
     let report = fixture.run().await;
     assert!(!fixture.asked("file 01"), "once in 24 hours at most");
-    assert_eq!((report.counts.failed, report.counts.discovered()), (1, 3));
+    assert_eq!((report.counts.failed, report.counts.discovered()), (0, 3), "it waits");
 
     let mut tries = 0;
     for _ in 0..20 {
@@ -215,6 +215,29 @@ async fn a_requeued_entry_is_due_at_once_and_so_is_its_sync() {
 }
 
 #[tokio::test]
+async fn an_entry_that_waits_is_requeued_and_made_due_by_other_settings() {
+    let fixture = Fixture::with_files(2);
+    fixture.source.world().refused.insert("file 01".into());
+    fixture.run().await;
+    fixture.run().await;
+    let (key, now) = (fixture.sync().await.key, fixture.clock.now());
+    let is_due = || async {
+        let letter = fixture.letters(DeadLetterFilter::default()).await.remove(0);
+        letter.life.retry_at.is_none()
+    };
+    assert!(!is_due().await, "it waits for five minutes");
+    let requeued =
+        fixture.engine.store.write(move |tx| dead_letters::requeue(tx, key, &[], &[], now));
+    assert_eq!(requeued.await.unwrap(), 1, "exhausted or not");
+    assert!(is_due().await);
+
+    fixture.run().await;
+    assert!(!is_due().await);
+    fixture.engine.store.write(move |tx| dead_letters::make_due(tx, key, now)).await.unwrap();
+    assert!(is_due().await);
+}
+
+#[tokio::test]
 async fn a_panic_fails_the_entry_that_caused_it_and_no_other() {
     let fixture = Fixture::with_files(4);
     fixture.source.world().panics.insert("file 01".into());
@@ -257,30 +280,79 @@ async fn an_entry_that_was_marked_as_failed_is_left_alone() {
     assert_eq!(counts.await.unwrap(), [("permission_denied".to_owned(), 1)]);
 }
 
+impl Fixture {
+    /// Runs a job and those that continue it. Returns the report of each.
+    async fn run_slices(&self, mut job: JobId) -> Vec<Report> {
+        let mut reports = Vec::new();
+        loop {
+            let report = self.run_job(&job).await;
+            assert_eq!(report.status, RunStatus::Completed, "{:?}", report.error);
+            let next = report.next.clone();
+            reports.push(report);
+            let Some(next) = next else { return reports };
+            job = next;
+        }
+    }
+}
+
 #[tokio::test]
-async fn a_pass_comes_in_slices_and_removes_nothing_before_its_end() {
+async fn a_slice_takes_up_exactly_as_many_entries_as_it_may_and_unchanged_ones_are_free() {
+    for (is_ordered, resumes) in [(true, true), (false, true), (true, false)] {
+        let mut fixture = Fixture::with_files(20);
+        fixture.source.world().backwards = !is_ordered;
+        fixture.options.pace.resume_enabled = resumes;
+        fixture.options.pace.max_objects_per_run = 7;
+
+        let slices = fixture.run_slices(fixture.queue(Cause::Scheduled, false).await).await;
+
+        let synced: Vec<u64> = slices.iter().map(|report| report.counts.synced).collect();
+        assert_eq!(synced, [7, 7, 6]);
+        assert_eq!(slices[2].counts.discovered(), 20, "the last one has seen all of it");
+        let again = fixture.run_slices(fixture.queue(Cause::Scheduled, false).await).await;
+        assert_eq!((again.len(), again[0].counts.unchanged), (1, 20));
+    }
+}
+
+#[tokio::test]
+async fn a_pass_in_slices_removes_nothing_before_its_end() {
     let mut fixture = Fixture::with_files(20);
     fixture.run().await;
     fixture.source.world().files.remove("file 00");
-    fixture.options.pace.max_objects_per_run = 6;
-    let mut job = fixture.queue(Cause::Manual, false).await;
-    let mut slices = Vec::new();
-    loop {
-        let report = fixture.run_job(&job).await;
-        assert_eq!(report.status, RunStatus::Completed, "{:?}", report.error);
-        slices.push((report.counts.discovered(), report.counts.removed));
-        let Some(next) = report.next else { break };
-        let sync = fixture.sync().await;
-        assert_eq!(sync.status, SyncStatus::Queued);
-        let held = next.as_str().to_owned();
-        let waits = fixture.engine.store.read(move |db| jobs::by_id(db, &held)).await.unwrap();
-        assert_eq!(waits.unwrap().cause, "resume");
-        job = next;
+    for number in 1..20 {
+        fixture.source.world().put(&format!("file {number:02}"), "changed");
     }
-    assert_eq!(slices, [(6, 0), (6, 0), (6, 0), (1, 1)]);
+    fixture.options.pace.max_objects_per_run = 6;
+
+    let first = fixture.queue(Cause::Manual, false).await;
+    let slices = fixture.run_slices(first).await;
+
+    let did: Vec<_> =
+        slices.iter().map(|report| (report.counts.updated, report.counts.removed)).collect();
+    assert_eq!(did, [(6, 0), (6, 0), (6, 0), (1, 1)]);
     let key = fixture.sync().await.key;
-    let shards = fixture.engine.store.read(move |db| checkpoints::progress(db, key)).await.unwrap();
-    assert_eq!(shards[0].objects_processed, 20 + 19, "over both passes");
+    let all = fixture.engine.store.read(move |db| jobs::latest(db, key, 3)).await.unwrap();
+    assert!(all.iter().all(|job| job.cause == "resume"), "{all:?}");
+}
+
+#[tokio::test]
+async fn a_full_run_that_was_cut_off_is_continued_as_a_full_one() {
+    let mut fixture = Fixture::with_files(12);
+    fixture.options.pace.resume_checkpoint_frequency = 1;
+    fixture.run().await;
+    fixture.source.world().asked_for.clear();
+    fixture.source.world().break_before_page = Some(2);
+    let full = fixture.queue(Cause::Manual, true).await;
+    assert_eq!(fixture.run_job(&full).await.status, RunStatus::Failed);
+    assert_eq!(std::mem::take(&mut fixture.source.world().asked_for).len(), 6);
+    fixture.source.world().break_before_page = None;
+
+    let report = fixture.run().await;
+
+    assert_eq!((report.status, report.counts.discovered()), (RunStatus::Completed, 12));
+    let fetched = std::mem::take(&mut fixture.source.world().asked_for);
+    assert!(fetched.iter().eq((6..12).map(|n| format!("file {n:02}")).collect::<Vec<_>>().iter()));
+    fixture.run().await;
+    assert!(fixture.source.world().asked_for.is_empty(), "the full run is complete");
 }
 
 #[tokio::test]
@@ -322,15 +394,6 @@ async fn the_command_lines_run_goes_to_the_end() {
     fixture.options.pace.max_objects_per_run = 2;
     let report = fixture.run().await;
     assert_eq!((report.counts.synced, report.next), (10, None));
-}
-
-#[tokio::test]
-async fn without_resume_a_pass_is_made_in_one_go() {
-    let mut fixture = Fixture::with_files(10);
-    fixture.options.pace.max_objects_per_run = 2;
-    fixture.options.pace.resume_enabled = false;
-    let job = fixture.queue(Cause::Manual, false).await;
-    assert_eq!(fixture.run_job(&job).await.counts.synced, 10);
 }
 
 #[tokio::test]
@@ -405,6 +468,70 @@ async fn rejected_removals_are_not_asked_about_until_the_source_changes() {
     assert!(fixture.engine.reject_removals(&fixture.sync().await).await.is_ok());
     let nothing = fixture.engine.reject_removals(&sync).await;
     assert!(nothing.is_err(), "there is nothing to refuse any more");
+}
+
+#[tokio::test]
+async fn removals_that_wait_for_a_decision_wait_when_they_become_fewer() {
+    let fixture = Fixture::with_files(30);
+    fixture.run().await;
+    let all = fixture.source.world().files.clone();
+    fixture.source.world().files.retain(|name, _| name.as_str() >= "file 20");
+    assert_eq!(fixture.run().await.held.map(|held| held.count), Some(20));
+    fixture.source.world().files = all.clone();
+    fixture.source.world().files.retain(|name, _| name.as_str() >= "file 05");
+
+    let report = fixture.run().await;
+
+    assert_eq!(report.held.map(|held| held.count), Some(5), "the list follows what is gone");
+    assert_eq!((report.counts.removed, fixture.paths().await.len()), (0, 30));
+    fixture.source.world().files = all;
+    assert_eq!(fixture.run().await.status, RunStatus::Completed, "nothing is gone any more");
+    assert!(fixture.sync().await.held_removals.is_none());
+}
+
+#[tokio::test]
+async fn a_source_that_was_replaced_is_not_listed_before_a_decision() {
+    let fixture = Fixture::with_files(5);
+    fixture.source.world().root = Some("one disk".into());
+    fixture.run().await;
+    let files = std::mem::take(&mut fixture.source.world().files);
+    fixture.source.world().root = Some("another disk".into());
+    fixture.source.world().put("stranger", "of another disk");
+    for _ in 0..2 {
+        let held = fixture.run().await.held.expect("it is held");
+        assert_eq!((held.reason, held.count), (HeldReason::SourceReplaced, 5));
+    }
+    let sync = fixture.sync().await;
+    assert_eq!(fixture.engine.reject_removals(&sync).await.unwrap(), 5);
+    assert_eq!(fixture.run().await.status, RunStatus::Failed, "it was refused");
+    assert_eq!(fixture.paths().await.len(), 5, "and everything is kept");
+
+    let strangers = std::mem::replace(&mut fixture.source.world().files, files);
+    fixture.source.world().root = Some("one disk".into());
+    assert_eq!(fixture.run().await.counts.unchanged, 5, "the old one is back");
+
+    fixture.source.world().files = strangers;
+    fixture.source.world().root = Some("another disk".into());
+    assert_eq!(fixture.run().await.status, RunStatus::Held, "replaced anew, asked anew");
+    let (observer, stop) = (Arc::new(Silent), CancellationToken::new());
+    let sync = fixture.sync().await;
+    let report = fixture.engine.approve_removals(&sync, observer, stop).await.unwrap();
+    assert_eq!((report.counts.synced, report.counts.removed), (1, 5));
+    assert_eq!(fixture.run().await.status, RunStatus::Completed);
+}
+
+#[tokio::test]
+async fn a_root_under_another_name_is_known_by_what_lies_there() {
+    let fixture = Fixture::with_files(9);
+    fixture.source.world().root = Some("device 8:1".into());
+    fixture.run().await;
+    fixture.source.world().root = Some("device 8:17".into());
+    fixture.source.world().put("file 03", "changed");
+    fixture.source.world().files.remove("file 04");
+
+    let counts = fixture.run().await.counts;
+
+    assert_eq!((counts.unchanged, counts.updated, counts.removed), (7, 1, 1));
 }
 
 #[tokio::test]

@@ -143,6 +143,49 @@ fn an_object_that_vanishes_before_it_is_read_leaves_nothing_behind() {
 }
 
 #[test]
+fn a_run_that_a_person_starts_tries_what_waits() {
+    let (s3, catchment) = with_objects(2);
+    s3.inject(Fault::error(On::GetOf("key 01"), 403, "AccessDenied"));
+    for _ in 0..3 {
+        assert_eq!(catchment.sync(SOURCE).exits(3).summary().failed, 1);
+    }
+    s3.heal();
+
+    assert_eq!(catchment.sync(SOURCE).exits(0).summary().synced, 1);
+}
+
+/// An index that is ahead of its data: what it lists cannot be read yet.
+#[test]
+fn an_object_that_is_listed_and_cannot_be_found_fails_and_is_never_removed() {
+    let (s3, catchment) = with_objects(5);
+    catchment.sync(SOURCE).exits(0);
+    s3.put("key 02", "the new content");
+    s3.put("new key", "new");
+    s3.inject(Fault::error(On::Object("key 02"), 404, "NoSuchKey"));
+    s3.inject(Fault::error(On::GetOf("new key"), 404, "NoSuchKey"));
+
+    let summary = catchment.sync(SOURCE).exits(3).says(&["key 02", "new key"]).summary();
+
+    assert_eq!((summary.discovered, summary.failed, summary.removed), (6, 2, 0));
+    assert_eq!(catchment.get(BUCKET, b"key 02"), b"content 2");
+    s3.heal();
+    s3.delete("key 02");
+    assert_eq!(catchment.sync(SOURCE).exits(0).summary().removed, 1, "a listing without it");
+    catchment.holds_exactly(BUCKET, &s3.contents());
+}
+
+#[test]
+fn a_key_that_the_listing_names_wrongly_is_counted_as_failed() {
+    let (s3, catchment) = with_objects(1);
+    s3.put("a+b", "its name has a plus");
+    s3.inject(Fault::listing_leaves_plus());
+
+    let summary = catchment.sync(SOURCE).exits(3).summary();
+
+    assert_eq!((summary.discovered, summary.synced, summary.failed), (2, 1, 1));
+}
+
+#[test]
 fn expired_credentials_stop_the_run_and_blame_no_entry() {
     for code in ["ExpiredToken", "InvalidToken", "TokenRefreshRequired"] {
         let (s3, catchment) = with_objects(80);

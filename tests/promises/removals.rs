@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 
 use crate::support::{
     catchment::{Catchment, Run},
-    fake_s3::{BUCKET, FakeS3, Fault},
+    fake_s3::{BUCKET, FakeS3, Fault, On},
     trees::Tree,
 };
 
@@ -20,6 +20,19 @@ fn failed_without_removals(catchment: &Catchment, run: Run, objects: usize) {
     assert_eq!(run.summary().removed, 0);
     assert_eq!(catchment.objects("tree").len(), objects);
     catchment.run(&["verify", "tree"]).exits(0);
+}
+
+/// The removals wait for a decision, and nothing was taken away.
+fn held_without_removals(catchment: &Catchment, run: Run, objects: usize) {
+    let run = run.exits(4);
+    assert_eq!(run.summary().removed, 0);
+    assert_eq!(catchment.objects("tree").len(), objects);
+    catchment.run(&["verify", "tree"]).exits(0);
+}
+
+/// A sync whose messages are for people.
+fn told(catchment: &Catchment, tree: &Tree) -> Run {
+    catchment.run(&[OsStr::new("sync"), tree.source()])
 }
 
 #[test]
@@ -39,9 +52,10 @@ fn a_folder_that_was_emptied_removes_nothing() {
     let catchment = synced(&tree);
     std::fs::remove_dir_all(tree.at("d00")).unwrap();
 
-    let run = catchment.sync(tree.source()).says(&["empty"]);
+    told(&catchment, &tree).exits(4).says(&["empty", "--adopt-root"]);
+    let run = catchment.sync(tree.source());
 
-    failed_without_removals(&catchment, run, 5);
+    held_without_removals(&catchment, run, 5);
 }
 
 #[test]
@@ -51,9 +65,10 @@ fn another_folder_in_the_place_of_the_old_one_removes_nothing() {
     std::fs::rename(tree.root(), tree.root().with_extension("away")).unwrap();
     tree.write("stranger", "of another disk");
 
+    told(&catchment, &tree).exits(4).says(&["another folder", "--adopt-root"]);
     let run = catchment.sync(tree.source());
 
-    failed_without_removals(&catchment, run, 5);
+    held_without_removals(&catchment, run, 5);
 }
 
 #[test]
@@ -221,6 +236,78 @@ fn a_listing_that_wrongly_says_it_is_complete_is_held() {
 }
 
 #[test]
+fn removals_that_wait_for_a_decision_wait_when_they_become_fewer() {
+    let (tree, catchment) = tree_without(20);
+    catchment.sync(tree.source()).exits(4);
+    for number in 0..15 {
+        tree.write(format!("d00/f{number:04}"), "it is back");
+    }
+
+    let run = catchment.sync(tree.source()).exits(4);
+
+    assert_eq!((run.summary().removed, catchment.objects("tree").len()), (0, 30));
+    let run = catchment.sync_with(tree.source(), &["--max-delete", "5"]).exits(0);
+    assert_eq!(run.summary().removed, 5);
+}
+
+#[test]
+fn a_resumed_run_removes_nothing_of_a_source_that_was_emptied_meanwhile() {
+    let s3 = FakeS3::start();
+    s3.page_size(10);
+    for number in 0..40 {
+        s3.put(format!("key {number:02}"), "x");
+    }
+    let catchment = Catchment::reaching(&s3.endpoint());
+    let source = format!("s3://{BUCKET}");
+    catchment.sync(&source).exits(0);
+    s3.inject(Fault::error(On::Listing, 403, "AccessDenied").after(1));
+    catchment.sync(&source).exits(1);
+    s3.heal();
+    s3.change(|objects| objects.clear());
+
+    let run = catchment.sync(&source).exits(4);
+
+    assert_eq!((run.summary().removed, catchment.objects(BUCKET).len()), (0, 40));
+}
+
+#[test]
+fn a_resumed_run_has_what_changed_before_its_checkpoint() {
+    let s3 = FakeS3::start();
+    s3.page_size(10);
+    for number in 0..40 {
+        s3.put(format!("key {number:02}"), format!("content {number}"));
+    }
+    let catchment = Catchment::reaching(&s3.endpoint());
+    let source = format!("s3://{BUCKET}");
+    s3.inject(Fault::error(On::Listing, 403, "AccessDenied").after(2));
+    catchment.sync(&source).exits(1);
+    s3.heal();
+    s3.put("key 00", "changed");
+    s3.put("a new key", "before all others");
+    s3.delete("key 01");
+
+    let summary = catchment.sync(&source).exits(0).summary();
+
+    assert_eq!(summary.discovered, 40, "each entry is counted once");
+    catchment.holds_exactly(BUCKET, &s3.contents());
+}
+
+#[test]
+fn a_folder_that_is_the_same_under_another_number_is_synced_as_before() {
+    let tree = Tree::of_files("tree", 5);
+    let catchment = synced(&tree);
+    let away = tree.root().with_extension("away");
+    std::fs::rename(tree.root(), &away).unwrap();
+    let copied = std::process::Command::new("cp").arg("-a").arg(&away).arg(tree.root()).status();
+    assert!(copied.unwrap().success());
+    tree.remove("d00/f0000");
+
+    let summary = catchment.sync(tree.source()).exits(0).summary();
+
+    assert_eq!((summary.discovered, summary.removed), (4, 1));
+}
+
+#[test]
 fn a_filter_that_now_excludes_an_object_removes_it() {
     let tree = Tree::of_files("tree", 5);
     tree.write("notes.tmp", "x");
@@ -253,7 +340,7 @@ fn a_folder_that_was_emptied_on_purpose_can_be_adopted() {
     let tree = Tree::of_files("tree", 5);
     let catchment = synced(&tree);
     std::fs::remove_dir_all(tree.at("d00")).unwrap();
-    catchment.sync(tree.source()).exits(1).says(&["--adopt-root"]);
+    catchment.sync(tree.source()).exits(4);
 
     let run = catchment.sync_with(tree.source(), &["--adopt-root"]).exits(0);
 

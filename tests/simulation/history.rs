@@ -184,7 +184,7 @@ impl History {
         let broken = self.random.choice(SHARDS[self.shards]).map(|prefix| (*prefix).to_owned());
         let mut world = self.source.world();
         if self.random.u8(..4) == 0 {
-            world.refused.clear();
+            world.heal();
         }
         world.break_only = broken;
         world.break_before_page = self.random.bool().then(|| self.random.usize(..4));
@@ -199,10 +199,14 @@ impl History {
         // Some entries fail for longer.
         let names: Vec<String> = world.files.keys().cloned().collect();
         for name in names {
-            if self.random.u8(..5) == 0 {
-                world.refused.insert(name);
-            } else if self.random.u8(..4) == 0 {
-                world.refused.remove(&name);
+            match self.random.u8(..10) {
+                0 => drop(world.refused.insert(name)),
+                1 => drop(world.ghosts.insert(name)),
+                2 | 3 => {
+                    world.refused.remove(&name);
+                    world.ghosts.remove(&name);
+                }
+                _ => {}
             }
         }
     }
@@ -276,6 +280,7 @@ impl History {
                 });
                 if let Some(name) = &back {
                     self.source.world().refused.remove(name);
+                    self.source.world().ghosts.remove(name);
                     self.source.world().put(name, "back again");
                 }
                 let report = engine
@@ -302,7 +307,8 @@ impl History {
 
     /// Once nothing is wrong any more, a run leaves nothing for the next one to do.
     pub(super) async fn in_the_end(&mut self) {
-        self.source.world().refused.clear();
+        self.source.world().heal();
+        self.approve_what_waits().await;
         self.max_delete = Some(MaxDelete::Percent(100.0));
         self.clock.set(self.clock.now() + Duration::from_secs(60 * 60 * 25));
         self.give_another_chance().await;
@@ -315,6 +321,19 @@ impl History {
         assert_eq!(again.counts.unchanged + again.counts.filtered, again.counts.discovered());
         assert_eq!((again.counts.bytes, again.counts.removed), (0, 0), "nothing is left to do");
         assert!(self.found().await.letters.is_empty());
+    }
+
+    /// Approves what is still held: nothing else ends the waiting.
+    pub(super) async fn approve_what_waits(&mut self) {
+        while self.found().await.held.is_some() {
+            let (engine, sync) = (self.engine(), self.sync().await);
+            let (observer, stop) = (Arc::new(Silent), CancellationToken::new());
+            let mut report = engine.approve_removals(&sync, observer, stop).await.unwrap();
+            while let Some(job) = report.next {
+                report = engine.run_job(&job, Arc::new(Silent), CancellationToken::new()).await;
+            }
+            assert!(report.error.is_none(), "{:?}", report.error);
+        }
     }
 
     pub(super) async fn give_another_chance(&mut self) {

@@ -31,7 +31,7 @@ use history::History;
 type Happened = BTreeMap<&'static str, usize>;
 
 /// What has to happen somewhere in all histories, or they prove nothing about it.
-const KINDS: [&str; 20] = [
+const KINDS: [&str; 22] = [
     "add or edit",
     "removal at the source",
     "rename at the source",
@@ -52,10 +52,12 @@ const KINDS: [&str; 20] = [
     "held removals",
     "rejected removals",
     "approved removals",
+    "removals that wait",
+    "edits before a resumed pass",
 ];
 
 /// Of these, what is seen to come of a step, and is none itself.
-const SEEN: [&str; 8] = [
+const SEEN: [&str; 9] = [
     "listing that breaks",
     "entry that fails",
     "entry that waits",
@@ -64,6 +66,7 @@ const SEEN: [&str; 8] = [
     "shard that was complete",
     "rename that is followed",
     "held removals",
+    "removals that wait",
 ];
 
 /// Histories that are played when nobody says otherwise.

@@ -11,7 +11,7 @@ use std::{
 use catchment::{
     clock::Clock as _,
     engine::{Engine, Observer, Report, Request, RunOptions, Silent},
-    model::{BucketName, Cause, Counts, EntryPath, JobId, Location, Phase},
+    model::{BlobHash, BucketName, Cause, Counts, EntryPath, JobId, Location, Phase},
     sources::locate,
     store::{
         StoreError, jobs,
@@ -165,6 +165,13 @@ impl History {
             .await
             .unwrap();
         let Some(checkpoint) = checkpoint else { return };
+        if self.random.bool() {
+            self.live();
+            self.did("edits before a resumed pass");
+        }
+        if self.random.u8(..8) == 0 {
+            self.source.world().files.clear();
+        }
         let before = self.bucket().await;
         {
             let mut world = self.source.world();
@@ -179,7 +186,7 @@ impl History {
             self.check_listings(checkpoint);
         }
         self.after_an_unfinished_run(&before).await;
-        // Nothing has changed since the pass began, so it has left nothing out.
+        // It has looked at all of the source, whatever has changed since the pass began.
         if self.found().await.letters.is_empty() && !self.options.skip_duplicates {
             let names: Vec<String> = self.source.world().files.keys().cloned().collect();
             let missing: Vec<&String> = names
@@ -187,6 +194,12 @@ impl History {
                 .filter(|name| self.passes(name) && !self.model.contains_key(*name))
                 .collect();
             assert!(missing.is_empty(), "{missing:?} were passed by");
+            if self.options.reconcile.on_update {
+                let world = self.source.world();
+                for (name, file) in world.files.iter().filter(|(name, _)| self.passes(name)) {
+                    assert_eq!(self.model[name].hash, BlobHash::of(&file.content), "{name}");
+                }
+            }
         }
     }
 

@@ -148,6 +148,8 @@ pub enum On {
     AnyGet,
     /// Reads of the object with this key.
     GetOf(&'static str),
+    /// Reads of the object with this key, and looks at its headers.
+    Object(&'static str),
     /// Reads of the tags of the object with this key.
     TagsOf(&'static str),
     /// Every request.
@@ -172,6 +174,8 @@ enum Trouble {
     ListingEnds,
     /// The listing says that it goes on, but not where.
     ListingLosesItsToken,
+    /// The listing encodes its keys, except for each `+`.
+    ListingLeavesPlus,
     /// The world changes before the answer.
     First(Box<dyn Fn(&mut Objects) + Send>),
 }
@@ -242,6 +246,11 @@ impl Fault {
         Self::new(On::Listing, Trouble::ListingLosesItsToken)
     }
 
+    /// Listings that encode keys and leave `+` as it is, which then reads as a space.
+    pub fn listing_leaves_plus() -> Self {
+        Self::new(On::Listing, Trouble::ListingLeavesPlus)
+    }
+
     /// Changes the objects, then answers rightly.
     pub fn first(on: On, change: impl Fn(&mut Objects) + Send + 'static) -> Self {
         Self::new(on, Trouble::First(Box::new(change)))
@@ -270,6 +279,9 @@ impl Fault {
             On::Listing => kind == Kind::List,
             On::AnyGet => kind == Kind::Get,
             On::GetOf(wanted) => kind == Kind::Get && key == wanted.as_bytes(),
+            On::Object(wanted) => {
+                matches!(kind, Kind::Get | Kind::Head) && key == wanted.as_bytes()
+            }
             On::TagsOf(wanted) => kind == Kind::Tags && key == wanted.as_bytes(),
             On::Anything => true,
         }
@@ -518,6 +530,9 @@ impl State {
             Some(Trouble::ListingLosesItsToken) => {
                 self.serve(request, kind, bucket, key, Lie::NoToken).into()
             }
+            Some(Trouble::ListingLeavesPlus) => {
+                self.serve(request, kind, bucket, key, Lie::RawPlus).into()
+            }
             Some(Trouble::First(change)) => {
                 change(self.buckets.get_mut(BUCKET).unwrap());
                 self.serve(request, kind, bucket, key, Lie::None).into()
@@ -563,6 +578,7 @@ enum Lie {
     None,
     ItEndsHere,
     NoToken,
+    RawPlus,
 }
 
 /// `/bucket/key`, or `/key` at the host `bucket.localhost`; percent-decoded and otherwise untouched.
@@ -596,7 +612,11 @@ fn kind(request: &Request, key: &[u8]) -> Kind {
 fn list(objects: &Objects, bucket: &str, request: &Request, page_size: usize, lie: Lie) -> Answer {
     let max_keys = request.query_text("max-keys").map_or(1000, |text| text.parse().unwrap());
     let url_encoded = request.query_text("encoding-type").as_deref() == Some("url");
-    let encode = |key: &[u8]| if url_encoded { url_encode(key) } else { xml_text(key) };
+    let encode = |key: &[u8]| match (url_encoded, lie) {
+        (true, Lie::RawPlus) => url_encode(key).replace("%2B", "+"),
+        (true, _) => url_encode(key),
+        (false, _) => xml_text(key),
+    };
     let prefix = request.query("prefix").unwrap_or_default();
     let start = match request.query_text("continuation-token") {
         Some(token) => token_key(&token),

@@ -60,6 +60,8 @@ pub struct World {
     pub unlisted: BTreeSet<String>,
     /// These cannot be fetched.
     pub refused: BTreeSet<String>,
+    /// These are listed, and nothing else knows them: their index is ahead of their data.
+    pub ghosts: BTreeSet<String>,
     /// The versions that were refused last.
     pub refusals: BTreeMap<String, u64>,
     /// What was asked for, whether it was handed out or not.
@@ -86,6 +88,17 @@ impl World {
         self.clock += 1;
         let file = File { version: self.clock, stamp: self.clock, content: content.into() };
         self.files.insert(name.to_owned(), file);
+    }
+
+    /// Whether a file is listed and cannot be read.
+    pub fn is_unreadable(&self, name: &str) -> bool {
+        self.refused.contains(name) || self.ghosts.contains(name)
+    }
+
+    /// Makes every file readable.
+    pub fn heal(&mut self) {
+        self.refused.clear();
+        self.ghosts.clear();
     }
 
     /// Gives a file another name.
@@ -216,7 +229,13 @@ impl Source for Simulated {
 
     async fn stat(&self, id: &EntryId) -> Result<Option<Entry>, SourceError> {
         let name = id.to_json_text();
-        Ok(self.world().files.get(&name).map(|file| entry(&name, file)))
+        let world = self.world();
+        let file = world.files.get(&name).filter(|_| !world.ghosts.contains(&name));
+        Ok(file.map(|file| entry(&name, file)))
+    }
+
+    async fn is_listed(&self, id: &EntryId) -> Result<bool, SourceError> {
+        Ok(self.world().files.contains_key(&id.to_json_text()))
     }
 
     async fn fetch(
@@ -252,6 +271,10 @@ impl Source for Simulated {
             .get(&name)
             .cloned()
             .ok_or(SourceError::NotFound { message: "gone".into() })?;
+        if world.ghosts.contains(&name) {
+            world.refusals.insert(name, file.version);
+            return Err(SourceError::NotFound { message: "there is no data".into() });
+        }
         if world.refused.contains(&name) {
             world.refusals.insert(name, file.version);
             return Err(SourceError::PermissionDenied { message: "refused".into() });

@@ -78,12 +78,19 @@ export const pause = (sync) =>
     run: (reason) => post(`${baseOf(sync)}/pause`, reason ? { reason } : {}),
   });
 
+/** Why removals are held, in a sentence. @param {any} sync */
+export const whyHeld = ({ held_removals: { reason, count: held, of } }) =>
+  ({
+    source_emptied: "The source is empty and was not before. Its disk or share may not be mounted, so nothing was removed.",
+    source_replaced: "Another folder is in the place of the source. Nothing of it was read, and nothing was removed.",
+  })[reason] ?? `${counted(held, "object")} of ${count(of)} are gone from the source. Removing so many at once may be a mistake, so nothing was removed.`;
+
 /** Approves held removals, naming what will be removed. @param {any} sync */
 export const approveRemovals = (sync) =>
   ask({
-    title: `Remove ${counted(sync.held_removals.count, "object")} from the bucket?`,
-    body: [h("p", `They are no longer in the source. This sync has ${counted(sync.held_removals.of, "object")} in the bucket. The source is never changed.`), sampleOf(sync)],
-    action: `Remove ${counted(sync.held_removals.count, "object")}`,
+    title: sync.held_removals.reason === "source_replaced" ? "Take this folder as the source from now on?" : `Remove ${counted(sync.held_removals.count, "object")} from the bucket?`,
+    body: [h("p", `What is not in the source is removed. This sync has ${counted(sync.held_removals.of, "object")} in the bucket. The source is never changed.`), sampleOf(sync)],
+    action: sync.held_removals.reason === "source_replaced" ? "Take it" : `Remove ${counted(sync.held_removals.count, "object")}`,
     danger: true,
     run: () => post(`${baseOf(sync)}/removals/approve`),
   });

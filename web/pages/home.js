@@ -8,7 +8,7 @@ import { h } from "../lib/dom.js";
 import { ago, bytes, count, counted, duration, until } from "../lib/format.js";
 import { keepOnly, progressOf } from "../lib/live.js";
 import { badge, bar, button, cell, command, empty, heads, icon, link, name, said, section, stat, syncBadge } from "../lib/parts.js";
-import { approveRemovals, pause, phaseWords, rejectRemovals, resume, runNow, runOf } from "../lib/runs.js";
+import { approveRemovals, pause, phaseWords, rejectRemovals, resume, runNow, runOf, whyHeld } from "../lib/runs.js";
 import { soon } from "../lib/soon.js";
 
 /** @param {Visit} visit @returns {Page} */
@@ -133,7 +133,7 @@ function needsOfSync(sync, visit) {
   const act = (label, does, kind = "") => button(label, () => does(sync).then(visit.refresh), { kind: `small ${kind}` });
   const look = link("View", to.sync(sync), { class: "button small quiet" });
   if (sync.held_removals?.count) {
-    need("warn", `${counted(sync.held_removals.count, "object")} of ${count(sync.held_removals.of)} are gone from the source. Removing so many at once may be a mistake, so nothing was removed.`,
+    need("warn", whyHeld(sync),
       act("Keep them", rejectRemovals), act("Remove them", approveRemovals, "danger"), look);
   }
   if (sync.paused_by_failures) need("bad", sync.pause_reason ?? sync.last_error ?? "Paused after repeated failures.", act("Resume", resume, "primary"), look);

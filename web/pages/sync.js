@@ -9,7 +9,7 @@ import { h } from "../lib/dom.js";
 import { ago, bytes, clock, count, counted, duration, interval, moment, until } from "../lib/format.js";
 import { attempt } from "../lib/notes.js";
 import { badge, button, cell, command, empty, facts, heads, icon, link, name, quietChoice, said, section, syncBadge } from "../lib/parts.js";
-import { approveRemovals, didWhat, jobBadge, pause, rejectRemovals, resume, runNow, runOf, sampleOf } from "../lib/runs.js";
+import { approveRemovals, didWhat, jobBadge, pause, rejectRemovals, resume, runNow, runOf, sampleOf, whyHeld } from "../lib/runs.js";
 import { soon } from "../lib/soon.js";
 import { inWords } from "../lib/words.js";
 import { running } from "./home.js";
@@ -126,8 +126,8 @@ function held(sync, visit) {
   if (!sync.held_removals?.count) return null;
   return h("section.need.warn", { "aria-label": "Held removals" },
     icon("alert"),
-    h("div.stack", h("h3", `${counted(sync.held_removals.count, "object")} of ${count(sync.held_removals.of)} are gone from the source`),
-      h("p", `Removing so many at once may be a mistake, so nothing was removed. Held since ${moment(sync.held_removals.held_at)}.`),
+    h("div.stack", h("h3", `Removals of ${counted(sync.held_removals.count, "object")} wait for your decision`),
+      h("p", `${whyHeld(sync)} Held since ${moment(sync.held_removals.held_at)}.`),
       sampleOf(sync)),
     h("div.actions", button("Keep them", () => rejectRemovals(sync).then(visit.refresh), { kind: "small" }),
       button("Remove them", () => approveRemovals(sync).then(visit.refresh), { kind: "small danger" })),

@@ -27,7 +27,10 @@ use super::{
 };
 use crate::{
     model::{BucketSchema, BucketSettings, FieldProblem, UniqueKey},
-    store::buckets::{self, Bucket},
+    store::{
+        buckets::{self, Bucket},
+        dead_letters,
+    },
 };
 
 type Answer<T> = Result<Json<T>, ApiError>;
@@ -186,6 +189,9 @@ async fn change(
             check_change(&bucket, &settings, is_forced)?;
             if !buckets::update(tx, &bucket, &name, &settings, now)? {
                 return Err(ApiError::taken("bucket", name));
+            }
+            if settings.bucket_schema != bucket.settings.bucket_schema {
+                dead_letters::make_due_in(tx, bucket.key, now)?;
             }
             let changed = buckets::named(tx, namespace_key, bucket.id.as_str())?;
             changed.ok_or_else(|| ApiError::not_found("bucket", named))

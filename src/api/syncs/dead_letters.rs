@@ -198,7 +198,7 @@ async fn list(
 pub(super) struct BulkRequeueDLQRequest {
     /// Only failures of these kinds; null or none: all.
     pub error_types: Option<Vec<SyncErrorType>>,
-    /// Only these, exhausted or not; null or none: all that are exhausted.
+    /// Only these; null or none: all that are open.
     pub dlq_ids: Option<Vec<String>>,
 }
 
@@ -209,7 +209,7 @@ pub(super) struct BulkRequeueDLQResponse {
     pub requeued: u64,
 }
 
-/// Give exhausted dead letters another chance, at once
+/// Give dead letters another chance, at once
 #[utoipa::path(
     post, path = "/v1/buckets/{bucket_id}/syncs/{sync_config_id}/dlq/requeue",
     tag = "bucket_syncs", operation_id = "requeue_dlq_entries_buckets_id_syncs_config",

@@ -346,6 +346,9 @@ fn change(
         syncs::set_state(tx, &sync, &sync_state::with_pace(&sync, &options.pace, left, now), now)?;
     }
     syncs::set_options(tx, &sync, &options, now)?;
+    if (&options.mapping, &options.filters) != (&sync.options.mapping, &sync.options.filters) {
+        letters::make_due(tx, sync_key, now)?;
+    }
     if let Some(on) = active.filter(|on| *on != sync.is_active) {
         switch(tx, sync_key, on, now)?;
     }

@@ -341,6 +341,8 @@ impl Args {
             concurrency: self.how.concurrency.map(usize::from),
             full: self.how.full,
             adopt_root: self.how.adopt_root,
+            approves: self.how.max_delete,
+            tries_waiting: true,
             ..RunOptions::default()
         };
         Ok(Request { location, bucket, options, run })

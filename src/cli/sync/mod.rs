@@ -15,7 +15,7 @@ use crate::{
     engine::{Report, Request},
     model::{Counts, RunStatus},
     sources,
-    store::syncs::BucketChoice,
+    store::syncs::{BucketChoice, HeldReason, HeldRemovals},
 };
 
 pub(super) use args::Args;
@@ -137,17 +137,36 @@ fn closing_words(report: &Report, left_out: &LeftOut, took: std::time::Duration)
         ));
     }
     if let Some(held) = &report.held {
-        words.push_str(&format!(
-            "\nheld: {} of {} objects are gone from the source, and were not removed: {}{}\n\
-             to remove them, run the same command with --max-delete {}",
-            output::count(held.count),
-            output::count(held.of),
-            held.sample.iter().take(5).map(String::as_str).collect::<Vec<_>>().join(", "),
-            if held.count > 5 { ", …" } else { "" },
-            held.count,
-        ));
+        words.push_str(&in_words_held(held));
     }
     words
+}
+
+/// Why removals are held, and how to decide about them.
+fn in_words_held(held: &HeldRemovals) -> String {
+    let (why, way_out) = match held.reason {
+        HeldReason::SourceEmptied => (
+            "the source is empty and was not before",
+            "if its content was to go, run the same command with --adopt-root".to_owned(),
+        ),
+        HeldReason::SourceReplaced => (
+            "another folder is in the place of the source",
+            "mount what belongs there; if this is the source from now on, run the same command \
+             with --adopt-root"
+                .to_owned(),
+        ),
+        HeldReason::ManyRemoved => (
+            "they are gone from the source",
+            format!("to remove them, run the same command with --max-delete {}", held.count),
+        ),
+    };
+    format!(
+        "\nheld: {} of {} objects are kept until you decide, because {why}: {}{}\n{way_out}",
+        output::count(held.count),
+        output::count(held.of),
+        held.sample.iter().take(5).map(String::as_str).collect::<Vec<_>>().join(", "),
+        if held.count > 5 { ", …" } else { "" },
+    )
 }
 
 fn in_words(counts: &Counts) -> String {

@@ -22,12 +22,12 @@ use super::{
     RunError,
     context::Run,
     known_facts::KnownFacts,
-    plan::{Action, ActionKind},
+    plan::{Action, ActionKind, Sighting},
     shards::PageId,
 };
 use crate::{
     blobs::{INLINE_MAX, PART_BYTES, Room},
-    model::{EntryKind, Fingerprint},
+    model::{Entry, EntryKind},
     sources::{
         Body, Content, ErrorClass, Facts, SourceError,
         retry::{Classified as _, RetryPolicy},
@@ -56,11 +56,11 @@ pub enum Outcome {
     Reevaluated(Box<Reevaluated>),
     /// It is a stored entry under a new name.
     Renamed(Box<Renamed>),
-    /// It has changed since it was listed and no longer passes the filters.
-    Filtered,
+    /// It has changed since it was listed and no longer passes the filters, or is no file any more.
+    Filtered(Sighting),
     /// It does not pass the filters' conditions on its metadata.
     LeftOut(LeftOut),
-    /// It has vanished since it was listed.
+    /// It has vanished since it was listed, and the listing no longer shows it.
     Vanished,
     /// It could not be fetched.
     Failed(Failure),
@@ -228,24 +228,34 @@ async fn carry_out(run: &Arc<Run>, action: &mut Action, stored: &StoredEntries) 
             | ErrorClass::Entry => return failed(action, &error),
             // It may have been replaced: look again.
             ErrorClass::Gone if rereads == 0 => rereads += 1,
-            ErrorClass::Gone => return Outcome::Vanished,
+            ErrorClass::Gone => return not_found(run, action, &error).await,
             ErrorClass::Connection | ErrorClass::Hold | ErrorClass::StartOver => {
                 return Outcome::Fatal(fatal(error));
             }
         }
-        match look_again(run, action).await {
-            Ok(Some(fingerprint)) => {
+        match RetryPolicy::FETCH.run(|| run.source.stat(&action.id)).await {
+            Ok(Some(Entry { kind: EntryKind::File(fingerprint), .. })) => {
                 action.fingerprint = fingerprint;
                 action.kind = action.kind.after_change(&run.sync.options.reconcile);
             }
-            Ok(None) => return Outcome::Vanished,
+            Ok(Some(Entry { kind: EntryKind::Skipped(reason), .. })) => {
+                run.observer.skipped(reason);
+                return Outcome::Filtered(reason.sighting());
+            }
+            Ok(Some(Entry { kind: EntryKind::Unreadable { .. }, .. })) => {
+                return failed(action, &error);
+            }
+            Ok(None) => {
+                let message = "the source has nothing under this name".to_owned();
+                return not_found(run, action, &SourceError::NotFound { message }.into()).await;
+            }
             Err(error) if error.class().ends_run() => {
                 return Outcome::Fatal(error.into());
             }
             Err(error) => return failed(action, &error.into()),
         }
         if run.rules.filter.refuses(&action.path, &action.fingerprint).is_some() {
-            return Outcome::Filtered;
+            return Outcome::Filtered(Sighting::Drifted);
         }
     }
 }
@@ -277,13 +287,16 @@ async fn fetch_whole(run: &Arc<Run>, action: &Action) -> Result<Outcome, FetchEr
     Ok(Outcome::Fetched(Box::new(fetched_entry(run, action, known.facts, stored, shape))))
 }
 
-/// The entry as it is now; `None` when it is gone, or no longer a file.
-async fn look_again(run: &Run, action: &Action) -> Result<Option<Fingerprint>, SourceError> {
-    let entry = RetryPolicy::FETCH.run(|| run.source.stat(&action.id)).await?;
-    Ok(entry.and_then(|entry| match entry.kind {
-        EntryKind::File(fingerprint) => Some(fingerprint),
-        EntryKind::Skipped(_) | EntryKind::Unreadable { .. } => None,
-    }))
+/// What became of an entry that cannot be found. While the listing shows it, that is its failure:
+/// an index may be ahead of its data, or name it wrongly. Only a listing without it proves that it
+/// is gone.
+async fn not_found(run: &Run, action: &Action, error: &FetchError) -> Outcome {
+    match RetryPolicy::FETCH.run(|| run.source.is_listed(&action.id)).await {
+        Ok(true) => failed(action, error),
+        Ok(false) => Outcome::Vanished,
+        Err(error) if error.class().ends_run() => Outcome::Fatal(error.into()),
+        Err(error) => failed(action, &error.into()),
+    }
 }
 
 fn fetched_entry(

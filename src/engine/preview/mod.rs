@@ -25,7 +25,9 @@ use super::{
     rules::{self, Rules},
 };
 use crate::{
-    model::{Counts, Entry, EntryKind, EntryPath, ErrorType, Location, MaxDelete, SyncOptions},
+    model::{
+        Counts, Entry, EntryKind, EntryPath, ErrorType, Location, MaxDelete, Patience, SyncOptions,
+    },
     sources::{self, Source, walk_all},
     store::{
         Store, buckets,
@@ -192,7 +194,8 @@ pub async fn preview(
         let settings = store.read(move |db| buckets::settings(db, bucket_key)).await?;
         rules = rules.bound_to(question.options, settings);
     }
-    let current = rules.current(question.run.full);
+    // Nothing that is stored counts as fetched again already.
+    let current = rules.current(question.run.full.then_some(i64::MAX));
     let mapping = rules.mapping;
     let mut looking = Looking {
         question: &question,
@@ -307,7 +310,8 @@ impl<R: FnMut(&EntryPath, Verdict)> Looking<'_, R> {
             EntryKind::File(facts) => facts.size,
             EntryKind::Skipped(_) | EntryKind::Unreadable { .. } => 0,
         };
-        let waits = letter.is_some_and(|open| plan::has_to_wait(open, &entry.kind, now, run.full));
+        let patience = Patience::of(run, run.full);
+        let waits = letter.is_some_and(|open| plan::has_to_wait(open, &entry.kind, now, patience));
         let counts = &mut self.preview.counts;
         let verdict = match decision {
             // What would change is in `foreseen`.
@@ -316,7 +320,7 @@ impl<R: FnMut(&EntryPath, Verdict)> Looking<'_, R> {
                 return;
             }
             Decision::Add | Decision::Update | Decision::Fail if waits => {
-                counts.failed += 1;
+                counts.filtered += 1;
                 Verdict::Wait
             }
             Decision::Add => match renamed.filter(|_| letter.is_none()) {
@@ -382,10 +386,6 @@ impl<R: FnMut(&EntryPath, Verdict)> Looking<'_, R> {
 
     async fn removals(&mut self, store: &Store, sync: &Sync) -> Result<(), RunError> {
         let sync_key = sync.key;
-        let has_entries = store.read(move |db| syncs::has_entries(db, sync_key)).await?;
-        if self.preview.looked_at == 0 && has_entries && !self.question.run.adopt_root {
-            return Err(RunError::RootEmptied { place: sources::address(self.question.location) });
-        }
         let scope = rules::removal_scope(self.question.location, self.question.options);
         if scope.is_empty() {
             return Ok(());
@@ -409,8 +409,11 @@ impl<R: FnMut(&EntryPath, Verdict)> Looking<'_, R> {
             from = next;
         }
         let of = store.read(move |db| syncs::object_count(db, sync_key)).await?;
-        let limit = self.question.run.max_delete;
-        self.preview.held = MaxDelete::holds(limit, self.preview.counts.removed, of);
+        let (run, removed) = (self.question.run, self.preview.counts.removed);
+        let is_emptied = self.preview.looked_at == 0 && !run.adopt_root;
+        let waits = sync.held_removals.as_ref().is_some_and(|held| held.approved_at.is_none());
+        self.preview.held =
+            removed > 0 && (is_emptied || waits || MaxDelete::holds(run.max_delete, removed, of));
         Ok(())
     }
 }

@@ -70,6 +70,24 @@ pub(super) struct Listed {
     restored_until: bool,
 }
 
+impl Answer {
+    /// Whether the listing shows the key: on this page, or perhaps on a later one.
+    pub(super) fn may_show(&self, key: &[u8]) -> bool {
+        let is_here = self.objects.iter().any(|object| object.key == key);
+        let last = self.objects.last().map(|object| object.key.as_slice());
+        is_here || (self.next.is_some() && last.is_none_or(|last| last < key))
+    }
+}
+
+/// Where a listing of the prefix begins that shows a key near its beginning: behind the key without
+/// its last character. `None`: at the beginning.
+pub(super) fn position_before(key: &[u8], prefix: &str) -> Option<Cursor> {
+    let mut before = key.to_vec();
+    // The bytes of a character in UTF-8 that follow its first one.
+    while before.pop().is_some_and(|byte| byte & 0xC0 == 0x80) {}
+    (before.len() > prefix.len()).then_some(Cursor(before))
+}
+
 /// Why an answer to a listing is no page.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub(super) enum ListingError {

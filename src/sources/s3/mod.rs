@@ -203,6 +203,14 @@ impl Source for S3 {
         }
     }
 
+    /// Asks for the page of the listing that begins just before the key.
+    async fn is_listed(&self, id: &EntryId) -> Result<bool, SourceError> {
+        let key = self.bucket.key(id);
+        let before = listing::position_before(&key, &self.bucket.prefix);
+        let progress = self.progress(&Shard::whole(), before);
+        Ok(self.bucket.page(&progress).await?.may_show(&key))
+    }
+
     async fn fetch(
         &self,
         id: &EntryId,
