@@ -126,7 +126,7 @@ fn application(secret: &str) -> Credentials {
 
 fn refusal(outcome: Result<impl std::fmt::Debug, SourceError>) -> String {
     match outcome {
-        Err(SourceError::Auth { message }) => message,
+        Err(error @ SourceError::SignInAgain { .. }) => error.to_string(),
         other => panic!("no refusal: {other:?}"),
     }
 }

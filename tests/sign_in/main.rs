@@ -18,3 +18,4 @@ mod server;
 mod api;
 mod command_line;
 mod grants;
+mod processes;

@@ -151,6 +151,12 @@ impl FakeAuthority {
         self.lock().access.contains(access_token)
     }
 
+    /// Says of access tokens whether they are good, for as long as this server runs.
+    pub fn watcher(&self) -> impl Fn(&str) -> bool + Send + Sync + 'static {
+        let state = Arc::clone(&self.state);
+        move |token| state.lock().unwrap().access.contains(token)
+    }
+
     /// The requests for tokens.
     pub fn seen(&self) -> Vec<Seen> {
         self.lock().seen.clone()

@@ -10,6 +10,7 @@ pub mod catchment;
 pub mod cloud;
 pub mod content;
 pub mod fake_authority;
+pub mod fake_graph;
 pub mod fake_s3;
 pub mod peers;
 pub mod sharing_disk;

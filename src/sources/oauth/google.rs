@@ -110,20 +110,22 @@ impl Authority for Google {
             ("invalid_scope" | "invalid_request" | "unsupported_grant_type", _) => {
                 SourceError::Misconfigured { message: format!("Google refuses to sign in{why}") }
             }
-            (_, Ok(Secrets::ServiceAccount { client_email, .. })) => SourceError::Auth {
-                message: format!(
-                    "Google refuses the key of {client_email}{why}: check this computer's clock, \
-                     or make a new key for it and enter that one, with \"new secret\""
-                ),
+            (_, Ok(Secrets::ServiceAccount { client_email, .. })) => SourceError::SignInAgain {
+                message: format!("Google refuses the key of {client_email}{why}"),
+                way_out: "check this computer's clock, or make a new key for it and enter the new \
+                          secret here"
+                    .to_owned(),
             },
-            ("invalid_client" | "unauthorized_client" | "deleted_client", _) => SourceError::Auth {
-                message: format!(
-                    "Google no longer knows the client, or its secret{why}: sign in again with a \
-                     client that exists, and its new secret"
-                ),
-            },
-            _ => SourceError::Auth {
-                message: format!("Google no longer accepts this sign-in{why}: sign in again"),
+            ("invalid_client" | "unauthorized_client" | "deleted_client", _) => {
+                SourceError::SignInAgain {
+                    message: format!("Google no longer knows the client, or its secret{why}"),
+                    way_out: "sign in again with a client that exists, and its new secret"
+                        .to_owned(),
+                }
+            }
+            _ => SourceError::SignInAgain {
+                message: format!("Google no longer accepts this sign-in{why}"),
+                way_out: "sign in again".to_owned(),
             },
         }
     }

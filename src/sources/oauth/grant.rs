@@ -143,7 +143,7 @@ impl Grant {
     /// The access token to send a request with.
     ///
     /// # Errors
-    /// [`SourceError::Auth`] where somebody has to sign in again or bring a new secret; else what
+    /// [`SourceError::SignInAgain`] where somebody has to sign in again or bring a new secret; else what
     /// another try may help against.
     pub async fn token(self: &Arc<Self>) -> Result<AccessToken, SourceError> {
         let held = Arc::clone(&self.held).lock_owned().await;
@@ -182,7 +182,7 @@ impl Grant {
             let renewed = grant.renew().await;
             *held = match &renewed {
                 Ok((token, until)) => Held::Token { token: token.clone(), until: *until },
-                Err(error @ SourceError::Auth { .. }) => {
+                Err(error @ SourceError::SignInAgain { .. }) => {
                     Held::Refused { error: error.clone(), at: Instant::now() }
                 }
                 Err(_) => Held::Nothing,
@@ -233,7 +233,7 @@ impl Grant {
                     Some(accepted) => return Ok(accepted),
                     None => None,
                 },
-                Err(error @ SourceError::Auth { .. }) => Some(error),
+                Err(error @ SourceError::SignInAgain { .. }) => Some(error),
                 Err(error) => return Err(error),
             };
             // Others may be kept by now: a person's, or those of a process whose lease had ended.

@@ -84,11 +84,11 @@ impl Authority for Microsoft {
     fn meaning(&self, refusal: &Refusal, credentials: &Credentials) -> SourceError {
         let why = reason(refusal);
         let has = |code| refusal.codes.contains(&code);
-        let new_secret = |what: &str| SourceError::Auth {
-            message: format!(
-                "{what}{why}: make a new secret for the application at https://entra.microsoft.com \
-                 (App registrations, Certificates & secrets) and enter the new secret here"
-            ),
+        let new_secret = |what: &str| SourceError::SignInAgain {
+            message: format!("{what}{why}"),
+            way_out: "make a new secret for the application at https://entra.microsoft.com (App \
+                      registrations, Certificates & secrets) and enter the new secret here"
+                .to_owned(),
         };
         if has(7_000_222) {
             return new_secret("the client secret has expired");
@@ -118,15 +118,15 @@ impl Authority for Microsoft {
                 );
                 SourceError::Misconfigured { message }
             }
-            (_, Ok(Secrets::ClientCredentials { .. })) => {
-                let message = format!(
-                    "Microsoft refuses the application{why}: an administrator has to consent to \
-                     its permissions again, or enter a new secret"
-                );
-                SourceError::Auth { message }
-            }
-            _ => SourceError::Auth {
-                message: format!("Microsoft no longer accepts this sign-in{why}: sign in again"),
+            (_, Ok(Secrets::ClientCredentials { .. })) => SourceError::SignInAgain {
+                message: format!("Microsoft refuses the application{why}"),
+                way_out: "let an administrator consent to its permissions again, or enter a new \
+                              secret"
+                    .to_owned(),
+            },
+            _ => SourceError::SignInAgain {
+                message: format!("Microsoft no longer accepts this sign-in{why}"),
+                way_out: "sign in again".to_owned(),
             },
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::sources::{
     oauth::{microsoft::WithMicrosoft, sign_in::SignIn},
-    provider::{Kind, Presence, Provider, Schema, field::text},
+    provider::{Kind, Presence, Provider, Reader, Schema, field::text},
 };
 
 /// SharePoint and OneDrive.
@@ -46,6 +46,10 @@ impl Provider for Sharepoint {
 
     fn schema(&self) -> Option<&'static Schema> {
         Some(&SCHEMA)
+    }
+
+    fn reader(&self) -> Option<&dyn Reader> {
+        Some(self)
     }
 
     fn sign_in(&self) -> Option<&'static dyn SignIn> {

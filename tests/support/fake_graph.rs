@@ -1,0 +1,647 @@
+//! Microsoft Graph as far as files go, from Microsoft's documentation, failing on demand: drives whose
+//! changes are told as deltas, downloads from another host by pre-signed addresses, throttling.
+//! Everything that is asked is written down. An `Authorization` header at the download host is a leak,
+//! and is remembered as one.
+//!
+//! - <https://learn.microsoft.com/graph/api/driveitem-delta>
+//! - <https://learn.microsoft.com/graph/api/driveitem-get-content>
+//! - <https://learn.microsoft.com/graph/json-batching>
+//! - <https://learn.microsoft.com/graph/errors>
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use serde_json::{Value, json};
+
+use super::{
+    fake_authority::FakeAuthority,
+    wire::{Answer, Delivery, Reply, Request, Wire, decode},
+};
+
+/// The drive that everybody has.
+pub const DRIVE: &str = "b!drive-1";
+/// The site that it is a library of.
+pub const SITE: &str = "contoso.sharepoint.com,site-1,web-1";
+
+/// A running Graph; it stops when dropped.
+pub struct FakeGraph {
+    /// Where access tokens come from.
+    pub authority: FakeAuthority,
+    graph: Wire,
+    /// Kept for its end.
+    _downloads: Wire,
+    state: Arc<Mutex<State>>,
+}
+
+/// What is asked, by kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A page of a delta.
+    Delta,
+    /// One item, by id or path.
+    Item,
+    /// What lies in a folder.
+    Children,
+    /// An item's content through Graph.
+    Content,
+    /// A pre-signed address at the other host.
+    Download,
+    /// Sites, libraries, drives, people.
+    Place,
+    /// Several requests in one.
+    Batch,
+}
+
+/// A request as it came.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// Its kind.
+    pub kind: Kind,
+    /// Path and query, decoded.
+    pub target: String,
+    /// The `Range` that it asked for.
+    pub range: Option<String>,
+    /// The `User-Agent` that it came with.
+    pub user_agent: String,
+    /// The status that it got.
+    pub status: u16,
+}
+
+/// A fault, for the next requests of a kind.
+pub struct Fault {
+    kind: Kind,
+    /// How many requests of the kind pass first.
+    skip: usize,
+    /// How many fail then.
+    times: usize,
+    reply: Box<dyn Fn() -> Reply + Send>,
+}
+
+impl Fault {
+    /// An error as Graph words it.
+    pub fn error(kind: Kind, status: u16, code: &'static str) -> Self {
+        Self::reply(kind, move || error(status, code).into())
+    }
+
+    /// A resync: a 410 with the address to begin again at.
+    pub fn resync() -> Self {
+        Self::reply(Kind::Delta, || {
+            let body = json!({ "error": { "code": "resyncRequired", "message": "Resync required",
+                "innererror": { "code": "resyncChangesApplyDifferences" } } });
+            Answer::new(410, body.to_string())
+                .header("Location", format!("/v1.0/drives/{DRIVE}/root/delta?token="))
+                .into()
+        })
+    }
+
+    /// Slow down, for so many seconds.
+    pub fn throttled(kind: Kind, status: u16, seconds: u32) -> Self {
+        Self::reply(kind, move || {
+            error(status, "activityLimitReached").header("Retry-After", seconds.to_string()).into()
+        })
+    }
+
+    /// The connection is reset.
+    pub fn reset(kind: Kind) -> Self {
+        Self::reply(kind, || Reply::Reset)
+    }
+
+    /// Any reply.
+    pub fn reply(kind: Kind, reply: impl Fn() -> Reply + Send + 'static) -> Self {
+        Self { kind, skip: 0, times: 1, reply: Box::new(reply) }
+    }
+
+    /// Only after so many requests of its kind.
+    pub fn after(mut self, skip: usize) -> Self {
+        self.skip = skip;
+        self
+    }
+
+    /// So many times.
+    pub fn times(mut self, times: usize) -> Self {
+        self.times = times;
+        self
+    }
+}
+
+/// An item of the drive.
+#[derive(Clone, Debug)]
+pub struct Item {
+    /// Its id.
+    pub id: String,
+    /// Its parent's id; `None` for the root.
+    pub parent: Option<String>,
+    /// Its name.
+    pub name: String,
+    /// Its bytes; `None` for a folder.
+    pub bytes: Option<Vec<u8>>,
+    /// Besides what follows from the above.
+    pub facets: Value,
+    /// Whether its listing tells a hash.
+    pub has_hash: bool,
+    /// Added to the size that its listing tells.
+    pub size_lie: i64,
+    /// The version of content.
+    pub content: u64,
+    /// The version of everything.
+    pub version: u64,
+    deleted: bool,
+}
+
+struct State {
+    items: BTreeMap<String, Item>,
+    /// Ids in the order of their last changes.
+    changes: Vec<(u64, String)>,
+    sequence: u64,
+    page_size: usize,
+    faults: Vec<Fault>,
+    seen: Vec<Seen>,
+    leaks: u32,
+    /// Pre-signed addresses that are good: ticket to item.
+    tickets: BTreeMap<String, String>,
+    ignores_range: bool,
+    loses_urls: bool,
+    /// Repeats of items that a delta tells with an older name before the real one.
+    repeats: BTreeSet<String>,
+    downloads: String,
+    number: u64,
+}
+
+impl FakeGraph {
+    /// Starts one with an empty drive.
+    pub fn start() -> Self {
+        let mut items = BTreeMap::new();
+        items.insert("root".to_owned(), Item::folder("root", None, "root"));
+        let state = Arc::new(Mutex::new(State {
+            items,
+            changes: vec![(1, "root".to_owned())],
+            sequence: 1,
+            page_size: 200,
+            faults: Vec::new(),
+            seen: Vec::new(),
+            leaks: 0,
+            tickets: BTreeMap::new(),
+            ignores_range: false,
+            loses_urls: false,
+            repeats: BTreeSet::new(),
+            downloads: String::new(),
+            number: 0,
+        }));
+        let shared = Arc::clone(&state);
+        let downloads = Wire::serve(move |request| download(&mut shared.lock().unwrap(), request));
+        state.lock().unwrap().downloads = downloads.url();
+        let authority = FakeAuthority::start();
+        let (shared, tokens) = (Arc::clone(&state), authority.watcher());
+        let graph = Wire::serve(move |request| {
+            let admitted = request
+                .header("authorization")
+                .and_then(|value| value.strip_prefix("Bearer "))
+                .is_some_and(&tokens);
+            answer(&mut shared.lock().unwrap(), request, admitted)
+        });
+        Self { authority, graph, _downloads: downloads, state }
+    }
+
+    /// The `[hosts]` of a `config.toml` that lead here.
+    pub fn hosts(&self) -> String {
+        let (graph, login) = (self.graph.url(), self.authority.url());
+        format!("[hosts]\nmicrosoft_graph = \"{graph}\"\nmicrosoft_login = \"{login}\"\n")
+    }
+
+    /// Where Graph is.
+    pub fn url(&self) -> String {
+        self.graph.url()
+    }
+
+    /// Adds a folder to a folder; answers its id.
+    pub fn folder(&self, parent: &str, name: &str) -> String {
+        let mut state = self.lock();
+        let id = state.new_id();
+        state.put(Item::folder(&id, Some(parent), name));
+        id
+    }
+
+    /// Adds a file to a folder; answers its id.
+    pub fn file(&self, parent: &str, name: &str, bytes: impl Into<Vec<u8>>) -> String {
+        let mut state = self.lock();
+        let id = state.new_id();
+        let file = Item { bytes: Some(bytes.into()), ..Item::folder(&id, Some(parent), name) };
+        state.put(file);
+        id
+    }
+
+    /// Changes an item.
+    pub fn change(&self, id: &str, change: impl FnOnce(&mut Item)) {
+        let mut state = self.lock();
+        let mut item = state.items[id].clone();
+        let before = item.bytes.clone();
+        change(&mut item);
+        if item.bytes != before {
+            item.content += 1;
+        }
+        state.put(item);
+    }
+
+    /// Deletes an item; of a folder, each descendant is reported too.
+    pub fn delete(&self, id: &str) {
+        let mut state = self.lock();
+        let below: Vec<String> = state.below(id);
+        for id in below.iter().rev() {
+            let mut item = state.items[id].clone();
+            item.deleted = true;
+            state.put(item);
+        }
+    }
+
+    /// How many items a page of a delta has.
+    pub fn page_size(&self, items: usize) {
+        self.lock().page_size = items;
+    }
+
+    /// Tells an item with an older name before it tells it as it is.
+    pub fn repeat(&self, id: &str) {
+        self.lock().repeats.insert(id.to_owned());
+    }
+
+    /// Answers 200 with the whole file to a range.
+    pub fn ignore_range(&self) {
+        self.lock().ignores_range = true;
+    }
+
+    /// Lets every pre-signed address that was given expire.
+    pub fn expire_downloads(&self) {
+        self.lock().tickets.clear();
+    }
+
+    /// Lists without pre-signed addresses.
+    pub fn lose_download_urls(&self) {
+        self.lock().loses_urls = true;
+    }
+
+    /// Fails.
+    pub fn inject(&self, fault: Fault) {
+        self.lock().faults.push(fault);
+    }
+
+    /// What was asked.
+    pub fn seen(&self) -> Vec<Seen> {
+        self.lock().seen.clone()
+    }
+
+    /// How often something of that kind was asked.
+    pub fn count(&self, kind: Kind) -> usize {
+        self.lock().seen.iter().filter(|seen| seen.kind == kind).count()
+    }
+
+    /// Forgets what was asked.
+    pub fn forget(&self) {
+        self.lock().seen.clear();
+    }
+
+    /// How often our credentials went to the download host.
+    pub fn leaks(&self) -> u32 {
+        self.lock().leaks
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+}
+
+impl Item {
+    fn folder(id: &str, parent: Option<&str>, name: &str) -> Self {
+        Self {
+            id: id.to_owned(),
+            parent: parent.map(str::to_owned),
+            name: name.to_owned(),
+            bytes: None,
+            facets: json!({}),
+            has_hash: true,
+            size_lie: 0,
+            content: 1,
+            version: 0,
+            deleted: false,
+        }
+    }
+}
+
+impl State {
+    fn new_id(&mut self) -> String {
+        self.number += 1;
+        format!("01ITEM{:04}", self.number)
+    }
+
+    fn put(&mut self, mut item: Item) {
+        self.sequence += 1;
+        item.version = self.sequence;
+        self.changes.retain(|(_, id)| *id != item.id);
+        self.changes.push((self.sequence, item.id.clone()));
+        self.items.insert(item.id.clone(), item);
+    }
+
+    fn below(&self, id: &str) -> Vec<String> {
+        let mut all = vec![id.to_owned()];
+        let mut next = 0;
+        while let Some(parent) = all.get(next).cloned() {
+            let children = self.items.values().filter(|item| item.parent.as_ref() == Some(&parent));
+            all.extend(children.filter(|item| !item.deleted).map(|item| item.id.clone()));
+            next += 1;
+        }
+        all
+    }
+
+    /// An item as a listing tells it: without a path, as deltas are.
+    fn told(&mut self, id: &str) -> Value {
+        let item = self.items[id].clone();
+        let mut told = json!({
+            "id": item.id,
+            "name": item.name,
+            "eTag": format!("\"{{{}}},{}\"", item.id, item.version),
+            "lastModifiedDateTime": "2026-01-02T03:04:05Z",
+            "fileSystemInfo": {
+                "createdDateTime": "2025-01-02T03:04:05Z",
+                "lastModifiedDateTime": "2025-06-07T08:09:10Z",
+            },
+            "webUrl": format!("https://contoso.sharepoint.com/{}", item.name),
+            "createdBy": { "user": { "email": "ada@contoso.example" } },
+            "lastModifiedBy": { "user": { "email": "bob@contoso.example" } },
+            "parentReference": { "driveId": DRIVE, "driveType": "business", "id": item.parent },
+        });
+        if item.deleted {
+            // Business deltas may leave the rest out.
+            return json!({ "id": item.id, "deleted": { "state": "deleted" },
+                "parentReference": { "driveId": DRIVE, "id": item.parent } });
+        }
+        if item.parent.is_none() {
+            told["root"] = json!({});
+        }
+        match &item.bytes {
+            None => told["folder"] = json!({ "childCount": 0 }),
+            Some(bytes) => {
+                told["size"] = (bytes.len() as i64 + item.size_lie).into();
+                told["file"] = json!({ "mimeType": "text/plain" });
+                if item.has_hash {
+                    told["file"]["hashes"] = json!({ "quickXorHash": quick_xor(bytes) });
+                }
+                if !self.loses_urls {
+                    told["@microsoft.graph.downloadUrl"] = self.ticket(&item.id).into();
+                }
+            }
+        }
+        if let Some(facets) = item.facets.as_object() {
+            told.as_object_mut().unwrap().extend(facets.clone());
+        }
+        told
+    }
+
+    fn ticket(&mut self, id: &str) -> String {
+        self.number += 1;
+        let ticket = format!("canary-ticket-{}", self.number);
+        self.tickets.insert(ticket.clone(), id.to_owned());
+        format!("{}/download?tempauth={ticket}", self.downloads)
+    }
+
+    /// The first fault that is due for a request of that kind.
+    fn fault(&mut self, kind: Kind) -> Option<Reply> {
+        let index = self.faults.iter_mut().position(|fault| {
+            if fault.kind != kind || fault.times == 0 {
+                return false;
+            }
+            if fault.skip > 0 {
+                fault.skip -= 1;
+                return false;
+            }
+            true
+        })?;
+        self.faults[index].times -= 1;
+        Some((self.faults[index].reply)())
+    }
+
+    fn note(&mut self, kind: Kind, request: &Request, reply: Reply) -> Reply {
+        let status = match &reply {
+            Reply::Answer(answer) => answer.status,
+            _ => 0,
+        };
+        let target = String::from_utf8_lossy(&decode(&request.target)).into_owned();
+        self.seen.push(Seen {
+            kind,
+            target,
+            range: request.header("range").map(str::to_owned),
+            user_agent: request.header("user-agent").unwrap_or_default().to_owned(),
+            status,
+        });
+        reply
+    }
+
+    fn delta(&mut self, request: &Request) -> Answer {
+        // `since;behind`: the sequence that a walk began with, and the last that was told.
+        let token = request.query_text("token").unwrap_or_default();
+        let (since, behind) = match token.split_once(';').unwrap_or((&token, "0")) {
+            ("", _) => (0, 0),
+            (since, behind) => match (since.parse::<u64>(), behind.parse::<u64>()) {
+                (Ok(since), Ok(behind)) => (since, behind),
+                _ => return error(400, "invalidRequest"),
+            },
+        };
+        let after = behind.max(since);
+        let is_first = since == 0;
+        let told = |(_, id): &&(u64, String)| !(is_first && self.items[id].deleted);
+        let changes = || self.changes.iter().filter(told);
+        let due: Vec<(u64, String)> =
+            changes().filter(|(at, _)| *at > after).take(self.page_size).cloned().collect();
+        let last = due.last().map_or(after, |(at, _)| *at);
+        let more = changes().any(|(at, _)| *at > last);
+        let mut value = Vec::new();
+        for (_, id) in &due {
+            let told = self.told(id);
+            if self.repeats.contains(id) {
+                let mut older = told.clone();
+                older["name"] = "older name".into();
+                value.push(older);
+            }
+            value.push(told);
+        }
+        let link = |token: String| {
+            let host = request.header("host").unwrap_or_default();
+            format!("http://{host}/v1.0/drives/{DRIVE}/root/delta?token={token}")
+        };
+        let mut body = json!({ "value": value });
+        match more {
+            true => body["@odata.nextLink"] = link(format!("{since};{last}")).into(),
+            false => body["@odata.deltaLink"] = link(format!("{last};{last}")).into(),
+        }
+        Answer::new(200, body.to_string())
+    }
+
+    fn item(&mut self, id: &str) -> Answer {
+        match self.items.get(id) {
+            Some(item) if !item.deleted => Answer::new(200, self.told(id).to_string()),
+            _ => error(404, "itemNotFound"),
+        }
+    }
+
+    fn by_path(&mut self, path: &str) -> Answer {
+        let mut id = "root".to_owned();
+        for name in path.split('/').filter(|name| !name.is_empty()) {
+            let child = self.items.values().find(|item| {
+                item.parent.as_ref() == Some(&id) && item.name == name && !item.deleted
+            });
+            match child {
+                Some(child) => id = child.id.clone(),
+                None => return error(404, "itemNotFound"),
+            }
+        }
+        self.item(&id)
+    }
+
+    fn children(&mut self, id: &str) -> Answer {
+        let ids: Vec<String> = self
+            .items
+            .values()
+            .filter(|item| item.parent.as_deref() == Some(id) && !item.deleted)
+            .map(|item| item.id.clone())
+            .collect();
+        let value: Vec<Value> = ids.iter().map(|id| self.told(id)).collect();
+        Answer::new(200, json!({ "value": value }).to_string())
+    }
+
+    fn batch(&mut self, request: &Request) -> Answer {
+        let body: Value = serde_json::from_slice(&request.body).unwrap();
+        let requests = body["requests"].as_array().unwrap().clone();
+        assert!(requests.len() <= 20, "a batch has at most 20 requests");
+        let responses: Vec<Value> = requests
+            .iter()
+            .map(|one| {
+                let url = one["url"].as_str().unwrap();
+                let id = url.split(['?', '/']).rfind(|part| part.starts_with("01ITEM"));
+                let answer = match self.fault(Kind::Item) {
+                    Some(Reply::Answer(answer)) => answer,
+                    _ => self.item(id.unwrap_or_default()),
+                };
+                let headers: serde_json::Map<String, Value> = answer
+                    .headers
+                    .iter()
+                    .map(|(name, value)| (name.clone(), value.clone().into()))
+                    .collect();
+                json!({
+                    "id": one["id"], "status": answer.status, "headers": headers,
+                    "body": serde_json::from_slice::<Value>(&answer.body).unwrap_or_default(),
+                })
+            })
+            .collect();
+        Answer::new(200, json!({ "responses": responses }).to_string())
+    }
+}
+
+fn error(status: u16, code: &str) -> Answer {
+    let body = json!({ "error": { "code": code, "message": format!("the words of {code}") } });
+    Answer::new(status, body.to_string()).header("Content-Type", "application/json")
+}
+
+fn answer(state: &mut State, request: &Request, admitted: bool) -> Reply {
+    let path = String::from_utf8_lossy(&decode(request.raw_path())).into_owned();
+    let Some(path) = path.strip_prefix("/v1.0") else { return error(404, "notFound").into() };
+    let drive = path.strip_prefix("/drives/").and_then(|rest| rest.split_once('/'));
+    let below = drive.map_or(path, |(_, rest)| rest);
+    let kind = match () {
+        () if path == "/$batch" => Kind::Batch,
+        () if below.ends_with("/delta") => Kind::Delta,
+        () if below.ends_with("/children") => Kind::Children,
+        () if below.ends_with("/content") => Kind::Content,
+        () if drive.is_some() => Kind::Item,
+        () => Kind::Place,
+    };
+    if !admitted {
+        let refused = error(401, "InvalidAuthenticationToken").into();
+        return state.note(kind, request, refused);
+    }
+    if let Some(reply) = state.fault(kind) {
+        return state.note(kind, request, reply);
+    }
+    let id = below.strip_prefix("items/").and_then(|rest| rest.split('/').next());
+    let reply = match kind {
+        Kind::Batch => state.batch(request),
+        Kind::Delta => state.delta(request),
+        Kind::Children => state.children(id.unwrap_or("root")),
+        Kind::Content => {
+            let url = state.ticket(id.unwrap_or_default());
+            Answer::new(302, "").header("Location", url)
+        }
+        Kind::Item => match (id, below.strip_prefix("root:")) {
+            (Some(id), _) => state.item(id),
+            (None, Some(path)) => state.by_path(path.trim_end_matches(':')),
+            (None, None) => state.item("root"),
+        },
+        Kind::Place | Kind::Download => place(path),
+    };
+    state.note(kind, request, reply.into())
+}
+
+fn place(path: &str) -> Answer {
+    let drive = json!({ "id": DRIVE, "name": "Documents", "driveType": "business",
+        "webUrl": "https://contoso.sharepoint.com/sites/Team/Shared%20Documents" });
+    let site = json!({ "id": SITE, "displayName": "Team", "name": "Team",
+        "webUrl": "https://contoso.sharepoint.com/sites/Team",
+        "siteCollection": { "hostname": "contoso.sharepoint.com" } });
+    let body = match path {
+        "/me/drive" | "/users/ada@contoso.example/drive" => drive,
+        "/sites/root" | "/sites/contoso.sharepoint.com:/sites/Team" => site,
+        "/sites" | "/me/followedSites" => json!({ "value": [site] }),
+        path if path == format!("/sites/{SITE}/drives") => json!({ "value": [drive] }),
+        path if path == format!("/drives/{DRIVE}") => drive,
+        _ => return error(404, "itemNotFound"),
+    };
+    Answer::new(200, body.to_string())
+}
+
+/// The other host: it knows only its own addresses, and nobody's credentials.
+fn download(state: &mut State, request: &Request) -> Reply {
+    if request.header("authorization").is_some() {
+        state.leaks += 1;
+    }
+    if let Some(reply) = state.fault(Kind::Download) {
+        return state.note(Kind::Download, request, reply);
+    }
+    let ticket = request.query_text("tempauth").unwrap_or_default();
+    let found = state.tickets.get(&ticket).and_then(|id| state.items.get(id)).cloned();
+    let Some(bytes) = found.filter(|item| !item.deleted).and_then(|item| item.bytes) else {
+        return state.note(Kind::Download, request, Answer::new(401, "").into());
+    };
+    let whole = bytes.len();
+    let range = request.header("range").filter(|_| !state.ignores_range).map(|range| {
+        let (first, last) = range.strip_prefix("bytes=").unwrap().split_once('-').unwrap();
+        let first: usize = first.parse().unwrap();
+        first..last.parse::<usize>().map_or(whole, |last| (last + 1).min(whole))
+    });
+    let mut answer = Answer::new(200, bytes);
+    if let Some(range) = range {
+        answer.status = 206;
+        let content = format!("bytes {}-{}/{whole}", range.start, range.end - 1);
+        answer = answer.header("Content-Range", content);
+        answer.range = range;
+    }
+    answer.delivery = Delivery::Whole;
+    state.note(Kind::Download, request, answer.into())
+}
+
+/// QuickXorHash, bit by bit, as Microsoft describes it.
+fn quick_xor(bytes: &[u8]) -> String {
+    let mut bits = [false; 160];
+    for (index, byte) in bytes.iter().enumerate() {
+        for bit in 0..8 {
+            let at = (index * 11 + bit) % 160;
+            bits[at] ^= byte >> bit & 1 == 1;
+        }
+    }
+    let mut hash = [0_u8; 20];
+    for (at, bit) in bits.iter().enumerate() {
+        hash[at / 8] |= u8::from(*bit) << (at % 8);
+    }
+    for (cell, byte) in hash[12..].iter_mut().zip((bytes.len() as u64).to_le_bytes()) {
+        *cell ^= byte;
+    }
+    BASE64_STANDARD.encode(hash)
+}
