@@ -21,3 +21,4 @@ mod account;
 mod failures;
 mod news;
 mod reading;
+mod syncs;
