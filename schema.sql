@@ -113,8 +113,9 @@ CREATE TABLE syncs (
     held_entries   BLOB,                       -- roaring bitmap: the entries of held_removals
     full_since     INTEGER,                    -- the pass in which a full run began that is not
                                                -- complete; NULL: there is none
-    refused_root   TEXT                        -- identity of another root in place of the source,
+    refused_root   TEXT,                       -- identity of another root in place of the source,
                                                -- which somebody does not want; NULL: none
+    deaths         INTEGER NOT NULL DEFAULT 0  -- processes in a row that died during a run
 ) STRICT;
 CREATE INDEX syncs_by_place ON syncs (bucket_key, connection_key, source_path);
 CREATE INDEX syncs_by_connection ON syncs (connection_key);
@@ -408,6 +409,12 @@ CREATE INDEX object_blobs_by_blob ON object_blobs (blob_key);
 -- Blobs that lost a reference and may have none left: what garbage collection looks at.
 CREATE TABLE orphans (
     blob_key INTEGER PRIMARY KEY
+) STRICT;
+
+-- Blobs whose bytes were found to be damaged; a run of a sync that has them fetches them again.
+CREATE TABLE damaged_blobs (
+    blob_key INTEGER PRIMARY KEY REFERENCES blobs ON DELETE CASCADE,
+    problem  TEXT NOT NULL                     -- what is wrong with them
 ) STRICT;
 
 -- Entries that could not be stored. Open until resolved; a disposed one is not tried again.

@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
-use super::error::{ApiError, FieldError, excerpt};
+use super::error::{ApiError, FieldError, MOST_ERRORS, excerpt};
 
 /// The checker of a type.
 #[derive(Debug)]
@@ -64,12 +64,12 @@ impl Checker {
 
     /// The value as a `T`, or every field of it that is wrong.
     pub(super) fn read<T: DeserializeOwned>(&self, value: Value) -> Result<T, ApiError> {
-        let mut wrong = Vec::new();
-        for error in self.validator.iter_errors(&value) {
+        let mut wrong = Wrong::default();
+        for error in self.validator.iter_errors(&value).take(MOST_LOOKED_AT) {
             self.explain(&error, &value, &mut wrong);
         }
-        if !wrong.is_empty() {
-            return Err(ApiError::invalid(wrong));
+        if !wrong.listed.is_empty() {
+            return Err(ApiError::invalid_among(wrong.listed, wrong.more));
         }
         serde_path_to_error::deserialize(value).map_err(|error| {
             let path = match error.path().to_string() {
@@ -107,7 +107,7 @@ impl Checker {
     }
 
     /// Says what an error means for the fields of `body`.
-    fn explain(&self, error: &ValidationError<'_>, body: &Value, wrong: &mut Vec<FieldError>) {
+    fn explain(&self, error: &ValidationError<'_>, body: &Value, wrong: &mut Wrong) {
         let place = error.instance_path().as_str();
         let schema = self.schema_of(error);
         match error.kind() {
@@ -116,7 +116,7 @@ impl Checker {
                 let known = self.keys(&schema);
                 for key in unexpected {
                     let value = error.instance().get(key);
-                    wrong.push(FieldError {
+                    wrong.add(|| FieldError {
                         field: dotted(&format!("{place}/{}", escaped(key))),
                         value: value.filter(|_| !self.has_secrets).map(excerpt),
                         message: format!("unknown field; known fields: {}", known.join(", ")),
@@ -129,7 +129,7 @@ impl Checker {
                 let name = property.as_str().unwrap_or_default();
                 let fragment = schema.get("properties").and_then(|all| all.get(name));
                 let accepted = fragment.map_or(Value::Null, |fragment| self.accepted(fragment));
-                wrong.push(FieldError {
+                wrong.add(|| FieldError {
                     field: dotted(&format!("{place}/{}", escaped(name))),
                     value: None,
                     message: "this field is required".to_owned(),
@@ -140,7 +140,7 @@ impl Checker {
             Kind::AnyOf { context } | Kind::OneOfNotValid { context } => {
                 self.explain_choice(error, context, body, wrong);
             }
-            kind => wrong.push(FieldError {
+            kind => wrong.add(|| FieldError {
                 field: dotted(place),
                 value: self.excerpt(error.instance(), &schema),
                 message: message(kind, &self.accepted(&schema)),
@@ -156,7 +156,7 @@ impl Checker {
         error: &ValidationError<'_>,
         branches: &[Vec<ValidationError<'static>>],
         body: &Value,
-        wrong: &mut Vec<FieldError>,
+        wrong: &mut Wrong,
     ) {
         let place = error.instance_path().as_str();
         let is_other_type = |branch: &&Vec<ValidationError<'static>>| {
@@ -191,21 +191,21 @@ impl Checker {
                 .filter(|error| error.instance_path().as_str() == tag)
                 .flat_map(|error| options(error.kind()))
                 .collect();
-            wrong.push(FieldError {
+            wrong.add(|| FieldError {
                 field: dotted(tag),
                 value: body.pointer(tag).and_then(|value| self.excerpt(value, &Value::Null)),
                 message: format!("must be one of: {}", listed(&accepted)),
-                accepted: accepted.into(),
+                accepted: accepted.clone().into(),
                 kind: "enum",
             });
             return;
         }
         let accepted = self.accepted(&self.schema_of(error));
-        wrong.push(FieldError {
+        wrong.add(|| FieldError {
             field: dotted(place),
             value: self.excerpt(error.instance(), &Value::Null),
             message: format!("must be {}", worded(&accepted)),
-            accepted,
+            accepted: accepted.clone(),
             kind: "type",
         });
     }
@@ -255,6 +255,25 @@ impl Checker {
         };
         let words: Vec<_> = kinds.iter().map(|kind| sentence(kind, schema)).collect();
         words.join(" or ").into()
+    }
+}
+
+/// How many errors of a body are looked at: more than that nobody needs counted exactly.
+const MOST_LOOKED_AT: usize = 1000;
+
+/// What is wrong with a body: the first errors, and how many there are besides.
+#[derive(Default)]
+struct Wrong {
+    listed: Vec<FieldError>,
+    more: usize,
+}
+
+impl Wrong {
+    fn add(&mut self, error: impl FnOnce() -> FieldError) {
+        match self.listed.len() {
+            MOST_ERRORS.. => self.more += 1,
+            _ => self.listed.push(error()),
+        }
     }
 }
 

@@ -18,6 +18,14 @@ use utoipa::ToSchema;
 use super::request_id;
 use crate::{engine::RunError, store::StoreError};
 
+/// How many wrong fields a response lists: what somebody reads before sending the next request.
+pub const MOST_ERRORS: usize = 20;
+
+/// The name of a field as a message shows it: somebody else chose it, at any length.
+fn shortened(field: &str) -> &str {
+    field.char_indices().nth(200).map_or(field, |(end, _)| &field[..end])
+}
+
 /// What every error response looks like.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ErrorResponse {
@@ -184,17 +192,31 @@ impl ApiError {
     /// 422: these fields are wrong.
     #[must_use]
     pub fn invalid(fields: Vec<FieldError>) -> Self {
-        let message = match fields.as_slice() {
-            [only] if only.field.is_empty() => only.message.clone(),
-            [only] => format!("{}: {}", only.field, only.message),
-            several => format!(
-                "{} fields are invalid: {}",
-                several.len(),
-                several.iter().map(|error| error.field.as_str()).collect::<Vec<_>>().join(", ")
-            ),
+        Self::invalid_among(fields, 0)
+    }
+
+    /// 422: these fields are wrong, and so many more. At most [`MOST_ERRORS`] are listed, the others
+    /// counted.
+    #[must_use]
+    pub fn invalid_among(mut fields: Vec<FieldError>, more: usize) -> Self {
+        let more = more + fields.len().saturating_sub(MOST_ERRORS);
+        fields.truncate(MOST_ERRORS);
+        let message = match (fields.as_slice(), more) {
+            ([only], 0) if only.field.is_empty() => only.message.clone(),
+            ([only], 0) => format!("{}: {}", only.field, only.message),
+            (several, more) => {
+                let names = several.iter().map(|error| shortened(&error.field)).collect::<Vec<_>>();
+                let names = names.join(", ");
+                let count = several.len() + more;
+                match more {
+                    0 => format!("{count} fields are invalid: {names}"),
+                    more => format!("{count} fields are invalid: {names}, and {more} more"),
+                }
+            }
         };
-        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "validation_error", message)
-            .detail("errors", json!(fields))
+        let error = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "validation_error", message)
+            .detail("errors", json!(fields));
+        if more > 0 { error.detail("more_errors", more) } else { error }
     }
 
     /// 422: this field is wrong.

@@ -63,9 +63,10 @@ const OPERATORS: [&str; 17] = [
     "phrase",
     "words",
 ];
-/// Filters within filters, and conditions in all, that one request may have.
-const MAX_DEPTH: usize = 8;
-const MAX_CONDITIONS: usize = 500;
+/// Filters within filters, conditions in all, and values of one `in` that a request may have.
+const MAX_DEPTH: usize = 32;
+const MAX_CONDITIONS: usize = 200;
+const MAX_VALUES: usize = 1000;
 
 /// What a list's filters mean.
 ///
@@ -324,7 +325,11 @@ impl Reader {
             self.refuse(place, value, "is not a list", "a list of values");
             return None;
         };
-        self.conditions += items.len();
+        if items.len() > MAX_VALUES {
+            let words = format!("has {} values, which is too many", items.len());
+            self.refuse(place, &Value::Null, &words, format!("at most {MAX_VALUES} values"));
+            return None;
+        }
         items.iter().map(|item| self.literal(item, place)).collect()
     }
 

@@ -38,6 +38,7 @@ where
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         refuse_other_types(&request)?;
         let bytes = Bytes::from_request(request, state).await.map_err(unreadable)?;
+        refuse_deep(&bytes)?;
         let value = if bytes.trim_ascii().is_empty() {
             Value::Object(Map::new())
         } else {
@@ -50,6 +51,43 @@ where
         };
         checker::of::<T>()?.read(value).map(Self)
     }
+}
+
+/// How deep arrays and objects of a body may be nested.
+const MAX_DEPTH: usize = 64;
+
+/// Refuses what is nested too deep before anything is made of it.
+fn refuse_deep(json: &[u8]) -> Result<(), ApiError> {
+    if depth(json) <= MAX_DEPTH {
+        return Ok(());
+    }
+    let words = format!("arrays and objects are nested more than {MAX_DEPTH} levels deep");
+    let accepted = format!("at most {MAX_DEPTH} levels");
+    Err(ApiError::invalid_field(FieldError {
+        value: None,
+        ..FieldError::new("", (), words).accepting(accepted).of_kind("too_deep")
+    }))
+}
+
+/// How deep arrays and objects are nested in a text, if it is JSON.
+fn depth(json: &[u8]) -> usize {
+    let (mut now, mut most, mut in_text, mut is_escaped) = (0_usize, 0, false, false);
+    for byte in json {
+        match (in_text, byte) {
+            (true, _) if is_escaped => is_escaped = false,
+            (true, b'\\') => is_escaped = true,
+            (true, b'"') => in_text = false,
+            (true, _) => {}
+            (false, b'"') => in_text = true,
+            (false, b'[' | b'{') => {
+                now += 1;
+                most = most.max(now);
+            }
+            (false, b']' | b'}') => now = now.saturating_sub(1),
+            (false, _) => {}
+        }
+    }
+    most
 }
 
 /// Forms and plain text are what other sites' pages can send without being asked for leave.
@@ -74,24 +112,23 @@ pub(super) fn unreadable(rejection: BytesRejection) -> ApiError {
             "the body is longer than {} MiB",
             super::MAX_BODY_BYTES / (1024 * 1024)
         )),
-        _ => {
-            let cause: &dyn std::error::Error = &rejection;
-            if timed_out(cause) {
-                return ApiError::new(
-                    StatusCode::REQUEST_TIMEOUT,
-                    "timeout",
-                    "the body did not arrive in time",
-                );
-            }
-            ApiError::malformed("the body ended early")
-        }
+        _ if timed_out(&rejection) => late(),
+        _ => ApiError::malformed("the body ended early"),
     }
+}
+
+/// 408: the body takes too long.
+pub(super) fn late() -> ApiError {
+    ApiError::new(StatusCode::REQUEST_TIMEOUT, "timeout", "the body did not arrive in time")
 }
 
 fn timed_out(error: &(dyn std::error::Error + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
-        if error.is::<tower_http::timeout::TimeoutError>() {
+        let is_ours = error
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|error| error.kind() == std::io::ErrorKind::TimedOut);
+        if is_ours || error.is::<tower_http::timeout::TimeoutError>() {
             return true;
         }
         next = error.source();

@@ -12,6 +12,7 @@ mod archive;
 mod base;
 mod buckets;
 mod checker;
+mod connection;
 mod connections;
 pub mod content;
 mod docs;
@@ -29,6 +30,7 @@ mod openapi;
 mod overview;
 pub mod page;
 mod query;
+mod request_body;
 mod request_id;
 pub mod scope;
 pub mod server;
@@ -176,7 +178,10 @@ pub fn router(app: App) -> Result<Router, serde_json::Error> {
         .route("/openapi.json", get(async move || openapi::answer(json.clone())))
         .route("/docs", get(async move || page_of_ours(page.clone())))
         .route("/metrics", get(metrics::answer))
-        .route("/login", get(login::page).post(login::enter))
+        .route(
+            "/login",
+            get(login::page).post(login::enter).layer(DefaultBodyLimit::max(login::MAX_BODY_BYTES)),
+        )
         .route("/logout", post(login::leave))
         .route(CALLBACK, get(callback::callback))
         .fallback(file_or_nothing)

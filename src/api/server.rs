@@ -1,13 +1,10 @@
 //! Connections: accepted, bounded, timed, and closed in good order at the end.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::{Router, body::Body, extract::Request};
-use hyper::{body::Incoming, server::conn::http1};
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    service::TowerToHyperService,
-};
+use axum::{Router, extract::Request};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
@@ -15,7 +12,13 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt as _;
 
-/// Connections at once; more wait until one ends.
+use super::{
+    connection::{Connection, Connections},
+    request_body,
+};
+
+/// Connections at once. The next takes the place of one that has not shown a token, or waits until
+/// one ends.
 const MAX_CONNECTIONS: usize = 1024;
 /// How long a request's headers may take to arrive, which is also how long an idle connection is
 /// kept.
@@ -39,17 +42,22 @@ pub async fn serve(
     router: Router,
     stopping: CancellationToken,
 ) -> io::Result<()> {
-    let connections = TaskTracker::new();
+    let (connections, all) = (TaskTracker::new(), Arc::new(Connections::default()));
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         let accepted = tokio::select! {
-            accepted = accept(&listener, &places) => accepted,
+            accepted = accept(&listener, &places, &all) => accepted,
             () = stopping.cancelled() => break,
         };
         let (stream, peer, place) = accepted?;
-        let (router, stopping) = (router.clone(), stopping.clone());
+        let (router, stopping, connection) = (router.clone(), stopping.clone(), all.open());
         connections.spawn(async move {
-            converse(stream, peer, router, stopping).await;
+            tokio::select! {
+                () = converse(stream, peer, router, &connection, stopping) => {}
+                () = connection.evicted() => {
+                    tracing::debug!(%peer, "others needed the place of a connection");
+                }
+            }
             drop(place);
         });
     }
@@ -64,11 +72,11 @@ type Permit = tokio::sync::OwnedSemaphorePermit;
 async fn accept(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
+    all: &Connections,
 ) -> io::Result<(TcpStream, SocketAddr, Permit)> {
-    let place = places.clone().acquire_owned().await.map_err(io::Error::other)?;
     loop {
         match listener.accept().await {
-            Ok((stream, peer)) => return Ok((stream, peer, place)),
+            Ok((stream, peer)) => return Ok((stream, peer, place(places, all).await?)),
             // The client went away, or descriptors ran out: neither is the listener's end.
             Err(error) => {
                 tracing::debug!(%error, "a connection was not accepted");
@@ -78,28 +86,44 @@ async fn accept(
     }
 }
 
+/// A place for one more connection, which may be that of another.
+async fn place(places: &Arc<Semaphore>, all: &Connections) -> io::Result<Permit> {
+    if let Ok(place) = places.clone().try_acquire_owned() {
+        return Ok(place);
+    }
+    all.evict();
+    places.clone().acquire_owned().await.map_err(io::Error::other)
+}
+
 async fn converse(
     stream: TcpStream,
     peer: SocketAddr,
     router: Router,
+    connection: &Arc<Connection>,
     stopping: CancellationToken,
 ) {
     // Small responses should not wait for more to send.
     let _ = stream.set_nodelay(true);
-    let service = router.map_request(move |mut request: Request<Incoming>| {
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (mut request, body) = request_body::of(request);
         request.extensions_mut().insert(Peer(peer));
-        request.map(Body::new)
+        request.extensions_mut().insert(connection.clone());
+        let router = router.clone();
+        async move {
+            let response = router.oneshot(request).await?;
+            Ok::<_, Infallible>(body.answered(response).await)
+        }
     });
-    let connection = http1::Builder::new()
+    let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
         .max_buf_size(HEADER_BUFFER)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
-    tokio::pin!(connection);
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(served);
     let mut is_ending = false;
     loop {
         tokio::select! {
-            ended = connection.as_mut() => {
+            ended = served.as_mut() => {
                 if let Err(error) = ended {
                     tracing::debug!(%error, "a connection broke off");
                 }
@@ -107,7 +131,7 @@ async fn converse(
             }
             () = stopping.cancelled(), if !is_ending => {
                 is_ending = true;
-                connection.as_mut().graceful_shutdown();
+                served.as_mut().graceful_shutdown();
             }
         }
     }

@@ -14,6 +14,8 @@ use std::{
     path::Path,
 };
 
+use super::holes::is_zero;
+
 /// The alignment that direct writes need for addresses, offsets and lengths: the page size, which
 /// is a multiple of every sector size in use (<https://man7.org/linux/man-pages/man2/open.2.html>,
 /// `O_DIRECT`).
@@ -66,11 +68,14 @@ impl Direct {
     }
 
     /// Writes bytes at an offset, past the cache where their address and length are aligned, as
-    /// those of a full block are.
+    /// those of a full block are. Zeros become a hole, where the file system can have one.
     ///
     /// # Errors
     /// The disk's.
     pub(super) fn write(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        if is_zero(bytes) && self.punch(offset, bytes.len() as u64) {
+            return Ok(());
+        }
         let written = match &self.direct {
             Some(direct) if bytes.len().is_multiple_of(ALIGNMENT) => direct.write_at(bytes, offset),
             _ => Ok(0),
@@ -82,6 +87,24 @@ impl Direct {
             Err(error) => return Err(error),
         };
         self.file.write_all_at(&bytes[written..], offset + written as u64)
+    }
+}
+
+impl Direct {
+    /// Releases the disk blocks of a range, which reads as zeros from then on. Returns whether it
+    /// could.
+    fn punch(&self, offset: u64, len: u64) -> bool {
+        #[cfg(target_os = "linux")]
+        {
+            let flags =
+                rustix::fs::FallocateFlags::PUNCH_HOLE | rustix::fs::FallocateFlags::KEEP_SIZE;
+            len > 0 && rustix::fs::fallocate(&self.file, flags, offset, len).is_ok()
+        }
+        #[cfg(not(target_os = "linux"))]
+        {
+            let _ = (offset, len);
+            false
+        }
     }
 }
 

@@ -12,6 +12,7 @@
 
 mod block;
 mod direct;
+pub mod holes;
 mod keep;
 mod part_writer;
 mod partial;
@@ -22,15 +23,17 @@ mod tree;
 use std::{
     fs::{self, File},
     io::{self, ErrorKind},
-    os::unix::fs::DirBuilderExt as _,
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
     path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::{Duration, SystemTime},
 };
 
 use bytesize::ByteSize;
+use rustix::fs::{AtFlags, Timespec, Timestamps, UTIME_NOW};
 
 use block::Blocks;
 
@@ -39,7 +42,7 @@ use crate::model::{BlobHash, SyncId};
 pub use keep::Held;
 pub use part_writer::{FilledBlock, PartWriter};
 pub use partial::Partial;
-pub use read::{Reader, Window};
+pub use read::{Damage, Reader, Window};
 pub use stage::Stage;
 pub use tree::PART_BYTES;
 
@@ -62,6 +65,20 @@ pub enum BlobError {
         /// What is to stay free.
         floor: ByteSize,
     },
+    /// One blob is larger than what the disk can take, which has room for others.
+    #[error(
+        "{size} do not fit on the disk of the data directory, which has {room} left for them: make \
+         room, or exclude it with a filter"
+    )]
+    TooLarge {
+        /// What the blob needs.
+        size: ByteSize,
+        /// What is free and neither reserved nor to stay free.
+        room: ByteSize,
+    },
+    /// Stored bytes are not what they were.
+    #[error(transparent)]
+    Damaged(Damage),
     /// There is no memory for the bytes in transit.
     #[error("no memory for the bytes of a large file: {0}")]
     Memory(io::Error),
@@ -74,6 +91,12 @@ pub enum BlobError {
         error: io::Error,
     },
 }
+
+/// With this much room left a disk is not full: what does not fit then is itself too large.
+const ROOM_FOR_OTHERS: u64 = 64 * 1024 * 1024;
+
+/// A blob file that is younger than this may be about to be recorded by another process.
+const UNRECORDED_FOR: Duration = Duration::from_secs(60 * 60);
 
 /// The blob files of a data directory.
 #[derive(Clone, Debug)]
@@ -161,7 +184,8 @@ impl Blobs {
     }
 
     /// Gives a complete file its final name. When this returns, the bytes and the name are durable.
-    /// If a file of that name and size exists, it stays and the new one is deleted.
+    /// If a file of that name and size exists, it stays and the new one is deleted; it counts as
+    /// new, so that nobody collects it before it is recorded ([`Blobs::may_be_recorded_soon`]).
     fn publish(
         &self,
         path: &Path,
@@ -170,7 +194,9 @@ impl Blobs {
         size: u64,
     ) -> Result<(), BlobError> {
         let target = self.path(hash);
-        if fs::metadata(&target).is_ok_and(|there| there.is_file() && there.len() == size) {
+        let is_there =
+            fs::metadata(&target).is_ok_and(|there| there.is_file() && there.len() == size);
+        if is_there && renew(&target).is_ok() {
             return fs::remove_file(path).map_err(at(path));
         }
         let folder = target.parent().unwrap_or(&self.root);
@@ -204,6 +230,39 @@ impl Blobs {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(at(&path)(error)),
             _ => Ok(SetAside { path, aside }),
         }
+    }
+
+    /// Whether the file of `hash` was published after `since`, the start of a process that may be
+    /// about to record it.
+    #[must_use]
+    pub fn may_be_recorded_soon(&self, hash: &BlobHash, since: SystemTime) -> bool {
+        let Ok(facts) = fs::metadata(self.path(hash)) else { return false };
+        // The time of its last change, which its final name was.
+        let seconds = u64::try_from(facts.ctime()).unwrap_or_default();
+        let published = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds + 1);
+        published >= since && published + UNRECORDED_FOR >= SystemTime::now()
+    }
+
+    /// Deletes the damaged files that repairs which were killed have set aside.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn clear_set_aside(&self) -> Result<(), BlobError> {
+        for folder in list(&self.root.join("blobs"))? {
+            for file in list(&folder.path())? {
+                let path = file.path();
+                if path.extension().is_none_or(|extension| extension != "damaged") {
+                    continue;
+                }
+                // Without the intact one it is better than none.
+                let whole = path.with_extension("");
+                match whole.exists() {
+                    true => fs::remove_file(&path).map_err(at(&path))?,
+                    false => fs::rename(&path, &whole).map_err(at(&path))?,
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Calls `visit` with the hash and size of every finished file, in no order.
@@ -249,7 +308,7 @@ impl Blobs {
     ///
     /// # Errors
     /// The disk's.
-    pub fn clear_stale_partials(&self, age: std::time::Duration) -> Result<u64, BlobError> {
+    pub fn clear_stale_partials(&self, age: Duration) -> Result<u64, BlobError> {
         let mut freed = 0;
         for folder in list(&self.root.join("partial"))? {
             for file in list(&folder.path())? {
@@ -272,20 +331,28 @@ impl Blobs {
     /// before they are written, so that enough stays free however much arrives at once.
     ///
     /// # Errors
-    /// [`BlobError::Full`] when too little would stay free, or the system's.
+    /// [`BlobError::TooLarge`] when they do not fit and others would, [`BlobError::Full`] when
+    /// too little is left for anything, or the system's.
     pub fn reserve(&self, bytes: u64) -> Result<Room, BlobError> {
-        let Disk { free, floor, .. } = self.disk()?;
-        let room = Room { bytes, reserved: self.reserved.clone() };
-        let reserved = self.reserved.fetch_add(bytes, Ordering::Relaxed);
-        let free = free.saturating_sub(reserved);
-        if free < floor.saturating_add(bytes) {
-            return Err(BlobError::Full {
-                free: ByteSize(free),
-                needed: ByteSize(bytes),
-                floor: ByteSize(floor),
-            });
+        let Disk { free, floor, total } = self.disk()?;
+        let left = |reserved: u64| free.saturating_sub(reserved).saturating_sub(floor);
+        // Whatever the number is, it is added only if it fits.
+        let added = self.reserved.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |reserved| {
+            (bytes <= left(reserved)).then(|| reserved + bytes)
+        });
+        let reserved = match added {
+            Ok(_) => return Ok(Room { bytes, reserved: self.reserved.clone() }),
+            Err(reserved) => reserved,
+        };
+        let room = left(reserved);
+        if bytes > total || (bytes > 0 && room >= ROOM_FOR_OTHERS) {
+            return Err(BlobError::TooLarge { size: ByteSize(bytes), room: ByteSize(room) });
         }
-        Ok(room)
+        Err(BlobError::Full {
+            free: ByteSize(free.saturating_sub(reserved)),
+            needed: ByteSize(bytes),
+            floor: ByteSize(floor),
+        })
     }
 
     /// The space on the disk of the data directory.
@@ -306,6 +373,11 @@ impl Blobs {
                     floor: self.floor.unwrap_or_default(),
                 })
             }
+            // Of this filesystem: what other files are is not its business.
+            ErrorKind::FileTooLarge => BlobError::TooLarge {
+                size: ByteSize(fs::metadata(path).map_or(0, |facts| facts.len())),
+                room: ByteSize(0),
+            },
             _ => BlobError::Io { path: path.to_owned(), error },
         }
     }
@@ -339,6 +411,13 @@ pub fn each_file<E: From<BlobError>>(
         }
     }
     Ok(())
+}
+
+/// Makes a file count as new.
+fn renew(path: &Path) -> io::Result<()> {
+    let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+    let times = Timestamps { last_access: now, last_modification: now };
+    Ok(rustix::fs::utimensat(rustix::fs::CWD, path, &times, AtFlags::empty())?)
 }
 
 /// Space on the disk of the data directory, in bytes.

@@ -12,7 +12,7 @@ use std::{
     io::{Read as _, Write as _},
     ops::Range,
     os::unix::fs::{FileExt as _, OpenOptionsExt as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
 
@@ -72,10 +72,12 @@ impl Blobs {
         let mut journal = options.open(&journal_path).map_err(at(&journal_path))?;
         let mut records = Vec::new();
         journal.read_to_end(&mut records).map_err(at(&journal_path))?;
-        let done = intact_parts(&records, &file, size);
         let file = Direct::new(file, &path);
         let failed = |error| self.failed(&path, error);
-        let room = self.reserve(size.saturating_sub(file.allocated().map_err(failed)?))?;
+        // Before anything is made for each of its parts: the size is what somebody says.
+        let room = self.reserve(size.saturating_sub(file.allocated().map_err(failed)?));
+        let room = room.inspect_err(|_| discard_empty(&path, &journal_path))?;
+        let done = intact_parts(&records, file.file(), size);
         let is_allocated = file.allocate(size).map_err(failed)?;
         let partial = Partial {
             blobs: self.clone(),
@@ -88,6 +90,15 @@ impl Blobs {
         };
         partial.rewrite_journal()?;
         Ok(partial)
+    }
+}
+
+/// Leaves nothing of a blob that does not fit and of which nothing has arrived. What cannot be
+/// deleted is deleted with what else was not written for long.
+fn discard_empty(path: &Path, journal_path: &Path) {
+    if fs::metadata(path).is_ok_and(|facts| facts.len() == 0) {
+        let _ = fs::remove_file(path);
+        let _ = fs::remove_file(journal_path);
     }
 }
 

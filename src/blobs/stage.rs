@@ -2,12 +2,11 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::Write as _,
     os::unix::fs::OpenOptionsExt as _,
     path::PathBuf,
 };
 
-use super::{BlobError, Blobs, at};
+use super::{BlobError, Blobs, at, holes};
 use crate::model::BlobHash;
 
 /// A blob that is being written. Dropping it deletes it.
@@ -45,7 +44,7 @@ impl Stage {
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), BlobError> {
         self.hasher.update(bytes);
         self.size += bytes.len() as u64;
-        self.file.write_all(bytes).map_err(|error| self.blobs.failed(&self.path, error))
+        holes::write(&self.file, bytes).map_err(|error| self.blobs.failed(&self.path, error))
     }
 
     /// How many bytes were added.
@@ -60,6 +59,7 @@ impl Stage {
     /// [`BlobError::Full`], or the disk's.
     pub fn finish(self) -> Result<BlobHash, BlobError> {
         let hash = BlobHash::from(self.hasher.finalize());
+        holes::end(&self.file).map_err(|error| self.blobs.failed(&self.path, error))?;
         self.blobs.publish(&self.path, &self.file, &hash, self.size)?;
         Ok(hash)
     }

@@ -4,7 +4,7 @@ use std::{fmt, io, path::PathBuf, process::ExitCode};
 
 use crate::{
     backup::BackupError,
-    blobs::BlobError,
+    blobs::{BlobError, Damage},
     config::ConfigError,
     engine::{OpenError, RunError},
     model::EntryPath,
@@ -23,6 +23,11 @@ pub(super) enum CliError {
     NoSuchBucket { name: String, known: Vec<String> },
     #[error("bucket {bucket:?} has no object {path:?}; `catchment ls {bucket}` lists what it has")]
     NoSuchObject { bucket: String, path: EntryPath },
+    #[error(
+        "{bucket}/{path}: {damage}; the next sync fetches them again, as does `catchment verify \
+         --repair`"
+    )]
+    Damaged { bucket: String, path: EntryPath, damage: Damage },
     #[error("{path:?}: {error}")]
     File { path: PathBuf, error: io::Error },
     #[error(transparent)]

@@ -10,7 +10,8 @@ use std::{
 
 use super::{Exit, Outcome, Settings, bucket, error::CliError, ls};
 use crate::{
-    blobs::{Reader, Window},
+    blobs::{BlobError, Damage, Reader, Window},
+    engine::verify,
     store::{blobs, objects},
 };
 
@@ -104,23 +105,42 @@ pub(super) async fn run(args: Args, settings: &Settings) -> Outcome {
         .read(move |db| blobs::locate(db, &object.hash))
         .await?
         .ok_or_else(|| CliError::failed("the object was removed just now"))?;
-    let reader = engine.blobs.read(&object.hash, place, window)?;
-    match args.output.as_deref() {
-        None => to_stdout(reader)?,
-        Some(path) if path == Path::new("-") => to_stdout(reader)?,
-        Some(path) => {
-            to_file(reader, path)
-                .map_err(|error| CliError::File { path: path.to_owned(), error })?;
-        }
-    }
-    Ok(Exit::Done)
+    let damage = match engine.blobs.read(&object.hash, place, window) {
+        Ok(reader) => match write(reader, args.output.as_deref()) {
+            Ok(()) => return Ok(Exit::Done),
+            Err(Unwritten::Damaged(damage)) => damage,
+            Err(Unwritten::Other(error)) => return Err(error),
+        },
+        Err(BlobError::Damaged(damage)) => damage,
+        Err(error) => return Err(error.into()),
+    };
+    verify::report_damage(&engine.store, &damage).await;
+    Err(CliError::Damaged { bucket: name.to_owned(), path: object.path, damage })
 }
 
-fn to_stdout(mut reader: Reader) -> Result<(), CliError> {
+/// Why the bytes did not reach their end.
+enum Unwritten {
+    Damaged(Damage),
+    Other(CliError),
+}
+
+fn write(reader: Reader, output: Option<&Path>) -> Result<(), Unwritten> {
+    let file = output.filter(|path| *path != Path::new("-"));
+    let written = match file {
+        Some(path) => to_file(reader, path),
+        None => to_stdout(reader),
+    };
+    written.map_err(|error| match (Damage::of(&error), file) {
+        (Some(damage), _) => Unwritten::Damaged(damage.clone()),
+        (None, Some(path)) => Unwritten::Other(CliError::File { path: path.to_owned(), error }),
+        (None, None) => Unwritten::Other(error.into()),
+    })
+}
+
+fn to_stdout(mut reader: Reader) -> io::Result<()> {
     let mut out = io::stdout().lock();
     pump(&mut reader, &mut out)?;
-    out.flush()?;
-    Ok(())
+    out.flush()
 }
 
 /// Writes beside the target and renames, so that the target is never half of something.

@@ -178,7 +178,7 @@ pub fn main() -> ExitCode {
         Ok(exit) => ExitCode::from(exit as u8),
         Err(CliError::ClosedPipe) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("catchment: {error}");
+            output::warning(&format!("catchment: {error}"));
             error.exit_code()
         }
     }

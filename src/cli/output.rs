@@ -8,6 +8,17 @@ use serde::Serialize;
 use super::error::CliError;
 use crate::{model::EntryPath, store::objects::Object};
 
+/// Prints a line for people, as long as anybody reads: if stdout was closed or is full, the work
+/// goes on without it.
+pub(super) fn line(text: &str) {
+    let _ = writeln!(std::io::stdout().lock(), "{text}");
+}
+
+/// [`line`] on stderr.
+pub(super) fn warning(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
 /// Prints a value as one line of JSON.
 pub(super) fn json_line(out: &mut impl Write, value: &impl Serialize) -> Result<(), CliError> {
     serde_json::to_writer(&mut *out, value).map_err(std::io::Error::from)?;

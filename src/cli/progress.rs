@@ -132,7 +132,7 @@ impl Shared {
     fn show(&self) {
         match self.mode {
             Mode::Terminal => self.draw(),
-            Mode::Plain => println!("{}", self.summary()),
+            Mode::Plain => output::line(&self.summary()),
             Mode::Json => self.print_event(),
             Mode::Quiet => {}
         }
@@ -180,7 +180,7 @@ impl Shared {
     fn say(&self, line: &str) {
         match self.mode {
             Mode::Terminal => self.bar.println(line),
-            Mode::Plain => println!("{line}"),
+            Mode::Plain => output::line(line),
             Mode::Json | Mode::Quiet => {}
         }
     }
@@ -243,7 +243,9 @@ impl Observer for Shared {
                 "error_type": failure.error_type.as_str(),
                 "message": failure.message,
             })),
-            Mode::Quiet => eprintln!("failed: {} ({})", failure.path, failure.message),
+            Mode::Quiet => {
+                output::warning(&format!("failed: {} ({})", failure.path, failure.message));
+            }
             Mode::Terminal | Mode::Plain => {
                 self.say(&format!("failed: {} ({})", failure.path, failure.message));
             }

@@ -3,7 +3,7 @@
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::{Exit, error::CliError};
+use super::{Exit, error::CliError, output};
 
 /// A token that the first SIGINT or SIGTERM cancels, saying `where_it_stops`; the second one ends
 /// the process, which loses nothing that was committed.
@@ -21,7 +21,9 @@ pub(super) fn stop_on_signals(where_it_stops: &'static str) -> Result<Cancellati
             if token.is_cancelled() {
                 std::process::exit(Exit::Failed as i32);
             }
-            eprintln!("catchment: stopping {where_it_stops}; press again to stop at once");
+            output::warning(&format!(
+                "catchment: stopping {where_it_stops}; press again to stop at once"
+            ));
             token.cancel();
         }
     });

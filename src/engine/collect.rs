@@ -2,7 +2,8 @@
 //!
 //! Rows are deleted first, in a transaction; files after it has committed, under the write lock
 //! that every commit needs, and only if no row has named them since. A crash in between leaves a
-//! file without a row, which [`everything`] finds.
+//! file without a row, which [`everything`] finds. Between the publishing of a file and the commit
+//! of its row it looks the same; it is left alone while the process that made it may be alive.
 
 use std::time::Duration;
 
@@ -97,9 +98,15 @@ pub async fn everything(engine: &Engine) -> Result<Collected, RunError> {
     let mut collected = orphans(&engine.store, &engine.blobs).await?;
 
     let (store, files) = (engine.store.clone(), engine.blobs.clone());
+    let others = engine.worker().others_since();
     let (strays, stale) = tokio::task::spawn_blocking(move || {
         let mut strays = Vec::new();
+        files.clear_set_aside()?;
         files.each(|hash, size| {
+            // A run of another process may be about to record it.
+            if others.is_some_and(|since| files.may_be_recorded_soon(&hash, since)) {
+                return Ok(());
+            }
             if !store.read_blocking(|db| blobs::is_recorded(db, &hash))? {
                 strays.push((hash, size));
             }

@@ -149,7 +149,7 @@ impl<'a> Committer<'a> {
         }
         self.done.taken_up += plan.taken_up();
         self.done.counted.take_off(&mut plan.counts);
-        let bytes = plan.actions.iter().map(Action::bytes).sum();
+        let bytes = plan.actions.iter().map(Action::bytes).fold(0, u64::saturating_add);
         self.run.observer.found(entries, plan.actions.len() as u64, bytes);
         for failure in &plan.failed {
             self.run.observer.failed(failure);
@@ -199,7 +199,8 @@ impl<'a> Committer<'a> {
         &mut self,
         candidates: Vec<(PageId, Action)>,
     ) -> VecDeque<(PageId, Action)> {
-        let bytes = candidates.iter().map(|(_, action)| action.bytes()).sum();
+        let bytes =
+            candidates.iter().map(|(_, action)| action.bytes()).fold(0, u64::saturating_add);
         self.run.observer.found(0, candidates.len() as u64, bytes);
         candidates.iter().for_each(|(page, _)| self.shards.candidate_started(*page));
         candidates.into()

@@ -149,6 +149,7 @@ impl EndOfRun {
         let dead_letters = dead_letters::open_count(tx, sync_key)?;
         jobs::end(tx, target.job_key, self.status, self.error.as_deref(), now)?;
         leases::release(tx, target.fence)?;
+        syncs::survived(tx, sync_key)?;
         let next_job = self.update_sync(tx, target, dead_letters, now)?;
         Ok(Aftermath { dead_letters, next_job, has_orphans: blobs::has_orphans(tx)? })
     }

@@ -141,7 +141,7 @@ impl Observer for Watcher {
         self.change(|state| {
             state.entries += entries;
             state.files += files;
-            state.bytes += bytes;
+            state.bytes = state.bytes.saturating_add(bytes);
         });
     }
 

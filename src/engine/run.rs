@@ -13,6 +13,7 @@ use super::{
     lease::Lease,
     pipeline, reconcile,
     request::{Report, Request},
+    verify,
     walk::{self, Root},
 };
 use crate::{
@@ -74,6 +75,11 @@ impl Engine {
         let may_be_orphans = ended.as_ref().map_or(true, |after| after.has_orphans);
         if may_be_orphans && let Err(error) = collect::orphans(&self.store, &self.blobs).await {
             tracing::warn!(%error, "could not collect unused bytes; `catchment gc` tries again");
+        }
+        if outcome.is_ok()
+            && let Err(error) = verify::repair_marked(self, run.target.fence.sync_key).await
+        {
+            tracing::warn!(%error, "could not repair what is damaged; the next run tries again");
         }
         let next = ended.as_ref().ok().and_then(|after| after.next_job.clone());
         let (status, held, error) = verdict(outcome, ended);

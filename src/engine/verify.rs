@@ -53,6 +53,34 @@ pub struct Damage {
     pub repair: Option<Repair>,
 }
 
+/// Marks a blob whose bytes a reader found to be damaged, so that a run of a sync that has it fetches
+/// it again. Best effort: `verify` finds it, too.
+pub async fn report_damage(store: &Store, found: &crate::blobs::Damage) {
+    tracing::error!(hash = %found.hash, problem = %found.problem, "stored bytes are damaged");
+    let (hash, problem) = (found.hash, found.problem.clone());
+    let marked = store.write(move |tx| blobs::mark_damaged(tx, &hash, &problem)).await;
+    if let Err(error) = marked {
+        tracing::warn!(%error, "could not mark a damaged blob for its repair");
+    }
+}
+
+/// Fetches the marked blobs again that objects of a sync are made of. Costs one read if there are
+/// none.
+///
+/// # Errors
+/// The store's. What cannot be repaired stays marked, and is logged.
+pub async fn repair_marked(engine: &Engine, sync_key: i64) -> Result<(), RunError> {
+    let marked = engine.store.read(move |db| blobs::damaged(db, sync_key, PAGE)).await?;
+    let mut repairer = Repairer { engine, sources: HashMap::new() };
+    for (blob, problem) in marked {
+        let found = repairer.look_into(blob, problem, true).await?;
+        if let Some(Damage { repair: Some(Repair::Failed(why)), hash, .. }) = found {
+            tracing::warn!(%hash, why, "damaged bytes could not be fetched again");
+        }
+    }
+    Ok(())
+}
+
 /// The outcome of a repair.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Repair {
@@ -233,14 +261,19 @@ impl Repairer<'_> {
         let right = stored.hash == blob.hash;
         self.engine
             .store
-            .write(move |tx| match stored.inline {
-                Some(bytes) if right && inline => blobs::restore_inline(tx, key, &bytes),
-                None if !right => blobs::delete_unrecorded(tx, &[stored.hash], |hash| {
-                    if let Err(error) = files.remove(hash) {
-                        tracing::warn!(%error, "could not delete a blob that does not match");
-                    }
-                }),
-                _ => Ok(()),
+            .write(move |tx| {
+                if right {
+                    blobs::mark_intact(tx, key)?;
+                }
+                match stored.inline {
+                    Some(bytes) if right && inline => blobs::restore_inline(tx, key, &bytes),
+                    None if !right => blobs::delete_unrecorded(tx, &[stored.hash], |hash| {
+                        if let Err(error) = files.remove(hash) {
+                            tracing::warn!(%error, "could not delete a blob that does not match");
+                        }
+                    }),
+                    _ => Ok(()),
+                }
             })
             .await?;
         Ok(if right { Ok(()) } else { Err(CHANGED.to_owned()) })

@@ -8,6 +8,7 @@ use std::{
     io,
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 /// This process.
@@ -62,6 +63,20 @@ impl Worker {
             Ok(file) => !matches!(file.try_lock(), Err(TryLockError::WouldBlock)),
             Err(error) => error.kind() == io::ErrorKind::NotFound,
         }
+    }
+
+    /// Since when the oldest of the other living processes is there; `None` when there is none.
+    #[must_use]
+    pub fn others_since(&self) -> Option<SystemTime> {
+        let files = std::fs::read_dir(&self.folder).ok()?;
+        let since = files.filter_map(Result::ok).filter_map(|file| {
+            let path = file.path();
+            let id = path.file_stem()?.to_str()?;
+            let is_other = id != self.id && !self.is_dead(id);
+            // Nothing is written to it after it was made.
+            is_other.then(|| file.metadata().ok()?.modified().ok())?
+        });
+        since.min()
     }
 
     fn unregister_the_dead(&self) -> io::Result<()> {

@@ -12,6 +12,7 @@ pub mod iconik;
 mod kept;
 pub mod local;
 pub mod oauth;
+mod pace;
 pub mod provider;
 pub mod registry;
 pub mod retry;

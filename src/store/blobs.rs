@@ -1,6 +1,6 @@
 //! Rows of blobs: what is stored, where, and what refers to it.
 
-use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 
 use super::Result;
 use crate::model::BlobHash;
@@ -214,17 +214,19 @@ pub fn page(
              WHERE ob.blob_key = blobs.blob_key AND o.bucket_key = ?3))
          ORDER BY blob_key LIMIT ?2",
     )?;
-    let blobs = statement
-        .query_map(params![after, limit, bucket_key], |row| {
-            Ok(Blob {
-                key: row.get(0)?,
-                hash: BlobHash::from_bytes(row.get(1)?),
-                size: row.get(2)?,
-                inline: row.get(3)?,
-            })
-        })?
-        .collect::<Result<_, _>>()?;
+    let blobs =
+        statement.query_map(params![after, limit, bucket_key], blob)?.collect::<Result<_, _>>()?;
     Ok(blobs)
+}
+
+/// A row of `blob_key, hash, size, inline`.
+fn blob(row: &Row<'_>) -> rusqlite::Result<Blob> {
+    Ok(Blob {
+        key: row.get(0)?,
+        hash: BlobHash::from_bytes(row.get(1)?),
+        size: row.get(2)?,
+        inline: row.get(3)?,
+    })
 }
 
 /// Puts `bytes` in the place of those that an inline blob has: a repair.
@@ -235,6 +237,48 @@ pub fn restore_inline(tx: &Transaction<'_>, blob_key: i64, bytes: &[u8]) -> Resu
     tx.prepare_cached("INSERT OR REPLACE INTO blob_bytes (blob_key, bytes) VALUES (?1, ?2)")?
         .execute(params![blob_key, bytes])?;
     Ok(())
+}
+
+/// Marks the blob of `hash` as damaged; nothing, if it is not recorded any more.
+///
+/// # Errors
+/// SQLite's.
+pub fn mark_damaged(tx: &Transaction<'_>, hash: &BlobHash, problem: &str) -> Result<()> {
+    if let Some(key) = key_of(tx, hash)? {
+        tx.prepare_cached(
+            "INSERT OR REPLACE INTO damaged_blobs (blob_key, problem) VALUES (?1, ?2)",
+        )?
+        .execute(params![key, problem])?;
+    }
+    Ok(())
+}
+
+/// Takes the mark of damage off a blob.
+///
+/// # Errors
+/// SQLite's.
+pub fn mark_intact(tx: &Transaction<'_>, blob_key: i64) -> Result<()> {
+    tx.prepare_cached("DELETE FROM damaged_blobs WHERE blob_key = ?1")?.execute([blob_key])?;
+    Ok(())
+}
+
+/// Up to `limit` blobs that are marked as damaged and that objects of a sync are made of, with what
+/// is wrong with each.
+///
+/// # Errors
+/// SQLite's.
+pub fn damaged(connection: &Connection, sync_key: i64, limit: u32) -> Result<Vec<(Blob, String)>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT blob_key, hash, size, inline, problem FROM damaged_blobs JOIN blobs USING (blob_key)
+         WHERE EXISTS (
+             SELECT 1 FROM object_blobs ob JOIN entries e USING (object_key)
+             WHERE ob.blob_key = blobs.blob_key AND e.sync_key = ?1)
+         ORDER BY blob_key LIMIT ?2",
+    )?;
+    let damaged = statement
+        .query_map(params![sync_key, limit], |row| Ok((blob(row)?, row.get(4)?)))?
+        .collect::<Result<_, _>>()?;
+    Ok(damaged)
 }
 
 /// How much all blobs are, each counted once.

@@ -102,7 +102,10 @@ pub enum StoreError {
     /// The thread that writes could not be started.
     #[error("cannot start the thread that writes to the database: {0}")]
     WriterThread(io::Error),
-    /// The writer thread has ended, after a panic.
+    /// Our code panicked in a transaction, which was rolled back.
+    #[error("an internal error of Catchment ended a transaction; the log has the details")]
+    Panicked,
+    /// The writer thread has ended.
     #[error("the database writer has stopped")]
     Stopped,
     /// Anything else that SQLite says.

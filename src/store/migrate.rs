@@ -20,6 +20,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/8_renewals.sql"),
     include_str!("migrations/9_plain_names.sql"),
     include_str!("migrations/10_decisions.sql"),
+    include_str!("migrations/11_trust.sql"),
 ];
 
 /// The version of [`SCHEMA`].

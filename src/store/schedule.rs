@@ -9,7 +9,7 @@ use super::{
     syncs::{self, Sync, SyncState},
     time,
 };
-use crate::model::{Cause, JobId, JobStatus, SyncStatus};
+use crate::model::{Cause, JobId, JobStatus, Pause, PausedBy, SyncStatus};
 
 /// A sync that is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -182,12 +182,30 @@ pub fn take_over(
     if sync.rests() {
         return Ok(true);
     }
-    let cut_short = SyncState { status: SyncStatus::Interrupted, ..SyncState::of(&sync) };
+    let mut cut_short = SyncState { status: SyncStatus::Interrupted, ..SyncState::of(&sync) };
+    if syncs::died(tx, sync_key)? >= MAX_DEATHS {
+        syncs::survived(tx, sync_key)?;
+        cut_short.status = SyncStatus::Suspended;
+        cut_short.next_sync_at = None;
+        cut_short.pause = Some(deadly(now));
+        return syncs::set_state(tx, &sync, &cut_short, now).map(|()| true);
+    }
     syncs::set_state(tx, &sync, &cut_short, now)?;
     if jobs::under_way(tx, sync_key)?.is_none() {
         jobs::queue(tx, sync_key, &JobId::generate(), Cause::Resume, false, now)?;
     }
     Ok(true)
+}
+
+/// So many processes in a row may die during a run of a sync before it waits for somebody to look.
+const MAX_DEATHS: u32 = 3;
+
+fn deadly(now: Timestamp) -> Pause {
+    let reason = format!(
+        "{MAX_DEATHS} times in a row the process that ran this sync died before the run ended: see \
+         its log and the system's (memory may have run out), then resume the sync"
+    );
+    Pause { reason: Some(reason), at: now, by: PausedBy::Failures, drain: false }
 }
 
 /// A folder of this computer that is kept in step.

@@ -50,6 +50,18 @@ pub fn add(
     Ok(())
 }
 
+/// Whether that code can be used.
+///
+/// # Errors
+/// SQLite's.
+pub fn is_code(connection: &Connection, hash: &[u8; 32], now: Timestamp) -> Result<bool> {
+    Ok(connection
+        .prepare_cached(
+            "SELECT 1 FROM sessions WHERE hash = ?1 AND kind = 'code' AND expires_at_ms > ?2",
+        )?
+        .exists(params![hash, now.as_millisecond()])?)
+}
+
 /// Uses a code up; `false` if it is none, has been used, or has ended.
 ///
 /// # Errors

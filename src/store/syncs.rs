@@ -600,6 +600,28 @@ impl SyncState {
     }
 }
 
+/// One more process died during a run of the sync; returns how many that are in a row.
+///
+/// # Errors
+/// SQLite's.
+pub(super) fn died(tx: &Transaction<'_>, sync_key: i64) -> Result<u32> {
+    Ok(tx
+        .prepare_cached(
+            "UPDATE syncs SET deaths = deaths + 1 WHERE sync_key = ?1 RETURNING deaths",
+        )?
+        .query_row([sync_key], |row| row.get(0))?)
+}
+
+/// The process outlived a run of the sync.
+///
+/// # Errors
+/// SQLite's.
+pub fn survived(tx: &Transaction<'_>, sync_key: i64) -> Result<()> {
+    tx.prepare_cached("UPDATE syncs SET deaths = 0 WHERE sync_key = ?1 AND deaths <> 0")?
+        .execute([sync_key])?;
+    Ok(())
+}
+
 /// Stores the state of a sync, and emits an event if its status has changed.
 ///
 /// # Errors

@@ -1,6 +1,9 @@
 //! The one writer: a thread that owns the writing connection and runs transactions in turn.
 
-use std::thread;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    thread,
+};
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
@@ -74,8 +77,11 @@ impl Writer {
     {
         let (sender, outcome) = oneshot::channel();
         let work: Work = Box::new(move |connection| {
+            // A fault in one transaction, which is rolled back, does not end all those to come.
+            let done = catch_unwind(AssertUnwindSafe(|| work(connection)))
+                .unwrap_or_else(|_| Err(StoreError::Panicked.into()));
             // A caller that has stopped waiting does not undo the work.
-            let _ = sender.send(work(connection));
+            let _ = sender.send(done);
         });
         self.queue.send(work).await.map_err(|_| StoreError::Stopped)?;
         outcome.await.map_err(|_| StoreError::Stopped)?

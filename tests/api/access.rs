@@ -241,6 +241,8 @@ fn guessing_a_login_code_is_slowed_down_and_the_token_works_on() {
     assert_eq!(answers[10..], [429; 2]);
 
     server.get("/v1/namespaces").is(200);
+    let right = log_in(&server, &printed_link(&server));
+    assert_eq!(right.status, 303, "somebody else's wrong codes do not lock out a right one");
 }
 
 #[test]

@@ -15,10 +15,12 @@ mod server;
 
 mod access;
 mod archive;
+mod bounds;
 mod buckets;
 mod client;
 mod connections;
 mod content;
+mod crowds;
 mod events;
 mod failures;
 mod fields;

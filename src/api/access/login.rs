@@ -14,6 +14,7 @@ use axum::{
 };
 use axum_extra::extract::cookie::{Cookie, SameSite};
 use jiff::Timestamp;
+use tokio::time::timeout;
 
 use super::token::{Fingerprint, random_secret};
 use crate::{
@@ -27,6 +28,10 @@ use crate::{
     store::{Store, StoreError, sessions},
 };
 
+/// The longest body of a request to sign in: a code, and room for how a browser spells it.
+pub(in crate::api) const MAX_BODY_BYTES: usize = 4 * 1024;
+/// How long all of it may take.
+const BODY_TIME: Duration = Duration::from_secs(10);
 /// How long a code can be used.
 pub const CODE_LIFE: Duration = Duration::from_secs(10 * 60);
 /// How long a browser stays in.
@@ -76,15 +81,21 @@ pub(in crate::api) async fn enter(
     request: Request,
 ) -> Result<Response, ApiError> {
     let peer = address_of(request.extensions());
-    if let Some(seconds) = app.access.logins.wait_secs(peer) {
-        return Err(ApiError::too_many("too many wrong codes", seconds));
-    }
-    let body = Bytes::from_request(request, &()).await.map_err(json::unreadable)?;
+    let body = Bytes::from_request(request, &());
+    let body = timeout(BODY_TIME, body).await.map_err(|_| json::late())?;
+    let body = body.map_err(json::unreadable)?;
     let form = String::from_utf8_lossy(&body);
     let code = query::query_value(&form, "code").unwrap_or_default();
     let (hash, now) = (*Fingerprint::of(&code).as_bytes(), app.now());
     let store = &app.engine.store;
-    if !store.write(move |tx| sessions::take_code(tx, &hash, now)).await? {
+    // A right code lets in whoever else has sent wrong ones from the same address, which on this
+    // computer is everybody's. Wrong ones do not reach the writer.
+    let is_right = store.read(move |db| sessions::is_code(db, &hash, now)).await?
+        && store.write(move |tx| sessions::take_code(tx, &hash, now)).await?;
+    if !is_right {
+        if let Some(seconds) = app.access.logins.wait_secs(peer) {
+            return Err(ApiError::too_many("too many wrong codes", seconds));
+        }
         app.access.logins.failed(peer);
         return Ok(html::page(
             StatusCode::FORBIDDEN,

@@ -7,7 +7,7 @@ pub mod login;
 mod throttle;
 pub mod token;
 
-use std::{io, net::SocketAddr};
+use std::{io, net::SocketAddr, sync::Arc};
 
 use axum::{
     extract::{Request, State},
@@ -23,7 +23,7 @@ use self::{
     throttle::Throttle,
     token::{Fingerprint, TokenFile},
 };
-use super::{App, error::ApiError, query as query_string};
+use super::{App, connection::Connection, error::ApiError, query as query_string};
 use crate::{config::Config, store::sessions};
 
 /// The most that a request's headers may be together, in bytes.
@@ -130,7 +130,14 @@ async fn check(app: &App, parts: &Parts) -> Result<(), ApiError> {
     }
     refuse_secrets_in_query(parts)?;
     let is_linked = app.links.admits(&parts.method, &parts.uri, app.now());
-    if is_linked || !needs_token(app, parts) || is_admitted(app, parts).await? {
+    refuse_forms(parts)?;
+    if is_linked || !needs_token(app, parts) {
+        return Ok(());
+    }
+    if is_admitted(app, parts).await? {
+        if let Some(connection) = parts.extensions.get::<Arc<Connection>>() {
+            connection.admit();
+        }
         return Ok(());
     }
     if bearer(headers).is_some() {
@@ -155,6 +162,26 @@ fn refuse_long_headers(parts: &Parts) -> Result<(), ApiError> {
         format!("the headers are longer than {} KiB", MAX_HEADER_BYTES / 1024),
     ))
 }
+
+/// Forms are what pages of others, and bytes that somebody opens, can send without our scripts. Only
+/// signing in takes one.
+fn refuse_forms(parts: &Parts) -> Result<(), ApiError> {
+    let kind = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let essence = kind.and_then(|kind| kind.split(';').next()).unwrap_or_default().trim();
+    let is_form = FORM_TYPES.iter().any(|form| essence.eq_ignore_ascii_case(form));
+    if parts.method != Method::POST || !is_form || parts.uri.path() == "/login" {
+        return Ok(());
+    }
+    Err(ApiError::new(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "unsupported_media_type",
+        format!("the body must be application/json, not {essence:?}"),
+    ))
+}
+
+/// The types of bodies that an HTML form can send.
+const FORM_TYPES: [&str; 3] =
+    ["application/x-www-form-urlencoded", "multipart/form-data", "text/plain"];
 
 fn refuse_secrets_in_query(parts: &Parts) -> Result<(), ApiError> {
     let query = parts.uri.query().unwrap_or_default();

@@ -23,6 +23,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::{kept::Archive, names::Names};
 use crate::{
     api::{App, content},
+    blobs::Damage,
+    engine::verify,
     model::{BlobHash, CONTENT, EntryPath},
     store::{
         StoreError,
@@ -232,7 +234,9 @@ impl Packer<'_> {
             entry.finish(sums)?;
         } else {
             entry.finish(DataDescriptorOutput::new(!sums.crc(), sums.uncompressed_size()))?;
-            tracing::error!(%path, %hash, "bytes of an archive are damaged");
+            tracing::error!(%path, "bytes of an archive are damaged");
+            let damage = Damage { hash, problem: "they do not hash to it".to_owned() };
+            verify::report_damage(&self.app.engine.store, &damage).await;
             self.note(path, DAMAGED);
         }
         self.out.send_if_much().await

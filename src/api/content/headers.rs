@@ -28,36 +28,93 @@ const ATTR_CHAR: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'|')
     .remove(b'~');
 
-/// Whether a browser only shows bytes of that type, and runs nothing that is in them. Text, which
-/// it shows as it is; pictures other than SVG, sound and film; and PDF, whose scripts run in the
-/// viewer's own sandbox (<https://www.rfc-editor.org/rfc/rfc9110#section-8.3>, Chromium's and
-/// Firefox's viewers).
-fn is_passive(essence: &str) -> bool {
-    match essence {
-        "text/plain" | "text/csv" | "text/markdown" | "application/json" | "application/pdf" => {
-            true
-        }
-        "image/svg+xml" => false,
-        other => ["image/", "audio/", "video/"].iter().any(|kind| other.starts_with(kind)),
+/// Types that a browser only shows, and runs nothing that is in them. Text, which it shows as it is;
+/// pictures other than SVG, sound and film; and PDF, whose scripts run in the viewer's own sandbox
+/// (<https://www.rfc-editor.org/rfc/rfc9110#section-8.3>, Chromium's and Firefox's viewers). What
+/// is not here is handed over as a file.
+const PASSIVE: &[&str] = &[
+    "application/json",
+    "application/pdf",
+    "audio/aac",
+    "audio/flac",
+    "audio/mp4",
+    "audio/mpeg",
+    "audio/ogg",
+    "audio/opus",
+    "audio/wav",
+    "audio/webm",
+    "audio/x-flac",
+    "audio/x-m4a",
+    "audio/x-wav",
+    "image/apng",
+    "image/avif",
+    "image/bmp",
+    "image/gif",
+    "image/heic",
+    "image/heif",
+    "image/jpeg",
+    "image/jxl",
+    "image/png",
+    "image/tiff",
+    "image/vnd.microsoft.icon",
+    "image/webp",
+    "image/x-icon",
+    "text/csv",
+    "text/markdown",
+    "text/plain",
+    "video/mp4",
+    "video/mpeg",
+    "video/ogg",
+    "video/quicktime",
+    "video/webm",
+    "video/x-m4v",
+];
+
+/// A media type as RFC 9110, section 8.3.1, spells it: its essence in lower case, and its charset.
+/// Other parameters are left out; what is spelled otherwise is none, because browsers make
+/// different things of it.
+fn parse(mime: &str) -> Option<(String, Option<&str>)> {
+    let is_token = |text: &str| {
+        let is_char = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$&^_.+-".contains(&byte);
+        !text.is_empty() && text.len() <= 127 && text.bytes().all(is_char)
+    };
+    let mut parts = mime.split(';').map(str::trim);
+    let (kind, subtype) = parts.next()?.split_once('/')?;
+    if !is_token(kind) || !is_token(subtype) {
+        return None;
     }
+    let mut charset = None;
+    for parameter in parts {
+        let (name, value) = parameter.split_once('=')?;
+        let plain = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
+        let value = plain.unwrap_or(value);
+        if !is_token(name) || !is_token(value) {
+            return None;
+        }
+        if name.eq_ignore_ascii_case("charset") {
+            charset = Some(value);
+        }
+    }
+    Some((format!("{kind}/{subtype}").to_ascii_lowercase(), charset))
 }
 
 /// The headers that say what the bytes are and how they may be displayed.
 pub(in crate::api) fn describe(mime: Option<&str>, filename: &str) -> HeaderMap {
-    let mime = mime.filter(|mime| HeaderValue::from_str(mime).is_ok());
-    let mime = mime.unwrap_or("application/octet-stream");
-    let essence = mime.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let (essence, charset) =
+        mime.and_then(parse).unwrap_or_else(|| ("application/octet-stream".to_owned(), None));
     let mut headers = HeaderMap::new();
     let set = |headers: &mut HeaderMap, name, text: &str| {
         if let Ok(value) = HeaderValue::from_str(text) {
             headers.insert(name, value);
         }
     };
-    match essence.starts_with("text/") && !mime.contains("charset") {
-        true => set(&mut headers, header::CONTENT_TYPE, &format!("{mime}; charset=utf-8")),
-        false => set(&mut headers, header::CONTENT_TYPE, mime),
+    match charset.or_else(|| essence.starts_with("text/").then_some("utf-8")) {
+        Some(charset) => {
+            set(&mut headers, header::CONTENT_TYPE, &format!("{essence}; charset={charset}"));
+        }
+        None => set(&mut headers, header::CONTENT_TYPE, &essence),
     }
-    let how = if is_passive(&essence) { "inline" } else { "attachment" };
+    let how = if PASSIVE.contains(&essence.as_str()) { "inline" } else { "attachment" };
     set(&mut headers, header::CONTENT_DISPOSITION, &disposition(how, filename));
     set(&mut headers, header::X_CONTENT_TYPE_OPTIONS, "nosniff");
     let policy = match essence.as_str() {
@@ -65,13 +122,17 @@ pub(in crate::api) fn describe(mime: Option<&str>, filename: &str) -> HeaderMap 
         "application/pdf" => {
             set(&mut headers, header::X_FRAME_OPTIONS, "SAMEORIGIN");
             "default-src 'none'; object-src 'self'; style-src 'unsafe-inline'; \
-             frame-ancestors 'self'"
+             form-action 'none'; base-uri 'none'; frame-ancestors 'self'"
         }
         _ => {
-            "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src 'self'; media-src 'self'"
+            "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src 'self'; \
+             media-src 'self'; form-action 'none'; base-uri 'none'"
         }
     };
-    let policy = if how == "attachment" { "sandbox; default-src 'none'" } else { policy };
+    let policy = match how {
+        "attachment" => "sandbox; default-src 'none'; form-action 'none'; base-uri 'none'",
+        _ => policy,
+    };
     set(&mut headers, header::CONTENT_SECURITY_POLICY, policy);
     set(&mut headers, header::ACCEPT_RANGES, "bytes");
     set(&mut headers, header::CACHE_CONTROL, "private, no-cache");

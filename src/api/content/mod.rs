@@ -12,14 +12,15 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use axum_extra::headers::{ETag, HeaderMapExt as _, LastModified};
-use futures_util::stream;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use self::headers::Requested;
 use super::{App, buckets, error::ApiError, json::FromPath, scope::Scope};
 use crate::{
-    blobs::{Reader, Window},
+    blobs::{BlobError, Damage, Reader, Window},
+    engine::verify,
     model::BlobHash,
     store::{blobs, objects::record},
 };
@@ -83,6 +84,7 @@ async fn content(
         mime: blob.mime.clone(),
         filename: blob.filename.clone(),
         modified: object.modified.unwrap_or(object.updated_at),
+        owner: format!("object {}", object.id),
     };
     answer(&app, &shown, &request).await
 }
@@ -94,6 +96,8 @@ pub(super) struct Shown {
     pub(super) mime: Option<String>,
     pub(super) filename: String,
     pub(super) modified: Timestamp,
+    /// What they are the bytes of, for errors: `object obj_…`.
+    pub(super) owner: String,
 }
 
 /// Answers with bytes, or with what the client needs of them.
@@ -131,8 +135,48 @@ pub(super) async fn answer(
     if let Some(Window { start, len }) = window {
         set(header::CONTENT_RANGE, format!("bytes {start}-{}/{}", start + len - 1, blob.size));
     }
-    let reader = open(app, blob.hash, window).await?;
-    Ok((status, answer, Body::from_stream(stream_of(reader))).into_response())
+    let body = body(app, blob, window).await?;
+    Ok((status, answer, body).into_response())
+}
+
+/// The bytes, whose damage is the error of the request where it is found at once, and otherwise
+/// ends the response before its last byte.
+async fn body(app: &App, blob: &Shown, window: Option<Window>) -> Result<Body, ApiError> {
+    let damaged = |damage: &Damage| {
+        ApiError::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "blob_damaged",
+            format!(
+                "{} ({}): {damage}; the next sync fetches them again",
+                blob.owner, blob.filename
+            ),
+        )
+    };
+    let reader = match open_damaged_or_not(app, blob.hash, window).await? {
+        Ok(reader) => reader,
+        Err(damage) => return Err(damaged(&damage)),
+    };
+    let mut bytes = Box::pin(stream_of(reader));
+    let first = match bytes.try_next().await {
+        Ok(first) => first,
+        Err(error) => {
+            let Some(damage) = Damage::of(&error) else { return Err(ApiError::internal(error)) };
+            verify::report_damage(&app.engine.store, damage).await;
+            return Err(damaged(damage));
+        }
+    };
+    let (store, owner) = (app.engine.store.clone(), blob.owner.clone());
+    let rest = bytes.or_else(move |error| {
+        let (store, owner) = (store.clone(), owner.clone());
+        async move {
+            tracing::error!(owner, %error, "a response ends without its last bytes");
+            if let Some(damage) = Damage::of(&error) {
+                verify::report_damage(&store, damage).await;
+            }
+            Err(error)
+        }
+    });
+    Ok(Body::from_stream(stream::iter(first.map(Ok)).chain(rest)))
 }
 
 fn unsatisfiable(size: u64) -> Response {
@@ -155,15 +199,27 @@ pub(super) async fn open(
     hash: BlobHash,
     window: Option<Window>,
 ) -> Result<Reader, ApiError> {
+    open_damaged_or_not(app, hash, window).await?.map_err(ApiError::internal)
+}
+
+async fn open_damaged_or_not(
+    app: &App,
+    hash: BlobHash,
+    window: Option<Window>,
+) -> Result<Result<Reader, Damage>, ApiError> {
     let place = app.engine.store.read(move |db| blobs::locate(db, &hash)).await?;
     let gone = || ApiError::not_found("blob", hash.to_string());
     let place = place.ok_or_else(gone)?;
     let files = app.engine.blobs.clone();
     match tokio::task::spawn_blocking(move || files.read(&hash, place, window)).await {
-        Ok(Ok(reader)) => Ok(reader),
+        Ok(Ok(reader)) => Ok(Ok(reader)),
         // Collected between the look at its row and the look at its file.
         Ok(Err(_)) if !app.engine.store.read(move |db| blobs::is_recorded(db, &hash)).await? => {
             Err(gone())
+        }
+        Ok(Err(BlobError::Damaged(damage))) => {
+            verify::report_damage(&app.engine.store, &damage).await;
+            Ok(Err(damage))
         }
         Ok(Err(error)) => Err(ApiError::internal(error)),
         Err(error) => Err(ApiError::internal(error)),

@@ -121,6 +121,7 @@ pub(super) async fn get_content(
             mime: Some(settings.content_type),
             filename: settings.filename,
             modified: settings.verified_at.unwrap_or(upload.created_at),
+            owner: format!("upload {id}"),
         },
         &request,
     )

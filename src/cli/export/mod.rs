@@ -25,14 +25,15 @@ use std::{
     time::Instant,
 };
 
-use tokio::task::JoinHandle;
+use tokio::{runtime::Handle, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Exit, Outcome, Settings, bucket, error::CliError, ls::Pages, output, signals::stop_on_signals,
 };
 use crate::{
-    engine::Engine,
+    blobs::Damage,
+    engine::{Engine, verify},
     model::EntryPath,
     store::{
         blobs::{self, BlobLocation},
@@ -321,7 +322,12 @@ fn carry_out(
             Err(error) => return Err(error.into()),
         },
     };
-    work.write(bytes, object, facts, stop)
+    let written = work.write(bytes, object, facts, stop);
+    if let Err(Trouble::Refused(Refusal::Damaged(problem))) = &written {
+        let damage = Damage { hash: object.hash, problem: problem.clone() };
+        Handle::current().block_on(verify::report_damage(&engine.store, &damage));
+    }
+    written
 }
 
 fn report(path: &EntryPath, refusal: &Refusal, json: bool) -> Result<(), CliError> {

@@ -19,6 +19,7 @@ use super::{
     facts::Facts,
     refusal::Trouble,
 };
+use crate::{blobs::holes, model::BlobHash};
 
 /// A file that has no name of its own yet, open and locked. It goes when it gets none.
 #[derive(Debug)]
@@ -101,21 +102,28 @@ impl Temp {
         clone.ok()
     }
 
-    /// A file with the bytes of `from`.
+    /// A file with the bytes of `from`, and their hash.
     pub(super) fn copy_of(
         folder: &Arc<Dir>,
-        from: &File,
+        mut from: &File,
         stop: &CancellationToken,
-    ) -> Result<Self, Trouble> {
-        /// What is copied between two looks at whether to go on.
-        const STRETCH: u64 = 32 * 1024 * 1024;
+    ) -> Result<(Self, BlobHash), Trouble> {
         let temp = Self::create(folder)?;
-        while io::copy(&mut from.take(STRETCH), &mut &temp.file)? > 0 {
+        let mut hasher = blake3::Hasher::new();
+        let mut buffer = vec![0; 1024 * 1024];
+        loop {
+            let read = from.read(&mut buffer)?;
+            if read == 0 {
+                break;
+            }
             if stop.is_cancelled() {
                 return Err(Trouble::Stopped);
             }
+            hasher.update(&buffer[..read]);
+            holes::write(&temp.file, &buffer[..read])?;
         }
-        Ok(temp)
+        holes::end(&temp.file)?;
+        Ok((temp, hasher.finalize().into()))
     }
 
     /// Says that somebody is at it, see [`clear_leftovers`].

@@ -72,14 +72,14 @@ impl Work {
         facts: &Facts,
         stop: &CancellationToken,
     ) -> Result<Done, Trouble> {
-        let temp = match bytes {
+        let (temp, found) = match bytes {
             Bytes::Inline(bytes) => {
                 let mut temp = Temp::create(&self.folder)?;
                 temp.file.write_all(&bytes)?;
-                temp
+                (temp, BlobHash::of(&bytes))
             }
             Bytes::File(from) => match Temp::clone_of(&self.folder, &from, facts) {
-                Some(clone) => clone,
+                Some(clone) => (clone, hash_of(&from)?),
                 None => Temp::copy_of(&self.folder, &from, stop)?,
             },
         };
@@ -88,9 +88,19 @@ impl Work {
             let words = format!("{size} bytes instead of {}", object.size);
             return Err(Refusal::Damaged(words).into());
         }
+        if found != object.hash {
+            return Err(Refusal::Damaged(format!("they hash to {found}")).into());
+        }
         if let Some(modified) = object.modified.and_then(|at| SystemTime::try_from(at).ok()) {
             temp.file.set_times(times(modified))?;
         }
         Ok(Done::Written(temp))
     }
+}
+
+/// The hash of bytes that do not pass through this process on their way.
+fn hash_of(file: &File) -> std::io::Result<BlobHash> {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(file)?;
+    Ok(hasher.finalize().into())
 }

@@ -69,9 +69,9 @@ pub(super) async fn run(
         let summary = Summary { status: "dry_run", error: None };
         print_summary(request, Some(&report), &summary, started)?;
     } else if !args.quiet {
-        println!("would be: {}", in_words(&preview.counts));
+        output::line(&format!("would be: {}", in_words(&preview.counts)));
         if preview.held {
-            println!("the removals would be held; --max-delete allows them");
+            output::line("the removals would be held; --max-delete allows them");
         }
     }
     Ok(match preview.counts.failed {

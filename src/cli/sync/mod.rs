@@ -44,7 +44,7 @@ pub(super) async fn run(args: Args, settings: &Settings) -> Outcome {
     if args.json {
         print_summary(&request, Some(&report), &Summary::of(&report), started)?;
     } else if !args.quiet && report.job.is_some() {
-        println!("{}", closing_words(&report, &left_out, started.elapsed()));
+        output::line(&closing_words(&report, &left_out, started.elapsed()));
     }
     let exit = match report.status {
         RunStatus::Completed => Exit::Done,

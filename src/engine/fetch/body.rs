@@ -51,6 +51,7 @@ impl Classified for FetchError {
             Self::Source(error) => error.class(),
             Self::Mapping(_) | Self::Died => ErrorClass::Entry,
             Self::Web { error, .. } => error.class(),
+            Self::Disk(BlobError::TooLarge { .. }) => ErrorClass::Entry,
             Self::Disk(_) | Self::Store(_) => ErrorClass::Connection,
         }
     }
@@ -70,6 +71,7 @@ impl FetchError {
             Self::Source(error) => error.error_type(),
             Self::Mapping(_) => ErrorType::SchemaMismatch,
             Self::Web { error, .. } => error.error_type(),
+            Self::Disk(BlobError::TooLarge { .. }) => ErrorType::TooLarge,
             Self::Disk(_) | Self::Store(_) | Self::Died => ErrorType::Internal,
         }
     }

@@ -26,7 +26,7 @@ use super::{
     shards::PageId,
 };
 use crate::{
-    blobs::{INLINE_MAX, PART_BYTES, Room},
+    blobs::{BlobError, INLINE_MAX, PART_BYTES, Room},
     model::{Entry, EntryKind},
     sources::{
         Body, Content, ErrorClass, Facts, SourceError,
@@ -107,7 +107,7 @@ pub(super) fn next_bundle(run: &Run, waiting: &mut VecDeque<(PageId, Action)>) -
     let mut bundle = Vec::new();
     let mut bytes = 0;
     while let Some((_, action)) = waiting.front() {
-        bytes += action.bytes();
+        bytes = action.bytes().saturating_add(bytes);
         let is_full = bundle.len() >= most || bytes > BUNDLE_BYTES;
         if !bundle.is_empty() && (is_full || is_local(action) != local) {
             break;
@@ -123,9 +123,11 @@ pub(super) fn next_bundle(run: &Run, waiting: &mut VecDeque<(PageId, Action)>) -
 /// Disk space for all of them is reserved first; large ones that are fetched in parts reserve their
 /// own.
 pub(super) async fn fetch(run: Arc<Run>, bundle: Bundle) -> Vec<Finished> {
-    let bytes = bundle.iter().map(|(_, action)| room_for(&run, action)).sum();
-    let room = match run.blobs.reserve(bytes) {
+    let rooms = bundle.iter().map(|(_, action)| room_for(&run, action));
+    let room = match run.blobs.reserve(rooms.fold(0, u64::saturating_add)) {
         Ok(room) => Arc::new(room),
+        // It is the only one of its bundle: several are small.
+        Err(error @ BlobError::TooLarge { .. }) => return all_failed(bundle, error.into()),
         Err(error) => return fatal_for(&bundle, error.into()),
     };
     let stored = match enrich::load_stored(&run, &bundle).await {
@@ -164,12 +166,21 @@ fn room_for(run: &Run, action: &Action) -> u64 {
     match action.bytes() {
         size if size <= INLINE_MAX => 2 * size + ROW_BYTES,
         size if size >= IN_PARTS && run.source.ranges() => ROW_BYTES,
-        size => size + ROW_BYTES,
+        size => size.saturating_add(ROW_BYTES),
     }
 }
 
 /// Roughly the size of an entry's rows.
 const ROW_BYTES: u64 = 1024;
+
+/// An error that each action of a bundle fails with.
+fn all_failed(bundle: Bundle, error: FetchError) -> Vec<Finished> {
+    let finished = bundle.into_iter().map(|(page, action)| {
+        let outcome = failed(&action, &error);
+        Finished { page, known: action.known, outcome, room: None }
+    });
+    finished.collect()
+}
 
 /// A fatal error, reported for the first action of a bundle.
 fn fatal_for(bundle: &Bundle, error: RunError) -> Vec<Finished> {

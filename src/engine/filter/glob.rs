@@ -20,6 +20,44 @@ impl Pattern {
     }
 }
 
+/// Globs of one list.
+const MAX_PATTERNS: usize = 1000;
+/// Characters of a glob.
+const MAX_LENGTH: usize = 1024;
+/// Braces within braces of a glob: each level is one of its parser's stack.
+const MAX_BRACES: usize = 32;
+
+/// Refuses a list with more values than it may have.
+pub(super) fn refuse_many(field: &str, count: usize, problems: &mut Vec<FieldProblem>) -> bool {
+    let is_too_long = count > MAX_PATTERNS;
+    if is_too_long {
+        let message = format!("has {count} values, at most {MAX_PATTERNS} are possible");
+        let problem = FieldProblem::new(field, count as u64, message);
+        problems.push(problem.accepts("at most 1000 values"));
+    }
+    is_too_long
+}
+
+/// What exceeds the bounds of a glob, if anything does.
+fn excess(glob: &str) -> Option<String> {
+    let length = glob.chars().count();
+    if length > MAX_LENGTH {
+        return Some(format!("it has {length} characters, at most {MAX_LENGTH} are possible"));
+    }
+    let (mut depth, mut deepest) = (0_usize, 0);
+    for byte in glob.bytes() {
+        match byte {
+            b'{' => depth += 1,
+            b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+    }
+    (deepest > MAX_BRACES).then(|| {
+        format!("its braces are nested {deepest} levels deep, at most {MAX_BRACES} are possible")
+    })
+}
+
 /// Compiles globs; those that are none become problems of `field`.
 pub(super) fn patterns(
     field: &str,
@@ -27,7 +65,16 @@ pub(super) fn patterns(
     problems: &mut Vec<FieldProblem>,
 ) -> Vec<Pattern> {
     let mut patterns = Vec::new();
+    if refuse_many(field, globs.len(), problems) {
+        return patterns;
+    }
     for (index, glob) in globs.iter().enumerate() {
+        if let Some(excess) = excess(glob) {
+            let shown = glob.chars().take(80).collect::<String>() + "…";
+            let message = format!("the pattern is too large: {excess}");
+            problems.push(FieldProblem::new(format!("{field}.{index}"), shown, message));
+            continue;
+        }
         match spellings(glob) {
             Ok(more) => patterns.extend(more),
             Err(reason) => {

@@ -10,7 +10,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 
-use self::glob::{Pattern, patterns};
+use self::glob::{Pattern, patterns, refuse_many};
 use crate::{
     model::{EntryPath, FieldProblem, FileFilters, Fingerprint},
     sources::Needs,
@@ -233,6 +233,9 @@ fn check_bounds(filters: &FileFilters, problems: &mut Vec<FieldProblem>) {
 
 fn extensions(wanted: &[String], problems: &mut Vec<FieldProblem>) -> Vec<String> {
     let mut extensions = Vec::new();
+    if refuse_many("extensions", wanted.len(), problems) {
+        return extensions;
+    }
     for (index, text) in wanted.iter().enumerate() {
         // People write `tar.gz`, although a name has only `gz` behind its last dot.
         let extension = text.trim().trim_start_matches('.').to_lowercase();
@@ -247,6 +250,9 @@ fn extensions(wanted: &[String], problems: &mut Vec<FieldProblem>) -> Vec<String
 }
 
 fn mime_types(wanted: &[String], problems: &mut Vec<FieldProblem>) -> Vec<String> {
+    if refuse_many("mime_types", wanted.len(), problems) {
+        return Vec::new();
+    }
     for (index, text) in wanted.iter().enumerate() {
         let is_mime = text.split_once('/').is_some_and(|(family, kind)| {
             let is_token = |part: &str| {

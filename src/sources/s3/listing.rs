@@ -7,16 +7,21 @@ use std::{
     borrow::Cow,
     collections::HashSet,
     hash::{DefaultHasher, Hash as _, Hasher as _},
+    time::Duration,
 };
 
 use jiff::Timestamp;
 use percent_encoding::percent_decode;
+use tokio::time::Instant;
 
 use super::{address, object, xml};
 use crate::{
     model::{Cursor, Entry, EntryId, EntryKind, ErrorType, SkipReason},
     sources::{Page, SourceError},
 };
+
+/// How long a listing may go on without an entry: pages without any are allowed, for ever is not.
+const WITHOUT_ENTRY: Duration = Duration::from_secs(120);
 
 /// The most that S3 gives on one page.
 const PAGE_SIZE: &[u8] = b"1000";
@@ -276,6 +281,8 @@ pub(super) struct Progress {
     tokens: HashSet<u64>,
     /// First and last key of the page before.
     page: Option<(Vec<u8>, Vec<u8>)>,
+    /// Since when pages have come without entries.
+    empty_since: Option<Instant>,
 }
 
 impl Progress {
@@ -290,6 +297,7 @@ impl Progress {
             ordered: true,
             tokens: HashSet::new(),
             page: None,
+            empty_since: None,
         }
     }
 
@@ -318,6 +326,13 @@ impl Progress {
         if answer.next.as_ref().is_some_and(|token| self.tokens.contains(&hash(token))) {
             return stuck("a continuation token came back");
         }
+        if self.empty_since.is_some_and(|since| since.elapsed() >= WITHOUT_ENTRY) {
+            let message = format!(
+                "the listing has gone on for {} s without any entry",
+                WITHOUT_ENTRY.as_secs()
+            );
+            return Err(SourceError::Garbled { message });
+        }
         let same_page = match (&self.page, bounds(&answer.objects)) {
             (Some((first, last)), Some((f, l))) => first == f && last == l,
             _ => false,
@@ -333,6 +348,10 @@ impl Progress {
             }
             self.last = Some(object.key.clone());
         }
+        self.empty_since = match answer.objects.is_empty() {
+            true => self.empty_since.or_else(|| Some(Instant::now())),
+            false => None,
+        };
         if let Some((first, last)) = bounds(&answer.objects) {
             self.page = Some((first.to_vec(), last.to_vec()));
         }
@@ -480,6 +499,23 @@ mod tests {
         assert!(cursor.is_some());
         assert_eq!(paths(&mut progress, &page(&["d", "c"], END)).1, None);
         assert_eq!(paths(&mut progress, &page(&["e"], END)).1, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_listing_of_empty_pages_with_ever_new_tokens_ends() {
+        let empty = |number: u32| {
+            let rest = format!(
+                "<IsTruncated>true</IsTruncated><NextContinuationToken>{number}</NextContinuationToken>"
+            );
+            parse(page(&[], &rest).as_bytes()).unwrap()
+        };
+        let mut progress = Progress::new("", "", None);
+        for number in 0..10 {
+            progress.check(&empty(number)).unwrap();
+            progress.advance(empty(number)).unwrap();
+            tokio::time::advance(WITHOUT_ENTRY / 10).await;
+        }
+        assert!(progress.check(&empty(10)).is_err());
     }
 
     #[test]

@@ -22,6 +22,7 @@ use crate::{
     sources::{
         ByteRange, Facts, SourceError,
         http::headers::{http_date, text_of},
+        pace::Pace,
     },
 };
 
@@ -318,13 +319,23 @@ pub(super) struct Measured {
     left: Option<u64>,
     idle: Duration,
     patience: Option<Pin<Box<Sleep>>>,
-    waiting: bool,
+    /// Since when.
+    waiting: Option<Instant>,
+    pace: Pace,
     checksum: Option<Checksum>,
 }
 
 impl Measured {
     pub(super) fn new(body: Incoming, length: Option<u64>, idle: Duration) -> Self {
-        Self { body, left: length, idle, patience: None, waiting: false, checksum: None }
+        Self {
+            body,
+            left: length,
+            idle,
+            patience: None,
+            waiting: None,
+            pace: Pace::default(),
+            checksum: None,
+        }
     }
 
     /// Held against this, too.
@@ -360,9 +371,10 @@ impl Measured {
     fn poll_patience(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let idle = self.idle;
         let patience = self.patience.get_or_insert_with(|| Box::pin(tokio::time::sleep(idle)));
-        if !self.waiting {
-            patience.as_mut().reset(Instant::now() + idle);
-            self.waiting = true;
+        if self.waiting.is_none() {
+            let now = Instant::now();
+            patience.as_mut().reset(now + idle);
+            self.waiting = Some(now);
         }
         patience.as_mut().poll(context)
     }
@@ -381,9 +393,10 @@ impl Body for Measured {
         };
         match Pin::new(&mut self.body).poll_frame(context) {
             Poll::Ready(Some(Ok(frame))) => {
-                self.waiting = false;
+                let waited = self.waiting.take().map(|since| since.elapsed()).unwrap_or_default();
                 let bytes = frame.data_ref().cloned().unwrap_or_default();
-                match self.count(&bytes) {
+                let paced = self.pace.received(bytes.len() as u64, waited);
+                match paced.and_then(|()| self.count(&bytes)) {
                     Ok(()) => Poll::Ready(Some(Ok(frame))),
                     Err(error) => failed(error),
                 }

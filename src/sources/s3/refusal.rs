@@ -97,7 +97,7 @@ pub(super) fn refusal(
 ) -> Refusal {
     let document = Document::parse(body);
     let message = describe(status, headers, &document);
-    if let Some(error) = redirection(status, headers, &document, &message) {
+    if let Some(error) = redirection(subject, status, headers, &document, &message) {
         return error;
     }
     Refusal::Final(classify(subject, status, headers, &document.code, message, now))
@@ -120,6 +120,7 @@ fn describe(status: StatusCode, headers: &HeaderMap, document: &Document) -> Str
 /// No redirect is followed: credentials stay with the host that they were meant for. A region that
 /// the server names is another matter, for the caller to decide on.
 fn redirection(
+    subject: Subject,
     status: StatusCode,
     headers: &HeaderMap,
     document: &Document,
@@ -151,7 +152,11 @@ fn redirection(
     } else {
         return None;
     };
-    let error = SourceError::Misconfigured { message: explained };
+    let error = match subject {
+        Subject::Listing => SourceError::Misconfigured { message: explained },
+        // The bucket was listed where it is: what is elsewhere is this object.
+        Subject::Object => SourceError::Permanent { message: explained },
+    };
     match region {
         Some(region) => Some(Refusal::Elsewhere { region, other_host, error }),
         None if other_host || document.code == "AuthorizationHeaderMalformed" => {

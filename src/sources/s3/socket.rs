@@ -12,7 +12,7 @@ use std::{
     net::{Shutdown, TcpStream},
     pin::pin,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::{Buf as _, BytesMut};
@@ -30,7 +30,7 @@ use hyper_util::rt::TokioIo;
 use object_store::client::HttpRequestBody;
 
 use super::object::{broken, cut_short, stood_still};
-use crate::sources::{BlockingRead, SourceError};
+use crate::sources::{BlockingRead, SourceError, pace::Pace};
 
 /// The head of an answer, and the connection that its body comes by.
 pub(super) struct Answer {
@@ -102,6 +102,7 @@ pub(super) struct Socket {
     left: u64,
     /// How long it may stand still.
     idle: Duration,
+    pace: Pace,
 }
 
 impl BlockingRead for Socket {
@@ -111,7 +112,10 @@ impl BlockingRead for Socket {
             return Ok(0);
         }
         let read = if self.early.is_empty() {
-            self.receive(&mut buffer[..most])?
+            let since = Instant::now();
+            let read = self.receive(&mut buffer[..most])?;
+            self.pace.received(read as u64, since.elapsed())?;
+            read
         } else {
             let taken = self.early.len().min(most);
             self.early.copy_to_slice(&mut buffer[..taken]);
@@ -130,7 +134,7 @@ impl Socket {
     fn new(early: BytesMut, stream: TcpStream, left: u64, idle: Duration) -> io::Result<Self> {
         stream.set_nonblocking(false)?;
         stream.set_read_timeout(Some(idle))?;
-        Ok(Self { early, stream: Arc::new(stream), left, idle })
+        Ok(Self { early, stream: Arc::new(stream), left, idle, pace: Pace::default() })
     }
 
     fn receive(&self, room: &mut [u8]) -> Result<usize, SourceError> {
