@@ -67,6 +67,8 @@ const OPERATORS: [&str; 17] = [
 const MAX_DEPTH: usize = 32;
 const MAX_CONDITIONS: usize = 200;
 const MAX_VALUES: usize = 1000;
+/// Values of all its `in` together: SQLite binds 32,766 at most.
+const MAX_VALUES_IN_ALL: usize = 5000;
 
 /// What a list's filters mean.
 ///
@@ -80,7 +82,7 @@ pub(super) fn filter(input: LogicalOperatorInput) -> Result<Filter, ApiError> {
             object.insert(name.to_owned(), list.into_iter().map(Value::Object).collect());
         }
     }
-    let mut reader = Reader { wrong: Vec::new(), conditions: 0 };
+    let mut reader = Reader::default();
     let case_sensitive = input.case_sensitive.unwrap_or(false);
     let filter = reader.operator(&object, "filters", case_sensitive, 0);
     if reader.wrong.is_empty() { Ok(filter) } else { Err(ApiError::invalid(reader.wrong)) }
@@ -91,7 +93,7 @@ pub(super) fn filter(input: LogicalOperatorInput) -> Result<Filter, ApiError> {
 /// # Errors
 /// 422 with everything that is wrong with it.
 pub(super) fn filter_of(object: &Map<String, Value>) -> Result<Filter, ApiError> {
-    let mut reader = Reader { wrong: Vec::new(), conditions: 0 };
+    let mut reader = Reader::default();
     let filter = reader.operator(object, "filters", false, 0);
     if reader.wrong.is_empty() { Ok(filter) } else { Err(ApiError::invalid(reader.wrong)) }
 }
@@ -106,9 +108,11 @@ pub(super) fn sort(option: &SortOption) -> Result<Sort, ApiError> {
     Ok(Sort { field, descending: option.direction == Some(SortDirection::Desc) })
 }
 
+#[derive(Default)]
 struct Reader {
     wrong: Vec<FieldError>,
     conditions: usize,
+    values: usize,
 }
 
 impl Reader {
@@ -325,9 +329,12 @@ impl Reader {
             self.refuse(place, value, "is not a list", "a list of values");
             return None;
         };
-        if items.len() > MAX_VALUES {
+        self.values += items.len();
+        if items.len() > MAX_VALUES || self.values > MAX_VALUES_IN_ALL {
             let words = format!("has {} values, which is too many", items.len());
-            self.refuse(place, &Value::Null, &words, format!("at most {MAX_VALUES} values"));
+            let accepted =
+                format!("at most {MAX_VALUES} values, and {MAX_VALUES_IN_ALL} in one request");
+            self.refuse(place, &Value::Null, &words, accepted);
             return None;
         }
         items.iter().map(|item| self.literal(item, place)).collect()

@@ -10,6 +10,10 @@ pub(super) struct Clause {
     pub(super) values: Vec<Value>,
 }
 
+/// How many clauses are joined in one chain, each of which is one level of an expression's depth to
+/// SQLite, which allows a thousand (<https://www.sqlite.org/limits.html>).
+const TOGETHER: usize = 100;
+
 impl Clause {
     /// Appends text of our own.
     pub(super) fn sql(mut self, sql: &str) -> Self {
@@ -41,6 +45,16 @@ impl Clause {
     pub(super) fn joined(clauses: Vec<Self>, all: bool) -> Self {
         if clauses.is_empty() {
             return Self::constant(all);
+        }
+        if clauses.len() > TOGETHER {
+            let (mut groups, mut rest) = (Vec::new(), clauses.into_iter());
+            loop {
+                let group: Vec<Self> = rest.by_ref().take(TOGETHER).collect();
+                if group.is_empty() {
+                    return Self::joined(groups, all);
+                }
+                groups.push(Self::joined(group, all));
+            }
         }
         let between = if all { " AND " } else { " OR " };
         let mut all = Self::default().sql("(");

@@ -22,7 +22,7 @@ fn patterns_have_a_bound_in_number_length_and_depth() {
     let few_nested = "{".repeat(33) + "a" + &"}".repeat(33);
     for glob in [nested, few_nested, "x".repeat(1025)] {
         let answer = preview(&server, json!({ "include_patterns": [glob] }));
-        answer.blames("file_filters.include_patterns.0");
+        answer.blames("file_filters.include_patterns[0]");
         assert!(answer.body.len() < 10_000, "{} bytes", answer.body.len());
     }
     let many = vec!["*.jpg"; 20_000];

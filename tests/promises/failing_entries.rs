@@ -254,3 +254,32 @@ fn the_reason_why_archived_objects_are_skipped_is_shown() {
 
     run.says(&["1 left out", "archive"]);
 }
+
+#[test]
+fn an_object_that_the_server_redirects_fails_alone() {
+    let (s3, other) = (FakeS3::start(), FakeS3::start());
+    for key in ["a", "elsewhere", "z"] {
+        s3.put(key, key);
+    }
+    s3.inject(Fault::redirect(On::GetOf("elsewhere"), &other.url_under_another_name()));
+    let catchment = Catchment::reaching(&s3.endpoint());
+
+    let run = catchment.sync(format!("s3://{BUCKET}")).exits(3).says(&["elsewhere", "redirect"]);
+
+    assert_eq!((run.summary().synced, run.summary().failed), (2, 1));
+}
+
+#[test]
+fn a_key_without_end_fails_alone_or_is_synced() {
+    let s3 = FakeS3::start();
+    s3.put("a", "a");
+    s3.put("k".repeat(70_000), "long");
+    s3.put("z", "z");
+    let catchment = Catchment::reaching(&s3.endpoint());
+
+    let run = catchment.sync(format!("s3://{BUCKET}"));
+
+    assert!(matches!(run.code(), Some(0 | 3)), "{run}");
+    assert_eq!(run.summary().synced + run.summary().failed, 3);
+    assert!(run.summary().synced >= 2);
+}

@@ -333,10 +333,15 @@ mod tests {
     #[test]
     fn a_redirect_is_an_error_that_names_the_host_and_the_way_out() {
         let headers = [("location", "https://evil.example/x")];
-        let error = answer(Subject::Object, 307, &headers, "TemporaryRedirect").give_up();
-        assert!(matches!(error, SourceError::Misconfigured { .. }));
-        assert!(error.to_string().contains("evil.example"), "{error}");
-        assert!(error.to_string().contains("--endpoint-url"), "{error}");
+        for subject in [Subject::Listing, Subject::Object] {
+            let error = answer(subject, 307, &headers, "TemporaryRedirect").give_up();
+            assert!(error.to_string().contains("evil.example"), "{error}");
+            assert!(error.to_string().contains("--endpoint-url"), "{error}");
+            match subject {
+                Subject::Listing => assert!(matches!(error, SourceError::Misconfigured { .. })),
+                Subject::Object => assert!(matches!(error, SourceError::Permanent { .. })),
+            }
+        }
     }
 
     #[test]
