@@ -214,7 +214,7 @@ impl Engine {
         let (id, now, why) = (id.clone(), self.clock.now(), error.to_string());
         let is_skipped =
             matches!(error, RunError::Store(StoreError::Locked(_) | StoreError::Resting));
-        let blames_connection = error.blames_connection();
+        let of_connection = error.of_connection();
         self.store
             .write(move |tx| {
                 let Some(job) = jobs::by_id(tx, id.as_str())? else { return Ok(()) };
@@ -226,12 +226,14 @@ impl Engine {
                 }
                 jobs::end(tx, job.key, JobStatus::Failed, Some(&why), now)?;
                 let sync = syncs::by_key(tx, job.sync_key)?;
-                if blames_connection && sources::is_configurable(&sync.location.connection.provider)
-                {
-                    connections::failed(tx, sync.connection_key, &why, now)?;
-                }
                 let state = sync_state::after(&sync, Ending::Failed(&why), now);
-                syncs::set_state(tx, &sync, &state, now)
+                syncs::set_state(tx, &sync, &state, now)?;
+                match of_connection {
+                    Some(how) if sources::is_configurable(&sync.location.connection.provider) => {
+                        connections::failed(tx, sync.connection_key, how, &why, now)
+                    }
+                    _ => Ok(()),
+                }
             })
             .await
     }

@@ -181,7 +181,9 @@ impl Engine {
             self.store
                 .write(move |tx| match outcome {
                     None => connections::worked(tx, key, now),
-                    Some(reason) if is_configurable => connections::failed(tx, key, &reason, now),
+                    Some(reason) if is_configurable => {
+                        connections::test_failed(tx, key, &reason, now)
+                    }
                     Some(_) => Ok(()),
                 })
                 .await?;

@@ -12,7 +12,9 @@ use crate::{
     model::{Cause, EntryPath, JobId, JobStatus, RunStatus, Shard, SyncStatus},
     sources,
     store::{
-        self, Transaction, blobs, checkpoints, commit::Target, connections, dead_letters, jobs,
+        self, Transaction, blobs, checkpoints, commit::Target,
+        connections::{self, ConnectionFailure},
+        dead_letters, jobs,
         leases, syncs,
     },
 };
@@ -79,7 +81,7 @@ struct EndOfRun {
     held: Option<Held>,
     run_status: RunStatus,
     was_stopped: bool,
-    blames_connection: bool,
+    of_connection: Option<ConnectionFailure>,
     /// Whether the whole source was listed, and all of it is settled or waits for a decision.
     is_complete: bool,
     /// Not the pass is complete, but this run's slice of it.
@@ -111,7 +113,7 @@ impl EndOfRun {
             held,
             run_status,
             was_stopped: matches!(error, Some(RunError::Stopped)),
-            blames_connection: error.is_some_and(RunError::blames_connection),
+            of_connection: error.and_then(RunError::of_connection),
             is_complete: passed.is_some_and(|passed| {
                 matches!(passed.outcome, PassOutcome::Complete | PassOutcome::Held(_))
             }),
@@ -165,15 +167,8 @@ impl EndOfRun {
     ) -> store::Result<Option<JobId>> {
         let sync_key = target.fence.sync_key;
         let sync = syncs::by_key(tx, sync_key)?;
-        match &self.error {
-            None => connections::worked(tx, sync.connection_key, now)?,
-            Some(why)
-                if self.blames_connection
-                    && sources::is_configurable(&sync.location.connection.provider) =>
-            {
-                connections::failed(tx, sync.connection_key, why, now)?;
-            }
-            Some(_) => {}
+        if self.error.is_none() {
+            connections::worked(tx, sync.connection_key, now)?;
         }
         let ending = match &self.error {
             None if self.is_slice => Ending::Slice,
@@ -202,6 +197,11 @@ impl EndOfRun {
             })
             .transpose()?;
         syncs::set_state(tx, &sync, &state, now)?;
+        if let (Some(why), Some(how)) = (&self.error, self.of_connection)
+            && sources::is_configurable(&sync.location.connection.provider)
+        {
+            connections::failed(tx, sync.connection_key, how, why, now)?;
+        }
         Ok(next)
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     blobs::BlobError, engine::filter::FilterError, model::RunStatus, secrets::SecretsError,
-    sources::SourceError, store::StoreError,
+    sources::SourceError, store::{StoreError, connections::ConnectionFailure},
 };
 
 /// Why a run ended early.
@@ -51,17 +51,21 @@ pub enum RunError {
 }
 
 impl RunError {
-    /// Whether the connection failed, rather than this sync of it: its credentials or settings.
+    /// How the connection failed, if it did, rather than this sync of it.
     #[must_use]
-    pub const fn blames_connection(&self) -> bool {
-        matches!(
-            self,
+    pub const fn of_connection(&self) -> Option<ConnectionFailure> {
+        match self {
+            Self::Source(SourceError::Auth { .. } | SourceError::SignInAgain { .. }) => {
+                Some(ConnectionFailure::Refused)
+            }
             Self::Source(
-                SourceError::Auth { .. }
-                    | SourceError::SignInAgain { .. }
-                    | SourceError::Misconfigured { .. }
-            )
-        )
+                SourceError::Misconfigured { .. }
+                | SourceError::Unresolved { .. }
+                | SourceError::Transient { .. }
+                | SourceError::Timeout { .. },
+            ) => Some(ConnectionFailure::Unreachable),
+            _ => None,
+        }
     }
 
     /// The fault of ours that made a task panic.

@@ -89,11 +89,25 @@ impl Engine {
         self.store.write(move |tx| paused(tx, sync_key, pause, now)).await
     }
 
+    /// Tries a connection that failures have suspended, and ends that if it works.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn revive_connection(&self, connection_key: i64) -> Result<(), OrderError> {
+        let found = self.store.read(move |db| connections::by_key(db, connection_key)).await?;
+        if found.status == "SUSPENDED" && found.consecutive_failures > 0 {
+            // How it went is noted with the connection, where the order to resume finds it.
+            let _ = self.test_stored_connection(&found).await?;
+        }
+        Ok(())
+    }
+
     /// Ends a pause or suspension; the next run is due at once. Changes nothing about a sync that
     /// is not paused.
     ///
     /// # Errors
-    /// [`OrderError::Connection`] when its connection was deleted.
+    /// When nothing would run: the sync was deleted or is switched off, or its connection was
+    /// deleted or is suspended.
     pub async fn resume(&self, sync_key: i64) -> Result<(), OrderError> {
         let (now, engine) = (self.clock.now(), self.clone());
         self.store.write(move |tx| resumed(tx, sync_key, &engine, now)).await
@@ -182,12 +196,18 @@ pub fn resumed(
     now: Timestamp,
 ) -> Result<(), OrderError> {
     let sync = syncs::by_key(tx, sync_key)?;
-    if sync.pause.is_none() || sync.status == SyncStatus::Archived {
-        return Ok(());
+    if sync.status == SyncStatus::Archived {
+        return Err(OrderError::Deleted);
     }
     let connection = connections::by_key(tx, sync.connection_key)?;
-    if connection.status == "ARCHIVED" {
+    if matches!(connection.status.as_str(), "ARCHIVED" | "SUSPENDED") {
         return Err(unusable(connection));
+    }
+    if !sync.is_active {
+        return Err(OrderError::Inactive);
+    }
+    if sync.pause.is_none() {
+        return Ok(());
     }
     let running = leases::holder(tx, sync_key)?.is_some_and(|holder| engine.is_held(&holder, now));
     let left = dead_letters::open_count(tx, sync_key)?;

@@ -150,37 +150,74 @@ pub fn free_name(tx: &Transaction<'_>, name: &str) -> Result<String> {
     Ok(candidate)
 }
 
-/// A run or a test succeeded with it.
+/// How a connection failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConnectionFailure {
+    /// Its credentials were refused.
+    Refused,
+    /// It could not be reached, or not as it is set.
+    Unreachable,
+}
+
+/// A run or a test succeeded with it, which ends a suspension by failures, not one by a person.
 ///
 /// # Errors
 /// SQLite's.
 pub fn worked(tx: &Transaction<'_>, connection_key: i64, now: Timestamp) -> Result<()> {
     tx.prepare_cached(
         "UPDATE connections SET last_used_at_ms = ?2, last_error = NULL, consecutive_failures = 0,
-             status = iif(status = 'FAILED', 'ACTIVE', status)
+             status = iif(status = 'FAILED' OR (status = 'SUSPENDED' AND consecutive_failures > 0),
+                          'ACTIVE', status)
          WHERE connection_key = ?1",
     )?
     .execute(params![connection_key, now.as_millisecond()])?;
     Ok(())
 }
 
-/// It failed, as a connection: at [`MAX_FAILURES`] in a row it is suspended.
+/// It failed a run. It is suspended at once when its credentials were refused, and when it cannot be
+/// reached once every active sync of it has failed [`MAX_FAILURES`] times in a row.
 ///
 /// # Errors
 /// SQLite's.
 pub fn failed(
     tx: &Transaction<'_>,
     connection_key: i64,
+    how: ConnectionFailure,
+    reason: &str,
+    now: Timestamp,
+) -> Result<()> {
+    let suspends = how == ConnectionFailure::Refused
+        || !tx
+            .prepare_cached(
+                "SELECT 1 FROM syncs WHERE connection_key = ?1 AND is_active
+                     AND status <> 'ARCHIVED' AND consecutive_failures < ?2",
+            )?
+            .exists(params![connection_key, MAX_FAILURES])?;
+    tx.prepare_cached(
+        "UPDATE connections SET last_error = substr(?2, 1, 1000), updated_at_ms = ?3,
+             consecutive_failures = consecutive_failures + 1,
+             status = iif(?4 AND status IN ('ACTIVE', 'FAILED'), 'SUSPENDED', status)
+         WHERE connection_key = ?1",
+    )?
+    .execute(params![connection_key, reason, now.as_millisecond(), suspends])?;
+    Ok(())
+}
+
+/// It failed a test: that is noted and suspends nothing, because somebody is looking at it.
+///
+/// # Errors
+/// SQLite's.
+pub fn test_failed(
+    tx: &Transaction<'_>,
+    connection_key: i64,
     reason: &str,
     now: Timestamp,
 ) -> Result<()> {
     tx.prepare_cached(
-        "UPDATE connections SET last_error = substr(?2, 1, 1000), updated_at_ms = ?3,
-             consecutive_failures = consecutive_failures + 1,
-             status = iif(consecutive_failures + 1 >= ?4 AND status = 'ACTIVE', 'SUSPENDED', status)
+        "UPDATE connections SET last_error = substr(?2, 1, 1000), updated_at_ms = ?3
          WHERE connection_key = ?1",
     )?
-    .execute(params![connection_key, reason, now.as_millisecond(), MAX_FAILURES])?;
+    .execute(params![connection_key, reason, now.as_millisecond()])?;
     Ok(())
 }
 

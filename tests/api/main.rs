@@ -34,6 +34,7 @@ mod refusals;
 mod serving;
 mod settings;
 mod shards;
+mod suspension;
 mod syncs;
 mod takeover;
 mod unique_keys;

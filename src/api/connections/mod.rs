@@ -198,7 +198,11 @@ fn changed(
             connection.status = "ACTIVE".to_owned();
             connection.consecutive_failures = 0;
         }
-        Some(false) => connection.status = "SUSPENDED".to_owned(),
+        // Without failures: only a person ends it.
+        Some(false) => {
+            connection.status = "SUSPENDED".to_owned();
+            connection.consecutive_failures = 0;
+        }
         None => {}
     }
     if let Some(name) = body.name {

@@ -95,6 +95,7 @@ async fn resume(
     FromPath(path): FromPath<(String, String)>,
 ) -> Result<Json<SyncConfigurationModel>, ApiError> {
     let sync = sync(&app, &scope, &path).await?;
+    app.engine.revive_connection(sync.connection_key).await?;
     app.engine.resume(sync.key).await?;
     app.scheduler.nudge();
     respond(&app, &scope, sync.key).await

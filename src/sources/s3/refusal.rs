@@ -214,10 +214,9 @@ fn classify(
         _ => {}
     }
     match (status, subject) {
-        (StatusCode::UNAUTHORIZED, _) | (StatusCode::FORBIDDEN, Subject::Listing) => {
-            SourceError::Auth { message }
-        }
-        (StatusCode::FORBIDDEN, Subject::Object) => SourceError::PermissionDenied { message },
+        (StatusCode::UNAUTHORIZED, _) => SourceError::Auth { message },
+        // The credentials are good, for other things than this.
+        (StatusCode::FORBIDDEN, _) => SourceError::PermissionDenied { message },
         (StatusCode::NOT_FOUND, Subject::Listing) => SourceError::RootMissing { message },
         (StatusCode::NOT_FOUND | StatusCode::GONE, Subject::Object) => {
             SourceError::NotFound { message }
@@ -287,7 +286,7 @@ mod tests {
     fn access_denied_is_one_objects_failure_or_the_whole_listings() {
         assert!(matches!(object(403, "AccessDenied"), SourceError::PermissionDenied { .. }));
         let listing = answer(Subject::Listing, 403, &[], "AccessDenied").give_up();
-        assert!(matches!(listing, SourceError::Auth { .. }));
+        assert!(matches!(listing, SourceError::PermissionDenied { .. }));
     }
 
     #[test]
