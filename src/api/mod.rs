@@ -202,8 +202,33 @@ fn page_of_ours(page: String) -> Response {
 }
 
 async fn file_or_nothing(request: Request) -> Response {
-    ui::file(&request)
-        .unwrap_or_else(|| ApiError::not_found("route", request.uri().path()).into_response())
+    ui::file(&request).unwrap_or_else(|| nothing(request.uri().path()).into_response())
+}
+
+/// Parts of the public API that this build may not have, and what each is.
+const PARTS: [(&str, &str); 6] = [
+    ("analytics", "analytics"),
+    ("batches", "batches"),
+    ("collections", "collections"),
+    ("documents", "documents"),
+    ("tasks", "tasks"),
+    ("webhooks", "webhooks"),
+];
+
+/// There is no such route: because this build lacks that part of the API, or because nothing has it.
+fn nothing(path: &str) -> ApiError {
+    let mut segments = path.split('/').skip(1);
+    let is_api = segments.next() == Some("v1");
+    let part = segments.find_map(|segment| PARTS.iter().find(|(name, _)| *name == segment));
+    match part.filter(|_| is_api) {
+        Some((_, what)) => ApiError::new(
+            StatusCode::NOT_IMPLEMENTED,
+            "not_implemented",
+            format!("this build of Catchment does not have this part of the API: {what}"),
+        )
+        .detail("part", *what),
+        None => ApiError::not_found("route", path),
+    }
 }
 
 async fn unknown_method(method: Method, uri: Uri) -> ApiError {

@@ -12,10 +12,10 @@ use crate::{
     model::{Cause, EntryPath, JobId, JobStatus, RunStatus, Shard, SyncStatus},
     sources,
     store::{
-        self, Transaction, blobs, checkpoints, commit::Target,
+        self, Transaction, blobs, checkpoints,
+        commit::Target,
         connections::{self, ConnectionFailure},
-        dead_letters, jobs,
-        leases, syncs,
+        dead_letters, jobs, leases, syncs,
     },
 };
 

@@ -1,8 +1,12 @@
 //! Why a run ended early.
 
 use crate::{
-    blobs::BlobError, engine::filter::FilterError, model::RunStatus, secrets::SecretsError,
-    sources::SourceError, store::{StoreError, connections::ConnectionFailure},
+    blobs::BlobError,
+    engine::filter::FilterError,
+    model::RunStatus,
+    secrets::SecretsError,
+    sources::SourceError,
+    store::{StoreError, connections::ConnectionFailure},
 };
 
 /// Why a run ended early.

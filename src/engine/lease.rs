@@ -64,12 +64,11 @@ pub fn take(
     leases::take(tx, sync_key, claimant)
 }
 
-/// Whether a lease is still valid: it has not expired, and its holder is not a process of this host
-/// that has ended.
+/// Whether a lease is still valid: it has not expired, and its holder still has the lock of its file.
+/// The name of its host tells nothing: a host may get another one.
 #[must_use]
 pub fn is_alive(holder: &Holder, worker: &Worker, now: Timestamp) -> bool {
-    let ended = holder.host == worker.host() && worker.is_dead(&holder.worker);
-    holder.until > now && !ended
+    holder.until > now && !worker.is_dead(&holder.worker)
 }
 
 impl Lease {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{FileFilters, SchemaMapping, SyncMode};
 
-/// The name of a bucket: 1 to 128 characters, no `/` (it splits bucket from path), no control
+/// The name of a bucket: 1 to 100 characters, not all blank, no `/` (it splits bucket from path), no control
 /// characters, not starting with `-` or `.`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -16,8 +16,9 @@ pub struct BucketName(String);
 /// Text that cannot name a bucket.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "bucket name {name:?} {problem}; use 1 to 128 characters without '/' or control characters, \
-     not starting with '-' or '.'"
+    "bucket name {:?} {problem}; use 1 to 100 characters without '/' or control characters, \
+     not starting with '-' or '.'",
+    .name.chars().take(200).collect::<String>()
 )]
 pub struct BucketNameError {
     name: String,
@@ -25,7 +26,7 @@ pub struct BucketNameError {
 }
 
 impl BucketName {
-    const MAX_CHARS: usize = 128;
+    const MAX_CHARS: usize = 100;
 
     /// The name as text.
     #[must_use]
@@ -57,7 +58,7 @@ impl FromStr for BucketName {
     type Err = BucketNameError;
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
-        let problem = if name.is_empty() {
+        let problem = if name.trim().is_empty() {
             "is empty"
         } else if name.chars().count() > Self::MAX_CHARS {
             "is too long"

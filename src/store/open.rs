@@ -2,7 +2,7 @@
 
 use std::{
     fs, io,
-    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -31,6 +31,9 @@ pub(super) fn prepare(data_dir: &Path) -> Result<PathBuf> {
             return Err(wrong(io::Error::from(io::ErrorKind::NotADirectory)));
         }
         Ok(found) => {
+            if !data_dir.join(DATABASE_FILE).exists() {
+                refuse_anothers(&found).map_err(wrong)?;
+            }
             if found.permissions().mode() & 0o077 != 0 {
                 fs::set_permissions(data_dir, fs::Permissions::from_mode(0o700)).map_err(wrong)?;
             }
@@ -51,6 +54,21 @@ pub(super) fn prepare(data_dir: &Path) -> Result<PathBuf> {
         .open(&path)
         .map_err(|error| StoreError::DataDir { path: path.clone(), error })?;
     Ok(path)
+}
+
+/// Refuses a folder that is there already, without a database of ours, and that belongs to somebody
+/// else or to everybody: it is not ours to close.
+fn refuse_anothers(found: &fs::Metadata) -> io::Result<()> {
+    let is_ours = found.uid() == rustix::process::geteuid().as_raw();
+    // The sticky bit is for folders that many write to.
+    let is_everybodys = found.permissions().mode() & 0o1002 != 0;
+    if is_ours && !is_everybodys {
+        return Ok(());
+    }
+    Err(io::Error::new(
+        io::ErrorKind::PermissionDenied,
+        "it belongs to others too: name a folder of your own, or a new one, which is then made",
+    ))
 }
 
 /// What all connections have in common.

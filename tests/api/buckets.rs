@@ -149,3 +149,19 @@ fn a_bucket_takes_its_objects_and_syncs_along() {
     let status = home.run(&["status", "--json"]).exits(0).stdout();
     assert!(!status.contains("files"), "{status}");
 }
+
+#[test]
+fn names_of_buckets_have_one_rule() {
+    let server = Server::start();
+    let create = |name: &str| server.post("/v1/buckets", &json!({ "bucket_name": name }));
+    let long = "x".repeat(101);
+    for name in ["", " ", "a/b", "-x", ".x", "a\u{7}", &long] {
+        create(name).blames("bucket_name");
+        let typed = server.home.run(&["sync", "/tmp", "--dry-run", &format!("--bucket={name}")]);
+        typed.exits(2);
+    }
+    let longest = "\u{e4}".repeat(100);
+    let made = create(&longest).is(200);
+    let path = format!("/v1/buckets/{}", made["bucket_id"].as_str().unwrap());
+    server.patch(&path, &json!({ "bucket_name": "-y" })).blames("bucket_name");
+}

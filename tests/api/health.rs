@@ -16,6 +16,9 @@ fn deep_health_says_which_part_is_broken() {
     let server = Server::start();
     let well = server.get("/v1/health/deep?metrics=true").is(200);
     assert_eq!(well["errors"], serde_json::Value::Null);
+    for absent in ["cache", "vector_store", "inference", "analytics"] {
+        assert_eq!(well["data"][absent], false, "{absent} is not in this build");
+    }
     assert!(well["meta"]["database_ms"].is_number());
 
     std::fs::remove_dir_all(server.home.data_dir().join("blobs")).unwrap();

@@ -256,3 +256,14 @@ fn a_bucket_that_is_being_deleted_is_found_by_no_route_but_its_own() {
     server.post(&format!("{path}/syncs"), &sync).fails_with(404);
     server.get(&path).is(200);
 }
+
+#[test]
+fn a_part_of_the_api_that_this_build_lacks_says_so() {
+    let server = Server::start();
+    let lacking = server.get("/v1/organizations/webhooks").fails_with(501);
+    assert_eq!(
+        (&lacking["type"], &lacking["details"]["part"]),
+        (&json!("not_implemented"), &json!("webhooks"),)
+    );
+    server.get("/v1/nothing").fails_with(404);
+}

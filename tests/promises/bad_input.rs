@@ -238,3 +238,18 @@ fn prefixes_that_would_list_a_key_twice_are_refused() {
     let local = catchment.sync_with(tree.source(), &["--prefix", "2026/"]);
     local.exits(2).says(&["--prefix", "local"]);
 }
+
+#[test]
+fn a_data_directory_that_is_everybodys_is_refused_and_left_as_it_is() {
+    let tree = Tree::of_files("tree", 1);
+    let home = Catchment::new();
+    let shared = home.home().join("shared");
+    std::fs::create_dir(&shared).unwrap();
+    std::fs::set_permissions(&shared, PermissionsExt::from_mode(0o1777)).unwrap();
+    let catchment = home.with_data_dir(&shared);
+
+    catchment.sync(tree.source()).exits(1).says(&["shared", "others"]);
+
+    assert_eq!(std::fs::metadata(&shared).unwrap().permissions().mode() & 0o7777, 0o1777);
+    assert_eq!(std::fs::read_dir(&shared).unwrap().count(), 0);
+}

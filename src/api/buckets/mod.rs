@@ -26,7 +26,7 @@ use super::{
     scope::Scope,
 };
 use crate::{
-    model::{BucketSchema, BucketSettings, FieldProblem, UniqueKey},
+    model::{BucketName, BucketSchema, BucketSettings, FieldProblem, UniqueKey},
     store::{
         buckets::{self, Bucket},
         dead_letters,
@@ -80,7 +80,7 @@ async fn create(
         ingest_filter: body.ingest_filter.map(kept),
         source_adapter: body.source_adapter.map(without_secrets).transpose()?.map(kept),
     };
-    check(&body.bucket_name, &settings)?;
+    check(Some(&body.bucket_name), &settings)?;
     let (name, now) = (body.bucket_name, app.now());
     let wanted = name.clone();
     let made = app
@@ -184,8 +184,9 @@ async fn change(
             mapped(body.destination, kept).apply(&mut settings.destination);
             mapped(body.ingest_filter, kept).apply(&mut settings.ingest_filter);
             adapter.apply(&mut settings.source_adapter);
+            // An older name may be one that is not given any more.
+            check(body.bucket_name.as_deref().filter(|name| *name != bucket.name), &settings)?;
             let name = body.bucket_name.unwrap_or_else(|| bucket.name.clone());
-            check(&name, &settings)?;
             check_change(&bucket, &settings, is_forced)?;
             if !buckets::update(tx, &bucket, &name, &settings, now)? {
                 return Err(ApiError::taken("bucket", name));
@@ -227,13 +228,15 @@ fn without_secrets(adapter: SourceAdapterConfig) -> Result<SourceAdapterConfig, 
 }
 
 /// What is wrong with settings in themselves.
-fn check(name: &str, settings: &BucketSettings) -> Result<(), ApiError> {
+fn check(name: Option<&str>, settings: &BucketSettings) -> Result<(), ApiError> {
     let mut wrong = Vec::new();
-    if name.trim().is_empty() || name.contains('/') || name.chars().any(char::is_control) {
-        wrong.push(
-            FieldError::new("bucket_name", name, "is not a valid bucket name")
-                .accepting("text without slashes and control characters"),
-        );
+    if let Some(name) = name
+        && let Err(error) = name.parse::<BucketName>()
+    {
+        let accepted = "1 to 100 characters, no '/', no control characters, not beginning with '-' \
+                        or '.'";
+        let shown = name.chars().take(200).collect::<String>();
+        wrong.push(FieldError::new("bucket_name", shown, error.to_string()).accepting(accepted));
     }
     if let Some(schema) = &settings.bucket_schema {
         let problems = schema.problems().into_iter().map(|problem| problem.within("bucket_schema"));

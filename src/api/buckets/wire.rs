@@ -15,7 +15,6 @@ use crate::{
 #[serde(deny_unknown_fields)]
 pub(super) struct BucketCreateRequest {
     /// What to call it, unique in its namespace.
-    #[schema(min_length = 1, max_length = 255)]
     pub bucket_name: String,
     /// A person's words about it.
     pub description: Option<String>,
@@ -42,7 +41,6 @@ macro_rules! change_request {
         #[serde(deny_unknown_fields)]
         pub(super) struct $name {
             /// What to call it, unique in its namespace.
-            #[schema(min_length = 1, max_length = 255)]
             pub bucket_name: Option<String>,
             /// A person's words about it.
             #[serde(default)]
