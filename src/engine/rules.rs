@@ -8,7 +8,7 @@ use super::{
     mapping::Mapping,
 };
 use crate::{
-    model::{BucketSettings, Location, SyncOptions},
+    model::{BucketSettings, Location, SchemaMapping, SyncOptions},
     sources,
     store::{entries::CurrentRules, reconcile::Scope},
 };
@@ -37,15 +37,20 @@ impl Rules {
         let filter = Filter::compile(&options.filters)?;
         let mapping = options.mapping.as_ref().map(Mapping::compile).transpose();
         let mapping = mapping.map_err(FilterError)?;
-        let mark = mark(options, None, &filter);
+        let mark = mark(options, options.mapping.as_ref(), None, &filter);
         Ok(Self { filter, mapping, mark, shares_objects: options.skip_duplicates })
     }
 
-    /// The same rules, for a bucket with these settings.
+    /// The same rules, for a bucket with these settings. Where its schema requires fields, entries
+    /// are checked against it without a mapping, too.
     #[must_use]
     pub fn bound_to(self, options: &SyncOptions, bucket: BucketSettings) -> Self {
-        let mark = mark(options, Some(&bucket), &self.filter);
-        let mapping = self.mapping.map(|mapping| mapping.into_bucket_of(bucket));
+        let implied = (options.mapping.is_none() && requires_fields(&bucket))
+            .then(SchemaMapping::of_the_file);
+        let compiled = implied.as_ref().and_then(|mapping| Mapping::compile(mapping).ok());
+        let settings = options.mapping.as_ref().or(implied.as_ref());
+        let mark = mark(options, settings, Some(&bucket), &self.filter);
+        let mapping = self.mapping.or(compiled).map(|mapping| mapping.into_bucket_of(bucket));
         Self { mapping, mark, ..self }
     }
 
@@ -89,9 +94,20 @@ pub fn removal_scope(location: &Location, options: &SyncOptions) -> Scope {
     }
 }
 
-fn mark(options: &SyncOptions, bucket: Option<&BucketSettings>, filter: &Filter) -> Option<i64> {
+/// Whether an object of the bucket must have fields that are no blobs.
+fn requires_fields(bucket: &BucketSettings) -> bool {
+    let schema = bucket.bucket_schema.iter();
+    let mut fields = schema.flat_map(|schema| schema.properties.values());
+    fields.any(|field| field.required == Some(true) && !field.kind.is_blob())
+}
+
+fn mark(
+    options: &SyncOptions,
+    mapping: Option<&SchemaMapping>,
+    bucket: Option<&BucketSettings>,
+    filter: &Filter,
+) -> Option<i64> {
     let conditions = (!filter.needs().is_nothing()).then_some(&options.filters.metadata_filters);
-    let mapping = options.mapping.as_ref();
     if conditions.is_none() && mapping.is_none() {
         return None;
     }

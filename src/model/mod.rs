@@ -14,6 +14,7 @@ mod hash;
 mod ids;
 mod job;
 mod mapping;
+mod own_names;
 mod path;
 mod problem;
 mod query;
@@ -46,6 +47,7 @@ pub use mapping::{
     BlobMapping, BlobType, CONTENT, FieldMapping, MappingEntry, MappingSource, SchemaMapping,
     Transform,
 };
+pub use own_names::reserved;
 pub use path::EntryPath;
 pub use problem::FieldProblem;
 pub use query::{Condition, FieldPath, Filter, Literal, Relation, Sort, Test};

@@ -207,3 +207,46 @@ fn every_field_of_a_connection_is_kept_but_its_secrets() {
     assert_kept(&kept, &made);
     assert!(!made.to_string().contains("hush"));
 }
+
+#[test]
+fn no_field_of_a_mapping_or_a_schema_takes_a_name_of_the_object_itself() {
+    let server = Server::start();
+    for name in ["object_id", "status", "source", "created_at"] {
+        let properties = json!({ name: { "type": "string" } });
+        let refused = server.post(
+            "/v1/buckets",
+            &json!({ "bucket_name": "b", "bucket_schema": { "properties": properties } }),
+        );
+        refused.blames(&format!("bucket_schema.properties.{name}"));
+    }
+    let bucket = crate::buckets::bucket(&server, "films");
+    let folder = server.home.write_home("photos/a.jpg", "a");
+    for name in ["object_id", "status", "source", "created_at"] {
+        let source = json!({ "type": "constant", "value": "x" });
+        let order = json!({
+            "connection_id": "conn_local", "source_path": folder.parent().unwrap(),
+            "schema_mapping": { "mappings": { name: { "target_type": "field", "source": source } } },
+        });
+        let refused = server.post(&format!("{bucket}/syncs"), &order);
+        refused.blames(&format!("schema_mapping.mappings.{name}"));
+    }
+}
+
+#[test]
+fn a_field_that_a_bucket_requires_is_missed_without_a_mapping_too() {
+    let server = Server::start();
+    let owner = json!({ "owner": { "type": "string", "required": true } });
+    let body = json!({ "bucket_name": "films", "bucket_schema": { "properties": owner } });
+    let bucket = crate::buckets::bucket_with(&server, body);
+    let file = server.home.write_home("photos/a.jpg", "a");
+    let order = json!({ "connection_id": "conn_local", "source_path": file.parent().unwrap() });
+    let made = server.post(&format!("{bucket}/syncs"), &order).is(200);
+    let sync = format!("{bucket}/syncs/{}", made["sync_config_id"].as_str().unwrap());
+    let deadline = std::time::Duration::from_secs(60);
+    let letter = crate::support::catchment::poll_until("a dead letter", deadline, || {
+        let letters = server.post(&format!("{sync}/dlq"), &json!({})).is(200);
+        letters["results"].get(0).cloned()
+    });
+    assert_eq!(letter["error_type"], "schema_mismatch");
+    assert_eq!(server.get(&bucket).is(200)["object_count"], 0);
+}

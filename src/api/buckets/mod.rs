@@ -26,7 +26,7 @@ use super::{
     scope::Scope,
 };
 use crate::{
-    model::{BucketName, BucketSchema, BucketSettings, FieldProblem, UniqueKey},
+    model::{self, BucketName, BucketSchema, BucketSettings, FieldProblem, UniqueKey},
     store::{
         buckets::{self, Bucket},
         dead_letters,
@@ -80,6 +80,7 @@ async fn create(
         ingest_filter: body.ingest_filter.map(kept),
         source_adapter: body.source_adapter.map(without_secrets).transpose()?.map(kept),
     };
+    check_field_names(&settings)?;
     check(Some(&body.bucket_name), &settings)?;
     let (name, now) = (body.bucket_name, app.now());
     let wanted = name.clone();
@@ -176,6 +177,7 @@ async fn change(
             };
             let mut settings = bucket.settings.clone();
             body.description.apply(&mut settings.description);
+            let has_new_schema = !body.bucket_schema.is_missing();
             body.bucket_schema.apply(&mut settings.bucket_schema);
             mapped(body.unique_key, UniqueKey::from).apply(&mut settings.unique_key);
             body.metadata.apply(&mut settings.metadata);
@@ -184,6 +186,9 @@ async fn change(
             mapped(body.destination, kept).apply(&mut settings.destination);
             mapped(body.ingest_filter, kept).apply(&mut settings.ingest_filter);
             adapter.apply(&mut settings.source_adapter);
+            if has_new_schema {
+                check_field_names(&settings)?;
+            }
             // An older name may be one that is not given any more.
             check(body.bucket_name.as_deref().filter(|name| *name != bucket.name), &settings)?;
             let name = body.bucket_name.unwrap_or_else(|| bucket.name.clone());
@@ -225,6 +230,20 @@ fn without_secrets(adapter: SourceAdapterConfig) -> Result<SourceAdapterConfig, 
         })
         .collect();
     if refused.is_empty() { Ok(adapter) } else { Err(ApiError::invalid(refused)) }
+}
+
+/// Refuses a schema with fields whose names are an object's own.
+fn check_field_names(settings: &BucketSettings) -> Result<(), ApiError> {
+    let schema = settings.bucket_schema.iter();
+    let wrong: Vec<_> = schema
+        .flat_map(|schema| schema.properties.keys())
+        .filter_map(|name| {
+            let place = format!("bucket_schema.properties.{name}");
+            let error = FieldError::new(place, name.as_str(), model::reserved(name)?);
+            Some(error.accepting("any other name").of_kind("reserved"))
+        })
+        .collect();
+    if wrong.is_empty() { Ok(()) } else { Err(ApiError::invalid(wrong)) }
 }
 
 /// What is wrong with settings in themselves.

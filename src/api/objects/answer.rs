@@ -16,42 +16,21 @@ use crate::{
         page::PaginationResponse,
         scope::Scope,
     },
-    model::{BucketId, EntryPath},
+    model::{self, BucketId, EntryPath},
     store::objects::{
         UNPROCESSED,
         record::{BlobRecord, Record},
     },
 };
 
-/// Names that are an object's own, and cannot be fields.
-const OWN: [&str; 17] = [
-    "object_id",
-    "bucket_id",
-    "key_prefix",
-    "path_bytes",
-    "blobs",
-    "source",
-    "source_details",
-    "edges",
-    "status",
-    "error",
-    "created_at",
-    "updated_at",
-    "document_count",
-    "consistency",
-    "idempotency_key",
-    "skip_duplicates",
-    "_internal",
-];
-
 /// Refuses fields that have names of the object's own.
 pub(super) fn reserved(fields: &BTreeMap<String, Value>) -> Vec<FieldError> {
-    let wrong = fields.iter().filter(|(name, _)| OWN.contains(&name.as_str()) || name.is_empty());
-    wrong
-        .map(|(name, value)| {
-            FieldError::new(name, value.clone(), "is a name of the object's own, not of a field")
-                .accepting("any other name")
-                .of_kind("reserved")
+    fields
+        .iter()
+        .filter_map(|(name, value)| {
+            let message = model::reserved(name)?;
+            let error = FieldError::new(name, value.clone(), message);
+            Some(error.accepting("any other name").of_kind("reserved"))
         })
         .collect()
 }
@@ -212,7 +191,7 @@ impl View {
     pub(super) fn object(&self, record: Record) -> ObjectResponse {
         let path = record.path.to_json_text();
         let blobs = record.blobs.iter().map(|blob| self.blob(&record, &path, blob)).collect();
-        let fields = record.fields.into_iter().filter(|(name, _)| !OWN.contains(&name.as_str()));
+        let fields = record.fields.into_iter().filter(|(name, _)| model::reserved(name).is_none());
         ObjectResponse {
             object_id: record.id.to_string(),
             bucket_id: self.bucket_id.clone(),

@@ -140,7 +140,11 @@ fn mapping(patch: Patch<Value>, mapping: &mut Option<SchemaMapping>, wrong: &mut
         Patch::Missing => {}
         Patch::Null => *mapping = None,
         Patch::Value(json) => match SchemaMapping::parse(&json) {
-            Ok(parsed) => *mapping = Some(parsed),
+            Ok(parsed) => {
+                let reserved = parsed.reserved_targets().into_iter();
+                wrong.extend(reserved.map(|problem| field_error_in("schema_mapping", problem)));
+                *mapping = Some(parsed);
+            }
             Err(problems) => {
                 wrong.extend(
                     problems.into_iter().map(|problem| field_error_in("schema_mapping", problem)),

@@ -291,6 +291,9 @@ fn mapping(file: &Path, provider: &ProviderName) -> Result<SchemaMapping, CliErr
     let json: Value = serde_json::from_str(&text).map_err(|error| wrong(&error))?;
     let mapping =
         SchemaMapping::parse(&json).map_err(|problems| wrong(&FieldProblem::join(&problems)))?;
+    if let reserved @ [_, ..] = mapping.reserved_targets().as_slice() {
+        return Err(wrong(&FieldProblem::join(reserved)));
+    }
     let offered = sources::reader(provider).map_or(&[][..], |reader| reader.offers());
     match mapping.problems_with(provider, offered).as_slice() {
         [] => Ok(mapping),

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use serde_json::Value;
 
-use super::{FieldProblem, ProviderName};
+use super::{FieldProblem, ProviderName, reserved};
 
 /// The property that holds the file itself when nobody says otherwise.
 pub const CONTENT: &str = "content";
@@ -237,6 +237,35 @@ impl SchemaMapping {
                 FieldProblem::new(format!("mappings.{target}.source.type"), kind, message)
             })
             .collect()
+    }
+}
+
+impl SchemaMapping {
+    /// Targets of fields that have names of the object's own.
+    #[must_use]
+    pub fn reserved_targets(&self) -> Vec<FieldProblem> {
+        let fields =
+            self.mappings.iter().filter(|(_, entry)| matches!(entry, MappingEntry::Field(_)));
+        fields
+            .filter_map(|(target, _)| {
+                let message = reserved(target)?;
+                let place = format!("mappings.{target}");
+                let problem = FieldProblem::new(place, target.as_str(), message);
+                Some(problem.accepts("any other name"))
+            })
+            .collect()
+    }
+
+    /// The mapping that holds where there is none: the file is the object's content.
+    #[must_use]
+    pub fn of_the_file() -> Self {
+        let content = MappingEntry::Blob(BlobMapping {
+            source: MappingSource::File,
+            blob_type: BlobType::default(),
+            blob_property: CONTENT.to_owned(),
+            mime_type_override: None,
+        });
+        Self { mappings: BTreeMap::from([(CONTENT.to_owned(), content)]) }
     }
 }
 
