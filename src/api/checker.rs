@@ -71,6 +71,12 @@ impl Checker {
         if !wrong.listed.is_empty() {
             return Err(ApiError::invalid_among(wrong.listed, wrong.more));
         }
+        // JSON has no other whole numbers than those that it has with a fraction: 614.0 is 614.
+        if has_whole_floats(&value)
+            && let Ok(read) = T::deserialize(with_whole_numbers(value.clone()))
+        {
+            return Ok(T::deserialize(&value).unwrap_or(read));
+        }
         serde_path_to_error::deserialize(value).map_err(|error| {
             let path = match error.path().to_string() {
                 whole if whole == "." => String::new(),
@@ -275,6 +281,37 @@ impl Wrong {
             _ => self.listed.push(error()),
         }
     }
+}
+
+/// Whether any number is whole but spelled with a fraction.
+fn has_whole_floats(value: &Value) -> bool {
+    match value {
+        Value::Number(number) => whole(number).is_some(),
+        Value::Array(items) => items.iter().any(has_whole_floats),
+        Value::Object(fields) => fields.values().any(has_whole_floats),
+        _ => false,
+    }
+}
+
+/// The value with such numbers as whole ones.
+fn with_whole_numbers(value: Value) -> Value {
+    match value {
+        Value::Number(number) => whole(&number).map_or(Value::Number(number), Value::from),
+        Value::Array(items) => items.into_iter().map(with_whole_numbers).collect(),
+        Value::Object(fields) => {
+            fields.into_iter().map(|(name, value)| (name, with_whole_numbers(value))).collect()
+        }
+        other => other,
+    }
+}
+
+/// The whole number that a number with a fraction of zero is.
+fn whole(number: &serde_json::Number) -> Option<i64> {
+    // Beyond 2^53 a float stands for more than one whole number.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    let float = number.as_f64().filter(|_| number.is_f64())?;
+    let is_whole = float.fract() == 0.0 && float.abs() <= EXACT;
+    is_whole.then(|| format!("{float:.0}").parse().ok())?
 }
 
 fn either(alternatives: Vec<Value>) -> Value {

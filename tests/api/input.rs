@@ -77,3 +77,18 @@ fn a_path_that_is_no_text_is_refused_in_the_shape_of_errors() {
     let server = Server::start();
     server.get("/v1/namespaces/%FF").fails_with(422);
 }
+
+#[test]
+fn a_whole_number_may_be_spelled_with_a_fraction() {
+    let server = Server::start();
+    let bucket = crate::buckets::bucket(&server, "films");
+    let folder = server.home.write_home("photos/a.jpg", "a");
+    let order = json!({
+        "connection_id": "conn_local", "source_path": folder.parent().unwrap(),
+        "polling_interval_seconds": 614.0, "metadata": { "ratio": 2.0 },
+    });
+    let made = server.post(&format!("{bucket}/syncs"), &order).is(200);
+    assert_eq!(made["polling_interval_seconds"], 614);
+    let list = server.post("/v1/buckets/list", &json!({ "limit": 5.5 }));
+    assert_eq!(list.status, 422);
+}

@@ -253,3 +253,14 @@ fn a_data_directory_that_is_everybodys_is_refused_and_left_as_it_is() {
     assert_eq!(std::fs::metadata(&shared).unwrap().permissions().mode() & 0o7777, 0o1777);
     assert_eq!(std::fs::read_dir(&shared).unwrap().count(), 0);
 }
+
+#[test]
+fn a_time_without_a_zone_is_refused_and_never_read_as_midnight() {
+    let tree = Tree::of_files("tree", 1);
+    for option in ["--modified-after", "--modified-before"] {
+        let given = [option, "2026-01-31T12:00:00"];
+        Catchment::new().sync_with(tree.source(), &given).exits(2).says(&["time zone"]);
+    }
+    let given = ["--modified-after", "2001-01-31"];
+    Catchment::new().sync_with(tree.source(), &given).exits(0);
+}

@@ -223,6 +223,11 @@ fn instant(text: &str) -> Result<Timestamp, String> {
     if let Ok(instant) = text.parse::<Timestamp>() {
         return Ok(instant);
     }
+    // A date with a time reads as a date, too, and the time would be lost.
+    let has_time = text.contains(['T', 't', ':']);
+    if has_time && text.parse::<jiff::civil::DateTime>().is_ok() {
+        return Err(format!("{text:?} has no time zone: add Z, or an offset such as +01:00"));
+    }
     if let Ok(date) = text.parse::<Date>() {
         let midnight = date.to_datetime(jiff::civil::Time::midnight());
         return TimeZone::UTC.to_timestamp(midnight).map_err(|error| error.to_string());
