@@ -9,25 +9,29 @@ use futures_util::{
 };
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::causes;
-use crate::sources::SourceError;
+use crate::sources::{SourceError, pace::Pace};
 
 /// How long a body may send nothing.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The bytes of a body as they come.
 ///
-/// Yields an error, and then nothing more, when the connection breaks or nothing comes for a minute.
+/// Yields an error, and then nothing more, when the connection breaks, and when nothing or next to
+/// nothing comes for a minute.
 pub fn stream(body: Incoming) -> BoxStream<'static, Result<Bytes, SourceError>> {
-    stream::try_unfold(body, |mut body| async move {
+    stream::try_unfold((body, Pace::default()), |(mut body, mut pace)| async move {
         loop {
+            let since = Instant::now();
             match timeout(IDLE_TIMEOUT, body.frame()).await {
                 Ok(None) => return Ok(None),
                 Ok(Some(Ok(frame))) => {
-                    if let Ok(bytes) = frame.into_data() {
-                        return Ok(Some((bytes, body)));
+                    let bytes = frame.into_data().unwrap_or_default();
+                    pace.received(bytes.len() as u64, since.elapsed())?;
+                    if !bytes.is_empty() {
+                        return Ok(Some((bytes, (body, pace))));
                     }
                 }
                 Ok(Some(Err(error))) => {
