@@ -110,7 +110,15 @@ impl Engine {
     /// deleted or is suspended.
     pub async fn resume(&self, sync_key: i64) -> Result<(), OrderError> {
         let (now, engine) = (self.clock.now(), self.clone());
-        self.store.write(move |tx| resumed(tx, sync_key, &engine, now)).await
+        self.store
+            .write(move |tx| {
+                let sync = syncs::by_key(tx, sync_key)?;
+                if !sync.is_active && sync.status != SyncStatus::Archived {
+                    return Err(OrderError::Inactive);
+                }
+                resumed(tx, sync_key, &engine, now)
+            })
+            .await
     }
 
     /// Queues a run, of every entry again if `full`.
@@ -202,9 +210,6 @@ pub fn resumed(
     let connection = connections::by_key(tx, sync.connection_key)?;
     if matches!(connection.status.as_str(), "ARCHIVED" | "SUSPENDED") {
         return Err(unusable(connection));
-    }
-    if !sync.is_active {
-        return Err(OrderError::Inactive);
     }
     if sync.pause.is_none() {
         return Ok(());

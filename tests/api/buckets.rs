@@ -153,7 +153,10 @@ fn a_bucket_takes_its_objects_and_syncs_along() {
 #[test]
 fn names_of_buckets_have_one_rule() {
     let server = Server::start();
-    let create = |name: &str| server.post("/v1/buckets", &json!({ "bucket_name": name }));
+    let create = |name: &str| {
+        let schema = json!({ "properties": {} });
+        server.post("/v1/buckets", &json!({ "bucket_name": name, "bucket_schema": schema }))
+    };
     let long = "x".repeat(101);
     for name in ["", " ", "a/b", "-x", ".x", "a\u{7}", &long] {
         create(name).blames("bucket_name");
