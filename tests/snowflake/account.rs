@@ -98,7 +98,7 @@ async fn a_programmatic_access_token_signs_in_in_the_passwords_place() {
     let credentials = |password| json!({"credentials": {"type": "username_password", "username": USER, "password": password}});
     Connected::to(&fake).with(&credentials(TOKEN)).test().await.unwrap();
     let error = Connected::to(&fake).with(&credentials("hunter2")).test().await.unwrap_err();
-    assert!(matches!(error, SourceError::Auth { .. }));
+    assert!(matches!(error, SourceError::SignInAgain { .. }));
     assert!(error.to_string().contains("key pair"), "{error}");
     assert!(error.to_string().contains("programmatic access token"), "{error}");
     assert!(!error.to_string().contains("hunter2"), "{error}");

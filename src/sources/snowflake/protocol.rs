@@ -311,7 +311,7 @@ impl Refusal {
         let role = context.role.as_ref().map_or_else(|| "ROLE".to_owned(), Name::to_string);
         match self.meaning() {
             Meaning::TokenExpired | Meaning::SignIn => {
-                SourceError::Auth { message: format!("{said}; {}", self.sign_in_advice(context)) }
+                SourceError::SignInAgain { message: said, way_out: self.sign_in_advice(context) }
             }
             Meaning::Role => SourceError::Misconfigured {
                 message: format!("{said}; GRANT ROLE {role} TO USER ...; lets it be used"),
@@ -559,7 +559,7 @@ mod tests {
         refusal.clock_ahead = Some(-3600);
         let message = refusal.error(&context(), None, now()).to_string();
         assert!(message.contains("clock is 3600 s ahead of Snowflake's"), "{message}");
-        assert!(matches!(refusal.error(&context(), None, now()), SourceError::Auth { .. }));
+        assert!(matches!(refusal.error(&context(), None, now()), SourceError::SignInAgain { .. }));
     }
 
     #[test]
