@@ -366,3 +366,80 @@ impl Reader {
         self.wrong.push(FieldError::new(place, value.clone(), words).accepting(accepted));
     }
 }
+
+/// Whether a filter holds of a record that is at hand as JSON.
+pub(super) fn holds(filter: &Filter, record: &Value) -> bool {
+    match filter {
+        Filter::All(filters) => filters.iter().all(|filter| holds(filter, record)),
+        Filter::Any(filters) => filters.iter().any(|filter| holds(filter, record)),
+        Filter::No(filters) => !filters.iter().any(|filter| holds(filter, record)),
+        Filter::Is(condition) => {
+            let value = condition
+                .field
+                .parts()
+                .iter()
+                .try_fold(record, |value, part| value.get(part))
+                .unwrap_or(&Value::Null);
+            condition_holds(condition, value)
+        }
+    }
+}
+
+fn condition_holds(condition: &Condition, value: &Value) -> bool {
+    let some = |test: &dyn Fn(&Value) -> bool| match value {
+        Value::Array(items) => items.iter().any(test),
+        Value::Null | Value::Object(_) => false,
+        one => test(one),
+    };
+    let fold = |text: &str| match condition.case_sensitive {
+        true => text.to_owned(),
+        false => text.to_lowercase(),
+    };
+    let equals = |literal: &Literal| {
+        some(&|value| match (literal, value) {
+            (Literal::Text(wanted), Value::String(text)) => fold(wanted) == fold(text),
+            (Literal::Bool(wanted), Value::Bool(is)) => wanted == is,
+            (Literal::Integer(wanted), value) => value.as_i64() == Some(*wanted),
+            (Literal::Real(wanted), value) => value.as_f64() == Some(*wanted),
+            _ => false,
+        })
+    };
+    let text = |test: &dyn Fn(&str) -> bool| {
+        some(&|value| value.as_str().is_some_and(|text| test(&fold(text))))
+    };
+    match &condition.test {
+        Test::Is(Relation::Eq, literal) => equals(literal),
+        Test::Ne(literal) => !equals(literal),
+        Test::In(literals) => literals.iter().any(equals),
+        Test::NotIn(literals) => !literals.iter().any(equals),
+        Test::IsNull(is_null) => value.is_null() == *is_null,
+        Test::Contains(part) => text(&|text| text.contains(&fold(part))),
+        Test::StartsWith(part) => text(&|text| text.starts_with(&fold(part))),
+        Test::EndsWith(part) => text(&|text| text.ends_with(&fold(part))),
+        Test::Words(words) | Test::Phrase(words) => {
+            words.split_whitespace().all(|word| text(&|text| text.contains(&fold(word))))
+        }
+        Test::Regex(pattern) => regex::Regex::new(pattern).is_ok_and(|regex| {
+            some(&|value| value.as_str().is_some_and(|text| regex.is_match(text)))
+        }),
+        Test::Is(relation, literal) => some(&|value| {
+            let order = match (literal, value) {
+                (Literal::Text(wanted), Value::String(text)) => Some(fold(text).cmp(&fold(wanted))),
+                (Literal::Integer(wanted), value) => {
+                    value.as_i64().map(|number| number.cmp(wanted))
+                }
+                (Literal::Real(wanted), value) => {
+                    value.as_f64().and_then(|number| number.partial_cmp(wanted))
+                }
+                _ => None,
+            };
+            order.is_some_and(|order| match relation {
+                Relation::Eq => order.is_eq(),
+                Relation::Gt => order.is_gt(),
+                Relation::Lt => order.is_lt(),
+                Relation::Gte => order.is_ge(),
+                Relation::Lte => order.is_le(),
+            })
+        }),
+    }
+}

@@ -8,14 +8,18 @@
 //! What does not live here: SQL (`store`), decisions about syncs and entries (`engine`).
 
 pub mod access;
+mod analytics;
 mod archive;
 mod base;
+mod batches;
 mod buckets;
 mod checker;
+mod collections;
 mod connection;
 mod connections;
 pub mod content;
 mod docs;
+mod documents;
 pub mod error;
 pub mod events;
 mod filters;
@@ -37,6 +41,7 @@ pub mod server;
 mod settings;
 pub mod sign_ins;
 mod syncs;
+mod tasks;
 mod tree;
 mod ui;
 mod uploads;
@@ -68,6 +73,7 @@ use self::{
 use crate::{
     config::Config,
     engine::{Engine, LiveProgress},
+    processing::{extract::Extractors, processor},
     scheduler::{Nudge, Pulse, Scheduler},
     sources::oauth::sign_in::CALLBACK,
 };
@@ -97,6 +103,10 @@ pub struct App {
     pub live_progress: LiveProgress,
     /// People who are signing in to a provider.
     pub sign_ins: SignIns,
+    /// The extractors that are here.
+    pub extractors: Extractors,
+    /// Wakes the processor.
+    pub processor: processor::Nudge,
     scheduler_pulse: Pulse,
     live: Live,
     listeners: Listeners,
@@ -114,6 +124,7 @@ impl App {
         links: Links,
         scheduler: &Scheduler,
         live_progress: LiveProgress,
+        (extractors, processor): (Extractors, processor::Nudge),
         stopping: CancellationToken,
     ) -> Self {
         Self {
@@ -129,6 +140,8 @@ impl App {
             scheduler_pulse: scheduler.pulse(),
             engine,
             live_progress,
+            extractors,
+            processor,
             stopping,
         }
     }
@@ -158,6 +171,11 @@ fn resources() -> OpenApiRouter<App> {
         .merge(syncs::routes())
         .merge(buckets::routes())
         .merge(objects::routes())
+        .merge(collections::routes())
+        .merge(batches::routes())
+        .merge(tasks::routes())
+        .merge(analytics::routes())
+        .merge(documents::routes())
         .merge(content::routes())
         .merge(archive::routes())
         .merge(uploads::routes())

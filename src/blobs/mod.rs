@@ -143,6 +143,12 @@ impl Blobs {
         Ok(blobs)
     }
 
+    /// Where extractors of this process put what they are making.
+    #[must_use]
+    pub fn scratch(&self) -> PathBuf {
+        self.staging.join("extract")
+    }
+
     /// Bytes that are free where the files are.
     ///
     /// # Errors

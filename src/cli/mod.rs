@@ -8,14 +8,17 @@ mod completions;
 mod connect;
 mod connections;
 mod doctor;
+mod documents;
 mod error;
 mod export;
+mod extractors;
 mod gc;
 mod get;
 mod ls;
 mod man;
 mod open;
 mod output;
+mod process;
 mod progress;
 mod restore;
 mod secrets;
@@ -125,6 +128,12 @@ enum Command {
     Export(export::Args),
     /// Check every stored byte against its hash
     Verify(verify::Args),
+    /// Extract what waits to be extracted, without a server
+    Process(process::Args),
+    /// List the extractors that are here
+    Extractors(extractors::Args),
+    /// Print the documents of a collection
+    Documents(documents::Args),
     /// Show buckets, syncs and their last jobs
     Status(status::Args),
     /// Free the space of bytes that no object uses any more
@@ -195,6 +204,9 @@ async fn run(cli: Cli) -> Outcome {
         Command::Get(args) => get::run(args, &settings).await,
         Command::Export(args) => export::run(args, &settings).await,
         Command::Verify(args) => verify::run(args, &settings).await,
+        Command::Process(args) => process::run(args, &settings).await,
+        Command::Extractors(args) => extractors::run(&args, &settings),
+        Command::Documents(args) => documents::run(args, &settings).await,
         Command::Status(args) => status::run(args, &settings).await,
         Command::Gc(args) => gc::run(args, &settings).await,
         Command::Doctor(args) => doctor::run(args, &settings).await,

@@ -24,6 +24,10 @@ use crate::{
         server,
     },
     engine::{LiveProgress, search_index},
+    processing::{
+        extract::Extractors,
+        processor::{Processor, default_places},
+    },
     scheduler::{Bounds, Observers, Scheduler},
     store::{Store, probe, settings},
 };
@@ -78,7 +82,12 @@ pub(super) async fn run(args: Args, settings: &Settings) -> Outcome {
     let scheduler = Scheduler::start(engine.clone(), Bounds::default(), observers);
     let store = engine.store.clone();
     let links = Links::open(&config.data_dir).map_err(CliError::failed)?;
-    let app = App::new(engine, config, access, links, &scheduler, live_progress, stopping.clone());
+    let extractors = Extractors::new(Extractors::own_program(), engine.blobs.scratch());
+    let processor = Processor::start(engine.clone(), extractors.clone(), default_places());
+    let processing = (extractors, processor.nudge());
+    let stopped = stopping.clone();
+    let app =
+        App::new(engine, config, access, links, &scheduler, live_progress, processing, stopped);
     tokio::spawn(api::resume_deletions(app.clone()));
     tokio::spawn(search_index::keep_up_to_date(store.clone(), app.stopping.clone()));
     let router = api::router(app).map_err(CliError::failed)?;
@@ -90,6 +99,7 @@ pub(super) async fn run(args: Args, settings: &Settings) -> Outcome {
     tell_systemd(&[NotifyState::Stopping]);
     drop(said);
     scheduler.stop().await;
+    processor.stop().await;
     served.map_err(CliError::failed)?;
     Ok(Exit::Done)
 }

@@ -15,7 +15,9 @@ use crate::{
         self, Transaction, blobs, checkpoints,
         commit::Target,
         connections::{self, ConnectionFailure},
-        dead_letters, jobs, leases, syncs,
+        dead_letters, jobs, leases,
+        processing::to_batch,
+        syncs,
     },
 };
 
@@ -150,6 +152,9 @@ impl EndOfRun {
         }
         let dead_letters = dead_letters::open_count(tx, sync_key)?;
         jobs::end(tx, target.job_key, self.status, self.error.as_deref(), now)?;
+        if to_batch::is_wanted(tx, target.bucket_key)? {
+            to_batch::make_batches(tx, &syncs::by_key(tx, sync_key)?, true, now)?;
+        }
         leases::release(tx, target.fence)?;
         syncs::survived(tx, sync_key)?;
         let next_job = self.update_sync(tx, target, dead_letters, now)?;

@@ -77,6 +77,22 @@ id!(
     ArchiveId, "arc_"
 );
 id!(
+    /// Names a batch: objects that are processed together.
+    BatchId, "btch_"
+);
+id!(
+    /// Names a task: work that takes a while.
+    TaskId, "task_"
+);
+id!(
+    /// Names a collection: objects through an extractor into documents.
+    CollectionId, "col_"
+);
+id!(
+    /// Names a document.
+    DocumentId, "doc_"
+);
+id!(
     /// Names a dead letter.
     DeadLetterId, "dlq_"
 );

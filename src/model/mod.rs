@@ -3,7 +3,9 @@
 //! Everything above (`store`, `sources`, `engine`, `cli`) speaks in these types. What does *not*
 //! live here: SQL, network, files, clocks.
 
+mod batch;
 mod bucket_settings;
+mod collection;
 mod connection;
 mod counts;
 mod credentials;
@@ -24,7 +26,12 @@ mod sync;
 mod sync_state;
 mod upload;
 
+pub use batch::{BatchStatus, Dedup, TaskKind};
 pub use bucket_settings::{BucketSettings, PartProblem, UniqueKey, UniqueValue};
+pub use collection::{
+    CollectionSettings, Disabled, ExtractorSettings, InputFrom, InputSlot, Passthrough, Schedule,
+    SchemaValidation, SourceSettings,
+};
 pub use connection::{Connection, Location, ProviderName};
 pub use counts::Counts;
 pub use credentials::{
@@ -38,8 +45,8 @@ pub use entry::{
 pub use filters::{FileFilters, MetadataFilter, Operator};
 pub use hash::{BlobHash, ParseHashError};
 pub use ids::{
-    ArchiveId, BlobId, BucketId, ConnectionId, DeadLetterId, JobId, NamespaceId, ObjectId, SyncId,
-    UploadId,
+    ArchiveId, BatchId, BlobId, BucketId, CollectionId, ConnectionId, DeadLetterId, DocumentId,
+    JobId, NamespaceId, ObjectId, SyncId, TaskId, UploadId,
 };
 pub use job::{Cause, JobStatus, Phase, RunStatus};
 pub(crate) use mapping::filename_regex;

@@ -1,10 +1,12 @@
 //! What a list is asked for: filters over fields, an order. Checked as far as that goes without
 //! knowing the table; which fields a table has, `store` knows.
 
+use serde::{Deserialize, Serialize};
+
 use super::FieldProblem;
 
 /// The path of a field in a record as the API shows it: `blobs.details.size_bytes`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct FieldPath(Vec<String>);
 
 impl FieldPath {
@@ -38,7 +40,7 @@ impl FieldPath {
 }
 
 /// Which records are wanted.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Filter {
     /// Those that all of these want.
     All(Vec<Filter>),
@@ -52,7 +54,7 @@ pub enum Filter {
 
 /// A condition on one field. A field that is a list fulfils it if one of its items does; one that is
 /// an object, null or absent has no values, so that only `Ne`, `NotIn` and `IsNull` hold for it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Condition {
     /// The field.
     pub field: FieldPath,
@@ -63,7 +65,7 @@ pub struct Condition {
 }
 
 /// What is asked of a field.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Test {
     /// It stands in this relation to a value of its own kind; values of other kinds never do.
     Is(Relation, Literal),
@@ -90,7 +92,7 @@ pub enum Test {
 }
 
 /// How two values of one kind stand to each other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Relation {
     /// The same.
     Eq,
@@ -105,7 +107,7 @@ pub enum Relation {
 }
 
 /// A value to compare with.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Literal {
     /// True or false; these have no order.
     Bool(bool),

@@ -8,10 +8,31 @@
 //!
 //! The map, in the order of the flow:
 //!
+//! - `to_batch` (in `store::processing`): what the commit of a sync notes, and the batches made of it.
+//! - [`processor`]: the one process that processes: what is carried out next, and how much at once.
+//!   `sweep` is what it does now and then, [`chores`] the tasks that are no batch.
+//! - `batch` and `tier`: a batch from tier to tier; members page by page, settled in one transaction.
+//! - `plan`: what is to be done about one object in one collection, from the ledger and [`digest`]s
+//!   of what goes in; `view` is what a collection can see of an object.
+//! - `work`: one object through its extractor, into documents that are ready to be written.
 //! - [`extract`]: the boundary to extractors. On this side a request and what came of it; on the
 //!   other a child process that speaks lines. Nothing there knows of batches or of the database.
+//! - `context`: what all of these share: the right to process, places for extractors, their pauses.
 //!
 //! What does not live here: SQL (`store::processing`), HTTP (`api::{collections, batches, tasks,
 //! documents}`), anything about a sync's own run (`engine`).
 
+mod batch;
+pub mod chores;
+mod context;
+pub mod digest;
 pub mod extract;
+mod plan;
+pub mod processor;
+mod sweep;
+mod tier;
+mod view;
+mod work;
+
+pub use plan::RESERVED;
+pub use work::{Tried, try_out};

@@ -83,6 +83,7 @@ impl Changes<'_> {
             self.counts.updated += 1;
             return self.assign_object(entry, blob_key, row.entry_key);
         }
+        self.look(row.object_key)?;
         if same_bytes {
             let has_other_facts = self.update_facts(entry, row.object_key)?;
             if self.reshape(entry.shape.as_deref(), row.object_key, blob_key)? || has_other_facts {
@@ -258,6 +259,9 @@ impl Changes<'_> {
             Some(shape) => {
                 self.reshape(Some(shape), object_key, blob_key)?;
             }
+        }
+        if let Some(batching) = &self.batching {
+            batching.added(self.tx, object_key)?;
         }
         self.added.add(|| Ok(id.as_str().to_owned()))
     }

@@ -154,12 +154,13 @@ pub fn take_orphans(tx: &Transaction<'_>, limit: u32) -> Result<Option<Vec<Blob>
     Ok(Some(gone))
 }
 
-/// Whether an object or an upload is made of a blob.
+/// Whether an object, an upload or a document is made of a blob.
 fn is_needed(connection: &Connection, blob_key: i64) -> Result<bool> {
     Ok(connection
         .prepare_cached(
             "SELECT 1 FROM object_blobs WHERE blob_key = ?1
-             UNION ALL SELECT 1 FROM uploads WHERE blob_key = ?1",
+             UNION ALL SELECT 1 FROM uploads WHERE blob_key = ?1
+             UNION ALL SELECT 1 FROM document_blobs WHERE blob_key = ?1",
         )?
         .exists([blob_key])?)
 }
@@ -191,7 +192,8 @@ pub fn find_orphans(tx: &Transaction<'_>) -> Result<()> {
         "INSERT OR IGNORE INTO orphans (blob_key)
          SELECT blob_key FROM blobs
          WHERE NOT EXISTS (SELECT 1 FROM object_blobs ob WHERE ob.blob_key = blobs.blob_key)
-           AND NOT EXISTS (SELECT 1 FROM uploads u WHERE u.blob_key = blobs.blob_key)",
+           AND NOT EXISTS (SELECT 1 FROM uploads u WHERE u.blob_key = blobs.blob_key)
+           AND NOT EXISTS (SELECT 1 FROM document_blobs d WHERE d.blob_key = blobs.blob_key)",
         [],
     )?;
     Ok(())

@@ -8,7 +8,9 @@ use rusqlite::{Transaction, params};
 use super::{
     Result,
     buckets::{self, Bucket},
-    leases, reconcile, uploads,
+    leases,
+    processing::{batches, collections},
+    reconcile, uploads,
 };
 use crate::model::SyncStatus;
 
@@ -16,8 +18,16 @@ use crate::model::SyncStatus;
 const STEP: u32 = 500;
 
 /// The tables with rows that belong to a sync.
-const OF_SYNCS: [&str; 7] =
-    ["entries", "left_out", "held_back", "dead_letters", "checkpoints", "jobs", "leases"];
+const OF_SYNCS: [&str; 8] = [
+    "entries",
+    "left_out",
+    "held_back",
+    "dead_letters",
+    "checkpoints",
+    "jobs",
+    "leases",
+    "to_batch",
+];
 
 /// The syncs of a bucket that run, wait, or will run by themselves: public ids.
 ///
@@ -59,6 +69,7 @@ pub fn begin(tx: &Transaction<'_>, bucket: &Bucket, now: Timestamp) -> Result<()
         "UPDATE buckets SET is_deleting = 1, name = id, updated_at_ms = ?2 WHERE bucket_key = ?1",
     )?
     .execute(params![bucket.key, now.as_millisecond()])?;
+    collections::lose_bucket(tx, bucket.key, now)?;
     buckets::emit_event(tx, bucket.key, "deleted", now)
 }
 
@@ -87,7 +98,11 @@ pub fn step(tx: &Transaction<'_>, bucket_key: i64) -> Result<bool> {
         return Ok(false);
     }
     for table in OF_SYNCS {
-        let key = if table == "checkpoints" { "(sync_key, shard)" } else { "rowid" };
+        let key = match table {
+            "checkpoints" => "(sync_key, shard)",
+            "to_batch" => "(sync_key, object_key)",
+            _ => "rowid",
+        };
         let deleted = tx
             .prepare_cached(&format!(
                 "DELETE FROM {table} WHERE {key} IN (SELECT {} FROM {table} WHERE sync_key IN
@@ -99,6 +114,10 @@ pub fn step(tx: &Transaction<'_>, bucket_key: i64) -> Result<bool> {
             return Ok(false);
         }
     }
+    if batches::remove_of_bucket(tx, bucket_key, STEP)? {
+        return Ok(false);
+    }
+    tx.execute("DELETE FROM bucket_hours WHERE bucket_key = ?1", [bucket_key])?;
     tx.execute("DELETE FROM syncs WHERE bucket_key = ?1", [bucket_key])?;
     tx.execute("DELETE FROM buckets WHERE bucket_key = ?1", [bucket_key])?;
     Ok(true)

@@ -119,6 +119,14 @@ pub fn is_live(connection: &Connection, bucket_key: i64) -> Result<bool> {
         .exists([bucket_key])?)
 }
 
+/// The bucket with that key, unless it is gone.
+///
+/// # Errors
+/// SQLite's.
+pub fn by_key(connection: &Connection, bucket_key: i64) -> Result<Option<Bucket>> {
+    one(connection, "bucket_key = ?1", [bucket_key])
+}
+
 /// Every bucket, by name.
 ///
 /// # Errors

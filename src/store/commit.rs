@@ -20,6 +20,7 @@ use super::{
     jobs,
     leases::{self, Fence},
     left_out::{self, LeftOut},
+    processing::to_batch::Batching,
     reevaluate::Reevaluated,
     renames::Renamed,
     shape::Shape,
@@ -179,6 +180,7 @@ pub fn commit(
         last_object: None,
         added: Touched::default(),
         updated: Touched::default(),
+        batching: Batching::of(tx, target.fence.sync_key, target.bucket_key)?,
     };
     let mut refused = Vec::new();
     let mut writes = Vec::new();
@@ -223,6 +225,9 @@ pub fn commit(
         two_level_index::merge(tx)?;
     }
     changes.emit_events()?;
+    if let Some(batching) = &changes.batching {
+        batching.finish(tx, now)?;
+    }
     let counts = changes.counts;
     Ok(Committed { counts, refused })
 }
@@ -243,6 +248,8 @@ pub(super) struct Changes<'a> {
     pub(super) added: Touched,
     /// Objects that are changed.
     pub(super) updated: Touched,
+    /// What is noted for processing; `None` where the bucket has no collection.
+    pub(super) batching: Option<Batching>,
 }
 
 impl Changes<'_> {

@@ -29,6 +29,14 @@ pub enum EventKind {
     ConnectionChanged,
     /// A bucket was made, changed, deleted.
     BucketChanged,
+    /// A batch came to an end.
+    BatchFinished,
+    /// Documents were written, changed or removed.
+    DocumentsWritten,
+    /// A collection was made, changed, deleted.
+    CollectionChanged,
+    /// An extractor was paused, or works again.
+    ExtractorPaused,
     /// Something that a person should know, such as a folder that cannot be watched.
     Notice,
 }
@@ -46,6 +54,10 @@ impl EventKind {
             Self::SyncChanged => "sync.changed",
             Self::ConnectionChanged => "connection.changed",
             Self::BucketChanged => "bucket.changed",
+            Self::BatchFinished => "batch.finished",
+            Self::DocumentsWritten => "documents.written",
+            Self::CollectionChanged => "collection.changed",
+            Self::ExtractorPaused => "extractor.paused",
             Self::Notice => "notice",
         }
     }

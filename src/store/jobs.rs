@@ -431,3 +431,18 @@ pub fn make_full(tx: &Transaction<'_>, job_key: i64) -> Result<()> {
         .execute([job_key])?;
     Ok(())
 }
+
+/// The jobs of the syncs of a namespace, the newest first.
+///
+/// # Errors
+/// SQLite's.
+pub fn of_namespace(connection: &Connection, namespace_key: i64, limit: u32) -> Result<Vec<Job>> {
+    let mut statement = connection.prepare_cached(&format!(
+        "{SELECT} WHERE sync_key IN
+             (SELECT sync_key FROM syncs JOIN buckets USING (bucket_key) WHERE namespace_key = ?1)
+         ORDER BY job_key DESC LIMIT ?2"
+    ))?;
+    let jobs =
+        statement.query_map(params![namespace_key, limit], read)?.collect::<Result<_, _>>()?;
+    Ok(jobs)
+}

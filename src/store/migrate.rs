@@ -21,6 +21,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/9_plain_names.sql"),
     include_str!("migrations/10_decisions.sql"),
     include_str!("migrations/11_trust.sql"),
+    include_str!("migrations/12_processing.sql"),
 ];
 
 /// The version of [`SCHEMA`].

@@ -6,6 +6,7 @@
 //! SQLite's own locking keeps them apart, and leases keep their runs apart. What does not live
 //! here: the bytes of large blobs, decisions about entries, network.
 
+pub mod analytics;
 mod apply_fetched;
 pub mod blobs;
 pub mod bucket_deletion;
@@ -34,6 +35,7 @@ pub mod objects;
 mod open;
 pub mod overview;
 pub mod probe;
+pub mod processing;
 pub mod progress;
 pub mod reconcile;
 pub mod reevaluate;
@@ -131,6 +133,17 @@ impl Store {
         tokio::task::spawn_blocking(move || shared.read(work))
             .await
             .map_err(|_| StoreError::Stopped)?
+    }
+
+    /// [`Store::read`] for work that has errors of its own.
+    ///
+    /// # Errors
+    /// The closure's, or SQLite's.
+    pub async fn read_or<T: Send + 'static, E: From<StoreError> + Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E> {
+        self.read(move |connection| Ok(work(connection))).await?
     }
 
     /// [`Store::read`] for callers that are on a blocking thread already.

@@ -9,7 +9,7 @@ use super::{
     checkpoints::Sightings,
     commit::{DELETED, Target},
     events::EventKind,
-    heirs, jobs, leases, syncs,
+    heirs, jobs, leases, processing, syncs,
     touched::Touched,
     unique_keys, uploads,
 };
@@ -233,6 +233,7 @@ pub(super) fn remove_object(tx: &Transaction<'_>, object_key: i64) -> Result<Gon
         blobs::maybe_orphaned(tx, blob_key)?;
     }
     unique_keys::replace(tx, object_key, None)?;
+    processing::forget_object(tx, object_key)?;
     Ok(tx
         .prepare_cached(
             "DELETE FROM objects WHERE object_key = ?1 RETURNING id, size, state IS NULL",

@@ -54,6 +54,9 @@ impl Changes<'_> {
             return self.mark_evaluated(reevaluated.entry_key, Some(HANDED_OVER)).map(drop);
         }
         let object_key = self.mark_evaluated(reevaluated.entry_key, self.target.mark)?;
+        if let Some(object_key) = object_key {
+            self.look(object_key)?;
+        }
         let is_updated = match (&reevaluated.object, object_key) {
             (Some(object), Some(object_key)) => self.reshape_stored(object, object_key)?,
             _ => false,

@@ -8,6 +8,7 @@ use super::{
     dead_letters, jobs,
     jobs::Job,
     leases::{self, Holder},
+    processing::batches::{self, OfSync},
     syncs::{self, Sync},
 };
 use crate::model::SyncStatus;
@@ -97,6 +98,8 @@ pub struct SyncDetails {
     pub shards: Vec<Progress>,
     /// Open dead letters.
     pub dead_letters: u64,
+    /// The batches that it made.
+    pub batches: OfSync,
 }
 
 /// Gathers what belongs to a sync.
@@ -114,6 +117,7 @@ pub fn details(connection: &Connection, sync: Sync) -> Result<SyncDetails> {
         last_complete: jobs::last_complete(connection, sync.key)?,
         shards: checkpoints::progress(connection, sync.key)?,
         dead_letters: dead_letters::open_count(connection, sync.key)?,
+        batches: batches::of_sync(connection, sync.key)?,
         job,
         sync,
     })

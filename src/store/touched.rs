@@ -50,8 +50,19 @@ impl Changes<'_> {
         self.updated.emit_event(self.tx, EventKind::ObjectsUpdated, self.target, self.now)
     }
 
+    /// Looks at an object that may be about to change.
+    pub(super) fn look(&mut self, object_key: i64) -> Result<()> {
+        match &mut self.batching {
+            Some(batching) => batching.look(self.tx, object_key),
+            None => Ok(()),
+        }
+    }
+
     pub(super) fn note_updated(&mut self, object_key: i64) -> Result<()> {
         let tx = self.tx;
+        if let Some(batching) = &self.batching {
+            batching.updated(tx, object_key)?;
+        }
         self.updated.add(|| {
             Ok(tx
                 .prepare_cached("SELECT id FROM objects WHERE object_key = ?1")?

@@ -14,6 +14,7 @@ use catchment::{
     config::{Config, ServeConfig, SourceTuning},
     engine::{Engine, LiveProgress},
     model::{Credentials, Location, SyncOptions},
+    processing::{extract::Extractors, processor::Nudge},
     scheduler::{Bounds, Observers, Scheduler},
     sources::{Opener, Source, SourceError},
 };
@@ -80,7 +81,10 @@ async fn a_panic_is_an_answer_with_an_id_that_is_in_the_log_and_tells_nothing_el
     let observers: Observers = Arc::new(move |job| watched.watch(job));
     let scheduler = Scheduler::start(engine.clone(), Bounds::default(), observers);
     let stopping = CancellationToken::new();
-    let app = App::new(engine, config, access, links, &scheduler, live_progress, stopping);
+    let extractors = Extractors::new("catchment".into(), dir.path().join("scratch"));
+    let processing = (extractors, Nudge::default());
+    let app =
+        App::new(engine, config, access, links, &scheduler, live_progress, processing, stopping);
     let router = api::router(app).unwrap();
     let ask = async |target: &str| {
         let mut request = Request::get(target)

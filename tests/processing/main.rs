@@ -1,5 +1,18 @@
 //! Processing: from objects to documents, through the library and the server.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
+// The support module is written like a library, for its readers.
+#![allow(unreachable_pub)]
 
+#[path = "../support/mod.rs"]
+// Each test crate uses its own part of it.
+#[allow(dead_code)]
+mod support;
+
+#[path = "../support/server.rs"]
+#[allow(dead_code)]
+mod server;
+
+mod client;
 mod extract;
+mod ledger;

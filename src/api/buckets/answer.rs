@@ -92,9 +92,29 @@ pub(super) struct StorageStatistics {
     pub min_size_bytes: Option<u64>,
 }
 
+impl BatchStatistics {
+    fn of(batches: &[(String, u64)]) -> Self {
+        let count = |statuses: &[&str]| {
+            let counted = batches.iter().filter(|(status, _)| statuses.contains(&status.as_str()));
+            counted.map(|(_, count)| count).sum()
+        };
+        Self {
+            total: batches.iter().map(|(_, count)| count).sum(),
+            active: count(&["PENDING", "IN_PROGRESS"]),
+            completed: count(&["COMPLETED", "COMPLETED_WITH_ERRORS"]),
+            failed: count(&["FAILED"]),
+        }
+    }
+}
+
 impl BucketResponse {
     /// A bucket at `now`.
-    pub(super) fn of(bucket: Bucket, extremes: Extremes, now: Timestamp) -> Self {
+    pub(super) fn of(
+        bucket: Bucket,
+        extremes: Extremes,
+        batches: &[(String, u64)],
+        now: Timestamp,
+    ) -> Self {
         let settings = bucket.settings;
         Self {
             bucket_id: bucket.id.to_string(),
@@ -115,7 +135,7 @@ impl BucketResponse {
             stats_updated_at: now,
             status: if bucket.is_deleting { "IN_PROGRESS" } else { "ACTIVE" },
             is_locked: bucket.is_deleting,
-            batch_stats: BatchStatistics::default(),
+            batch_stats: BatchStatistics::of(batches),
             storage_stats: StorageStatistics {
                 total_size_bytes: bucket.object_bytes,
                 avg_size_bytes: bucket.object_bytes.checked_div(bucket.object_count),

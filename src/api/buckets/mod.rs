@@ -30,6 +30,7 @@ use crate::{
     store::{
         buckets::{self, Bucket},
         dead_letters,
+        processing::batches,
     },
 };
 
@@ -55,8 +56,12 @@ pub(super) async fn find(app: &App, scope: &Scope, named: &str) -> Result<Bucket
 
 async fn respond(app: &App, bucket: Bucket) -> Answer<BucketResponse> {
     let key = bucket.key;
-    let extremes = app.engine.store.read(move |db| buckets::extremes(db, key)).await?;
-    Ok(Json(BucketResponse::of(bucket, extremes, app.now())))
+    let (extremes, batches) = app
+        .engine
+        .store
+        .read(move |db| Ok((buckets::extremes(db, key)?, batches::by_status(db, key)?)))
+        .await?;
+    Ok(Json(BucketResponse::of(bucket, extremes, &batches, app.now())))
 }
 
 /// Create a bucket
@@ -418,7 +423,8 @@ async fn page_of(
         .read(move |db| {
             let with_extremes = |bucket: Bucket| {
                 let extremes = buckets::extremes(db, bucket.key)?;
-                Ok(BucketResponse::of(bucket, extremes, now))
+                let batches = batches::by_status(db, bucket.key)?;
+                Ok(BucketResponse::of(bucket, extremes, &batches, now))
             };
             rows.into_iter().map(with_extremes).collect::<Result<Vec<_>, _>>()
         })

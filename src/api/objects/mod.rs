@@ -1,6 +1,6 @@
 //! `/v1/buckets/{bucket}/objects`: records in a bucket.
 
-mod aggregate;
+pub(super) mod aggregate;
 mod answer;
 mod change;
 pub(super) mod create;

@@ -280,6 +280,20 @@ impl Query {
             .query_row(params_from_iter(&clause.values), |row| row.get(0))?)
     }
 
+    /// The keys of those of these objects that are wanted.
+    pub(in crate::store) fn among(&self, keys: &[i64]) -> Clause {
+        let clause = Clause::default()
+            .sql("SELECT o.object_key FROM objects o WHERE o.state IS NULL AND o.bucket_key = ")
+            .bind(self.bucket_key)
+            .sql(" AND o.object_key IN (SELECT value FROM json_each(")
+            .bind(serde_json::json!(keys).to_string())
+            .sql("))");
+        match &self.condition {
+            Some(condition) => clause.sql(" AND ").then(condition.clone()),
+            None => clause,
+        }
+    }
+
     /// The rows that match, each with what is `joined` to it.
     pub(super) fn from(&self, index: Index, joined: &str) -> Clause {
         self.rows(index, joined, &ALL)

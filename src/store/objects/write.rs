@@ -15,7 +15,7 @@ use crate::{
         Result, StoreError, blobs, buckets,
         commit::{DELETED, Stored, signed},
         events::{self, EventKind},
-        json, reconcile, unique_keys, uploads,
+        json, processing, reconcile, unique_keys, uploads,
     },
 };
 
@@ -505,6 +505,8 @@ pub fn hide(
         if let Some((object_key, size)) = row {
             // Its unique key is free for others: nothing brings a hidden object back.
             unique_keys::replace(tx, object_key, None)?;
+            // What was made of it is not to be seen either.
+            processing::forget_object(tx, object_key)?;
             hidden.push(id.clone());
             bytes += signed(size);
         }

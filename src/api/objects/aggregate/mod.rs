@@ -9,6 +9,7 @@ mod wire;
 
 use axum::{Json, extract::State};
 
+pub(in crate::api) use self::wire::DocumentAggregationRequest;
 use self::{
     groups::Groups,
     plan::Plan,
@@ -23,7 +24,10 @@ use crate::{
         json::{FromPath, Valid},
         scope::Scope,
     },
-    store::objects::{query::Query, rows},
+    store::{
+        objects::{query::Query, rows},
+        processing::documents::query::Query as DocumentQuery,
+    },
 };
 
 /// The most groups, and values collected in them, that one request may make.
@@ -62,10 +66,44 @@ pub(in crate::api) async fn aggregate(
         })
         .await?;
     if counted.kept > MAX_KEPT {
-        return Err(ApiError::invalid_field(
-            FieldError { value: None, ..FieldError::new("group_by", (), "makes too many groups") }
-                .accepting(format!("at most {MAX_KEPT} groups and collected values")),
-        ));
+        return Err(too_many_groups());
     }
     Ok(Json(counted.finish(&body)))
+}
+
+/// Counts documents in groups: the same as of objects.
+///
+/// # Errors
+/// 422 with everything in the request that cannot be.
+pub(in crate::api) async fn of_documents(
+    app: &App,
+    body: DocumentAggregationRequest,
+    query: DocumentQuery,
+) -> Result<Json<serde_json::Value>, ApiError> {
+    let body = ObjectAggregationRequest::from(body);
+    let plan = Plan::new(&body)?;
+    let counted = app
+        .engine
+        .store
+        .read_or(move |db| {
+            let mut groups = Groups::default();
+            let (columns, unwind) = (plan.columns.clone(), plan.unwind.clone());
+            query.each(db, &columns, unwind.as_ref(), |row| {
+                groups.take(&plan, &row);
+                Ok(())
+            })?;
+            Ok::<_, ApiError>(groups)
+        })
+        .await?;
+    if counted.kept > MAX_KEPT {
+        return Err(too_many_groups());
+    }
+    serde_json::to_value(counted.finish(&body)).map(Json).map_err(ApiError::internal)
+}
+
+fn too_many_groups() -> ApiError {
+    ApiError::invalid_field(
+        FieldError { value: None, ..FieldError::new("group_by", (), "makes too many groups") }
+            .accepting(format!("at most {MAX_KEPT} groups and collected values")),
+    )
 }

@@ -33,6 +33,49 @@ pub(in crate::api) struct ObjectAggregationRequest {
     pub limit: Option<u32>,
 }
 
+/// What is to be counted of documents: without groups, all of them are one.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::api) struct DocumentAggregationRequest {
+    /// What makes a group; nothing: all documents are one.
+    #[schema(max_items = 16)]
+    pub group_by: Option<Vec<GroupByField>>,
+    /// What is counted in each.
+    #[schema(min_items = 1, max_items = 32)]
+    pub aggregations: Vec<AggregationOperation>,
+    /// Only these documents.
+    pub filters: Option<Map<String, Value>>,
+    /// Only groups of which this holds.
+    pub having: Option<Vec<HavingCondition>>,
+    /// A list: each of its items counts as a document.
+    pub unwind: Option<String>,
+    /// Numbers put into ranges before they are grouped.
+    pub range_buckets: Option<Vec<RangeBucket>>,
+    /// In which order: a group's field, or an alias.
+    pub sort_by: Option<String>,
+    /// Which end first; `desc` if nobody says.
+    pub sort_direction: Option<SortDirection>,
+    /// The most groups to answer with.
+    #[schema(minimum = 1, maximum = 10000)]
+    pub limit: Option<u32>,
+}
+
+impl From<DocumentAggregationRequest> for ObjectAggregationRequest {
+    fn from(body: DocumentAggregationRequest) -> Self {
+        Self {
+            group_by: body.group_by.unwrap_or_default(),
+            aggregations: body.aggregations,
+            filters: body.filters,
+            having: body.having,
+            unwind: body.unwind,
+            range_buckets: body.range_buckets,
+            sort_by: body.sort_by,
+            sort_direction: body.sort_direction,
+            limit: body.limit,
+        }
+    }
+}
+
 /// A field that makes a group.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

@@ -22,6 +22,10 @@ pub struct Builtin {
     pub version: &'static str,
     /// What it does, for people.
     pub description: &'static str,
+    /// Whether an object without anything that is mapped is nothing for it.
+    pub needs_input: bool,
+    /// Whether its documents take over all fields unless somebody says otherwise.
+    pub carries_fields: bool,
     /// MIME types that it takes, `type/*` and `*/*` among them.
     pub accepts: &'static [&'static str],
     /// The fields of its documents, in the words of a bucket's schema.

@@ -16,6 +16,8 @@ pub(super) static PASSTHROUGH: Builtin = Builtin {
     name: "passthrough_extractor",
     version: "v1",
     description: "The object's own fields, or a document for each row of a JSONL file",
+    needs_input: false,
+    carries_fields: true,
     accepts: &["*/*"],
     fields: &[],
     parameters: schema,

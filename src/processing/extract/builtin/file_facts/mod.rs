@@ -25,6 +25,8 @@ pub(super) static FILE_FACTS: Builtin = Builtin {
     name: "file_facts",
     version: "v1",
     description: "What a file says of itself: type, size, EXIF, XMP, tags, length, archive listing",
+    needs_input: true,
+    carries_fields: false,
     accepts: &["*/*"],
     fields: &[
         field("mime_type", "string", "Its true type, by its bytes"),

@@ -1,0 +1,254 @@
+//! A closer look at a batch: what failed, what extractors said, where time went.
+
+use axum::{Json, extract::State};
+use serde_json::{Value, json};
+
+use super::{
+    Answer,
+    answer::picture,
+    found,
+    wire::{FailedQuery, LogsQuery},
+};
+use crate::{
+    api::{
+        App, buckets,
+        error::ApiError,
+        json::{FromPath, ValidQuery},
+        scope::Scope,
+    },
+    store::processing::{batches::Batch, collections, outcomes, pauses},
+};
+
+/// Bytes of logs that one answer has.
+const LOG_BYTES: usize = 256 * 1024;
+
+fn keys_of(batch: &Batch, tier: Option<u32>) -> Vec<i64> {
+    let tiers = batch.tiers.clone().unwrap_or_default();
+    match tier {
+        None => tiers.into_iter().flatten().collect(),
+        Some(tier) => tiers.into_iter().nth(tier as usize).unwrap_or_default(),
+    }
+}
+
+/// List what failed of a batch
+#[utoipa::path(
+    get, path = "/v1/buckets/{bucket_identifier}/batches/{batch_id}/failed-documents",
+    tag = "bucket_batches", operation_id = "get_failed_documents_buckets",
+    params(("bucket_identifier" = String, Path, description = "Id or name"),
+           ("batch_id" = String, Path, description = "Id"), FailedQuery),
+    responses((status = 200, description = "Objects that failed, by collection", body = Object))
+)]
+pub(super) async fn failed(
+    State(app): State<App>,
+    scope: Scope,
+    FromPath((bucket, id)): FromPath<(String, String)>,
+    ValidQuery(query): ValidQuery<FailedQuery>,
+) -> Answer {
+    let bucket = buckets::find(&app, &scope, &bucket).await?;
+    let (limit, offset) = (query.limit.unwrap_or(100), query.offset.unwrap_or(0));
+    let namespace_key = scope.namespace_key;
+    let told = app
+        .engine
+        .store
+        .read_or(move |db| {
+            let batch = found(db, bucket.key, &id)?;
+            let mut keys = keys_of(&batch, query.tier_num);
+            if let Some(name) = query.collection_id {
+                let wanted = collections::named(db, namespace_key, &name)?
+                    .ok_or_else(|| ApiError::not_found("collection", name))?
+                    .key;
+                keys.retain(|key| *key == wanted);
+            }
+            let (_, total) = outcomes::settled(db, batch.key, &keys)?;
+            let rows = outcomes::failed_of_batch(db, batch.key, &keys, offset.into(), limit)?;
+            let mut told = Vec::new();
+            for row in rows {
+                let collection = collections::by_key(db, row.collection_key)?;
+                let tier = batch
+                    .tiers
+                    .iter()
+                    .flatten()
+                    .position(|tier| tier.contains(&row.collection_key));
+                told.push(json!({
+                    "object_id": row.object_id,
+                    "collection_id": collection.map(|it| it.id.to_string()),
+                    "tier_num": tier,
+                    "error": row.error,
+                    "error_type": row.class,
+                    "attempts": row.attempts,
+                    "timestamp": row.at,
+                    "stderr": row.log.map(|log| tail(&log, 4096)),
+                }));
+            }
+            Ok::<_, ApiError>(json!({
+                "batch_id": batch.id,
+                "results": told,
+                "failed_documents": told,
+                "total": total,
+                "limit": limit,
+                "offset": offset,
+                "has_more": u64::from(offset) + (told.len() as u64) < total,
+            }))
+        })
+        .await?;
+    Ok(Json(told))
+}
+
+fn tail(text: &str, bytes: usize) -> String {
+    let mut start = text.len().saturating_sub(bytes);
+    while !text.is_char_boundary(start) {
+        start += 1;
+    }
+    text[start..].to_owned()
+}
+
+/// Show what the extractors of a batch said
+#[utoipa::path(
+    get, path = "/v1/buckets/{bucket_identifier}/batches/{batch_id}/logs",
+    tag = "bucket_batches", operation_id = "get_batch_logs_buckets",
+    params(("bucket_identifier" = String, Path, description = "Id or name"),
+           ("batch_id" = String, Path, description = "Id"), LogsQuery),
+    responses((status = 200, description = "Logs by tier", body = Object))
+)]
+pub(super) async fn logs(
+    State(app): State<App>,
+    scope: Scope,
+    FromPath((bucket, id)): FromPath<(String, String)>,
+    ValidQuery(query): ValidQuery<LogsQuery>,
+) -> Answer {
+    let bucket = buckets::find(&app, &scope, &bucket).await?;
+    let told = app
+        .engine
+        .store
+        .read_or(move |db| {
+            let batch = found(db, bucket.key, &id)?;
+            let shown = picture(db, batch.clone(), false)?;
+            let mut tiers = Vec::new();
+            for task in &shown.tasks {
+                let tier = task.tier.unwrap_or_default();
+                if query.tier_num.is_some_and(|wanted| wanted != tier) {
+                    continue;
+                }
+                let mut text = String::new();
+                for key in keys_of(&batch, Some(tier)) {
+                    for (object_id, log) in outcomes::logs_of_batch(db, batch.key, key)? {
+                        for line in log.lines() {
+                            text.push_str(&format!("{object_id}: {line}\n"));
+                        }
+                    }
+                }
+                tiers.push(json!({
+                    "tier_num": tier,
+                    "task_id": task.id,
+                    "status": task.status.as_str(),
+                    "logs": tail(&text, LOG_BYTES),
+                    "is_cut": text.len() > LOG_BYTES,
+                }));
+            }
+            Ok::<_, ApiError>(json!({"batch_id": batch.id, "tiers": tiers}))
+        })
+        .await?;
+    Ok(Json(told))
+}
+
+/// Tell where the time of a batch went, and what to do about its failures
+#[utoipa::path(
+    get, path = "/v1/buckets/{bucket_identifier}/batches/{batch_id}/diagnose",
+    tag = "bucket_batches", operation_id = "diagnose_batch_buckets",
+    params(("bucket_identifier" = String, Path, description = "Id or name"),
+           ("batch_id" = String, Path, description = "Id")),
+    responses((status = 200, description = "What can be said", body = Object))
+)]
+pub(super) async fn diagnose(
+    State(app): State<App>,
+    scope: Scope,
+    FromPath((bucket, id)): FromPath<(String, String)>,
+) -> Answer {
+    let bucket = buckets::find(&app, &scope, &bucket).await?;
+    let now = app.now();
+    let told = app
+        .engine
+        .store
+        .read_or(move |db| {
+            let batch = found(db, bucket.key, &id)?;
+            let durations = outcomes::durations(db, batch.key)?;
+            let groups = outcomes::failures_of_batch(db, batch.key)?;
+            let shown = picture(db, batch.clone(), false)?;
+            let names: Vec<&str> = shown
+                .tiers
+                .iter()
+                .flatten()
+                .map(|collection| collection.settings.extractor.name.as_str())
+                .collect();
+            let pauses: Vec<Value> = pauses::all(db)?
+                .into_iter()
+                .filter(|pause| names.contains(&pause.name.as_str()))
+                .map(|pause| {
+                    json!({"extractor": pause.name, "reason": pause.reason, "since": pause.since,
+                           "next_probe_at": pause.probe_at})
+                })
+                .collect();
+            let errors: Vec<Value> = groups
+                .iter()
+                .map(|group| {
+                    json!({"error_type": group.class, "error": group.error, "count": group.count,
+                           "example_object_id": group.example})
+                })
+                .collect();
+            let of_class = |class: &str| -> u64 {
+                groups.iter().filter(|group| group.class == class).map(|group| group.count).sum()
+            };
+            let mut advice = Vec::new();
+            if of_class("resource") > 0 {
+                advice.push(
+                    "Some objects took too much time, memory or room: raise the limits of an extractor \
+                     of yours in its file, or leave such objects out with a filter"
+                        .to_owned(),
+                );
+            }
+            if of_class("transient") > 0 {
+                advice.push("Retry the batch: some failures may pass".to_owned());
+            }
+            if of_class("permanent") > 0 {
+                advice.push(
+                    "Some objects cannot be read: look at one of each kind, correct it at its source, \
+                     or leave it out with a filter"
+                        .to_owned(),
+                );
+            }
+            if !pauses.is_empty() {
+                advice.push("An extractor is paused: see its reason; it is probed by itself".to_owned());
+            }
+            let seconds = |from: Option<jiff::Timestamp>, to: Option<jiff::Timestamp>| {
+                from.map(|from| to.unwrap_or(now).duration_since(from).as_secs_f64())
+            };
+            Ok::<_, ApiError>(json!({
+                "batch_id": batch.id,
+                "status": batch.status.as_str(),
+                "summary": shown.told(now)["status_message"],
+                "waited_seconds": seconds(batch.submitted_at, batch.started_at.or(batch.completed_at)),
+                "ran_seconds": seconds(batch.started_at, batch.completed_at),
+                "objects": durations.len(),
+                "p50_ms": quantile(&durations, 50),
+                "p95_ms": quantile(&durations, 95),
+                "errors": errors,
+                "limits_hit": of_class("resource"),
+                "extractor_pauses": pauses,
+                "recommendations": advice,
+                "counts": {
+                    "submitted": shown.counts().submitted,
+                    "processed": shown.counts().processed,
+                    "failed": shown.counts().failed,
+                    "skipped": shown.counts().skipped,
+                },
+            }))
+        })
+        .await?;
+    Ok(Json(told))
+}
+
+/// The value that so many percent of all do not exceed.
+fn quantile(ascending: &[u64], percent: usize) -> Option<u64> {
+    let last = ascending.len().checked_sub(1)?;
+    ascending.get(last * percent / 100).copied()
+}

@@ -1,0 +1,283 @@
+//! Documents as they are answered: their fields at the root, what is ours under `_internal`.
+
+use axum::http::Method;
+use jiff::{Timestamp, ToSpan as _};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    api::{App, base::Base, content::links, error::ApiError},
+    store::{
+        Connection, Result,
+        objects::record,
+        processing::{
+            collections,
+            documents::{self, Document, DocumentBlob},
+        },
+    },
+};
+
+/// What is told of a document besides its fields.
+#[derive(Clone, Debug, Default)]
+pub(super) struct View {
+    pub(super) namespace_id: String,
+    pub(super) signs: bool,
+    pub(super) vectors: bool,
+    pub(super) vector_names: Option<Vec<String>>,
+    pub(super) expand: Vec<String>,
+    pub(super) select: Option<Vec<String>>,
+}
+
+/// A document with what is told of it.
+#[derive(Debug)]
+pub(super) struct Picture {
+    document: Document,
+    vectors: Vec<(String, Vec<f32>)>,
+    expanded: Map<String, Value>,
+}
+
+/// Everything that is told of a document.
+pub(super) fn picture(db: &Connection, document: Document, view: &View) -> Result<Picture> {
+    let mut vectors = match view.vectors {
+        true => documents::vectors(db, document.key)?,
+        false => Vec::new(),
+    };
+    if let Some(names) = &view.vector_names {
+        vectors.retain(|(name, _)| names.contains(name));
+    }
+    let mut expanded = Map::new();
+    for what in &view.expand {
+        let value = match what.as_str() {
+            "parent" => parent(db, &document)?.map(|parent| brief(&parent)),
+            "ancestors" => Some(Value::Array(ancestors(db, &document)?)),
+            "children" => Some(Value::Array(children(db, &document)?)),
+            "root_object" => root_object(db, &document)?,
+            _ => continue,
+        };
+        expanded.insert(what.clone(), value.unwrap_or_default());
+    }
+    Ok(Picture { document, vectors, expanded })
+}
+
+fn brief(document: &Document) -> Value {
+    let mut told = document.body.clone();
+    told.insert("document_id".to_owned(), document.id.to_string().into());
+    told.insert("collection_id".to_owned(), document.collection_id.to_string().into());
+    Value::Object(told)
+}
+
+fn parent(db: &Connection, document: &Document) -> Result<Option<Document>> {
+    let id = document.origin.as_ref().and_then(|origin| origin["source_document_id"].as_str());
+    id.map_or(Ok(None), |id| documents::anywhere(db, id))
+}
+
+fn ancestors(db: &Connection, document: &Document) -> Result<Vec<Value>> {
+    const MOST: usize = 32;
+    let mut all = Vec::new();
+    let mut next = parent(db, document)?;
+    while let Some(found) = next.filter(|_| all.len() < MOST) {
+        all.push(brief(&found));
+        next = parent(db, &found)?;
+    }
+    Ok(all)
+}
+
+fn children(db: &Connection, document: &Document) -> Result<Vec<Value>> {
+    let Some(object_key) = document.object_key else { return Ok(Vec::new()) };
+    let id = document.id.as_str();
+    let all = documents::all_of_object(db, object_key)?;
+    Ok(all
+        .iter()
+        .filter(|other| {
+            other.origin.as_ref().is_some_and(|origin| origin["source_document_id"] == *id)
+        })
+        .map(brief)
+        .collect())
+}
+
+fn root_object(db: &Connection, document: &Document) -> Result<Option<Value>> {
+    let Some(key) = document.object_key else { return Ok(None) };
+    let object = record::by_key(db, key)?;
+    Ok(Some(json!({
+        "object_id": object.id,
+        "bucket_id": document.bucket_id,
+        "key_prefix": object.path.to_json_text(),
+        "metadata": object.metadata,
+        "fields": object.fields,
+        "size_bytes": object.size,
+    })))
+}
+
+impl Picture {
+    /// The document as it is answered.
+    pub(super) fn told(&self, app: &App, base: &Base, view: &View) -> Value {
+        let document = &self.document;
+        let mut told = match &view.select {
+            None => document.body.clone(),
+            Some(fields) => selected(&document.body, fields),
+        };
+        told.extend(self.expanded.clone());
+        let blobs: Vec<Value> =
+            document.blobs.iter().map(|blob| blob_told(app, base, document, blob, view)).collect();
+        told.insert("document_id".to_owned(), document.id.to_string().into());
+        told.insert("collection_id".to_owned(), document.collection_id.to_string().into());
+        told.insert("document_blobs".to_owned(), blobs.into());
+        told.insert("vector_hydration_incomplete".to_owned(), Value::Null);
+        told.insert("searchable_at".to_owned(), document.updated_at.to_string().into());
+        told.insert("_internal".to_owned(), self.internal(view));
+        Value::Object(told)
+    }
+
+    fn internal(&self, view: &View) -> Value {
+        let document = &self.document;
+        let origin = document.origin.clone().unwrap_or_default();
+        let of = |name: &str| origin.get(name).cloned().unwrap_or_default();
+        let upstream = of("source_document_id");
+        let source_type = match (document.object_key, &upstream) {
+            (_, Value::String(_)) => json!("collection"),
+            (Some(_), _) => json!("bucket"),
+            (None, _) => of("source_type"),
+        };
+        let root = document.object_id.as_ref().map_or_else(|| of("root_object_id"), |id| json!(id));
+        let bucket =
+            document.bucket_id.as_ref().map_or_else(|| of("root_bucket_id"), |id| json!(id));
+        let source_object = match document.object_id.as_ref() {
+            Some(id) if upstream.is_null() => json!(id),
+            _ => of("source_object_id"),
+        };
+        let mut internal = json!({
+            "internal_id": null,
+            "namespace_id": view.namespace_id,
+            "document_id": document.id,
+            "collection_id": document.collection_id,
+            "object_id": document.object_id,
+            "batch_id": document.batch_id,
+            "part": document.object_key.map(|_| document.part),
+            "recipe": document.recipe.map(|recipe| hex(&recipe)),
+            "content_hash": document.content_hash,
+            "created_at": document.created_at,
+            "updated_at": document.updated_at,
+            "edited_fields": document.edits.iter().flat_map(Map::keys).collect::<Vec<_>>(),
+            "lineage": {
+                "root_object_id": root,
+                "root_bucket_id": bucket,
+                "source_type": source_type,
+                "source_object_id": source_object,
+                "source_document_id": upstream,
+                "source_collection_id": of("source_collection_id"),
+                "path": of("lineage_path"),
+                "chain": of("lineage_chain"),
+            },
+            "processing": {"history": []},
+            "mime_type": document.body.get("mime_type"),
+            "size_bytes": document.body.get("size_bytes").filter(|size| size.is_u64()),
+        });
+        if view.vectors {
+            let vectors: Map<String, Value> =
+                self.vectors.iter().map(|(name, values)| (name.clone(), json!(values))).collect();
+            internal["vectors"] = vectors.into();
+        }
+        internal
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    links::hex(bytes)
+}
+
+fn selected(body: &Map<String, Value>, fields: &[String]) -> Map<String, Value> {
+    let mut kept = Map::new();
+    for field in fields {
+        if let Some(value) = body.get(field) {
+            kept.insert(field.clone(), value.clone());
+            continue;
+        }
+        let parts: Vec<&str> = field.split('.').collect();
+        let root = Value::Object(body.clone());
+        let Some(value) = parts.iter().try_fold(&root, |value, part| value.get(part)) else {
+            continue;
+        };
+        let nested = parts.iter().rev().fold(value.clone(), |value, part| json!({*part: value}));
+        if let Value::Object(nested) = nested {
+            documents::merge(&mut kept, nested);
+        }
+    }
+    kept
+}
+
+/// The path of a file of a document.
+fn content_path(document: &Document, ordinal: u32) -> String {
+    format!(
+        "/v1/collections/{}/documents/{}/blobs/{ordinal}/content",
+        document.collection_id, document.id
+    )
+}
+
+fn blob_told(
+    app: &App,
+    base: &Base,
+    document: &Document,
+    blob: &DocumentBlob,
+    view: &View,
+) -> Value {
+    let path = content_path(document, blob.ordinal);
+    let until = app.now().saturating_add(1.hours()).unwrap_or(Timestamp::MAX);
+    let signed = view
+        .signs
+        .then(|| base.url(&app.links.sign(&Method::GET, &path, &view.namespace_id, until)));
+    let by_mime = blob.mime.as_deref().and_then(|mime| mime.split('/').next());
+    let known = ["image", "video", "audio", "text"];
+    let kind = by_mime.filter(|kind| known.contains(kind)).unwrap_or("other");
+    json!({
+        "field": blob.field,
+        "role": blob.role.as_deref().unwrap_or("derived"),
+        "type": kind,
+        "url": base.url(&path),
+        "filename": blob.field,
+        "size_bytes": blob.size,
+        "content_type": blob.mime,
+        "checksum": blob.hash.to_string(),
+        "created_at": document.updated_at,
+        "presigned_url": signed,
+    })
+}
+
+/// A document with that id, or 404.
+pub(super) fn found(
+    db: &Connection,
+    collection_key: i64,
+    id: &str,
+) -> std::result::Result<Document, ApiError> {
+    documents::by_id(db, collection_key, id)?.ok_or_else(|| ApiError::not_found("document", id))
+}
+
+/// The schema that documents written by hand are checked against, by their collection.
+pub(super) fn check_schema(
+    collection: &collections::Collection,
+    body: &Map<String, Value>,
+) -> std::result::Result<Vec<String>, ApiError> {
+    use crate::{api::error::FieldError, model::SchemaValidation};
+    let settings = &collection.settings;
+    let Some(schema) = &settings.document_schema else { return Ok(Vec::new()) };
+    if settings.schema_validation == SchemaValidation::Off {
+        return Ok(Vec::new());
+    }
+    let validator = jsonschema::validator_for(schema).map_err(ApiError::internal)?;
+    let value = Value::Object(body.clone());
+    let wrong: Vec<FieldError> = validator
+        .iter_errors(&value)
+        .take(20)
+        .map(|error| {
+            let place = error.instance_path().to_string().replace('/', ".");
+            FieldError::new(
+                place.trim_start_matches('.'),
+                error.instance().clone().into_owned(),
+                error.to_string(),
+            )
+            .accepting("what the collection's document_schema says")
+        })
+        .collect();
+    if settings.schema_validation == SchemaValidation::Strict && !wrong.is_empty() {
+        return Err(ApiError::invalid(wrong));
+    }
+    Ok(wrong.into_iter().map(|error| error.message).collect())
+}

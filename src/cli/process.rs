@@ -1,0 +1,78 @@
+//! `catchment process`: carries out the batches that wait, without a server.
+
+use std::io::Write as _;
+
+use super::{Exit, Outcome, Settings, error::CliError, output, signals::stop_on_signals};
+use crate::{
+    processing::{
+        extract::Extractors,
+        processor::{Busy, Processor, default_places, until_idle},
+    },
+    store::processing::{batches, collections},
+};
+
+/// Arguments of `catchment process`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  catchment sync ~/Photos && catchment process   sync, then extract what came
+  catchment process --watch                      go on until stopped")]
+pub(super) struct Args {
+    /// Keep running when nothing is left, and carry out what comes
+    #[arg(long)]
+    watch: bool,
+
+    /// How many extractors may run at once [default: half of the processors]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    places: Option<u16>,
+
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(args: Args, settings: &Settings) -> Outcome {
+    let engine = settings.existing_engine()?;
+    let stop = stop_on_signals("when running extractors are stopped")?;
+    let extractors = Extractors::new(Extractors::own_program(), engine.blobs.scratch());
+    let places = args.places.map_or_else(default_places, usize::from);
+    if args.watch {
+        let processor = Processor::start(engine.clone(), extractors, places);
+        stop.cancelled().await;
+        processor.stop().await;
+    } else {
+        match until_idle(engine.clone(), extractors, places, stop).await {
+            Ok(()) => {}
+            Err(Busy::Store(error)) => return Err(error.into()),
+            Err(busy @ Busy::Held) => return Err(CliError::failed(busy)),
+        }
+    }
+    let (waiting, failed, documents) = engine
+        .store
+        .read(|db| {
+            let waiting = batches::open(db, u32::MAX)?.len() as u64;
+            let (mut failed, mut documents) = (0, 0);
+            for collection in collections::all(db)? {
+                failed += collections::failed(db, collection.key)?;
+                documents += collection.document_count;
+            }
+            Ok((waiting, failed, documents))
+        })
+        .await?;
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        let value = serde_json::json!({
+            "batches_waiting": waiting, "objects_failed": failed, "documents": documents,
+        });
+        output::json_line(&mut out, &value)?;
+    } else {
+        writeln!(
+            out,
+            "{} documents; {} objects failed; {} batches waiting",
+            output::count(documents),
+            output::count(failed),
+            output::count(waiting)
+        )?;
+    }
+    Ok(if failed > 0 { Exit::SomeFailed } else { Exit::Done })
+}

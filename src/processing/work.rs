@@ -1,0 +1,287 @@
+//! One object through an extractor: its bytes opened, the extractor asked, what it told made into
+//! documents whose files are durable. Nothing of it is in the database yet.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{self, Read as _, Seek as _, Write as _},
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use serde_json::{Map, Value, json};
+
+use super::{
+    extract::{
+        Builtin, Class, Document, Extractors, Failure, Given, Job, Piece,
+        protocol::{FileFacts, ObjectFacts},
+    },
+    plan::{self, InputPlan, JobPlan, RESERVED, Run},
+    view::Blob,
+};
+use crate::{
+    blobs::{Blobs, INLINE_MAX},
+    engine::Engine,
+    model::{BlobHash, ExtractorSettings},
+    store::{
+        blobs::{self, BlobLocation},
+        buckets::Bucket,
+        commit::Stored,
+        objects::record::Record,
+        processing::documents::{New, NewBlob},
+    },
+};
+
+/// How long an extractor of ours may take over one object.
+const TIMEOUT: Duration = Duration::from_secs(120);
+
+/// What came of an object.
+#[derive(Debug, Default)]
+pub(super) struct Made {
+    pub(super) documents: Vec<New>,
+    pub(super) left_out: u64,
+    pub(super) log: String,
+}
+
+/// Has an object extracted, call by call. Returns what came of it and how long it took.
+pub(super) async fn extract(
+    engine: &Engine,
+    extractors: &Extractors,
+    extractor: &'static Builtin,
+    parameters: &Map<String, Value>,
+    run_id: &str,
+    run: &Run,
+) -> (Result<Made, Failure>, Duration) {
+    let begun = Instant::now();
+    let mut made = Made::default();
+    for job in &run.jobs {
+        let outcome = one(engine, extractors, extractor, parameters, run_id, run, job).await;
+        match outcome {
+            Ok(more) => {
+                made.documents.extend(more.documents);
+                made.left_out += more.left_out;
+                made.log.push_str(&more.log);
+            }
+            Err(failure) => return (Err(failure), begun.elapsed()),
+        }
+    }
+    (Ok(made), begun.elapsed())
+}
+
+/// An object tried out.
+#[derive(Debug)]
+pub struct Tried {
+    /// The fields of its documents, or why there are none.
+    pub outcome: Result<Vec<Map<String, Value>>, Failure>,
+    /// How long it took, in milliseconds.
+    pub took_ms: u64,
+    /// The end of what the extractor said.
+    pub log: String,
+}
+
+/// Has an object extracted without keeping anything of it.
+pub async fn try_out(
+    engine: &Engine,
+    extractors: &Extractors,
+    extractor: &'static Builtin,
+    settings: &ExtractorSettings,
+    bucket: &Bucket,
+    object: &Record,
+) -> Tried {
+    let jobs = match plan::jobs(extractor, settings, object, None) {
+        Ok(jobs) if jobs.is_empty() => {
+            let mime = object.mime.as_deref().unwrap_or("unknown");
+            let message =
+                format!("{} takes nothing of this object, whose type is {mime}", extractor.name);
+            let outcome = Err(Failure::new(Class::Permanent, message));
+            return Tried { outcome, took_ms: 0, log: String::new() };
+        }
+        Ok(jobs) => jobs,
+        Err(missing) => {
+            let outcome = Err(Failure::new(Class::Permanent, missing));
+            return Tried { outcome, took_ms: 0, log: String::new() };
+        }
+    };
+    let run = Run::of_jobs(bucket, object, jobs);
+    let parameters = settings.parameters.clone().unwrap_or_default();
+    let (outcome, took) = extract(engine, extractors, extractor, &parameters, "try", &run).await;
+    let log = match &outcome {
+        Ok(made) => made.log.clone(),
+        Err(failure) => failure.log.clone(),
+    };
+    Tried {
+        outcome: outcome.map(|made| made.documents.into_iter().map(|new| new.body).collect()),
+        took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        log,
+    }
+}
+
+async fn one(
+    engine: &Engine,
+    extractors: &Extractors,
+    extractor: &'static Builtin,
+    parameters: &Map<String, Value>,
+    run_id: &str,
+    run: &Run,
+    plan: &JobPlan,
+) -> Result<Made, Failure> {
+    let mut inputs = BTreeMap::new();
+    for (name, input) in &plan.inputs {
+        let given = match input {
+            InputPlan::Value(value) => Given::Value(value.clone()),
+            InputPlan::Blob(blob) => {
+                Given::File { file: open(engine, &blob.hash).await?, facts: facts_of(blob) }
+            }
+        };
+        inputs.insert(name.clone(), given);
+    }
+    let job = Job {
+        run: run_id.to_owned(),
+        object: ObjectFacts {
+            object_id: run.object_id.clone(),
+            bucket_id: run.bucket_id.clone(),
+            path: run.path.clone(),
+        },
+        inputs,
+        parameters: parameters.clone(),
+    };
+    let extracted = extractors.extract(extractor, job, TIMEOUT).await?;
+    let files = engine.blobs.clone();
+    let (carried, origin) = (plan.carried.clone(), origin_of(plan));
+    let hash = plan.content_hash.clone();
+    let log = match extracted.left_out.is_empty() {
+        true => extracted.log.clone(),
+        false => format!("{}{}\n", extracted.log, extracted.left_out.join("\n")),
+    };
+    let left_out = extracted.left_out_count;
+    let documents = tokio::task::spawn_blocking(move || {
+        let documents = extracted
+            .documents
+            .iter()
+            .map(|document| document_of(&files, document, &carried, origin.clone(), hash.clone()));
+        documents.collect::<Result<Vec<New>, Failure>>()
+    });
+    let documents = documents
+        .await
+        .map_err(|error| Failure::new(Class::Transient, format!("it broke off: {error}")))??;
+    Ok(Made { documents, left_out, log })
+}
+
+fn facts_of(blob: &Blob) -> FileFacts {
+    FileFacts {
+        mime_type: blob.mime.clone(),
+        size_bytes: blob.size,
+        hash: blob.hash.to_string(),
+        filename: blob.filename.clone(),
+    }
+}
+
+fn origin_of(plan: &JobPlan) -> Option<Value> {
+    let upstream = plan.upstream.as_ref()?;
+    Some(json!({
+        "source_document_id": upstream.document_id,
+        "source_collection_id": upstream.collection_id,
+    }))
+}
+
+/// The bytes of a blob as an open file, wherever they are.
+async fn open(engine: &Engine, hash: &BlobHash) -> Result<File, Failure> {
+    let (wanted, hash) = (*hash, *hash);
+    let gone = |error: String| {
+        Failure::new(Class::Transient, format!("its bytes cannot be read: {error}"))
+    };
+    let place = engine
+        .store
+        .read(move |db| blobs::locate(db, &wanted))
+        .await
+        .map_err(|error| gone(error.to_string()))?;
+    match place {
+        None => Err(gone("they are gone".to_owned())),
+        Some(BlobLocation::Inline(bytes)) => {
+            handed(&bytes).map_err(|error| gone(error.to_string()))
+        }
+        Some(BlobLocation::File) => {
+            File::open(engine.blobs.path(&hash)).map_err(|error| gone(error.to_string()))
+        }
+    }
+}
+
+/// Bytes as a file without a name.
+fn handed(bytes: &[u8]) -> io::Result<File> {
+    let mut file = nameless()?;
+    file.write_all(bytes)?;
+    file.rewind()?;
+    Ok(file)
+}
+
+#[cfg(target_os = "linux")]
+fn nameless() -> io::Result<File> {
+    let memory = rustix::fs::memfd_create("blob", rustix::fs::MemfdFlags::CLOEXEC)?;
+    Ok(File::from(memory))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn nameless() -> io::Result<File> {
+    let path = std::env::temp_dir().join(format!("catchment-{}", ulid::Ulid::generate()));
+    let file = File::options().read(true).write(true).create_new(true).open(&path)?;
+    std::fs::remove_file(&path)?;
+    Ok(file)
+}
+
+fn document_of(
+    files: &Blobs,
+    document: &Document,
+    carried: &Map<String, Value>,
+    origin: Option<Value>,
+    content_hash: Option<String>,
+) -> Result<New, Failure> {
+    let mut body = document.body.clone();
+    body.retain(|name, _| !RESERVED.contains(&name.as_str()));
+    for (name, value) in carried {
+        body.entry(name.clone()).or_insert_with(|| value.clone());
+    }
+    let blobs =
+        document.blobs.iter().map(|piece| blob_of(files, piece)).collect::<Result<_, _>>()?;
+    let vectors = document
+        .vectors
+        .iter()
+        .map(|vector| (vector.name.clone(), vector.values.clone()))
+        .collect();
+    Ok(New { body, blobs, vectors, origin, content_hash })
+}
+
+fn blob_of(files: &Blobs, piece: &Piece) -> Result<NewBlob, Failure> {
+    let stored = store(files, &piece.path).map_err(|error| {
+        Failure::new(Class::Transient, format!("what it made could not be kept: {error}"))
+    })?;
+    Ok(NewBlob {
+        field: piece.field.clone(),
+        role: piece.role.clone(),
+        mime: piece.mime_type.clone(),
+        stored,
+    })
+}
+
+/// Makes a file of an extractor's durable, or small enough to be kept in the database.
+fn store(files: &Blobs, path: &Path) -> Result<Stored, Box<dyn std::error::Error + Send + Sync>> {
+    let mut file = File::open(path)?;
+    let size = file.metadata()?.len();
+    if size <= INLINE_MAX {
+        let mut bytes = Vec::new();
+        file.take(INLINE_MAX).read_to_end(&mut bytes)?;
+        let hash = BlobHash::of(&bytes);
+        return Ok(Stored { hash, size: bytes.len() as u64, inline: Some(Bytes::from(bytes)) });
+    }
+    let mut stage = files.stage()?;
+    let mut chunk = vec![0; 256 * 1024];
+    loop {
+        let read = file.read(&mut chunk)?;
+        if read == 0 {
+            break;
+        }
+        stage.write(&chunk[..read])?;
+    }
+    let size = stage.size();
+    Ok(Stored { hash: stage.finish()?, size, inline: None })
+}

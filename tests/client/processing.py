@@ -1,0 +1,347 @@
+"""Processing, walked by the public client as it comes from PyPI, unmodified: every operation on
+collections, batches, tasks, documents and analytics.
+
+Reads one JSON line from standard input: {"server": URL, "token": S, "folder": PATH}. The folder has
+`a.txt`, `b.txt` and `rows.jsonl`. Every answer is parsed by the client's own models; an assertion says
+what must be in them. The word `done` is the end.
+"""
+
+import json
+import pathlib
+import sys
+import time
+
+import mixpeek
+from mixpeek.api.analytics_buckets_api import AnalyticsBucketsApi
+from mixpeek.api.bucket_batches_api import BucketBatchesApi
+from mixpeek.api.bucket_objects_api import BucketObjectsApi
+from mixpeek.api.bucket_syncs_api import BucketSyncsApi
+from mixpeek.api.buckets_api import BucketsApi
+from mixpeek.api.collection_documents_api import CollectionDocumentsApi
+from mixpeek.api.collections_api import CollectionsApi
+from mixpeek.api.tasks_api import TasksApi
+from mixpeek.exceptions import ApiException
+
+DEADLINE = 90.0
+
+given = json.loads(sys.stdin.readline())
+config = mixpeek.Configuration(host=given["server"], access_token=given["token"])
+config.api_key["NamespaceHeader"] = "default"
+client = mixpeek.ApiClient(config)
+buckets = BucketsApi(client)
+objects = BucketObjectsApi(client)
+syncs = BucketSyncsApi(client)
+collections = CollectionsApi(client)
+batches = BucketBatchesApi(client)
+tasks = TasksApi(client)
+documents = CollectionDocumentsApi(client)
+analytics = AnalyticsBucketsApi(client)
+
+Extractor = mixpeek.SharedCollectionFeaturesExtractorsModelsFeatureExtractorConfigInput
+
+
+def until(what: str, ask):
+    deadline = time.monotonic() + DEADLINE
+    while True:
+        if answer := ask():
+            return answer
+        assert time.monotonic() < deadline, f"waited {DEADLINE} s for {what}"
+        time.sleep(0.05)
+
+
+def refused(status: int, call) -> str:
+    try:
+        call()
+    except ApiException as error:
+        assert error.status == status, error
+        return error.body
+    raise AssertionError(f"was not refused with {status}")
+
+
+def finished(bucket: str, batch: str):
+    over = ("COMPLETED", "COMPLETED_WITH_ERRORS", "FAILED", "CANCELED")
+
+    def ask():
+        found = batches.get_batch_buckets_batches(bucket, batch)
+        return found if found.status in over else None
+
+    return until("the end of a batch", ask)
+
+
+def balanced(batch) -> None:
+    for tier in batch.tier_tasks:
+        audit = tier.audit
+        assert audit.submitted == audit.processed + audit.failed + audit.skipped, audit
+        assert audit.balanced and audit.lost == 0, audit
+
+
+def collection(name: str, bucket: str, extractor: str, **more):
+    passthrough = more.pop("passthrough", None)
+    parameters = more.pop("parameters", None)
+    source = more.pop("source", None) or {"type": "bucket", "bucket_ids": [bucket]}
+    request = {
+        "collection_name": name,
+        "source": source,
+        "feature_extractor": {
+            "feature_extractor_name": extractor,
+            "version": "v1",
+            "parameters": parameters,
+            "field_passthrough": passthrough,
+        },
+        **more,
+    }
+    made = collections.create_collection(mixpeek.CreateCollectionRequest.from_dict(request))
+    assert made.feature_extractor.feature_extractor_id == f"{extractor}_v1", made
+    return made
+
+
+def collecting(bucket: str) -> str:
+    facts = collection(
+        "facts", bucket, "file_facts",
+        passthrough=[{"source_path": "key_prefix", "target_path": "path"}],
+        description="what files say", metadata={"made": "by the client"}, enabled=True,
+        source={"type": "bucket", "bucket_ids": [bucket], "source_filters": {"filters": {
+            "AND": [{"field": "key_prefix", "operator": "ends_with", "value": ".txt"}]}}},
+        schedule={"trigger_type": "interval", "schedule_config": {"interval_seconds": 3600}},
+    ).collection_id
+    answer = refused(422, lambda: collection("cloud", bucket, "multimodal_extractor"))
+    assert "file_facts" in answer and "extractors/multimodal_extractor.toml" in answer, answer
+    refused(409, lambda: collection("facts", bucket, "file_facts"))
+    found = collections.get_collection("facts")
+    assert found.collection_id == facts and found.document_count == 0, found
+    assert found.source.source_filters.filters.var_and, found.source
+    assert found.output_schema.properties["mime_type"], found.output_schema
+    changed = collections.update_collection(facts, {"description": "changed", "schedule": None})
+    assert changed.description == "changed" and changed.schedule is None, changed
+    listed = collections.list_collections(
+        mixpeek.ListCollectionsRequest(
+            search="FACT", sort=mixpeek.SortOption(field="collection_name"), limit=10)
+    )
+    assert [row.collection_id for row in listed.results] == [facts], listed
+    assert listed.total_count == 1 and listed.stats.total_documents == 0, listed
+    assert collections.list_collections_get(search="nothing", limit=5).results == []
+    return facts
+
+
+def syncing(bucket: str, facts: str):
+    sync = syncs.create_sync_configuration_buckets(
+        bucket,
+        mixpeek.SyncCreateRequest(
+            connection_id="conn_local", source_path=given["folder"], sync_mode="initial_only"),
+    ).sync_config_id
+
+    def made():
+        found = syncs.get_sync_configuration_buckets_id_config(bucket, sync)
+        return found if found.batches_created else None
+
+    found = until("a batch of a sync", made)
+    assert len(found.batch_ids) == found.batches_created == 1, found
+    assert found.task_ids[0].startswith("task_"), found
+    batch = finished(bucket, found.batch_ids[0])
+    assert batch.status == "COMPLETED" and batch.documents_resolvable, batch
+    assert len(batch.object_ids) == 3 and batch.documents_written == 2, batch
+    assert batch.progress.objects_skipped == 1, batch.progress
+    balanced(batch)
+    task = tasks.get_task(found.task_ids[0])
+    assert task.status == "COMPLETED", task
+    assert task.task_type == "api_buckets_batches_process", task
+    assert collections.get_collection(facts).document_count == 2
+    listed = batches.list_batches_buckets(bucket, mixpeek.ListBatchesRequest(collection_id=facts))
+    assert [row.batch_id for row in listed.results] == [batch.batch_id], listed
+
+
+def reading(facts: str):
+    listed = documents.list_documents(
+        facts,
+        list_documents_request=mixpeek.ListDocumentsRequest(
+            filters={"AND": [{"field": "path", "operator": "eq", "value": "a.txt"}]},
+            include_total=True, return_presigned_urls=True, limit=10),
+    )
+    (one,) = listed.results
+    assert listed.total_documents == 1, listed
+    assert one.collection_id == facts, one
+    assert one.additional_properties["mime_type"] == "text/plain", one
+    found = documents.get_document(facts, one.document_id, expand=["root_object"])
+    assert found.additional_properties["size_bytes"] == 5, found
+    by_word = documents.list_documents(
+        facts, list_documents_request=mixpeek.ListDocumentsRequest(search="b txt"))
+    assert [row.additional_properties["path"] for row in by_word.results] == ["b.txt"], by_word
+    first = documents.list_documents(
+        facts, limit=1, list_documents_request=mixpeek.ListDocumentsRequest(
+            sort=mixpeek.SortOption(field="path"), limit=1, select=["path"]))
+    second = documents.list_documents(
+        facts, list_documents_request=mixpeek.ListDocumentsRequest(
+            sort=mixpeek.SortOption(field="path"), limit=1,
+            cursor=first.pagination.next_cursor))
+    paths = [page.results[0].additional_properties["path"] for page in (first, second)]
+    assert paths == ["a.txt", "b.txt"], paths
+    parts = [
+        documents.list_documents(facts, list_documents_request=mixpeek.ListDocumentsRequest(
+            partition=mixpeek.ListPartition(index=index, count=2))).results
+        for index in range(2)
+    ]
+    assert sum(len(part) for part in parts) == 2, parts
+    groups = documents.list_documents(
+        facts, list_documents_request=mixpeek.ListDocumentsRequest(group_by="mime_type")).groups
+    assert groups[0].group_key == "text/plain" and groups[0].count == 2, groups
+    assert documents.count_documents(facts).count == 2
+    distinct = documents.distinct_document_values(
+        facts, mixpeek.DistinctValuesRequest(field="mime_type"))
+    assert distinct.total_distinct == 1 and distinct.values[0].count == 2, distinct
+    counted = documents.aggregate_documents(
+        facts,
+        mixpeek.DocumentAggregationRequest(
+            group_by=[mixpeek.GroupByField(field="mime_type")],
+            aggregations=[mixpeek.AggregationOperation(
+                function="sum", field="size_bytes", alias="bytes")],
+        ),
+    )
+    assert counted.results[0].metrics["bytes"] == 11, counted
+    return one.document_id
+
+
+def writing(facts: str, document: str):
+    changed = documents.patch_document(facts, document, {"metadata": {"rated": 5, "note": "x"}})
+    assert changed.additional_properties["rated"] == 5, changed
+    changed = documents.update_document(facts, document, {"metadata": {"note": None}})
+    assert changed.additional_properties["rated"] == 5, changed
+    assert "note" not in changed.additional_properties, changed
+    made = documents.create_document(
+        facts,
+        mixpeek.DocumentCreateRequest(
+            metadata={"by": "hand", "colour": "red"}, vectors={"v": [1.0, 0.5]}),
+    )
+    read = documents.list_documents(
+        facts, list_documents_request=mixpeek.ListDocumentsRequest(
+            filters={"AND": [{"field": "by", "operator": "eq", "value": "hand"}]},
+            return_vectors=True))
+    assert len(read.results) == 1, read
+    many = documents.batch_update(facts, mixpeek.BatchUpdateDocumentsRequest(updates=[
+        {"document_id": made.document_id, "update_data": {"colour": "blue"}},
+        {"document_id": "doc_none", "update_data": {"colour": "blue"}},
+    ]))
+    assert (many.updated_count, many.failed_count) == (1, 1), many
+    bulk = documents.bulk_update(facts, mixpeek.BulkUpdateDocumentsRequest(
+        update_data={"seen": True}))
+    assert bulk.updated_count == 3, bulk
+    refused(422, lambda: documents.download_document_media(facts, made.document_id))
+    gone = documents.batch_delete(facts, mixpeek.BatchDeleteDocumentsRequest(
+        document_ids=[made.document_id, "doc_none"]))
+    assert (gone.deleted_count, gone.failed_count) == (1, 1), gone
+    refused(404, lambda: documents.get_document(facts, made.document_id))
+
+
+def ordering(bucket: str, facts: str, document: str):
+    rows = objects.list_objects_buckets(bucket, limit=10).results
+    ids = {row.key_prefix: row.object_id for row in rows}
+    draft = batches.create_batch_buckets_batches(bucket, mixpeek.CreateBatchRequest(
+        object_ids=[ids["a.txt"]], collection_ids=[facts], batch_name="by hand",
+        dedup_strategy="replace", metadata={"source": "a test"}))
+    assert draft.status == "DRAFT" and draft.batch_name == "by hand", draft
+    more = batches.add_objects_to_batch_buckets_batches(
+        bucket, draft.batch_id, mixpeek.AddObjectsToBatchRequest(object_ids=[ids["b.txt"]]))
+    assert len(more.object_ids) == 2, more
+    refused(422, lambda: batches.add_objects_to_batch_buckets_batches(
+        bucket, draft.batch_id, mixpeek.AddObjectsToBatchRequest(object_ids=["obj_none"])))
+    patched = batches.patch_batch_buckets_batches(
+        bucket, draft.batch_id, mixpeek.PatchBatchRequest(metadata={"notes": "kept"}))
+    assert patched.metadata.notes == "kept", patched
+    assert batches.submit_batch_buckets_batches(bucket, draft.batch_id).task_id
+    batch = finished(bucket, draft.batch_id)
+    assert batch.status == "COMPLETED" and batch.documents_replaced == 2, batch
+    balanced(batch)
+    kept = documents.get_document(facts, document)
+    assert kept.additional_properties["rated"] == 5, "an edit is lost"
+    refused(409, lambda: batches.cancel_batch_buckets_batches(bucket, draft.batch_id))
+    assert batches.get_failed_documents_buckets_batches_batch(bucket, draft.batch_id)["total"] == 0
+    assert batches.get_batch_logs_buckets_batches(bucket, draft.batch_id)["tiers"]
+    assert batches.diagnose_batch_buckets_batches(bucket, draft.batch_id)["counts"]["processed"] == 2
+    retried = batches.retry_batch_buckets_batches(
+        bucket, draft.batch_id, mixpeek.RetryBatchRequest(retry_mode="all"))
+    assert retried["retried_count"] == 0, retried
+    rerun = batches.resubmit_batch_buckets_batches(bucket, draft.batch_id)
+    assert rerun["auto_submitted"] is True, rerun
+    assert finished(bucket, draft.batch_id).status == "COMPLETED"
+    dropped = batches.delete_batch_documents_buckets_batches(bucket, draft.batch_id)
+    assert dropped["deleted_count"] == 2, dropped
+    assert documents.count_documents(facts).count == 0
+    triggered = collections.trigger_collection(facts, mixpeek.TriggerCollectionRequest())
+    assert triggered.object_count == 3 and triggered.batch_id, triggered
+    assert finished(bucket, triggered.batch_id).status == "COMPLETED"
+    assert documents.count_documents(facts).count == 2
+    until("the end of a trigger", lambda: tasks.get_task(triggered.task_id).status == "COMPLETED")
+    listed = tasks.list_tasks(mixpeek.ListTasksRequest(task_type="api_collections_trigger"))
+    assert triggered.task_id in [row.task_id for row in listed.results], listed
+    bulk = batches.bulk_submit_batches_buckets(
+        bucket, mixpeek.BulkSubmitBatchesRequest(chunk_size=2))
+    assert (bulk.total_objects, bulk.total_batches) == (3, 2), bulk
+    for row in bulk.batches:
+        assert finished(bucket, row.batch_id).status == "COMPLETED"
+    other = batches.create_batch_buckets_batches(
+        bucket, mixpeek.CreateBatchRequest(filters={"AND": [
+            {"field": "key_prefix", "operator": "eq", "value": "a.txt"}]}))
+    assert batches.submit_all_drafts_buckets_batches(bucket)["submitted"] == 1
+    assert finished(bucket, other.batch_id).status == "COMPLETED"
+    stopped = batches.create_batch_buckets_batches(
+        bucket, mixpeek.CreateBatchRequest(object_ids=[ids["a.txt"]]))
+    assert batches.cancel_batch_buckets_batches(bucket, stopped.batch_id, reason="a test").status \
+        == "CANCELED"
+    assert batches.delete_batch_buckets_batches(bucket, stopped.batch_id).success
+    refused(404, lambda: batches.get_batch_buckets_batches(bucket, stopped.batch_id))
+    assert tasks.kill_task("task_none").success
+
+
+def rows_and_tiers(bucket: str, facts: str):
+    rows = collection(
+        "rows", bucket, "passthrough_extractor",
+        parameters={"extractor_type": "passthrough_extractor", "vector_fields": [
+            {"field": "v", "name": "mine", "dimensions": 2}]},
+        source={"type": "bucket", "bucket_ids": [bucket], "source_filters": {
+            "AND": [{"field": "key_prefix", "operator": "eq", "value": "rows.jsonl"}]}},
+    ).collection_id
+    below = collection(
+        "below", bucket, "passthrough_extractor",
+        source={"type": "collection", "collection_ids": [rows]}).collection_id
+    triggered = collections.trigger_collection(rows, mixpeek.TriggerCollectionRequest())
+    assert triggered.total_tiers == 2, triggered
+    batch = finished(bucket, triggered.batch_id)
+    assert batch.status == "COMPLETED" and len(batch.tier_tasks) == 2, batch
+    balanced(batch)
+    assert documents.count_documents(rows).count == 2
+    assert documents.count_documents(below).count == 2
+    colours = documents.distinct_document_values(
+        below, mixpeek.DistinctValuesRequest(field="colour"))
+    assert sorted(row.value for row in colours.values) == ["blue", "red"], colours
+    collections.delete_collection(rows)
+    found = collections.get_collection(below)
+    assert not found.enabled, found
+    assert found.disabled_reason.code == "source_collection_deleted", found
+
+
+def looking_back(bucket: str):
+    health = analytics.get_bucket_health_analytics(bucket, hours=24)
+    assert health.overall_health == "healthy" and health.sync_health, health
+    assert analytics.get_namespace_buckets_health_analytics(hours=1).buckets == []
+    runs = analytics.get_sync_performance_analytics_buckets(bucket, hours=24, limit=10)
+    assert runs.runs[0].files_synced == 3, runs
+    compared = analytics.get_sync_comparison_analytics_buckets(bucket, hours=24)
+    assert compared.configs[0].total_files_synced == 3, compared
+    storage = until("an hour of history", lambda: (
+        found := analytics.get_bucket_storage_analytics(bucket, group_by="hour")
+    ).metrics and found)
+    assert storage.summary["object_count"] == 3, storage
+    assert analytics.get_bucket_usage_analytics(bucket).total_credits == 0
+    assert analytics.get_upload_performance_analytics_buckets(bucket, hours=1).metrics == []
+
+
+bucket = buckets.create_bucket(mixpeek.BucketCreateRequest(
+    bucket_name="processed", bucket_schema=mixpeek.BucketSchemaInput(properties={}))).bucket_id
+facts = collecting(bucket)
+syncing(bucket, facts)
+document = reading(facts)
+writing(facts, document)
+ordering(bucket, facts, document)
+rows_and_tiers(bucket, facts)
+looking_back(bucket)
+pathlib.Path(given["folder"], "a.txt").unlink()
+print("done", flush=True)

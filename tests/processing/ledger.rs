@@ -1,0 +1,256 @@
+//! What is extracted, and what is not: each object once for what goes in, through the server.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::{
+    server::Server,
+    support::{
+        catchment::{Catchment, poll_until},
+        trees::Tree,
+    },
+};
+
+/// Nothing in these tests takes longer, on a slow and busy machine.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A server, a folder, and a bucket `films` with a collection `facts` that takes all of it.
+struct Fixture {
+    home: Catchment,
+    server: Server,
+    tree: Tree,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let home = Catchment::new().env("CATCHMENT_QUIET_PERIOD_MS", "0");
+        let server = Server::on(&home);
+        let schema = json!({"properties": {}});
+        let bucket = json!({"bucket_name": "films", "bucket_schema": schema});
+        server.post("/v1/buckets", &bucket).is(200);
+        server.post("/v1/collections", &Self::collection("facts")).is(200);
+        Self { home, server, tree: Tree::new("source") }
+    }
+
+    fn collection(name: &str) -> Value {
+        json!({
+            "collection_name": name,
+            "source": {"type": "bucket", "bucket_ids": ["films"]},
+            "feature_extractor": {
+                "feature_extractor_name": "file_facts",
+                "version": "v1",
+                "field_passthrough": [{"source_path": "key_prefix", "target_path": "path"}],
+            },
+        })
+    }
+
+    /// Makes a sync of the folder, and waits for its first run.
+    fn sync(&self, more: Value) -> String {
+        let path = self.tree.root().to_str().unwrap();
+        let mut order = json!({"connection_id": "conn_local", "source_path": path});
+        order.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let made = self.server.post("/v1/buckets/films/syncs", &order).is(200);
+        let path = format!("/v1/buckets/films/syncs/{}", made["sync_config_id"].as_str().unwrap());
+        self.has_run(&path, 1);
+        path
+    }
+
+    fn has_run(&self, sync: &str, runs: u64) {
+        poll_until("a run", DEADLINE, || {
+            let jobs = self.server.get(&format!("{sync}/jobs?limit=100")).is(200);
+            let done =
+                jobs["results"].as_array()?.iter().filter(|job| job["status"] == "completed");
+            (done.count() as u64 >= runs).then_some(())
+        });
+    }
+
+    fn run_again(&self, sync: &str, runs: u64) {
+        self.server.post(&format!("{sync}/trigger"), &json!({})).is(200);
+        self.has_run(sync, runs);
+    }
+
+    /// Waits until no batch is waiting or under way, and returns all batches, oldest first.
+    fn settled(&self) -> Vec<Value> {
+        poll_until("the end of all batches", DEADLINE, || {
+            let listed =
+                self.server.post("/v1/buckets/films/batches/list", &json!({"limit": 1000})).is(200);
+            let mut rows = listed["results"].as_array()?.clone();
+            rows.reverse();
+            let open = ["PENDING", "IN_PROGRESS"];
+            rows.iter().all(|row| !open.contains(&row["status"].as_str().unwrap())).then_some(rows)
+        })
+    }
+
+    fn documents(&self, collection: &str) -> Vec<Value> {
+        let target = format!("/v1/collections/{collection}/documents/list");
+        let listed = self.server.post(&target, &json!({"limit": 1000})).is(200);
+        listed["results"].as_array().unwrap().clone()
+    }
+
+    /// How many objects all batches have extracted.
+    fn extracted(&self) -> u64 {
+        let sum = |name: &str, batch: &Value| batch["progress"][name].as_u64().unwrap();
+        for batch in self.settled() {
+            for tier in batch["tier_tasks"].as_array().unwrap() {
+                assert_eq!(tier["audit"]["balanced"], true, "{batch}");
+            }
+        }
+        self.settled().iter().map(|batch| sum("objects_extracted", batch)).sum()
+    }
+}
+
+#[test]
+fn a_sync_batches_what_it_brings_and_each_object_gets_one_set_of_documents() {
+    let here = Fixture::new();
+    for number in 0..5 {
+        here.tree.write(format!("{number}.txt"), format!("content {number}"));
+    }
+    let sync = here.sync(json!({"batch_chunk_size": 2}));
+    let batches = here.settled();
+    assert_eq!(batches.len(), 3, "five objects, two a batch");
+    let mut paths: Vec<_> =
+        here.documents("facts").iter().map(|it| it["path"].as_str().unwrap().to_owned()).collect();
+    paths.sort();
+    assert_eq!(paths, ["0.txt", "1.txt", "2.txt", "3.txt", "4.txt"]);
+    let shown = here.server.get(&sync).is(200);
+    assert_eq!(shown["batches_created"], 3);
+    assert_eq!(shown["batch_ids"].as_array().unwrap().len(), 3);
+    here.run_again(&sync, 2);
+    assert_eq!(here.settled().len(), 3, "nothing changed, nothing is batched");
+}
+
+#[test]
+fn a_rename_extracts_nothing_and_changed_content_extracts_one_object() {
+    let here = Fixture::new();
+    here.tree.write("a.txt", "of one");
+    here.tree.write("b.txt", "of the other");
+    let sync = here.sync(json!({"skip_duplicates": false}));
+    assert_eq!(here.extracted(), 2);
+    let before = here.documents("facts");
+
+    std::fs::rename(here.tree.at("a.txt"), here.tree.at("c.txt")).unwrap();
+    here.run_again(&sync, 2);
+    poll_until("the new name", DEADLINE, || {
+        here.settled();
+        here.documents("facts").iter().any(|it| it["path"] == "c.txt").then_some(())
+    });
+    assert_eq!(here.extracted(), 2, "a rename only passes its new name through");
+    let ids = |documents: &[Value]| {
+        let mut ids: Vec<_> =
+            documents.iter().map(|it| it["document_id"].as_str().unwrap().to_owned()).collect();
+        ids.sort();
+        ids
+    };
+    assert_eq!(ids(&before), ids(&here.documents("facts")));
+
+    here.tree.write("b.txt", "something else altogether");
+    here.run_again(&sync, 3);
+    poll_until("the new size", DEADLINE, || {
+        here.settled();
+        here.documents("facts").iter().any(|it| it["size_bytes"] == 25).then_some(())
+    });
+    assert_eq!(here.extracted(), 3);
+    assert_eq!(ids(&before), ids(&here.documents("facts")), "ids stay");
+}
+
+#[test]
+fn while_batches_are_skipped_objects_gather_and_each_is_batched_once_after() {
+    let here = Fixture::new();
+    here.tree.write("a.txt", "one");
+    let sync = here.sync(json!({"skip_batch_submission": true}));
+    here.tree.write("b.txt", "two");
+    here.run_again(&sync, 2);
+    assert_eq!(here.settled().len(), 0);
+
+    here.server.patch(&sync, &json!({"skip_batch_submission": false})).is(200);
+    poll_until("the documents", DEADLINE, || (here.documents("facts").len() == 2).then_some(()));
+    let batches = here.settled();
+    assert_eq!(batches.len(), 1);
+    assert_eq!(here.extracted(), 2);
+}
+
+#[test]
+fn a_removed_object_takes_its_documents_of_all_tiers_with_it() {
+    let here = Fixture::new();
+    let below = json!({
+        "collection_name": "below",
+        "source": {"type": "collection", "collection_id": "facts"},
+        "feature_extractor": {
+            "feature_extractor_name": "passthrough_extractor", "version": "v1",
+        },
+    });
+    here.server.post("/v1/collections", &below).is(200);
+    here.tree.write("a.txt", "one");
+    here.tree.write("b.txt", "two");
+    let sync = here.sync(json!({}));
+    here.settled();
+    assert_eq!((here.documents("facts").len(), here.documents("below").len()), (2, 2));
+
+    here.tree.remove("a.txt");
+    here.run_again(&sync, 2);
+    assert_eq!((here.documents("facts").len(), here.documents("below").len()), (1, 1));
+    let counted = here.server.get("/v1/collections/facts/documents/count").is(200);
+    assert_eq!(counted["count"], 1);
+}
+
+#[test]
+fn other_parameters_make_what_is_there_outdated_and_rerun_nothing_unasked() {
+    let here = Fixture::new();
+    let rows = json!({
+        "collection_name": "own fields",
+        "source": {"type": "bucket", "bucket_ids": ["films"]},
+        "feature_extractor": {
+            "feature_extractor_name": "passthrough_extractor", "version": "v1",
+        },
+    });
+    here.server.post("/v1/collections", &rows).is(200);
+    here.tree.write("a.txt", "one");
+    here.sync(json!({}));
+    here.settled();
+    let extracted = here.extracted();
+
+    let changed = json!({"feature_extractor": {
+        "feature_extractor_name": "passthrough_extractor", "version": "v1",
+        "parameters": {"preserve_metadata": false},
+    }});
+    let shown = here.server.patch("/v1/collections/own%20fields", &changed).is(200);
+    assert_eq!(shown["outdated"], 1);
+    assert_eq!(here.extracted(), extracted);
+    let asked = json!({"only_outdated": true});
+    here.server.post("/v1/collections/own%20fields/trigger", &asked).is(202);
+    assert_eq!(here.extracted(), extracted + 1);
+    assert_eq!(here.server.get("/v1/collections/own%20fields").is(200)["outdated"], 0);
+}
+
+#[test]
+fn a_server_killed_again_and_again_leaves_each_object_exactly_one_set_of_documents() {
+    const FILES: usize = 300;
+    let Fixture { home, mut server, tree } = Fixture::new();
+    for number in 0..FILES {
+        tree.write(format!("{number}.txt"), format!("content {number}"));
+    }
+    let path = tree.root().to_str().unwrap();
+    let order = json!({
+        "connection_id": "conn_local", "source_path": path, "batch_chunk_size": 50,
+    });
+    server.post("/v1/buckets/films/syncs", &order).is(200);
+    for round in 0..10 {
+        std::thread::sleep(Duration::from_millis(40 + 70 * round));
+        server.kill();
+        server = Server::on(&home);
+    }
+    let here = Fixture { home, server, tree };
+    poll_until("all documents", DEADLINE, || {
+        here.settled();
+        let count = here.server.get("/v1/collections/facts/documents/count").is(200);
+        (count["count"] == FILES).then_some(())
+    });
+    let mut paths: Vec<_> =
+        here.documents("facts").iter().map(|it| it["path"].as_str().unwrap().to_owned()).collect();
+    paths.sort();
+    paths.dedup();
+    assert_eq!(paths.len(), FILES);
+    let shown = here.server.get("/v1/collections/facts").is(200);
+    assert_eq!((&shown["waiting"], &shown["failed"]), (&json!(0), &json!(0)));
+}
