@@ -481,7 +481,7 @@ CREATE TABLE collections (
     name           TEXT NOT NULL,
     settings       TEXT NOT NULL,              -- JSON, model::CollectionSettings
     is_enabled     INTEGER NOT NULL DEFAULT 1,
-    disabled       TEXT,                       -- JSON: why, where nobody said so; NULL: somebody did
+    disabled       TEXT,                       -- JSON: why, unless somebody said so; NULL: no why
     document_count INTEGER NOT NULL DEFAULT 0,
     next_run_at_ms INTEGER,                    -- by its schedule; NULL: it has none
     is_deleting       INTEGER NOT NULL DEFAULT 0, -- 1: deleted; what is in it goes in steps
@@ -502,7 +502,7 @@ CREATE INDEX collection_sources_by_bucket ON collection_sources (bucket_key)
 CREATE INDEX collection_sources_by_upstream ON collection_sources (upstream_key)
     WHERE upstream_key <> 0;
 
--- Objects that syncs brought and that no batch has taken yet; only of buckets that have a collection.
+-- Objects that syncs brought and no batch has taken yet; only of buckets that have a collection.
 CREATE TABLE to_batch (
     sync_key   INTEGER NOT NULL REFERENCES syncs,
     object_key INTEGER NOT NULL,
@@ -583,7 +583,7 @@ CREATE TABLE outcomes (
     state          TEXT NOT NULL,              -- trying, waiting, done, failed
     input          BLOB NOT NULL,              -- 128 bits of BLAKE3 of what was mapped
     recipe         BLOB NOT NULL,              -- of the extractor, its version and parameters
-    carried        TEXT,                       -- JSON object: what was passed through; NULL: nothing
+    carried        TEXT,                       -- JSON object that was passed through; NULL: none
     attempts       INTEGER NOT NULL DEFAULT 0,
     deaths         INTEGER NOT NULL DEFAULT 0, -- of processing, with it at hand
     batch_key      INTEGER,                    -- of the last try
@@ -610,7 +610,7 @@ CREATE TABLE documents (
     part           INTEGER NOT NULL DEFAULT 0, -- which of the object's
     body           TEXT NOT NULL,              -- JSON object, as it is shown
     edits          TEXT,                       -- JSON merge patch of people; NULL: none
-    origin         TEXT,                       -- JSON: the document upstream, or what its maker says
+    origin         TEXT,                       -- JSON: document upstream, or as its maker says
     batch_key      INTEGER,
     recipe         BLOB,
     content_hash   TEXT,

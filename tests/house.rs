@@ -33,6 +33,7 @@ const CIRCLES_TO_REMOVE: &[(&str, &[&str])] = &[
             "log",
             "objects",
             "open",
+            "processing",
             "reconcile",
             "reevaluate",
             "renames",

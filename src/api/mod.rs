@@ -114,6 +114,19 @@ pub struct App {
     archives: Archives,
 }
 
+/// What works in the background of a server.
+#[derive(Debug)]
+pub struct Background<'a> {
+    /// Runs syncs.
+    pub scheduler: &'a Scheduler,
+    /// What they do.
+    pub live_progress: LiveProgress,
+    /// The extractors that are here.
+    pub extractors: Extractors,
+    /// Wakes what processes.
+    pub processor: processor::Nudge,
+}
+
 impl App {
     /// What handlers reach. Ends with `stopping`.
     #[must_use]
@@ -122,11 +135,10 @@ impl App {
         config: Config,
         access: Access,
         links: Links,
-        scheduler: &Scheduler,
-        live_progress: LiveProgress,
-        (extractors, processor): (Extractors, processor::Nudge),
+        background: Background<'_>,
         stopping: CancellationToken,
     ) -> Self {
+        let Background { scheduler, live_progress, extractors, processor } = background;
         Self {
             live: Live::start(engine.clone(), live_progress.clone(), stopping.clone()),
             listeners: Listeners::default(),

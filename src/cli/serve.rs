@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     api::{
-        self, App,
+        self, App, Background,
         access::{Access, token},
         content::links::Links,
         server,
@@ -84,10 +84,13 @@ pub(super) async fn run(args: Args, settings: &Settings) -> Outcome {
     let links = Links::open(&config.data_dir).map_err(CliError::failed)?;
     let extractors = Extractors::new(Extractors::own_program(), engine.blobs.scratch());
     let processor = Processor::start(engine.clone(), extractors.clone(), default_places());
-    let processing = (extractors, processor.nudge());
-    let stopped = stopping.clone();
-    let app =
-        App::new(engine, config, access, links, &scheduler, live_progress, processing, stopped);
+    let background = Background {
+        scheduler: &scheduler,
+        live_progress,
+        extractors,
+        processor: processor.nudge(),
+    };
+    let app = App::new(engine, config, access, links, background, stopping.clone());
     tokio::spawn(api::resume_deletions(app.clone()));
     tokio::spawn(search_index::keep_up_to_date(store.clone(), app.stopping.clone()));
     let router = api::router(app).map_err(CliError::failed)?;

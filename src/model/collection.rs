@@ -91,8 +91,8 @@ pub struct SourceSettings {
     pub filter: Option<Filter>,
     /// The same as its maker wrote it.
     pub source_filters: Option<Value>,
-    /// Which fields of each source are taken over, by the source's id; those that are not named give
-    /// all of theirs.
+    /// Which fields of each source are taken over, by the source's id; those that are not named
+    /// give all of theirs.
     pub field_map: Option<Map<String, Value>>,
 }
 

@@ -52,8 +52,8 @@ pub enum Filter {
     Is(Condition),
 }
 
-/// A condition on one field. A field that is a list fulfils it if one of its items does; one that is
-/// an object, null or absent has no values, so that only `Ne`, `NotIn` and `IsNull` hold for it.
+/// A condition on one field. A field that is a list fulfils it if one of its items does; one that
+/// is an object, null or absent has no values, so that only `Ne`, `NotIn` and `IsNull` hold for it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Condition {
     /// The field.

@@ -12,10 +12,11 @@ use crate::{
         StoreError, Transaction, buckets,
         events::{self, About, EventKind},
         processing::{
+            Digest,
             batches::{self, NewBatch},
             collections, documents,
             members::{self, Member},
-            outcomes::{self, Digest, Which},
+            outcomes::{self, Which},
             tasks::{self, Of, Task},
         },
     },
@@ -127,8 +128,8 @@ async fn one_step(context: &Context, task: Task) -> Result<bool, StoreError> {
     }
 }
 
-/// Makes the next batch of a trigger; once all are made, waits for their end. Returns whether it got
-/// on.
+/// Makes the next batch of a trigger; once all are made, waits for their end. Returns whether it
+/// got on.
 fn trigger_step(
     tx: &Transaction<'_>,
     task: &Task,
@@ -330,7 +331,8 @@ fn edit_step(
     Ok(true)
 }
 
-/// Changes the next few of the documents that an edit is about. Returns whether it was the last step.
+/// Changes the next few of the documents that an edit is about. Returns whether it was the last
+/// step.
 ///
 /// # Errors
 /// SQLite's.

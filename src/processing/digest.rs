@@ -4,9 +4,9 @@ use serde_json::Value;
 
 use super::{
     extract::Builtin,
-    plan::{InputPlan, JobPlan},
+    job::{InputPlan, JobPlan},
 };
-use crate::{model::ExtractorSettings, store::processing::outcomes::Digest};
+use crate::{model::ExtractorSettings, store::processing::Digest};
 
 /// The digest of a recipe: the extractor, its version, its parameters.
 pub fn recipe(extractor: &Builtin, settings: &ExtractorSettings) -> Digest {

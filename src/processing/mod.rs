@@ -2,16 +2,18 @@
 //! is what carries it out.
 //!
 //! ```text
-//! a sync commits ── same transaction ──▶ to_batch ── enough, or the run ends ──▶ a batch, a task a tier
-//!      ──▶ [`extract`] (a confined process) ── one transaction ──▶ documents, outcome ──▶ events
+//! a sync commits ─ same transaction ─▶ to_batch ─ enough, or the run ends ─▶ batch, a task a tier
+//!   ─▶ extractor, a confined process ─ one transaction ─▶ documents, outcome ─▶ events
 //! ```
 //!
 //! The map, in the order of the flow:
 //!
-//! - `to_batch` (in `store::processing`): what the commit of a sync notes, and the batches made of it.
+//! - `to_batch` (in `store::processing`): what the commit of a sync notes, and the batches made of
+//!   it.
 //! - [`processor`]: the one process that processes: what is carried out next, and how much at once.
 //!   `sweep` is what it does now and then, [`chores`] the tasks that are no batch.
-//! - `batch` and `tier`: a batch from tier to tier; members page by page, settled in one transaction.
+//! - `batch` and `tier`: a batch from tier to tier; members page by page, settled in one
+//!   transaction.
 //! - `plan`: what is to be done about one object in one collection, from the ledger and [`digest`]s
 //!   of what goes in; `view` is what a collection can see of an object.
 //! - `work`: one object through its extractor, into documents that are ready to be written.
@@ -27,6 +29,7 @@ pub mod chores;
 mod context;
 pub mod digest;
 pub mod extract;
+mod job;
 mod plan;
 pub mod processor;
 mod sweep;

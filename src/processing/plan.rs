@@ -6,7 +6,8 @@ use serde_json::{Map, Value};
 use super::{
     digest,
     extract::{Builtin, Class},
-    view::{Blob, Found, View},
+    job::{InputPlan, JobPlan, UpstreamOf},
+    view::{Found, View},
 };
 use crate::{
     model::{CollectionSettings, Dedup, ExtractorSettings, InputFrom, Passthrough},
@@ -15,11 +16,11 @@ use crate::{
         buckets::Bucket,
         objects::record::{self, Record},
         processing::{
-            batches,
+            Digest, batches,
             collections::{self, Collection, Upstream},
             documents::{self, Document},
             members::Member,
-            outcomes::{self, Digest, Outcome, State, Try},
+            outcomes::{self, Outcome, State, Try},
         },
     },
 };
@@ -128,30 +129,6 @@ impl Run {
     }
 }
 
-/// One call of an extractor.
-#[derive(Debug)]
-pub(super) struct JobPlan {
-    pub(super) inputs: Vec<(String, InputPlan)>,
-    pub(super) carried: Map<String, Value>,
-    pub(super) upstream: Option<UpstreamOf>,
-    pub(super) content_hash: Option<String>,
-}
-
-/// The document that a job is of.
-#[derive(Clone, Debug)]
-pub(super) struct UpstreamOf {
-    pub(super) document_id: String,
-    pub(super) collection_id: String,
-    pub(super) body: Value,
-}
-
-/// An input, found.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum InputPlan {
-    Blob(Blob),
-    Value(Value),
-}
-
 /// What a member is decided by, besides itself.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rules {
@@ -171,10 +148,10 @@ pub(super) fn decide(
     taking: &Taking,
     member: &Member,
 ) -> Result<Verdict> {
-    if !member.is_there {
+    // Looked up again: it may have gone since the page was read.
+    let Some(object) = record::by_id(db, rules.bucket_key, &member.object_id)? else {
         return Ok(Verdict::Skip);
-    }
-    let object = record::by_key(db, member.object_key)?;
+    };
     let upstream = match taking.takes_from_bucket(rules.bucket_key) {
         true => None,
         false => Some(upstream_of(db, taking, member.object_key)?),

@@ -1,5 +1,5 @@
-//! The one processor of a data directory: takes the right to process, keeps it, and carries out what
-//! waits, fairly and within bounds.
+//! The one processor of a data directory: takes the right to process, keeps it, and carries out
+//! what waits, fairly and within bounds.
 //!
 //! A sync never waits for it. What is fresh comes before what somebody has asked for of old, for
 //! which one place is kept; among equals, the collections that have waited longest come first.

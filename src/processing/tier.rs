@@ -1,8 +1,8 @@
 //! One tier of a batch: its members page by page, each decided about in each of the tier's
 //! collections, handed out, and settled with its documents in one transaction.
 //!
-//! There is no cursor: a tier that is begun again goes through its members again, and the ledger says
-//! what is settled.
+//! There is no cursor: a tier that is begun again goes through its members again, and the ledger
+//! says what is settled.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -153,8 +153,8 @@ impl Tier<'_> {
         Ok(())
     }
 
-    /// Tries what must run alone, one at a time, and last what processing died with most often: only
-    /// what is really to blame is at hand when it dies again and again.
+    /// Tries what must run alone, one at a time, and last what processing died with most often:
+    /// only what is really to blame is at hand when it dies again and again.
     async fn run_alone(&mut self, later: &mut Later) -> Result<(), Interrupted> {
         while let Some((index, member)) = later.next_alone() {
             if self.context.stop.is_cancelled() {
@@ -388,8 +388,8 @@ impl Tier<'_> {
         Ok(blame)
     }
 
-    /// Commits documents and outcomes. Returns members that changed meanwhile: they are decided about
-    /// anew.
+    /// Commits documents and outcomes. Returns members that changed meanwhile: they are decided
+    /// about anew.
     async fn write_down(
         &self,
         index: usize,
@@ -627,8 +627,8 @@ impl Later {
     }
 }
 
-/// The collections of a tier that take anything still, with what they take from. Those that are gone
-/// or switched off are left out.
+/// The collections of a tier that take anything still, with what they take from. Those that are
+/// gone or switched off are left out.
 pub(super) fn takings(
     db: &crate::store::Connection,
     extractors: &super::extract::Extractors,

@@ -17,7 +17,8 @@ use super::{
         Builtin, Class, Document, Extractors, Failure, Given, Job, Piece,
         protocol::{FileFacts, ObjectFacts},
     },
-    plan::{self, InputPlan, JobPlan, RESERVED, Run},
+    job::{InputPlan, JobPlan},
+    plan::{self, RESERVED, Run},
     view::Blob,
 };
 use crate::{

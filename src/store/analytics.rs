@@ -226,8 +226,8 @@ pub fn uploads(connection: &Connection, bucket_key: i64, since: Timestamp) -> Re
     Ok(uploads)
 }
 
-/// The syncs of a bucket with how they fare: public id, failures in a row, last success, last failure,
-/// the share of runs that failed.
+/// The syncs of a bucket with how they fare: public id, failures in a row, last success, last
+/// failure, the share of runs that failed.
 #[derive(Clone, Debug)]
 pub struct SyncHealth {
     /// Public id.
@@ -244,7 +244,8 @@ pub struct SyncHealth {
     pub is_stuck: bool,
 }
 
-/// How the syncs of a bucket fare; a run is stuck when nothing of it has moved since `stuck_before`.
+/// How the syncs of a bucket fare; a run is stuck when nothing of it has moved since
+/// `stuck_before`.
 ///
 /// # Errors
 /// SQLite's.

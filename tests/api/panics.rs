@@ -9,7 +9,7 @@ use std::{
 use async_trait::async_trait;
 use axum::{body::Body, http::Request};
 use catchment::{
-    api::{self, App, access::Access, content::links::Links, server::Peer},
+    api::{self, App, Background, access::Access, content::links::Links, server::Peer},
     clock::SystemClock,
     config::{Config, ServeConfig, SourceTuning},
     engine::{Engine, LiveProgress},
@@ -82,9 +82,13 @@ async fn a_panic_is_an_answer_with_an_id_that_is_in_the_log_and_tells_nothing_el
     let scheduler = Scheduler::start(engine.clone(), Bounds::default(), observers);
     let stopping = CancellationToken::new();
     let extractors = Extractors::new("catchment".into(), dir.path().join("scratch"));
-    let processing = (extractors, Nudge::default());
-    let app =
-        App::new(engine, config, access, links, &scheduler, live_progress, processing, stopping);
+    let background = Background {
+        scheduler: &scheduler,
+        live_progress,
+        extractors,
+        processor: Nudge::default(),
+    };
+    let app = App::new(engine, config, access, links, background, stopping);
     let router = api::router(app).unwrap();
     let ask = async |target: &str| {
         let mut request = Request::get(target)

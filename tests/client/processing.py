@@ -40,6 +40,12 @@ analytics = AnalyticsBucketsApi(client)
 Extractor = mixpeek.SharedCollectionFeaturesExtractorsModelsFeatureExtractorConfigInput
 
 
+def only(field: str, value):
+    """A filter, as the client's models can be made to hold one."""
+    return mixpeek.LogicalOperatorInput.from_dict(
+        {"AND": [{"field": field, "operator": "eq", "value": value}]})
+
+
 def until(what: str, ask):
     deadline = time.monotonic() + DEADLINE
     while True:
@@ -114,7 +120,7 @@ def collecting(bucket: str) -> str:
     changed = collections.update_collection(facts, {"description": "changed", "schedule": None})
     assert changed.description == "changed" and changed.schedule is None, changed
     listed = collections.list_collections(
-        mixpeek.ListCollectionsRequest(
+        list_collections_request=mixpeek.ListCollectionsRequest(
             search="FACT", sort=mixpeek.SortOption(field="collection_name"), limit=10)
     )
     assert [row.collection_id for row in listed.results] == [facts], listed
@@ -154,14 +160,14 @@ def reading(facts: str):
     listed = documents.list_documents(
         facts,
         list_documents_request=mixpeek.ListDocumentsRequest(
-            filters={"AND": [{"field": "path", "operator": "eq", "value": "a.txt"}]},
+            filters=only("path", "a.txt"),
             include_total=True, return_presigned_urls=True, limit=10),
     )
     (one,) = listed.results
     assert listed.total_documents == 1, listed
     assert one.collection_id == facts, one
     assert one.additional_properties["mime_type"] == "text/plain", one
-    found = documents.get_document(facts, one.document_id, expand=["root_object"])
+    found = documents.get_document(facts, one.document_id, expand="root_object")
     assert found.additional_properties["size_bytes"] == 5, found
     by_word = documents.list_documents(
         facts, list_documents_request=mixpeek.ListDocumentsRequest(search="b txt"))
@@ -213,7 +219,7 @@ def writing(facts: str, document: str):
     )
     read = documents.list_documents(
         facts, list_documents_request=mixpeek.ListDocumentsRequest(
-            filters={"AND": [{"field": "by", "operator": "eq", "value": "hand"}]},
+            filters=only("by", "hand"),
             return_vectors=True))
     assert len(read.results) == 1, read
     many = documents.batch_update(facts, mixpeek.BatchUpdateDocumentsRequest(updates=[
@@ -270,7 +276,7 @@ def ordering(bucket: str, facts: str, document: str):
     assert finished(bucket, triggered.batch_id).status == "COMPLETED"
     assert documents.count_documents(facts).count == 2
     until("the end of a trigger", lambda: tasks.get_task(triggered.task_id).status == "COMPLETED")
-    listed = tasks.list_tasks(mixpeek.ListTasksRequest(task_type="api_collections_trigger"))
+    listed = tasks.list_tasks(list_tasks_request=mixpeek.ListTasksRequest(task_type="api_collections_trigger"))
     assert triggered.task_id in [row.task_id for row in listed.results], listed
     bulk = batches.bulk_submit_batches_buckets(
         bucket, mixpeek.BulkSubmitBatchesRequest(chunk_size=2))
@@ -278,8 +284,7 @@ def ordering(bucket: str, facts: str, document: str):
     for row in bulk.batches:
         assert finished(bucket, row.batch_id).status == "COMPLETED"
     other = batches.create_batch_buckets_batches(
-        bucket, mixpeek.CreateBatchRequest(filters={"AND": [
-            {"field": "key_prefix", "operator": "eq", "value": "a.txt"}]}))
+        bucket, mixpeek.CreateBatchRequest(filters=only("key_prefix", "a.txt")))
     assert batches.submit_all_drafts_buckets_batches(bucket)["submitted"] == 1
     assert finished(bucket, other.batch_id).status == "COMPLETED"
     stopped = batches.create_batch_buckets_batches(
@@ -296,8 +301,8 @@ def rows_and_tiers(bucket: str, facts: str):
         "rows", bucket, "passthrough_extractor",
         parameters={"extractor_type": "passthrough_extractor", "vector_fields": [
             {"field": "v", "name": "mine", "dimensions": 2}]},
-        source={"type": "bucket", "bucket_ids": [bucket], "source_filters": {
-            "AND": [{"field": "key_prefix", "operator": "eq", "value": "rows.jsonl"}]}},
+        source={"type": "bucket", "bucket_ids": [bucket], "source_filters": {"filters": {
+            "AND": [{"field": "key_prefix", "operator": "eq", "value": "rows.jsonl"}]}}},
     ).collection_id
     below = collection(
         "below", bucket, "passthrough_extractor",

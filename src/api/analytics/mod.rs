@@ -1,5 +1,5 @@
-//! `/v1/analytics/buckets`: how buckets, their syncs and their uploads fared, from what is kept anyway
-//! and one row an hour and bucket. Nothing costs credits here.
+//! `/v1/analytics/buckets`: how buckets, their syncs and their uploads fared, from what is kept
+//! anyway and one row an hour and bucket. Nothing costs credits here.
 
 mod buckets_by_time;
 

@@ -318,7 +318,7 @@ impl Picture {
                 },
                 "balanced": settled == counts.submitted,
                 "notes": [],
-                "durability": "committed",
+                "durability": "confirmed",
             },
         })
     }

@@ -179,7 +179,8 @@ async fn keys_of(
     Ok(keys)
 }
 
-/// The internal keys of collections that are named; each takes, one way or another, from the bucket.
+/// The internal keys of collections that are named; each takes, one way or another, from the
+/// bucket.
 fn collections_of(
     db: &Connection,
     namespace_key: i64,
@@ -313,9 +314,7 @@ async fn submit(
     Valid(body): Valid<SubmitBatchRequest>,
 ) -> Answer {
     let bucket = buckets::find(&app, &scope, &bucket).await?;
-    if let Some(url) = &body.webhook_url {
-        check_webhook(url)?;
-    }
+    refuse_webhook(body.webhook_url.as_deref())?;
     let (now, namespace_key) = (app.now(), scope.namespace_key);
     let told = app
         .engine
@@ -328,9 +327,6 @@ async fn submit(
             }
             let named = collections_of(tx, namespace_key, &bucket, body.collection_ids)?;
             check_same(tx, &batch, named)?;
-            if let Some(url) = &body.webhook_url {
-                batches::set_webhook(tx, batch.key, url)?;
-            }
             if batch.status == BatchStatus::Draft {
                 submit_now(tx, batch.key, now)?;
             }
@@ -367,21 +363,12 @@ fn check_same(db: &Connection, batch: &Batch, named: Option<Vec<i64>>) -> Result
     ))
 }
 
-/// Whether something may be told at an address: HTTP, and none that gives out a machine's own keys.
-pub(super) fn check_webhook(url: &str) -> Result<(), ApiError> {
-    let parsed = url::Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
-    let host = parsed.as_ref().and_then(url::Url::host);
-    let is_metadata = match &host {
-        Some(url::Host::Ipv4(address)) => address.is_link_local(),
-        Some(url::Host::Ipv6(address)) => address.is_unicast_link_local(),
-        _ => false,
-    };
-    if host.is_some() && !is_metadata {
-        return Ok(());
-    }
+/// Nobody is told at the end of a batch here, and nobody is led to believe so.
+pub(super) fn refuse_webhook(url: Option<&str>) -> Result<(), ApiError> {
+    let Some(url) = url else { return Ok(()) };
     Err(ApiError::invalid_field(
-        FieldError::new("webhook_url", url, "is nothing that can be told")
-            .accepting("an http or https address, no link-local one"),
+        FieldError::new("webhook_url", url, "is not told when a batch ends")
+            .accepting("null; `GET /v1/events` and the batch itself tell of its end"),
     ))
 }
 

@@ -4,7 +4,7 @@ use axum::{Json, extract::State};
 use serde_json::json;
 
 use super::{
-    Answer, check_same, check_webhook, collections_of, found, refuse_running, shown, submit_now,
+    Answer, check_same, collections_of, found, refuse_running, refuse_webhook, shown, submit_now,
     task_of,
     wire::{CancelQuery, ResubmitBatchRequest, ResubmitQuery, RetryBatchRequest},
 };
@@ -168,9 +168,7 @@ pub(super) async fn resubmit(
     Valid(body): Valid<ResubmitBatchRequest>,
 ) -> Answer {
     let bucket = buckets::find(&app, &scope, &bucket).await?;
-    if let Some(url) = &body.webhook_url {
-        check_webhook(url)?;
-    }
+    refuse_webhook(body.webhook_url.as_deref())?;
     let submits =
         query.auto_submit.or(query.trigger_processing).or(body.auto_submit).unwrap_or(true);
     let from_tier = query.from_tier.or(body.from_tier).unwrap_or(0);
@@ -187,9 +185,6 @@ pub(super) async fn resubmit(
             let named = collections_of(tx, namespace_key, &bucket, body.collection_ids)?;
             check_same(tx, &batch, named)?;
             let keys = tiers_from(&batch, from_tier)?;
-            if let Some(url) = &body.webhook_url {
-                batches::set_webhook(tx, batch.key, url)?;
-            }
             if let Some(dedup) = body.dedup_strategy {
                 batches::set_dedup(tx, batch.key, dedup)?;
             }

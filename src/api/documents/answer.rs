@@ -27,6 +27,15 @@ pub(super) struct View {
     pub(super) select: Option<Vec<String>>,
 }
 
+/// In place of the names of vectors: only what they are called is told.
+pub(super) const ALL_NAMES: &str = "true";
+
+impl View {
+    fn lists_names(&self) -> bool {
+        self.vector_names.as_ref().is_some_and(|names| names == &[ALL_NAMES])
+    }
+}
+
 /// A document with what is told of it.
 #[derive(Debug)]
 pub(super) struct Picture {
@@ -41,7 +50,9 @@ pub(super) fn picture(db: &Connection, document: Document, view: &View) -> Resul
         true => documents::vectors(db, document.key)?,
         false => Vec::new(),
     };
-    if let Some(names) = &view.vector_names {
+    if let Some(names) = &view.vector_names
+        && !view.lists_names()
+    {
         vectors.retain(|(name, _)| names.contains(name));
     }
     let mut expanded = Map::new();
@@ -118,6 +129,18 @@ impl Picture {
         told.extend(self.expanded.clone());
         let blobs: Vec<Value> =
             document.blobs.iter().map(|blob| blob_told(app, base, document, blob, view)).collect();
+        match &view.vector_names {
+            None => {}
+            Some(_) if view.lists_names() => {
+                let names: Vec<&String> = self.vectors.iter().map(|(name, _)| name).collect();
+                told.insert("_vectors".to_owned(), json!(names));
+            }
+            Some(_) => {
+                for (name, values) in &self.vectors {
+                    told.entry(name.clone()).or_insert_with(|| json!(values));
+                }
+            }
+        }
         told.insert("document_id".to_owned(), document.id.to_string().into());
         told.insert("collection_id".to_owned(), document.collection_id.to_string().into());
         told.insert("document_blobs".to_owned(), blobs.into());
@@ -171,7 +194,7 @@ impl Picture {
             "mime_type": document.body.get("mime_type"),
             "size_bytes": document.body.get("size_bytes").filter(|size| size.is_u64()),
         });
-        if view.vectors {
+        if view.vectors && !view.lists_names() {
             let vectors: Map<String, Value> =
                 self.vectors.iter().map(|(name, values)| (name.clone(), json!(values))).collect();
             internal["vectors"] = vectors.into();
@@ -229,7 +252,8 @@ fn blob_told(
     let kind = by_mime.filter(|kind| known.contains(kind)).unwrap_or("other");
     json!({
         "field": blob.field,
-        "role": blob.role.as_deref().unwrap_or("derived"),
+        "role": role_of(blob.role.as_deref()),
+        "purpose": blob.role,
         "type": kind,
         "url": base.url(&path),
         "filename": blob.field,
@@ -239,6 +263,16 @@ fn blob_told(
         "created_at": document.updated_at,
         "presigned_url": signed,
     })
+}
+
+/// What a file is for, in the words that the client knows.
+fn role_of(role: Option<&str>) -> &'static str {
+    match role {
+        Some("thumbnail") => "thumbnail",
+        Some("clip") => "artifact",
+        Some("source") => "source",
+        _ => "processed",
+    }
 }
 
 /// A document with that id, or 404.

@@ -403,8 +403,8 @@ async fn edit_of(
     Ok(Edit { filter, patch, after: 0, last, count: 0 })
 }
 
-/// Carries a change of many documents out, or makes a task of it where it is of too many. Returns the
-/// task, or how many were changed.
+/// Carries a change of many documents out, or makes a task of it where it is of too many. Returns
+/// the task, or how many were changed.
 async fn carry_out(
     app: &App,
     scope: &Scope,

@@ -213,7 +213,8 @@ async fn page_of(
 
 fn view_of(scope: &Scope, body: &ListDocumentsRequest) -> Result<View, ApiError> {
     let names = match &body.return_vector_names {
-        None | Some(Value::Null | Value::Bool(_)) => None,
+        None | Some(Value::Null | Value::Bool(false)) => None,
+        Some(Value::Bool(true)) => Some(vec![answer::ALL_NAMES.to_owned()]),
         Some(Value::String(name)) => Some(vec![name.clone()]),
         Some(Value::Array(names)) => {
             Some(names.iter().filter_map(|name| name.as_str().map(str::to_owned)).collect())
@@ -308,11 +309,17 @@ async fn get(
         namespace_id: scope.id.to_string(),
         signs: query.return_presigned_urls.unwrap_or(false),
         vectors: query.return_vectors.unwrap_or(false) || query.return_vector_names.is_some(),
-        vector_names: query.return_vector_names,
-        expand: query.expand.unwrap_or_default(),
+        vector_names: query.return_vector_names.map(split),
+        expand: query.expand.map(split).unwrap_or_default(),
         select: None,
     };
     shown(&app, &base, collection.key, id, view).await
+}
+
+/// Values that were sent one by one, or several with commas between them.
+fn split(values: Vec<String>) -> Vec<String> {
+    let parts = values.iter().flat_map(|value| value.split(','));
+    parts.map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect()
 }
 
 /// A document as it is answered.
@@ -415,7 +422,7 @@ async fn download(
     let Json(told) = shown(&app, &base, collection.key, id, view).await?;
     let none = Vec::new();
     let blobs = told["document_blobs"].as_array().unwrap_or(&none);
-    let clip = blobs.iter().find(|blob| blob["role"] == "clip");
+    let clip = blobs.iter().find(|blob| blob["purpose"] == "clip");
     let times = |name: &str| told.get(name).and_then(Value::as_f64);
     match clip {
         Some(clip) => Ok(Json(json!({

@@ -635,16 +635,6 @@ pub fn set_metadata(
     Ok(())
 }
 
-/// Says whom to tell when a batch ends.
-///
-/// # Errors
-/// SQLite's.
-pub fn set_webhook(tx: &Transaction<'_>, batch_key: i64, url: &str) -> Result<()> {
-    tx.prepare_cached("UPDATE batches SET webhook_url = ?2 WHERE batch_key = ?1")?
-        .execute(params![batch_key, url])?;
-    Ok(())
-}
-
 /// Says what is done about objects that were extracted before.
 ///
 /// # Errors

@@ -316,8 +316,8 @@ pub fn downstream(connection: &Connection, key: i64) -> Result<Vec<i64>> {
     Ok(keys)
 }
 
-/// The collections that take, one way or another, from these, these among them, in an order in which
-/// each comes after all that it takes from.
+/// The collections that take, one way or another, from these, these among them, in an order in
+/// which each comes after all that it takes from.
 ///
 /// # Errors
 /// SQLite's.
@@ -451,8 +451,8 @@ pub fn begin_removal(tx: &Transaction<'_>, collection: &Collection, now: Timesta
     Ok(())
 }
 
-/// Takes a bucket that goes away from the collections that take from it; those that have nothing else
-/// are switched off.
+/// Takes a bucket that goes away from the collections that take from it; those that have nothing
+/// else are switched off.
 pub(crate) fn lose_bucket(tx: &Transaction<'_>, bucket_key: i64, now: Timestamp) -> Result<()> {
     let keys = of_bucket(tx, bucket_key)?;
     tx.prepare_cached("DELETE FROM collection_sources WHERE bucket_key = ?1 AND bucket_key <> 0")?
@@ -497,15 +497,4 @@ pub fn remove_step(tx: &Transaction<'_>, key: i64) -> Result<bool> {
     )?;
     tx.execute("DELETE FROM collections WHERE collection_key = ?1", [key])?;
     Ok(true)
-}
-
-/// Changes the count of a collection's documents.
-pub(super) fn adjust(tx: &Transaction<'_>, key: i64, documents: i64) -> Result<()> {
-    if documents != 0 {
-        tx.prepare_cached(
-            "UPDATE collections SET document_count = document_count + ?2 WHERE collection_key = ?1",
-        )?
-        .execute([key, documents])?;
-    }
-    Ok(())
 }

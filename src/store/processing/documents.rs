@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 use serde_json::{Map, Value};
 
-use super::{collections, outcomes::Digest};
+use super::Digest;
 use crate::{
     model::{BatchId, BlobHash, CollectionId, DocumentId, Filter, ObjectId},
     store::{Result, StoreError, blobs, commit::Stored, json, time},
@@ -329,7 +329,7 @@ pub fn replace(
         }
     }
     let fresh = written.written - written.replaced;
-    collections::adjust(tx, place.collection_key, i64::try_from(fresh).unwrap_or_default())?;
+    adjust(tx, place.collection_key, i64::try_from(fresh).unwrap_or_default())?;
     Ok(written)
 }
 
@@ -428,12 +428,12 @@ pub fn create(
     let key = tx.last_insert_rowid();
     index(tx, key, &document.body)?;
     put_vectors(tx, key, &document.vectors)?;
-    collections::adjust(tx, collection_key, 1)?;
+    adjust(tx, collection_key, 1)?;
     Ok(key)
 }
 
-/// Changes a document by hand: `patch` is merged into it (RFC 7396), and again whenever its object is
-/// extracted anew.
+/// Changes a document by hand: `patch` is merged into it (RFC 7396), and again whenever its object
+/// is extracted anew.
 ///
 /// # Errors
 /// SQLite's.
@@ -603,8 +603,8 @@ fn words(value: &Value, into: &mut String) {
     }
 }
 
-/// Keys of up to `limit` documents of a collection that pass a filter, behind a key and up to another,
-/// ascending.
+/// Keys of up to `limit` documents of a collection that pass a filter, behind a key and up to
+/// another, ascending.
 ///
 /// # Errors
 /// SQLite's; a filter that documents cannot be asked finds none.
@@ -650,9 +650,20 @@ pub fn remove(tx: &Transaction<'_>, key: i64) -> Result<()> {
         .query_row([key], |row| row.get(0))
         .optional()?;
     match collection_key {
-        Some(collection_key) => collections::adjust(tx, collection_key, -1),
+        Some(collection_key) => adjust(tx, collection_key, -1),
         None => Ok(()),
     }
+}
+
+/// Changes the count of a collection's documents.
+fn adjust(tx: &Transaction<'_>, collection_key: i64, documents: i64) -> Result<()> {
+    if documents != 0 {
+        tx.prepare_cached(
+            "UPDATE collections SET document_count = document_count + ?2 WHERE collection_key = ?1",
+        )?
+        .execute([collection_key, documents])?;
+    }
+    Ok(())
 }
 
 /// Removes all documents of an object, in every collection.

@@ -12,10 +12,8 @@ use crate::{
 pub struct Member {
     /// Internal key.
     pub object_key: i64,
-    /// Public id.
+    /// Public id, which tells whether the object of that key is still the same.
     pub object_id: String,
-    /// Whether the object of that key is still the one of that id, and to be seen.
-    pub is_there: bool,
 }
 
 /// Up to `limit` members of a batch behind a key.
@@ -29,14 +27,12 @@ pub fn page(
     limit: u32,
 ) -> Result<Vec<Member>> {
     let mut statement = connection.prepare_cached(
-        "SELECT m.object_key, m.object_id, o.object_key IS NOT NULL
-         FROM batch_objects m LEFT JOIN objects o
-             ON o.object_key = m.object_key AND o.id = m.object_id AND o.state IS NULL
-         WHERE m.batch_key = ?1 AND m.object_key > ?2 ORDER BY m.object_key LIMIT ?3",
+        "SELECT object_key, object_id FROM batch_objects
+         WHERE batch_key = ?1 AND object_key > ?2 ORDER BY object_key LIMIT ?3",
     )?;
     let members = statement
         .query_map(rusqlite::params![batch_key, after, limit], |row| {
-            Ok(Member { object_key: row.get(0)?, object_id: row.get(1)?, is_there: row.get(2)? })
+            Ok(Member { object_key: row.get(0)?, object_id: row.get(1)? })
         })?
         .collect::<std::result::Result<_, _>>()?;
     Ok(members)

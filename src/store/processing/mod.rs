@@ -18,6 +18,9 @@ use rusqlite::Transaction;
 
 use super::Result;
 
+/// 128 bits of BLAKE3: of what goes into an extractor, or of what it goes through.
+pub type Digest = [u8; 16];
+
 /// Forgets an object that goes: outcomes, documents of all tiers, and the references of those to
 /// blobs. Costs a look at two indexes where there is nothing.
 pub(super) fn forget_object(tx: &Transaction<'_>, object_key: i64) -> Result<()> {

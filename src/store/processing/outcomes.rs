@@ -7,11 +7,8 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 
-use super::{collections, documents};
+use super::{Digest, collections, documents};
 use crate::store::{Result, StoreError, time};
-
-/// 128 bits of BLAKE3.
-pub type Digest = [u8; 16];
 
 /// How an object stands in a collection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -410,10 +407,10 @@ pub struct FailureGroup {
 fn groups(connection: &Connection, condition: &str, key: i64) -> Result<Vec<FailureGroup>> {
     const TOLD: u32 = 50;
     let mut statement = connection.prepare_cached(&format!(
-        "SELECT class, error, count(*),
-                (SELECT id FROM objects o WHERE o.object_key = min(outcomes.object_key))
-         FROM outcomes WHERE {condition} AND state = 'failed'
-         GROUP BY class, error ORDER BY 3 DESC LIMIT ?2"
+        "SELECT class, error, failures, (SELECT id FROM objects o WHERE o.object_key = first)
+         FROM (SELECT class, error, count(*) AS failures, min(object_key) AS first
+               FROM outcomes WHERE {condition} AND state = 'failed'
+               GROUP BY class, error ORDER BY 3 DESC LIMIT ?2)"
     ))?;
     let groups = statement
         .query_map(params![key, TOLD], |row| {
@@ -515,8 +512,8 @@ pub fn remove_documents_of_batch(tx: &Transaction<'_>, batch_key: i64) -> Result
     Ok(removed)
 }
 
-/// Objects of a bucket that a collection has not settled as they are now, behind a key: those that a
-/// trigger takes. Those that failed for good are left out.
+/// Objects of a bucket that a collection has not settled as they are now, behind a key: those that
+/// a trigger takes. Those that failed for good are left out.
 ///
 /// # Errors
 /// SQLite's.

@@ -58,8 +58,8 @@ pub fn syncs_waiting(connection: &Connection) -> Result<Vec<i64>> {
     Ok(keys)
 }
 
-/// Makes batches of a sync's waiting objects while there are enough for a whole one, and of the rest
-/// too where `all` says so. Each is submitted at once. Returns how many were made.
+/// Makes batches of a sync's waiting objects while there are enough for a whole one, and of the
+/// rest too where `all` says so. Each is submitted at once. Returns how many were made.
 ///
 /// # Errors
 /// SQLite's.
@@ -78,7 +78,8 @@ pub fn make_batches(tx: &Transaction<'_>, sync: &Sync, all: bool, now: Timestamp
         }
         let chosen = chosen(tx, sync)?;
         let tiers = collections::tiers(tx, &chosen)?;
-        // Nobody wants them any more: what comes later is noted again, and `trigger` finds the rest.
+        // Nobody wants them any more: what comes later is noted again, and `trigger` finds the
+        // rest.
         if !tiers.is_empty() {
             let batch = NewBatch {
                 id: BatchId::generate(),

@@ -1,5 +1,5 @@
-//! Which documents of a collection somebody wants, and in which order: keys a page at a time, counts,
-//! and some fields of each for counting in groups.
+//! Which documents of a collection somebody wants, and in which order: keys a page at a time,
+//! counts, and some fields of each for counting in groups.
 
 use rusqlite::{Connection, params_from_iter, types::ValueRef};
 use serde_json::Value;

@@ -1,8 +1,8 @@
 //! `file_facts@v1`: what a file says of itself, in one document: its true type, what a camera wrote
 //! into it, tags and length of music and films, titles, what is in an archive.
 //!
-//! Nothing here is essential: a part of a file that cannot be read leaves its fields out, and only a
-//! file without any readable byte fails.
+//! Nothing here is essential: a part of a file that cannot be read leaves its fields out, and only
+//! a file without any readable byte fails.
 
 mod archive;
 mod audio;
