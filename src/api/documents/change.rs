@@ -93,7 +93,7 @@ pub(super) async fn create(
         .write(move |tx| {
             let made = documents::create(tx, key, &document, now)?;
             let id = documents::id_of(tx, made)?;
-            tell(tx, &collection, "created", &[id.clone()], now)?;
+            tell(tx, &collection, "created", std::slice::from_ref(&id), now)?;
             Ok::<_, ApiError>(id)
         })
         .await?;
