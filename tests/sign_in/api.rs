@@ -4,10 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{body::Body, extract::Request};
 use catchment::{
-    api::{App, access::Access, content::links::Links, router},
+    api::{App, Background, access::Access, content::links::Links, router},
     clock::{Clock as _, ManualClock, SystemClock},
     config::Config,
     engine::{Engine, LiveProgress},
+    processing::{extract::Extractors, processor::Nudge},
     scheduler::{Bounds, Observers, Scheduler},
     sources::Registry,
 };
@@ -217,7 +218,13 @@ async fn a_sign_in_that_is_late_has_expired() {
     let access = Access::open(&config, config.serve.listen, Some("token")).unwrap();
     let links = Links::open(&config.data_dir).unwrap();
     let stopping = CancellationToken::new();
-    let app = App::new(engine, config, access, links, &scheduler, progress, stopping);
+    let background = Background {
+        scheduler: &scheduler,
+        live_progress: progress,
+        extractors: Extractors::new("catchment".into(), config.data_dir.join("scratch")),
+        processor: Nudge::default(),
+    };
+    let app = App::new(engine, config, access, links, background, stopping);
     let router = router(app).unwrap();
     let ask = async |method: &str, target: &str, body: String| {
         let request = Request::builder()
