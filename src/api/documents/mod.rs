@@ -476,6 +476,7 @@ async fn blob_content(
         mime: blob.mime.clone(),
         filename: blob.field.clone(),
         modified: document.updated_at,
+        owner: format!("document {}", document.id),
     };
     content::answer(&app, &shown, &request).await
 }
