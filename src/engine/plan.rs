@@ -224,6 +224,7 @@ impl SkipReason {
             | Self::SpecialFile
             | Self::NoContent
             | Self::DanglingLink
+            | Self::Shortcut
             | Self::Elsewhere => Sighting::Drifted,
         }
     }

@@ -198,6 +198,8 @@ pub enum SkipReason {
     NoContent,
     /// A link to a file that is elsewhere, or that is gone.
     DanglingLink,
+    /// A link to a file that is elsewhere, and that is not followed.
+    Shortcut,
     /// In another place, which a sync of its own would reach.
     Elsewhere,
     /// It failed before, and its next try is not due: decided by the engine, by no source.
@@ -217,6 +219,7 @@ impl SkipReason {
             }
             Self::NoContent => "of a kind that cannot be downloaded or exported",
             Self::DanglingLink => "link to a file that is gone or cannot be reached",
+            Self::Shortcut => "shortcut: sync the place that it leads to",
             Self::Elsewhere => "in another drive: make a sync of that place",
             Self::FailedBefore => "failed before, and is tried again later",
         }

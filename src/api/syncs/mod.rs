@@ -156,7 +156,9 @@ async fn create(
             return Err(ApiError::invalid(wrong));
         }
     };
-    place::reach(&app, &connection, &location, &options).await?;
+    let source = place::reach(&app, &connection, &location, &options).await?;
+    // A place that is known by its id stays the same when it is renamed.
+    let source_path = source.place().unwrap_or(location.source_path);
 
     let now = app.now();
     let key = app
@@ -173,7 +175,7 @@ async fn create(
             let new = NewSync {
                 bucket_key: bucket.key,
                 connection_key: connection.key,
-                source_path: &location.source_path,
+                source_path: &source_path,
                 options: &options,
                 made_by: MadeBy::Api,
                 named_bucket: true,

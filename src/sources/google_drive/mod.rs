@@ -1,3 +1,22 @@
-//! Google Drive.
+//! Google Drive: files and folders known by their ids, with a change feed
+//! (<https://developers.google.com/workspace/drive/api/reference/rest/v3>).
+//!
+//! - `provider`: settings, credentials, places, filters
+//! - `place`: what a `source_path` names, and the form in which it is stored once it is resolved
+//! - `source`: the place as a source
+//! - `api`: one request, signed in and within the budget
+//! - `refusal`: what an error response means
+//! - `file`: what the API tells of a file, as an entry or a folder
+//! - `export`: documents without bytes of their own
+//! - `batch`: many requests in one
+//!
+//! Nothing here keeps state between runs, and nothing writes.
 
+mod api;
+mod batch;
+mod export;
+mod file;
+mod place;
 pub mod provider;
+mod refusal;
+mod source;

@@ -1,0 +1,261 @@
+//! One request to the API: signed in, within the budget of the connection, and sent again where the
+//! API asks to slow down or stumbles.
+
+use std::{sync::Arc, time::Duration};
+
+use backon::{BackoffBuilder as _, ExponentialBuilder};
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::de::DeserializeOwned;
+use tokio::time::Instant;
+
+use super::refusal::{Meaning, Refusal, Subject};
+use crate::{
+    clock::SharedClock,
+    sources::{
+        SourceError,
+        http::{Client, Usage, headers::text_of, read, stream},
+        oauth::{AccessToken, Grant},
+    },
+};
+
+/// Units of the quota that a request takes
+/// (<https://developers.google.com/workspace/drive/api/guides/limits>).
+pub(super) mod units {
+    pub(in super::super) const LIST: u32 = 100;
+    pub(in super::super) const GET: u32 = 5;
+    pub(in super::super) const DOWNLOAD: u32 = 200;
+}
+
+/// Units of a minute and user.
+pub(super) const UNITS_PER_MINUTE: u32 = 325_000;
+
+/// Largest JSON response: a thousand files, each with a description and properties.
+const JSON_BYTES: usize = 64 * 1024 * 1024;
+
+/// Most of an error's body that is read.
+const REFUSAL_BYTES: usize = 256 * 1024;
+
+/// How long one request may be asked to slow down before the run ends, to be due again later.
+const PATIENCE: Duration = Duration::from_secs(10 * 60);
+
+/// How long the run is put off then, where the API does not say.
+const PUT_OFF: Duration = Duration::from_secs(15 * 60);
+
+/// How often a request is sent again that the API stumbled over.
+const STUMBLES: usize = 5;
+
+/// Redirects of a download that are followed.
+const REDIRECTS: usize = 3;
+
+const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
+/// The API, as one connection uses it.
+pub(super) struct Api {
+    pub(super) client: Client<Full<Bytes>>,
+    pub(super) grant: Arc<Grant>,
+    /// Scheme and host, without a slash at the end.
+    pub(super) host: String,
+    pub(super) clock: SharedClock,
+}
+
+/// A request that can be sent more than once.
+#[derive(Clone, Debug)]
+pub(super) struct Call {
+    method: Method,
+    url: String,
+    headers: HeaderMap,
+    body: Bytes,
+    units: u32,
+    subject: Subject,
+}
+
+impl Call {
+    pub(super) fn header(mut self, name: header::HeaderName, value: &str) -> Self {
+        if let Ok(value) = value.parse() {
+            self.headers.insert(name, value);
+        }
+        self
+    }
+
+    pub(super) fn post(mut self, body: impl Into<Bytes>) -> Self {
+        self.method = Method::POST;
+        self.body = body.into();
+        self
+    }
+}
+
+impl Api {
+    /// A request for a path below the host.
+    pub(super) fn call(
+        &self,
+        subject: Subject,
+        units: u32,
+        path: &str,
+        query: &[(&str, &str)],
+    ) -> Call {
+        let pairs: Vec<String> = query
+            .iter()
+            .map(|(name, value)| format!("{name}={}", utf8_percent_encode(value, QUERY)))
+            .collect();
+        let question = if pairs.is_empty() { "" } else { "?" };
+        let url = format!("{}{path}{question}{}", self.host, pairs.join("&"));
+        let (method, headers, body) = (Method::GET, HeaderMap::new(), Bytes::new());
+        Call { method, url, headers, body, units, subject }
+    }
+
+    pub(super) fn usage(&self) -> Usage {
+        self.client.meter().usage()
+    }
+
+    /// The JSON that a call returns.
+    pub(super) async fn json<T: DeserializeOwned>(&self, call: Call) -> Result<T, SourceError> {
+        let (_, body) = self.whole(call).await?;
+        serde_json::from_slice(&body).map_err(|error| SourceError::Garbled {
+            message: format!("Google's response cannot be read: {error}"),
+        })
+    }
+
+    /// The headers and the whole body that a call returns.
+    pub(super) async fn whole(&self, call: Call) -> Result<(HeaderMap, Bytes), SourceError> {
+        let (parts, body) = self.send(call).await?.into_parts();
+        Ok((parts.headers, read(body, JSON_BYTES).await?))
+    }
+
+    /// Opens a download, which may be redirected.
+    pub(super) async fn open(&self, call: Call) -> Result<Response<Incoming>, SourceError> {
+        let mut call = call;
+        for _ in 0..=REDIRECTS {
+            let response = self.send(call.clone()).await?;
+            if !response.status().is_redirection() {
+                return Ok(response);
+            }
+            let to = text_of(response.headers(), header::LOCATION.as_str()).unwrap_or_default();
+            call = self.link(to)?;
+        }
+        let message = format!("a download is redirected more than {REDIRECTS} times");
+        Err(SourceError::Permanent { message })
+    }
+
+    /// A download from an address that the API gave.
+    pub(super) fn link(&self, url: &str) -> Result<Call, SourceError> {
+        let is_safe = url.starts_with("https://") || url.starts_with(&format!("{}/", self.host));
+        if !is_safe {
+            let message = "Google names an address that is not https://".to_owned();
+            return Err(SourceError::Permanent { message });
+        }
+        let (method, headers, body) = (Method::GET, HeaderMap::new(), Bytes::new());
+        let (units, subject) = (units::DOWNLOAD, Subject::File);
+        Ok(Call { method, url: url.to_owned(), headers, body, units, subject })
+    }
+
+    /// Whether the access token may be sent to an address: to the API's own host and to Google's.
+    fn is_trusted(&self, uri: &Uri) -> bool {
+        let host = uri.host().unwrap_or_default();
+        let is_google = uri.scheme_str() == Some("https")
+            && ["google.com", "googleapis.com"]
+                .iter()
+                .any(|domain| host == *domain || host.ends_with(&format!(".{domain}")));
+        let own = self.host.parse::<Uri>().ok();
+        let is_own = own
+            .is_some_and(|own| own.scheme() == uri.scheme() && own.authority() == uri.authority());
+        is_own || is_google
+    }
+
+    /// Sends a call until there is a success or a redirect, or an error that sending again does not
+    /// help against.
+    async fn send(&self, call: Call) -> Result<Response<Incoming>, SourceError> {
+        let began = Instant::now();
+        let mut waits = ExponentialBuilder::default()
+            .with_min_delay(Duration::from_millis(500))
+            .with_max_delay(Duration::from_secs(64))
+            .with_jitter()
+            .without_max_times()
+            .build();
+        let mut wait = || waits.next().unwrap_or(Duration::from_secs(64));
+        let (mut stumbles, mut renewed) = (0, false);
+        let mut token = self.grant.token().await?;
+        loop {
+            let response = self.client.send(self.request(&call, &token)?, call.units).await?;
+            if response.status().is_success() || is_redirect(response.status()) {
+                return Ok(response);
+            }
+            match self.refusal(response).await.meaning(call.subject, self.clock.now()) {
+                Meaning::Unauthorized(error) if renewed => return Err(error),
+                Meaning::Unauthorized(_) => {
+                    token = self.grant.token_after(&token).await?;
+                    renewed = true;
+                }
+                Meaning::SlowDown(asked) => {
+                    self.client.meter().was_limited();
+                    if began.elapsed() > PATIENCE || asked.is_some_and(|asked| asked > PATIENCE) {
+                        return Err(self.held(asked.unwrap_or(PUT_OFF)));
+                    }
+                    self.client.budget().hold(asked.unwrap_or_else(&mut wait));
+                }
+                Meaning::Stumbled(error) if stumbles == STUMBLES => return Err(error),
+                Meaning::Stumbled(_) => {
+                    stumbles += 1;
+                    tokio::time::sleep(wait()).await;
+                }
+                Meaning::Final(error) => return Err(error),
+            }
+        }
+    }
+
+    fn held(&self, wait: Duration) -> SourceError {
+        SourceError::Held {
+            message: "Google keeps asking to slow down".to_owned(),
+            until: self.clock.now() + wait,
+        }
+    }
+
+    fn request(
+        &self,
+        call: &Call,
+        token: &AccessToken,
+    ) -> Result<Request<Full<Bytes>>, SourceError> {
+        let wrong = |error: &dyn std::fmt::Display| SourceError::Permanent {
+            message: format!("Google cannot be asked: {error}"),
+        };
+        let mut request = Request::builder()
+            .method(&call.method)
+            .uri(&call.url)
+            .body(Full::new(call.body.clone()))
+            .map_err(|error| wrong(&error))?;
+        let is_trusted = self.is_trusted(request.uri());
+        let headers = request.headers_mut();
+        headers.extend(call.headers.clone());
+        if is_trusted {
+            let bearer = format!("Bearer {}", token.expose());
+            let mut value: header::HeaderValue = bearer
+                .parse()
+                .map_err(|_| wrong(&"the access token is not text that a header can hold"))?;
+            value.set_sensitive(true);
+            headers.insert(header::AUTHORIZATION, value);
+        }
+        Ok(request)
+    }
+
+    async fn refusal(&self, response: Response<Incoming>) -> Refusal {
+        let (parts, body) = response.into_parts();
+        // Whatever goes wrong with the explanation, the status has been said.
+        let mut body = stream(body);
+        let mut bytes = Vec::new();
+        while let Some(Ok(more)) = body.next().await {
+            bytes.extend_from_slice(&more);
+            if bytes.len() > REFUSAL_BYTES {
+                break;
+            }
+        }
+        Refusal::parse(parts.status, &parts.headers, &bytes, self.clock.now())
+    }
+}
+
+fn is_redirect(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
+}

@@ -1,0 +1,495 @@
+//! Google Drive, from its documentation: files with ids and parents, a change feed, exports, batches,
+//! and everything that goes wrong there on demand. It checks the access token of every request, and
+//! remembers each.
+//!
+//! - <https://developers.google.com/workspace/drive/api/reference/rest/v3>
+//! - <https://developers.google.com/workspace/drive/api/guides/handle-errors>
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use md5::{Digest as _, Md5};
+use serde_json::{Map, Value, json};
+
+use crate::wire::{Answer, Reply, Request, Wire};
+
+pub const FOLDER: &str = "application/vnd.google-apps.folder";
+pub const SHORTCUT: &str = "application/vnd.google-apps.shortcut";
+pub const DOCUMENT: &str = "application/vnd.google-apps.document";
+
+/// The id of My Drive.
+pub const ROOT: &str = "0AMyDriveRoot";
+
+/// A request as it came, by what it is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// As in `list`, `get`, `download`, `export`, `changes`, `startPageToken`, `batch`, `token`.
+    pub kind: String,
+    /// The file that it is about.
+    pub id: String,
+    pub query: BTreeMap<String, String>,
+    pub authorization: Option<String>,
+    pub status: u16,
+}
+
+/// How a large document can be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Large {
+    ByLink,
+    ByOperation,
+    NotAtAll,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct File {
+    pub meta: Map<String, Value>,
+    pub content: Vec<u8>,
+}
+
+#[derive(Default)]
+pub struct State {
+    pub files: BTreeMap<String, File>,
+    /// Ids in the order in which they changed.
+    pub log: Vec<String>,
+    pub page_size: usize,
+    /// The number of the access token that is good.
+    token: u32,
+    /// Refuse refresh tokens with this error.
+    pub refuse_sign_in: Option<&'static str>,
+    /// Reason and status for requests of a kind, so many times.
+    pub faults: Vec<(&'static str, usize, u16, &'static str)>,
+    /// Answers nine of ten requests with 429.
+    pub throttles: bool,
+    throttled: usize,
+    /// Answers listings of several folders with nothing.
+    pub hides_several_parents: bool,
+    /// Refuses every token of the feed before this position.
+    pub forgets_feed_before: usize,
+    pub large: BTreeMap<String, Large>,
+    pub drives: Vec<(String, String)>,
+    seen: Vec<Seen>,
+    number: u32,
+    url: String,
+}
+
+pub struct FakeDrive {
+    wire: Wire,
+    state: Arc<Mutex<State>>,
+}
+
+impl FakeDrive {
+    pub fn start() -> Self {
+        let state = Arc::new(Mutex::new(State { page_size: 1000, token: 1, ..State::default() }));
+        let shared = Arc::clone(&state);
+        let wire = Wire::serve(move |request| respond(&mut shared.lock().unwrap(), request));
+        state.lock().unwrap().url = wire.url();
+        let fake = Self { wire, state };
+        let mut root = Map::new();
+        root.insert("id".into(), ROOT.into());
+        root.insert("name".into(), "My Drive".into());
+        root.insert("mimeType".into(), FOLDER.into());
+        fake.state().files.insert(ROOT.to_owned(), File { meta: root, content: Vec::new() });
+        fake
+    }
+
+    pub fn url(&self) -> String {
+        self.wire.url()
+    }
+
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    /// The requests since the last look, but those for access tokens.
+    pub fn requests(&self) -> Vec<Seen> {
+        let mut seen = std::mem::take(&mut self.state().seen);
+        seen.retain(|seen| seen.kind != "token");
+        seen
+    }
+
+    /// How many requests of each kind came since the last look.
+    pub fn counts(&self) -> BTreeMap<String, usize> {
+        let mut counts = BTreeMap::new();
+        for seen in self.requests() {
+            *counts.entry(seen.kind).or_default() += 1;
+        }
+        counts
+    }
+
+    pub fn file(&self, parent: &str, name: &str, content: impl Into<Vec<u8>>) -> String {
+        let content = content.into();
+        let md5 = hex(&Md5::digest(&content));
+        let more = json!({
+            "mimeType": "text/plain", "size": content.len().to_string(), "md5Checksum": md5,
+        });
+        self.add(parent, name, more, content)
+    }
+
+    pub fn folder(&self, parent: &str, name: &str) -> String {
+        self.add(parent, name, json!({ "mimeType": FOLDER }), Vec::new())
+    }
+
+    pub fn add(&self, parent: &str, name: &str, more: Value, content: Vec<u8>) -> String {
+        let mut state = self.state();
+        state.number += 1;
+        let id = format!("1File{:05}", state.number);
+        let mut meta = Map::new();
+        meta.insert("id".into(), id.clone().into());
+        meta.insert("name".into(), name.into());
+        if !parent.is_empty() {
+            meta.insert("parents".into(), json!([parent]));
+        }
+        meta.insert("trashed".into(), false.into());
+        meta.insert("modifiedTime".into(), "2026-01-02T03:04:05.678Z".into());
+        meta.extend(more.as_object().unwrap().clone());
+        state.files.insert(id.clone(), File { meta, content });
+        state.log.push(id.clone());
+        id
+    }
+
+    /// Changes facts of a file.
+    pub fn change(&self, id: &str, more: Value) {
+        let mut state = self.state();
+        let meta = &mut state.files.get_mut(id).unwrap().meta;
+        meta.extend(more.as_object().unwrap().clone());
+        state.log.push(id.to_owned());
+    }
+
+    pub fn delete(&self, id: &str) {
+        let mut state = self.state();
+        state.files.remove(id);
+        state.log.push(id.to_owned());
+    }
+
+    /// The access token that was given last is good no more.
+    pub fn expire_token(&self) {
+        self.state().token += 1;
+    }
+}
+
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn json_answer(status: u16, body: Value) -> Answer {
+    Answer::new(status, body.to_string()).header("Content-Type", "application/json")
+}
+
+fn refused(status: u16, reason: &str) -> Answer {
+    json_answer(
+        status,
+        json!({ "error": {
+            "code": status, "message": format!("refused: {reason}"),
+            "errors": [{ "domain": "global", "reason": reason, "message": "refused" }],
+        }}),
+    )
+}
+
+fn respond(state: &mut State, request: &Request) -> Reply {
+    let path = request.raw_path().to_owned();
+    let query: BTreeMap<String, String> = url_pairs(request.raw_query()).into_iter().collect();
+    let (kind, id) = kind(&path, &query);
+    let answer = answer(state, request, &kind, &id, &query);
+    state.seen.push(Seen {
+        kind,
+        id,
+        query,
+        authorization: request.header("authorization").map(str::to_owned),
+        status: answer.status,
+    });
+    answer.into()
+}
+
+fn url_pairs(query: &str) -> Vec<(String, String)> {
+    query
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let decoded = percent_encoding::percent_decode_str(value).decode_utf8_lossy();
+            (name.to_owned(), decoded.into_owned())
+        })
+        .collect()
+}
+
+fn kind(path: &str, query: &BTreeMap<String, String>) -> (String, String) {
+    let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+    let (kind, id) = match parts.as_slice() {
+        ["token"] => ("token", ""),
+        ["batch", "drive", "v3"] => ("batch", ""),
+        ["drive", "v3", "files"] => ("list", ""),
+        ["drive", "v3", "files", id] if query.get("alt").is_some() => ("download", *id),
+        ["drive", "v3", "files", id] => ("get", *id),
+        ["drive", "v3", "files", id, "export"] => ("export", *id),
+        ["drive", "v3", "files", id, "download"] => ("prepare", *id),
+        ["drive", "v3", "operations", id] => ("operation", *id),
+        ["drive", "v3", "changes", "startPageToken"] => ("startPageToken", ""),
+        ["drive", "v3", "changes"] => ("changes", ""),
+        ["drive", "v3", "drives"] => ("drives", ""),
+        ["drive", "v3", "about"] => ("about", ""),
+        ["link", id] => ("link", *id),
+        _ => ("unknown", path),
+    };
+    (kind.to_owned(), id.to_owned())
+}
+
+fn answer(
+    state: &mut State,
+    request: &Request,
+    kind: &str,
+    id: &str,
+    query: &BTreeMap<String, String>,
+) -> Answer {
+    if kind == "token" {
+        return match state.refuse_sign_in {
+            Some(error) => json_answer(400, json!({ "error": error })),
+            None => json_answer(
+                200,
+                json!({ "access_token": format!("token-{}", state.token), "expires_in": 3600 }),
+            ),
+        };
+    }
+    if request.header("authorization") != Some(&format!("Bearer token-{}", state.token)) {
+        return refused(401, "authError");
+    }
+    if state.throttles {
+        state.throttled += 1;
+        if !state.throttled.is_multiple_of(10) {
+            return refused(429, "rateLimitExceeded").header("Retry-After", "0");
+        }
+    }
+    if let Some(fault) = state.faults.iter_mut().find(|fault| fault.0 == kind && fault.1 > 0) {
+        fault.1 -= 1;
+        return refused(fault.2, fault.3);
+    }
+    match kind {
+        "list" => list(state, query),
+        "get" => match found(state, id) {
+            Some(file) => json_answer(200, Value::Object(file.meta.clone())),
+            None => refused(404, "notFound"),
+        },
+        "download" => download(state, request, id),
+        "export" => export(state, id, query),
+        "link" => Answer::new(200, state.files[id].content.clone()),
+        "prepare" => match state.large.get(id) {
+            Some(Large::ByOperation) => json_answer(200, json!({ "name": id, "done": false })),
+            _ => refused(403, "exportSizeLimitExceeded"),
+        },
+        "operation" => {
+            let uri = format!("{}/link/{id}", state.url);
+            json_answer(
+                200,
+                json!({ "name": id, "done": true, "response": { "downloadUri": uri } }),
+            )
+        }
+        "startPageToken" => {
+            json_answer(200, json!({ "startPageToken": format!("feed-{}", state.log.len()) }))
+        }
+        "changes" => changes(state, query),
+        "drives" => {
+            let drives: Vec<Value> =
+                state.drives.iter().map(|(id, name)| json!({ "id": id, "name": name })).collect();
+            json_answer(200, json!({ "drives": drives }))
+        }
+        "about" => json_answer(
+            200,
+            json!({ "user": { "emailAddress": "me@example.org", "permissionId": "0123" } }),
+        ),
+        "batch" => batch(state, request),
+        _ => refused(404, "notFound"),
+    }
+}
+
+fn found<'a>(state: &'a State, id: &str) -> Option<&'a File> {
+    state.files.get(if id == "root" { ROOT } else { id })
+}
+
+fn list(state: &State, query: &BTreeMap<String, String>) -> Answer {
+    let text = query.get("q").cloned().unwrap_or_default();
+    if state.hides_several_parents && text.matches(" in parents").count() > 1 {
+        return json_answer(200, json!({ "files": [] }));
+    }
+    let drive = query.get("driveId").map(String::as_str);
+    let matching: Vec<&File> = state
+        .files
+        .iter()
+        .filter(|(id, _)| id.as_str() != ROOT)
+        .map(|(_, file)| file)
+        .filter(|file| file.meta.get("driveId").and_then(Value::as_str) == drive)
+        .filter(|file| Query::new(&text).matches(&file.meta))
+        .collect();
+    let from: usize = match query.get("pageToken") {
+        None => 0,
+        Some(token) => match token.strip_prefix("page-").and_then(|token| token.parse().ok()) {
+            Some(from) => from,
+            None => return refused(400, "invalid"),
+        },
+    };
+    let wanted: usize = query.get("pageSize").and_then(|size| size.parse().ok()).unwrap_or(100);
+    let to = matching.len().min(from + wanted.min(state.page_size));
+    let files: Vec<Value> =
+        matching[from..to].iter().map(|file| Value::Object(file.meta.clone())).collect();
+    let mut body = json!({ "files": files });
+    if to < matching.len() {
+        body["nextPageToken"] = format!("page-{to}").into();
+    }
+    json_answer(200, body)
+}
+
+fn changes(state: &State, query: &BTreeMap<String, String>) -> Answer {
+    let from = query.get("pageToken").and_then(|token| token.strip_prefix("feed-")?.parse().ok());
+    let Some(from) = from.filter(|from: &usize| *from >= state.forgets_feed_before) else {
+        return refused(400, "invalid");
+    };
+    let to = state.log.len().min(from + state.page_size);
+    let changes: Vec<Value> = state.log[from..to]
+        .iter()
+        .map(|id| match state.files.get(id) {
+            Some(file) => {
+                json!({ "changeType": "file", "removed": false, "fileId": id, "file": file.meta })
+            }
+            None => json!({ "changeType": "file", "removed": true, "fileId": id }),
+        })
+        .collect();
+    let next = if to < state.log.len() { "nextPageToken" } else { "newStartPageToken" };
+    json_answer(200, json!({ "changes": changes, next: format!("feed-{to}") }))
+}
+
+fn download(state: &State, request: &Request, id: &str) -> Answer {
+    let Some(file) = found(state, id) else { return refused(404, "notFound") };
+    let Some(range) = request.header("range").and_then(|range| range.strip_prefix("bytes=")) else {
+        return Answer::new(200, file.content.clone());
+    };
+    let (start, end) = range.split_once('-').unwrap();
+    let (start, end): (usize, usize) = (start.parse().unwrap(), end.parse().unwrap());
+    Answer::new(206, file.content[start..=end].to_vec())
+        .header("Content-Range", format!("bytes {start}-{end}/{}", file.content.len()))
+}
+
+fn export(state: &mut State, id: &str, query: &BTreeMap<String, String>) -> Answer {
+    let url = state.url.clone();
+    match state.large.get(id) {
+        None => Answer::new(200, state.files[id].content.clone()),
+        Some(large) => {
+            if *large == Large::ByLink {
+                let mime = query["mimeType"].clone();
+                let links = json!({ mime: format!("{url}/link/{id}") });
+                state.files.get_mut(id).unwrap().meta.insert("exportLinks".into(), links);
+            }
+            refused(403, "exportSizeLimitExceeded")
+        }
+    }
+}
+
+fn batch(state: &State, request: &Request) -> Answer {
+    let body = String::from_utf8(request.body.clone()).unwrap();
+    let mut parts = String::new();
+    for (number, line) in body.lines().filter(|line| line.starts_with("GET ")).enumerate() {
+        let path = line.split(' ').nth(1).unwrap();
+        let id = path.split('?').next().unwrap().rsplit('/').next().unwrap();
+        let (status, body) = match found(state, id) {
+            Some(file) => (200, Value::Object(file.meta.clone())),
+            None => (404, json!({ "error": { "code": 404 } })),
+        };
+        parts.push_str(&format!(
+            "--batch_x\r\nContent-Type: application/http\r\nContent-ID: <response-item-{number}>\r\n\
+             \r\nHTTP/1.1 {status} Word\r\nContent-Type: application/json\r\n\r\n{body}\r\n"
+        ));
+    }
+    parts.push_str("--batch_x--\r\n");
+    Answer::new(200, parts).header("Content-Type", "multipart/mixed; boundary=batch_x")
+}
+
+/// The part of Google's query language that is used: conditions, `and`, `or`, parentheses.
+struct Query {
+    tokens: Vec<String>,
+    at: usize,
+}
+
+impl Query {
+    fn new(text: &str) -> Self {
+        let mut tokens = Vec::new();
+        let mut chars = text.chars().peekable();
+        while let Some(c) = chars.next() {
+            match c {
+                ' ' => {}
+                '(' | ')' => tokens.push(c.to_string()),
+                '\'' => {
+                    let mut value = "'".to_owned();
+                    while let Some(c) = chars.next() {
+                        match c {
+                            '\\' => value.extend(chars.next()),
+                            '\'' => break,
+                            c => value.push(c),
+                        }
+                    }
+                    tokens.push(value);
+                }
+                c => {
+                    let mut word = c.to_string();
+                    while let Some(c) = chars.next_if(|c| !" ()'".contains(*c)) {
+                        word.push(c);
+                    }
+                    tokens.push(word);
+                }
+            }
+        }
+        Self { tokens, at: 0 }
+    }
+
+    fn matches(mut self, meta: &Map<String, Value>) -> bool {
+        self.tokens.is_empty() || self.any(meta)
+    }
+
+    fn next(&mut self) -> String {
+        self.at += 1;
+        self.tokens.get(self.at - 1).cloned().unwrap_or_default()
+    }
+
+    fn eat(&mut self, word: &str) -> bool {
+        let is_it = self.tokens.get(self.at).is_some_and(|token| token == word);
+        self.at += usize::from(is_it);
+        is_it
+    }
+
+    fn any(&mut self, meta: &Map<String, Value>) -> bool {
+        let mut result = self.all(meta);
+        while self.eat("or") {
+            result |= self.all(meta);
+        }
+        result
+    }
+
+    fn all(&mut self, meta: &Map<String, Value>) -> bool {
+        let mut result = self.one(meta);
+        while self.eat("and") {
+            result &= self.one(meta);
+        }
+        result
+    }
+
+    fn one(&mut self, meta: &Map<String, Value>) -> bool {
+        if self.eat("(") {
+            let result = self.any(meta);
+            assert!(self.eat(")"), "{:?}", self.tokens);
+            return result;
+        }
+        let (left, operator, right) = (self.next(), self.next(), self.next());
+        let text = |field: &str| meta.get(field).and_then(Value::as_str).unwrap_or_default();
+        match (left.as_str(), operator.as_str()) {
+            (id, "in") => {
+                let id = if id == "'root" { ROOT } else { &id[1..] };
+                let parents = meta.get("parents").and_then(Value::as_array);
+                parents.is_some_and(|parents| parents.contains(&id.into()))
+            }
+            ("trashed", "=") => (right == "true") == (meta.get("trashed") == Some(&true.into())),
+            ("sharedWithMe", "=") => meta.contains_key("sharedWithMeTime"),
+            (field, "=") => text(field) == &right[1..],
+            (field, "!=") => text(field) != &right[1..],
+            (field, "contains") => text(field).contains(&right[1..]),
+            _ => panic!("not in the query language: {:?}", self.tokens),
+        }
+    }
+}
