@@ -1,5 +1,5 @@
-//! SharePoint and OneDrive as a source, against a Graph of our own that fails on demand: what it asks
-//! for, exactly, and what becomes of each answer.
+//! SharePoint and OneDrive as a source, against a Graph of our own that fails on demand: what it
+//! asks for, exactly, and what becomes of each answer.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 // The support module is written like a library, for its readers.

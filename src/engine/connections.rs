@@ -1,4 +1,5 @@
-//! Connections made, renewed and tested: what the API, the command line and sign-ins have in common.
+//! Connections made, renewed and tested: what the API, the command line and sign-ins have in
+//! common.
 
 use std::time::Duration;
 
@@ -156,8 +157,8 @@ impl Engine {
             .await
     }
 
-    /// Tests a stored connection, and writes down how it went; returns what was found, or why it does
-    /// not work.
+    /// Tests a stored connection, and writes down how it went; returns what was found, or why it
+    /// does not work.
     ///
     /// # Errors
     /// The database's.
@@ -191,8 +192,8 @@ impl Engine {
         Ok(tried)
     }
 
-    /// Archives a connection and erases its credentials; with `force` even where active syncs use it,
-    /// which are paused.
+    /// Archives a connection and erases its credentials; with `force` even where active syncs use
+    /// it, which are paused.
     ///
     /// # Errors
     /// [`ConnectionError::InUse`], or the database's.

@@ -81,8 +81,8 @@ pub trait Keeper: fmt::Debug + Send + Sync {
     /// When they cannot be read.
     async fn read(&self) -> Result<(Credentials, Envelope), KeeperError>;
 
-    /// Takes the short lease on renewing them: `false` while another process holds it. A holder that
-    /// dies loses it within [`RENEWAL_LEASE_SECS`].
+    /// Takes the short lease on renewing them: `false` while another process holds it. A holder
+    /// that dies loses it within [`RENEWAL_LEASE_SECS`].
     ///
     /// # Errors
     /// When it cannot be written down.

@@ -1,6 +1,6 @@
-//! The authorization servers of Google and Microsoft, from their documentation: they check what they
-//! are sent, rotate refresh tokens, and end a sign-in whose refresh token is used twice, as RFC 9700
-//! (section 4.14.2) has it. Knows nothing of files.
+//! The authorization servers of Google and Microsoft, from their documentation: they check what
+//! they are sent, rotate refresh tokens, and end a sign-in whose refresh token is used twice, as
+//! RFC 9700 (section 4.14.2) has it. Knows nothing of files.
 //!
 //! - <https://developers.google.com/identity/protocols/oauth2/native-app>
 //! - <https://developers.google.com/identity/protocols/oauth2/service-account>

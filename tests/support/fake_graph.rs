@@ -1,7 +1,7 @@
-//! Microsoft Graph as far as files go, from Microsoft's documentation, failing on demand: drives whose
-//! changes are told as deltas, downloads from another host by pre-signed addresses, throttling.
-//! Everything that is asked is written down. An `Authorization` header at the download host is a leak,
-//! and is remembered as one.
+//! Microsoft Graph as far as files go, from Microsoft's documentation, failing on demand: drives
+//! whose changes are told as deltas, downloads from another host by pre-signed addresses,
+//! throttling. Everything that is asked is written down. An `Authorization` header at the download
+//! host is a leak, and is remembered as one.
 //!
 //! - <https://learn.microsoft.com/graph/api/driveitem-delta>
 //! - <https://learn.microsoft.com/graph/api/driveitem-get-content>

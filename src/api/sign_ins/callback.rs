@@ -1,6 +1,6 @@
 //! `GET /oauth/callback`: a provider sends the browser back. It needs no session of ours, for the
-//! provider's redirect brings none (the cookie is `SameSite=Strict`): the sign-in's state, good once
-//! and for ten minutes, and PKCE carry it.
+//! provider's redirect brings none (the cookie is `SameSite=Strict`): the sign-in's state, good
+//! once and for ten minutes, and PKCE carry it.
 
 use axum::{
     extract::{Request, State},

@@ -1,12 +1,12 @@
-//! `/v1/sign-ins` and `/oauth/callback`: people sign in to a provider, and a connection comes of it.
-//! Ours, beyond the public API.
+//! `/v1/sign-ins` and `/oauth/callback`: people sign in to a provider, and a connection comes of
+//! it. Ours, beyond the public API.
 //!
 //! - [`pending`]: the sign-ins that are under way, in memory only
 //! - [`returned`]: what a browser brings back
 //! - [`callback`]: where the provider sends the browser back to
 //!
-//! What does not live here: what a provider is asked (`sources::oauth`). No code, token or secret is
-//! in any log, response, address of ours or event.
+//! What does not live here: what a provider is asked (`sources::oauth`). No code, token or secret
+//! is in any log, response, address of ours or event.
 
 pub mod callback;
 pub mod pending;
@@ -98,8 +98,8 @@ async fn get(State(app): State<App>, FromPath(id): FromPath<String>) -> Answer<S
 
 /// Hand in the address at which the browser ended
 ///
-/// For a browser on another computer, which cannot reach this one: the person copies the address that
-/// it shows in the end, whether a page came or not.
+/// For a browser on another computer, which cannot reach this one: the person copies the address
+/// that it shows in the end, whether a page came or not.
 #[utoipa::path(
     post, path = "/v1/sign-ins/{sign_in_id}/answer", tag = "sign_ins",
     operation_id = "answer_sign_in",

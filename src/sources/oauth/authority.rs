@@ -22,8 +22,8 @@ pub trait Authority: fmt::Debug + Send + Sync {
         now: Timestamp,
     ) -> Result<(String, Form), SourceError>;
 
-    /// What a refusal of that request means: [`SourceError::SignInAgain`] where somebody has to sign
-    /// in again or bring a new secret.
+    /// What a refusal of that request means: [`SourceError::SignInAgain`] where somebody has to
+    /// sign in again or bring a new secret.
     fn meaning(&self, refusal: &Refusal, credentials: &Credentials) -> SourceError;
 }
 

@@ -44,7 +44,8 @@ type HttpClient = Client<HttpsConnector<Connect>, Full<Bytes>>;
 /// Asks authorization servers. Clones share connections.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Endpoint {
-    /// Made with the first request: it loads root certificates, which many installations never need.
+    /// Made with the first request: it loads root certificates, which many installations never
+    /// need.
     client: Arc<OnceLock<Result<HttpClient, String>>>,
 }
 

@@ -3,8 +3,8 @@
 //! A renewal is under way at most once, in this process and in all others that share the data
 //! directory: a refresh token that the provider rotates is good for one use, and using it twice may
 //! end the sign-in. The new refresh token is kept, durably, before the new access token is used.
-//! Wherever this is cut short, what is kept is the newest that the provider gave, but for the moment
-//! between its answer and our commit.
+//! Wherever this is cut short, what is kept is the newest that the provider gave, but for the
+//! moment between its answer and our commit.
 
 use std::{
     collections::HashMap,
@@ -76,8 +76,8 @@ impl Grants {
         &self.endpoint
     }
 
-    /// The grant of these credentials: the one that is known already, unless the credentials or what
-    /// they are used for have changed since.
+    /// The grant of these credentials: the one that is known already, unless the credentials or
+    /// what they are used for have changed since.
     #[must_use]
     pub fn of(
         &self,
@@ -143,8 +143,8 @@ impl Grant {
     /// The access token to send a request with.
     ///
     /// # Errors
-    /// [`SourceError::SignInAgain`] where somebody has to sign in again or bring a new secret; else what
-    /// another try may help against.
+    /// [`SourceError::SignInAgain`] where somebody has to sign in again or bring a new secret; else
+    /// what another try may help against.
     pub async fn token(self: &Arc<Self>) -> Result<AccessToken, SourceError> {
         let held = Arc::clone(&self.held).lock_owned().await;
         match &*held {
@@ -171,8 +171,8 @@ impl Grant {
         }
     }
 
-    /// Renews the token, even if whoever asked for it leaves meanwhile: what the server gives must be
-    /// kept.
+    /// Renews the token, even if whoever asked for it leaves meanwhile: what the server gives must
+    /// be kept.
     async fn see_renewal_through(
         self: &Arc<Self>,
         mut held: OwnedMutexGuard<Held>,

@@ -207,8 +207,8 @@ pub(super) fn endpoint(hosts: &Hosts, tenant: &str, name: &str) -> String {
     hosts.microsoft_login.url(&format!("/{tenant}/oauth2/v2.0/{name}"))
 }
 
-/// What application permissions are asked of: Graph itself, whichever way it is reached through this
-/// machine.
+/// What application permissions are asked of: Graph itself, whichever way it is reached through
+/// this machine.
 fn resource(graph: &Host) -> &str {
     match graph.is_loopback() {
         true => "https://graph.microsoft.com",

@@ -1,5 +1,5 @@
-//! SharePoint and OneDrive as a provider that can be read: its places, how people look around in it,
-//! and how its source is opened.
+//! SharePoint and OneDrive as a provider that can be read: its places, how people look around in
+//! it, and how its source is opened.
 
 use std::{ffi::OsStr, path::Path, sync::Arc};
 

@@ -1,6 +1,7 @@
 //! A folder in SharePoint or OneDrive as a source. The drive's delta is the only listing that is
 //! promised to return everything (<https://learn.microsoft.com/graph/api/driveitem-delta>); it is
-//! documented at the drive's root only, so a folder's sync reads the drive's and keeps what is below.
+//! documented at the drive's root only, so a folder's sync reads the drive's and keeps what is
+//! below.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -239,8 +240,8 @@ impl Source for SharePoint {
         }
     }
 
-    /// The walk itself ends with the token: whatever happens while it is under way is in the changes
-    /// behind it.
+    /// The walk itself ends with the token: whatever happens while it is under way is in the
+    /// changes behind it.
     async fn feed_token(&self, _shard: &Shard) -> Result<Cursor, SourceError> {
         Ok(Cursor(FROM_WALK.to_vec()))
     }
@@ -508,7 +509,8 @@ fn header_of(range: Option<ByteRange>) -> Option<String> {
     range.map(|range| format!("bytes={}-{}", range.start, range.start + range.len - 1))
 }
 
-/// The bytes that were asked for. A 200 to a range is the whole file: what was asked for is cut out.
+/// The bytes that were asked for. A 200 to a range is the whole file: what was asked for is cut
+/// out.
 fn bytes_of(
     response: Response<Incoming>,
     range: Option<ByteRange>,
