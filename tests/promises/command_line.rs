@@ -279,3 +279,23 @@ fn the_concurrency_is_a_limit() {
         s3.requests().iter().filter(|seen| seen.kind == Kind::Get).map(|seen| seen.at).collect();
     assert!(times.windows(2).all(|pair| (pair[1] - pair[0]).as_millis() >= 10), "{times:?}");
 }
+
+#[test]
+fn an_output_that_is_full_or_closed_ends_the_output_and_not_the_run() {
+    let tree = Tree::of_files("tree", 20);
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let (reader, closed) = std::io::pipe().unwrap();
+    drop(reader);
+    for (bucket, output) in
+        [("full", std::process::Stdio::from(full)), ("closed", std::process::Stdio::from(closed))]
+    {
+        let catchment = Catchment::new();
+        let source = tree.root().to_str().unwrap();
+        let mut sync = catchment.command(&["sync", source, "--bucket", bucket]);
+
+        let status = sync.stdout(output).status().unwrap();
+
+        assert!(status.success(), "{bucket}: {status}");
+        catchment.holds_exactly(bucket, &tree.contents());
+    }
+}
