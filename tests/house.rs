@@ -26,6 +26,7 @@ const CIRCLES_TO_REMOVE: &[(&str, &[&str])] = &[
             "dead_letters",
             "error",
             "filter",
+            "heirs",
             "held_back",
             "jobs",
             "leases",
