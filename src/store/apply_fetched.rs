@@ -75,7 +75,7 @@ impl Changes<'_> {
 
     fn apply_changed(&mut self, entry: &FetchedEntry, blob_key: i64, row: &Row) -> Result<()> {
         let same_bytes = self.content_of(row.object_key)? == Some(blob_key);
-        if row.is_duplicate && same_bytes {
+        if row.is_duplicate && same_bytes && self.target.skip_duplicates {
             self.counts.unchanged += 1;
             return self.update_entry(entry, row.entry_key, row.object_key, true);
         }
@@ -142,7 +142,7 @@ impl Changes<'_> {
 
     /// A key for a new object. The database is asked once: nothing else makes objects in this
     /// transaction.
-    fn next_object_key(&mut self) -> Result<i64> {
+    pub(super) fn next_object_key(&mut self) -> Result<i64> {
         let last = match self.last_object {
             Some(key) => key,
             None => self
@@ -218,7 +218,7 @@ impl Changes<'_> {
         Ok(())
     }
 
-    fn insert_object(
+    pub(super) fn insert_object(
         &mut self,
         entry: &FetchedEntry,
         object_key: i64,

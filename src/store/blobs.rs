@@ -98,6 +98,13 @@ pub(super) fn inline_bytes(connection: &Connection, blob_key: i64) -> Result<Opt
         .optional()?)
 }
 
+/// The hash and the size of a blob.
+pub(super) fn hash_and_size(connection: &Connection, blob_key: i64) -> Result<(BlobHash, u64)> {
+    Ok(connection
+        .prepare_cached("SELECT hash, size FROM blobs WHERE blob_key = ?1")?
+        .query_row([blob_key], |row| Ok((BlobHash::from_bytes(row.get(0)?), row.get(1)?)))?)
+}
+
 /// Notes that a blob may have lost its last reference.
 pub(super) fn maybe_orphaned(tx: &Transaction<'_>, blob_key: i64) -> Result<()> {
     tx.prepare_cached("INSERT OR IGNORE INTO orphans (blob_key) VALUES (?1)")?

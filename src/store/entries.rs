@@ -93,12 +93,13 @@ pub fn compare<'a>(
                 .query_row(params![sync_key, id.as_bytes()], |row| {
                     let entry_key = row.get(0)?;
                     let stored = row.get_ref(1)?.as_blob()?;
+                    let is_current = row.get::<_, Option<i64>>(2)? == rules.mark;
                     let shares = !rules.shares_objects && row.get(4)?;
-                    let is_current = row.get::<_, Option<i64>>(2)? == rules.mark && !shares;
                     let pass: i64 = row.get(3)?;
                     let is_fetched = rules.full_since.is_some_and(|since| pass >= since);
                     Ok(match version {
                         Some(version) if version.0 == stored => {
+                            let is_current = is_current && !shares;
                             Known::Same { entry_key, is_current, is_fetched }
                         }
                         _ => Known::Other { entry_key, is_current },

@@ -2,8 +2,12 @@
 
 use rusqlite::{OptionalExtension as _, params};
 
-use super::{Result, commit::Changes, shape::Shape};
-use crate::model::{BlobHash, UniqueValue};
+use super::{
+    Result, blobs,
+    commit::{Changes, FetchedEntry, Stored},
+    shape::Shape,
+};
+use crate::model::{BlobHash, EntryPath, Fingerprint, UniqueValue};
 
 /// A stored entry that was evaluated again.
 #[derive(Clone, Debug)]
@@ -12,6 +16,30 @@ pub struct Reevaluated {
     pub entry_key: i64,
     /// The new shape of its object; `None` where its object is that of another entry.
     pub object: Option<Reshaped>,
+    /// The object of its own that it gets, where it has shared another entry's until now.
+    pub own: Option<Box<OwnObject>>,
+}
+
+/// An object for an entry whose bytes are those of an object that it has shared.
+#[derive(Clone, Debug)]
+pub struct OwnObject {
+    /// The entry's path.
+    pub path: EntryPath,
+    /// What the listing tells about it.
+    pub fingerprint: Fingerprint,
+    /// Its MIME type, if one is known.
+    pub mime: Option<String>,
+    /// User metadata as a JSON object, if it has any.
+    pub metadata: Option<String>,
+    /// What the sync's mapping makes of it; `None` where it has none.
+    pub shape: Option<Box<Shape>>,
+}
+
+impl OwnObject {
+    /// Its value of the bucket's unique key, where the bucket has one.
+    pub(super) fn unique_key(&self) -> Option<&UniqueValue> {
+        self.shape.as_ref()?.unique_key.as_ref()
+    }
 }
 
 /// An object whose bytes stay and whose shape is new.
@@ -47,6 +75,9 @@ impl Changes<'_> {
         reevaluated: &Reevaluated,
         file_exists: &impl Fn(&BlobHash) -> bool,
     ) -> Result<()> {
+        if let Some(own) = &reevaluated.own {
+            return self.separate(reevaluated.entry_key, own, file_exists);
+        }
         if let Some(object) = &reevaluated.object
             && object.lacks_files(file_exists)
         {
@@ -69,6 +100,50 @@ impl Changes<'_> {
             }
             _ => self.counts.unchanged += 1,
         }
+        Ok(())
+    }
+
+    /// Gives an entry that shares another entry's object one of its own, with the same bytes. Where
+    /// these, or files that it needs, are gone meanwhile, the next run does it.
+    fn separate(
+        &mut self,
+        entry_key: i64,
+        own: &OwnObject,
+        file_exists: &impl Fn(&BlobHash) -> bool,
+    ) -> Result<()> {
+        let shared: Option<i64> = self
+            .tx
+            .prepare_cached(
+                "SELECT object_key FROM entries WHERE entry_key = ?1 AND is_duplicate = 1",
+            )?
+            .query_row([entry_key], |row| row.get(0))
+            .optional()?;
+        let content = shared.map(|shared| self.content_of(shared)).transpose()?.flatten();
+        let mut files = own.shape.iter().flat_map(|shape| shape.files());
+        let Some(blob_key) = content.filter(|_| files.all(file_exists)) else {
+            self.counts.unchanged += 1;
+            return self.mark_evaluated(entry_key, Some(HANDED_OVER)).map(drop);
+        };
+        let (hash, size) = blobs::hash_and_size(self.tx, blob_key)?;
+        let entry = FetchedEntry {
+            id: own.path.clone(),
+            path: own.path.clone(),
+            fingerprint: own.fingerprint.clone(),
+            identity: None,
+            mime: own.mime.clone(),
+            metadata: own.metadata.clone(),
+            stored: Stored { hash, size, inline: None },
+            shape: own.shape.clone(),
+        };
+        let object_key = self.next_object_key()?;
+        self.insert_object(&entry, object_key, entry_key, blob_key)?;
+        self.tx
+            .prepare_cached(
+                "UPDATE entries SET object_key = ?2, is_duplicate = 0 WHERE entry_key = ?1",
+            )?
+            .execute([entry_key, object_key])?;
+        self.mark_evaluated(entry_key, self.target.mark)?;
+        self.counts.synced += 1;
         Ok(())
     }
 

@@ -278,6 +278,8 @@ pub struct Kept {
     /// Internal key of its object; `None` where that is another entry's, or was deleted through the
     /// API.
     pub object: Option<i64>,
+    /// Whether it shares another entry's object.
+    pub shares: bool,
     /// The settings that it was judged by.
     pub judged_by: Option<i64>,
     /// User metadata as the source told it, a JSON object.
@@ -295,7 +297,7 @@ pub struct Kept {
 pub fn kept(connection: &Connection, entry_key: i64) -> Result<Option<Kept>> {
     let found = connection
         .prepare_cached(
-            "SELECT judged_by, metadata, mime, objects.object_key
+            "SELECT judged_by, metadata, mime, objects.object_key, is_duplicate
              FROM entries LEFT JOIN objects
                  ON objects.object_key = entries.object_key AND is_duplicate = 0
              WHERE entries.entry_key = ?1",
@@ -306,6 +308,7 @@ pub fn kept(connection: &Connection, entry_key: i64) -> Result<Option<Kept>> {
                 metadata: row.get(1)?,
                 mime: row.get(2)?,
                 object: row.get(3)?,
+                shares: row.get(4)?,
                 urls: BTreeMap::new(),
             })
         })

@@ -61,6 +61,10 @@ impl Changes<'_> {
     fn blocked(&self, write: &Write<'_>) -> Result<Option<String>> {
         match write {
             Write::Fetched(entry, blob_key) => self.fetched_blocked(entry, *blob_key),
+            Write::Reevaluated(Reevaluated { own: Some(own), .. }) => match own.unique_key() {
+                Some(wanted) => unique_keys::taken_in(self.tx, self.target.bucket_key, wanted),
+                None => Ok(None),
+            },
             Write::Reevaluated(reevaluated) => {
                 self.reshape_blocked(reevaluated.entry_key, reevaluated.object.as_ref())
             }

@@ -605,3 +605,23 @@ async fn with_every_flag_off_the_bucket_only_grows() {
     assert_eq!((report.counts.synced, report.counts.updated, report.counts.removed), (1, 0, 0));
     assert_eq!(fixture.paths().await, ["file 00", "file 01", "file 02", "renamed"]);
 }
+
+#[tokio::test]
+async fn entries_that_were_skipped_as_duplicates_get_their_objects_without_a_download() {
+    let mut fixture = Fixture::with_files(1);
+    for name in ["copy 1", "copy 2"] {
+        fixture.source.world().put(name, "content 0");
+    }
+    fixture.options.skip_duplicates = true;
+    let counts = fixture.run().await.counts;
+    assert_eq!((counts.synced, counts.duplicates), (1, 2));
+    fixture.source.world().asked_for.clear();
+    fixture.options.skip_duplicates = false;
+
+    let counts = fixture.run().await.counts;
+
+    assert_eq!((counts.synced, counts.unchanged, counts.bytes), (2, 1, 0));
+    assert!(fixture.source.world().asked_for.is_empty(), "nothing was downloaded");
+    assert_eq!(fixture.paths().await, ["copy 1", "copy 2", "file 00"]);
+    assert_eq!(fixture.run().await.counts.unchanged, 3);
+}

@@ -22,7 +22,7 @@ use crate::{
     store::{
         StoreError,
         left_out::LeftOut,
-        reevaluate::{Reevaluated, Reshaped},
+        reevaluate::{OwnObject, Reevaluated, Reshaped},
         renames::Renamed,
         shape::{self, Kept, Shape},
     },
@@ -110,6 +110,11 @@ pub(super) async fn reevaluate(
     if let Some(left_out) = left_out(run, action, &mut known).await? {
         return Ok(left_out);
     }
+    if kept.shares && is_same && !run.rules.shares_objects {
+        let own = own_object(run, action, &mut known).await?;
+        let (object, own) = (None, Some(Box::new(own)));
+        return Ok(Outcome::Reevaluated(Box::new(Reevaluated { entry_key, object, own })));
+    }
     // The object of an entry that has changed but is not to be updated stays as it is.
     let object = match kept.object {
         Some(_) if is_same => {
@@ -117,7 +122,34 @@ pub(super) async fn reevaluate(
         }
         _ => None,
     };
-    Ok(Outcome::Reevaluated(Box::new(Reevaluated { entry_key, object })))
+    Ok(Outcome::Reevaluated(Box::new(Reevaluated { entry_key, object, own: None })))
+}
+
+/// An object of its own for an entry that has shared another one's: as it would be if it had been
+/// fetched, without fetching it.
+async fn own_object(
+    run: &Arc<Run>,
+    action: &Action,
+    known: &mut KnownFacts,
+) -> Result<OwnObject, FetchError> {
+    ask(run, action, known, Needs { metadata: true, ..Needs::default() }).await?;
+    let shape = shape(run, action, known, &BTreeMap::new()).await?;
+    let facts = &known.facts;
+    Ok(OwnObject {
+        path: action.path.clone(),
+        fingerprint: action.fingerprint.clone(),
+        mime: mime(facts.mime.clone(), action),
+        metadata: (!facts.metadata.is_empty())
+            .then(|| Value::from_iter(facts.metadata.clone()).to_string()),
+        shape,
+    })
+}
+
+/// The MIME type of an entry: that which was returned with it, that of its listing, or a guess.
+pub(super) fn mime(returned: Option<String>, action: &Action) -> Option<String> {
+    returned
+        .or_else(|| action.fingerprint.mime.clone())
+        .or_else(|| action.path.mime_guess().map(str::to_owned))
 }
 
 /// Evaluates an entry that was renamed. Its bytes stay; its source is asked for the rest, since a

@@ -317,10 +317,7 @@ fn fetched_entry(
     stored: Stored,
     shape: Option<Box<Shape>>,
 ) -> FetchedEntry {
-    let mime = facts
-        .mime
-        .or_else(|| action.fingerprint.mime.clone())
-        .or_else(|| action.path.mime_guess().map(str::to_owned));
+    let mime = enrich::mime(facts.mime, action);
     let metadata = (!facts.metadata.is_empty())
         .then(|| serde_json::Value::from_iter(facts.metadata).to_string());
     FetchedEntry {
