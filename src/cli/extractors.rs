@@ -7,6 +7,10 @@ use crate::processing::extract::{Extractors, confine};
 
 /// Arguments of `catchment extractors`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  catchment extractors                           name, version and purpose of each
+  catchment extractors --json                    with their parameters, one a line")]
 pub(super) struct Args {
     /// Print the list as JSON, one extractor a line
     #[arg(long)]

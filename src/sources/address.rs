@@ -105,7 +105,8 @@ mod tests {
         assert_eq!(
             refused("gopher://x"),
             "unknown scheme \"gopher\" in \"gopher://x\": a source is a folder, \
-             s3://bucket/prefix, snowflake://DATABASE.SCHEMA.TABLE or tigris://bucket/prefix"
+             s3://bucket/prefix, snowflake://DATABASE.SCHEMA.TABLE, \
+             sharepoint:///sites/Name/Library or tigris://bucket/prefix"
         );
         assert!(refused("s3://").contains("names no bucket"));
         assert!(refused("s3:///key").contains("names no bucket"));

@@ -1,5 +1,5 @@
-//! How the source is opened by these tests, and what people see of an account: tests of a connection,
-//! and looking around.
+//! How the source is opened by these tests, and what people see of an account: tests of a
+//! connection, and looking around.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,5 +1,5 @@
-//! Snowflake, against an imitation of its SQL API (`tests/support/fake_snowflake.py`): each module a
-//! part, each test a promise.
+//! Snowflake, against an imitation of its SQL API (`tests/support/fake_snowflake.py`): each module
+//! a part, each test a promise.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 // The support module is written like a library, for its readers.
 #![allow(unreachable_pub)]

@@ -114,8 +114,7 @@ fn unknown(extractors: &Extractors, name: &str, version: &str) -> ApiError {
             "feature_extractor.feature_extractor_name",
             name,
             format!(
-                "{name} needs a model of Mixpeek's cloud, or is not known. Here: {}. A file \
-                 extractors/{name}.toml in the data directory can provide it",
+                "{name} needs a model of Mixpeek's cloud, or is not known. Here: {}",
                 known.join(", ")
             ),
         )

@@ -116,7 +116,7 @@ pub(super) fn is_later(kind: Kind, cell: &str, than: &str) -> bool {
 pub(super) fn cell_of(kind: Kind, moment: jiff::Timestamp) -> Option<String> {
     let seconds = time::seconds(moment.as_nanosecond());
     match kind {
-        Kind::Date => Some(moment.as_second().div_euclid(86_400).to_string()),
+        Kind::Date => Some(moment.as_nanosecond().div_euclid(86_400_000_000_000).to_string()),
         Kind::TimestampNtz | Kind::TimestampLtz => Some(seconds),
         Kind::TimestampTz => Some(seconds + " 1440"),
         _ => None,
