@@ -335,6 +335,10 @@ async fn a_listing_that_is_refused_ends_at_once_with_the_reason() {
         let failure = walk(&*source, None).await.unwrap_err();
         match code {
             "NoSuchBucket" => assert!(matches!(failure, SourceError::RootMissing { .. })),
+            // The credentials work; what they may not do is no reason to suspend them.
+            "AccessDenied" => {
+                assert!(matches!(failure, SourceError::PermissionDenied { .. }));
+            }
             _ => assert!(matches!(failure, SourceError::Auth { .. })),
         }
         assert!(failure.to_string().contains("my-bucket"), "{failure}");
@@ -541,7 +545,7 @@ async fn every_refusal_means_the_same_either_way() {
         (error(503, "SlowDown"), "RateLimited"),
         (reply(429, "retry-after: 0\r\n", "later"), "RateLimited"),
         (reply(502, "", "<html>Bad Gateway"), "Transient"),
-        (reply(307, "location: http://elsewhere.example/\r\n", ""), "Misconfigured"),
+        (reply(307, "location: http://elsewhere.example/\r\n", ""), "Permanent"),
         (error(400, "InvalidRequest"), "Permanent"),
         (error(405, ""), "Permanent"),
         (raw("", false), "Transient"),
