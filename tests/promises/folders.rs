@@ -285,3 +285,31 @@ fn times_from_the_far_past_and_future_are_kept() {
     assert!(time("old").starts_with("1931-01-02T03:04:05"), "{}", time("old"));
     assert!(time("future").starts_with("2199-01-02T03:04:05"), "{}", time("future"));
 }
+
+#[test]
+fn files_whose_paths_are_longer_than_the_system_takes_are_synced_at_once() {
+    use rustix::fs::{Mode, OFlags, mkdirat, open, openat};
+    let tree = Tree::of_files("tree", 2);
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let mut folder = open(tree.root(), flags, Mode::empty()).unwrap();
+    let name = "d".repeat(200);
+    for _ in 0..25 {
+        mkdirat(&folder, name.as_str(), Mode::RWXU).unwrap();
+        folder = openat(&folder, name.as_str(), flags, Mode::empty()).unwrap();
+    }
+    let write = OFlags::WRONLY | OFlags::CREATE;
+    for (file, bytes) in [("small", 10), ("large", 200_000)] {
+        let mut file: std::fs::File =
+            openat(&folder, file, write, Mode::RUSR | Mode::WUSR).unwrap().into();
+        std::io::Write::write_all(&mut file, &content::pattern(1, bytes)).unwrap();
+    }
+    let catchment = Catchment::new();
+
+    let run = catchment.sync(tree.source()).exits(0);
+
+    assert_eq!(run.summary().synced, 4);
+    let objects = catchment.objects("tree");
+    let long = objects.keys().find(|path| path.ends_with(b"/large")).unwrap();
+    assert!(long.len() > 5000);
+    assert_eq!(objects[long].hash, content::hash(&content::pattern(1, 200_000)));
+}

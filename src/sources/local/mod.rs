@@ -17,8 +17,12 @@ mod walk;
 
 use std::{
     ffi::OsStr,
+    fs::File,
     io,
-    os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
+    os::{
+        fd::OwnedFd,
+        unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
+    },
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -26,7 +30,7 @@ use std::{
 
 use async_trait::async_trait;
 use futures_util::stream::{self, BoxStream, StreamExt as _};
-use rustix::fs::{AtFlags, FileType, Stat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use tokio::task::spawn_blocking;
 
 use self::{reading::Reading, walk::Walk};
@@ -151,8 +155,8 @@ impl Source for Folder {
         Ok(Content {
             facts: Facts::default(),
             body: Body::Blocking(Box::new(Reading::new(
-                self.tree.path(id),
-                self.tree.links != Links::Skip,
+                self.tree.clone(),
+                id.clone(),
                 fingerprint.version.clone(),
                 range,
             ))),
@@ -216,6 +220,37 @@ impl Tree {
         })))
     }
 
+    /// Opens a file for reading; nothing but a regular file blocks or does anything else.
+    fn open_file(&self, id: &EntryId) -> io::Result<File> {
+        let mut flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        if self.links == Links::Skip {
+            flags |= OFlags::NOFOLLOW;
+        }
+        let path = self.path(id);
+        let file = if is_long(&path) {
+            let (folder, name) = self.reach(id)?;
+            rustix::fs::openat(&folder, name, flags | OFlags::NOFOLLOW, Mode::empty())?
+        } else {
+            rustix::fs::open(&path, flags, Mode::empty())?
+        };
+        Ok(file.into())
+    }
+
+    /// The folder of an entry whose path is longer than the system takes at once, reached step by
+    /// step as the walk does, and the entry's name in it. No link is followed on the way.
+    fn reach<'a>(&self, id: &'a EntryId) -> io::Result<(OwnedFd, &'a [u8])> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let mut folder = rustix::fs::open(&self.root, flags, Mode::empty())?;
+        let mut names = id.as_bytes().split(|byte| *byte == b'/').peekable();
+        while let Some(name) = names.next() {
+            if names.peek().is_none() {
+                return Ok((folder, name));
+            }
+            folder = rustix::fs::openat(&folder, name, flags | OFlags::NOFOLLOW, Mode::empty())?;
+        }
+        Err(io::ErrorKind::NotFound.into())
+    }
+
     /// Whether a path still leads where the walk would have gone: what was a folder may be a link
     /// to somewhere else by now.
     fn leads_here(&self, path: &Path) -> bool {
@@ -232,8 +267,26 @@ impl Tree {
         }
     }
 
+    /// [`Tree::stat`] for a path that the system does not take at once.
+    fn stat_long(&self, id: EntryId, path: &Path) -> Result<Option<Entry>, SourceError> {
+        let looked = self.reach(&id).and_then(|(folder, name)| {
+            Ok(rustix::fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW)?)
+        });
+        match looked {
+            Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => Ok(None),
+            Ok(stat) => Ok(Some(entry(id, kind_of(&stat)))),
+            Err(error) => match source_error(path, &error) {
+                SourceError::NotFound { .. } | SourceError::Changed { .. } => Ok(None),
+                error => Err(error),
+            },
+        }
+    }
+
     fn stat(&self, id: EntryId) -> Result<Option<Entry>, SourceError> {
         let path = self.path(&id);
+        if is_long(&path) {
+            return self.stat_long(id, &path);
+        }
         if !self.leads_here(&path) {
             return Ok(None);
         }
@@ -249,6 +302,16 @@ impl Tree {
             Err(errno) => Err(source_error(&path, &errno.into())),
         }
     }
+}
+
+/// Whether a path is longer than the system takes at once, with the byte that ends it
+/// (<https://man7.org/linux/man-pages/man7/path_resolution.7.html>).
+fn is_long(path: &Path) -> bool {
+    #[cfg(target_os = "linux")]
+    const MOST: usize = 4096;
+    #[cfg(not(target_os = "linux"))]
+    const MOST: usize = 1024;
+    path.as_os_str().len() >= MOST
 }
 
 /// Why the root itself cannot be used.
@@ -274,6 +337,8 @@ fn source_error(path: &Path, error: &io::Error) -> SourceError {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => SourceError::NotFound { message },
         io::ErrorKind::PermissionDenied => SourceError::PermissionDenied { message },
         io::ErrorKind::TimedOut => SourceError::Timeout { message },
+        // No other try makes the name shorter.
+        io::ErrorKind::InvalidFilename => SourceError::Permanent { message },
         _ => SourceError::Transient { message },
     }
 }

@@ -3,22 +3,21 @@
 use std::{
     fs::File,
     io::{self, Read as _, Seek as _},
-    os::unix::fs::OpenOptionsExt as _,
     path::PathBuf,
+    sync::Arc,
 };
 
-use rustix::fs::OFlags;
-
-use super::{source_error, version};
+use super::{Tree, source_error, version};
 use crate::{
-    model::Version,
+    model::{EntryId, Version},
     sources::{BlockingRead, ByteRange, SourceError},
 };
 
 /// A file being read, or about to be.
 pub(super) struct Reading {
+    tree: Arc<Tree>,
+    id: EntryId,
     path: PathBuf,
-    follow: bool,
     version: Version,
     range: ByteRange,
     file: Option<io::Take<File>>,
@@ -44,23 +43,13 @@ impl BlockingRead for Reading {
 }
 
 impl Reading {
-    /// The file at `path`, should it be of `version`; nothing is opened yet.
-    pub(super) const fn new(
-        path: PathBuf,
-        follow: bool,
-        version: Version,
-        range: ByteRange,
-    ) -> Self {
-        Self { path, follow, version, range, file: None }
+    /// The file of that id, should it be of `version`; nothing is opened yet.
+    pub(super) fn new(tree: Arc<Tree>, id: EntryId, version: Version, range: ByteRange) -> Self {
+        Self { path: tree.path(&id), tree, id, version, range, file: None }
     }
 
     fn open(&self) -> io::Result<io::Take<File>> {
-        let mut flags = OFlags::NONBLOCK;
-        if !self.follow {
-            flags |= OFlags::NOFOLLOW;
-        }
-        let mut file =
-            File::options().read(true).custom_flags(flags.bits().cast_signed()).open(&self.path)?;
+        let mut file = self.tree.open_file(&self.id)?;
         if self.range.start > 0 {
             file.seek(io::SeekFrom::Start(self.range.start))?;
         }

@@ -54,7 +54,18 @@ struct Above {
 
 impl Above {
     fn contains(&self, id: FileId) -> bool {
-        self.id == id || self.above.as_ref().is_some_and(|above| above.contains(id))
+        let mut folders = std::iter::successors(Some(self), |folder| folder.above.as_deref());
+        folders.any(|folder| folder.id == id)
+    }
+}
+
+impl Drop for Above {
+    /// One after the other: a chain is as long as folders are nested, and the stack is not.
+    fn drop(&mut self) {
+        let mut next = self.above.take();
+        while let Some(mut last) = next.and_then(Arc::into_inner) {
+            next = last.above.take();
+        }
     }
 }
 
