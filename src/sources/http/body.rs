@@ -51,7 +51,7 @@ pub fn stream(body: Incoming) -> BoxStream<'static, Result<Bytes, SourceError>> 
 /// A whole body of at most `limit` bytes.
 ///
 /// # Errors
-/// As for [`stream`], and [`SourceError::Permanent`] when it is longer.
+/// As for [`stream()`], and [`SourceError::Permanent`] when it is longer.
 pub async fn read(body: Incoming, limit: usize) -> Result<Bytes, SourceError> {
     let mut bytes = BytesMut::new();
     let mut body = stream(body);
