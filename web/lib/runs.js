@@ -78,12 +78,15 @@ export const pause = (sync) =>
     run: (reason) => post(`${baseOf(sync)}/pause`, reason ? { reason } : {}),
   });
 
+/** Reasons for which removals are held, besides their number. @type {Record<string, string>} */
+const HELD_BECAUSE = {
+  source_emptied: "The source is empty and was not before. Its disk or share may not be mounted, so nothing was removed.",
+  source_replaced: "Another folder is in the place of the source. Nothing of it was read, and nothing was removed.",
+};
+
 /** Why removals are held, in a sentence. @param {any} sync */
 export const whyHeld = ({ held_removals: { reason, count: held, of } }) =>
-  ({
-    source_emptied: "The source is empty and was not before. Its disk or share may not be mounted, so nothing was removed.",
-    source_replaced: "Another folder is in the place of the source. Nothing of it was read, and nothing was removed.",
-  })[reason] ?? `${counted(held, "object")} of ${count(of)} are gone from the source. Removing so many at once may be a mistake, so nothing was removed.`;
+  HELD_BECAUSE[reason] ?? `${counted(held, "object")} of ${count(of)} are gone from the source. Removing so many at once may be a mistake, so nothing was removed.`;
 
 /** Approves held removals, naming what will be removed. @param {any} sync */
 export const approveRemovals = (sync) =>
