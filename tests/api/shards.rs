@@ -102,7 +102,8 @@ fn each_prefix_goes_on_from_its_own_checkpoint_and_one_that_is_added_begins_at_i
     assert_eq!(again, all, "what lies before the checkpoint is compared once more");
     let now = server.get(&sync).is(200);
     assert_eq!(now["per_shard_last_sync_at"]["2027/"], now["last_sync_at"]);
-    assert_eq!(now["sync_checkpoints"]["2026/"]["objects_processed"], 20);
+    let processed = &now["sync_checkpoints"]["2026/"]["objects_processed"];
+    assert_eq!(*processed, 40, "20 in the pass that was resumed, 20 compared once more");
     assert_eq!(server.get("/v1/buckets/films").is(200)["object_count"], 60);
 }
 
