@@ -238,12 +238,15 @@ fn a_server_killed_again_and_again_leaves_each_object_exactly_one_set_of_documen
     let order = json!({
         "connection_id": "conn_local", "source_path": path, "batch_chunk_size": 50,
     });
-    server.post("/v1/buckets/films/syncs", &order).is(200);
+    let made = server.post("/v1/buckets/films/syncs", &order).is(200);
+    let sync = format!("/v1/buckets/films/syncs/{}", made["sync_config_id"].as_str().unwrap());
     for round in 0..10 {
         std::thread::sleep(Duration::from_millis(40 + 70 * round));
         server.kill();
         server = Server::on(&home);
     }
+    // A server that dies three times during the same sync starts with that sync suspended.
+    server.post(&format!("{sync}/resume"), &json!({})).is(200);
     let here = Fixture { home, server, tree };
     poll_until("all documents", DEADLINE, || {
         here.settled();

@@ -545,6 +545,9 @@ impl Bucket {
             SourceError::Auth { message } => {
                 SourceError::Auth { message: format!("listing {place}: {message}") }
             }
+            SourceError::PermissionDenied { message } => {
+                SourceError::PermissionDenied { message: format!("listing {place}: {message}") }
+            }
             other => other,
         }
     }
