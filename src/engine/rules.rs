@@ -66,6 +66,12 @@ impl Rules {
         }
     }
 
+    /// Whether they look at paths: then an entry that is moved may have to be evaluated again.
+    #[must_use]
+    pub fn look_at_paths(&self) -> bool {
+        self.mapping.is_some() || self.filter.looks_at_paths()
+    }
+
     /// Whether they need more of an entry than its listing and its bytes.
     #[must_use]
     pub fn need_facts(&self) -> bool {

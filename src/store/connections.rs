@@ -221,6 +221,26 @@ pub fn test_failed(
     Ok(())
 }
 
+/// Its credentials work no more: it is suspended at once.
+///
+/// # Errors
+/// SQLite's.
+pub fn suspend(
+    tx: &Transaction<'_>,
+    connection_key: i64,
+    reason: &str,
+    now: Timestamp,
+) -> Result<()> {
+    tx.prepare_cached(
+        "UPDATE connections SET last_error = substr(?2, 1, 1000), updated_at_ms = ?3,
+             consecutive_failures = consecutive_failures + 1,
+             status = iif(status IN ('ACTIVE', 'FAILED'), 'SUSPENDED', status)
+         WHERE connection_key = ?1",
+    )?
+    .execute(params![connection_key, reason, now.as_millisecond()])?;
+    Ok(())
+}
+
 /// A connection to be created.
 #[derive(Clone, Debug)]
 pub struct NewConnection {

@@ -18,11 +18,12 @@ use crate::{
         plan::Action,
         shaping,
     },
-    sources::{Needs, retry::RetryPolicy},
+    model::Fingerprint,
+    sources::{Facts, Needs, retry::RetryPolicy},
     store::{
         StoreError,
         left_out::LeftOut,
-        reevaluate::{Reevaluated, Reshaped},
+        reevaluate::{Reevaluated, Relisted, Reshaped},
         renames::Renamed,
         shape::{self, Kept, Shape},
     },
@@ -105,8 +106,12 @@ pub(super) async fn reevaluate(
     let kept = action.row().and_then(|row| stored.get_key_value(&row));
     // Somebody else has removed it since it was compared.
     let Some((&entry_key, kept)) = kept else { return Ok(Outcome::Vanished) };
-    let mut known = if is_same { KnownFacts::from_stored(kept) } else { KnownFacts::default() };
-    let updates_metadata = !known.has_metadata();
+    let is_listed = action.fingerprint.properties().is_some();
+    let mut known = match is_same && !is_listed {
+        true => KnownFacts::from_stored(kept),
+        false => KnownFacts::listed(&action.fingerprint),
+    };
+    let updates_metadata = is_listed || !known.has_metadata();
     if let Some(left_out) = left_out(run, action, &mut known).await? {
         return Ok(left_out);
     }
@@ -117,7 +122,10 @@ pub(super) async fn reevaluate(
         }
         _ => None,
     };
-    Ok(Outcome::Reevaluated(Box::new(Reevaluated { entry_key, object })))
+    let (path, fingerprint) = (action.path.clone(), action.fingerprint.clone());
+    let listing = (is_same && fingerprint.details.is_some())
+        .then(|| Box::new(Relisted { path, fingerprint }));
+    Ok(Outcome::Reevaluated(Box::new(Reevaluated { entry_key, object, listing })))
 }
 
 /// Evaluates an entry that was renamed. Its bytes stay; its source is asked for the rest, since a
@@ -143,6 +151,16 @@ pub(super) async fn rename(
     Ok(Outcome::Renamed(Box::new(renamed(action, row, object))))
 }
 
+/// What an object keeps of what its source says: user metadata, or properties that were listed.
+pub(super) fn metadata_of(facts: &Facts, file: &Fingerprint) -> Option<String> {
+    let metadata = facts.metadata.iter().map(|(name, value)| (name.clone(), value.as_str().into()));
+    let mut all: serde_json::Map<String, Value> = metadata.collect();
+    if file.details.is_some() {
+        all.extend(facts.properties.clone());
+    }
+    (!all.is_empty()).then(|| Value::Object(all).to_string())
+}
+
 /// The entry of that row under its new name.
 pub(super) fn renamed(action: &Action, row: i64, object: Option<Reshaped>) -> Renamed {
     Renamed {
@@ -166,7 +184,7 @@ async fn reshaped(
 ) -> Result<Reshaped, FetchError> {
     let shape = shape(run, action, known, &kept.urls).await?;
     let metadata = (updates_metadata && known.has_metadata())
-        .then(|| Value::from_iter(known.facts.metadata.clone()).to_string());
+        .then(|| metadata_of(&known.facts, &action.fingerprint).unwrap_or_else(|| "{}".to_owned()));
     Ok(Reshaped { shape, metadata })
 }
 

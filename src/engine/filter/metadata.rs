@@ -37,7 +37,7 @@ impl Dossier<'_> {
         let file_name = || EntryPath::new(self.path.file_name()).to_json_text();
         Some(match name {
             "path" => self.path.to_json_text().into(),
-            "size" | "size_bytes" => listed.size.into(),
+            "size" | "size_bytes" => listed.known_size()?.into(),
             "etag" => listed.etag.as_deref()?.into(),
             "modified_at" | "last_modified" => listed.modified?.to_string().into(),
             "mime_type" => listed.mime.as_deref().or_else(|| self.path.mime_guess())?.into(),
