@@ -1,5 +1,5 @@
-//! Sources: the code that reads providers, and all that is known of each. One folder a provider, one
-//! line in [`registry`]; [`provider`] says how to add one.
+//! Sources: the code that reads providers, and all that is known of each. One folder a provider,
+//! one line in [`registry`]; [`provider`] says how to add one.
 //!
 //! A source lists and fetches; it never writes to its provider, keeps no state between runs, and
 //! knows nothing of SQL, buckets or schedules. What to do with an entry is the engine's business.
@@ -54,35 +54,38 @@ use crate::model::{
 /// # How to write a source
 ///
 /// Every source has [`root`](Source::root), [`walk`](Source::walk), [`stat`](Source::stat),
-/// [`fetch`](Source::fetch) and [`default_concurrency`](Source::default_concurrency); everything else
-/// has a default that suits a source whose entries are known by their paths (folders, S3). Errors are
-/// [`SourceError`]s: choose the variant by what should happen next ([`SourceError::class`]).
-/// Implementations retry a failing *listing* themselves (see [`retry`]) and give up within two
-/// minutes; a failing *fetch* is retried by the engine, which knows the entry's history. A source
-/// keeps no state between runs: what it needs next time is in the cursors that it returns.
+/// [`fetch`](Source::fetch) and [`default_concurrency`](Source::default_concurrency); everything
+/// else has a default that suits a source whose entries are known by their paths (folders, S3).
+/// Errors are [`SourceError`]s: choose the variant by what should happen next
+/// ([`SourceError::class`]). Implementations retry a failing *listing* themselves (see [`retry`])
+/// and give up within two minutes; a failing *fetch* is retried by the engine, which knows the
+/// entry's history. A source keeps no state between runs: what it needs next time is in the cursors
+/// that it returns.
 ///
 /// **Entries by id.** [`Source::profile`] says so: it names the root folders
 /// ([`Profile::roots`]). Entries then carry their own name in `path` and the id of their folder in
 /// `parent`, pages carry [`Page::folders`], and the engine keeps the tree and makes the paths.
-/// Folders and entries may come in any order; an entry whose folder is not known yet waits until the
-/// pass knows it. Listing everything beyond the root, too, is fine: what is not below a root is left
-/// out, and its folders are remembered, so that they are known when they are moved. An entry that is
-/// renamed or moved keeps its id; a renamed folder is one folder event, however much is below it.
+/// Folders and entries may come in any order; an entry whose folder is not known yet waits until
+/// the pass knows it. Listing everything beyond the root, too, is fine: what is not below a root is
+/// left out, and its folders are remembered, so that they are known when they are moved. An entry
+/// that is renamed or moved keeps its id; a renamed folder is one folder event, however much is
+/// below it.
 ///
 /// **Which listing.** [`Listing::Flat`]: `walk` lists everything. [`Listing::ByFolder`]: the engine
 /// calls [`children`](Source::children) for the roots and for every folder that it returns, breadth
 /// first and as many at once as the profile says; `walk` is not called. A source with a feed needs
 /// `children` in either case: a folder that is moved into the root is listed with it.
 ///
-/// **Changes.** A source with a feed says so in its profile and returns the feed's current token from
-/// [`feed_token`](Source::feed_token). A *full pass* takes the token, walks, then replays the feed
-/// from that token, and only then is complete. A *changes pass* is [`changes`](Source::changes) from
-/// the stored token and nothing else: `root` is not called, so one request can be all. Every page
-/// of `changes` carries in `cursor` the token to continue from; it is committed with the page's rows,
-/// also if the page is empty. Repeating an entry is harmless, the later occurrence wins; within one
-/// page keep only the last word on an id, in `entries`, `folders` or `removed`. A token that the
-/// provider refuses is [`SourceError::FeedExpired`]: the engine makes a full pass instead. Full passes
-/// also happen daily, for changed settings, and on request.
+/// **Changes.** A source with a feed says so in its profile and returns the feed's current token
+/// from [`feed_token`](Source::feed_token). A *full pass* takes the token, walks, then replays the
+/// feed from that token, and only then is complete. A *changes pass* is
+/// [`changes`](Source::changes) from the stored token and nothing else: `root` is not called, so
+/// one request can be all. Every page of `changes` carries in `cursor` the token to continue from;
+/// it is committed with the page's rows, also if the page is empty. Repeating an entry is harmless,
+/// the later occurrence wins; within one page keep only the last word on an id, in `entries`,
+/// `folders` or `removed`. A token that the provider refuses is [`SourceError::FeedExpired`]: the
+/// engine makes a full pass instead. Full passes also happen daily, for changed settings, and on
+/// request.
 ///
 /// **What is gone.** In a full pass what was not listed is gone; in a changes pass only what
 /// `removed` names, or what is below no root any more. If the listing is not reliable, the profile
@@ -90,15 +93,15 @@ use crate::model::{
 /// [`existing`](Source::existing), and what still exists stays.
 ///
 /// **What the listing tells.** [`Details`](crate::model::Details) in the fingerprint: how far the
-/// size can be trusted, the hashes to check, a mark of all facts that are not content, the properties
-/// that filters and mappings use (so that nothing is asked for them), and the bytes themselves
-/// where they come with the page. Versions that are not compared bytewise need
+/// size can be trusted, the hashes to check, a mark of all facts that are not content, the
+/// properties that filters and mappings use (so that nothing is asked for them), and the bytes
+/// themselves where they come with the page. Versions that are not compared bytewise need
 /// [`compare`](Source::compare).
 ///
 /// **Waiting.** Short waits (Retry-After) are the transport's. A longer one is
 /// [`SourceError::Held`]: the run ends as interrupted, without blame or dead letters, and goes on
-/// when the hold ends. Credentials that only a person can renew are [`SourceError::SignInAgain`]: the
-/// connection is suspended at once, with the way out.
+/// when the hold ends. Credentials that only a person can renew are [`SourceError::SignInAgain`]:
+/// the connection is suspended at once, with the way out.
 #[async_trait]
 pub trait Source: Send + Sync {
     /// Looks at the root without listing it: proves that it is there and can be read.
@@ -118,8 +121,8 @@ pub trait Source: Send + Sync {
         self.walk(&first, None).next().await.transpose().map(drop)
     }
 
-    /// The parts that this source is listed in: all of it, and no entry in two of them. At least one;
-    /// the same ones, by the same names, for as long as its settings stay the same.
+    /// The parts that this source is listed in: all of it, and no entry in two of them. At least
+    /// one; the same ones, by the same names, for as long as its settings stay the same.
     fn shards(&self) -> Vec<Shard> {
         vec![Shard::whole()]
     }
@@ -180,8 +183,8 @@ pub trait Source: Send + Sync {
         Err(browse::not_browsable())
     }
 
-    /// Asks what is known of an entry besides its listing: as much as is wanted, with as few requests
-    /// as that takes. Sources whose entries have nothing of the kind make none.
+    /// Asks what is known of an entry besides its listing: as much as is wanted, with as few
+    /// requests as that takes. Sources whose entries have nothing of the kind make none.
     ///
     /// # Errors
     /// As for [`Source::fetch`].
@@ -205,8 +208,8 @@ pub trait Source: Send + Sync {
         Profile::default()
     }
 
-    /// What is directly in some folders, a page at a time. Cursors of these pages are not used: after
-    /// an interruption the folders are listed again. A folder that is gone has nothing in it.
+    /// What is directly in some folders, a page at a time. Cursors of these pages are not used:
+    /// after an interruption the folders are listed again. A folder that is gone has nothing in it.
     ///
     /// The stream ends as that of [`Source::walk`] does.
     fn children(
@@ -226,8 +229,8 @@ pub trait Source: Send + Sync {
         Ok(None)
     }
 
-    /// The token of the change feed of a shard as of now: `changes` from there reports everything that
-    /// happens from now on. Only called where the profile has a feed.
+    /// The token of the change feed of a shard as of now: `changes` from there reports everything
+    /// that happens from now on. Only called where the profile has a feed.
     ///
     /// # Errors
     /// As for [`Source::root`].
@@ -235,8 +238,8 @@ pub trait Source: Send + Sync {
         Err(not_implemented("feed_token"))
     }
 
-    /// What has changed in a shard since `from`, which is a token of its feed, oldest first. The stream
-    /// ends with the page whose cursor is the token as of now, or with the first error.
+    /// What has changed in a shard since `from`, which is a token of its feed, oldest first. The
+    /// stream ends with the page whose cursor is the token as of now, or with the first error.
     fn changes(&self, _shard: &Shard, _from: Cursor) -> BoxStream<'_, Result<Page, SourceError>> {
         stream::iter([Err(not_implemented("changes"))]).boxed()
     }
@@ -466,8 +469,8 @@ impl Needs {
 pub enum Body {
     /// From a network, as they come.
     Stream(BoxStream<'static, Result<Bytes, SourceError>>),
-    /// From a file, or from a socket that is read to where the bytes belong: to be drained on a blocking
-    /// thread.
+    /// From a file, or from a socket that is read to where the bytes belong: to be drained on a
+    /// blocking thread.
     Blocking(Box<dyn BlockingRead>),
 }
 
@@ -480,8 +483,8 @@ pub trait BlockingRead: Send {
     /// [`SourceError::Changed`] when the file was written meanwhile, or as [`Source::fetch`].
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize, SourceError>;
 
-    /// What ends a read under way when it is dropped, from whichever thread: for readers that may wait for
-    /// somebody for long.
+    /// What ends a read under way when it is dropped, from whichever thread: for readers that may
+    /// wait for somebody for long.
     fn drop_guard(&self) -> Option<Box<dyn Send>> {
         None
     }
@@ -559,8 +562,8 @@ pub enum SourceError {
         /// The two checksums.
         message: String,
     },
-    /// The provider lets us make no request before a certain time: the run ends without blame and is
-    /// due then.
+    /// The provider lets us make no request before a certain time: the run ends without blame and
+    /// is due then.
     #[error("the provider makes us wait until {}: {message}", .until.strftime("%Y-%m-%dT%H:%M:%SZ"))]
     Held {
         /// The provider's reason.
@@ -568,8 +571,8 @@ pub enum SourceError {
         /// When it ends.
         until: Timestamp,
     },
-    /// The credentials work no more and only a person can renew them: the connection is suspended at
-    /// once.
+    /// The credentials work no more and only a person can renew them: the connection is suspended
+    /// at once.
     #[error("{message}: {way_out}")]
     SignInAgain {
         /// The provider's reason.
@@ -583,8 +586,8 @@ pub enum SourceError {
         /// The provider's reason.
         message: String,
     },
-    /// What the provider sent has another length than it listed, though it ended cleanly. Only where
-    /// the size is not exact.
+    /// What the provider sent has another length than it listed, though it ended cleanly. Only
+    /// where the size is not exact.
     #[error("the provider lists {listed} bytes and sent {sent}")]
     SizeMismatch {
         /// The listed size.

@@ -1,9 +1,9 @@
 //! Amazon S3, Tigris, and what else speaks S3's protocol.
 //!
-//! Start at [`S3`]. Ordinary keys are fetched through `object_store`; listings, keys that its `Path`
-//! cannot name or its signer would normalise (`a//b`, `..`), and stretches of large objects that no TLS
-//! covers, go beneath it, over the same `transport`. All ways end in the same checks and errors. Nothing here remembers anything from
-//! run to run, and nothing writes.
+//! Start at [`S3`]. Ordinary keys are fetched through `object_store`; listings, keys that its
+//! `Path` cannot name or its signer would normalise (`a//b`, `..`), and stretches of large objects
+//! that no TLS covers, go beneath it, over the same `transport`. All ways end in the same checks
+//! and errors. Nothing here remembers anything from run to run, and nothing writes.
 //!
 //! - `address`: endpoint, region, URLs
 //! - `provider`: settings, places and filters

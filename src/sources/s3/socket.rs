@@ -1,10 +1,10 @@
 //! An answer whose body is read from its socket by who asked, to where the bytes belong.
 //!
-//! The usual way, hyper reads a body into buffers of its own, and somebody copies it from there to where
-//! it belongs: a seventh of the processor time that 2 x 512 MiB took, measured. Here hyper asks and reads
-//! the head of the answer, and then hands its connection over, as it does for protocols that go on in
-//! another way. Without TLS only: what has to be decrypted lies in a buffer anyway. Knows nothing of
-//! objects; `transport` decides what comes this way.
+//! The usual way, hyper reads a body into buffers of its own, and somebody copies it from there to
+//! where it belongs: a seventh of the processor time that 2 x 512 MiB took, measured. Here hyper
+//! asks and reads the head of the answer, and then hands its connection over, as it does for
+//! protocols that go on in another way. Without TLS only: what has to be decrypted lies in a buffer
+//! anyway. Knows nothing of objects; `transport` decides what comes this way.
 
 use std::{
     future::poll_fn,
@@ -91,9 +91,10 @@ impl Answer {
     }
 }
 
-/// A body that hyper has left to us, read with blocking calls: a thread that waits for one connection only
-/// is woken when that one has bytes, and as many as have some run at once. As tasks of one loop that waits
-/// for all of them, 2 x 512 MiB took a sixth more processor time and a twentieth more time, measured.
+/// A body that hyper has left to us, read with blocking calls: a thread that waits for one
+/// connection only is woken when that one has bytes, and as many as have some run at once. As tasks
+/// of one loop that waits for all of them, 2 x 512 MiB took a sixth more processor time and a
+/// twentieth more time, measured.
 pub(super) struct Socket {
     /// What came along with the head.
     early: BytesMut,

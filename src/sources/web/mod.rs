@@ -1,10 +1,11 @@
 //! One URL that a source's data names: fetched with care, because whoever wrote the data chose it.
 //!
 //! Only `http` and `https`; no address of this machine, its networks or its cloud, unless the
-//! configuration allows those; bounded in size, time and redirects, each of which is checked like the
-//! first. A connection goes to the very address that was checked, so a name that resolves to another
-//! one a moment later (DNS rebinding) gains nothing. Behind a proxy it is the proxy that resolves the
-//! name; one that resolves here to such an address is refused all the same. No cookies, no credentials.
+//! configuration allows those; bounded in size, time and redirects, each of which is checked like
+//! the first. A connection goes to the very address that was checked, so a name that resolves to
+//! another one a moment later (DNS rebinding) gains nothing. Behind a proxy it is the proxy that
+//! resolves the name; one that resolves here to such an address is refused all the same. No
+//! cookies, no credentials.
 
 mod address;
 
@@ -120,8 +121,8 @@ impl WebError {
 }
 
 impl Classified for WebError {
-    /// Never that of an entry that is gone, or of a connection that fails: the entry is there, and it
-    /// is another server that answers.
+    /// Never that of an entry that is gone, or of a connection that fails: the entry is there, and
+    /// it is another server that answers.
     fn class(&self) -> ErrorClass {
         match self {
             Self::RateLimited | Self::Timeout(_) | Self::Transient(_) => ErrorClass::RetryBriefly,
