@@ -19,6 +19,14 @@ pub type FolderId = EntryId;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cursor(pub Vec<u8>);
 
+impl Cursor {
+    /// The cursor as text for people; only its source can read it.
+    #[must_use]
+    pub fn to_json_text(&self) -> String {
+        EntryPath::new(self.0.as_slice()).to_json_text()
+    }
+}
+
 /// A source's proof of identity of content, opaque and compared bytewise: equal versions of one
 /// entry have equal bytes. (S3: ETag, size, LastModified. Folder: size, mtime, ctime, inode.)
 #[derive(Clone, Debug, PartialEq, Eq)]

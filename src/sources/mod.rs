@@ -7,6 +7,7 @@
 mod address;
 pub mod browse;
 pub mod google_drive;
+pub mod hosts;
 pub mod http;
 pub mod iconik;
 mod kept;
@@ -20,6 +21,7 @@ pub mod s3;
 pub mod sharepoint;
 pub mod snowflake;
 pub mod tigris;
+pub mod tuning;
 pub mod web;
 
 use std::{collections::BTreeMap, fmt, time::Duration};

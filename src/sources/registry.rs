@@ -11,11 +11,9 @@ use super::{
         self, Accepted, Opening, Provider, ProviderFilterError, ProviderFilters, Reader, Wrong,
     },
     s3, sharepoint, snowflake, tigris,
+    tuning::SourceTuning,
 };
-use crate::{
-    config::SourceTuning,
-    model::{Connection, Credentials, Location, ProviderName, SyncOptions},
-};
+use crate::model::{Connection, Credentials, Location, ProviderName, SyncOptions};
 
 /// Every provider, this computer first, the others in the contract's order. A new one is one line.
 static PROVIDERS: &[&dyn Provider] = &[

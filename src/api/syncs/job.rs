@@ -5,10 +5,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
-use super::{Owner, model::cursor_text};
+use super::Owner;
 use crate::{
     api::page::PaginationResponse,
-    model::{Counts, JobStatus},
+    model::{Counts, Cursor, JobStatus},
     store::{checkpoints::Progress, jobs::Job, syncs::Sync},
 };
 
@@ -143,7 +143,8 @@ impl SyncJobModel {
     ) -> Self {
         let is_running = job.status == JobStatus::Running.as_str();
         let progress = Measured::of(job, before);
-        let cursor = || shards.iter().find_map(|shard| shard.cursor.as_ref()).map(cursor_text);
+        let cursor =
+            || shards.iter().find_map(|shard| shard.cursor.as_ref()).map(Cursor::to_json_text);
         Self {
             sync_job_id: job.id.to_string(),
             sync_config_id: sync.id.to_string(),

@@ -257,7 +257,7 @@ impl SyncConfigurationModel {
         let stats = details.last_run.as_ref().map(|last| stats(&details.sync, last, now));
         let lease = details.lease.as_ref().filter(|holder| engine.is_held(holder, now)).cloned();
         let cursor = details.shards.iter().find_map(|shard| shard.cursor.as_ref());
-        let cursor = cursor.map(cursor_text);
+        let cursor = cursor.map(Cursor::to_json_text);
         let progress = details
             .job
             .as_ref()
@@ -385,7 +385,7 @@ fn checkpoints(shards: &[Progress]) -> Option<BTreeMap<String, Value>> {
     let to_model = |shard: &Progress| {
         json!({
             "pass_id": format!("pass_{:012}", shard.pass),
-            "cursor": shard.cursor.as_ref().map(cursor_text),
+            "cursor": shard.cursor.as_ref().map(Cursor::to_json_text),
             "objects_processed": shard.objects_processed,
             "modified_since": shard.modified_since,
             "completed_at": shard.completed_at,
@@ -394,11 +394,6 @@ fn checkpoints(shards: &[Progress]) -> Option<BTreeMap<String, Value>> {
     };
     (!shards.is_empty())
         .then(|| shards.iter().map(|shard| (shard.shard.clone(), to_model(shard))).collect())
-}
-
-/// A place mark as text: only its source reads it.
-pub(super) fn cursor_text(cursor: &Cursor) -> String {
-    EntryPath::new(cursor.0.as_slice()).to_json_text()
 }
 
 fn schedule(sync: &Sync) -> Value {

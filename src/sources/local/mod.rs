@@ -38,10 +38,10 @@ use super::{
     Body, ByteRange, Content, Facts, Page, RootIdentity, Source, SourceError,
     browse::{Level, Wanted},
     instant,
+    tuning::SourceTuning,
 };
 use crate::{
     clock::SharedClock,
-    config::SourceTuning,
     model::{
         Cursor, Entry, EntryId, EntryKind, Fingerprint, Identity, Shard, SkipReason, SyncOptions,
         Version,

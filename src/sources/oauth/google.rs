@@ -19,7 +19,10 @@ use super::{
     authority::{Form, Refusal, common_meaning, reason},
     sign_in::{Client, Server, SignIn},
 };
-use crate::{config::Hosts, model::Credentials, sources::SourceError};
+use crate::{
+    model::Credentials,
+    sources::{SourceError, hosts::Hosts},
+};
 
 /// What Catchment may do: read what the account sees.
 pub const SCOPE: &str = "https://www.googleapis.com/auth/drive.readonly";

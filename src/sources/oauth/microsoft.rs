@@ -15,9 +15,11 @@ use super::{
     sign_in::{Client, Server, SignIn},
 };
 use crate::{
-    config::{Host, Hosts},
     model::Credentials,
-    sources::SourceError,
+    sources::{
+        SourceError,
+        hosts::{Host, Hosts},
+    },
 };
 
 /// What stands for itself in a path.

@@ -17,7 +17,7 @@ use super::{
     authority::{Refusal, reason},
     endpoint::{Failure, Form, Tokens},
 };
-use crate::{config::Hosts, sources::SourceError};
+use crate::sources::{SourceError, hosts::Hosts};
 
 /// Where a provider sends the browser back to.
 pub const CALLBACK: &str = "/oauth/callback";

@@ -43,10 +43,10 @@ use super::{
     Source, SourceError,
     browse::{Item, Wanted},
     oauth::sign_in::SignIn,
+    tuning::SourceTuning,
 };
-use crate::{
-    config::SourceTuning,
-    model::{Connection, Credentials, EntryPath, Location, ProviderName, Shard, SyncOptions},
+use crate::model::{
+    Connection, Credentials, EntryPath, Location, ProviderName, Shard, SyncOptions,
 };
 
 /// All that is known of one provider.

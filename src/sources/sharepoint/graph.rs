@@ -12,9 +12,9 @@ use serde_json::{Value, json};
 
 use crate::{
     clock::SharedClock,
-    config::Host,
     sources::{
         SourceError,
+        hosts::Host,
         http::{self as transport, Client},
         oauth::{AccessToken, Grant},
         retry::RetryPolicy,
