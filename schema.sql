@@ -271,7 +271,11 @@ CREATE TABLE objects (
     edges         TEXT,                        -- JSON array; NULL: none
     state         TEXT,                        -- NULL: live; else why it is hidden
     content       TEXT NOT NULL DEFAULT 'content', -- the property that is the file itself
-    idempotency_key TEXT                       -- what its maker calls the request; NULL: nothing
+    idempotency_key TEXT,                      -- what its maker calls the request; NULL: nothing
+    edits         TEXT,                        -- of a sync's object: JSON object of the fields that
+                                               -- people wrote, null to hide one; NULL: none
+    given         TEXT                         -- with edits: the fields as the sync gives them, which
+                                               -- `fields` has merged; NULL: none
 ) STRICT;
 -- The three orders in which a bucket is listed. Without the hidden objects, so that a listing need
 -- not look at a row to know whether to show it.

@@ -1,7 +1,7 @@
 //! The names that an object has itself, which none of its fields can have.
 
 /// Names of an object's own.
-const OWN: [&str; 17] = [
+const OWN: [&str; 19] = [
     "object_id",
     "bucket_id",
     "key_prefix",
@@ -16,6 +16,8 @@ const OWN: [&str; 17] = [
     "updated_at",
     "document_count",
     "consistency",
+    "edited_fields",
+    "released",
     "idempotency_key",
     "skip_duplicates",
     "_internal",

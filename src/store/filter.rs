@@ -29,6 +29,8 @@ pub(super) enum Operand {
     Path(&'static str),
     /// A whole number, or NULL.
     Integer(&'static str),
+    /// True or false: 1 or 0, never NULL.
+    Flag(&'static str),
     /// Unix milliseconds, or NULL.
     Milliseconds(&'static str),
     /// Unix nanoseconds, or NULL.
@@ -56,6 +58,7 @@ impl Operand {
             | Self::Exact(sql)
             | Self::Path(sql)
             | Self::Integer(sql)
+            | Self::Flag(sql)
             | Self::Milliseconds(sql)
             | Self::Nanoseconds(sql) => Clause::default().sql(sql),
             Self::Json(column, path) => {
@@ -149,8 +152,18 @@ fn some_value(operand: &Operand, condition: &Condition) -> Result<Clause, FieldP
         Operand::Integer(sql) => {
             number_test(&Clause::default().sql(sql), condition).map(never_null)
         }
+        Operand::Flag(sql) => Ok(flag_test(sql, condition)),
         Operand::Milliseconds(sql) => instant_test(sql, condition, |at| at.as_millisecond()),
         Operand::Nanoseconds(sql) => instant_test(sql, condition, super::time::to_ns),
+    }
+}
+
+fn flag_test(sql: &str, condition: &Condition) -> Clause {
+    match &condition.test {
+        Test::IsNull(_) => Clause::constant(true),
+        Test::Is(Relation::Eq, Literal::Bool(true)) => Clause::default().sql(sql),
+        Test::Is(Relation::Eq, Literal::Bool(false)) => Clause::default().sql("NOT ").sql(sql),
+        _ => Clause::constant(false),
     }
 }
 

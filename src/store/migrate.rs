@@ -22,6 +22,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/10_decisions.sql"),
     include_str!("migrations/11_trust.sql"),
     include_str!("migrations/12_processing.sql"),
+    include_str!("migrations/13_edits.sql"),
 ];
 
 /// The version of [`SCHEMA`].

@@ -16,6 +16,7 @@ mod clause;
 pub mod commit;
 pub mod connections;
 pub mod dead_letters;
+pub mod edits;
 pub mod entries;
 mod error;
 pub mod events;

@@ -155,6 +155,19 @@ pub fn release(tx: &Transaction<'_>, sync_key: i64, entries: &RoaringTreemap) ->
     Ok(released)
 }
 
+/// How many objects of a sync are kept although their entries are gone.
+///
+/// # Errors
+/// SQLite's.
+pub fn released(connection: &Connection, sync_key: i64) -> Result<u64> {
+    Ok(connection
+        .prepare_cached(
+            "SELECT count(*) FROM entries INDEXED BY entries_released
+             WHERE sync_key = ?1 AND released = 1 AND is_duplicate = 0 AND object_key > 0",
+        )?
+        .query_row([sync_key], |row| row.get(0))?)
+}
+
 /// After a complete pass, ends the release of entries that it found again.
 ///
 /// # Errors

@@ -52,11 +52,6 @@ pub struct Reshaped {
 }
 
 impl Reshaped {
-    /// Its value of the bucket's unique key, where the bucket has one.
-    pub(super) fn unique_key(&self) -> Option<&UniqueValue> {
-        self.shape.as_ref()?.unique_key.as_ref()
-    }
-
     /// Whether files that it needs were collected since they were written.
     pub(super) fn lacks_files(&self, file_exists: &impl Fn(&BlobHash) -> bool) -> bool {
         self.shape.iter().flat_map(|shape| shape.files()).any(|hash| !file_exists(hash))

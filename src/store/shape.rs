@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 use serde_json::{Map, Value};
 
-use super::{Result, blobs, commit::Stored, json, unique_keys};
+use super::{Result, blobs, commit::Stored, edits, json, unique_keys};
 use crate::model::{BlobHash, CONTENT, UniqueValue};
 
 /// What a mapping makes of an entry.
@@ -159,15 +159,57 @@ pub(super) fn write(
             .execute(params![object_key, property])?;
         blobs::maybe_orphaned(tx, row.blob_key)?;
     }
-    is_seen |= tx
+    is_seen |= write_fields(tx, object_key, shape)?;
+    Ok(Change { is_seen, bytes: update_size(tx, object_key)? })
+}
+
+/// Gives an object the fields of its shape, those that people wrote merged over them. Returns
+/// whether any of them is another now.
+fn write_fields(tx: &Transaction<'_>, object_key: i64, shape: &Shape) -> Result<bool> {
+    let Some(edits) = edits::over(tx, object_key, shape.fields.as_deref())? else {
+        let is_seen = put_fields(tx, object_key, shape.fields.as_deref(), &shape.content)?;
+        unique_keys::set(tx, object_key, shape.unique_key.as_ref())?;
+        return Ok(is_seen);
+    };
+    let fields = edits::column(&edits.merged())?;
+    edits::save(tx, object_key, &edits)?;
+    let is_seen = put_fields(tx, object_key, fields.as_deref(), &shape.content)?;
+    let wanted = edits::unique_key(tx, object_key, &edits)?;
+    // What blocks a write is the key of the shape; a part that somebody edited may clash all the
+    // same, and then the object that had the key first keeps it.
+    let is_free = match &wanted {
+        Some(wanted) => unique_keys::taken(tx, object_key, wanted)?.is_none(),
+        None => true,
+    };
+    unique_keys::set(tx, object_key, wanted.as_ref().filter(|_| is_free))?;
+    Ok(is_seen)
+}
+
+fn put_fields(
+    tx: &Transaction<'_>,
+    object_key: i64,
+    fields: Option<&str>,
+    content: &str,
+) -> Result<bool> {
+    let changed = tx
         .prepare_cached(
             "UPDATE objects SET fields = ?2, content = ?3
              WHERE object_key = ?1 AND (fields, content) IS NOT (?2, ?3)",
         )?
-        .execute(params![object_key, shape.fields, shape.content])?
-        > 0;
-    unique_keys::set(tx, object_key, shape.unique_key.as_ref())?;
-    Ok(Change { is_seen, bytes: update_size(tx, object_key)? })
+        .execute(params![object_key, fields, content])?;
+    Ok(changed > 0)
+}
+
+/// The value of the bucket's unique key that an object would have with that shape.
+pub(super) fn unique_key(
+    connection: &Connection,
+    object_key: i64,
+    shape: &Shape,
+) -> Result<Option<UniqueValue>> {
+    match edits::over(connection, object_key, shape.fields.as_deref())? {
+        Some(edits) => edits::unique_key(connection, object_key, &edits),
+        None => Ok(shape.unique_key.clone()),
+    }
 }
 
 /// The names of the fields and blobs of an object that would be others if it had that shape.
@@ -182,7 +224,11 @@ pub fn changes(connection: &Connection, object_key: i64, shape: &Shape) -> Resul
              FROM objects WHERE object_key = ?1",
         )?
         .query_row([object_key], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
-    let mut changed = other_fields(fields.as_deref(), shape.fields.as_deref())?;
+    let merged = match edits::over(connection, object_key, shape.fields.as_deref())? {
+        Some(edits) => edits::column(&edits.merged())?,
+        None => shape.fields.clone(),
+    };
+    let mut changed = other_fields(fields.as_deref(), merged.as_deref())?;
     if content != shape.content {
         changed.push(shape.content.clone());
     }

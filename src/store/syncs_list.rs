@@ -9,6 +9,7 @@ use super::{
     jobs::Job,
     leases::{self, Holder},
     processing::batches::{self, OfSync},
+    reconcile,
     syncs::{self, Sync},
 };
 use crate::model::SyncStatus;
@@ -100,6 +101,8 @@ pub struct SyncDetails {
     pub dead_letters: u64,
     /// The batches that it made.
     pub batches: OfSync,
+    /// Objects whose entries are gone from the source, and that somebody said to keep.
+    pub released: u64,
 }
 
 /// Gathers what belongs to a sync.
@@ -118,6 +121,7 @@ pub fn details(connection: &Connection, sync: Sync) -> Result<SyncDetails> {
         shards: checkpoints::progress(connection, sync.key)?,
         dead_letters: dead_letters::open_count(connection, sync.key)?,
         batches: batches::of_sync(connection, sync.key)?,
+        released: reconcile::released(connection, sync.key)?,
         job,
         sync,
     })

@@ -10,6 +10,7 @@ use super::{
     dead_letters::Failure,
     reevaluate::{Reevaluated, Reshaped},
     renames::Renamed,
+    shape::{self, Shape},
     syncs, unique_keys,
 };
 use crate::model::{BlobHash, ErrorType, Version};
@@ -75,13 +76,12 @@ impl Changes<'_> {
     }
 
     fn fetched_blocked(&self, entry: &FetchedEntry, blob_key: i64) -> Result<Option<String>> {
-        let Some(wanted) = entry.shape.as_ref().and_then(|shape| shape.unique_key.as_ref()) else {
-            return Ok(None);
-        };
+        let Some(shape) = entry.shape.as_deref() else { return Ok(None) };
+        let Some(wanted) = &shape.unique_key else { return Ok(None) };
         match self.row_of(entry)? {
             Some(row) if row.object_key == DELETED && row.same_version => Ok(None),
             Some(row) if row.object_key != DELETED && !row.is_duplicate => {
-                unique_keys::taken(self.tx, row.object_key, wanted)
+                self.own_key_blocked(row.object_key, shape)
             }
             // It shares an existing object.
             _ if self.equal_object(blob_key)?.is_some() => Ok(None),
@@ -89,14 +89,30 @@ impl Changes<'_> {
         }
     }
 
+    /// The same for an object that is there: what people wrote to it counts.
+    fn own_key_blocked(&self, object_key: i64, shape: &Shape) -> Result<Option<String>> {
+        match shape::unique_key(self.tx, object_key, shape)? {
+            Some(wanted) => unique_keys::taken(self.tx, object_key, &wanted),
+            None => Ok(None),
+        }
+    }
+
     fn reshape_blocked(&self, entry_key: i64, object: Option<&Reshaped>) -> Result<Option<String>> {
-        let Some(wanted) = object.and_then(Reshaped::unique_key) else { return Ok(None) };
+        let Some(shape) = object.and_then(|object| object.shape.as_deref()) else {
+            return Ok(None);
+        };
+        if shape.unique_key.is_none() {
+            return Ok(None);
+        }
         let object_key: Option<i64> = self
             .tx
             .prepare_cached("SELECT object_key FROM entries WHERE entry_key = ?1")?
             .query_row([entry_key], |row| row.get(0))
             .optional()?;
-        object_key.map_or(Ok(None), |key| unique_keys::taken(self.tx, key, wanted))
+        match object_key.filter(|key| *key != DELETED) {
+            Some(key) => self.own_key_blocked(key, shape),
+            None => Ok(None),
+        }
     }
 
     /// Leaves an entry's object as it is and returns the failure.

@@ -13,7 +13,7 @@ import { preview } from "./object/preview.js";
 
 /** What every object has; all else in it are fields that a mapping gave it. */
 const OURS = new Set(["object_id", "bucket_id", "key_prefix", "blobs", "source_details", "edges", "status", "error", "created_at",
-  "updated_at", "document_count", "consistency", "source", "path_bytes", "namespace_id", "internal_id", "metadata_type", "twins"]);
+  "updated_at", "document_count", "consistency", "source", "path_bytes", "namespace_id", "internal_id", "metadata_type", "twins", "edited_fields", "released"]);
 
 /** @param {Visit} visit @returns {Page} */
 export function open(visit) {

@@ -73,6 +73,13 @@ pub(super) struct ObjectResponse {
     pub document_count: Option<u64>,
     /// When processing will have seen it; null except after writes.
     pub consistency: Option<WriteConsistency>,
+    /// The fields of an object of a sync that people wrote: they stay as they are when its entry
+    /// changes, until a PATCH with null takes them back.
+    #[schema(required = false)]
+    pub edited_fields: Vec<String>,
+    /// Whether its entry is gone from the source, and somebody said to keep the object.
+    #[schema(required = false)]
+    pub released: bool,
     /// Its fields.
     #[serde(flatten)]
     pub fields: BTreeMap<String, Value>,
@@ -221,6 +228,11 @@ impl View {
             updated_at: record.updated_at,
             document_count: None,
             consistency: None,
+            edited_fields: record
+                .edits
+                .map(|edits| edits.edited.into_iter().map(|(name, _)| name).collect())
+                .unwrap_or_default(),
+            released: record.is_released,
             fields: fields.collect(),
         }
     }

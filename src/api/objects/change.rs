@@ -22,6 +22,7 @@ use crate::{
     },
     store::{
         buckets::Bucket,
+        edits::Edits,
         objects::{
             record::{self, Record},
             write::{self, Change},
@@ -111,8 +112,9 @@ async fn change(
             if path.is_some() && record.source.is_some() {
                 return Err(create::synced(&id));
             }
-            let (fields, unique_key) = merged(&in_bucket, &record, fields, metadata)?;
-            let change = Change { path, fields, unique_key };
+            let Merged { fields, edits, unique_key } =
+                merged(&in_bucket, &record, fields, metadata)?;
+            let change = Change { path, fields, edits, unique_key };
             match write::change(tx, in_bucket.key, record.key, &change, now)? {
                 Some(other) => Err(ApiError::conflict("another object has this unique key")
                     .code("unique_key_taken")
@@ -125,43 +127,80 @@ async fn change(
     Ok(Json(view.object(changed).alone()))
 }
 
-/// The fields of an object with those that are set; null clears.
+/// An object with the fields that are set.
+struct Merged {
+    fields: Map<String, Value>,
+    edits: Option<Edits>,
+    unique_key: Option<String>,
+}
+
+/// The fields of an object with those that are set; null clears. Those of an object of a sync are
+/// kept apart from what the sync gives, and null takes them back.
 fn merged(
     bucket: &Bucket,
     record: &Record,
     set: BTreeMap<String, Value>,
     metadata: Map<String, Value>,
-) -> Result<(Map<String, Value>, Option<String>), ApiError> {
-    let mut fields = record.fields.clone();
-    let mut root: Map<String, Value> = set.into_iter().collect();
-    for (name, value) in metadata {
-        let own = fields.get_mut("metadata").and_then(Value::as_object_mut);
-        match own.and_then(|own| own.get_mut(&name)) {
-            Some(place) => *place = value,
-            None => {
-                root.insert(name, value);
-            }
-        }
-    }
-    let named: BTreeMap<String, Value> = root.clone().into_iter().collect();
+) -> Result<Merged, ApiError> {
+    let set = at_root(record, set, metadata);
+    let named: BTreeMap<String, Value> = set.clone().into_iter().collect();
     let wrong = answer::reserved(&named);
     if !wrong.is_empty() {
         return Err(ApiError::invalid(wrong));
     }
-    for (name, value) in root {
-        match value {
-            Value::Null => fields.remove(&name),
-            value => fields.insert(name, value),
-        };
+    let is_synced = record.source.is_some();
+    let given = || Edits { given: record.fields.clone(), ..Edits::default() };
+    let mut edits = is_synced.then(|| record.edits.clone().unwrap_or_else(given));
+    let mut fields = record.fields.clone();
+    for (name, value) in set {
+        match (&mut edits, value) {
+            (Some(edits), value) => edits.write(name, value),
+            (None, Value::Null) => drop(fields.remove(&name)),
+            (None, value) => drop(fields.insert(name, value)),
+        }
+    }
+    if let Some(edits) = &edits {
+        fields = edits.merged();
     }
     let blobs: Vec<&str> = record.blobs.iter().map(|blob| blob.property.as_str()).collect();
     let fields = create::conform(bucket, fields, &blobs)?;
-    let has_key = record.source.is_none()
+    for (name, value) in edits.iter_mut().flat_map(|edits| edits.edited.iter_mut()) {
+        // As the bucket's schema has it: a number that came as text, for one.
+        if let Some(conformed) = fields.get(name).filter(|_| !value.is_null()) {
+            value.clone_from(conformed);
+        }
+    }
+    let has_key = !is_synced
         || bucket
             .settings
             .unique_key
             .as_ref()
             .is_some_and(|key| key.fields.iter().all(|field| fields.contains_key(field)));
     let unique_key = if has_key { create::unique_key(bucket, &fields)? } else { None };
-    Ok((fields, unique_key))
+    Ok(Merged { fields, edits, unique_key })
+}
+
+/// What is set, by the names of fields at the root: `metadata` changes what is in the object's own
+/// field of that name, where it has one.
+fn at_root(
+    record: &Record,
+    set: BTreeMap<String, Value>,
+    metadata: Map<String, Value>,
+) -> Map<String, Value> {
+    let mut root: Map<String, Value> = set.into_iter().collect();
+    let mut own = record.fields.get("metadata").and_then(Value::as_object).cloned();
+    let mut is_changed = false;
+    for (name, value) in metadata {
+        match own.as_mut().and_then(|own| own.get_mut(&name)) {
+            Some(place) => {
+                *place = value;
+                is_changed = true;
+            }
+            None => drop(root.insert(name, value)),
+        }
+    }
+    if let Some(own) = own.filter(|_| is_changed) {
+        root.entry("metadata").or_insert(Value::Object(own));
+    }
+    root
 }

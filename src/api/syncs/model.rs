@@ -201,6 +201,9 @@ pub(super) struct SyncConfigurationModel {
     pub totals: Map<String, Value>,
     /// Entries that could not be taken and still cannot.
     pub dead_letters: u64,
+    /// Objects whose entries are gone from the source, and that somebody said to keep: the filter
+    /// `released` of the bucket's objects lists them.
+    pub released_objects: u64,
 }
 
 /// A mapping as it is kept: `target_type` and `source.type` are always there.
@@ -343,6 +346,7 @@ impl SyncConfigurationModel {
             held_removals: sync.held_removals.clone(),
             totals: self::counts(&totals.counts),
             dead_letters: details.dead_letters,
+            released_objects: details.released,
         }
     }
 }

@@ -47,6 +47,14 @@ impl Fields for ObjectFields {
                 "(SELECT c.provider FROM entries e JOIN syncs s USING (sync_key)
                   JOIN connections c USING (connection_key) WHERE e.entry_key = o.entry_key)",
             ),
+            // Few are: so that an index of theirs finds them.
+            ["released"] => Operand::Flag(
+                "(o.entry_key IN (SELECT entry_key FROM entries WHERE released = 1))",
+            ),
+            ["edited_fields"] => Operand::Many(
+                "json_each(o.edits) edit WHERE edit.key IS NOT NULL",
+                Box::new(Operand::Exact("edit.key")),
+            ),
             ["source", "metadata", ..] => Operand::json("o.metadata", &field.parts()[2..]),
             ["blobs", rest @ ..] => of_a_blob(rest, &field.parts()[1..]),
             _ => Operand::json("o.fields", field.parts()),

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     model::{BlobHash, BlobId, CONTENT, ConnectionId, EntryPath, FieldType, ObjectId, SyncId},
-    store::{Result, StoreError, json, syncs, time},
+    store::{Result, StoreError, edits::Edits, json, syncs, time},
 };
 
 /// An object and what belongs to it.
@@ -26,8 +26,12 @@ pub struct Record {
     pub mime: Option<String>,
     /// User metadata, as the source has it.
     pub metadata: Option<Map<String, Value>>,
-    /// Its fields.
+    /// Its fields: of an object of a sync, what people wrote merged over what the sync gives.
     pub fields: Map<String, Value>,
+    /// What people wrote to an object of a sync; `None`: nothing.
+    pub edits: Option<Edits>,
+    /// Whether its entry is gone from the source, and somebody said to keep it.
+    pub is_released: bool,
     /// Its edges to other objects, a JSON array.
     pub edges: Option<Value>,
     /// Its blobs, by property.
@@ -124,7 +128,7 @@ impl<'c> Reader<'c> {
             object: connection.prepare_cached(
                 "SELECT o.object_key, o.id, o.path, o.size, o.modified_ns, o.mime, o.metadata,
                         o.fields, o.edges, o.created_at_ms, o.updated_at_ms, c.provider, c.id, s.id,
-                        e.source_id, e.version, e.etag
+                        e.source_id, e.version, e.etag, o.edits, o.given, coalesce(e.released, 0)
                  FROM objects o LEFT JOIN entries e ON e.entry_key = o.entry_key
                  LEFT JOIN syncs s ON s.sync_key = e.sync_key
                  LEFT JOIN connections c ON c.connection_key = s.connection_key
@@ -172,12 +176,19 @@ fn object(row: &Row<'_>) -> Result<Record> {
         mime: row.get(5)?,
         metadata: map(6)?,
         fields: map(7)?.unwrap_or_default(),
+        edits: edits(row)?,
+        is_released: row.get(19)?,
         edges: parsed(8)?,
         blobs: Vec::new(),
         source: source(row)?,
         created_at: time::from_ms(row.get(9)?),
         updated_at: time::from_ms(row.get(10)?),
     })
+}
+
+fn edits(row: &Row<'_>) -> Result<Option<Edits>> {
+    let (edited, given): (Option<String>, Option<String>) = (row.get(17)?, row.get(18)?);
+    Edits::read(edited.as_deref(), given.as_deref())
 }
 
 fn source(row: &Row<'_>) -> Result<Option<SourceRecord>> {

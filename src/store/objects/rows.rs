@@ -109,6 +109,7 @@ fn value(operand: &Operand, column: ValueRef<'_>) -> Result<Value> {
         }
         (Operand::Milliseconds(_), ValueRef::Integer(ms)) => time::from_ms(ms).to_string().into(),
         (Operand::Nanoseconds(_), ValueRef::Integer(ns)) => time::from_ns(ns).to_string().into(),
+        (Operand::Flag(_), ValueRef::Integer(flag)) => (flag != 0).into(),
         (_, ValueRef::Integer(number)) => number.into(),
         (_, ValueRef::Real(number)) => number.into(),
         (_, ValueRef::Text(bytes) | ValueRef::Blob(bytes)) => text(bytes).into(),

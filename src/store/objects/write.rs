@@ -14,6 +14,7 @@ use crate::{
     store::{
         Result, StoreError, blobs, buckets,
         commit::{DELETED, Stored, signed},
+        edits::{self, Edits},
         events::{self, EventKind},
         json, processing, reconcile, unique_keys, uploads,
     },
@@ -264,7 +265,7 @@ fn insert(
         bucket_key,
         path.as_bytes(),
         new.blobs.first().and_then(|blob| blob.mime.as_deref()),
-        fields_column(&new.fields)?,
+        edits::column(&new.fields)?,
         new.edges.as_ref().map(Value::to_string),
         new.unique_key,
         new.idempotency_key,
@@ -288,11 +289,7 @@ fn update(
     let kept: Option<String> = tx
         .prepare_cached("SELECT fields FROM objects WHERE object_key = ?1")?
         .query_row([existing.key], |row| row.get(0))?;
-    let mut fields: Map<String, Value> = match kept {
-        Some(text) => json::read("object", &text)?,
-        None => Map::new(),
-    };
-    fields.extend(new.fields.clone());
+    let fields = with_fields(tx, existing, kept.as_deref(), new)?;
     tx.prepare_cached(
         "UPDATE objects SET path = coalesce(?2, path), fields = ?3, edges = coalesce(?4, edges),
              mime = coalesce(?5, mime), idempotency_key = coalesce(?6, idempotency_key),
@@ -302,7 +299,7 @@ fn update(
     .execute(params![
         existing.key,
         new.path.as_deref().map(str::as_bytes),
-        fields_column(&fields)?,
+        edits::column(&fields)?,
         new.edges.as_ref().map(Value::to_string),
         new.blobs.first().and_then(|blob| blob.mime.as_deref()),
         new.idempotency_key,
@@ -318,6 +315,34 @@ fn update(
         std::slice::from_ref(&existing.id),
         now,
     )
+}
+
+/// The fields of an existing object with those of a new one over them: an object of a sync keeps
+/// them as edits.
+fn with_fields(
+    tx: &Transaction<'_>,
+    existing: &Existing,
+    kept: Option<&str>,
+    new: &NewObject,
+) -> Result<Map<String, Value>> {
+    let mut fields: Map<String, Value> = match kept {
+        Some(text) => json::read("object", text)?,
+        None => Map::new(),
+    };
+    if !existing.is_synced || new.fields.is_empty() {
+        fields.extend(new.fields.clone());
+        return Ok(fields);
+    }
+    let given: Option<String> = tx
+        .prepare_cached("SELECT given FROM objects WHERE object_key = ?1")?
+        .query_row([existing.key], |row| row.get(0))?;
+    let mut edits = match edits::over(tx, existing.key, given.as_deref())? {
+        Some(edits) => edits,
+        None => Edits { given: fields, ..Edits::default() },
+    };
+    edits.edited.extend(new.fields.clone());
+    edits::save(tx, existing.key, &edits)?;
+    Ok(edits.merged())
 }
 
 /// Puts blobs in the places of their properties. Returns by how many bytes the object grew.
@@ -371,13 +396,6 @@ fn put_blobs(
     Ok(new - old)
 }
 
-fn fields_column(fields: &Map<String, Value>) -> Result<Option<String>> {
-    match fields.is_empty() {
-        true => Ok(None),
-        false => json::write("object", fields).map(Some),
-    }
-}
-
 /// A change of an object.
 #[derive(Clone, Debug)]
 pub struct Change {
@@ -385,6 +403,8 @@ pub struct Change {
     pub path: Option<String>,
     /// All its fields from now on.
     pub fields: Map<String, Value>,
+    /// Of an object of a sync: which of them people wrote, and what the sync gives.
+    pub edits: Option<Edits>,
     /// The values of the bucket's unique key, from these fields.
     pub unique_key: Option<String>,
 }
@@ -421,11 +441,14 @@ pub fn change(
             params![
                 object_key,
                 change.path.as_deref().map(str::as_bytes),
-                fields_column(&change.fields)?,
+                edits::column(&change.fields)?,
                 now.as_millisecond(),
             ],
             |row| row.get(0),
         )?;
+    if let Some(edits) = &change.edits {
+        edits::save(tx, object_key, edits)?;
+    }
     events::objects(tx, EventKind::ObjectsUpdated, bucket_key, &[id], now)?;
     Ok(None)
 }
