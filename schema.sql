@@ -68,6 +68,8 @@ CREATE TABLE buckets (
     created_at_ms INTEGER NOT NULL,
     updated_at_ms INTEGER NOT NULL,
     is_deleting      INTEGER NOT NULL DEFAULT 0,  -- 1: deleted; its rows are removed in steps
+    trash_count      INTEGER NOT NULL DEFAULT 0,  -- objects in its trash, kept by triggers on that
+    trash_bytes      INTEGER NOT NULL DEFAULT 0,  -- sum of their sizes
     UNIQUE (namespace_key, name)
 ) STRICT;
 
@@ -210,7 +212,8 @@ CREATE TABLE entries (
     version      BLOB NOT NULL,
     modified_ns  INTEGER,
     etag         TEXT,
-    object_key   INTEGER NOT NULL,             -- of objects; 0: somebody deleted it by hand. No
+    object_key   INTEGER NOT NULL,             -- of objects; 0: somebody deleted it by hand; -1: it
+                                               -- is in the trash, where somebody put it. No
                                                -- REFERENCES: it would need an index
     is_duplicate INTEGER NOT NULL,             -- 1: the object was made by another entry
     pass         INTEGER NOT NULL,             -- the pass that last wrote this row
@@ -269,7 +272,8 @@ CREATE TABLE objects (
     fields        TEXT,                        -- JSON object, by the bucket's schema; NULL: none
     unique_key    TEXT,                        -- values of the bucket's unique key, as JSON
     edges         TEXT,                        -- JSON array; NULL: none
-    state         TEXT,                        -- NULL: live; else why it is hidden
+    state         TEXT,                        -- NULL: live; else why it is hidden: JSON of a
+                                               -- deletion, or `unconfirmed`
     content       TEXT NOT NULL DEFAULT 'content', -- the property that is the file itself
     idempotency_key TEXT,                      -- what its maker calls the request; NULL: nothing
     edits         TEXT,                        -- of a sync's object: JSON object of the fields that
@@ -313,6 +317,31 @@ CREATE TRIGGER objects_after_delete AFTER DELETE ON objects BEGIN
     -- The keys of the last ones are given out again.
     UPDATE object_text_reach SET indexed_to = (SELECT coalesce(max(object_key), 0) FROM objects)
         WHERE indexed_to > (SELECT coalesce(max(object_key), 0) FROM objects);
+END;
+
+-- Deleted objects that can still be restored: hidden, with their blobs. Objects that were hidden
+-- before there was a trash stay in it until somebody purges them.
+CREATE TABLE trash (
+    object_key    INTEGER PRIMARY KEY REFERENCES objects ON DELETE CASCADE,
+    bucket_key    INTEGER NOT NULL,
+    size          INTEGER NOT NULL,            -- of the object, in bytes
+    sync_key      INTEGER,                     -- with the next two, the entry that it stands for;
+    source_id     BLOB,                        -- NULL: none
+    version       BLOB,                        -- as it was when the object was deleted
+    deleted_at_ms INTEGER NOT NULL,
+    purge_at_ms   INTEGER,                     -- NULL: when somebody does it
+    by_sync       INTEGER NOT NULL             -- 1: a sync removed it; 0: a person deleted it
+) STRICT;
+CREATE INDEX trash_by_bucket ON trash (bucket_key, deleted_at_ms, object_key);
+CREATE INDEX trash_by_entry ON trash (sync_key, source_id) WHERE sync_key IS NOT NULL;
+CREATE INDEX trash_due ON trash (purge_at_ms) WHERE purge_at_ms IS NOT NULL;
+CREATE TRIGGER trash_after_insert AFTER INSERT ON trash BEGIN
+    UPDATE buckets SET trash_count = trash_count + 1, trash_bytes = trash_bytes + new.size
+        WHERE bucket_key = new.bucket_key;
+END;
+CREATE TRIGGER trash_after_delete AFTER DELETE ON trash BEGIN
+    UPDATE buckets SET trash_count = trash_count - 1, trash_bytes = trash_bytes - old.size
+        WHERE bucket_key = old.bucket_key;
 END;
 
 -- Bytes by their name. Stored once whatever the number of objects, buckets or syncs that share
@@ -455,7 +484,8 @@ CREATE TABLE uploads (
     status         TEXT NOT NULL,
     settings       TEXT NOT NULL,              -- JSON, model::UploadSettings
     blob_key       INTEGER REFERENCES blobs,   -- NULL: no bytes yet
-    object_key     INTEGER,                    -- the object that it became part of
+    object_key     INTEGER,                    -- the object that it became part of; one of state
+                                               -- `unconfirmed`: that waits for it
     created_at_ms  INTEGER NOT NULL,
     updated_at_ms  INTEGER NOT NULL,
     expires_at_ms  INTEGER
@@ -463,6 +493,7 @@ CREATE TABLE uploads (
 CREATE INDEX uploads_by_bucket ON uploads (bucket_key);
 CREATE INDEX uploads_by_end ON uploads (expires_at_ms) WHERE expires_at_ms IS NOT NULL;
 CREATE INDEX uploads_by_blob ON uploads (blob_key) WHERE blob_key IS NOT NULL;
+CREATE INDEX uploads_by_object ON uploads (object_key) WHERE object_key IS NOT NULL;
 
 -- What happened, in order: what the event stream and the activity log show. The oldest are dropped
 -- as new ones come.

@@ -320,6 +320,7 @@ impl Claim {
             job_key,
             pass,
             skip_duplicates: sync.options.skip_duplicates,
+            waits_for_confirmation: !sync.options.create_object_on_confirm,
             modified_since: sync.options.sync_from,
             mark: rules.mark,
         };

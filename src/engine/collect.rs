@@ -11,7 +11,7 @@ use super::{Engine, RunError};
 use crate::{
     blobs::Blobs,
     model::BlobHash,
-    store::{Store, StoreError, blobs, uploads},
+    store::{Store, StoreError, blobs, objects::trash, uploads},
 };
 
 /// What a collection has freed.
@@ -25,6 +25,9 @@ pub struct Collected {
 
 /// How many blobs one transaction looks at.
 const PAGE: u32 = 1000;
+
+/// How many objects one transaction purges.
+const PURGED_AT_ONCE: u32 = 500;
 
 /// Parts of downloads that were not written for so long are abandoned.
 const STALE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -63,6 +66,20 @@ pub async fn end_uploads(engine: &Engine) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Purges what has had its time in the trash, in many small transactions. Returns how many objects;
+/// their bytes are the next collection's.
+///
+/// # Errors
+/// The store's.
+pub async fn purge_trash(engine: &Engine) -> Result<u64, StoreError> {
+    let now = engine.clock().now();
+    let mut purged = 0;
+    while engine.store.read(move |db| trash::is_due(db, now)).await? {
+        purged += engine.store.write(move |tx| trash::purge_due(tx, now, PURGED_AT_ONCE)).await?;
+    }
+    Ok(purged)
+}
+
 async fn delete_files(
     store: &Store,
     files: &Blobs,
@@ -94,6 +111,7 @@ pub async fn everything(engine: &Engine) -> Result<Collected, RunError> {
         .await
         .map_err(|_| StoreError::Stopped)??;
     end_uploads(engine).await?;
+    purge_trash(engine).await?;
     engine.store.write(blobs::find_orphans).await?;
     let mut collected = orphans(&engine.store, &engine.blobs).await?;
 

@@ -25,6 +25,18 @@ pub struct BucketSettings {
     pub ingest_filter: Option<Value>,
     /// Where objects come from besides syncs.
     pub source_adapter: Option<Value>,
+    /// For how many days deleted objects stay in its trash; 0: it has none; `None`: 30.
+    pub trash_days: Option<u32>,
+    /// Whether objects that a sync removes go to the trash, too.
+    pub trash_synced: bool,
+}
+
+impl BucketSettings {
+    /// For how many days deleted objects stay in its trash; 0: it has none.
+    #[must_use]
+    pub fn trash_days(&self) -> u32 {
+        self.trash_days.unwrap_or(30)
+    }
 }
 
 /// Fields that together name an object of a bucket.

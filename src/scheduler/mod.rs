@@ -1,9 +1,11 @@
 //! When syncs run: due syncs are queued, queued jobs are started fairly and within bounds, the runs
-//! of dead workers are taken over, and a folder that changes is due at once.
+//! of dead workers are taken over, a folder that changes is due at once, and the trash is emptied of
+//! what has had its time.
 //!
 //! The schedule is in the database, so several processes on one data directory share it; leases
 //! keep their runs apart. Decides nothing about entries, and knows no provider.
 
+mod sweep;
 mod takeover;
 mod turn;
 mod watch;
@@ -90,6 +92,7 @@ impl Scheduler {
             jobs: JoinSet::new(),
             clock: ClockWatch::default(),
             takeover: takeover::Takeover::default(),
+            sweep: sweep::Sweep::default(),
         };
         let task = tokio::spawn(scheduling.run(nudge.clone()));
         Self { nudge, watching, stop, task }
@@ -134,6 +137,7 @@ struct Scheduling {
     jobs: JoinSet<Ended>,
     clock: ClockWatch,
     takeover: takeover::Takeover,
+    sweep: sweep::Sweep,
 }
 
 /// A job of this process that has ended.
@@ -172,6 +176,7 @@ impl Scheduling {
             None => {}
         }
         self.takeover.look(&self.engine).await?;
+        self.sweep.look(&self.engine);
         self.folders.look(&self.engine).await?;
         self.queue_due(now).await?;
         self.start_waiting().await

@@ -4,10 +4,12 @@ use rusqlite::{OptionalExtension as _, params};
 
 use super::{
     Result, blobs,
-    commit::{Changes, DELETED, FetchedEntry, signed},
+    commit::{Changes, DELETED, FetchedEntry, TRASHED, signed},
     heirs,
+    objects::trash::{self, InTrash},
     shape::{self, Shape},
     time,
+    uploads::waiting::{self, UNCONFIRMED},
 };
 use crate::model::{CONTENT, ObjectId};
 
@@ -20,11 +22,22 @@ pub(super) struct Row {
     pub(super) same_version: bool,
 }
 
+impl Row {
+    /// Whether an entry of the version that was fetched gets no object: a person deleted it.
+    pub(super) fn is_left_alone(&self) -> bool {
+        self.object_key == TRASHED || self.object_key == DELETED && self.same_version
+    }
+}
+
 impl Changes<'_> {
     pub(super) fn apply_fetched(&mut self, entry: &FetchedEntry, blob_key: i64) -> Result<()> {
         self.counts.bytes += entry.stored.size;
         match self.row_of(entry)? {
-            None => self.apply_new(entry, blob_key),
+            None => match self.in_trash(entry)? {
+                Some(trashed) => self.apply_in_trash(entry, blob_key, trashed),
+                None => self.apply_new(entry, blob_key),
+            },
+            Some(row) if row.object_key == TRASHED => self.leave_in_trash(entry, blob_key),
             Some(row) if row.object_key == DELETED => self.apply_deleted(entry, blob_key, &row),
             Some(row) => self.apply_changed(entry, blob_key, &row),
         }
@@ -61,6 +74,48 @@ impl Changes<'_> {
             self.insert_object(entry, object_key, entry_key, blob_key)?;
         }
         Ok(())
+    }
+
+    /// The object in the trash that stands for an entry without a row.
+    pub(super) fn in_trash(&self, entry: &FetchedEntry) -> Result<Option<InTrash>> {
+        match self.has_trash {
+            true => trash::of_entry(self.tx, self.target.fence.sync_key, entry.id.as_bytes()),
+            false => Ok(None),
+        }
+    }
+
+    /// An entry that the source shows again, and whose object is in the trash: what a sync removed
+    /// comes back, what a person deleted stays there.
+    fn apply_in_trash(
+        &mut self,
+        entry: &FetchedEntry,
+        blob_key: i64,
+        trashed: InTrash,
+    ) -> Result<()> {
+        let InTrash { object_key, by_sync } = trashed;
+        if !by_sync {
+            let entry_key = self.insert_entry(entry, TRASHED, false)?;
+            self.tx
+                .prepare_cached("UPDATE objects SET entry_key = ?2 WHERE object_key = ?1")?
+                .execute([object_key, entry_key])?;
+            return self.leave_in_trash(entry, blob_key);
+        }
+        self.counts.synced += 1;
+        let entry_key = self.insert_entry(entry, object_key, false)?;
+        let (id, size) = trash::take_out(self.tx, object_key, entry_key, self.now)?;
+        self.objects += 1;
+        self.bytes += signed(size);
+        self.replace_content(entry, object_key, blob_key)?;
+        if let Some(batching) = &self.batching {
+            batching.added(self.tx, object_key)?;
+        }
+        self.added.add(|| Ok(id))
+    }
+
+    fn leave_in_trash(&mut self, entry: &FetchedEntry, blob_key: i64) -> Result<()> {
+        self.counts.unchanged += 1;
+        blobs::maybe_orphaned(self.tx, blob_key)?;
+        self.mark_seen(&entry.id)
     }
 
     fn apply_deleted(&mut self, entry: &FetchedEntry, blob_key: i64, row: &Row) -> Result<()> {
@@ -122,10 +177,11 @@ impl Changes<'_> {
             .tx
             .prepare_cached(
                 "SELECT object_key FROM object_blobs JOIN objects USING (object_key)
-                 WHERE blob_key = ?1 AND property = content AND bucket_key = ?2 AND state IS NULL
+                 WHERE blob_key = ?1 AND property = content AND bucket_key = ?2
+                   AND (state IS NULL OR state = ?3)
                  ORDER BY object_key LIMIT 1",
             )?
-            .query_row([blob_key, self.target.bucket_key], |row| row.get(0))
+            .query_row(params![blob_key, self.target.bucket_key, UNCONFIRMED], |row| row.get(0))
             .optional()?)
     }
 
@@ -226,11 +282,12 @@ impl Changes<'_> {
         blob_key: i64,
     ) -> Result<()> {
         let id = ObjectId::generate();
+        let waits = self.target.waits_for_confirmation;
         self.tx
             .prepare_cached(
                 "INSERT INTO objects (object_key, id, bucket_key, entry_key, path, size, modified_ns,
-                                      mime, metadata, created_at_ms, updated_at_ms)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?10)",
+                                      mime, metadata, created_at_ms, updated_at_ms, state)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?10, ?11)",
             )?
             .execute(params![
                 object_key,
@@ -243,9 +300,12 @@ impl Changes<'_> {
                 entry.mime,
                 entry.metadata,
                 self.now.as_millisecond(),
+                waits.then_some(UNCONFIRMED),
             ])?;
-        self.objects += 1;
-        self.bytes += signed(entry.stored.size);
+        if !waits {
+            self.objects += 1;
+            self.bytes += signed(entry.stored.size);
+        }
         match entry.shape.as_deref() {
             // What nearly all objects have, in one statement.
             None => {
@@ -259,6 +319,9 @@ impl Changes<'_> {
             Some(shape) => {
                 self.reshape(Some(shape), object_key, blob_key)?;
             }
+        }
+        if waits {
+            return waiting::announce(self.tx, object_key, self.now);
         }
         if let Some(batching) = &self.batching {
             batching.added(self.tx, object_key)?;

@@ -34,13 +34,17 @@ pub struct Bucket {
     pub updated_at: Timestamp,
     /// Whether it is deleted and only what is in it is still to go.
     pub is_deleting: bool,
+    /// How many objects its trash has.
+    pub trash_count: u64,
+    /// The sum of their sizes in bytes.
+    pub trash_bytes: u64,
 }
 
 /// The namespace of those who name none: the oldest.
 pub(super) const DEFAULT_NAMESPACE: &str = "(SELECT min(namespace_key) FROM namespaces)";
 
 const COLUMNS: &str = "bucket_key, id, name, object_count, object_bytes, created_at_ms,
-     namespace_key, settings, updated_at_ms, is_deleting";
+     namespace_key, settings, updated_at_ms, is_deleting, trash_count, trash_bytes";
 
 fn read(row: &Row<'_>) -> Result<Bucket> {
     let settings: String = row.get(7)?;
@@ -55,6 +59,8 @@ fn read(row: &Row<'_>) -> Result<Bucket> {
         settings: json::read("bucket", &settings)?,
         updated_at: time::from_ms(row.get(8)?),
         is_deleting: row.get(9)?,
+        trash_count: row.get(10)?,
+        trash_bytes: row.get(11)?,
     })
 }
 

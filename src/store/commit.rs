@@ -20,6 +20,7 @@ use super::{
     jobs,
     leases::{self, Fence},
     left_out::{self, LeftOut},
+    objects::trash,
     processing::to_batch::Batching,
     reevaluate::Reevaluated,
     renames::Renamed,
@@ -34,6 +35,10 @@ use crate::model::{BlobHash, Counts, EntryId, EntryPath, ErrorType, Fingerprint,
 /// then is not synced again; another version becomes an object again.
 pub(super) const DELETED: i64 = 0;
 
+/// The `object_key` of an entry whose object a person has put into the trash. No version of it is
+/// taken while the object is there.
+pub(super) const TRASHED: i64 = -1;
+
 /// What a run commits to. Does not change during the run.
 #[derive(Clone, Copy, Debug)]
 pub struct Target {
@@ -47,6 +52,8 @@ pub struct Target {
     pub pass: i64,
     /// Whether an entry whose bytes the bucket has already gets no object of its own.
     pub skip_duplicates: bool,
+    /// Whether objects are hidden until the uploads of their bytes are confirmed.
+    pub waits_for_confirmation: bool,
     /// Entries older than this are not synced; fixed when the pass begins.
     pub modified_since: Option<Timestamp>,
     /// Identifies the settings that look at more than a listing, as stored in `entries.judged_by`.
@@ -181,6 +188,7 @@ pub fn commit(
         added: Touched::default(),
         updated: Touched::default(),
         batching: Batching::of(tx, target.fence.sync_key, target.bucket_key)?,
+        has_trash: trash::has_any_of(tx, target.fence.sync_key)?,
     };
     let mut refused = Vec::new();
     let mut writes = Vec::new();
@@ -250,6 +258,8 @@ pub(super) struct Changes<'a> {
     pub(super) updated: Touched,
     /// What is noted for processing; `None` where the bucket has no collection.
     pub(super) batching: Option<Batching>,
+    /// Whether anything in the trash came from this sync.
+    pub(super) has_trash: bool,
 }
 
 impl Changes<'_> {

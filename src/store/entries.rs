@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::{Result, left_out, syncs, time};
+use super::{Result, commit::TRASHED, left_out, syncs, time};
 use crate::model::{EntryId, EntryPath, Identity, Version};
 
 /// What the index says about a listed entry.
@@ -84,7 +84,7 @@ pub fn compare<'a>(
     rules: CurrentRules,
 ) -> Result<Vec<Known>> {
     let mut lookup = connection.prepare_cached(
-        "SELECT entry_key, version, judged_by, pass, is_duplicate
+        "SELECT entry_key, version, judged_by, pass, is_duplicate, object_key
          FROM entries WHERE sync_key = ?1 AND source_id = ?2",
     )?;
     entries
@@ -92,6 +92,10 @@ pub fn compare<'a>(
             let found = lookup
                 .query_row(params![sync_key, id.as_bytes()], |row| {
                     let entry_key = row.get(0)?;
+                    if row.get::<_, i64>(5)? == TRASHED {
+                        // Whatever its version, it stays as it is.
+                        return Ok(Known::Same { entry_key, is_current: true, is_fetched: true });
+                    }
                     let stored = row.get_ref(1)?.as_blob()?;
                     let is_current = row.get::<_, Option<i64>>(2)? == rules.mark;
                     let shares = !rules.shares_objects && row.get(4)?;

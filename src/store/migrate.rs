@@ -23,6 +23,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/11_trust.sql"),
     include_str!("migrations/12_processing.sql"),
     include_str!("migrations/13_edits.sql"),
+    include_str!("migrations/14_trash.sql"),
 ];
 
 /// The version of [`SCHEMA`].

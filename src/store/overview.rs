@@ -25,7 +25,8 @@ pub struct Overview {
     pub bytes: u64,
     /// Bytes of every blob of the installation, each counted once.
     pub stored_bytes: u64,
-    /// Bytes of the objects of all namespaces, shared bytes counted for each.
+    /// Bytes of the objects of all namespaces, those in the trash too, shared bytes counted for
+    /// each.
     pub bytes_of_all: u64,
     /// Syncs that are not archived, oldest first.
     pub syncs: Vec<SyncAtAGlance>,
@@ -58,7 +59,7 @@ pub fn overview(db: &Connection, namespace_key: i64) -> Result<Overview> {
         )?
         .query_row([namespace_key], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
     let bytes_of_all = db
-        .prepare_cached("SELECT coalesce(sum(object_bytes), 0) FROM buckets")?
+        .prepare_cached("SELECT coalesce(sum(object_bytes + trash_bytes), 0) FROM buckets")?
         .query_row([], |row| row.get(0))?;
     let syncs = standing(db, namespace_key)?
         .into_iter()

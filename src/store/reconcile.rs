@@ -3,13 +3,16 @@
 use jiff::Timestamp;
 use roaring::RoaringTreemap;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+use serde_json::json;
 
 use super::{
     Result, blobs, buckets,
     checkpoints::Sightings,
     commit::{DELETED, Target},
     events::EventKind,
-    heirs, jobs, leases, processing, syncs,
+    heirs, jobs, leases,
+    objects::trash::{self, OfEntry},
+    processing, syncs,
     touched::Touched,
     unique_keys, uploads,
 };
@@ -80,7 +83,7 @@ pub fn missing(
 ) -> Result<(Vec<Missing>, Option<Vec<u8>>)> {
     let mut listed = connection.prepare_cached(LISTED)?;
     let mut not_written = connection.prepare_cached(
-        "SELECT is_duplicate OR object_key = 0, coalesce(path, source_id) FROM entries
+        "SELECT is_duplicate OR object_key <= 0, coalesce(path, source_id) FROM entries
          WHERE entry_key = ?1 AND pass <> ?2 AND released = 0",
     )?;
     let mut rows = listed.query(params![sync_key, from])?;
@@ -121,7 +124,7 @@ pub fn everything(
     most: usize,
 ) -> Result<(RoaringTreemap, u64, Vec<EntryPath>)> {
     let mut statement = connection.prepare_cached(
-        "SELECT entry_key, is_duplicate OR object_key = 0, coalesce(path, source_id) FROM entries
+        "SELECT entry_key, is_duplicate OR object_key <= 0, coalesce(path, source_id) FROM entries
          WHERE sync_key = ?1 AND released = 0 ORDER BY source_id",
     )?;
     let mut rows = statement.query([sync_key])?;
@@ -202,20 +205,21 @@ pub fn remove(
     let mut counts = Counts::default();
     let (mut objects, mut bytes) = (0, 0);
     let mut removed = Touched::default();
+    let settings = buckets::settings(tx, target.bucket_key)?;
+    let trashed_until = trash::until(&settings, now).filter(|_| settings.trash_synced);
     for entry_key in entry_keys {
-        let row: Option<(i64, bool)> = tx
-            .prepare_cached(
-                "DELETE FROM entries WHERE entry_key = ?1 AND sync_key = ?2 AND released = 0
-                 RETURNING object_key, is_duplicate",
-            )?
-            .query_row([*entry_key, target.fence.sync_key], |row| Ok((row.get(0)?, row.get(1)?)))
-            .optional()?;
-        let Some((object_key, is_duplicate)) = row else { continue };
-        let has_object = !is_duplicate && object_key != DELETED;
-        if !has_object || heirs::hand_over(tx, object_key, now)? {
+        let Some(row) = delete_entry(tx, target.fence.sync_key, *entry_key)? else { continue };
+        let has_object = !row.is_duplicate && row.object_key > DELETED;
+        if !has_object || heirs::hand_over(tx, row.object_key, now)? {
             continue;
         }
-        let gone = remove_object(tx, object_key)?;
+        let gone = match trashed_until {
+            Some(until) if is_seen(tx, row.object_key)? => {
+                let state = json!({ "lifecycle_state": "removed", "source": "sync", "at": now });
+                trash::put(tx, row.object_key, Some(row.entry), &state, until, now)?
+            }
+            _ => remove_object(tx, row.object_key)?,
+        };
         removed.add(|| Ok(gone.id))?;
         bytes += gone.bytes;
         objects += gone.objects;
@@ -227,6 +231,35 @@ pub fn remove(
     Ok(counts)
 }
 
+/// The row of an entry that was removed.
+struct Deleted {
+    object_key: i64,
+    is_duplicate: bool,
+    entry: OfEntry,
+}
+
+fn delete_entry(tx: &Transaction<'_>, sync_key: i64, entry_key: i64) -> Result<Option<Deleted>> {
+    Ok(tx
+        .prepare_cached(
+            "DELETE FROM entries WHERE entry_key = ?1 AND sync_key = ?2 AND released = 0
+             RETURNING object_key, is_duplicate, source_id, version",
+        )?
+        .query_row([entry_key, sync_key], |row| {
+            Ok(Deleted {
+                object_key: row.get(0)?,
+                is_duplicate: row.get(1)?,
+                entry: OfEntry { sync_key, source_id: row.get(2)?, version: row.get(3)? },
+            })
+        })
+        .optional()?)
+}
+
+fn is_seen(tx: &Transaction<'_>, object_key: i64) -> Result<bool> {
+    Ok(tx
+        .prepare_cached("SELECT 1 FROM objects WHERE object_key = ?1 AND state IS NULL")?
+        .exists([object_key])?)
+}
+
 /// An object that was removed, and how that changes its bucket's counts.
 pub(super) struct Gone {
     pub(super) id: String,
@@ -236,6 +269,7 @@ pub(super) struct Gone {
 
 /// Removes an object, and the upload that it was made from.
 pub(super) fn remove_object(tx: &Transaction<'_>, object_key: i64) -> Result<Gone> {
+    uploads::waiting::forget(tx, object_key)?;
     let blob_keys: Vec<i64> = tx
         .prepare_cached("SELECT blob_key FROM object_blobs WHERE object_key = ?1")?
         .query_map([object_key], |row| row.get(0))?

@@ -46,7 +46,7 @@ impl Changes<'_> {
         if renamed.failure.is_none() {
             self.counts.updated += 1;
         }
-        if is_duplicate || object_key == DELETED {
+        if is_duplicate || object_key <= DELETED {
             return Ok(());
         }
         self.look(object_key)?;

@@ -496,7 +496,7 @@ pub fn object_count(connection: &Connection, sync_key: i64) -> Result<u64> {
     Ok(connection
         .prepare_cached(
             "SELECT count(*) FROM entries
-             WHERE sync_key = ?1 AND is_duplicate = 0 AND object_key <> 0",
+             WHERE sync_key = ?1 AND is_duplicate = 0 AND object_key > 0",
         )?
         .query_row([sync_key], |row| row.get(0))?)
 }

@@ -8,6 +8,7 @@ use super::{
     Result,
     commit::{Changes, Target},
     events::{self, About, EventKind},
+    uploads::waiting,
 };
 
 /// Changed objects: all are counted, some are named.
@@ -60,6 +61,7 @@ impl Changes<'_> {
 
     pub(super) fn note_updated(&mut self, object_key: i64) -> Result<()> {
         let tx = self.tx;
+        waiting::follow(tx, object_key, self.now)?;
         if let Some(batching) = &self.batching {
             batching.updated(tx, object_key)?;
         }

@@ -13,7 +13,7 @@ use super::{
     shape::{self, Shape},
     syncs, unique_keys,
 };
-use crate::model::{BlobHash, ErrorType, Version};
+use crate::model::{BlobHash, ErrorType, UniqueValue, Version};
 
 /// What is written for an entry.
 pub(super) enum Write<'a> {
@@ -79,13 +79,24 @@ impl Changes<'_> {
         let Some(shape) = entry.shape.as_deref() else { return Ok(None) };
         let Some(wanted) = &shape.unique_key else { return Ok(None) };
         match self.row_of(entry)? {
-            Some(row) if row.object_key == DELETED && row.same_version => Ok(None),
+            Some(row) if row.is_left_alone() => Ok(None),
             Some(row) if row.object_key != DELETED && !row.is_duplicate => {
                 self.own_key_blocked(row.object_key, shape)
             }
-            // It shares an existing object.
-            _ if self.equal_object(blob_key)?.is_some() => Ok(None),
-            _ => unique_keys::taken_in(self.tx, self.target.bucket_key, wanted),
+            Some(_) => self.new_key_blocked(wanted, blob_key),
+            None => match self.in_trash(entry)? {
+                Some(trashed) if !trashed.by_sync => Ok(None),
+                Some(_) => unique_keys::taken_in(self.tx, self.target.bucket_key, wanted),
+                None => self.new_key_blocked(wanted, blob_key),
+            },
+        }
+    }
+
+    /// The same for an object that is yet to be made, unless the entry shares an existing one.
+    fn new_key_blocked(&self, wanted: &UniqueValue, blob_key: i64) -> Result<Option<String>> {
+        match self.equal_object(blob_key)? {
+            Some(_) => Ok(None),
+            None => unique_keys::taken_in(self.tx, self.target.bucket_key, wanted),
         }
     }
 
@@ -109,7 +120,7 @@ impl Changes<'_> {
             .prepare_cached("SELECT object_key FROM entries WHERE entry_key = ?1")?
             .query_row([entry_key], |row| row.get(0))
             .optional()?;
-        match object_key.filter(|key| *key != DELETED) {
+        match object_key.filter(|key| *key > DELETED) {
             Some(key) => self.own_key_blocked(key, shape),
             None => Ok(None),
         }

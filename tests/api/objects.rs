@@ -55,6 +55,7 @@ fn an_object_lives_from_create_to_delete() {
     assert_eq!((&put["metadata"], &put["b"]), (&json!({"a": 2}), &json!(3)));
     assert_eq!(put["key_prefix"], "two.txt");
 
+    server.patch(&bucket, &json!({"trash_days": 0})).is(200);
     assert_eq!(server.delete(&path).status, 204);
     server.get(&path).fails_with(404);
     assert_eq!(server.get(&bucket).is(200)["total_size_bytes"], 0);
@@ -374,11 +375,12 @@ fn a_synced_object_tells_where_it_comes_from() {
 }
 
 #[test]
-fn a_synced_object_that_was_deleted_stays_away_until_it_changes_at_its_source() {
+fn a_synced_object_that_was_deleted_for_good_stays_away_until_it_changes_at_its_source() {
     let home = Catchment::new();
     home.write_home("files/a.txt", "one");
     home.write_home("files/b.txt", "two");
     let (server, bucket) = synced(&home);
+    server.patch(&bucket, &json!({"trash_days": 0})).is(200);
     let list = || found(&server, &bucket, json!({}));
     let rows = server.get(&format!("{bucket}/objects")).is(200)["results"].clone();
     for row in rows.as_array().unwrap() {

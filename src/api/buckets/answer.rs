@@ -64,6 +64,14 @@ pub(super) struct BucketResponse {
     /// Kept.
     #[schema(value_type = Option<Object>)]
     pub source_adapter: Option<Value>,
+    /// For how many days deleted objects stay in its trash; 0: it has none.
+    pub trash_days: u32,
+    /// Whether objects that a sync removes go to the trash, too.
+    pub trash_synced: bool,
+    /// Objects in the trash; they are in no other count.
+    pub trash_count: u64,
+    /// The sum of their sizes.
+    pub trash_bytes: u64,
 }
 
 /// Processing batches of a bucket.
@@ -116,6 +124,7 @@ impl BucketResponse {
         now: Timestamp,
     ) -> Self {
         let settings = bucket.settings;
+        let trash_days = settings.trash_days();
         Self {
             bucket_id: bucket.id.to_string(),
             bucket_name: bucket.name,
@@ -143,6 +152,10 @@ impl BucketResponse {
                 min_size_bytes: extremes.smallest,
             },
             source_adapter: settings.source_adapter,
+            trash_days,
+            trash_synced: settings.trash_synced,
+            trash_count: bucket.trash_count,
+            trash_bytes: bucket.trash_bytes,
         }
     }
 }

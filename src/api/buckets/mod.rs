@@ -84,6 +84,8 @@ async fn create(
         destination: body.destination.map(kept),
         ingest_filter: body.ingest_filter.map(kept),
         source_adapter: body.source_adapter.map(without_secrets).transpose()?.map(kept),
+        trash_days: body.trash_days,
+        trash_synced: body.trash_synced.unwrap_or(false),
     };
     check_field_names(&settings)?;
     check(Some(&body.bucket_name), &settings)?;
@@ -191,6 +193,10 @@ async fn change(
             mapped(body.destination, kept).apply(&mut settings.destination);
             mapped(body.ingest_filter, kept).apply(&mut settings.ingest_filter);
             adapter.apply(&mut settings.source_adapter);
+            body.trash_days.apply(&mut settings.trash_days);
+            if !body.trash_synced.is_missing() {
+                settings.trash_synced = body.trash_synced.value().unwrap_or(false);
+            }
             if has_new_schema {
                 check_field_names(&settings)?;
             }

@@ -32,6 +32,12 @@ pub(super) struct BucketCreateRequest {
     pub ingest_filter: Option<IngestFilter>,
     /// Kept: objects come from syncs, uploads and requests.
     pub source_adapter: Option<SourceAdapterConfig>,
+    /// For how many days deleted objects stay in the bucket's trash, where they can be restored; 0:
+    /// they are gone at once; 30 by default. Ours.
+    #[schema(minimum = 0, maximum = 3650)]
+    pub trash_days: Option<u32>,
+    /// Whether objects that a sync removes go to the trash, too; false by default. Ours.
+    pub trash_synced: Option<bool>,
 }
 
 macro_rules! change_request {
@@ -74,6 +80,15 @@ macro_rules! change_request {
             #[serde(default)]
             #[schema(value_type = Option<SourceAdapterConfig>)]
             pub source_adapter: Patch<SourceAdapterConfig>,
+            /// For how many days objects that are deleted from now on stay in the trash; 0: they are
+            /// gone at once; null: 30. Ours.
+            #[serde(default)]
+            #[schema(value_type = Option<u32>, minimum = 0, maximum = 3650)]
+            pub trash_days: Patch<u32>,
+            /// Whether objects that a sync removes go to the trash, too. Ours.
+            #[serde(default)]
+            #[schema(value_type = Option<bool>)]
+            pub trash_synced: Patch<bool>,
         }
     };
 }
@@ -99,6 +114,8 @@ impl From<BucketUpdateRequest> for BucketPatchRequest {
             destination: body.destination,
             ingest_filter: body.ingest_filter,
             source_adapter: body.source_adapter,
+            trash_days: body.trash_days,
+            trash_synced: body.trash_synced,
         }
     }
 }

@@ -20,6 +20,7 @@ use crate::{
     store::objects::{
         UNPROCESSED,
         record::{BlobRecord, Record},
+        trash,
     },
 };
 
@@ -437,7 +438,7 @@ pub(super) struct FailedObjectError {
     pub error_type: String,
 }
 
-/// What came of hiding objects.
+/// What came of deleting objects.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct BulkSoftDeleteResponse {
     /// How many were visible before.
@@ -446,4 +447,78 @@ pub(super) struct BulkSoftDeleteResponse {
     pub requested: u64,
     /// Collections of the bucket.
     pub collections: u64,
+}
+
+/// An object in the trash. `deleted_at`, `purge_at`, `deleted_by` and `delete_reason` are of its
+/// deletion, even where it has fields of such names.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct TrashedObject {
+    /// It.
+    #[serde(flatten)]
+    pub object: ObjectResponse,
+    /// When it was deleted.
+    #[schema(value_type = String, format = DateTime)]
+    pub deleted_at: Timestamp,
+    /// When it is purged; null: when somebody does.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub purge_at: Option<Timestamp>,
+    /// `person` or `sync`.
+    pub deleted_by: &'static str,
+    /// Why, if somebody said.
+    pub delete_reason: Option<String>,
+}
+
+impl TrashedObject {
+    pub(super) fn of(mut object: ObjectResponse, facts: trash::Facts) -> Self {
+        for name in ["deleted_at", "purge_at", "deleted_by", "delete_reason"] {
+            object.fields.remove(name);
+        }
+        Self {
+            object,
+            deleted_at: facts.deleted_at,
+            purge_at: facts.purge_at,
+            deleted_by: if facts.by_sync { "sync" } else { "person" },
+            delete_reason: facts.reason,
+        }
+    }
+}
+
+/// A page of the trash.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ListTrashResponse {
+    /// They.
+    pub results: Vec<TrashedObject>,
+    /// Where this page is among the others.
+    pub pagination: PaginationResponse,
+    /// Objects in the trash, on all pages.
+    pub trash_count: u64,
+    /// Their bytes.
+    pub trash_bytes: u64,
+}
+
+/// What came of restoring objects.
+#[derive(Debug, Default, Serialize, ToSchema)]
+pub(super) struct Restored {
+    /// How many are back.
+    pub restored: u64,
+    /// How many cannot come back.
+    pub refused: u64,
+    /// The first hundred of those.
+    pub errors: Vec<RestoreRefusal>,
+}
+
+/// An object that cannot be restored.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct RestoreRefusal {
+    /// Its id.
+    pub object_id: String,
+    /// Why.
+    pub message: String,
+}
+
+/// What came of purging objects.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Purged {
+    /// How many are gone.
+    pub purged: u64,
 }

@@ -5,6 +5,7 @@ mod answer;
 mod change;
 pub(super) mod create;
 mod removal;
+mod trash;
 mod wire;
 
 use axum::{
@@ -57,7 +58,10 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(search))
         .routes(routes!(create_batch))
         .routes(routes!(aggregate::aggregate))
-        .routes(routes!(removal::hide))
+        .routes(routes!(removal::delete_several))
+        .routes(routes!(trash::list))
+        .routes(routes!(trash::restore))
+        .routes(routes!(trash::purge))
         .routes(routes!(get, change::patch, change::put, removal::delete))
 }
 

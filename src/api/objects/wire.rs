@@ -177,13 +177,15 @@ pub(super) struct CreateBatchQuery {
 }
 query_parameters!(CreateBatchQuery);
 
-/// Objects to be hidden.
+/// Objects to be deleted: named by their ids, or by a filter.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct BulkSoftDeleteRequest {
     /// Which.
     #[schema(min_items = 1, max_items = 5000)]
-    pub object_ids: Vec<String>,
+    pub object_ids: Option<Vec<String>>,
+    /// All that pass, instead.
+    pub filters: Option<LogicalOperatorInput>,
     /// Why.
     #[schema(max_length = 500)]
     pub reason: String,
@@ -193,4 +195,32 @@ pub(super) struct BulkSoftDeleteRequest {
     /// Who changes it; `bulk_purge` by default.
     #[schema(max_length = 64)]
     pub source: Option<String>,
+}
+
+/// Which objects in the trash to list.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListTrashRequest {
+    /// Only these.
+    #[schema(max_items = 5000)]
+    pub object_ids: Option<Vec<String>>,
+    /// Only those that pass.
+    pub filters: Option<LogicalOperatorInput>,
+    /// Text in the path, or in a value of metadata or fields; upper and lower case are the same.
+    pub search: Option<String>,
+    /// Whether to count them.
+    pub include_total: Option<bool>,
+}
+
+/// Which objects in the trash to restore or purge: one of the three.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TrashRequest {
+    /// These.
+    #[schema(min_items = 1, max_items = 5000)]
+    pub object_ids: Option<Vec<String>>,
+    /// Those that pass.
+    pub filters: Option<LogicalOperatorInput>,
+    /// Everything that is there.
+    pub all: Option<bool>,
 }

@@ -27,14 +27,15 @@ use crate::{
             record,
             write::{self, BlobBytes, CreateOptions, NewBlob, NewObject},
         },
-        uploads::{self, Upload},
+        uploads::{self, Upload, waiting},
     },
 };
 
 /// Confirm an upload
 ///
 /// Its bytes are checked against what they should be; then they are an object, unless it was made
-/// without one.
+/// without one. The upload that a sync made (`create_object_on_confirm: false`) has been confirmed
+/// without an object: this makes the object.
 #[utoipa::path(
     post, path = "/v1/buckets/{bucket_identifier}/uploads/{upload_id}/confirm",
     tag = "bucket_uploads", operation_id = "confirm_upload_buckets",
@@ -73,6 +74,9 @@ async fn confirmed(
 ) -> Result<ConfirmUploadResponse, ApiError> {
     let now = app.now();
     check_confirmation(&upload, body, now)?;
+    if let Some(object_key) = upload.waiting {
+        return shown(app, bucket, upload, object_key).await;
+    }
     if upload.status == UploadStatus::Completed {
         return Ok(confirmation(upload));
     }
@@ -101,6 +105,30 @@ async fn confirmed(
                 let (key, _) = objects::create::object_key_of(outcome)?;
                 settings.object_id = Some(record::by_key(tx, key)?.id.to_string());
                 uploads::complete(tx, upload.key, &settings, now)?;
+            }
+            Ok(confirmation(uploads::by_key(tx, upload.key)?))
+        })
+        .await
+}
+
+/// Shows the object of a sync that waits for an upload.
+async fn shown(
+    app: &App,
+    bucket: &Bucket,
+    upload: Upload,
+    object_key: i64,
+) -> Result<ConfirmUploadResponse, ApiError> {
+    let (bucket, now) = (bucket.clone(), app.now());
+    app.engine
+        .store
+        .write(move |tx| {
+            // Somebody else may have confirmed it meanwhile, or its entry may have gone.
+            let id = upload.id.as_str();
+            let upload = uploads::by_id(tx, bucket.key, id)?
+                .ok_or_else(|| ApiError::not_found("upload", id))?;
+            if upload.waiting == Some(object_key) {
+                waiting::confirm(tx, &bucket, upload.key, object_key, now)?
+                    .map_err(|why| ApiError::conflict(why).code("unique_key_taken"))?;
             }
             Ok(confirmation(uploads::by_key(tx, upload.key)?))
         })

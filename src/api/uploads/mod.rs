@@ -12,7 +12,7 @@ use axum::{
     extract::{DefaultBodyLimit, State},
     http::{Method, StatusCode},
 };
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -41,9 +41,13 @@ use crate::{
     store::{
         RowPosition, StoreError,
         buckets::Bucket,
+        objects::trash,
         uploads::{self, Query, Upload},
     },
 };
+
+/// When an upload ends that only its confirmation ends: the last hour that there is, 9999-12-30.
+const NEVER: Timestamp = Timestamp::constant(253_402_207_200, 0);
 
 type Answer<T> = Result<Json<T>, ApiError>;
 
@@ -150,7 +154,7 @@ fn to_response(bucket: &Bucket, upload: Upload, link: Option<String>) -> UploadR
         existing_object_id: None,
         message: settings.message,
         created_at: upload.created_at,
-        expires_at: upload.expires_at.unwrap_or(upload.created_at),
+        expires_at: upload.expires_at.unwrap_or(NEVER),
         completed_at: settings.completed_at,
         verified_at: settings.verified_at,
         etag: settings.etag,
@@ -220,6 +224,15 @@ async fn delete(
 ) -> Result<StatusCode, ApiError> {
     let bucket = buckets::find(&app, &scope, &bucket).await?;
     let upload = found(&app, &bucket, &id).await?;
+    if let Some(object_key) = upload.waiting {
+        let now = app.now();
+        app.engine
+            .store
+            .write(move |tx| trash::purge(tx, bucket.key, &[object_key], now))
+            .await?;
+        objects::collect_soon(&app);
+        return Ok(StatusCode::NO_CONTENT);
+    }
     if upload.status == UploadStatus::Completed {
         return Err(ApiError::conflict("this upload is confirmed: delete its object instead")
             .code("upload_completed"));

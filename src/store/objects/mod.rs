@@ -1,6 +1,6 @@
 //! Objects: found and listed as the command line does it here; as the API does it in [`query`] and
 //! [`record`], counted in groups by [`rows`], found by their [`text`], made and changed by hand in
-//! [`mod@write`]. What a sync does to them is in `commit` and `reconcile`.
+//! [`mod@write`], deleted and restored in [`trash`]. What a sync does to them is in `commit` and `reconcile`.
 
 pub mod chosen;
 mod fields;
@@ -12,6 +12,7 @@ pub mod rows;
 pub mod text;
 #[cfg(test)]
 mod text_tests;
+pub mod trash;
 pub mod write;
 
 use jiff::Timestamp;

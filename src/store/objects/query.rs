@@ -419,7 +419,7 @@ fn compared(column: &str, relation: Relation, value: impl Into<Value>) -> Clause
 }
 
 /// The text in the path, or in a value of the object's metadata or fields.
-fn has_text(text: &str) -> Clause {
+pub(super) fn has_text(text: &str) -> Clause {
     let wanted = crate::store::functions::fold(text);
     let within = |column: &str| {
         Clause::default()

@@ -2,8 +2,8 @@
 //! look at move in the same transaction.
 //!
 //! An object that a sync made belongs to its entry: its path and bytes are the sync's to change.
-//! Deleting one tells the sync so ([`crate::store::commit`]): the version that was here does not
-//! come back, another one does.
+//! Deleting one, or putting it into the trash (`trash`), tells the sync so
+//! ([`crate::store::commit`]).
 
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension as _, Transaction, params};
@@ -13,10 +13,10 @@ use crate::{
     model::{BlobHash, BlobId, ObjectId},
     store::{
         Result, StoreError, blobs, buckets,
-        commit::{DELETED, Stored, signed},
+        commit::{DELETED, Stored, TRASHED},
         edits::{self, Edits},
         events::{self, EventKind},
-        json, processing, reconcile, unique_keys, uploads,
+        json, unique_keys, uploads,
     },
 };
 
@@ -453,34 +453,15 @@ pub fn change(
     Ok(None)
 }
 
-/// Removes objects by their keys. The index remembers it for their entries.
-///
-/// # Errors
-/// SQLite's.
-pub fn remove(
-    tx: &Transaction<'_>,
-    bucket_key: i64,
-    object_keys: &[i64],
-    now: Timestamp,
-) -> Result<()> {
-    let (mut objects, mut bytes, mut ids) = (0, 0, Vec::new());
-    for key in object_keys {
-        forget_by_entries(tx, *key)?;
-        let gone = reconcile::remove_object(tx, *key)?;
-        objects += gone.objects;
-        bytes += gone.bytes;
-        ids.push(gone.id);
-    }
-    buckets::adjust(tx, bucket_key, -objects, -bytes)?;
-    events::objects(tx, EventKind::ObjectsRemoved, bucket_key, &ids, now)
-}
-
-fn forget_by_entries(tx: &Transaction<'_>, object_key: i64) -> Result<()> {
+/// Tells the entries of an object that it is deleted: the versions that they have are not taken
+/// again.
+pub(super) fn forget_by_entries(tx: &Transaction<'_>, object_key: i64) -> Result<()> {
     tx.prepare_cached(
         "UPDATE entries SET object_key = ?2
-         WHERE entry_key = (SELECT entry_key FROM objects WHERE object_key = ?1)",
+         WHERE entry_key = (SELECT entry_key FROM objects WHERE object_key = ?1)
+             AND (object_key = ?1 OR object_key = ?3)",
     )?
-    .execute([object_key, DELETED])?;
+    .execute([object_key, DELETED, TRASHED])?;
     tx.prepare_cached(
         "UPDATE entries SET object_key = ?2, is_duplicate = 0
          WHERE object_key = ?1 AND is_duplicate = 1",
@@ -500,43 +481,4 @@ pub fn key_of(tx: &Transaction<'_>, bucket_key: i64, id: &str) -> Result<Option<
         )?
         .query_row(params![id, bucket_key], |row| row.get(0))
         .optional()?)
-}
-
-/// Hides objects: they stay, with their bytes, but are no longer found. Syncs go on with theirs
-/// without bringing them back. Returns how many were to be seen before.
-///
-/// # Errors
-/// SQLite's.
-pub fn hide(
-    tx: &Transaction<'_>,
-    bucket_key: i64,
-    ids: &[String],
-    state: &Value,
-    now: Timestamp,
-) -> Result<u64> {
-    let (mut hidden, mut bytes) = (Vec::new(), 0);
-    for id in ids {
-        let row: Option<(i64, u64)> = tx
-            .prepare_cached(
-                "UPDATE objects SET state = ?3, idempotency_key = NULL, updated_at_ms = ?4
-                 WHERE id = ?1 AND bucket_key = ?2 AND state IS NULL RETURNING object_key, size",
-            )?
-            .query_row(params![id, bucket_key, state.to_string(), now.as_millisecond()], |row| {
-                Ok((row.get(0)?, row.get(1)?))
-            })
-            .optional()?;
-        if let Some((object_key, size)) = row {
-            // Its unique key is free for others: nothing brings a hidden object back.
-            unique_keys::replace(tx, object_key, None)?;
-            // What was made of it is not to be seen either.
-            processing::forget_object(tx, object_key)?;
-            hidden.push(id.clone());
-            bytes += signed(size);
-        }
-    }
-    let count =
-        i64::try_from(hidden.len()).map_err(|error| StoreError::nonsense("count", error))?;
-    buckets::adjust(tx, bucket_key, -count, -bytes)?;
-    events::objects(tx, EventKind::ObjectsRemoved, bucket_key, &hidden, now)?;
-    Ok(hidden.len() as u64)
 }

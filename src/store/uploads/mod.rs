@@ -3,6 +3,8 @@
 //! An upload keeps its bytes until it ends, or until the object that they became part of is
 //! deleted.
 
+pub mod waiting;
+
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
@@ -42,6 +44,8 @@ pub struct Upload {
     pub created_at: Timestamp,
     /// When it ends: unconfirmed ones fail then, others are forgotten.
     pub expires_at: Option<Timestamp>,
+    /// Internal key of the object of a sync that is shown once this is confirmed.
+    pub waiting: Option<i64>,
 }
 
 /// How long an upload that was confirmed, or failed, is remembered.
@@ -49,7 +53,9 @@ const REMEMBERED: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 const SELECT: &str =
     "SELECT u.upload_key, u.id, u.bucket_key, u.status, u.settings, b.hash, b.size,
-     u.created_at_ms, u.expires_at_ms FROM uploads u LEFT JOIN blobs b USING (blob_key)";
+     u.created_at_ms, u.expires_at_ms,
+     (SELECT o.object_key FROM objects o WHERE o.object_key = u.object_key AND o.state = 'unconfirmed')
+     FROM uploads u LEFT JOIN blobs b USING (blob_key)";
 
 fn read(row: &Row<'_>) -> Result<Upload> {
     let (status, settings): (String, String) = (row.get(3)?, row.get(4)?);
@@ -70,6 +76,7 @@ fn read(row: &Row<'_>) -> Result<Upload> {
         bytes: hash.map(BlobHash::from_bytes).zip(size),
         created_at: time::from_ms(row.get(7)?),
         expires_at: row.get::<_, Option<i64>>(8)?.map(time::from_ms),
+        waiting: row.get(9)?,
     })
 }
 
@@ -213,10 +220,16 @@ pub(super) fn bytes_of(connection: &Connection, key: i64) -> Result<Option<i64>>
         .flatten())
 }
 
-/// Notes the object that an upload became part of.
+/// Notes the object that an upload became part of; one that an object of a sync waits for stays
+/// that object's.
 pub(super) fn used(tx: &Transaction<'_>, key: i64, object_key: i64) -> Result<()> {
-    tx.prepare_cached("UPDATE uploads SET object_key = ?2 WHERE upload_key = ?1")?
-        .execute([key, object_key])?;
+    tx.prepare_cached(
+        "UPDATE uploads SET object_key = ?2
+         WHERE upload_key = ?1 AND NOT EXISTS (
+             SELECT 1 FROM objects o
+             WHERE o.object_key = uploads.object_key AND o.state = 'unconfirmed')",
+    )?
+    .execute([key, object_key])?;
     Ok(())
 }
 
