@@ -41,7 +41,10 @@ fn bytes_of_such_a_sync_land_as_confirmed_uploads_and_become_objects_when_confir
     let c = &uploads[2];
     assert_eq!((&c["status"], &c["object_id"]), (&json!("COMPLETED"), &Value::Null));
     assert_eq!((&c["filename"], &c["file_size_bytes"]), (&json!("c.txt"), &json!(5)));
-    assert_eq!((&c["metadata"]["path"], &c["object_metadata"]["kind"]), (&json!("d/c.txt"), &json!("film")));
+    assert_eq!(
+        (&c["metadata"]["path"], &c["object_metadata"]["kind"]),
+        (&json!("d/c.txt"), &json!("film"))
+    );
     let job = &sync.jobs()[0];
     assert_eq!(job["files_synced"], 3, "{job}");
 
@@ -49,7 +52,10 @@ fn bytes_of_such_a_sync_land_as_confirmed_uploads_and_become_objects_when_confir
     assert_eq!(sync.paths(), ["d/c.txt"]);
     let object = sync.object("d/c.txt").unwrap();
     assert_eq!((&made["object_id"], &object["kind"]), (&object["object_id"], &json!("film")));
-    assert_eq!((sync.content(&object).as_str(), &object["source"]["path"]), ("three", &json!("d/c.txt")));
+    assert_eq!(
+        (sync.content(&object).as_str(), &object["source"]["path"]),
+        ("three", &json!("d/c.txt"))
+    );
     assert_eq!(sync.bucket()["total_size_bytes"], 5);
     assert_eq!(confirm(&sync, c)["object_id"], object["object_id"], "again changes nothing");
     assert_eq!(sync.run()["files_verified"], 3);

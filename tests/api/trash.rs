@@ -42,8 +42,8 @@ fn a_deleted_object_is_restored_with_its_id_fields_and_bytes() {
     assert_eq!(paths(&listed), ["d00/f0000"]);
     assert_eq!((&listed[0]["stars"], &listed[0]["deleted_by"]), (&json!(5), &json!("person")));
     let days = |time: &Value| time.as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
-    let kept = days(&listed[0]["purge_at"]) - days(&listed[0]["deleted_at"]);
-    assert_eq!(kept.total(jiff::Unit::Hour).unwrap(), 30.0 * 24.0);
+    let kept = days(&listed[0]["purge_at"]).duration_since(days(&listed[0]["deleted_at"]));
+    assert_eq!(kept.as_hours(), 30 * 24);
 
     let restored = restore(&sync, json!({ "object_ids": [object["object_id"]] }));
     assert_eq!((&restored["restored"], &restored["refused"]), (&json!(1), &json!(0)));
@@ -81,11 +81,8 @@ fn an_entry_whose_object_a_person_deleted_is_not_taken_again_while_it_is_in_the_
 
 #[test]
 fn what_a_sync_removes_goes_to_the_trash_if_the_bucket_says_so_and_comes_back_with_its_entry() {
-    let sync = FolderSync::of(
-        Tree::of_files("tree", 3),
-        json!({ "trash_synced": true }),
-        json!({}),
-    );
+    let sync =
+        FolderSync::of(Tree::of_files("tree", 3), json!({ "trash_synced": true }), json!({}));
     let ids = |objects: &[Value]| {
         objects.iter().map(|object| object["object_id"].clone()).collect::<Vec<_>>()
     };
@@ -147,8 +144,7 @@ fn gc_keeps_what_is_in_the_trash_and_purging_frees_it() {
     let (home, blobs) = (&sync.server.home, sync.server.home.data_dir().join("blobs"));
     let stored = || sync.server.get("/v1/overview").is(200)["stored_bytes"].clone();
     let all = json!({ "reason": "no longer wanted", "filters": { "size_bytes": { "gte": 1 } } });
-    let deleted =
-        sync.server.post("/v1/buckets/films/objects/bulk-soft-delete", &all).is(200);
+    let deleted = sync.server.post("/v1/buckets/films/objects/bulk-soft-delete", &all).is(200);
     assert_eq!(deleted["soft_deleted"], 3);
     home.run(&["gc"]).exits(0);
     assert_eq!((files(&blobs), stored()), (3, json!(300_000)), "it counts in what is on disk");

@@ -31,8 +31,13 @@ pub fn balance(data_dir: &Path) {
     let off = wrong(
         &db,
         "SELECT b.name, b.object_count,
-                (SELECT count(*) FROM objects o WHERE o.bucket_key = b.bucket_key) AS told
-         FROM buckets b WHERE b.object_count <> told",
+                (SELECT count(*) FROM objects o
+                 WHERE o.bucket_key = b.bucket_key AND o.state IS NULL) AS told
+         FROM buckets b WHERE b.object_count <> told
+         UNION ALL
+         SELECT 'trash of ' || b.name, b.trash_count,
+                (SELECT count(*) FROM trash t WHERE t.bucket_key = b.bucket_key) AS told
+         FROM buckets b WHERE b.trash_count <> told",
     );
     assert!(off.is_empty(), "a bucket has another number of objects than it says: {off:?}");
     let off = wrong(

@@ -115,7 +115,9 @@ pub(super) async fn delete_several(
                 None => "is missing",
             };
             let error = FieldError::new("object_ids", Value::Null, words).of_kind("missing");
-            return Err(ApiError::invalid_field(error.accepting("object_ids or filters, not both")));
+            return Err(ApiError::invalid_field(
+                error.accepting("object_ids or filters, not both"),
+            ));
         }
     };
     collect_soon(&app);

@@ -59,7 +59,8 @@ pub(super) async fn list(
     page.include_total |= body.include_total.unwrap_or(false);
     let list = format!("trash/{}", bucket.id);
     let place = page.place::<RowPosition>(&list)?;
-    let query = query_of(&bucket, body.object_ids.as_deref(), body.filters, body.search.as_deref())?;
+    let query =
+        query_of(&bucket, body.object_ids.as_deref(), body.filters, body.search.as_deref())?;
     let (skip, limit, counts) = (page.offset, page.fetch(), page.include_total);
     let in_all = bucket.trash_count;
     let (mut rows, records, total) = app
@@ -121,16 +122,19 @@ pub(super) async fn restore(
             .store
             .write(move |tx| {
                 let keys = query.keys(tx, from, STEP)?;
-                Ok::<_, StoreError>((trash::restore(tx, &bucket, &keys, now)?, keys.last().copied()))
+                Ok::<_, StoreError>((
+                    trash::restore(tx, &bucket, &keys, now)?,
+                    keys.last().copied(),
+                ))
             })
             .await?;
         outcome.restored += restored.ids.len() as u64;
         outcome.refused += restored.refused.len() as u64;
         let room = LISTED.saturating_sub(outcome.errors.len());
         let refused = restored.refused.into_iter().take(room);
-        outcome.errors.extend(
-            refused.map(|(object_id, message)| RestoreRefusal { object_id, message }),
-        );
+        outcome
+            .errors
+            .extend(refused.map(|(object_id, message)| RestoreRefusal { object_id, message }));
         after = last;
     }
     Ok(Json(outcome))

@@ -226,10 +226,7 @@ async fn delete(
     let upload = found(&app, &bucket, &id).await?;
     if let Some(object_key) = upload.waiting {
         let now = app.now();
-        app.engine
-            .store
-            .write(move |tx| trash::purge(tx, bucket.key, &[object_key], now))
-            .await?;
+        app.engine.store.write(move |tx| trash::purge(tx, bucket.key, &[object_key], now)).await?;
         objects::collect_soon(&app);
         return Ok(StatusCode::NO_CONTENT);
     }

@@ -48,9 +48,9 @@ impl Fields for ObjectFields {
                   JOIN connections c USING (connection_key) WHERE e.entry_key = o.entry_key)",
             ),
             // Few are: so that an index of theirs finds them.
-            ["released"] => Operand::Flag(
-                "(o.entry_key IN (SELECT entry_key FROM entries WHERE released = 1))",
-            ),
+            ["released"] => {
+                Operand::Flag("(o.entry_key IN (SELECT entry_key FROM entries WHERE released = 1))")
+            }
             ["edited_fields"] => Operand::Many(
                 "json_each(o.edits) edit WHERE edit.key IS NOT NULL",
                 Box::new(Operand::Exact("edit.key")),

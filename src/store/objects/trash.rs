@@ -227,10 +227,10 @@ pub fn restore(
         let (id, fields): (String, Option<String>) = tx
             .prepare_cached("SELECT id, fields FROM objects WHERE object_key = ?1")?
             .query_row([key], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        let fields = fields.map(|text| json::read("object", &text)).transpose()?.unwrap_or_default();
+        let fields =
+            fields.map(|text| json::read("object", &text)).transpose()?.unwrap_or_default();
         let unique_key = bucket.settings.unique_key.as_ref();
-        let unique_key =
-            unique_key.and_then(|key| key.value_of(&fields).unwrap_or_default());
+        let unique_key = unique_key.and_then(|key| key.value_of(&fields).unwrap_or_default());
         if let Some(wanted) = &unique_key
             && let Some(why) = unique_keys::taken_in(tx, bucket.key, wanted)?
         {
@@ -249,8 +249,8 @@ pub fn restore(
         bytes += signed(size);
         restored.ids.push(id);
     }
-    let count = i64::try_from(restored.ids.len())
-        .map_err(|error| StoreError::nonsense("count", error))?;
+    let count =
+        i64::try_from(restored.ids.len()).map_err(|error| StoreError::nonsense("count", error))?;
     buckets::adjust(tx, bucket.key, count, bytes)?;
     events::objects(tx, EventKind::ObjectsAdded, bucket.key, &restored.ids, now)?;
     Ok(restored)
@@ -262,11 +262,12 @@ pub fn restore(
 fn attach_entry(tx: &Transaction<'_>, object_key: i64) -> Result<Option<(i64, i64)>> {
     let attached = tx
         .prepare_cached(
-            "UPDATE entries SET object_key = ?1, version = iif(version = t.version, version, x'')
+            "UPDATE entries SET object_key = ?1,
+                 version = iif(entries.version = t.version, entries.version, x'')
              FROM trash t
              WHERE t.object_key = ?1 AND entries.sync_key = t.sync_key
                AND entries.source_id = t.source_id AND entries.object_key <= 0
-             RETURNING entry_key, entries.sync_key",
+             RETURNING entry_key, sync_key",
         )?
         .query_row([object_key], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;

@@ -97,10 +97,8 @@ pub fn confirm(
     {
         return Ok(Err(why));
     }
-    tx.prepare_cached(
-        "UPDATE objects SET state = NULL, updated_at_ms = ?2 WHERE object_key = ?1",
-    )?
-    .execute([object_key, now.as_millisecond()])?;
+    tx.prepare_cached("UPDATE objects SET state = NULL, updated_at_ms = ?2 WHERE object_key = ?1")?
+        .execute([object_key, now.as_millisecond()])?;
     unique_keys::set(tx, object_key, unique_key.as_ref())?;
     tx.prepare_cached(
         "UPDATE uploads SET settings = json_set(settings, '$.object_id', ?2),
