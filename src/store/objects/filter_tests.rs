@@ -61,6 +61,8 @@ pub(super) fn bucket() -> Bucket {
         created_at: jiff::Timestamp::UNIX_EPOCH,
         updated_at: jiff::Timestamp::UNIX_EPOCH,
         is_deleting: false,
+        trash_count: 0,
+        trash_bytes: 0,
     }
 }
 
