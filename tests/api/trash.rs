@@ -83,9 +83,6 @@ fn an_entry_whose_object_a_person_deleted_is_not_taken_again_while_it_is_in_the_
 fn what_a_sync_removes_goes_to_the_trash_if_the_bucket_says_so_and_comes_back_with_its_entry() {
     let sync =
         FolderSync::of(Tree::of_files("tree", 3), json!({ "trash_synced": true }), json!({}));
-    let ids = |objects: &[Value]| {
-        objects.iter().map(|object| object["object_id"].clone()).collect::<Vec<_>>()
-    };
     let first = sync.object("d00/f0000").unwrap();
     sync.server.patch(&address(&first), &json!({ "stars": 5 })).is(200);
     sync.tree.remove("d00/f0000");
@@ -110,7 +107,7 @@ fn what_a_sync_removes_goes_to_the_trash_if_the_bucket_says_so_and_comes_back_wi
     sync.tree.write("d00/f0001", "back as well");
     sync.run();
     let back = sync.object("d00/f0001").unwrap();
-    assert_eq!(ids(&[back.clone()]), ids(&[kept]));
+    assert_eq!(back["object_id"], kept["object_id"]);
     assert_eq!((sync.content(&back).as_str(), &back["released"]), ("back as well", &json!(false)));
 }
 
