@@ -141,6 +141,7 @@ async fn fill(data_dir: &Path, objects: u64) {
                 job_key,
                 pass: 1,
                 skip_duplicates: false,
+                waits_for_confirmation: false,
                 modified_since: None,
                 mark: None,
             })
