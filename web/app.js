@@ -7,21 +7,24 @@ import { get, onSignedOut } from "./lib/api.js";
 import { h, render } from "./lib/dom.js";
 import { connect, disconnect, isUp, listen } from "./lib/events.js";
 import { heard } from "./lib/live.js";
+import { entry, leave, left, restore } from "./lib/memory.js";
 import { icon, problem } from "./lib/parts.js";
 
 /**
- * @typedef {{params: string[], query: URLSearchParams, redraw: () => void, refresh: () =>
- * Promise<void>,
- *   go: (address: string) => void, rewrite: (query: Record<string, any>) => void}} Visit
- * What a page is given: its part of the address, and ways to draw itself and to open others.
- * `go` opens another address, `rewrite` changes the query of the address without opening the page
- * anew.
+ * @typedef {{params: string[], query: URLSearchParams, kept: any, redraw: () => void,
+ *   refresh: () => Promise<void>, go: (address: string) => void,
+ *   rewrite: (query: Record<string, any>) => void}} Visit
+ * What a page is given: its part of the address, what it kept when it was left here, and ways to
+ * draw itself and to open others. `go` opens another address, `rewrite` changes the query of the
+ * address without opening the page anew.
  *
  * @typedef {{title: () => string, view: () => any, refresh?: () => Promise<any>,
  *   event?: (event: import("./lib/events.js").LiveEvent) => void, ticks?: boolean, wide?: boolean,
+ *   keep?: () => unknown, moved?: (query: URLSearchParams, kept: any) => Promise<void>,
  *   close?: () => void}} Page
  * `refresh` loads what the page shows: when it opens, and when the server is back. `ticks`: it
- * shows relative times, and is drawn every second.
+ * shows relative times, and is drawn every second. `keep`: what it wants back when Back returns
+ * here. `moved`: shows another query of its own address, without being opened anew.
  */
 
 /**
@@ -53,11 +56,14 @@ const NAVIGATION = [
 
 const root = /** @type {HTMLElement} */ (document.getElementById("app"));
 
+// Where one was is known here; a browser would scroll before a page is drawn.
+history.scrollRestoration = "manual";
+
 /**
- * @type {{page: Page | null, section: string, error: any, opened: number, signedOut: boolean, lost:
- * boolean}}
+ * @type {{page: Page | null, path: string, entry: string, section: string, error: any,
+ *   opened: number, signedOut: boolean, lost: boolean}}
  */
-const state = { page: null, section: "home", error: null, opened: 0, signedOut: false, lost: false };
+const state = { page: null, path: "", entry: entry(), section: "home", error: null, opened: 0, signedOut: false, lost: false };
 
 let drawing = false;
 
@@ -106,11 +112,39 @@ function skip(event) {
   document.getElementById("main")?.focus();
 }
 
-/** Opens the page that the address names. @param {boolean} first */
-async function open(first) {
-  const opened = (state.opened += 1);
+/** @returns {[path: string, query: URLSearchParams]} */
+function address() {
   const [path, query] = (location.hash.slice(1) || "/").split("?");
+  return [path, new URLSearchParams(query)];
+}
+
+/** The address has changed: leaves the entry that was shown, and shows the one that it names. */
+async function changed() {
+  leave(state.entry, state.page?.keep?.());
+  state.entry = entry();
+  const was = left(state.entry);
+  const [path, query] = address();
+  if (path !== state.path || !state.page?.moved) return open(was);
+  try {
+    const { opened } = state;
+    await state.page.moved(query, was?.page);
+    if (opened !== state.opened) return;
+    draw();
+    if (was) restore(was);
+    else scrollTo(0, 0);
+  } catch (error) {
+    state.error = error;
+    redraw();
+  }
+}
+
+/** Opens the page that the address names. @param {import("./lib/memory.js").Kept} [was] */
+async function open(was) {
+  const opened = (state.opened += 1);
+  const isFirst = opened === 1;
+  const [path, query] = address();
   state.page?.close?.();
+  state.path = path;
   let found = null;
   for (const [pattern, load, section] of PAGES) {
     const match = pattern.exec(path);
@@ -118,24 +152,31 @@ async function open(first) {
   }
   const { open: openPage } = await (found ? found.load() : import("./pages/nowhere.js"));
   if (opened !== state.opened) return;
-  state.section = found?.section ?? "";
-  state.error = null;
+  Object.assign(state, { section: found?.section ?? "", error: null });
   state.page = openPage({
     params: found?.params ?? [],
-    query: new URLSearchParams(query),
+    query,
+    kept: was?.page,
     redraw,
     refresh: () => refresh(opened),
-    go: (/** @type {string} */ address) => { location.hash = address; },
+    go: (/** @type {string} */ to) => { location.hash = to; },
     rewrite,
   });
   draw();
-  if (!first) {
+  if (!was && !isFirst) {
     scrollTo(0, 0);
-    const heading = /** @type {HTMLElement | null} */ (root.querySelector("h1"));
-    heading?.setAttribute("tabindex", "-1");
-    heading?.focus({ preventScroll: true });
+    focusHeading();
   }
   await refresh(opened);
+  if (!was || opened !== state.opened) return;
+  draw();
+  if (!restore(was)) focusHeading();
+}
+
+function focusHeading() {
+  const heading = /** @type {HTMLElement | null} */ (root.querySelector("h1"));
+  heading?.setAttribute("tabindex", "-1");
+  heading?.focus({ preventScroll: true });
 }
 
 /** Loads what the page shows. @param {number} opened the page that asks */
@@ -154,7 +195,7 @@ async function refresh(opened) {
 function rewrite(query) {
   const [path] = location.hash.slice(1).split("?");
   const said = new URLSearchParams(Object.entries(query).filter(([, value]) => value)).toString();
-  history.replaceState(null, "", `#${path}${said ? `?${said}` : ""}`);
+  history.replaceState(history.state, "", `#${path}${said ? `?${said}` : ""}`);
 }
 
 /** The server does not know this browser: shows the page that says how to sign in. */
@@ -169,7 +210,7 @@ async function signedOut() {
 }
 
 onSignedOut(signedOut);
-addEventListener("hashchange", () => { if (!state.signedOut) open(false); });
+addEventListener("hashchange", () => { if (!state.signedOut) changed(); });
 listen((event) => {
   heard(event);
   state.page?.event?.(event);
@@ -183,4 +224,4 @@ listen((event) => {
   if (state.lost) await get("/v1/overview").catch(() => {});
 });
 setInterval(() => { if (state.page?.ticks && isUp()) redraw(); }, 1000);
-open(true).then(connect);
+open().then(connect);

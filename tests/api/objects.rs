@@ -193,6 +193,22 @@ fn objects_are_found_by_filters_and_by_text() {
 }
 
 #[test]
+fn a_search_finds_objects_that_have_all_its_words_in_any_order() {
+    let server = Server::start();
+    let bucket = bucket(&server, "b");
+    for (path, note) in [("2024/lisbon/tram.jpg", "a yellow tram"), ("2024/porto.jpg", "a tram")] {
+        made(&server, &bucket, json!({"key_prefix": path, "blobs": [], "note": note}));
+    }
+    let by = |search: &str| found(&server, &bucket, json!({"search": search}));
+    assert_eq!(by("JPG  2024").len(), 2);
+    assert_eq!(by("tram lisbon"), ["2024/lisbon/tram.jpg"]);
+    assert_eq!(by("yellow 2024 lisbon"), ["2024/lisbon/tram.jpg"]);
+    assert_eq!(by("porto yellow"), [""; 0]);
+    let long = server.post(&format!("{bucket}/objects/list"), &json!({"search": "a ".repeat(501)}));
+    long.blames("search");
+}
+
+#[test]
 fn a_page_behind_a_cursor_goes_on_where_the_last_one_ended() {
     let server = Server::start();
     let bucket = bucket(&server, "b");

@@ -65,11 +65,43 @@ test("a PDF is shown in the browser's own viewer, within the page", async (t) =>
 });
 
 test("text, JSON and CSV are each shown in their own form", async (t) => {
-  const text = await shown(t, "readme.md", "# Photos\n<b>not bold</b>\n");
+  const text = await shown(t, "readme.txt", "# Photos\n<b>not bold</b>\n");
   await text.page.getByText("<b>not bold</b>").waitFor();
   const json = await shown(t, "index.json", "{\"album\":\"Lisbon\",\"n\":[1,2]}");
   await json.page.getByText("\"album\": \"Lisbon\"").waitFor();
   const csv = await shown(t, "people.csv", "name,place\n\"Lopes, Ana\",Lisbon\n");
   await csv.page.getByRole("columnheader", { name: "place" }).waitFor();
   await csv.page.getByRole("cell", { name: "Lopes, Ana" }).waitFor();
+});
+
+test("JSON of a record a line is a table, and a line that is none is shown as it is", async (t) => {
+  const { page } = await shown(t, "events.jsonl", "{\"id\":1,\"tags\":[\"a\"]}\nnot JSON\n{\"id\":2,\"who\":\"Ana\"}\n");
+  await page.getByRole("columnheader", { name: "who" }).waitFor();
+  await page.getByRole("cell", { name: "[\"a\"]" }).waitFor();
+  await page.getByRole("cell", { name: "Ana" }).waitFor();
+  await page.getByRole("cell", { name: "not JSON" }).waitFor();
+});
+
+test("Markdown is laid out, what is HTML in it stays text, and nothing in it is fetched", async (t) => {
+  const { page } = await shown(t, "notes.md", "# Lisbon\n\n- a **tram**\n- [map](https://example.org/map)\n\n| day | place |\n| --- | --- |\n| 1 | Belém |\n\n<img src=x onerror=alert(1)> ![a tile](https://example.org/tile.png) [run](javascript:alert(1))\n\n```\nlet x = 1;\n```\n");
+  const preview = page.getByRole("region", { name: "Content" });
+  await preview.getByRole("heading", { name: "Lisbon" }).waitFor();
+  await preview.getByRole("listitem").getByText("tram", { exact: true }).waitFor();
+  await preview.getByRole("cell", { name: "Belém" }).waitFor();
+  await preview.getByText("let x = 1;").waitFor();
+  await preview.getByText("<img src=x onerror=alert(1)>").waitFor();
+  assert.equal(await preview.getByRole("link").count(), 1, "only what leads to the web is a link");
+  assert.match(await preview.getByRole("link").getAttribute("rel"), /noreferrer/);
+  assert.equal(await preview.locator("img").count(), 0);
+});
+
+test("text without an extension is shown, and for bytes that a browser cannot show there is a plain word", async (t) => {
+  const text = await shown(t, "LICENSE", "You may use it.\nÜberall.\n");
+  await text.page.getByText("Überall.").waitFor();
+  const bytes = await shown(t, "blob", Buffer.from([0, 1, 2, 3, 255, 254, 0, 9]));
+  await bytes.page.getByText("It is not text, a picture, sound or film: a browser cannot show it.").waitFor();
+  const raw = await shown(t, "IMG_1.heic", Buffer.from("not really"));
+  await raw.page.getByText("A browser cannot show HEIC pictures. Download it").waitFor();
+  const broken = await shown(t, "broken.png", Buffer.from("no picture"));
+  await broken.page.getByText("Your browser cannot show this picture").waitFor();
 });

@@ -43,3 +43,26 @@ test("the log level changes at once", async (t) => {
   await page.getByText("The log level was changed.").waitFor();
   assert.equal((await server.api("GET", "/v1/settings")).log_level, "debug");
 });
+
+test("the form of a connection shows what is stored, and saves only what was changed", async (t) => {
+  const { server, page } = await settings(t);
+  const { connection_id } = await server.api("POST", "/v1/organizations/connections", {
+    name: "Studio", provider_type: "s3", test_before_save: false,
+    provider_config: { endpoint_url: "http://127.0.0.1:9/", region: "eu-west-1", credentials: { type: "access_key", access_key_id: "AKIAEXAMPLE", secret_access_key: "canary-secret" } },
+  });
+  await page.goto(`${server.url}/#/connections`);
+  await page.getByRole("button", { name: "Edit Studio" }).click();
+  const form = page.getByRole("region", { name: "Studio" });
+  assert.equal(await form.getByLabel("Region").inputValue(), "eu-west-1");
+  assert.match(await form.getByLabel("Endpoint").inputValue(), /^http:\/\/127\.0\.0\.1:9/);
+  assert.equal(await form.getByLabel("Secret access key").inputValue(), "");
+  assert.match(await form.getByLabel("Secret access key").getAttribute("placeholder"), /stored/);
+  const sent = [];
+  page.on("request", (request) => { if (request.method() === "PATCH") sent.push(request.postDataJSON()); });
+  await form.getByLabel("Name").fill("Studio 2");
+  await form.getByRole("button", { name: "Save" }).click();
+  await page.getByText("Saved.").waitFor();
+  assert.deepEqual(sent, [{ name: "Studio 2" }]);
+  const stored = await server.api("GET", `/v1/organizations/connections/${connection_id}`);
+  assert.deepEqual([stored.name, stored.provider_config.region, stored.provider_config.credentials.type], ["Studio 2", "eu-west-1", "access_key"]);
+});

@@ -168,7 +168,7 @@ test("held removals name the objects, which are removed once approved", async (t
   await eventually(async () => (await server.api("GET", "/v1/overview")).objects === 5, "the removal");
 });
 
-test("a change of the filters shows its effect before it is saved", async (t) => {
+test("an edit of the filters that removes objects says so, names them, and asks", async (t) => {
   const { server, sync } = await withFolder(t, 4);
   const page = await enter(t, server);
   await page.goto(server.url + sync.page);
@@ -177,7 +177,14 @@ test("a change of the filters shows its effect before it is saved", async (t) =>
   await page.getByLabel("Include").fill("file-000.txt");
   await page.getByText("3 to remove").waitFor();
   assert.equal((await server.api("GET", sync.base)).file_filters, null);
-  await page.getByRole("button", { name: "Save changes" }).click();
+  await page.getByText("Saving this removes 3 objects from the bucket").waitFor();
+  await page.getByRole("button", { name: "Save, and remove 3 objects" }).click();
+  const dialog = page.getByRole("dialog", { name: "Remove 3 objects from the bucket?" });
+  await dialog.getByText("file-003.txt").waitFor();
+  await dialog.getByRole("button", { name: "Cancel" }).click();
+  assert.equal((await server.api("GET", sync.base)).file_filters, null, "cancelled, it changes nothing");
+  await page.getByRole("button", { name: "Save, and remove 3 objects" }).click();
+  await dialog.getByRole("button", { name: "Save, and remove 3 objects" }).click();
   await page.getByText("Saved.").waitFor();
   assert.deepEqual((await server.api("GET", sync.base)).file_filters.include_patterns, ["file-000.txt"]);
 });
@@ -242,13 +249,41 @@ test("the configuration is shown as JSON and as a command that would create the 
   assert.deepEqual(JSON.parse(body), json);
 });
 
-test("deleting a sync says what stays, and leaves its objects", async (t) => {
+test("a deleted sync is archived plainly: its objects stay and its history can be read", async (t) => {
   const { server, sync } = await withFolder(t, 2);
   const page = await enter(t, server);
   await page.goto(server.url + sync.page);
   await page.getByRole("button", { name: "Delete" }).click();
   await page.getByRole("dialog").getByText("the 2 objects in the bucket.").waitFor();
   await page.getByRole("dialog").getByRole("button", { name: "Delete the sync" }).click();
-  await page.getByText("No syncs yet").waitFor();
+  await page.getByText("It is deleted and never runs again.").waitFor();
+  await page.getByText("Archived", { exact: true }).waitFor();
+  for (const name of ["Run now", "Pause", "Edit", "Delete"]) assert.equal(await page.getByRole("button", { name, exact: true }).count(), 0, name);
+  await page.getByRole("table", { name: "Runs, newest first" }).getByText("2 added").waitFor();
   assert.equal((await server.api("GET", "/v1/overview")).objects, 2);
+
+  await page.goto(`${server.url}/#/`);
+  await page.getByRole("button", { name: "Deleted syncs" }).click();
+  await page.getByRole("region", { name: "Deleted syncs" }).getByRole("link").first().click();
+  await page.getByRole("table", { name: "Runs, newest first" }).getByText("2 added").waitFor();
+});
+
+test("the history has axes with dates and a named scale, and shows removals and holds", async (t) => {
+  const { source, server, sync } = await withFolder(t, 20);
+  await rm(join(source, "file-000.txt"));
+  await server.api("POST", `${sync.base}/trigger`, {});
+  await eventually(async () => (await server.api("GET", "/v1/overview")).objects === 19, "the removal");
+  for (let index = 1; index < 16; index += 1) await rm(join(source, `file-${String(index).padStart(3, "0")}.txt`));
+  await server.api("POST", `${sync.base}/trigger`, {});
+  await eventually(async () => (await server.api("GET", sync.base)).held_removals, "the hold");
+  const page = await enter(t, server);
+  await page.goto(server.url + sync.page);
+  const chart = page.locator(".chart");
+  await chart.locator(".scale").getByText("20", { exact: true }).waitFor();
+  await chart.locator(".scale").getByText("−1", { exact: true }).waitFor();
+  assert.match(await chart.locator(".dates").innerText(), /\d\d:\d\d/);
+  await page.getByText("Heights are square roots").waitFor();
+  assert.equal(await chart.locator("rect.removed:not([height='0'])").count(), 1);
+  await chart.locator("path.held").first().waitFor({ state: "attached" });
+  await page.locator(".legend").getByText("removals held").waitFor();
 });

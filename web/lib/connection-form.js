@@ -8,67 +8,128 @@ import { note } from "./notes.js";
 import { button, choice, field, input, problem } from "./parts.js";
 
 /**
- * @typedef {{id: string, label: string, name: string, type: string, fields: [key: string, label:
- * string, hint: string, kind?: string][]}} Provider `type`: of its credentials. A field's key is
- * its path in `provider_config`; kind `secret` is never shown again, kind `json` is a whole object,
- * pasted as it was downloaded, and secret too.
+ * @typedef {{key: string, label: string, hint?: string, kind?: "secret" | "json" | "list",
+ *   for?: string}} Field `key` is its path in `provider_config`; a `secret` is never shown again,
+ * `json` is a whole object, pasted as it was downloaded, and secret too, `list` is parted by
+ * commas. `for`: only for that type of credentials.
+ *
+ * @typedef {{label: string, placeholder: string, hint: string, top: string}} PlaceWords How the
+ * places of a provider are called, and what is above them all.
+ *
+ * @typedef {{id: string, label: string, name: string, types: [type: string, label: string][],
+ *   fields: Field[], place: PlaceWords}} Provider `types`: of its credentials, the usual one first.
  */
+
+/** @type {PlaceWords} */
+const BUCKETS = { label: "Bucket and prefix", placeholder: "bucket/prefix", hint: "Without a prefix, the whole bucket.", top: "All buckets" };
 
 /** @type {Provider[]} */
 export const PROVIDERS = [
-  { id: "s3", label: "Amazon S3 or S3-compatible storage", name: "S3", type: "access_key", fields: [
-    ["credentials.access_key_id", "Access key id", "Leave empty to use this computer's AWS credentials"],
-    ["credentials.secret_access_key", "Secret access key", "", "secret"],
-    ["region", "Region", "us-east-1"],
-    ["endpoint_url", "Endpoint", "Only for storage other than Amazon S3: https://s3.example.org"],
+  { id: "s3", label: "Amazon S3 or S3-compatible storage", name: "S3", types: [["access_key", "An access key"]], place: BUCKETS, fields: [
+    { key: "credentials.access_key_id", label: "Access key id", hint: "Leave empty to use this computer's AWS credentials" },
+    { key: "credentials.secret_access_key", label: "Secret access key", kind: "secret" },
+    { key: "region", label: "Region", hint: "us-east-1" },
+    { key: "endpoint_url", label: "Endpoint", hint: "Only for storage other than Amazon S3: https://s3.example.org" },
   ] },
-  { id: "tigris", label: "Tigris", name: "Tigris", type: "access_key", fields: [
-    ["credentials.access_key_id", "Access key id", "tid_…"],
-    ["credentials.secret_access_key", "Secret access key", "tsec_…", "secret"],
+  { id: "tigris", label: "Tigris", name: "Tigris", types: [["access_key", "An access key"]], place: BUCKETS, fields: [
+    { key: "credentials.access_key_id", label: "Access key id", hint: "tid_…" },
+    { key: "credentials.secret_access_key", label: "Secret access key", kind: "secret" },
   ] },
-  { id: "google_drive", label: "Google Drive, with a service account", name: "Google Drive", type: "service_account", fields: [
-    ["credentials", "Key file", "The whole JSON file that Google gave you. Share the folder with the client_email in it", "json"],
-    ["impersonate_user", "Act for", "Only with domain-wide delegation: ada@example.org"],
-    ["shared_drive_id", "Shared drive", "Its ID, if it is to be the root"],
-  ] },
-  { id: "sharepoint", label: "SharePoint and OneDrive, with an application", name: "SharePoint", type: "client_credentials", fields: [
-    ["credentials.tenant_id", "Directory (tenant) ID", ""],
-    ["credentials.client_id", "Application (client) ID", ""],
-    ["credentials.client_secret", "Client secret", "", "secret"],
-    ["site_id", "Site", "Its address or ID, if it is not the root site"],
-  ] },
+  { id: "google_drive", label: "Google Drive, with a service account", name: "Google Drive", types: [["service_account", "A service account"]],
+    place: { label: "Folder", placeholder: "/Photos", hint: "A path in My Drive, or a folder's ID. / is all of My Drive.", top: "Google Drive" }, fields: [
+      { key: "credentials", label: "Key file", hint: "The whole JSON file that Google gave you. Share the folder with the client_email in it", kind: "json" },
+      { key: "impersonate_user", label: "Act for", hint: "Only with domain-wide delegation: ada@example.org" },
+      { key: "shared_drive_id", label: "Shared drive", hint: "Its ID, if it is to be the root" },
+    ] },
+  { id: "sharepoint", label: "SharePoint and OneDrive, with an application", name: "SharePoint", types: [["client_credentials", "An application"]],
+    place: { label: "Library or folder", placeholder: "/sites/Team/Documents", hint: "A site's library, a folder in it, or an ID. With a personal sign-in, / is your OneDrive.", top: "All sites" }, fields: [
+      { key: "credentials.tenant_id", label: "Directory (tenant) ID" },
+      { key: "credentials.client_id", label: "Application (client) ID" },
+      { key: "credentials.client_secret", label: "Client secret", kind: "secret" },
+      { key: "site_id", label: "Site", hint: "Its address or ID, if it is not the root site" },
+    ] },
+  { id: "snowflake", label: "Snowflake", name: "Snowflake",
+    types: [["generated", "A key pair that is made here"], ["key_pair", "A key pair of your own"], ["username_password", "A programmatic access token"]],
+    place: { label: "Table or view", placeholder: "SALES.PUBLIC.ORDERS", hint: "DATABASE.SCHEMA.TABLE. Every row becomes an object.", top: "All databases" }, fields: [
+      { key: "account", label: "Account", hint: "As in org-account, or the address that your browser shows" },
+      { key: "credentials.username", label: "User", hint: "LOADER" },
+      { key: "credentials.private_key", label: "Private key", hint: "In PEM, from BEGIN to END", kind: "json", for: "key_pair" },
+      { key: "credentials.private_key_passphrase", label: "Passphrase of the key", hint: "If it has one", kind: "secret", for: "key_pair" },
+      { key: "credentials.password", label: "Token", kind: "secret", for: "username_password" },
+      { key: "warehouse", label: "Warehouse", hint: "LOAD_WH" },
+      { key: "role", label: "Role", hint: "The user's own, if empty" },
+      { key: "database", label: "Database", hint: "For tables that are named without one" },
+      { key: "schema", label: "Schema", hint: "For tables that are named without one" },
+      { key: "primary_key_columns", label: "Key columns", hint: "What tells rows apart, parted by commas; the declared key if empty", kind: "list" },
+      { key: "incremental_column", label: "Column that grows with every change", hint: "Such as UPDATED_AT; without one, changes are found by reading the whole table" },
+    ] },
 ];
+
+/** @type {PlaceWords} */
+const FOLDERS = { label: "Folder", placeholder: "/home/you/Pictures", hint: "An absolute path. Everything below it is included, hidden files too.", top: "/" };
+
+/** How the places of a provider are called. @param {string} [provider] */
+export const placeWords = (provider) => (provider === "local" ? FOLDERS : providerOf(provider ?? "")?.place ?? BUCKETS);
 
 /** Used where no credentials are given: those that this computer has already. */
 const AMBIENT = { type: "ambient" };
 
 /**
- * What a person typed.
- * @typedef {{provider: string, name: string, values: Record<string, string>}} ConnectionDraft
+ * What a person typed. `stored` are the settings of the connection that is edited, which the values
+ * begin with; `type` is that of the credentials.
+ * @typedef {{provider: string, name: string, type?: string, values: Record<string, string>,
+ *   stored?: Record<string, unknown>}} ConnectionDraft
  */
 
 /** @param {string} provider @returns {ConnectionDraft} */
 export const blankConnection = (provider = "s3") => ({ provider, name: "", values: {} });
 
+/**
+ * The draft of a connection that exists: with what is stored, which is all but its credentials.
+ * @param {any} connection
+ * @returns {ConnectionDraft}
+ */
+export function draftOf({ provider_type, name, provider_config }) {
+  const { credentials, ...stored } = provider_config ?? {};
+  const values = Object.fromEntries(Object.entries(stored).filter(([, value]) => value !== null && typeof value !== "boolean").map(([key, value]) => [key, Array.isArray(value) ? value.join(", ") : String(value)]));
+  return { provider: provider_type, name, type: credentials?.type, values, stored: { ...stored, ...values } };
+}
+
 /** @param {string} id */
 const providerOf = (id) => PROVIDERS.find((provider) => provider.id === id);
 
+/** The fields of a draft: those of its credentials only where it can have such. @param {ConnectionDraft} draft */
+function fieldsOf({ provider, type, stored }) {
+  const known = providerOf(provider);
+  const types = known?.types.map(([each]) => each) ?? [];
+  // A person signed in: the credentials are the sign-in's.
+  const isSignedIn = stored && type && ![...types, "ambient"].includes(type);
+  const kind = type ?? types[0];
+  return (known?.fields ?? []).filter((one) => !(isSignedIn && one.key.startsWith("credentials")) && (!one.for || one.for === kind));
+}
+
 /**
- * The `provider_config` that the fields make. Empty fields are omitted, so that what is stored
- * stays.
+ * The `provider_config` that the fields make. What is as it was stored is omitted; what was emptied
+ * is null, which clears it.
  * @param {ConnectionDraft} draft
  */
 export function configOf(draft) {
-  /** @type {Record<string, any>} */
+  /** @type {Record<string, unknown>} */
   const config = {};
-  for (const [key, value] of Object.entries(draft.values)) {
-    if (!value) continue;
-    const [group, rest] = key.split(".");
-    if (group === "credentials" && !rest) config.credentials = pasted(value);
-    else if (rest) (config[group] ??= {})[rest] = value;
-    else config[group] = value;
+  /** @type {Record<string, unknown>} */
+  let credentials = {};
+  for (const { key, kind } of fieldsOf(draft)) {
+    const value = draft.values[key] ?? "";
+    if (value === (draft.stored?.[key] ?? "")) continue;
+    const [, inner] = /^credentials\.?(.*)$/.exec(key) ?? [];
+    if (inner === "") credentials = pasted(value);
+    else if (inner) credentials[inner] = value;
+    else config[key] = value === "" ? null : kind === "list" ? value.split(",").map((one) => one.trim()).filter(Boolean) : value;
   }
-  if (config.credentials) config.credentials.type = providerOf(draft.provider)?.type;
+  const type = draft.type ?? providerOf(draft.provider)?.types[0][0];
+  const isMade = type === "generated" && !draft.stored;
+  if (isMade) credentials.private_key = "generate";
+  if (Object.keys(credentials).length) config.credentials = { ...credentials, type: type === "generated" ? "key_pair" : type === "ambient" ? "access_key" : type };
   return config;
 }
 
@@ -81,14 +142,20 @@ function pasted(text) {
   }
 }
 
-/** Makes the connection, once it has been tested and works. @param {ConnectionDraft} draft */
+/**
+ * Makes the connection, once it has been tested and works; one whose key is made here is stored
+ * first, so that there is a key to let in.
+ * @param {ConnectionDraft} draft
+ */
 export async function make(draft) {
+  const provider = providerOf(draft.provider);
+  const isGenerated = (draft.type ?? provider?.types[0][0]) === "generated";
   const made = await post("/v1/organizations/connections", {
-    name: draft.name, provider_type: draft.provider, test_before_save: true,
-    provider_config: { ...(providerOf(draft.provider)?.type === "access_key" ? { credentials: AMBIENT } : {}), ...configOf(draft) },
+    name: draft.name, provider_type: draft.provider, test_before_save: !isGenerated,
+    provider_config: { ...(provider?.types[0][0] === "access_key" ? { credentials: AMBIENT } : {}), ...configOf(draft) },
   });
-  note("The connection works and was saved.");
-  return made;
+  note(isGenerated ? "A key pair was made and the connection saved. Now let the key in." : "The connection works and was saved.");
+  return { ...made, isGenerated };
 }
 
 /**
@@ -103,21 +170,31 @@ export const withoutCredentials = (draft) =>
  * `changed` is called at everything that is typed.
  * @param {{draft: ConnectionDraft, error?: any, busy?: boolean, changed: () => void, submit: () =>
  * void,
- *   cancel?: () => void, action: string, editing?: boolean}} options
+ *   cancel?: () => void, action: string}} options
  */
-export function connectionForm({ draft, error, busy, changed, submit, cancel, action, editing }) {
+export function connectionForm({ draft, error, busy, changed, submit, cancel, action }) {
   const provider = providerOf(draft.provider);
+  const editing = Boolean(draft.stored);
   /** @type {Record<string, string>} */
   const wrong = Object.fromEntries((error?.fields ?? []).map((/** @type {any} */ item) => [item.field.replace(/^.*provider_config\./, ""), item.message]));
+  /** @param {Field} one */
+  const control = ({ key, label, hint, kind }) => {
+    const isStored = editing && key.startsWith("credentials");
+    const value = draft.values[key] ?? "";
+    /** @param {string} typed */
+    const type = (typed) => { draft.values[key] = typed; changed(); };
+    const placeholder = isStored ? "stored, and stays as it is" : null;
+    return h("div", { key }, field(label, kind === "json"
+      ? h("textarea", { rows: 6, spellcheck: "false", autocomplete: "off", value, placeholder, oninput: (event) => type(event.target.value) })
+      : input(value, type, { type: kind === "secret" ? "password" : "text", placeholder }),
+    { id: `connection-${key.replace(".", "-")}`, hint: isStored ? "To change credentials, enter all of them." : kind === "secret" ? "Encrypted here; never shown again" : hint, error: wrong[key] }));
+  };
   return h("form.stack", { onsubmit: (event) => { event.preventDefault(); submit(); } },
-    h("div.fields", editing ? null : field("Kind", choice("connection-kind", draft.provider, PROVIDERS.map(({ id, label }) => [id, label]), (provider_) => { draft.provider = provider_; changed(); }), { id: "connection-kind" }),
+    h("div.fields", editing ? null : field("Kind", choice("connection-kind", draft.provider, PROVIDERS.map(({ id, label }) => [id, label]), (provider_) => { Object.assign(draft, { provider: provider_, type: undefined }); changed(); }), { id: "connection-kind" }),
       field("Name", input(draft.name, (name) => { draft.name = name; changed(); }, { required: true, maxlength: 100, placeholder: provider?.name }),
         { id: "connection-name", hint: "To recognise it by", error: wrong.name }),
-      (provider?.fields ?? []).map(([key, label, hint, kind]) =>
-        h("div", { key }, field(label, kind === "json" ? h("textarea", { rows: 6, spellcheck: "false", autocomplete: "off", value: draft.values[key] ?? "", placeholder: editing ? "unchanged" : null, oninput: (event) => { draft.values[key] = event.target.value; changed(); } })
-        : input(draft.values[key] ?? "", (value) => { draft.values[key] = value; changed(); }, {
-          type: kind === "secret" ? "password" : "text", placeholder: editing && kind === "secret" ? "unchanged" : null,
-        }), { id: `connection-${key.replace(".", "-")}`, hint: kind === "secret" ? "Encrypted here; never shown again" : hint, error: wrong[key] })))),
+      !editing && provider && provider.types.length > 1 ? field("Signs in with", choice("connection-type", draft.type ?? provider.types[0][0], provider.types, (type) => { draft.type = type; changed(); }), { id: "connection-type" }) : null,
+      fieldsOf(draft).map(control)),
     error ? problem(error) : null,
     h("div.actions", h("button", { type: "submit", class: "button primary", disabled: busy }, busy ? "Testing…" : action),
       cancel ? button("Cancel", cancel) : null),

@@ -11,7 +11,8 @@
 
 const KINDS = [
   "job.started", "job.progress", "job.finished", "objects.added", "objects.updated", "objects.removed",
-  "sync.changed", "connection.changed", "bucket.changed", "notice", "reset",
+  "sync.changed", "connection.changed", "bucket.changed", "batch.finished", "documents.written", "collection.changed",
+  "extractor.paused", "notice", "reset",
 ];
 
 /** @type {(event: LiveEvent) => void} */

@@ -43,12 +43,23 @@ function roughly(seconds) {
   return counted(Math.round(seconds / 86400), "day");
 }
 
-/** @param {?string} [time] RFC 3339 @param {number} [now] */
-export function ago(time, now = Date.now()) {
+/** Seconds in a week: what is older, or still to come, is told by its date. */
+const WEEK = 604_800;
+
+/**
+ * How long ago within a week, else the date.
+ * @param {?string} [time] RFC 3339 @param {number} [now]
+ */
+export function when(time, now = Date.now()) {
   if (!time) return "never";
   const seconds = (now - Date.parse(time)) / 1000;
+  if (seconds > WEEK || seconds < -3) return day(time);
   return seconds < 3 ? "just now" : `${roughly(seconds)} ago`;
 }
+
+/** @param {?string} [time] RFC 3339 */
+export const day = (time) =>
+  (time ? new Date(time).toLocaleDateString("en-GB", { dateStyle: "medium" }) : "–");
 
 /** @param {?string} [time] RFC 3339 @param {number} [now] */
 export function until(time, now = Date.now()) {

@@ -8,7 +8,7 @@ import { attempt, note } from "./notes.js";
  * @typedef {{kind: "folder", path: string, name: string}} Folder
  * @typedef {{kind: "object", id: string, path: string, name: string, size: number | null, mime:
  * string,
- *   modified: string | null, blob: string | null}} Item
+ *   modified: string | null, added: string | null, blob: string | null}} Item
  * @typedef {{prefix: string, search: string, sort: string, type: string}} Place
  * What is shown: a folder (`prefix`), or with a search or a type, everything below it.
  */
@@ -19,14 +19,14 @@ export function itemOf(object) {
   const path = object.key_prefix ?? object.object_id;
   return {
     kind: "object", id: object.object_id, path, name: baseName(path), size: blob?.details?.size_bytes ?? null,
-    mime: blob?.details?.mime_type ?? "", modified: object.source?.modified_at ?? object.updated_at, blob: blob?.blob_id ?? null,
+    mime: blob?.details?.mime_type ?? "", modified: object.source?.modified_at ?? object.updated_at, added: object.created_at, blob: blob?.blob_id ?? null,
   };
 }
 
 /** @param {any} object as a tree has it @returns {Item} */
 const leafOf = (object) => ({
   kind: "object", id: object.object_id, path: object.key_prefix, name: baseName(object.key_prefix), size: object.size_bytes,
-  mime: object.mime_type ?? "", modified: object.modified_at, blob: "content",
+  mime: object.mime_type ?? "", modified: object.modified_at, added: null, blob: "content",
 });
 
 /** Whether a place is shown folder by folder. @param {Place} place */
@@ -64,13 +64,14 @@ export async function objectsOf(bucket, place, offset, limit, signal) {
 
 const SORTS = {
   path: { field: "key_prefix", direction: "asc" },
-  newest: { field: "created_at", direction: "desc" },
-  oldest: { field: "created_at", direction: "asc" },
+  newest: { field: "source.modified_at", direction: "desc" },
+  oldest: { field: "source.modified_at", direction: "asc" },
+  added: { field: "created_at", direction: "desc" },
   largest: { field: "size_bytes", direction: "desc" },
 };
 
 /** @param {Place} place */
-function bodyOf(place) {
+export function bodyOf(place) {
   const conditions = [];
   if (place.prefix) conditions.push({ field: "key_prefix", operator: "starts_with", value: place.prefix });
   if (place.type) conditions.push({ field: "blobs.type", operator: "eq", value: place.type });
@@ -80,6 +81,37 @@ function bodyOf(place) {
     sort: SORTS[/** @type {keyof typeof SORTS} */ (place.sort)] ?? SORTS.path,
   };
 }
+
+/**
+ * The objects before and after one, in the order of a place.
+ * @param {string} bucket @param {Place} place @param {number} index where the object was listed
+ * @param {string} id
+ * @returns {Promise<{before: [Item, number] | null, after: [Item, number] | null}>}
+ */
+export async function neighbours(bucket, place, index, id) {
+  const size = 100;
+  const { signal } = new AbortController();
+  /** @param {number} page */
+  const read = (page) => (page < 0 ? Promise.resolve([]) : objectsOf(bucket, place, page * size, size, signal));
+  const page = Math.floor(index / size);
+  const rows = await read(page);
+  const at_ = rows.findIndex((item) => item.id === id);
+  if (at_ < 0) return { before: null, after: null };
+  const first = page * size;
+  const [before, after] = await Promise.all([
+    at_ > 0 ? rows[at_ - 1] : read(page - 1).then((rows_) => rows_.at(-1)),
+    at_ < size - 1 ? rows[at_ + 1] : read(page + 1).then(([next]) => next),
+  ]);
+  return { before: before ? [before, first + at_ - 1] : null, after: after ? [after, first + at_ + 1] : null };
+}
+
+/** A place as the query of an address. @param {Place} place */
+export const placeQuery = ({ prefix, search, sort, type }) => ({ path: prefix, search, sort: sort === "path" ? "" : sort, type });
+
+/** The place that an address asks for. @param {URLSearchParams} query @returns {Place} */
+export const placeOf = (query) => ({
+  prefix: query.get("path") ?? "", search: query.get("search") ?? "", sort: query.get("sort") ?? "path", type: query.get("type") ?? "",
+});
 
 /** The request for an archive of all that a place shows. @param {Place} place */
 export function archiveOf(place) {

@@ -1,7 +1,7 @@
 /** The small pieces that every page is made of. */
 
 import { h } from "./dom.js";
-import { count, visible } from "./format.js";
+import { count, moment, visible, when } from "./format.js";
 import { attempt, note } from "./notes.js";
 
 /** @typedef {import("./dom.js").Child} Child */
@@ -17,6 +17,9 @@ export function name(text, props = {}) {
 
 /** Words from outside, such as a reason or an error. @param {?string} [text] */
 export const said = (text) => h("bdi.said", visible(text));
+
+/** A time: relative within a week, else its date; to the second on pointing. @param {?string} [at] */
+export const timeOf = (at) => h("time", { datetime: at ?? null, title: at ? moment(at) : null }, when(at));
 
 /**
  * A list to choose from.

@@ -18,6 +18,7 @@ export function runOf(job) {
     status: job.status,
     at: job.started_at ?? job.updated_at,
     objects: (counts.synced ?? 0) + (counts.updated ?? 0),
+    removed: counts.removed ?? 0,
     bytes: counts.bytes ?? 0,
     failed: counts.failed ?? 0,
     held: job.phase === "held",

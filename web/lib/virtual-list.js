@@ -65,13 +65,15 @@ export function pagedRows({ size, load, changed, failed }) {
 }
 
 /**
- * Which rows are in sight, and where they are drawn.
- * @param {{rows: number, rowHeight: number, scrollTop: number, viewHeight: number}} state
+ * Which rows are in sight, and where they are drawn. The page scrolls, and `scrolled` is how much
+ * of the list is above the screen.
+ * @param {{rows: number, rowHeight: number, scrolled: number, viewHeight: number}} state
  */
-export function inSight({ rows, rowHeight, scrollTop, viewHeight }) {
+export function inSight({ rows, rowHeight, scrolled, viewHeight }) {
   const full = rows * rowHeight;
   const height = Math.min(full, TALLEST);
   const scale = height > viewHeight ? (full - viewHeight) / (height - viewHeight) : 1;
+  const scrollTop = Math.max(0, Math.min(scrolled, height - viewHeight));
   const shift = scrollTop * scale;
   const first = Math.max(0, Math.floor(shift / rowHeight) - 4);
   const last = Math.min(rows, Math.ceil((shift + viewHeight) / rowHeight) + 4);
@@ -79,12 +81,16 @@ export function inSight({ rows, rowHeight, scrollTop, viewHeight }) {
     height, first, last,
     /** @param {number} row */
     top: (row) => row * rowHeight - shift + scrollTop,
-    /** Where to scroll so that a row is in sight; null when it is. @param {number} row */
-    reveal(row) {
+    /**
+     * How far to scroll so that a row is in sight, `above` and `below` left free; 0 when it is.
+     * @param {number} row @param {number} above @param {number} below
+     */
+    reveal(row, above, below) {
       const place = row * rowHeight;
-      if (place < shift) return place / scale;
-      if (place + rowHeight > shift + viewHeight) return (place + rowHeight - viewHeight) / scale;
-      return null;
+      const top = shift + scrolled - scrollTop;
+      if (place < top + above) return (place - above - top) / scale;
+      if (place + rowHeight > top + viewHeight - below) return (place + rowHeight + below - top - viewHeight) / scale;
+      return 0;
     },
   };
 }

@@ -5,8 +5,8 @@ import { to } from "../lib/addresses.js";
 import { at, get, post, remove } from "../lib/api.js";
 import { ask } from "../lib/dialog.js";
 import { h } from "../lib/dom.js";
-import { ago, bytes, count, counted } from "../lib/format.js";
-import { button, cell, empty, heads, link, name, pageHead } from "../lib/parts.js";
+import { bytes, count, counted } from "../lib/format.js";
+import { button, cell, empty, heads, link, name, pageHead, timeOf } from "../lib/parts.js";
 import { soon } from "../lib/soon.js";
 
 /** @param {Visit} visit @returns {Page} */
@@ -35,7 +35,7 @@ function row(bucket, visit) {
     h("td", { "data-label": "Bucket", class: "main" }, link(name(bucket.bucket_name), to.bucket(bucket.bucket_id), { class: "strong" }), bucket.description ? h("small", name(bucket.description, { title: null })) : null),
     cell("Objects", count(bucket.object_count)),
     cell("Size", bytes(bucket.total_size_bytes)),
-    cell("Changed", ago(bucket.last_upload_at ?? bucket.updated_at)),
+    cell("Changed", timeOf(bucket.last_upload_at ?? bucket.updated_at)),
     h("td.row-actions", button("Delete", () => ask({
       title: `Delete the bucket ${bucket.bucket_name}?`,
       body: h("p", h("b", `${counted(bucket.object_count, "object")}, ${bytes(bucket.total_size_bytes)}, and every sync into it are deleted.`), " Bytes that other buckets share stay. The sources are never changed."),

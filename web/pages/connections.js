@@ -3,14 +3,15 @@
 /** @import { Page, Visit } from "../app.js" */
 import { to } from "../lib/addresses.js";
 import { at, get, patch, post, remove } from "../lib/api.js";
-import { PROVIDERS, blankConnection, configOf, connectionForm, make } from "../lib/connection-form.js";
+import { PROVIDERS, blankConnection, configOf, connectionForm, draftOf, make } from "../lib/connection-form.js";
 import { ask } from "../lib/dialog.js";
 import { h } from "../lib/dom.js";
-import { ago, counted } from "../lib/format.js";
+import { counted } from "../lib/format.js";
 import { note } from "../lib/notes.js";
-import { badge, button, facts, icon, link, name, pageHead, said } from "../lib/parts.js";
+import { badge, button, facts, icon, link, name, pageHead, said, timeOf } from "../lib/parts.js";
 import { SIGN_INS, signInTo } from "../lib/sign-in.js";
 import { soon } from "../lib/soon.js";
+import { signInOf, wayOut } from "../lib/way-out.js";
 
 /** @param {Visit} visit @returns {Page} */
 export function open(visit) {
@@ -31,10 +32,11 @@ export function open(visit) {
     visit.redraw();
     try {
       if (form.id) {
-        const changed = Object.values(form.draft.values).some(Boolean);
-        await patch(at.connection(form.id), { name: form.draft.name, ...(changed ? { provider_config: configOf(form.draft) } : {}) });
+        const changed = configOf(form.draft);
+        await patch(at.connection(form.id), { name: form.draft.name, ...(Object.keys(changed).length ? { provider_config: changed } : {}) });
       } else {
-        await make(form.draft);
+        const made = await make(form.draft);
+        if (made.isGenerated) await test(made);
       }
       if (form.id) note("Saved.");
       state.form = null;
@@ -85,18 +87,19 @@ export function open(visit) {
     const local = id === "conn_local";
     const signIn = signInTo(connection.provider_type);
     const kind = PROVIDERS.find((provider) => provider.id === connection.provider_type)?.name ?? signIn?.what ?? connection.provider_type;
-    const renewable = signIn?.renews.includes(connection.provider_config?.credentials?.type) ? signIn : null;
+    const renewable = signInOf(connection);
     return h("section", { key: id, class: "panel stack", "aria-label": connection.name, "aria-current": id === shown ? "true" : null },
       h("header.page-head", h("div", h("h2", name(connection.name)),
           h("p", connection.status === "SUSPENDED" || connection.consecutive_failures > 0 ? badge("FAILED", connection.status === "SUSPENDED" ? "Suspended after failures" : "Failing") : connection.last_used_at || local || tested?.success ? badge("ACTIVE", "Working") : badge("PENDING", "Not used yet"),
-            h("span", local ? "Folders of this computer" : kind), connection.last_used_at ? h("span", `used ${ago(connection.last_used_at)}`) : null)),
+            h("span", local ? "Folders of this computer" : kind), connection.last_used_at ? h("span", "used ", timeOf(connection.last_used_at)) : null)),
         h("div.actions", renewable ? link("Sign in again", to.signIn(renewable.id, { renew: id }), { class: `button small ${connection.last_error?.includes("sign in again") ? "primary" : ""}`, "aria-label": `Sign in again: ${connection.name}` }) : null,
           button(tested?.busy ? "Testing…" : "Test", () => test(connection), { kind: "small", busy: tested?.busy, "aria-label": `Test ${connection.name}` }),
-          local ? null : button("Edit", () => edit({ id, draft: { provider: renewable ? "" : connection.provider_type, name: connection.name, values: {} } }), { kind: "small", "aria-label": `Edit ${connection.name}` }),
+          local ? null : button("Edit", () => edit({ id, draft: draftOf(connection) }), { kind: "small", "aria-label": `Edit ${connection.name}` }),
           local ? null : button("Delete", () => drop(connection, users).then(visit.refresh), { kind: "small danger", "aria-label": `Delete ${connection.name}` }))),
       tested && !tested.busy ? h("p", { class: tested.success ? "" : "bad", role: "status" }, icon(tested.success ? "check" : "alert"), " ", said(tested.message)) : null,
-      connection.last_error ? h("div.problem", icon("alert"), h("div", said(connection.last_error))) : null,
-      state.form?.id === id ? connectionForm({ ...state.form, changed: visit.redraw, submit: save, cancel: () => edit(null), action: "Save", editing: true })
+      tested && !tested.busy && !tested.success ? wayOut(tested.message, { connection, retry: () => test(connection) }) : null,
+      connection.last_error && !tested ? h("div.problem", icon("alert"), h("div", said(connection.last_error), wayOut(connection.last_error, { connection, retry: () => test(connection) }))) : null,
+      state.form?.id === id ? connectionForm({ ...state.form, changed: visit.redraw, submit: save, cancel: () => edit(null), action: "Save" })
         : facts([
           ...configFacts(connection.provider_config),
           ["Used by", users.length === 0 ? "no sync" : h("ul", users.map((row) => h("li", { key: row.sync_config_id }, link(name(row.source_path), to.sync(row)))))],
@@ -106,7 +109,7 @@ export function open(visit) {
 
 const CREDENTIALS = {
   access_key: "an access key", ambient: "this computer's own", assume_role: "a role", oauth: "a person who signed in", delegated: "a person who signed in",
-  service_account: "a service account", client_credentials: "an application",
+  service_account: "a service account", client_credentials: "an application", key_pair: "a key pair", username_password: "a token",
 };
 
 /**

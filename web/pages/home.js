@@ -5,22 +5,27 @@ import { to } from "../lib/addresses.js";
 import { get } from "../lib/api.js";
 import { spark } from "../lib/chart.js";
 import { h } from "../lib/dom.js";
-import { ago, bytes, count, counted, duration, until } from "../lib/format.js";
+import { bytes, count, counted, duration, until } from "../lib/format.js";
 import { keepOnly, progressOf } from "../lib/live.js";
-import { badge, bar, button, cell, command, empty, heads, icon, link, name, said, section, stat, syncBadge } from "../lib/parts.js";
+import { badge, bar, button, cell, command, empty, heads, icon, link, name, said, section, stat, syncBadge, timeOf } from "../lib/parts.js";
+import { attempt } from "../lib/notes.js";
 import { approveRemovals, pause, phaseWords, rejectRemovals, resume, runNow, runOf, whyHeld } from "../lib/runs.js";
+import { deletedSyncs } from "../lib/deleted.js";
 import { soon } from "../lib/soon.js";
 
 /** @param {Visit} visit @returns {Page} */
 export function open(visit) {
   /** @type {any} */
   let overview = null;
+  /** @type {any[] | null} */
+  let deleted = visit.kept ?? null;
   const again = soon(visit.refresh, 700);
 
   return {
     title: () => "Home",
     ticks: true,
     close: again.stop,
+    keep: () => deleted,
     refresh: async () => {
       overview = await get("/v1/overview");
       keepOnly(new Set(overview.syncs.filter(isRunning).map((/** @type {any} */ row) => row.sync_config_id)));
@@ -35,9 +40,25 @@ export function open(visit) {
         now(overview.syncs.filter(isRunning)),
         needs(overview, visit),
         table(overview.syncs, visit),
+        h("div.actions", deleted ? button("Hide deleted syncs", () => { deleted = null; visit.redraw(); }, { kind: "small quiet" })
+          : button("Deleted syncs", async () => { deleted = await attempt(showDeleted) ?? null; visit.redraw(); }, { kind: "small quiet" })),
+        deleted && deletedTable(deleted),
       ];
     },
   };
+}
+
+const showDeleted = async () => deletedSyncs((await get("/v1/buckets", { limit: 1000 })).results);
+
+/** Syncs that were deleted: they never run again, and their history can be read. @param {any[]} rows */
+function deletedTable(rows) {
+  if (rows.length === 0) return h("p.muted", { role: "status" }, "No sync was deleted.");
+  return h("section", { "aria-label": "Deleted syncs" }, section("Deleted syncs", rows.length),
+    h("table.rows", heads(["Source", "Bucket", "Deleted", "Runs", "Copied"]),
+      h("tbody", rows.map((sync) => h("tr", { key: sync.sync_config_id },
+        h("td", { "data-label": "Source", class: "main" }, h("a", { href: to.sync(sync), class: "strong clamp" }, name(sync.source_path))),
+        h("td", { "data-label": "Bucket" }, h("a", { href: to.bucket(sync.bucket_id) }, name(sync.bucket_name))),
+        cell("Deleted", timeOf(sync.updated_at)), cell("Runs", count(sync.sync_run_counter)), cell("Copied", count(sync.total_files_synced)))))));
 }
 
 /** @param {any} row */
@@ -180,7 +201,7 @@ function syncRow(sync, visit) {
       h("small", name(sync.connection_name))),
     h("td", { "data-label": "Bucket" }, h("a", { href: to.bucket(sync.bucket_id) }, name(sync.bucket_name))),
     cell("State", going ? badge("IN_PROGRESS") : syncBadge(sync)),
-    h("td", { "data-label": "Last run", title: last?.completed_at }, last ? ago(last.completed_at ?? last.updated_at) : "never"),
+    cell("Last run", last ? timeOf(last.completed_at ?? last.updated_at) : "never"),
     cell("Next run", going ? "running" : sync.paused ? "paused" : until(sync.next_sync_at)),
     h("td", { "data-label": "Last 30 runs", class: "spark-cell" }, spark(sync.runs.map(runOf))),
     h("td.row-actions", button(null, () => runNow(sync).then(visit.refresh), { kind: "small quiet", icon: "play", disabled: going || sync.paused, title: "Run now", "aria-label": `Run ${sync.source_path} now` }),

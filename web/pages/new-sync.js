@@ -6,12 +6,13 @@
 /** @import { Page, Visit } from "../app.js" */
 import { to } from "../lib/addresses.js";
 import { ApiError, at, get, patch, post } from "../lib/api.js";
-import { blankConnection, connectionForm, make, withoutCredentials } from "../lib/connection-form.js";
+import { blankConnection, connectionForm, make, placeWords, withoutCredentials } from "../lib/connection-form.js";
+import { ask } from "../lib/dialog.js";
 import { h } from "../lib/dom.js";
 import { blank, bucketNameFor, forget, keep, kept, ofSync, requestOf, sizeOf } from "../lib/draft.js";
-import { interval } from "../lib/format.js";
+import { counted, interval } from "../lib/format.js";
 import { note } from "../lib/notes.js";
-import { bar, button, choice, facts, field, input, name, pageHead, problem } from "../lib/parts.js";
+import { bar, button, choice, facts, field, input, name, pageHead, pathList, problem } from "../lib/parts.js";
 import { settled } from "../lib/soon.js";
 import { inWords } from "../lib/words.js";
 import { browser } from "./new-sync/browser.js";
@@ -68,7 +69,8 @@ export function open(visit) {
   /** Shows the folders of the place that is chosen, or where a person would begin. */
   function browse() {
     const { connection_id, source_path } = state.draft;
-    places.open(connection_id, source_path || (connection_id === "conn_local" ? state.home : "/"));
+    const provider = state.connections.find((one) => one.connection_id === connection_id)?.provider_type;
+    places.open(connection_id, provider, source_path || (provider === "local" ? state.home : "/"), placeWords(provider).top);
   }
 
   /** Begins as the address asks, once: from then on, what the person chose stands. */
@@ -114,6 +116,11 @@ export function open(visit) {
     try {
       const { draft } = state;
       if (editing) {
+        if (removals(state) && !(await agreed(state))) {
+          state.busy = false;
+          visit.redraw();
+          return;
+        }
         const { connection_id: _, source_path: __, ...settings } = requestOf(draft);
         await patch(at.sync(bucketId, syncId), settings);
         note("Saved.");
@@ -185,15 +192,37 @@ export function open(visit) {
               state.previewing ? bar("Listing the source", null) : null,
               state.previewError ? problem(state.previewError, look) : previewPanel(state.preview, Boolean(draft.source_path))),
             h("section.panel.stack", h("h2", "In plain words"),
+              editing && removals(state) ? h("p.bad", { role: "status" }, state.preview.held
+                ? `${removalWords(state)} would be removed, which is so many that they are held until you approve.`
+                : `Saving this removes ${removalWords(state)} from the bucket: what no longer matches, or is gone from the source.`) : null,
               h("p.summary", inWords(requestOf(draft), { bucket: bucketName, connection: connection?.name })),
               state.error ? problem(state.error) : null,
-              h("div.actions", button(state.busy ? "Starting…" : editing ? "Save changes" : "Start syncing", start, { kind: "primary", icon: editing ? "check" : "play", disabled: !whole || state.busy }),
+              h("div.actions", button(state.busy ? "Starting…" : editing ? saveWords(state) : "Start syncing", start, { kind: editing && removals(state) ? "danger" : "primary", icon: editing ? "check" : "play", disabled: !whole || state.busy }),
                 editing ? h("a.button", { href: to.sync({ bucket_id: bucketId, sync_config_id: syncId }) }, "Cancel") : null))),
         ),
       ];
     },
   };
 }
+
+/** How many objects the edit would remove, as far as the preview knows. @param {any} state @returns {number} */
+const removals = ({ preview }) => preview?.remove ?? 0;
+
+/** @param {any} state */
+const removalWords = (state) => counted(removals(state), "object");
+
+/** @param {any} state */
+const saveWords = (state) => (removals(state) === 0 ? "Save changes" : state.preview.held ? `Save, and hold ${counted(removals(state), "removal")}` : `Save, and remove ${removalWords(state)}`);
+
+/** Asks before an edit is saved that removes objects. @param {any} state */
+const agreed = (state) => ask({
+  title: state.preview.held ? "Save these changes?" : `Remove ${removalWords(state)} from the bucket?`,
+  body: [h("p", `The next run finds ${removalWords(state)} that no longer match or are gone from the source`, state.preview.held ? ", and holds their removal until you approve it." : ", and removes them. The source is never changed."),
+    pathList(state.preview.items.filter((/** @type {any} */ item) => item.verdict === "remove").map((/** @type {any} */ item) => item.path), removals(state))],
+  action: saveWords(state),
+  danger: !state.preview.held,
+  run: async () => {},
+});
 
 /** @param {Record<string, any>} settings */
 const withoutNull = (settings) => Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== null));
@@ -243,19 +272,18 @@ function sourceStep(state, change, write) {
       state.connections.map((/** @type {any} */ { connection_id, name: called, provider_type }) =>
         radio(connection_id, name(called), provider_type === "local" ? "A folder, watched for changes" : provider_type, !making && state.draft.connection_id === connection_id,
           () => { write(null); change({ connection_id }); })),
-      radio("new", "A new connection", "Amazon S3, Tigris or S3-compatible storage", Boolean(making), () => { write(blankConnection()); change({ connection_id: "" }); }))),
+      radio("new", "A new connection", "S3, Tigris, Google Drive, SharePoint, Snowflake", Boolean(making), () => { write(blankConnection()); change({ connection_id: "" }); }))),
     making ? connectionForm({ ...making, changed: () => change({ making: withoutCredentials(making.draft) }), submit: save, action: "Test and save" }) : null,
   ];
 }
 
 /** @param {any} state @param {any} connection @param {any} places @param {Change} change */
 function placeStep(state, connection, places, change) {
-  const local = connection?.provider_type === "local";
+  const words = placeWords(connection?.provider_type);
   const wrong = state.error?.fields?.find((/** @type {any} */ one) => one.field.endsWith("source_path"))?.message;
   return [
-    field(local ? "Folder" : "Bucket and prefix", input(state.draft.source_path, (source_path) => change({ source_path }), {
-      placeholder: local ? "/home/you/Pictures" : "bucket/prefix",
-    }), { id: "source-path", hint: local ? "An absolute path. Everything below it is included, hidden files too." : "Without a prefix, the whole bucket.", error: wrong }),
+    field(words.label, input(state.draft.source_path, (source_path) => change({ source_path }), { placeholder: words.placeholder }),
+      { id: "source-path", hint: words.hint, error: wrong }),
     places.view(),
   ];
 }

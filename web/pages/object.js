@@ -7,7 +7,7 @@ import { ask } from "../lib/dialog.js";
 import { h } from "../lib/dom.js";
 import { bytes, counted, moment } from "../lib/format.js";
 import { attempt } from "../lib/notes.js";
-import { itemOf } from "../lib/objects.js";
+import { itemOf, neighbours, placeOf, placeQuery } from "../lib/objects.js";
 import { badge, button, facts, icon, link, name, section } from "../lib/parts.js";
 import { preview } from "./object/preview.js";
 
@@ -18,17 +18,52 @@ const OURS = new Set(["object_id", "bucket_id", "key_prefix", "blobs", "source_d
 /** @param {Visit} visit @returns {Page} */
 export function open(visit) {
   const [bucketId, objectId] = visit.params;
-  /** @type {{object: any, bucket: any, twins: any[] | null}} */
-  const state = { object: null, bucket: null, twins: null };
+  /**
+   * `beside`: the objects before and after it, where the address says how it was listed.
+   * @type {{object: any, bucket: any, twins: any[] | null, beside: Awaited<ReturnType<typeof
+   *   neighbours>> | null}}
+   */
+  const state = { object: null, bucket: null, twins: null, beside: null };
   const look = preview(visit.redraw);
+  const place = placeOf(visit.query);
+  const index = Number(visit.query.get("at")) - 1;
+
+  /** @param {"before" | "after"} which */
+  function besideAt(which) {
+    const [item, nth] = state.beside?.[which] ?? [];
+    return item ? to.object(bucketId, item.id, { ...placeQuery(place), at: Number(nth) + 1 }) : null;
+  }
+
+  // In the place of this one: Back returns to the list.
+  /** @param {string | null} address */
+  const goBeside = (address) => { if (address) location.replace(address); };
+
+  /** @param {KeyboardEvent} event */
+  function onkeydown(event) {
+    const which = /** @type {const} */ ({ ArrowLeft: "before", ArrowRight: "after" })[event.key];
+    const on = /** @type {HTMLElement} */ (event.target);
+    if (!which || event.altKey || event.ctrlKey || event.metaKey || event.shiftKey || on.closest("pre, .sheet, .markdown, video, audio, input, dialog")) return;
+    goBeside(besideAt(which));
+  }
+  addEventListener("keydown", onkeydown);
+
+  /** @param {"before" | "after"} which @param {string} label */
+  function beside(which, label) {
+    const address = besideAt(which);
+    const [item] = state.beside?.[which] ?? [];
+    return address ? link(label, address, { class: "button", title: item?.name, "aria-label": `${label}: ${item?.name}`, onclick: (/** @type {Event} */ event) => { event.preventDefault(); goBeside(address); } })
+      : button(label, () => {}, { disabled: true });
+  }
 
   return {
     title: () => (state.object ? itemOf(state.object).name : "Object"),
+    close: () => removeEventListener("keydown", onkeydown),
     refresh: async () => {
       const [object, bucket] = await Promise.all([get(at.object(bucketId, objectId)), get(at.bucket(bucketId))]);
       Object.assign(state, { object, bucket });
       look.open(bucketId, object);
-      // The object is shown before others with the same content are found.
+      // The object is shown before its neighbours and others with the same content are found.
+      if (index >= 0 && !state.beside) attempt(async () => { state.beside = await neighbours(bucketId, place, index, objectId); }).then(visit.redraw);
       attempt(async () => { state.twins = (await get(`${at.object(bucketId, objectId)}/twins`, { limit: 50 })).results; }).then(visit.redraw);
     },
     view: () => {
@@ -41,7 +76,8 @@ export function open(visit) {
         h("header.page-head", h("div", h("p.crumb", link(name(bucket?.bucket_name), base), folder ? h("span", "/ ", link(name(folder), to.bucket(bucketId, { path: folder }))) : null),
             h("h1", name(item.name)),
             h("p", h("span", bytes(item.size)), h("span", item.mime), object.error ? badge("FAILED") : null)),
-          h("div.actions", item.blob ? link("Download", at.content(bucketId, objectId, item.blob), { class: "button primary", download: item.name, icon: "down" }) : null,
+          h("div.actions", state.beside ? [beside("before", "Previous"), beside("after", "Next")] : null,
+            item.blob ? link("Download", at.content(bucketId, objectId, item.blob), { class: "button primary", download: item.name, icon: "down" }) : null,
             button("Delete", async () => {
               const gone = await ask({
                 title: "Delete this object?",

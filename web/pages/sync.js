@@ -6,27 +6,32 @@ import { at, get, post, remove } from "../lib/api.js";
 import { history } from "../lib/chart.js";
 import { ask } from "../lib/dialog.js";
 import { h } from "../lib/dom.js";
-import { ago, bytes, clock, count, counted, duration, interval, moment, until } from "../lib/format.js";
-import { attempt } from "../lib/notes.js";
-import { badge, button, cell, command, empty, facts, heads, icon, link, name, quietChoice, said, section, syncBadge } from "../lib/parts.js";
+import { bytes, clock, count, counted, duration, interval, moment, until } from "../lib/format.js";
+import { attempt, note } from "../lib/notes.js";
+import { badge, button, cell, command, empty, facts, heads, icon, link, name, quietChoice, said, section, syncBadge, timeOf } from "../lib/parts.js";
 import { approveRemovals, didWhat, jobBadge, pause, rejectRemovals, resume, runNow, runOf, sampleOf, whyHeld } from "../lib/runs.js";
 import { soon } from "../lib/soon.js";
 import { inWords } from "../lib/words.js";
+import { wayOut } from "../lib/way-out.js";
 import { running } from "./home.js";
 
 const TABS = [["history", "History"], ["failures", "Failures"], ["configuration", "Configuration"], ["inside", "Internals"]];
+
+/** Runs that are shown at first, and at most. */
+const RUNS = 60;
+const MOST_RUNS = 960;
 
 /** @param {Visit} visit @returns {Page} */
 export function open(visit) {
   const [bucketId, syncId] = visit.params;
   const base = at.sync(bucketId, syncId);
   /**
-   * @type {{sync: any, jobs: any[], letters: any[], lettersTotal: number, bucket: any, connection:
+   * @type {{sync: any, jobs: any[], jobsTotal: number, shown: number, letters: any[], lettersTotal: number, bucket: any, connection:
    * any, tab: string, run: string | null, errorType: string, chosen: Set<string>}}
    */
   const state = {
-    sync: null, jobs: [], letters: [], lettersTotal: 0, bucket: null, connection: null,
-    tab: visit.query.get("show") ?? "history", run: null, errorType: "", chosen: new Set(),
+    sync: null, jobs: [], jobsTotal: 0, shown: visit.kept?.shown ?? RUNS, letters: [], lettersTotal: 0, bucket: null, connection: null,
+    tab: visit.query.get("show") ?? "history", run: visit.kept?.run ?? null, errorType: "", chosen: new Set(),
   };
   const again = soon(visit.refresh, 700);
 
@@ -44,14 +49,15 @@ export function open(visit) {
     title: () => (state.sync ? state.sync.source_path : "Sync"),
     ticks: true,
     close: again.stop,
+    keep: () => ({ shown: state.shown, run: state.run }),
     refresh: async () => {
       const [sync, jobs, letters, bucket] = await Promise.all([
         get(base),
-        post(`${base}/jobs`, {}, { limit: 60 }),
+        post(`${base}/jobs`, {}, { limit: state.shown }),
         post(`${base}/dlq`, state.errorType ? { error_types: [state.errorType] } : {}),
         get(at.bucket(bucketId)),
       ]);
-      Object.assign(state, { sync, jobs: jobs.results, letters: letters.results, lettersTotal: letters.total, bucket });
+      Object.assign(state, { sync, jobs: jobs.results, jobsTotal: jobs.total, letters: letters.results, lettersTotal: letters.total, bucket });
       state.connection ??= await get(at.connection(sync.connection_id)).catch(() => null);
     },
     event: (event) => {
@@ -66,8 +72,8 @@ export function open(visit) {
       return [
         head(state, job, visit),
         job ? running(sync, job) : null,
-        held(sync, visit),
-        sync.last_error && !job ? trouble(sync) : null,
+        isDeleted(sync) ? null : held(sync, visit),
+        sync.last_error && !job && !isDeleted(sync) ? trouble(sync, state.connection) : null,
         h("nav.tabs", { "aria-label": "About this sync" }, TABS.map(([tab, label]) =>
           h("a", {
             href: to.sync(sync, tab === "history" ? "" : tab),
@@ -90,28 +96,35 @@ function head({ sync, bucket, connection }, job, visit) {
       h("p", job ? badge("IN_PROGRESS") : syncBadge(sync),
         h("span", "from ", connection ? link(name(connection.name), to.connection(connection.connection_id)) : "…",
           " into ", link(name(bucket?.bucket_name), to.bucket(sync.bucket_id))),
-        h("span.number", job ? `started ${clock(job.started_at)}` : sync.paused ? `paused ${ago(sync.paused_at)}` : sync.next_sync_at ? `next run ${until(sync.next_sync_at)}` : "not scheduled")),
+        h("span.number", isDeleted(sync) ? ["deleted ", timeOf(sync.updated_at)] : job ? `started ${clock(job.started_at)}` : sync.paused ? ["paused ", timeOf(sync.paused_at)] : sync.next_sync_at ? `next run ${until(sync.next_sync_at)}` : "not scheduled")),
+      isDeleted(sync) ? h("p", "It is deleted and never runs again. Its history, failures and configuration stay readable, and so do its objects.") : null,
       sync.paused && sync.pause_reason ? h("p", "Reason: ", said(sync.pause_reason)) : null,
     ),
-    h("div.actions", button("Run now", () => runNow(sync).then(visit.refresh), { kind: "primary", icon: "play", disabled: Boolean(job) || sync.paused }),
+    isDeleted(sync) ? h("div.actions", link("New sync", to.newSync({ bucket: sync.bucket_id }), { class: "button" })) : h("div.actions", button("Run now", () => runNow(sync).then(visit.refresh), { kind: "primary", icon: "play", disabled: Boolean(job) || sync.paused }),
       sync.paused
         ? button("Resume", () => resume(sync).then(visit.refresh), { icon: "play" })
         : button("Pause", () => pause(sync).then(visit.refresh), { icon: "pause" }),
       button("Full run", () => fullRun(sync).then(visit.refresh), { disabled: sync.paused }),
       link("Edit", to.edit(sync), { class: "button" }),
       button("Delete", async () => {
-        const gone = await ask({
+        const deleted = await ask({
           title: "Delete this sync?",
           body: h("p", "It stops running. Its history stays, and so do ", h("b", `the ${counted(bucket?.object_count ?? 0, "object")} in the bucket.`), " The source is never changed."),
           action: "Delete the sync",
           danger: true,
           run: () => remove(base),
         });
-        if (gone) visit.go("#/");
+        if (deleted) {
+          note("Deleted. Its history stays here, and under Home, Deleted syncs.");
+          await visit.refresh();
+        }
       }, { kind: "danger" }),
     ),
   );
 }
+
+/** @param {any} sync */
+const isDeleted = (sync) => sync.status === "ARCHIVED";
 
 /** @param {any} sync */
 const fullRun = (sync) => ask({
@@ -134,10 +147,11 @@ function held(sync, visit) {
   );
 }
 
-/** @param {any} sync */
-const trouble = (sync) => h("div.problem", icon("alert"),
+/** @param {any} sync @param {any} connection */
+const trouble = (sync, connection) => h("div.problem", icon("alert"),
   h("div", h("p", said(sync.last_error)),
-    sync.consecutive_failures > 0 ? h("p.muted", `${counted(sync.consecutive_failures, "run")} failed in a row. After five the sync is paused.`) : null),
+    sync.consecutive_failures > 0 ? h("p.muted", `${counted(sync.consecutive_failures, "run")} failed in a row. After five the sync is paused.`) : null,
+    wayOut(sync.last_error, { connection })),
 );
 
 /** @param {any} state @param {Visit} visit */
@@ -149,15 +163,18 @@ function past(state, visit) {
   const chosen = state.jobs.find((/** @type {any} */ job) => job.sync_job_id === state.run) ?? state.jobs[0];
   return [
     h("section.panel", { "aria-label": "History" },
-      section("Runs", undefined, h("p.legend", { "aria-hidden": "true" },
-        h("span", h("i"), "objects"), h("span.bytes", h("i"), "bytes"), h("span.failed", h("i"), "failed"))),
+      section("Runs", undefined, h("p.legend",
+        h("span", h("i"), "objects copied"), h("span.removed", h("i"), "objects removed"), h("span.bytes", h("i"), "bytes"),
+        h("span.failed", h("b", "×"), "failed"), h("span.held", h("b", "‖"), "removals held"))),
       history(runs, chosen.sync_job_id, (id) => { state.run = id; visit.redraw(); }),
+      h("p.muted", "Heights are square roots, so that small runs show beside large ones."),
       h("div.chosen-run", { "aria-live": "polite" },
         jobBadge(chosen), h("b", moment(chosen.started_at ?? chosen.updated_at)), h("span", didWhat(chosen)), h("span.muted", bytes(runOf(chosen).bytes)),
         chosen.error ? h("span.bad", said(chosen.error)) : null)),
     h("table.rows", h("caption.sr", "Runs, newest first"),
       heads(["Started", "State", "Trigger", "What it did", "Bytes", "Duration"]),
       h("tbody", state.jobs.map((/** @type {any} */ job) => jobRow(job)))),
+    state.jobs.length < state.jobsTotal && state.shown < MOST_RUNS ? h("div.actions", button("Show older runs", () => { state.shown = Math.min(MOST_RUNS, state.shown * 4); return visit.refresh(); })) : null,
   ];
 }
 
@@ -195,6 +212,7 @@ const errorWords = (type) => ERRORS[/** @type {keyof typeof ERRORS} */ (type)] ?
 
 /** @param {any} state @param {string} base @param {Visit} visit */
 function failures(state, base, visit) {
+  const over = isDeleted(state.sync);
   if (state.letters.length === 0 && !state.errorType) {
     return empty("Nothing failed", "An entry that fails is listed here with the reason, and later runs retry it. One bad entry never stops the rest.");
   }
@@ -205,20 +223,20 @@ function failures(state, base, visit) {
     section("Entries that could not be copied", state.lettersTotal,
       h("div.actions", quietChoice("Kind of failure", "error-type", state.errorType, [["", "Every kind"], ...[...new Set([...types, ...(state.errorType ? [state.errorType] : [])])].map((type) => /** @type {[string, string]} */ ([type, errorWords(type)]))],
           (type) => { state.errorType = type; visit.refresh(); }),
-        state.chosen.size > 0
+        over ? null : state.chosen.size > 0
           ? button(`Retry ${counted(state.chosen.size, "entry", "entries")}`, () => requeue({ dlq_ids: [...state.chosen] }, "They will be retried now."), { kind: "primary" })
           : button(state.letters.length < state.lettersTotal ? `Retry these ${count(state.letters.length)}` : "Retry all", () => requeue({ dlq_ids: state.letters.map((/** @type {any} */ letter) => letter.dlq_id) }, "They will be retried now."), { kind: "primary" }))),
     h("table.rows", heads([h("span.sr", "Select"), "Entry", "Reason", "Tried", "Last seen", ""]),
       h("tbody", state.letters.map((/** @type {any} */ letter) => h("tr", { key: letter.dlq_id },
-        h("td", h("input", {
+        h("td", over ? null : h("input", {
           type: "checkbox", checked: state.chosen.has(letter.dlq_id), "aria-label": `Select ${letter.source_path ?? letter.source_object_id}`,
           onchange: (event) => { event.target.checked ? state.chosen.add(letter.dlq_id) : state.chosen.delete(letter.dlq_id); visit.redraw(); },
         })),
         h("td", { "data-label": "Entry", class: "main" }, name(letter.source_path ?? letter.source_object_id)),
         h("td", { "data-label": "Reason" }, h("b", errorWords(letter.error_type)), h("small", said(letter.error_message))),
         cell("Tried", counted(letter.retry_count + 1, "time") + (letter.disposal_reason ? ", given up" : letter.max_retries_reached ? ", no retries left" : "")),
-        cell("Last seen", letter.requeued_at && letter.requeued_at > letter.last_seen_at ? "retried next" : ago(letter.last_seen_at)),
-        h("td.row-actions", button("Retry", () => requeue({ dlq_ids: [letter.dlq_id] }, "It will be retried now."), { kind: "small", "aria-label": `Retry ${letter.source_path ?? letter.source_object_id}` })),
+        cell("Last seen", letter.requeued_at && letter.requeued_at > letter.last_seen_at ? "retried next" : timeOf(letter.last_seen_at)),
+        h("td.row-actions", over ? null : button("Retry", () => requeue({ dlq_ids: [letter.dlq_id] }, "It will be retried now."), { kind: "small", "aria-label": `Retry ${letter.source_path ?? letter.source_object_id}` })),
       )))),
   );
 }

@@ -19,7 +19,8 @@ pub(super) struct ArchiveRequest {
     pub prefix: Option<String>,
     /// Only those.
     pub filters: Option<LogicalOperatorInput>,
-    /// Text in the path, or in a value of metadata or fields; upper and lower case are the same.
+    /// Words, each in the path or in a value of metadata or fields, in any order and in any case.
+    #[schema(max_length = 1000)]
     pub search: Option<String>,
     /// What to call the file, without the ending; the last folder of `prefix`, or the bucket's
     /// name, if nobody says.

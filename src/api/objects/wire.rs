@@ -136,7 +136,8 @@ pub(super) struct ListObjectsRequest {
     pub filters: Option<LogicalOperatorInput>,
     /// In which order; the newest first by default.
     pub sort: Option<SortOption>,
-    /// Text in the path, or in a value of metadata or fields; upper and lower case are the same.
+    /// Words, each in the path or in a value of metadata or fields, in any order and in any case.
+    #[schema(max_length = 1000)]
     pub search: Option<String>,
     /// Only these fields, with `object_id` and `bucket_id`; dots lead into them.
     pub select: Option<Vec<String>>,

@@ -78,9 +78,9 @@ const ALL: RangeInclusive<i64> = i64::MIN..=i64::MAX;
 const FEW: u32 = 20_000;
 
 impl Query {
-    /// Builds a query for a bucket's objects that pass the filter and have the text that is
-    /// searched for in its path or in a value of its metadata or fields; the newest first unless
-    /// `sort` says otherwise.
+    /// Builds a query for a bucket's objects that pass the filter and have each word of the text
+    /// that is searched for in their path or in a value of their metadata or fields; the newest
+    /// first unless `sort` says otherwise.
     ///
     /// # Errors
     /// A condition that its field cannot be asked.
@@ -418,9 +418,15 @@ fn compared(column: &str, relation: Relation, value: impl Into<Value>) -> Clause
     Clause::default().sql(column).sql(filter::symbol(relation)).bind(value)
 }
 
-/// The text in the path, or in a value of the object's metadata or fields.
+/// Each word of the text in the path, or in a value of the object's metadata or fields; or its id.
 pub(super) fn has_text(text: &str) -> Clause {
-    let wanted = crate::store::functions::fold(text);
+    let id = Clause::default().sql("o.id = ").bind(text.to_owned());
+    let words = text::words(text).into_iter().map(has_word).collect();
+    Clause::joined(vec![Clause::joined(words, true), id], false)
+}
+
+fn has_word(word: &str) -> Clause {
+    let wanted = crate::store::functions::fold(word);
     let within = |column: &str| {
         Clause::default()
             .sql(&format!(
@@ -431,8 +437,7 @@ pub(super) fn has_text(text: &str) -> Clause {
             .sql(") > 0))")
     };
     let path = Clause::default().sql("instr(folded(o.path), ").bind(wanted.clone()).sql(") > 0");
-    let id = Clause::default().sql("o.id = ").bind(text.to_owned());
-    Clause::joined(vec![path, within("o.metadata"), within("o.fields"), id], false)
+    Clause::joined(vec![path, within("o.metadata"), within("o.fields")], false)
 }
 
 fn signed(number: u64) -> i64 {

@@ -33,14 +33,13 @@ pub(super) struct SearchTerms {
 }
 
 impl SearchTerms {
-    /// `None` where the text is too short to have a piece.
+    /// `None` where every word is too short to have a piece.
     pub(super) fn new(bucket_key: i64, text: &str) -> Option<Self> {
-        let letters: Vec<char> = functions::searchable(text).chars().collect();
-        if letters.len() < PIECE {
+        let pieces: Vec<String> = words(text).into_iter().flat_map(pieces).take(PIECES).collect();
+        if pieces.is_empty() {
             return None;
         }
         let mark = functions::mark_of_bucket(bucket_key);
-        let pieces = letters.windows(PIECE).take(PIECES).map(|piece| piece.iter().collect());
         let quoted = |piece: String| format!("\"{}\"", piece.replace('"', "\"\""));
         let pieces: Vec<_> = std::iter::once(mark).chain(pieces).map(quoted).collect();
         Some(Self { text: text.to_owned(), pieces: pieces.join(" ") })
@@ -72,6 +71,17 @@ impl SearchTerms {
             .sql(") AND i.id = ")
             .bind(self.text.clone())
     }
+}
+
+/// The words of a text that is searched for; blanks alone are one word.
+pub(super) fn words(text: &str) -> Vec<&str> {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    if words.is_empty() { vec![text] } else { words }
+}
+
+fn pieces(word: &str) -> Vec<String> {
+    let letters: Vec<char> = functions::searchable(word).chars().collect();
+    letters.windows(PIECE).map(|piece| piece.iter().collect()).collect()
 }
 
 /// Whether there are objects that the index has not come to.

@@ -1,7 +1,9 @@
 // Real Chromium, and what every page is held to: no error on its console, no request to elsewhere.
 import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
+import { join } from "node:path";
 import { chromium } from "playwright-core";
 import { atEnd } from "./ending.mjs";
 
@@ -12,6 +14,18 @@ const FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", 
 
 /** The PDF viewer, which is a part of Chromium. */
 const VIEWER = /^chrome(-extension)?:\/\//;
+
+/**
+ * With `CATCHMENT_WEB` set to a folder, scripts and styles come from there and not from the program,
+ * so that a change of the interface can be tried without building it.
+ */
+async function fromDisk(context, server) {
+  const folder = process.env.CATCHMENT_WEB;
+  if (!folder) return;
+  const file = (url) => join(folder, decodeURIComponent(url.pathname).replace(/^\/~[^/]*/, ""));
+  await context.route((url) => url.href.startsWith(server.url) && /\.(js|css)$/.test(url.pathname) && existsSync(file(url)),
+    (route) => route.fulfill({ path: file(new URL(route.request().url())), contentType: route.request().url().endsWith("css") ? "text/css" : "text/javascript" }));
+}
 
 /** A browser that goes with the test. */
 export async function browser(t) {
@@ -30,6 +44,7 @@ export async function enter(t, server, { scheme = "light", width = 1280, height 
   const context = await (await browser(t)).newContext({
     viewport: { width, height }, colorScheme: scheme, reducedMotion: still ? "reduce" : "no-preference", acceptDownloads: true,
   });
+  await fromDisk(context, server);
   const page = await context.newPage();
   const faults = [];
   page.on("console", (message) => {
@@ -42,21 +57,20 @@ export async function enter(t, server, { scheme = "light", width = 1280, height 
     if (!at.startsWith(server.url) && !elsewhere.some((place) => at.startsWith(place)) && !at.startsWith("blob:") && !at.startsWith("data:") && !VIEWER.test(at)) faults.push(`a request to ${at}`);
   });
   atEnd(t, () => assert.deepEqual(faults, [], "faults of the page"));
-  page.setDefaultTimeout(30_000);
+  page.setDefaultTimeout(process.env.CATCHMENT_WEB ? 10_000 : 30_000);
   await page.goto(server.link);
   await page.waitForURL(`${server.url}/**`);
   await page.getByRole("navigation", { name: "Main" }).waitFor();
   return page;
 }
 
-/** What axe finds serious or critical, as lines. */
+/** What axe finds, as lines. */
 export async function findings(page) {
   await page.evaluate(AXE);
   const { violations } = await page.evaluate(() => globalThis.axe.run(document, {
     runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
   }));
-  return violations.filter((one) => ["serious", "critical"].includes(one.impact ?? ""))
-    .map((one) => `${one.id}: ${one.help}: ${one.nodes.map((node) => node.target.join(" ")).slice(0, 4).join(" | ")}`);
+  return violations.map((one) => `${one.id}: ${one.help}: ${one.nodes.map((node) => node.target.join(" ")).slice(0, 4).join(" | ")}`);
 }
 
 /**
