@@ -28,7 +28,7 @@ import { icon, problem } from "./lib/parts.js";
  */
 
 /**
- * Every address, and the page behind it.
+ * Every address, and the page behind it; the last that fits counts.
  * @type {[pattern: RegExp, load: () => Promise<any>, section: string][]}
  */
 const PAGES = [
@@ -39,6 +39,10 @@ const PAGES = [
   [/^\/buckets\/([^/]+)\/objects\/([^/]+)$/, () => import("./pages/object.js"), "buckets"],
   [/^\/buckets\/([^/]+)\/syncs\/([^/]+)$/, () => import("./pages/sync.js"), "home"],
   [/^\/buckets\/([^/]+)\/syncs\/([^/]+)\/edit$/, () => import("./pages/new-sync.js"), "home"],
+  [/^\/pipelines$/, () => import("./pages/pipelines.js"), "pipelines"],
+  [/^\/pipelines\/([^/]+)$/, () => import("./pages/pipeline.js"), "pipelines"],
+  [/^\/pipelines\/new$/, () => import("./pages/new-pipeline.js"), "pipelines"],
+  [/^\/pipelines\/([^/]+)\/edit$/, () => import("./pages/new-pipeline.js"), "pipelines"],
   [/^\/connections(?:\/([^/]+))?$/, () => import("./pages/connections.js"), "connections"],
   [/^\/sign-in\/([^/]+)$/, () => import("./pages/sign-in.js"), "connections"],
   [/^\/activity$/, () => import("./pages/activity.js"), "activity"],
@@ -49,6 +53,7 @@ const PAGES = [
 const NAVIGATION = [
   ["home", "Home", "home"],
   ["buckets", "Buckets", "bucket"],
+  ["pipelines", "Pipelines", "flow"],
   ["connections", "Connections", "plug"],
   ["activity", "Activity", "pulse"],
   ["settings", "Settings", "gear"],

@@ -44,6 +44,7 @@ const drawing = (path) =>
 const ICONS = {
   home: "M2.5 7.5 8 3l5.5 4.5M4 6.8V13h8V6.8",
   bucket: "M2.5 5c0-1.2 2.5-2 5.5-2s5.5.8 5.5 2-2.5 2-5.5 2-5.5-.8-5.5-2zm0 0 1.2 7c.2 1 2 1.7 4.3 1.7s4.1-.7 4.3-1.7l1.2-7",
+  flow: "M2.5 4h4v3h-4zM9.5 9h4v3h-4zM6.5 5.5h3a2 2 0 0 1 2 2V9",
   plug: "M5.5 2.5v3M10.5 2.5v3M4 5.5h8v2a4 4 0 0 1-8 0zM8 11.5v2.5",
   pulse: "M1.5 8.5h3l2-5 3 9 2-4h3",
   gear: "M8 5.7a2.3 2.3 0 1 0 0 4.6 2.3 2.3 0 0 0 0-4.6zM8 1.8v2M8 12.2v2M1.8 8h2M12.2 8h2M3.6 3.6 5 5M11 11l1.4 1.4M12.4 3.6 11 5M5 11l-1.4 1.4",
@@ -225,7 +226,7 @@ export const cell = (label, ...content) => h("td.short", { "data-label": label }
 
 /**
  * A heading with a count beside it.
- * @param {string} title
+ * @param {Child} title
  * @param {number} [number]
  * @param {...Child} beside
  */

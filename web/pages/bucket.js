@@ -3,7 +3,7 @@
 /** @import { Page, Visit } from "../app.js" */
 /** @import { Folder, Item, Place } from "../lib/objects.js" */
 import { to } from "../lib/addresses.js";
-import { at, get, post } from "../lib/api.js";
+import { at, get, post, queryString } from "../lib/api.js";
 import { ask } from "../lib/dialog.js";
 import { h } from "../lib/dom.js";
 import { bytes, counted, when } from "../lib/format.js";
@@ -178,6 +178,7 @@ export function open(visit) {
       return [
         pageHead(name(bucket.bucket_name), [h("span.number", counted(bucket.object_count, "object")), h("span.number", bytes(bucket.total_size_bytes)), bucket.last_upload_at ? h("span", "changed ", timeOf(bucket.last_upload_at)) : null],
           length() > 0 ? button(place.search || place.type ? "Download results" : place.prefix ? "Download this folder" : "Download all", () => download(bucketId, archiveOf(place)), { icon: "down" }) : null,
+          link("Add a pipeline", `#/pipelines/new${queryString({ bucket: bucketId, folder: place.prefix })}`, { class: "button", icon: "flow" }),
           link("Add a sync", to.newSync({ bucket: bucketId }), { class: "button", icon: "plus" })),
         tools(state, change, search),
         trail(within, state),

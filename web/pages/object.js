@@ -1,6 +1,7 @@
 /** An object: its preview, its fields, its blobs, where it came from, what shares its content. */
 
 /** @import { Page, Visit } from "../app.js" */
+/** @import { Pipeline } from "../lib/pipelines.js" */
 import { to } from "../lib/addresses.js";
 import { at, get, remove } from "../lib/api.js";
 import { ask } from "../lib/dialog.js";
@@ -9,6 +10,8 @@ import { bytes, counted, moment } from "../lib/format.js";
 import { attempt } from "../lib/notes.js";
 import { itemOf, neighbours, placeOf, placeQuery } from "../lib/objects.js";
 import { badge, button, facts, icon, link, name, section } from "../lib/parts.js";
+import { documentTable } from "../lib/documents.js";
+import { bucketsOf, pipelines } from "../lib/pipelines.js";
 import { preview } from "./object/preview.js";
 
 /** What every object has; all else in it are fields that a mapping gave it. */
@@ -21,9 +24,9 @@ export function open(visit) {
   /**
    * `beside`: the objects before and after it, where the address says how it was listed.
    * @type {{object: any, bucket: any, twins: any[] | null, beside: Awaited<ReturnType<typeof
-   *   neighbours>> | null}}
+   *   neighbours>> | null, documents: [Pipeline, ReturnType<typeof documentTable>][] | null}}
    */
-  const state = { object: null, bucket: null, twins: null, beside: null };
+  const state = { object: null, bucket: null, twins: null, beside: null, documents: null };
   const look = preview(visit.redraw);
   const place = placeOf(visit.query);
   const index = Number(visit.query.get("at")) - 1;
@@ -55,15 +58,24 @@ export function open(visit) {
       : button(label, () => {}, { disabled: true });
   }
 
+  /** The documents that pipelines made of it. */
+  async function readDocuments() {
+    const mine = (await pipelines()).filter((one) => bucketsOf(one).includes(state.bucket.bucket_id));
+    state.documents ??= mine.map((one) => [one, documentTable({ collection: one.collection_id, object: objectId, redraw: visit.redraw })]);
+    await Promise.all(state.documents.map(([, table]) => table.load()));
+  }
+
   return {
     title: () => (state.object ? itemOf(state.object).name : "Object"),
     close: () => removeEventListener("keydown", onkeydown),
+    event: (event) => { if (event.type === "documents.written") state.documents?.forEach(([, table]) => table.load()); },
     refresh: async () => {
       const [object, bucket] = await Promise.all([get(at.object(bucketId, objectId)), get(at.bucket(bucketId))]);
       Object.assign(state, { object, bucket });
       look.open(bucketId, object);
       // The object is shown before its neighbours and others with the same content are found.
       if (index >= 0 && !state.beside) attempt(async () => { state.beside = await neighbours(bucketId, place, index, objectId); }).then(visit.redraw);
+      attempt(readDocuments).then(visit.redraw);
       attempt(async () => { state.twins = (await get(`${at.object(bucketId, objectId)}/twins`, { limit: 50 })).results; }).then(visit.redraw);
     },
     view: () => {
@@ -90,6 +102,8 @@ export function open(visit) {
             }, { kind: "danger", icon: "trash" }))),
         h("div.object", h("section.preview", { "aria-label": "Preview" }, look.view()),
           h("div.stack", fields(object), origin(object, bucketId), blobs(object, bucketId), state.twins && twins(state.twins))),
+        (state.documents ?? []).filter(([, table]) => !table.isEmpty()).map(([one, table]) => h("section.stack", { key: one.collection_id, "aria-label": `Documents of ${one.collection_name}` },
+          section(h("span", "Documents of ", link(name(one.collection_name), to.pipeline(one.collection_id)))), table.view())),
       ];
     },
   };
