@@ -3,7 +3,7 @@
  * server responds. A page is a module in `pages/` whose `open(visit)` returns a `Page`.
  */
 
-import { get, onSignedOut } from "./lib/api.js";
+import { get, onSignedOut, queryString } from "./lib/api.js";
 import { h, render } from "./lib/dom.js";
 import { connect, disconnect, isUp, listen } from "./lib/events.js";
 import { heard } from "./lib/live.js";
@@ -11,16 +11,16 @@ import { entry, leave, left, restore } from "./lib/memory.js";
 import { icon, problem } from "./lib/parts.js";
 
 /**
- * @typedef {{params: string[], query: URLSearchParams, kept: any, redraw: () => void,
+ * @typedef {{params: string[], query: URLSearchParams, kept: unknown, redraw: () => void,
  *   refresh: () => Promise<void>, go: (address: string) => void,
- *   rewrite: (query: Record<string, any>) => void}} Visit
+ *   rewrite: (query: Record<string, string | undefined>) => void}} Visit
  * What a page is given: its part of the address, what it kept when it was left here, and ways to
  * draw itself and to open others. `go` opens another address, `rewrite` changes the query of the
  * address without opening the page anew.
  *
- * @typedef {{title: () => string, view: () => any, refresh?: () => Promise<any>,
- *   event?: (event: import("./lib/events.js").LiveEvent) => void, ticks?: boolean, wide?: boolean,
- *   keep?: () => unknown, moved?: (query: URLSearchParams, kept: any) => Promise<void>,
+ * @typedef {{title: () => string, view: () => import("./lib/dom.js").Child, refresh?: () => Promise<unknown>,
+ *   event?: (event: Api.LiveEvent) => void, ticks?: boolean, wide?: boolean,
+ *   keep?: () => unknown, moved?: (query: URLSearchParams, kept: unknown) => Promise<void>,
  *   close?: () => void}} Page
  * `refresh` loads what the page shows: when it opens, and when the server is back. `ticks`: it
  * shows relative times, and is drawn every second. `keep`: what it wants back when Back returns
@@ -29,7 +29,7 @@ import { icon, problem } from "./lib/parts.js";
 
 /**
  * Every address, and the page behind it; the last that fits counts.
- * @type {[pattern: RegExp, load: () => Promise<any>, section: string][]}
+ * @type {[pattern: RegExp, load: () => Promise<{open: (visit: Visit) => Page}>, section: string][]}
  */
 const PAGES = [
   [/^\/$/, () => import("./pages/home.js"), "home"],
@@ -49,7 +49,7 @@ const PAGES = [
   [/^\/settings$/, () => import("./pages/settings.js"), "settings"],
 ];
 
-/** @type {[section: string, label: string, icon: any][]} */
+/** @type {[section: string, label: string, icon: Parameters<typeof icon>[0]][]} */
 const NAVIGATION = [
   ["home", "Home", "home"],
   ["buckets", "Buckets", "bucket"],
@@ -65,7 +65,7 @@ const root = /** @type {HTMLElement} */ (document.getElementById("app"));
 history.scrollRestoration = "manual";
 
 /**
- * @type {{page: Page | null, path: string, entry: string, section: string, error: any,
+ * @type {{page: Page | null, path: string, entry: string, section: string, error: unknown,
  *   opened: number, signedOut: boolean, lost: boolean}}
  */
 const state = { page: null, path: "", entry: entry(), section: "home", error: null, opened: 0, signedOut: false, lost: false };
@@ -77,7 +77,8 @@ function redraw() {
   if (drawing) return;
   drawing = true;
   // A hidden tab has no animation frames.
-  (document.hidden ? (/** @type {any} */ next) => setTimeout(next, 50) : requestAnimationFrame)(draw);
+  if (document.hidden) setTimeout(draw, 50);
+  else requestAnimationFrame(draw);
 }
 
 function draw() {
@@ -196,11 +197,10 @@ async function refresh(opened) {
   redraw();
 }
 
-/** @param {Record<string, any>} query */
+/** @param {Record<string, string | undefined>} query */
 function rewrite(query) {
   const [path] = location.hash.slice(1).split("?");
-  const said = new URLSearchParams(Object.entries(query).filter(([, value]) => value)).toString();
-  history.replaceState(history.state, "", `#${path}${said ? `?${said}` : ""}`);
+  history.replaceState(history.state, "", `#${path}${queryString(query)}`);
 }
 
 /** The server does not know this browser: shows the page that says how to sign in. */

@@ -2,7 +2,7 @@
  * The form of a connection: by provider, its secrets write-only. Used to make one and to edit one.
  */
 
-import { post } from "./api.js";
+import { fieldsOf as wrongFields, post } from "./api.js";
 import { h } from "./dom.js";
 import { note } from "./notes.js";
 import { button, choice, field, input, problem } from "./parts.js";
@@ -86,7 +86,7 @@ export const blankConnection = (provider = "s3") => ({ provider, name: "", value
 
 /**
  * The draft of a connection that exists: with what is stored, which is all but its credentials.
- * @param {any} connection
+ * @param {Pick<Api.Connection, "provider_type" | "name" | "provider_config">} connection
  * @returns {ConnectionDraft}
  */
 export function draftOf({ provider_type, name, provider_config }) {
@@ -133,7 +133,7 @@ export function configOf(draft) {
   return config;
 }
 
-/** @param {string} text @returns {any} */
+/** @param {string} text @returns {Record<string, unknown>} */
 function pasted(text) {
   try {
     return JSON.parse(text);
@@ -168,7 +168,7 @@ export const withoutCredentials = (draft) =>
 
 /**
  * `changed` is called at everything that is typed.
- * @param {{draft: ConnectionDraft, error?: any, busy?: boolean, changed: () => void, submit: () =>
+ * @param {{draft: ConnectionDraft, error?: unknown, busy?: boolean, changed: () => void, submit: () =>
  * void,
  *   cancel?: () => void, action: string}} options
  */
@@ -176,7 +176,7 @@ export function connectionForm({ draft, error, busy, changed, submit, cancel, ac
   const provider = providerOf(draft.provider);
   const editing = Boolean(draft.stored);
   /** @type {Record<string, string>} */
-  const wrong = Object.fromEntries((error?.fields ?? []).map((/** @type {any} */ item) => [item.field.replace(/^.*provider_config\./, ""), item.message]));
+  const wrong = Object.fromEntries(wrongFields(error).map((item) => [item.field.replace(/^.*provider_config\./, ""), item.message]));
   /** @param {Field} one */
   const control = ({ key, label, hint, kind }) => {
     const isStored = editing && key.startsWith("credentials");

@@ -6,14 +6,14 @@ import { problem } from "./parts.js";
 /**
  * Asks before something is done, and does it while the dialog is open, so that an error is shown in
  * it. Returns whether it was done.
- * @param {{title: string, body: any, action: string, danger?: boolean, field?: {label: string,
- *   placeholder?: string, value?: string}, run: (text: string) => Promise<any>}} question
+ * @param {{title: string, body: import("./dom.js").Child, action: string, danger?: boolean, field?: {label: string,
+ *   placeholder?: string, value?: string}, run: (text: string) => Promise<unknown>}} question
  * @returns {Promise<boolean>}
  */
 export function ask(question) {
   return new Promise((resolve) => {
     const dialog = document.createElement("dialog");
-    /** @type {{text: string, busy: boolean, error: any, done: boolean}} */
+    /** @type {{text: string, busy: boolean, error: unknown, done: boolean}} */
     const state = { text: question.field?.value ?? "", busy: false, error: null, done: false };
     const draw = () => render(dialog, view());
     const view = () =>

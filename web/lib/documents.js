@@ -9,12 +9,6 @@ import { button, empty, icon, name, problem } from "./parts.js";
 import { pipelineAt } from "./pipelines.js";
 import { settled } from "./soon.js";
 
-/**
- * @typedef {{document_id: string, root_object?: {object_id: string, bucket_id: string, key_prefix: string} | null,
- *   document_blobs: {field: string, url: string, type: string}[], _internal: {part: number | null},
- *   [field: string]: unknown}} Document
- */
-
 /** Columns of fields, at most: the others are in the document. */
 const COLUMNS = 6;
 const PAGE = 50;
@@ -28,7 +22,7 @@ const OURS = new Set(["document_id", "collection_id", "document_blobs", "vector_
  */
 export function documentTable({ collection, object, search = "", redraw, searched }) {
   /**
-   * @type {{rows: Document[], total: number, next: string | null, search: string, open: string,
+   * @type {{rows: Api.Document[], total: number, next: string | null, search: string, open: string,
    *   ready: boolean, error: unknown}}
    */
   const state = { rows: [], total: 0, next: null, search, open: "", ready: false, error: null };
@@ -85,11 +79,11 @@ export function documentTable({ collection, object, search = "", redraw, searche
   }
 }
 
-/** The object that a document comes from. @param {Document} row @returns {Child} */
+/** The object that a document comes from. @param {Api.Document} row @returns {Child} */
 const origin = ({ root_object: from, _internal: { part } }) =>
   (from ? h("a", { href: to.object(from.bucket_id, from.object_id) }, name(from.key_prefix), part ? ` (${part + 1})` : "") : h("span.muted", "written by hand"));
 
-/** @param {Document} row */
+/** @param {Api.Document} row */
 function details(row) {
   const fields = Object.fromEntries(Object.entries(row).filter(([key]) => !OURS.has(key)));
   return h("div.stack", h("pre", { tabindex: "0", role: "region", "aria-label": "Document" }, JSON.stringify(fields, null, 2)),

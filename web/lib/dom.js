@@ -7,13 +7,14 @@
 const SVG = "http://www.w3.org/2000/svg";
 
 /**
- * @typedef {{tag: string, props: Record<string, any>, children: Drawing[], key?: string | number,
- *   text?: string, dom?: any, unmount?: (() => void) | void}} Drawing What is to be drawn.
- * @typedef {any} Child A drawing, text, a number, an array of these, or nothing (null, false …).
- * @typedef {(event: any) => any} Handler
- * @typedef {{[name: string]: any, onclick?: Handler, oninput?: Handler, onchange?: Handler,
- * onsubmit?: Handler,
- *   onscroll?: Handler, onkeydown?: Handler}} Props
+ * @typedef {{tag: string, props: Props, children: Drawing[], key?: string | number,
+ *   text?: string, dom?: Element | Text, unmount?: (() => void) | void}} Drawing What is to be drawn.
+ * @typedef {Api.Child} Child A drawing, text, a number, an array of these, or nothing (null, false …).
+ * @typedef {Event & {target: HTMLInputElement}} FieldEvent of a field
+ * @typedef {{[name: string]: unknown, key?: string | number, onclick?: (event: MouseEvent) => unknown,
+ *   oninput?: (event: FieldEvent) => unknown, onchange?: (event: FieldEvent) => unknown,
+ *   onsubmit?: (event: SubmitEvent) => unknown, onkeydown?: (event: KeyboardEvent) => unknown,
+ *   mount?: (element: HTMLElement) => (() => void) | void}} Props
  */
 
 /** Set as properties: attributes have no effect once a person has used the field. */
@@ -25,19 +26,22 @@ const PROPERTIES = new Set(["value", "checked", "indeterminate", "open", "muted"
  * `style` as an object; `mount(element)`, called once it is in the page, which may return a
  * function to call when it is removed. False, null and undefined leave an attribute out.
  * @param {string} what
- * @param {Props | string | number | boolean | any[] | null} [props]
+ * @param {Props | Child} [props]
  * @param {...Child} children
  * @returns {Drawing}
  */
 export function h(what, props, ...children) {
   const [tag, ...classes] = what.split(".");
-  const said = typeof props === "object" && props !== null && !Array.isArray(props) && !("children" in props);
-  const { key, ...rest } = said ? props : {};
+  const own = isProps(props) ? props : null;
+  const { key, ...rest } = own ?? {};
   if (classes.length) rest.class = [...classes, rest.class ?? ""].join(" ").trim();
-  return { tag, props: rest, children: flat(said ? children : [props, ...children]), key };
+  return { tag, props: rest, children: flat(own ? children : [/** @type {Child} */ (props), ...children]), key };
 }
 
-/** @param {any[]} children @returns {Drawing[]} */
+/** @param {Props | Child} value @returns {value is Props} */
+const isProps = (value) => typeof value === "object" && value !== null && !Array.isArray(value) && !("children" in value);
+
+/** @param {Child[]} children @returns {Drawing[]} */
 function flat(children) {
   /** @type {Drawing[]} */
   const out = [];
@@ -86,7 +90,7 @@ function patchChildren(parent, before, next, svg, mounted) {
     if (old) patch(old, node, svg, mounted);
     else create(node, svg, mounted);
     if (node.dom === place) place = place?.nextSibling ?? null;
-    else parent.insertBefore(node.dom, place);
+    else if (node.dom) parent.insertBefore(node.dom, place);
   });
 }
 
@@ -125,7 +129,7 @@ function matcher(before) {
 /** @param {Drawing} node */
 function remove(node) {
   unmount(node);
-  node.dom.remove();
+  node.dom?.remove();
 }
 
 /** @param {Drawing} node */
@@ -146,7 +150,7 @@ function create(node, svg, mounted) {
   patchChildren(element, [], node.children, inside, mounted);
   patchProps(element, {}, node.props);
   const mount = node.props.mount;
-  if (mount) mounted.push(() => { node.unmount = mount(element); });
+  if (mount) mounted.push(() => { node.unmount = mount(/** @type {HTMLElement} */ (element)); });
 }
 
 /**
@@ -158,16 +162,20 @@ function create(node, svg, mounted) {
 function patch(old, node, svg, mounted) {
   node.dom = old.dom;
   node.unmount = old.unmount;
-  if (node.tag === "#text") {
-    if (old.text !== node.text) node.dom.data = node.text;
+  if (node.dom instanceof Text) {
+    if (old.text !== node.text) node.dom.data = node.text ?? "";
     return;
   }
+  if (!node.dom) return;
   patchChildren(node.dom, old.children, node.children, svg || node.tag === "svg", mounted);
   patchProps(node.dom, old.props, node.props);
 }
 
-/** @param {any} element @param {Record<string, any>} before @param {Record<string, any>} next */
-function patchProps(element, before, next) {
+/** An element by the names of its properties. @typedef {Element & Record<string, unknown>} Open */
+
+/** @param {Element} element_ @param {Props} before @param {Props} next */
+function patchProps(element_, before, next) {
+  const element = /** @type {Open} */ (element_);
   for (const name of Object.keys(before)) {
     if (!(name in next)) setProp(element, name, undefined, before[name]);
   }
@@ -180,16 +188,17 @@ function patchProps(element, before, next) {
   }
 }
 
-/** @param {any} element @param {string} name @param {any} value @param {any} before */
+/** @param {Open} element @param {string} name @param {unknown} value @param {unknown} before */
 function setProp(element, name, value, before) {
   if (name === "mount") return;
   if (name.startsWith("on")) {
     element[name] = value ?? null;
   } else if (name === "style") {
+    const { style } = /** @type {HTMLElement} */ (/** @type {Element} */ (element));
     for (const property of Object.keys(before ?? {})) {
-      if (!(property in (value ?? {}))) element.style.removeProperty(property);
+      if (!Object.hasOwn(value ?? {}, property)) style.removeProperty(property);
     }
-    for (const [property, to] of Object.entries(value ?? {})) element.style.setProperty(property, String(to));
+    for (const [property, to] of Object.entries(value ?? {})) style.setProperty(property, String(to));
   } else if (PROPERTIES.has(name)) {
     if (typeof before === "boolean") element[name] = false;
   } else if (value === undefined || value === null || (value === false && !name.startsWith("aria-"))) {

@@ -45,7 +45,7 @@ export const keep = (draft) => sessionStorage.setItem(KEPT, JSON.stringify(draft
 /** It was started: the next one begins anew. */
 export const forget = () => sessionStorage.removeItem(KEPT);
 
-/** The form of a sync that exists. @param {any} sync @returns {Draft} */
+/** The form of a sync that exists. @param {Api.Sync} sync @returns {Draft} */
 export function ofSync(sync) {
   const filters = sync.file_filters ?? {};
   const reconcile = sync.reconcile ?? {};
@@ -58,7 +58,7 @@ export function ofSync(sync) {
     extensions: (filters.extensions ?? []).join(" "), mime: (filters.mime_types ?? []).join(" "),
     min: sizeWords(filters.min_size_bytes), max: sizeWords(filters.max_size_bytes),
     after: filters.modified_after?.slice(0, 10) ?? "", before: filters.modified_before?.slice(0, 10) ?? "",
-    metadata: (filters.metadata_filters ?? []).map((/** @type {any} */ filter) => ({ ...filter, value: String(filter.value ?? "") })),
+    metadata: (filters.metadata_filters ?? []).map((filter) => ({ field: filter.field, operator: filter.operator ?? "contains", value: String(filter.value ?? "") })),
     mapping: Object.entries(sync.schema_mapping?.mappings ?? {}).map(([target, entry]) => rowOf(target, entry)),
     sync_mode: sync.sync_mode ?? "continuous", interval: sync.polling_interval_seconds ?? 300,
     on_update: reconcile.on_update !== false, on_delete: reconcile.on_delete !== false, on_filter_drift: reconcile.on_filter_drift !== false,
@@ -92,7 +92,7 @@ const words = (text) => text.split(/[\s,]+/).filter(Boolean);
 /** @param {string} day */
 const midnight = (day) => (day ? `${day}T00:00:00Z` : null);
 
-/** @param {Draft} draft @returns {Record<string, any> | null} */
+/** @param {Draft} draft @returns {Api.Filters | null} */
 function filtersOf(draft) {
   const all = {
     include_patterns: lines(draft.include), exclude_patterns: lines(draft.exclude), extensions: words(draft.extensions),
@@ -117,9 +117,13 @@ export const SOURCES = [
   ["constant", "a fixed value", "value", "holiday"],
 ];
 
-/** @param {string} target @param {any} entry @returns {MappingRow} */
+/** @typedef {{source?: string | Record<string, unknown>, transform?: string | null}} Mapped */
+
+/** @param {string} target @param {Mapped} entry @returns {MappingRow} */
 function rowOf(target, entry) {
-  const { type, ...rest } = typeof entry.source === "string" ? { type: entry.source } : entry.source ?? { type: "file" };
+  /** @type {Record<string, unknown>} */
+  const { type: type_ = "file", ...rest } = typeof entry.source === "string" ? { type: entry.source } : entry.source ?? {};
+  const type = String(type_);
   const key = SOURCES.find(([known]) => known === type)?.[2];
   return { target, source: type, value: key && rest[key] !== undefined && rest[key] !== null ? String(rest[key]) : "", transform: entry.transform ?? "" };
 }
@@ -136,7 +140,7 @@ function mappingOf(row) {
 
 /**
  * The settings that a draft makes: the body of create, and of PATCH.
- * @param {Draft} draft @returns {Record<string, any>}
+ * @param {Draft} draft
  */
 export function requestOf(draft) {
   const mappings = draft.mapping.filter((row) => row.target);

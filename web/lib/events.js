@@ -3,19 +3,13 @@
  * it saw; this module says whether it is up, and passes each event to the listener.
  */
 
-/**
- * @typedef {{type: string, event_id?: number, created_at?: string, bucket_id?: string | null,
- * sync_config_id?: string | null, sync_job_id?: string | null, detail?: any, [key: string]: any}}
- * LiveEvent
- */
-
 const KINDS = [
   "job.started", "job.progress", "job.finished", "objects.added", "objects.updated", "objects.removed",
   "sync.changed", "connection.changed", "bucket.changed", "batch.finished", "documents.written", "collection.changed",
   "extractor.paused", "notice", "reset",
 ];
 
-/** @type {(event: LiveEvent) => void} */
+/** @type {(event: Api.LiveEvent) => void} */
 let heard = () => {};
 /** @type {(state: "up" | "down") => void} */
 let became = () => {};
@@ -28,7 +22,7 @@ let retry;
 
 /**
  * Sets the listeners: for every event, and for the stream coming up or going down.
- * @param {(event: LiveEvent) => void} event @param {(state: "up" | "down") => void} up
+ * @param {(event: Api.LiveEvent) => void} event @param {(state: "up" | "down") => void} up
  */
 export function listen(event, up) {
   heard = event;

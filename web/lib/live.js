@@ -6,15 +6,15 @@
 /**
  * @typedef {{phase: string, done: number, total: number | null, bytes: number,
  *   bytesTotal: number | null, rate: number | null, eta: number | null, files: string[],
- *   counts: Record<string, number>}} Progress
- * `done` and `total` count entries; `rate` is bytes a second, `eta` seconds, `files` those in
+ *   counts: Api.Counts, retry: {attempt: number, at: string, reason: string} | null}} Progress
+ * `retry`: what is tried again, and when. `done` and `total` count entries; `rate` is bytes a second, `eta` seconds, `files` those in
  * flight.
  */
 
 /** @type {Map<string, Progress>} */
 const running = new Map();
 
-/** @param {import("./events.js").LiveEvent} event */
+/** @param {Api.LiveEvent} event */
 export function heard(event) {
   const sync = event.sync_config_id;
   if (!sync) return;
@@ -22,7 +22,7 @@ export function heard(event) {
   else if (event.type === "job.progress" || event.type === "job.started") running.set(sync, read(event));
 }
 
-/** @param {import("./events.js").LiveEvent} event @returns {Progress} */
+/** @param {Api.LiveEvent} event @returns {Progress} */
 function read(event) {
   const counts = event.counts ?? {};
   return {
@@ -33,8 +33,9 @@ function read(event) {
     bytesTotal: event.bytes_found ?? null,
     rate: event.bytes_per_second ?? null,
     eta: event.eta_seconds ?? null,
-    files: (event.in_flight ?? []).map((/** @type {any} */ file) => file.path),
+    files: (event.in_flight ?? []).map((file) => file.path),
     counts,
+    retry: event.next_try_at ? { attempt: event.attempt ?? 1, at: event.next_try_at, reason: event.reason ?? "" } : null,
   };
 }
 

@@ -13,7 +13,7 @@ export function note(text, tone = "good") {
 
 /**
  * Does what a button is for; an error is shown, never swallowed.
- * @param {() => Promise<any>} act @param {string} [done] what to say then
+ * @template T @param {() => Promise<T>} act @param {string} [done] what to say then
  */
 export async function attempt(act, done) {
   try {

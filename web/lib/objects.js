@@ -13,17 +13,17 @@ import { attempt, note } from "./notes.js";
  * What is shown: a folder (`prefix`), or with a search or a type, everything below it.
  */
 
-/** @param {any} object as the API has it @returns {Item} */
+/** @param {Api.Object_} object @returns {Item} */
 export function itemOf(object) {
   const blob = object.blobs?.[0];
   const path = object.key_prefix ?? object.object_id;
   return {
     kind: "object", id: object.object_id, path, name: baseName(path), size: blob?.details?.size_bytes ?? null,
-    mime: blob?.details?.mime_type ?? "", modified: object.source?.modified_at ?? object.updated_at, added: object.created_at, blob: blob?.blob_id ?? null,
+    mime: blob?.details?.mime_type ?? "", modified: object.source?.modified_at ?? object.updated_at ?? null, added: object.created_at ?? null, blob: blob?.blob_id ?? null,
   };
 }
 
-/** @param {any} object as a tree has it @returns {Item} */
+/** @param {Api.Leaf} object as a tree has it @returns {Item} */
 const leafOf = (object) => ({
   kind: "object", id: object.object_id, path: object.key_prefix, name: baseName(object.key_prefix), size: object.size_bytes,
   mime: object.mime_type ?? "", modified: object.modified_at, added: null, blob: "content",
@@ -40,8 +40,8 @@ export const byFolder = (place) => !place.search && !place.type && place.sort ==
 export async function opening(bucket, place) {
   if (byFolder(place)) {
     const tree = await get(`${at.bucket(bucket)}/tree`, { prefix: place.prefix, limit: 0 });
-    const folders = tree.folders.map((/** @type {any} */ folder) => ({ kind: "folder", ...folder }));
-    return { folders, total: tree.object_count };
+    const folders = (tree.folders ?? []).map((folder) => /** @type {Folder} */ ({ kind: "folder", ...folder }));
+    return { folders, total: tree.object_count ?? 0 };
   }
   const answer = await post(`${at.bucket(bucket)}/objects/list`, bodyOf(place), { limit: 1, include_total: true });
   return { folders: [], total: answer.pagination.total ?? 0 };
@@ -121,7 +121,7 @@ export function archiveOf(place) {
 
 /**
  * Downloads objects in one archive, which is made while it is downloaded.
- * @param {string} bucket @param {Record<string, any>} which objects, as the API takes it
+ * @param {string} bucket @param {object} which objects, as the API takes it
  */
 export const download = (bucket, which) => attempt(async () => {
   const made = await post(`${at.bucket(bucket)}/objects/archive`, which);

@@ -1,5 +1,6 @@
 /** The small pieces that every page is made of. */
 
+import { fieldsOf, messageOf } from "./api.js";
 import { h } from "./dom.js";
 import { count, moment, visible, when } from "./format.js";
 import { attempt, note } from "./notes.js";
@@ -23,8 +24,8 @@ export const timeOf = (at) => h("time", { datetime: at ?? null, title: at ? mome
 
 /**
  * A list to choose from.
- * @param {string} id @param {string} value @param {[value: string, label: string][]} options
- * @param {(value: string) => any} choose
+ * @param {string} id @param {string} value @param {string[][]} options each a value and its label
+ * @param {(value: string) => unknown} choose
  */
 export const choice = (id, value, options, choose) =>
   h("select", { id, value, onchange: (event) => choose(event.target.value) },
@@ -75,9 +76,9 @@ export const icon = (which) => drawing(ICONS[which]);
 
 /**
  * A button. `kind`: primary, danger, quiet or plain.
- * @param {Child} label @param {(event: Event) => any} onclick
+ * @param {Child} label @param {(event: Event) => unknown} onclick
  * @param {{kind?: string, icon?: keyof typeof ICONS, busy?: boolean, disabled?: boolean,
- * [attribute: string]: any}} [options]
+ * [attribute: string]: unknown}} [options]
  */
 export function button(label, onclick, options = {}) {
   const { kind = "", icon: which, busy, disabled, ...rest } = options;
@@ -90,7 +91,7 @@ export function button(label, onclick, options = {}) {
 /**
  * @param {Child} label
  * @param {string} href
- * @param {Record<string, any> & {icon?: keyof typeof ICONS}} [options]
+ * @param {import("./dom.js").Props & {icon?: keyof typeof ICONS}} [options]
  */
 export function link(label, href, options = {}) {
   const { icon: which, ...rest } = options;
@@ -125,9 +126,10 @@ export function badge(state, words) {
 
 /**
  * The state of a sync, as one badge.
- * @param {any} sync
+ * @param {Api.AnySync} sync
  */
 export function syncBadge(sync) {
+  if (sync.notices?.some((one) => one.code === "waiting_for_provider")) return badge("QUEUED", "Waiting for the provider");
   if (sync.held_removals?.count) return badge("COMPLETED_WITH_ERRORS", "Removals held");
   if (sync.paused) {
     const failed = sync.paused_by_failures ?? sync.paused_by_user_id === null;
@@ -143,15 +145,15 @@ export function empty(title, body, ...actions) {
 
 /**
  * What went wrong, and what to do about it.
- * @param {any} error @param {(() => void) | null} [retry]
+ * @param {unknown} error @param {(() => void) | null} [retry]
  */
 export function problem(error, retry) {
-  const fields = error?.fields ?? [];
+  const fields = fieldsOf(error);
   return h("div.problem", { role: "alert" },
     icon("alert"),
-    h("div", h("p", visible(error?.message ?? String(error))),
+    h("div", h("p", visible(messageOf(error))),
       fields.length > 0
-        ? h("ul", fields.map((/** @type {any} */ field) => h("li", h("code", visible(field.field)), " ", visible(field.message))))
+        ? h("ul", fields.map((field) => h("li", h("code", visible(field.field)), " ", visible(field.message))))
         : null,
     ),
     retry ? button("Try again", retry, { kind: "small" }) : null,
@@ -191,12 +193,12 @@ export const input = (value, changed, props) =>
   h("input", { type: "text", spellcheck: "false", autocomplete: "off", value, oninput: (event) => changed(event.target.value), ...props });
 
 /** A field with its label, a hint, and what is wrong with it.
- * @param {string} label @param {Child} control @param {{hint?: Child, error?: string | null, id?:
- * string}} [options] */
+ * @param {string} label @param {import("./dom.js").Drawing} control
+ * @param {{hint?: Child, error?: string | null, id?: string}} [options] */
 export function field(label, control, { hint, error, id } = {}) {
   const about = error || hint;
   const noteId = id && about ? `${id}-note` : null;
-  if (control?.props && id) {
+  if (id) {
     control.props.id = id;
     control.props["aria-describedby"] = noteId;
     control.props["aria-invalid"] = error ? "true" : null;

@@ -5,80 +5,44 @@
 
 import { at, get, post } from "./api.js";
 
-/**
- * @typedef {{AND: {field: string, operator: string, value: unknown}[]}} Conditions
- *
- * @typedef {{feature_extractor_name: string, version: string,
- *   parameters?: Record<string, unknown> | null, include_all_source_fields?: boolean,
- *   field_passthrough?: {source_path: string, target_path?: string | null}[]}} ExtractorSettings
- *
- * @typedef {{collection_id: string, collection_name: string, description: string | null,
- *   enabled: boolean, disabled_reason: {message?: string} | null, document_count: number,
- *   waiting: number, failed: number, outdated: number, paused_reason: string | null,
- *   feature_extractor: ExtractorSettings, warnings: string[], updated_at: string,
- *   source: {type: string, bucket_ids: string[] | null, collection_ids: string[] | null,
- *   inherited_bucket_ids: string[] | null, source_filters: {filters: Conditions} | null}}} Pipeline
- *
- * @typedef {{type?: string | string[], enum?: unknown[], const?: unknown, description?: string,
- *   default?: unknown, minimum?: number, maximum?: number, items?: Schema,
- *   properties?: Record<string, Schema>}} Schema of parameters
- *
- * @typedef {{feature_extractor_name: string, version: string, description: string, source: string,
- *   accepts: string[], parameter_schema: Schema, not_confined?: unknown}} Extractor
- *
- * @typedef {{batch_id: string, bucket_id: string, status: string, object_count: number,
- *   failed_object_count: number, documents_written: number, created_at: string,
- *   completed_at: string | null, status_message: string | null, error: string | null,
- *   lifecycle_reason: string | null, progress: {percent: number, eta_seconds: number | null,
- *   queue_position: number | null}}} Batch
- *
- * @typedef {{object_id: string, error: string, error_type: string, attempts: number,
- *   timestamp: string, stderr: string | null}} FailedObject
- *
- * @typedef {{type: string, error: string, objects: FailedObject[]}} FailureGroup
- *
- * @typedef {{results: {object_id: string, key_prefix: string, error: string | null,
- *   documents: Record<string, unknown>[], duration_ms: number, log: string | null}[]}} Tried
- */
-
-/** @param {string} collection */
+/** @param {string} collection @returns {`/v1/collections/${string}`} */
 const of = (collection) => `/v1/collections/${encodeURIComponent(collection)}`;
 
-/** @returns {Promise<Pipeline[]>} */
+/** @returns {Promise<Api.Pipeline[]>} */
 export const pipelines = async () => (await get("/v1/collections", { limit: 1000 })).results;
 
-/** @param {string} collection @returns {Promise<Pipeline>} */
+/** @param {string} collection @returns {Promise<Api.Pipeline>} */
 export const pipeline = (collection) => get(of(collection));
 
-/** @returns {Promise<Extractor[]>} */
+/** @returns {Promise<Api.Extractor[]>} */
 export const extractors = async () => (await get("/v1/collections/features/extractors")).results;
 
 /** Extracts what is not extracted as the pipeline is now. @param {string} collection @param {object} [which] */
 export const trigger = (collection, which = {}) => post(`${of(collection)}/trigger`, which);
 
-/** @param {string} bucket @param {string[]} objects @param {ExtractorSettings} extractor @returns {Promise<Tried>} */
+/** @param {string} bucket @param {string[]} objects @param {Api.ExtractorSettings} extractor @returns {Promise<Api.Tried>} */
 export const tryOut = (bucket, objects, extractor) => post("/v1/collections/try", { bucket_id: bucket, object_ids: objects, feature_extractor: extractor });
 
 export { of as pipelineAt };
 
-/** The buckets whose objects reach a pipeline. @param {Pipeline} one */
+/** The buckets whose objects reach a pipeline. @param {Api.Pipeline} one */
 export const bucketsOf = ({ source }) => source.bucket_ids ?? source.inherited_bucket_ids ?? [];
 
-/** How an extractor is called. @param {ExtractorSettings | Extractor} one */
+/** How an extractor is called. @param {Api.ExtractorSettings | Api.Extractor} one */
 export const extractorName = ({ feature_extractor_name, version }) => `${feature_extractor_name} ${version}`;
 
 /** Batches whose failures are looked through. */
 const LOOKED_THROUGH = 20;
 
-/** The latest batches of a pipeline, over all its buckets. @param {Pipeline} one @returns {Promise<Batch[]>} */
+/** The latest batches of a pipeline, over all its buckets. @param {Api.Pipeline} one @returns {Promise<Api.Batch[]>} */
 export async function batchesOf(one) {
   const pages = await Promise.all(bucketsOf(one).map((bucket) => post(`${at.bucket(bucket)}/batches/list`, { collection_id: one.collection_id, limit: 50 })));
-  return pages.flatMap(({ results }) => results).sort((/** @type {Batch} */ a, /** @type {Batch} */ b) => b.created_at.localeCompare(a.created_at));
+  return pages.flatMap(({ results }) => results).sort((/** @type {Api.Batch} */ a, /** @type {Api.Batch} */ b) => b.created_at.localeCompare(a.created_at));
 }
 
 /**
  * What failed and was not done since, by reason, the most frequent first.
- * @param {Pipeline} one @param {Batch[]} batches
+ * @param {Api.Pipeline} one @param {Api.Batch[]} batches
  * @returns {Promise<FailureGroup[]>}
  */
 export async function failuresOf(one, batches) {
@@ -87,7 +51,7 @@ export async function failuresOf(one, batches) {
   /** @type {Map<string, FailureGroup>} */
   const groups = new Map();
   const seen = new Set();
-  for (const object of /** @type {FailedObject[]} */ (pages.flatMap(({ results }) => results))) {
+  for (const object of /** @type {Api.FailedObject[]} */ (pages.flatMap(({ results }) => results))) {
     if (seen.has(object.object_id)) continue;
     seen.add(object.object_id);
     const reason = `${object.error_type} ${object.error}`;
@@ -98,17 +62,18 @@ export async function failuresOf(one, batches) {
   return [...groups.values()].sort((a, b) => b.objects.length - a.objects.length);
 }
 
-/** @param {string} bucket @param {string} batch */
+/** @param {string} bucket @param {string} batch @returns {`/v1/buckets/${string}/batches/${string}`} */
 export const batchAt = (bucket, batch) => `${at.bucket(bucket)}/batches/${encodeURIComponent(batch)}`;
 
 /** Which objects, as a person says it. @typedef {{folder: string, name: string, kind: string}} Which */
+/** @typedef {{type: string, error: string, objects: Api.FailedObject[]}} FailureGroup */
 
 /** Kinds of files, by the beginning of their type. @type {[value: string, label: string][]} */
 export const KINDS = [["", "Every kind"], ["image/", "Images"], ["video/", "Videos"], ["audio/", "Sounds"], ["application/pdf", "PDF"], ["text/", "Text"]];
 
-/** @param {Which} which @returns {Conditions | null} */
+/** @param {Which} which @returns {Api.Conditions | null} */
 export function conditionsOf({ folder, name, kind }) {
-  /** @type {Conditions["AND"]} */
+  /** @type {Api.Conditions["AND"]} */
   const all = [];
   if (folder) all.push({ field: "key_prefix", operator: "starts_with", value: folder });
   if (name) all.push({ field: "key_prefix", operator: "contains", value: name });
@@ -119,7 +84,7 @@ export function conditionsOf({ folder, name, kind }) {
 /** Which of them a condition is. @type {Record<string, keyof Which>} */
 const SAID_BY = { "key_prefix starts_with": "folder", "key_prefix contains": "name", "mime_type starts_with": "kind" };
 
-/** What conditions say, if a person could have said it here. @param {Conditions | undefined} conditions @returns {Which | null} */
+/** What conditions say, if a person could have said it here. @param {Api.Conditions | undefined} conditions @returns {Which | null} */
 export function whichOf(conditions) {
   const which = { folder: "", name: "", kind: "" };
   for (const { field, operator, value } of conditions?.AND ?? []) {
@@ -130,7 +95,7 @@ export function whichOf(conditions) {
   return conditions && !conditions.AND ? null : which;
 }
 
-/** Conditions in words. @param {Conditions | undefined} conditions */
+/** Conditions in words. @param {Api.Conditions | undefined} conditions */
 export function conditionWords(conditions) {
   if (!conditions) return "all objects";
   const which = whichOf(conditions);

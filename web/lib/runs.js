@@ -7,16 +7,21 @@ import { count, counted } from "./format.js";
 import { attempt, note } from "./notes.js";
 import { badge, pathList } from "./parts.js";
 
-/** What a job counted. @param {any} job @returns {Record<string, number>} */
+/**
+ * A job, as the API, the overview or an event has it.
+ * @typedef {{status?: string, counts?: Api.Counts, progress?: Api.Job["progress"], metadata?: Api.Job["metadata"]}} Counted
+ */
+
+/** What a job counted. @param {Counted} job */
 const countsOf = (job) => job.counts ?? job.progress?.counts ?? job.metadata?.counts ?? {};
 
-/** @param {any} job @returns {import("./chart.js").Run} */
+/** @param {Api.Job | Api.Run} job @returns {import("./chart.js").Run} */
 export function runOf(job) {
   const counts = countsOf(job);
   return {
     id: job.sync_job_id,
     status: job.status,
-    at: job.started_at ?? job.updated_at,
+    at: job.started_at ?? job.updated_at ?? null,
     objects: (counts.synced ?? 0) + (counts.updated ?? 0),
     removed: counts.removed ?? 0,
     bytes: counts.bytes ?? 0,
@@ -26,7 +31,7 @@ export function runOf(job) {
   };
 }
 
-/** What a job did, in words. @param {any} job */
+/** What a job did, in words. @param {Counted} job */
 export function didWhat(job) {
   const counts = countsOf(job);
   const parts = [
@@ -53,23 +58,33 @@ const PHASES = {
 /** @param {?string} [phase] */
 export const phaseWords = (phase) => PHASES[/** @type {keyof typeof PHASES} */ (phase ?? "")] ?? phase ?? "";
 
-/** The state of a job. @param {any} job */
+/**
+ * What a sync waits for, if its provider makes it wait: in whose words, and until when.
+ * @param {Api.AnySync} sync
+ * @returns {{message: string, until: string | null} | null}
+ */
+export function waitsFor(sync) {
+  const notice = sync.notices?.find((one) => one.code === "waiting_for_provider");
+  return notice ? { message: notice.message, until: notice.until ?? sync.next_sync_at ?? null } : null;
+}
+
+/** The state of a job. @param {Api.Job} job */
 export const jobBadge = (job) => (job.phase === "held" ? badge("COMPLETED_WITH_ERRORS", "Removals held") : badge(job.status));
 
-/** @param {any} sync */
+/** @param {Api.AnySync} sync */
 const baseOf = (sync) => at.sync(sync.bucket_id, sync.sync_config_id);
 
-/** @param {any} sync @param {boolean} [full] */
+/** @param {Api.AnySync} sync @param {boolean} [full] */
 export async function runNow(sync, full = false) {
   const answer = await attempt(() => post(`${baseOf(sync)}/trigger`, {}, full ? { full_sync: true } : {}));
   if (answer) note(answer.status === "skipped_already_running" ? "A run is already in progress." : full ? "A full run was started." : "A run was started.");
 }
 
-/** @param {any} sync */
+/** @param {Api.AnySync} sync */
 export const resume = (sync) =>
   attempt(() => post(`${baseOf(sync)}/resume`), "Resumed. The next run is due now.");
 
-/** @param {any} sync */
+/** @param {Api.AnySync} sync */
 export const pause = (sync) =>
   ask({
     title: "Pause this sync?",
@@ -85,11 +100,17 @@ const HELD_BECAUSE = {
   source_replaced: "Another folder is in the place of the source. Nothing of it was read, and nothing was removed.",
 };
 
-/** Why removals are held, in a sentence. @param {any} sync */
+/**
+ * @template {Api.AnySync} S @param {S} sync
+ * @returns {sync is S & {held_removals: Api.Held}}
+ */
+export const isHeld = (sync) => Boolean(sync.held_removals?.count);
+
+/** Why removals are held, in a sentence. @param {Api.HeldSync} sync */
 export const whyHeld = ({ held_removals: { reason, count: held, of } }) =>
   HELD_BECAUSE[reason] ?? `${counted(held, "object")} of ${count(of)} are gone from the source. Removing so many at once may be a mistake, so nothing was removed.`;
 
-/** Approves held removals, naming what will be removed. @param {any} sync */
+/** Approves held removals, naming what will be removed. @param {Api.HeldSync} sync */
 export const approveRemovals = (sync) =>
   ask({
     title: sync.held_removals.reason === "source_replaced" ? "Take this folder as the source from now on?" : `Remove ${counted(sync.held_removals.count, "object")} from the bucket?`,
@@ -99,7 +120,7 @@ export const approveRemovals = (sync) =>
     run: () => post(`${baseOf(sync)}/removals/approve`),
   });
 
-/** @param {any} sync */
+/** @param {Api.HeldSync} sync */
 export const rejectRemovals = (sync) =>
   ask({
     title: `Keep ${counted(sync.held_removals.count, "object")}?`,
@@ -108,5 +129,5 @@ export const rejectRemovals = (sync) =>
     run: () => post(`${baseOf(sync)}/removals/reject`),
   });
 
-/** Some of the paths whose removal is held. @param {any} sync */
+/** Some of the paths whose removal is held. @param {Api.HeldSync} sync */
 export const sampleOf = ({ held_removals: { sample, count: all } }) => pathList(sample, all);

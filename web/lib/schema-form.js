@@ -1,15 +1,14 @@
 /** A form that is drawn from a JSON Schema: the parameters of an extractor. */
 
-/** @import { Schema } from "./pipelines.js" */
 import { h } from "./dom.js";
 import { choice, field, input } from "./parts.js";
 
 /** What a person typed, by parameter; empty: the extractor's default. @typedef {Record<string, string>} Typed */
 
-/** @param {Schema} schema @returns {[string, Schema][]} */
+/** @param {Api.Schema} schema @returns {[string, Api.Schema][]} */
 const parametersOf = (schema) => Object.entries(schema.properties ?? {}).filter(([, one]) => one.const === undefined);
 
-/** The type of a parameter, null left out. @param {Schema} one */
+/** The type of a parameter, null left out. @param {Api.Schema} one */
 function typeOf({ type, enum: values, items }) {
   if (values) return "enum";
   const known = [type ?? []].flat().find((each) => each !== "null");
@@ -17,7 +16,7 @@ function typeOf({ type, enum: values, items }) {
   return known === "object" || known === undefined ? "json" : known;
 }
 
-/** @param {Schema} schema @param {Typed} typed @param {() => void} changed @param {Record<string, string>} wrong by parameter */
+/** @param {Api.Schema} schema @param {Typed} typed @param {() => void} changed @param {Record<string, string>} wrong by parameter */
 export function schemaForm(schema, typed, changed, wrong) {
   const all = parametersOf(schema);
   if (all.length === 0) return h("p.muted", "It has no settings.");
@@ -28,14 +27,14 @@ export function schemaForm(schema, typed, changed, wrong) {
     const set = (to) => { typed[key] = to; changed(); };
     const type = typeOf(one);
     const control = type === "boolean" ? choice(key, value, [["", usual], ["true", "yes"], ["false", "no"]], set)
-      : type === "enum" ? choice(key, value, [["", usual], ...(one.enum ?? []).filter((each) => each !== null).map((each) => /** @type {[string, string]} */ ([String(each), String(each)]))], set)
+      : type === "enum" ? choice(key, value, [["", usual], ...(one.enum ?? []).filter((each) => each !== null).map((each) => [String(each), String(each)])], set)
         : type === "json" ? h("textarea", { rows: 3, spellcheck: "false", value, placeholder: "JSON", oninput: (event) => set(event.target.value) })
           : input(value, set, { placeholder: usual, inputmode: type === "integer" || type === "number" ? "decimal" : null });
     return h("div", { key }, field(key.replaceAll("_", " "), control, { id: `parameter-${key}`, hint: one.description, error: wrong[key] ?? problemOf(one, value) }));
   }));
 }
 
-/** What is wrong with what was typed. @param {Schema} one @param {string} value */
+/** What is wrong with what was typed. @param {Api.Schema} one @param {string} value */
 function problemOf(one, value) {
   if (!value) return null;
   const type = typeOf(one);
@@ -57,10 +56,10 @@ function parsed(text) {
   }
 }
 
-/** Whether everything that was typed fits. @param {Schema} schema @param {Typed} typed */
+/** Whether everything that was typed fits. @param {Api.Schema} schema @param {Typed} typed */
 export const fits = (schema, typed) => parametersOf(schema).every(([key, one]) => !problemOf(one, typed[key] ?? ""));
 
-/** The parameters that were typed, as the API takes them. @param {Schema} schema @param {Typed} typed */
+/** The parameters that were typed, as the API takes them. @param {Api.Schema} schema @param {Typed} typed */
 export function parametersFrom(schema, typed) {
   return Object.fromEntries(parametersOf(schema).filter(([key]) => typed[key]).map(([key, one]) => [key, valueOf(typeOf(one), typed[key])]));
 }

@@ -2,7 +2,7 @@
 
 /**
  * Does `act` once, after a while; asked again, that begins `anew` or not. `stop` forgets it.
- * @param {() => any} act @param {() => number} wait @param {boolean} anew
+ * @param {() => unknown} act @param {() => number} wait @param {boolean} anew
  */
 function later(act, wait, anew) {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -18,7 +18,7 @@ function later(act, wait, anew) {
 
 /**
  * Calls `act` at most once every `wait` milliseconds, and once more after the last call.
- * @param {() => any} act @param {number} wait
+ * @param {() => unknown} act @param {number} wait
  */
 export function soon(act, wait) {
   let last = 0;
@@ -27,7 +27,7 @@ export function soon(act, wait) {
 
 /**
  * Calls `act` once nothing has asked for it for `wait` milliseconds: for fields.
- * @param {() => any} act
+ * @param {() => unknown} act
  * @param {number} wait
  */
 export const settled = (act, wait) => later(act, () => wait, true);

@@ -12,7 +12,7 @@ const REMEMBERED = 60;
  * @template T
  * @param {{size: number, load: (offset: number, limit: number, signal: AbortSignal) =>
  * Promise<T[]>,
- *   changed: () => void, failed: (error: any) => void}} options
+ *   changed: () => void, failed: (error: unknown) => void}} options
  */
 export function pagedRows({ size, load, changed, failed }) {
   /** @type {Map<number, T[]>} */

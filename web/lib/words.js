@@ -3,7 +3,13 @@
 import { bytes, interval } from "./format.js";
 
 /**
- * @param {any} sync settings, as the API has them
+ * Settings of a sync that words are made of.
+ * @typedef {Partial<Pick<Api.Sync, "connection_id" | "source_path" | "polling_interval_seconds" |
+ *   "file_filters" | "skip_duplicates">> & {sync_mode?: string, reconcile?: Partial<Api.Sync["reconcile"]> | null}} SettingsInWords
+ */
+
+/**
+ * @param {SettingsInWords} sync
  * @param {{bucket?: string, connection?: string}} names
  */
 export function inWords(sync, names) {
@@ -26,7 +32,7 @@ export function inWords(sync, names) {
   return sentences.join(" ");
 }
 
-/** @param {any} filters */
+/** @param {Api.Filters | null | undefined} filters */
 function which(filters) {
   if (!filters) return "every file";
   /** @param {string[]} list */

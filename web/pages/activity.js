@@ -1,7 +1,6 @@
 /** Activity: what happened, newest first, in sentences; a run is one line. */
 
 /** @import { Page, Visit } from "../app.js" */
-/** @import { LiveEvent } from "../lib/events.js" */
 /** @import { Child } from "../lib/dom.js" */
 import { to } from "../lib/addresses.js";
 import { get, post } from "../lib/api.js";
@@ -12,7 +11,6 @@ import { button, empty, icon, link, name, pageHead, quietChoice, said } from "..
 import { didWhat } from "../lib/runs.js";
 import { settled, soon } from "../lib/soon.js";
 
-/** @type {[string, string][]} */
 const KINDS = [["", "Everything"], ["job", "Runs"], ["objects", "Objects"], ["sync", "Syncs"], ["connection", "Connections"], ["bucket", "Buckets"], ["batch", "Batches"], ["collection", "Pipelines"], ["notice", "Notices"]];
 
 /** Lines of a page. */
@@ -23,27 +21,28 @@ const EVENTS = 500;
 /**
  * A line: what began and ended as one, a run or a batch, is one. `of` is the last of its events,
  * `begun` the first, `parts` those in between.
- * @typedef {{of: LiveEvent, begun?: LiveEvent, parts: LiveEvent[]}} Line
+ * @typedef {{of: Api.LiveEvent, begun?: Api.LiveEvent, parts: Api.LiveEvent[]}} Line
  */
 
 /** @param {Visit} visit @returns {Page} */
 export function open(visit) {
   const asked = (/** @type {string} */ key) => visit.query.get(key) ?? "";
   /**
-   * @type {{events: LiveEvent[], kind: string, bucket: string, sync: string, search: string,
+   * @type {{events: Api.LiveEvent[], kind: string, bucket: string, sync: string, search: string,
    *   names: Names, next: number | null, ready: boolean}}
    */
   const state = {
     events: [], kind: asked("kind"), bucket: asked("bucket"), sync: asked("sync"), search: asked("search"),
-    names: { buckets: [], syncs: [], connections: [], collections: [] }, next: null, ready: false, ...visit.kept,
+    names: { buckets: [], syncs: [], connections: [], collections: [] }, next: null, ready: false,
+    ...(/** @type {object | undefined} */ (visit.kept)),
   };
   const again = soon(visit.refresh, 1000);
   const search = settled(() => change({}), 250);
 
-  /** @param {LiveEvent} event */
+  /** @param {Api.LiveEvent} event */
   const isOfInterest = (event) => tellsMore(event) && (!state.bucket || event.bucket_id === state.bucket) && (!state.sync || event.sync_config_id === state.sync);
 
-  /** The lines that are asked for. @param {LiveEvent[]} events */
+  /** The lines that are asked for. @param {Api.LiveEvent[]} events */
   const linesOf = (events) => folded(events).filter((line) =>
     (!state.kind || line.of.type.startsWith(state.kind) || line.parts.some(({ type }) => type.startsWith(state.kind))) && hasWords(line, state));
 
@@ -52,7 +51,7 @@ export function open(visit) {
    * @param {number | null} before
    */
   async function read(before) {
-    /** @type {LiveEvent[]} */
+    /** @type {Api.LiveEvent[]} */
     const found = [];
     let from = before;
     do {
@@ -99,8 +98,8 @@ export function open(visit) {
           h("div.search", icon("search"), h("label.sr", { for: "search" }, "Search"),
             h("input", { id: "search", type: "search", value: state.search, placeholder: "Words in any order", oninput: (event) => { state.search = event.target.value; search(); } })),
           quietChoice("Kind", "kind", state.kind, KINDS, (kind) => change({ kind })),
-          quietChoice("Bucket", "in-bucket", state.bucket, [["", "Every bucket"], ...buckets.map(({ bucket_id, bucket_name }) => /** @type {[string, string]} */ ([bucket_id, bucket_name]))], (bucket) => change({ bucket })),
-          quietChoice("Sync", "of-sync", state.sync, [["", "Every sync"], ...syncs.map((sync) => /** @type {[string, string]} */ ([sync.sync_config_id, `${sync.source_path}${sync.status === "ARCHIVED" ? " (deleted)" : ""}`]))], (sync) => change({ sync }))),
+          quietChoice("Bucket", "in-bucket", state.bucket, [["", "Every bucket"], ...buckets.map(({ bucket_id, bucket_name }) => [bucket_id, bucket_name])], (bucket) => change({ bucket })),
+          quietChoice("Sync", "of-sync", state.sync, [["", "Every sync"], ...syncs.map((sync) => [sync.sync_config_id, `${sync.source_path}${sync.status === "ARCHIVED" ? " (deleted)" : ""}`])], (sync) => change({ sync }))),
         !state.ready ? null : lines.length > 0 ? h("ol.log", drawn(lines, state.names))
           : state.kind || state.bucket || state.sync || state.search ? empty("No matches", "Nothing that is still in the log is of that kind and has those words.")
             : empty("Nothing has happened yet", "Runs, changes and notices appear here as they happen."),
@@ -110,7 +109,7 @@ export function open(visit) {
   };
 }
 
-/** @typedef {{buckets: any[], syncs: any[], connections: any[], collections: any[]}} Names */
+/** @typedef {{buckets: Api.Bucket[], syncs: (Api.SyncRow | Api.Sync)[], connections: Api.Connection[], collections: Api.Pipeline[]}} Names */
 
 /** What events are about, by id; deleted syncs too, whose history is still there. @returns {Promise<Names>} */
 async function names() {
@@ -120,7 +119,7 @@ async function names() {
   return { syncs: [...overview.syncs, ...await deletedSyncs(buckets.results)], buckets: buckets.results, connections: connections.results, collections: collections.results };
 }
 
-/** Events, newest first, as lines: those of one run or batch are one line. @param {LiveEvent[]} events @returns {Line[]} */
+/** Events, newest first, as lines: those of one run or batch are one line. @param {Api.LiveEvent[]} events @returns {Line[]} */
 function folded(events) {
   /** @type {Map<string, Line>} */
   const runs = new Map();
@@ -198,7 +197,7 @@ function tell({ of: event, begun, parts }, { syncs, buckets, connections, collec
     case "batch.finished": {
       const documents = parts.reduce((sum, part) => sum + (part.detail?.count ?? 0), 0);
       const isGood = detail.status === "COMPLETED";
-      return [isGood ? "check" : "alert", isGood ? "good" : detail.status === "FAILED" ? "bad" : "", [`A batch of ${counted(detail.objects ?? 0, "object")} in `, where, " ", ENDED[detail.status] ?? "ended", documents ? `: ${counted(documents, "document")} written` : ""]];
+      return [isGood ? "check" : "alert", isGood ? "good" : detail.status === "FAILED" ? "bad" : "", [`A batch of ${counted(detail.objects ?? 0, "object")} in `, where, " ", ENDED[detail.status ?? ""] ?? "ended", documents ? `: ${counted(documents, "document")} written` : ""]];
     }
     case "documents.written": return ["table", "", [`${counted(detail.count ?? 0, "document")} written by `, pipeline]];
     case "collection.changed": return ["table", "", ["The pipeline ", pipeline, " ", became(detail)]];
@@ -209,36 +208,37 @@ function tell({ of: event, begun, parts }, { syncs, buckets, connections, collec
 
 /**
  * A run that has ended.
- * @param {any} detail @param {Child} what @param {{began?: LiveEvent, isResumed?: boolean}} options
+ * @param {Api.Detail} detail @param {Child} what @param {{began?: Api.LiveEvent, isResumed?: boolean}} options
  * @returns {[Parameters<typeof icon>[0], string, Child]}
  */
 function finished(detail, what, { began, isResumed }) {
   const failed = detail.status === "failed";
-  const counts = detail.counts ?? detail;
+  const { counts = {} } = detail;
   const took = detail.run_ms ?? null;
   const ended = failed ? "failed" : detail.status === "interrupted" ? "was interrupted" : detail.phase === "held" ? "ended, with removals held" : isResumed ? "resumed and ended" : "ended";
   return [failed ? "alert" : "check", failed ? "bad" : "good", [
     `A run ${ended}: `, what, ". ", didWhat({ status: detail.status, counts }), counts.bytes ? `, ${bytes(counts.bytes)}` : "",
-    took !== null ? `, in ${duration(took / 1000)}` : "", began ? `, begun ${clock(began.created_at)}` : "", detail.error ? [". ", said(detail.error)] : "",
+    took !== null ? `, in ${duration(took / 1000)}` : "", began ? `, begun ${clock(began.created_at ?? null)}` : "", detail.error ? [". ", said(detail.error)] : "",
   ]];
 }
 
-/** Whether an event says more than those of the runs around it. @param {LiveEvent} event */
+/** Whether an event says more than those of the runs around it. @param {Api.LiveEvent} event */
 const tellsMore = ({ type, detail }) =>
-  type !== "sync.changed" || detail?.change !== "status" || detail.paused || detail.was === "SUSPENDED" || ["COMPLETED", "ARCHIVED"].includes(detail.status);
+  type !== "sync.changed" || detail?.change !== "status" || detail.paused || detail.was === "SUSPENDED" || ["COMPLETED", "ARCHIVED"].includes(detail.status ?? "");
 
 /** How a batch ended. @type {Record<string, string>} */
 const ENDED = { COMPLETED: "was processed", COMPLETED_WITH_ERRORS: "was processed, with failures", FAILED: "failed", CANCELED: "was cancelled" };
 
-/** What became of a thing. @param {any} detail */
+/** What became of a thing. @param {Api.Detail} detail */
 function became(detail) {
+  const number = detail.count ?? 0;
   switch (detail.change === "status" ? detail.status : detail.change) {
     case "created": return "was created";
     case "changed": case "updated": return "was changed";
     case "archived": case "ARCHIVED": case "deleted": return "was deleted";
-    case "held": return `is holding ${counted(detail.count, "removal")} until you decide`;
-    case "approved": return `had ${counted(detail.count, "held removal")} approved`;
-    case "rejected": return `had ${counted(detail.count, "held removal")} rejected: the objects stay`;
+    case "held": return `is holding ${counted(number, "removal")} until you decide`;
+    case "approved": return `had ${counted(number, "held removal")} approved`;
+    case "rejected": return `had ${counted(number, "held removal")} rejected: the objects stay`;
     case "is_active": return detail.is_active ? "was switched on" : "was switched off";
     case "COMPLETED": return "has completed";
     case "SUSPENDED": return "was paused";

@@ -28,12 +28,12 @@ export function open(visit) {
   /**
    * `wanted` is what was asked for, `place` what is shown; `active` has the cursor, and `anchor` is
    * where a selection with Shift begins.
-   * @type {{bucket: any, wanted: Place, place: Place, view: string, folders: Folder[],
-   *   total: number, ready: boolean, error: any, active: number, anchor: number, width: number}}
+   * @type {{bucket: Api.Bucket | null, wanted: Place, place: Place, view: string, folders: Folder[],
+   *   total: number, ready: boolean, error: unknown, active: number, anchor: number, width: number}}
    */
   const state = {
     bucket: null, wanted: placeOf(visit.query), place: placeOf(visit.query), view: visit.query.get("view") ?? "list",
-    folders: [], total: 0, ready: false, error: null, active: visit.kept ?? 0, anchor: 0, width: 900,
+    folders: [], total: 0, ready: false, error: null, active: Number(visit.kept ?? 0), anchor: 0, width: 900,
   };
   const selection = selectionIn(bucketId);
   /** @type {HTMLElement | null} */
@@ -163,7 +163,7 @@ export function open(visit) {
     keep: () => state.active,
     moved: async (query, kept) => {
       const inList = scroller?.contains(document.activeElement);
-      Object.assign(state, { wanted: placeOf(query), view: query.get("view") ?? "list", active: kept ?? 0, anchor: kept ?? 0 });
+      Object.assign(state, { wanted: placeOf(query), view: query.get("view") ?? "list", active: Number(kept ?? 0), anchor: Number(kept ?? 0) });
       await look();
       if (inList) scroller?.focus({ preventScroll: true });
     },
@@ -267,7 +267,7 @@ const shown = ({ wanted, view }) => ({ ...placeQuery(wanted), view: view === "li
 /** @param {string} prefix */
 const parentOf = (prefix) => prefix.slice(0, prefix.lastIndexOf("/", prefix.length - 2) + 1);
 
-/** @param {any} state @param {(to: any) => void} change @param {() => void} search */
+/** @param {{wanted: Place, view: string}} state @param {(to: Partial<Place & {view: string}>) => void} change @param {() => void} search */
 function tools(state, change, search) {
   return h("div.bucket-bar", { role: "search" },
     h("div.search", icon("search"), h("label.sr", { for: "search" }, "Search"),
@@ -278,16 +278,16 @@ function tools(state, change, search) {
       /** @type {const} */ ([["list", "List"], ["grid", "Grid"]]).map(([view, label]) => h("button", { key: view, type: "button", "aria-pressed": state.view === view ? "true" : "false", onclick: () => change({ view }) }, icon(view), label))));
 }
 
-/** @param {(path: string) => string} within @param {any} state */
+/** @param {(path: string) => string} within @param {{place: Place}} state */
 function trail(within, state) {
   if (!state.place.prefix) return null;
   const parts = state.place.prefix.split("/").slice(0, -1);
   return h("nav.path", { "aria-label": "Folder" },
     link("All", within("")),
-    parts.map((/** @type {string} */ part, /** @type {number} */ index) => h("span", { key: index }, " / ", index === parts.length - 1 ? h("b", name(part)) : link(name(part || "·"), within(`${parts.slice(0, index + 1).join("/")}/`)))));
+    parts.map((part, index) => h("span", { key: index }, " / ", index === parts.length - 1 ? h("b", name(part)) : link(name(part || "·"), within(`${parts.slice(0, index + 1).join("/")}/`)))));
 }
 
-/** @param {any} state @param {string} bucketId */
+/** @param {{place: Place}} state @param {string} bucketId */
 function nothing(state, bucketId) {
   return state.place.search || state.place.type
     ? empty("No matches", "No object here has that in its path and is of that kind.")

@@ -11,7 +11,7 @@ import { soon } from "../lib/soon.js";
 
 /** @param {Visit} visit @returns {Page} */
 export function open(visit) {
-  /** @type {any[] | null} */
+  /** @type {Api.Bucket[] | null} */
   let buckets = null;
   const again = soon(visit.refresh, 1500);
   return {
@@ -29,7 +29,7 @@ export function open(visit) {
   };
 }
 
-/** @param {any} bucket @param {Visit} visit */
+/** @param {Api.Bucket} bucket @param {Visit} visit */
 function row(bucket, visit) {
   return h("tr", { key: bucket.bucket_id },
     h("td", { "data-label": "Bucket", class: "main" }, link(name(bucket.bucket_name), to.bucket(bucket.bucket_id), { class: "strong" }), bucket.description ? h("small", name(bucket.description, { title: null })) : null),

@@ -16,11 +16,16 @@ import { signInOf, wayOut } from "../lib/way-out.js";
 /** @param {Visit} visit @returns {Page} */
 export function open(visit) {
   const [shown] = visit.params;
-  /** @type {{list: any[] | null, syncs: any[], form: any, tests: Map<string, any>}} */
+  /**
+   * @typedef {{id?: string, draft: import("../lib/connection-form.js").ConnectionDraft, busy?: boolean,
+   *   error?: unknown}} Form
+   * @type {{list: Api.Connection[] | null, syncs: Api.SyncRow[], form: Form | null,
+   *   tests: Map<string, {busy?: boolean, success?: boolean, message?: string}>}}
+   */
   const state = { list: null, syncs: [], form: null, tests: new Map() };
   const again = soon(visit.refresh, 1000);
 
-  /** @param {any} form */
+  /** @param {Form | null} form */
   function edit(form) {
     state.form = form;
     visit.redraw();
@@ -28,6 +33,7 @@ export function open(visit) {
 
   async function save() {
     const { form } = state;
+    if (!form) return;
     Object.assign(form, { busy: true, error: null });
     visit.redraw();
     try {
@@ -47,7 +53,7 @@ export function open(visit) {
     }
   }
 
-  /** @param {any} connection */
+  /** @param {Api.Connection} connection */
   async function test(connection) {
     state.tests.set(connection.connection_id, { busy: true });
     visit.redraw();
@@ -64,7 +70,7 @@ export function open(visit) {
       const [local, answer, overview] = await Promise.all([
         get(at.connection("conn_local")), post("/v1/organizations/connections/list", {}, { limit: 1000 }), get("/v1/overview"),
       ]);
-      state.list = [local, ...answer.results.filter((/** @type {any} */ one) => one.status !== "ARCHIVED")];
+      state.list = [local, ...answer.results.filter((one) => one.status !== "ARCHIVED")];
       state.syncs = overview.syncs;
       const signedIn = visit.query.get("test") && state.list.find((one) => one.connection_id === shown);
       if (signedIn && !state.tests.has(signedIn.connection_id)) test(signedIn);
@@ -79,7 +85,7 @@ export function open(visit) {
     ],
   };
 
-  /** @param {any} connection */
+  /** @param {Api.Connection} connection */
   function panel(connection) {
     const id = connection.connection_id;
     const users = state.syncs.filter((row) => row.connection_id === id);
@@ -107,6 +113,7 @@ export function open(visit) {
   }
 }
 
+/** @type {Record<string, string>} */
 const CREDENTIALS = {
   access_key: "an access key", ambient: "this computer's own", assume_role: "a role", oauth: "a person who signed in", delegated: "a person who signed in",
   service_account: "a service account", client_credentials: "an application", key_pair: "a key pair", username_password: "a token",
@@ -114,8 +121,8 @@ const CREDENTIALS = {
 
 /**
  * The settings of a connection, without secrets and defaults.
- * @param {any} config
- * @returns {[string, any][]}
+ * @param {Record<string, unknown>} config
+ * @returns {[string, import("../lib/dom.js").Child][]}
  */
 function configFacts(config) {
   const usual = { addressing: "auto", anonymous: false, requester_pays: false, use_ssl: true, verify_ssl: true };
@@ -123,12 +130,13 @@ function configFacts(config) {
     .filter(([key, value]) => key !== "provider_type" && value !== null && value !== "" && value !== usual[/** @type {keyof typeof usual} */ (key)])
     .map(([key, value]) => {
       const label = key.replaceAll("_", " ");
-      const words = typeof value === "object" ? CREDENTIALS[/** @type {keyof typeof CREDENTIALS} */ (/** @type {any} */ (value).type)] ?? /** @type {any} */ (value).type ?? JSON.stringify(value) : String(value);
+      const type = typeof value === "object" && value && "type" in value ? String(value.type) : "";
+      const words = type ? CREDENTIALS[type] ?? type : typeof value === "object" ? JSON.stringify(value) : String(value);
       return [label[0].toUpperCase() + label.slice(1).replace("url", "URL"), name(words)];
     });
 }
 
-/** @param {any} connection @param {any[]} users */
+/** @param {Api.Connection} connection @param {Api.SyncRow[]} users */
 const drop = (connection, users) => ask({
   title: `Delete ${connection.name}?`,
   body: [h("p", "Its credentials are erased. It cannot be used again."),

@@ -1,24 +1,24 @@
 /** Home: what is here, what is running, what needs attention, and every sync in a row. */
 
 /** @import { Page, Visit } from "../app.js" */
+/** @import { Child } from "../lib/dom.js" */
 import { to } from "../lib/addresses.js";
 import { get } from "../lib/api.js";
 import { spark } from "../lib/chart.js";
 import { h } from "../lib/dom.js";
-import { bytes, count, counted, duration, until } from "../lib/format.js";
+import { bytes, clock, count, counted, duration, until } from "../lib/format.js";
 import { keepOnly, progressOf } from "../lib/live.js";
 import { badge, bar, button, cell, command, empty, heads, icon, link, name, said, section, stat, syncBadge, timeOf } from "../lib/parts.js";
 import { attempt } from "../lib/notes.js";
-import { approveRemovals, pause, phaseWords, rejectRemovals, resume, runNow, runOf, whyHeld } from "../lib/runs.js";
+import { approveRemovals, isHeld, pause, phaseWords, rejectRemovals, resume, runNow, runOf, waitsFor, whyHeld } from "../lib/runs.js";
 import { deletedSyncs } from "../lib/deleted.js";
 import { soon } from "../lib/soon.js";
 
 /** @param {Visit} visit @returns {Page} */
 export function open(visit) {
-  /** @type {any} */
+  /** @type {Api.Overview | null} */
   let overview = null;
-  /** @type {any[] | null} */
-  let deleted = visit.kept ?? null;
+  let deleted = /** @type {Api.Sync[] | null} */ (visit.kept ?? null);
   const again = soon(visit.refresh, 700);
 
   return {
@@ -28,7 +28,7 @@ export function open(visit) {
     keep: () => deleted,
     refresh: async () => {
       overview = await get("/v1/overview");
-      keepOnly(new Set(overview.syncs.filter(isRunning).map((/** @type {any} */ row) => row.sync_config_id)));
+      keepOnly(new Set(overview.syncs.filter(isRunning).map((row) => row.sync_config_id)));
     },
     event: (event) => (event.type === "job.progress" ? visit.redraw() : again()),
     view: () => {
@@ -50,7 +50,7 @@ export function open(visit) {
 
 const showDeleted = async () => deletedSyncs((await get("/v1/buckets", { limit: 1000 })).results);
 
-/** Syncs that were deleted: they never run again, and their history can be read. @param {any[]} rows */
+/** Syncs that were deleted: they never run again, and their history can be read. @param {Api.Sync[]} rows */
 function deletedTable(rows) {
   if (rows.length === 0) return h("p.muted", { role: "status" }, "No sync was deleted.");
   return h("section", { "aria-label": "Deleted syncs" }, section("Deleted syncs", rows.length),
@@ -61,7 +61,7 @@ function deletedTable(rows) {
         cell("Deleted", timeOf(sync.updated_at)), cell("Runs", count(sync.sync_run_counter)), cell("Copied", count(sync.total_files_synced)))))));
 }
 
-/** @param {any} row */
+/** @param {Api.SyncRow} row */
 const isRunning = (row) => row.runs.at(-1)?.status === "running";
 
 /** What is shown while nothing has been synced yet. */
@@ -77,7 +77,7 @@ function firstStart() {
   );
 }
 
-/** @param {any} overview */
+/** @param {Api.Overview} overview */
 function here(overview) {
   const { disk } = overview;
   const share = overview.bytes > 0 ? Math.round((overview.saved_bytes / overview.bytes) * 100) : 0;
@@ -89,7 +89,7 @@ function here(overview) {
   );
 }
 
-/** @param {any[]} rows those that run */
+/** @param {Api.SyncRow[]} rows those that run */
 function now(rows) {
   if (rows.length === 0) return null;
   return h("section", { key: "now", "aria-label": "Running now" },
@@ -100,12 +100,12 @@ function now(rows) {
 
 /**
  * One running job: what it is doing, how far it is, how long it will take.
- * @param {any} sync @param {any} job @param {{bucket_name?: string}} [row]
+ * @param {Api.AnySync} sync @param {Api.Job | Api.Run | undefined} job @param {{bucket_name?: string}} [row]
  */
 export function running(sync, job, row) {
   const live = progressOf(sync.sync_config_id);
   // A source that is still being listed may well be copied from already.
-  const phase = live?.files.length ? "downloading" : live?.phase ?? job.phase;
+  const phase = live?.files.length ? "downloading" : live?.phase ?? job?.phase;
   const counts = live?.counts ?? {};
   const taken = (counts.synced ?? 0) + (counts.updated ?? 0);
   const share = live?.bytesTotal ? live.bytes / live.bytesTotal : live?.total ? live.done / live.total : null;
@@ -121,6 +121,7 @@ export function running(sync, job, row) {
       live?.rate ? h("span", h("b", `${bytes(live.rate)}/s`)) : null,
       live?.eta !== null && live?.eta !== undefined ? h("span", h("b", duration(Math.ceil(live.eta))), " left") : null,
     ),
+    live?.retry ? h("p.muted", { role: "status" }, `Attempt ${live.retry.attempt} at ${clock(live.retry.at)}: `, said(live.retry.reason)) : null,
     live && live.files.length > 0
       ? h("ul.flight", { "aria-label": "Files being copied" }, live.files.slice(0, 4).map((file) => h("li", { key: file }, icon("down"), name(file))),
         live.files.length > 4 ? h("li", { key: "more" }, `and ${live.files.length - 4} more`) : null)
@@ -128,34 +129,36 @@ export function running(sync, job, row) {
   );
 }
 
-/** @param {any} overview @param {Visit} visit */
+/** @param {Api.Overview} overview @param {Visit} visit */
 function needs(overview, visit) {
-  /** @type {any[]} */
+  /** @type {Child[]} */
   const cards = [];
   for (const row of overview.syncs) cards.push(...needsOfSync(row, visit));
   for (const connection of overview.failing_connections ?? []) {
+    const again = /sign in again/i.test(connection.last_error ?? "");
     cards.push(card(`connection ${connection.connection_id}`, "bad",
-      [name(connection.name), " cannot be reached"],
+      [name(connection.name), again ? " has to be signed in to again" : " cannot be reached"],
       connection.last_error ?? "It was suspended after repeated failures.",
-      link("View", to.connection(connection.connection_id), { class: "button small" })));
+      link("What to do", to.connection(connection.connection_id), { class: "button small primary" })));
   }
   if (cards.length === 0) return null;
   return h("section", { key: "needs", "aria-label": "Needs attention" }, section("Needs attention", cards.length), h("div.cards", cards));
 }
 
-/** @param {any} sync @param {Visit} visit */
+/** @param {Api.SyncRow} sync @param {Visit} visit */
 function needsOfSync(sync, visit) {
-  /** @type {any[]} */
+  /** @type {Child[]} */
   const out = [];
-  /** @param {string} tone @param {string} text @param {...any} actions */
+  /** @param {string} tone @param {string} text @param {...Child} actions */
   const need = (tone, text, ...actions) =>
     out.push(card(`${out.length} ${sync.sync_config_id}`, tone, [name(sync.source_path), " → ", name(sync.bucket_name)], text, ...actions));
-  /** @param {string} label @param {(sync: any) => Promise<any>} does @param {string} [kind] */
+  /** @param {string} label @param {(sync: Api.SyncRow) => Promise<unknown>} does @param {string} [kind] */
   const act = (label, does, kind = "") => button(label, () => does(sync).then(visit.refresh), { kind: `small ${kind}` });
   const look = link("View", to.sync(sync), { class: "button small quiet" });
-  if (sync.held_removals?.count) {
+  if (isHeld(sync)) {
+    const held = sync;
     need("warn", whyHeld(sync),
-      act("Keep them", rejectRemovals), act("Remove them", approveRemovals, "danger"), look);
+      act("Keep them", () => rejectRemovals(held)), act("Remove them", () => approveRemovals(held), "danger"), look);
   }
   if (sync.paused_by_failures) need("bad", sync.pause_reason ?? sync.last_error ?? "Paused after repeated failures.", act("Resume", resume, "primary"), look);
   else if (sync.status === "FAILED") need("bad", sync.last_error ?? "The last run failed.", act("Run now", runNow), look);
@@ -168,14 +171,14 @@ function needsOfSync(sync, visit) {
 /**
  * @param {string} key
  * @param {string} tone
- * @param {any} title
+ * @param {Child} title
  * @param {string} text
- * @param {...any} actions
+ * @param {...Child} actions
  */
 const card = (key, tone, title, text, ...actions) =>
   h("article", { key, class: `need ${tone}` }, icon("alert"), h("div", h("h3", title), h("p", said(text))), h("div.actions", actions));
 
-/** @param {any[]} rows @param {Visit} visit */
+/** @param {Api.SyncRow[]} rows @param {Visit} visit */
 function table(rows, visit) {
   if (rows.length === 0) {
     return empty("No syncs yet", "A sync keeps a bucket up to date with a place.", link("New sync", "#/new", { class: "button primary" }));
@@ -188,10 +191,10 @@ function table(rows, visit) {
   );
 }
 
-/** @param {any} sync @param {Visit} visit */
+/** @param {Api.SyncRow} sync @param {Visit} visit */
 function syncRow(sync, visit) {
   const going = isRunning(sync);
-  const last = sync.runs.filter((/** @type {any} */ job) => job.status !== "running").at(-1);
+  const last = sync.runs.filter((job) => job.status !== "running").at(-1);
   const toggle = sync.paused
     ? button("Resume", () => resume(sync).then(visit.refresh), { kind: "small", "aria-label": `Resume ${sync.source_path}` })
     : button(null, () => pause(sync).then(visit.refresh), { kind: "small quiet", icon: "pause", title: "Pause", "aria-label": `Pause ${sync.source_path}` });
@@ -202,7 +205,7 @@ function syncRow(sync, visit) {
     h("td", { "data-label": "Bucket" }, h("a", { href: to.bucket(sync.bucket_id) }, name(sync.bucket_name))),
     cell("State", going ? badge("IN_PROGRESS") : syncBadge(sync)),
     cell("Last run", last ? timeOf(last.completed_at ?? last.updated_at) : "never"),
-    cell("Next run", going ? "running" : sync.paused ? "paused" : until(sync.next_sync_at)),
+    cell("Next run", going ? "running" : sync.paused ? "paused" : waitsFor(sync)?.until ? `waits until ${clock(waitsFor(sync)?.until)}` : until(sync.next_sync_at)),
     h("td", { "data-label": "Last 30 runs", class: "spark-cell" }, spark(sync.runs.map(runOf))),
     h("td.row-actions", button(null, () => runNow(sync).then(visit.refresh), { kind: "small quiet", icon: "play", disabled: going || sync.paused, title: "Run now", "aria-label": `Run ${sync.source_path} now` }),
       toggle),

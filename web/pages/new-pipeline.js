@@ -1,7 +1,7 @@
 /** A new pipeline in one page, or an existing one: from, do, keep, try on three files, save. */
 
 /** @import { Page, Visit } from "../app.js" */
-/** @import { Conditions, Extractor, ExtractorSettings, Pipeline, Tried, Which } from "../lib/pipelines.js" */
+/** @import { Which } from "../lib/pipelines.js" */
 import { to } from "../lib/addresses.js";
 import { ApiError, at, get, patch, post } from "../lib/api.js";
 import { h } from "../lib/dom.js";
@@ -20,10 +20,10 @@ export function open(visit) {
   const [id] = visit.params;
   /**
    * `which` is null where the filters of a stored pipeline say what this page cannot; they stay.
-   * @type {{one: Pipeline | null, name: string, bucket: string, which: Which | null, extractor: string,
+   * @type {{one: Api.Pipeline | null, name: string, bucket: string, which: Which | null, extractor: string,
    *   typed: Record<string, string>, keep: "none" | "some" | "all", kept: string, backfill: boolean,
-   *   known: Extractor[], buckets: {bucket_id: string, bucket_name: string, bucket_schema?: {properties?: object}}[],
-   *   count: number | null, size: number, samples: {object_id: string, key_prefix: string}[], tried: Tried | null,
+   *   known: Api.Extractor[], buckets: {bucket_id: string, bucket_name: string, bucket_schema?: {properties?: object}}[],
+   *   count: number | null, size: number, samples: {object_id: string, key_prefix: string}[], tried: Api.Tried | null,
    *   trying: boolean, tryError: unknown, error: unknown, busy: boolean, ready: boolean}}
    */
   const state = {
@@ -33,7 +33,7 @@ export function open(visit) {
   };
   let asked = 0;
 
-  /** @returns {Conditions | null} */
+  /** @returns {Api.Conditions | null} */
   const conditions = () => (state.which ? conditionsOf(state.which) : state.one?.source.source_filters?.filters ?? null);
 
   /** Counts what the filters leave, and finds files to try. */
@@ -53,9 +53,9 @@ export function open(visit) {
 
   const chosen = () => state.known.find((one) => extractorName(one) === state.extractor);
 
-  /** @returns {ExtractorSettings} */
+  /** @returns {Api.ExtractorSettings} */
   function settings() {
-    const one = /** @type {Extractor} */ (chosen());
+    const one = /** @type {Api.Extractor} */ (chosen());
     const parameters = parametersFrom(one.parameter_schema, state.typed);
     const paths = state.keep === "some" ? state.kept.split(",").map((path) => path.trim()).filter(Boolean) : [];
     return {
@@ -133,7 +133,7 @@ export function open(visit) {
     },
   };
 
-  /** Begins with what is stored. @param {Pipeline} one */
+  /** Begins with what is stored. @param {Api.Pipeline} one */
   function fill(one) {
     const { parameters, include_all_source_fields, field_passthrough } = one.feature_extractor;
     const kept = (field_passthrough ?? []).map((each) => each.source_path).join(", ");
@@ -148,7 +148,7 @@ export function open(visit) {
     const total = h("p", { role: "status" }, state.count === null ? "Counting…" : [h("b", counted(state.count, "object")), state.count === 1 ? " goes through it now." : " go through it now."]);
     return [
       h("div.fields",
-        id ? null : field("Bucket", choice("bucket", state.bucket, state.buckets.map((one) => /** @type {[string, string]} */ ([one.bucket_id, one.bucket_name])), (bucket) => change({ bucket, count: null })), { id: "pipeline-bucket" }),
+        id ? null : field("Bucket", choice("bucket", state.bucket, state.buckets.map((one) => [one.bucket_id, one.bucket_name]), (bucket) => change({ bucket, count: null })), { id: "pipeline-bucket" }),
         which ? [
           field("Kind", choice("kind", which.kind, KINDS, (kind) => change({ which: { ...which, kind } })), { id: "pipeline-kind" }),
           field("In the folder", input(which.folder, (folder) => change({ which: { ...which, folder } }), { placeholder: "2024/" }), { id: "pipeline-folder", hint: "What paths begin with; empty: everywhere" }),

@@ -5,7 +5,7 @@
 
 /** @import { Page, Visit } from "../app.js" */
 import { to } from "../lib/addresses.js";
-import { ApiError, at, get, patch, post } from "../lib/api.js";
+import { ApiError, at, get, patch, post, wrongAt } from "../lib/api.js";
 import { blankConnection, connectionForm, make, placeWords, withoutCredentials } from "../lib/connection-form.js";
 import { ask } from "../lib/dialog.js";
 import { h } from "../lib/dom.js";
@@ -20,7 +20,18 @@ import { filterStep } from "./new-sync/filters.js";
 import { mappingStep } from "./new-sync/mapping.js";
 import { previewOf, previewPanel } from "./new-sync/preview.js";
 
+/** @import { Child } from "../lib/dom.js" */
 /** @import { Change, Draft } from "../lib/draft.js" */
+/** @import { Preview } from "./new-sync/preview.js" */
+
+/**
+ * @typedef {{connection_id: string, name: string, provider_type: string}} Reached
+ * @typedef {{draft: import("../lib/connection-form.js").ConnectionDraft, busy?: boolean,
+ *   error?: unknown}} Making
+ * @typedef {{draft: Draft, connections: Reached[], buckets: Pick<Api.Bucket, "bucket_id" | "bucket_name">[],
+ *   making: Making | null, preview: Preview | null, previewing: boolean, previewError: unknown,
+ *   error: unknown, busy: boolean, ready: boolean, home: string, taken: string[]}} State
+ */
 
 const LOCAL = { connection_id: "conn_local", name: "This computer", provider_type: "local" };
 
@@ -29,9 +40,7 @@ export function open(visit) {
   const [bucketId, syncId] = visit.params;
   const editing = Boolean(syncId);
   /**
-   * @type {{draft: Draft, connections: any[], buckets: any[], making: any, preview: any,
-   * previewing: boolean,
-   * previewError: any, error: any, busy: boolean, ready: boolean, home: string, taken: string[]}}
+   * @type {State}
    */
   const state = {
     draft: editing ? blank() : kept(), connections: [LOCAL], buckets: [], making: null, preview: null, previewing: false,
@@ -69,7 +78,7 @@ export function open(visit) {
   /** Shows the folders of the place that is chosen, or where a person would begin. */
   function browse() {
     const { connection_id, source_path } = state.draft;
-    const provider = state.connections.find((one) => one.connection_id === connection_id)?.provider_type;
+    const provider = state.connections.find((one) => one.connection_id === connection_id)?.provider_type ?? "";
     places.open(connection_id, provider, source_path || (provider === "local" ? state.home : "/"), placeWords(provider).top);
   }
 
@@ -116,7 +125,7 @@ export function open(visit) {
     try {
       const { draft } = state;
       if (editing) {
-        if (removals(state) && !(await agreed(state))) {
+        if (state.preview && removals(state) && !(await agreed({ ...state, preview: state.preview }))) {
           state.busy = false;
           visit.redraw();
           return;
@@ -151,7 +160,7 @@ export function open(visit) {
         post("/v1/organizations/connections/list", {}, { limit: 1000 }),
         get("/v1/buckets", { limit: 1000 }), get("/v1/settings"),
       ]);
-      state.connections = [LOCAL, ...connections.results.filter((/** @type {any} */ one) => one.status !== "ARCHIVED")];
+      state.connections = [LOCAL, ...connections.results.filter((one) => one.status !== "ARCHIVED")];
       state.buckets = buckets.results;
       if (state.ready) return;
       state.ready = true;
@@ -159,7 +168,7 @@ export function open(visit) {
       if (editing) {
         const [sync, objects] = await Promise.all([get(at.sync(bucketId, syncId)), post(`${at.bucket(bucketId)}/objects/list`, {}, { limit: 50 })]);
         state.draft = ofSync(sync);
-        state.taken = objects.results.filter((/** @type {any} */ one) => one.source?.sync_config_id === syncId).map((/** @type {any} */ one) => one.key_prefix);
+        state.taken = objects.results.filter((one) => one.source?.sync_config_id === syncId).map((one) => one.key_prefix ?? "");
       } else asked();
       browse();
       look();
@@ -169,13 +178,13 @@ export function open(visit) {
       const connection = state.connections.find((one) => one.connection_id === draft.connection_id);
       const bucketName = state.buckets.find((one) => one.bucket_id === draft.bucket_id)?.bucket_name ?? draft.bucket_name;
       const whole = Boolean(draft.connection_id && draft.source_path && (draft.bucket_id || draft.bucket_name));
-      const seen = (state.preview?.items ?? []).filter((/** @type {any} */ item) => item.verdict !== "exclude").map((/** @type {any} */ item) => item.path);
-      /** @type {[title: string, body: any][]} */
+      const seen = (state.preview?.items ?? []).filter((item) => item.verdict !== "exclude").map((item) => item.path);
+      /** @type {[title: string, body: Child][]} */
       const steps = [
         ["Where the files are", editing
           ? facts([["Connection", name(connection?.name ?? draft.connection_id)], ["Place", name(draft.source_path)], ["Bucket", name(bucketName)], ["", "These stay. For another place, make a new sync."]])
           : sourceStep(state, change, write)],
-        ...(editing ? [] : /** @type {[string, any][]} */ ([
+        ...(editing ? [] : /** @type {[string, Child][]} */ ([
           ["Which folder", draft.connection_id ? placeStep(state, connection, places, change) : h("p.muted", "Choose or create a connection first.")],
           ["Into which bucket", bucketStep(state, change)],
         ])),
@@ -192,7 +201,7 @@ export function open(visit) {
               state.previewing ? bar("Listing the source", null) : null,
               state.previewError ? problem(state.previewError, look) : previewPanel(state.preview, Boolean(draft.source_path))),
             h("section.panel.stack", h("h2", "In plain words"),
-              editing && removals(state) ? h("p.bad", { role: "status" }, state.preview.held
+              editing && removals(state) ? h("p.bad", { role: "status" }, state.preview?.held
                 ? `${removalWords(state)} would be removed, which is so many that they are held until you approve.`
                 : `Saving this removes ${removalWords(state)} from the bucket: what no longer matches, or is gone from the source.`) : null,
               h("p.summary", inWords(requestOf(draft), { bucket: bucketName, connection: connection?.name })),
@@ -205,26 +214,26 @@ export function open(visit) {
   };
 }
 
-/** How many objects the edit would remove, as far as the preview knows. @param {any} state @returns {number} */
+/** How many objects the edit would remove, as far as the preview knows. @param {State} state @returns {number} */
 const removals = ({ preview }) => preview?.remove ?? 0;
 
-/** @param {any} state */
+/** @param {State} state */
 const removalWords = (state) => counted(removals(state), "object");
 
-/** @param {any} state */
-const saveWords = (state) => (removals(state) === 0 ? "Save changes" : state.preview.held ? `Save, and hold ${counted(removals(state), "removal")}` : `Save, and remove ${removalWords(state)}`);
+/** @param {State} state */
+const saveWords = (state) => (removals(state) === 0 ? "Save changes" : state.preview?.held ? `Save, and hold ${counted(removals(state), "removal")}` : `Save, and remove ${removalWords(state)}`);
 
-/** Asks before an edit is saved that removes objects. @param {any} state */
+/** Asks before an edit is saved that removes objects. @param {State & {preview: Preview}} state */
 const agreed = (state) => ask({
   title: state.preview.held ? "Save these changes?" : `Remove ${removalWords(state)} from the bucket?`,
   body: [h("p", `The next run finds ${removalWords(state)} that no longer match or are gone from the source`, state.preview.held ? ", and holds their removal until you approve it." : ", and removes them. The source is never changed."),
-    pathList(state.preview.items.filter((/** @type {any} */ item) => item.verdict === "remove").map((/** @type {any} */ item) => item.path), removals(state))],
+    pathList(state.preview.items.filter((item) => item.verdict === "remove").map((item) => item.path), removals(state))],
   action: saveWords(state),
   danger: !state.preview.held,
   run: async () => {},
 });
 
-/** @param {Record<string, any>} settings */
+/** @param {object} settings */
 const withoutNull = (settings) => Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== null));
 
 /** @param {Draft} draft @param {string | undefined} syncId @param {AbortSignal} signal */
@@ -235,17 +244,18 @@ function askPreview(draft, syncId, signal) {
   const { connection_id, source_path, ...settings } = requestOf(draft);
   const about = syncId ? { sync_config_id: syncId, ...settings } : withoutNull({ connection_id, source_path, ...settings });
   // A bucket that is yet to be made has nothing that could matter.
-  const where = draft.bucket_id ? at.bucket(draft.bucket_id) : "/v1";
-  return post(`${where}/syncs/preview`, { ...about, sample_size: 40 }, {}, signal);
+  const body = { ...about, sample_size: 40 };
+  return draft.bucket_id ? post(`${at.bucket(draft.bucket_id)}/syncs/preview`, body, {}, signal) : post("/v1/syncs/preview", body, {}, signal);
 }
 
 /**
- * @param {any} state @param {Change} change
+ * @param {State} state @param {Change} change
  * @param {(draft: import("../lib/connection-form.js").ConnectionDraft | null) => void} write
  */
 function sourceStep(state, change, write) {
   const { making } = state;
   const save = async () => {
+    if (!making) return;
     Object.assign(making, { busy: true, error: null });
     change({});
     try {
@@ -260,7 +270,7 @@ function sourceStep(state, change, write) {
   };
   /**
    * @param {string} id
-   * @param {any} title
+   * @param {Child} title
    * @param {string} about
    * @param {boolean} checked
    * @param {() => void} choose
@@ -269,7 +279,7 @@ function sourceStep(state, change, write) {
     h("input", { type: "radio", name: "connection", value: id, checked, onchange: choose }), h("span", title, h("small", about)));
   return [
     h("fieldset", h("legend.sr", "Connection"), h("div.radios",
-      state.connections.map((/** @type {any} */ { connection_id, name: called, provider_type }) =>
+      state.connections.map(({ connection_id, name: called, provider_type }) =>
         radio(connection_id, name(called), provider_type === "local" ? "A folder, watched for changes" : provider_type, !making && state.draft.connection_id === connection_id,
           () => { write(null); change({ connection_id }); })),
       radio("new", "A new connection", "S3, Tigris, Google Drive, SharePoint, Snowflake", Boolean(making), () => { write(blankConnection()); change({ connection_id: "" }); }))),
@@ -277,10 +287,10 @@ function sourceStep(state, change, write) {
   ];
 }
 
-/** @param {any} state @param {any} connection @param {any} places @param {Change} change */
+/** @param {State} state @param {Reached | undefined} connection @param {ReturnType<typeof browser>} places @param {Change} change */
 function placeStep(state, connection, places, change) {
   const words = placeWords(connection?.provider_type);
-  const wrong = state.error?.fields?.find((/** @type {any} */ one) => one.field.endsWith("source_path"))?.message;
+  const wrong = wrongAt(state.error, "source_path");
   return [
     field(words.label, input(state.draft.source_path, (source_path) => change({ source_path }), { placeholder: words.placeholder }),
       { id: "source-path", hint: words.hint, error: wrong }),
@@ -288,10 +298,10 @@ function placeStep(state, connection, places, change) {
   ];
 }
 
-/** @param {any} state @param {Change} change */
+/** @param {State} state @param {Change} change */
 function bucketStep({ draft, buckets, error }, change) {
-  const wrong = error?.fields?.find((/** @type {any} */ one) => one.field.endsWith("bucket_name"))?.message;
-  return h("div.fields", field("Bucket", choice("bucket", draft.bucket_id, [["", "A new bucket"], ...buckets.map((/** @type {any} */ bucket) => [bucket.bucket_id, bucket.bucket_name])], (bucket_id) => change({ bucket_id })), { id: "bucket", hint: "Several syncs can share a bucket." }),
+  const wrong = wrongAt(error, "bucket_name");
+  return h("div.fields", field("Bucket", choice("bucket", draft.bucket_id, [["", "A new bucket"], ...buckets.map((bucket) => [bucket.bucket_id, bucket.bucket_name])], (bucket_id) => change({ bucket_id })), { id: "bucket", hint: "Several syncs can share a bucket." }),
     draft.bucket_id ? null : field("Its name", input(draft.bucket_name, (bucket_name) => change({ bucket_name, bucket_named: bucket_name !== "" }), { maxlength: 100, placeholder: "pictures" }), { id: "bucket-name", error: wrong }));
 }
 

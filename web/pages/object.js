@@ -1,7 +1,6 @@
 /** An object: its preview, its fields, its blobs, where it came from, what shares its content. */
 
 /** @import { Page, Visit } from "../app.js" */
-/** @import { Pipeline } from "../lib/pipelines.js" */
 import { to } from "../lib/addresses.js";
 import { at, get, remove } from "../lib/api.js";
 import { ask } from "../lib/dialog.js";
@@ -23,8 +22,8 @@ export function open(visit) {
   const [bucketId, objectId] = visit.params;
   /**
    * `beside`: the objects before and after it, where the address says how it was listed.
-   * @type {{object: any, bucket: any, twins: any[] | null, beside: Awaited<ReturnType<typeof
-   *   neighbours>> | null, documents: [Pipeline, ReturnType<typeof documentTable>][] | null}}
+   * @type {{object: Api.Object_ | null, bucket: Api.Bucket | null, twins: Api.Twin[] | null, beside: Awaited<ReturnType<typeof
+   *   neighbours>> | null, documents: [Api.Pipeline, ReturnType<typeof documentTable>][] | null}}
    */
   const state = { object: null, bucket: null, twins: null, beside: null, documents: null };
   const look = preview(visit.redraw);
@@ -60,7 +59,7 @@ export function open(visit) {
 
   /** The documents that pipelines made of it. */
   async function readDocuments() {
-    const mine = (await pipelines()).filter((one) => bucketsOf(one).includes(state.bucket.bucket_id));
+    const mine = (await pipelines()).filter((one) => bucketsOf(one).includes(state.bucket?.bucket_id ?? ""));
     state.documents ??= mine.map((one) => [one, documentTable({ collection: one.collection_id, object: objectId, redraw: visit.redraw })]);
     await Promise.all(state.documents.map(([, table]) => table.load()));
   }
@@ -89,6 +88,7 @@ export function open(visit) {
             h("h1", name(item.name)),
             h("p", h("span", bytes(item.size)), h("span", item.mime), object.error ? badge("FAILED") : null)),
           h("div.actions", state.beside ? [beside("before", "Previous"), beside("after", "Next")] : null,
+            originalOf(object) ? link("Open the original", originalOf(object), { class: "button", target: "_blank", rel: "noopener noreferrer" }) : null,
             item.blob ? link("Download", at.content(bucketId, objectId, item.blob), { class: "button primary", download: item.name, icon: "down" }) : null,
             button("Delete", async () => {
               const gone = await ask({
@@ -109,14 +109,26 @@ export function open(visit) {
   };
 }
 
-/** @param {any} object */
+/** Where the original can be opened, if its provider tells. @param {Api.Object_} object */
+function originalOf({ source }) {
+  const address = source?.metadata?.webViewLink ?? source?.metadata?.webUrl;
+  return typeof address === "string" && /^https:\/\//.test(address) ? address : "";
+}
+
+/** What a document without bytes of its own was exported to. @param {Api.Object_} object */
+function exportOf({ source }) {
+  const [, format] = /^export (\w+) /.exec(source?.version ?? source?.etag ?? "") ?? [];
+  return format ? `A Google document, exported as ${format.toUpperCase()}` : null;
+}
+
+/** @param {Api.Object_} object */
 function fields(object) {
   const own = Object.entries(object).filter(([key, value]) => !OURS.has(key) && value !== null);
   if (own.length === 0) return null;
   return h("section.panel", section("Fields"), facts(own.map(([key, value]) => [key, name(typeof value === "string" ? value : JSON.stringify(value))])));
 }
 
-/** @param {any} object @param {string} bucketId */
+/** @param {Api.Object_} object @param {string} bucketId */
 function origin(object, bucketId) {
   const { source } = object;
   const version = source?.etag ?? source?.version;
@@ -125,17 +137,18 @@ function origin(object, bucketId) {
       ["Path at the source", name(source.path)],
       ["Sync", source.sync_config_id ? link(source.sync_config_id, to.sync({ bucket_id: bucketId, sync_config_id: source.sync_config_id })) : null],
       ["Kind of source", source.provider],
+      ["What it is", exportOf(object)],
       ["Changed at the source", moment(source.modified_at)],
       // A file system's version is bytes that mean nothing to a person.
-      ["Version at the source", /^[!-~]+$/.test(version ?? "") && source.provider !== "local" ? h("code.hash", version) : null],
+      ["Version at the source", !exportOf(object) && /^[!-~]+$/.test(version ?? "") && source.provider !== "local" ? h("code.hash", version) : null],
       ["Added", moment(object.created_at)],
     ]) : h("p.muted", `Created through the API, ${moment(object.created_at)}.`));
 }
 
-/** @param {any} object @param {string} bucketId */
+/** @param {Api.Object_} object @param {string} bucketId */
 function blobs(object, bucketId) {
   return h("section.panel", section("Blobs", object.blobs?.length ?? 0),
-    (object.blobs ?? []).map((/** @type {any} */ blob) => h("div", { key: blob.blob_id, class: "stack" },
+    (object.blobs ?? []).map((blob) => h("div", { key: blob.blob_id, class: "stack" },
       facts([
         ["Property", name(blob.property)],
         ["Size", blob.details?.size_bytes === undefined ? "–" : `${bytes(blob.details.size_bytes)} (${blob.details.size_bytes?.toLocaleString("en")} bytes)`],
@@ -145,7 +158,7 @@ function blobs(object, bucketId) {
       blob.details?.hash ? h("p.hash", blob.details.hash) : null)));
 }
 
-/** @param {any[]} others */
+/** @param {Api.Twin[]} others */
 function twins(others) {
   return h("section.panel", section("Same content", others.length),
     others.length === 0

@@ -1,7 +1,7 @@
 /** A pipeline: its documents, what failed and why, its batches; pause, retry, log. */
 
 /** @import { Page, Visit } from "../app.js" */
-/** @import { Batch, FailureGroup, Pipeline } from "../lib/pipelines.js" */
+/** @import { FailureGroup } from "../lib/pipelines.js" */
 import { to } from "../lib/addresses.js";
 import { get, patch, post, remove } from "../lib/api.js";
 import { ask } from "../lib/dialog.js";
@@ -23,7 +23,7 @@ const FAILURES = { transient: "May pass", permanent: "Cannot be read", resource:
 export function open(visit) {
   const [id] = visit.params;
   /**
-   * @type {{one: Pipeline | null, buckets: Map<string, string>, batches: Batch[], groups: FailureGroup[],
+   * @type {{one: Api.Pipeline | null, buckets: Map<string, string>, batches: Api.Batch[], groups: FailureGroup[],
    *   tab: string, log: {batch: string, text: string} | null}}
    */
   const state = { one: null, buckets: new Map(), batches: [], groups: [], tab: visit.query.get("show") ?? "documents", log: null };
@@ -74,7 +74,7 @@ export function open(visit) {
     },
   };
 
-  /** @param {Pipeline} one */
+  /** @param {Api.Pipeline} one */
   function failures(one) {
     if (one.failed === 0) return empty("Nothing failed", "An object that fails is listed here with the reason. One bad object never stops the rest.");
     return h("section.stack", { "aria-label": "Failures" }, section("By reason", one.failed),
@@ -101,7 +101,7 @@ export function open(visit) {
     ];
   }
 
-  /** @param {Batch} batch */
+  /** @param {Api.Batch} batch */
   function batchRow(batch) {
     const base = batchAt(batch.bucket_id, batch.batch_id);
     const isOpen = ["PENDING", "IN_PROGRESS"].includes(batch.status);
@@ -122,7 +122,7 @@ export function open(visit) {
   }
 }
 
-/** @param {Pipeline} one @param {Map<string, string>} buckets @param {Visit} visit */
+/** @param {Api.Pipeline} one @param {Map<string, string>} buckets @param {Visit} visit */
 function head(one, buckets, visit) {
   const base = pipelineAt(one.collection_id);
   const from = bucketsOf(one);

@@ -1,7 +1,6 @@
 /** Every pipeline in a row. */
 
 /** @import { Page, Visit } from "../app.js" */
-/** @import { Pipeline } from "../lib/pipelines.js" */
 import { to } from "../lib/addresses.js";
 import { get } from "../lib/api.js";
 import { h } from "../lib/dom.js";
@@ -12,7 +11,7 @@ import { soon } from "../lib/soon.js";
 
 /** @param {Visit} visit @returns {Page} */
 export function open(visit) {
-  /** @type {Pipeline[] | null} */
+  /** @type {Api.Pipeline[] | null} */
   let rows = null;
   /** @type {Map<string, string>} */
   let buckets = new Map();
@@ -44,7 +43,7 @@ export function open(visit) {
   };
 }
 
-/** The state of a pipeline, as one badge. @param {Pipeline} one */
+/** The state of a pipeline, as one badge. @param {Api.Pipeline} one */
 export function stateOf(one) {
   if (!one.enabled) return badge("SUSPENDED");
   if (one.paused_reason) return badge("SUSPENDED", "Extractor paused");

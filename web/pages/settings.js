@@ -1,16 +1,19 @@
 /** Settings: version, data directory and disk, token, allowed hosts, log level. */
 
 /** @import { Page, Visit } from "../app.js" */
-import { get, patch, post } from "../lib/api.js";
+import { fieldsOf, get, messageOf, patch, post } from "../lib/api.js";
 import { ask } from "../lib/dialog.js";
 import { h } from "../lib/dom.js";
 import { bytes, duration } from "../lib/format.js";
 import { attempt } from "../lib/notes.js";
 import { bar, button, choice, command, facts, field, link, pageHead, section } from "../lib/parts.js";
 
+/** @typedef {{settings: Api.Settings | null, hosts: string | null, token: string | null, error: unknown}} State */
+/** @typedef {State & {settings: Api.Settings}} Loaded */
+
 /** @param {Visit} visit @returns {Page} */
 export function open(visit) {
-  /** @type {{settings: any, hosts: string | null, token: string | null, error: any}} */
+  /** @type State */
   const state = { settings: null, hosts: null, token: null, error: null };
   return {
     title: () => "Settings",
@@ -27,8 +30,8 @@ export function open(visit) {
           ["Data directory", h("code", settings.data_dir)],
         ])),
         disk(settings.disk),
-        token(state, visit),
-        access(state, visit),
+        token(/** @type {Loaded} */ (state), visit),
+        access(/** @type {Loaded} */ (state), visit),
         log(settings, visit),
         h("section.panel.stack", section("Reporting a problem"),
           h("p", "A support bundle describes this installation: its version, settings, counts, states and latest events. It has no file names, secrets or tokens. It is one JSON file: read it before you share it."),
@@ -38,7 +41,7 @@ export function open(visit) {
   };
 }
 
-/** @param {any} disk */
+/** @param {Api.Settings["disk"]} disk */
 function disk(disk) {
   const used = disk.database_bytes + disk.blob_bytes;
   return h("section.panel.stack", section("Disk"),
@@ -52,7 +55,7 @@ function disk(disk) {
     ]));
 }
 
-/** @param {any} state @param {Visit} visit */
+/** @param {Loaded} state @param {Visit} visit */
 function token(state, visit) {
   return h("section.panel.stack", section("Token"),
     h("p", "Programs need it to use the API. A new token replaces the old one at once; browsers stay signed in."),
@@ -68,16 +71,16 @@ function token(state, visit) {
         }).then(visit.redraw))));
 }
 
-/** @param {any} state @param {Visit} visit */
+/** @param {Loaded} state @param {Visit} visit */
 function access(state, visit) {
   const known = state.settings.allowed_hosts.join("\n");
   const typed = state.hosts ?? known;
-  const wrong = state.error?.fields?.[0]?.message ?? state.error?.message;
+  const wrong = state.error ? fieldsOf(state.error)[0]?.message ?? messageOf(state.error) : null;
   return h("section.panel.stack", section("Allowed hosts"),
     field("Host names that this server accepts, besides localhost", h("textarea", { rows: 3, spellcheck: "false", value: typed, placeholder: "catchment.home.example", oninput: (event) => { state.hosts = event.target.value; visit.redraw(); } }),
       { id: "hosts", hint: "One name per line. Requests for any other name are refused, so that other web sites cannot reach this server.", error: wrong }),
     h("div.actions", button("Save", async () => {
-      const hosts = typed.split("\n").map((/** @type {string} */ line) => line.trim()).filter(Boolean);
+      const hosts = typed.split("\n").map((line) => line.trim()).filter(Boolean);
       try {
         state.settings = await patch("/v1/settings", { allowed_hosts: hosts });
         Object.assign(state, { hosts: null, error: null });
@@ -88,9 +91,9 @@ function access(state, visit) {
     }, { disabled: typed === known })));
 }
 
-/** @param {any} settings @param {Visit} visit */
+/** @param {Api.Settings} settings @param {Visit} visit */
 function log(settings, visit) {
   return h("section.panel.stack", section("Log"),
-    field("Level", choice("log-level", settings.log_level, [["error", "Errors"], ["warn", "Warnings"], ["info", "Events"], ["debug", "Every step"], ["trace", "Everything"]],
+    field("Level", choice("log-level", settings.log_level ?? "", [["error", "Errors"], ["warn", "Warnings"], ["info", "Events"], ["debug", "Every step"], ["trace", "Everything"]],
       (log_level) => attempt(async () => { Object.assign(settings, await patch("/v1/settings", { log_level })); visit.redraw(); }, "The log level was changed.")), { id: "log-level", hint: "Applies until the next start." }));
 }

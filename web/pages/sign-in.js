@@ -18,8 +18,8 @@ export function open(visit) {
   if (!provider) return { title: () => "Sign in", view: () => pageHead("There is no such sign-in", link("Back to the connections", "#/connections")) };
   const draft = draftOf(provider.id);
   /**
-   * @type {{step: number, wrong: Record<string, string>, busy: boolean, error: any, begun: any,
-   * url: string, failed: string | null, connection: any}}
+   * @type {{step: number, wrong: Record<string, string>, busy: boolean, error: unknown, begun: Api.SignInStarted | null,
+   * url: string, failed: string | null, connection: Api.Connection | null}}
    */
   const state = { step: draft.clientId && ended ? provider.steps.length - 1 : 0, wrong: {}, busy: false, error: null, begun: null, url: "", failed: null, connection: null };
   /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -56,22 +56,22 @@ export function open(visit) {
   /** Waits for the end of a sign-in that goes on elsewhere. */
   function look() {
     looking = setTimeout(async () => {
-      const now = await get(`/v1/sign-ins/${state.begun.sign_in_id}`).catch(() => null);
+      const now = await get(`/v1/sign-ins/${state.begun?.sign_in_id}`).catch(() => null);
       if (now) settle(now);
       if (state.begun) look();
     }, LOOK);
   }
 
-  /** @param {any} now */
+  /** @param {Api.SignIn} now */
   function settle(now) {
     if (now.status === "waiting") return;
     state.begun = null;
     if (now.status === "done") {
       if (provider) forgetDraft(provider.id);
-      visit.go(`${to.connection(now.connection_id)}?test=1`);
+      visit.go(`${to.connection(now.connection_id ?? "")}?test=1`);
       return;
     }
-    state.failed = now.status === "expired" ? "Nobody signed in within ten minutes." : now.error;
+    state.failed = now.status === "expired" ? "Nobody signed in within ten minutes." : now.error ?? null;
     visit.redraw();
   }
 
@@ -79,7 +79,7 @@ export function open(visit) {
     Object.assign(state, { busy: true, error: null });
     visit.redraw();
     try {
-      const now = await post(`/v1/sign-ins/${state.begun.sign_in_id}/answer`, { url: state.url });
+      const now = await post(`/v1/sign-ins/${state.begun?.sign_in_id}/answer`, { url: state.url });
       state.busy = false;
       settle(now);
     } catch (error) {
@@ -96,7 +96,7 @@ export function open(visit) {
         ended ? get(`/v1/sign-ins/${encodeURIComponent(ended)}`).catch(() => null) : null,
         renew ? get(at.connection(renew)) : null,
       ]);
-      if (failed?.status === "failed") state.failed = failed.error;
+      if (failed?.status === "failed") state.failed = failed.error ?? null;
       state.connection = connection;
     },
     view: () => [

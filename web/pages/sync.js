@@ -9,7 +9,7 @@ import { h } from "../lib/dom.js";
 import { bytes, clock, count, counted, duration, interval, moment, until } from "../lib/format.js";
 import { attempt, note } from "../lib/notes.js";
 import { badge, button, cell, command, empty, facts, heads, icon, link, name, quietChoice, said, section, syncBadge, timeOf } from "../lib/parts.js";
-import { approveRemovals, didWhat, jobBadge, pause, rejectRemovals, resume, runNow, runOf, sampleOf, whyHeld } from "../lib/runs.js";
+import { approveRemovals, didWhat, isHeld, jobBadge, pause, rejectRemovals, resume, runNow, runOf, sampleOf, waitsFor, whyHeld } from "../lib/runs.js";
 import { soon } from "../lib/soon.js";
 import { inWords } from "../lib/words.js";
 import { wayOut } from "../lib/way-out.js";
@@ -21,17 +21,25 @@ const TABS = [["history", "History"], ["failures", "Failures"], ["configuration"
 const RUNS = 60;
 const MOST_RUNS = 960;
 
+/**
+ * @typedef {{sync: Api.Sync | null, jobs: Api.Job[], jobsTotal: number, shown: number,
+ *   letters: Api.Letter[], lettersTotal: number, bucket: Api.Bucket | null,
+ *   connection: Api.Connection | null, tab: string, run: string | null, errorType: string,
+ *   chosen: Set<string>}} State
+ * @typedef {State & {sync: Api.Sync}} Loaded
+ */
+
 /** @param {Visit} visit @returns {Page} */
 export function open(visit) {
   const [bucketId, syncId] = visit.params;
   const base = at.sync(bucketId, syncId);
+  const kept = /** @type {{shown: number, run: string | null} | undefined} */ (visit.kept);
   /**
-   * @type {{sync: any, jobs: any[], jobsTotal: number, shown: number, letters: any[], lettersTotal: number, bucket: any, connection:
-   * any, tab: string, run: string | null, errorType: string, chosen: Set<string>}}
+   * @type {State}
    */
   const state = {
-    sync: null, jobs: [], jobsTotal: 0, shown: visit.kept?.shown ?? RUNS, letters: [], lettersTotal: 0, bucket: null, connection: null,
-    tab: visit.query.get("show") ?? "history", run: visit.kept?.run ?? null, errorType: "", chosen: new Set(),
+    sync: null, jobs: [], jobsTotal: 0, shown: kept?.shown ?? RUNS, letters: [], lettersTotal: 0, bucket: null, connection: null,
+    tab: visit.query.get("show") ?? "history", run: kept?.run ?? null, errorType: "", chosen: new Set(),
   };
   const again = soon(visit.refresh, 700);
 
@@ -69,10 +77,11 @@ export function open(visit) {
       const { sync } = state;
       if (!sync) return h("h1.sr", "Sync");
       const job = underWay();
+      const loaded = /** @type {Loaded} */ (state);
       return [
-        head(state, job, visit),
+        head(loaded, job, visit),
         job ? running(sync, job) : null,
-        isDeleted(sync) ? null : held(sync, visit),
+        isDeleted(sync) ? null : [waiting(sync), notices(sync), held(sync, visit)],
         sync.last_error && !job && !isDeleted(sync) ? trouble(sync, state.connection) : null,
         h("nav.tabs", { "aria-label": "About this sync" }, TABS.map(([tab, label]) =>
           h("a", {
@@ -81,15 +90,15 @@ export function open(visit) {
             onclick: (event) => { event.preventDefault(); show(tab); },
           }, label, tab === "failures" && state.lettersTotal > 0 ? h("span.number", count(state.lettersTotal)) : null))),
         state.tab === "history" ? past(state, visit) : null,
-        state.tab === "failures" ? failures(state, base, visit) : null,
-        state.tab === "configuration" ? configuration(state) : null,
-        state.tab === "inside" ? inside(state, base, visit) : null,
+        state.tab === "failures" ? failures(loaded, base, visit) : null,
+        state.tab === "configuration" ? configuration(loaded) : null,
+        state.tab === "inside" ? inside(loaded, base, visit) : null,
       ];
     },
   };
 }
 
-/** @param {any} state @param {any} job @param {Visit} visit */
+/** @param {Loaded} state @param {Api.Job | undefined} job @param {Visit} visit */
 function head({ sync, bucket, connection }, job, visit) {
   const base = at.sync(sync.bucket_id, sync.sync_config_id);
   return h("header.page-head", h("div", h("h1", name(sync.source_path)),
@@ -123,10 +132,10 @@ function head({ sync, bucket, connection }, job, visit) {
   );
 }
 
-/** @param {any} sync */
+/** @param {Api.Sync} sync */
 const isDeleted = (sync) => sync.status === "ARCHIVED";
 
-/** @param {any} sync */
+/** @param {Api.Sync} sync */
 const fullRun = (sync) => ask({
   title: "Fetch everything again?",
   body: h("p", "A full run fetches every entry of the source again, changed or not. It can take long and cost requests; content that is already stored is not stored twice."),
@@ -134,9 +143,9 @@ const fullRun = (sync) => ask({
   run: () => runNow(sync, true),
 });
 
-/** @param {any} sync @param {Visit} visit */
+/** @param {Api.Sync} sync @param {Visit} visit */
 function held(sync, visit) {
-  if (!sync.held_removals?.count) return null;
+  if (!isHeld(sync)) return null;
   return h("section.need.warn", { "aria-label": "Held removals" },
     icon("alert"),
     h("div.stack", h("h3", `Removals of ${counted(sync.held_removals.count, "object")} wait for your decision`),
@@ -147,20 +156,32 @@ function held(sync, visit) {
   );
 }
 
-/** @param {any} sync @param {any} connection */
+/** That the provider makes it wait, which is no failure, and until when. @param {Api.Sync} sync */
+function waiting(sync) {
+  const waits = waitsFor(sync);
+  return waits && h("section.need", { "aria-label": "Waiting for the provider" }, icon("pause"),
+    h("div", h("h3", waits.until ? `Waiting for the provider until ${moment(waits.until)}` : "Waiting for the provider"),
+      h("p", said(waits.message)), h("p", "Nothing failed. It goes on by itself from where it is.")));
+}
+
+/** What is true of it and needs no action. @param {Api.Sync} sync */
+const notices = (sync) => (sync.notices ?? []).filter((one) => one.code !== "waiting_for_provider")
+  .map((one) => h("p.muted", { key: one.code, role: "status" }, said(one.message)));
+
+/** @param {Api.Sync} sync @param {Api.Connection | null} connection */
 const trouble = (sync, connection) => h("div.problem", icon("alert"),
   h("div", h("p", said(sync.last_error)),
     sync.consecutive_failures > 0 ? h("p.muted", `${counted(sync.consecutive_failures, "run")} failed in a row. After five the sync is paused.`) : null,
     wayOut(sync.last_error, { connection })),
 );
 
-/** @param {any} state @param {Visit} visit */
+/** @param {State} state @param {Visit} visit */
 function past(state, visit) {
   if (state.jobs.length === 0) {
     return empty("No runs yet", "The first run copies every entry of the source. Later runs fetch only what changed.");
   }
   const runs = state.jobs.map(runOf).reverse();
-  const chosen = state.jobs.find((/** @type {any} */ job) => job.sync_job_id === state.run) ?? state.jobs[0];
+  const chosen = state.jobs.find((job) => job.sync_job_id === state.run) ?? state.jobs[0];
   return [
     h("section.panel", { "aria-label": "History" },
       section("Runs", undefined, h("p.legend",
@@ -173,12 +194,12 @@ function past(state, visit) {
         chosen.error ? h("span.bad", said(chosen.error)) : null)),
     h("table.rows", h("caption.sr", "Runs, newest first"),
       heads(["Started", "State", "Trigger", "What it did", "Bytes", "Duration"]),
-      h("tbody", state.jobs.map((/** @type {any} */ job) => jobRow(job)))),
+      h("tbody", state.jobs.map((job) => jobRow(job)))),
     state.jobs.length < state.jobsTotal && state.shown < MOST_RUNS ? h("div.actions", button("Show older runs", () => { state.shown = Math.min(MOST_RUNS, state.shown * 4); return visit.refresh(); })) : null,
   ];
 }
 
-/** @param {any} job */
+/** @param {Api.Job} job */
 function jobRow(job) {
   const took = job.started_at && job.completed_at ? (Date.parse(job.completed_at) - Date.parse(job.started_at)) / 1000 : null;
   return h("tr", { key: job.sync_job_id },
@@ -210,24 +231,24 @@ const ERRORS = {
 /** @param {string} type */
 const errorWords = (type) => ERRORS[/** @type {keyof typeof ERRORS} */ (type)] ?? type;
 
-/** @param {any} state @param {string} base @param {Visit} visit */
+/** @param {Loaded} state @param {ReturnType<typeof at.sync>} base @param {Visit} visit */
 function failures(state, base, visit) {
   const over = isDeleted(state.sync);
   if (state.letters.length === 0 && !state.errorType) {
     return empty("Nothing failed", "An entry that fails is listed here with the reason, and later runs retry it. One bad entry never stops the rest.");
   }
-  const types = [...new Set(state.letters.map((/** @type {any} */ letter) => letter.error_type))];
-  /** @param {any} body @param {string} done */
+  const types = [...new Set(state.letters.map((letter) => letter.error_type))];
+  /** @param {object} body @param {string} done */
   const requeue = (body, done) => attempt(() => post(`${base}/dlq/requeue`, body), done).then(() => { state.chosen.clear(); return visit.refresh(); });
   return h("section", { "aria-label": "Failures" },
     section("Entries that could not be copied", state.lettersTotal,
-      h("div.actions", quietChoice("Kind of failure", "error-type", state.errorType, [["", "Every kind"], ...[...new Set([...types, ...(state.errorType ? [state.errorType] : [])])].map((type) => /** @type {[string, string]} */ ([type, errorWords(type)]))],
+      h("div.actions", quietChoice("Kind of failure", "error-type", state.errorType, [["", "Every kind"], ...[...new Set([...types, ...(state.errorType ? [state.errorType] : [])])].map((type) => [type, errorWords(type)])],
           (type) => { state.errorType = type; visit.refresh(); }),
         over ? null : state.chosen.size > 0
           ? button(`Retry ${counted(state.chosen.size, "entry", "entries")}`, () => requeue({ dlq_ids: [...state.chosen] }, "They will be retried now."), { kind: "primary" })
-          : button(state.letters.length < state.lettersTotal ? `Retry these ${count(state.letters.length)}` : "Retry all", () => requeue({ dlq_ids: state.letters.map((/** @type {any} */ letter) => letter.dlq_id) }, "They will be retried now."), { kind: "primary" }))),
+          : button(state.letters.length < state.lettersTotal ? `Retry these ${count(state.letters.length)}` : "Retry all", () => requeue({ dlq_ids: state.letters.map((letter) => letter.dlq_id) }, "They will be retried now."), { kind: "primary" }))),
     h("table.rows", heads([h("span.sr", "Select"), "Entry", "Reason", "Tried", "Last seen", ""]),
-      h("tbody", state.letters.map((/** @type {any} */ letter) => h("tr", { key: letter.dlq_id },
+      h("tbody", state.letters.map((letter) => h("tr", { key: letter.dlq_id },
         h("td", over ? null : h("input", {
           type: "checkbox", checked: state.chosen.has(letter.dlq_id), "aria-label": `Select ${letter.source_path ?? letter.source_object_id}`,
           onchange: (event) => { event.target.checked ? state.chosen.add(letter.dlq_id) : state.chosen.delete(letter.dlq_id); visit.redraw(); },
@@ -235,21 +256,21 @@ function failures(state, base, visit) {
         h("td", { "data-label": "Entry", class: "main" }, name(letter.source_path ?? letter.source_object_id)),
         h("td", { "data-label": "Reason" }, h("b", errorWords(letter.error_type)), h("small", said(letter.error_message))),
         cell("Tried", counted(letter.retry_count + 1, "time") + (letter.disposal_reason ? ", given up" : letter.max_retries_reached ? ", no retries left" : "")),
-        cell("Last seen", letter.requeued_at && letter.requeued_at > letter.last_seen_at ? "retried next" : timeOf(letter.last_seen_at)),
+        cell("Last seen", letter.requeued_at && letter.requeued_at > (letter.last_seen_at ?? "") ? "retried next" : timeOf(letter.last_seen_at)),
         h("td.row-actions", over ? null : button("Retry", () => requeue({ dlq_ids: [letter.dlq_id] }, "It will be retried now."), { kind: "small", "aria-label": `Retry ${letter.source_path ?? letter.source_object_id}` })),
       )))),
   );
 }
 
-/** The settings of a sync as a request that would create another like it. @param {any} sync */
+/** The settings of a sync as a request that would create another like it. @param {Api.Sync} sync */
 function settingsOf(sync) {
-  const fields = [
+  const fields = /** @type {const} */ ([
     "connection_id", "source_path", "sync_mode", "polling_interval_seconds", "file_filters", "provider_filters", "schema_mapping",
     "reconcile", "skip_duplicates", "skip_batch_submission", "batch_size", "sync_concurrency", "max_objects_per_run", "description", "metadata",
-  ];
+  ]);
   return Object.fromEntries(fields.map((field) => [field, worth(sync[field])]).filter(([, value]) => value !== undefined));
 
-  /** The value without nulls and empty lists. @param {any} value @returns {any} */
+  /** The value without nulls and empty lists. @param {unknown} value @returns {unknown} */
   function worth(value) {
     if (value === null || (Array.isArray(value) && value.length === 0)) return undefined;
     if (typeof value !== "object" || Array.isArray(value)) return value;
@@ -258,7 +279,7 @@ function settingsOf(sync) {
   }
 }
 
-/** @param {any} state */
+/** @param {Loaded} state */
 function configuration({ sync, bucket, connection }) {
   const settings = settingsOf(sync);
   const json = JSON.stringify(settings, null, 2);
@@ -270,7 +291,7 @@ function configuration({ sync, bucket, connection }) {
   );
 }
 
-/** @param {any} state @param {string} base @param {Visit} visit */
+/** @param {Loaded} state @param {ReturnType<typeof at.sync>} base @param {Visit} visit */
 function inside({ sync }, base, visit) {
   const shards = Object.entries(sync.sync_checkpoints ?? {});
   return h("div.stack", h("section.panel.stack", section("The lease"),
@@ -290,7 +311,7 @@ function inside({ sync }, base, visit) {
     h("section.panel", section("Checkpoints"),
       shards.length === 0 ? h("p.muted", "None yet: the first page of a run writes one.") : shards.map(([shard, checkpoint]) => h("div", { key: shard },
         shard === "__default__" ? null : h("h3", name(shard)),
-        facts(Object.entries(/** @type {any} */ (checkpoint)).map(([term, value]) => [term.replaceAll("_", " "), value === null ? "–" : h("code", name(String(value)))]))))),
+        facts(Object.entries(checkpoint).map(([term, value]) => [term.replaceAll("_", " "), value === null ? "–" : h("code", name(String(value)))]))))),
     h("section.panel", section("Totals since it was created"),
       facts([
         ["Discovered", count(sync.total_files_discovered)],

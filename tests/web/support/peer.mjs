@@ -6,8 +6,8 @@ import { join } from "node:path";
 import { atEnd } from "./ending.mjs";
 import { eventually, scratch } from "./server.mjs";
 
-const VENV = process.env.CATCHMENT_TEST_VENV ?? new URL("../../../target/test-venv", import.meta.url).pathname;
-const support = (name) => new URL(`../../support/${name}`, import.meta.url).pathname;
+export const VENV = process.env.CATCHMENT_TEST_VENV ?? new URL("../../../target/test-venv", import.meta.url).pathname;
+export const support = (name) => new URL(`../../support/${name}`, import.meta.url).pathname;
 export const KEYS = { access_key: "catchment", secret_key: "not-a-secret" };
 export const BUCKET = "catchment-peer";
 

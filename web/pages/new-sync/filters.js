@@ -11,7 +11,7 @@ export function filterStep(draft, change) {
    * @param {string} label
    * @param {keyof Draft} key
    * @param {string} placeholder
-   * @param {any} [hint]
+   * @param {string} [hint]
    * @param {string} [type]
    */
   const text = (label, key, placeholder, hint, type = "text") => field(label, input(String(draft[key]), (value) => change({ [key]: value }), { type, placeholder }), { id: `filter-${key}`, hint, error: (key === "min" || key === "max") && Number.isNaN(sizeOf(String(draft[key]))) ? "A number with a unit, such as 10 MB" : null });

@@ -12,10 +12,10 @@ import { name, said } from "../../lib/parts.js";
  * null, why: string}[]}} Preview
  */
 
-/** The API's answer, as this page shows it. @param {any} answer @returns {Preview} */
+/** The API's answer, as this page shows it. @param {Api.Preview} answer @returns {Preview} */
 export function previewOf(answer) {
   const counts = answer.counts ?? {};
-  const items = (answer.sample ?? []).map((/** @type {any} */ item) => ({
+  const items = answer.sample.map((item) => ({
     path: item.path, verdict: item.action, size: item.size_bytes ?? null, why: item.renamed_from ? `was ${item.renamed_from}` : item.reason ?? "",
   }));
   return {

@@ -50,7 +50,7 @@ export function preview(redraw) {
   const onerror = () => { state.broken = true; redraw(); };
 
   return {
-    /** @param {string} bucket @param {any} object */
+    /** @param {string} bucket @param {Api.Object_} object */
     open(bucket, object) {
       const item = itemOf(object);
       const url = item.blob ? at.content(bucket, item.id, item.blob) : "";

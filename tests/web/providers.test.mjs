@@ -1,0 +1,68 @@
+// Providers that know things by id, and what a person can do when they fail or make one wait.
+import assert from "node:assert/strict";
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import test from "node:test";
+import { enter } from "./support/browser.mjs";
+import { scratch, serve } from "./support/server.mjs";
+import { snowflake } from "./support/snowflake.mjs";
+
+const REFUSED = { faults: /status of 4\d\d/ };
+
+test("a key pair for Snowflake is made in the form, which shows the one statement that lets it in", async (t) => {
+  const dataDir = join(await scratch(t), "data");
+  const fake = await snowflake(t, dataDir);
+  await fake.control("users", { "ORG-ACC.LOADER": { key: null, tokens: [] } });
+  const server = await serve(t, dataDir);
+  const page = await enter(t, server, REFUSED);
+  await page.goto(`${server.url}/#/connections`);
+  await page.getByRole("button", { name: "New connection" }).click();
+  const form = page.getByRole("region", { name: "New connection" });
+  await form.getByLabel("Kind").selectOption("snowflake");
+  await form.getByLabel("Name", { exact: true }).fill("Sales");
+  await form.getByLabel("Account", { exact: true }).fill("org-acc");
+  await form.getByLabel("User", { exact: true }).fill("LOADER");
+  await form.getByLabel("Warehouse").fill("LOAD_WH");
+  assert.equal(await form.getByLabel("Private key").count(), 0, "nobody has to paste a key");
+  await form.getByRole("button", { name: "Test and save" }).click();
+  const panel = page.getByRole("region", { name: "Sales" });
+  await panel.getByText("Run this one statement in Snowflake").waitFor();
+  const statement = await panel.locator(".command code").innerText();
+  const [, key] = /^ALTER USER "LOADER" SET RSA_PUBLIC_KEY='([\w+/=]+)';$/.exec(statement) ?? [];
+  assert.ok(key, statement);
+  await fake.control("users", { "ORG-ACC.LOADER": { key, tokens: [] } });
+  await panel.getByRole("button", { name: "Test again" }).click();
+  await panel.getByText("Connection test succeeded").waitFor();
+  assert.doesNotMatch(await page.content(), /PRIVATE KEY/);
+});
+
+test("a sync that its provider makes wait says so and until when, and calls it no failure", async (t) => {
+  const folder = await scratch(t);
+  await mkdir(join(folder, "source"));
+  await writeFile(join(folder, "source", "one.txt"), "1");
+  const server = await serve(t, join(folder, "data"));
+  const sync = await server.sync("box", { source_path: join(folder, "source") });
+  await server.settled(sync);
+  const page = await enter(t, server);
+  const notices = [{ code: "waiting_for_provider", message: "Google Drive asked to be left alone" }];
+  const until = new Date(Date.now() + 3_600_000).toISOString();
+  // What the API says of such a sync, beside what is true of this one.
+  await page.route("**/v1/overview", async (route) => {
+    const answer = await route.fetch();
+    const body = await answer.json();
+    return route.fulfill({ response: answer, json: { ...body, syncs: body.syncs.map((row) => ({ ...row, notices, next_sync_at: until })) } });
+  });
+  await page.route(`**${sync.base}`, async (route) => {
+    const answer = await route.fetch();
+    return route.fulfill({ response: answer, json: { ...(await answer.json()), notices, next_sync_at: until } });
+  });
+  await page.goto(`${server.url}/#/settings`);
+  await page.goto(`${server.url}/#/`);
+  const row = page.getByRole("row", { name: /box/ });
+  await row.getByText("Waiting for the provider").waitFor();
+  await row.getByText(/waits until \d\d:\d\d/).waitFor();
+  await page.goto(server.url + sync.page);
+  await page.getByRole("heading", { name: /^Waiting for the provider until/ }).waitFor();
+  await page.getByText("Google Drive asked to be left alone").waitFor();
+  await page.getByText("Nothing failed.").waitFor();
+});
