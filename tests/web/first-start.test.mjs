@@ -99,6 +99,6 @@ test("a mapping shows what it makes of real entries before it is saved", async (
   await page.getByRole("button", { name: "Add a property" }).click();
   await page.getByLabel("Property").nth(1).fill("album");
   await page.getByLabel("segment").fill("0");
-  await page.getByLabel("transformed").selectOption("lowercase");
+  await page.getByLabel("Transform").selectOption("lowercase");
   await page.getByText("For example: trips", { exact: true }).waitFor();
 });

@@ -99,9 +99,9 @@ test("text without an extension is shown, and for bytes that a browser cannot sh
   const text = await shown(t, "LICENSE", "You may use it.\nÜberall.\n");
   await text.page.getByText("Überall.").waitFor();
   const bytes = await shown(t, "blob", Buffer.from([0, 1, 2, 3, 255, 254, 0, 9]));
-  await bytes.page.getByText("It is not text, a picture, sound or film: a browser cannot show it.").waitFor();
+  await bytes.page.getByText("This is not text, an image, audio or video, so the browser cannot show it.").waitFor();
   const raw = await shown(t, "IMG_1.heic", Buffer.from("not really"));
-  await raw.page.getByText("A browser cannot show HEIC pictures. Download it").waitFor();
+  await raw.page.getByText("The browser cannot show HEIC images. Download it").waitFor();
   const broken = await shown(t, "broken.png", Buffer.from("no picture"));
-  await broken.page.getByText("Your browser cannot show this picture").waitFor();
+  await broken.page.getByText("The browser cannot show this image").waitFor();
 });

@@ -36,6 +36,30 @@ test("a key pair for Snowflake is made in the form, which shows the one statemen
   assert.doesNotMatch(await page.content(), /PRIVATE KEY/);
 });
 
+test("a table of Snowflake is browsed to, and its columns say which suit as key and watermark", async (t) => {
+  const dataDir = join(await scratch(t), "data");
+  const fake = await snowflake(t, dataDir);
+  await fake.control("users", { "ORG-ACC.LOADER": { key: null, tokens: ["pat"] } });
+  await fake.control("sql", { sql: ["CREATE DATABASE sales", "CREATE SCHEMA sales.shop", "CREATE TABLE sales.shop.orders (id INT PRIMARY KEY, updated_at TIMESTAMP_NTZ, note VARCHAR)"] });
+  const server = await serve(t, dataDir);
+  await server.api("POST", "/v1/organizations/connections", {
+    name: "Sales", provider_type: "snowflake", test_before_save: false,
+    provider_config: { account: "org-acc", warehouse: "LOAD_WH", credentials: { type: "username_password", username: "LOADER", password: "pat" } },
+  });
+  const page = await enter(t, server, REFUSED);
+  await page.goto(`${server.url}/#/new`);
+  await page.getByRole("radio", { name: /Sales/ }).check();
+  const folders = page.getByRole("list", { name: "Folders" });
+  const place = page.getByLabel("Table or view");
+  for (const name of ["SALES", "SHOP"]) await folders.getByRole("button", { name }).click();
+  await folders.getByRole("button", { name: "ORDERS" }).waitFor();
+  assert.equal(await place.inputValue(), "", "neither a database nor a schema can be synced");
+  await folders.getByRole("button", { name: "ORDERS" }).click();
+  await folders.getByRole("listitem").filter({ hasText: "ID" }).getByText("suits primary key columns").waitFor();
+  await folders.getByRole("listitem").filter({ hasText: "UPDATED_AT" }).getByText("suits incremental column").waitFor();
+  assert.match(await place.inputValue(), /SALES.*SHOP.*ORDERS/);
+});
+
 test("a sync that its provider makes wait says so and until when, and calls it no failure", async (t) => {
   const folder = await scratch(t);
   await mkdir(join(folder, "source"));
@@ -64,5 +88,5 @@ test("a sync that its provider makes wait says so and until when, and calls it n
   await page.goto(server.url + sync.page);
   await page.getByRole("heading", { name: /^Waiting for the provider until/ }).waitFor();
   await page.getByText("Google Drive asked to be left alone").waitFor();
-  await page.getByText("Nothing failed.").waitFor();
+  await page.getByText("Nothing has failed.").waitFor();
 });

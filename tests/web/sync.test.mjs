@@ -256,7 +256,7 @@ test("a deleted sync is archived plainly: its objects stay and its history can b
   await page.getByRole("button", { name: "Delete" }).click();
   await page.getByRole("dialog").getByText("the 2 objects in the bucket.").waitFor();
   await page.getByRole("dialog").getByRole("button", { name: "Delete the sync" }).click();
-  await page.getByText("It is deleted and never runs again.").waitFor();
+  await page.getByText("This sync was deleted and will not run again.").waitFor();
   await page.getByText("Archived", { exact: true }).waitFor();
   for (const name of ["Run now", "Pause", "Edit", "Delete"]) assert.equal(await page.getByRole("button", { name, exact: true }).count(), 0, name);
   await page.getByRole("table", { name: "Runs, newest first" }).getByText("2 added").waitFor();
@@ -282,7 +282,7 @@ test("the history has axes with dates and a named scale, and shows removals and 
   await chart.locator(".scale").getByText("20", { exact: true }).waitFor();
   await chart.locator(".scale").getByText("−1", { exact: true }).waitFor();
   assert.match(await chart.locator(".dates").innerText(), /\d\d:\d\d/);
-  await page.getByText("Heights are square roots").waitFor();
+  await page.getByText("Bar heights use a square-root scale").waitFor();
   assert.equal(await chart.locator("rect.removed:not([height='0'])").count(), 1);
   await chart.locator("path.held").first().waitFor({ state: "attached" });
   await page.locator(".legend").getByText("removals held").waitFor();

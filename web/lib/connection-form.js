@@ -10,11 +10,12 @@ import { button, choice, field, input, problem } from "./parts.js";
 /**
  * @typedef {{key: string, label: string, hint?: string, kind?: "secret" | "json" | "list",
  *   for?: string}} Field `key` is its path in `provider_config`; a `secret` is never shown again,
- * `json` is a whole object, pasted as it was downloaded, and secret too, `list` is parted by
+ * `json` is a whole object, pasted as it was downloaded, and secret too, `list` is separated by
  * commas. `for`: only for that type of credentials.
  *
- * @typedef {{label: string, placeholder: string, hint: string, top: string}} PlaceWords How the
- * places of a provider are called, and what is above them all.
+ * @typedef {{label: string, placeholder: string, hint: string, top: string, level?: number}} PlaceWords
+ * How the places of a provider are called, and what is above them all. `level`: how deep the places
+ * are, where nothing above them can be synced and what is below them is only shown.
  *
  * @typedef {{id: string, label: string, name: string, types: [type: string, label: string][],
  *   fields: Field[], place: PlaceWords}} Provider `types`: of its credentials, the usual one first.
@@ -39,7 +40,7 @@ export const PROVIDERS = [
     place: { label: "Folder", placeholder: "/Photos", hint: "A path in My Drive, or a folder's ID. / is all of My Drive.", top: "Google Drive" }, fields: [
       { key: "credentials", label: "Key file", hint: "The whole JSON file that Google gave you. Share the folder with the client_email in it", kind: "json" },
       { key: "impersonate_user", label: "Act for", hint: "Only with domain-wide delegation: ada@example.org" },
-      { key: "shared_drive_id", label: "Shared drive", hint: "Its ID, if it is to be the root" },
+      { key: "shared_drive_id", label: "Shared drive", hint: "Its ID, to use it as the root" },
     ] },
   { id: "sharepoint", label: "SharePoint and OneDrive, with an application", name: "SharePoint", types: [["client_credentials", "An application"]],
     place: { label: "Library or folder", placeholder: "/sites/Team/Documents", hint: "A site's library, a folder in it, or an ID. With a personal sign-in, / is your OneDrive.", top: "All sites" }, fields: [
@@ -49,19 +50,19 @@ export const PROVIDERS = [
       { key: "site_id", label: "Site", hint: "Its address or ID, if it is not the root site" },
     ] },
   { id: "snowflake", label: "Snowflake", name: "Snowflake",
-    types: [["generated", "A key pair that is made here"], ["key_pair", "A key pair of your own"], ["username_password", "A programmatic access token"]],
-    place: { label: "Table or view", placeholder: "SALES.PUBLIC.ORDERS", hint: "DATABASE.SCHEMA.TABLE. Every row becomes an object.", top: "All databases" }, fields: [
+    types: [["generated", "A new key pair, created here"], ["key_pair", "A key pair you already have"], ["username_password", "A programmatic access token"]],
+    place: { label: "Table or view", placeholder: "SALES.PUBLIC.ORDERS", hint: "DATABASE.SCHEMA.TABLE. Every row becomes an object.", top: "All databases", level: 3 }, fields: [
       { key: "account", label: "Account", hint: "As in org-account, or the address that your browser shows" },
       { key: "credentials.username", label: "User", hint: "LOADER" },
-      { key: "credentials.private_key", label: "Private key", hint: "In PEM, from BEGIN to END", kind: "json", for: "key_pair" },
+      { key: "credentials.private_key", label: "Private key", hint: "The whole PEM text, with the BEGIN and END lines", kind: "json", for: "key_pair" },
       { key: "credentials.private_key_passphrase", label: "Passphrase of the key", hint: "If it has one", kind: "secret", for: "key_pair" },
       { key: "credentials.password", label: "Token", kind: "secret", for: "username_password" },
       { key: "warehouse", label: "Warehouse", hint: "LOAD_WH" },
       { key: "role", label: "Role", hint: "The user's own, if empty" },
       { key: "database", label: "Database", hint: "For tables that are named without one" },
       { key: "schema", label: "Schema", hint: "For tables that are named without one" },
-      { key: "primary_key_columns", label: "Key columns", hint: "What tells rows apart, parted by commas; the declared key if empty", kind: "list" },
-      { key: "incremental_column", label: "Column that grows with every change", hint: "Such as UPDATED_AT; without one, changes are found by reading the whole table" },
+      { key: "primary_key_columns", label: "Key columns", hint: "Columns that identify a row, separated by commas. Default: the declared primary key", kind: "list" },
+      { key: "incremental_column", label: "Column that increases with every change", hint: "Such as UPDATED_AT; without one, changes are found by reading the whole table" },
     ] },
 ];
 
@@ -138,7 +139,7 @@ function pasted(text) {
   try {
     return JSON.parse(text);
   } catch {
-    throw new Error("The key file is no JSON: paste all of it, from the first brace to the last.");
+    throw new Error("The key file is not JSON: paste all of it, from the first brace to the last.");
   }
 }
 
@@ -154,7 +155,7 @@ export async function make(draft) {
     name: draft.name, provider_type: draft.provider, test_before_save: !isGenerated,
     provider_config: { ...(provider?.types[0][0] === "access_key" ? { credentials: AMBIENT } : {}), ...configOf(draft) },
   });
-  note(isGenerated ? "A key pair was made and the connection saved. Now let the key in." : "The connection works and was saved.");
+  note(isGenerated ? "A key pair was created and the connection saved. Now authorize the key in Snowflake." : "The connection works and was saved.");
   return { ...made, isGenerated };
 }
 

@@ -81,7 +81,7 @@ export function documentTable({ collection, object, search = "", redraw, searche
 
 /** The object that a document comes from. @param {Api.Document} row @returns {Child} */
 const origin = ({ root_object: from, _internal: { part } }) =>
-  (from ? h("a", { href: to.object(from.bucket_id, from.object_id) }, name(from.key_prefix), part ? ` (${part + 1})` : "") : h("span.muted", "written by hand"));
+  (from ? h("a", { href: to.object(from.bucket_id, from.object_id) }, name(from.key_prefix), part ? ` (${part + 1})` : "") : h("span.muted", "created manually"));
 
 /** @param {Api.Document} row */
 function details(row) {

@@ -69,7 +69,7 @@ export const batchAt = (bucket, batch) => `${at.bucket(bucket)}/batches/${encode
 /** @typedef {{type: string, error: string, objects: Api.FailedObject[]}} FailureGroup */
 
 /** Kinds of files, by the beginning of their type. @type {[value: string, label: string][]} */
-export const KINDS = [["", "Every kind"], ["image/", "Images"], ["video/", "Videos"], ["audio/", "Sounds"], ["application/pdf", "PDF"], ["text/", "Text"]];
+export const KINDS = [["", "Every kind"], ["image/", "Images"], ["video/", "Videos"], ["audio/", "Audio"], ["application/pdf", "PDF"], ["text/", "Text"]];
 
 /** @param {Which} which @returns {Api.Conditions | null} */
 export function conditionsOf({ folder, name, kind }) {

@@ -70,7 +70,7 @@ export function selectionIn(bucket) {
       const [only] = all.values();
       if (all.size === 1 && only.kind !== "object") return archiveOf(only.kind === "all" ? only.place : within(only.path));
       const ids = await this.ids();
-      if (ids.length > ONE_BY_ONE) throw new Error("More than 5,000 objects are downloaded a folder at a time: select one folder, or everything here.");
+      if (ids.length > ONE_BY_ONE) throw new Error("To download more than 5,000 objects, select one folder, or everything here.");
       return { object_ids: ids };
     },
     /** The ids of all objects in it, those of its folders too. */
@@ -99,7 +99,7 @@ export async function rowsOf(bucket, place, from, to) {
   const { signal } = new AbortController();
   /** @type {Item[]} */
   const rows = [];
-  if (to - from > ONE_BY_ONE) throw new Error("At most 5,000 objects are selected one by one. Ctrl+A selects everything that is shown.");
+  if (to - from > ONE_BY_ONE) throw new Error("At most 5,000 objects can be selected individually. Ctrl+A selects everything shown.");
   for (let page = Math.floor(from / PAGE); page * PAGE < to; page += 1) {
     const some = await objectsOf(bucket, place, page * PAGE, PAGE, signal);
     rows.push(...some.filter((_, index) => page * PAGE + index >= from && page * PAGE + index < to));

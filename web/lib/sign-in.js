@@ -31,20 +31,20 @@ export const SIGN_INS = [
       body: "Sign in to Google Cloud with the account whose files you want, and create a project (or choose one you have). It costs nothing.", done: "I have a project" },
     { title: "Switch on the Drive API", href: "https://console.cloud.google.com/apis/library/drive.googleapis.com", go: "Open the Drive API",
       body: "Check that your project is selected at the top, and press Enable.", done: "The API is enabled" },
-    { title: "Say who may sign in", href: "https://console.cloud.google.com/auth/audience", go: "Open the audience page",
+    { title: "Choose who may sign in", href: "https://console.cloud.google.com/auth/audience", go: "Open the audience page",
       body: [h("p", "With Google Workspace choose ", h("b", "Internal"), ". Otherwise choose ", h("b", "External"), " and then ", h("b", "Publish app"), ", so that it says “In production”."),
         h("p", h("b", "Do not leave it in “Testing”"), ": Google would end your sign-in after 7 days.")], done: "It is Internal or In production" },
     { title: "Create a client", href: "https://console.cloud.google.com/auth/clients", go: "Open the clients page",
       body: ["Press Create client, choose the type ", h("b", "Desktop app"), ", and copy what it shows:"], done: "Continue", fields: [
         { key: "clientId", label: "Client ID", hint: "Ends with .apps.googleusercontent.com",
           check: (value) => value.endsWith(".apps.googleusercontent.com") ? null : "A client ID of Google ends with .apps.googleusercontent.com" },
-        { key: "clientSecret", label: "Client secret", hint: "Encrypted here; never shown again", secret: true, check: (value) => value ? null : "Google wants the secret of a desktop app too" },
+        { key: "clientSecret", label: "Client secret", hint: "Encrypted here; never shown again", secret: true, check: (value) => value ? null : "Google requires the secret of a desktop app, too" },
       ] },
   ] },
   { id: "sharepoint", with: "Microsoft", what: "SharePoint and OneDrive", renews: ["delegated"], onDevices: true, steps: [
     { title: "Register an application", href: "https://entra.microsoft.com/#view/Microsoft_AAD_RegisteredApps/CreateApplicationBlade/quickStartType~/null/isMSAApp~/false", go: "Open App registrations",
       body: "Choose New registration. Under “Supported account types” choose your organization, or personal accounts too if your OneDrive is a private one.", done: "It is registered" },
-    { title: "Let it come back to this computer",
+    { title: "Add the redirect address",
       body: ["Under Authentication choose Add a platform, ", h("b", "Mobile and desktop applications"), ", and add this address:", redirect("http://localhost/oauth/callback")], done: "The address is added" },
     { title: "Copy its ID", body: "Both are on the overview page of the application:", done: "Continue", fields: [
       { key: "clientId", label: "Application (client) ID", hint: "As in 00000000-0000-0000-0000-000000000000",

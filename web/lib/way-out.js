@@ -19,7 +19,7 @@ export function wayOut(message, { connection, retry } = {}) {
   const text = message ?? "";
   const again = retry ? h("div.actions", button("Test again", retry, { kind: "small primary" })) : null;
   const [statement] = /ALTER USER [^;]+;/.exec(text) ?? [];
-  if (statement) return h("div.way-out", h("p", h("b", "Run this one statement in Snowflake"), ", as somebody who may change the user:"), command(statement), again);
+  if (statement) return h("div.way-out", h("p", h("b", "Run this one statement in Snowflake"), ", as a role that may alter the user:"), command(statement), again);
   const [, account] = /share [^.]*?with ([\w.+-]+@[\w-]+(?:\.[\w-]+)+)/i.exec(text) ?? [];
   if (account) return h("div.way-out", h("p", h("b", "Share the folder with this address"), ", as you would with a person:"), command(account), again);
   const signIn = signInOf(connection);

@@ -101,7 +101,7 @@ export function open(visit) {
           quietChoice("Bucket", "in-bucket", state.bucket, [["", "Every bucket"], ...buckets.map(({ bucket_id, bucket_name }) => [bucket_id, bucket_name])], (bucket) => change({ bucket })),
           quietChoice("Sync", "of-sync", state.sync, [["", "Every sync"], ...syncs.map((sync) => [sync.sync_config_id, `${sync.source_path}${sync.status === "ARCHIVED" ? " (deleted)" : ""}`])], (sync) => change({ sync }))),
         !state.ready ? null : lines.length > 0 ? h("ol.log", drawn(lines, state.names))
-          : state.kind || state.bucket || state.sync || state.search ? empty("No matches", "Nothing that is still in the log is of that kind and has those words.")
+          : state.kind || state.bucket || state.sync || state.search ? empty("No matches", "No event in the log matches these filters.")
             : empty("Nothing has happened yet", "Runs, changes and notices appear here as they happen."),
         state.next ? h("div.actions", button("Show older", older)) : null,
       ];

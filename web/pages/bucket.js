@@ -272,7 +272,7 @@ function tools(state, change, search) {
   return h("div.bucket-bar", { role: "search" },
     h("div.search", icon("search"), h("label.sr", { for: "search" }, "Search"),
       h("input", { id: "search", type: "search", value: state.wanted.search, placeholder: "Words in any order", oninput: (event) => { state.wanted.search = event.target.value; search(); } })),
-    quietChoice("Kind", "type", state.wanted.type, [["", "Every kind"], ["image", "Images"], ["video", "Videos"], ["audio", "Sounds"], ["pdf", "PDF"], ["text", "Text"]], (type) => change({ type })),
+    quietChoice("Kind", "type", state.wanted.type, [["", "Every kind"], ["image", "Images"], ["video", "Videos"], ["audio", "Audio"], ["pdf", "PDF"], ["text", "Text"]], (type) => change({ type })),
     quietChoice("Order", "sort", state.wanted.sort, [["path", "By path"], ["newest", "Newest first"], ["oldest", "Oldest first"], ["added", "Last added first"], ["largest", "Largest first"]], (sort) => change({ sort })),
     h("div.segments", { role: "group", "aria-label": "View" },
       /** @type {const} */ ([["list", "List"], ["grid", "Grid"]]).map(([view, label]) => h("button", { key: view, type: "button", "aria-pressed": state.view === view ? "true" : "false", onclick: () => change({ view }) }, icon(view), label))));
@@ -290,7 +290,7 @@ function trail(within, state) {
 /** @param {{place: Place}} state @param {string} bucketId */
 function nothing(state, bucketId) {
   return state.place.search || state.place.type
-    ? empty("No matches", "No object here has that in its path and is of that kind.")
+    ? empty("No matches", "No object here matches this search and kind.")
     : empty("Nothing here yet", "Objects appear as syncs copy them.", link("Sync into this bucket", to.newSync({ bucket: bucketId }), { class: "button primary" }));
 }
 

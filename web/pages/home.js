@@ -52,7 +52,7 @@ const showDeleted = async () => deletedSyncs((await get("/v1/buckets", { limit: 
 
 /** Syncs that were deleted: they never run again, and their history can be read. @param {Api.Sync[]} rows */
 function deletedTable(rows) {
-  if (rows.length === 0) return h("p.muted", { role: "status" }, "No sync was deleted.");
+  if (rows.length === 0) return h("p.muted", { role: "status" }, "There are no deleted syncs.");
   return h("section", { "aria-label": "Deleted syncs" }, section("Deleted syncs", rows.length),
     h("table.rows", heads(["Source", "Bucket", "Deleted", "Runs", "Copied"]),
       h("tbody", rows.map((sync) => h("tr", { key: sync.sync_config_id },
@@ -68,7 +68,7 @@ const isRunning = (row) => row.runs.at(-1)?.status === "running";
 function firstStart() {
   return h("div.welcome", h("img", { src: "/icon.svg", alt: "", width: 56, height: 56 }),
     h("h1", "Bring your files home"),
-    h("p.lead", "Catchment keeps local buckets up to date with storage elsewhere. It only reads from a source, stores equal bytes once, and resumes where it stopped."),
+    h("p.lead", "Catchment keeps local buckets up to date with storage elsewhere. It only reads from a source, stores identical content once, and resumes where it stopped."),
     h("div.choices", h("a.choice", { href: "#/new?provider=local" }, icon("folder"), h("b", "A folder on this computer"), h("span", "Watched for changes: a changed file is copied within a second.")),
       h("a.choice", { href: "#/new?provider=s3" }, icon("bucket"), h("b", "An S3 bucket"), h("span", "Amazon S3, Tigris or S3-compatible storage.")),
     ),
@@ -84,7 +84,7 @@ function here(overview) {
   return h("dl.stats", { "aria-label": "What is here" },
     stat("Objects", count(overview.objects), `in ${counted(overview.buckets, "bucket")}`),
     stat("Total size", bytes(overview.bytes), `${bytes(overview.stored_bytes)} on disk`),
-    stat("Saved by deduplication", bytes(overview.saved_bytes), share > 0 ? `${share} % of their size` : "equal bytes are stored once"),
+    stat("Saved by deduplication", bytes(overview.saved_bytes), share > 0 ? `${share} % of their size` : "identical content is stored once"),
     stat("Free disk space", bytes(disk.free_bytes), `of ${bytes(disk.total_bytes)}`),
   );
 }

@@ -151,8 +151,8 @@ export function open(visit) {
         id ? null : field("Bucket", choice("bucket", state.bucket, state.buckets.map((one) => [one.bucket_id, one.bucket_name]), (bucket) => change({ bucket, count: null })), { id: "pipeline-bucket" }),
         which ? [
           field("Kind", choice("kind", which.kind, KINDS, (kind) => change({ which: { ...which, kind } })), { id: "pipeline-kind" }),
-          field("In the folder", input(which.folder, (folder) => change({ which: { ...which, folder } }), { placeholder: "2024/" }), { id: "pipeline-folder", hint: "What paths begin with; empty: everywhere" }),
-          field("With this in their path", input(which.name, (name_) => change({ which: { ...which, name: name_ } }), { placeholder: ".jpg" }), { id: "pipeline-name-filter" }),
+          field("Folder", input(which.folder, (folder) => change({ which: { ...which, folder } }), { placeholder: "2024/" }), { id: "pipeline-folder", hint: "The start of their path. Empty: the whole bucket" }),
+          field("Path contains", input(which.name, (name_) => change({ which: { ...which, name: name_ } }), { placeholder: ".jpg" }), { id: "pipeline-name-filter" }),
         ] : null),
       id ? facts([["Bucket", name(state.buckets.find((one) => one.bucket_id === state.bucket)?.bucket_name ?? state.bucket)]]) : null,
       which ? null : h("p.muted", `Only ${conditionWords(state.one?.source.source_filters?.filters)}, which were set through the API and stay.`),
@@ -166,7 +166,7 @@ export function open(visit) {
       h("div.radios", { role: "radiogroup", "aria-label": "Extractor" }, state.known.map((each) => h("label.radio", { key: extractorName(each) },
         h("input", { type: "radio", name: "extractor", checked: state.extractor === extractorName(each), onchange: () => change({ extractor: extractorName(each) }) }),
         h("span", extractorName(each), h("small", said(each.description)), each.accepts.includes("*/*") ? null : h("small", `For ${each.accepts.join(", ")}`))))),
-      h("p.muted", "More of them are files in the data directory, under extractors: programs and services of your own. They cannot be added from here, so that nobody who reaches this page can run a program."),
+      h("p.muted", "You can add extractors as files in the extractors folder of the data directory: your own programs and services. They cannot be added here, so nobody who reaches this page can run a program."),
       one ? schemaForm(one.parameter_schema, state.typed, () => change({}), wrongFields("parameters.")) : h("p.bad", `The extractor ${state.extractor} is not here any more. Choose another one.`),
     ];
   }
@@ -174,8 +174,8 @@ export function open(visit) {
   function keeps() {
     const known = Object.keys(state.buckets.find((one) => one.bucket_id === state.bucket)?.bucket_schema?.properties ?? {});
     return [
-      h("div.fields", field("Fields of the object that its documents carry", choice("keep", state.keep, [["none", "None"], ["some", "Some"], ["all", "All"]], (keep) => change({ keep: /** @type {typeof state.keep} */ (keep) })), { id: "pipeline-keep", hint: "When only these change, documents are updated and nothing is extracted anew." }),
-        state.keep === "some" ? field("Which", input(state.kept, (kept) => change({ kept }), { placeholder: known.join(", ") || "album, year" }), { id: "pipeline-kept", hint: "Names, parted by commas" }) : null),
+      h("div.fields", field("Fields of the object that its documents carry", choice("keep", state.keep, [["none", "None"], ["some", "Some"], ["all", "All"]], (keep) => change({ keep: /** @type {typeof state.keep} */ (keep) })), { id: "pipeline-keep", hint: "When only these change, documents are updated and nothing is extracted again." }),
+        state.keep === "some" ? field("Which", input(state.kept, (kept) => change({ kept }), { placeholder: known.join(", ") || "album, year" }), { id: "pipeline-kept", hint: "Names, separated by commas" }) : null),
     ];
   }
 
@@ -201,9 +201,9 @@ export function open(visit) {
     const wrong = wrongFields("");
     return [
       field("Name", input(state.name, (name_) => { state.name = name_; visit.redraw(); }, { maxlength: 100, placeholder: "photo-facts" }), { id: "pipeline-name", hint: "3 to 100 characters", error: wrong.collection_name }),
-      id ? h("p.muted", "With other settings, the documents that are there are outdated, and stay. Nothing is done again unless you ask for it.")
+      id ? h("p.muted", "If you change the settings, existing documents are marked as outdated and stay. Nothing is processed again unless you ask for it.")
         : h("label.check", h("input", { type: "checkbox", checked: state.backfill, onchange: (event) => { state.backfill = event.target.checked; visit.redraw(); } }),
-          h("span", `Also the ${counted(state.count ?? 0, "object")} that are here${estimate()}`, h("small", "Without this, only what comes or changes from now on."))),
+          h("span", `Also the ${counted(state.count ?? 0, "object")} that are here${estimate()}`, h("small", "Otherwise only objects that are added or changed from now on."))),
       state.error ? problem(state.error) : null,
       h("div.actions", button(state.busy ? "Saving…" : "Save", save, { kind: "primary", icon: "check", disabled: !whole || state.busy }),
         id ? h("a.button", { href: to.pipeline(id) }, "Cancel") : null),

@@ -79,7 +79,7 @@ export function open(visit) {
   function browse() {
     const { connection_id, source_path } = state.draft;
     const provider = state.connections.find((one) => one.connection_id === connection_id)?.provider_type ?? "";
-    places.open(connection_id, provider, source_path || (provider === "local" ? state.home : "/"), placeWords(provider).top);
+    places.open(connection_id, provider, source_path || (provider === "local" ? state.home : "/"), placeWords(provider));
   }
 
   /** Begins as the address asks, once: from then on, what the person chose stands. */
@@ -318,7 +318,7 @@ function scheduleStep(draft, change) {
   return [
     h("div.fields", field("Runs", choice("mode", draft.sync_mode, [["continuous", "continuously"], ["initial_only", "once"]], (sync_mode) => change({ sync_mode })), { id: "mode" }),
       draft.sync_mode === "continuous" ? field("Every", choice("interval", String(draft.interval), [...new Set([30, 60, 120, 300, 600, 900, draft.interval])].sort((a, b) => a - b).map((seconds) => [String(seconds), interval(seconds)]), (seconds) => change({ interval: Number(seconds) })),
-        { id: "interval", hint: local ? "Changes are also noticed as they happen." : "Unchanged files cost nothing but their line in the listing." }) : null),
+        { id: "interval", hint: local ? "Changes are also noticed as they happen." : "An unchanged file costs nothing beyond its line in the listing." }) : null),
     h("div.stack", check("Follow changes", "A file that changes at the source is updated here.", "on_update"),
       check("Follow removals", "A file removed from the source is removed here. More than half of them at once are held until you approve.", "on_delete"),
       check("Apply filters to existing objects", "Objects that no longer match the filters are removed.", "on_filter_drift"),

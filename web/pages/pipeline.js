@@ -58,7 +58,7 @@ export function open(visit) {
       return [
         head(one, state.buckets, visit),
         one.paused_reason ? h("section.need.warn", { "aria-label": "The extractor is paused" }, icon("alert"),
-          h("div", h("h3", "The extractor is paused"), h("p", said(one.paused_reason)), h("p", "Nothing is lost: what waits is processed once it works again, which is tried by itself."))) : null,
+          h("div", h("h3", "The extractor is paused"), h("p", said(one.paused_reason)), h("p", "Nothing is lost. It is checked again automatically, and waiting objects are processed once it works."))) : null,
         one.disabled_reason?.message ? h("div.problem", icon("alert"), h("div", said(one.disabled_reason.message))) : null,
         one.warnings.map((warning) => h("p.bad", { key: warning }, said(warning))),
         h("dl.stats", { "aria-label": "What it has done" }, stat("Documents", count(one.document_count)), stat("Waiting", count(one.waiting), one.waiting && !one.enabled ? "until it is resumed" : ""),
@@ -92,7 +92,7 @@ export function open(visit) {
   }
 
   function batches() {
-    if (state.batches.length === 0) return empty("No batches yet", "New and changed objects are handed over in batches, as syncs bring them.");
+    if (state.batches.length === 0) return empty("No batches yet", "New and changed objects are processed in batches as syncs copy them.");
     return [
       h("table.rows", h("caption.sr", "Batches, newest first"), heads(["Made", "State", "Objects", "Documents", "Failed", "Took", ""]),
         h("tbody", state.batches.map((batch) => batchRow(batch)))),
@@ -129,15 +129,15 @@ function head(one, buckets, visit) {
   /** @param {boolean} enabled */
   const enable = (enabled) => attempt(async () => {
     await patch(base, { enabled });
-    // What came meanwhile was not handed over.
+    // Objects that arrived in the meantime are in no batch.
     if (enabled) await trigger(one.collection_id);
-  }, enabled ? "Resumed. What came meanwhile is processed now." : "Paused. What comes meanwhile is processed once it is resumed.").then(visit.refresh);
+  }, enabled ? "Resumed. Objects that arrived in the meantime are processed now." : "Paused. Objects that arrive now are processed after you resume it.").then(visit.refresh);
   return h("header.page-head", h("div", h("h1", name(one.collection_name)),
       h("p", stateOf(one), h("span", conditionWords(one.source.source_filters?.filters), " of ", from.map((id, index) => h("span", { key: id }, index ? ", " : "", link(name(buckets.get(id) ?? id), to.bucket(id)))), ` through ${extractorName(one.feature_extractor)}`)),
       one.description ? h("p", name(one.description, { title: null })) : null),
     h("div.actions",
       button("Process what is here", () => attempt(async () => { note((await trigger(one.collection_id)).message); }).then(visit.refresh), { kind: "primary", icon: "play", disabled: !one.enabled, title: "New, changed and temporarily failed objects" }),
-      one.outdated ? button(`Redo ${counted(one.outdated, "outdated object")}`, () => attempt(() => trigger(one.collection_id, { only_outdated: true }), "They are processed with the settings of now.").then(visit.refresh)) : null,
+      one.outdated ? button(`Redo ${counted(one.outdated, "outdated object")}`, () => attempt(() => trigger(one.collection_id, { only_outdated: true }), "They are processed with the current settings.").then(visit.refresh)) : null,
       one.enabled ? button("Pause", () => enable(false), { icon: "pause" }) : button("Resume", () => enable(true), { icon: "play" }),
       link("Edit", `${to.pipeline(one.collection_id)}/edit`, { class: "button" }),
       button("Delete", async () => {

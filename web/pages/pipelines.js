@@ -26,9 +26,9 @@ export function open(visit) {
       buckets = new Map(results.map((/** @type {{bucket_id: string, bucket_name: string}} */ one) => [one.bucket_id, one.bucket_name]));
     },
     view: () => [
-      pageHead("Pipelines", "A pipeline makes documents of the objects in a bucket, and keeps them up to date.", link("New pipeline", "#/pipelines/new", { class: "button primary", icon: "plus" })),
+      pageHead("Pipelines", "A pipeline turns the objects in a bucket into documents, and keeps them up to date.", link("New pipeline", "#/pipelines/new", { class: "button primary", icon: "plus" })),
       rows === null ? null : rows.length === 0
-        ? empty("No pipelines yet", "Objects of a bucket go through an extractor, which reads what is in them: facts about photos and films, texts, records.", link("New pipeline", "#/pipelines/new", { class: "button primary" }))
+        ? empty("No pipelines yet", "An extractor reads what is in the objects of a bucket: facts about photos and videos, text, records.", link("New pipeline", "#/pipelines/new", { class: "button primary" }))
         : h("table.rows", heads(["Pipeline", "From", "Does", "State", "Documents", "Waiting", "Failed"]),
           h("tbody", rows.map((one) => h("tr", { key: one.collection_id },
             h("td", { "data-label": "Pipeline", class: "main" }, link(name(one.collection_name), to.pipeline(one.collection_id), { class: "strong" }), one.description ? h("small", name(one.description)) : null),

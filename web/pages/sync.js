@@ -106,7 +106,7 @@ function head({ sync, bucket, connection }, job, visit) {
         h("span", "from ", connection ? link(name(connection.name), to.connection(connection.connection_id)) : "…",
           " into ", link(name(bucket?.bucket_name), to.bucket(sync.bucket_id))),
         h("span.number", isDeleted(sync) ? ["deleted ", timeOf(sync.updated_at)] : job ? `started ${clock(job.started_at)}` : sync.paused ? ["paused ", timeOf(sync.paused_at)] : sync.next_sync_at ? `next run ${until(sync.next_sync_at)}` : "not scheduled")),
-      isDeleted(sync) ? h("p", "It is deleted and never runs again. Its history, failures and configuration stay readable, and so do its objects.") : null,
+      isDeleted(sync) ? h("p", "This sync was deleted and will not run again. Its history, failures and configuration stay readable, and its objects stay in the bucket.") : null,
       sync.paused && sync.pause_reason ? h("p", "Reason: ", said(sync.pause_reason)) : null,
     ),
     isDeleted(sync) ? h("div.actions", link("New sync", to.newSync({ bucket: sync.bucket_id }), { class: "button" })) : h("div.actions", button("Run now", () => runNow(sync).then(visit.refresh), { kind: "primary", icon: "play", disabled: Boolean(job) || sync.paused }),
@@ -161,7 +161,7 @@ function waiting(sync) {
   const waits = waitsFor(sync);
   return waits && h("section.need", { "aria-label": "Waiting for the provider" }, icon("pause"),
     h("div", h("h3", waits.until ? `Waiting for the provider until ${moment(waits.until)}` : "Waiting for the provider"),
-      h("p", said(waits.message)), h("p", "Nothing failed. It goes on by itself from where it is.")));
+      h("p", said(waits.message)), h("p", "Nothing has failed. It continues automatically from where it stopped.")));
 }
 
 /** What is true of it and needs no action. @param {Api.Sync} sync */
@@ -188,7 +188,7 @@ function past(state, visit) {
         h("span", h("i"), "objects copied"), h("span.removed", h("i"), "objects removed"), h("span.bytes", h("i"), "bytes"),
         h("span.failed", h("b", "×"), "failed"), h("span.held", h("b", "‖"), "removals held"))),
       history(runs, chosen.sync_job_id, (id) => { state.run = id; visit.redraw(); }),
-      h("p.muted", "Heights are square roots, so that small runs show beside large ones."),
+      h("p.muted", "Bar heights use a square-root scale, so that small runs stay visible beside large ones."),
       h("div.chosen-run", { "aria-live": "polite" },
         jobBadge(chosen), h("b", moment(chosen.started_at ?? chosen.updated_at)), h("span", didWhat(chosen)), h("span.muted", bytes(runOf(chosen).bytes)),
         chosen.error ? h("span.bad", said(chosen.error)) : null)),

@@ -14,9 +14,9 @@ import { wayOut } from "../../lib/way-out.js";
 export function browser({ redraw, choose }) {
   /**
    * @type {{connection: string, trail: Crumb[], folders: (Crumb & {note?: string | null})[],
-   *   truncated: boolean, error: unknown, busy: boolean}}
+   *   truncated: boolean, error: unknown, busy: boolean, level: number | undefined}}
    */
-  const state = { connection: "", trail: [], folders: [], truncated: false, error: null, busy: false };
+  const state = { connection: "", level: undefined, trail: [], folders: [], truncated: false, error: null, busy: false };
   let asked = 0;
 
   /** Lists the last place of a trail. @param {Crumb[]} trail */
@@ -39,18 +39,27 @@ export function browser({ redraw, choose }) {
   /** @param {Crumb[]} trail */
   function enter(trail) {
     const place = trail.at(-1);
-    if (place?.id) choose(place.id);
+    if (place?.id && trail.length > (state.level ?? 0)) choose(place.id);
     list(trail);
+  }
+
+  /** A folder to enter, or what a place has in it. @param {Crumb & {note?: string | null}} folder */
+  function row(folder) {
+    const shown = [name(folder.name), folder.note ? h("small", folder.note.replaceAll("_", " ")) : null];
+    return state.level && state.trail.length > state.level
+      ? h("li.column", { key: folder.path }, icon("table"), shown)
+      : h("li", { key: folder.path }, h("button", { type: "button", onclick: () => enter([...state.trail, folder]) }, icon("folder"), shown));
   }
 
   return {
     /**
      * Shows a place, and those above it as far as its path names them.
-     * @param {string} connection @param {string} provider @param {string} place @param {string} top
+     * @param {string} connection @param {string} provider @param {string} place
+     * @param {import("../../lib/connection-form.js").PlaceWords} words
      */
-    open(connection, provider, place, top) {
+    open(connection, provider, place, { top, level }) {
       if (!connection) return;
-      state.connection = connection;
+      Object.assign(state, { connection, level });
       const isLocal = provider === "local";
       const first = { name: top, id: isLocal ? "/" : "", path: "/" };
       const parts = place.split("/").filter(Boolean);
@@ -67,8 +76,7 @@ export function browser({ redraw, choose }) {
         ? [problem(state.error, () => list(state.trail)), wayOut(state.error instanceof Error ? state.error.message : null)]
         : state.folders.length === 0
           ? h("p", state.busy ? "Listing…" : "Nothing is below this.")
-          : h("ul", { "aria-label": "Folders" }, state.folders.map((folder) => h("li", { key: folder.path },
-              h("button", { type: "button", onclick: () => enter([...state.trail, folder]) }, icon("folder"), name(folder.name), folder.note ? h("small", folder.note) : null))),
+          : h("ul", { "aria-label": "Folders" }, state.folders.map(row),
             state.truncated ? h("li", { key: "more" }, h("p", "There are more than are shown: type the rest of the path.")) : null),
     ),
   };

@@ -28,8 +28,8 @@ export function filterStep(draft, change) {
       h("div.stack", h("div.fields", text("At least", "min", "10 KB"), text("At most", "max", "2 GB"), text("Changed after", "after", "", undefined, "date"), text("Changed before", "before", "", undefined, "date")),
         metadata.map((filter, index) => h("div", { key: index, class: "fields" },
           field("Metadata field", input(filter.field, (field) => { filter.field = field; change({ metadata }); }, { placeholder: "author" }), { id: `metadata-${index}` }),
-          field("Compares", choice(`operator-${index}`, filter.operator, ["contains", "not_contains", "equals", "not_equals", "gt", "lt", "gte", "lte", "exists"].map((operator) => [operator, operator.replace("_", " ")]), (operator) => { filter.operator = operator; change({ metadata }); }), { id: `operator-${index}` }),
-          field("With", input(filter.value, (value) => { filter.value = value; change({ metadata }); }), { id: `with-${index}` }),
+          field("Operator", choice(`operator-${index}`, filter.operator, ["contains", "not_contains", "equals", "not_equals", "gt", "lt", "gte", "lte", "exists"].map((operator) => [operator, operator.replace("_", " ")]), (operator) => { filter.operator = operator; change({ metadata }); }), { id: `operator-${index}` }),
+          field("Value", input(filter.value, (value) => { filter.value = value; change({ metadata }); }), { id: `with-${index}` }),
           h("div.actions", button("Remove", () => change({ metadata: metadata.filter((_, other) => other !== index) }), { kind: "small quiet", icon: "cross" })))),
         h("div", button("Add a metadata filter", () => change({ metadata: [...metadata, { field: "", operator: "contains", value: "" }] }), { kind: "small", icon: "plus" })))),
   ];

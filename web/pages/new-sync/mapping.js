@@ -24,9 +24,9 @@ export function mappingStep(draft, paths, change) {
       const samples = paths.map((path) => sampleOf(row, path)).filter((value) => value !== null);
       return h("div.mapping", { key: index },
         field("Property", input(row.target, (target) => set({ target }), { placeholder: "album" }), { id: `target-${index}` }),
-        field("comes from", choice(`from-${index}`, row.source, SOURCES.map(([type, label]) => [type, label]), (source) => set({ source })), { id: `from-${index}` }),
+        field("Source", choice(`from-${index}`, row.source, SOURCES.map(([type, label]) => [type, label]), (source) => set({ source })), { id: `from-${index}` }),
         key ? field(key, input(row.value, (value) => set({ value }), { placeholder }), { id: `key-${index}` }) : h("span"),
-        row.source === "file" ? h("span") : field("transformed", choice(`made-${index}`, row.transform, [["", "not at all"], ["lowercase", "to lower case"], ["uppercase", "to upper case"], ["trim", "by trimming spaces"], ["json_parse", "by parsing JSON"]], (transform) => set({ transform })), { id: `made-${index}` }),
+        row.source === "file" ? h("span") : field("Transform", choice(`made-${index}`, row.transform, [["", "none"], ["lowercase", "lower case"], ["uppercase", "upper case"], ["trim", "trim spaces"], ["json_parse", "parse JSON"]], (transform) => set({ transform })), { id: `made-${index}` }),
         button(h("span.sr", `Remove ${row.target || "this property"}`), () => change({ mapping: mapping.filter((_, other) => other !== index) }), { kind: "quiet", icon: "cross" }),
         h("p.sample", samples.length
           ? ["For example: ", samples.map((value, at_) => [at_ ? ", " : "", name(value)])]

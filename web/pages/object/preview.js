@@ -98,11 +98,11 @@ function kindOf(mime, file) {
 
 /** Kinds of files that no browser shows, and what people call them. @type {[RegExp, string][]} */
 const UNKNOWN_TO_BROWSERS = [
-  [/image\/hei[cf]|\.hei[cf]$/i, "HEIC pictures"],
-  [/image\/tiff|\.tiff?$/i, "TIFF pictures"],
-  [/photoshop|\.psd$/i, "Photoshop pictures"],
-  [/\.(cr2|cr3|nef|arw|dng|raf|orf|rw2)$/i, "raw pictures of a camera"],
-  [/msword|wordprocessingml|opendocument\.text|\.(docx?|odt|rtf)$/i, "text documents of an office program"],
+  [/image\/hei[cf]|\.hei[cf]$/i, "HEIC images"],
+  [/image\/tiff|\.tiff?$/i, "TIFF images"],
+  [/photoshop|\.psd$/i, "Photoshop images"],
+  [/\.(cr2|cr3|nef|arw|dng|raf|orf|rw2)$/i, "camera raw images"],
+  [/msword|wordprocessingml|opendocument\.text|\.(docx?|odt|rtf)$/i, "word processor documents"],
   [/ms-excel|spreadsheetml|opendocument\.spreadsheet|\.(xlsx?|ods)$/i, "spreadsheets"],
   [/ms-powerpoint|presentationml|opendocument\.presentation|\.(pptx?|odp)$/i, "presentations"],
   [/zip|x-tar|gzip|x-7z|rar|x-bzip|\.(zip|tar|tgz|gz|7z|rar|bz2|xz|zst)$/i, "archives"],
@@ -115,9 +115,9 @@ function cannot({ kind, broken, item, url }) {
   const { mime = "", name = "" } = item ?? {};
   const what = UNKNOWN_TO_BROWSERS.find(([known]) => known.test(mime) || known.test(name))?.[1];
   const words = kind === "none" ? "It has no content."
-    : broken ? `Your browser cannot show this ${{ image: "picture", video: "film", audio: "sound" }[kind] ?? "file"}: it is damaged, or of a kind that the browser does not know.`
-      : what ? `A browser cannot show ${what}.` : "It is not text, a picture, sound or film: a browser cannot show it.";
-  return h("div.empty", icon(pictureOf(mime)), h("p", words, url ? " Download it to open it in a program that can." : ""),
+    : broken ? `The browser cannot show this ${kind}: the file is damaged, or its format is not supported.`
+      : what ? `The browser cannot show ${what}.` : "This is not text, an image, audio or video, so the browser cannot show it.";
+  return h("div.empty", icon(pictureOf(mime)), h("p", words, url ? " Download it to open it in another program." : ""),
     url ? link("Download", url, { class: "button", download: name }) : null);
 }
 
