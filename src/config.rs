@@ -45,6 +45,21 @@ struct File {
     keyring: Option<Switch>,
     allow_private_urls: Option<bool>,
     hosts: Hosts,
+    limits: Limits,
+}
+
+/// Bounds of what is done without being asked: `[limits]` of `config.toml`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Hours after which a source with a change feed is listed in full again; 0: in every run.
+    pub full_pass_hours: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { full_pass_hours: 24 }
+    }
 }
 
 /// On or off, as a person writes it.
@@ -84,6 +99,8 @@ pub struct Config {
     pub keyring: bool,
     /// Where providers are reached.
     pub hosts: Arc<Hosts>,
+    /// Bounds of what is done without being asked.
+    pub limits: Limits,
     /// What `serve` does.
     pub serve: ServeConfig,
 }
@@ -176,8 +193,17 @@ impl Config {
         let allow_private_urls = environment("CATCHMENT_ALLOW_PRIVATE_URLS", "true or false")?
             .or(file.allow_private_urls)
             .unwrap_or_default();
-        let hosts = Arc::new(file.hosts);
-        Ok(Self { data_dir, min_free, quiet_period, allow_private_urls, keyring, hosts, serve })
+        let (hosts, limits) = (Arc::new(file.hosts), file.limits);
+        Ok(Self {
+            data_dir,
+            min_free,
+            quiet_period,
+            allow_private_urls,
+            keyring,
+            hosts,
+            limits,
+            serve,
+        })
     }
 
     /// The part that sources need.

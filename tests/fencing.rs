@@ -45,6 +45,7 @@ impl Fixture {
             min_free: Some(bytesize::ByteSize(0)),
             quiet_period: Duration::ZERO,
             hosts: Arc::default(),
+            limits: catchment::config::Limits::default(),
             serve: ServeConfig::default(),
             keyring: false,
             allow_private_urls: false,

@@ -228,6 +228,34 @@ impl Partial {
         Ok(Some(hash))
     }
 
+    /// Calls `visit` with all bytes, front to back. Only makes sense once no part is missing.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn read_all(&self, mut visit: impl FnMut(&[u8])) -> Result<(), BlobError> {
+        let mut buffer = vec![0; 256 * 1024];
+        let mut offset = 0;
+        while offset < self.size {
+            let rest = usize::try_from(self.size - offset).unwrap_or(usize::MAX);
+            let piece = rest.min(buffer.len());
+            let piece = &mut buffer[..piece];
+            self.file.file().read_exact_at(piece, offset).map_err(at(&self.path))?;
+            visit(piece);
+            offset += piece.len() as u64;
+        }
+        Ok(())
+    }
+
+    /// Deletes the parts: they do not belong together.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn discard(self) -> Result<(), BlobError> {
+        // A journal without its file is ignored.
+        let _ = fs::remove_file(&self.journal_path);
+        fs::remove_file(&self.path).map_err(at(&self.path))
+    }
+
     /// Keeps only the records of intact parts, so that new records follow complete ones.
     fn rewrite_journal(&self) -> Result<(), BlobError> {
         let mut parts = self.lock();

@@ -7,7 +7,7 @@ use tokio::sync::Semaphore;
 
 use super::{
     Engine, Observer, RegisteredWorker, RunError,
-    context::Run,
+    context::{InFlight, PassKind, Run, TreeNotes},
     fetch,
     lease::{self, Lease},
     request::{Request, RunOptions},
@@ -22,7 +22,7 @@ use crate::{
         self, StoreError, Transaction, buckets,
         checkpoints::{self, Basis},
         commit::Target,
-        connections, held_back, jobs, leases,
+        connections, feeds, held_back, jobs, leases,
         syncs::{self, MadeBy, Sync, SyncState},
     },
 };
@@ -63,8 +63,8 @@ impl Engine {
         if known.is_none() {
             source.probe().await?;
         }
-        let root = source.root().await;
-        let claim = self.claim(&*source, &root, rules, request.run.clone());
+        let (kind, root) = self.pass_kind(&*source, known.as_ref(), &options, &request.run).await?;
+        let claim = self.claim(&*source, &root, rules, request.run.clone(), kind);
         let (job, wanted) = (JobId::generate(), request.clone());
         let (id, now) = (job.clone(), self.clock.now());
         let begun = self
@@ -117,7 +117,6 @@ impl Engine {
             .await?;
         let rules = Rules::compile(&sync.options)?;
         let source = self.open_source(&sync).await?;
-        let root = source.root().await;
         let options = RunOptions {
             max_delete: sync.options.max_delete,
             concurrency: sync.options.pace.sync_concurrency.and_then(|n| usize::try_from(n).ok()),
@@ -128,7 +127,9 @@ impl Engine {
             tries_waiting: job.cause == Cause::Manual.as_str(),
             approves: None,
         };
-        let (claim, now) = (self.claim(&*source, &root, rules, options), self.clock.now());
+        let (kind, root) = self.pass_kind(&*source, Some(&sync), &sync.options, &options).await?;
+        let claim = self.claim(&*source, &root, rules, options, kind);
+        let now = self.clock.now();
         let begun = self
             .store
             .write(move |tx| {
@@ -145,14 +146,60 @@ impl Engine {
         Ok(begun.map(|begun| self.run_of(begun, id.clone(), source, root, observer)))
     }
 
+    /// Which kind of pass is due, and the root. A changes pass does not look at the root: what its
+    /// feed reports is about the root of the last full pass.
+    async fn pass_kind(
+        &self,
+        source: &dyn Source,
+        sync: Option<&Sync>,
+        options: &SyncOptions,
+        run: &RunOptions,
+    ) -> Result<(PassKind, Result<RootIdentity, SourceError>), RunError> {
+        let may_follow = source.profile().has_feed && !run.full && !run.adopt_root;
+        if let Some(sync) = sync.filter(|_| may_follow) {
+            let sync_key = sync.key;
+            let (feeds, unfinished) = self
+                .store
+                .read(move |db| {
+                    Ok::<_, StoreError>((
+                        feeds::load(db, sync_key)?,
+                        syncs::full_since(db, sync_key)?,
+                    ))
+                })
+                .await?;
+            let now = self.clock.now();
+            let wanted = rules_hash(&Sync { options: options.clone(), ..sync.clone() });
+            let continues = |shard: &Shard| {
+                feeds.iter().any(|feed| {
+                    feed.shard == shard.name()
+                        && feed.token.is_some()
+                        && !feed.needs_full
+                        && feed.full_at.is_some_and(|at| at + self.full_pass > now)
+                        && feed.basis.as_ref().is_some_and(|basis| {
+                            let is_root =
+                                sync.root_identity.is_none() || basis.root == sync.root_identity;
+                            is_root && basis.rules_hash == wanted
+                        })
+                })
+            };
+            if unfinished.is_none() && source.shards().iter().all(continues) {
+                let root = feeds.into_iter().find_map(|feed| feed.basis).and_then(|of| of.root);
+                return Ok((PassKind::Changes, Ok(RootIdentity(root))));
+            }
+        }
+        Ok((PassKind::Full, source.root().await))
+    }
+
     fn claim(
         &self,
         source: &dyn Source,
         root: &Result<RootIdentity, SourceError>,
         rules: Rules,
         options: RunOptions,
+        kind: PassKind,
     ) -> Claim {
         Claim {
+            kind,
             holder: lease::claim(&self.worker.worker, &self.clock),
             worker: self.worker.clone(),
             shards: source.shards(),
@@ -180,11 +227,16 @@ impl Engine {
             had_entries,
             starts,
             basis,
+            kind,
         } = begun;
         rules.filter = rules.filter.since(target.modified_since);
         let lease = Lease::keep(target.fence, self.store.clone(), self.clock.clone());
         let concurrency = options.concurrency.unwrap_or_else(|| source.default_concurrency());
         let run = Run {
+            kind,
+            profile: source.profile(),
+            in_flight: Arc::new(InFlight::default()),
+            tree: Arc::new(TreeNotes::default()),
             store: self.store.clone(),
             blobs: self.blobs.clone(),
             clock: self.clock.clone(),
@@ -214,7 +266,7 @@ impl Engine {
         let (id, now, why) = (id.clone(), self.clock.now(), error.to_string());
         let is_skipped =
             matches!(error, RunError::Store(StoreError::Locked(_) | StoreError::Resting));
-        let of_connection = error.of_connection();
+        let (of_connection, held_until) = (error.of_connection(), error.held_until());
         self.store
             .write(move |tx| {
                 let Some(job) = jobs::by_id(tx, id.as_str())? else { return Ok(()) };
@@ -224,9 +276,17 @@ impl Engine {
                 if is_skipped {
                     return jobs::end(tx, job.key, JobStatus::Skipped, Some(&why), now);
                 }
-                jobs::end(tx, job.key, JobStatus::Failed, Some(&why), now)?;
+                let status = match held_until {
+                    Some(_) => JobStatus::Interrupted,
+                    None => JobStatus::Failed,
+                };
+                jobs::end(tx, job.key, status, Some(&why), now)?;
                 let sync = syncs::by_key(tx, job.sync_key)?;
-                let state = sync_state::after(&sync, Ending::Failed(&why), now);
+                let ending = match held_until {
+                    Some(until) => Ending::Held { until },
+                    None => Ending::Failed(&why),
+                };
+                let state = sync_state::after(&sync, ending, now);
                 syncs::set_state(tx, &sync, &state, now)?;
                 match of_connection {
                     Some(how) if sources::is_configurable(&sync.location.connection.provider) => {
@@ -248,6 +308,7 @@ struct Claim {
     root: Option<RootIdentity>,
     rules: Rules,
     options: RunOptions,
+    kind: PassKind,
 }
 
 /// Identifies all settings of a sync that decide about entries.
@@ -268,6 +329,7 @@ struct Begun {
     had_entries: bool,
     starts: Vec<Start>,
     basis: Basis,
+    kind: PassKind,
 }
 
 impl Claim {
@@ -287,7 +349,8 @@ impl Claim {
         let unfinished = syncs::full_since(tx, sync.key)?;
         let is_new_full = self.options.full && !(self.options.continues && unfinished.is_some());
         let starts_over = is_new_full || self.options.adopt_root;
-        let may_resume = sync.options.pace.resume_enabled && !starts_over;
+        let may_resume =
+            sync.options.pace.resume_enabled && !starts_over && self.kind == PassKind::Full;
         let checkpoint = if may_resume { checkpoints::load(tx, sync.key)? } else { None };
         let checkpoint = checkpoint
             .filter(|checkpoint| !is_root_known || checkpoint.is_valid_for(&self.shards, &basis));
@@ -337,6 +400,7 @@ impl Claim {
             had_entries,
             starts,
             basis,
+            kind: self.kind,
         })
     }
 }

@@ -13,13 +13,14 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     RunError,
-    context::{Done, Pass, Run, Walked},
+    context::{Done, Pass, PassKind, Run, Walked},
     fetch::Outcome,
     plan::{Action, Plan, RenameCandidate, Sighting},
     shards::{OpenPage, PageId, Shards},
 };
 use crate::{
     blobs::Room,
+    model::EntryId,
     sources::RootIdentity,
     store::{
         StoreError,
@@ -71,6 +72,10 @@ pub(super) struct Committer<'a> {
     left_out: RoaringTreemap,
     /// The root's identity, until a commit has stored content of it.
     root: Option<String>,
+    /// Ids of the batch's entries, where their order matters.
+    ids: Vec<EntryId>,
+    /// Ids of the entries of the commit in progress.
+    committing: Vec<EntryId>,
 }
 
 /// A batch that the store is committing.
@@ -96,9 +101,13 @@ impl<'a> Committer<'a> {
             in_progress: None,
             shards: Shards::new(&run.starts),
             has_rename_candidates: false,
-            listed_something: false,
+            // Of a pass with a feed, a checkpoint is only written after something was listed.
+            listed_something: run.kind == PassKind::Changes
+                || (run.is_resumed && !run.needs_next_pass()),
             left_out: RoaringTreemap::new(),
             root: if is_root_stored { None } else { root.0.clone() },
+            ids: Vec::new(),
+            committing: Vec::new(),
         }
     }
 
@@ -138,7 +147,7 @@ impl<'a> Committer<'a> {
         let PlannedPage { shard, mut position, mut plan } = planned;
         let (page, entries) = (self.shards.next_page(shard), plan.entries());
         self.listed_something |= entries > 0;
-        if self.run.is_resumed {
+        if self.run.needs_next_pass() {
             // The pass from the beginning that follows lists them again.
             plan.rename_candidates.clear();
         }
@@ -154,6 +163,21 @@ impl<'a> Committer<'a> {
         for failure in &plan.failed {
             self.run.observer.failed(failure);
         }
+        if self.run.kind == PassKind::Changes {
+            self.batch.drifted.extend(&plan.drifted);
+        }
+        if self.run.has_order() {
+            let unplaced: Vec<EntryId> =
+                plan.unplaced.iter().map(|unplaced| unplaced.entry.id.clone()).collect();
+            let ids = plan.actions.iter().map(|action| action.id.clone());
+            self.run.in_flight.add(ids.chain(unplaced.iter().cloned()));
+            self.ids.extend(unplaced);
+        }
+        self.batch.unplaced.extend(plan.unplaced);
+        if !is_cut {
+            self.batch.placed.extend(plan.placed);
+        }
+        self.batch.outside.extend(plan.outside);
         let sightings = self.shards.sightings_of_shard(shard);
         sightings.seen.extend(plan.seen);
         sightings.drifted.extend(plan.drifted);
@@ -210,6 +234,7 @@ impl<'a> Committer<'a> {
     pub(super) fn record(
         &mut self,
         page: PageId,
+        id: EntryId,
         known: Option<u64>,
         outcome: Outcome,
         room: Option<Arc<Room>>,
@@ -219,15 +244,14 @@ impl<'a> Committer<'a> {
             Outcome::Fetched(entry) => self.record_fetched(*entry),
             Outcome::Filtered(sighting) => {
                 self.batch.counts.filtered += 1;
-                let sightings = self.shards.sightings_of_page(page);
                 match sighting {
-                    Sighting::Seen => sightings.seen.extend(known),
-                    Sighting::Drifted => sightings.drifted.extend(known),
+                    Sighting::Seen => self.shards.sightings_of_page(page).seen.extend(known),
+                    Sighting::Drifted => self.record_drifted(page, known),
                 }
             }
             Outcome::LeftOut(entry) => {
                 self.batch.left_out.push(entry);
-                self.shards.sightings_of_page(page).drifted.extend(known);
+                self.record_drifted(page, known);
             }
             Outcome::Reevaluated(entry) => self.batch.reevaluated.push(*entry),
             Outcome::Renamed(entry) => {
@@ -245,9 +269,19 @@ impl<'a> Committer<'a> {
             Outcome::Vanished => self.shards.sightings_of_page(page).seen.extend(known),
             Outcome::Fatal(_) => {}
         }
+        if self.run.has_order() {
+            self.ids.push(id);
+        }
         self.shards.entry_done(page);
         self.since_commit += 1;
         self.batch_changed();
+    }
+
+    fn record_drifted(&mut self, page: PageId, known: Option<u64>) {
+        if self.run.kind == PassKind::Changes {
+            self.batch.drifted.extend(known);
+        }
+        self.shards.sightings_of_page(page).drifted.extend(known);
     }
 
     fn record_fetched(&mut self, entry: FetchedEntry) {
@@ -280,16 +314,19 @@ impl<'a> Committer<'a> {
     pub(super) async fn commit_finished(&mut self) -> Option<Result<Committed, RunError>> {
         let done = self.in_progress.as_mut()?.await;
         self.in_progress = None;
+        self.run.in_flight.remove(&std::mem::take(&mut self.committing));
         Some(match done {
             Ok(committed) => committed.map_err(RunError::from),
             Err(error) => Err(RunError::panicked(error)),
         })
     }
 
-    /// Commits the batch if it is due and no commit is in progress.
-    pub(super) async fn commit_if_due(&mut self) -> Result<(), RunError> {
+    /// Commits the batch if it is due and no commit is in progress. `is_idle`: nothing else would
+    /// join it for now, while the next page may wait for its entries.
+    pub(super) async fn commit_if_due(&mut self, is_idle: bool) -> Result<(), RunError> {
         let is_late = || self.deadline.is_some_and(|deadline| deadline <= Instant::now());
-        let is_due = self.in_progress.is_none() && (self.is_full() || is_late());
+        let is_idle = is_idle && self.run.has_order() && self.deadline.is_some();
+        let is_due = self.in_progress.is_none() && (self.is_full() || is_late() || is_idle);
         if is_due { self.commit().await } else { Ok(()) }
     }
 
@@ -299,6 +336,7 @@ impl<'a> Committer<'a> {
         self.deadline = None;
         self.since_commit = 0;
         self.inline_bytes = 0;
+        self.committing = std::mem::take(&mut self.ids);
         let mut batch = std::mem::take(&mut self.batch);
         batch.checkpoints = self.checkpoints();
         let root = self.root.take_if(|_| !batch.fetched.is_empty());
@@ -335,6 +373,11 @@ impl<'a> Committer<'a> {
             Some(done) => self.count(done),
             None => Ok(()),
         }
+    }
+
+    /// Counts entries that have moved with their folders.
+    pub(super) fn count_moved(&mut self, entries: u64) {
+        self.done.counts.updated += entries;
     }
 
     /// Counts what a finished commit has done.

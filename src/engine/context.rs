@@ -1,9 +1,12 @@
 //! What all stages of a run share, and what a pass hands from one stage to the next.
 
-use std::sync::Arc;
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
+};
 
 use roaring::RoaringTreemap;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
 use super::{
     Observer,
@@ -14,8 +17,8 @@ use super::{
 use crate::{
     blobs::Blobs,
     clock::SharedClock,
-    model::{Counts, JobId},
-    sources::{RootIdentity, Source, SourceError, web::Web},
+    model::{Counts, EntryId, JobId},
+    sources::{Page, Profile, RootIdentity, Source, SourceError, web::Web},
     store::{
         Store, StoreError,
         checkpoints::{self, Basis, Sightings},
@@ -47,8 +50,7 @@ pub struct Run {
     pub(super) writes: Arc<Semaphore>,
     /// The root as it was when the run began.
     pub(super) root: Result<RootIdentity, SourceError>,
-    /// Whether it continues a pass that an earlier run began. Such a pass decides nothing: what it
-    /// knows of the entries before its checkpoint is as old as that.
+    /// Whether it continues a pass that an earlier run began, see [`Run::needs_next_pass`].
     pub(super) is_resumed: bool,
     /// Where every entry is fetched again: the pass in which that began. Rows that were written
     /// since are done.
@@ -59,9 +61,101 @@ pub struct Run {
     pub(super) starts: Vec<Start>,
     /// What its checkpoints are valid for.
     pub(super) basis: Basis,
+    /// Which kind of pass it makes.
+    pub(super) kind: PassKind,
+    /// How the source lists its entries.
+    pub(super) profile: Profile,
+    /// The entries that are being fetched, where their order matters.
+    pub(super) in_flight: Arc<InFlight>,
+    /// What the pass has done to the tree of folders.
+    pub(super) tree: Arc<TreeNotes>,
+}
+
+/// A kind of pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PassKind {
+    /// Everything is listed.
+    Full,
+    /// Only what has changed is reported.
+    Changes,
+}
+
+/// What a pass has done to the tree of folders.
+#[derive(Debug, Default)]
+pub struct TreeNotes {
+    /// How many entries have other paths, and their objects with them.
+    pub(super) updated_entries: AtomicU64,
+}
+
+/// Ids of entries that are being fetched and committed: of two occurrences of an entry in a pass
+/// the later one has to win, so it waits for the earlier one. Only used where a pass can report an
+/// entry twice with different content.
+#[derive(Debug, Default)]
+pub struct InFlight {
+    ids: Mutex<HashSet<EntryId>>,
+    changed: Notify,
+}
+
+impl InFlight {
+    fn lock(&self) -> MutexGuard<'_, HashSet<EntryId>> {
+        self.ids.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds entries.
+    pub(super) fn add(&self, ids: impl Iterator<Item = EntryId>) {
+        self.lock().extend(ids);
+    }
+
+    /// These entries are committed.
+    pub(super) fn remove(&self, ids: &[EntryId]) {
+        if ids.is_empty() {
+            return;
+        }
+        let mut in_flight = self.lock();
+        for id in ids {
+            in_flight.remove(id);
+        }
+        drop(in_flight);
+        self.changed.notify_waiters();
+    }
+
+    /// Waits until none of the entries that a page is about is in flight.
+    pub(super) async fn wait_for(&self, page: &Page) {
+        self.wait_until(|ids| {
+            let mut entries = page.entries.iter().map(|entry| &entry.id).chain(&page.removed);
+            !entries.any(|id| ids.contains(id))
+        })
+        .await;
+    }
+
+    /// Waits until no entry is in flight.
+    pub(super) async fn wait_for_all(&self) {
+        self.wait_until(HashSet::is_empty).await;
+    }
+
+    async fn wait_until(&self, is_free: impl Fn(&HashSet<EntryId>) -> bool) {
+        loop {
+            let changed = self.changed.notified();
+            if is_free(&self.lock()) {
+                return;
+            }
+            changed.await;
+        }
+    }
 }
 
 impl Run {
+    /// Whether the pass can report an entry more than once, or by its folder.
+    pub(super) fn has_order(&self) -> bool {
+        self.profile.is_by_id() || self.profile.has_feed
+    }
+
+    /// Whether the pass decides nothing, because what it knows of the entries before its checkpoint
+    /// is as old as that. With a change feed it is not: the replay brings it up to date.
+    pub(super) fn needs_next_pass(&self) -> bool {
+        self.is_resumed && !self.profile.has_feed
+    }
+
     /// Which of the entries that a pass does not find are removed.
     pub(super) fn removal_scope(&self) -> Scope {
         rules::removal_scope(&self.sync.location, &self.sync.options)
@@ -70,7 +164,10 @@ impl Run {
     /// See [`rules::follows_renames`]. A sync without entries has nothing that could have been
     /// renamed, so a first run skips the look-ups, each of which would read another index page.
     pub(super) fn follows_renames(&self) -> bool {
-        self.had_entries && rules::follows_renames(&self.sync.options, self.full_since.is_some())
+        // What a changes pass does not report may still be there under its old name.
+        self.had_entries
+            && self.kind == PassKind::Full
+            && rules::follows_renames(&self.sync.options, self.full_since.is_some())
     }
 
     /// The same run in a new pass, from the beginning of the source. A resumed pass is followed by

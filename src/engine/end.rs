@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{
     RunError,
-    context::Run,
+    context::{PassKind, Run},
     held::{self, Held},
     sync_state::{self, Ending},
 };
@@ -12,10 +12,11 @@ use crate::{
     model::{Cause, EntryPath, JobId, JobStatus, RunStatus, Shard, SyncStatus},
     sources,
     store::{
-        self, Transaction, blobs, checkpoints,
+        self, Transaction, blobs,
+        checkpoints::{self, Basis},
         commit::Target,
         connections::{self, ConnectionFailure},
-        dead_letters, jobs, leases,
+        dead_letters, feeds, folders, jobs, leases,
         processing::to_batch,
         syncs,
     },
@@ -61,7 +62,11 @@ impl Run {
         outcome: &Result<Passed, RunError>,
     ) -> Result<Aftermath, RunError> {
         let (target, now, sync_id) = (self.target, self.clock.now(), self.sync.id.clone());
-        let end = EndOfRun::new(outcome, self.options.full);
+        let end = EndOfRun {
+            kind: self.kind,
+            basis: self.has_order().then(|| self.basis.clone()),
+            ..EndOfRun::new(outcome, self.options.full)
+        };
         let is_complete = end.is_complete;
         let shards: Vec<Shard> = self.starts.iter().map(|start| start.shard.clone()).collect();
         let after = self.store.write(move |tx| end.write(tx, &target, &shards, now)).await?;
@@ -94,6 +99,10 @@ struct EndOfRun {
     full: bool,
     /// Whether what was listed may not be the source at all.
     is_wrong_root: bool,
+    kind: PassKind,
+    /// What a complete full pass is valid for, where changes passes follow it.
+    basis: Option<Basis>,
+    held_until: Option<Timestamp>,
 }
 
 impl EndOfRun {
@@ -124,6 +133,9 @@ impl EndOfRun {
             full,
             is_wrong_root: matches!(error, Some(RunError::RootChanged { .. }))
                 || passed.is_some_and(|passed| matches!(passed.outcome, PassOutcome::Replaced(_))),
+            kind: PassKind::Full,
+            basis: None,
+            held_until: error.and_then(RunError::held_until),
         }
     }
 
@@ -144,11 +156,18 @@ impl EndOfRun {
             checkpoints::complete(tx, target, shards, now)?;
             syncs::set_full_since(tx, sync_key, None)?;
             syncs::refuse_root(tx, sync_key, None)?;
-            dead_letters::resolve_others(tx, sync_key, target.pass, &self.unlisted, now)?;
+            if self.kind == PassKind::Full {
+                dead_letters::resolve_others(tx, sync_key, target.pass, &self.unlisted, now)?;
+                if let Some(basis) = &self.basis {
+                    feeds::complete_full_pass(tx, target, basis, now)?;
+                    folders::delete_unlisted(tx, target)?;
+                }
+            }
         }
         if self.is_wrong_root {
             // Continuing from here would remove entries that were never listed.
             checkpoints::reset(tx, sync_key)?;
+            feeds::invalidate(tx, sync_key)?;
         }
         let dead_letters = dead_letters::open_count(tx, sync_key)?;
         jobs::end(tx, target.job_key, self.status, self.error.as_deref(), now)?;
@@ -179,6 +198,9 @@ impl EndOfRun {
             None if self.is_slice => Ending::Slice,
             None if !self.is_complete => Ending::Waiting { dead_letters },
             None => Ending::Complete { dead_letters },
+            Some(_) if self.held_until.is_some() => {
+                Ending::Held { until: self.held_until.unwrap_or(now) }
+            }
             Some(why) => Ending::of_error(self.run_status, self.was_stopped, why),
         };
         let mut state = sync_state::after(&sync, ending, now);
@@ -191,7 +213,10 @@ impl EndOfRun {
             next = Some((Cause::Resume, self.full));
             // The job is queued already.
             state.next_sync_at = None;
-        } else if may_run && sync.is_active && requeued_meanwhile(tx, target)? {
+        } else if may_run
+            && sync.is_active
+            && (self.is_outdated(tx, sync_key)? || requeued_meanwhile(tx, target)?)
+        {
             state.next_sync_at = Some(now);
         }
         let next = next
@@ -208,6 +233,11 @@ impl EndOfRun {
             connections::failed(tx, sync.connection_key, how, why, now)?;
         }
         Ok(next)
+    }
+
+    /// Whether entries have moved with their folders that rules have judged by their old paths.
+    fn is_outdated(&self, tx: &Transaction<'_>, sync_key: i64) -> store::Result<bool> {
+        Ok(self.error.is_none() && feeds::needs_full_pass(tx, sync_key)?)
     }
 }
 

@@ -1,5 +1,7 @@
 //! Why a run ended early.
 
+use jiff::Timestamp;
+
 use crate::{
     blobs::BlobError,
     engine::filter::FilterError,
@@ -68,6 +70,15 @@ impl RunError {
                 | SourceError::Transient { .. }
                 | SourceError::Timeout { .. },
             ) => Some(ConnectionFailure::Unreachable),
+            _ => None,
+        }
+    }
+
+    /// Until when the provider makes us wait, if that ended the run.
+    #[must_use]
+    pub const fn held_until(&self) -> Option<Timestamp> {
+        match self {
+            Self::Source(SourceError::Held { until, .. }) => Some(*until),
             _ => None,
         }
     }

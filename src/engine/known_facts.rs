@@ -16,6 +16,19 @@ pub(super) struct KnownFacts {
 }
 
 impl KnownFacts {
+    /// What the listing tells of an entry.
+    pub(super) fn listed(file: &Fingerprint) -> Self {
+        let Some(properties) = file.properties() else { return Self::default() };
+        Self {
+            facts: Facts {
+                mime: file.mime.clone(),
+                properties: properties.clone(),
+                ..Facts::default()
+            },
+            have: Needs { metadata: true, properties: true, ..Needs::default() },
+        }
+    }
+
     /// What is stored of an entry whose version has not changed, as far as its source would say the
     /// same of it.
     pub(super) fn from_stored(kept: &Kept) -> Self {
@@ -53,7 +66,7 @@ impl KnownFacts {
 
     /// Adds what was returned with the bytes, which is newer than anything else.
     pub(super) fn add_fetched(&mut self, facts: Facts) {
-        self.facts.mime = facts.mime;
+        self.facts.mime = facts.mime.or_else(|| self.facts.mime.take());
         self.facts.metadata = facts.metadata;
         self.have.metadata = true;
         self.have.properties |= !facts.properties.is_empty();

@@ -179,6 +179,14 @@ impl Mapping {
         sources.map(Source::needs).fold(Needs::default(), Needs::and)
     }
 
+    /// Whether it makes anything of the folders that an entry is in.
+    #[must_use]
+    pub fn looks_at_folders(&self) -> bool {
+        let fields = self.fields.iter().map(|field| &field.source);
+        let mut sources = fields.chain(self.blobs.iter().map(|blob| &blob.source));
+        sources.any(|source| matches!(source, Source::Folder { .. }))
+    }
+
     /// Maps an entry.
     ///
     /// # Errors

@@ -2,8 +2,9 @@
 //! [`pipeline`], which [`walk`]s, filters ([`filter`]), [`plan`]s, [`fetch`]es and [`commit`]s,
 //! lets [`reconcile`] remove what is gone, and records the end (`end`). All stages share the
 //! [`context`]; imports go in this direction only. [`preview`] shows what a run would do,
-//! [`orders`] and `approvals` are what people ask for, [`connections`] makes and tests them, [`collect`] and [`verify`] maintain what
-//! runs have stored, [`search_index`] keeps the text index up to date.
+//! [`orders`] and `approvals` are what people ask for, [`connections`] makes and tests them,
+//! [`collect`] and [`verify`] maintain what runs have stored, [`search_index`] keeps the text index
+//! up to date.
 //!
 //! The engine decides. It contains no SQL, knows no provider's protocol and prints nothing; an
 //! [`Observer`] is told what it does.
@@ -38,6 +39,7 @@ pub mod search_index;
 mod shaping;
 pub mod shards;
 pub mod sync_state;
+mod tree;
 pub mod verify;
 pub mod walk;
 pub mod worker;
@@ -46,6 +48,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use crate::{
@@ -79,6 +82,8 @@ pub struct Engine {
     tuning: SourceTuning,
     opener: Arc<dyn Opener>,
     web: Web,
+    /// How long changes passes may follow a full one.
+    full_pass: Duration,
 }
 
 /// The worker with its staging folder, which is deleted with it.
@@ -141,6 +146,7 @@ impl Engine {
             clock,
             opener,
             web: Web::new(config.allow_private_urls),
+            full_pass: Duration::from_secs(u64::from(config.limits.full_pass_hours) * 3600),
         })
     }
 

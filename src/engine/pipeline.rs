@@ -1,7 +1,11 @@
 //! Walk, plan, fetch and commit, all at work together: pages are planned in order, entries are
 //! fetched in any order, and what arrives is committed in batches.
 
-use std::{collections::VecDeque, pin::pin, sync::Arc};
+use std::{
+    collections::VecDeque,
+    pin::pin,
+    sync::{Arc, atomic::Ordering},
+};
 
 use futures_util::{Stream, StreamExt as _, stream};
 use tokio::{task::JoinSet, time::sleep_until};
@@ -10,22 +14,32 @@ use tokio_util::sync::CancellationToken;
 use super::{
     RunError,
     commit::{Committer, OpenedPage, PlannedPage},
-    context::{Done, Pass, Run, Walked},
+    context::{Done, Pass, PassKind, Run, Walked},
     fetch::{self, Finished, Outcome},
     lease::Lease,
     plan::{self, Action},
     renames::RenameCandidates,
     shards::PageId,
+    tree,
     walk::{self, WalkedPage},
 };
-use crate::{blobs::BlobError, sources::RootIdentity, store::StoreError};
+use crate::{
+    blobs::BlobError,
+    sources::{Listing, Page, RootIdentity},
+    store::{
+        StoreError,
+        folders::Lists,
+        unplaced::{self, Unplaced},
+    },
+};
 
 /// Pages that may be open at once: a slow entry holds back its page, and the checkpoint, but not
 /// the other entries.
 const OPEN_PAGES: usize = 64;
 
-/// Walks the source to its end, or to the end of this run's slice. When this returns `Ok`,
-/// everything that was listed is committed, and the root has not changed meanwhile.
+/// Walks the source to its end, or to the end of this run's slice, or follows its changes. When
+/// this returns `Ok`, everything that was listed is committed, and the root has not changed
+/// meanwhile.
 pub(super) async fn walk_and_commit(
     run: &Arc<Run>,
     root: &RootIdentity,
@@ -33,12 +47,30 @@ pub(super) async fn walk_and_commit(
     stop: &CancellationToken,
     done: &mut Done,
 ) -> Result<Pass, RunError> {
-    let pages = walk::pages(run, root).then(|page| async {
-        let WalkedPage { shard, page, position } = page?;
-        Ok(PlannedPage { shard, position, plan: plan::plan(run, page).await? })
-    });
-    let mut committer = Committer::new(run, done, root);
-    let walked = drive(&mut committer, pages, VecDeque::new(), lease, stop).await?;
+    if run.kind == PassKind::Full && run.has_order() && !run.is_resumed {
+        tree::begin_full_pass(run).await?;
+    }
+    let updated_before = run.tree.updated_entries.load(Ordering::Relaxed);
+    let again = walk::again_pages(walk::failed_before(run).await?);
+    let mut pipeline = Pipeline { committer: Committer::new(run, done, root), lease, stop };
+    let mut walked = match again.is_empty() {
+        true => Walked::Whole,
+        false => pipeline.drive_pages(stream::iter(again), Lists::Nothing).await?,
+    };
+    if walked == Walked::Whole {
+        walked = match (run.kind, run.profile.listing) {
+            (PassKind::Full, Listing::Flat) => {
+                pipeline.drive_pages(walk::pages(run, root), Lists::Nothing).await?
+            }
+            (PassKind::Full, Listing::ByFolder { .. }) => pipeline.list_folders(Lists::All).await?,
+            (PassKind::Changes, _) => Walked::Whole,
+        };
+    }
+    if walked == Walked::Whole && run.has_order() {
+        walked = pipeline.replay_and_place().await?;
+    }
+    let mut committer = pipeline.committer;
+    committer.count_moved(run.tree.updated_entries.load(Ordering::Relaxed) - updated_before);
     walk::check_root_again(run, root).await?;
     // Whether the old names are gone is only known after the later slices.
     let sightings = (walked == Walked::Whole).then(|| committer.sightings());
@@ -56,6 +88,130 @@ pub(super) async fn walk_and_commit(
     committer.flush().await?;
     Ok(committer.into_pass(walked))
 }
+
+/// A pass of a source at work.
+struct Pipeline<'a> {
+    committer: Committer<'a>,
+    lease: &'a Lease,
+    stop: &'a CancellationToken,
+}
+
+impl Pipeline<'_> {
+    /// Plans `pages`, carries out what they ask for, and commits all of it.
+    async fn drive_pages(
+        &mut self,
+        pages: impl Stream<Item = Result<WalkedPage, RunError>>,
+        lists: Lists,
+    ) -> Result<Walked, RunError> {
+        let run = self.committer.run();
+        let planned = pages.then(move |page| async move {
+            let WalkedPage { shard, mut page, position, placed } = page?;
+            if run.has_order() {
+                // Placed entries are those of the rows themselves.
+                let is_listed = placed.is_empty();
+                match tree::would_move_entries(run, &page).await? {
+                    true => run.in_flight.wait_for_all().await,
+                    false => run.in_flight.wait_for(&page).await,
+                }
+                if is_listed {
+                    tree::forget_unplaced(run, &page).await?;
+                }
+                tree::apply(run, shard, &mut page, lists).await?;
+            }
+            let plan = plan::plan(run, shard, page, placed).await?;
+            Ok(PlannedPage { shard, position, plan })
+        });
+        drive(&mut self.committer, planned, VecDeque::new(), self.lease, self.stop).await
+    }
+
+    /// Lists the content of folders until none is left to list.
+    async fn list_folders(&mut self, lists: Lists) -> Result<Walked, RunError> {
+        let run = self.committer.run();
+        while let Some((shard, folders)) = tree::next_to_list(run).await? {
+            let pages = walk::children(run, shard, &folders);
+            if self.drive_pages(pages, lists).await? == Walked::Slice {
+                return Ok(Walked::Slice);
+            }
+            tree::listed(run, folders).await?;
+        }
+        Ok(Walked::Whole)
+    }
+
+    /// Follows the feeds, and finds a place for entries whose folders were not known.
+    async fn replay_and_place(&mut self) -> Result<Walked, RunError> {
+        let run = self.committer.run();
+        if run.profile.has_feed {
+            for (shard, token) in tree::tokens(run).await?.into_iter().enumerate() {
+                let changes = walk::changes(run, shard, token);
+                if self.drive_pages(changes, Lists::New).await? == Walked::Slice {
+                    return Ok(Walked::Slice);
+                }
+            }
+        }
+        if !run.profile.is_by_id() {
+            return Ok(Walked::Whole);
+        }
+        loop {
+            if self.list_folders(Lists::New).await? == Walked::Slice {
+                return Ok(Walked::Slice);
+            }
+            let Some(has_placed) = self.place_entries().await? else { return Ok(Walked::Slice) };
+            let has_learned = tree::learn_unknown_folders(run).await?;
+            if !has_placed && !has_learned {
+                break;
+            }
+        }
+        let target = run.target;
+        run.store
+            .write(move |tx| {
+                unplaced::record_outside(tx, &target)?;
+                unplaced::delete_all(tx, &target)
+            })
+            .await?;
+        Ok(Walked::Whole)
+    }
+
+    /// Plans the entries whose folders are known by now. Returns whether there were any, `None` at
+    /// the end of the run's slice.
+    async fn place_entries(&mut self) -> Result<Option<bool>, RunError> {
+        let run = self.committer.run();
+        let (mut after, mut has_placed) = (0, false);
+        loop {
+            let (sync_key, roots) = (run.target.fence.sync_key, run.profile.roots.clone());
+            let (next, last) = run
+                .store
+                .read(move |db| unplaced::placeable(db, sync_key, &roots, after, PLACED_AT_ONCE))
+                .await?;
+            let Some(last) = last else { return Ok(Some(has_placed)) };
+            after = last;
+            let mut pages: Vec<WalkedPage> = Vec::new();
+            for (key, Unplaced { shard, entry }) in next {
+                let shard = run.starts.iter().position(|start| start.shard.name() == shard);
+                let shard = shard.unwrap_or_default();
+                match pages.last_mut() {
+                    Some(page) if page.shard == shard => {
+                        page.page.entries.push(entry);
+                        page.placed.push(key);
+                    }
+                    _ => pages.push(WalkedPage {
+                        shard,
+                        page: Page { entries: vec![entry], ..Page::default() },
+                        position: None,
+                        placed: vec![key],
+                    }),
+                }
+            }
+            has_placed |= !pages.is_empty();
+            let pages = stream::iter(pages.into_iter().map(Ok));
+            if self.drive_pages(pages, Lists::Nothing).await? == Walked::Slice {
+                return Ok(None);
+            }
+        }
+    }
+}
+
+/// How many entries without a known folder are looked at together.
+const PLACED_AT_ONCE: usize = 1000;
 
 /// Opens `pages`, carries out what they and `waiting` ask for, and commits all of it.
 async fn drive(
@@ -93,7 +249,7 @@ async fn drive(
                         return Err(committer.commit_then(RunError::panicked(error)).await);
                     }
                 };
-                for Finished { page, known, outcome, room } in finished {
+                for Finished { page, id, known, outcome, room } in finished {
                     match outcome {
                         // There is room for what is already being fetched: finish that first.
                         Outcome::Fatal(error @ RunError::Disk(BlobError::Full { .. })) => {
@@ -101,7 +257,7 @@ async fn drive(
                             (walking, failure) = (false, failure.or(Some(error)));
                         }
                         Outcome::Fatal(error) => return Err(committer.commit_then(error).await),
-                        outcome => committer.record(page, known, outcome, room),
+                        outcome => committer.record(page, id, known, outcome, room),
                     }
                 }
             }
@@ -122,7 +278,8 @@ async fn drive(
                 None => std::future::pending().await,
             }} => {}
         }
-        committer.commit_if_due().await?;
+        let is_idle = waiting.is_empty() && fetches.is_empty();
+        committer.commit_if_due(is_idle).await?;
     }
     committer.flush().await?;
     match failure {

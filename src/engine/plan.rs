@@ -1,6 +1,9 @@
 //! What to do about each entry of a page, decided by comparing it with the index.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 
@@ -13,12 +16,15 @@ use super::{
 use crate::{
     model::{
         Counts, Entry, EntryId, EntryKind, EntryPath, Fingerprint, Patience, Reconcile, SkipReason,
+        Version,
     },
-    sources::Page,
+    sources::{Page, VersionMatch},
     store::{
         self, Connection,
         dead_letters::{self, Failure, Open},
         entries::{self, CurrentRules, Known},
+        folders::{self, Placement, Places},
+        unplaced::Unplaced,
     },
 };
 
@@ -43,6 +49,12 @@ pub struct Plan {
     pub unlisted: Vec<EntryPath>,
     /// Keys of the `left_out` rows of listed entries.
     pub left_out: Vec<i64>,
+    /// Entries whose folder is not known yet.
+    pub unplaced: Vec<Unplaced>,
+    /// Keys of the `unplaced_entries` that the page consists of.
+    pub placed: Vec<i64>,
+    /// Keys of rows whose entries are below no root any more.
+    pub outside: Vec<u64>,
 }
 
 /// What is to be done about an entry.
@@ -106,6 +118,15 @@ impl Action {
             ActionKind::Fetch => self.fingerprint.size,
             ActionKind::Reevaluate { .. } | ActionKind::Rename { .. } => 0,
         }
+    }
+
+    /// Its entry was looked at again: it is as it is now, in the place where the listing has it.
+    pub(super) fn looked_at_again(&mut self, mut fingerprint: Fingerprint) {
+        let place = self.fingerprint.details.take().and_then(|details| details.place);
+        if place.is_some() {
+            fingerprint.details.get_or_insert_default().place = place;
+        }
+        self.fingerprint = fingerprint;
     }
 
     /// The key of its row, where its bytes are stored.
@@ -207,7 +228,9 @@ pub fn decide<'f>(
         },
         Known::No => Decision::Add,
         Known::Other { .. } if reconcile.on_update => Decision::Update,
-        Known::Same { is_current: false, .. } => Decision::Reevaluate { is_same: true },
+        Known::Same { is_current, is_relisted, .. } if !is_current || *is_relisted => {
+            Decision::Reevaluate { is_same: true }
+        }
         Known::Other { is_current: false, .. } => Decision::Reevaluate { is_same: false },
         Known::Same { .. } | Known::Other { .. } => Decision::Leave,
     }
@@ -245,23 +268,82 @@ impl Decision<'_> {
 }
 
 /// Decides about the entries of a page.
-pub(super) async fn plan(run: &Arc<Run>, page: Page) -> Result<Plan, RunError> {
+pub(super) async fn plan(
+    run: &Arc<Run>,
+    shard: usize,
+    mut page: Page,
+    placed: Vec<i64>,
+) -> Result<Plan, RunError> {
     if page.entries.is_empty() {
-        return Ok(Plan { unlisted: page.unlisted, ..Plan::default() });
+        return Ok(Plan { unlisted: page.unlisted, placed, ..Plan::default() });
+    }
+    if run.has_order() {
+        keep_last(&mut page.entries);
     }
     let reader = run.clone();
-    let (page, index) = run
+    let (page, index, mut plan) = run
         .store
         .read(move |db| {
+            let mut plan = Plan { placed, ..Plan::default() };
+            if reader.profile.is_by_id() {
+                place(db, &reader, shard, &mut page, &mut plan)?;
+            }
             let index = Index::read(db, &reader, &page)?;
-            Ok((page, index))
+            Ok((page, index, plan))
         })
         .await?;
-    let mut plan = Plan { unlisted: page.unlisted, ..Plan::default() };
+    plan.unlisted = page.unlisted;
     for (position, entry) in page.entries.into_iter().enumerate() {
         plan.add(run, entry, position, &index);
     }
     Ok(plan)
+}
+
+/// Of entries that a page has more than once, keeps the last occurrence.
+fn keep_last(entries: &mut Vec<Entry>) {
+    let mut seen = HashSet::new();
+    let is_last: Vec<bool> =
+        entries.iter().rev().map(|entry| seen.insert(entry.id.clone())).collect();
+    let mut is_last = is_last.into_iter().rev();
+    entries.retain(|_| is_last.next().unwrap_or(true));
+}
+
+/// Gives entries their paths, and takes those out of the page that have none: because their folder
+/// is below no root, or is not known yet.
+fn place(
+    db: &Connection,
+    run: &Run,
+    shard: usize,
+    page: &mut Page,
+    plan: &mut Plan,
+) -> store::Result<()> {
+    let sync_key = run.target.fence.sync_key;
+    let mut places = Places::new(db, sync_key, &run.profile.roots);
+    for mut entry in std::mem::take(&mut page.entries) {
+        let Some(parent) = entry.parent.clone() else {
+            page.entries.push(entry);
+            continue;
+        };
+        match places.of(&parent)? {
+            Placement::Inside(folder) => {
+                let name = entry.path.as_bytes().to_vec();
+                entry.path = folders::below(&folder, &name);
+                if let EntryKind::File(file) = &mut entry.kind {
+                    file.details.get_or_insert_default().place = Some((parent, name));
+                }
+                page.entries.push(entry);
+            }
+            Placement::Outside => {
+                let row = entries::key_of(db, sync_key, &entry.id)?;
+                plan.outside.extend(row.and_then(|row| u64::try_from(row).ok()));
+            }
+            Placement::Unknown(_) => {
+                let shard = run.starts[shard].shard.name().to_owned();
+                plan.unplaced.push(Unplaced { shard, entry });
+            }
+        }
+    }
+    Ok(())
 }
 
 /// What the index has for a page.
@@ -276,7 +358,10 @@ impl Index {
     fn read(db: &Connection, run: &Run, page: &Page) -> store::Result<Self> {
         let sync_key = run.target.fence.sync_key;
         let rules = run.rules.current(run.full_since);
-        let known = compare(db, sync_key, page, rules)?;
+        let is_same = |stored: &[u8], listed: &Version| {
+            run.source.compare(stored, listed) == VersionMatch::Same
+        };
+        let known = compare(db, sync_key, page, rules, is_same)?;
         let ids = page.entries.iter().map(|entry| &entry.id);
         let letters = dead_letters::among(db, sync_key, ids)?;
         let mut rename_sources = HashMap::new();
@@ -345,7 +430,17 @@ pub(super) fn compare(
     sync_key: i64,
     page: &Page,
     rules: CurrentRules,
+    is_same: impl Fn(&[u8], &Version) -> bool,
 ) -> store::Result<Vec<Known>> {
+    let has_details =
+        |entry: &Entry| matches!(&entry.kind, EntryKind::File(file) if file.details.is_some());
+    if page.entries.iter().any(has_details) {
+        let files = page.entries.iter().map(|entry| match &entry.kind {
+            EntryKind::File(file) => (&entry.id, Some(file)),
+            EntryKind::Skipped(_) | EntryKind::Unreadable { .. } => (&entry.id, None),
+        });
+        return entries::compare_by_id(db, sync_key, files, rules, is_same);
+    }
     let ids = page.entries.iter().map(|entry| match &entry.kind {
         EntryKind::File(facts) => (&entry.id, Some(&facts.version)),
         EntryKind::Skipped(_) | EntryKind::Unreadable { .. } => (&entry.id, None),

@@ -2,22 +2,24 @@
 //!
 //! Only called after a complete listing of the same root without errors, in the same pass.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use roaring::RoaringTreemap;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     RunError,
-    context::{Pass, Run},
+    context::{Pass, PassKind, Run},
     held::{self, Held},
 };
 use crate::{
-    model::{Counts, MaxDelete, Phase},
+    model::{Counts, EntryId, MaxDelete, Phase},
+    sources::{Absence, retry::RetryPolicy},
     store::{
         StoreError,
         checkpoints::Sightings,
-        left_out,
+        gone::{self, Gone},
+        leases, left_out,
         reconcile::{self as removals, Missing, Scope},
         syncs::{self, HeldReason, HeldRemovals},
     },
@@ -34,8 +36,10 @@ pub(super) async fn remove_missing(
     counts: &mut Counts,
 ) -> Result<Option<Held>, RunError> {
     let proof = Proof::of(run, pass).await?;
-    // Entries that this very run has added are not missing.
-    if proof.scope.is_empty() || !run.had_entries {
+    // Entries that this very run has added are not missing, and a feed that reports no removal
+    // removes nothing.
+    let removes_nothing = run.kind == PassKind::Changes && proof.gone.is_empty();
+    if proof.scope.is_empty() || !run.had_entries || removes_nothing {
         return Ok(None);
     }
     let survey = proof.survey(run).await?;
@@ -48,6 +52,10 @@ pub(super) async fn remove_missing(
     }
     run.observer.entered(Phase::Reconciling);
     let held = survey.held(run, &proof).await?;
+    if let Some(held) = held.as_ref().filter(|_| run.profile.has_feed) {
+        // The changes passes that follow do not list anything: this proof is theirs, too.
+        proof.record(run, &held.entries).await?;
+    }
     proof.remove(run, held.is_some(), stop, counts).await?;
     Ok(held)
 }
@@ -55,6 +63,8 @@ pub(super) async fn remove_missing(
 /// What a pass proves, and which removals were approved before.
 struct Proof {
     sightings: Arc<Sightings>,
+    /// What the change feed has reported.
+    gone: Arc<Gone>,
     scope: Scope,
     /// The source lists nothing, which is not accepted without a decision.
     source_is_empty: bool,
@@ -70,14 +80,18 @@ impl Proof {
         let Pass { sightings, left_out: listed, listed_something, .. } = pass;
         let sightings = Arc::new(sightings);
         let (target, found) = (run.target, sightings.clone());
-        let (held, entries) = run
+        let knows_all_listed = run.kind == PassKind::Full && !run.is_resumed;
+        let (held, entries, gone) = run
             .store
             .write(move |tx| {
                 removals::reclaim(tx, &target, &found)?;
-                left_out::delete_others(tx, &target, &listed)?;
+                if knows_all_listed {
+                    left_out::delete_others(tx, &target, &listed)?;
+                }
                 let sync_key = target.fence.sync_key;
                 let held = syncs::held_removals(tx, sync_key)?;
-                Ok::<_, StoreError>((held, syncs::held_entries(tx, sync_key)?))
+                let gone = gone::load(tx, sync_key)?;
+                Ok::<_, StoreError>((held, syncs::held_entries(tx, sync_key)?, gone))
             })
             .await?;
         let is_approved = held.as_ref().is_some_and(|held| {
@@ -89,6 +103,7 @@ impl Proof {
                 && sightings.unlisted.is_empty()
                 && !run.options.adopt_root,
             sightings,
+            gone: Arc::new(gone),
             scope: run.removal_scope(),
             approved: Arc::new(if is_approved { entries } else { RoaringTreemap::new() }),
             held_before: held.filter(|_| !is_approved),
@@ -99,11 +114,35 @@ impl Proof {
         u64::try_from(entry.entry_key).is_ok_and(|key| self.approved.contains(key))
     }
 
+    /// Keeps the proof that these entries are gone.
+    async fn record(&self, run: &Run, held: &RoaringTreemap) -> Result<(), RunError> {
+        let drifted = |key: &u64| {
+            !self.gone.absent.contains(*key)
+                && (self.sightings.drifted.contains(*key) || self.gone.drifted.contains(*key))
+        };
+        let (drifted, absent): (Vec<u64>, Vec<u64>) = held.iter().partition(drifted);
+        let target = run.target;
+        run.store
+            .write(move |tx| {
+                leases::check(tx, target.fence)?;
+                gone::record(tx, target.fence.sync_key, &absent, false)?;
+                gone::record(tx, target.fence.sync_key, &drifted, true)
+            })
+            .await?;
+        Ok(())
+    }
+
     async fn survey(&self, run: &Arc<Run>) -> Result<Survey, RunError> {
         let mut survey = Survey::default();
         let mut from = Some(Vec::new());
         while let Some(id) = from {
-            let (missing, next) = self.missing(run, id).await?;
+            let (mut missing, next) = self.missing(run, id).await?;
+            if self.source_is_empty && run.profile.absence != Absence::Listing {
+                // A listing that has skipped everything is no source that is empty.
+                let gone: HashSet<i64> =
+                    self.confirm_gone(run, missing.clone()).await?.into_iter().collect();
+                missing.retain(|entry| gone.contains(&entry.entry_key));
+            }
             survey.rows += missing.len() as u64;
             for entry in missing.iter().filter(|entry| !self.is_approved(entry)) {
                 survey.add(entry);
@@ -128,8 +167,9 @@ impl Proof {
             }
             let (missing, next) = self.missing(run, id).await?;
             let is_removed = |entry: &&Missing| !only_approved || self.is_approved(entry);
-            let keys: Vec<i64> =
-                missing.iter().filter(is_removed).map(|entry| entry.entry_key).collect();
+            let removed: Vec<Missing> =
+                missing.into_iter().filter(|entry| is_removed(&entry)).collect();
+            let keys = self.confirm_gone(run, removed).await?;
             let (target, now) = (run.target, run.clock.now());
             let removed =
                 run.store.write(move |tx| removals::remove(tx, &target, &keys, now)).await?;
@@ -140,17 +180,48 @@ impl Proof {
         Ok(())
     }
 
+    /// The keys of those entries that are gone: where listings may skip entries, the source is
+    /// asked for each that its feed has not reported.
+    async fn confirm_gone(&self, run: &Run, missing: Vec<Missing>) -> Result<Vec<i64>, RunError> {
+        let Absence::Ask { at_once } = run.profile.absence else {
+            return Ok(missing.iter().map(|entry| entry.entry_key).collect());
+        };
+        let is_proved = |entry: &Missing| {
+            u64::try_from(entry.entry_key)
+                .is_ok_and(|key| self.gone.contains(key) || self.sightings.drifted.contains(key))
+        };
+        let (proved, doubtful): (Vec<Missing>, Vec<Missing>) =
+            missing.into_iter().partition(is_proved);
+        let mut keys: Vec<i64> = proved.iter().map(|entry| entry.entry_key).collect();
+        for asked in doubtful.chunks(at_once.max(1)) {
+            let ids: Vec<EntryId> = asked.iter().map(|entry| entry.id.clone()).collect();
+            let existing: HashSet<EntryId> =
+                RetryPolicy::LISTING.run(|| run.source.existing(&ids)).await?.into_iter().collect();
+            if !existing.is_empty() {
+                tracing::warn!(
+                    count = existing.len(),
+                    "the listing has skipped entries that exist; they are kept"
+                );
+            }
+            let is_gone = |entry: &&Missing| !existing.contains(&entry.id);
+            keys.extend(asked.iter().filter(is_gone).map(|entry| entry.entry_key));
+        }
+        Ok(keys)
+    }
+
     async fn missing(
         &self,
         run: &Arc<Run>,
         from: Vec<u8>,
     ) -> Result<(Vec<Missing>, Option<Vec<u8>>), RunError> {
         let (target, sightings, scope) = (run.target, self.sightings.clone(), self.scope.clone());
+        let (gone, only_gone) = (self.gone.clone(), run.kind == PassKind::Changes);
         Ok(run
             .store
             .read(move |db| {
                 let sync_key = target.fence.sync_key;
-                removals::missing(db, sync_key, target.pass, &sightings, &scope, &from, PAGE)
+                let proof = removals::Proof { sightings: &sightings, gone: &gone, only_gone };
+                removals::missing(db, sync_key, target.pass, proof, &scope, &from, PAGE)
             })
             .await?)
     }
@@ -194,7 +265,10 @@ impl Survey {
         }
         let reason = match proof.source_is_empty {
             true => HeldReason::SourceEmptied,
-            false => HeldReason::ManyRemoved,
+            // A changes pass lists nothing: the reason of what was held before it is still that.
+            false => before
+                .filter(|_| run.kind == PassKind::Changes)
+                .map_or(HeldReason::ManyRemoved, |before| before.reason),
         };
         let removals = HeldRemovals {
             reason,

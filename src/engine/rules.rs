@@ -66,6 +66,14 @@ impl Rules {
         }
     }
 
+    /// Whether they look at the folders that an entry is in: then an entry that is moved with one
+    /// may have to be evaluated again.
+    #[must_use]
+    pub fn look_at_folders(&self) -> bool {
+        self.mapping.as_ref().is_some_and(Mapping::looks_at_folders)
+            || self.filter.looks_at_folders()
+    }
+
     /// Whether they need more of an entry than its listing and its bytes.
     #[must_use]
     pub fn need_facts(&self) -> bool {

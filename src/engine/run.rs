@@ -7,18 +7,19 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Engine, Observer, RunError, collect,
-    context::{Done, Run, Walked},
+    context::{Done, InFlight, PassKind, Run, TreeNotes, Walked},
     end::{Aftermath, PassOutcome, Passed},
     held,
     lease::Lease,
     pipeline, reconcile,
     request::{Report, Request},
-    verify,
+    shards, verify,
     walk::{self, Root},
 };
 use crate::{
     model::{JobId, RunStatus},
-    store::syncs::HeldRemovals,
+    sources::SourceError,
+    store::{checkpoints, feeds, leases, syncs::HeldRemovals},
 };
 
 impl Engine {
@@ -68,7 +69,17 @@ impl Engine {
         run.observer.started(&run.job, &run.sync.bucket, run.is_resumed);
         let stop = either(stop, lease.unwanted().clone());
         let mut done = Done::default();
-        let outcome = passes(&mut run, &lease, &stop, &mut done).await;
+        let mut outcome = passes(&mut run, &lease, &stop, &mut done).await;
+        if matches!(outcome, Err(RunError::Source(SourceError::FeedExpired { .. }))) {
+            tracing::info!(job = %run.job, "the change feed cannot be continued: a full pass instead");
+            outcome = match start_over(&mut run).await {
+                Ok(()) => {
+                    done.begin_next_pass();
+                    passes(&mut run, &lease, &stop, &mut done).await
+                }
+                Err(error) => Err(error),
+            };
+        }
         let counts = done.counts;
         let ended = run.end(&outcome).await;
         drop(lease);
@@ -95,9 +106,35 @@ impl Engine {
     }
 }
 
+/// Begins a full pass in place of a pass whose feed cannot be continued.
+async fn start_over(run: &mut Arc<Run>) -> Result<(), RunError> {
+    let fence = run.target.fence;
+    let pass = run
+        .store
+        .write(move |tx| {
+            leases::check(tx, fence)?;
+            feeds::invalidate(tx, fence.sync_key)?;
+            checkpoints::begin_pass(tx, fence.sync_key)
+        })
+        .await?;
+    let root = run.source.root().await;
+    let mut next = Run::clone(run);
+    next.basis.root = root.as_ref().ok().and_then(|root| root.0.clone());
+    next.root = root;
+    next.target.pass = pass;
+    next.kind = PassKind::Full;
+    next.is_resumed = false;
+    next.starts = shards::starts(next.source.shards(), None);
+    next.tree = Arc::new(TreeNotes::default());
+    next.in_flight = Arc::new(InFlight::default());
+    *run = Arc::new(next);
+    Ok(())
+}
+
 /// The rest of a pass that an earlier run began, if there is one; then a complete pass over the
 /// source, or a slice of it, and the reconciliation that follows. Only what a run has listed from
-/// beginning to end proves what is there and what is gone.
+/// beginning to end proves what is there and what is gone. Where the source has a change feed, its
+/// replay takes the place of the second listing.
 async fn passes(
     run: &mut Arc<Run>,
     lease: &Lease,
@@ -109,7 +146,7 @@ async fn passes(
         Root::Replaced { was, is } => return replaced(run, &was, is).await,
     };
     let mut pass = pipeline::walk_and_commit(run, &root, lease, stop, done).await?;
-    if run.is_resumed && pass.walked == Walked::Whole {
+    if run.needs_next_pass() && pass.walked == Walked::Whole {
         *run = Arc::new(run.in_next_pass().await?);
         done.begin_next_pass();
         pass = pipeline::walk_and_commit(run, &root, lease, stop, done).await?;

@@ -28,6 +28,11 @@ pub enum Ending<'a> {
         /// How many dead letters are open.
         dead_letters: u64,
     },
+    /// The provider makes us wait: it is due when that ends.
+    Held {
+        /// When it ends.
+        until: Timestamp,
+    },
     /// It failed, and why.
     Failed(&'a str),
     /// It was stopped and can be resumed: at once, or later (when there is room again).
@@ -79,6 +84,10 @@ pub fn after(sync: &Sync, ending: Ending<'_>, now: Timestamp) -> SyncState {
             if is_scheduled(sync) && state.consecutive_failures >= MAX_FAILURES {
                 state.pause = state.pause.or_else(|| Some(suspension(why, now)));
             }
+        }
+        Ending::Held { until } => {
+            state.status = SyncStatus::Interrupted;
+            state.next_sync_at = is_scheduled(sync).then(|| until.max(now));
         }
         Ending::Interrupted { at_once } => {
             state.status = SyncStatus::Interrupted;

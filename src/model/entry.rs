@@ -143,6 +143,9 @@ pub struct Details {
     /// Its bytes: nothing is fetched then. At most 4 MiB in all entries of a page.
     #[serde(skip)]
     pub bytes: Option<Bytes>,
+    /// Its folder and its own name; the engine sets it.
+    #[serde(skip)]
+    pub place: Option<(FolderId, Vec<u8>)>,
 }
 
 /// How far a listed size can be trusted.
@@ -192,7 +195,7 @@ pub struct Folder {
 }
 
 /// Why an entry is left out whatever the filters say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum SkipReason {
     /// A symbolic link, and links are not followed.
     Symlink,

@@ -238,8 +238,8 @@ impl Default for SyncOptions {
 
 impl SyncOptions {
     /// Identifies all settings that decide about entries: a pass can only be resumed under the same
-    /// settings that it began with. The list of shards is not part of it: `provider_filters` are those
-    /// that say more than which shards there are.
+    /// settings that it began with. The list of shards is not part of it: `provider_filters` are
+    /// those that say more than which shards there are.
     #[must_use]
     pub fn rules_hash(&self, provider_filters: &serde_json::Map<String, serde_json::Value>) -> i64 {
         let deciding = serde_json::json!([
@@ -331,7 +331,7 @@ impl Default for Processing {
 }
 
 /// Why an entry failed, as the API spells it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ErrorType {
     /// The transfer kept breaking.
     DownloadFailed,

@@ -24,12 +24,16 @@ pub mod tigris;
 pub mod tuning;
 pub mod web;
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fmt,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{
-    Stream, StreamExt as _,
+    StreamExt as _,
     stream::{self, BoxStream},
 };
 use jiff::Timestamp;
@@ -297,8 +301,56 @@ pub trait Source: Send + Sync {
 }
 
 /// Every entry of a source, from its beginning, shard by shard. Ends as [`Source::walk`] does.
-pub fn walk_all(source: &dyn Source) -> impl Stream<Item = Result<Page, SourceError>> + Send {
-    stream::iter(source.shards()).flat_map(|shard| source.walk(&shard, None))
+/// Where folders are listed one after the other, entries have their paths; else those of sources by
+/// id only have their names.
+pub fn walk_all(source: &dyn Source) -> BoxStream<'_, Result<Page, SourceError>> {
+    let profile = source.profile();
+    match profile.listing {
+        Listing::Flat => {
+            stream::iter(source.shards()).flat_map(|shard| source.walk(&shard, None)).boxed()
+        }
+        Listing::ByFolder { .. } => stream::unfold(
+            Some(profile.roots.into_iter().collect::<VecDeque<RootFolder>>()),
+            move |waiting| async move {
+                let mut waiting = waiting?;
+                let folder = waiting.pop_front()?;
+                match children_of(source, &folder).await {
+                    Ok((page, folders)) => {
+                        waiting.extend(folders);
+                        Some((Ok(page), Some(waiting)))
+                    }
+                    Err(error) => Some((Err(error), None)),
+                }
+            },
+        )
+        .boxed(),
+    }
+}
+
+/// What is in a folder, with full paths: the entries, and the folders.
+async fn children_of(
+    source: &dyn Source,
+    folder: &RootFolder,
+) -> Result<(Page, Vec<RootFolder>), SourceError> {
+    let shard = source.shards().into_iter().next().unwrap_or_else(Shard::whole);
+    let below = |name: &[u8]| match folder.path.as_bytes() {
+        b"" => EntryPath::new(name),
+        path => EntryPath::new([path, b"/", name].concat()),
+    };
+    let (mut all, mut folders) = (Page::default(), Vec::new());
+    let mut pages = source.children(&shard, std::slice::from_ref(&folder.id));
+    while let Some(page) = pages.next().await {
+        let page = page?;
+        let place = |mut entry: Entry| {
+            entry.path = below(entry.path.as_bytes());
+            entry
+        };
+        all.entries.extend(page.entries.into_iter().map(place));
+        all.unlisted.extend(page.unlisted);
+        let found = page.folders.into_iter();
+        folders.extend(found.map(|of| RootFolder { path: below(&of.name), id: of.id }));
+    }
+    Ok((all, folders))
 }
 
 fn not_implemented(method: &str) -> SourceError {

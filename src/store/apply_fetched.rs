@@ -5,7 +5,7 @@ use rusqlite::{OptionalExtension as _, params};
 use super::{
     Result, blobs,
     commit::{Changes, DELETED, FetchedEntry, TRASHED, signed},
-    heirs,
+    entries, heirs,
     objects::trash::{self, InTrash},
     shape::{self, Shape},
     time,
@@ -237,6 +237,7 @@ impl Changes<'_> {
                 self.target.mark,
             ])?;
         let entry_key = self.tx.last_insert_rowid();
+        entries::save_details(self.tx, self.target.fence.sync_key, entry_key, &entry.fingerprint)?;
         if let Some(identity) = entry.identity {
             self.tx
                 .prepare_cached("INSERT INTO recent_identities VALUES (?1, ?2)")?
@@ -271,7 +272,7 @@ impl Changes<'_> {
                 entry.identity.map(|identity| identity.0),
                 self.target.mark,
             ])?;
-        Ok(())
+        entries::save_details(self.tx, self.target.fence.sync_key, entry_key, &entry.fingerprint)
     }
 
     pub(super) fn insert_object(

@@ -18,7 +18,7 @@ use crate::model::SyncStatus;
 const STEP: u32 = 500;
 
 /// The tables with rows that belong to a sync.
-const OF_SYNCS: [&str; 8] = [
+const OF_SYNCS: [&str; 11] = [
     "entries",
     "left_out",
     "held_back",
@@ -27,6 +27,9 @@ const OF_SYNCS: [&str; 8] = [
     "jobs",
     "leases",
     "to_batch",
+    "folders",
+    "unplaced_entries",
+    "feeds",
 ];
 
 /// The syncs of a bucket that run, wait, or will run by themselves: public ids.

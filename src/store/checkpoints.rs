@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use roaring::RoaringTreemap;
 use rusqlite::{Connection, Row, Transaction, params};
 
-use super::{Result, StoreError, commit::Target, json, time};
+pub use super::target::Basis;
+use super::{Result, StoreError, feeds, json, target::Target, time};
 use crate::model::{Cursor, EntryPath, Shard};
 
 /// A pass that can be resumed.
@@ -42,16 +43,13 @@ pub enum Position {
     Behind(Cursor),
     /// Nowhere: all of it is listed.
     End,
-}
-
-/// What a checkpoint is valid for: it proves nothing about another root, and other settings would
-/// decide differently about entries.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Basis {
-    /// The root that was listed, see `sources::RootIdentity`.
-    pub root: Option<String>,
-    /// The settings, see [`crate::model::SyncOptions::rules_hash`].
-    pub rules_hash: i64,
+    /// In the change feed of the shard: its listing is complete, or not part of the pass.
+    Feed {
+        /// Where the feed continues.
+        token: Cursor,
+        /// Whether this is the replay that ends a full pass.
+        is_replay: bool,
+    },
 }
 
 impl Checkpoint {
@@ -176,8 +174,15 @@ pub fn save(
         // The whole shard is listed again.
         Position::Beginning => (None, false, &nothing),
         Position::Behind(cursor) => (Some(&cursor.0), false, &checkpoint.sightings),
-        Position::End => (None, true, &checkpoint.sightings),
+        Position::End | Position::Feed { is_replay: true, .. } => {
+            (None, true, &checkpoint.sightings)
+        }
+        // What a changes pass finds is not remembered: what it does not find says nothing.
+        Position::Feed { is_replay: false, .. } => (None, false, &nothing),
     };
+    if let Position::Feed { token, is_replay } = &checkpoint.position {
+        feeds::advance(tx, target, &checkpoint.shard, token, *is_replay)?;
+    }
     let unlisted: Vec<String> =
         sightings.unlisted.iter().map(|prefix| BASE64_STANDARD.encode(prefix.as_bytes())).collect();
     tx.prepare_cached(

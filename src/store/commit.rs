@@ -12,13 +12,14 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use rusqlite::{Transaction, params};
 
+pub use super::target::Target;
 use super::{
     Result, StoreError, blobs, buckets,
     checkpoints::{self, ShardCheckpoint},
     dead_letters::{self, Failure},
+    gone,
     held_back::{self, HeldBack},
-    jobs,
-    leases::{self, Fence},
+    jobs, leases,
     left_out::{self, LeftOut},
     objects::trash,
     processing::to_batch::Batching,
@@ -27,6 +28,7 @@ use super::{
     shape::Shape,
     touched::Touched,
     two_level_index,
+    unplaced::{self, Unplaced},
     write_order::Write,
 };
 use crate::model::{BlobHash, Counts, EntryId, EntryPath, ErrorType, Fingerprint, Identity};
@@ -38,27 +40,6 @@ pub(super) const DELETED: i64 = 0;
 /// The `object_key` of an entry whose object a person has put into the trash. No version of it is
 /// taken while the object is there.
 pub(super) const TRASHED: i64 = -1;
-
-/// What a run commits to. Does not change during the run.
-#[derive(Clone, Copy, Debug)]
-pub struct Target {
-    /// The right to write.
-    pub fence: Fence,
-    /// The bucket.
-    pub bucket_key: i64,
-    /// The job.
-    pub job_key: i64,
-    /// The current pass.
-    pub pass: i64,
-    /// Whether an entry whose bytes the bucket has already gets no object of its own.
-    pub skip_duplicates: bool,
-    /// Whether objects are hidden until the uploads of their bytes are confirmed.
-    pub waits_for_confirmation: bool,
-    /// Entries older than this are not synced; fixed when the pass begins.
-    pub modified_since: Option<Timestamp>,
-    /// Identifies the settings that look at more than a listing, as stored in `entries.judged_by`.
-    pub mark: Option<i64>,
-}
 
 /// Fetched bytes, ready to be recorded.
 #[derive(Clone, Debug)]
@@ -115,6 +96,14 @@ pub struct Batch {
     pub counts: Counts,
     /// The checkpoints that this batch moves.
     pub checkpoints: Vec<ShardCheckpoint>,
+    /// Entries whose folder is not known yet.
+    pub unplaced: Vec<Unplaced>,
+    /// Keys of such entries that were planned by now.
+    pub placed: Vec<i64>,
+    /// Keys of entries that a changes pass found outside of the root.
+    pub outside: Vec<u64>,
+    /// Keys of entries that a changes pass found no longer passing the filters.
+    pub drifted: Vec<u64>,
 }
 
 impl FetchedEntry {
@@ -146,6 +135,10 @@ impl Batch {
             + self.left_out.len()
             + self.held_back.len()
             + self.failed.len()
+            + self.unplaced.len()
+            + self.placed.len()
+            + self.outside.len()
+            + self.drifted.len()
     }
 
     /// Whether there are none.
@@ -226,6 +219,10 @@ pub fn commit(
     buckets::adjust(tx, target.bucket_key, changes.objects, changes.bytes)?;
     let sync_key = target.fence.sync_key;
     jobs::count(tx, sync_key, target.job_key, &changes.counts, now)?;
+    unplaced::save(tx, target.fence.sync_key, &batch.unplaced)?;
+    unplaced::delete(tx, &batch.placed)?;
+    gone::record(tx, target.fence.sync_key, &batch.outside, false)?;
+    gone::record(tx, target.fence.sync_key, &batch.drifted, true)?;
     for checkpoint in &batch.checkpoints {
         checkpoints::save(tx, target, checkpoint, now)?;
     }

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 
-use super::{Result, StoreError, commit::Target, json, syncs, time};
+use super::{Result, StoreError, json, syncs, target::Target, time};
 use crate::model::{DeadLetterId, EntryId, EntryPath, ErrorType, Life, MAX_RETRIES, Version};
 
 /// An entry's failure in one run.
@@ -233,6 +233,44 @@ pub(super) fn resolve<'a>(
         resolve.execute(params![sync_key, id.as_bytes(), now.as_millisecond()])?;
     }
     Ok(())
+}
+
+/// Resolves those of entries that are gone.
+///
+/// # Errors
+/// SQLite's.
+pub fn resolve_gone(
+    tx: &Transaction<'_>,
+    sync_key: i64,
+    gone: &[EntryId],
+    now: Timestamp,
+) -> Result<()> {
+    resolve(tx, sync_key, gone.iter(), now)
+}
+
+/// At most `limit` entries that failed, in one pass or in any, are open still and may be tried at
+/// that time; `None`: at any.
+///
+/// # Errors
+/// SQLite's.
+pub fn due(
+    connection: &Connection,
+    sync_key: i64,
+    pass: Option<i64>,
+    at: Option<Timestamp>,
+    limit: u32,
+) -> Result<Vec<EntryId>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT source_id FROM dead_letters
+         WHERE sync_key = ?1 AND resolved_at_ms IS NULL AND pass = coalesce(?2, pass)
+           AND disposed IS NULL
+           AND (retry_at_ms IS NULL OR ?3 IS NULL OR retry_at_ms <= ?3) LIMIT ?4",
+    )?;
+    let at = at.map(Timestamp::as_millisecond);
+    let ids = statement
+        .query_map(params![sync_key, pass, at, limit], |row| Ok(syncs::path(row.get(0)?)))?
+        .collect::<Result<_, _>>()?;
+    Ok(ids)
 }
 
 /// Resolves what a complete pass went by without failing: taken, unchanged, filtered out or gone.

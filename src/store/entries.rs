@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
-use super::{Result, commit::TRASHED, left_out, syncs, time};
-use crate::model::{EntryId, EntryPath, Identity, Version};
+use super::{Result, commit::TRASHED, gone, left_out, syncs, time};
+use crate::model::{EntryId, EntryPath, Fingerprint, Identity, Version};
 
 /// What the index says about a listed entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +21,9 @@ pub enum Known {
         is_current: bool,
         /// Whether the full run under way, if there is one, has fetched it already.
         is_fetched: bool,
+        /// Whether the listing says something else of it than is stored: another place, another
+        /// mark of its facts, or that it exists after all.
+        is_relisted: bool,
     },
     /// It is stored with another version.
     Other {
@@ -73,6 +76,125 @@ pub struct CurrentRules {
     pub shares_objects: bool,
 }
 
+/// The key of an entry's row, if it has one.
+///
+/// # Errors
+/// SQLite's.
+pub fn key_of(connection: &Connection, sync_key: i64, id: &EntryId) -> Result<Option<i64>> {
+    Ok(connection
+        .prepare_cached("SELECT entry_key FROM entries WHERE sync_key = ?1 AND source_id = ?2")?
+        .query_row(params![sync_key, id.as_bytes()], |row| row.get(0))
+        .optional()?)
+}
+
+/// What is stored of entries that are known by id, besides their rows.
+#[derive(Default)]
+struct StoredDetails {
+    parent: Option<Vec<u8>>,
+    name: Option<Vec<u8>>,
+    facts_mark: Option<i64>,
+    is_gone: bool,
+}
+
+/// Looks up each entry of a source that knows entries by id, in the given order; the fingerprint is
+/// `None` for entries that have none. `is_same` compares a stored version with a listed one.
+///
+/// # Errors
+/// SQLite's.
+pub fn compare_by_id<'a>(
+    connection: &Connection,
+    sync_key: i64,
+    entries: impl Iterator<Item = (&'a EntryId, Option<&'a Fingerprint>)>,
+    rules: CurrentRules,
+    is_same: impl Fn(&[u8], &Version) -> bool,
+) -> Result<Vec<Known>> {
+    let mut lookup = connection.prepare_cached(
+        "SELECT e.entry_key, e.version, e.judged_by, d.parent, d.name, d.facts_mark,
+                g.entry_key IS NOT NULL, e.pass, e.is_duplicate, e.object_key
+         FROM entries e LEFT JOIN entry_details d USING (entry_key)
+             LEFT JOIN gone_entries g USING (entry_key)
+         WHERE e.sync_key = ?1 AND e.source_id = ?2",
+    )?;
+    entries
+        .map(|(id, file)| {
+            let found = lookup
+                .query_row(params![sync_key, id.as_bytes()], |row| {
+                    let entry_key = row.get(0)?;
+                    let version = row.get_ref(1)?.as_blob()?;
+                    let shares = !rules.shares_objects && row.get(8)?;
+                    let is_current = row.get::<_, Option<i64>>(2)? == rules.mark && !shares;
+                    let pass: i64 = row.get(7)?;
+                    let is_fetched = rules.full_since.is_some_and(|since| pass >= since);
+                    let stored = StoredDetails {
+                        parent: row.get(3)?,
+                        name: row.get(4)?,
+                        facts_mark: row.get(5)?,
+                        is_gone: row.get(6)?,
+                    };
+                    if row.get::<_, i64>(9)? == TRASHED {
+                        // Whatever its version and place, it stays as it is.
+                        let is_same = file.is_some_and(|file| version == file.version.0);
+                        let (is_current, is_fetched) = (true, true);
+                        let is_relisted = is_same && stored.is_gone;
+                        return Ok(Known::Same { entry_key, is_current, is_fetched, is_relisted });
+                    }
+                    Ok(match file {
+                        Some(file) if is_same(version, &file.version) => Known::Same {
+                            entry_key,
+                            is_current,
+                            is_fetched,
+                            is_relisted: version != file.version.0 || stored.differs_from(file),
+                        },
+                        _ => Known::Other { entry_key, is_current },
+                    })
+                })
+                .optional()?
+                .unwrap_or(Known::No);
+            let version = file.map(|file| &file.version);
+            recall(connection, sync_key, id, version, rules, found)
+        })
+        .collect()
+}
+
+impl StoredDetails {
+    fn differs_from(&self, file: &Fingerprint) -> bool {
+        let Some(details) = &file.details else { return self.is_gone };
+        let (parent, name) = match &details.place {
+            Some((parent, name)) => (Some(parent.as_bytes()), Some(name.as_slice())),
+            None => (None, None),
+        };
+        self.is_gone
+            || self.parent.as_deref() != parent
+            || self.name.as_deref() != name
+            || self.facts_mark != details.facts_mark
+    }
+}
+
+/// Stores what is known of an entry besides its row: its place and the mark of its facts.
+pub(super) fn save_details(
+    tx: &Transaction<'_>,
+    sync_key: i64,
+    entry_key: i64,
+    file: &Fingerprint,
+) -> Result<()> {
+    let Some(details) = &file.details else { return Ok(()) };
+    let place = details.place.as_ref();
+    tx.prepare_cached(
+        "INSERT INTO entry_details (entry_key, sync_key, parent, name, facts_mark)
+         VALUES (?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT DO UPDATE SET parent = excluded.parent, name = excluded.name,
+                                   facts_mark = excluded.facts_mark",
+    )?
+    .execute(params![
+        entry_key,
+        sync_key,
+        place.map(|(parent, _)| parent.as_bytes()),
+        place.map(|(_, name)| name),
+        details.facts_mark,
+    ])?;
+    gone::clear(tx, entry_key)
+}
+
 /// Looks up each id, in the given order; `version` is `None` for entries that have none.
 ///
 /// # Errors
@@ -94,7 +216,8 @@ pub fn compare<'a>(
                     let entry_key = row.get(0)?;
                     if row.get::<_, i64>(5)? == TRASHED {
                         // Whatever its version, it stays as it is.
-                        return Ok(Known::Same { entry_key, is_current: true, is_fetched: true });
+                        let (is_current, is_fetched, is_relisted) = (true, true, false);
+                        return Ok(Known::Same { entry_key, is_current, is_fetched, is_relisted });
                     }
                     let stored = row.get_ref(1)?.as_blob()?;
                     let is_current = row.get::<_, Option<i64>>(2)? == rules.mark;
@@ -104,7 +227,7 @@ pub fn compare<'a>(
                     Ok(match version {
                         Some(version) if version.0 == stored => {
                             let is_current = is_current && !shares;
-                            Known::Same { entry_key, is_current, is_fetched }
+                            Known::Same { entry_key, is_current, is_fetched, is_relisted: false }
                         }
                         _ => Known::Other { entry_key, is_current },
                     })
@@ -210,7 +333,7 @@ fn recall(
     let (Some(version), Some(mark), true) = (version, rules.mark, rules.leave_out) else {
         return Ok(found);
     };
-    if matches!(found, Known::Same { is_current: true, .. }) {
+    if matches!(found, Known::Same { is_current: true, is_relisted: false, .. }) {
         return Ok(found);
     }
     let remembered = left_out::find(connection, sync_key, id, version, mark, rules.full_since)?;

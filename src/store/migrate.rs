@@ -24,6 +24,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/12_processing.sql"),
     include_str!("migrations/13_edits.sql"),
     include_str!("migrations/14_trash.sql"),
+    include_str!("migrations/15_by_id.sql"),
 ];
 
 /// The version of [`SCHEMA`].

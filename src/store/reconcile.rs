@@ -10,19 +10,21 @@ use super::{
     checkpoints::Sightings,
     commit::{DELETED, Target},
     events::EventKind,
-    heirs, jobs, leases,
+    gone, heirs, jobs, leases,
     objects::trash::{self, OfEntry},
     processing, syncs,
     touched::Touched,
     unique_keys, uploads,
 };
-use crate::model::{Counts, EntryPath, Shard};
+use crate::model::{Counts, EntryId, EntryPath, Shard};
 
 /// An entry that a complete pass did not find, or found no longer passing the filters.
 #[derive(Clone, Debug)]
 pub struct Missing {
     /// Internal key of its row.
     pub entry_key: i64,
+    /// The source's name for it.
+    pub id: EntryId,
     /// Its path.
     pub path: EntryPath,
     /// Whether it has an object of its own, which is removed with it.
@@ -61,6 +63,17 @@ impl Scope {
     }
 }
 
+/// What a pass proves about the entries that it did not write.
+#[derive(Clone, Copy, Debug)]
+pub struct Proof<'a> {
+    /// What it has listed.
+    pub sightings: &'a Sightings,
+    /// What the change feed has reported, in this pass and before.
+    pub gone: &'a gone::Gone,
+    /// Whether only that is proved gone, because the pass has not listed everything.
+    pub only_gone: bool,
+}
+
 /// A sync's entries from an id on, in the order of the index that it reads: sorting all of them
 /// again for each page of a thousand takes most of the time of a run with many removals.
 const LISTED: &str = "SELECT entry_key, source_id FROM entries
@@ -76,7 +89,7 @@ pub fn missing(
     connection: &Connection,
     sync_key: i64,
     pass: i64,
-    sightings: &Sightings,
+    proof: Proof<'_>,
     scope: &Scope,
     from: &[u8],
     limit: usize,
@@ -84,26 +97,33 @@ pub fn missing(
     let mut listed = connection.prepare_cached(LISTED)?;
     let mut not_written = connection.prepare_cached(
         "SELECT is_duplicate OR object_key <= 0, coalesce(path, source_id) FROM entries
-         WHERE entry_key = ?1 AND pass <> ?2 AND released = 0",
+         WHERE entry_key = ?1 AND (pass <> ?2 OR ?3) AND released = 0",
     )?;
     let mut rows = listed.query(params![sync_key, from])?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
         let entry_key: i64 = row.get(0)?;
-        if contains(&sightings.seen, entry_key) {
+        let is_gone = contains(&proof.gone.absent, entry_key);
+        let is_drifted = contains(&proof.sightings.drifted, entry_key)
+            || contains(&proof.gone.drifted, entry_key);
+        let is_reported = is_gone || contains(&proof.gone.drifted, entry_key);
+        if !is_reported && (proof.only_gone || contains(&proof.sightings.seen, entry_key)) {
             continue;
         }
         let unwritten = not_written
-            .query_row([entry_key, pass], |row| Ok((row.get(0)?, syncs::path(row.get(1)?))))
+            .query_row(params![entry_key, pass, is_reported], |row| {
+                Ok((row.get(0)?, syncs::path(row.get(1)?)))
+            })
             .optional()?;
         let Some((is_without_object, path)): Option<(bool, EntryPath)> = unwritten else {
             continue;
         };
-        let wanted = scope.wants(&path, contains(&sightings.drifted, entry_key));
-        if !wanted || sightings.is_unlisted(&path) {
+        let wanted = scope.wants(&path, is_drifted && !is_gone);
+        if !wanted || (!is_gone && proof.sightings.is_unlisted(&path)) {
             continue;
         }
-        found.push(Missing { entry_key, path, has_object: !is_without_object });
+        let id = syncs::path(row.get(1)?);
+        found.push(Missing { entry_key, id, path, has_object: !is_without_object });
         if found.len() == limit {
             let mut next: Vec<u8> = row.get(1)?;
             next.push(0);
@@ -352,7 +372,11 @@ mod tests {
             let mut found = Vec::new();
             let mut from = Some(Vec::new());
             while let Some(id) = from {
-                let (page, next) = missing(&db, 1, 2, &sightings, &everything(), &id, limit).unwrap();
+                let (page, next) = {
+                    let (gone, only_gone) = (gone::Gone::default(), false);
+                    let proof = Proof { sightings: &sightings, gone: &gone, only_gone };
+                    missing(&db, 1, 2, proof, &everything(), &id, limit).unwrap()
+                };
                 prop_assert!(page.len() <= limit);
                 found.extend(page.into_iter().map(|entry| entry.path.as_bytes().to_vec()));
                 from = next;

@@ -5,9 +5,11 @@ use rusqlite::{OptionalExtension as _, params};
 use super::{
     Result, blobs,
     commit::{Changes, FetchedEntry, Stored},
+    entries,
     shape::Shape,
+    time,
 };
-use crate::model::{BlobHash, EntryPath, Fingerprint, UniqueValue};
+use crate::model::{BlobHash, EntryId, EntryPath, Fingerprint, UniqueValue};
 
 /// A stored entry that was evaluated again.
 #[derive(Clone, Debug)]
@@ -18,11 +20,26 @@ pub struct Reevaluated {
     pub object: Option<Reshaped>,
     /// The object of its own that it gets, where it has shared another entry's until now.
     pub own: Option<Box<OwnObject>>,
+    /// What the listing says of it, if that is something else than is stored.
+    pub listing: Option<Box<Relisted>>,
+}
+
+/// What a listing says of an entry whose content is the stored one.
+#[derive(Clone, Debug)]
+pub struct Relisted {
+    /// Its path from the root.
+    pub path: EntryPath,
+    /// The rest.
+    pub fingerprint: Fingerprint,
+    /// Whether its object gets them, too.
+    pub updates_object: bool,
 }
 
 /// An object for an entry whose bytes are those of an object that it has shared.
 #[derive(Clone, Debug)]
 pub struct OwnObject {
+    /// The source's name for the entry.
+    pub id: EntryId,
     /// The entry's path.
     pub path: EntryPath,
     /// What the listing tells about it.
@@ -83,10 +100,13 @@ impl Changes<'_> {
         if let Some(object_key) = object_key {
             self.look(object_key)?;
         }
-        let is_updated = match (&reevaluated.object, object_key) {
+        let mut is_updated = match (&reevaluated.object, object_key) {
             (Some(object), Some(object_key)) => self.reshape_stored(object, object_key)?,
             _ => false,
         };
+        if let Some(listing) = &reevaluated.listing {
+            is_updated |= self.apply_listing(reevaluated.entry_key, listing)?;
+        }
         match (is_updated, object_key) {
             (true, Some(object_key)) => {
                 self.touch(object_key)?;
@@ -121,7 +141,7 @@ impl Changes<'_> {
         };
         let (hash, size) = blobs::hash_and_size(self.tx, blob_key)?;
         let entry = FetchedEntry {
-            id: own.path.clone(),
+            id: own.id.clone(),
             path: own.path.clone(),
             fingerprint: own.fingerprint.clone(),
             identity: None,
@@ -138,8 +158,51 @@ impl Changes<'_> {
             )?
             .execute([entry_key, object_key])?;
         self.mark_evaluated(entry_key, self.target.mark)?;
+        if own.fingerprint.details.is_some() {
+            let (path, fingerprint) = (own.path.clone(), own.fingerprint.clone());
+            let listing = Relisted { path, fingerprint, updates_object: true };
+            self.apply_listing(entry_key, &listing)?;
+        }
         self.counts.synced += 1;
         Ok(())
+    }
+
+    /// Gives an entry, and the object that it has of its own, its new place and facts. Returns
+    /// whether the object has changed.
+    fn apply_listing(&self, entry_key: i64, listing: &Relisted) -> Result<bool> {
+        let Relisted { path, fingerprint, updates_object } = listing;
+        let modified = fingerprint.modified.map(time::to_ns);
+        let updated: Option<(i64, bool)> = self
+            .tx
+            .prepare_cached(
+                "UPDATE entries SET path = ?2, version = ?3, modified_ns = ?4, etag = ?5
+                 WHERE entry_key = ?1 RETURNING object_key, is_duplicate",
+            )?
+            .query_row(
+                params![
+                    entry_key,
+                    path.as_bytes(),
+                    fingerprint.version.0,
+                    modified,
+                    fingerprint.etag
+                ],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )
+            .optional()?;
+        entries::save_details(self.tx, self.target.fence.sync_key, entry_key, fingerprint)?;
+        let Some((object_key, false)) = updated.filter(|_| *updates_object) else {
+            return Ok(false);
+        };
+        let mime = fingerprint.mime.as_deref().or_else(|| path.mime_guess());
+        let changed = self
+            .tx
+            .prepare_cached(
+                "UPDATE objects SET path = ?2, modified_ns = ?3, mime = coalesce(?4, mime)
+                 WHERE object_key = ?1
+                   AND (path, modified_ns, mime) IS NOT (?2, ?3, coalesce(?4, mime))",
+            )?
+            .execute(params![object_key, path.as_bytes(), modified, mime])?;
+        Ok(changed > 0)
     }
 
     /// Gives an object whose bytes stay its new shape and metadata. Returns whether they have

@@ -28,6 +28,15 @@ impl Touched {
         Ok(())
     }
 
+    /// Adds the object of that key.
+    pub(super) fn add_object(&mut self, tx: &Transaction<'_>, object_key: i64) -> Result<()> {
+        self.add(|| {
+            Ok(tx
+                .prepare_cached("SELECT id FROM objects WHERE object_key = ?1")?
+                .query_row([object_key], |row| row.get(0))?)
+        })
+    }
+
     /// Emits the event, if there are any.
     pub(super) fn emit_event(
         &self,
@@ -65,10 +74,6 @@ impl Changes<'_> {
         if let Some(batching) = &self.batching {
             batching.updated(tx, object_key)?;
         }
-        self.updated.add(|| {
-            Ok(tx
-                .prepare_cached("SELECT id FROM objects WHERE object_key = ?1")?
-                .query_row([object_key], |row| row.get(0))?)
-        })
+        self.updated.add_object(tx, object_key)
     }
 }

@@ -70,6 +70,7 @@ async fn a_panic_is_an_answer_with_an_id_that_is_in_the_log_and_tells_nothing_el
         allow_private_urls: false,
         keyring: false,
         hosts: Arc::default(),
+        limits: catchment::config::Limits::default(),
         serve: ServeConfig::default(),
     };
     let engine = Engine::open(&config, Arc::new(SystemClock), Arc::new(Trap)).unwrap();

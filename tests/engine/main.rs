@@ -64,6 +64,7 @@ impl Fixture {
             allow_private_urls: false,
             keyring: false,
             hosts: Arc::default(),
+            limits: catchment::config::Limits::default(),
             serve: ServeConfig::default(),
         };
         let clock = Arc::new(ManualClock::new("2026-01-01T00:00:00Z".parse().unwrap()));

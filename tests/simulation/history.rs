@@ -92,6 +92,7 @@ impl History {
             min_free: Some(bytesize::ByteSize(0)),
             quiet_period: Duration::ZERO,
             hosts: Arc::default(),
+            limits: catchment::config::Limits::default(),
             serve: ServeConfig::default(),
             keyring: false,
             allow_private_urls: false,

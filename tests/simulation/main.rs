@@ -13,12 +13,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod bucket;
+mod drive;
 mod history;
 mod model;
 mod rules;
 mod running;
 #[path = "../support/simulated.rs"]
 mod simulated;
+#[path = "../support/simulated_drive.rs"]
+mod simulated_drive;
 
 use std::{
     collections::BTreeMap,
@@ -73,7 +76,7 @@ const SEEN: [&str; 9] = [
 const HISTORIES: u64 = 100;
 
 /// Names the history whose assertion fails.
-struct Named(u64);
+pub(crate) struct Named(pub(crate) u64);
 
 impl Drop for Named {
     fn drop(&mut self) {
@@ -95,7 +98,7 @@ fn play(seed: u64) -> Happened {
     history.happened
 }
 
-fn number(variable: &str) -> Option<u64> {
+pub(crate) fn number(variable: &str) -> Option<u64> {
     Some(std::env::var(variable).ok()?.parse().expect("a number"))
 }
 

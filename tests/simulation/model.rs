@@ -378,6 +378,7 @@ impl History {
                     assert_eq!(from, Some(&Some(behind)), "{prefix} goes on");
                 }
                 Position::Beginning => assert_eq!(from, Some(&None), "{prefix} begins"),
+                Position::Feed { .. } => unreachable!("this source has no feed"),
             }
         }
     }

@@ -83,7 +83,7 @@ impl Settings {
             let known = match (was, version) {
                 (None, _) => Known::No,
                 (Some(was), Some(version)) if was.version == *version => {
-                    Known::Same { entry_key: 1, is_current, is_fetched: false }
+                    Known::Same { entry_key: 1, is_current, is_fetched: false, is_relisted: false }
                 }
                 (Some(_), _) => Known::Other { entry_key: 1, is_current },
             };

@@ -6,10 +6,11 @@ use bytes::{Bytes, BytesMut};
 use futures_util::{FutureExt as _, TryStreamExt as _, future::ready, stream::BoxStream};
 use tokio::task::spawn_blocking;
 
+use super::checks::Checks;
 use crate::{
     blobs::{BlobError, Blobs, INLINE_MAX, Stage},
     engine::Observer,
-    model::{BlobHash, ErrorType, Mismatch},
+    model::{BlobHash, ErrorType, ExpectedHash, Mismatch},
     sources::{BlockingRead, Body, ErrorClass, SourceError, retry::Classified, web::WebError},
     store::{StoreError, commit::Stored},
 };
@@ -124,6 +125,118 @@ pub(in crate::engine) async fn store(
         small(observer, body, size).await
     } else {
         as_file(blobs, observer, body, size).await
+    }
+}
+
+/// Stores the bytes of a body that has `size` bytes and these hashes; `None`: any size.
+pub(super) async fn store_checked(
+    blobs: &Blobs,
+    observer: &Arc<dyn Observer>,
+    body: Body,
+    size: Option<u64>,
+    hashes: &[ExpectedHash],
+) -> Result<Stored, FetchError> {
+    let (stored, check) = store_any(blobs, observer, body, hashes).await?;
+    if let Some(size) = size.filter(|size| *size != stored.size) {
+        return Err(wrong_size(size, stored.size).into());
+    }
+    check?;
+    Ok(stored)
+}
+
+/// Stores the bytes of a body of any size, and says whether they have these hashes. They are in
+/// memory as long as they are few, then in a file.
+pub(super) async fn store_any(
+    blobs: &Blobs,
+    observer: &Arc<dyn Observer>,
+    body: Body,
+    hashes: &[ExpectedHash],
+) -> Result<(Stored, Result<(), SourceError>), FetchError> {
+    let sink = Sink { blobs: blobs.clone(), checks: Checks::new(hashes), held: Held::default() };
+    let sink = match body {
+        Body::Stream(stream) => {
+            let write = |sink: &mut Sink, bytes: &[u8]| sink.write(bytes);
+            in_buffers(observer, stream, sink, write).await?
+        }
+        Body::Blocking(reader) => {
+            let observer = observer.clone();
+            read_blocking(reader, move |reader| {
+                let mut sink = sink;
+                drain(&*observer, reader, |bytes| sink.write(bytes))?;
+                Ok(sink)
+            })
+            .await?
+        }
+    };
+    on_blocking_thread(move || sink.finish()).await
+}
+
+/// Stores bytes that came with the listing.
+pub(super) async fn store_listed(
+    blobs: &Blobs,
+    observer: &Arc<dyn Observer>,
+    bytes: Bytes,
+) -> Result<Stored, FetchError> {
+    if bytes.len() as u64 <= INLINE_MAX {
+        return Ok(in_memory(bytes, &**observer));
+    }
+    let (blobs, observer) = (blobs.clone(), observer.clone());
+    on_blocking_thread(move || {
+        let mut stage = blobs.stage()?;
+        stage.write(&bytes)?;
+        observer.received(bytes.len() as u64);
+        finish_any(stage)
+    })
+    .await
+}
+
+/// Where bytes of an unknown number go.
+struct Sink {
+    blobs: Blobs,
+    checks: Checks,
+    held: Held,
+}
+
+enum Held {
+    Memory(BytesMut),
+    File(Box<Stage>),
+}
+
+impl Default for Held {
+    fn default() -> Self {
+        Self::Memory(BytesMut::new())
+    }
+}
+
+impl Sink {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), BlobError> {
+        self.checks.update(bytes);
+        match &mut self.held {
+            Held::File(stage) => stage.write(bytes),
+            Held::Memory(memory) if (memory.len() + bytes.len()) as u64 <= INLINE_MAX => {
+                memory.extend_from_slice(bytes);
+                Ok(())
+            }
+            Held::Memory(memory) => {
+                let mut stage = self.blobs.stage()?;
+                stage.write(memory)?;
+                stage.write(bytes)?;
+                self.held = Held::File(Box::new(stage));
+                Ok(())
+            }
+        }
+    }
+
+    fn finish(self) -> Result<(Stored, Result<(), SourceError>), FetchError> {
+        let stored = match self.held {
+            Held::File(stage) => finish_any(*stage)?,
+            Held::Memory(memory) => {
+                let bytes = memory.freeze();
+                let (hash, size) = (BlobHash::of(&bytes), bytes.len() as u64);
+                Stored { hash, size, inline: Some(bytes) }
+            }
+        };
+        Ok((stored, self.checks.finish()))
     }
 }
 

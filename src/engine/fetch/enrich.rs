@@ -18,11 +18,12 @@ use crate::{
         plan::Action,
         shaping,
     },
-    sources::{Needs, retry::RetryPolicy},
+    model::Fingerprint,
+    sources::{Facts, Needs, retry::RetryPolicy},
     store::{
         StoreError,
         left_out::LeftOut,
-        reevaluate::{OwnObject, Reevaluated, Reshaped},
+        reevaluate::{OwnObject, Reevaluated, Relisted, Reshaped},
         renames::Renamed,
         shape::{self, Kept, Shape},
     },
@@ -105,24 +106,35 @@ pub(super) async fn reevaluate(
     let kept = action.row().and_then(|row| stored.get_key_value(&row));
     // Somebody else has removed it since it was compared.
     let Some((&entry_key, kept)) = kept else { return Ok(Outcome::Vanished) };
-    let mut known = if is_same { KnownFacts::from_stored(kept) } else { KnownFacts::default() };
-    let updates_metadata = !known.has_metadata();
+    let is_listed = action.fingerprint.properties().is_some();
+    let mut known = match is_same && !is_listed {
+        true => KnownFacts::from_stored(kept),
+        false => KnownFacts::listed(&action.fingerprint),
+    };
+    let updates_metadata = is_listed || !known.has_metadata();
     if let Some(left_out) = left_out(run, action, &mut known).await? {
         return Ok(left_out);
     }
     if kept.shares && is_same && !run.rules.shares_objects {
         let own = own_object(run, action, &mut known).await?;
-        let (object, own) = (None, Some(Box::new(own)));
-        return Ok(Outcome::Reevaluated(Box::new(Reevaluated { entry_key, object, own })));
+        let (object, own, listing) = (None, Some(Box::new(own)), None);
+        let separated = Reevaluated { entry_key, object, own, listing };
+        return Ok(Outcome::Reevaluated(Box::new(separated)));
     }
     // The object of an entry that has changed but is not to be updated stays as it is.
+    let updates_object = run.sync.options.reconcile.on_update;
+    let has_new_rules = kept.judged_by != run.rules.mark;
     let object = match kept.object {
-        Some(_) if is_same => {
+        Some(_) if is_same && (updates_object || has_new_rules) => {
             Some(reshaped(run, action, kept, &mut known, updates_metadata).await?)
         }
         _ => None,
     };
-    Ok(Outcome::Reevaluated(Box::new(Reevaluated { entry_key, object, own: None })))
+    let (path, fingerprint) = (action.path.clone(), action.fingerprint.clone());
+    let listing = (is_same && fingerprint.details.is_some())
+        .then(|| Box::new(Relisted { path, fingerprint, updates_object }));
+    let own = None;
+    Ok(Outcome::Reevaluated(Box::new(Reevaluated { entry_key, object, own, listing })))
 }
 
 /// An object of its own for an entry that has shared another one's: as it would be if it had been
@@ -136,11 +148,11 @@ async fn own_object(
     let shape = shape(run, action, known, &BTreeMap::new()).await?;
     let facts = &known.facts;
     Ok(OwnObject {
+        id: action.id.clone(),
         path: action.path.clone(),
         fingerprint: action.fingerprint.clone(),
         mime: mime(facts.mime.clone(), action),
-        metadata: (!facts.metadata.is_empty())
-            .then(|| Value::from_iter(facts.metadata.clone()).to_string()),
+        metadata: metadata_of(facts, &action.fingerprint),
         shape,
     })
 }
@@ -175,6 +187,16 @@ pub(super) async fn rename(
     Ok(Outcome::Renamed(Box::new(renamed(action, row, object))))
 }
 
+/// What an object keeps of what its source says: user metadata, or properties that were listed.
+pub(super) fn metadata_of(facts: &Facts, file: &Fingerprint) -> Option<String> {
+    let metadata = facts.metadata.iter().map(|(name, value)| (name.clone(), value.as_str().into()));
+    let mut all: serde_json::Map<String, Value> = metadata.collect();
+    if file.details.is_some() {
+        all.extend(facts.properties.clone());
+    }
+    (!all.is_empty()).then(|| Value::Object(all).to_string())
+}
+
 /// The entry of that row under its new name.
 pub(super) fn renamed(action: &Action, row: i64, object: Option<Reshaped>) -> Renamed {
     Renamed {
@@ -198,7 +220,7 @@ async fn reshaped(
 ) -> Result<Reshaped, FetchError> {
     let shape = shape(run, action, known, &kept.urls).await?;
     let metadata = (updates_metadata && known.has_metadata())
-        .then(|| Value::from_iter(known.facts.metadata.clone()).to_string());
+        .then(|| metadata_of(&known.facts, &action.fingerprint).unwrap_or_else(|| "{}".to_owned()));
     Ok(Reshaped { shape, metadata })
 }
 

@@ -6,6 +6,7 @@
 //! again at entries that have changed.
 
 mod body;
+mod checks;
 mod enrich;
 mod parts;
 mod web;
@@ -27,7 +28,7 @@ use super::{
 };
 use crate::{
     blobs::{BlobError, INLINE_MAX, PART_BYTES, Room},
-    model::{Entry, EntryKind},
+    model::{BlobHash, Details, Entry, EntryId, EntryKind, ExpectedHash, SizeKind},
     sources::{
         Body, Content, ErrorClass, Facts, SourceError,
         retry::{Classified as _, RetryPolicy},
@@ -79,6 +80,8 @@ const IN_PARTS: u64 = 2 * PART_BYTES;
 pub struct Finished {
     /// The page of its entry.
     pub page: PageId,
+    /// The source's name for the entry.
+    pub id: EntryId,
     /// The key of the entry's row, if it has one.
     pub known: Option<u64>,
     /// What became of it.
@@ -101,7 +104,10 @@ const WITHOUT_REQUESTS: usize = 64;
 /// Takes the next bundle off the waiting actions; empty only when there are none.
 pub(super) fn next_bundle(run: &Run, waiting: &mut VecDeque<(PageId, Action)>) -> Bundle {
     let needs_facts = run.rules.need_facts();
-    let is_local = |action: &Action| !needs_facts && action.kind != ActionKind::Fetch;
+    let is_local = |action: &Action| {
+        let has_bytes = action.fingerprint.bytes().is_some();
+        !needs_facts && (has_bytes || action.kind != ActionKind::Fetch)
+    };
     let local = waiting.front().is_some_and(|(_, first)| is_local(first));
     let most = if local { WITHOUT_REQUESTS } else { run.source.bundle() };
     let mut bundle = Vec::new();
@@ -139,7 +145,9 @@ pub(super) async fn fetch(run: Arc<Run>, bundle: Bundle) -> Vec<Finished> {
     }
     let one_by_one = bundle.len() == 1
         || run.rules.need_facts()
-        || bundle.iter().any(|(_, action)| action.kind != ActionKind::Fetch);
+        || bundle.iter().any(|(_, action)| {
+            action.kind != ActionKind::Fetch || action.fingerprint.details.is_some()
+        });
     let first_tries = match one_by_one {
         true => bundle.iter().map(|_| None).collect(),
         false => read_together(&run, &bundle).await,
@@ -155,7 +163,7 @@ pub(super) async fn fetch(run: Arc<Run>, bundle: Bundle) -> Vec<Finished> {
         run.observer.fetched(&action.path);
         let is_in_memory = action.bytes() <= INLINE_MAX;
         let room = is_in_memory.then(|| room.clone());
-        finished.push(Finished { page, known: action.known, outcome, room });
+        finished.push(Finished { page, id: action.id, known: action.known, outcome, room });
     }
     finished
 }
@@ -165,7 +173,7 @@ pub(super) async fn fetch(run: Arc<Run>, bundle: Bundle) -> Vec<Finished> {
 fn room_for(run: &Run, action: &Action) -> u64 {
     match action.bytes() {
         size if size <= INLINE_MAX => 2 * size + ROW_BYTES,
-        size if size >= IN_PARTS && run.source.ranges() => ROW_BYTES,
+        size if size >= IN_PARTS && has_ranges(run, action) => ROW_BYTES,
         size => size.saturating_add(ROW_BYTES),
     }
 }
@@ -177,7 +185,7 @@ const ROW_BYTES: u64 = 1024;
 fn all_failed(bundle: Bundle, error: FetchError) -> Vec<Finished> {
     let finished = bundle.into_iter().map(|(page, action)| {
         let outcome = failed(&action, &error);
-        Finished { page, known: action.known, outcome, room: None }
+        Finished { page, id: action.id, known: action.known, outcome, room: None }
     });
     finished.collect()
 }
@@ -186,6 +194,7 @@ fn all_failed(bundle: Bundle, error: FetchError) -> Vec<Finished> {
 fn fatal_for(bundle: &Bundle, error: RunError) -> Vec<Finished> {
     let first = bundle.first().map(|(page, action)| Finished {
         page: *page,
+        id: action.id.clone(),
         known: action.known,
         outcome: Outcome::Fatal(error),
         room: None,
@@ -246,7 +255,7 @@ async fn carry_out(run: &Arc<Run>, action: &mut Action, stored: &StoredEntries) 
         }
         match RetryPolicy::FETCH.run(|| run.source.stat(&action.id)).await {
             Ok(Some(Entry { kind: EntryKind::File(fingerprint), .. })) => {
-                action.fingerprint = fingerprint;
+                action.looked_at_again(fingerprint);
                 action.kind = action.kind.after_change(&run.sync.options.reconcile);
             }
             Ok(Some(Entry { kind: EntryKind::Skipped(reason), .. })) => {
@@ -288,12 +297,20 @@ async fn attempt(
 }
 
 async fn fetch_whole(run: &Arc<Run>, action: &Action) -> Result<Outcome, FetchError> {
-    let mut known = KnownFacts::default();
+    let mut known = KnownFacts::listed(&action.fingerprint);
     if let Some(left_out) = enrich::left_out(run, action, &mut known).await? {
         return Ok(left_out);
     }
-    let (facts, stored) = content(run, action).await?;
+    let Fetched { facts, stored, is_size_mismatch } = content(run, action).await?;
+    if action.fingerprint.known_size().is_none()
+        && run.rules.filter.refuses_size(stored.size).is_some()
+    {
+        return Ok(Outcome::Filtered(Sighting::Drifted));
+    }
     known.add_fetched(facts);
+    if is_size_mismatch {
+        known.facts.properties.insert("size_mismatch".to_owned(), true.into());
+    }
     let shape = enrich::shape(run, action, &mut known, &BTreeMap::new()).await?;
     Ok(Outcome::Fetched(Box::new(fetched_entry(run, action, known.facts, stored, shape))))
 }
@@ -317,9 +334,8 @@ fn fetched_entry(
     stored: Stored,
     shape: Option<Box<Shape>>,
 ) -> FetchedEntry {
+    let metadata = enrich::metadata_of(&facts, &action.fingerprint);
     let mime = enrich::mime(facts.mime, action);
-    let metadata = (!facts.metadata.is_empty())
-        .then(|| serde_json::Value::from_iter(facts.metadata).to_string());
     FetchedEntry {
         id: action.id.clone(),
         path: action.path.clone(),
@@ -363,22 +379,100 @@ fn fatal(error: FetchError) -> RunError {
     }
 }
 
+/// The content of an entry.
+struct Fetched {
+    facts: Facts,
+    stored: Stored,
+    /// Whether the provider's record of its size or hash is wrong.
+    is_size_mismatch: bool,
+}
+
+/// Whether parts of an entry can be fetched.
+fn has_ranges(run: &Run, action: &Action) -> bool {
+    let allows = |details: &Details| {
+        // A claimed size is only good for parts where the hash would show that it is wrong.
+        let is_sure = match details.size {
+            SizeKind::Exact => true,
+            SizeKind::Claimed => !details.hashes.is_empty(),
+            SizeKind::Unknown => false,
+        };
+        is_sure && !details.no_ranges
+    };
+    run.source.ranges() && action.fingerprint.details.as_deref().is_none_or(allows)
+}
+
 /// The bytes of an entry, fetched as suits its size.
-async fn content(run: &Arc<Run>, action: &Action) -> Result<(Facts, Stored), FetchError> {
-    if action.fingerprint.size >= IN_PARTS && run.source.ranges() {
-        parts::fetch(run, action).await
-    } else {
-        RetryPolicy::FETCH.run(|| in_one(run, action)).await
+async fn content(run: &Arc<Run>, action: &Action) -> Result<Fetched, FetchError> {
+    let file = &action.fingerprint;
+    if let Some(bytes) = file.bytes() {
+        let stored = body::store_listed(&run.blobs, &run.observer, bytes.clone()).await?;
+        return Ok(Fetched { facts: Facts::default(), stored, is_size_mismatch: false });
     }
+    if file.size >= IN_PARTS && has_ranges(run, action) {
+        match parts::fetch(run, action).await {
+            Err(FetchError::Source(SourceError::Corrupt { .. }))
+                if file.size_kind() == SizeKind::Claimed => {}
+            fetched => {
+                let (facts, stored) = fetched?;
+                return Ok(Fetched { facts, stored, is_size_mismatch: false });
+            }
+        }
+    }
+    if file.size_kind() == SizeKind::Claimed {
+        return RetryPolicy::FETCH.run(|| claimed(run, action)).await;
+    }
+    let (facts, stored) = RetryPolicy::FETCH.run(|| in_one(run, action)).await?;
+    Ok(Fetched { facts, stored, is_size_mismatch: false })
 }
 
 /// One attempt to fetch the bytes of an entry, front to back.
 async fn in_one(run: &Arc<Run>, action: &Action) -> Result<(Facts, Stored), FetchError> {
-    let size = action.fingerprint.size;
+    let file = &action.fingerprint;
     let _permit = permit(run).await;
-    let content = run.source.fetch(&action.id, &action.fingerprint, None).await?;
-    let stored = body::store(&run.blobs, &run.observer, content.body, size).await?;
+    let content = run.source.fetch(&action.id, file, None).await?;
+    let stored = match &file.details {
+        None => body::store(&run.blobs, &run.observer, content.body, file.size).await?,
+        Some(details) => {
+            let wanted = (details.size == SizeKind::Exact).then_some(file.size);
+            body::store_checked(&run.blobs, &run.observer, content.body, wanted, &details.hashes)
+                .await?
+        }
+    };
     Ok((content.facts, stored))
+}
+
+/// The bytes of an entry whose listed size and hashes may be wrong: two equal downloads are
+/// believed rather than they.
+async fn claimed(run: &Arc<Run>, action: &Action) -> Result<Fetched, FetchError> {
+    let file = &action.fingerprint;
+    let hashes: &[ExpectedHash] = file.details.as_ref().map_or(&[], |details| &details.hashes);
+    let mut before: Option<BlobHash> = None;
+    loop {
+        let _permit = permit(run).await;
+        let content = run.source.fetch(&action.id, file, None).await?;
+        let (stored, check) =
+            body::store_any(&run.blobs, &run.observer, content.body, hashes).await?;
+        let mismatch = check.err().or_else(|| {
+            (stored.size != file.size)
+                .then_some(SourceError::SizeMismatch { listed: file.size, sent: stored.size })
+        });
+        let Some(mismatch) = mismatch else {
+            return Ok(Fetched { facts: content.facts, stored, is_size_mismatch: false });
+        };
+        let is_html =
+            content.facts.mime.as_deref().is_some_and(|mime| mime.starts_with("text/html"))
+                && !file.mime.as_deref().is_some_and(|mime| mime.starts_with("text/html"));
+        if stored.size == 0 || is_html {
+            return Err(mismatch.into());
+        }
+        match before {
+            None => before = Some(stored.hash),
+            Some(hash) if hash == stored.hash => {
+                return Ok(Fetched { facts: content.facts, stored, is_size_mismatch: true });
+            }
+            Some(_) => return Err(mismatch.into()),
+        }
+    }
 }
 
 async fn permit(run: &Run) -> Option<tokio::sync::SemaphorePermit<'_>> {

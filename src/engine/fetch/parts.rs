@@ -11,6 +11,7 @@ use futures_util::{
 
 use super::{
     body::{FetchError, on_blocking_thread, read_blocking, wrong_size},
+    checks::Checks,
     permits,
 };
 use crate::{
@@ -66,7 +67,20 @@ pub(super) async fn fetch(run: &Arc<Run>, action: &Action) -> Result<(Facts, Sto
         }
     };
     let partial = Arc::into_inner(partial).ok_or(FetchError::Died)?;
-    let hash = on_blocking_thread(move || Ok(partial.finish()?)).await?.ok_or(FetchError::Died)?;
+    let hashes = action.fingerprint.details.as_ref().map(|details| details.hashes.clone());
+    let finish = move || {
+        // The parts have arrived in any order, and these hashes need one.
+        let mut checks = Checks::new(&hashes.unwrap_or_default());
+        if !checks.is_empty() {
+            partial.read_all(|bytes| checks.update(bytes))?;
+            if let Err(error) = checks.finish() {
+                partial.discard()?;
+                return Err(error.into());
+            }
+        }
+        Ok(partial.finish()?)
+    };
+    let hash = on_blocking_thread(finish).await?.ok_or(FetchError::Died)?;
     Ok((facts, Stored { hash, size, inline: None }))
 }
 

@@ -14,6 +14,11 @@ pub(super) struct Pattern {
 }
 
 impl Pattern {
+    /// Whether it looks at more of a path than the file's own name.
+    pub(super) fn looks_at_folders(&self) -> bool {
+        self.whole_path
+    }
+
     pub(super) fn matches(&self, path: &EntryPath) -> bool {
         let subject = if self.whole_path { path.as_bytes() } else { path.file_name() };
         self.matcher.is_match_candidate(&globset::Candidate::from_bytes(&subject))

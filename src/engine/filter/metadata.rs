@@ -37,7 +37,7 @@ impl Dossier<'_> {
         let file_name = || EntryPath::new(self.path.file_name()).to_json_text();
         Some(match name {
             "path" => self.path.to_json_text().into(),
-            "size" | "size_bytes" => listed.size.into(),
+            "size" | "size_bytes" => listed.known_size()?.into(),
             "etag" => listed.etag.as_deref()?.into(),
             "modified_at" | "last_modified" => listed.modified?.to_string().into(),
             "mime_type" => listed.mime.as_deref().or_else(|| self.path.mime_guess())?.into(),
@@ -132,6 +132,11 @@ impl Condition {
     /// What has to be asked of the source to decide it.
     pub(super) const fn needs(&self) -> Needs {
         self.needs
+    }
+
+    /// Whether it looks at the folders that an entry is in.
+    pub(super) fn looks_at_folders(&self) -> bool {
+        self.field == "path"
     }
 
     /// Whether an entry meets it.

@@ -117,6 +117,14 @@ impl Filter {
         self.conditions.iter().map(Condition::needs).fold(Needs::default(), Needs::and)
     }
 
+    /// Whether any filter looks at more of a path than the file's own name.
+    #[must_use]
+    pub fn looks_at_folders(&self) -> bool {
+        let mut patterns = self.include.iter().chain(&self.exclude);
+        patterns.any(Pattern::looks_at_folders)
+            || self.conditions.iter().any(Condition::looks_at_folders)
+    }
+
     /// The first condition that the entry does not meet, of those that need more than a listing.
     #[must_use]
     pub fn refuses_facts(&self, dossier: &Dossier<'_>) -> Option<Unmet> {
@@ -148,7 +156,7 @@ impl Filter {
     #[must_use]
     pub fn refuses(&self, path: &EntryPath, facts: &Fingerprint) -> Option<Rule<'_>> {
         self.refuses_path(path)
-            .or_else(|| self.refuses_size(facts.size))
+            .or_else(|| facts.known_size().and_then(|size| self.refuses_size(size)))
             .or_else(|| self.refuses_time(facts.modified))
             .or_else(|| self.refuses_mime(path, facts.mime.as_deref()))
             .or_else(|| self.refuses_listed(path, facts))
@@ -178,7 +186,9 @@ impl Filter {
         self.extensions.iter().any(|extension| name.ends_with(extension))
     }
 
-    fn refuses_size(&self, size: u64) -> Option<Rule<'_>> {
+    /// The rule that a size does not pass, for a size that was not known before.
+    #[must_use]
+    pub fn refuses_size(&self, size: u64) -> Option<Rule<'_>> {
         match (self.min_size, self.max_size) {
             (Some(min), _) if size < min => Some(Rule::TooSmall(min)),
             (_, Some(max)) if size > max => Some(Rule::TooLarge(max)),

@@ -34,6 +34,7 @@ use crate::{
         checkpoints::Sightings,
         dead_letters::Open,
         entries::{self, Known},
+        gone::Gone,
         reconcile,
         syncs::{self, Sync},
     },
@@ -396,7 +397,9 @@ impl<R: FnMut(&EntryPath, Verdict)> Looking<'_, R> {
             let (seen, wanted) = (sightings.clone(), scope.clone());
             let (missing, next) = store
                 .read(move |db| {
-                    reconcile::missing(db, sync_key, NO_PASS, &seen, &wanted, &id, 1000)
+                    let (gone, only_gone) = (Gone::default(), false);
+                    let proof = reconcile::Proof { sightings: &seen, gone: &gone, only_gone };
+                    reconcile::missing(db, sync_key, NO_PASS, proof, &wanted, &id, 1000)
                 })
                 .await?;
             for entry in missing.iter().filter(|entry| entry.has_object) {

@@ -61,7 +61,8 @@ impl Looked {
         let identities: Vec<Option<Identity>> = page.entries.iter().map(identity).collect();
         let sync_key = sync.key;
         let read = store.read(move |db| {
-            let known = plan::compare(db, sync_key, &page, rules)?;
+            let known =
+                plan::compare(db, sync_key, &page, rules, |stored, listed| stored == listed.0)?;
             let ids = page.entries.iter().map(|entry| &entry.id);
             let letters = dead_letters::among(db, sync_key, ids)?;
             let rename_source =

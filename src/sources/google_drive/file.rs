@@ -134,6 +134,7 @@ impl File {
             None => self.version(size),
         };
         let details = Details {
+            place: None,
             size: if size.is_some() { SizeKind::Exact } else { SizeKind::Unknown },
             no_ranges: format.is_some(),
             hashes: if format.is_some() { Vec::new() } else { self.hashes() },

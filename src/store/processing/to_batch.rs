@@ -187,6 +187,15 @@ impl Batching {
         if counts { note(tx, self.sync.key, object_key) } else { Ok(()) }
     }
 
+    /// Notes objects of which nothing but the path has changed, if that counts.
+    pub(in crate::store) fn moved(&self, tx: &Transaction<'_>, object_keys: &[i64]) -> Result<()> {
+        let reconcile = &self.sync.options.reconcile;
+        if !reconcile.re_extract_on_update || !reconcile.re_extract_fields.is_empty() {
+            return Ok(());
+        }
+        object_keys.iter().try_for_each(|object_key| note(tx, self.sync.key, *object_key))
+    }
+
     /// Makes the batches that are whole by now.
     pub(in crate::store) fn finish(&self, tx: &Transaction<'_>, now: Timestamp) -> Result<()> {
         make_batches(tx, &self.sync, false, now).map(drop)

@@ -1,0 +1,184 @@
+//! The tree of folders of a source that knows folders by id: what a page says of it is stored
+//! before the page's entries are planned, so that their paths are known.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::Ordering},
+};
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+
+use super::{
+    RunError,
+    context::{PassKind, Run},
+};
+use crate::{
+    model::{EntryId, Folder, FolderId},
+    sources::{Listing, Page, SourceError, retry::RetryPolicy},
+    store::{
+        StoreError, feeds,
+        folders::{self, Lists, Placement, Places, TreeChange},
+        unplaced,
+    },
+};
+
+/// How many unknown folders are looked at together.
+const AT_ONCE: usize = 1000;
+
+/// Prepares a new full pass: takes the tokens of the feeds, and has the roots listed.
+pub(super) async fn begin_full_pass(run: &Arc<Run>) -> Result<(), RunError> {
+    let mut tokens = Vec::new();
+    if run.profile.has_feed {
+        for start in &run.starts {
+            let ask = || run.source.feed_token(&start.shard);
+            tokens.push((start.shard.clone(), RetryPolicy::LISTING.run(ask).await?));
+        }
+    }
+    let (target, profile) = (run.target, run.profile.clone());
+    let first = run.starts.first().map(|start| start.shard.name().to_owned()).unwrap_or_default();
+    run.store
+        .write(move |tx| {
+            for (shard, token) in &tokens {
+                feeds::begin_full_pass(tx, &target, shard, token)?;
+            }
+            let lists_roots = profile.listing != Listing::Flat;
+            folders::begin_full_pass(tx, &target, &profile.roots, &first, lists_roots)?;
+            unplaced::delete_all(tx, &target)
+        })
+        .await?;
+    Ok(())
+}
+
+/// Where the feed of each shard continues, by the index of the shard.
+pub(super) async fn tokens(run: &Arc<Run>) -> Result<Vec<crate::model::Cursor>, RunError> {
+    let sync_key = run.target.fence.sync_key;
+    let feeds = run.store.read(move |db| feeds::load(db, sync_key)).await?;
+    let token = |shard: &str| {
+        let feed = feeds.iter().find(|feed| feed.shard == shard)?;
+        match run.kind {
+            PassKind::Full => feed.pending.clone(),
+            PassKind::Changes => feed.token.clone(),
+        }
+    };
+    let missing = || SourceError::FeedExpired { message: "its token is not stored".to_owned() };
+    run.starts
+        .iter()
+        .map(|start| token(start.shard.name()).ok_or_else(|| missing().into()))
+        .collect()
+}
+
+/// Whether a page renames, moves or removes a folder that is known: the paths of entries below it change,
+/// also of those that are being fetched.
+pub(super) async fn would_move_entries(run: &Run, page: &Page) -> Result<bool, RunError> {
+    if page.folders.is_empty() && page.removed.is_empty() {
+        return Ok(false);
+    }
+    let (sync_key, folders) = (run.target.fence.sync_key, page.folders.clone());
+    let removed = page.removed.clone();
+    Ok(run.store.read(move |db| folders::any_changed(db, sync_key, &folders, &removed)).await?)
+}
+
+/// What a page says of entries is newer than what waits for a place.
+pub(super) async fn forget_unplaced(run: &Run, page: &Page) -> Result<(), StoreError> {
+    if !run.profile.is_by_id() {
+        return Ok(());
+    }
+    let listed = page.entries.iter().map(|entry| &entry.id);
+    let ids: Vec<EntryId> = listed.chain(&page.removed).cloned().collect();
+    let target = run.target;
+    let older = run.store.read(move |db| unplaced::among(db, target.fence.sync_key, &ids)).await?;
+    if older.is_empty() {
+        return Ok(());
+    }
+    run.store.write(move |tx| unplaced::forget(tx, &target, &older)).await
+}
+
+/// Stores what a page says of the tree, and takes it out of the page.
+pub(super) async fn apply(
+    run: &Run,
+    shard: usize,
+    page: &mut Page,
+    lists: Lists,
+) -> Result<(), RunError> {
+    if page.folders.is_empty() && page.removed.is_empty() {
+        return Ok(());
+    }
+    let roots = run.profile.roots.clone();
+    if let Some(root) = roots.iter().find(|root| page.removed.contains(&root.id)) {
+        let message = format!("the folder that is synced ({}) is gone from the source", root.id);
+        return Err(SourceError::RootMissing { message }.into());
+    }
+    let change = TreeChange {
+        folders: std::mem::take(&mut page.folders),
+        removed: std::mem::take(&mut page.removed),
+        lists,
+        updates_objects: run.sync.options.reconcile.on_update,
+        reevaluates: run.rules.look_at_folders(),
+    };
+    let (target, now) = (run.target, run.clock.now());
+    let name = run.starts[shard].shard.name().to_owned();
+    let changed =
+        run.store.write(move |tx| folders::apply(tx, &target, &roots, &name, &change, now)).await?;
+    run.tree.updated_entries.fetch_add(changed.updated_entries, Ordering::Relaxed);
+    Ok(())
+}
+
+/// The next folders whose content has to be listed, with the index of their shard.
+pub(super) async fn next_to_list(run: &Run) -> Result<Option<(usize, Vec<FolderId>)>, RunError> {
+    let at_once = match run.profile.listing {
+        Listing::ByFolder { at_once } => at_once.max(1),
+        Listing::Flat => 1,
+    };
+    let sync_key = run.target.fence.sync_key;
+    let next = run.store.read(move |db| folders::to_list(db, sync_key, at_once)).await?;
+    Ok(next.map(|(shard, folders)| {
+        let index = run.starts.iter().position(|start| start.shard.name() == shard);
+        (index.unwrap_or_default(), folders)
+    }))
+}
+
+/// The content of these folders is listed and committed.
+pub(super) async fn listed(run: &Run, folders: Vec<FolderId>) -> Result<(), StoreError> {
+    let target = run.target;
+    run.store.write(move |tx| folders::listed(tx, &target, &folders)).await
+}
+
+/// Asks the source for folders that entries are in and that it has not listed. Returns whether that
+/// has told anything new. In a changes pass only for entries that are stored: what else is in
+/// unknown folders is of no interest.
+pub(super) async fn learn_unknown_folders(run: &Arc<Run>) -> Result<bool, RunError> {
+    let (sync_key, roots) = (run.target.fence.sync_key, run.profile.roots.clone());
+    let only_stored = run.kind == PassKind::Changes;
+    let unknown: HashMap<FolderId, String> = run
+        .store
+        .read(move |db| {
+            let mut places = Places::new(db, sync_key, &roots);
+            let above = folders::unknown_above(db, sync_key, &roots, AT_ONCE)?;
+            let mut unknown: HashMap<_, _> =
+                above.into_iter().map(|(shard, folder)| (folder, shard)).collect();
+            for (shard, parent) in unplaced::parents(db, sync_key, only_stored, AT_ONCE)? {
+                if let Placement::Unknown(folder) = places.of(&parent)? {
+                    unknown.insert(folder, shard);
+                }
+            }
+            Ok::<_, StoreError>(unknown)
+        })
+        .await?;
+    let asks = unknown.into_iter().map(|(id, shard)| async move {
+        let found = RetryPolicy::FETCH.run(|| run.source.folder(&id)).await;
+        // One that cannot be seen is in no folder that is synced.
+        let nowhere = || Folder { id: id.clone(), parent: None, name: Vec::new() };
+        match found {
+            Err(error) if error.class().ends_run() => Err(error),
+            found => Ok((shard, found.ok().flatten().unwrap_or_else(nowhere))),
+        }
+    });
+    let found: Vec<(String, Folder)> =
+        stream::iter(asks).buffer_unordered(run.concurrency).try_collect().await?;
+    for (shard, folder) in &found {
+        let shard = run.starts.iter().position(|start| start.shard.name() == shard);
+        let mut page = Page { folders: vec![folder.clone()], ..Page::default() };
+        apply(run, shard.unwrap_or_default(), &mut page, Lists::New).await?;
+    }
+    Ok(!found.is_empty())
+}

@@ -1,0 +1,521 @@
+//! Folders of sources that know folders by id: the tree that the paths of entries are made of.
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+
+use super::{
+    Result, dead_letters, events::EventKind, feeds, jobs, leases, processing::to_batch::Batching,
+    reevaluate::HANDED_OVER, syncs, target::Target, touched::Touched,
+};
+use crate::{
+    model::{Counts, EntryId, EntryPath, Folder, FolderId},
+    sources::RootFolder,
+};
+
+/// Where a folder is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Placement {
+    /// Below a root, at this path.
+    Inside(EntryPath),
+    /// Below no root.
+    Outside,
+    /// Not known, because this folder is not.
+    Unknown(FolderId),
+}
+
+/// More folders above each other than this are a circle.
+const MAX_DEPTH: usize = 1000;
+
+/// The places of folders, each looked up once.
+pub struct Places<'a> {
+    connection: &'a Connection,
+    sync_key: i64,
+    roots: &'a [RootFolder],
+    known: HashMap<FolderId, Placement>,
+}
+
+impl<'a> Places<'a> {
+    /// The places of a sync's folders.
+    #[must_use]
+    pub fn new(connection: &'a Connection, sync_key: i64, roots: &'a [RootFolder]) -> Self {
+        Self { connection, sync_key, roots, known: HashMap::new() }
+    }
+
+    /// Where a folder is.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn of(&mut self, folder: &FolderId) -> Result<Placement> {
+        let mut names: Vec<Vec<u8>> = Vec::new();
+        let mut at = folder.clone();
+        let place = loop {
+            if let Some(root) = self.roots.iter().find(|root| root.id == at) {
+                break Placement::Inside(root.path.clone());
+            }
+            if let Some(place) = self.known.get(&at) {
+                break place.clone();
+            }
+            match self.row(&at)? {
+                None => break Placement::Unknown(at),
+                Some((None, _)) => break Placement::Outside,
+                Some(_) if names.len() >= MAX_DEPTH => break Placement::Outside,
+                Some((Some(parent), name)) => {
+                    names.push(name);
+                    at = parent;
+                }
+            }
+        };
+        let place = match place {
+            Placement::Inside(path) => {
+                Placement::Inside(names.iter().rev().fold(path, |path, name| below(&path, name)))
+            }
+            other => other,
+        };
+        self.known.insert(folder.clone(), place.clone());
+        Ok(place)
+    }
+
+    fn row(&self, folder: &FolderId) -> Result<Option<(Option<FolderId>, Vec<u8>)>> {
+        Ok(self
+            .connection
+            .prepare_cached(
+                "SELECT parent, name FROM folders WHERE sync_key = ?1 AND folder_id = ?2",
+            )?
+            .query_row(params![self.sync_key, folder.as_bytes()], |row| {
+                Ok((row.get::<_, Option<Vec<u8>>>(0)?.map(syncs::path), row.get(1)?))
+            })
+            .optional()?)
+    }
+}
+
+/// The path of what has this name in a folder.
+#[must_use]
+pub fn below(folder: &EntryPath, name: &[u8]) -> EntryPath {
+    if folder.as_bytes().is_empty() {
+        return EntryPath::new(name);
+    }
+    EntryPath::new([folder.as_bytes(), b"/", name].concat())
+}
+
+/// Whether what a page says of the tree changes the paths of entries that are known: it renames,
+/// moves or removes a folder that is known.
+///
+/// # Errors
+/// SQLite's.
+pub fn any_changed(
+    connection: &Connection,
+    sync_key: i64,
+    folders: &[Folder],
+    removed: &[EntryId],
+) -> Result<bool> {
+    let places = Places::new(connection, sync_key, &[]);
+    for folder in folders {
+        let is_changed = places
+            .row(&folder.id)?
+            .is_some_and(|(parent, name)| parent != folder.parent || name != folder.name);
+        if is_changed {
+            return Ok(true);
+        }
+    }
+    for id in removed {
+        if places.row(id)?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// What a page says of the tree.
+#[derive(Clone, Debug, Default)]
+pub struct TreeChange {
+    /// Folders that were listed or have changed.
+    pub folders: Vec<Folder>,
+    /// Ids of entries and folders that were removed.
+    pub removed: Vec<EntryId>,
+    /// Of which folders the content has to be listed, too.
+    pub lists: Lists,
+    /// Whether objects get the new paths of their entries.
+    pub updates_objects: bool,
+    /// Whether entries with new paths have to be evaluated again.
+    pub reevaluates: bool,
+}
+
+/// Of which folders that a page has the content is listed separately.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Lists {
+    /// Of none: the listing has it, unless it left that out because the folder was outside then.
+    #[default]
+    Nothing,
+    /// Of those that come to be below a root, which a feed does not report the content of.
+    New,
+    /// Of all that the pass has not listed before.
+    All,
+}
+
+/// What a change of the tree did.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TreeChanged {
+    /// How many entries have other paths now, and their objects with them.
+    pub updated_entries: u64,
+}
+
+/// Applies what a page says of the tree: entries below a folder that was renamed or moved get their
+/// new paths, and what was removed is recorded as gone.
+///
+/// # Errors
+/// [`super::StoreError::LeaseLost`], or SQLite's.
+pub fn apply(
+    tx: &Transaction<'_>,
+    target: &Target,
+    roots: &[RootFolder],
+    shard: &str,
+    change: &TreeChange,
+    now: Timestamp,
+) -> Result<TreeChanged> {
+    leases::check(tx, target.fence)?;
+    let sync_key = target.fence.sync_key;
+    let mut tree = Tree { tx, target, roots, change, now, moved_entries: 0, moved: Vec::new() };
+    for folder in &change.folders {
+        tree.put(shard, folder)?;
+    }
+    for id in &change.removed {
+        tree.remove(id)?;
+    }
+    dead_letters::resolve_gone(tx, sync_key, &change.removed, now)?;
+    tree.finish()
+}
+
+/// A change of the tree under way.
+struct Tree<'a> {
+    tx: &'a Transaction<'a>,
+    target: &'a Target,
+    roots: &'a [RootFolder],
+    change: &'a TreeChange,
+    now: Timestamp,
+    moved_entries: u64,
+    /// Keys of the objects that have moved.
+    moved: Vec<i64>,
+}
+
+impl Tree<'_> {
+    fn put(&mut self, shard: &str, folder: &Folder) -> Result<()> {
+        let (tx, sync_key) = (self.tx, self.target.fence.sync_key);
+        if self.roots.iter().any(|root| root.id == folder.id) {
+            // Where a root is does not matter; nothing that is above it moves its content.
+            return upsert(tx, self.target, shard, &Folder { parent: None, ..folder.clone() });
+        }
+        let before = Places::new(tx, sync_key, self.roots).row(&folder.id)?;
+        let after = Some((folder.parent.clone(), folder.name.clone()));
+        let was = before.is_some().then(|| self.place(&folder.id)).transpose()?;
+        let is_first = !is_listed_by(tx, self.target, &folder.id)?;
+        upsert(tx, self.target, shard, folder)?;
+        let is_changed = before != after;
+        if !is_changed && self.change.lists != Lists::All {
+            return Ok(());
+        }
+        let was_inside = matches!(was, Some(Placement::Inside(_)));
+        let Placement::Inside(path) = self.place(&folder.id)? else {
+            return if was_inside { self.record_outside(&folder.id) } else { Ok(()) };
+        };
+        if is_changed {
+            self.rewrite_below(&folder.id, &path)?;
+        }
+        match self.change.lists {
+            Lists::All if is_first => mark_to_list(tx, sync_key, &folder.id),
+            Lists::New if !was_inside => self.mark_all_to_list(&folder.id),
+            Lists::Nothing if was == Some(Placement::Outside) => self.mark_all_to_list(&folder.id),
+            Lists::All | Lists::New | Lists::Nothing => Ok(()),
+        }
+    }
+
+    /// An entry or a folder was removed. The folder is remembered as long as entries are below it.
+    fn remove(&self, id: &EntryId) -> Result<()> {
+        let sync_key = self.target.fence.sync_key;
+        let removed = self
+            .tx
+            .prepare_cached(
+                "UPDATE folders SET parent = NULL, to_list = 0
+                 WHERE sync_key = ?1 AND folder_id = ?2",
+            )?
+            .execute(params![sync_key, id.as_bytes()])?;
+        if removed > 0 {
+            self.record_outside(id)?;
+        }
+        record_gone(self.tx, sync_key, id)
+    }
+
+    fn place(&self, folder: &FolderId) -> Result<Placement> {
+        Places::new(self.tx, self.target.fence.sync_key, self.roots).of(folder)
+    }
+
+    /// Gives the entries below a folder, and their objects, their paths; those that were gone with
+    /// it are back.
+    fn rewrite_below(&mut self, folder: &FolderId, path: &EntryPath) -> Result<()> {
+        let (tx, sync_key) = (self.tx, self.target.fence.sync_key);
+        if !has_content(tx, sync_key, folder)? {
+            return Ok(());
+        }
+        let (id, path, now) = (folder.as_bytes(), path.as_bytes(), self.now.as_millisecond());
+        tx.prepare_cached(&format!(
+            "{BELOW} DELETE FROM gone_entries
+             WHERE sync_key = ?1 AND is_outside = 1
+                   AND +entry_key IN (SELECT entry_key FROM content)"
+        ))?
+        .execute(params![sync_key, id, path])?;
+        let moved = tx
+            .prepare_cached(&format!(
+                "{BELOW} UPDATE entries
+                 SET path = content.path, judged_by = iif(?4, ?5, judged_by) FROM content
+                 WHERE entries.entry_key = content.entry_key AND entries.path IS NOT content.path"
+            ))?
+            .execute(params![sync_key, id, path, self.change.reevaluates, HANDED_OVER])?;
+        self.moved_entries += moved as u64;
+        if moved == 0 || !self.change.updates_objects {
+            return Ok(());
+        }
+        let mut update = tx.prepare_cached(&format!(
+            "{BELOW} UPDATE objects SET path = content.path, updated_at_ms = ?4 FROM content
+             JOIN entries e ON e.entry_key = content.entry_key AND e.is_duplicate = 0
+             WHERE objects.object_key = e.object_key AND objects.entry_key = e.entry_key
+                   AND objects.path IS NOT content.path
+             RETURNING object_key"
+        ))?;
+        let mut rows = update.query(params![sync_key, id, path, now])?;
+        while let Some(row) = rows.next()? {
+            self.moved.push(row.get(0)?);
+        }
+        Ok(())
+    }
+
+    /// Records as gone the entries below a folder that is below no root that is known.
+    fn record_outside(&self, folder: &FolderId) -> Result<()> {
+        self.tx
+            .prepare_cached(&format!(
+                "{BELOW} INSERT INTO gone_entries (entry_key, sync_key, is_drifted, is_outside)
+                 SELECT entry_key, ?1, 0, 1 FROM content WHERE true
+                 ON CONFLICT DO UPDATE SET is_drifted = 0, is_outside = 1 WHERE is_drifted = 1"
+            ))?
+            .execute(params![self.target.fence.sync_key, folder.as_bytes(), &b""[..]])?;
+        Ok(())
+    }
+
+    /// Marks a folder and all that are known below it.
+    fn mark_all_to_list(&self, folder: &FolderId) -> Result<()> {
+        self.tx
+            .prepare_cached(&format!(
+                "{BELOW} UPDATE folders SET to_list = 1
+                 WHERE sync_key = ?1 AND folder_id IN (SELECT folder_id FROM below)"
+            ))?
+            .execute(params![self.target.fence.sync_key, folder.as_bytes(), &b""[..]])?;
+        Ok(())
+    }
+
+    /// Counts what has moved, says so, and notes it for processing.
+    fn finish(self) -> Result<TreeChanged> {
+        let Self { tx, target, change, now, moved_entries, moved, .. } = self;
+        if moved_entries > 0 && change.reevaluates {
+            feeds::need_full_pass(tx, target.fence.sync_key)?;
+        }
+        let updated_entries = if change.updates_objects { moved_entries } else { 0 };
+        if updated_entries > 0 {
+            let counts = Counts { updated: updated_entries, ..Counts::default() };
+            jobs::count(tx, target.fence.sync_key, target.job_key, &counts, now)?;
+        }
+        if !moved.is_empty() {
+            let mut updated = Touched::default();
+            for object_key in &moved {
+                updated.add_object(tx, *object_key)?;
+            }
+            updated.emit_event(tx, EventKind::ObjectsUpdated, target, now)?;
+            if let Some(batching) = Batching::of(tx, target.fence.sync_key, target.bucket_key)? {
+                batching.moved(tx, &moved)?;
+            }
+        }
+        Ok(TreeChanged { updated_entries })
+    }
+}
+
+/// Whether the current pass has listed a folder already.
+fn is_listed_by(tx: &Transaction<'_>, target: &Target, folder: &FolderId) -> Result<bool> {
+    Ok(tx
+        .prepare_cached(
+            "SELECT 1 FROM folders WHERE sync_key = ?1 AND folder_id = ?2 AND pass = ?3",
+        )?
+        .exists(params![target.fence.sync_key, folder.as_bytes(), target.pass])?)
+}
+
+/// Whether anything is known to be in a folder.
+fn has_content(tx: &Transaction<'_>, sync_key: i64, folder: &FolderId) -> Result<bool> {
+    Ok(tx
+        .prepare_cached(
+            "SELECT 1 WHERE EXISTS (SELECT 1 FROM folders WHERE sync_key = ?1 AND parent = ?2)
+                 OR EXISTS (SELECT 1 FROM entry_details WHERE sync_key = ?1 AND parent = ?2)",
+        )?
+        .exists(params![sync_key, folder.as_bytes()])?)
+}
+
+fn upsert(tx: &Transaction<'_>, target: &Target, shard: &str, folder: &Folder) -> Result<()> {
+    tx.prepare_cached(
+        "INSERT INTO folders (sync_key, shard, folder_id, parent, name, pass)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+         ON CONFLICT (sync_key, folder_id) DO UPDATE SET
+             shard = excluded.shard, parent = excluded.parent, name = excluded.name,
+             pass = excluded.pass",
+    )?
+    .execute(params![
+        target.fence.sync_key,
+        shard,
+        folder.id.as_bytes(),
+        folder.parent.as_ref().map(EntryPath::as_bytes),
+        folder.name,
+        target.pass,
+    ])?;
+    Ok(())
+}
+
+/// All folders below one (`?2`, whose path is `?3`), itself included, with their paths; and the
+/// entries in them.
+const BELOW: &str = "WITH RECURSIVE below (folder_id, path, depth) AS (
+         SELECT ?2, ?3, 0
+         UNION ALL
+         SELECT f.folder_id,
+                CAST(iif(length(b.path) = 0, f.name, b.path || x'2f' || f.name) AS BLOB), depth + 1
+         FROM below b JOIN folders f ON f.sync_key = ?1 AND f.parent = b.folder_id
+         WHERE depth < 1000
+     ), content (entry_key, path) AS (
+         SELECT d.entry_key,
+                CAST(iif(length(b.path) = 0, d.name, b.path || x'2f' || d.name) AS BLOB)
+         FROM below b JOIN entry_details d ON d.sync_key = ?1 AND d.parent = b.folder_id
+     )";
+
+/// Records that an entry was reported as removed.
+pub(super) fn record_gone(tx: &Transaction<'_>, sync_key: i64, id: &EntryId) -> Result<()> {
+    tx.prepare_cached(
+        "INSERT INTO gone_entries (entry_key, sync_key, is_drifted)
+         SELECT entry_key, sync_key, 0 FROM entries WHERE sync_key = ?1 AND source_id = ?2
+         ON CONFLICT DO UPDATE SET is_drifted = 0, is_outside = 0",
+    )?
+    .execute(params![sync_key, id.as_bytes()])?;
+    Ok(())
+}
+
+/// The folders that are not known and that something known is in which was found to be below no
+/// root that is known, each with the shard of what is in it.
+///
+/// # Errors
+/// SQLite's.
+pub fn unknown_above(
+    connection: &Connection,
+    sync_key: i64,
+    roots: &[RootFolder],
+    most: usize,
+) -> Result<Vec<(String, FolderId)>> {
+    let parents: Vec<(String, FolderId)> = connection
+        .prepare_cached(
+            "SELECT DISTINCT f.shard, d.parent
+             FROM gone_entries g JOIN entry_details d USING (entry_key)
+                 JOIN folders f ON f.sync_key = g.sync_key AND f.folder_id = d.parent
+             WHERE g.sync_key = ?1 AND g.is_outside = 1 LIMIT ?2",
+        )?
+        .query_map(params![sync_key, most], |row| Ok((row.get(0)?, syncs::path(row.get(1)?))))?
+        .collect::<Result<_, _>>()?;
+    let mut places = Places::new(connection, sync_key, roots);
+    let mut unknown = Vec::new();
+    for (shard, parent) in parents {
+        if let Placement::Unknown(folder) = places.of(&parent)? {
+            unknown.push((shard, folder));
+        }
+    }
+    Ok(unknown)
+}
+
+/// Marks a folder: what is in it has to be listed.
+///
+/// # Errors
+/// SQLite's.
+pub fn mark_to_list(tx: &Transaction<'_>, sync_key: i64, folder: &FolderId) -> Result<()> {
+    tx.prepare_cached("UPDATE folders SET to_list = 1 WHERE sync_key = ?1 AND folder_id = ?2")?
+        .execute(params![sync_key, folder.as_bytes()])?;
+    Ok(())
+}
+
+/// Prepares a new full pass: the roots are known, and with `lists_roots` they are what has to be
+/// listed.
+///
+/// # Errors
+/// [`super::StoreError::LeaseLost`], or SQLite's.
+pub fn begin_full_pass(
+    tx: &Transaction<'_>,
+    target: &Target,
+    roots: &[RootFolder],
+    shard: &str,
+    lists_roots: bool,
+) -> Result<()> {
+    leases::check(tx, target.fence)?;
+    let sync_key = target.fence.sync_key;
+    tx.prepare_cached("UPDATE folders SET to_list = 0 WHERE sync_key = ?1 AND to_list = 1")?
+        .execute([sync_key])?;
+    for root in roots {
+        let folder = Folder { id: root.id.clone(), parent: None, name: Vec::new() };
+        upsert(tx, target, shard, &folder)?;
+        if lists_roots {
+            mark_to_list(tx, sync_key, &root.id)?;
+        }
+    }
+    Ok(())
+}
+
+/// Some folders whose content has to be listed, all of one shard, with its name.
+///
+/// # Errors
+/// SQLite's.
+pub fn to_list(
+    connection: &Connection,
+    sync_key: i64,
+    at_once: usize,
+) -> Result<Option<(String, Vec<FolderId>)>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT shard, folder_id FROM folders WHERE sync_key = ?1 AND to_list = 1
+         ORDER BY folder_key LIMIT ?2",
+    )?;
+    let found: Vec<(String, Vec<u8>)> = statement
+        .query_map(params![sync_key, at_once], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_, _>>()?;
+    let Some((shard, _)) = found.first().cloned() else { return Ok(None) };
+    let same = found.into_iter().filter(|(of, _)| *of == shard);
+    let folders = same.map(|(_, id)| syncs::path(id)).collect();
+    Ok(Some((shard, folders)))
+}
+
+/// The content of these folders has been listed.
+///
+/// # Errors
+/// [`super::StoreError::LeaseLost`], or SQLite's.
+pub fn listed(tx: &Transaction<'_>, target: &Target, folders: &[FolderId]) -> Result<()> {
+    leases::check(tx, target.fence)?;
+    let mut update =
+        tx.prepare_cached("UPDATE folders SET to_list = 0 WHERE sync_key = ?1 AND folder_id = ?2")?;
+    for folder in folders {
+        update.execute(params![target.fence.sync_key, folder.as_bytes()])?;
+    }
+    Ok(())
+}
+
+/// Deletes the folders that a complete full pass has not listed, but for those that something is
+/// in: the listing may have skipped them.
+///
+/// # Errors
+/// SQLite's.
+pub fn delete_unlisted(tx: &Transaction<'_>, target: &Target) -> Result<()> {
+    tx.prepare_cached(
+        "DELETE FROM folders AS f WHERE sync_key = ?1 AND pass <> ?2
+             AND NOT EXISTS (SELECT 1 FROM folders c
+                             WHERE c.sync_key = ?1 AND c.parent = f.folder_id)
+             AND NOT EXISTS (SELECT 1 FROM entry_details d
+                             WHERE d.sync_key = ?1 AND d.parent = f.folder_id)",
+    )?
+    .execute([target.fence.sync_key, target.pass])?;
+    Ok(())
+}

@@ -1,0 +1,72 @@
+//! Entries that a change feed has proved gone: the proof is kept until they are removed, or listed
+//! again.
+
+use roaring::RoaringTreemap;
+use rusqlite::{Connection, Transaction, params};
+
+use super::Result;
+
+/// The keys of entries that are gone.
+#[derive(Clone, Debug, Default)]
+pub struct Gone {
+    /// Those that are gone, or below no root any more.
+    pub absent: RoaringTreemap,
+    /// Those that exist, but do not pass the filters any more.
+    pub drifted: RoaringTreemap,
+}
+
+impl Gone {
+    /// Whether an entry is among them.
+    #[must_use]
+    pub fn contains(&self, key: u64) -> bool {
+        self.absent.contains(key) || self.drifted.contains(key)
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.absent.is_empty() && self.drifted.is_empty()
+    }
+}
+
+/// The entries of a sync that are gone.
+///
+/// # Errors
+/// SQLite's.
+pub fn load(connection: &Connection, sync_key: i64) -> Result<Gone> {
+    let mut gone = Gone::default();
+    let mut statement = connection
+        .prepare_cached("SELECT entry_key, is_drifted FROM gone_entries WHERE sync_key = ?1")?;
+    let mut rows = statement.query([sync_key])?;
+    while let Some(row) = rows.next()? {
+        let Ok(key) = u64::try_from(row.get::<_, i64>(0)?) else { continue };
+        if row.get(1)? {
+            gone.drifted.insert(key)
+        } else {
+            gone.absent.insert(key)
+        };
+    }
+    Ok(gone)
+}
+
+/// Records entries as gone.
+///
+/// # Errors
+/// SQLite's.
+pub fn record(tx: &Transaction<'_>, sync_key: i64, keys: &[u64], is_drifted: bool) -> Result<()> {
+    for key in keys.iter().filter_map(|key| i64::try_from(*key).ok()) {
+        tx.prepare_cached(
+            "INSERT INTO gone_entries (entry_key, sync_key, is_drifted)
+             SELECT entry_key, sync_key, ?3 FROM entries WHERE entry_key = ?1 AND sync_key = ?2
+             ON CONFLICT DO UPDATE SET is_drifted = excluded.is_drifted, is_outside = 0",
+        )?
+        .execute(params![key, sync_key, is_drifted])?;
+    }
+    Ok(())
+}
+
+/// An entry was listed again.
+pub(super) fn clear(tx: &Transaction<'_>, entry_key: i64) -> Result<()> {
+    tx.prepare_cached("DELETE FROM gone_entries WHERE entry_key = ?1")?.execute([entry_key])?;
+    Ok(())
+}
