@@ -23,7 +23,7 @@ use crate::{
         self, Connection,
         dead_letters::{self, Failure, Open},
         entries::{self, CurrentRules, Known},
-        folders::{self, Placement, Places},
+        places::{self, Placement, Places},
         unplaced::Unplaced,
     },
 };
@@ -327,7 +327,7 @@ fn place(
         match places.of(&parent)? {
             Placement::Inside(folder) => {
                 let name = entry.path.as_bytes().to_vec();
-                entry.path = folders::below(&folder, &name);
+                entry.path = places::below(&folder, &name);
                 if let EntryKind::File(file) = &mut entry.kind {
                     file.details.get_or_insert_default().place = Some((parent, name));
                 }

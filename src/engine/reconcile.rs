@@ -46,7 +46,7 @@ pub(super) async fn remove_missing(
     if survey.rows == 0 {
         return Ok(None);
     }
-    if proof.source_is_empty && survey.objects == 0 && survey.entries.len() == survey.rows {
+    if survey.source_is_empty && survey.objects == 0 && survey.entries.len() == survey.rows {
         // Nothing that anybody would miss, but an empty source proves nothing.
         return Ok(None);
     }
@@ -133,7 +133,7 @@ impl Proof {
     }
 
     async fn survey(&self, run: &Arc<Run>) -> Result<Survey, RunError> {
-        let mut survey = Survey::default();
+        let mut survey = Survey { source_is_empty: self.source_is_empty, ..Survey::default() };
         let mut from = Some(Vec::new());
         while let Some(id) = from {
             let (mut missing, next) = self.missing(run, id).await?;
@@ -141,6 +141,7 @@ impl Proof {
                 // A listing that has skipped everything is no source that is empty.
                 let gone: HashSet<i64> =
                     self.confirm_gone(run, missing.clone()).await?.into_iter().collect();
+                survey.source_is_empty &= gone.len() == missing.len();
                 missing.retain(|entry| gone.contains(&entry.entry_key));
             }
             survey.rows += missing.len() as u64;
@@ -230,6 +231,8 @@ impl Proof {
 /// What would be removed without asking anybody, counted before anything is.
 #[derive(Default)]
 struct Survey {
+    /// The source has nothing, as far as anybody can tell.
+    source_is_empty: bool,
     /// Everything that is missing.
     rows: u64,
     objects: u64,
@@ -255,7 +258,7 @@ impl Survey {
         let of = run.store.read(move |db| syncs::object_count(db, sync_key)).await?;
         let before = proof.held_before.as_ref();
         let needs_decision = match before {
-            _ if proof.source_is_empty => true,
+            _ if self.source_is_empty => true,
             // A decision that was asked for is waited for, whatever is gone now.
             Some(before) => !self.is_approved_now(run, before, of),
             None => MaxDelete::holds(run.options.max_delete, self.objects, of),
@@ -263,7 +266,7 @@ impl Survey {
         if !needs_decision {
             return Ok(None);
         }
-        let reason = match proof.source_is_empty {
+        let reason = match self.source_is_empty {
             true => HeldReason::SourceEmptied,
             // A changes pass lists nothing: the reason of what was held before it is still that.
             false => before

@@ -17,7 +17,8 @@ use crate::{
     sources::{Listing, Page, SourceError, retry::RetryPolicy},
     store::{
         StoreError, feeds,
-        folders::{self, Lists, Placement, Places, TreeChange},
+        folders::{self, Lists, TreeChange},
+        places::{Placement, Places},
         unplaced,
     },
 };

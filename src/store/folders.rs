@@ -1,103 +1,23 @@
 //! Folders of sources that know folders by id: the tree that the paths of entries are made of.
 
-use std::collections::HashMap;
-
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+use rusqlite::{Connection, Transaction, params};
 
 use super::{
-    Result, dead_letters, events::EventKind, feeds, jobs, leases, processing::to_batch::Batching,
-    reevaluate::HANDED_OVER, syncs, target::Target, touched::Touched,
+    Result, dead_letters,
+    events::EventKind,
+    feeds, gone, jobs, leases,
+    places::{Placement, Places},
+    processing::to_batch::Batching,
+    reevaluate::HANDED_OVER,
+    syncs,
+    target::Target,
+    touched::Touched,
 };
 use crate::{
     model::{Counts, EntryId, EntryPath, Folder, FolderId},
     sources::RootFolder,
 };
-
-/// Where a folder is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Placement {
-    /// Below a root, at this path.
-    Inside(EntryPath),
-    /// Below no root.
-    Outside,
-    /// Not known, because this folder is not.
-    Unknown(FolderId),
-}
-
-/// More folders above each other than this are a circle.
-const MAX_DEPTH: usize = 1000;
-
-/// The places of folders, each looked up once.
-pub struct Places<'a> {
-    connection: &'a Connection,
-    sync_key: i64,
-    roots: &'a [RootFolder],
-    known: HashMap<FolderId, Placement>,
-}
-
-impl<'a> Places<'a> {
-    /// The places of a sync's folders.
-    #[must_use]
-    pub fn new(connection: &'a Connection, sync_key: i64, roots: &'a [RootFolder]) -> Self {
-        Self { connection, sync_key, roots, known: HashMap::new() }
-    }
-
-    /// Where a folder is.
-    ///
-    /// # Errors
-    /// SQLite's.
-    pub fn of(&mut self, folder: &FolderId) -> Result<Placement> {
-        let mut names: Vec<Vec<u8>> = Vec::new();
-        let mut at = folder.clone();
-        let place = loop {
-            if let Some(root) = self.roots.iter().find(|root| root.id == at) {
-                break Placement::Inside(root.path.clone());
-            }
-            if let Some(place) = self.known.get(&at) {
-                break place.clone();
-            }
-            match self.row(&at)? {
-                None => break Placement::Unknown(at),
-                Some((None, _)) => break Placement::Outside,
-                Some(_) if names.len() >= MAX_DEPTH => break Placement::Outside,
-                Some((Some(parent), name)) => {
-                    names.push(name);
-                    at = parent;
-                }
-            }
-        };
-        let place = match place {
-            Placement::Inside(path) => {
-                Placement::Inside(names.iter().rev().fold(path, |path, name| below(&path, name)))
-            }
-            other => other,
-        };
-        self.known.insert(folder.clone(), place.clone());
-        Ok(place)
-    }
-
-    fn row(&self, folder: &FolderId) -> Result<Option<(Option<FolderId>, Vec<u8>)>> {
-        Ok(self
-            .connection
-            .prepare_cached(
-                "SELECT parent, name FROM folders WHERE sync_key = ?1 AND folder_id = ?2",
-            )?
-            .query_row(params![self.sync_key, folder.as_bytes()], |row| {
-                Ok((row.get::<_, Option<Vec<u8>>>(0)?.map(syncs::path), row.get(1)?))
-            })
-            .optional()?)
-    }
-}
-
-/// The path of what has this name in a folder.
-#[must_use]
-pub fn below(folder: &EntryPath, name: &[u8]) -> EntryPath {
-    if folder.as_bytes().is_empty() {
-        return EntryPath::new(name);
-    }
-    EntryPath::new([folder.as_bytes(), b"/", name].concat())
-}
 
 /// Whether what a page says of the tree changes the paths of entries that are known: it renames,
 /// moves or removes a folder that is known.
@@ -243,7 +163,7 @@ impl Tree<'_> {
         if removed > 0 {
             self.record_outside(id)?;
         }
-        record_gone(self.tx, sync_key, id)
+        gone::record_removed(self.tx, sync_key, id)
     }
 
     fn place(&self, folder: &FolderId) -> Result<Placement> {
@@ -390,17 +310,6 @@ const BELOW: &str = "WITH RECURSIVE below (folder_id, path, depth) AS (
          FROM below b JOIN entry_details d ON d.sync_key = ?1 AND d.parent = b.folder_id
      )";
 
-/// Records that an entry was reported as removed.
-pub(super) fn record_gone(tx: &Transaction<'_>, sync_key: i64, id: &EntryId) -> Result<()> {
-    tx.prepare_cached(
-        "INSERT INTO gone_entries (entry_key, sync_key, is_drifted)
-         SELECT entry_key, sync_key, 0 FROM entries WHERE sync_key = ?1 AND source_id = ?2
-         ON CONFLICT DO UPDATE SET is_drifted = 0, is_outside = 0",
-    )?
-    .execute(params![sync_key, id.as_bytes()])?;
-    Ok(())
-}
-
 /// The folders that are not known and that something known is in which was found to be below no
 /// root that is known, each with the shard of what is in it.
 ///
@@ -503,19 +412,13 @@ pub fn listed(tx: &Transaction<'_>, target: &Target, folders: &[FolderId]) -> Re
     Ok(())
 }
 
-/// Deletes the folders that a complete full pass has not listed, but for those that something is
-/// in: the listing may have skipped them.
+/// Deletes the folders that a complete full pass has not listed. One that the listing has skipped
+/// is asked for when an entry in it is reported.
 ///
 /// # Errors
 /// SQLite's.
 pub fn delete_unlisted(tx: &Transaction<'_>, target: &Target) -> Result<()> {
-    tx.prepare_cached(
-        "DELETE FROM folders AS f WHERE sync_key = ?1 AND pass <> ?2
-             AND NOT EXISTS (SELECT 1 FROM folders c
-                             WHERE c.sync_key = ?1 AND c.parent = f.folder_id)
-             AND NOT EXISTS (SELECT 1 FROM entry_details d
-                             WHERE d.sync_key = ?1 AND d.parent = f.folder_id)",
-    )?
-    .execute([target.fence.sync_key, target.pass])?;
+    tx.prepare_cached("DELETE FROM folders WHERE sync_key = ?1 AND pass <> ?2")?
+        .execute([target.fence.sync_key, target.pass])?;
     Ok(())
 }

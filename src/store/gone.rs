@@ -5,6 +5,7 @@ use roaring::RoaringTreemap;
 use rusqlite::{Connection, Transaction, params};
 
 use super::Result;
+use crate::model::EntryId;
 
 /// The keys of entries that are gone.
 #[derive(Clone, Debug, Default)]
@@ -68,5 +69,16 @@ pub fn record(tx: &Transaction<'_>, sync_key: i64, keys: &[u64], is_drifted: boo
 /// An entry was listed again.
 pub(super) fn clear(tx: &Transaction<'_>, entry_key: i64) -> Result<()> {
     tx.prepare_cached("DELETE FROM gone_entries WHERE entry_key = ?1")?.execute([entry_key])?;
+    Ok(())
+}
+
+/// Records that an entry was reported as removed.
+pub(super) fn record_removed(tx: &Transaction<'_>, sync_key: i64, id: &EntryId) -> Result<()> {
+    tx.prepare_cached(
+        "INSERT INTO gone_entries (entry_key, sync_key, is_drifted)
+         SELECT entry_key, sync_key, 0 FROM entries WHERE sync_key = ?1 AND source_id = ?2
+         ON CONFLICT DO UPDATE SET is_drifted = 0, is_outside = 0",
+    )?
+    .execute(params![sync_key, id.as_bytes()])?;
     Ok(())
 }

@@ -38,6 +38,7 @@ pub mod namespaces;
 pub mod objects;
 mod open;
 pub mod overview;
+pub mod places;
 pub mod probe;
 pub mod processing;
 pub mod progress;

@@ -6,9 +6,9 @@ use rusqlite::{Connection, Transaction, params};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Result,
-    folders::{self, Placement, Places},
-    json, leases, syncs,
+    Result, gone, json, leases,
+    places::{Placement, Places},
+    syncs,
     target::Target,
 };
 use crate::{
@@ -158,7 +158,7 @@ pub fn record_outside(tx: &Transaction<'_>, target: &Target) -> Result<()> {
         let Some((last, _)) = found.last() else { return Ok(()) };
         after = *last;
         for (_, unplaced) in found {
-            folders::record_gone(tx, sync_key, &unplaced.entry.id)?;
+            gone::record_removed(tx, sync_key, &unplaced.entry.id)?;
         }
     }
 }

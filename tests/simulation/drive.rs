@@ -270,6 +270,9 @@ impl History {
                         self.waits = report.held.is_some();
                     }
                 }
+                // It may have removed what the drive does not have now, and may have again later.
+                let expected = self.drive.world().expected();
+                self.objects.retain(|id, _| expected.contains_key(id));
                 for _ in 0..self.random.usize(..3) {
                     self.edit();
                 }

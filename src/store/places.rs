@@ -1,0 +1,97 @@
+//! Where the folders of sources that know folders by id are, by the names that lead there.
+
+use std::collections::HashMap;
+
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use super::{Result, syncs};
+use crate::{
+    model::{EntryPath, FolderId},
+    sources::RootFolder,
+};
+
+/// Where a folder is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Placement {
+    /// Below a root, at this path.
+    Inside(EntryPath),
+    /// Below no root.
+    Outside,
+    /// Not known, because this folder is not.
+    Unknown(FolderId),
+}
+
+/// More folders above each other than this are a circle.
+const MAX_DEPTH: usize = 1000;
+
+/// The places of folders, each looked up once.
+pub struct Places<'a> {
+    connection: &'a Connection,
+    sync_key: i64,
+    roots: &'a [RootFolder],
+    known: HashMap<FolderId, Placement>,
+}
+
+impl<'a> Places<'a> {
+    /// The places of a sync's folders.
+    #[must_use]
+    pub fn new(connection: &'a Connection, sync_key: i64, roots: &'a [RootFolder]) -> Self {
+        Self { connection, sync_key, roots, known: HashMap::new() }
+    }
+
+    /// Where a folder is.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn of(&mut self, folder: &FolderId) -> Result<Placement> {
+        let mut names: Vec<Vec<u8>> = Vec::new();
+        let mut at = folder.clone();
+        let place = loop {
+            if let Some(root) = self.roots.iter().find(|root| root.id == at) {
+                break Placement::Inside(root.path.clone());
+            }
+            if let Some(place) = self.known.get(&at) {
+                break place.clone();
+            }
+            match self.row(&at)? {
+                None => break Placement::Unknown(at),
+                Some((None, _)) => break Placement::Outside,
+                Some(_) if names.len() >= MAX_DEPTH => break Placement::Outside,
+                Some((Some(parent), name)) => {
+                    names.push(name);
+                    at = parent;
+                }
+            }
+        };
+        let place = match place {
+            Placement::Inside(path) => {
+                Placement::Inside(names.iter().rev().fold(path, |path, name| below(&path, name)))
+            }
+            other => other,
+        };
+        self.known.insert(folder.clone(), place.clone());
+        Ok(place)
+    }
+
+    /// The parent and the name of a folder, if it is known.
+    pub(super) fn row(&self, folder: &FolderId) -> Result<Option<(Option<FolderId>, Vec<u8>)>> {
+        Ok(self
+            .connection
+            .prepare_cached(
+                "SELECT parent, name FROM folders WHERE sync_key = ?1 AND folder_id = ?2",
+            )?
+            .query_row(params![self.sync_key, folder.as_bytes()], |row| {
+                Ok((row.get::<_, Option<Vec<u8>>>(0)?.map(syncs::path), row.get(1)?))
+            })
+            .optional()?)
+    }
+}
+
+/// The path of what has this name in a folder.
+#[must_use]
+pub fn below(folder: &EntryPath, name: &[u8]) -> EntryPath {
+    if folder.as_bytes().is_empty() {
+        return EntryPath::new(name);
+    }
+    EntryPath::new([folder.as_bytes(), b"/", name].concat())
+}
