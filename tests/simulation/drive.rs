@@ -239,6 +239,8 @@ impl History {
 
     fn forget_faults(&mut self) {
         let mut world = self.drive.world();
+        // A run that ends by itself leaves its bell rung.
+        world.died = Arc::default();
         world.break_before_page = None;
         world.expire_before_page = None;
         world.die_after = None;
