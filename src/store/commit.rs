@@ -12,6 +12,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use rusqlite::{Transaction, params};
 
+pub(super) use super::entries::{DELETED, TRASHED};
 pub use super::target::Target;
 use super::{
     Result, StoreError, blobs, buckets,
@@ -32,14 +33,6 @@ use super::{
     write_order::Write,
 };
 use crate::model::{BlobHash, Counts, EntryId, EntryPath, ErrorType, Fingerprint, Identity};
-
-/// The `object_key` of an entry whose object somebody deleted by hand. The version that was stored
-/// then is not synced again; another version becomes an object again.
-pub(super) const DELETED: i64 = 0;
-
-/// The `object_key` of an entry whose object a person has put into the trash. No version of it is
-/// taken while the object is there.
-pub(super) const TRASHED: i64 = -1;
 
 /// Fetched bytes, ready to be recorded.
 #[derive(Clone, Debug)]

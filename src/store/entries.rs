@@ -5,8 +5,16 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
-use super::{Result, commit::TRASHED, gone, left_out, syncs, time};
+use super::{Result, gone, left_out, syncs, time};
 use crate::model::{EntryId, EntryPath, Fingerprint, Identity, Version};
+
+/// The `object_key` of an entry whose object somebody deleted by hand. The version that was stored
+/// then is not synced again; another version becomes an object again.
+pub(super) const DELETED: i64 = 0;
+
+/// The `object_key` of an entry whose object a person has put into the trash. No version of it is
+/// taken while the object is there.
+pub(super) const TRASHED: i64 = -1;
 
 /// What the index says about a listed entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
