@@ -36,6 +36,7 @@ const PAGES = [
   [/^\/new$/, () => import("./pages/new-sync.js"), "new"],
   [/^\/buckets$/, () => import("./pages/buckets.js"), "buckets"],
   [/^\/buckets\/([^/]+)$/, () => import("./pages/bucket.js"), "buckets"],
+  [/^\/buckets\/([^/]+)\/trash$/, () => import("./pages/trash.js"), "buckets"],
   [/^\/buckets\/([^/]+)\/objects\/([^/]+)$/, () => import("./pages/object.js"), "buckets"],
   [/^\/buckets\/([^/]+)\/syncs\/([^/]+)$/, () => import("./pages/sync.js"), "home"],
   [/^\/buckets\/([^/]+)\/syncs\/([^/]+)\/edit$/, () => import("./pages/new-sync.js"), "home"],

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import test from "node:test";
-import { enter, tabTo } from "./support/browser.mjs";
+import { enter, findings, tabTo } from "./support/browser.mjs";
 import { command, eventually, scratch, serve } from "./support/server.mjs";
 import { million } from "./support/million.mjs";
 
@@ -198,4 +198,26 @@ test("an object lists the objects that have the same content", async (t) => {
   await page.getByText("Stored once for 2 objects.").waitFor();
   await page.getByRole("link", { name: "there.json", exact: true }).waitFor();
   await page.getByText("\"a\": [").waitFor();
+});
+
+test("what is deleted goes to the trash, from where it is restored or deleted for good", async (t) => {
+  const { server, bucket } = await filled(t, new Map([["one.txt", "1"], ["two.txt", "2"], ["three.txt", "3"]]));
+  const page = await enter(t, server);
+  await page.goto(`${server.url}/#/buckets/${bucket}`);
+  const grid = page.getByRole("grid", { name: "Objects" });
+  for (const name of ["one.txt", "two.txt"]) await grid.getByLabel(`Select ${name}`).check();
+  await page.getByRole("button", { name: "Delete" }).click();
+  await page.getByRole("dialog").getByText("The trash keeps what is deleted for 30 days").waitFor();
+  await page.getByRole("dialog").getByRole("button", { name: "Delete 2 objects" }).click();
+  await page.getByRole("link", { name: "Trash (2)" }).click();
+  await page.getByLabel("Select one.txt").check();
+  await page.getByRole("button", { name: "Restore 1 object" }).click();
+  await page.getByText("1 object restored.").waitFor();
+  assert.deepEqual(await findings(page), []);
+  await page.getByRole("button", { name: "Delete everything for good" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Delete for good" }).click();
+  await page.getByText("The trash is empty").waitFor();
+  await page.getByRole("link", { name: "Back to the bucket" }).click();
+  await grid.getByText("one.txt").waitFor();
+  assert.equal((await server.api("GET", "/v1/overview")).objects, 2);
 });

@@ -53,10 +53,10 @@ async function files() {
   return all.filter((file) => file.isFile()).map((file) => join(file.parentPath, file.name));
 }
 
-test("the whole interface is under 320 KiB", async () => {
+test("the whole interface is under 330 KiB", async () => {
   let size = 0;
   for (const file of await files()) size += (await stat(file)).size;
-  assert.ok(size < 320 * 1024, `${size} bytes`);
+  assert.ok(size < 330 * 1024, `${size} bytes`);
 });
 
 test("no type in the interface is any", async () => {

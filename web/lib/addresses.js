@@ -7,6 +7,8 @@ const part = encodeURIComponent;
 export const to = {
   /** @param {string} bucket @param {object} [query] */
   bucket: (bucket, query) => `#/buckets/${part(bucket)}${queryString(query)}`,
+  /** @param {string} bucket */
+  trash: (bucket) => `#/buckets/${part(bucket)}/trash`,
   /** @param {string} bucket @param {string} object @param {object} [query] where it was listed */
   object: (bucket, object, query) => `#/buckets/${part(bucket)}/objects/${part(object)}${queryString(query)}`,
   /** @param {{bucket_id: string, sync_config_id: string}} sync @param {string} [show] */

@@ -131,6 +131,11 @@ export const download = (bucket, which) => attempt(async () => {
   note(`Downloading ${made.filename}: ${counted(made.objects, "object")}, ${bytes(made.bytes)}.`);
 });
 
+/** What becomes of objects that are deleted from a bucket. @param {Api.Bucket} bucket */
+export const afterDeletion = ({ trash_days: days }) => (days
+  ? `The trash keeps what is deleted for ${counted(days, "day")}, and it can be restored from there. Sources are never changed.`
+  : "This bucket has no trash: what is deleted is gone. A sync that still finds it at its source may add it again.");
+
 /** The picture for a kind of file. @param {string} mime */
 export function pictureOf(mime) {
   if (mime.startsWith("image/")) return "image";

@@ -6,9 +6,9 @@ import { to } from "../lib/addresses.js";
 import { at, get, post, queryString } from "../lib/api.js";
 import { ask } from "../lib/dialog.js";
 import { h } from "../lib/dom.js";
-import { bytes, counted, when } from "../lib/format.js";
+import { bytes, count, counted, when } from "../lib/format.js";
 import { attempt, note } from "../lib/notes.js";
-import { archiveOf, byFolder, download, objectsOf, opening, pictureOf, placeOf, placeQuery } from "../lib/objects.js";
+import { afterDeletion, archiveOf, byFolder, download, objectsOf, opening, pictureOf, placeOf, placeQuery } from "../lib/objects.js";
 import { button, empty, icon, link, name, pageHead, pathList, problem, quietChoice, timeOf } from "../lib/parts.js";
 import { rowsOf, selectionIn } from "../lib/selection.js";
 import { settled, soon } from "../lib/soon.js";
@@ -179,6 +179,7 @@ export function open(visit) {
         pageHead(name(bucket.bucket_name), [h("span.number", counted(bucket.object_count, "object")), h("span.number", bytes(bucket.total_size_bytes)), bucket.last_upload_at ? h("span", "changed ", timeOf(bucket.last_upload_at)) : null],
           length() > 0 ? button(place.search || place.type ? "Download results" : place.prefix ? "Download this folder" : "Download all", () => download(bucketId, archiveOf(place)), { icon: "down" }) : null,
           link("Add a pipeline", `#/pipelines/new${queryString({ bucket: bucketId, folder: place.prefix })}`, { class: "button", icon: "flow" }),
+          bucket.trash_count ? link(`Trash (${count(bucket.trash_count)})`, to.trash(bucketId), { class: "button", icon: "trash" }) : null,
           link("Add a sync", to.newSync({ bucket: bucketId }), { class: "button", icon: "plus" })),
         tools(state, change, search),
         trail(within, state),
@@ -188,7 +189,7 @@ export function open(visit) {
           h("div.many", { key: "many" }, state.view === "list" ? h("div.many-head", { "aria-hidden": "true" }, ["", "Name", "Size", byAdded(place) ? "Added" : "Modified", "Type"].map((title, index) => h("span", { key: index, class: COLUMNS[index] }, title))) : null,
             list()),
         ],
-        selection.size > 0 ? selected(selection, bucketId, visit) : null,
+        selection.size > 0 ? selected(selection, bucket, visit) : null,
       ];
     },
   };
@@ -294,8 +295,9 @@ function nothing(state, bucketId) {
     : empty("Nothing here yet", "Objects appear as syncs copy them.", link("Sync into this bucket", to.newSync({ bucket: bucketId }), { class: "button primary" }));
 }
 
-/** @param {ReturnType<typeof selectionIn>} selection @param {string} bucketId @param {Visit} visit */
-function selected(selection, bucketId, visit) {
+/** @param {ReturnType<typeof selectionIn>} selection @param {Api.Bucket} bucket @param {Visit} visit */
+function selected(selection, bucket, visit) {
+  const bucketId = bucket.bucket_id;
   return h("div.selection", { role: "region", "aria-label": "Selected objects" },
     h("b", `${selection.words()} selected`),
     button("Download", () => attempt(async () => download(bucketId, await selection.archive())), { kind: "small", icon: "down" }),
@@ -304,8 +306,7 @@ function selected(selection, bucketId, visit) {
       if (!ids) return;
       const done = await ask({
         title: `Delete ${counted(ids.length, "object")}?`,
-        body: [h("p", "They are removed from this bucket. A sync that still finds them at its source may add them again."),
-          pathList(selection.paths())],
+        body: [h("p", afterDeletion(bucket)), pathList(selection.paths())],
         action: `Delete ${counted(ids.length, "object")}`,
         danger: true,
         run: async () => {

@@ -7,7 +7,7 @@ import { ask } from "../lib/dialog.js";
 import { h } from "../lib/dom.js";
 import { bytes, counted, moment } from "../lib/format.js";
 import { attempt } from "../lib/notes.js";
-import { itemOf, neighbours, placeOf, placeQuery } from "../lib/objects.js";
+import { afterDeletion, itemOf, neighbours, placeOf, placeQuery } from "../lib/objects.js";
 import { badge, button, facts, icon, link, name, section } from "../lib/parts.js";
 import { documentTable } from "../lib/documents.js";
 import { bucketsOf, pipelines } from "../lib/pipelines.js";
@@ -93,7 +93,7 @@ export function open(visit) {
             button("Delete", async () => {
               const gone = await ask({
                 title: "Delete this object?",
-                body: [h("p", name(item.path), ` is removed from the bucket. A sync that still finds it at its source may add it again.`)],
+                body: [h("p", name(item.path)), h("p", bucket && afterDeletion(bucket))],
                 action: "Delete the object",
                 danger: true,
                 run: () => remove(at.object(bucketId, objectId)),

@@ -33,6 +33,7 @@ interface Known {
   "get /v1/buckets/{b}/syncs/{s}/jobs/{j}": Api.Job;
   "post /v1/buckets/{b}/syncs/preview": Api.Preview;
   "post /v1/syncs/preview": Api.Preview;
+  "post /v1/buckets/{b}/objects/trash/list": Api.Trash;
   "get /v1/events/log": { results: Api.LiveEvent[]; next_before: number | null };
   "get /v1/organizations/connections/{c}": Api.Connection;
   "post /v1/organizations/connections": Api.Connection;
@@ -76,6 +77,7 @@ declare global {
     type Object_ = Schemas["ObjectResponse"];
     type Letter = Schemas["SyncDeadLetterObjectModel"];
     type Settings = Schemas["SettingsResponse"];
+    type Trash = { results: (Object_ & { deleted_at: string; purge_at: string })[]; trash_count: number; trash_bytes: number };
     type Twin = Schemas["TwinModel"];
     type Leaf = Schemas["TreeObject"];
     type SignIn = Schemas["SignInModel"];
