@@ -18,7 +18,8 @@ import { icon, problem } from "./lib/parts.js";
  * draw itself and to open others. `go` opens another address, `rewrite` changes the query of the
  * address without opening the page anew.
  *
- * @typedef {{title: () => string, view: () => import("./lib/dom.js").Child, refresh?: () => Promise<unknown>,
+ * @typedef {{title: () => string, view: () => import("./lib/dom.js").Child, refresh?: () =>
+ * Promise<unknown>,
  *   event?: (event: Api.LiveEvent) => void, ticks?: boolean, wide?: boolean,
  *   keep?: () => unknown, moved?: (query: URLSearchParams, kept: unknown) => Promise<void>,
  *   close?: () => void}} Page

@@ -29,7 +29,10 @@ export const messageOf = (error) => (error instanceof Error ? error.message : St
 /** The wrong fields of a request that failed. @param {unknown} error */
 export const fieldsOf = (error) => (error instanceof ApiError ? error.fields : []);
 
-/** What is wrong with a field, by the end of its path. @param {unknown} error @param {string} field */
+/**
+ * What is wrong with a field, by the end of its path.
+ * @param {unknown} error @param {string} field
+ */
 export const wrongAt = (error, field) => fieldsOf(error).find((one) => one.field.endsWith(field))?.message;
 
 /** Called when the server no longer accepts our session. @type {() => void} */
@@ -85,9 +88,15 @@ export function queryString(query = {}) {
   return `?${new URLSearchParams(pairs.map(([name, value]) => [name, String(value)]))}`;
 }
 
-/** @type {<P extends string>(path: P, query?: object, signal?: AbortSignal) => Promise<Api.Answer<"get", P>>} */
+/**
+ * @type {<P extends string>(path: P, query?: object, signal?: AbortSignal) =>
+ * Promise<Api.Answer<"get", P>>}
+ */
 export const get = (path, query, signal) => request("GET", path, undefined, { query, signal });
-/** @type {<P extends string>(path: P, body?: unknown, query?: object, signal?: AbortSignal) => Promise<Api.Answer<"post", P>>} */
+/**
+ * @type {<P extends string>(path: P, body?: unknown, query?: object, signal?: AbortSignal) =>
+ * Promise<Api.Answer<"post", P>>}
+ */
 export const post = (path, body = {}, query = {}, signal = undefined) => request("POST", path, body, { query, signal });
 /** @type {<P extends string>(path: P, body: unknown) => Promise<Api.Answer<"patch", P>>} */
 export const patch = (path, body) => request("PATCH", path, body);
@@ -100,9 +109,14 @@ const part = encodeURIComponent;
 export const at = {
   /** @param {string} bucket @returns {`/v1/buckets/${string}`} */
   bucket: (bucket) => `/v1/buckets/${part(bucket)}`,
-  /** @param {string} bucket @param {string} sync @returns {`/v1/buckets/${string}/syncs/${string}`} */
+  /**
+   * @param {string} bucket @param {string} sync @returns {`/v1/buckets/${string}/syncs/${string}`}
+   */
   sync: (bucket, sync) => `/v1/buckets/${part(bucket)}/syncs/${part(sync)}`,
-  /** @param {string} bucket @param {string} object @returns {`/v1/buckets/${string}/objects/${string}`} */
+  /**
+   * @param {string} bucket @param {string} object
+   * @returns {`/v1/buckets/${string}/objects/${string}`}
+   */
   object: (bucket, object) => `/v1/buckets/${part(bucket)}/objects/${part(object)}`,
   /** @param {string} bucket @param {string} object @param {string} blob */
   content: (bucket, object, blob) =>

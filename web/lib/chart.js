@@ -104,7 +104,10 @@ export function history(runs, selected, select) {
 /** @param {number} at @param {string} words */
 const tick = (at, words) => h("span", { key: `${at} ${words}`, style: { top: `${(at * 100) / TALL}%` } }, words);
 
-/** Some of the columns, with their dates; with times where all are of one day. @param {Run[]} runs @returns {[number, string][]} */
+/**
+ * Some of the columns, with their dates; with times where all are of one day.
+ * @param {Run[]} runs @returns {[number, string][]}
+ */
 function dates(runs) {
   const days = new Set(runs.map((run) => day(run.at)));
   const many = Math.min(DATES, Math.max(1, Math.floor((DATES * runs.length) / COLUMNS)));

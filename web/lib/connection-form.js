@@ -13,9 +13,9 @@ import { button, choice, field, input, problem } from "./parts.js";
  * `json` is a whole object, pasted as it was downloaded, and secret too, `list` is separated by
  * commas. `for`: only for that type of credentials.
  *
- * @typedef {{label: string, placeholder: string, hint: string, top: string, level?: number}} PlaceWords
- * How the places of a provider are called, and what is above them all. `level`: how deep the places
- * are, where nothing above them can be synced and what is below them is only shown.
+ * @typedef {{label: string, placeholder: string, hint: string, top: string, level?: number}}
+ * PlaceWords How the places of a provider are called, and what is above them all. `level`: how deep
+ * the places are, where nothing above them can be synced and what is below them is only shown.
  *
  * @typedef {{id: string, label: string, name: string, types: [type: string, label: string][],
  *   fields: Field[], place: PlaceWords}} Provider `types`: of its credentials, the usual one first.
@@ -99,7 +99,10 @@ export function draftOf({ provider_type, name, provider_config }) {
 /** @param {string} id */
 const providerOf = (id) => PROVIDERS.find((provider) => provider.id === id);
 
-/** The fields of a draft: those of its credentials only where it can have such. @param {ConnectionDraft} draft */
+/**
+ * The fields of a draft: those of its credentials only where it can have such.
+ * @param {ConnectionDraft} draft
+ */
 function fieldsOf({ provider, type, stored }) {
   const known = providerOf(provider);
   const types = known?.types.map(([each]) => each) ?? [];
@@ -169,8 +172,8 @@ export const withoutCredentials = (draft) =>
 
 /**
  * `changed` is called at everything that is typed.
- * @param {{draft: ConnectionDraft, error?: unknown, busy?: boolean, changed: () => void, submit: () =>
- * void,
+ * @param {{draft: ConnectionDraft, error?: unknown, busy?: boolean, changed: () => void, submit: ()
+ * => void,
  *   cancel?: () => void, action: string}} options
  */
 export function connectionForm({ draft, error, busy, changed, submit, cancel, action }) {

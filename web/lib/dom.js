@@ -8,10 +8,13 @@ const SVG = "http://www.w3.org/2000/svg";
 
 /**
  * @typedef {{tag: string, props: Props, children: Drawing[], key?: string | number,
- *   text?: string, dom?: Element | Text, unmount?: (() => void) | void}} Drawing What is to be drawn.
- * @typedef {Api.Child} Child A drawing, text, a number, an array of these, or nothing (null, false …).
+ *   text?: string, dom?: Element | Text, unmount?: (() => void) | void}} Drawing What is to be
+ *   drawn.
+ * @typedef {Api.Child} Child A drawing, text, a number, an array of these, or nothing (null, false
+ * …).
  * @typedef {Event & {target: HTMLInputElement}} FieldEvent of a field
- * @typedef {{[name: string]: unknown, key?: string | number, onclick?: (event: MouseEvent) => unknown,
+ * @typedef {{[name: string]: unknown, key?: string | number, onclick?: (event: MouseEvent) =>
+ * unknown,
  *   oninput?: (event: FieldEvent) => unknown, onchange?: (event: FieldEvent) => unknown,
  *   onsubmit?: (event: SubmitEvent) => unknown, onkeydown?: (event: KeyboardEvent) => unknown,
  *   mount?: (element: HTMLElement) => (() => void) | void}} Props

@@ -7,8 +7,8 @@
  * @typedef {{phase: string, done: number, total: number | null, bytes: number,
  *   bytesTotal: number | null, rate: number | null, eta: number | null, files: string[],
  *   counts: Api.Counts, retry: {attempt: number, at: string, reason: string} | null}} Progress
- * `retry`: what is tried again, and when. `done` and `total` count entries; `rate` is bytes a second, `eta` seconds, `files` those in
- * flight.
+ * `retry`: what is tried again, and when. `done` and `total` count entries; `rate` is bytes a
+ * second, `eta` seconds, `files` those in flight.
  */
 
 /** @type {Map<string, Progress>} */

@@ -98,6 +98,9 @@ function inline(text) {
   return [...out, rest];
 }
 
-/** A link that leaves this app, if it leads to the web; else only its words. @param {string} to @param {Child[]} words */
+/**
+ * A link that leaves this app, if it leads to the web; else only its words.
+ * @param {string} to @param {Child[]} words
+ */
 const linked = (to, words) =>
   (/^(https?|mailto):/i.test(to) ? h("a", { href: to, target: "_blank", rel: "noopener noreferrer" }, words) : words);

@@ -32,7 +32,10 @@ export function leave(name, page) {
 /** @param {string} name */
 export const left = (name) => kept.get(name);
 
-/** Scrolls and focuses as it was; returns whether there was something to focus. @param {Kept} was */
+/**
+ * Scrolls and focuses as it was; returns whether there was something to focus.
+ * @param {Kept} was
+ */
 export function restore({ scroll, focus }) {
   scrollTo(0, scroll);
   const element = focus && document.querySelectorAll(focus[0])[focus[1]];

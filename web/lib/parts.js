@@ -19,7 +19,10 @@ export function name(text, props = {}) {
 /** Words from outside, such as a reason or an error. @param {?string} [text] */
 export const said = (text) => h("bdi.said", visible(text));
 
-/** A time: relative within a week, else its date; to the second on pointing. @param {?string} [at] */
+/**
+ * A time: relative within a week, else its date; to the second on pointing.
+ * @param {?string} [at]
+ */
 export const timeOf = (at) => h("time", { datetime: at ?? null, title: at ? moment(at) : null }, when(at));
 
 /**

@@ -17,10 +17,16 @@ export const pipeline = (collection) => get(of(collection));
 /** @returns {Promise<Api.Extractor[]>} */
 export const extractors = async () => (await get("/v1/collections/features/extractors")).results;
 
-/** Extracts what is not extracted as the pipeline is now. @param {string} collection @param {object} [which] */
+/**
+ * Extracts what is not extracted as the pipeline is now.
+ * @param {string} collection @param {object} [which]
+ */
 export const trigger = (collection, which = {}) => post(`${of(collection)}/trigger`, which);
 
-/** @param {string} bucket @param {string[]} objects @param {Api.ExtractorSettings} extractor @returns {Promise<Api.Tried>} */
+/**
+ * @param {string} bucket @param {string[]} objects @param {Api.ExtractorSettings} extractor
+ * @returns {Promise<Api.Tried>}
+ */
 export const tryOut = (bucket, objects, extractor) => post("/v1/collections/try", { bucket_id: bucket, object_ids: objects, feature_extractor: extractor });
 
 export { of as pipelineAt };
@@ -34,7 +40,10 @@ export const extractorName = ({ feature_extractor_name, version }) => `${feature
 /** Batches whose failures are looked through. */
 const LOOKED_THROUGH = 20;
 
-/** The latest batches of a pipeline, over all its buckets. @param {Api.Pipeline} one @returns {Promise<Api.Batch[]>} */
+/**
+ * The latest batches of a pipeline, over all its buckets.
+ * @param {Api.Pipeline} one @returns {Promise<Api.Batch[]>}
+ */
 export async function batchesOf(one) {
   const pages = await Promise.all(bucketsOf(one).map((bucket) => post(`${at.bucket(bucket)}/batches/list`, { collection_id: one.collection_id, limit: 50 })));
   return pages.flatMap(({ results }) => results).sort((/** @type {Api.Batch} */ a, /** @type {Api.Batch} */ b) => b.created_at.localeCompare(a.created_at));
@@ -62,10 +71,15 @@ export async function failuresOf(one, batches) {
   return [...groups.values()].sort((a, b) => b.objects.length - a.objects.length);
 }
 
-/** @param {string} bucket @param {string} batch @returns {`/v1/buckets/${string}/batches/${string}`} */
+/**
+ * @param {string} bucket @param {string} batch @returns {`/v1/buckets/${string}/batches/${string}`}
+ */
 export const batchAt = (bucket, batch) => `${at.bucket(bucket)}/batches/${encodeURIComponent(batch)}`;
 
-/** Which objects, as a person says it. @typedef {{folder: string, name: string, kind: string}} Which */
+/**
+ * Which objects, as a person says it.
+ * @typedef {{folder: string, name: string, kind: string}} Which
+ */
 /** @typedef {{type: string, error: string, objects: Api.FailedObject[]}} FailureGroup */
 
 /** Kinds of files, by the beginning of their type. @type {[value: string, label: string][]} */
@@ -84,7 +98,10 @@ export function conditionsOf({ folder, name, kind }) {
 /** Which of them a condition is. @type {Record<string, keyof Which>} */
 const SAID_BY = { "key_prefix starts_with": "folder", "key_prefix contains": "name", "mime_type starts_with": "kind" };
 
-/** What conditions say, if a person could have said it here. @param {Api.Conditions | undefined} conditions @returns {Which | null} */
+/**
+ * What conditions say, if a person could have said it here.
+ * @param {Api.Conditions | undefined} conditions @returns {Which | null}
+ */
 export function whichOf(conditions) {
   const which = { folder: "", name: "", kind: "" };
   for (const { field, operator, value } of conditions?.AND ?? []) {

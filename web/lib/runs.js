@@ -9,7 +9,8 @@ import { badge, pathList } from "./parts.js";
 
 /**
  * A job, as the API, the overview or an event has it.
- * @typedef {{status?: string, counts?: Api.Counts, progress?: Api.Job["progress"], metadata?: Api.Job["metadata"]}} Counted
+ * @typedef {{status?: string, counts?: Api.Counts, progress?: Api.Job["progress"], metadata?:
+ * Api.Job["metadata"]}} Counted
  */
 
 /** What a job counted. @param {Counted} job */

@@ -3,7 +3,10 @@
 import { h } from "./dom.js";
 import { choice, field, input } from "./parts.js";
 
-/** What a person typed, by parameter; empty: the extractor's default. @typedef {Record<string, string>} Typed */
+/**
+ * What a person typed, by parameter; empty: the extractor's default.
+ * @typedef {Record<string, string>} Typed
+ */
 
 /** @param {Api.Schema} schema @returns {[string, Api.Schema][]} */
 const parametersOf = (schema) => Object.entries(schema.properties ?? {}).filter(([, one]) => one.const === undefined);
@@ -16,7 +19,10 @@ function typeOf({ type, enum: values, items }) {
   return known === "object" || known === undefined ? "json" : known;
 }
 
-/** @param {Api.Schema} schema @param {Typed} typed @param {() => void} changed @param {Record<string, string>} wrong by parameter */
+/**
+ * @param {Api.Schema} schema @param {Typed} typed @param {() => void} changed
+ * @param {Record<string, string>} wrong by parameter
+ */
 export function schemaForm(schema, typed, changed, wrong) {
   const all = parametersOf(schema);
   if (all.length === 0) return h("p.muted", "It has no settings.");
@@ -59,7 +65,10 @@ function parsed(text) {
 /** Whether everything that was typed fits. @param {Api.Schema} schema @param {Typed} typed */
 export const fits = (schema, typed) => parametersOf(schema).every(([key, one]) => !problemOf(one, typed[key] ?? ""));
 
-/** The parameters that were typed, as the API takes them. @param {Api.Schema} schema @param {Typed} typed */
+/**
+ * The parameters that were typed, as the API takes them.
+ * @param {Api.Schema} schema @param {Typed} typed
+ */
 export function parametersFrom(schema, typed) {
   return Object.fromEntries(parametersOf(schema).filter(([key]) => typed[key]).map(([key, one]) => [key, valueOf(typeOf(one), typed[key])]));
 }
@@ -75,6 +84,9 @@ function valueOf(type, text) {
   }
 }
 
-/** Parameters that are stored, as a person would type them. @param {Record<string, unknown>} stored @returns {Typed} */
+/**
+ * Parameters that are stored, as a person would type them.
+ * @param {Record<string, unknown>} stored @returns {Typed}
+ */
 export const typedFrom = (stored) => Object.fromEntries(Object.entries(stored).filter(([key, value]) => key !== "extractor_type" && value !== null)
   .map(([key, value]) => [key, Array.isArray(value) && value.every((each) => typeof each === "string") ? value.join(", ") : typeof value === "object" ? JSON.stringify(value) : String(value)]));

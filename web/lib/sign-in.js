@@ -14,8 +14,8 @@ import { command } from "./parts.js";
  * optional?: boolean, check: (value: string) => string | null}} SignInField `check` returns what is
  * wrong.
  *
- * @typedef {{title: string, body: import("./dom.js").Child, href?: string, go?: string, done?: string,
- * fields?: SignInField[]}} Step
+ * @typedef {{title: string, body: import("./dom.js").Child, href?: string, go?: string, done?:
+ * string, fields?: SignInField[]}} Step
  *
  * @typedef {{id: string, with: string, what: string, steps: Step[], renews: string[],
  * onDevices: boolean}} SignIn `renews`: the kinds of credentials that a sign-in makes.

@@ -5,7 +5,10 @@ import { h } from "./dom.js";
 import { button, command, link } from "./parts.js";
 import { signInTo } from "./sign-in.js";
 
-/** The sign-in that a connection's credentials come from, if a person signed in. @param {Api.Connection | null} [connection] */
+/**
+ * The sign-in that a connection's credentials come from, if a person signed in.
+ * @param {Api.Connection | null} [connection]
+ */
 export function signInOf(connection) {
   const signIn = signInTo(connection?.provider_type ?? "");
   return signIn?.renews.includes(connection?.provider_config.credentials?.type ?? "") ? signIn : null;
@@ -13,7 +16,8 @@ export function signInOf(connection) {
 
 /**
  * The next step, or nothing where the message has none.
- * @param {?string} [message] @param {{connection?: Api.Connection | null, retry?: () => void}} [options]
+ * @param {?string} [message] @param {{connection?: Api.Connection | null, retry?: () => void}}
+ * [options]
  */
 export function wayOut(message, { connection, retry } = {}) {
   const text = message ?? "";

@@ -109,9 +109,15 @@ export function open(visit) {
   };
 }
 
-/** @typedef {{buckets: Api.Bucket[], syncs: (Api.SyncRow | Api.Sync)[], connections: Api.Connection[], collections: Api.Pipeline[]}} Names */
+/**
+ * @typedef {{buckets: Api.Bucket[], syncs: (Api.SyncRow | Api.Sync)[], connections:
+ * Api.Connection[], collections: Api.Pipeline[]}} Names
+ */
 
-/** What events are about, by id; deleted syncs too, whose history is still there. @returns {Promise<Names>} */
+/**
+ * What events are about, by id; deleted syncs too, whose history is still there.
+ * @returns {Promise<Names>}
+ */
 async function names() {
   const [overview, buckets, connections, collections] = await Promise.all([
     get("/v1/overview"), get("/v1/buckets", { limit: 1000 }), post("/v1/organizations/connections/list", {}, { limit: 1000 }), get("/v1/collections", { limit: 1000 }),
@@ -119,7 +125,10 @@ async function names() {
   return { syncs: [...overview.syncs, ...await deletedSyncs(buckets.results)], buckets: buckets.results, connections: connections.results, collections: collections.results };
 }
 
-/** Events, newest first, as lines: those of one run or batch are one line. @param {Api.LiveEvent[]} events @returns {Line[]} */
+/**
+ * Events, newest first, as lines: those of one run or batch are one line.
+ * @param {Api.LiveEvent[]} events @returns {Line[]}
+ */
 function folded(events) {
   /** @type {Map<string, Line>} */
   const runs = new Map();
@@ -153,7 +162,10 @@ function drawn(lines, names_) {
   });
 }
 
-/** Whether a line has every word that is searched for. @param {Line} line @param {{search: string, names: Names}} state */
+/**
+ * Whether a line has every word that is searched for.
+ * @param {Line} line @param {{search: string, names: Names}} state
+ */
 function hasWords(line, { search, names: names_ }) {
   const wanted = search.toLowerCase().split(/\s+/).filter(Boolean);
   if (wanted.length === 0) return true;
@@ -208,7 +220,8 @@ function tell({ of: event, begun, parts }, { syncs, buckets, connections, collec
 
 /**
  * A run that has ended.
- * @param {Api.Detail} detail @param {Child} what @param {{began?: Api.LiveEvent, isResumed?: boolean}} options
+ * @param {Api.Detail} detail @param {Child} what @param {{began?: Api.LiveEvent, isResumed?:
+ * boolean}} options
  * @returns {[Parameters<typeof icon>[0], string, Child]}
  */
 function finished(detail, what, { began, isResumed }) {

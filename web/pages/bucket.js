@@ -28,8 +28,10 @@ export function open(visit) {
   /**
    * `wanted` is what was asked for, `place` what is shown; `active` has the cursor, and `anchor` is
    * where a selection with Shift begins.
-   * @type {{bucket: Api.Bucket | null, wanted: Place, place: Place, view: string, folders: Folder[],
-   *   total: number, ready: boolean, error: unknown, active: number, anchor: number, width: number}}
+   * @type {{bucket: Api.Bucket | null, wanted: Place, place: Place, view: string, folders:
+   * Folder[],
+   *   total: number, ready: boolean, error: unknown, active: number, anchor: number, width:
+   *   number}}
    */
   const state = {
     bucket: null, wanted: placeOf(visit.query), place: placeOf(visit.query), view: visit.query.get("view") ?? "list",
@@ -92,7 +94,10 @@ export function open(visit) {
     return to.bucket(bucketId, { ...shown(state), path });
   }
 
-  /** The address of an object, which says where it is listed. @param {Item} item @param {number} index */
+  /**
+   * The address of an object, which says where it is listed.
+   * @param {Item} item @param {number} index
+   */
   const objectAt = (item, index) => to.object(bucketId, item.id, { ...placeQuery(state.place), at: index - state.folders.length + 1 });
 
   /** @param {number} index */
@@ -101,7 +106,10 @@ export function open(visit) {
     if (item) visit.go(item.kind === "folder" ? within(item.path) : objectAt(item, index));
   }
 
-  /** Selects one, or with Shift all from where the selection began. @param {number} index @param {boolean} [range] */
+  /**
+   * Selects one, or with Shift all from where the selection began.
+   * @param {number} index @param {boolean} [range]
+   */
   async function pick(index, range) {
     const item = itemAt(index);
     Object.assign(state, { active: index }, range ? {} : { anchor: index });
@@ -229,7 +237,10 @@ export function open(visit) {
     const props = { key: index, class: `many-row${marks(index, item)}`, role: "row", id: `item-${index}`, "aria-rowindex": index + 1, "aria-selected": item && selection.has(item) ? "true" : "false", style: { transform: `translateY(${top}px)` } };
     /** @param {import("../lib/dom.js").Child[]} cells */
     const row = (...cells) => h("div", props, cells.map((cell, at_) => h("span", { key: at_, role: "gridcell", class: COLUMNS[at_] }, cell)));
-    /** @param {string} href @param {"folder" | ReturnType<typeof pictureOf>} which @param {string} called */
+    /**
+     * @param {string} href @param {"folder" | ReturnType<typeof pictureOf>} which
+     * @param {string} called
+     */
     const what = (href, which, called) => h("a", { class: `what ${which}`, tabindex: "-1", href }, icon(which), name(called));
     if (!item) return row(null, h("div.skeleton"));
     if (item.kind === "folder") return row(box(item, index), what(within(item.path), "folder", item.name), null, null, "Folder");
@@ -259,7 +270,10 @@ export function open(visit) {
 /** The columns of a list, by their classes. */
 const COLUMNS = ["pick", "title", "num", "when", "type"];
 
-/** Whether the date that is shown, and sorted by, is when an object was added. @param {Place} place */
+/**
+ * Whether the date that is shown, and sorted by, is when an object was added.
+ * @param {Place} place
+ */
 const byAdded = ({ sort }) => sort === "added";
 
 /** The query of the address that shows this again. @param {{wanted: Place, view: string}} state */
@@ -268,7 +282,10 @@ const shown = ({ wanted, view }) => ({ ...placeQuery(wanted), view: view === "li
 /** @param {string} prefix */
 const parentOf = (prefix) => prefix.slice(0, prefix.lastIndexOf("/", prefix.length - 2) + 1);
 
-/** @param {{wanted: Place, view: string}} state @param {(to: Partial<Place & {view: string}>) => void} change @param {() => void} search */
+/**
+ * @param {{wanted: Place, view: string}} state
+ * @param {(to: Partial<Place & {view: string}>) => void} change @param {() => void} search
+ */
 function tools(state, change, search) {
   return h("div.bucket-bar", { role: "search" },
     h("div.search", icon("search"), h("label.sr", { for: "search" }, "Search"),
@@ -295,7 +312,9 @@ function nothing(state, bucketId) {
     : empty("Nothing here yet", "Objects appear as syncs copy them.", link("Sync into this bucket", to.newSync({ bucket: bucketId }), { class: "button primary" }));
 }
 
-/** @param {ReturnType<typeof selectionIn>} selection @param {Api.Bucket} bucket @param {Visit} visit */
+/**
+ * @param {ReturnType<typeof selectionIn>} selection @param {Api.Bucket} bucket @param {Visit} visit
+ */
 function selected(selection, bucket, visit) {
   const bucketId = bucket.bucket_id;
   return h("div.selection", { role: "region", "aria-label": "Selected objects" },

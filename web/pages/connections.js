@@ -17,7 +17,8 @@ import { signInOf, wayOut } from "../lib/way-out.js";
 export function open(visit) {
   const [shown] = visit.params;
   /**
-   * @typedef {{id?: string, draft: import("../lib/connection-form.js").ConnectionDraft, busy?: boolean,
+   * @typedef {{id?: string, draft: import("../lib/connection-form.js").ConnectionDraft, busy?:
+   * boolean,
    *   error?: unknown}} Form
    * @type {{list: Api.Connection[] | null, syncs: Api.SyncRow[], form: Form | null,
    *   tests: Map<string, {busy?: boolean, success?: boolean, message?: string}>}}

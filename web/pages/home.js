@@ -50,7 +50,10 @@ export function open(visit) {
 
 const showDeleted = async () => deletedSyncs((await get("/v1/buckets", { limit: 1000 })).results);
 
-/** Syncs that were deleted: they never run again, and their history can be read. @param {Api.Sync[]} rows */
+/**
+ * Syncs that were deleted: they never run again, and their history can be read.
+ * @param {Api.Sync[]} rows
+ */
 function deletedTable(rows) {
   if (rows.length === 0) return h("p.muted", { role: "status" }, "There are no deleted syncs.");
   return h("section", { "aria-label": "Deleted syncs" }, section("Deleted syncs", rows.length),
@@ -100,7 +103,8 @@ function now(rows) {
 
 /**
  * One running job: what it is doing, how far it is, how long it will take.
- * @param {Api.AnySync} sync @param {Api.Job | Api.Run | undefined} job @param {{bucket_name?: string}} [row]
+ * @param {Api.AnySync} sync @param {Api.Job | Api.Run | undefined} job @param {{bucket_name?:
+ * string}} [row]
  */
 export function running(sync, job, row) {
   const live = progressOf(sync.sync_config_id);
@@ -152,7 +156,10 @@ function needsOfSync(sync, visit) {
   /** @param {string} tone @param {string} text @param {...Child} actions */
   const need = (tone, text, ...actions) =>
     out.push(card(`${out.length} ${sync.sync_config_id}`, tone, [name(sync.source_path), " → ", name(sync.bucket_name)], text, ...actions));
-  /** @param {string} label @param {(sync: Api.SyncRow) => Promise<unknown>} does @param {string} [kind] */
+  /**
+   * @param {string} label @param {(sync: Api.SyncRow) => Promise<unknown>} does
+   * @param {string} [kind]
+   */
   const act = (label, does, kind = "") => button(label, () => does(sync).then(visit.refresh), { kind: `small ${kind}` });
   const look = link("View", to.sync(sync), { class: "button small quiet" });
   if (isHeld(sync)) {

@@ -20,11 +20,13 @@ export function open(visit) {
   const [id] = visit.params;
   /**
    * `which` is null where the filters of a stored pipeline say what this page cannot; they stay.
-   * @type {{one: Api.Pipeline | null, name: string, bucket: string, which: Which | null, extractor: string,
-   *   typed: Record<string, string>, keep: "none" | "some" | "all", kept: string, backfill: boolean,
-   *   known: Api.Extractor[], buckets: {bucket_id: string, bucket_name: string, bucket_schema?: {properties?: object}}[],
-   *   count: number | null, size: number, samples: {object_id: string, key_prefix: string}[], tried: Api.Tried | null,
-   *   trying: boolean, tryError: unknown, error: unknown, busy: boolean, ready: boolean}}
+   * @type {{one: Api.Pipeline | null, name: string, bucket: string, which: Which | null, extractor:
+   * string,
+   *   typed: Record<string, string>, keep: "none" | "some" | "all", kept: string, backfill:
+   *   boolean, known: Api.Extractor[], buckets: {bucket_id: string, bucket_name: string,
+   *   bucket_schema?: {properties?: object}}[], count: number | null, size: number, samples:
+   *   {object_id: string, key_prefix: string}[], tried: Api.Tried | null, trying: boolean,
+   *   tryError: unknown, error: unknown, busy: boolean, ready: boolean}}
    */
   const state = {
     one: null, name: "", bucket: visit.query.get("bucket") ?? "", which: { folder: visit.query.get("folder") ?? "", name: "", kind: "" }, extractor: "",
@@ -217,7 +219,10 @@ export function open(visit) {
     return ` (about ${duration((times.reduce((sum, ms) => sum + ms, 0) / times.length / 1000) * state.count)}, from the try)`;
   }
 
-  /** The wrong fields of the last request, below a prefix. @param {string} below @returns {Record<string, string>} */
+  /**
+   * The wrong fields of the last request, below a prefix.
+   * @param {string} below @returns {Record<string, string>}
+   */
   function wrongFields(below) {
     const fields = state.error instanceof ApiError ? state.error.fields : [];
     return Object.fromEntries(fields.filter((one) => one.field.includes(below)).map((one) => [one.field.slice(one.field.indexOf(below) + below.length), one.message]));

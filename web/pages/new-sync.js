@@ -28,7 +28,8 @@ import { previewOf, previewPanel } from "./new-sync/preview.js";
  * @typedef {{connection_id: string, name: string, provider_type: string}} Reached
  * @typedef {{draft: import("../lib/connection-form.js").ConnectionDraft, busy?: boolean,
  *   error?: unknown}} Making
- * @typedef {{draft: Draft, connections: Reached[], buckets: Pick<Api.Bucket, "bucket_id" | "bucket_name">[],
+ * @typedef {{draft: Draft, connections: Reached[], buckets: Pick<Api.Bucket, "bucket_id" |
+ * "bucket_name">[],
  *   making: Making | null, preview: Preview | null, previewing: boolean, previewError: unknown,
  *   error: unknown, busy: boolean, ready: boolean, home: string, taken: string[]}} State
  */
@@ -214,7 +215,10 @@ export function open(visit) {
   };
 }
 
-/** How many objects the edit would remove, as far as the preview knows. @param {State} state @returns {number} */
+/**
+ * How many objects the edit would remove, as far as the preview knows.
+ * @param {State} state @returns {number}
+ */
 const removals = ({ preview }) => preview?.remove ?? 0;
 
 /** @param {State} state */
@@ -287,7 +291,10 @@ function sourceStep(state, change, write) {
   ];
 }
 
-/** @param {State} state @param {Reached | undefined} connection @param {ReturnType<typeof browser>} places @param {Change} change */
+/**
+ * @param {State} state @param {Reached | undefined} connection
+ * @param {ReturnType<typeof browser>} places @param {Change} change
+ */
 function placeStep(state, connection, places, change) {
   const words = placeWords(connection?.provider_type);
   const wrong = wrongAt(state.error, "source_path");

@@ -22,7 +22,8 @@ export function open(visit) {
   const [bucketId, objectId] = visit.params;
   /**
    * `beside`: the objects before and after it, where the address says how it was listed.
-   * @type {{object: Api.Object_ | null, bucket: Api.Bucket | null, twins: Api.Twin[] | null, beside: Awaited<ReturnType<typeof
+   * @type {{object: Api.Object_ | null, bucket: Api.Bucket | null, twins: Api.Twin[] | null,
+   * beside: Awaited<ReturnType<typeof
    *   neighbours>> | null, documents: [Api.Pipeline, ReturnType<typeof documentTable>][] | null}}
    */
   const state = { object: null, bucket: null, twins: null, beside: null, documents: null };

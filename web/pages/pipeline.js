@@ -16,14 +16,18 @@ import { stateOf } from "./pipelines.js";
 
 const TABS = [["documents", "Documents"], ["failures", "Failures"], ["batches", "Batches"]];
 
-/** How a failure is told apart: what may pass, what will not, what took too much. @type {Record<string, string>} */
+/**
+ * How a failure is told apart: what may pass, what will not, what took too much.
+ * @type {Record<string, string>}
+ */
 const FAILURES = { transient: "May pass", permanent: "Cannot be read", resource: "Took too much time, memory or room" };
 
 /** @param {Visit} visit @returns {Page} */
 export function open(visit) {
   const [id] = visit.params;
   /**
-   * @type {{one: Api.Pipeline | null, buckets: Map<string, string>, batches: Api.Batch[], groups: FailureGroup[],
+   * @type {{one: Api.Pipeline | null, buckets: Map<string, string>, batches: Api.Batch[], groups:
+   * FailureGroup[],
    *   tab: string, log: {batch: string, text: string} | null}}
    */
   const state = { one: null, buckets: new Map(), batches: [], groups: [], tab: visit.query.get("show") ?? "documents", log: null };

@@ -8,7 +8,10 @@ import { bytes, duration } from "../lib/format.js";
 import { attempt } from "../lib/notes.js";
 import { bar, button, choice, command, facts, field, link, pageHead, section } from "../lib/parts.js";
 
-/** @typedef {{settings: Api.Settings | null, hosts: string | null, token: string | null, error: unknown}} State */
+/**
+ * @typedef {{settings: Api.Settings | null, hosts: string | null, token: string | null, error:
+ * unknown}} State
+ */
 /** @typedef {State & {settings: Api.Settings}} Loaded */
 
 /** @param {Visit} visit @returns {Page} */

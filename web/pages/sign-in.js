@@ -18,8 +18,9 @@ export function open(visit) {
   if (!provider) return { title: () => "Sign in", view: () => pageHead("There is no such sign-in", link("Back to the connections", "#/connections")) };
   const draft = draftOf(provider.id);
   /**
-   * @type {{step: number, wrong: Record<string, string>, busy: boolean, error: unknown, begun: Api.SignInStarted | null,
-   * url: string, failed: string | null, connection: Api.Connection | null}}
+   * @type {{step: number, wrong: Record<string, string>, busy: boolean, error: unknown, begun:
+   * Api.SignInStarted | null, url: string, failed: string | null, connection: Api.Connection |
+   * null}}
    */
   const state = { step: draft.clientId && ended ? provider.steps.length - 1 : 0, wrong: {}, busy: false, error: null, begun: null, url: "", failed: null, connection: null };
   /** @type {ReturnType<typeof setTimeout> | undefined} */

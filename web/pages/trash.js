@@ -17,7 +17,9 @@ const PAGE = 100;
 export function open(visit) {
   const [bucketId] = visit.params;
   const trash = /** @type {const} */ (`${at.bucket(bucketId)}/objects/trash`);
-  /** @type {{bucket: Api.Bucket | null, list: Api.Trash | null, shown: number, chosen: Set<string>}} */
+  /**
+   * @type {{bucket: Api.Bucket | null, list: Api.Trash | null, shown: number, chosen: Set<string>}}
+   */
   const state = { bucket: null, list: null, shown: PAGE, chosen: new Set() };
   const again = soon(visit.refresh, 1500);
 

@@ -16,8 +16,8 @@ const FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", 
 const VIEWER = /^chrome(-extension)?:\/\//;
 
 /**
- * With `CATCHMENT_WEB` set to a folder, scripts and styles come from there and not from the program,
- * so that a change of the interface can be tried without building it.
+ * With `CATCHMENT_WEB` set to a folder, scripts and styles come from there and not from the
+ * program, so that a change of the interface can be tried without building it.
  */
 async function fromDisk(context, server) {
   const folder = process.env.CATCHMENT_WEB;

@@ -5,7 +5,10 @@ import { h } from "../../lib/dom.js";
 import { icon, name, problem } from "../../lib/parts.js";
 import { wayOut } from "../../lib/way-out.js";
 
-/** A place that was entered: `id` is what a sync takes, `path` what is listed. @typedef {{name: string, id: string, path: string}} Crumb */
+/**
+ * A place that was entered: `id` is what a sync takes, `path` what is listed.
+ * @typedef {{name: string, id: string, path: string}} Crumb
+ */
 
 /**
  * @param {{redraw: () => void, choose: (path: string) => void}} options
@@ -43,7 +46,10 @@ export function browser({ redraw, choose }) {
     list(trail);
   }
 
-  /** A folder to enter, or what a place has in it. @param {Crumb & {note?: string | null}} folder */
+  /**
+   * A folder to enter, or what a place has in it.
+   * @param {Crumb & {note?: string | null}} folder
+   */
   function row(folder) {
     const shown = [name(folder.name), folder.note ? h("small", folder.note.replaceAll("_", " ")) : null];
     return state.level && state.trail.length > state.level

@@ -15,7 +15,10 @@ const ROWS = 500;
 /** How much tells whether bytes of no known kind are text. */
 const LOOKED_AT = 4096;
 
-/** @typedef {{kind: string, url: string, item: Item | null, text: string, cut: boolean, broken: boolean, error: unknown}} State */
+/**
+ * @typedef {{kind: string, url: string, item: Item | null, text: string, cut: boolean, broken:
+ * boolean, error: unknown}} State
+ */
 
 /** @param {() => void} redraw */
 export function preview(redraw) {
@@ -159,7 +162,10 @@ function sheet([head = [], ...rows]) {
     h("tbody", rows.slice(0, ROWS).map((row) => h("tr", row.map((cell) => h("td", cell)))))));
 }
 
-/** JSON, a record a line, as a table; lines that cannot be read are shown as they are. @param {State} state */
+/**
+ * JSON, a record a line, as a table; lines that cannot be read are shown as they are.
+ * @param {State} state
+ */
 function records({ text, cut }) {
   const lines = text.split("\n");
   if (cut) lines.pop();
