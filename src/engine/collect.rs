@@ -11,7 +11,7 @@ use super::{Engine, RunError};
 use crate::{
     blobs::Blobs,
     model::BlobHash,
-    store::{Store, StoreError, blobs, objects::trash, uploads},
+    store::{Store, StoreError, blobs, trash, uploads},
 };
 
 /// What a collection has freed.

@@ -205,7 +205,7 @@ impl Engine {
         let (gone, now) = (connection.clone(), self.clock.now());
         self.store
             .write(move |tx| {
-                let active = connections::active_syncs(tx, gone.key)?;
+                let active = syncs::active_of_connection(tx, gone.key)?;
                 if !force && !active.is_empty() {
                     return Err(ConnectionError::InUse(active));
                 }

@@ -5,7 +5,7 @@ use super::filter::Dossier;
 use crate::{
     model::{EntryPath, Fingerprint},
     sources::{Facts, Needs},
-    store::{reevaluate::HANDED_OVER, shape::Kept},
+    store::{entries::HANDED_OVER, shape::Kept},
 };
 
 /// What is known of an entry so far.

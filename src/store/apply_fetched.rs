@@ -4,11 +4,15 @@ use rusqlite::{OptionalExtension as _, params};
 
 use super::{
     Result, blobs,
-    commit::{Changes, DELETED, FetchedEntry, TRASHED, signed},
-    entries, heirs,
-    objects::trash::{self, InTrash},
+    changes::Changes,
+    entries,
+    entries::{DELETED, TRASHED},
+    fetched::FetchedEntry,
+    heirs,
     shape::{self, Shape},
+    stored::signed,
     time,
+    trash::{self, InTrash},
     uploads::waiting::{self, UNCONFIRMED},
 };
 use crate::model::{CONTENT, ObjectId};

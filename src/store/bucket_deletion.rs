@@ -10,7 +10,7 @@ use super::{
     buckets::{self, Bucket},
     leases,
     processing::{batches, collections},
-    reconcile, uploads,
+    remove, uploads,
 };
 use crate::model::SyncStatus;
 
@@ -85,7 +85,7 @@ pub fn step(tx: &Transaction<'_>, bucket_key: i64) -> Result<bool> {
     let objects = keys(tx, "SELECT object_key FROM objects WHERE bucket_key = ?1", bucket_key)?;
     let (mut count, mut bytes) = (0, 0);
     for key in &objects {
-        let gone = reconcile::remove_object(tx, *key)?;
+        let gone = remove::remove_object(tx, *key)?;
         count += gone.objects;
         bytes += gone.bytes;
     }

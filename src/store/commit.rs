@@ -8,64 +8,28 @@
 
 use std::collections::HashSet;
 
-use bytes::Bytes;
 use jiff::Timestamp;
-use rusqlite::{Transaction, params};
+use rusqlite::Transaction;
 
-pub(super) use super::entries::{DELETED, TRASHED};
-pub use super::target::Target;
 use super::{
     Result, StoreError, blobs, buckets,
+    changes::Changes,
     checkpoints::{self, ShardCheckpoint},
     dead_letters::{self, Failure},
     gone,
     held_back::{self, HeldBack},
     jobs, leases,
     left_out::{self, LeftOut},
-    objects::trash,
     processing::to_batch::Batching,
     reevaluate::Reevaluated,
     renames::Renamed,
-    shape::Shape,
     touched::Touched,
-    two_level_index,
+    trash, two_level_index,
     unplaced::{self, Unplaced},
     write_order::Write,
 };
-use crate::model::{BlobHash, Counts, EntryId, EntryPath, ErrorType, Fingerprint, Identity};
-
-/// Fetched bytes, ready to be recorded.
-#[derive(Clone, Debug)]
-pub struct Stored {
-    /// Their hash.
-    pub hash: BlobHash,
-    /// How many bytes.
-    pub size: u64,
-    /// The bytes themselves if they are to be stored in the database; else they are durable in the
-    /// file of the hash.
-    pub inline: Option<Bytes>,
-}
-
-/// An entry that was fetched.
-#[derive(Clone, Debug)]
-pub struct FetchedEntry {
-    /// The source's name for it.
-    pub id: EntryId,
-    /// Its path from the root.
-    pub path: EntryPath,
-    /// The version that was fetched.
-    pub fingerprint: Fingerprint,
-    /// What a rename at the source does not change, see `sources::Source::identity`.
-    pub identity: Option<Identity>,
-    /// Its MIME type, if one is known.
-    pub mime: Option<String>,
-    /// User metadata as a JSON object, if it has any.
-    pub metadata: Option<String>,
-    /// Its bytes.
-    pub stored: Stored,
-    /// What the sync's mapping makes of it; `None` where it has none.
-    pub shape: Option<Box<Shape>>,
-}
+pub use super::{fetched::FetchedEntry, stored::Stored, target::Target};
+use crate::model::{BlobHash, Counts, EntryId, ErrorType};
 
 /// What is committed together.
 #[derive(Debug, Default)]
@@ -97,25 +61,6 @@ pub struct Batch {
     pub outside: Vec<u64>,
     /// Keys of entries that a changes pass found no longer passing the filters.
     pub drifted: Vec<u64>,
-}
-
-impl FetchedEntry {
-    /// How many bytes of it are in memory.
-    #[must_use]
-    pub fn inline_bytes(&self) -> usize {
-        let inline = |stored: &Stored| stored.inline.as_ref().map_or(0, Bytes::len);
-        inline(&self.stored) + self.shape.iter().map(|shape| shape.inline_bytes()).sum::<usize>()
-    }
-
-    pub(super) fn failure(&self, error_type: ErrorType, message: String) -> Failure {
-        Failure {
-            id: self.id.clone(),
-            path: self.path.clone(),
-            version: Some(self.fingerprint.version.clone()),
-            error_type,
-            message,
-        }
-    }
 }
 
 impl Batch {
@@ -228,41 +173,4 @@ pub fn commit(
     }
     let counts = changes.counts;
     Ok(Committed { counts, refused })
-}
-
-/// One transaction's changes to entries and objects.
-pub(super) struct Changes<'a> {
-    pub(super) tx: &'a Transaction<'a>,
-    pub(super) target: &'a Target,
-    pub(super) now: Timestamp,
-    pub(super) counts: Counts,
-    /// Objects that the bucket gained.
-    pub(super) objects: i64,
-    /// Bytes that the bucket gained.
-    pub(super) bytes: i64,
-    /// The largest object key in use, once it is known.
-    pub(super) last_object: Option<i64>,
-    /// Objects that are new.
-    pub(super) added: Touched,
-    /// Objects that are changed.
-    pub(super) updated: Touched,
-    /// What is noted for processing; `None` where the bucket has no collection.
-    pub(super) batching: Option<Batching>,
-    /// Whether anything in the trash came from this sync.
-    pub(super) has_trash: bool,
-}
-
-impl Changes<'_> {
-    /// Records that an entry exists, whatever happened to the version that was fetched.
-    pub(super) fn mark_seen(&self, id: &EntryId) -> Result<()> {
-        self.tx
-            .prepare_cached("UPDATE entries SET pass = ?3 WHERE sync_key = ?1 AND source_id = ?2")?
-            .execute(params![self.target.fence.sync_key, id.as_bytes(), self.target.pass])?;
-        Ok(())
-    }
-}
-
-/// A size as a signed number; no file reaches 2^63 bytes.
-pub(super) fn signed(size: u64) -> i64 {
-    i64::try_from(size).unwrap_or(i64::MAX)
 }

@@ -9,7 +9,6 @@ use super::{
     events::{self, About, EventKind},
     json,
     secrets::{self, Sealed},
-    syncs::{self, Sync},
     time,
 };
 use crate::model::{self, ConnectionId};
@@ -408,20 +407,6 @@ pub fn count(connection: &Connection, wanted: &ConnectionFilter) -> Result<u64> 
         .query_row(params![wanted.provider, wanted.status, wanted.is_active, hidden], |row| {
             row.get(0)
         })?)
-}
-
-/// The syncs that read through a connection and are not at rest.
-///
-/// # Errors
-/// SQLite's.
-pub fn active_syncs(connection: &Connection, connection_key: i64) -> Result<Vec<Sync>> {
-    let mut statement = connection
-        .prepare_cached("SELECT sync_key FROM syncs WHERE connection_key = ?1 ORDER BY sync_key")?;
-    let keys: Vec<i64> = statement
-        .query_map([connection_key], |row| row.get(0))?
-        .collect::<rusqlite::Result<_>>()?;
-    let syncs = keys.into_iter().map(|key| syncs::by_key(connection, key));
-    syncs.filter(|sync| sync.as_ref().map_or(true, |sync| !sync.rests())).collect()
 }
 
 /// Whose installation this is: the id of the organization, and that of the person.

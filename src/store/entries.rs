@@ -16,6 +16,10 @@ pub(super) const DELETED: i64 = 0;
 /// taken while the object is there.
 pub(super) const TRASHED: i64 = -1;
 
+/// A mark that belongs to no settings: this entry has taken over the object of another one, which
+/// the object still describes.
+pub const HANDED_OVER: i64 = -1;
+
 /// What the index says about a listed entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Known {

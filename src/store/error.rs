@@ -4,7 +4,7 @@ use std::{io, path::PathBuf};
 
 use rusqlite::ErrorCode;
 
-use super::leases::Holder;
+use super::holder::Holder;
 
 /// An error of the store.
 #[derive(Debug, thiserror::Error)]

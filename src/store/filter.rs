@@ -295,7 +295,7 @@ fn path_test(sql: &str, condition: &Condition) -> Result<Clause, FieldProblem> {
         }
         Test::StartsWith(text) => {
             let from = path.clone().sql(" >= ").bind(bytes(text));
-            Ok(match super::objects::end_of(text.as_bytes()) {
+            Ok(match super::prefix::end_of(text.as_bytes()) {
                 Some(end) => Clause::joined(vec![from, path.sql(" < ").bind(end)], true),
                 None => from,
             })

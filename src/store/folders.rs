@@ -5,11 +5,11 @@ use rusqlite::{Connection, Transaction, params};
 
 use super::{
     Result, dead_letters,
+    entries::HANDED_OVER,
     events::EventKind,
     feeds, gone, jobs, leases,
     places::{Placement, Places},
     processing::to_batch::Batching,
-    reevaluate::HANDED_OVER,
     syncs,
     target::Target,
     touched::Touched,

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension as _, Transaction, params};
 
-use super::{Result, reevaluate::HANDED_OVER, unique_keys};
+use super::{Result, entries::HANDED_OVER, unique_keys};
 
 /// Where the entry that made an object no longer stands behind it: gives the object to an entry
 /// with equal bytes, if one remains. Returns whether one did.

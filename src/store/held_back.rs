@@ -4,7 +4,7 @@
 
 use rusqlite::{Connection, Transaction, params};
 
-use super::{Result, commit::signed, syncs, time};
+use super::{Result, stored::signed, syncs, time};
 use crate::model::{EntryId, EntryPath, Fingerprint, Version};
 
 /// An entry that may be one that the index has under another name.

@@ -1,10 +1,9 @@
 //! Leases: the right to run a sync, with a fencing token that every write of the run shows.
 
-use std::fmt;
-
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 
+pub use super::holder::Holder;
 use super::{Result, StoreError, time};
 
 /// The fencing token that a run shows with every write. Tokens only grow, so an old one is
@@ -15,35 +14,6 @@ pub struct Fence {
     pub sync_key: i64,
     /// The token of its lease.
     pub token: i64,
-}
-
-/// Who holds a lease.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Holder {
-    /// Names the lock file that its process keeps locked for as long as it lives.
-    pub worker: String,
-    /// Its host.
-    pub host: String,
-    /// Its process id there.
-    pub pid: u32,
-    /// Since when.
-    pub since: Timestamp,
-    /// Until when, unless renewed.
-    pub until: Timestamp,
-}
-
-impl fmt::Display for Holder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "another run of this sync is under way on host {}, pid {}, since {} (lease until {} \
-             unless renewed)",
-            self.host,
-            self.pid,
-            self.since.strftime("%Y-%m-%dT%H:%M:%SZ"),
-            self.until.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        )
-    }
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Holder> {

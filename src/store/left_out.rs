@@ -4,7 +4,7 @@
 use roaring::RoaringTreemap;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
-use super::{Result, commit::Target};
+use super::{Result, target::Target};
 use crate::model::{EntryId, Version};
 
 /// An entry that does not meet a condition.

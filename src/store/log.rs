@@ -21,7 +21,7 @@ use std::{
 
 use rusqlite::{Connection, MAIN_DB, hooks::Wal, wal::CheckpointMode};
 
-use super::{Result, StoreError, open};
+use super::{Result, StoreError};
 
 /// Frames (pages of 16 KiB in the log) that are worth copying. With half of it 200,000 files took a
 /// tenth longer, since pages that are written often are copied more often; with twice as many,
@@ -52,11 +52,16 @@ const fn copier(frames: i32, copied: i32) -> Copier {
     }
 }
 
-/// Has the writer's log copied from now on. The thread ends with the writer's connection.
-pub(super) fn copy_beside(writer: &mut Connection, path: &Path) -> Result<()> {
+/// Has the writer's log copied from now on, through a connection that `connect` makes. The thread
+/// ends with the writer's connection.
+pub(super) fn copy_beside(
+    writer: &mut Connection,
+    path: &Path,
+    connect: fn(&Path) -> Result<Connection>,
+) -> Result<()> {
     let progress = Arc::new(Progress::default());
     let (wake, woken) = sync_channel(1);
-    start(path.to_owned(), woken, progress.clone())?;
+    start(path.to_owned(), connect, woken, progress.clone())?;
     let mut before = 0;
     writer.wal_hook(Some(move |log: &mut Wal, frames| {
         if frames < before {
@@ -97,6 +102,7 @@ impl Progress {
 /// wake it any more.
 fn start(
     path: PathBuf,
+    connect: fn(&Path) -> Result<Connection>,
     woken: Receiver<()>,
     progress: Arc<Progress>,
 ) -> Result<thread::JoinHandle<()>> {
@@ -104,7 +110,7 @@ fn start(
         let mut connection = None;
         while woken.recv().is_ok() {
             let _turn = progress.turn();
-            match copy(&mut connection, &path) {
+            match copy(&mut connection, || connect(&path)) {
                 Ok(frames) => progress.copied.store(frames, Ordering::Relaxed),
                 Err(error) => tracing::warn!(%error, "the database's log could not be copied back"),
             }
@@ -118,10 +124,13 @@ fn start(
 
 /// Copies what no reader still needs to be elsewhere; returns how many frames of the log are
 /// copied.
-fn copy(connection: &mut Option<Connection>, path: &Path) -> Result<i32> {
+fn copy(
+    connection: &mut Option<Connection>,
+    connect: impl FnOnce() -> Result<Connection>,
+) -> Result<i32> {
     let connection = match connection {
         Some(connection) => connection,
-        None => connection.insert(open::connect_copier(path)?),
+        None => connection.insert(connect()?),
     };
     let (_, copied) = connection.wal_checkpoint_v2(Some(MAIN_DB), CheckpointMode::PASSIVE)?;
     Ok(copied)
@@ -133,7 +142,7 @@ mod tests {
 
     use std::sync::mpsc;
 
-    use super::*;
+    use super::{super::open, *};
 
     #[test]
     fn a_short_log_is_left_alone() {
@@ -183,7 +192,7 @@ mod tests {
         let (path, writer) = database(dir.path());
         let (wake, woken) = mpsc::sync_channel(1);
         let progress = Arc::new(Progress::default());
-        let copier = start(path, woken, progress.clone()).unwrap();
+        let copier = start(path, open::connect_copier, woken, progress.clone()).unwrap();
         fill(&writer);
         wake.send(()).unwrap();
         drop(wake);

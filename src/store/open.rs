@@ -104,7 +104,7 @@ pub(super) fn connect_writer(path: &Path) -> Result<Connection> {
          PRAGMA foreign_keys = ON;
          PRAGMA temp_store = MEMORY;",
     )?;
-    log::copy_beside(&mut connection, path)?;
+    log::copy_beside(&mut connection, path, connect_copier)?;
     Ok(connection)
 }
 

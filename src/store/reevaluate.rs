@@ -3,11 +3,8 @@
 use rusqlite::{OptionalExtension as _, params};
 
 use super::{
-    Result, blobs,
-    commit::{Changes, FetchedEntry, Stored},
-    entries,
-    shape::Shape,
-    time,
+    Result, blobs, changes::Changes, entries, entries::HANDED_OVER, fetched::FetchedEntry,
+    shape::Shape, stored::Stored, time,
 };
 use crate::model::{BlobHash, EntryId, EntryPath, Fingerprint, UniqueValue};
 
@@ -74,10 +71,6 @@ impl Reshaped {
         self.shape.iter().flat_map(|shape| shape.files()).any(|hash| !file_exists(hash))
     }
 }
-
-/// A mark that belongs to no settings: this entry has taken over the object of another one, which
-/// the object still describes.
-pub const HANDED_OVER: i64 = -1;
 
 impl Changes<'_> {
     /// Applies what the evaluation of a stored entry found. Where files that it needs were

@@ -3,11 +3,8 @@
 use rusqlite::{OptionalExtension as _, params};
 
 use super::{
-    Result,
-    commit::{Changes, DELETED},
-    dead_letters::Failure,
-    reevaluate::{HANDED_OVER, Reshaped},
-    time,
+    Result, changes::Changes, dead_letters::Failure, entries::DELETED, entries::HANDED_OVER,
+    reevaluate::Reshaped, time,
 };
 use crate::model::{BlobHash, EntryId, EntryPath, Fingerprint};
 

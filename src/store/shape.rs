@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 use serde_json::{Map, Value};
 
-use super::{Result, blobs, commit::Stored, edits, json, unique_keys};
+use super::{Result, blobs, edits, json, stored::Stored, unique_keys};
 use crate::model::{BlobHash, CONTENT, UniqueValue};
 
 /// What a mapping makes of an entry.

@@ -700,3 +700,17 @@ pub(super) fn count(tx: &Transaction<'_>, sync_key: i64, counts: &Counts) -> Res
 pub(super) fn path(bytes: Vec<u8>) -> EntryPath {
     EntryPath::new(bytes)
 }
+
+/// The syncs that read through a connection and can run.
+///
+/// # Errors
+/// SQLite's.
+pub fn active_of_connection(connection: &Connection, connection_key: i64) -> Result<Vec<Sync>> {
+    let mut statement = connection
+        .prepare_cached("SELECT sync_key FROM syncs WHERE connection_key = ?1 ORDER BY sync_key")?;
+    let keys: Vec<i64> = statement
+        .query_map([connection_key], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    let syncs = keys.into_iter().map(|key| by_key(connection, key));
+    syncs.filter(|sync| sync.as_ref().map_or(true, |sync| !sync.rests())).collect()
+}

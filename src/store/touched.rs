@@ -6,9 +6,8 @@ use serde_json::json;
 
 use super::{
     Result,
-    commit::{Changes, Target},
     events::{self, About, EventKind},
-    uploads::waiting,
+    target::Target,
 };
 
 /// Changed objects: all are counted, some are named.
@@ -51,29 +50,5 @@ impl Touched {
         let about = About::job(target.fence.sync_key, target.job_key);
         let detail = json!({"count": self.count, "object_ids": self.ids});
         events::append(tx, kind, about, &detail, now)
-    }
-}
-
-impl Changes<'_> {
-    pub(super) fn emit_events(&self) -> Result<()> {
-        self.added.emit_event(self.tx, EventKind::ObjectsAdded, self.target, self.now)?;
-        self.updated.emit_event(self.tx, EventKind::ObjectsUpdated, self.target, self.now)
-    }
-
-    /// Looks at an object that may be about to change.
-    pub(super) fn look(&mut self, object_key: i64) -> Result<()> {
-        match &mut self.batching {
-            Some(batching) => batching.look(self.tx, object_key),
-            None => Ok(()),
-        }
-    }
-
-    pub(super) fn note_updated(&mut self, object_key: i64) -> Result<()> {
-        let tx = self.tx;
-        waiting::follow(tx, object_key, self.now)?;
-        if let Some(batching) = &self.batching {
-            batching.updated(tx, object_key)?;
-        }
-        self.updated.add_object(tx, object_key)
     }
 }

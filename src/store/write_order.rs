@@ -6,8 +6,10 @@ use rusqlite::{OptionalExtension as _, params};
 
 use super::{
     Result, blobs,
-    commit::{Changes, DELETED, FetchedEntry},
+    changes::Changes,
     dead_letters::Failure,
+    entries::DELETED,
+    fetched::FetchedEntry,
     reevaluate::{Reevaluated, Reshaped},
     renames::Renamed,
     shape::{self, Shape},

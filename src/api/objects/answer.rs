@@ -17,9 +17,11 @@ use crate::{
         scope::Scope,
     },
     model::{self, BucketId, EntryPath},
-    store::objects::{
-        UNPROCESSED,
-        record::{BlobRecord, Record},
+    store::{
+        objects::{
+            UNPROCESSED,
+            record::{BlobRecord, Record},
+        },
         trash,
     },
 };

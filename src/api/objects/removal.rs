@@ -18,7 +18,8 @@ use crate::{
     store::{
         RowPosition,
         buckets::Bucket,
-        objects::{query::Query, trash, write},
+        objects::{query::Query, write},
+        trash,
     },
 };
 

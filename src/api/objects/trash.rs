@@ -22,10 +22,8 @@ use crate::{
     store::{
         RowPosition, StoreError,
         buckets::Bucket,
-        objects::{
-            record,
-            trash::{self, Query},
-        },
+        objects::record,
+        trash::{self, Query},
     },
 };
 

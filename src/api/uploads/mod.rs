@@ -41,7 +41,7 @@ use crate::{
     store::{
         RowPosition, StoreError,
         buckets::Bucket,
-        objects::trash,
+        trash,
         uploads::{self, Query, Upload},
     },
 };

@@ -7,9 +7,9 @@ use crate::{
 
 /// The fields of the objects of a bucket.
 #[derive(Clone, Debug)]
-pub(super) struct ObjectFields {
+pub(in crate::store) struct ObjectFields {
     /// Public id of the bucket.
-    pub(super) bucket_id: String,
+    pub(in crate::store) bucket_id: String,
 }
 
 /// The blobs of the object; `ob` and `b` are the rows.

@@ -1,9 +1,10 @@
 //! Objects: found and listed as the command line does it here; as the API does it in [`query`] and
 //! [`record`], counted in groups by [`rows`], found by their [`text`], made and changed by hand in
-//! [`mod@write`], deleted and restored in [`trash`]. What a sync does to them is in `commit` and `reconcile`.
+//! [`mod@write`]. What a sync does to them is in `commit` and `reconcile`, deleting and restoring them
+//! in `trash`.
 
 pub mod chosen;
-mod fields;
+pub(super) mod fields;
 #[cfg(test)]
 mod filter_tests;
 pub mod query;
@@ -12,13 +13,12 @@ pub mod rows;
 pub mod text;
 #[cfg(test)]
 mod text_tests;
-pub mod trash;
 pub mod write;
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::{Result, syncs, time};
+use super::{Result, prefix::end_of, syncs, time};
 use crate::model::{BlobHash, EntryPath, ObjectId};
 
 /// The status of an object that no batch has been through.
@@ -111,14 +111,6 @@ pub fn page(
     Ok(objects)
 }
 
-/// The first bytes behind all those that begin with `prefix`; `None` where nothing is.
-pub(super) fn end_of(prefix: &[u8]) -> Option<Vec<u8>> {
-    let last = prefix.iter().rposition(|byte| *byte != u8::MAX)?;
-    let mut end = prefix[..=last].to_vec();
-    end[last] += 1;
-    Some(end)
-}
-
 /// The object of exactly that path; the newest where several syncs brought one.
 ///
 /// # Errors
@@ -175,17 +167,4 @@ pub fn made_of(connection: &Connection, blob_key: i64) -> Result<Vec<Holder>> {
         })?
         .collect::<Result<_, _>>()?;
     Ok(holders)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_end_of_a_prefix_is_the_first_that_does_not_begin_with_it() {
-        assert_eq!(end_of(b"ab"), Some(b"ac".to_vec()));
-        assert_eq!(end_of(b"a\xff"), Some(b"b".to_vec()));
-        assert_eq!(end_of(b"\xff\xff"), None);
-        assert_eq!(end_of(b""), None);
-    }
 }

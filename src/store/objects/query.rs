@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 
 use rusqlite::{Connection, params_from_iter, types::Value};
 
-use super::{end_of, fields::ObjectFields, text};
+use super::{fields::ObjectFields, text};
 use crate::{
     model::{FieldProblem, Filter, Literal, Relation, Sort, Test},
     store::{
@@ -15,6 +15,7 @@ use crate::{
         buckets::Bucket,
         clause::Clause,
         filter::{self, Fields as _, Operand},
+        prefix::end_of,
         row_position::RowPosition,
     },
 };
@@ -419,7 +420,7 @@ fn compared(column: &str, relation: Relation, value: impl Into<Value>) -> Clause
 }
 
 /// Each word of the text in the path, or in a value of the object's metadata or fields; or its id.
-pub(super) fn has_text(text: &str) -> Clause {
+pub(in crate::store) fn has_text(text: &str) -> Clause {
     let id = Clause::default().sql("o.id = ").bind(text.to_owned());
     let words = text::words(text).into_iter().map(has_word).collect();
     Clause::joined(vec![Clause::joined(words, true), id], false)

@@ -13,10 +13,12 @@ use crate::{
     model::{BlobHash, BlobId, ObjectId},
     store::{
         Result, StoreError, blobs, buckets,
-        commit::{DELETED, Stored, TRASHED},
         edits::{self, Edits},
+        entries::{DELETED, TRASHED},
         events::{self, EventKind},
-        json, unique_keys, uploads,
+        json,
+        stored::Stored,
+        unique_keys, uploads,
     },
 };
 
@@ -455,7 +457,7 @@ pub fn change(
 
 /// Tells the entries of an object that it is deleted: the versions that they have are not taken
 /// again.
-pub(super) fn forget_by_entries(tx: &Transaction<'_>, object_key: i64) -> Result<()> {
+pub(in crate::store) fn forget_by_entries(tx: &Transaction<'_>, object_key: i64) -> Result<()> {
     tx.prepare_cached(
         "UPDATE entries SET object_key = ?2
          WHERE entry_key = (SELECT entry_key FROM objects WHERE object_key = ?1)

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::Digest;
 use crate::{
     model::{BatchId, BlobHash, CollectionId, DocumentId, Filter, ObjectId},
-    store::{Result, StoreError, blobs, commit::Stored, json, time},
+    store::{Result, StoreError, blobs, json, stored::Stored, time},
 };
 
 /// A document with all that is shown of it.

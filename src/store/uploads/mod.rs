@@ -15,10 +15,10 @@ use rusqlite::{
 use super::{
     Result, StoreError, blobs,
     clause::Clause,
-    commit::Stored,
     filter::{self, Fields, Operand},
     functions, json,
     row_position::RowPosition,
+    stored::Stored,
     time,
 };
 use crate::model::{

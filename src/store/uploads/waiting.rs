@@ -12,10 +12,9 @@ use crate::{
     store::{
         Result, StoreError,
         buckets::{self, Bucket},
+        changed_objects,
         events::{self, EventKind},
-        json,
-        processing::to_batch,
-        syncs, unique_keys,
+        json, syncs, unique_keys,
     },
 };
 
@@ -114,9 +113,9 @@ pub fn confirm(
     buckets::adjust(tx, bucket.key, 1, size)?;
     events::objects(tx, EventKind::ObjectsAdded, bucket.key, std::slice::from_ref(&id), now)?;
     if let Some(sync_key) = sync_of(tx, object_key)?
-        && to_batch::is_wanted(tx, bucket.key)?
+        && changed_objects::is_wanted(tx, bucket.key)?
     {
-        to_batch::note(tx, sync_key, object_key)?;
+        changed_objects::note(tx, sync_key, object_key)?;
     }
     Ok(Ok(id))
 }

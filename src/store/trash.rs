@@ -9,40 +9,42 @@ use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params, params_from_iter};
 use serde_json::Value;
 
-use super::{
-    fields::ObjectFields,
-    query::has_text,
-    write::{forget_by_entries, key_of},
-};
 use crate::{
     model::{BucketSettings, FieldPath, FieldProblem, Filter},
     store::{
         Result, StoreError,
         buckets::{self, Bucket},
+        changed_objects,
         clause::Clause,
-        commit::{TRASHED, signed},
+        entries::TRASHED,
         events::{self, EventKind},
         filter::{self, Fields, Operand},
         json,
-        processing::{self, to_batch},
-        reconcile::{self, Gone},
+        objects::{
+            fields::ObjectFields,
+            query::has_text,
+            write::{forget_by_entries, key_of},
+        },
+        processing,
+        remove::{Gone, remove_object},
         row_position::RowPosition,
+        stored::signed,
         time, unique_keys,
     },
 };
 
 /// An entry that an object in the trash stands for.
-pub(in crate::store) struct OfEntry {
-    pub(in crate::store) sync_key: i64,
-    pub(in crate::store) source_id: Vec<u8>,
-    pub(in crate::store) version: Vec<u8>,
+pub(super) struct OfEntry {
+    pub(super) sync_key: i64,
+    pub(super) source_id: Vec<u8>,
+    pub(super) version: Vec<u8>,
 }
 
 /// An object in the trash that stands for an entry.
 #[derive(Clone, Copy)]
-pub(in crate::store) struct InTrash {
-    pub(in crate::store) object_key: i64,
-    pub(in crate::store) by_sync: bool,
+pub(super) struct InTrash {
+    pub(super) object_key: i64,
+    pub(super) by_sync: bool,
 }
 
 /// Deletes objects: into the trash if the bucket has one, else for good. `state` says why. Returns
@@ -64,7 +66,7 @@ pub fn discard(
             Some(until) => put(tx, *key, None, state, until, now)?,
             None => {
                 forget_by_entries(tx, *key)?;
-                reconcile::remove_object(tx, *key)?
+                remove_object(tx, *key)?
             }
         };
         objects += gone.objects;
@@ -97,7 +99,7 @@ pub fn discard_named(
 }
 
 /// When something that is deleted now is to be purged; `None` where the bucket has no trash.
-pub(in crate::store) fn until(settings: &BucketSettings, now: Timestamp) -> Option<Timestamp> {
+pub(super) fn until(settings: &BucketSettings, now: Timestamp) -> Option<Timestamp> {
     let days = settings.trash_days();
     let hours = SignedDuration::from_hours(24 * i64::from(days));
     (days > 0).then(|| now.checked_add(hours).unwrap_or(Timestamp::MAX))
@@ -105,7 +107,7 @@ pub(in crate::store) fn until(settings: &BucketSettings, now: Timestamp) -> Opti
 
 /// Puts an object that is seen into the trash. `removed` is the entry that a sync has removed it
 /// with; `None`: a person deletes it, and its entry is left alone from now on.
-pub(in crate::store) fn put(
+pub(super) fn put(
     tx: &Transaction<'_>,
     object_key: i64,
     removed: Option<OfEntry>,
@@ -162,12 +164,12 @@ fn leave_entry_alone(tx: &Transaction<'_>, object_key: i64) -> Result<Option<OfE
 }
 
 /// Whether anything in the trash came from a sync.
-pub(in crate::store) fn has_any_of(tx: &Transaction<'_>, sync_key: i64) -> Result<bool> {
+pub(super) fn has_any_of(tx: &Transaction<'_>, sync_key: i64) -> Result<bool> {
     Ok(tx.prepare_cached("SELECT 1 FROM trash WHERE sync_key = ?1 LIMIT 1")?.exists([sync_key])?)
 }
 
 /// The object in the trash that stands for an entry.
-pub(in crate::store) fn of_entry(
+pub(super) fn of_entry(
     tx: &Transaction<'_>,
     sync_key: i64,
     source_id: &[u8],
@@ -185,7 +187,7 @@ pub(in crate::store) fn of_entry(
 
 /// Takes an object out of the trash for the entry of that key, which the source shows again. Its
 /// unique key is the caller's to set. Returns its id and its size in bytes.
-pub(in crate::store) fn take_out(
+pub(super) fn take_out(
     tx: &Transaction<'_>,
     object_key: i64,
     entry_key: i64,
@@ -242,9 +244,9 @@ pub fn restore(
         let (id, size) = take_out(tx, *key, entry_key.unwrap_or_default(), now)?;
         unique_keys::set(tx, *key, unique_key.as_ref())?;
         if let Some(sync_key) = sync_key
-            && to_batch::is_wanted(tx, bucket.key)?
+            && changed_objects::is_wanted(tx, bucket.key)?
         {
-            to_batch::note(tx, sync_key, *key)?;
+            changed_objects::note(tx, sync_key, *key)?;
         }
         bytes += signed(size);
         restored.ids.push(id);
@@ -301,7 +303,7 @@ pub fn purge(
 ) -> Result<()> {
     for key in object_keys {
         forget_by_entries(tx, *key)?;
-        reconcile::remove_object(tx, *key)?;
+        remove_object(tx, *key)?;
     }
     buckets::emit_event(tx, bucket_key, "trash", now)
 }
