@@ -39,6 +39,7 @@ pub fn default_data_dir() -> Result<PathBuf, ConfigError> {
 struct File {
     min_free: Option<ByteSize>,
     quiet_period_ms: Option<u64>,
+    thumbnail_cache: Option<ByteSize>,
     listen: Option<SocketAddr>,
     allowed_hosts: Vec<String>,
     open_metrics: bool,
@@ -92,6 +93,8 @@ pub struct Config {
     pub min_free: Option<ByteSize>,
     /// See [`SourceTuning::quiet_period`].
     pub quiet_period: Duration,
+    /// How much of what was drawn of pictures on demand is kept, in the database.
+    pub thumbnail_cache: ByteSize,
     /// URLs in a source's data may lead to this machine and its private networks.
     pub allow_private_urls: bool,
     /// Whether the key to stored credentials is kept in this computer's keyring, where there is
@@ -162,6 +165,9 @@ impl Config {
     /// The longest that [`SourceTuning::quiet_period`] may be.
     pub const MAX_QUIET_PERIOD: Duration = Duration::from_secs(2);
 
+    /// The default of [`Config::thumbnail_cache`].
+    pub const THUMBNAIL_CACHE: ByteSize = ByteSize::mib(256);
+
     /// Where the server listens by default.
     pub const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7400);
 
@@ -180,6 +186,9 @@ impl Config {
             .or(file.quiet_period_ms)
             .map_or(Self::QUIET_PERIOD, Duration::from_millis)
             .min(Self::MAX_QUIET_PERIOD);
+        let thumbnail_cache = environment("CATCHMENT_THUMBNAIL_CACHE", "a size such as 1GiB")?
+            .or(file.thumbnail_cache)
+            .unwrap_or(Self::THUMBNAIL_CACHE);
         let serve = ServeConfig {
             listen: environment("CATCHMENT_LISTEN", "an address such as 127.0.0.1:7400")?
                 .or(file.listen)
@@ -198,6 +207,7 @@ impl Config {
             data_dir,
             min_free,
             quiet_period,
+            thumbnail_cache,
             allow_private_urls,
             keyring,
             hosts,

@@ -51,6 +51,7 @@ impl House {
         let config = Config {
             data_dir: dir.path().join("data"),
             quiet_period: Duration::ZERO,
+            thumbnail_cache: Config::THUMBNAIL_CACHE,
             ..Config::load(Some(dir.path().join("data"))).unwrap()
         };
         let engine = Engine::open(&config, clock, Arc::new(Registry)).unwrap();

@@ -228,9 +228,15 @@ impl ApiError {
     /// 429, to be retried after so many seconds.
     #[must_use]
     pub fn too_many(message: impl Into<String>, retry_after_secs: u64) -> Self {
-        let mut error = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", message);
-        error.retry_after_secs = Some(retry_after_secs);
-        error
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", message)
+            .retry_after(retry_after_secs)
+    }
+
+    /// Seconds after which it is worth trying again.
+    #[must_use]
+    pub const fn retry_after(mut self, seconds: u64) -> Self {
+        self.retry_after_secs = Some(seconds);
+        self
     }
 
     /// 500: our own fault. `cause` goes to the log only.

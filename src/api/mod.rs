@@ -73,7 +73,7 @@ use self::{
 use crate::{
     config::Config,
     engine::{Engine, LiveProgress},
-    processing::{extract::Extractors, processor},
+    processing::{extract::Extractors, processor, thumbnails::Thumbnails},
     scheduler::{Nudge, Pulse, Scheduler},
     sources::oauth::sign_in::CALLBACK,
 };
@@ -107,6 +107,8 @@ pub struct App {
     pub extractors: Extractors,
     /// Wakes the processor.
     pub processor: processor::Nudge,
+    /// Draws small pictures of objects.
+    pub thumbnails: Thumbnails,
     scheduler_pulse: Pulse,
     live: Live,
     listeners: Listeners,
@@ -139,6 +141,12 @@ impl App {
         stopping: CancellationToken,
     ) -> Self {
         let Background { scheduler, live_progress, extractors, processor } = background;
+        let thumbnails = Thumbnails::new(
+            engine.clone(),
+            extractors.clone(),
+            processor::default_places(),
+            config.thumbnail_cache.as_u64(),
+        );
         Self {
             live: Live::start(engine.clone(), live_progress.clone(), stopping.clone()),
             listeners: Listeners::default(),
@@ -154,6 +162,7 @@ impl App {
             live_progress,
             extractors,
             processor,
+            thumbnails,
             stopping,
         }
     }

@@ -187,7 +187,7 @@ fn origin_of(plan: &JobPlan) -> Option<Value> {
 }
 
 /// The bytes of a blob as an open file, wherever they are.
-async fn open(engine: &Engine, hash: &BlobHash) -> Result<File, Failure> {
+pub(super) async fn open(engine: &Engine, hash: &BlobHash) -> Result<File, Failure> {
     let (wanted, hash) = (*hash, *hash);
     let gone = |error: String| {
         Failure::new(Class::Transient, format!("its bytes cannot be read: {error}"))

@@ -142,6 +142,7 @@ pub fn take_orphans(tx: &Transaction<'_>, limit: u32) -> Result<Option<Vec<Blob>
             continue;
         }
         tx.prepare_cached("DELETE FROM blob_bytes WHERE blob_key = ?1")?.execute([key])?;
+        tx.prepare_cached("DELETE FROM thumbnails WHERE blob_key = ?1")?.execute([key])?;
         gone.extend(
             tx.prepare_cached(
                 "DELETE FROM blobs WHERE blob_key = ?1 RETURNING hash, size, inline",

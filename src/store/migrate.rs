@@ -25,6 +25,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/13_edits.sql"),
     include_str!("migrations/14_trash.sql"),
     include_str!("migrations/15_by_id.sql"),
+    include_str!("migrations/16_thumbnails.sql"),
 ];
 
 /// The version of [`SCHEMA`].

@@ -62,6 +62,7 @@ mod stored;
 pub mod syncs;
 pub mod syncs_list;
 mod target;
+pub mod thumbnails;
 mod time;
 pub mod totals;
 mod touched;

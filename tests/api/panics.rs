@@ -67,6 +67,7 @@ async fn a_panic_is_an_answer_with_an_id_that_is_in_the_log_and_tells_nothing_el
         data_dir: dir.path().to_owned(),
         min_free: Some(bytesize::ByteSize(0)),
         quiet_period: std::time::Duration::ZERO,
+        thumbnail_cache: Config::THUMBNAIL_CACHE,
         allow_private_urls: false,
         keyring: false,
         hosts: Arc::default(),

@@ -61,6 +61,7 @@ impl Fixture {
             data_dir: dir.path().to_owned(),
             min_free: Some(bytesize::ByteSize(0)),
             quiet_period: Duration::ZERO,
+            thumbnail_cache: Config::THUMBNAIL_CACHE,
             allow_private_urls: false,
             keyring: false,
             hosts: Arc::default(),

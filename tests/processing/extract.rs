@@ -1,48 +1,11 @@
 //! The extractors that come with Catchment, each asked in a child process of its own.
 
-use std::{collections::BTreeMap, fs::File, io::Write as _, path::PathBuf, time::Duration};
+use std::io::Write as _;
 
-use catchment::processing::extract::{
-    Class, Extracted, Extractors, Failure, Given, Job,
-    protocol::{FileFacts, ObjectFacts},
-};
-use serde_json::{Map, Value, json};
+use catchment::processing::extract::Class;
+use serde_json::json;
 
-struct Asked {
-    folder: tempfile::TempDir,
-    extractors: Extractors,
-}
-
-impl Asked {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let program = PathBuf::from(env!("CARGO_BIN_EXE_catchment"));
-        let extractors = Extractors::new(program, folder.path().join("scratch"));
-        Self { folder, extractors }
-    }
-
-    async fn of(&self, name: &str, bytes: &[u8], parameters: Value) -> Result<Extracted, Failure> {
-        let path = self.folder.path().join("input");
-        File::create(&path).unwrap().write_all(bytes).unwrap();
-        let facts = FileFacts { size_bytes: bytes.len() as u64, ..FileFacts::default() };
-        let file = Given::File { file: File::open(&path).unwrap(), facts };
-        let Value::Object(parameters) = parameters else { panic!("no object") };
-        let job = Job {
-            run: "run".to_owned(),
-            object: ObjectFacts::default(),
-            inputs: BTreeMap::from([("file".to_owned(), file)]),
-            parameters,
-        };
-        let extractor = self.extractors.find(name, "v1").unwrap();
-        self.extractors.extract(extractor, job, Duration::from_secs(60)).await
-    }
-
-    async fn facts(&self, bytes: &[u8]) -> Map<String, Value> {
-        let mut found = self.of("file_facts", bytes, json!({})).await.unwrap();
-        assert_eq!(found.documents.len(), 1);
-        found.documents.remove(0).body
-    }
-}
+use crate::asked::Asked;
 
 /// A PNG of 3 by 2 pixels, as far as its header goes.
 const PNG: &[u8] =

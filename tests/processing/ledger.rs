@@ -13,17 +13,17 @@ use crate::{
 };
 
 /// Nothing in these tests takes longer, on a slow and busy machine.
-const DEADLINE: Duration = Duration::from_secs(120);
+pub const DEADLINE: Duration = Duration::from_secs(120);
 
 /// A server, a folder, and a bucket `films` with a collection `facts` that takes all of it.
-struct Fixture {
-    home: Catchment,
-    server: Server,
-    tree: Tree,
+pub struct Fixture {
+    pub home: Catchment,
+    pub server: Server,
+    pub tree: Tree,
 }
 
 impl Fixture {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let home = Catchment::new().env("CATCHMENT_QUIET_PERIOD_MS", "0");
         let server = Server::on(&home);
         let schema = json!({"properties": {}});
@@ -46,7 +46,7 @@ impl Fixture {
     }
 
     /// Makes a sync of the folder, and waits for its first run.
-    fn sync(&self, more: Value) -> String {
+    pub fn sync(&self, more: Value) -> String {
         let path = self.tree.root().to_str().unwrap();
         let mut order = json!({"connection_id": "conn_local", "source_path": path});
         order.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -56,7 +56,7 @@ impl Fixture {
         path
     }
 
-    fn has_run(&self, sync: &str, runs: u64) {
+    pub fn has_run(&self, sync: &str, runs: u64) {
         poll_until("a run", DEADLINE, || {
             let listed = self.server.post(&format!("{sync}/jobs?limit=100"), &json!({}));
             let jobs = listed.is(200);
@@ -66,13 +66,13 @@ impl Fixture {
         });
     }
 
-    fn run_again(&self, sync: &str, runs: u64) {
+    pub fn run_again(&self, sync: &str, runs: u64) {
         self.server.post(&format!("{sync}/trigger"), &json!({})).is(200);
         self.has_run(sync, runs);
     }
 
     /// Waits until no batch is waiting or under way, and returns all batches, oldest first.
-    fn settled(&self) -> Vec<Value> {
+    pub fn settled(&self) -> Vec<Value> {
         poll_until("the end of all batches", DEADLINE, || {
             let listed =
                 self.server.post("/v1/buckets/films/batches/list", &json!({"limit": 1000})).is(200);
@@ -83,7 +83,7 @@ impl Fixture {
         })
     }
 
-    fn documents(&self, collection: &str) -> Vec<Value> {
+    pub fn documents(&self, collection: &str) -> Vec<Value> {
         let target = format!("/v1/collections/{collection}/documents/list");
         let listed = self.server.post(&target, &json!({"limit": 1000})).is(200);
         listed["results"].as_array().unwrap().clone()

@@ -13,6 +13,12 @@ mod support;
 #[allow(dead_code)]
 mod server;
 
+mod asked;
 mod client;
 mod extract;
+mod facts;
+mod files;
+mod hostile;
 mod ledger;
+mod text;
+mod thumbnails;

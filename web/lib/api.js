@@ -121,6 +121,8 @@ export const at = {
   /** @param {string} bucket @param {string} object @param {string} blob */
   content: (bucket, object, blob) =>
     `/v1/buckets/${part(bucket)}/objects/${part(object)}/blobs/${part(blob)}/content`,
+  /** @param {string} bucket @param {string} object @param {number} size */
+  thumbnail: (bucket, object, size) => `/v1/buckets/${part(bucket)}/objects/${part(object)}/thumbnail?size=${size}`,
   /** @param {string} connection @returns {`/v1/organizations/connections/${string}`} */
   connection: (connection) => `/v1/organizations/connections/${part(connection)}`,
 };

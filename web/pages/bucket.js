@@ -6,6 +6,7 @@ import { to } from "../lib/addresses.js";
 import { at, get, post, queryString } from "../lib/api.js";
 import { ask } from "../lib/dialog.js";
 import { h } from "../lib/dom.js";
+import { face } from "../lib/face.js";
 import { bytes, count, counted, when } from "../lib/format.js";
 import { attempt, note } from "../lib/notes.js";
 import { afterDeletion, archiveOf, byFolder, download, objectsOf, opening, pictureOf, placeOf, placeQuery } from "../lib/objects.js";
@@ -239,13 +240,13 @@ export function open(visit) {
     const row = (...cells) => h("div", props, cells.map((cell, at_) => h("span", { key: at_, role: "gridcell", class: COLUMNS[at_] }, cell)));
     /**
      * @param {string} href @param {"folder" | ReturnType<typeof pictureOf>} which
-     * @param {string} called
+     * @param {import("../lib/dom.js").Child} sign @param {string} called
      */
-    const what = (href, which, called) => h("a", { class: `what ${which}`, tabindex: "-1", href }, icon(which), name(called));
+    const what = (href, which, sign, called) => h("a", { class: `what ${which}`, tabindex: "-1", href }, sign, name(called));
     if (!item) return row(null, h("div.skeleton"));
-    if (item.kind === "folder") return row(box(item, index), what(within(item.path), "folder", item.name), null, null, "Folder");
+    if (item.kind === "folder") return row(box(item, index), what(within(item.path), "folder", icon("folder"), item.name), null, null, "Folder");
     const time = byAdded(state.place) ? item.added : item.modified;
-    return row(box(item, index), what(objectAt(item, index), pictureOf(item.mime), byFolder(state.place) ? item.name : item.path), bytes(item.size), time ? timeOf(time) : "–", item.mime);
+    return row(box(item, index), what(objectAt(item, index), pictureOf(item.mime), face(bucketId, item, 64, visit.redraw), byFolder(state.place) ? item.name : item.path), bytes(item.size), time ? timeOf(time) : "–", item.mime);
   }
 
   /** @param {number} row @param {number} wide @param {number} top */
@@ -256,8 +257,7 @@ export function open(visit) {
       const item = itemAt(index);
       const place = { left: `${6 + (index % wide) * width}px`, top: "0px", width: `${width - 6}px`, height: `${TILE.height - 8}px` };
       const thumb = !item ? null : item.kind === "folder" ? icon("folder")
-        : item.mime.startsWith("image/") && item.blob && (item.size ?? 0) < 20_000_000
-          ? h("img", { src: at.content(bucketId, item.id, item.blob), alt: "", loading: "lazy", decoding: "async" }) : icon(pictureOf(item.mime));
+        : face(bucketId, item, 320, visit.redraw);
       const about = item?.kind === "object" ? `${bytes(item.size)}, ${when(byAdded(state.place) ? item.added : item.modified)}` : null;
       cells.push(h("div", { key: index, id: `item-${index}`, role: "gridcell", class: `tile${marks(index, item)}`, "aria-selected": item && selection.has(item) ? "true" : "false", style: place },
         h("a.thumb", { tabindex: "-1", "aria-label": item?.name ?? "…", title: about, href: !item ? to.bucket(bucketId) : item.kind === "folder" ? within(item.path) : objectAt(item, index) }, thumb),

@@ -5,6 +5,7 @@ mod answer;
 mod change;
 pub(super) mod create;
 mod removal;
+mod thumbnail;
 mod trash;
 mod wire;
 
@@ -62,6 +63,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(trash::list))
         .routes(routes!(trash::restore))
         .routes(routes!(trash::purge))
+        .routes(routes!(thumbnail::thumbnail))
         .routes(routes!(get, change::patch, change::put, removal::delete))
 }
 

@@ -5,10 +5,12 @@
 //! makes in its scratch folder. It ends when the socket does.
 
 use std::{
+    any::Any,
     collections::VecDeque,
     fs::File,
     io::{self, BufWriter, IoSliceMut, Write},
     mem::MaybeUninit,
+    panic::{self, AssertUnwindSafe},
     process::ExitCode,
 };
 
@@ -52,15 +54,25 @@ fn run(name: &str, confinement: &str) -> io::Result<()> {
     let mut requests = Requests::default();
     let mut out = Lines(BufWriter::new(io::stdout()));
     while let Some((request, mut files)) = requests.next()? {
-        let end = match (extractor.run)(&request, &mut files, &mut |output| out.write(&output)) {
-            Ok(()) => Output::Done(true),
-            Err(builtin::Stop::Failed(failed)) => Output::Failed(failed),
-            Err(builtin::Stop::Out(error)) => return Err(error),
+        let mut tell = |output| out.write(&output);
+        // A library that gives up over a file gives up over that file alone.
+        let run = || (extractor.run)(&request, &mut files, &mut tell);
+        let end = match panic::catch_unwind(AssertUnwindSafe(run)) {
+            Ok(Ok(())) => Output::Done(true),
+            Ok(Err(builtin::Stop::Failed(failed))) => Output::Failed(failed),
+            Ok(Err(builtin::Stop::Out(error))) => return Err(error),
+            Err(cause) => Output::Failed(gave_up(&*cause)),
         };
         out.write(&end)?;
         out.0.flush()?;
     }
     Ok(())
+}
+
+fn gave_up(cause: &(dyn Any + Send)) -> Failed {
+    let words = cause.downcast_ref::<String>().map(String::as_str);
+    let words = words.or_else(|| cause.downcast_ref::<&str>().copied()).unwrap_or("for no reason");
+    Failed { message: format!("the extractor gave up: {words}"), retry: false, class: None }
 }
 
 struct Lines<W: Write>(W);

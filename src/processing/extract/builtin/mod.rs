@@ -6,12 +6,14 @@
 
 mod file_facts;
 mod passthrough;
+mod text;
+pub mod thumbnail;
 
 use std::{fs::File, io};
 
 use serde_json::{Map, Value, json};
 
-use super::protocol::{BlobOutput, Failed, FileFacts, Input, Output, Request, VectorOutput};
+use super::protocol::{BlobOutput, Class, Failed, FileFacts, Input, Output, Request, VectorOutput};
 
 /// An extractor that comes with Catchment.
 #[derive(Debug)]
@@ -51,7 +53,8 @@ type Run =
     fn(&Request, &mut Vec<File>, &mut dyn FnMut(Output) -> io::Result<()>) -> Result<(), Stop>;
 
 /// All of them.
-pub static ALL: &[&Builtin] = &[&passthrough::PASSTHROUGH, &file_facts::FILE_FACTS];
+pub static ALL: &[&Builtin] =
+    &[&passthrough::PASSTHROUGH, &file_facts::FILE_FACTS, &text::TEXT, &thumbnail::THUMBNAIL];
 
 /// The extractor of that name.
 #[must_use]
@@ -84,7 +87,6 @@ impl Sink<'_> {
         self.tell(Output::LeftOut(why))
     }
 
-    #[expect(dead_code, reason = "told by thumbnail, the next to come")]
     fn blob(&mut self, blob: BlobOutput) -> Result<(), Stop> {
         self.tell(Output::Blob(blob))
     }
@@ -97,6 +99,11 @@ impl Sink<'_> {
 /// The object is at fault.
 fn permanent(message: impl Into<String>) -> Stop {
     Stop::Failed(Failed { message: message.into(), retry: false, class: None })
+}
+
+/// It would take more memory, time or room than an object may.
+fn too_much(message: impl Into<String>) -> Stop {
+    Stop::Failed(Failed { message: message.into(), retry: false, class: Some(Class::Resource) })
 }
 
 /// The first file among the inputs, taken out of those that were handed over.

@@ -7,9 +7,9 @@ use lofty::{
     probe::Probe,
     tag::Accessor as _,
 };
-use serde_json::{Map, Value};
+use serde_json::Map;
 
-use super::{Facts, moment, number, rewind, set, words};
+use super::{Facts, moment, number, part, rewind, set, words};
 
 pub(super) fn read(file: &mut File, facts: &mut Facts) {
     if !rewind(file) {
@@ -42,7 +42,11 @@ pub(super) fn read(file: &mut File, facts: &mut Facts) {
         set(facts, "created_at", tag.date().and_then(|date| moment::utc(&date.to_string())));
     }
     set(&mut audio, "tags", (!tags.is_empty()).then_some(tags));
-    set(facts, "audio", (!audio.is_empty()).then_some(Value::Object(audio)));
+    part(facts, "audio", |known| {
+        for (name, fact) in audio {
+            set(known, &name, Some(fact));
+        }
+    });
 }
 
 const fn codec(kind: FileType) -> Option<&'static str> {

@@ -6,9 +6,13 @@
 
 mod archive;
 mod audio;
+mod document;
 mod image;
+mod matroska;
 mod moment;
 mod movie;
+mod quicktime;
+mod tracks;
 mod xmp;
 
 use std::{
@@ -78,13 +82,18 @@ fn run(
     match mime.split('/').next() {
         Some("image") => image::read(&mut file, &mut facts),
         Some("audio") => audio::read(&mut file, &mut facts),
-        Some("video") => movie::read(&mut file, &mut facts),
+        Some("video") => movie::read(&mut file, &mime, &mut facts),
         _ => {}
     }
     if head.starts_with(b"PK\x03\x04") || head.starts_with(b"PK\x05\x06") {
         archive::read_zip(&mut file, &mut facts);
+        if mime != "application/zip" {
+            document::read_office(&mut file, &mut facts);
+        }
     } else if mime == "application/x-tar" {
         archive::read_tar(&mut file, &mut facts);
+    } else if mime == "application/pdf" {
+        document::read_pdf(&mut file, &mut facts);
     }
     xmp::read(&mut file, &mut facts);
     facts.insert("mime_type".to_owned(), mime.into());
@@ -119,6 +128,18 @@ fn set(facts: &mut Facts, name: &str, value: Option<impl Into<Value>>) {
         && !facts.contains_key(name)
     {
         facts.insert(name.to_owned(), value);
+    }
+}
+
+/// Sets facts that are under a name, beside those that are there.
+fn part(facts: &mut Facts, name: &str, fill: impl FnOnce(&mut Facts)) {
+    let mut part = match facts.remove(name) {
+        Some(Value::Object(part)) => part,
+        _ => Facts::new(),
+    };
+    fill(&mut part);
+    if !part.is_empty() {
+        facts.insert(name.to_owned(), Value::Object(part));
     }
 }
 

@@ -5,9 +5,9 @@ use std::{fs::File, io::BufReader};
 use nom_exif::{EntryValue, MediaParser, MediaSource, TrackInfoTag};
 use serde_json::{Map, Value};
 
-use super::{Facts, audio, image, number, rewind, set, words};
+use super::{Facts, audio, image, number, rewind, set, tracks, words};
 
-pub(super) fn read(file: &mut File, facts: &mut Facts) {
+pub(super) fn read(file: &mut File, mime: &str, facts: &mut Facts) {
     let mut video = Map::new();
     if rewind(file)
         && let Ok(source) = MediaSource::seekable(BufReader::new(&*file))
@@ -35,5 +35,6 @@ pub(super) fn read(file: &mut File, facts: &mut Facts) {
         }
     }
     set(facts, "video", (!video.is_empty()).then_some(Value::Object(video)));
+    tracks::read(file, mime, facts);
     audio::read(file, facts);
 }
