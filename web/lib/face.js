@@ -1,4 +1,4 @@
-/** What an object looks like in a list: a small picture where there is one, else a sign for its kind. */
+/** What an object looks like in a list: a small picture where there is one, else a sign. */
 
 import { at } from "./api.js";
 import { h } from "./dom.js";
@@ -17,7 +17,8 @@ const REMEMBERED = 10_000;
 const mayHaveOne = (mime) => (mime.startsWith("image/") ? !NEVER.has(mime) : COVERED.has(mime));
 
 /**
- * @param {string} bucket @param {import("./objects.js").Item} item @param {number} size of the longest edge, in pixels
+ * @param {string} bucket @param {import("./objects.js").Item} item
+ * @param {number} size of the longest edge, in pixels
  * @param {() => void} redraw called once it turns out that there is no picture
  */
 export function face(bucket, item, size, redraw) {

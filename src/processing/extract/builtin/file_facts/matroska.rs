@@ -22,6 +22,21 @@ const INFO: u32 = 0x1549_a966;
 const TRACKS: u32 = 0x1654_ae6b;
 const CLUSTER: u32 = 0x1f43_b675;
 
+/// The type of a file that begins as Matroska does, by the kind of document that it says it is.
+pub(super) fn mime_of(start: &[u8]) -> Option<&'static str> {
+    const HEADER: u32 = 0x1a45_dfa3;
+    const DOC_TYPE: u32 = 0x4282;
+    let (_, size, length) = head(start).filter(|(id, ..)| *id == HEADER)?;
+    let rest = &start[length..];
+    let header = &rest[..usize::try_from(size?).ok()?.min(rest.len())];
+    let (_, kind) = elements(header).into_iter().find(|(id, _)| *id == DOC_TYPE)?;
+    match kind.trim_ascii_end() {
+        b"webm" => Some("video/webm"),
+        b"matroska" => Some("video/x-matroska"),
+        _ => None,
+    }
+}
+
 pub(super) fn tracks(file: &mut File) -> Tracks {
     let mut tracks = Tracks::default();
     let Ok(end) = file.seek(SeekFrom::End(0)) else { return tracks };

@@ -87,9 +87,7 @@ fn run(
     }
     if head.starts_with(b"PK\x03\x04") || head.starts_with(b"PK\x05\x06") {
         archive::read_zip(&mut file, &mut facts);
-        if mime != "application/zip" {
-            document::read_office(&mut file, &mut facts);
-        }
+        document::read_office(&mut file, &mut facts);
     } else if mime == "application/x-tar" {
         archive::read_tar(&mut file, &mut facts);
     } else if mime == "application/pdf" {
@@ -102,7 +100,7 @@ fn run(
 
 /// The type by its bytes; else as its source or name has it.
 fn mime_of(head: &[u8], known: &FileFacts) -> String {
-    let by_bytes = infer::get(head).map(|found| found.mime_type());
+    let by_bytes = matroska::mime_of(head).or(infer::get(head).map(|found| found.mime_type()));
     let by_name = known.mime_type.as_deref().filter(|mime| *mime != "application/octet-stream");
     match (by_bytes, by_name) {
         // A docx is a zip by its bytes: what the name adds to that is right.

@@ -5,7 +5,7 @@ use std::{fs::File, io::BufReader};
 use nom_exif::{EntryValue, MediaParser, MediaSource, TrackInfoTag};
 use serde_json::{Map, Value};
 
-use super::{Facts, audio, image, number, rewind, set, tracks, words};
+use super::{Facts, audio, image, matroska, number, quicktime, rewind, set, tracks, words};
 
 pub(super) fn read(file: &mut File, mime: &str, facts: &mut Facts) {
     let mut video = Map::new();
@@ -35,6 +35,10 @@ pub(super) fn read(file: &mut File, mime: &str, facts: &mut Facts) {
         }
     }
     set(facts, "video", (!video.is_empty()).then_some(Value::Object(video)));
-    tracks::read(file, mime, facts);
+    let found = match mime {
+        "video/x-matroska" | "video/webm" => matroska::tracks(file),
+        _ => quicktime::tracks(file),
+    };
+    tracks::tell(found, facts);
     audio::read(file, facts);
 }

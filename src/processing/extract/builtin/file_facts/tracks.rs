@@ -1,9 +1,7 @@
 //! What a film's tracks are: codec, measures, frame rate, sound. Numbers that a file states are
 //! believed only where they are possible, and nothing is read because a file says that it is long.
 
-use std::fs::File;
-
-use super::{Facts, matroska, number, part, quicktime, set};
+use super::{Facts, number, part, set};
 
 /// What is known of the first track of each kind.
 #[derive(Debug, Default, PartialEq)]
@@ -39,13 +37,8 @@ const FASTEST: f64 = 100_000.0;
 /// The longest edge, in pixels.
 const WIDEST: u64 = 100_000;
 
-pub(super) fn read(file: &mut File, mime: &str, facts: &mut Facts) {
-    let tracks = match mime {
-        "video/x-matroska" | "video/webm" | "audio/x-matroska" | "audio/webm" => {
-            matroska::tracks(file)
-        }
-        _ => quicktime::tracks(file),
-    };
+/// Tells what is known of them.
+pub(super) fn tell(tracks: Tracks, facts: &mut Facts) {
     let within = |value: Option<u64>, most| value.filter(|value| (1..=most).contains(value));
     let real = |value: Option<f64>, most| {
         value.filter(|value| *value > 0.0 && *value <= most).and_then(number)
