@@ -147,6 +147,7 @@ fn pictures_are_kept_within_a_bound_and_go_with_their_object() {
         let gone = here.server.delete(&format!("/v1/buckets/pictures/objects/{id}"));
         assert!(gone.status < 300, "{gone}");
     }
+    here.server.post("/v1/buckets/pictures/objects/trash/purge", &json!({"all": true})).is(200);
     poll_until("the end of their pictures", DEADLINE, || (kept().0 == 0).then_some(()));
 }
 
