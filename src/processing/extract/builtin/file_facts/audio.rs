@@ -9,7 +9,7 @@ use lofty::{
 };
 use serde_json::Map;
 
-use super::{Facts, moment, number, part, rewind, set, words};
+use super::{Facts, moment, part, rewind, seconds, set, words};
 
 pub(super) fn read(file: &mut File, facts: &mut Facts) {
     if !rewind(file) {
@@ -19,8 +19,7 @@ pub(super) fn read(file: &mut File, facts: &mut Facts) {
     let kind = probe.file_type();
     let Ok(found) = probe.read() else { return };
     let properties = found.properties();
-    let seconds = properties.duration().as_secs_f64();
-    set(facts, "duration_seconds", number(seconds).filter(|_| seconds > 0.0));
+    set(facts, "duration_seconds", seconds(properties.duration().as_secs_f64()));
     let mut audio = Map::new();
     set(&mut audio, "codec", kind.and_then(codec));
     set(&mut audio, "channels", properties.channels());

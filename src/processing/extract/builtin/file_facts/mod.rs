@@ -153,6 +153,18 @@ fn number(real: f64) -> Option<Value> {
     serde_json::Number::from_f64(real).map(Value::Number)
 }
 
+/// How long something plays, in seconds; nothing that nobody can have recorded.
+fn seconds(length: f64) -> Option<Value> {
+    const LONGEST: f64 = 366.0 * 24.0 * 3600.0;
+    number(length).filter(|_| length > 0.0 && length <= LONGEST)
+}
+
+/// An edge of a picture, in pixels; nothing that nobody can have.
+fn pixels(edge: u64) -> Option<u64> {
+    const LONGEST: u64 = 1_000_000;
+    Some(edge).filter(|edge| (1..=LONGEST).contains(edge))
+}
+
 fn rewind(file: &mut File) -> bool {
     file.seek(SeekFrom::Start(0)).is_ok()
 }

@@ -5,7 +5,9 @@ use std::{fs::File, io::BufReader};
 use nom_exif::{EntryValue, MediaParser, MediaSource, TrackInfoTag};
 use serde_json::{Map, Value};
 
-use super::{Facts, audio, image, matroska, number, quicktime, rewind, set, tracks, words};
+use super::{
+    Facts, audio, image, matroska, pixels, quicktime, rewind, seconds, set, tracks, words,
+};
 
 pub(super) fn read(file: &mut File, mime: &str, facts: &mut Facts) {
     let mut video = Map::new();
@@ -24,14 +26,13 @@ pub(super) fn read(file: &mut File, mime: &str, facts: &mut Facts) {
         set(facts, "author", text(TrackInfoTag::Author));
         set(facts, "created_at", track.get(TrackInfoTag::CreateDate).and_then(image::time));
         set(facts, "gps", track.gps_info().and_then(image::place));
-        let milliseconds = whole(TrackInfoTag::DurationMs).filter(|length| *length > 0);
         #[expect(clippy::cast_precision_loss, reason = "no film is that long")]
-        let seconds = milliseconds.and_then(|length| number(length as f64 / 1000.0));
-        set(facts, "duration_seconds", seconds);
+        let length = whole(TrackInfoTag::DurationMs).map(|length| length as f64 / 1000.0);
+        set(facts, "duration_seconds", length.and_then(seconds));
         for (name, tag) in [("width", TrackInfoTag::Width), ("height", TrackInfoTag::Height)] {
-            let pixels = whole(tag).filter(|pixels| *pixels > 0);
-            set(facts, name, pixels);
-            set(&mut video, name, pixels);
+            let edge = whole(tag).and_then(pixels);
+            set(facts, name, edge);
+            set(&mut video, name, edge);
         }
     }
     set(facts, "video", (!video.is_empty()).then_some(Value::Object(video)));

@@ -1,7 +1,7 @@
 //! What a film's tracks are: codec, measures, frame rate, sound. Numbers that a file states are
 //! believed only where they are possible, and nothing is read because a file says that it is long.
 
-use super::{Facts, number, part, set};
+use super::{Facts, number, part, pixels, seconds, set};
 
 /// What is known of the first track of each kind.
 #[derive(Debug, Default, PartialEq)]
@@ -30,29 +30,22 @@ pub(super) struct Audio {
     pub(super) sample_rate: Option<u64>,
 }
 
-/// The longest film, in seconds: a year.
-const LONGEST: f64 = 366.0 * 24.0 * 3600.0;
 /// The most pictures a second.
 const FASTEST: f64 = 100_000.0;
-/// The longest edge, in pixels.
-const WIDEST: u64 = 100_000;
 
 /// Tells what is known of them.
 pub(super) fn tell(tracks: Tracks, facts: &mut Facts) {
-    let within = |value: Option<u64>, most| value.filter(|value| (1..=most).contains(value));
-    let real = |value: Option<f64>, most| {
-        value.filter(|value| *value > 0.0 && *value <= most).and_then(number)
-    };
-    set(facts, "duration_seconds", real(tracks.seconds, LONGEST));
+    set(facts, "duration_seconds", tracks.seconds.and_then(seconds));
     set(facts, "title", tracks.title);
     if let Some(video) = tracks.video {
-        let (width, height) = (within(video.width, WIDEST), within(video.height, WIDEST));
-        let rate = video.frame_rate.map(|rate| (rate * 1000.0).round() / 1000.0);
+        let (width, height) = (video.width.and_then(pixels), video.height.and_then(pixels));
+        let rate = video.frame_rate.filter(|rate| *rate > 0.0 && *rate <= FASTEST);
+        let rate = rate.and_then(|rate| number((rate * 1000.0).round() / 1000.0));
         part(facts, "video", |part| {
             set(part, "codec", video.codec);
             set(part, "width", width);
             set(part, "height", height);
-            set(part, "frame_rate", real(rate, FASTEST));
+            set(part, "frame_rate", rate);
         });
         set(facts, "width", width);
         set(facts, "height", height);
@@ -60,8 +53,9 @@ pub(super) fn tell(tracks: Tracks, facts: &mut Facts) {
     if let Some(audio) = tracks.audio {
         part(facts, "audio", |part| {
             set(part, "codec", audio.codec);
-            set(part, "channels", within(audio.channels, 1024));
-            set(part, "sample_rate_hz", within(audio.sample_rate, 10_000_000));
+            set(part, "channels", audio.channels.filter(|count| (1..=1024).contains(count)));
+            let rate = audio.sample_rate.filter(|rate| (1..=10_000_000).contains(rate));
+            set(part, "sample_rate_hz", rate);
         });
     }
 }
