@@ -50,6 +50,7 @@ impl History {
             data_dir: dir.path().to_owned(),
             min_free: Some(bytesize::ByteSize(0)),
             quiet_period: Duration::ZERO,
+            thumbnail_cache: Config::THUMBNAIL_CACHE,
             hosts: Arc::default(),
             limits: catchment::config::Limits::default(),
             serve: ServeConfig::default(),
