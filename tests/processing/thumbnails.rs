@@ -18,7 +18,8 @@ use crate::{
 /// A server with a bucket `pictures` of a folder, without any collection.
 struct Gallery {
     server: Server,
-    tree: Tree,
+    // What the server reads.
+    _tree: Tree,
 }
 
 impl Gallery {
@@ -33,7 +34,7 @@ impl Gallery {
         let path = tree.root().to_str().unwrap();
         let order = json!({"connection_id": "conn_local", "source_path": path});
         server.post("/v1/buckets/pictures/syncs", &order).is(200);
-        let here = Self { server, tree };
+        let here = Self { server, _tree: tree };
         poll_until("the objects", DEADLINE, || (here.objects().len() == files.len()).then_some(()));
         here
     }
