@@ -4,7 +4,7 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import test from "node:test";
 import { enter } from "./support/browser.mjs";
-import { scratch, serve } from "./support/server.mjs";
+import { eventually, scratch, serve } from "./support/server.mjs";
 import { snowflake } from "./support/snowflake.mjs";
 
 const REFUSED = { faults: /status of 4\d\d/ };
@@ -89,4 +89,30 @@ test("a sync that its provider makes wait says so and until when, and calls it n
   await page.getByRole("heading", { name: /^Waiting for the provider until/ }).waitFor();
   await page.getByText("Google Drive asked to be left alone").waitFor();
   await page.getByText("Nothing has failed.").waitFor();
+});
+
+test("a document opens as what it was exported to, with a link to the original", async (t) => {
+  const folder = await scratch(t);
+  await mkdir(join(folder, "source"));
+  await writeFile(join(folder, "source", "Plan.md"), "# The plan\n");
+  const server = await serve(t, join(folder, "data"));
+  const sync = await server.sync("box", { source_path: join(folder, "source") });
+  await server.settled(sync);
+  const object_id = await eventually(async () => (await server.api("GET", `/v1/buckets/${sync.bucket}/tree`)).objects[0]?.object_id, "the object");
+  const address = `/v1/buckets/${sync.bucket}/objects/${object_id}`;
+  const original = "https://docs.google.com/document/d/1Plan/edit";
+  const page = await enter(t, server);
+  // What the API says of an exported document, beside what is true of this file.
+  await page.route(`**${address}`, async (route) => {
+    const answer = await route.fetch();
+    const object = await answer.json();
+    const source = { ...object.source, provider: "google_drive", version: "export md 2024-05-01T10:00:00Z", etag: null, metadata: { webViewLink: original } };
+    return route.fulfill({ response: answer, json: { ...object, source } });
+  });
+  await page.goto(`${server.url}/#/buckets/${sync.bucket}/objects/${object_id}`);
+  await page.getByRole("region", { name: "Content" }).getByRole("heading", { name: "The plan" }).waitFor();
+  const link = page.getByRole("link", { name: "Open the original" });
+  assert.equal(await link.getAttribute("href"), original);
+  assert.match(await link.getAttribute("rel"), /noreferrer/);
+  await page.getByText("A Google document, exported as MD").waitFor();
 });

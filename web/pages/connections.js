@@ -104,7 +104,7 @@ export function open(visit) {
           local ? null : button("Edit", () => edit({ id, draft: draftOf(connection) }), { kind: "small", "aria-label": `Edit ${connection.name}` }),
           local ? null : button("Delete", () => drop(connection, users).then(visit.refresh), { kind: "small danger", "aria-label": `Delete ${connection.name}` }))),
       tested && !tested.busy ? h("p", { class: tested.success ? "" : "bad", role: "status" }, icon(tested.success ? "check" : "alert"), " ", said(tested.message)) : null,
-      tested && !tested.busy && !tested.success ? wayOut(tested.message, { connection, retry: () => test(connection) }) : null,
+      tested && !tested.busy ? wayOut(tested.message, { connection, retry: () => test(connection) }) : null,
       connection.last_error && !tested ? h("div.problem", icon("alert"), h("div", said(connection.last_error), wayOut(connection.last_error, { connection, retry: () => test(connection) }))) : null,
       state.form?.id === id ? connectionForm({ ...state.form, changed: visit.redraw, submit: save, cancel: () => edit(null), action: "Save" })
         : facts([

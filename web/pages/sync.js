@@ -195,7 +195,8 @@ function past(state, visit) {
     h("table.rows", h("caption.sr", "Runs, newest first"),
       heads(["Started", "State", "Trigger", "What it did", "Bytes", "Duration"]),
       h("tbody", state.jobs.map((job) => jobRow(job)))),
-    state.jobs.length < state.jobsTotal && state.shown < MOST_RUNS ? h("div.actions", button("Show older runs", () => { state.shown = Math.min(MOST_RUNS, state.shown * 4); return visit.refresh(); })) : null,
+    h("div.actions", link("Activity of this sync", `#/activity?sync=${chosen.sync_config_id}`, { class: "button small quiet", icon: "pulse" }),
+      state.jobs.length < state.jobsTotal && state.shown < MOST_RUNS ? button("Show older runs", () => { state.shown = Math.min(MOST_RUNS, state.shown * 4); return visit.refresh(); }) : null),
   ];
 }
 
