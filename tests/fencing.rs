@@ -64,6 +64,7 @@ impl Fixture {
 async fn run(engine: &Engine) -> Report {
     let request = Request {
         location: locate(OsStr::new("s3://place"), &serde_json::Map::new()).unwrap(),
+        connection: None,
         bucket: BucketChoice::Named("bucket".parse::<BucketName>().unwrap()),
         options: SyncOptions::default(),
         run: RunOptions::default(),

@@ -50,15 +50,14 @@ impl Engine {
         observer: Arc<dyn Observer>,
     ) -> Result<Option<(Run, Lease)>, RunError> {
         let wanted = request.clone();
-        let known =
-            self.store.read(move |db| syncs::find(db, &wanted.location, &wanted.bucket)).await?;
+        let known = self.store.read(move |db| found(db, &wanted)).await?;
         // A sync that was made through the API runs with the settings that it has there.
         let of_api = known.as_ref().filter(|sync| sync.made_by == MadeBy::Api);
         let options = of_api.map_or(&request.options, |sync| &sync.options).clone();
         let rules = Rules::compile(&options)?;
         let source = match of_api {
             Some(sync) => self.open_source(sync).await?,
-            None => self.connect(&request.location, None, &options).await?,
+            None => self.open_requested(request).await?,
         };
         if known.is_none() {
             source.probe().await?;
@@ -70,8 +69,7 @@ impl Engine {
         let begun = self
             .store
             .write(move |tx| {
-                let sync =
-                    syncs::ensure(tx, &wanted.location, &wanted.bucket, &wanted.options, now)?;
+                let sync = ensured(tx, &wanted, now)?;
                 let is_of_api = sync.made_by == MadeBy::Api;
                 if is_of_api && sync.rests() {
                     return Err(StoreError::Resting);
@@ -84,6 +82,33 @@ impl Engine {
             })
             .await?;
         Ok(begun.map(|begun| self.run_of(begun, job, source, root, observer)))
+    }
+
+    /// Opens what a request names, with the credentials of its connection.
+    ///
+    /// # Errors
+    /// As for [`Engine::open_source`].
+    pub async fn open_requested(&self, request: &Request) -> Result<Arc<dyn Source>, RunError> {
+        let credentials = match request.connection {
+            Some(key) => self.vault.credentials(key).await?,
+            None => None,
+        };
+        Ok(self.connect(&request.location, credentials.as_ref(), &request.options).await?)
+    }
+
+    /// The request with its place in the form in which it is stored: a folder that the provider
+    /// knows by an id is the same sync whatever it is called.
+    ///
+    /// # Errors
+    /// When the place cannot be found.
+    pub async fn at_stored_place(&self, request: Request) -> Result<Request, RunError> {
+        if request.connection.is_none() {
+            return Ok(request);
+        }
+        let place = self.open_requested(&request).await?.place();
+        let Request { mut location, connection, bucket, options, run } = request;
+        location.source_path = place.unwrap_or(location.source_path);
+        Ok(Request { location, connection, bucket, options, run })
     }
 
     /// Takes the lease for a queued job and begins it.
@@ -297,6 +322,15 @@ impl Engine {
             })
             .await
     }
+}
+
+fn found(db: &store::Connection, request: &Request) -> store::Result<Option<Sync>> {
+    syncs::find(db, &request.location, request.connection, &request.bucket)
+}
+
+fn ensured(tx: &Transaction<'_>, request: &Request, now: Timestamp) -> store::Result<Sync> {
+    let Request { location, connection, bucket, options, .. } = request;
+    syncs::ensure(tx, location, *connection, bucket, options, now)
 }
 
 /// Who wants a lease, and how the run is to be made.

@@ -11,6 +11,9 @@ use crate::{
 pub struct Request {
     /// Where to read.
     pub location: Location,
+    /// The key of the stored connection that leads there; `None`: that of the location, which needs
+    /// no credentials of ours.
+    pub connection: Option<i64>,
     /// Which bucket to fill.
     pub bucket: BucketChoice,
     /// The sync's settings, stored for later runs.

@@ -5,8 +5,11 @@ use std::os::unix::ffi::OsStrExt as _;
 
 use serde_json::{Map, Value};
 
-use super::{provider::LocationError, registry};
-use crate::model::{EntryPath, Location};
+use super::{
+    provider::{LocationError, Provider, Reader},
+    registry,
+};
+use crate::model::{EntryPath, Location, ProviderName};
 
 /// Reads a SOURCE argument. What has no scheme is a folder of this computer. `options` are those of
 /// the command that say how the provider is reached.
@@ -15,6 +18,25 @@ use crate::model::{EntryPath, Location};
 /// When the argument has an unknown scheme, names no place, or is empty; or the provider can only
 /// be reached through a stored connection.
 pub fn locate(source: &OsStr, options: &Map<String, Value>) -> Result<Location, LocationError> {
+    let (provider, reader, source_path) = read(source)?;
+    let connection = reader
+        .ambient(options)
+        .ok_or_else(|| LocationError::NeedsConnection { provider: provider.name() })?;
+    Ok(Location { connection, source_path })
+}
+
+/// Reads a SOURCE argument that a stored connection leads to: its provider and its place.
+///
+/// # Errors
+/// As for [`locate`].
+pub fn place(source: &OsStr) -> Result<(ProviderName, Vec<u8>), LocationError> {
+    let (provider, _, source_path) = read(source)?;
+    Ok((ProviderName::new(provider.name()), source_path))
+}
+
+fn read(
+    source: &OsStr,
+) -> Result<(&'static dyn Provider, &'static dyn Reader, Vec<u8>), LocationError> {
     if source.is_empty() {
         return Err(LocationError::Empty { accepted: accepted() });
     }
@@ -27,11 +49,7 @@ pub fn locate(source: &OsStr, options: &Map<String, Value>) -> Result<Location, 
             accepted: accepted(),
         });
     };
-    let source_path = reader.addressed(scheme, rest)?;
-    let connection = reader
-        .ambient(options)
-        .ok_or_else(|| LocationError::NeedsConnection { provider: provider.name() })?;
-    Ok(Location { connection, source_path })
+    Ok((provider, reader, reader.addressed(scheme, rest)?))
 }
 
 /// The address of a place as a person would type it.
@@ -105,7 +123,7 @@ mod tests {
         assert_eq!(
             refused("gopher://x"),
             "unknown scheme \"gopher\" in \"gopher://x\": a source is a folder, \
-             s3://bucket/prefix, snowflake://DATABASE.SCHEMA.TABLE, \
+             gdrive:///folder, s3://bucket/prefix, snowflake://DATABASE.SCHEMA.TABLE, \
              sharepoint:///sites/Name/Library or tigris://bucket/prefix"
         );
         assert!(refused("s3://").contains("names no bucket"));

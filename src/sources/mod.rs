@@ -40,7 +40,7 @@ use jiff::Timestamp;
 
 use self::browse::{Level, Wanted};
 pub use self::{
-    address::{address, locate, suggested_name},
+    address::{address, locate, place, suggested_name},
     provider::{
         Accepted, LocationError, NotAFolder, Opening, Provider, ProviderFilterError,
         ProviderFilters, Reader, Wrong,

@@ -84,6 +84,7 @@ impl Fixture {
     async fn run(&self) -> Report {
         let request = Request {
             location: location(),
+            connection: None,
             bucket: bucket(),
             options: self.options.clone(),
             run: RunOptions::default(),
@@ -97,7 +98,7 @@ impl Fixture {
         self.engine
             .store
             .write(move |tx| {
-                let sync = syncs::ensure(tx, &location(), &bucket(), &options, now)?;
+                let sync = syncs::ensure(tx, &location(), None, &bucket(), &options, now)?;
                 jobs::queue(tx, sync.key, &job, cause, full, now)
             })
             .await

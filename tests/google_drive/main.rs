@@ -8,8 +8,13 @@
 
 #[path = "../support/fake_drive.rs"]
 mod fake_drive;
-#[path = "../support/wire.rs"]
-mod wire;
+#[path = "../support/server.rs"]
+mod server;
+#[path = "../support/mod.rs"]
+mod support;
+mod syncs;
+
+use support::wire;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 

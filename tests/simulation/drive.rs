@@ -162,6 +162,7 @@ impl History {
     async fn run(&self) -> Option<Report> {
         let request = Request {
             location: locate(OsStr::new("s3://world"), &serde_json::Map::new()).unwrap(),
+            connection: None,
             bucket: BucketChoice::Named("world".parse::<BucketName>().unwrap()),
             options: SyncOptions::default(),
             run: RunOptions {

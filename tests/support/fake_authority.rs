@@ -223,6 +223,9 @@ fn answer(state: &Mutex<State>, request: &Request) -> Reply {
     if path.ends_with("/devicecode") {
         return state.lock().unwrap().device(&form).into();
     }
+    if path == "/drive/v3/about" {
+        return state.lock().unwrap().who(request).into();
+    }
     if path != "/token" && !path.ends_with("/oauth2/v2.0/token") {
         return Answer::new(404, "").into();
     }
@@ -262,6 +265,16 @@ fn consent_page(state: &mut State, request: &Request) -> Answer {
 }
 
 impl State {
+    /// What Google says of who is signed in.
+    fn who(&self, request: &Request) -> Answer {
+        let bearer = request.header("authorization").and_then(|text| text.strip_prefix("Bearer "));
+        let (status, body) = match bearer.is_some_and(|token| self.access.contains(token)) {
+            true => (200, json!({ "user": { "emailAddress": "me@example.org" } })),
+            false => (401, json!({ "error": { "code": 401, "message": "Invalid Credentials" } })),
+        };
+        Answer::new(status, body.to_string()).header("Content-Type", "application/json")
+    }
+
     fn next(&mut self, what: &str) -> String {
         self.number += 1;
         format!("canary-{what}-{}", self.number)

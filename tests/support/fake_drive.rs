@@ -6,7 +6,7 @@
 //! - <https://developers.google.com/workspace/drive/api/guides/handle-errors>
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard},
 };
 
@@ -68,6 +68,12 @@ pub struct State {
     /// Refuses every token of the feed before this position.
     pub forgets_feed_before: usize,
     pub large: BTreeMap<String, Large>,
+    /// Listings do not have these files, though they exist.
+    pub skipped: BTreeSet<String>,
+    /// After so many downloads it says nothing any more.
+    pub silent_after: Option<usize>,
+    /// Whether it does.
+    pub is_silent: bool,
     pub drives: Vec<(String, String)>,
     seen: Vec<Seen>,
     number: u32,
@@ -157,6 +163,14 @@ impl FakeDrive {
         state.log.push(id.to_owned());
     }
 
+    /// Gives a file other bytes.
+    pub fn rewrite(&self, id: &str, content: &str) {
+        let md5 = hex(&Md5::digest(content));
+        let size = content.len().to_string();
+        self.state().files.get_mut(id).unwrap().content = content.into();
+        self.change(id, json!({ "md5Checksum": md5, "size": size }));
+    }
+
     pub fn delete(&self, id: &str) {
         let mut state = self.state();
         state.files.remove(id);
@@ -191,6 +205,15 @@ fn respond(state: &mut State, request: &Request) -> Reply {
     let path = request.raw_path().to_owned();
     let query: BTreeMap<String, String> = url_pairs(request.raw_query()).into_iter().collect();
     let (kind, id) = kind(&path, &query);
+    if kind == "download"
+        && let Some(left) = &mut state.silent_after
+    {
+        if *left == 0 {
+            state.is_silent = true;
+            return Reply::Silence;
+        }
+        *left -= 1;
+    }
     let answer = answer(state, request, &kind, &id, &query);
     state.seen.push(Seen {
         kind,
@@ -315,7 +338,7 @@ fn list(state: &State, query: &BTreeMap<String, String>) -> Answer {
     let matching: Vec<&File> = state
         .files
         .iter()
-        .filter(|(id, _)| id.as_str() != ROOT)
+        .filter(|(id, _)| id.as_str() != ROOT && !state.skipped.contains(*id))
         .map(|(_, file)| file)
         .filter(|file| file.meta.get("driveId").and_then(Value::as_str) == drive)
         .filter(|file| Query::new(&text).matches(&file.meta))

@@ -17,11 +17,14 @@ use crate::{
         filter::{Filter, FilterError},
     },
     model::{
-        BucketName, Connection, FieldProblem, FileFilters, MaxDelete, MetadataFilter, Operator,
-        ProviderName, Reconcile, SchemaMapping, SyncOptions,
+        BucketName, Connection, FieldProblem, FileFilters, Location, MaxDelete, MetadataFilter,
+        Operator, ProviderName, Reconcile, SchemaMapping, SyncOptions,
     },
     sources::{self, ProviderFilterError},
-    store::syncs::{BucketChoice, Sync},
+    store::{
+        connections::StoredConnection,
+        syncs::{BucketChoice, Sync},
+    },
 };
 
 const EXAMPLES: &str = "\
@@ -32,6 +35,7 @@ Examples:
   catchment sync s3://public-data --anonymous --include '*.csv'
   catchment sync s3://b --endpoint-url http://nas:9000 --region us-east-1
   catchment sync tigris://corpus/v3 --bucket corpus
+  catchment sync gdrive:///Reports --connection Work     after `catchment connect google_drive`
   catchment sync ~/Photos --max-delete 50%     let up to half of the objects be removed
 
 The same source and bucket again is the same sync: only what changed is fetched. A sync that was
@@ -44,12 +48,17 @@ pub(super) type Changed = &'static str;
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(in crate::cli) struct Args {
-    /// A folder, s3://bucket/prefix or tigris://bucket/prefix
-    source: OsString,
+    /// A folder, or a place of a provider, as in s3://bucket/prefix or gdrive:///folder
+    pub(super) source: OsString,
 
     /// The bucket to sync into [default: named after the source]
     #[arg(long, value_name = "NAME")]
     bucket: Option<BucketName>,
+
+    /// The stored connection to read it through, by its name or id; needed where the provider has
+    /// several. `catchment connections` lists them
+    #[arg(long, value_name = "CONNECTION")]
+    pub(super) connection: Option<String>,
 
     #[command(flatten, next_help_heading = "Which files")]
     which: Which,
@@ -333,9 +342,20 @@ fn by_option(FilterError(problems): FilterError) -> CliError {
 }
 
 impl Args {
-    pub(super) fn request(&self) -> Result<Request, CliError> {
-        let location =
-            sources::locate(&self.source, &self.reached.settings()).map_err(CliError::usage)?;
+    /// The settings of a connection that the arguments give.
+    pub(super) fn settings(&self) -> Map<String, Value> {
+        self.reached.settings()
+    }
+
+    /// What is asked for; `stored` is the stored connection to read it through.
+    pub(super) fn request(&self, stored: Option<StoredConnection>) -> Result<Request, CliError> {
+        let connection = stored.as_ref().map(|stored| stored.key);
+        let location = match stored {
+            Some(stored) => sources::place(&self.source)
+                .map(|(_, source_path)| Location { connection: stored.settings, source_path }),
+            None => sources::locate(&self.source, &self.settings()),
+        };
+        let location = location.map_err(CliError::usage)?;
         let bucket = match &self.bucket {
             Some(name) => BucketChoice::Named(name.clone()),
             None => BucketChoice::AfterSource(BucketName::derived_from(&sources::suggested_name(
@@ -353,7 +373,7 @@ impl Args {
             tries_waiting: true,
             ..RunOptions::default()
         };
-        Ok(Request { location, bucket, options, run })
+        Ok(Request { location, connection, bucket, options, run })
     }
 
     fn options(&self, provider: &ProviderName) -> Result<SyncOptions, CliError> {

@@ -81,7 +81,7 @@ pub(super) async fn run(
     })
 }
 
-/// Opens the source, with the credentials that are kept for it where it is a sync `of_api`.
+/// Opens the source, with the credentials that are kept for it.
 async fn open(
     request: &Request,
     of_api: Option<&Sync>,
@@ -89,6 +89,9 @@ async fn open(
 ) -> Result<Arc<dyn Source>, CliError> {
     if let Some(sync) = of_api {
         return Ok(settings.engine()?.open_source(sync).await?);
+    }
+    if request.connection.is_some() {
+        return Ok(settings.engine()?.open_requested(request).await?);
     }
     let tuning = settings.config()?.source_tuning(Arc::new(SystemClock));
     let opened = Registry.open(&request.location, None, &request.options, &tuning).await;
@@ -102,8 +105,8 @@ async fn question<'a>(
 ) -> Result<Question<'a>, CliError> {
     let known = match store {
         Some(store) => {
-            let (location, bucket) = (request.location.clone(), request.bucket.clone());
-            store.read(move |db| syncs::find(db, &location, &bucket)).await?
+            let Request { location, connection, bucket, .. } = request.clone();
+            store.read(move |db| syncs::find(db, &location, connection, &bucket)).await?
         }
         None => None,
     };

@@ -20,8 +20,8 @@ pub(super) async fn find(
     request: &Request,
     store: &Store,
 ) -> Result<Option<Sync>, CliError> {
-    let (location, bucket) = (request.location.clone(), request.bucket.clone());
-    let found = store.read(move |db| syncs::find(db, &location, &bucket)).await?;
+    let Request { location, connection, bucket, .. } = request.clone();
+    let found = store.read(move |db| syncs::find(db, &location, connection, &bucket)).await?;
     let Some(sync) = found.filter(|found| found.made_by == MadeBy::Api) else { return Ok(None) };
     if sync.rests() {
         return Err(CliError::failed(paused(&sync)));
@@ -32,7 +32,7 @@ pub(super) async fn find(
 
 /// A request for that sync: its own settings, except for those of this one run.
 pub(super) fn request(request: Request, sync: &Sync) -> Request {
-    let Request { bucket, run, .. } = request;
+    let Request { bucket, connection, run, .. } = request;
     let pace = &sync.options.pace;
     let concurrency = pace.sync_concurrency.and_then(|number| usize::try_from(number).ok());
     let run = RunOptions {
@@ -40,7 +40,8 @@ pub(super) fn request(request: Request, sync: &Sync) -> Request {
         concurrency: run.concurrency.or(concurrency),
         ..run
     };
-    Request { location: sync.location.clone(), bucket, options: sync.options.clone(), run }
+    let (location, options) = (sync.location.clone(), sync.options.clone());
+    Request { location, connection, bucket, options, run }
 }
 
 fn paused(Sync { id, bucket, pause, .. }: &Sync) -> String {

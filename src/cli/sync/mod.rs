@@ -3,6 +3,7 @@
 mod args;
 mod dry_run;
 mod existing_sync;
+mod stored;
 
 use super::{
     Exit, Outcome, Settings,
@@ -21,8 +22,13 @@ use crate::{
 pub(super) use args::Args;
 
 pub(super) async fn run(args: Args, settings: &Settings) -> Outcome {
-    let mut request = args.request()?;
+    let connection = stored::connection(&args, settings).await?;
+    let mut request = args.request(connection)?;
+    let address = sources::address(&request.location);
     let stop = stop_on_signals("at the next checkpoint")?;
+    if request.connection.is_some() {
+        request = settings.engine()?.at_stored_place(request).await?;
+    }
     if args.how.dry_run {
         return dry_run::run(&args, &request, settings, &stop).await;
     }
@@ -38,7 +44,7 @@ pub(super) async fn run(args: Args, settings: &Settings) -> Outcome {
         },
         Err(error) => return Err(in_the_end(&args, &request, error, started)?),
     };
-    let progress = Progress::start(args.mode(), sources::address(&request.location));
+    let progress = Progress::start(args.mode(), address);
     let report = engine.run(&request, progress.observer(), stop).await;
     let left_out = progress.finish().await;
     if args.json {

@@ -26,8 +26,7 @@ use crate::{
 /// How the drive of the account is shown.
 const MY_DRIVE: &str = "/My Drive";
 
-/// Google Drive. It is a [`Reader`] and does not say so in [`Provider::reader`]: syncs of files that
-/// are known by id need an engine that makes their paths.
+/// Google Drive.
 #[derive(Debug)]
 pub struct GoogleDrive;
 
@@ -75,6 +74,10 @@ impl Provider for GoogleDrive {
 
     fn schema(&self) -> Option<&'static Schema> {
         Some(&SCHEMA)
+    }
+
+    fn reader(&self) -> Option<&dyn Reader> {
+        Some(self)
     }
 
     fn sign_in(&self) -> Option<&'static dyn SignIn> {
