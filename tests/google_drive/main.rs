@@ -12,6 +12,8 @@ mod fake_drive;
 mod server;
 #[path = "../support/mod.rs"]
 mod support;
+#[path = "../support/synced.rs"]
+mod synced;
 mod syncs;
 
 use support::wire;

@@ -1,6 +1,6 @@
 //! Drives, synced through the built program, its API and its command line.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -9,12 +9,8 @@ use crate::{
     fake_drive::{FOLDER, FakeDrive, ROOT},
     server::Server,
     support::catchment::{Catchment, poll_until},
+    synced::{DEADLINE, Fixture, Object, SYNCS},
 };
-
-/// No run of these tests takes longer, on a slow and busy machine.
-const DEADLINE: Duration = Duration::from_secs(120);
-
-const SYNCS: &str = "/v1/buckets/drive/syncs";
 
 /// An installation whose Google is the fake.
 fn home(drive: &FakeDrive) -> Catchment {
@@ -30,112 +26,9 @@ fn credentials() -> Value {
     json!({ "type": "oauth", "client_id": "c", "client_secret": "s", "refresh_token": "r" })
 }
 
-/// An object, as far as these tests look at it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Object {
-    id: String,
-    path: String,
-    content: String,
-}
-
 /// A sync of a place in the drive, made through the API of a server.
-struct Fixture {
-    server: Server,
-    sync: String,
-}
-
-impl Fixture {
-    fn of(drive: &FakeDrive, place: &str) -> Self {
-        Self::with(drive, place, json!({}))
-    }
-
-    /// `more`: further settings of the sync.
-    fn with(drive: &FakeDrive, place: &str, more: Value) -> Self {
-        let server = Server::on(&home(drive));
-        let connection = json!({
-            "name": "Drive", "provider_type": "google_drive",
-            "provider_config": { "credentials": credentials() },
-        });
-        let made = server.post("/v1/organizations/connections", &connection).is(200);
-        let schema = json!({ "properties": { "content": { "type": "text" } } });
-        let bucket = json!({ "bucket_name": "drive", "bucket_schema": schema });
-        server.post("/v1/buckets", &bucket).is(200);
-        let mut order = json!({
-            "connection_id": made["connection_id"], "source_path": place, "status": "SUSPENDED",
-        });
-        order.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        let made = server.post(SYNCS, &order).is(200);
-        let sync = format!("{SYNCS}/{}", made["sync_config_id"].as_str().unwrap());
-        Self { server, sync }
-    }
-
-    fn status(&self) -> Value {
-        self.server.get(&self.sync).is(200)
-    }
-
-    /// Begins a run.
-    fn begin(&self) {
-        let order = if self.status()["status"] == "SUSPENDED" { "resume" } else { "trigger" };
-        self.server.post(&format!("{}/{order}", self.sync), &json!({})).is(200);
-    }
-
-    /// Makes a run and returns its job.
-    fn run(&self) -> Value {
-        let before = self.jobs().len();
-        self.begin();
-        self.job_after(before)
-    }
-
-    /// The newest job, once there are more than `before` and all have ended.
-    fn job_after(&self, before: usize) -> Value {
-        poll_until("the job", DEADLINE, || {
-            std::thread::sleep(Duration::from_millis(20));
-            let jobs = self.jobs();
-            let over = jobs.iter().all(|job| job["status"] != "running");
-            (jobs.len() > before && over).then(|| jobs[0].clone())
-        })
-    }
-
-    fn jobs(&self) -> Vec<Value> {
-        let list = self.server.post(&format!("{}/jobs", self.sync), &json!({})).is(200);
-        list["results"].as_array().unwrap().clone()
-    }
-
-    /// The objects by the ids of their files.
-    fn objects(&self) -> BTreeMap<String, Object> {
-        let all = "/v1/buckets/drive/objects/list?limit=1000";
-        let list = self.server.post(all, &json!({})).is(200);
-        let text = |value: &Value| value.as_str().unwrap().to_owned();
-        let objects = list["results"].as_array().unwrap().iter();
-        objects
-            .map(|object| {
-                let url = text(&object["blobs"][0]["properties"]["url"]);
-                let at = url.split_once("/v1/").map(|(_, path)| format!("/v1/{path}")).unwrap();
-                let answer = self.server.get(&at);
-                assert_eq!(answer.status, 200);
-                let found = Object {
-                    id: text(&object["object_id"]),
-                    path: text(&object["key_prefix"]),
-                    content: answer.text(),
-                };
-                (text(&object["source"]["source_object_id"]), found)
-            })
-            .collect()
-    }
-
-    fn paths(&self) -> Vec<String> {
-        let mut paths: Vec<String> = self.objects().into_values().map(|of| of.path).collect();
-        paths.sort();
-        paths
-    }
-
-    /// The open dead letters: path and kind of error.
-    fn letters(&self) -> Vec<(String, String)> {
-        let list = self.server.post(&format!("{}/dlq", self.sync), &json!({})).is(200);
-        let letters = list["results"].as_array().unwrap().iter();
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        letters.map(|one| (text(&one["source_path"]), text(&one["error_type"]))).collect()
-    }
+fn synced(drive: &FakeDrive, place: &str) -> Fixture {
+    Fixture::made(&home(drive), "google_drive", &credentials(), place)
 }
 
 /// A drive with so many files in `/Reports/2026`, in pages of ten; returns their folder.
@@ -154,7 +47,7 @@ fn reports(drive: &FakeDrive, files: usize) -> String {
 fn a_whole_drive_is_listed_by_pages_downloaded_once_and_costs_one_request_from_then_on() {
     let drive = FakeDrive::start();
     reports(&drive, 24);
-    let fixture = Fixture::of(&drive, "root");
+    let fixture = synced(&drive, "root");
     drive.requests();
     let job = fixture.run();
     assert_eq!((&job["status"], &job["files_synced"]), (&json!("completed"), &json!(24)), "{job}");
@@ -182,7 +75,7 @@ fn a_folder_is_listed_with_what_is_below_it_and_followed_by_its_id() {
     drive.file(ROOT, "elsewhere.txt", "not synced");
     let deep = drive.folder(&folder, "deep");
     drive.file(&deep, "below.txt", "below");
-    let fixture = Fixture::of(&drive, "/Reports");
+    let fixture = synced(&drive, "/Reports");
     assert_eq!(fixture.run()["status"], "completed");
     let paths = ["2026/000.txt", "2026/001.txt", "2026/002.txt", "2026/deep/below.txt"];
     assert_eq!(fixture.paths(), paths);
@@ -201,7 +94,7 @@ fn a_renamed_or_moved_folder_costs_one_request_and_its_files_keep_their_objects(
     let drive = FakeDrive::start();
     let folder = reports(&drive, 30);
     let other = drive.folder(ROOT, "Other");
-    let fixture = Fixture::of(&drive, "root");
+    let fixture = synced(&drive, "root");
     fixture.run();
     let before = fixture.objects();
     drive.requests();
@@ -226,7 +119,7 @@ fn a_changes_pass_adds_updates_moves_and_removes_what_google_reports() {
     let folder = reports(&drive, 0);
     let [changed, moved, starred, trashed, deleted, other] = ["a", "b", "c", "d", "e", "f"]
         .map(|name| drive.file(&folder, name, format!("content of {name}")));
-    let fixture = Fixture::of(&drive, "root");
+    let fixture = synced(&drive, "root");
     fixture.run();
     let before = fixture.objects();
     drive.requests();
@@ -259,7 +152,7 @@ fn a_trashed_folder_takes_its_files_with_it_and_brings_them_back() {
     for number in 0..20 {
         drive.file(ROOT, &format!("{number}"), format!("other {number}"));
     }
-    let fixture = Fixture::of(&drive, "root");
+    let fixture = synced(&drive, "root");
     fixture.run();
     drive.requests();
     let reports = drive.state().files[&folder].meta["parents"][0].as_str().unwrap().to_owned();
@@ -278,7 +171,7 @@ fn most_of_a_drive_is_only_removed_when_somebody_agrees() {
     let drive = FakeDrive::start();
     let folder = reports(&drive, 20);
     drive.file(ROOT, "kept.txt", "kept");
-    let fixture = Fixture::of(&drive, "root");
+    let fixture = synced(&drive, "root");
     fixture.run();
     drive.delete(&folder);
     fixture.run();
@@ -300,7 +193,7 @@ fn a_file_whose_bytes_are_not_those_of_its_checksum_fails_alone() {
     let folder = reports(&drive, 3);
     let wrong = drive.file(&folder, "wrong.txt", "these bytes");
     drive.change(&wrong, json!({ "md5Checksum": "00000000000000000000000000000000" }));
-    let fixture = Fixture::of(&drive, "root");
+    let fixture = synced(&drive, "root");
     drive.requests();
     fixture.run();
     assert_eq!(fixture.objects().len(), 3);
@@ -315,7 +208,7 @@ fn a_file_whose_bytes_are_not_those_of_its_checksum_fails_alone() {
 fn every_file_arrives_though_nine_of_ten_requests_are_refused_as_too_many() {
     let drive = FakeDrive::start();
     reports(&drive, 15);
-    let fixture = Fixture::of(&drive, "root");
+    let fixture = synced(&drive, "root");
     drive.state().throttles = true;
     let job = fixture.run();
     assert_eq!((&job["status"], &job["files_failed"]), (&json!("completed"), &json!(0)), "{job}");
@@ -327,7 +220,7 @@ fn every_file_arrives_though_nine_of_ten_requests_are_refused_as_too_many() {
 fn a_feed_token_that_google_refuses_costs_a_listing_and_nothing_else() {
     let drive = FakeDrive::start();
     reports(&drive, 12);
-    let fixture = Fixture::of(&drive, "root");
+    let fixture = synced(&drive, "root");
     fixture.run();
     let before = fixture.objects();
     drive.requests();
@@ -346,7 +239,7 @@ fn a_feed_token_that_google_refuses_costs_a_listing_and_nothing_else() {
 fn a_listing_that_skips_files_removes_none_of_them() {
     let drive = FakeDrive::start();
     reports(&drive, 12);
-    let fixture = Fixture::of(&drive, "root");
+    let fixture = synced(&drive, "root");
     fixture.run();
     let before = fixture.objects();
     drive.state().skipped = before.keys().take(4).cloned().collect();
@@ -363,7 +256,7 @@ fn a_listing_that_skips_files_removes_none_of_them() {
 fn a_server_killed_in_a_full_pass_goes_on_and_has_every_file_once() {
     let drive = FakeDrive::start();
     reports(&drive, 40);
-    let fixture = Fixture::of(&drive, "root");
+    let fixture = synced(&drive, "root");
     drive.state().silent_after = Some(17);
     fixture.begin();
     killed_in_silence(&drive, fixture, 40);
@@ -373,7 +266,7 @@ fn a_server_killed_in_a_full_pass_goes_on_and_has_every_file_once() {
 fn a_server_killed_in_a_changes_pass_goes_on_and_loses_no_change() {
     let drive = FakeDrive::start();
     let folder = reports(&drive, 10);
-    let fixture = Fixture::of(&drive, "root");
+    let fixture = synced(&drive, "root");
     fixture.run();
     let before = fixture.objects();
     let gone = before.keys().next().unwrap().clone();
@@ -421,7 +314,7 @@ fn places_that_are_none_are_refused_when_the_sync_is_made() {
     drive.add(ROOT, "Twin", json!({ "mimeType": FOLDER }), Vec::new());
     drive.add(ROOT, "Twin", json!({ "mimeType": FOLDER }), Vec::new());
     let file = drive.file(&folder, "file.txt", "x");
-    let fixture = Fixture::of(&drive, "root");
+    let fixture = synced(&drive, "root");
     let connection = fixture.status()["connection_id"].clone();
     for (place, word) in
         [("/Nowhere", "Nowhere"), ("/Twin", "2 folders"), (file.as_str(), "sync its folder")]

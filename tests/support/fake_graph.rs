@@ -281,6 +281,23 @@ impl FakeGraph {
         self.lock().loses_urls = true;
     }
 
+    /// The id of what has this name.
+    pub fn named(&self, name: &str) -> String {
+        let state = self.lock();
+        let mut items = state.items.values();
+        items.find(|item| item.name == name && !item.deleted).unwrap().id.clone()
+    }
+
+    /// An item as it is.
+    pub fn item_of(&self, id: &str) -> Item {
+        self.lock().items[id].clone()
+    }
+
+    /// Fails no more.
+    pub fn heal(&self) {
+        self.lock().faults.clear();
+    }
+
     /// Fails.
     pub fn inject(&self, fault: Fault) {
         self.lock().faults.push(fault);

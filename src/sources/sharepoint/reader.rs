@@ -80,12 +80,14 @@ impl Places for Sharepoint {
         ACCEPTED
     }
 
-    /// Runs do not keep folders by their ids yet, which every place here needs.
     fn place(&self, source_path: &str, _own_data: &Path) -> Result<Vec<u8>, String> {
-        Place::read(source_path)?;
-        Err("is at SharePoint or OneDrive, whose connections this version can test and browse, and \
-             cannot sync yet"
-            .to_owned())
+        let place = Place::read(source_path)?;
+        let needed = match &place {
+            Place::Sites => "names no site",
+            Place::Site { path } if path.len() == 1 => "names a site and no library",
+            _ => return Ok(place.spelled().into_bytes()),
+        };
+        Err(format!("{needed}: write {ACCEPTED}"))
     }
 
     fn schemes(&self) -> &'static [&'static str] {
@@ -141,7 +143,7 @@ impl Browsing for Sharepoint {
     }
 
     async fn test(&self, source: &dyn Source) -> Result<String, SourceError> {
-        source.probe().await?;
+        source.account().await?;
         Ok("Connection test succeeded".to_owned())
     }
 }

@@ -109,12 +109,25 @@ impl Source for SharePoint {
     }
 
     async fn probe(&self) -> Result<(), SourceError> {
+        self.root().await.map(drop)
+    }
+
+    /// Drive and item: a place stays the same when it is renamed.
+    fn place(&self) -> Option<Vec<u8>> {
+        let Found { drive, item } = self.found().ok()?;
+        Some(format!("{drive}!{item}").into_bytes())
+    }
+
+    /// Graph names nobody who is signed in as an application; asking for the place shows that these
+    /// credentials are good.
+    async fn account(&self) -> Result<Option<String>, SourceError> {
         match &self.root {
-            Root::Folder(_) => self.root().await.map(drop),
+            Root::Folder(_) => self.root().await.map(drop)?,
             Root::Libraries { .. } | Root::Sites => {
-                self.graph.get::<Site>("/sites/root", About::Place).await.map(drop)
+                self.graph.get::<Site>("/sites/root", About::Place).await.map(drop)?;
             }
         }
+        Ok(None)
     }
 
     fn profile(&self) -> Profile {

@@ -5,10 +5,20 @@
 // The support module is written like a library, for its readers.
 #![allow(unreachable_pub)]
 
-#[path = "support/mod.rs"]
+#[path = "../support/mod.rs"]
 // Each test crate uses its own part of it.
 #[allow(dead_code)]
 mod support;
+
+#[path = "../support/server.rs"]
+#[allow(dead_code)]
+mod server;
+
+#[path = "../support/synced.rs"]
+#[allow(dead_code)]
+mod synced;
+
+mod syncs;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
