@@ -1,5 +1,5 @@
 //! Every source keeps what the engine relies on, shown by the same functions: an in-memory source,
-//! folders, S3.
+//! folders, S3, Google Drive, SharePoint.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 // The support modules are written like a library, for their readers.
@@ -7,6 +7,9 @@
 
 #[path = "../support/conformance.rs"]
 mod conformance;
+#[path = "../support/fake_drive.rs"]
+#[allow(dead_code)]
+mod fake_drive;
 #[path = "../support/simulated.rs"]
 mod simulated;
 #[path = "../support/mod.rs"]
@@ -17,30 +20,58 @@ use std::{ffi::OsStr, fs, path::Path, sync::Arc, time::Duration};
 
 use catchment::{
     clock::SystemClock,
-    config::SourceTuning,
-    model::SyncOptions,
+    config::{Hosts, SourceTuning},
+    model::{Connection, Credentials, Location, ProviderName, SyncOptions},
     sources::{
         Opener as _, Registry, Source, http::Budgets, locate, oauth::Grants,
         s3::provider::S3Connection,
     },
 };
 use conformance::Files;
-use serde_json::Map;
+use serde_json::{Map, Value, json};
 
+use fake_drive::{FakeDrive, ROOT};
 use simulated::Simulated;
-use support::fake_s3::{BUCKET, FakeS3};
+use support::{
+    fake_authority::PUBLIC_CLIENT,
+    fake_graph::FakeGraph,
+    fake_s3::{BUCKET, FakeS3},
+    wire,
+};
 
 async fn open(address: &str, options: &Map<String, serde_json::Value>) -> Arc<dyn Source> {
     let location = locate(OsStr::new(address), options).unwrap();
-    let tuning = SourceTuning {
+    Registry.open(&location, None, &SyncOptions::default(), &tuning("")).await.unwrap()
+}
+
+/// `hosts`: as in `config.toml`, without the heading.
+fn tuning(hosts: &str) -> SourceTuning {
+    SourceTuning {
         clock: Arc::new(SystemClock),
         quiet_period: Duration::ZERO,
         own_folders: Vec::new(),
-        hosts: Arc::default(),
+        hosts: Arc::new(toml::from_str::<Hosts>(hosts).unwrap()),
         grants: Grants::default(),
         budgets: Budgets::default(),
+    }
+}
+
+/// Opens a place through a connection with these credentials.
+async fn connected(
+    provider: &'static str,
+    place: &str,
+    credentials: Value,
+    hosts: &str,
+) -> Arc<dyn Source> {
+    let settings = json!({ "config": {}, "credentials": credentials["type"] });
+    let connection = Connection {
+        provider: ProviderName::new(provider),
+        settings: settings.as_object().unwrap().clone(),
     };
-    Registry.open(&location, None, &SyncOptions::default(), &tuning).await.unwrap()
+    let location = Location { connection, source_path: place.into() };
+    let credentials = Credentials::from_json(credentials.to_string());
+    let options = SyncOptions::default();
+    Registry.open(&location, Some(&credentials), &options, &tuning(hosts)).await.unwrap()
 }
 
 /// What every source passes.
@@ -152,4 +183,137 @@ async fn an_s3_bucket_conforms() {
     conformance::tells_what_is_gone(source, || s3.delete("large")).await;
     s3.remove_bucket();
     conformance::a_missing_root_is_no_empty_listing(source).await;
+}
+
+fn in_drive(drive: &FakeDrive, files: &Files) -> String {
+    drive.state().page_size = 10;
+    let top = drive.folder(ROOT, "top");
+    let mut folders = std::collections::BTreeMap::new();
+    for (path, content) in files {
+        let path = str::from_utf8(path).unwrap();
+        let (folder, name) = path.split_once('/').unwrap_or(("", path));
+        let parent = match folder {
+            "" => top.clone(),
+            folder => {
+                let make = || drive.folder(&top, folder);
+                folders.entry(folder.to_owned()).or_insert_with(make).clone()
+            }
+        };
+        drive.file(&parent, name, content.clone());
+    }
+    top
+}
+
+async fn drive_at(drive: &FakeDrive, place: &str) -> Arc<dyn Source> {
+    let url = drive.url();
+    let hosts = format!("google_api = \"{url}\"\ngoogle_token = \"{url}\"\n");
+    let credentials = json!({
+        "type": "oauth", "client_id": "c", "client_secret": "s", "refresh_token": "r",
+    });
+    connected("google_drive", place, credentials, &hosts).await
+}
+
+/// The id of what has this name in the drive.
+fn id_in(drive: &FakeDrive, name: &str) -> String {
+    let state = drive.state();
+    let found = state.files.iter().find(|(_, file)| file.meta["name"] == name);
+    found.unwrap().0.clone()
+}
+
+#[tokio::test]
+async fn a_folder_of_google_drive_conforms() {
+    let drive = FakeDrive::start();
+    let files = conformance::files();
+    let top = in_drive(&drive, &files);
+    let source = drive_at(&drive, &top).await;
+    let source = source.as_ref();
+    conformance::lists_everything(source, &files).await;
+    conformance::lists_the_same_twice(source).await;
+    conformance::looks_again_as_it_lists(source).await;
+    conformance::reads_whole_files(source, &files).await;
+    conformance::reads_ranges(source, &files).await;
+    let large = id_in(&drive, "large");
+    let other = String::from_utf8(vec![1; 100_000]).unwrap();
+    conformance::lists_hashes_that_tell_what_has_changed(source, || drive.rewrite(&large, &other))
+        .await;
+    conformance::knows_what_exists(source, || drive.delete(&large)).await;
+}
+
+#[tokio::test]
+async fn a_whole_google_drive_conforms() {
+    let drive = FakeDrive::start();
+    let mut files = conformance::files();
+    in_drive(&drive, &files);
+    files = files.into_iter().map(|(path, bytes)| ([b"top/", &*path].concat(), bytes)).collect();
+    let source = drive_at(&drive, "root").await;
+    let source = source.as_ref();
+    conformance::lists_everything(source, &files).await;
+    conformance::lists_the_same_twice(source).await;
+    conformance::resumes_from_every_cursor(source).await;
+    conformance::reads_whole_files(source, &files).await;
+}
+
+#[tokio::test]
+async fn what_google_drive_reports_as_changed_conforms() {
+    let drive = FakeDrive::start();
+    for (path, content) in conformance::files() {
+        let path = String::from_utf8(path).unwrap();
+        drive.file(ROOT, &path.replace('/', " "), content);
+    }
+    let source = drive_at(&drive, "root").await;
+    let (empty, large) = (id_in(&drive, "empty"), id_in(&drive, "large"));
+    conformance::reports_what_has_changed(source.as_ref(), || {
+        drive.file(ROOT, "new", "new");
+        drive.delete(&empty);
+    })
+    .await;
+    conformance::tells_what_is_gone(source.as_ref(), || drive.delete(&large)).await;
+}
+
+fn in_graph(graph: &FakeGraph, files: &Files) {
+    graph.page_size(10);
+    let mut folders = std::collections::BTreeMap::new();
+    for (path, content) in files {
+        let path = str::from_utf8(path).unwrap();
+        let (folder, name) = path.split_once('/').unwrap_or(("", path));
+        let parent = match folder {
+            "" => "root".to_owned(),
+            folder => {
+                let make = || graph.folder("root", folder);
+                folders.entry(folder.to_owned()).or_insert_with(make).clone()
+            }
+        };
+        graph.file(&parent, name, content.clone());
+    }
+}
+
+#[tokio::test]
+async fn a_drive_of_microsoft_graph_conforms() {
+    let graph = FakeGraph::start();
+    let files = conformance::files();
+    in_graph(&graph, &files);
+    let credentials = json!({
+        "type": "delegated", "tenant_id": "common", "client_id": PUBLIC_CLIENT,
+        "refresh_token": graph.authority.refresh_token(),
+    });
+    let hosts = graph.hosts();
+    let hosts = hosts.strip_prefix("[hosts]\n").unwrap();
+    let source = connected("sharepoint", "/", credentials, hosts).await;
+    let source = source.as_ref();
+    conforms(source, &files).await;
+    conformance::resumes_from_every_cursor(source).await;
+    conformance::reads_ranges(source, &files).await;
+    let id = |name: &str| graph.named(name);
+    let (large, empty) = (id("large"), id("empty"));
+    conformance::reports_what_has_changed(source, || {
+        graph.file("root", "new", "new");
+        graph.delete(&empty);
+    })
+    .await;
+    conformance::lists_hashes_that_tell_what_has_changed(source, || {
+        graph.change(&large, |item| item.bytes = Some(vec![1; 100_000]));
+    })
+    .await;
+    conformance::knows_what_exists(source, || graph.delete(&large)).await;
+    assert_eq!(graph.leaks(), 0);
 }

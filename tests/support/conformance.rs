@@ -6,11 +6,17 @@
 #![allow(dead_code, reason = "each test crate uses its own part")]
 #![allow(unreachable_pub, reason = "written like a library, for its readers")]
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 use catchment::{
-    model::{Cursor, Entry, EntryKind, EntryPath, Fingerprint, Shard},
-    sources::{BlockingRead, Body, ByteRange, ErrorClass, Page, Source, SourceError},
+    model::{Cursor, Entry, EntryKind, EntryPath, Fingerprint, Folder, FolderId, Shard},
+    sources::{
+        Absence, BlockingRead, Body, ByteRange, ErrorClass, Listing, Page, Source, SourceError,
+        VersionMatch,
+    },
 };
 use futures_util::{StreamExt as _, TryStreamExt as _};
 
@@ -37,18 +43,56 @@ async fn pages(source: &dyn Source, shard: &Shard, from: Option<Cursor>) -> Vec<
     tokio::time::timeout(PATIENCE, walk).await.expect("a listing that ends").unwrap()
 }
 
-/// Every file that is listed, the last occurrence of each.
+/// Every file that is listed, the last occurrence of each, by its path.
 async fn listed(source: &dyn Source) -> BTreeMap<Vec<u8>, Entry> {
-    let mut listed = BTreeMap::new();
+    let mut all = Vec::new();
     for shard in source.shards() {
-        for page in pages(source, &shard, None).await {
-            assert!(page.unlisted.is_empty(), "{:?}", page.unlisted);
-            for entry in page.entries {
-                listed.insert(entry.path.as_bytes().to_vec(), entry);
-            }
+        match source.profile().listing {
+            Listing::Flat => all.extend(pages(source, &shard, None).await),
+            Listing::ByFolder { at_once } => all.extend(below(source, &shard, at_once).await),
+        }
+    }
+    let folders = all.iter().flat_map(|page| page.folders.clone());
+    let folders: BTreeMap<_, _> = folders.map(|folder| (folder.id.clone(), folder)).collect();
+    let mut listed = BTreeMap::new();
+    for page in all {
+        assert!(page.unlisted.is_empty(), "{:?}", page.unlisted);
+        for entry in page.entries {
+            listed.extend(path_of(source, &folders, &entry).map(|path| (path, entry)));
         }
     }
     listed
+}
+
+/// The folders of a source, by their ids.
+type Folders = BTreeMap<FolderId, Folder>;
+
+/// All that is below the roots of a source that is listed folder after folder.
+async fn below(source: &dyn Source, shard: &Shard, at_once: usize) -> Vec<Page> {
+    let roots = source.profile().roots.into_iter();
+    let mut waiting: VecDeque<FolderId> = roots.map(|root| root.id).collect();
+    let mut all: Vec<Page> = Vec::new();
+    while !waiting.is_empty() {
+        let some: Vec<FolderId> = waiting.drain(..at_once.min(waiting.len())).collect();
+        let found: Vec<Page> = source.children(shard, &some).try_collect().await.unwrap();
+        let folders = found.iter().flat_map(|page| &page.folders);
+        waiting.extend(folders.map(|folder| folder.id.clone()));
+        all.extend(found);
+    }
+    all
+}
+
+/// The path of an entry from the root; `None` where it is below none.
+fn path_of(source: &dyn Source, folders: &Folders, entry: &Entry) -> Option<Vec<u8>> {
+    let mut path = entry.path.as_bytes().to_vec();
+    let mut at = entry.parent.clone();
+    let roots = source.profile().roots;
+    while let Some(id) = at.filter(|id| roots.iter().all(|root| root.id != *id)) {
+        let folder = folders.get(&id)?;
+        path = [&folder.name, &b"/"[..], &path].concat();
+        at = Some(folder.parent.clone()?);
+    }
+    Some(path)
 }
 
 fn file(entry: &Entry) -> &Fingerprint {
@@ -113,18 +157,18 @@ pub async fn lists_in_order(source: &dyn Source) {
 
 /// From the cursor of every page, the rest is listed: nothing of it is left out.
 pub async fn resumes_from_every_cursor(source: &dyn Source) {
-    let paths = |pages: &[Page]| -> Vec<Vec<u8>> {
+    let ids = |pages: &[Page]| -> Vec<Vec<u8>> {
         let entries = pages.iter().flat_map(|page| &page.entries);
-        entries.map(|entry| entry.path.as_bytes().to_vec()).collect()
+        entries.map(|entry| entry.id.as_bytes().to_vec()).collect()
     };
     let mut resumed = 0;
     for shard in source.shards() {
         let all = pages(source, &shard, None).await;
         for (done, page) in all.iter().enumerate() {
             let Some(cursor) = page.cursor.clone() else { continue };
-            let rest = paths(&pages(source, &shard, Some(cursor)).await);
-            for path in paths(&all[done + 1..]) {
-                assert!(rest.contains(&path), "{path:?} is left out behind page {done}");
+            let rest = ids(&pages(source, &shard, Some(cursor)).await);
+            for id in ids(&all[done + 1..]) {
+                assert!(rest.contains(&id), "{id:?} is left out behind page {done}");
             }
             resumed += 1;
         }
@@ -184,6 +228,61 @@ pub async fn tells_what_is_gone(source: &dyn Source, remove: impl FnOnce()) {
     assert_eq!(error.class(), ErrorClass::Gone, "{error:?}");
     assert_eq!(source.stat(&entry.id).await.unwrap(), None);
     assert_eq!(source.stat(&EntryPath::new(b"never there".as_slice())).await.unwrap(), None);
+}
+
+/// Bytes that were changed after they were listed do not have the hash that was listed; `change`
+/// writes other bytes of the same length. For sources that cannot pin a version.
+pub async fn lists_hashes_that_tell_what_has_changed(source: &dyn Source, change: impl FnOnce()) {
+    let before = listed(source).await;
+    change();
+    let after = listed(source).await;
+    let of = |listed: &BTreeMap<Vec<u8>, Entry>| {
+        let file = file(&listed[&b"large"[..]]).clone();
+        (file.version, file.details.unwrap().hashes)
+    };
+    let ((version, hashes), (other, others)) = (of(&before), of(&after));
+    assert!(!hashes.is_empty() && hashes != others, "{hashes:?}");
+    assert_ne!(source.compare(&version.0, &other), VersionMatch::Same);
+}
+
+/// What a feed reports from a token on: entries that were added, changed and moved, and what is
+/// gone; and from its last token on, nothing. `change` adds `new` to the root and removes `empty`.
+pub async fn reports_what_has_changed(source: &dyn Source, change: impl FnOnce()) {
+    let shard = source.shards().remove(0);
+    let token = source.feed_token(&shard).await.unwrap();
+    let _: Vec<Page> = pages(source, &shard, None).await;
+    let reported = |from: Cursor| async {
+        let changes: Vec<Page> = source.changes(&shard, from).try_collect().await.unwrap();
+        assert!(changes.iter().all(|page| page.cursor.is_some()), "a page without a token");
+        changes
+    };
+    let token = reported(token).await.pop().unwrap().cursor.unwrap();
+    let gone = listed(source).await[&b"empty"[..]].id.clone();
+    change();
+    let changes = reported(token).await;
+    let names = changes.iter().flat_map(|page| &page.entries).map(|entry| entry.path.as_bytes());
+    assert_eq!(names.collect::<Vec<_>>(), [b"new"]);
+    assert!(changes.iter().any(|page| page.removed.contains(&gone)));
+    let token = changes.last().unwrap().cursor.clone().unwrap();
+    let nothing = reported(token).await;
+    let is_empty =
+        |page: &Page| page.entries.is_empty() && page.folders.is_empty() && page.removed.is_empty();
+    assert!(nothing.iter().all(is_empty), "{nothing:?}");
+}
+
+/// Of entries that are asked for, exactly those that are there exist.
+pub async fn knows_what_exists(source: &dyn Source, remove: impl FnOnce()) {
+    let listed = listed(source).await;
+    let gone = listed[&b"large"[..]].id.clone();
+    let ids: Vec<_> = listed.values().map(|entry| entry.id.clone()).collect();
+    remove();
+    let Absence::Ask { at_once } = source.profile().absence else { panic!("it asks") };
+    let mut existing = Vec::new();
+    for some in ids.chunks(at_once) {
+        existing.extend(source.existing(some).await.unwrap());
+    }
+    let expected: Vec<_> = ids.into_iter().filter(|id| *id != gone).collect();
+    assert_eq!(existing, expected);
 }
 
 /// A root that is not there fails everything, as a connection's failure and not as an empty listing.
