@@ -124,7 +124,7 @@ async fn fill(data_dir: &Path, objects: u64) {
         .write(move |tx| {
             let location = locate(OsStr::new("/nowhere"), &serde_json::Map::new()).expect("a path");
             let name = BucketChoice::Named("million".parse().expect("a name"));
-            let sync = syncs::ensure(tx, &location, None, &name, &SyncOptions::default(), now)?;
+            let sync = syncs::ensure(tx, &location, &name, &SyncOptions::default(), now)?;
             let holder = Holder {
                 worker: "bench".to_owned(),
                 host: "bench".to_owned(),

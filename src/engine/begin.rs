@@ -50,7 +50,7 @@ impl Engine {
         observer: Arc<dyn Observer>,
     ) -> Result<Option<(Run, Lease)>, RunError> {
         let wanted = request.clone();
-        let known = self.store.read(move |db| found(db, &wanted)).await?;
+        let known = self.store.read(move |db| wanted.find(db)).await?;
         // A sync that was made through the API runs with the settings that it has there.
         let of_api = known.as_ref().filter(|sync| sync.made_by == MadeBy::Api);
         let options = of_api.map_or(&request.options, |sync| &sync.options).clone();
@@ -69,7 +69,7 @@ impl Engine {
         let begun = self
             .store
             .write(move |tx| {
-                let sync = ensured(tx, &wanted, now)?;
+                let sync = wanted.ensure(tx, now)?;
                 let is_of_api = sync.made_by == MadeBy::Api;
                 if is_of_api && sync.rests() {
                     return Err(StoreError::Resting);
@@ -322,15 +322,6 @@ impl Engine {
             })
             .await
     }
-}
-
-fn found(db: &store::Connection, request: &Request) -> store::Result<Option<Sync>> {
-    syncs::find(db, &request.location, request.connection, &request.bucket)
-}
-
-fn ensured(tx: &Transaction<'_>, request: &Request, now: Timestamp) -> store::Result<Sync> {
-    let Request { location, connection, bucket, options, .. } = request;
-    syncs::ensure(tx, location, *connection, bucket, options, now)
 }
 
 /// Who wants a lease, and how the run is to be made.

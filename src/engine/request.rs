@@ -1,9 +1,14 @@
 //! What a run is asked to do, and what it reports when it has ended.
 
+use jiff::Timestamp;
+
 use super::RunError;
 use crate::{
     model::{Counts, JobId, Location, MaxDelete, RunStatus, SyncOptions},
-    store::syncs::{BucketChoice, HeldRemovals},
+    store::{
+        self, Connection, Transaction, connected_syncs,
+        syncs::{self, BucketChoice, HeldRemovals, Sync},
+    },
 };
 
 /// A request to run a sync, which is created if it does not exist yet.
@@ -20,6 +25,33 @@ pub struct Request {
     pub options: SyncOptions,
     /// Settings of this run only.
     pub run: RunOptions,
+}
+
+impl Request {
+    /// The sync that it is for, if there is one.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn find(&self, db: &Connection) -> store::Result<Option<Sync>> {
+        match self.connection {
+            Some(key) => connected_syncs::find(db, key, &self.location.source_path, &self.bucket),
+            None => syncs::find(db, &self.location, &self.bucket),
+        }
+    }
+
+    /// Finds or makes the sync that it is for, and keeps its settings.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub(super) fn ensure(&self, tx: &Transaction<'_>, now: Timestamp) -> store::Result<Sync> {
+        let Self { location, connection, bucket, options, .. } = self;
+        match connection {
+            Some(key) => {
+                connected_syncs::ensure(tx, *key, &location.source_path, bucket, options, now)
+            }
+            None => syncs::ensure(tx, location, bucket, options, now),
+        }
+    }
 }
 
 /// Settings of one run.

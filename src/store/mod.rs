@@ -16,6 +16,7 @@ mod changes;
 pub mod checkpoints;
 mod clause;
 pub mod commit;
+pub mod connected_syncs;
 pub mod connections;
 pub mod dead_letters;
 pub mod edits;

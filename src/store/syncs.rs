@@ -227,20 +227,18 @@ pub enum BucketChoice {
 }
 
 /// Finds the sync from `location` into the chosen bucket without changing anything: the command
-/// line's, else one that was made through the API. `stored` is the key of the connection where one
-/// was named.
+/// line's, else one that was made through the API.
 ///
 /// # Errors
 /// SQLite's.
 pub fn find(
     connection: &Connection,
     location: &Location,
-    stored: Option<i64>,
     bucket: &BucketChoice,
 ) -> Result<Option<Sync>> {
-    match find_own(connection, location, stored, bucket)? {
+    match find_own(connection, location, bucket)? {
         Some(found) => Ok(Some(found)),
-        None => find_of_api(connection, location, stored, bucket),
+        None => find_of_api(connection, location, bucket),
     }
 }
 
@@ -249,7 +247,6 @@ pub fn find(
 fn find_of_api(
     connection: &Connection,
     location: &Location,
-    stored: Option<i64>,
     bucket: &BucketChoice,
 ) -> Result<Option<Sync>> {
     let (BucketChoice::Named(name) | BucketChoice::AfterSource(name)) = bucket;
@@ -262,11 +259,7 @@ fn find_of_api(
     let mut rows = statement.query(params![name.as_str(), location.source_path])?;
     while let Some(row) = rows.next()? {
         let sync = read(row)?;
-        let is_it = match stored {
-            Some(key) => sync.connection_key == key,
-            None => sync.location.connection.identity() == location.connection.identity(),
-        };
-        if is_it {
+        if sync.location.connection.identity() == location.connection.identity() {
             return Ok(Some(sync));
         }
     }
@@ -276,7 +269,6 @@ fn find_of_api(
 fn find_own(
     connection: &Connection,
     location: &Location,
-    stored: Option<i64>,
     bucket: &BucketChoice,
 ) -> Result<Option<Sync>> {
     let (condition, name) = match bucket {
@@ -285,16 +277,14 @@ fn find_own(
     };
     connection
         .prepare_cached(&format!(
-            "{SELECT} WHERE iif(?4 IS NULL, c.identity = ?1, s.connection_key = ?4)
-                AND s.source_path = ?2 AND s.status <> 'ARCHIVED'
+            "{SELECT} WHERE c.identity = ?1 AND s.source_path = ?2 AND s.status <> 'ARCHIVED'
                 AND s.made_by = 'command_line'
                 AND b.namespace_key = {} AND {condition}",
             buckets::DEFAULT_NAMESPACE
         ))?
-        .query_row(
-            params![location.connection.identity(), location.source_path, name, stored],
-            |row| Ok(read(row)),
-        )
+        .query_row(params![location.connection.identity(), location.source_path, name], |row| {
+            Ok(read(row))
+        })
         .optional()?
         .transpose()
 }
@@ -308,22 +298,18 @@ fn find_own(
 pub fn ensure(
     tx: &Transaction<'_>,
     location: &Location,
-    stored: Option<i64>,
     bucket: &BucketChoice,
     options: &SyncOptions,
     now: Timestamp,
 ) -> Result<Sync> {
-    let mut found = find(tx, location, stored, bucket)?;
+    let mut found = find(tx, location, bucket)?;
     let is_as_asked = |found: &Sync| {
         found.made_by == MadeBy::Api || (found.location == *location && found.options == *options)
     };
     if let Some(found) = found.take_if(|found| is_as_asked(found)) {
         return Ok(found);
     }
-    let connection_key = match stored {
-        Some(key) => key,
-        None => connections::ensure(tx, &location.connection, now)?,
-    };
+    let connection_key = connections::ensure(tx, &location.connection, now)?;
     if let Some(found) = found {
         set_options(tx, &found, options, now)?;
         return by_key(tx, found.key);

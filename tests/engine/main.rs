@@ -98,7 +98,7 @@ impl Fixture {
         self.engine
             .store
             .write(move |tx| {
-                let sync = syncs::ensure(tx, &location(), None, &bucket(), &options, now)?;
+                let sync = syncs::ensure(tx, &location(), &bucket(), &options, now)?;
                 jobs::queue(tx, sync.key, &job, cause, full, now)
             })
             .await

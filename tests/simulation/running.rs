@@ -132,7 +132,7 @@ impl History {
         engine
             .store
             .write(move |tx| {
-                let sync = syncs::ensure(tx, &location(), None, &bucket_choice(), &options, now)?;
+                let sync = syncs::ensure(tx, &location(), &bucket_choice(), &options, now)?;
                 // A new pass, as a run without a checkpoint begins one.
                 catchment::store::checkpoints::reset(tx, sync.key)?;
                 jobs::queue(tx, sync.key, &first, Cause::Scheduled, full, now).map(drop)

@@ -14,10 +14,7 @@ use crate::{
     },
     model::{EntryPath, RunStatus},
     sources::{Opener as _, Registry, Source},
-    store::{
-        Store,
-        syncs::{self, Sync},
-    },
+    store::{Store, syncs::Sync},
 };
 
 pub(super) async fn run(
@@ -105,8 +102,8 @@ async fn question<'a>(
 ) -> Result<Question<'a>, CliError> {
     let known = match store {
         Some(store) => {
-            let Request { location, connection, bucket, .. } = request.clone();
-            store.read(move |db| syncs::find(db, &location, connection, &bucket)).await?
+            let wanted = request.clone();
+            store.read(move |db| wanted.find(db)).await?
         }
         None => None,
     };

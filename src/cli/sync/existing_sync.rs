@@ -7,7 +7,7 @@ use crate::{
     engine::{Request, RunOptions},
     store::{
         Store,
-        syncs::{self, MadeBy, Sync},
+        syncs::{MadeBy, Sync},
     },
 };
 
@@ -20,8 +20,8 @@ pub(super) async fn find(
     request: &Request,
     store: &Store,
 ) -> Result<Option<Sync>, CliError> {
-    let Request { location, connection, bucket, .. } = request.clone();
-    let found = store.read(move |db| syncs::find(db, &location, connection, &bucket)).await?;
+    let wanted = request.clone();
+    let found = store.read(move |db| wanted.find(db)).await?;
     let Some(sync) = found.filter(|found| found.made_by == MadeBy::Api) else { return Ok(None) };
     if sync.rests() {
         return Err(CliError::failed(paused(&sync)));
