@@ -117,7 +117,19 @@ CREATE TABLE syncs (
                                                -- complete; NULL: there is none
     refused_root   TEXT,                       -- identity of another root in place of the source,
                                                -- which somebody does not want; NULL: none
-    deaths         INTEGER NOT NULL DEFAULT 0  -- processes in a row that died during a run
+    deaths         INTEGER NOT NULL DEFAULT 0, -- processes in a row that died during a run
+    pass_entries   INTEGER NOT NULL DEFAULT 0, -- entries that the pass under way has dealt with, over
+                                               -- all runs that it takes
+    pass_base      INTEGER NOT NULL DEFAULT 0, -- objects_processed of its checkpoints, all together,
+                                               -- when the pass began
+    pass_peak      INTEGER NOT NULL DEFAULT 0, -- the most that pass_entries has been since a pass
+                                               -- was complete
+    whole_entries  INTEGER,                    -- pass_entries of the last complete pass
+    progressed_at_ms INTEGER,                  -- when it got on last: objects changed, or a pass came
+                                               -- further than any before it
+    failed_entries INTEGER NOT NULL DEFAULT 0, -- entries that failed, each once until it is resolved
+    notices        TEXT NOT NULL DEFAULT '{}', -- JSON object: model::Notice and what it says
+    pending_refetch INTEGER NOT NULL DEFAULT 0 -- with pending_full_sync: fetches everything again
 ) STRICT;
 CREATE INDEX syncs_by_place ON syncs (bucket_key, connection_key, source_path);
 CREATE INDEX syncs_by_connection ON syncs (connection_key);
@@ -142,8 +154,8 @@ CREATE TABLE jobs (
     sync_key        INTEGER NOT NULL REFERENCES syncs,
     status          TEXT NOT NULL,             -- running, completed, failed, interrupted, skipped
     phase           TEXT NOT NULL,             -- model::Phase
-    cause           TEXT NOT NULL,             -- scheduled, manual, resume
-    full            INTEGER NOT NULL DEFAULT 0, -- fetches every entry again
+    cause           TEXT NOT NULL,             -- model::Cause
+    full            INTEGER NOT NULL DEFAULT 0, -- trusts no checkpoint: lists and compares everything
     resumed_via     TEXT,                      -- what it went on from: checkpoint; NULL: nothing
     queued_at_ms    INTEGER NOT NULL,
     started_at_ms   INTEGER,
@@ -157,7 +169,8 @@ CREATE TABLE jobs (
     failed          INTEGER NOT NULL DEFAULT 0,
     removed         INTEGER NOT NULL DEFAULT 0,
     bytes           INTEGER NOT NULL DEFAULT 0,
-    error           TEXT
+    error           TEXT,
+    refetch         INTEGER NOT NULL DEFAULT 0 -- with full: fetches every entry again
 ) STRICT;
 CREATE INDEX jobs_by_sync ON jobs (sync_key, job_key);
 CREATE INDEX jobs_under_way ON jobs (sync_key) WHERE status = 'running';

@@ -25,7 +25,8 @@ use std::{
 use bytes::Bytes;
 use catchment::{
     model::{
-        BlobHash, Cause, Counts, EntryPath, Fingerprint, JobId, JobStatus, SyncOptions, Version,
+        BlobHash, Cause, Counts, EntryPath, Fingerprint, JobId, JobStatus, Sweep, SyncOptions,
+        Version,
     },
     sources::locate,
     store::{
@@ -133,7 +134,8 @@ async fn fill(data_dir: &Path, objects: u64) {
                 until: now,
             };
             let fence = leases::take(tx, sync.key, &holder)?;
-            let job_key = jobs::queue(tx, sync.key, &JobId::generate(), Cause::Manual, false, now)?;
+            let job_key =
+                jobs::queue(tx, sync.key, &JobId::generate(), Cause::Manual, Sweep::None, now)?;
             jobs::start(tx, job_key, false, now)?;
             Ok::<_, StoreError>(Target {
                 fence,

@@ -11,7 +11,7 @@ use catchment::{
     clock::{Clock as _, ManualClock, SharedClock, SystemClock},
     config::Config,
     engine::{Engine, Silent},
-    model::{BucketName, Cause, JobId, Pause, PausedBy, SyncMode, SyncOptions, SyncStatus},
+    model::{BucketName, Cause, JobId, Pause, PausedBy, Sweep, SyncMode, SyncOptions, SyncStatus},
     scheduler::{Bounds, Scheduler, Watch},
     sources::Registry,
     store::{
@@ -154,7 +154,7 @@ async fn a_sync_runs_when_it_is_made_and_again_an_interval_after_its_last_run() 
     assert_eq!(house.jobs(&sync).await.len(), 1, "it is not due yet");
     house.turn_clock(8);
     let second = house.ended(&sync, 2).await;
-    assert_eq!(second[0].cause, "scheduled");
+    assert_eq!(second[0].cause, "interval");
     assert_eq!(second[0].counts.unchanged, 1);
 }
 
@@ -250,7 +250,7 @@ async fn a_paused_sync_is_not_begun_even_when_it_was_queued_before() {
         .engine
         .store
         .write(move |tx| {
-            jobs::queue(tx, key, &JobId::generate(), Cause::Manual, false, now)?;
+            jobs::queue(tx, key, &JobId::generate(), Cause::Manual, Sweep::None, now)?;
             let sync = syncs::by_key(tx, key)?;
             let pause = Pause { reason: None, at: now, by: PausedBy::Person, drain: false };
             let standing = SyncState { pause: Some(pause), ..SyncState::of(&sync) };

@@ -18,6 +18,7 @@ mod collections;
 mod connection;
 mod connections;
 pub mod content;
+mod disk;
 mod docs;
 mod documents;
 pub mod error;

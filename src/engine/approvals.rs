@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Engine, Observer, Report, held::emit_event, lease};
 use crate::{
-    model::{Cause, JobId},
+    model::{Cause, JobId, Sweep},
     store::{
         self, StoreError, Transaction,
         events::About,
@@ -56,7 +56,7 @@ impl Engine {
                 }
                 let entries = syncs::held_entries(tx, sync_key)?;
                 syncs::hold_removals(tx, sync_key, Some((&removals, &entries)))?;
-                let job_key = jobs::queue(tx, sync_key, &id, Cause::Manual, false, now)?;
+                let job_key = jobs::queue(tx, sync_key, &id, Cause::Manual, Sweep::None, now)?;
                 emit_event(tx, About::job(sync_key, job_key), "approved", &removals, now)
             })
             .await?;

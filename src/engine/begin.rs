@@ -16,7 +16,7 @@ use super::{
     sync_state::{self, Ending},
 };
 use crate::{
-    model::{Cause, JobId, JobStatus, Shard, SyncOptions, SyncStatus},
+    model::{Cause, JobId, JobStatus, Notice, Shard, Sweep, SyncOptions, SyncStatus},
     sources::{self, RootIdentity, Source, SourceError},
     store::{
         self, StoreError, Transaction, buckets,
@@ -77,7 +77,9 @@ impl Engine {
                 if is_of_api && sync.options != options {
                     return Ok(None);
                 }
-                let job_key = jobs::queue(tx, sync.key, &id, Cause::Manual, wanted.run.full, now)?;
+                let sweep = Sweep::of(wanted.run.full, wanted.run.refetch);
+                let cause = if wanted.run.full { Cause::FullSync } else { Cause::Manual };
+                let job_key = jobs::queue(tx, sync.key, &id, cause, sweep, now)?;
                 claim.begin(tx, sync, job_key, now).map(Some)
             })
             .await?;
@@ -142,14 +144,16 @@ impl Engine {
             .await?;
         let rules = Rules::compile(&sync.options)?;
         let source = self.open_source(&sync).await?;
+        let cause = Cause::parse(&job.cause);
         let options = RunOptions {
             max_delete: sync.options.max_delete,
             concurrency: sync.options.pace.sync_concurrency.and_then(|n| usize::try_from(n).ok()),
             full: job.full,
+            refetch: job.refetch,
             adopt_root: false,
             slice: Some(sync.options.pace.max_objects_per_run),
-            continues: job.cause == Cause::Resume.as_str(),
-            tries_waiting: job.cause == Cause::Manual.as_str(),
+            continues: cause.is_some_and(Cause::continues),
+            tries_waiting: cause.is_some_and(Cause::is_of_person),
             approves: None,
         };
         let (kind, root) = self.pass_kind(&*source, Some(&sync), &sync.options, &options).await?;
@@ -372,8 +376,14 @@ impl Claim {
         let basis =
             Basis { root: self.root.and_then(|root| root.0), rules_hash: rules_hash(&sync) };
         let unfinished = syncs::full_since(tx, sync.key)?;
-        let is_new_full = self.options.full && !(self.options.continues && unfinished.is_some());
-        let starts_over = is_new_full || self.options.adopt_root;
+        let continues = self.options.continues;
+        let is_new_full = self.options.refetch && !(continues && unfinished.is_some());
+        let is_new_sweep = self.options.full && !continues;
+        let starts_over = is_new_full || is_new_sweep || self.options.adopt_root;
+        if is_new_sweep {
+            // A full sync that is cut off continues as one.
+            feeds::invalidate(tx, sync.key)?;
+        }
         let may_resume =
             sync.options.pace.resume_enabled && !starts_over && self.kind == PassKind::Full;
         let checkpoint = if may_resume { checkpoints::load(tx, sync.key)? } else { None };
@@ -381,7 +391,10 @@ impl Claim {
             .filter(|checkpoint| !is_root_known || checkpoint.is_valid_for(&self.shards, &basis));
         let is_resumed = checkpoint.is_some();
         let pass = match &checkpoint {
-            Some(checkpoint) => checkpoint.pass,
+            Some(checkpoint) => {
+                syncs::pass_resumed(tx, sync.key)?;
+                checkpoint.pass
+            }
             None => checkpoints::begin_pass(tx, sync.key)?,
         };
         let full_since = if is_new_full { Some(pass) } else { unfinished };
@@ -392,6 +405,7 @@ impl Claim {
         checkpoints::retain(tx, sync.key, &self.shards)?;
         while held_back::delete_some(tx, sync.key)? {}
         jobs::start(tx, job_key, is_resumed, now)?;
+        syncs::set_notice(tx, sync.key, Notice::WaitingForProvider, None)?;
         // A run that somebody requests ends a pause.
         let state = SyncState {
             status: SyncStatus::InProgress,

@@ -300,6 +300,12 @@ impl<'a> Committer<'a> {
             || self.inline_bytes >= Self::INLINE_BYTES
     }
 
+    /// Whether there is enough for a commit while the writer is free; while it is busy, the batch
+    /// grows until it is full.
+    fn is_worth_it(&self) -> bool {
+        self.is_full() || self.batch.len() >= self.run.sync.options.pace.batch_size as usize
+    }
+
     /// Whether the batch can grow; if not, the commit in progress has to finish first.
     pub(super) fn has_room(&self) -> bool {
         self.in_progress.is_none() || !self.is_full()
@@ -326,7 +332,7 @@ impl<'a> Committer<'a> {
     pub(super) async fn commit_if_due(&mut self, is_idle: bool) -> Result<(), RunError> {
         let is_late = || self.deadline.is_some_and(|deadline| deadline <= Instant::now());
         let is_idle = is_idle && self.run.has_order() && self.deadline.is_some();
-        let is_due = self.in_progress.is_none() && (self.is_full() || is_late() || is_idle);
+        let is_due = self.in_progress.is_none() && (self.is_worth_it() || is_late() || is_idle);
         if is_due { self.commit().await } else { Ok(()) }
     }
 

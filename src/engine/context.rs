@@ -25,7 +25,7 @@ use crate::{
         commit::Target,
         leases,
         reconcile::Scope,
-        syncs::Sync,
+        syncs::{self, Sync},
     },
 };
 
@@ -172,13 +172,16 @@ impl Run {
 
     /// The same run in a new pass, from the beginning of the source. A resumed pass is followed by
     /// one, which compares everything once more and alone decides about removals.
-    pub(super) async fn in_next_pass(&self) -> Result<Self, StoreError> {
+    /// `done`: entries that this run has dealt with, which are not counted again.
+    pub(super) async fn in_next_pass(&self, done: u64) -> Result<Self, StoreError> {
         let fence = self.target.fence;
         let pass = self
             .store
             .write(move |tx| {
                 leases::check(tx, fence)?;
-                checkpoints::begin_pass(tx, fence.sync_key)
+                let pass = checkpoints::begin_pass(tx, fence.sync_key)?;
+                syncs::set_pass_entries(tx, fence.sync_key, done)?;
+                Ok::<_, StoreError>(pass)
             })
             .await?;
         let shards = self.starts.iter().map(|start| start.shard.clone()).collect();

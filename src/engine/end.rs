@@ -9,7 +9,10 @@ use super::{
     sync_state::{self, Ending},
 };
 use crate::{
-    model::{Cause, EntryPath, JobId, JobStatus, RunStatus, Shard, SyncStatus},
+    model::{
+        Cause, EntryPath, JobId, JobStatus, NOTHING_THERE_YET, Notice, RunStatus, Shard, Sweep,
+        SyncStatus,
+    },
     sources,
     store::{
         self, Transaction, blobs,
@@ -53,6 +56,8 @@ pub(super) struct Aftermath {
     pub(super) next_job: Option<JobId>,
     /// Whether bytes may have lost their last reference.
     pub(super) has_orphans: bool,
+    /// Whether the source has never had an entry.
+    pub(super) nothing_there: bool,
 }
 
 impl Run {
@@ -95,7 +100,7 @@ struct EndOfRun {
     is_slice: bool,
     /// Prefixes that the pass could not list.
     unlisted: Vec<EntryPath>,
-    /// Whether the run fetched every entry again, as its next slice has to.
+    /// Whether the run was a full one, as its next slice is.
     full: bool,
     /// Whether what was listed may not be the source at all.
     is_wrong_root: bool,
@@ -154,6 +159,7 @@ impl EndOfRun {
         }
         if self.is_complete {
             checkpoints::complete(tx, target, shards, now)?;
+            syncs::pass_completed(tx, sync_key, self.kind == PassKind::Full)?;
             syncs::set_full_since(tx, sync_key, None)?;
             syncs::refuse_root(tx, sync_key, None)?;
             if self.kind == PassKind::Full {
@@ -176,8 +182,21 @@ impl EndOfRun {
         }
         leases::release(tx, target.fence)?;
         syncs::survived(tx, sync_key)?;
+        let nothing_there = self.note_nothing_there(tx, sync_key)?;
         let next_job = self.update_sync(tx, target, dead_letters, now)?;
-        Ok(Aftermath { dead_letters, next_job, has_orphans: blobs::has_orphans(tx)? })
+        let has_orphans = blobs::has_orphans(tx)?;
+        Ok(Aftermath { dead_letters, next_job, has_orphans, nothing_there })
+    }
+
+    /// Notes whether the source has never had an entry, which is no emptied source.
+    fn note_nothing_there(&self, tx: &Transaction<'_>, sync_key: i64) -> store::Result<bool> {
+        let listed = syncs::by_key(tx, sync_key)?.totals.counts.discovered();
+        if listed == 0 && !self.is_complete {
+            return Ok(false);
+        }
+        let message = (listed == 0).then_some(NOTHING_THERE_YET);
+        syncs::set_notice(tx, sync_key, Notice::NothingThereYet, message)?;
+        Ok(listed == 0)
     }
 
     /// Updates the state of the sync and its connection. Returns the job that follows at once, if
@@ -191,6 +210,8 @@ impl EndOfRun {
     ) -> store::Result<Option<JobId>> {
         let sync_key = target.fence.sync_key;
         let sync = syncs::by_key(tx, sync_key)?;
+        let waits = self.held_until.and(self.error.as_deref());
+        syncs::set_notice(tx, sync_key, Notice::WaitingForProvider, waits)?;
         if self.error.is_none() {
             connections::worked(tx, sync.connection_key, now)?;
         }
@@ -207,10 +228,11 @@ impl EndOfRun {
         let may_run = !matches!(state.status, SyncStatus::Suspended | SyncStatus::Archived);
         let mut next = None;
         if sync.pending_full_sync && may_run {
-            next = Some((Cause::Manual, true));
+            next = Some((Cause::FullSync, Sweep::of(true, sync.pending_refetch)));
             state.pending_full_sync = false;
+            state.pending_refetch = false;
         } else if self.is_slice && may_run && sync.is_active {
-            next = Some((Cause::Resume, self.full));
+            next = Some((Cause::Slice, Sweep::of(self.full, false)));
             // The job is queued already.
             state.next_sync_at = None;
         } else if may_run
@@ -220,10 +242,10 @@ impl EndOfRun {
             state.next_sync_at = Some(now);
         }
         let next = next
-            .map(|(cause, full)| {
+            .map(|(cause, sweep)| {
                 state.status = SyncStatus::Queued;
                 let id = JobId::generate();
-                jobs::queue(tx, sync_key, &id, cause, full, now).map(|_| id)
+                jobs::queue(tx, sync_key, &id, cause, sweep, now).map(|_| id)
             })
             .transpose()?;
         syncs::set_state(tx, &sync, &state, now)?;

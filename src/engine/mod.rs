@@ -17,6 +17,7 @@ pub mod connections;
 pub mod context;
 mod end;
 pub mod error;
+pub mod expiry;
 pub mod fetch;
 pub mod filter;
 mod held;

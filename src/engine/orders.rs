@@ -9,7 +9,7 @@ use super::{
     sync_state::{self, Ending},
 };
 use crate::{
-    model::{Cause, JobId, Pause, PausedBy, SyncStatus},
+    model::{Cause, JobId, Pause, PausedBy, Sweep, SyncStatus},
     store::{
         self, Connection, StoreError, Transaction,
         connections::{self, StoredConnection},
@@ -121,13 +121,13 @@ impl Engine {
             .await
     }
 
-    /// Queues a run, of every entry again if `full`.
+    /// Queues a run, a full one if `sweep` says so.
     ///
     /// # Errors
     /// When the sync is paused, switched off or deleted, or its connection cannot be used.
-    pub async fn trigger(&self, sync_key: i64, full: bool) -> Result<Triggered, OrderError> {
+    pub async fn trigger(&self, sync_key: i64, sweep: Sweep) -> Result<Triggered, OrderError> {
         let (now, engine) = (self.clock.now(), self.clone());
-        self.store.write(move |tx| triggered(tx, sync_key, full, &engine, now)).await
+        self.store.write(move |tx| triggered(tx, sync_key, sweep, &engine, now)).await
     }
 
     /// Takes the lease away from whoever holds it: the job is interrupted, all further writes of
@@ -222,7 +222,7 @@ pub fn resumed(
 fn triggered(
     tx: &Transaction<'_>,
     sync_key: i64,
-    full: bool,
+    sweep: Sweep,
     engine: &Engine,
     now: Timestamp,
 ) -> Result<Triggered, OrderError> {
@@ -232,22 +232,22 @@ fn triggered(
     let under_way = jobs::under_way(tx, sync_key)?;
     match under_way {
         Some(job) if held && job.started_at.is_some() => {
-            if full && !sync.pending_full_sync {
-                let state = SyncState { pending_full_sync: true, ..SyncState::of(&sync) };
+            if sweep != Sweep::None {
+                let mut state = SyncState { pending_full_sync: true, ..SyncState::of(&sync) };
+                state.pending_refetch |= sweep == Sweep::Refetch;
                 syncs::set_state(tx, &sync, &state, now)?;
             }
             return Ok(Triggered::Running(job));
         }
         Some(job) if job.started_at.is_none() => {
-            if full {
-                jobs::make_full(tx, job.key)?;
-            }
+            jobs::make_full(tx, job.key, sweep)?;
             return Ok(Triggered::Queued(job));
         }
         // Its worker is gone: the new job takes over from it.
         Some(_) | None => {}
     }
-    let job_key = jobs::queue(tx, sync_key, &JobId::generate(), Cause::Manual, full, now)?;
+    let cause = if sweep == Sweep::None { Cause::Manual } else { Cause::FullSync };
+    let job_key = jobs::queue(tx, sync_key, &JobId::generate(), cause, sweep, now)?;
     let state = SyncState { status: SyncStatus::Queued, ..SyncState::of(&sync) };
     syncs::set_state(tx, &sync, &state, now)?;
     Ok(Triggered::Queued(jobs::by_key(tx, job_key)?))
@@ -306,6 +306,7 @@ fn archived(tx: &Transaction<'_>, sync_key: i64, now: Timestamp) -> store::Resul
         status: SyncStatus::Archived,
         next_sync_at: None,
         pending_full_sync: false,
+        pending_refetch: false,
         ..SyncState::of(&sync)
     };
     syncs::set_state(tx, &sync, &state, now)

@@ -19,7 +19,7 @@ use crate::{
         StoreError,
         checkpoints::Sightings,
         gone::{self, Gone},
-        leases, left_out,
+        jobs, leases, left_out,
         reconcile::{self as removals, Missing, Scope},
         syncs::{self, HeldReason, HeldRemovals},
     },
@@ -79,12 +79,13 @@ impl Proof {
     async fn of(run: &Arc<Run>, pass: Pass) -> Result<Self, RunError> {
         let Pass { sightings, left_out: listed, listed_something, .. } = pass;
         let sightings = Arc::new(sightings);
-        let (target, found) = (run.target, sightings.clone());
+        let (target, found, now) = (run.target, sightings.clone(), run.clock.now());
         let knows_all_listed = run.kind == PassKind::Full && !run.is_resumed;
         let (held, entries, gone) = run
             .store
             .write(move |tx| {
                 removals::reclaim(tx, &target, &found)?;
+                jobs::enter(tx, target.job_key, Phase::Verifying, now)?;
                 if knows_all_listed {
                     left_out::delete_others(tx, &target, &listed)?;
                 }
@@ -172,8 +173,14 @@ impl Proof {
                 missing.into_iter().filter(|entry| is_removed(&entry)).collect();
             let keys = self.confirm_gone(run, removed).await?;
             let (target, now) = (run.target, run.clock.now());
-            let removed =
-                run.store.write(move |tx| removals::remove(tx, &target, &keys, now)).await?;
+            let removed = run
+                .store
+                .write(move |tx| {
+                    let removed = removals::remove(tx, &target, &keys, now)?;
+                    jobs::enter(tx, target.job_key, Phase::Reconciling, now)?;
+                    Ok::<_, StoreError>(removed)
+                })
+                .await?;
             counts.add(&removed);
             run.observer.committed(counts);
             from = next;

@@ -64,8 +64,10 @@ pub struct RunOptions {
     pub approves: Option<MaxDelete>,
     /// How many fetches at once; `None`: the source's default.
     pub concurrency: Option<usize>,
-    /// Start a new pass and fetch every entry again, even if its version is unchanged.
+    /// Start a new pass: list and compare every entry, whatever checkpoints say.
     pub full: bool,
+    /// With `full`: fetch every entry again, even if its version is unchanged.
+    pub refetch: bool,
     /// Accept the root as it is now, even if it is a different one or empty.
     pub adopt_root: bool,
     /// Entries taken up (new, changed or failed) after which the run ends, checkpointed, and the
@@ -93,6 +95,8 @@ pub struct Report {
     pub held: Option<HeldRemovals>,
     /// The queued job that continues the pass, where this run ended at the end of its slice.
     pub next: Option<JobId>,
+    /// Whether the source has never had an entry.
+    pub nothing_there: bool,
     /// Why it ended early.
     pub error: Option<RunError>,
 }
@@ -107,6 +111,7 @@ impl Report {
             counts: Counts::default(),
             held: None,
             next: None,
+            nothing_there: false,
             error: Some(error),
         }
     }

@@ -93,6 +93,7 @@ impl Engine {
             tracing::warn!(%error, "could not repair what is damaged; the next run tries again");
         }
         let next = ended.as_ref().ok().and_then(|after| after.next_job.clone());
+        let nothing_there = ended.as_ref().is_ok_and(|after| after.nothing_there);
         let (status, held, error) = verdict(outcome, ended);
         Report {
             status,
@@ -101,6 +102,7 @@ impl Engine {
             counts,
             held,
             next,
+            nothing_there,
             error,
         }
     }
@@ -147,7 +149,7 @@ async fn passes(
     };
     let mut pass = pipeline::walk_and_commit(run, &root, lease, stop, done).await?;
     if run.needs_next_pass() && pass.walked == Walked::Whole {
-        *run = Arc::new(run.in_next_pass().await?);
+        *run = Arc::new(run.in_next_pass(done.counts.discovered()).await?);
         done.begin_next_pass();
         pass = pipeline::walk_and_commit(run, &root, lease, stop, done).await?;
     }

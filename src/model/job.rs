@@ -29,15 +29,23 @@ impl JobStatus {
     }
 }
 
-/// Why a job was begun. Wire spelling is lower case.
+/// Why a job was begun, in the wire's spelling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// It was due.
-    Scheduled,
+    /// Its interval was over.
+    Interval,
+    /// Its folder has changed.
+    FileChanged,
     /// Somebody asked for it.
     Manual,
-    /// To go on with what an earlier job left.
-    Resume,
+    /// It continues what an earlier job left, or the sync was resumed.
+    Resumed,
+    /// It is the next slice of a pass.
+    Slice,
+    /// Failed entries are to be tried again.
+    Requeue,
+    /// Somebody asked for a full sync.
+    FullSync,
 }
 
 impl Cause {
@@ -45,9 +53,64 @@ impl Cause {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::Scheduled => "scheduled",
+            Self::Interval => "interval",
+            Self::FileChanged => "file_changed",
             Self::Manual => "manual",
-            Self::Resume => "resume",
+            Self::Resumed => "resumed",
+            Self::Slice => "slice",
+            Self::Requeue => "requeue",
+            Self::FullSync => "full_sync",
+        }
+    }
+
+    /// The cause that is spelled so.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let all = [
+            Self::Interval,
+            Self::FileChanged,
+            Self::Manual,
+            Self::Resumed,
+            Self::Slice,
+            Self::Requeue,
+            Self::FullSync,
+        ];
+        all.into_iter().find(|cause| cause.as_str() == text)
+    }
+
+    /// Whether the job continues an earlier one.
+    #[must_use]
+    pub const fn continues(self) -> bool {
+        matches!(self, Self::Resumed | Self::Slice)
+    }
+
+    /// Whether a person asked for the job.
+    #[must_use]
+    pub const fn is_of_person(self) -> bool {
+        matches!(self, Self::Manual | Self::FullSync)
+    }
+}
+
+/// Whether a job is a full one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sweep {
+    /// It continues from checkpoints and trusts them.
+    #[default]
+    None,
+    /// It lists and compares everything, and fetches what differs.
+    Full,
+    /// It lists everything, and fetches all of it again.
+    Refetch,
+}
+
+impl Sweep {
+    /// What was asked for with these two words.
+    #[must_use]
+    pub const fn of(full: bool, refetch: bool) -> Self {
+        match (full, refetch) {
+            (_, true) => Self::Refetch,
+            (true, false) => Self::Full,
+            (false, false) => Self::None,
         }
     }
 }

@@ -16,6 +16,7 @@ mod hash;
 mod ids;
 mod job;
 mod mapping;
+mod notice;
 mod own_names;
 mod path;
 mod problem;
@@ -48,12 +49,13 @@ pub use ids::{
     ArchiveId, BatchId, BlobId, BucketId, CollectionId, ConnectionId, DeadLetterId, DocumentId,
     JobId, NamespaceId, ObjectId, SyncId, TaskId, UploadId,
 };
-pub use job::{Cause, JobStatus, Phase, RunStatus};
+pub use job::{Cause, JobStatus, Phase, RunStatus, Sweep};
 pub(crate) use mapping::filename_regex;
 pub use mapping::{
     BlobMapping, BlobType, CONTENT, FieldMapping, MappingEntry, MappingSource, SchemaMapping,
     Transform,
 };
+pub use notice::{NOTHING_THERE_YET, Notice};
 pub use own_names::reserved;
 pub use path::EntryPath;
 pub use problem::FieldProblem;

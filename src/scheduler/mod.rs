@@ -185,8 +185,10 @@ impl Scheduling {
     /// Queues what is due: each sync once, however long it has been due.
     async fn queue_due(&mut self, now: Timestamp) -> Result<(), StoreError> {
         let due = self.engine.store.read(move |db| schedule::due(db, now, AT_ONCE)).await?;
-        let ripe = due.iter().filter(|due| turn::is_ripe(due, now)).map(|due| due.sync_key);
-        let keys: Vec<i64> = ripe.chain(self.folders.take_due()).collect();
+        let ripe = due.iter().filter(|due| turn::is_ripe(due, now));
+        let ripe = ripe.map(|due| (due.sync_key, false));
+        let changed = self.folders.take_due().into_iter().map(|key| (key, true));
+        let keys: Vec<(i64, bool)> = ripe.chain(changed).collect();
         if keys.is_empty() {
             return Ok(());
         }
@@ -195,8 +197,8 @@ impl Scheduling {
             .store
             .write(move |tx| {
                 let mut busy = Vec::new();
-                for key in keys {
-                    if !schedule::queue(tx, key, now)? {
+                for (key, is_changed) in keys {
+                    if !schedule::queue(tx, key, is_changed, now)? {
                         busy.push(key);
                     }
                 }

@@ -1,14 +1,15 @@
-//! What is done once a minute besides running syncs: the trash loses what has had its time.
+//! What is done again and again besides running syncs: the trash loses what has had its time, and
+//! namespaces whose time is over go.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::engine::{Engine, RunError, collect};
+use crate::engine::{Engine, RunError, collect, expiry};
 
 /// How often it looks.
-const EVERY: Duration = Duration::from_secs(60);
+const EVERY: Duration = Duration::from_secs(20);
 
 /// Sweeps in the background, one sweep at a time.
 #[derive(Debug, Default)]
@@ -30,6 +31,9 @@ impl Sweep {
         self.task = Some(AbortOnDropHandle::new(tokio::spawn(async move {
             if let Err(error) = empty_trash(&engine).await {
                 tracing::error!(%error, "could not purge what has had its time in the trash");
+            }
+            if let Err(error) = expiry::end_namespaces(&engine).await {
+                tracing::error!(%error, "could not end namespaces whose time is over");
             }
         })));
     }

@@ -23,12 +23,13 @@ use tokio::time::Instant;
 use super::Nudge;
 use crate::{
     engine::Engine,
-    model::EntryPath,
+    model::{EntryPath, Notice},
     sources,
     store::{
         StoreError,
         events::{self, About, EventKind as Kind},
         schedule::{self, Folder},
+        syncs,
     },
 };
 
@@ -227,6 +228,16 @@ impl Folders {
         if let Watch::Rescans(reason) = &watch {
             emit_event(engine, key, &root, reason).await?;
         }
+        let message = match &watch {
+            Watch::Live => None,
+            Watch::Rescans(reason) => {
+                Some(format!("changes are looked for in its interval instead: {reason}"))
+            }
+        };
+        engine
+            .store
+            .write(move |tx| syncs::set_notice(tx, key, Notice::WatchLimited, message.as_deref()))
+            .await?;
         self.watching.set(key, Some(watch));
         self.watched.insert(key, (root, is));
         Ok(())

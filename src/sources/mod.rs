@@ -127,6 +127,14 @@ pub trait Source: Send + Sync {
         self.walk(&first, None).next().await.transpose().map(drop)
     }
 
+    /// Whether the place is there, or could be, and has no entry at all; asked when a sync is made.
+    ///
+    /// # Errors
+    /// As for [`Source::probe`].
+    async fn is_empty(&self) -> Result<bool, SourceError> {
+        Ok(false)
+    }
+
     /// The parts that this source is listed in: all of it, and no entry in two of them. At least
     /// one; the same ones, by the same names, for as long as its settings stay the same.
     fn shards(&self) -> Vec<Shard> {

@@ -225,7 +225,10 @@ pub fn begin_pass(tx: &Transaction<'_>, sync_key: i64) -> Result<i64> {
     reset(tx, sync_key)?;
     Ok(tx
         .prepare_cached(
-            "UPDATE syncs SET last_pass = last_pass + 1 WHERE sync_key = ?1 RETURNING last_pass",
+            "UPDATE syncs SET last_pass = last_pass + 1, pass_entries = 0, pass_base =
+                 (SELECT coalesce(sum(objects_processed), 0) FROM checkpoints c
+                  WHERE c.sync_key = syncs.sync_key)
+             WHERE sync_key = ?1 RETURNING last_pass",
         )?
         .query_row([sync_key], |row| row.get(0))?)
 }

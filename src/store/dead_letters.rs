@@ -148,15 +148,18 @@ pub(super) fn record(
     failures: &[&Failure],
     now: Timestamp,
 ) -> Result<()> {
+    let mut opened = 0;
     for failure in failures {
-        match open_of(tx, target.fence.sync_key, &failure.id)? {
+        let open = open_of(tx, target.fence.sync_key, &failure.id)?;
+        opened += u64::from(open.is_none());
+        match open {
             Some((open, runs)) if open.version == failure.version || open.version.is_none() => {
                 write(tx, target, failure, &open.life.failed_again(now), runs + 1, now)?;
             }
             Some(_) | None => write(tx, target, failure, &Life::begun(now), 1, now)?,
         }
     }
-    Ok(())
+    syncs::count_failed(tx, target.fence.sync_key, opened)
 }
 
 fn write(
@@ -482,6 +485,14 @@ pub fn give_up(tx: &Transaction<'_>, sync_key: i64, error_types: &[String]) -> R
         )?
         .execute(params![sync_key, MAX_RETRIES, kinds(error_types)?, BY_HAND])?;
     u64::try_from(marked).map_err(|error| StoreError::nonsense("dead letters", error))
+}
+
+/// Whether any was requeued and has not been tried since.
+///
+/// # Errors
+/// SQLite's.
+pub fn any_requeued(connection: &Connection, sync_key: i64) -> Result<bool> {
+    awaits_retry(connection, sync_key, Timestamp::MIN)
 }
 
 /// Whether any was requeued since `since` and has not been tried yet.

@@ -9,7 +9,7 @@ use super::{
     events::{self, About, EventKind},
     syncs, time,
 };
-use crate::model::{Cause, Counts, JobId, JobStatus, Phase};
+use crate::model::{Cause, Counts, JobId, JobStatus, Phase, Sweep};
 
 /// A job as the database knows it.
 #[derive(Clone, Debug)]
@@ -26,8 +26,10 @@ pub struct Job {
     pub phase: String,
     /// See [`Cause`].
     pub cause: String,
-    /// Whether it fetches every entry again.
+    /// Whether it trusts no checkpoint, and lists and compares everything.
     pub full: bool,
+    /// Whether it fetches every entry again.
+    pub refetch: bool,
     /// What it went on from, if it did.
     pub resumed_via: Option<String>,
     /// When it was asked for, or began unasked.
@@ -63,7 +65,7 @@ impl Job {
 /// What every query of whole jobs begins with.
 pub(super) const SELECT: &str = "SELECT job_key, id, sync_key, status, phase, cause, full,
      resumed_via, queued_at_ms, started_at_ms, updated_at_ms, completed_at_ms, synced, updated,
-     unchanged, duplicates, filtered, failed, removed, bytes, error FROM jobs";
+     unchanged, duplicates, filtered, failed, removed, bytes, error, refetch FROM jobs";
 
 /// Reads a row of [`SELECT`].
 pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Job> {
@@ -91,6 +93,7 @@ pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Job> {
             bytes: row.get(19)?,
         },
         error: row.get(20)?,
+        refetch: row.get(21)?,
     })
 }
 
@@ -103,12 +106,13 @@ pub fn queue(
     sync_key: i64,
     id: &JobId,
     cause: Cause,
-    full: bool,
+    sweep: Sweep,
     now: Timestamp,
 ) -> Result<i64> {
     tx.prepare_cached(
-        "INSERT INTO jobs (id, sync_key, status, phase, cause, full, queued_at_ms, updated_at_ms)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7)",
+        "INSERT INTO jobs (id, sync_key, status, phase, cause, full, refetch, queued_at_ms,
+                           updated_at_ms)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8)",
     )?
     .execute(params![
         id.as_str(),
@@ -116,7 +120,8 @@ pub fn queue(
         JobStatus::Running.as_str(),
         Phase::Queued.as_str(),
         cause.as_str(),
-        full,
+        sweep != Sweep::None,
+        sweep == Sweep::Refetch,
         now.as_millisecond(),
     ])?;
     Ok(tx.last_insert_rowid())
@@ -128,7 +133,8 @@ pub fn queue(
 /// # Errors
 /// SQLite's.
 pub fn continue_full(tx: &Transaction<'_>, job_key: i64) -> Result<()> {
-    tx.prepare_cached("UPDATE jobs SET full = 1 WHERE job_key = ?1")?.execute([job_key])?;
+    tx.prepare_cached("UPDATE jobs SET full = 1, refetch = 1 WHERE job_key = ?1")?
+        .execute([job_key])?;
     Ok(())
 }
 
@@ -195,7 +201,8 @@ pub fn count(
     now: Timestamp,
 ) -> Result<()> {
     tx.prepare_cached(
-        "UPDATE jobs SET synced = synced + ?2, updated = updated + ?3, unchanged = unchanged + ?4,
+        "UPDATE jobs SET phase = iif(phase = 'discovering', 'downloading', phase),
+             synced = synced + ?2, updated = updated + ?3, unchanged = unchanged + ?4,
              duplicates = duplicates + ?5, filtered = filtered + ?6, failed = failed + ?7,
              removed = removed + ?8, bytes = bytes + ?9, updated_at_ms = ?10
          WHERE job_key = ?1",
@@ -212,7 +219,7 @@ pub fn count(
         counts.bytes,
         now.as_millisecond(),
     ])?;
-    syncs::count(tx, sync_key, counts)
+    syncs::count(tx, sync_key, counts, now)
 }
 
 /// Notes what the job does now.
@@ -338,14 +345,6 @@ pub fn last_run(connection: &Connection, sync_key: i64) -> Result<Option<Job>> {
     newest_where(connection, sync_key, "completed_at_ms IS NOT NULL AND started_at_ms IS NOT NULL")
 }
 
-/// The last job of a sync that completed.
-///
-/// # Errors
-/// SQLite's.
-pub fn last_complete(connection: &Connection, sync_key: i64) -> Result<Option<Job>> {
-    newest_where(connection, sync_key, "status = 'completed'")
-}
-
 fn newest_where(connection: &Connection, sync_key: i64, condition: &str) -> Result<Option<Job>> {
     Ok(connection
         .prepare_cached(&format!(
@@ -422,13 +421,17 @@ pub fn skip_waiting(tx: &Transaction<'_>, sync_key: i64, why: &str, now: Timesta
     Ok(())
 }
 
-/// Makes a job that waits fetch every entry again.
+/// Makes a job that waits a full one.
 ///
 /// # Errors
 /// SQLite's.
-pub fn make_full(tx: &Transaction<'_>, job_key: i64) -> Result<()> {
-    tx.prepare_cached("UPDATE jobs SET full = 1 WHERE job_key = ?1 AND started_at_ms IS NULL")?
-        .execute([job_key])?;
+pub fn make_full(tx: &Transaction<'_>, job_key: i64, sweep: Sweep) -> Result<()> {
+    tx.prepare_cached(
+        "UPDATE jobs SET full = full OR ?2, refetch = refetch OR ?3,
+                         cause = iif(?2, 'full_sync', cause)
+         WHERE job_key = ?1 AND started_at_ms IS NULL",
+    )?
+    .execute(params![job_key, sweep != Sweep::None, sweep == Sweep::Refetch])?;
     Ok(())
 }
 

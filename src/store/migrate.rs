@@ -26,6 +26,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/14_trash.sql"),
     include_str!("migrations/15_by_id.sql"),
     include_str!("migrations/16_thumbnails.sql"),
+    include_str!("migrations/17_progress.sql"),
 ];
 
 /// The version of [`SCHEMA`].

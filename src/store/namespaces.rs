@@ -2,9 +2,16 @@
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-use super::{Result, buckets::DEFAULT_NAMESPACE, json, time};
+use super::{
+    Result,
+    buckets::DEFAULT_NAMESPACE,
+    events::{self, About, EventKind},
+    json,
+    syncs::{self, Sync},
+    time,
+};
 use crate::model::NamespaceId;
 
 /// A namespace as the database knows it.
@@ -152,4 +159,49 @@ pub fn delete(tx: &Transaction<'_>, namespace_key: i64) -> Result<()> {
     tx.prepare_cached("DELETE FROM namespaces WHERE namespace_key = ?1")?
         .execute([namespace_key])?;
     Ok(())
+}
+
+/// The namespaces whose time is over, the default one aside.
+///
+/// # Errors
+/// SQLite's.
+pub fn expired(connection: &Connection, now: Timestamp) -> Result<Vec<i64>> {
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT namespace_key, settings ->> '$.expires_at' FROM namespaces
+         WHERE settings ->> '$.expires_at' IS NOT NULL AND namespace_key <> {DEFAULT_NAMESPACE}"
+    ))?;
+    let ends: Vec<(i64, String)> = statement
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<std::result::Result<_, _>>()?;
+    let is_over = |end: &str| end.parse::<Timestamp>().is_ok_and(|end| end <= now);
+    Ok(ends.into_iter().filter(|(_, end)| is_over(end)).map(|(key, _)| key).collect())
+}
+
+/// The syncs into the buckets of a namespace.
+///
+/// # Errors
+/// SQLite's.
+pub fn syncs(connection: &Connection, namespace_key: i64) -> Result<Vec<Sync>> {
+    let keys: Vec<i64> = connection
+        .prepare_cached(
+            "SELECT sync_key FROM syncs JOIN buckets USING (bucket_key)
+             WHERE namespace_key = ?1 AND is_deleting = 0 ORDER BY sync_key",
+        )?
+        .query_map([namespace_key], |row| row.get(0))?
+        .collect::<std::result::Result<_, _>>()?;
+    keys.into_iter().map(|key| syncs::by_key(connection, key)).collect()
+}
+
+/// Removes a namespace whose time is over, and emits an event that says so.
+///
+/// # Errors
+/// SQLite's, one of which is that there are other buckets in it.
+pub fn expire(tx: &Transaction<'_>, namespace_key: i64, now: Timestamp) -> Result<()> {
+    let name: String = tx
+        .prepare_cached("SELECT name FROM namespaces WHERE namespace_key = ?1")?
+        .query_row([namespace_key], |row| row.get(0))?;
+    delete(tx, namespace_key)?;
+    let message =
+        format!("the time of namespace {name:?} was over: it was deleted with all its buckets");
+    events::append(tx, EventKind::Notice, About::default(), &json!({ "message": message }), now)
 }

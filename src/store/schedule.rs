@@ -4,12 +4,12 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 
 use super::{
-    Result, jobs, json,
+    Result, dead_letters, jobs, json,
     leases::{self, Holder},
     syncs::{self, Sync, SyncState},
     time,
 };
-use crate::model::{Cause, JobId, JobStatus, Pause, PausedBy, SyncStatus};
+use crate::model::{Cause, JobId, JobStatus, Pause, PausedBy, Sweep, SyncStatus};
 
 /// A sync that is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,10 +54,16 @@ pub fn due(connection: &Connection, now: Timestamp, limit: u32) -> Result<Vec<Du
 }
 
 /// Queues a job for a sync, unless it may not run or has one already. Returns whether it did.
+/// `is_changed`: not because it is due, but because its folder has changed.
 ///
 /// # Errors
 /// SQLite's.
-pub fn queue(tx: &Transaction<'_>, sync_key: i64, now: Timestamp) -> Result<bool> {
+pub fn queue(
+    tx: &Transaction<'_>,
+    sync_key: i64,
+    is_changed: bool,
+    now: Timestamp,
+) -> Result<bool> {
     let may_run = tx
         .prepare_cached(&format!(
             "SELECT 1 FROM syncs s JOIN connections c USING (connection_key)
@@ -68,9 +74,14 @@ pub fn queue(tx: &Transaction<'_>, sync_key: i64, now: Timestamp) -> Result<bool
         return Ok(false);
     }
     let sync = syncs::by_key(tx, sync_key)?;
-    let goes_on = matches!(sync.status, SyncStatus::Interrupted | SyncStatus::Queued);
-    let cause = if goes_on { Cause::Resume } else { Cause::Scheduled };
-    jobs::queue(tx, sync_key, &JobId::generate(), cause, false, now)?;
+    let cause = match sync.status {
+        SyncStatus::Queued if dead_letters::any_requeued(tx, sync_key)? => Cause::Requeue,
+        SyncStatus::Interrupted | SyncStatus::Queued => Cause::Resumed,
+        _ if is_changed => Cause::FileChanged,
+        _ => Cause::Interval,
+    };
+    let id = JobId::generate();
+    jobs::queue(tx, sync_key, &id, cause, Sweep::None, now)?;
     wait(tx, &sync, now)?;
     Ok(true)
 }
@@ -192,7 +203,8 @@ pub fn take_over(
     }
     syncs::set_state(tx, &sync, &cut_short, now)?;
     if jobs::under_way(tx, sync_key)?.is_none() {
-        jobs::queue(tx, sync_key, &JobId::generate(), Cause::Resume, false, now)?;
+        let id = JobId::generate();
+        jobs::queue(tx, sync_key, &id, Cause::Resumed, Sweep::None, now)?;
     }
     Ok(true)
 }

@@ -1,5 +1,7 @@
 //! Syncs: what people asked to be kept in step.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use roaring::RoaringTreemap;
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
@@ -12,8 +14,8 @@ use super::{
     json, time,
 };
 use crate::model::{
-    BucketId, BucketName, ConnectionId, Counts, EntryPath, Location, Pause, SyncId, SyncOptions,
-    SyncStatus,
+    BucketId, BucketName, ConnectionId, Counts, EntryPath, Location, Notice, Pause, SyncId,
+    SyncOptions, SyncStatus,
 };
 
 /// A sync as the database knows it.
@@ -63,6 +65,18 @@ pub struct Sync {
     pub totals: Totals,
     /// Removals that wait for a decision.
     pub held_removals: Option<HeldRemovals>,
+    /// Entries that the pass under way has dealt with.
+    pub pass_entries: u64,
+    /// Entries of the last complete pass; `None`: there was none.
+    pub whole_entries: Option<u64>,
+    /// When it got on last.
+    pub progressed_at: Option<Timestamp>,
+    /// Entries that failed, each once until it is resolved.
+    pub failed_entries: u64,
+    /// What is true of it and needs no action, in words.
+    pub notices: BTreeMap<Notice, String>,
+    /// Whether the full run that is still to follow fetches every entry again.
+    pub pending_refetch: bool,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it was changed last, by a person or a run.
@@ -159,7 +173,8 @@ pub(super) const SELECT: &str =
      s.pending_full_sync, s.root_identity, s.last_sync_at_ms, s.last_error, s.consecutive_failures,
      s.synced, s.updated, s.unchanged, s.duplicates, s.filtered, s.failed, s.removed, s.bytes,
      s.run_counter, s.runs_completed, s.runs_failed, s.run_ms, s.held_removals, s.created_at_ms,
-     s.updated_at_ms, s.peak_per_minute, s.refused_root
+     s.updated_at_ms, s.peak_per_minute, s.refused_root, s.pass_entries, s.whole_entries,
+     s.progressed_at_ms, s.failed_entries, s.notices, s.pending_refetch
      FROM syncs s JOIN buckets b USING (bucket_key) JOIN connections c USING (connection_key)";
 
 /// Reads a row of [`SELECT`].
@@ -212,6 +227,12 @@ pub(super) fn read(row: &Row<'_>) -> Result<Sync> {
             peak_per_minute: row.get(35)?,
         },
         held_removals: held.map(|json| json::read("held removal", &json)).transpose()?,
+        pass_entries: row.get(37)?,
+        whole_entries: row.get(38)?,
+        progressed_at: row.get::<_, Option<i64>>(39)?.map(time::from_ms),
+        failed_entries: row.get(40)?,
+        notices: json::read("notice", &row.get::<_, String>(41)?)?,
+        pending_refetch: row.get(42)?,
         created_at: time::from_ms(row.get(33)?),
         updated_at: time::from_ms(row.get(34)?),
     })
@@ -582,6 +603,8 @@ pub struct SyncState {
     pub last_sync_at: Option<Timestamp>,
     /// Whether a full run is still to follow.
     pub pending_full_sync: bool,
+    /// Whether that one fetches every entry again.
+    pub pending_refetch: bool,
 }
 
 impl SyncState {
@@ -596,6 +619,7 @@ impl SyncState {
             last_error: sync.last_error.clone(),
             last_sync_at: sync.last_sync_at,
             pending_full_sync: sync.pending_full_sync,
+            pending_refetch: sync.pending_refetch,
         }
     }
 }
@@ -636,7 +660,7 @@ pub fn set_state(
     tx.prepare_cached(
         "UPDATE syncs SET status = ?2, pause = ?3, next_sync_at_ms = ?4, consecutive_failures = ?5,
              last_error = substr(?6, 1, 1000), last_sync_at_ms = ?7, pending_full_sync = ?8,
-             updated_at_ms = ?9
+             updated_at_ms = ?9, pending_refetch = ?10
          WHERE sync_key = ?1",
     )?
     .execute(params![
@@ -649,6 +673,7 @@ pub fn set_state(
         state.last_sync_at.map(Timestamp::as_millisecond),
         state.pending_full_sync,
         now.as_millisecond(),
+        state.pending_refetch,
     ])?;
     if state.status != sync.status || state.pause != sync.pause {
         let detail = json!({
@@ -674,12 +699,21 @@ pub fn set_active(tx: &Transaction<'_>, sync: &Sync, on: bool, now: Timestamp) -
     events::append(tx, EventKind::SyncChanged, About::sync(sync.key), &detail, now)
 }
 
-/// Adds what a transaction of a job did to the totals.
-pub(super) fn count(tx: &Transaction<'_>, sync_key: i64, counts: &Counts) -> Result<()> {
+/// Adds what a transaction of a job did to the totals, and to how far its pass has come.
+pub(super) fn count(
+    tx: &Transaction<'_>,
+    sync_key: i64,
+    counts: &Counts,
+    now: Timestamp,
+) -> Result<()> {
+    let changes_objects = counts.synced + counts.updated + counts.removed > 0;
     tx.prepare_cached(
         "UPDATE syncs SET synced = synced + ?2, updated = updated + ?3, unchanged = unchanged + ?4,
              duplicates = duplicates + ?5, filtered = filtered + ?6, failed = failed + ?7,
-             removed = removed + ?8, bytes = bytes + ?9
+             removed = removed + ?8, bytes = bytes + ?9, pass_entries = pass_entries + ?10,
+             progressed_at_ms =
+                 iif(?11 OR pass_entries + ?10 > pass_peak, ?12, progressed_at_ms),
+             pass_peak = max(pass_peak, pass_entries + ?10)
          WHERE sync_key = ?1",
     )?
     .execute(params![
@@ -692,7 +726,79 @@ pub(super) fn count(tx: &Transaction<'_>, sync_key: i64, counts: &Counts) -> Res
         counts.failed,
         counts.removed,
         counts.bytes,
+        counts.discovered(),
+        changes_objects,
+        now.as_millisecond(),
     ])?;
+    Ok(())
+}
+
+/// A pass is resumed at its checkpoints: what lies before them is done.
+///
+/// # Errors
+/// SQLite's.
+pub fn pass_resumed(tx: &Transaction<'_>, sync_key: i64) -> Result<()> {
+    tx.prepare_cached(
+        "UPDATE syncs SET pass_entries = max(0, (SELECT coalesce(sum(objects_processed), 0)
+                 FROM checkpoints c WHERE c.sync_key = syncs.sync_key) - pass_base)
+         WHERE sync_key = ?1",
+    )?
+    .execute([sync_key])?;
+    Ok(())
+}
+
+/// Sets how many entries the pass that begins has dealt with already.
+///
+/// # Errors
+/// SQLite's.
+pub fn set_pass_entries(tx: &Transaction<'_>, sync_key: i64, entries: u64) -> Result<()> {
+    tx.prepare_cached("UPDATE syncs SET pass_entries = ?2 WHERE sync_key = ?1")?
+        .execute(params![sync_key, entries])?;
+    Ok(())
+}
+
+/// A pass is complete. The next one is measured by it, if it was over the whole source.
+///
+/// # Errors
+/// SQLite's.
+pub fn pass_completed(tx: &Transaction<'_>, sync_key: i64, is_whole: bool) -> Result<()> {
+    tx.prepare_cached(
+        "UPDATE syncs SET whole_entries = iif(?2, pass_entries, whole_entries), pass_entries = 0,
+                          pass_peak = 0
+         WHERE sync_key = ?1",
+    )?
+    .execute(params![sync_key, is_whole])?;
+    Ok(())
+}
+
+/// So many more entries have failed that had not before, or were resolved since.
+pub(super) fn count_failed(tx: &Transaction<'_>, sync_key: i64, entries: u64) -> Result<()> {
+    if entries > 0 {
+        tx.prepare_cached(
+            "UPDATE syncs SET failed_entries = failed_entries + ?2 WHERE sync_key = ?1",
+        )?
+        .execute(params![sync_key, entries])?;
+    }
+    Ok(())
+}
+
+/// Sets what a notice of a sync says; `None`: it is not true any more.
+///
+/// # Errors
+/// SQLite's.
+pub fn set_notice(
+    tx: &Transaction<'_>,
+    sync_key: i64,
+    notice: Notice,
+    message: Option<&str>,
+) -> Result<()> {
+    let path = format!("$.{}", notice.as_str());
+    tx.prepare_cached(
+        "UPDATE syncs SET notices = iif(?3 IS NULL, json_remove(notices, ?2),
+                                        json_set(notices, ?2, ?3))
+         WHERE sync_key = ?1 AND notices ->> ?2 IS NOT ?3",
+    )?
+    .execute(params![sync_key, path, message])?;
     Ok(())
 }
 

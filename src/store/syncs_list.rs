@@ -93,8 +93,6 @@ pub struct SyncDetails {
     pub job: Option<Job>,
     /// The last job that came to its end, good or bad, after having begun.
     pub last_run: Option<Job>,
-    /// The last job that completed its pass: what the next pass may be measured by.
-    pub last_complete: Option<Job>,
     /// How far each shard has come.
     pub shards: Vec<Progress>,
     /// Open dead letters.
@@ -117,7 +115,6 @@ pub fn details(connection: &Connection, sync: Sync) -> Result<SyncDetails> {
     Ok(SyncDetails {
         lease: leases::holder(connection, sync.key)?,
         last_run: jobs::last_run(connection, sync.key)?,
-        last_complete: jobs::last_complete(connection, sync.key)?,
         shards: checkpoints::progress(connection, sync.key)?,
         dead_letters: dead_letters::open_count(connection, sync.key)?,
         batches: batches::of_sync(connection, sync.key)?,

@@ -38,7 +38,7 @@ fn what_a_person_wrote_to_a_synced_object_stays_through_changes_and_full_syncs()
     let changed = sync.object("alien.txt").unwrap();
     is_edited(&changed);
     assert_eq!(sync.content(&changed), "1979, restored");
-    sync.run_with("?full_sync=true");
+    sync.run_with("?full_sync=true&refetch=true");
     is_edited(&sync.object("alien.txt").unwrap());
     let found = json!({ "filters": { "edited_fields": "stars", "title": "alien" } });
     assert_eq!(paths(&sync.listed("list", found)), ["alien.txt"]);

@@ -64,7 +64,7 @@ fn an_entry_whose_object_a_person_deleted_is_not_taken_again_while_it_is_in_the_
 
     sync.tree.write("d00/f0000", "another version");
     assert_eq!(sync.run()["files_verified"], 2);
-    sync.run_with("?full_sync=true");
+    sync.run_with("?full_sync=true&refetch=true");
     sync.tree.remove("d00/f0000");
     sync.run();
     sync.tree.write("d00/f0000", "back again");

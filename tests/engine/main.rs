@@ -19,7 +19,7 @@ use catchment::{
         preview::{self, Bounds, Question, Verdict},
     },
     model::{
-        BucketName, Cause, FileFilters, JobId, Location, Reconcile, RunStatus, SyncMode,
+        BucketName, Cause, FileFilters, JobId, Location, Reconcile, RunStatus, Sweep, SyncMode,
         SyncOptions, SyncStatus,
     },
     sources::locate,
@@ -99,7 +99,7 @@ impl Fixture {
             .store
             .write(move |tx| {
                 let sync = syncs::ensure(tx, &location(), &bucket(), &options, now)?;
-                jobs::queue(tx, sync.key, &job, cause, full, now)
+                jobs::queue(tx, sync.key, &job, cause, Sweep::of(full, full), now)
             })
             .await
             .unwrap();
@@ -306,12 +306,12 @@ async fn a_slice_takes_up_exactly_as_many_entries_as_it_may_and_unchanged_ones_a
         fixture.options.pace.resume_enabled = resumes;
         fixture.options.pace.max_objects_per_run = 7;
 
-        let slices = fixture.run_slices(fixture.queue(Cause::Scheduled, false).await).await;
+        let slices = fixture.run_slices(fixture.queue(Cause::Interval, false).await).await;
 
         let synced: Vec<u64> = slices.iter().map(|report| report.counts.synced).collect();
         assert_eq!(synced, [7, 7, 6]);
         assert_eq!(slices[2].counts.discovered(), 20, "the last one has seen all of it");
-        let again = fixture.run_slices(fixture.queue(Cause::Scheduled, false).await).await;
+        let again = fixture.run_slices(fixture.queue(Cause::Interval, false).await).await;
         assert_eq!((again.len(), again[0].counts.unchanged), (1, 20));
     }
 }
@@ -334,7 +334,7 @@ async fn a_pass_in_slices_removes_nothing_before_its_end() {
     assert_eq!(did, [(6, 0), (6, 0), (6, 0), (1, 1)]);
     let key = fixture.sync().await.key;
     let all = fixture.engine.store.read(move |db| jobs::latest(db, key, 3)).await.unwrap();
-    assert!(all.iter().all(|job| job.cause == "resume"), "{all:?}");
+    assert!(all.iter().all(|job| job.cause == "slice"), "{all:?}");
 }
 
 #[tokio::test]
@@ -378,7 +378,11 @@ async fn a_full_run_that_was_asked_for_meanwhile_follows() {
     let sync = fixture.sync().await;
     let now = fixture.clock.now();
     let wish = fixture.engine.store.write(move |tx| {
-        let standing = syncs::SyncState { pending_full_sync: true, ..syncs::SyncState::of(&sync) };
+        let standing = syncs::SyncState {
+            pending_full_sync: true,
+            pending_refetch: true,
+            ..syncs::SyncState::of(&sync)
+        };
         syncs::set_state(tx, &sync, &standing, now)
     });
     wish.await.unwrap();

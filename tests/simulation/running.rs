@@ -11,7 +11,7 @@ use std::{
 use catchment::{
     clock::Clock as _,
     engine::{Engine, Observer, Report, Request, RunOptions, Silent},
-    model::{BlobHash, BucketName, Cause, Counts, EntryPath, JobId, Location, Phase},
+    model::{BlobHash, BucketName, Cause, Counts, EntryPath, JobId, Location, Phase, Sweep},
     sources::locate,
     store::{
         StoreError, jobs,
@@ -82,6 +82,7 @@ impl History {
             run: RunOptions {
                 max_delete: self.max_delete,
                 full,
+                refetch: full,
                 adopt_root: self.listed() == 0,
                 ..RunOptions::default()
             },
@@ -135,7 +136,8 @@ impl History {
                 let sync = syncs::ensure(tx, &location(), &bucket_choice(), &options, now)?;
                 // A new pass, as a run without a checkpoint begins one.
                 catchment::store::checkpoints::reset(tx, sync.key)?;
-                jobs::queue(tx, sync.key, &first, Cause::Scheduled, full, now).map(drop)
+                jobs::queue(tx, sync.key, &first, Cause::Interval, Sweep::of(full, full), now)
+                    .map(drop)
             })
             .await
             .unwrap();

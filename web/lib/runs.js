@@ -77,7 +77,7 @@ const baseOf = (sync) => at.sync(sync.bucket_id, sync.sync_config_id);
 
 /** @param {Api.AnySync} sync @param {boolean} [full] */
 export async function runNow(sync, full = false) {
-  const answer = await attempt(() => post(`${baseOf(sync)}/trigger`, {}, full ? { full_sync: true } : {}));
+  const answer = await attempt(() => post(`${baseOf(sync)}/trigger`, {}, full ? { full_sync: true, refetch: true } : {}));
   if (answer) note(answer.status === "skipped_already_running" ? "A run is already in progress." : full ? "A full run was started." : "A run was started.");
 }
 

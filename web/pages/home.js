@@ -86,7 +86,7 @@ function here(overview) {
   const share = overview.bytes > 0 ? Math.round((overview.saved_bytes / overview.bytes) * 100) : 0;
   return h("dl.stats", { "aria-label": "What is here" },
     stat("Objects", count(overview.objects), `in ${counted(overview.buckets, "bucket")}`),
-    stat("Total size", bytes(overview.bytes), `${bytes(overview.stored_bytes)} on disk`),
+    stat("Total size", bytes(overview.bytes), `${bytes(disk.used_bytes)} on disk`),
     stat("Saved by deduplication", bytes(overview.saved_bytes), share > 0 ? `${share} % of their size` : "identical content is stored once"),
     stat("Free disk space", bytes(disk.free_bytes), `of ${bytes(disk.total_bytes)}`),
   );

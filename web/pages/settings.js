@@ -46,7 +46,7 @@ export function open(visit) {
 
 /** @param {Api.Settings["disk"]} disk */
 function disk(disk) {
-  const used = disk.database_bytes + disk.blob_bytes;
+  const used = disk.used_bytes;
   return h("section.panel.stack", section("Disk"),
     bar("Disk in use", (disk.total_bytes - disk.free_bytes) / disk.total_bytes),
     facts([

@@ -6,7 +6,7 @@ use axum::{Json, extract::State};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use self::wire::OverviewResponse;
-use super::{App, error::ApiError, scope::Scope};
+use super::{App, disk, error::ApiError, scope::Scope};
 use crate::store::overview;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
@@ -20,6 +20,6 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 )]
 async fn get(State(app): State<App>, scope: Scope) -> Result<Json<OverviewResponse>, ApiError> {
     let seen = app.engine.store.read(move |db| overview::overview(db, scope.namespace_key)).await?;
-    let disk = app.engine.blobs.disk().map_err(ApiError::internal)?;
+    let disk = disk::used(&app).await?;
     Ok(Json(OverviewResponse::of(seen, disk)))
 }

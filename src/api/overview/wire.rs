@@ -5,7 +5,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    blobs::Disk,
+    api::{disk::DiskUse, syncs::NoticeModel},
     model::{Counts, EntryPath, PausedBy},
     store::{
         connections::StoredConnection,
@@ -29,22 +29,11 @@ pub(super) struct OverviewResponse {
     /// How many more bytes there would be if nothing were shared.
     saved_bytes: u64,
     /// The disk of the data directory.
-    disk: DiskSpace,
+    disk: DiskUse,
     /// Every sync that is not archived, oldest first.
     syncs: Vec<SyncSummary>,
     /// Connections that failed when they were last used.
     failing_connections: Vec<FailingConnection>,
-}
-
-/// Room on a disk.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct DiskSpace {
-    /// What is left, in bytes.
-    free_bytes: u64,
-    /// What there is in all, in bytes.
-    total_bytes: u64,
-    /// What is kept free: a run that would go below it pauses.
-    floor_bytes: u64,
 }
 
 /// A sync in a line.
@@ -80,6 +69,8 @@ struct SyncSummary {
     /// Removals that wait for a decision.
     #[schema(value_type = Option<Object>)]
     held_removals: Option<HeldRemovals>,
+    /// What is true of it and needs no action.
+    notices: Vec<NoticeModel>,
     /// Entries that could not be stored.
     dead_letters: u64,
     /// Its last 30 runs, oldest first.
@@ -93,6 +84,9 @@ struct RunSummary {
     sync_job_id: String,
     /// running, completed, failed, interrupted or skipped.
     status: String,
+    /// Why it was begun: `interval`, `file_changed`, `manual`, `resumed`, `slice`, `requeue` or
+    /// `full_sync`.
+    cause: String,
     /// What it does, or did when it ended.
     phase: String,
     /// When it began; null while it waits.
@@ -125,23 +119,17 @@ struct FailingConnection {
 }
 
 impl OverviewResponse {
-    pub(super) fn of(seen: Overview, disk: Disk) -> Self {
+    pub(super) fn of(seen: Overview, disk: DiskUse) -> Self {
         Self {
             buckets: seen.buckets,
             objects: seen.objects,
             bytes: seen.bytes,
             stored_bytes: seen.stored_bytes,
             saved_bytes: seen.bytes_of_all.saturating_sub(seen.stored_bytes),
-            disk: disk.into(),
+            disk,
             syncs: seen.syncs.into_iter().map(SyncSummary::from).collect(),
             failing_connections: seen.failing.into_iter().map(FailingConnection::from).collect(),
         }
-    }
-}
-
-impl From<Disk> for DiskSpace {
-    fn from(disk: Disk) -> Self {
-        Self { free_bytes: disk.free, total_bytes: disk.total, floor_bytes: disk.floor }
     }
 }
 
@@ -166,6 +154,7 @@ impl From<SyncAtAGlance> for SyncSummary {
             consecutive_failures: sync.consecutive_failures,
             next_sync_at: sync.next_sync_at,
             held_removals: sync.held_removals,
+            notices: NoticeModel::of(&sync.notices),
             dead_letters: seen.dead_letters,
             runs: seen.runs.into_iter().map(RunSummary::from).collect(),
         }
@@ -177,6 +166,7 @@ impl From<Job> for RunSummary {
         Self {
             sync_job_id: job.id.to_string(),
             status: job.status,
+            cause: job.cause,
             phase: job.phase,
             started_at: job.started_at,
             updated_at: job.updated_at,

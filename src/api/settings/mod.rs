@@ -4,7 +4,7 @@
 mod bundle;
 mod wire;
 
-use std::{path::Path, time::Instant};
+use std::time::Instant;
 
 use axum::{
     Json,
@@ -15,17 +15,14 @@ use axum::{
 use serde_json::Value;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use self::wire::{DiskUse, NewToken, SettingsResponse, SettingsUpdateRequest};
+use self::wire::{NewToken, SettingsResponse, SettingsUpdateRequest};
 use super::{
-    App,
+    App, disk,
     error::{ApiError, FieldError},
     json::Valid,
     scope::Scope,
 };
-use crate::{
-    logging,
-    store::{DATABASE_FILE, blobs, settings},
-};
+use crate::{logging, store::settings};
 
 type Answer<T> = Result<Json<T>, ApiError>;
 
@@ -99,34 +96,17 @@ async fn support_bundle(State(app): State<App>, scope: Scope) -> Result<Response
 
 async fn described(app: &App) -> Result<SettingsResponse, ApiError> {
     let data_dir = &app.config.data_dir;
-    let blobs = app.engine.store.read(blobs::totals).await?;
-    let room = app.engine.blobs.disk().map_err(ApiError::internal)?;
     Ok(SettingsResponse {
         version: env!("CARGO_PKG_VERSION"),
         uptime_seconds: STARTED.elapsed().as_secs(),
         data_dir: data_dir.to_string_lossy().into_owned(),
         home_dir: directories::BaseDirs::new()
             .map(|dirs| dirs.home_dir().to_string_lossy().into_owned()),
-        disk: DiskUse {
-            database_bytes: database_bytes(data_dir),
-            blob_bytes: blobs.file_bytes,
-            free_bytes: room.free,
-            total_bytes: room.total,
-            floor_bytes: room.floor,
-        },
+        disk: disk::used(app).await?,
         token_from_environment: app.access.is_overridden(),
         allowed_hosts: app.access.allowed_hosts(),
         log_level: logging::level(),
     })
-}
-
-/// The database with the files that SQLite keeps beside it.
-fn database_bytes(data_dir: &Path) -> u64 {
-    ["", "-wal", "-shm"]
-        .iter()
-        .filter_map(|end| data_dir.join(format!("{DATABASE_FILE}{end}")).metadata().ok())
-        .map(|file| file.len())
-        .sum()
 }
 
 /// Names without port, scheme or path, in lower case.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::logging::LogLevel;
+use crate::{api::disk::DiskUse, logging::LogLevel};
 
 /// This installation.
 #[derive(Debug, Serialize, ToSchema)]
@@ -24,21 +24,6 @@ pub(super) struct SettingsResponse {
     pub allowed_hosts: Vec<String>,
     /// How much is logged; null where the log was set up in a way of its own.
     pub log_level: Option<LogLevel>,
-}
-
-/// The space that the data uses on its disk.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct DiskUse {
-    /// The database, small blobs in it.
-    pub database_bytes: u64,
-    /// Larger blobs, files beside it.
-    pub blob_bytes: u64,
-    /// What is left.
-    pub free_bytes: u64,
-    /// What there is in all.
-    pub total_bytes: u64,
-    /// What is kept free.
-    pub floor_bytes: u64,
 }
 
 /// What to change; what is absent stays.

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use super::Owner;
 use crate::{
     api::page::PaginationResponse,
-    model::{Counts, Cursor, JobStatus},
+    model::{Cause, Counts, Cursor, JobStatus},
     store::{checkpoints::Progress, jobs::Job, syncs::Sync},
 };
 
@@ -117,6 +117,9 @@ pub(super) struct SyncJobModel {
     /// The same facts in one place.
     #[schema(value_type = Option<Object>)]
     pub progress: Option<Map<String, Value>>,
+    /// Why it was begun: `interval`, `file_changed`, `manual`, `resumed`, `slice`, `requeue` or
+    /// `full_sync`.
+    pub cause: String,
 }
 
 /// A page of jobs.
@@ -131,18 +134,16 @@ pub(super) struct SyncJobListResponse {
 }
 
 impl SyncJobModel {
-    /// The job on the wire at `now`. `before`: the last complete job before it, by which it is
-    /// measured; `shards`: where its sync has come to.
+    /// The job on the wire at `now`. `shards`: where its sync has come to.
     pub(super) fn of(
         job: &Job,
         sync: &Sync,
         owner: &Owner,
-        before: Option<&Job>,
         shards: &[Progress],
         now: Timestamp,
     ) -> Self {
         let is_running = job.status == JobStatus::Running.as_str();
-        let progress = Measured::of(job, before);
+        let progress = Measured::of(job, sync);
         let cursor =
             || shards.iter().find_map(|shard| shard.cursor.as_ref()).map(Cursor::to_json_text);
         Self {
@@ -151,7 +152,8 @@ impl SyncJobModel {
             internal_id: owner.internal_id.clone(),
             namespace_id: owner.namespace_id.clone(),
             status: job.status.clone(),
-            trigger: trigger(&job.cause),
+            trigger: trigger(Cause::parse(&job.cause)),
+            cause: job.cause.clone(),
             phase: Some(job.phase.clone()),
             total_files: progress.total,
             files_synced: job.counts.synced + job.counts.updated,
@@ -172,11 +174,11 @@ impl SyncJobModel {
     }
 }
 
-fn trigger(cause: &str) -> SyncJobTrigger {
+fn trigger(cause: Option<Cause>) -> SyncJobTrigger {
     match cause {
-        "scheduled" => SyncJobTrigger::Scheduled,
-        "resume" => SyncJobTrigger::Resume,
-        _ => SyncJobTrigger::Manual,
+        Some(Cause::Interval | Cause::FileChanged) => SyncJobTrigger::Scheduled,
+        Some(Cause::Resumed | Cause::Slice) => SyncJobTrigger::Resume,
+        Some(Cause::Manual | Cause::Requeue | Cause::FullSync) | None => SyncJobTrigger::Manual,
     }
 }
 
@@ -184,6 +186,7 @@ fn metadata(job: &Job) -> Map<String, Value> {
     let mut facts = Map::new();
     facts.insert("queued_at".to_owned(), json!(job.queued_at));
     facts.insert("full_sync".to_owned(), json!(job.full));
+    facts.insert("refetch".to_owned(), json!(job.refetch));
     facts.insert("held".to_owned(), json!(job.phase == "held"));
     facts.insert("counts".to_owned(), counts(&job.counts).into());
     facts
@@ -208,32 +211,36 @@ pub(super) fn counts(counts: &Counts) -> Map<String, Value> {
 }
 
 /// How far a job has come, as far as that can be known: the source does not say how much it has
-/// before it is listed, so a job under way is measured by the last complete one.
+/// before it is listed, so a pass under way, over all jobs that it takes, is measured by the last
+/// complete one.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Measured {
     /// Entries of the source.
     pub total: Option<u64>,
     /// Of them dealt with, in percent.
     pub percent: Option<f64>,
+    /// Of them dealt with.
+    done: u64,
 }
 
 impl Measured {
-    /// Measures `job` by the complete one before it.
+    /// Measures a job of a sync.
     #[expect(clippy::cast_precision_loss, reason = "a share of entries needs no 53 bits")]
-    pub(super) fn of(job: &Job, before: Option<&Job>) -> Self {
-        let done = job.counts.discovered();
+    pub(super) fn of(job: &Job, sync: &Sync) -> Self {
         if job.status != JobStatus::Running.as_str() {
+            let done = job.counts.discovered();
             let is_whole = job.status == JobStatus::Completed.as_str()
                 || job.status == JobStatus::Skipped.as_str();
             let percent = if is_whole { Some(100.0) } else { (done == 0).then_some(0.0) };
-            return Self { total: is_whole.then_some(done), percent };
+            return Self { total: is_whole.then_some(done), percent, done };
         }
-        let expected = before.map(|job| job.counts.discovered()).filter(|total| *total > done);
-        let percent = match expected {
+        let done = sync.pass_entries;
+        let total = sync.whole_entries.filter(|total| *total > done);
+        let percent = match total {
             Some(total) => Some(done as f64 * 100.0 / total as f64),
             None => (done == 0).then_some(0.0),
         };
-        Self { total: expected, percent }
+        Self { total, percent, done }
     }
 
     /// The facts by their names: phase, percent, counts, rate, time left.
@@ -242,7 +249,7 @@ impl Measured {
         let seconds = job.seconds(now);
         let rate = |amount: u64| if seconds > 0.0 { amount as f64 / seconds } else { 0.0 };
         let done = job.counts.discovered();
-        let left = self.total.map(|total| total.saturating_sub(done));
+        let left = self.total.map(|total| total.saturating_sub(self.done));
         let is_running = job.status == JobStatus::Running.as_str();
         let eta = left.filter(|_| is_running && done > 0 && seconds > 0.0);
         let mut facts = counts(&job.counts);
@@ -252,6 +259,7 @@ impl Measured {
             ("phase".to_owned(), json!(job.phase)),
             ("percent".to_owned(), json!(self.percent)),
             ("total".to_owned(), json!(self.total)),
+            ("done".to_owned(), json!(self.done)),
             ("files_per_min".to_owned(), json!(rate(done) * 60.0)),
             ("bytes_per_second".to_owned(), json!(rate(job.counts.bytes))),
             ("eta_seconds".to_owned(), json!(eta.map(|left| (left as f64 / rate(done)).ceil()))),

@@ -54,14 +54,12 @@ async fn list(
         .store
         .read(move |db| {
             let owner = owner(db, &scope)?;
-            let measure = jobs::last_complete(db, sync.key)?;
             let shards = checkpoints::progress(db, sync.key)?;
             let (skip, limit) = (wanted.offset, wanted.fetch().into());
             let rows = jobs::page(db, sync.key, status, before, skip, limit)?
                 .iter()
                 .map(|job| {
-                    let model =
-                        SyncJobModel::of(job, &sync, &owner, measure.as_ref(), &shards, now);
+                    let model = SyncJobModel::of(job, &sync, &owner, &shards, now);
                     (job.key, model)
                 })
                 .collect::<Vec<_>>();
@@ -99,9 +97,8 @@ async fn get(
                 return Ok(None);
             };
             let owner = owner(db, &scope)?;
-            let measure = jobs::last_complete(db, sync.key)?;
             let shards = checkpoints::progress(db, sync.key)?;
-            Ok(Some(SyncJobModel::of(&job, &sync, &owner, measure.as_ref(), &shards, now)))
+            Ok(Some(SyncJobModel::of(&job, &sync, &owner, &shards, now)))
         })
         .await;
     found?.map(Json).ok_or_else(|| ApiError::not_found("job", job_id))

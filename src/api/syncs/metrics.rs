@@ -36,7 +36,7 @@ pub(super) struct SyncMetricsResponse {
     pub total_files_discovered: u64,
     /// Of them those that became objects or changed theirs.
     pub total_files_synced: u64,
-    /// Of them those that could not be taken.
+    /// Entries that could not be taken, each once until it is resolved.
     pub total_files_failed: u64,
     /// Batches that it made.
     pub batches_created: u64,
@@ -97,7 +97,7 @@ impl SyncMetricsResponse {
             .as_ref()
             .filter(|job| job.status == JobStatus::Running.as_str() && job.started_at.is_some());
         let since = sync.last_sync_at.map(|last| seconds_between(last, now));
-        let is_stale = is_stale(sync, running, stale_after, now);
+        let is_stale = is_stale(sync, stale_after, now);
         let stalled_reason = running.and_then(|job| stall(job, stale_after.max(300), now));
         let discovered = totals.discovered();
         Self {
@@ -107,7 +107,7 @@ impl SyncMetricsResponse {
             paused: sync.pause.is_some(),
             total_files_discovered: discovered,
             total_files_synced: totals.synced + totals.updated,
-            total_files_failed: totals.failed,
+            total_files_failed: sync.failed_entries,
             batches_created: 0,
             sync_run_counter: sync.totals.runs,
             consecutive_failures: sync.consecutive_failures,
@@ -118,7 +118,7 @@ impl SyncMetricsResponse {
             is_stale,
             intervals_since_last_sync: since.map(|seconds| seconds as f64 / interval as f64),
             stale_after_seconds: stale_after,
-            failure_rate: totals.failed as f64 / discovered.max(1) as f64,
+            failure_rate: (sync.failed_entries as f64 / discovered.max(1) as f64).min(1.0),
             healthy: sync.is_active
                 && sync.pause.is_none()
                 && sync.consecutive_failures == 0
@@ -136,14 +136,15 @@ impl SyncMetricsResponse {
     }
 }
 
-/// A sync that is not to run on its own is never stale, one whose job gets on neither.
-fn is_stale(sync: &Sync, running: Option<&Job>, stale_after: u64, now: Timestamp) -> bool {
+/// A sync that is not to run on its own is never stale, one whose job gets on neither. That a run
+/// begins is no progress: one that hangs each time stays stale.
+fn is_stale(sync: &Sync, stale_after: u64, now: Timestamp) -> bool {
     let is_to_run = sync.options.pace.mode == SyncMode::Continuous
         && sync.is_active
         && sync.pause.is_none()
         && sync.status != crate::model::SyncStatus::Archived;
     let last = sync.last_sync_at.unwrap_or(sync.created_at);
-    let last = running.map_or(last, |job| last.max(job.updated_at));
+    let last = sync.progressed_at.map_or(last, |at| last.max(at));
     is_to_run && seconds_between(last, now) > stale_after
 }
 

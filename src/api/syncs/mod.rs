@@ -26,6 +26,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+pub(super) use self::model::NoticeModel;
 use self::{
     model::{SyncConfigurationModel, SyncListResponse},
     settings::{Order, defaults},
@@ -41,7 +42,7 @@ use super::{
 };
 use crate::{
     engine::{Engine, orders as engine_orders, orders::OrderError, sync_state},
-    model::{Pause, PausedBy, SyncStatus},
+    model::{NOTHING_THERE_YET, Notice, Pause, PausedBy, SyncStatus},
     store::{
         self, Connection, Transaction,
         buckets::{self, Bucket},
@@ -159,6 +160,8 @@ async fn create(
     let source = place::reach(&app, &connection, &location, &options).await?;
     // A place that is known by its id stays the same when it is renamed.
     let source_path = source.place().unwrap_or(location.source_path);
+    // What cannot be looked at now fails the first run, and says why.
+    let is_empty = source.is_empty().await.unwrap_or(false);
 
     let now = app.now();
     let key = app
@@ -182,6 +185,10 @@ async fn create(
                 next_sync_at: Some(now),
             };
             let sync = syncs::insert(tx, &new, now)?;
+            if is_empty {
+                let message = Some(NOTHING_THERE_YET);
+                syncs::set_notice(tx, sync.key, Notice::NothingThereYet, message)?;
+            }
             if !active {
                 switch(tx, sync.key, false, now)?;
             }

@@ -17,8 +17,8 @@ use crate::{
     api::page::PaginationResponse,
     engine::Engine,
     model::{
-        Cursor, EntryPath, FileFilters, MaxDelete, PausedBy, Reconcile, SchemaMapping, SyncMode,
-        SyncStatus,
+        Cursor, EntryPath, FileFilters, MaxDelete, Notice, PausedBy, Reconcile, SchemaMapping,
+        SyncMode, SyncStatus,
     },
     store::{
         checkpoints::Progress,
@@ -77,7 +77,7 @@ pub(super) struct SyncConfigurationModel {
     pub total_files_discovered: u64,
     /// Of them those that became objects or changed theirs.
     pub total_files_synced: u64,
-    /// Of them those that could not be taken.
+    /// Entries that could not be taken, each once until it is resolved.
     pub total_files_failed: u64,
     /// Bytes read into the bucket.
     pub total_bytes_synced: u64,
@@ -204,6 +204,27 @@ pub(super) struct SyncConfigurationModel {
     /// Objects whose entries are gone from the source, and that somebody said to keep: the filter
     /// `released` of the bucket's objects lists them.
     pub released_objects: u64,
+    /// What is true of it and needs no action.
+    pub notices: Vec<NoticeModel>,
+}
+
+/// Something that is true of a sync and needs no action.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(in crate::api) struct NoticeModel {
+    /// `nothing_there_yet`, `watch_limited` or `waiting_for_provider`.
+    #[schema(value_type = String)]
+    pub code: Notice,
+    /// For people.
+    pub message: String,
+}
+
+impl NoticeModel {
+    /// The notices of a sync.
+    pub(in crate::api) fn of(notices: &BTreeMap<Notice, String>) -> Vec<Self> {
+        let one =
+            |(code, message): (&Notice, &String)| Self { code: *code, message: message.clone() };
+        notices.iter().map(one).collect()
+    }
 }
 
 /// A mapping as it is kept: `target_type` and `source.type` are always there.
@@ -264,7 +285,7 @@ impl SyncConfigurationModel {
         let progress = details
             .job
             .as_ref()
-            .map(|job| Measured::of(job, details.last_complete.as_ref()).progress_model(job, now));
+            .map(|job| Measured::of(job, &details.sync).progress_model(job, now));
         let sync = &details.sync;
         let path = EntryPath::new(sync.location.source_path.as_slice());
         let (options, totals) = (&sync.options, &sync.totals);
@@ -294,7 +315,7 @@ impl SyncConfigurationModel {
             is_active: sync.is_active,
             total_files_discovered: totals.counts.discovered(),
             total_files_synced: totals.counts.synced + totals.counts.updated,
-            total_files_failed: totals.counts.failed,
+            total_files_failed: sync.failed_entries,
             total_bytes_synced: totals.counts.bytes,
             stats,
             created_at: sync.created_at,
@@ -347,6 +368,7 @@ impl SyncConfigurationModel {
             totals: self::counts(&totals.counts),
             dead_letters: details.dead_letters,
             released_objects: details.released,
+            notices: NoticeModel::of(&sync.notices),
         }
     }
 }
@@ -417,7 +439,7 @@ fn stats(sync: &Sync, last: &Job, now: Timestamp) -> SyncStatsModel {
     SyncStatsModel {
         total_objects_synced: all.synced + all.updated,
         total_objects_verified: all.unchanged,
-        total_objects_failed: all.failed,
+        total_objects_failed: sync.failed_entries,
         total_objects_discovered: all.discovered(),
         total_objects_skipped: all.duplicates + all.filtered,
         total_bytes_synced: all.bytes,

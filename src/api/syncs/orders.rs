@@ -15,7 +15,7 @@ use crate::{
         scope::Scope,
     },
     engine::orders::Triggered,
-    model::JobId,
+    model::{JobId, Sweep},
 };
 
 pub(super) fn routes() -> OpenApiRouter<App> {
@@ -105,8 +105,11 @@ async fn resume(
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 struct TriggerQuery {
-    /// Fetch every entry again.
+    /// A full sweep: nothing is trusted from checkpoints, every entry is listed and compared, and
+    /// what differs is fetched.
     full_sync: Option<bool>,
+    /// The same, and every entry is fetched again. Ours.
+    refetch: Option<bool>,
 }
 query_parameters!(TriggerQuery);
 
@@ -155,8 +158,8 @@ async fn trigger(
     ValidQuery(query): ValidQuery<TriggerQuery>,
 ) -> Result<Json<SyncTriggered>, ApiError> {
     let sync = sync(&app, &scope, &path).await?;
-    let full = query.full_sync.unwrap_or(false);
-    let (job, status) = match app.engine.trigger(sync.key, full).await? {
+    let sweep = Sweep::of(query.full_sync.unwrap_or(false), query.refetch.unwrap_or(false));
+    let (job, status) = match app.engine.trigger(sync.key, sweep).await? {
         Triggered::Queued(job) => (job, TriggerStatus::Running),
         Triggered::Running(job) => (job, TriggerStatus::SkippedAlreadyRunning),
     };
@@ -167,7 +170,7 @@ async fn trigger(
         sync_job_id: job.id.to_string(),
         status,
         sync_config_id: sync.id.to_string(),
-        pending_full_sync: follows && (full || sync.pending_full_sync),
+        pending_full_sync: follows && (sweep != Sweep::None || sync.pending_full_sync),
     }))
 }
 

@@ -368,6 +368,7 @@ impl Args {
             max_delete: self.how.max_delete,
             concurrency: self.how.concurrency.map(usize::from),
             full: self.how.full,
+            refetch: self.how.full,
             adopt_root: self.how.adopt_root,
             approves: self.how.max_delete,
             tries_waiting: true,

@@ -119,6 +119,7 @@ fn as_report(preview: &Preview) -> Report {
         counts: preview.counts,
         held: None,
         next: None,
+        nothing_there: false,
         error: None,
     }
 }

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     engine::{Report, Request},
-    model::{Counts, RunStatus},
+    model::{Counts, NOTHING_THERE_YET, RunStatus},
     sources,
     store::syncs::{BucketChoice, HeldReason, HeldRemovals},
 };
@@ -133,6 +133,9 @@ fn closing_words(report: &Report, left_out: &LeftOut, took: std::time::Duration)
     let bucket = report.bucket.as_deref().unwrap_or("(no bucket)");
     let mut words =
         format!("{bucket}: {} in {:.1} s", in_words(&report.counts), took.as_secs_f64());
+    if report.nothing_there {
+        words.push_str(&format!("\n{NOTHING_THERE_YET}"));
+    }
     for (reason, entries) in left_out {
         words.push_str(&format!("\n{} left out: {}", output::count(*entries), reason.describe()));
     }

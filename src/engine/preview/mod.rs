@@ -196,7 +196,7 @@ pub async fn preview(
         rules = rules.bound_to(question.options, settings);
     }
     // Nothing that is stored counts as fetched again already.
-    let current = rules.current(question.run.full.then_some(i64::MAX));
+    let current = rules.current(question.run.refetch.then_some(i64::MAX));
     let mapping = rules.mapping;
     let mut looking = Looking {
         question: &question,
@@ -302,7 +302,7 @@ impl<R: FnMut(&EntryPath, Verdict)> Looking<'_, R> {
         renamed: Option<i64>,
     ) {
         let Question { options, run, now, .. } = *self.question;
-        let decision = plan::decide(&self.filter, &options.reconcile, run.full, entry, known);
+        let decision = plan::decide(&self.filter, &options.reconcile, run.refetch, entry, known);
         match decision.sighting() {
             Some(Sighting::Seen) | None => self.sightings.seen.extend(known.row()),
             Some(Sighting::Drifted) => self.sightings.drifted.extend(known.row()),
@@ -311,7 +311,7 @@ impl<R: FnMut(&EntryPath, Verdict)> Looking<'_, R> {
             EntryKind::File(facts) => facts.size,
             EntryKind::Skipped(_) | EntryKind::Unreadable { .. } => 0,
         };
-        let patience = Patience::of(run, run.full);
+        let patience = Patience::of(run, run.refetch);
         let waits = letter.is_some_and(|open| plan::has_to_wait(open, &entry.kind, now, patience));
         let counts = &mut self.preview.counts;
         let verdict = match decision {

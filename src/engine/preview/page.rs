@@ -53,7 +53,7 @@ impl Looked {
             let (letters, foreseen) = (HashMap::new(), HashMap::new());
             return Ok(Self { page, known, letters, rename_sources, foreseen });
         };
-        let follows = rules::follows_renames(question.options, question.run.full);
+        let follows = rules::follows_renames(question.options, question.run.refetch);
         let identity = |entry: &Entry| match &entry.kind {
             EntryKind::File(facts) if follows => source.identity(facts),
             _ => None,
@@ -158,7 +158,7 @@ impl Looked {
         filter: &Filter,
         wanted: impl Fn(Decision<'_>) -> bool,
     ) -> Vec<usize> {
-        let (settings, full) = (&question.options.reconcile, question.run.full);
+        let (settings, full) = (&question.options.reconcile, question.run.refetch);
         let entries = self.page.entries.iter().zip(&self.known);
         entries
             .enumerate()

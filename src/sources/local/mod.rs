@@ -119,6 +119,16 @@ impl Source for Folder {
         blocking(move || tree.root_identity()).await
     }
 
+    async fn is_empty(&self) -> Result<bool, SourceError> {
+        let tree = self.tree.clone();
+        blocking(move || {
+            let root = &tree.root;
+            let mut names = root.read_dir().map_err(|error| root_error(root, &error))?;
+            Ok(names.next().is_none())
+        })
+        .await
+    }
+
     fn walk(
         &self,
         _whole: &Shard,

@@ -76,6 +76,11 @@ pub(super) struct Listed {
 }
 
 impl Answer {
+    /// Whether the listing has no key at all.
+    pub(super) fn is_empty(&self) -> bool {
+        self.objects.is_empty() && self.next.is_none()
+    }
+
     /// Whether the listing shows the key: on this page, or perhaps on a later one.
     pub(super) fn may_show(&self, key: &[u8]) -> bool {
         let is_here = self.objects.iter().any(|object| object.key == key);

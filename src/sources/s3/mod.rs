@@ -33,7 +33,7 @@ mod xml;
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, OnceLock, PoisonError, RwLock},
     time::{Duration, SystemTime},
 };
 
@@ -97,6 +97,8 @@ const CONCURRENCY: usize = 64;
 pub struct S3 {
     bucket: Arc<Bucket>,
     shards: Vec<Shard>,
+    /// Whether the first page had no key, once somebody has looked.
+    is_empty: OnceLock<bool>,
 }
 
 /// Everything about the place that does not change between requests, but for its region.
@@ -151,7 +153,8 @@ impl S3 {
         let keeper = opening.credentials.and_then(Credentials::keeper);
         let budget = opening.tuning.budgets.of(keeper.and_then(|keeper| keeper.id()), None);
         let bucket = Bucket::new(place, &settings, resolved, (budget, &opening.tuning.clock))?;
-        Ok(Self { bucket: Arc::new(bucket), shards: opening.filters.shards.clone() })
+        let shards = opening.filters.shards.clone();
+        Ok(Self { bucket: Arc::new(bucket), shards, is_empty: OnceLock::new() })
     }
 
     /// A listing of a shard, behind `from`.
@@ -169,12 +172,21 @@ impl Source for S3 {
         Ok(RootIdentity(None))
     }
 
-    /// One page, and none ahead.
+    /// One page, and none ahead. Where a prefix has nothing, an object of that name may be meant.
     async fn probe(&self) -> Result<(), SourceError> {
-        match self.shards.first() {
-            Some(shard) => self.bucket.page(&self.progress(shard, None)).await.map(drop),
-            None => Ok(()),
+        match self.is_empty().await? {
+            true => self.bucket.refuse_object().await,
+            false => Ok(()),
         }
+    }
+
+    async fn is_empty(&self) -> Result<bool, SourceError> {
+        if let Some(known) = self.is_empty.get() {
+            return Ok(*known);
+        }
+        let Some(shard) = self.shards.first() else { return Ok(false) };
+        let is_empty = self.bucket.page(&self.progress(shard, None)).await?.is_empty();
+        Ok(*self.is_empty.get_or_init(|| is_empty))
     }
 
     /// The prefixes that are listed, all of them if there are none.
@@ -305,6 +317,25 @@ impl Bucket {
     /// The whole key of an entry.
     fn key(&self, id: &EntryId) -> Vec<u8> {
         [self.prefix.as_bytes(), id.as_bytes()].concat()
+    }
+
+    /// Refuses a prefix that is the key of an object, and names the way to take it.
+    async fn refuse_object(&self) -> Result<(), SourceError> {
+        let key = self.prefix.trim_end_matches('/');
+        // Whatever else the answer is, there is no such object that could be read.
+        if key.is_empty() || self.head(key.as_bytes()).await.is_err() {
+            return Ok(());
+        }
+        let (folder, file) = key.rsplit_once('/').unwrap_or(("", key));
+        let place = format!("{}/{folder}", self.name);
+        Err(SourceError::Misconfigured {
+            message: format!(
+                "{}/{key} is an object, not a folder: to take that object alone, sync {:?} and \
+                 include {file:?}",
+                self.name,
+                place.trim_end_matches('/'),
+            ),
+        })
     }
 
     fn site(&self) -> Arc<Site> {
