@@ -131,6 +131,9 @@ test("folders can be opened, and selected objects are deleted after one question
   await dialog.getByRole("button", { name: "Delete 1 object" }).click();
   await grid.getByText("three.txt").waitFor({ state: "detached" });
   assert.equal((await server.api("GET", "/v1/overview")).objects, 3);
+  await page.getByRole("button", { name: "Undo" }).click();
+  await grid.getByText("three.txt").waitFor();
+  assert.equal((await server.api("GET", "/v1/overview")).objects, 4);
 });
 
 test("a name of 1,024 characters is shown whole and breaks no page", async (t) => {

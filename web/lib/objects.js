@@ -134,7 +134,24 @@ export const download = (bucket, which) => attempt(async () => {
 /** What becomes of objects that are deleted from a bucket. @param {Api.Bucket} bucket */
 export const afterDeletion = ({ trash_days: days }) => (days
   ? `The trash keeps what is deleted for ${counted(days, "day")}, and it can be restored from there. Sources are never changed.`
-  : "This bucket has no trash: what is deleted is gone. A sync that still finds it at its source may add it again.");
+  : "This bucket has no trash: what is deleted is gone. An object of a sync comes back only once it changes at its source.");
+
+/** The most objects that one request deletes or restores. */
+const AT_ONCE = 5000;
+
+/**
+ * Does something with objects, as many at once as a request takes.
+ * @param {string[]} ids @param {(ids: string[]) => Promise<unknown>} act
+ */
+export async function inParts(ids, act) {
+  for (let from = 0; from < ids.length; from += AT_ONCE) await act(ids.slice(from, from + AT_ONCE));
+}
+
+/** Says that objects were deleted; from the trash they come back. @param {Api.Bucket} bucket @param {string[]} ids */
+export function noteDeleted(bucket, ids) {
+  const restore = () => inParts(ids, (some) => post(`${at.bucket(bucket.bucket_id)}/objects/trash/restore`, { object_ids: some }));
+  note(`${counted(ids.length, "object")} deleted.`, "good", bucket.trash_days ? restore : undefined);
+}
 
 /** The picture for a kind of file. @param {string} mime */
 export function pictureOf(mime) {

@@ -8,8 +8,8 @@ import { ask } from "../lib/dialog.js";
 import { h } from "../lib/dom.js";
 import { face } from "../lib/face.js";
 import { bytes, count, counted, when } from "../lib/format.js";
-import { attempt, note } from "../lib/notes.js";
-import { afterDeletion, archiveOf, byFolder, download, objectsOf, opening, pictureOf, placeOf, placeQuery } from "../lib/objects.js";
+import { attempt } from "../lib/notes.js";
+import { afterDeletion, archiveOf, byFolder, download, inParts, noteDeleted, objectsOf, opening, pictureOf, placeOf, placeQuery } from "../lib/objects.js";
 import { button, empty, icon, link, name, pageHead, pathList, problem, quietChoice, timeOf } from "../lib/parts.js";
 import { rowsOf, selectionIn } from "../lib/selection.js";
 import { settled, soon } from "../lib/soon.js";
@@ -328,19 +328,13 @@ function selected(selection, bucket, visit) {
         body: [h("p", afterDeletion(bucket)), pathList(selection.paths())],
         action: `Delete ${counted(ids.length, "object")}`,
         danger: true,
-        run: async () => {
-          for (let from = 0; from < ids.length; from += DELETED_AT_ONCE) {
-            await post(`${at.bucket(bucketId)}/objects/bulk-soft-delete`, { object_ids: ids.slice(from, from + DELETED_AT_ONCE), reason: "Deleted in the browser" });
-          }
-        },
+        run: () => inParts(ids, (some) => post(`${at.bucket(bucketId)}/objects/bulk-soft-delete`, { object_ids: some, reason: "Deleted in the browser" })),
       });
       if (!done) return;
       selection.clear();
-      note(`${counted(ids.length, "object")} deleted.`);
+      noteDeleted(bucket, ids);
       await visit.refresh();
     }, { kind: "small danger", icon: "trash" }),
     button("Clear", () => { selection.clear(); visit.redraw(); }, { kind: "small quiet", icon: "cross" }));
 }
 
-/** The most objects that one request deletes. */
-const DELETED_AT_ONCE = 5000;

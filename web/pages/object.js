@@ -7,7 +7,7 @@ import { ask } from "../lib/dialog.js";
 import { h } from "../lib/dom.js";
 import { bytes, counted, moment } from "../lib/format.js";
 import { attempt } from "../lib/notes.js";
-import { afterDeletion, itemOf, neighbours, placeOf, placeQuery } from "../lib/objects.js";
+import { afterDeletion, itemOf, neighbours, noteDeleted, placeOf, placeQuery } from "../lib/objects.js";
 import { badge, button, facts, icon, link, name, section } from "../lib/parts.js";
 import { documentTable } from "../lib/documents.js";
 import { bucketsOf, pipelines } from "../lib/pipelines.js";
@@ -99,6 +99,7 @@ export function open(visit) {
                 danger: true,
                 run: () => remove(at.object(bucketId, objectId)),
               });
+              if (gone && bucket) noteDeleted(bucket, [objectId]);
               if (gone) visit.go(to.bucket(bucketId, { path: folder }));
             }, { kind: "danger", icon: "trash" }))),
         h("div.object", h("section.preview", { "aria-label": "Preview" }, look.view()),
