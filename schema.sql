@@ -55,6 +55,14 @@ CREATE TABLE secrets (
     renewing_until_ms INTEGER                  -- when that lease ends
 ) STRICT;
 
+-- How far the rates of connections are used up, and until when their providers want no requests: for
+-- every process on this data directory.
+CREATE TABLE budgets (
+    connection_key INTEGER PRIMARY KEY REFERENCES connections ON DELETE CASCADE,
+    used_until_us  INTEGER NOT NULL,
+    held_until_us  INTEGER NOT NULL
+) STRICT;
+
 -- A set of objects. The counters change in the transaction that changes the objects, so they are
 -- exact at every commit.
 CREATE TABLE buckets (
@@ -170,7 +178,8 @@ CREATE TABLE jobs (
     removed         INTEGER NOT NULL DEFAULT 0,
     bytes           INTEGER NOT NULL DEFAULT 0,
     error           TEXT,
-    refetch         INTEGER NOT NULL DEFAULT 0 -- with full: fetches every entry again
+    refetch         INTEGER NOT NULL DEFAULT 0, -- with full: fetches every entry again
+    details         TEXT                       -- what it has asked of its provider, as JSON
 ) STRICT;
 CREATE INDEX jobs_by_sync ON jobs (sync_key, job_key);
 CREATE INDEX jobs_under_way ON jobs (sync_key) WHERE status = 'running';

@@ -20,6 +20,7 @@ use crate::{
 // What sources are configured with is theirs; it is read here.
 pub use crate::sources::{
     hosts::{Host, Hosts},
+    limits::Limits,
     tuning::SourceTuning,
 };
 
@@ -47,20 +48,6 @@ struct File {
     allow_private_urls: Option<bool>,
     hosts: Hosts,
     limits: Limits,
-}
-
-/// Bounds of what is done without being asked: `[limits]` of `config.toml`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Limits {
-    /// Hours after which a source with a change feed is listed in full again; 0: in every run.
-    pub full_pass_hours: u32,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { full_pass_hours: 24 }
-    }
 }
 
 /// On or off, as a person writes it.
@@ -225,7 +212,7 @@ impl Config {
             own_folders: vec![self.data_dir.clone()],
             hosts: Arc::clone(&self.hosts),
             grants: Grants::default(),
-            budgets: Budgets::default(),
+            budgets: Budgets::within(self.limits.clone()),
         }
     }
 }

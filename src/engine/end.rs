@@ -61,6 +61,25 @@ pub(super) struct Aftermath {
 }
 
 impl Run {
+    /// What it has asked of its provider, as JSON.
+    fn details(&self) -> String {
+        let usage = self.source.usage();
+        let pass = match self.kind {
+            PassKind::Full => "full",
+            PassKind::Changes => "changes",
+        };
+        let mut details = serde_json::json!({
+            "pass": pass,
+            "requests": usage.requests,
+            "throttled_seconds": usage.throttled.as_secs_f64(),
+            "rate_limit_hits": usage.rate_limit_hits,
+        });
+        if let Some((name, time)) = usage.paid {
+            details[name] = time.as_secs_f64().into();
+        }
+        details.to_string()
+    }
+
     /// Records how the run ended, and releases the lease in the same transaction.
     pub(super) async fn end(
         &self,
@@ -69,6 +88,7 @@ impl Run {
         let (target, now, sync_id) = (self.target, self.clock.now(), self.sync.id.clone());
         let end = EndOfRun {
             kind: self.kind,
+            details: self.details(),
             basis: self.has_order().then(|| self.basis.clone()),
             ..EndOfRun::new(outcome, self.options.full)
         };
@@ -108,6 +128,8 @@ struct EndOfRun {
     /// What a complete full pass is valid for, where changes passes follow it.
     basis: Option<Basis>,
     held_until: Option<Timestamp>,
+    /// What the run has asked of its provider, as JSON.
+    details: String,
 }
 
 impl EndOfRun {
@@ -141,6 +163,7 @@ impl EndOfRun {
             kind: PassKind::Full,
             basis: None,
             held_until: error.and_then(RunError::held_until),
+            details: String::new(),
         }
     }
 
@@ -176,6 +199,7 @@ impl EndOfRun {
             feeds::invalidate(tx, sync_key)?;
         }
         let dead_letters = dead_letters::open_count(tx, sync_key)?;
+        jobs::tell(tx, target.job_key, &self.details)?;
         jobs::end(tx, target.job_key, self.status, self.error.as_deref(), now)?;
         if to_batch::is_wanted(tx, target.bucket_key)? {
             to_batch::make_batches(tx, &syncs::by_key(tx, sync_key)?, true, now)?;

@@ -23,6 +23,7 @@ impl KnownFacts {
             facts: Facts {
                 mime: file.mime.clone(),
                 properties: properties.clone(),
+                is_listed: true,
                 ..Facts::default()
             },
             have: Needs { metadata: true, properties: true, ..Needs::default() },

@@ -332,7 +332,12 @@ impl Source {
         match self {
             Self::File => None,
             Self::Tag(key) => facts.tags.get(key).map(|value| value.as_str().into()),
-            Self::Metadata(key) => facts.metadata.get(key).map(|value| value.as_str().into()),
+            Self::Metadata(key) => {
+                let named = |name: &str| property(&facts.properties, name).cloned();
+                let listed = || named(&format!("metadata.{key}")).or_else(|| named(key));
+                let own = facts.metadata.get(key).map(|value| value.as_str().into());
+                own.or_else(|| facts.is_listed.then(listed).flatten())
+            }
             Self::Property(name) => property(&facts.properties, name).cloned(),
             Self::FileName { regex, default } => {
                 let name = EntryPath::new(path.file_name()).to_json_text();

@@ -11,12 +11,14 @@
 
 mod approvals;
 mod begin;
+mod budgets;
 pub mod collect;
 pub mod commit;
 pub mod connections;
 pub mod context;
 mod end;
 pub mod error;
+mod expand;
 pub mod expiry;
 pub mod fetch;
 pub mod filter;
@@ -52,6 +54,7 @@ use std::{
     time::Duration,
 };
 
+use self::budgets::WrittenDown;
 use crate::{
     blobs::{BlobError, Blobs},
     clock::SharedClock,
@@ -137,13 +140,16 @@ impl Engine {
         let blobs = Blobs::open(data_dir, worker.id(), config.min_free)?;
         blobs.clear_staging(|id| worker.is_dead(id))?;
         let keyring = config.keyring.then(|| Arc::new(SystemKeyring) as _);
+        let mut tuning = config.source_tuning(clock.clone());
+        let ledger = WrittenDown { store: store.clone(), clock: clock.clone() };
+        tuning.budgets = tuning.budgets.written_in(Arc::new(ledger));
         Ok(Self {
             vault: Vault::new(store.clone(), data_dir, keyring, clock.clone()),
             store,
             data_dir: data_dir.clone(),
             worker: Arc::new(RegisteredWorker { worker, blobs: blobs.clone() }),
             blobs,
-            tuning: config.source_tuning(clock.clone()),
+            tuning,
             clock,
             opener,
             web: Web::new(config.allow_private_urls),

@@ -15,6 +15,7 @@ use super::{
     RunError,
     commit::{Committer, OpenedPage, PlannedPage},
     context::{Done, Pass, PassKind, Run, Walked},
+    expand,
     fetch::{self, Finished, Outcome},
     lease::Lease,
     plan::{self, Action},
@@ -106,6 +107,7 @@ impl Pipeline<'_> {
         let run = self.committer.run();
         let planned = pages.then(move |page| async move {
             let WalkedPage { shard, mut page, position, placed } = page?;
+            let unexpanded = expand::expand(run, shard, &mut page, lists).await?;
             if run.has_order() {
                 // Placed entries are those of the rows themselves.
                 let is_listed = placed.is_empty();
@@ -118,7 +120,8 @@ impl Pipeline<'_> {
                 }
                 tree::apply(run, shard, &mut page, lists).await?;
             }
-            let plan = plan::plan(run, shard, page, placed).await?;
+            let mut plan = plan::plan(run, shard, page, placed).await?;
+            unexpanded.add_to(&mut plan);
             Ok(PlannedPage { shard, position, plan })
         });
         drive(&mut self.committer, planned, VecDeque::new(), self.lease, self.stop).await

@@ -241,14 +241,16 @@ impl SkipReason {
     pub(super) const fn sighting(self) -> Sighting {
         match self {
             // What was stored before is still its content, or may be.
-            Self::Archived | Self::FailedBefore => Sighting::Seen,
+            Self::Archived | Self::FailedBefore | Self::StillArriving => Sighting::Seen,
             Self::Symlink
             | Self::SymlinkEscapes
             | Self::SpecialFile
             | Self::NoContent
             | Self::DanglingLink
             | Self::Shortcut
-            | Self::Elsewhere => Sighting::Drifted,
+            | Self::Elsewhere
+            | Self::NoProxy
+            | Self::OtherPath => Sighting::Drifted,
         }
     }
 }

@@ -213,6 +213,12 @@ pub enum SkipReason {
     Shortcut,
     /// In another place, which a sync of its own would reach.
     Elsewhere,
+    /// Its bytes are still arriving at the provider.
+    StillArriving,
+    /// Proxies are wanted, and it has none.
+    NoProxy,
+    /// Its path matches none of the patterns of the provider's own filters.
+    OtherPath,
     /// It failed before, and its next try is not due: decided by the engine, by no source.
     FailedBefore,
 }
@@ -232,6 +238,9 @@ impl SkipReason {
             Self::DanglingLink => "link to a file that is gone or cannot be reached",
             Self::Shortcut => "shortcut: sync the place that it leads to",
             Self::Elsewhere => "in another drive: make a sync of that place",
+            Self::StillArriving => "still arriving, and looked at again in the next run",
+            Self::NoProxy => "without a proxy, which provider_filters.files asks for",
+            Self::OtherPath => "matches none of provider_filters.path_patterns",
             Self::FailedBefore => "failed before, and is tried again later",
         }
     }

@@ -2,8 +2,8 @@
 
 use super::EntryPath;
 
-/// A part of a source: the entries whose paths begin with its prefix. The shards of a source have no
-/// entry in common.
+/// A part of a source: the entries whose paths begin with its prefix. The shards of a source have
+/// no entry in common.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shard {
     name: String,
@@ -32,6 +32,12 @@ impl Shard {
     pub fn beneath(prefix: impl Into<String>) -> Self {
         let prefix = prefix.into();
         Self { name: prefix.clone(), prefix }
+    }
+
+    /// One of several shards, known by a name of its own: the source says which entries are in it.
+    #[must_use]
+    pub fn named(name: impl Into<String>) -> Self {
+        Self { name: name.into(), prefix: String::new() }
     }
 
     /// What it is called, from run to run and in the API.

@@ -124,7 +124,7 @@ mod tests {
             refused("gopher://x"),
             "unknown scheme \"gopher\" in \"gopher://x\": a source is a folder, \
              gdrive:///folder, s3://bucket/prefix, snowflake://DATABASE.SCHEMA.TABLE, \
-             sharepoint:///sites/Name/Library or tigris://bucket/prefix"
+             sharepoint:///sites/Name/Library, tigris://bucket/prefix or iconik:///Collection"
         );
         assert!(refused("s3://").contains("names no bucket"));
         assert!(refused("s3:///key").contains("names no bucket"));

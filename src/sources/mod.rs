@@ -11,6 +11,7 @@ pub mod hosts;
 pub mod http;
 pub mod iconik;
 mod kept;
+pub mod limits;
 pub mod local;
 pub mod oauth;
 mod pace;
@@ -33,7 +34,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{
-    StreamExt as _,
+    StreamExt as _, TryStreamExt as _,
     stream::{self, BoxStream},
 };
 use jiff::Timestamp;
@@ -103,6 +104,10 @@ use crate::model::{
 /// properties that filters and mappings use (so that nothing is asked for them), and the bytes
 /// themselves where they come with the page. Versions that are not compared bytewise need
 /// [`compare`](Source::compare).
+///
+/// **Entries of several files.** Where a listing tells that something has changed and not what
+/// files it consists of, pages carry [`Page::outlines`] in place of entries. Those that differ from
+/// what is stored are expanded by [`expand`](Source::expand); the others cost nothing more.
 ///
 /// **Waiting.** Short waits (Retry-After) are the transport's. A longer one is
 /// [`SourceError::Held`]: the run ends as interrupted, without blame or dead letters, and goes on
@@ -267,6 +272,15 @@ pub trait Source: Send + Sync {
         Err(not_implemented("existing"))
     }
 
+    /// The entries of what a page outlined and is new or has changed: that of its own id first.
+    /// Empty where it is gone.
+    ///
+    /// # Errors
+    /// As for [`Source::root`]; what concerns this one only makes its entry unreadable.
+    async fn expand(&self, _: &Outline, _: &Placed) -> Result<Vec<Entry>, SourceError> {
+        Err(not_implemented("expand"))
+    }
+
     /// Whether two versions of an entry have the same content.
     fn compare(&self, stored: &[u8], listed: &Version) -> VersionMatch {
         if stored == listed.0 { VersionMatch::Same } else { VersionMatch::Other }
@@ -315,7 +329,8 @@ pub fn walk_all(source: &dyn Source) -> BoxStream<'_, Result<Page, SourceError>>
     let profile = source.profile();
     match profile.listing {
         Listing::Flat => {
-            stream::iter(source.shards()).flat_map(|shard| source.walk(&shard, None)).boxed()
+            let pages = stream::iter(source.shards()).flat_map(|shard| source.walk(&shard, None));
+            pages.and_then(move |page| expanded(source, page)).boxed()
         }
         Listing::ByFolder { .. } => stream::unfold(
             Some(profile.roots.into_iter().collect::<VecDeque<RootFolder>>()),
@@ -333,6 +348,16 @@ pub fn walk_all(source: &dyn Source) -> BoxStream<'_, Result<Page, SourceError>>
         )
         .boxed(),
     }
+}
+
+/// A page with the entries of everything that it outlines, as if none of it was known.
+async fn expanded(source: &dyn Source, mut page: Page) -> Result<Page, SourceError> {
+    for outline in std::mem::take(&mut page.outlines) {
+        let Some(folder) = outline.folders.first().cloned() else { continue };
+        let placed = Placed { folder, path: EntryPath::new(Vec::new()), others: Vec::new() };
+        page.entries.extend(source.expand(&outline, &placed).await?);
+    }
+    Ok(page)
 }
 
 /// What is in a folder, with full paths: the entries, and the folders.
@@ -379,6 +404,10 @@ pub struct Profile {
     pub has_feed: bool,
     /// What proves that an entry is gone.
     pub absence: Absence,
+    /// Whether pages outline their entries ([`Page::outlines`]). A feed of outlines need not report
+    /// folders: those that they are in and that are not known yet are asked for
+    /// ([`Source::folder`]).
+    pub has_outlines: bool,
 }
 
 impl Profile {
@@ -456,6 +485,46 @@ pub struct Page {
     pub folders: Vec<Folder>,
     /// Ids of entries and folders that the change feed reports as removed.
     pub removed: Vec<EntryId>,
+    /// What the listing tells of entries that have to be expanded once they have changed.
+    pub outlines: Vec<Outline>,
+}
+
+/// What a listing tells of an entry that consists of files which it does not tell: whether it has
+/// changed, and where it is. Only one that has is asked for its files ([`Source::expand`]).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outline {
+    /// The source's own name for it, which is that of its first file. Those of its other files
+    /// begin with it and a slash.
+    pub id: EntryId,
+    /// Compared with the stored version of its first file, by [`Source::compare`].
+    pub version: Version,
+    /// Changes with what is not content and does not follow from its place.
+    pub facts_mark: i64,
+    /// The folders that it is in. Its path is below the first of them by path.
+    pub folders: Vec<FolderId>,
+}
+
+impl Outline {
+    /// The mark of the facts of its entries: that of its own and of its place.
+    #[must_use]
+    pub fn mark_in(&self, placed: &Placed) -> i64 {
+        let own = self.facts_mark.to_le_bytes();
+        let others = placed.others.iter().map(EntryPath::as_bytes);
+        let facts: Vec<&[u8]> =
+            [&own[..], placed.folder.as_bytes()].into_iter().chain(others).collect();
+        Identity::of(&facts).0
+    }
+}
+
+/// Where something is that is in several folders.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placed {
+    /// The folder that its path is below.
+    pub folder: FolderId,
+    /// The path of that folder from the sync's root.
+    pub path: EntryPath,
+    /// The paths of the others that are below the root, sorted.
+    pub others: Vec<EntryPath>,
 }
 
 /// A range of an entry's bytes.
@@ -486,6 +555,8 @@ pub struct Facts {
     pub tags: BTreeMap<String, String>,
     /// What else the provider knows of it: a row's columns, a drive's properties, headers.
     pub properties: serde_json::Map<String, serde_json::Value>,
+    /// Whether the properties came with the listing, which makes them all the metadata there is.
+    pub is_listed: bool,
 }
 
 /// What is wanted of an entry besides its listing.

@@ -44,6 +44,8 @@ pub struct Job {
     pub counts: Counts,
     /// Why it failed or stopped.
     pub error: Option<String>,
+    /// What it has asked of its provider, as JSON.
+    pub details: Option<String>,
 }
 
 impl Job {
@@ -65,7 +67,7 @@ impl Job {
 /// What every query of whole jobs begins with.
 pub(super) const SELECT: &str = "SELECT job_key, id, sync_key, status, phase, cause, full,
      resumed_via, queued_at_ms, started_at_ms, updated_at_ms, completed_at_ms, synced, updated,
-     unchanged, duplicates, filtered, failed, removed, bytes, error, refetch FROM jobs";
+     unchanged, duplicates, filtered, failed, removed, bytes, error, refetch, details FROM jobs";
 
 /// Reads a row of [`SELECT`].
 pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Job> {
@@ -94,7 +96,18 @@ pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Job> {
         },
         error: row.get(20)?,
         refetch: row.get(21)?,
+        details: row.get(22)?,
     })
+}
+
+/// Tells what a job has asked of its provider.
+///
+/// # Errors
+/// SQLite's.
+pub fn tell(tx: &Transaction<'_>, job_key: i64, details: &str) -> Result<()> {
+    tx.prepare_cached("UPDATE jobs SET details = ?2 WHERE job_key = ?1")?
+        .execute(params![job_key, details])?;
+    Ok(())
 }
 
 /// Puts a job in the queue: running by its status, waiting by its phase. Returns its internal key.

@@ -27,6 +27,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/15_by_id.sql"),
     include_str!("migrations/16_thumbnails.sql"),
     include_str!("migrations/17_progress.sql"),
+    include_str!("migrations/18_budgets.sql"),
 ];
 
 /// The version of [`SCHEMA`].

@@ -14,8 +14,8 @@ use std::{
 use catchment::{
     model::{Cursor, Entry, EntryKind, EntryPath, Fingerprint, Folder, FolderId, Shard},
     sources::{
-        Absence, BlockingRead, Body, ByteRange, ErrorClass, Listing, Page, Source, SourceError,
-        VersionMatch,
+        Absence, BlockingRead, Body, ByteRange, ErrorClass, Listing, Page, Placed, Source,
+        SourceError, VersionMatch,
     },
 };
 use futures_util::{StreamExt as _, TryStreamExt as _};
@@ -40,7 +40,21 @@ pub fn files() -> Files {
 
 async fn pages(source: &dyn Source, shard: &Shard, from: Option<Cursor>) -> Vec<Page> {
     let walk = source.walk(shard, from).try_collect();
-    tokio::time::timeout(PATIENCE, walk).await.expect("a listing that ends").unwrap()
+    let mut pages: Vec<Page> =
+        tokio::time::timeout(PATIENCE, walk).await.expect("a listing that ends").unwrap();
+    for page in &mut pages {
+        expand(source, page).await;
+    }
+    pages
+}
+
+/// What a page outlines, expanded as if none of it was known.
+async fn expand(source: &dyn Source, page: &mut Page) {
+    for outline in std::mem::take(&mut page.outlines) {
+        let folder = outline.folders[0].clone();
+        let placed = Placed { folder, path: EntryPath::new(Vec::new()), others: Vec::new() };
+        page.entries.extend(source.expand(&outline, &placed).await.unwrap());
+    }
 }
 
 /// Every file that is listed, the last occurrence of each, by its path.

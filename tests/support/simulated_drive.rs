@@ -303,6 +303,7 @@ impl Source for Drive {
             listing,
             has_feed: true,
             absence: Absence::Ask { at_once: 3 },
+            has_outlines: false,
         }
     }
 

@@ -104,6 +104,10 @@ pub(super) struct SyncJobModel {
     /// When it was asked for, whether it fetches everything again, and its counts one by one.
     #[schema(value_type = Option<Object>)]
     pub metadata: Option<Map<String, Value>>,
+    /// Once it has ended: the kind of its pass (`full`, `changes`), the requests that it made, how
+    /// often and for how many seconds the provider made it wait, and what else it is paid for.
+    #[schema(value_type = Option<Object>)]
+    pub details: Option<Map<String, Value>>,
     /// How much of what is expected is done; null while that is unknown.
     #[schema(minimum = 0, maximum = 100)]
     pub progress_percent: Option<f64>,
@@ -165,6 +169,7 @@ impl SyncJobModel {
             error: job.error.clone(),
             resumed_via: job.resumed_via.clone(),
             metadata: Some(metadata(job)),
+            details: job.details.as_deref().and_then(|json| serde_json::from_str(json).ok()),
             progress_percent: progress.percent,
             throughput_files_per_min: job.started_at.map(|_| job.per_minute(now)),
             lag_seconds: is_running.then(|| seconds_between(job.updated_at, now)),

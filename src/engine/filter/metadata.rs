@@ -56,6 +56,10 @@ impl Dossier<'_> {
             return metadata(name);
         }
         match name.split_once('.') {
+            Some(("metadata", own)) if facts.is_listed => {
+                let listed = facts.properties.get(name).or_else(|| within(&facts.properties, own));
+                listed.cloned().or_else(|| metadata(own))
+            }
             Some(("metadata", name)) => metadata(name),
             Some(("tags", name)) => named(&facts.tags, name),
             _ if name == "content_type" => facts.mime.as_deref().map(Value::from),
@@ -272,6 +276,7 @@ mod tests {
                 json!({"storage_class": "STANDARD", "owner": {"name": "Ada"}, "labels": ["x", "y"]}),
             )
             .unwrap(),
+            ..Facts::default()
         };
         let path = EntryPath::new("a/b.txt".as_bytes());
         let dossier = Dossier { path: &path, fingerprint: &fingerprint, facts: Some(&facts) };

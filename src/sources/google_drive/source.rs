@@ -26,6 +26,7 @@ use crate::{
         RootFolder, RootIdentity, Source, SourceError,
         browse::{Item, Level, Wanted},
         http::{Client, USER_AGENT, Usage, headers::text_of, stream},
+        limits::Rate,
         oauth::google::Google,
         retry::RetryPolicy,
     },
@@ -140,7 +141,9 @@ impl Drive {
         let google =
             Google { hosts: tuning.hosts.clone(), subject: given(settings.impersonate_user) };
         let connection = Credentials::keeper(credentials).and_then(|keeper| keeper.id());
-        let budget = tuning.budgets.of(connection, Some(UNITS_PER_MINUTE));
+        let per_minute = tuning.budgets.limits().google_drive_units_per_minute;
+        let per_minute = per_minute.map_or(UNITS_PER_MINUTE, Rate::of_a_minute);
+        let budget = tuning.budgets.of(connection, Some(per_minute));
         let host = tuning.hosts.google_api.as_str().to_owned();
         let client: Client<Full<Bytes>> =
             Client::new(host.starts_with("http://"), USER_AGENT, budget)?;
@@ -301,8 +304,8 @@ impl Drive {
         }
     }
 
-    /// A condition with what holds for every listing, and with the person's query: folders are listed
-    /// all the same, for they lead to what it finds.
+    /// A condition with what holds for every listing, and with the person's query: folders are
+    /// listed all the same, for they lead to what it finds.
     fn query(&self, condition: &str) -> String {
         let mut query = "trashed = false".to_owned();
         if !condition.is_empty() {
@@ -326,8 +329,8 @@ impl Drive {
         page
     }
 
-    /// What is below some folders, by conditions that are asked one after the other; of the last one
-    /// from `token` on.
+    /// What is below some folders, by conditions that are asked one after the other; of the last
+    /// one from `token` on.
     fn listed(
         &self,
         conditions: Vec<String>,
@@ -551,11 +554,12 @@ impl Source for Drive {
             },
             has_feed: self.query.is_none(),
             absence: Absence::Ask { at_once: batch::MOST },
+            has_outlines: false,
         }
     }
 
-    /// Everything that the account sees in the drive. A page token that is refused makes the listing
-    /// begin anew.
+    /// Everything that the account sees in the drive. A page token that is refused makes the
+    /// listing begin anew.
     fn walk(&self, _: &Shard, from: Option<Cursor>) -> BoxStream<'_, Result<Page, SourceError>> {
         let from = from.map(|cursor| String::from_utf8_lossy(&cursor.0).into_owned());
         let query = self.query("");

@@ -5,14 +5,15 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures_util::{
     StreamExt as _, TryStreamExt as _,
-    stream::{self, BoxStream},
+    stream::{BoxStream, iter, try_unfold},
 };
+use http::{Response, StatusCode, header};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout};
 
 use super::causes;
-use crate::sources::{SourceError, pace::Pace};
+use crate::sources::{ByteRange, SourceError, pace::Pace};
 
 /// How long a body may send nothing.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -22,7 +23,7 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Yields an error, and then nothing more, when the connection breaks, and when nothing or next to
 /// nothing comes for a minute.
 pub fn stream(body: Incoming) -> BoxStream<'static, Result<Bytes, SourceError>> {
-    stream::try_unfold((body, Pace::default()), |(mut body, mut pace)| async move {
+    try_unfold((body, Pace::default()), |(mut body, mut pace)| async move {
         loop {
             let since = Instant::now();
             match timeout(IDLE_TIMEOUT, body.frame()).await {
@@ -44,6 +45,44 @@ pub fn stream(body: Incoming) -> BoxStream<'static, Result<Bytes, SourceError>> 
                 }
             }
         }
+    })
+    .boxed()
+}
+
+/// The bytes of a response that were asked for. A 200 to a range is the whole file: what was asked
+/// for is cut out.
+pub fn body_of(
+    response: Response<Incoming>,
+    range: Option<ByteRange>,
+) -> BoxStream<'static, Result<Bytes, SourceError>> {
+    let is_partial = response.status() == StatusCode::PARTIAL_CONTENT;
+    let announced = response
+        .headers()
+        .get(header::CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    let body = stream(response.into_body());
+    let Some(range) = range else { return body };
+    if is_partial {
+        if announced.is_some_and(|length| length != range.len) {
+            let message = "the provider sends another range than was asked for".to_owned();
+            return iter([Err(SourceError::Garbled { message })]).boxed();
+        }
+        return body;
+    }
+    let place = (range.start, range.len);
+    try_unfold((body, place), |(mut body, (mut skip, mut left))| async move {
+        while left > 0 {
+            let Some(mut bytes) = body.try_next().await? else { return Ok(None) };
+            let skipped = bytes.len().min(usize::try_from(skip).unwrap_or(usize::MAX));
+            bytes = bytes.slice(skipped..);
+            skip -= skipped as u64;
+            bytes.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+            left -= bytes.len() as u64;
+            if !bytes.is_empty() {
+                return Ok(Some((bytes, (body, (skip, left)))));
+            }
+        }
+        Ok(None)
     })
     .boxed()
 }

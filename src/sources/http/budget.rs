@@ -1,5 +1,6 @@
 //! How fast a connection may send requests, and until when it has to wait: one budget for all
-//! sources of a connection. Waiting is not an attempt.
+//! sources of a connection, in this process and, by way of a [`Ledger`], in all others. Waiting is
+//! not an attempt.
 
 use std::{
     collections::HashMap,
@@ -10,9 +11,10 @@ use std::{
     time::Duration,
 };
 
+use async_trait::async_trait;
 use tokio::time::Instant;
 
-use crate::sources::SourceError;
+use crate::sources::{SourceError, limits::Limits};
 
 /// The longest that a server's Retry-After makes everybody wait.
 const MAX_HOLD: Duration = Duration::from_secs(5 * 60);
@@ -21,24 +23,79 @@ const MAX_HOLD: Duration = Duration::from_secs(5 * 60);
 /// tenth above its rate.
 const BURST: Duration = Duration::from_millis(400);
 
+/// How much of a rate a process takes at once: what another one may have to wait for.
+const CHUNK: Duration = Duration::from_millis(250);
+
+/// How long a process may go without looking at what others have written down.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
 /// The budgets of this process, by connection. Clones share them.
 #[derive(Clone, Debug, Default)]
-pub struct Budgets(Arc<Mutex<HashMap<String, Arc<Budget>>>>);
+pub struct Budgets {
+    known: Arc<Mutex<HashMap<String, Arc<Budget>>>>,
+    limits: Arc<Limits>,
+    ledger: Option<Arc<dyn Ledger>>,
+}
+
+/// Where the budgets of connections are written down, so that every process keeps to them.
+#[async_trait]
+pub trait Ledger: std::fmt::Debug + Send + Sync {
+    /// Takes so much time of a connection's rate, which is zero where it has none; returns how long
+    /// until it is due, and how much longer the provider wants no requests. `None` where nothing
+    /// can be read or written: then this process keeps to what it knows.
+    async fn take(&self, connection: &str, cost: Duration) -> Option<Taken>;
+
+    /// Makes everybody wait so long.
+    async fn hold(&self, connection: &str, wait: Duration);
+}
+
+/// What was taken of a rate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// How long until it may be used.
+    pub due_in: Duration,
+    /// How much longer the provider wants no requests.
+    pub held_for: Duration,
+}
 
 impl Budgets {
+    /// Budgets within these limits.
+    #[must_use]
+    pub fn within(limits: Limits) -> Self {
+        Self { limits: Arc::new(limits), ..Self::default() }
+    }
+
+    /// The same budgets, written down there.
+    #[must_use]
+    pub fn written_in(self, ledger: Arc<dyn Ledger>) -> Self {
+        Self { ledger: Some(ledger), ..self }
+    }
+
+    /// How fast providers are asked where their connections do not say.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
     /// The budget of a connection. One that is not stored yet has a budget of its own.
     ///
     /// `per_minute`: units that its requests may weigh in a minute; `None`: as many as the provider
     /// lets through.
     #[must_use]
     pub fn of(&self, connection: Option<&str>, per_minute: Option<u32>) -> Arc<Budget> {
-        let new = || Arc::new(Budget { per_minute, ..Budget::default() });
-        let Some(connection) = connection else { return new() };
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(connection) = connection else {
+            return Arc::new(Budget { per_minute, ..Budget::default() });
+        };
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         match known.get(connection) {
             Some(budget) if budget.per_minute == per_minute => Arc::clone(budget),
             _ => {
-                let budget = new();
+                let shared = self.ledger.clone().map(|ledger| Shared {
+                    ledger,
+                    connection: connection.to_owned(),
+                    part: tokio::sync::Mutex::default(),
+                });
+                let budget = Arc::new(Budget { per_minute, shared, ..Budget::default() });
                 known.insert(connection.to_owned(), Arc::clone(&budget));
                 budget
             }
@@ -51,6 +108,55 @@ impl Budgets {
 pub struct Budget {
     per_minute: Option<u32>,
     pace: Mutex<Pace>,
+    shared: Option<Shared>,
+}
+
+/// What other processes have to know of a budget.
+#[derive(Debug)]
+struct Shared {
+    ledger: Arc<dyn Ledger>,
+    connection: String,
+    part: tokio::sync::Mutex<Part>,
+}
+
+/// What this process has taken of the rate.
+#[derive(Debug, Default)]
+struct Part {
+    left: Duration,
+    due: Option<Instant>,
+    looked_at: Option<Instant>,
+}
+
+impl Shared {
+    /// Takes from what this process has of the rate, and more of it where that is not enough;
+    /// returns when it is due, and how much longer the provider wants no requests.
+    async fn take(&self, cost: Duration) -> (Option<Instant>, Duration) {
+        let mut part = self.part.lock().await;
+        let missing = cost.saturating_sub(part.left);
+        let has_looked = part.looked_at.is_some_and(|at| at.elapsed() < LOOK_EVERY);
+        if missing.is_zero() && has_looked {
+            part.left -= cost;
+            return (part.due, Duration::ZERO);
+        }
+        let more = if missing.is_zero() { missing } else { missing.max(CHUNK) };
+        part.looked_at = Some(Instant::now());
+        let Some(taken) = self.ledger.take(&self.connection, more).await else {
+            return (None, Duration::ZERO);
+        };
+        part.left = (part.left + more).saturating_sub(cost);
+        if !more.is_zero() {
+            part.due = Some(Instant::now() + taken.due_in);
+        }
+        (part.due, taken.held_for)
+    }
+
+    /// Writes down that everybody has to wait, without waiting for that.
+    fn hold(&self, wait: Duration) {
+        let (ledger, connection) = (Arc::clone(&self.ledger), self.connection.clone());
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move { ledger.hold(&connection, wait).await });
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -68,7 +174,12 @@ impl Budget {
     /// None yet: every wait is short.
     pub async fn admit(&self, weight: u32, meter: &Meter) -> Result<(), SourceError> {
         let began = Instant::now();
-        let due = self.reserve(weight);
+        let mut due = self.reserve(weight);
+        if let Some(shared) = &self.shared {
+            let (also, held_for) = shared.take(self.cost(weight)).await;
+            due = also.map_or(due, |also| also.max(due));
+            self.hold_here(held_for);
+        }
         tokio::time::sleep_until(due).await;
         while let Some(held) = self.held_for() {
             tokio::time::sleep(held).await;
@@ -77,11 +188,20 @@ impl Budget {
         Ok(())
     }
 
+    /// How much of a minute a request of that weight takes; zero where there is no rate.
+    fn cost(&self, weight: u32) -> Duration {
+        let rate = self.per_minute.filter(|rate| *rate > 0);
+        rate.map_or(Duration::ZERO, |rate| {
+            Duration::from_secs(60).mul_f64(f64::from(weight) / f64::from(rate))
+        })
+    }
+
     /// Takes a place in the rate, and returns when it is due.
     fn reserve(&self, weight: u32) -> Instant {
-        let now = Instant::now();
-        let Some(per_minute) = self.per_minute.filter(|rate| *rate > 0) else { return now };
-        let cost = Duration::from_secs(60).mul_f64(f64::from(weight) / f64::from(per_minute));
+        let (now, cost) = (Instant::now(), self.cost(weight));
+        if cost.is_zero() {
+            return now;
+        }
         let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
         let from = pace.used_until.map_or(now, |used| used.max(now));
         pace.used_until = Some(from + cost);
@@ -90,6 +210,17 @@ impl Budget {
 
     /// Makes everybody wait, as the provider asks.
     pub fn hold(&self, wait: Duration) {
+        self.hold_here(wait);
+        if let Some(shared) = &self.shared {
+            shared.hold(wait.min(MAX_HOLD));
+        }
+    }
+
+    /// Makes everybody in this process wait.
+    fn hold_here(&self, wait: Duration) {
+        if wait.is_zero() {
+            return;
+        }
         let until = Instant::now() + wait.min(MAX_HOLD);
         let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
         pace.held_until = Some(pace.held_until.map_or(until, |held| held.max(until)));
@@ -124,6 +255,8 @@ pub struct Usage {
     pub rate_limit_hits: u64,
     /// How long requests were held back, all together.
     pub throttled: Duration,
+    /// What else the provider is paid for by time, and how long: a warehouse.
+    pub paid: Option<(&'static str, Duration)>,
 }
 
 impl Meter {
@@ -145,6 +278,7 @@ impl Meter {
             requests: self.requests.load(Relaxed),
             rate_limit_hits: self.rate_limit_hits.load(Relaxed),
             throttled: Duration::from_millis(self.waited_ms.load(Relaxed)),
+            paid: None,
         }
     }
 }
@@ -196,6 +330,61 @@ mod tests {
             assert!(within <= 55, "{within} requests in the five seconds from {from:?}");
         }
         assert!(began.elapsed() < Duration::from_secs(31), "and no less than is allowed");
+    }
+
+    /// A ledger in memory, as two processes see it.
+    #[derive(Debug)]
+    struct Shelf {
+        state: Mutex<(Option<Instant>, Option<Instant>)>,
+    }
+
+    #[async_trait]
+    impl Ledger for Shelf {
+        async fn take(&self, _: &str, cost: Duration) -> Option<Taken> {
+            let now = Instant::now();
+            let mut state = self.state.lock().unwrap();
+            let from = state.0.map_or(now, |used| used.max(now));
+            state.0 = Some(from + cost);
+            let held = state.1.map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
+            Some(Taken { due_in: from - now, held_for: held })
+        }
+
+        async fn hold(&self, _: &str, wait: Duration) {
+            self.state.lock().unwrap().1 = Some(Instant::now() + wait);
+        }
+    }
+
+    fn two_processes(per_minute: Option<u32>) -> (Arc<Budget>, Arc<Budget>) {
+        let shelf = Arc::new(Shelf { state: Mutex::default() });
+        let of = || Budgets::default().written_in(shelf.clone()).of(Some("conn_a"), per_minute);
+        (of(), of())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn two_processes_of_one_connection_share_its_rate() {
+        // 600 units a minute are ten in a second.
+        let (one, two) = two_processes(Some(600));
+        let (began, meter) = (Instant::now(), Meter::default());
+        let of = async |budget: &Budget| {
+            for _ in 0..50 {
+                budget.admit(1, &meter).await.unwrap();
+            }
+        };
+        futures_util::future::join(of(&one), of(&two)).await;
+        let took = began.elapsed();
+        assert!(took > Duration::from_secs(9) && took < Duration::from_secs(12), "{took:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_one_process_is_asked_to_wait_the_other_waits_too() {
+        let (one, two) = two_processes(None);
+        let meter = Meter::default();
+        two.admit(1, &meter).await.unwrap();
+        one.hold(Duration::from_secs(30));
+        tokio::time::sleep(LOOK_EVERY).await;
+        let began = Instant::now();
+        two.admit(1, &meter).await.unwrap();
+        assert_eq!(began.elapsed().as_secs(), 29);
     }
 
     #[test]

@@ -19,8 +19,8 @@ pub mod headers;
 mod resolve;
 
 pub use self::{
-    body::{read, stream},
-    budget::{Budget, Budgets, Meter, Usage},
+    body::{body_of, read, stream},
+    budget::{Budget, Budgets, Ledger, Meter, Taken, Usage},
     client::{Client, causes},
     connect::{Connect, Tcp},
     resolve::Resolver,

@@ -15,6 +15,7 @@ use crate::sources::{
     Source, SourceError,
     browse::Item,
     http::Client,
+    limits::Rate,
     oauth::microsoft::Microsoft,
     provider::{Browsing, Filters, LocationError, NotAFolder, Opening, Places, Reader},
 };
@@ -44,11 +45,13 @@ impl Reader for Sharepoint {
         let hosts = Arc::clone(&tuning.hosts);
         let connection = credentials.keeper().and_then(|keeper| keeper.id().map(str::to_owned));
         let host = hosts.microsoft_graph.clone();
+        let per_minute = tuning.budgets.limits().sharepoint_requests_per_minute;
+        let per_minute = per_minute.map(Rate::of_a_minute);
         let graph = Graph {
             http: Client::new(
                 host.as_str().starts_with("http://"),
                 USER_AGENT,
-                tuning.budgets.of(connection.as_deref(), None),
+                tuning.budgets.of(connection.as_deref(), per_minute),
             )?,
             grant: tuning.grants.of(
                 credentials,

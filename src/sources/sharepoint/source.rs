@@ -10,13 +10,11 @@ use std::{
 };
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use futures_util::{
-    StreamExt as _, TryStreamExt as _,
+    StreamExt as _,
     stream::{self, BoxStream},
 };
-use http::{Response, StatusCode, header};
-use hyper::body::Incoming;
+use http::StatusCode;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 use tokio::time::Instant;
@@ -140,6 +138,7 @@ impl Source for SharePoint {
             listing: Listing::Flat,
             has_feed: true,
             absence: Absence::Ask { at_once: BATCH },
+            has_outlines: false,
         }
     }
 
@@ -210,7 +209,7 @@ impl Source for SharePoint {
             properties: fingerprint.properties().cloned().unwrap_or_default(),
             ..Facts::default()
         };
-        Ok(Content { facts, body: Body::Stream(bytes_of(response, range)) })
+        Ok(Content { facts, body: Body::Stream(transport::body_of(response, range)) })
     }
 
     fn children(
@@ -520,42 +519,4 @@ const fn is_expired(status: StatusCode) -> bool {
 
 fn header_of(range: Option<ByteRange>) -> Option<String> {
     range.map(|range| format!("bytes={}-{}", range.start, range.start + range.len - 1))
-}
-
-/// The bytes that were asked for. A 200 to a range is the whole file: what was asked for is cut
-/// out.
-fn bytes_of(
-    response: Response<Incoming>,
-    range: Option<ByteRange>,
-) -> BoxStream<'static, Result<Bytes, SourceError>> {
-    let is_partial = response.status() == StatusCode::PARTIAL_CONTENT;
-    let announced = response
-        .headers()
-        .get(header::CONTENT_LENGTH)
-        .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    let body = transport::stream(response.into_body());
-    let Some(range) = range else { return body };
-    if is_partial {
-        if announced.is_some_and(|length| length != range.len) {
-            let message = "the provider sends another range than was asked for".to_owned();
-            return stream::iter([Err(SourceError::Garbled { message })]).boxed();
-        }
-        return body;
-    }
-    let place = (range.start, range.len);
-    stream::try_unfold((body, place), |(mut body, (mut skip, mut left))| async move {
-        while left > 0 {
-            let Some(mut bytes) = body.try_next().await? else { return Ok(None) };
-            let skipped = bytes.len().min(usize::try_from(skip).unwrap_or(usize::MAX));
-            bytes = bytes.slice(skipped..);
-            skip -= skipped as u64;
-            bytes.truncate(usize::try_from(left).unwrap_or(usize::MAX));
-            left -= bytes.len() as u64;
-            if !bytes.is_empty() {
-                return Ok(Some((bytes, (body, (skip, left)))));
-            }
-        }
-        Ok(None)
-    })
-    .boxed()
 }

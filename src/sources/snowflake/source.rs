@@ -595,7 +595,8 @@ impl Source for Snowflake {
     }
 
     fn usage(&self) -> Usage {
-        self.wire.usage()
+        let worked = *self.session.worked.lock().unwrap_or_else(PoisonError::into_inner);
+        Usage { paid: Some(("warehouse_seconds", worked)), ..self.wire.usage() }
     }
 
     fn ranges(&self) -> bool {

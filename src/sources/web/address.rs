@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// Whether an address belongs to the public internet. What the registries keep for special purposes
 /// does not: <https://www.iana.org/assignments/iana-ipv4-special-registry/>,
 /// <https://www.iana.org/assignments/iana-ipv6-special-registry/>.
-pub(super) fn is_public(address: IpAddr) -> bool {
+pub(in crate::sources) fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_public_v4(address),
         IpAddr::V6(address) => is_public_v6(address),
@@ -24,15 +24,16 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
         || a >= 240
         // Carrier-grade NAT, 100.64.0.0/10.
         || (a == 100 && (64..128).contains(&b))
-        // Protocol assignments, 192.0.0.0/24; 6to4 relays, 192.88.99.0/24; benchmarks, 198.18.0.0/15.
+        // Protocol assignments, 192.0.0.0/24; 6to4 relays, 192.88.99.0/24; benchmarks,
+        // 198.18.0.0/15.
         || (a == 192 && b == 0 && c == 0)
         || (a == 192 && b == 88 && c == 99)
         || (a == 198 && (b == 18 || b == 19));
     !is_special
 }
 
-/// Of IPv6, only 2000::/3 is in public use, and parts of that carry IPv4 addresses inside, which are
-/// not worth the risk.
+/// Of IPv6, only 2000::/3 is in public use, and parts of that carry IPv4 addresses inside, which
+/// are not worth the risk.
 fn is_public_v6(address: Ipv6Addr) -> bool {
     if let Some(mapped) = address.to_ipv4_mapped() {
         return is_public_v4(mapped);

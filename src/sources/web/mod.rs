@@ -9,6 +9,8 @@
 
 mod address;
 
+pub(super) use address::is_public;
+
 use std::{
     net::SocketAddr,
     pin::Pin,

@@ -1,0 +1,531 @@
+//! Libraries, synced through the built program and its API.
+
+use std::{collections::BTreeMap, io::Write as _, time::Duration};
+
+use serde_json::{Value, json};
+
+use crate::{
+    fake::{APP_ID, AUTH_TOKEN, Asset, FakeIconik, Media, VIEW},
+    server::Server,
+    support::{
+        catchment::{Catchment, poll_until},
+        peers::venv,
+        wire::Reply,
+    },
+};
+
+/// No run of these tests takes longer, on a slow and busy machine.
+const DEADLINE: Duration = Duration::from_secs(120);
+
+/// How often everything is listed.
+const EVERY_RUN: &str = "[limits]\nfull_pass_hours = 0\n";
+
+/// A server with a connection to the imitation, and a bucket.
+struct Fixture {
+    server: Server,
+    connection: String,
+}
+
+impl Fixture {
+    fn new(fake: &FakeIconik) -> Self {
+        Self::with(fake, "", json!({}))
+    }
+
+    /// With a `config.toml`, and more settings of the connection.
+    fn with(fake: &FakeIconik, config: &str, settings: Value) -> Self {
+        let home = Catchment::new();
+        std::fs::create_dir_all(home.data_dir()).unwrap();
+        std::fs::write(home.data_dir().join("config.toml"), config).unwrap();
+        let server = Server::on(&home);
+        let mut config = json!({
+            "base_url": fake.url(), "rate_limit_rps": 10_000,
+            "credentials": {"type": "app_token", "app_id": APP_ID, "auth_token": AUTH_TOKEN},
+        });
+        config.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());
+        let made = server.post(
+            "/v1/organizations/connections",
+            &json!({ "name": "library", "provider_type": "iconik", "provider_config": config }),
+        );
+        let connection = made.is(200)["connection_id"].as_str().unwrap().to_owned();
+        let schema = json!({ "properties": {
+            "campaign": {"type": "string"}, "content": {"type": "video"},
+        } });
+        let bucket = json!({ "bucket_name": "media", "bucket_schema": schema });
+        server.post("/v1/buckets", &bucket).is(200);
+        Self { server, connection }
+    }
+
+    /// A sync of a place that has not run; returns where it is.
+    fn sync(&self, place: &str, more: &Value) -> String {
+        let mut order = json!({
+            "connection_id": self.connection, "source_path": place, "status": "SUSPENDED",
+        });
+        order.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let made = self.server.post("/v1/buckets/media/syncs", &order).is(200);
+        format!("/v1/buckets/media/syncs/{}", made["sync_config_id"].as_str().unwrap())
+    }
+
+    /// Runs a sync and waits for its end; returns the job.
+    fn run(&self, sync: &str) -> Value {
+        let order = if self.server.get(sync).is(200)["status"] == "SUSPENDED" {
+            "resume"
+        } else {
+            "trigger"
+        };
+        let before = self.jobs(sync).len();
+        self.server.post(&format!("{sync}/{order}"), &json!({})).is(200);
+        poll_until("the job", DEADLINE, || {
+            std::thread::sleep(Duration::from_millis(50));
+            let jobs = self.jobs(sync);
+            let over =
+                jobs.iter().all(|job| job["status"] != "running" && job["status"] != "queued");
+            (jobs.len() > before && over).then(|| jobs[0].clone())
+        })
+    }
+
+    /// Runs a sync that is to succeed.
+    fn runs(&self, sync: &str) {
+        let job = self.run(sync);
+        assert_eq!(job["status"], "completed", "{job}\n{}", self.server.log());
+    }
+
+    fn jobs(&self, sync: &str) -> Vec<Value> {
+        let list = self.server.post(&format!("{sync}/jobs"), &json!({})).is(200);
+        list["results"].as_array().unwrap().clone()
+    }
+
+    fn objects(&self) -> Vec<Value> {
+        let all = "/v1/buckets/media/objects/list?limit=1000";
+        self.server.post(all, &json!({})).is(200)["results"].as_array().unwrap().clone()
+    }
+
+    /// The ids of the objects, by their paths.
+    fn paths(&self) -> BTreeMap<String, String> {
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        self.objects().iter().map(|of| (text(&of["key_prefix"]), text(&of["object_id"]))).collect()
+    }
+}
+
+fn keys(paths: &BTreeMap<String, String>) -> Vec<&str> {
+    paths.keys().map(String::as_str).collect()
+}
+
+#[test]
+fn new_assets_cost_two_calls_each_besides_their_bytes_and_nothing_new_costs_one_search() {
+    let fake = FakeIconik::start();
+    let news = fake.collection("News", None);
+    for number in 0..5 {
+        fake.asset(&format!("{number}.mxf"), &[&news], format!("content {number}"));
+    }
+    let fixture = Fixture::new(&fake);
+    let sync = fixture.sync("/", &json!({}));
+    fake.forget();
+    fixture.runs(&sync);
+    assert_eq!(fixture.paths().len(), 5);
+    let counts = fake.counts();
+    assert_eq!((counts["search"], counts["collections"]), (1, 1), "{counts:?}");
+    assert_eq!((counts["files"], counts["download_url"], counts["download"]), (5, 5, 5));
+    fake.forget();
+    fixture.runs(&sync);
+    assert_eq!(fake.counts(), BTreeMap::from([("search", 1)]));
+    for number in 5..8 {
+        fake.asset(&format!("{number}.mxf"), &[&news], format!("content {number}"));
+    }
+    fake.forget();
+    fixture.runs(&sync);
+    assert_eq!(fixture.paths().len(), 8);
+    let counts = fake.counts();
+    let expected = [("search", 1), ("files", 3), ("download_url", 3), ("download", 3)];
+    assert_eq!(counts, expected.into_iter().collect());
+    assert_eq!(fake.leaks(), 0);
+}
+
+#[test]
+fn renames_moves_and_edits_download_nothing_and_the_objects_keep_their_ids() {
+    let fake = FakeIconik::start();
+    let (news, old) = (fake.collection("News", None), fake.collection("Old", None));
+    let asset = fake.asset("a.mxf", &[&news], "a");
+    fake.asset("b.mxf", &[&news], "b");
+    let fixture = Fixture::with(&fake, EVERY_RUN, json!({ "metadata_view_id": VIEW }));
+    let sync = fixture.sync("/", &json!({}));
+    fixture.runs(&sync);
+    let before = fixture.paths();
+    assert_eq!(keys(&before), ["News/a.mxf", "News/b.mxf"]);
+    fake.forget();
+    fake.rename_collection(&news, "Nachrichten");
+    fixture.runs(&sync);
+    let renamed = fixture.paths();
+    assert_eq!(keys(&renamed), ["Nachrichten/a.mxf", "Nachrichten/b.mxf"]);
+    fake.change(&asset, |asset| {
+        asset.in_collections = vec![old.clone(), news.clone()];
+        asset.title = "Another".into();
+        asset.metadata.insert("Campaign".into(), json!(["spring"]));
+    });
+    fixture.runs(&sync);
+    // The first by path stays its place, and the other is told.
+    assert_eq!(keys(&fixture.paths()), ["Nachrichten/a.mxf", "Nachrichten/b.mxf"]);
+    let objects = fixture.objects();
+    let object = objects.iter().find(|of| of["key_prefix"] == "Nachrichten/a.mxf").unwrap();
+    let facts = &object["source"]["metadata"];
+    assert_eq!(
+        (&facts["title"], &facts["Campaign"]),
+        (&json!("Another"), &json!("spring")),
+        "{object}"
+    );
+    assert_eq!(facts["collections"], json!(["/Old"]));
+    fake.change(&asset, |asset| asset.in_collections = vec![old.clone()]);
+    fixture.runs(&sync);
+    let moved = fixture.paths();
+    assert_eq!(keys(&moved), ["Nachrichten/b.mxf", "Old/a.mxf"]);
+    assert_eq!(moved["Old/a.mxf"], before["News/a.mxf"]);
+    assert_eq!(moved["Nachrichten/b.mxf"], before["News/b.mxf"]);
+    assert!(!fake.counts().contains_key("download"), "{:?}", fake.counts());
+}
+
+#[test]
+fn a_changed_file_is_downloaded_and_a_second_one_is_an_object_of_its_own() {
+    let fake = FakeIconik::start();
+    let asset = fake.asset("a.mxf", &[], "long content");
+    let fixture = Fixture::new(&fake);
+    let sync = fixture.sync("/", &json!({}));
+    fixture.runs(&sync);
+    let before = fixture.paths();
+    let further = fake.new_id();
+    fake.change(&asset, |asset| {
+        asset.file().bytes = b"changed content".to_vec();
+        asset.files.push(Media::new(&further, "a.xml", "side"));
+    });
+    fixture.runs(&sync);
+    let both = fixture.paths();
+    assert_eq!(keys(&both), ["a.mxf", "a/a.xml"]);
+    assert_eq!(both["a.mxf"], before["a.mxf"], "the asset's object is the same");
+    fake.change(&asset, |asset| asset.files.truncate(1));
+    fixture.runs(&sync);
+    assert_eq!(keys(&fixture.paths()), ["a.mxf"]);
+}
+
+#[test]
+fn what_is_still_arriving_is_taken_once_it_is_there() {
+    let fake = FakeIconik::start();
+    let asset = fake.asset("a.mxf", &[], "content");
+    fake.change(&asset, |asset| asset.file().status = "OPEN");
+    let later = fake.asset("z.mxf", &[], "z");
+    fake.change_silently(&later, |asset| {
+        asset.date_modified = "2026-05-01T23:00:00.000000+00:00".into();
+    });
+    let fixture = Fixture::new(&fake);
+    let sync = fixture.sync("/", &json!({}));
+    fixture.runs(&sync);
+    assert_eq!(keys(&fixture.paths()), ["z.mxf"]);
+    fake.change_silently(&asset, |asset| asset.file().status = "CLOSED");
+    fixture.runs(&sync);
+    assert_eq!(keys(&fixture.paths()), ["a.mxf", "z.mxf"]);
+}
+
+#[test]
+fn a_deleted_asset_goes_with_its_files_and_an_index_that_knows_nothing_removes_nothing() {
+    let fake = FakeIconik::start();
+    let assets: Vec<String> =
+        (0..12).map(|n| fake.asset(&format!("{n}.mxf"), &[], format!("content {n}"))).collect();
+    let further = fake.new_id();
+    fake.change(&assets[0], |asset| asset.files.push(Media::new(&further, "0.xml", "side")));
+    let fixture = Fixture::with(&fake, EVERY_RUN, json!({}));
+    let sync = fixture.sync("/", &json!({}));
+    fixture.runs(&sync);
+    assert_eq!(fixture.paths().len(), 13);
+    fake.rebuild_index(true);
+    fixture.run(&sync);
+    assert_eq!(fixture.paths().len(), 13);
+    fake.rebuild_index(false);
+    fake.change(&assets[0], |asset| asset.status = "DELETED");
+    fake.change_silently(&assets[1], |asset| asset.is_purged = true);
+    fake.lag(&assets[2], false);
+    fixture.runs(&sync);
+    let paths = fixture.paths();
+    assert_eq!(paths.len(), 10, "{paths:?}");
+    assert!(paths.contains_key("2.mxf"), "what the search skipped still exists");
+}
+
+#[test]
+fn what_was_archived_stays_as_it_was_taken_and_what_was_restored_is_taken() {
+    let fake = FakeIconik::start();
+    let (taken, not_yet) = (fake.asset("a.mxf", &[], "a"), fake.asset("b.mxf", &[], "b"));
+    let archive = |asset: &mut Asset| asset.archive_status = "ARCHIVED";
+    fake.change(&not_yet, archive);
+    let fixture = Fixture::new(&fake);
+    let sync = fixture.sync("/", &json!({}));
+    fixture.runs(&sync);
+    assert_eq!(keys(&fixture.paths()), ["a.mxf"]);
+    fake.change(&taken, archive);
+    fake.change(&not_yet, |asset| asset.archive_status = "NOT_ARCHIVED");
+    fixture.runs(&sync);
+    assert_eq!(keys(&fixture.paths()), ["a.mxf", "b.mxf"]);
+}
+
+#[test]
+fn a_missing_file_is_a_dead_letter_with_the_assets_id_and_the_rest_arrives() {
+    let fake = FakeIconik::start();
+    let missing = fake.asset("a.mxf", &[], "a");
+    fake.change(&missing, |asset| asset.file().status = "MISSING");
+    fake.asset("b.mxf", &[], "b");
+    let fixture = Fixture::new(&fake);
+    let sync = fixture.sync("/", &json!({}));
+    fixture.run(&sync);
+    assert_eq!(keys(&fixture.paths()), ["b.mxf"]);
+    let letters = fixture.server.post(&format!("{sync}/dlq"), &json!({})).is(200);
+    let letter = &letters["results"][0];
+    assert_eq!(letter["error_type"], "not_found", "{letters}");
+    assert!(letter.to_string().contains(&missing), "{letter}");
+}
+
+#[test]
+fn fields_are_mapped_and_filtered_by_their_bare_names_without_a_request_more() {
+    let fake = FakeIconik::start();
+    for (name, campaign) in [("a.mxf", "spring"), ("b.mxf", "autumn")] {
+        let asset = fake.asset(name, &[], name);
+        fake.change(&asset, |asset| {
+            asset.metadata.insert("Campaign".into(), json!([campaign]));
+        });
+    }
+    let fixture = Fixture::with(&fake, EVERY_RUN, json!({ "metadata_view_id": VIEW }));
+    let sync = fixture.sync(
+        "/",
+        &json!({
+            "schema_mapping": {"mappings": {
+                "content": {"target_type": "blob", "source": {"type": "file"}},
+                "campaign": {"target_type": "field", "source": {"type": "metadata", "key": "Campaign"}},
+            }},
+            "file_filters": {"metadata_filters": [
+                {"field": "Campaign", "operator": "equals", "value": "spring"},
+            ]},
+        }),
+    );
+    fake.forget();
+    fixture.runs(&sync);
+    let objects = fixture.objects();
+    assert_eq!(objects.len(), 1, "{objects:?}");
+    assert_eq!(objects[0]["campaign"], "spring");
+    assert!(!fake.counts().contains_key("metadata"));
+    fake.forget();
+    fixture.runs(&sync);
+    let counts = fake.counts();
+    assert!(!counts.contains_key("files"), "what was left out is not asked again: {counts:?}");
+}
+
+#[test]
+fn the_paths_of_collection_ids_are_full_and_nothing_else_on_their_way_is_taken() {
+    let fake = FakeIconik::start();
+    let top = fake.collection("Top", None);
+    let (a, b) = (fake.collection("A", Some(&top)), fake.collection("B", Some(&top)));
+    let nested = fake.collection("Nested", Some(&b));
+    fake.asset("top.mxf", &[&top], "top");
+    fake.asset("a.mxf", &[&a], "a");
+    fake.asset("b.mxf", &[&nested], "b");
+    fake.asset("loose.mxf", &[], "loose");
+    let fixture = Fixture::new(&fake);
+    let filters = json!({ "provider_filters": { "collection_ids": [a, b] } });
+    let sync = fixture.sync("/", &filters);
+    fixture.runs(&sync);
+    assert_eq!(keys(&fixture.paths()), ["Top/A/a.mxf", "Top/B/Nested/b.mxf"]);
+    let shown = fixture.server.get(&sync).is(200);
+    assert!(shown.to_string().contains(&a), "the shards are named by their ids: {shown}");
+    fake.asset("late-top.mxf", &[&top], "x");
+    fake.asset("late-b.mxf", &[&b], "late");
+    fixture.runs(&sync);
+    assert_eq!(keys(&fixture.paths()), ["Top/A/a.mxf", "Top/B/Nested/b.mxf", "Top/B/late-b.mxf"]);
+}
+
+#[test]
+fn a_server_killed_between_pages_has_each_asset_once_afterwards() {
+    let fake = FakeIconik::start();
+    fake.page_limit(10);
+    for number in 0..60 {
+        fake.asset(&format!("{number:02}.mxf"), &[], format!("content {number}"));
+    }
+    let fixture = Fixture::new(&fake);
+    let sync = fixture.sync("/", &json!({}));
+    fake.fail_after("search", 3, 1, || Reply::Silence);
+    fixture.server.post(&format!("{sync}/resume"), &json!({})).is(200);
+    poll_until("the first assets", DEADLINE, || {
+        std::thread::sleep(Duration::from_millis(20));
+        (fixture.paths().len() >= 20).then_some(())
+    });
+    let home = fixture.server.home.clone();
+    fixture.server.kill();
+    let fixture = Fixture { server: Server::on(&home), connection: fixture.connection };
+    poll_until("all assets", DEADLINE, || {
+        std::thread::sleep(Duration::from_millis(50));
+        let jobs = fixture.jobs(&sync);
+        jobs.iter().any(|job| job["status"] == "completed").then_some(())
+    });
+    assert_eq!((fixture.objects().len(), fixture.paths().len()), (60, 60));
+}
+
+#[test]
+fn a_refused_token_suspends_the_connection_at_once() {
+    let fake = FakeIconik::start();
+    fake.asset("a.mxf", &[], "a");
+    let fixture = Fixture::new(&fake);
+    let sync = fixture.sync("/", &json!({}));
+    fixture.runs(&sync);
+    fake.refuse_token(true);
+    let job = fixture.run(&sync);
+    assert_eq!(job["status"], "failed", "{job}");
+    let place = format!("/v1/organizations/connections/{}", fixture.connection);
+    let connection = fixture.server.get(&place).is(200);
+    assert_eq!(connection["status"], "SUSPENDED", "{connection}");
+    assert!(connection["last_error"].as_str().unwrap().contains("application token"));
+    assert!(!connection.to_string().contains(AUTH_TOKEN));
+}
+
+#[test]
+fn a_job_tells_the_kind_of_its_pass_and_what_it_asked_for() {
+    let fake = FakeIconik::start();
+    fake.asset("a.mxf", &[], "a");
+    let fixture = Fixture::new(&fake);
+    let sync = fixture.sync("/", &json!({}));
+    let first = fixture.run(&sync);
+    assert_eq!(first["details"]["pass"], "full", "{first}");
+    // The collections, the assets, the files of one, its address and its bytes.
+    assert_eq!(first["details"]["requests"], 5, "{first}");
+    let second = fixture.run(&sync);
+    assert_eq!(second["details"]["pass"], "changes");
+    assert_eq!(second["details"]["requests"], 1);
+    assert_eq!(second["details"]["rate_limit_hits"], 0);
+    assert!(second["details"]["throttled_seconds"].is_number());
+}
+
+#[test]
+fn the_limits_of_an_installation_hold_where_a_connection_names_none() {
+    let fake = FakeIconik::start();
+    for number in 0..20 {
+        fake.asset(&format!("{number}.mxf"), &[], format!("content {number}"));
+    }
+    let config = "[limits]\niconik_requests_per_second = 10\n";
+    let fixture = Fixture::with(&fake, config, json!({ "rate_limit_rps": null }));
+    let sync = fixture.sync("/", &json!({}));
+    fake.forget();
+    fixture.runs(&sync);
+    let api: Vec<_> = fake.seen().into_iter().filter(|seen| seen.kind != "download").collect();
+    assert_eq!(api.len(), 42);
+    for (first, from) in api.iter().enumerate() {
+        let within = api[first..]
+            .iter()
+            .filter(|seen| seen.at.duration_since(from.at) < Duration::from_secs(2));
+        assert!(within.count() <= 26, "more than ten a second");
+    }
+}
+
+/// An installation with a connection of that name, made on the command line.
+fn connected(fake: &FakeIconik, names: &[&str]) -> Catchment {
+    let home = Catchment::new();
+    let keys = json!({ "type": "app_token", "app_id": APP_ID, "auth_token": AUTH_TOKEN });
+    let keys = home.write_home("keys.json", keys.to_string());
+    for name in names {
+        let (base, rate) = (format!("base_url={}", fake.url()), "rate_limit_rps=10000");
+        let mut args = vec!["connect", "iconik", "--name", name, "--set", &base, "--set", rate];
+        args.extend(["--credentials", keys.to_str().unwrap()]);
+        home.run(&args).exits(0);
+    }
+    home
+}
+
+#[test]
+fn the_command_line_syncs_through_a_connection_and_costs_one_search_while_nothing_changes() {
+    let fake = FakeIconik::start();
+    let news = fake.collection("News", None);
+    fake.asset("a.mxf", &[&news], "a");
+    fake.asset("loose.mxf", &[], "loose");
+    let home = connected(&fake, &["library"]);
+    home.sync_with("iconik:///News", &["--connection", "library"]).exits(0);
+    assert_eq!(home.objects("News").len(), 1);
+    // Where there is but one connection, it need not be named.
+    home.sync("iconik:///").exits(0);
+    assert_eq!(home.objects("iconik").len(), 2);
+    fake.forget();
+    home.sync("iconik:///").exits(0);
+    assert_eq!(fake.counts(), BTreeMap::from([("search", 1)]));
+    fake.refuse_token(true);
+    let run = home.sync("iconik:///").exits(1).says(&["application token"]);
+    assert!(!run.stderr.contains(AUTH_TOKEN));
+}
+
+#[test]
+fn several_connections_have_to_be_told_apart_and_one_to_another_provider_is_refused() {
+    let fake = FakeIconik::start();
+    let home = connected(&fake, &["one", "two"]);
+    home.sync("iconik:///").exits(2).says(&["--connection", "one", "two"]);
+    home.sync_with("iconik:///", &["--connection", "three"]).exits(2).says(&["three"]);
+    home.sync_with("s3://bucket", &["--connection", "one"]).exits(2).says(&["s3", "one"]);
+    home.sync("snowflake://db.public.t").exits(2).says(&["catchment connect snowflake"]);
+    home.sync_with("iconik:///", &["--connection", "one"]).exits(0);
+}
+
+#[test]
+fn unknown_filters_and_places_are_refused_by_their_fields() {
+    let fake = FakeIconik::start();
+    fake.collection("News", None);
+    fake.collection("News", None);
+    let fixture = Fixture::new(&fake);
+    let order = |place: &str, filters: Value| {
+        let order = json!({
+            "connection_id": fixture.connection, "source_path": place, "provider_filters": filters,
+        });
+        fixture.server.post("/v1/buckets/media/syncs", &order)
+    };
+    let error = order("/", json!({ "collections": ["x"] })).fails_with(422);
+    assert!(error.to_string().contains("collection_ids"), "{error}");
+    order("/", json!({ "files": "keyframes" })).fails_with(422);
+    order("News", json!({ "files": "a b" })).fails_with(422);
+    for place in ["no id", "/News", "/Nothing"] {
+        order(place, json!({})).blames("source_path");
+    }
+}
+
+/// Runs a script of the public clients, which says `done` at its end.
+fn script(name: &str, given: &Value, log: impl Fn() -> String) {
+    let path = format!("{}/tests/client/{name}", env!("CARGO_MANIFEST_DIR"));
+    let mut client = std::process::Command::new(venv("python"))
+        .arg(path)
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = client.stdin.take().unwrap();
+    stdin.write_all(format!("{given}\n").as_bytes()).unwrap();
+    let output = client.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.trim() == "done", "{said}\n{}", log());
+}
+
+#[test]
+fn the_public_client_makes_the_connection_and_the_sync_unmodified() {
+    let fake = FakeIconik::start();
+    let news = fake.collection("News", None);
+    fake.asset("a.mxf", &[&news], "a");
+    fake.asset("b.mxf", &[], "b");
+    let server = Server::start();
+    let given = json!({
+        "server": format!("http://{}", server.address), "token": server.token,
+        "base_url": fake.url(), "app_id": APP_ID, "auth_token": AUTH_TOKEN,
+    });
+    script("library.py", &given, || server.log());
+}
+
+#[test]
+fn the_answers_of_the_imitation_are_those_that_the_public_client_of_iconik_parses() {
+    let fake = FakeIconik::start();
+    fake.search_has_files();
+    let news = fake.collection("News", None);
+    let asset = fake.asset("a.mxf", &[&news], "content");
+    let proxy = fake.new_id();
+    fake.change(&asset, |asset| {
+        asset.proxies.push(Media::new(&proxy, "a.mp4", "p"));
+        asset.metadata.insert("Campaign".into(), json!(["spring"]));
+    });
+    let given = json!({
+        "base_url": fake.url(), "app_id": APP_ID, "auth_token": AUTH_TOKEN, "asset": asset,
+        "collection": news, "view": VIEW,
+    });
+    script("iconik.py", &given, String::new);
+}
