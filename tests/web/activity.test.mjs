@@ -15,7 +15,7 @@ async function twoSyncs(t) {
     await mkdir(join(folder, place));
     await writeFile(join(folder, place, "one.txt"), place);
     const sync = await server.sync(place, { source_path: join(folder, place) });
-    await server.settled(sync);
+    await server.settled(sync, 1, 1);
     syncs.push(sync);
   }
   const page = await enter(t, server);

@@ -16,7 +16,7 @@ async function listed(t, files, { query = "", ...options } = {}) {
   }
   const server = await serve(t, join(folder, "data"));
   const sync = await server.sync("box", { source_path: source });
-  await server.settled(sync);
+  await server.settled(sync, 1, files.size);
   const page = await enter(t, server, options);
   await page.goto(`${server.url}/#/buckets/${sync.bucket}${query}`);
   const grid = page.getByRole("grid", { name: "Objects" });

@@ -14,7 +14,7 @@ async function furnished(t) {
   await writeFile(join(source, "table.csv"), "name,age\nAda,36\n");
   const server = await serve(t, join(folder, "data"));
   const sync = await server.sync("notes", { source_path: source });
-  await server.settled(sync);
+  await server.settled(sync, 1, 13);
   const { objects } = await server.api("GET", `/v1/buckets/${sync.bucket}/tree`);
   const deleted = await server.api("POST", `/v1/buckets/${sync.bucket}/syncs`, { connection_id: "conn_local", source_path: join(source, "2024") });
   await server.api("DELETE", `/v1/buckets/${sync.bucket}/syncs/${deleted.sync_config_id}`);

@@ -16,7 +16,7 @@ async function filled(t, options) {
   await writeFile(join(source, "notes.txt"), "not a picture");
   const server = await serve(t, join(folder, "data"));
   const sync = await server.sync("box", { source_path: source });
-  await server.settled(sync);
+  await server.settled(sync, 1, 5);
   return { server, sync, source, page: await enter(t, server, options) };
 }
 

@@ -16,7 +16,7 @@ async function shown(t, name, bytes) {
   await writeFile(join(folder, "source", name), bytes);
   const server = await serve(t, join(folder, "data"));
   const sync = await server.sync("box", { source_path: join(folder, "source") });
-  await server.settled(sync);
+  await server.settled(sync, 1, 1);
   const { objects: [object] } = await server.api("GET", `/v1/buckets/${sync.bucket}/tree`);
   const page = await enter(t, server);
   const ranges = [];

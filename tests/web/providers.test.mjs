@@ -4,7 +4,7 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import test from "node:test";
 import { enter } from "./support/browser.mjs";
-import { eventually, scratch, serve } from "./support/server.mjs";
+import { scratch, serve } from "./support/server.mjs";
 import { snowflake } from "./support/snowflake.mjs";
 
 const REFUSED = { faults: /status of 4\d\d/ };
@@ -97,8 +97,8 @@ test("a document opens as what it was exported to, with a link to the original",
   await writeFile(join(folder, "source", "Plan.md"), "# The plan\n");
   const server = await serve(t, join(folder, "data"));
   const sync = await server.sync("box", { source_path: join(folder, "source") });
-  await server.settled(sync);
-  const object_id = await eventually(async () => (await server.api("GET", `/v1/buckets/${sync.bucket}/tree`)).objects[0]?.object_id, "the object");
+  await server.settled(sync, 1, 1);
+  const { objects: [{ object_id }] } = await server.api("GET", `/v1/buckets/${sync.bucket}/tree`);
   const address = `/v1/buckets/${sync.bucket}/objects/${object_id}`;
   const original = "https://docs.google.com/document/d/1Plan/edit";
   const page = await enter(t, server);

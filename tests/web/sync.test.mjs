@@ -14,7 +14,7 @@ async function withFolder(t, files) {
   for (let index = 0; index < files; index += 1) await writeFile(join(source, `file-${String(index).padStart(3, "0")}.txt`), `content ${index}`);
   const server = await serve(t, join(folder, "data"));
   const sync = await server.sync("box", { source_path: source });
-  await server.settled(sync);
+  await server.settled(sync, 1, files);
   return { source, server, sync };
 }
 

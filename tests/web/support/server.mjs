@@ -72,11 +72,15 @@ export async function serve(t, dataDir, { listen = "127.0.0.1:0" } = {}) {
     return { bucket: bucket.bucket_id, id: made.sync_config_id, base: `/v1/buckets/${bucket.bucket_id}/syncs/${made.sync_config_id}`, page: `/#/buckets/${bucket.bucket_id}/syncs/${made.sync_config_id}` };
   }
 
-  /** Waits until a sync has ended so many runs. */
-  const settled = (sync, runs = 1) => eventually(async () => {
+  /**
+   * Waits until a sync has ended so many runs, and its bucket has so many objects: a file that was
+   * written a moment ago is taken by a run of its own.
+   */
+  const settled = (sync, runs = 1, objects = 0) => eventually(async () => {
     const { results } = await api("POST", `${sync.base}/jobs`, {});
-    return results.filter((job) => job.completed_at).length >= runs && results.every((job) => job.status !== "running");
-  }, `${runs} runs`);
+    const { object_count } = await api("GET", `/v1/buckets/${sync.bucket}`);
+    return object_count >= objects && results.filter((job) => job.completed_at).length >= runs && results.every((job) => job.status !== "running");
+  }, `${runs} runs`, 120);
 
   return { url, token, api, sync, settled, stop, link: /http\S+login\?code=\S+/.exec(said)[0], log: () => log };
 }
