@@ -1,7 +1,8 @@
 /** Short messages about what was done, and what failed. */
 
 /**
- * Says what was done, for a while. With `undo` it has a button that takes it back, and stays longer.
+ * Says what was done, for a while. With `undo` it has a button that takes it back, and stays
+ * longer.
  * @param {string} text @param {"good" | "bad"} [tone] @param {() => Promise<unknown>} [undo]
  */
 export function note(text, tone = "good", undo) {

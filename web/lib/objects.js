@@ -147,7 +147,10 @@ export async function inParts(ids, act) {
   for (let from = 0; from < ids.length; from += AT_ONCE) await act(ids.slice(from, from + AT_ONCE));
 }
 
-/** Says that objects were deleted; from the trash they come back. @param {Api.Bucket} bucket @param {string[]} ids */
+/**
+ * Says that objects were deleted; from the trash they come back.
+ * @param {Api.Bucket} bucket @param {string[]} ids
+ */
 export function noteDeleted(bucket, ids) {
   const restore = () => inParts(ids, (some) => post(`${at.bucket(bucket.bucket_id)}/objects/trash/restore`, { object_ids: some }));
   note(`${counted(ids.length, "object")} deleted.`, "good", bucket.trash_days ? restore : undefined);
