@@ -6,6 +6,7 @@
 //!
 //! - [`cli`]: the command line, one file per command. Start at [`cli::main`].
 //! - [`api`]: the HTTP API and the browser interface, one folder per resource.
+//! - [`webhooks`]: delivers what happened to whoever asked for it.
 //! - [`scheduler`]: which sync runs when; watching folders; taking over from dead workers.
 //! - [`engine`]: one run of one sync, in reading order. Start at [`engine::Engine`].
 //! - [`processing`]: documents from objects, by extractors in confined child processes.
@@ -40,3 +41,4 @@ pub mod scheduler;
 pub mod secrets;
 pub mod sources;
 pub mod store;
+pub mod webhooks;

@@ -26,6 +26,7 @@ mod shard;
 mod sync;
 mod sync_state;
 mod upload;
+mod webhook;
 
 pub use batch::{BatchStatus, Dedup, TaskKind};
 pub use bucket_settings::{BucketSettings, PartProblem, UniqueKey, UniqueValue};
@@ -69,3 +70,4 @@ pub use sync::{
 };
 pub use sync_state::{Pause, PausedBy, SyncMode, SyncStatus, UnknownStatus};
 pub use upload::{UploadSettings, UploadStatus};
+pub use webhook::{Channel, ChannelKind, ChannelSecrets, EVENT_TYPES};

@@ -1,7 +1,7 @@
 //! One sealed secret: `1`, a nonce of 24 bytes, and the ciphertext with its tag, by
 //! XChaCha20-Poly1305 (<https://datatracker.ietf.org/doc/html/draft-irtf-cfrg-xchacha>). Its nonces
-//! are long enough to be picked at random. The connection's id is authenticated with it, so that
-//! an envelope moved to another connection does not open.
+//! are long enough to be picked at random. The id of its owner, a connection or a webhook, is
+//! authenticated with it, so that an envelope moved to another owner does not open.
 
 use chacha20poly1305::{
     XChaCha20Poly1305, XNonce,
@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::{SecretsError, keys::Key};
 use crate::{
-    model::{ConnectionId, Credentials},
+    model::Credentials,
     store::secrets::{Kept, Sealed},
 };
 
@@ -24,17 +24,16 @@ const NONCE: usize = 24;
 /// Seals with a fresh nonce.
 pub(super) fn seal(
     key: &Key,
-    connection: &ConnectionId,
+    owner_id: &str,
     credentials: &Credentials,
 ) -> Result<Sealed, SecretsError> {
     let mut nonce = [0; NONCE];
     getrandom::fill(&mut nonce).map_err(SecretsError::NoRandomness)?;
-    let payload =
-        Payload { msg: credentials.expose_json().as_bytes(), aad: connection.as_str().as_bytes() };
+    let payload = Payload { msg: credentials.expose_json().as_bytes(), aad: owner_id.as_bytes() };
     let ciphertext = XChaCha20Poly1305::new(key.expose().into())
         .encrypt(&XNonce::from(nonce), payload)
         .map_err(|_| SecretsError::Unopened {
-            connection: connection.to_string(),
+            owner: owner_id.to_owned(),
             key_id: key.id().to_owned(),
         })?;
     let bytes = [&[VERSION][..], &nonce, &ciphertext].concat();
@@ -44,7 +43,7 @@ pub(super) fn seal(
 /// Opens what was sealed for that connection with that key.
 pub(super) fn open(key: &Key, kept: &Kept) -> Result<Credentials, SecretsError> {
     let unopened = || SecretsError::Unopened {
-        connection: kept.connection.clone(),
+        owner: kept.owner_name.clone(),
         key_id: kept.sealed.key_id.clone(),
     };
     let (&version, rest) = kept.sealed.bytes.split_first().ok_or_else(unopened)?;
@@ -52,7 +51,7 @@ pub(super) fn open(key: &Key, kept: &Kept) -> Result<Credentials, SecretsError> 
     if version != VERSION {
         return Err(unopened());
     }
-    let payload = Payload { msg: ciphertext, aad: kept.connection_id.as_str().as_bytes() };
+    let payload = Payload { msg: ciphertext, aad: kept.owner_id.as_bytes() };
     let text = XChaCha20Poly1305::new(key.expose().into())
         .decrypt(&XNonce::from(*nonce), payload)
         .map(Zeroizing::new)

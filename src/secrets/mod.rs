@@ -95,14 +95,14 @@ pub enum SecretsError {
         /// Where it is kept.
         place: String,
     },
-    /// The envelope is not what was sealed with that key for that connection.
+    /// The envelope is not what was sealed with that key for that owner.
     #[error(
-        "the stored credentials of the connection {connection:?} were not sealed with the key \
-         {key_id}, or are damaged: enter them again"
+        "the stored secrets of {owner} were not sealed with the key {key_id}, or are damaged: enter \
+         them again"
     )]
     Unopened {
-        /// Name of the connection.
-        connection: String,
+        /// Whose they are, in words: `the connection "archive"`.
+        owner: String,
         /// Which key was tried.
         key_id: String,
     },
@@ -141,7 +141,7 @@ impl Vault {
         match self.store.read(move |db| secrets::of(db, connection_key)).await? {
             Some(kept) => {
                 let credentials = self.open(&kept).await?;
-                Ok(Some(credentials.kept_by(self.keeper(&kept))))
+                Ok(Some(credentials.kept_by(self.keeper(connection_key, &kept))))
             }
             None => Ok(None),
         }
@@ -157,8 +157,20 @@ impl Vault {
         connection: &ConnectionId,
         credentials: &Credentials,
     ) -> Result<Sealed, SecretsError> {
+        self.seal_for(connection.as_str(), credentials).await
+    }
+
+    /// [`Vault::seal`] for an owner that is no connection, by its public id.
+    ///
+    /// # Errors
+    /// When no key can be had, or the database fails.
+    pub async fn seal_for(
+        &self,
+        owner_id: &str,
+        secrets: &Credentials,
+    ) -> Result<Sealed, SecretsError> {
         let key = self.sealing_key().await?;
-        envelope::seal(&key, connection, credentials)
+        envelope::seal(&key, owner_id, secrets)
     }
 
     /// Seals everything again with a new key, and removes the old one. Wherever this is cut short,
@@ -200,7 +212,7 @@ impl Vault {
         let mut after = Vec::with_capacity(before.len());
         for kept in &before {
             let credentials = self.open(kept).await?;
-            after.push(envelope::seal(new, &kept.connection_id, &credentials)?);
+            after.push(envelope::seal(new, &kept.owner_id, &credentials)?);
         }
         let (count, new) = (after.len(), new.id().to_owned());
         self.store
@@ -219,7 +231,11 @@ impl Vault {
         Ok(())
     }
 
-    async fn open(&self, kept: &Kept) -> Result<Credentials, SecretsError> {
+    /// Opens what is kept.
+    ///
+    /// # Errors
+    /// When its key is gone, or it is damaged.
+    pub async fn open(&self, kept: &Kept) -> Result<Credentials, SecretsError> {
         let key = self.key(&kept.sealed.key_id).await?;
         envelope::open(&key, kept)
     }

@@ -26,11 +26,11 @@ struct Vaulted {
 }
 
 impl Vault {
-    pub(super) fn keeper(&self, kept: &Kept) -> Arc<dyn Keeper> {
+    pub(super) fn keeper(&self, connection_key: i64, kept: &Kept) -> Arc<dyn Keeper> {
         Arc::new(Vaulted {
             vault: self.clone(),
-            connection_key: kept.connection_key,
-            connection_id: kept.connection_id.clone(),
+            connection_key,
+            connection_id: ConnectionId::from_stored(kept.owner_id.clone()),
         })
     }
 }
@@ -49,7 +49,7 @@ impl Keeper for Vaulted {
             is_transient: false,
         })?;
         let credentials = self.vault.open(&kept).await.map_err(failed)?;
-        let keeper = self.vault.keeper(&kept);
+        let keeper = self.vault.keeper(key, &kept);
         Ok((credentials.kept_by(keeper), Envelope(kept.sealed.bytes)))
     }
 

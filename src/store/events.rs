@@ -157,13 +157,17 @@ pub struct Event {
     pub sync_id: Option<String>,
     /// Public id of the job.
     pub job_id: Option<String>,
+    /// Public id of the namespace of its bucket or collection, while that is there.
+    pub namespace_id: Option<String>,
     /// The rest, a JSON object.
     pub detail: Value,
 }
 
-const SELECT: &str = "SELECT event_key, at_ms, kind, b.id, s.id, j.id, detail
+const SELECT: &str = "SELECT event_key, at_ms, kind, b.id, s.id, j.id, detail, n.id
      FROM events e LEFT JOIN buckets b USING (bucket_key)
-     LEFT JOIN syncs s ON s.sync_key = e.sync_key LEFT JOIN jobs j ON j.job_key = e.job_key";
+     LEFT JOIN syncs s ON s.sync_key = e.sync_key LEFT JOIN jobs j ON j.job_key = e.job_key
+     LEFT JOIN collections c ON c.id = e.detail ->> 'collection_id'
+     LEFT JOIN namespaces n ON n.namespace_key = coalesce(b.namespace_key, c.namespace_key)";
 
 /// At most `limit` events behind `after`, oldest first.
 ///
@@ -194,6 +198,7 @@ fn query(connection: &Connection, rest: &str, key: i64, limit: u32) -> Result<Ve
             bucket_id: row.get(3)?,
             sync_id: row.get(4)?,
             job_id: row.get(5)?,
+            namespace_id: row.get(7)?,
             detail: serde_json::from_str(&detail)
                 .map_err(|error| StoreError::nonsense("event", error))?,
         });

@@ -28,6 +28,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/16_thumbnails.sql"),
     include_str!("migrations/17_progress.sql"),
     include_str!("migrations/18_budgets.sql"),
+    include_str!("migrations/19_webhooks.sql"),
 ];
 
 /// The version of [`SCHEMA`].

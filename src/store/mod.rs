@@ -75,6 +75,7 @@ mod two_level_index;
 pub mod unique_keys;
 pub mod unplaced;
 pub mod uploads;
+pub mod webhooks;
 mod write_order;
 mod writer;
 

@@ -1,4 +1,4 @@
-//! Sealed credentials, and which key seals new ones. The keys themselves are never here.
+//! Sealed secrets of connections and webhooks, and which key seals new ones. The keys themselves are never here.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
 use super::{Result, StoreError};
-use crate::model::{ConnectionId, RENEWAL_LEASE_SECS};
+use crate::model::RENEWAL_LEASE_SECS;
 
 /// Name of the row of `installation` that says which key seals.
 const CURRENT: &str = "secrets_key";
@@ -24,27 +24,48 @@ pub struct Sealed {
     pub bytes: Vec<u8>,
 }
 
-/// Sealed credentials and whose they are.
+/// Which row keeps an envelope.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// A connection, by its internal key.
+    Connection(i64),
+    /// A channel of a webhook, by its internal key.
+    Channel(i64),
+}
+
+/// Sealed secrets and whose they are.
 #[derive(Clone, Debug)]
 pub struct Kept {
-    /// Internal key of the connection.
-    pub connection_key: i64,
-    /// Its public id, which the envelope is bound to.
-    pub connection_id: ConnectionId,
-    /// What it is called, for messages.
-    pub connection: String,
+    /// Which row keeps them.
+    pub owner: Owner,
+    /// Public id of the connection or webhook, which the envelope is bound to.
+    pub owner_id: String,
+    /// What it is called, for messages: `the connection "archive"`.
+    pub owner_name: String,
     /// The envelope.
     pub sealed: Sealed,
 }
 
-const SELECT: &str = "SELECT connection_key, c.id, c.name, key_id, sealed
+const OF_CONNECTIONS: &str = "SELECT connection_key, c.id, c.name, key_id, sealed
      FROM secrets JOIN connections c USING (connection_key)";
 
-fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Kept> {
+const OF_CHANNELS: &str = "SELECT channel_key, w.id, w.name, key_id, sealed
+     FROM webhook_channels JOIN webhooks w USING (webhook_key) WHERE sealed IS NOT NULL";
+
+fn of_connection(row: &rusqlite::Row<'_>) -> rusqlite::Result<Kept> {
+    read(row, Owner::Connection, "connection")
+}
+
+fn of_channel(row: &rusqlite::Row<'_>) -> rusqlite::Result<Kept> {
+    read(row, Owner::Channel, "webhook")
+}
+
+fn read(row: &rusqlite::Row<'_>, owner: fn(i64) -> Owner, noun: &str) -> rusqlite::Result<Kept> {
+    let name: String = row.get(2)?;
     Ok(Kept {
-        connection_key: row.get(0)?,
-        connection_id: ConnectionId::from_stored(row.get(1)?),
-        connection: row.get(2)?,
+        owner: owner(row.get(0)?),
+        owner_id: row.get(1)?,
+        owner_name: format!("the {noun} {name:?}"),
         sealed: Sealed { key_id: row.get(3)?, bytes: row.get(4)? },
     })
 }
@@ -55,8 +76,8 @@ fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Kept> {
 /// SQLite's.
 pub fn of(connection: &Connection, connection_key: i64) -> Result<Option<Kept>> {
     Ok(connection
-        .prepare_cached(&format!("{SELECT} WHERE connection_key = ?1"))?
-        .query_row([connection_key], read)
+        .prepare_cached(&format!("{OF_CONNECTIONS} WHERE connection_key = ?1"))?
+        .query_row([connection_key], of_connection)
         .optional()?)
 }
 
@@ -65,9 +86,25 @@ pub fn of(connection: &Connection, connection_key: i64) -> Result<Option<Kept>> 
 /// # Errors
 /// SQLite's.
 pub fn all(connection: &Connection) -> Result<Vec<Kept>> {
-    let mut statement = connection.prepare_cached(SELECT)?;
-    let rows = statement.query_map([], read)?;
-    Ok(rows.collect::<rusqlite::Result<_>>()?)
+    let mut statement = connection.prepare_cached(OF_CONNECTIONS)?;
+    let connections = statement.query_map([], of_connection)?;
+    let mut kept: Vec<Kept> = connections.collect::<rusqlite::Result<_>>()?;
+    let mut statement = connection.prepare_cached(OF_CHANNELS)?;
+    for channel in statement.query_map([], of_channel)? {
+        kept.push(channel?);
+    }
+    Ok(kept)
+}
+
+/// The sealed secrets of a channel of a webhook, if it has any.
+///
+/// # Errors
+/// SQLite's.
+pub fn of_channel_key(connection: &Connection, channel_key: i64) -> Result<Option<Kept>> {
+    Ok(connection
+        .prepare_cached(&format!("{OF_CHANNELS} AND channel_key = ?1"))?
+        .query_row([channel_key], of_channel)
+        .optional()?)
 }
 
 /// Keeps the credentials of a connection in place of those before.
@@ -75,14 +112,23 @@ pub fn all(connection: &Connection) -> Result<Vec<Kept>> {
 /// # Errors
 /// [`StoreError::KeyRotated`] when another key seals by now, or SQLite's.
 pub fn keep(tx: &Transaction<'_>, connection_key: i64, sealed: &Sealed) -> Result<()> {
-    if current_key(tx)?.as_deref() != Some(&sealed.key_id) {
-        return Err(StoreError::KeyRotated);
-    }
+    check_key(tx, sealed)?;
     tx.prepare_cached(
         "INSERT OR REPLACE INTO secrets (connection_key, key_id, sealed) VALUES (?1, ?2, ?3)",
     )?
     .execute(params![connection_key, sealed.key_id, sealed.bytes])?;
     Ok(())
+}
+
+/// What was sealed before a rotation is not to be kept after it.
+///
+/// # Errors
+/// [`StoreError::KeyRotated`] when another key seals by now, or SQLite's.
+pub(super) fn check_key(connection: &Connection, sealed: &Sealed) -> Result<()> {
+    match current_key(connection)?.as_deref() == Some(&sealed.key_id) {
+        true => Ok(()),
+        false => Err(StoreError::KeyRotated),
+    }
 }
 
 /// Puts renewed credentials in the place of those that were read as `before`, and gives the lease
@@ -96,9 +142,7 @@ pub fn exchange(
     before: &[u8],
     after: &Sealed,
 ) -> Result<bool> {
-    if current_key(tx)?.as_deref() != Some(&after.key_id) {
-        return Err(StoreError::KeyRotated);
-    }
+    check_key(tx, after)?;
     let changed = tx
         .prepare_cached(
             "UPDATE secrets SET key_id = ?3, sealed = ?4, renewer = NULL, renewing_until_ms = NULL
@@ -160,6 +204,7 @@ pub fn erase(tx: &Transaction<'_>, connection_key: i64) -> Result<()> {
 /// SQLite's.
 pub(super) fn erase_all(connection: &Connection) -> Result<()> {
     connection.execute("DELETE FROM secrets", [])?;
+    connection.execute("UPDATE webhook_channels SET key_id = NULL, sealed = NULL", [])?;
     connection.execute(
         "DELETE FROM installation WHERE name = ?1 OR substr(name, 1, length(?2)) = ?2",
         [CURRENT, RETIRED],
@@ -172,7 +217,10 @@ pub(super) fn erase_all(connection: &Connection) -> Result<()> {
 /// # Errors
 /// SQLite's.
 pub fn key_ids(connection: &Connection) -> Result<BTreeSet<String>> {
-    let mut statement = connection.prepare_cached("SELECT DISTINCT key_id FROM secrets")?;
+    let mut statement = connection.prepare_cached(
+        "SELECT key_id FROM secrets
+         UNION SELECT key_id FROM webhook_channels WHERE key_id IS NOT NULL",
+    )?;
     let mut ids = statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
     BTreeSet::extend(&mut ids, current_key(connection)?);
     Ok(ids)
@@ -214,22 +262,30 @@ pub fn rotate(
     old: Option<&str>,
     new: &str,
 ) -> Result<()> {
-    let mut exchange = tx.prepare_cached(
+    let mut of_connection = tx.prepare_cached(
         "UPDATE secrets SET key_id = ?3, sealed = ?4 WHERE connection_key = ?1 AND sealed = ?2",
     )?;
+    let mut of_channel = tx.prepare_cached(
+        "UPDATE webhook_channels SET key_id = ?3, sealed = ?4
+         WHERE channel_key = ?1 AND sealed = ?2",
+    )?;
     for (kept, sealed) in before.iter().zip(after) {
-        let changed = exchange.execute(params![
-            kept.connection_key,
-            kept.sealed.bytes,
-            sealed.key_id,
-            sealed.bytes
-        ])?;
+        let (exchange, key) = match kept.owner {
+            Owner::Connection(key) => (&mut of_connection, key),
+            Owner::Channel(key) => (&mut of_channel, key),
+        };
+        let changed =
+            exchange.execute(params![key, kept.sealed.bytes, sealed.key_id, sealed.bytes])?;
         if changed == 0 {
             return Err(StoreError::KeyRotated);
         }
     }
     let others: i64 = tx
-        .prepare_cached("SELECT count(*) FROM secrets WHERE key_id <> ?1")?
+        .prepare_cached(
+            "SELECT count(*) FROM (SELECT key_id FROM secrets
+                                   UNION ALL SELECT key_id FROM webhook_channels)
+             WHERE key_id <> ?1",
+        )?
         .query_row([new], |row| row.get(0))?;
     if others > 0 {
         return Err(StoreError::KeyRotated);

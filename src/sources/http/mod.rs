@@ -6,6 +6,7 @@
 //! - `connect`: connections to hosts, directly or through a proxy
 //! - `body`: bodies read whole up to a limit, or as a stream that may not stall
 //! - `resolve`: names of hosts
+//! - [`post`]: one POST to an address that a person gave
 //! - [`headers`]: what the headers of a response tell
 //!
 //! What does not live here: what a status means, and who is signed in. A client adds no credentials
@@ -16,6 +17,7 @@ mod budget;
 mod client;
 mod connect;
 pub mod headers;
+pub mod post;
 mod resolve;
 
 pub use self::{
