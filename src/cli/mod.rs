@@ -130,7 +130,7 @@ enum Command {
     Verify(verify::Args),
     /// Extract what waits to be extracted, without a server
     Process(process::Args),
-    /// List the extractors that are here
+    /// List the extractors that are here, or try one of yours on a file
     Extractors(extractors::Args),
     /// Print the documents of a collection
     Documents(documents::Args),
@@ -146,13 +146,16 @@ enum Command {
     Restore(restore::Args),
     /// Manage the key that encrypts stored credentials
     Secrets(secrets::Args),
-    /// Run an extractor that comes with Catchment, for the process that started this one
+    /// Run an extractor, confined, for the process that started this one
     #[command(name = extract::child::COMMAND, hide = true)]
     Extract {
         /// Its name
         name: String,
         /// What it may use, as JSON
         confinement: String,
+        /// The command line of a program of the owner's
+        #[arg(last = true)]
+        words: Vec<std::ffi::OsString>,
     },
     /// Make a connection to a provider, or sign in again
     Connect(connect::Args),
@@ -170,8 +173,8 @@ enum Command {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     // Before there is a second thread: a process can only confine the one that it is.
-    if let Command::Extract { name, confinement } = &cli.command {
-        return extract::child::serve(name, confinement);
+    if let Command::Extract { name, confinement, words } = &cli.command {
+        return extract::child::serve(name, confinement, words);
     }
     log_to_stderr(&cli);
     let outcome = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -205,7 +208,7 @@ async fn run(cli: Cli) -> Outcome {
         Command::Export(args) => export::run(args, &settings).await,
         Command::Verify(args) => verify::run(args, &settings).await,
         Command::Process(args) => process::run(args, &settings).await,
-        Command::Extractors(args) => extractors::run(&args, &settings),
+        Command::Extractors(args) => extractors::run(args, &settings).await,
         Command::Documents(args) => documents::run(args, &settings).await,
         Command::Status(args) => status::run(args, &settings).await,
         Command::Gc(args) => gc::run(args, &settings).await,

@@ -4,10 +4,7 @@ use std::io::Write as _;
 
 use super::{Exit, Outcome, Settings, error::CliError, output, signals::stop_on_signals};
 use crate::{
-    processing::{
-        extract::Extractors,
-        processor::{Busy, Processor, default_places, until_idle},
-    },
+    processing::processor::{Busy, Processor, default_places, until_idle},
     store::processing::{batches, collections},
 };
 
@@ -34,7 +31,7 @@ pub(super) struct Args {
 pub(super) async fn run(args: Args, settings: &Settings) -> Outcome {
     let engine = settings.existing_engine()?;
     let stop = stop_on_signals("when running extractors are stopped")?;
-    let extractors = Extractors::new(Extractors::own_program(), engine.blobs.scratch());
+    let extractors = super::extractors::of(&engine, None);
     let places = args.places.map_or_else(default_places, usize::from);
     if args.watch {
         let processor = Processor::start(engine.clone(), extractors, places);

@@ -20,16 +20,14 @@ use crate::{
     api::{
         self, App, Background,
         access::{Access, token},
-        content::links::Links,
+        content::{for_services::BlobLinks, links::Links},
         server,
     },
     engine::{LiveProgress, search_index},
-    processing::{
-        extract::Extractors,
-        processor::{Processor, default_places},
-    },
+    processing::processor::{Processor, default_places},
     scheduler::{Bounds, Observers, Scheduler},
     store::{Store, probe, settings},
+    webhooks::Deliveries,
 };
 
 /// Arguments of `serve`.
@@ -81,9 +79,12 @@ pub(super) async fn run(args: Args, settings: &Settings) -> Outcome {
     let observers: Observers = Arc::new(move |job| watched.watch(job));
     let scheduler = Scheduler::start(engine.clone(), Bounds::default(), observers);
     let store = engine.store.clone();
-    let links = Links::open(&config.data_dir).map_err(CliError::failed)?;
-    let extractors = Extractors::new(Extractors::own_program(), engine.blobs.scratch());
+    let links = Arc::new(Links::open(&config.data_dir).map_err(CliError::failed)?);
+    let for_services = BlobLinks::new(links.clone(), address, engine.clock().clone());
+    let for_services = Arc::new(for_services.map_err(CliError::failed)?);
+    let extractors = super::extractors::of(&engine, Some(for_services));
     let processor = Processor::start(engine.clone(), extractors.clone(), default_places());
+    let deliveries = Deliveries::start(engine.clone());
     let background = Background {
         scheduler: &scheduler,
         live_progress,
@@ -103,6 +104,7 @@ pub(super) async fn run(args: Args, settings: &Settings) -> Outcome {
     drop(said);
     scheduler.stop().await;
     processor.stop().await;
+    deliveries.stop().await;
     served.map_err(CliError::failed)?;
     Ok(Exit::Done)
 }

@@ -62,6 +62,15 @@ async fn run_tier(
             ))
         })
         .await?;
+    let takings = match takings {
+        Ok(takings) => takings,
+        // The owner's file is gone, or cannot be used: nothing fails for it, and all wait.
+        Err(name) => {
+            let reason = format!("there is no extractor {name:?} that can be used");
+            context.pause(&name, reason).await?;
+            return Err(Interrupted::Paused);
+        }
+    };
     let task = all_tasks.into_iter().find(|task| task.tier == Some(number));
     let (Some(bucket), Some(task)) = (bucket, task) else { return Err(Interrupted::Unwanted) };
     if takings.is_empty() {
@@ -71,8 +80,8 @@ async fn run_tier(
     }
     let mut probes = false;
     for taking in &takings {
-        let name = taking.extractor.name;
-        if let Some(pause) = paused.iter().find(|pause| pause.name == name) {
+        let name = &taking.extractor.name;
+        if let Some(pause) = paused.iter().find(|pause| pause.name == *name) {
             context.is_in_doubt(name, pause.probes + 1);
             probes = true;
         }

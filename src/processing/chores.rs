@@ -116,7 +116,7 @@ async fn one_step(context: &Context, task: Task) -> Result<bool, StoreError> {
                         tasks::end(tx, task.key, BatchStatus::Failed, Some(&error), now)?;
                         return Ok(true);
                     };
-                    let recipe = digest::recipe(extractor, settings);
+                    let recipe = digest::recipe(&extractor, settings);
                     trigger_step(tx, &task, collection_key, &recipe, now)
                 })
                 .await

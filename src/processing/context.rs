@@ -38,7 +38,7 @@ pub(super) struct Context {
     pub(super) token: Token,
     pub(super) stop: CancellationToken,
     pub(super) places: Places,
-    health: Arc<Mutex<HashMap<&'static str, Health>>>,
+    health: Arc<Mutex<HashMap<String, Health>>>,
 }
 
 #[derive(Debug, Default)]
@@ -83,14 +83,14 @@ impl Context {
     }
 
     /// An object came through: the extractor works.
-    pub(super) async fn works(&self, extractor: &'static str) -> Result<(), StoreError> {
+    pub(super) async fn works(&self, extractor: &str) -> Result<(), StoreError> {
         let was_in_doubt = self.lock().remove(extractor).is_some();
         if !was_in_doubt {
             return Ok(());
         }
-        let now = self.engine.clock().now();
+        let (now, extractor) = (self.engine.clock().now(), extractor.to_owned());
         self.write(move |tx| {
-            if pauses::lift(tx, extractor)? {
+            if pauses::lift(tx, &extractor)? {
                 let detail = serde_json::json!({"extractor": extractor, "paused": false});
                 events::append(tx, EventKind::ExtractorPaused, About::default(), &detail, now)?;
             }
@@ -100,31 +100,27 @@ impl Context {
     }
 
     /// An object failed in passing. Returns whether the extractor is to blame.
-    pub(super) fn doubts(&self, extractor: &'static str, object_key: i64) -> bool {
+    pub(super) fn doubts(&self, extractor: &str, object_key: i64) -> bool {
         let mut health = self.lock();
-        let failed = &mut health.entry(extractor).or_default().failed;
+        let failed = &mut health.entry(extractor.to_owned()).or_default().failed;
         failed.insert(object_key);
         failed.len() >= IN_A_ROW
     }
 
     /// Pauses an extractor; each time that this is said anew it waits longer for its next probe.
-    pub(super) async fn pause(
-        &self,
-        extractor: &'static str,
-        reason: String,
-    ) -> Result<(), StoreError> {
+    pub(super) async fn pause(&self, extractor: &str, reason: String) -> Result<(), StoreError> {
         let probes = {
             let mut health = self.lock();
-            let health = health.entry(extractor).or_default();
+            let health = health.entry(extractor.to_owned()).or_default();
             health.failed.clear();
             health.probes += 1;
             health.probes
         };
         let wait = (FIRST_PROBE * 2_u32.saturating_pow(probes.min(16) - 1)).min(LAST_PROBE);
-        let now = self.engine.clock().now();
+        let (now, extractor) = (self.engine.clock().now(), extractor.to_owned());
         tracing::warn!(extractor, reason, "the extractor is paused");
         self.write(move |tx| {
-            pauses::pause(tx, extractor, &reason, now + wait, now)?;
+            pauses::pause(tx, &extractor, &reason, now + wait, now)?;
             let detail =
                 serde_json::json!({"extractor": extractor, "paused": true, "reason": reason});
             events::append(tx, EventKind::ExtractorPaused, About::default(), &detail, now)
@@ -133,11 +129,11 @@ impl Context {
     }
 
     /// Remembers that an extractor was paused before this process began.
-    pub(super) fn is_in_doubt(&self, extractor: &'static str, probes: u32) {
-        self.lock().entry(extractor).or_default().probes = probes;
+    pub(super) fn is_in_doubt(&self, extractor: &str, probes: u32) {
+        self.lock().entry(extractor.to_owned()).or_default().probes = probes;
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<&'static str, Health>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Health>> {
         self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

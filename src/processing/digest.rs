@@ -3,19 +3,22 @@
 use serde_json::Value;
 
 use super::{
-    extract::Builtin,
+    extract::Extractor,
     job::{InputPlan, JobPlan},
 };
 use crate::{model::ExtractorSettings, store::processing::Digest};
 
-/// The digest of a recipe: the extractor, its version, its parameters.
-pub fn recipe(extractor: &Builtin, settings: &ExtractorSettings) -> Digest {
+/// The digest of a recipe: the extractor, its version, its parameters, and what the owner wrote.
+pub fn recipe(extractor: &Extractor, settings: &ExtractorSettings) -> Digest {
     let mut hasher = Hasher::default();
-    hasher.text(extractor.name).text(extractor.version);
+    hasher.text(&extractor.name).text(&extractor.version);
     let mut parameters = settings.parameters.clone().unwrap_or_default();
     // The client says it to itself: it changes nothing.
     parameters.remove("extractor_type");
     hasher.value(&Value::Object(parameters));
+    if let Some(definition) = &extractor.definition {
+        hasher.bytes(definition);
+    }
     hasher.finish()
 }
 

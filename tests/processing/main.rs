@@ -13,6 +13,9 @@ mod support;
 #[allow(dead_code)]
 mod server;
 
+#[path = "../support/receiver.rs"]
+mod receiver;
+
 mod asked;
 mod client;
 mod extract;
@@ -20,5 +23,9 @@ mod facts;
 mod files;
 mod hostile;
 mod ledger;
+mod options;
+mod programs;
+mod services;
 mod text;
 mod thumbnails;
+mod webhooks;

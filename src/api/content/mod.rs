@@ -1,5 +1,6 @@
 //! The bytes of blobs: `…/blobs/{blob_id}/content`, streamed from where they lie.
 
+pub mod for_services;
 pub(super) mod headers;
 pub mod links;
 
@@ -29,7 +30,7 @@ use crate::{
 const CHUNK: usize = 256 * 1024;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(content))
+    OpenApiRouter::new().routes(routes!(content)).routes(routes!(for_services::content))
 }
 
 /// The path of a blob's content.

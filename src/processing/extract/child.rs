@@ -1,4 +1,7 @@
-//! The child's side of one of our own extractors: `catchment __extract NAME`.
+//! The child's side of an extractor: `catchment __extract NAME CONFINEMENT`.
+//!
+//! One of the owner's programs is `catchment __extract program CONFINEMENT -- WORDS`: the process
+//! confines itself and becomes that program. What follows is about our own.
 //!
 //! It confines itself, then reads requests from the socket that is its standard input, open files
 //! coming with them, and writes outputs to its standard output. It opens nothing by name but what it
@@ -7,11 +10,13 @@
 use std::{
     any::Any,
     collections::VecDeque,
+    ffi::OsString,
     fs::File,
     io::{self, BufWriter, IoSliceMut, Write},
     mem::MaybeUninit,
+    os::unix::process::CommandExt as _,
     panic::{self, AssertUnwindSafe},
-    process::ExitCode,
+    process::{Command, ExitCode},
 };
 
 use rustix::{
@@ -27,6 +32,12 @@ use super::{
 
 /// The hidden subcommand that runs it.
 pub const COMMAND: &str = "__extract";
+/// Stands for the name of an extractor where a program of the owner's is to be run.
+pub const PROGRAM: &str = "program";
+/// The code with which this program ends where it cannot become another (`EX_OSERR` of `sysexits.h`).
+pub const NOT_STARTED: i32 = 71;
+/// How it says so.
+pub const CANNOT_START: &str = "cannot start";
 /// The variable that tells a child which process started it.
 pub const PARENT: &str = "CATCHMENT_PARENT";
 /// Files that come with one request at most.
@@ -36,12 +47,32 @@ const CHUNK: usize = 64 * 1024;
 
 /// Serves requests for the built-in extractor of that name until there are no more.
 #[must_use]
-pub fn serve(name: &str, confinement: &str) -> ExitCode {
+pub fn serve(name: &str, confinement: &str, words: &[OsString]) -> ExitCode {
+    if name == PROGRAM {
+        let error = become_program(confinement, words);
+        let program = words.first().map(|word| word.to_string_lossy()).unwrap_or_default();
+        eprintln!("{CANNOT_START} {program}: {error}");
+        return u8::try_from(NOT_STARTED).map_or(ExitCode::FAILURE, ExitCode::from);
+    }
     match run(name, confinement) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");
             ExitCode::FAILURE
+        }
+    }
+}
+
+/// Confines this process and makes it the program. Returns only why it could not.
+fn become_program(confinement: &str, words: &[OsString]) -> io::Error {
+    let confined = serde_json::from_str(confinement)
+        .map_err(io::Error::from)
+        .and_then(|confinement: Confinement| confine::enter(&confinement));
+    match (confined, words.split_first()) {
+        (Err(error), _) => error,
+        (Ok(()), None) => io::Error::other("no program is named"),
+        (Ok(()), Some((program, words))) => {
+            Command::new(program).args(words).env_remove(PARENT).exec()
         }
     }
 }

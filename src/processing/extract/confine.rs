@@ -101,7 +101,8 @@ fn lock_up(
         rules = rules.handle_access(AccessNet::from_all(abi))?.scope(Scope::from_all(abi))?;
     }
     let read = AccessFs::from_read(abi);
-    let devices: &[&str] = if confinement.devices { &["/dev"] } else { &[] };
+    let devices: &[&str] =
+        if confinement.devices { &["/dev", "/sys/devices", "/sys/bus", "/sys/class"] } else { &[] };
     let everyday = ["/dev/null", "/dev/zero", "/dev/urandom", "/dev/random"];
     rules
         .create()?

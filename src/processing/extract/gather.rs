@@ -118,6 +118,16 @@ impl Gathering {
         }
     }
 
+    /// Takes in what needs no line: an extractor that does not speak the protocol is translated.
+    ///
+    /// # Errors
+    /// When it is more than is allowed.
+    pub(super) fn tell(&mut self, output: Output) -> Result<bool, Failure> {
+        let length = serde_json::to_vec(&output).map_or(usize::MAX, |line| line.len());
+        self.count(length as u64)?;
+        self.add(output, length)
+    }
+
     /// What has been told. The caller has seen the last line.
     #[must_use]
     pub fn finish(self) -> Extracted {

@@ -1,11 +1,13 @@
 //! Extractors: what makes documents of an object.
 //!
 //! The boundary is [`protocol`]: a [`protocol::Request`] goes in, [`protocol::Output`]s come out, a
-//! JSON line each. [`builtin`] has the extractors that come with Catchment; they run in child
+//! JSON line each. [`extractor`] is what callers see of each. [`builtin`] has the extractors that come with Catchment; they run in child
 //! processes of this same program ([`child`]), which confine themselves ([`confine`]) before they
-//! read a byte. [`process`] is the side that starts, asks, limits and ends such a child; [`gather`]
-//! puts its lines together and refuses too many; [`spawner`] is the thread that all children are
-//! started from; [`pool`] keeps children for the next object.
+//! read a byte. [`own`] reads the owner's, each of which is a `program`, confined in the same way, or
+//! a [`service`]. [`process`] is the side that starts, asks, limits and ends a child; `place` puts
+//! inputs where a program can read them; [`strays`] finds what a program has started; [`gather`] puts
+//! lines together and refuses too many; [`spawner`] is the thread that all children are started from;
+//! [`pool`] keeps children for the next object.
 //!
 //! Callers use [`Extractors`]. What does not live here: which objects are extracted when, what
 //! becomes of a failure, and the database.
@@ -13,18 +15,26 @@
 pub mod builtin;
 pub mod child;
 pub mod confine;
+pub mod extractor;
 pub mod gather;
+pub mod own;
+mod place;
 pub mod pool;
 pub mod process;
+mod program;
 pub mod protocol;
+pub mod service;
 pub mod spawner;
+pub mod strays;
 
-pub use builtin::{Builtin, Field};
+pub use builtin::Builtin;
+pub use extractor::{Extractor, Field};
 pub use gather::{Document, Extracted, Piece};
 pub use pool::Extractors;
 pub use protocol::Class;
+pub use service::Links;
 
-use std::{collections::BTreeMap, fs::File};
+use std::{collections::BTreeMap, fs::File, time::Duration};
 
 use serde_json::{Map, Value};
 
@@ -66,12 +76,14 @@ pub struct Failure {
     pub message: String,
     /// The end of what the extractor wrote to its standard error.
     pub log: String,
+    /// How long whoever refused asks to wait before another try.
+    pub retry_after: Option<Duration>,
 }
 
 impl Failure {
     /// A failure of that class.
     #[must_use]
     pub fn new(class: Class, message: impl Into<String>) -> Self {
-        Self { class, message: message.into(), log: String::new() }
+        Self { class, message: message.into(), log: String::new(), retry_after: None }
     }
 }

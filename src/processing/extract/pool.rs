@@ -3,20 +3,37 @@
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, LazyLock, Mutex, PoisonError},
     time::Duration,
 };
 
-use tokio::time::Instant;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
 
-use super::{Builtin, Class, Extracted, Failure, Job, builtin, process::Process};
+use super::{
+    Class, Extracted, Extractor, Failure, Job, builtin,
+    extractor::How,
+    own::{Own, Unusable},
+    process::Process,
+    program::Program,
+    service::{Asking, Links},
+    strays,
+};
+use crate::sources::http::post::Poster;
 
 /// Objects after which a child is replaced, whatever it has gathered by then.
 const OBJECTS: u32 = 1000;
-/// How long a child without work is kept.
+/// How long a child without work is kept, and one of the owner's, which may have loaded a model.
 const IDLE: Duration = Duration::from_secs(30);
+const OWN_IDLE: Duration = Duration::from_secs(300);
 /// Children without work that are kept of one extractor.
 const MOST_IDLE: usize = 8;
+
+/// The extractors that come with Catchment.
+static BUILTIN: LazyLock<Vec<Arc<Extractor>>> =
+    LazyLock::new(|| builtin::ALL.iter().map(|found| Arc::new((*found).into())).collect());
 
 /// Extractors, ready to be asked; clones share their children.
 #[derive(Clone, Debug)]
@@ -30,14 +47,51 @@ struct Shared {
     program: PathBuf,
     /// Where scratch folders are made.
     folder: PathBuf,
-    idle: Mutex<HashMap<&'static str, Vec<(Process, Instant)>>>,
+    /// The owner's extractors.
+    own: Option<Own>,
+    /// Links to what services are to fetch, where a server runs.
+    links: Option<Arc<dyn Links>>,
+    poster: Poster,
+    idle: Mutex<HashMap<Kind, Vec<(Process, Instant)>>>,
+    /// Turns at extractors of which only so many may run, by name, with how many that is.
+    turns: Mutex<HashMap<String, (usize, Arc<Semaphore>)>>,
 }
+
+/// What children are alike in: the extractor, and for one of the owner's what its file says.
+type Kind = (String, Option<[u8; 16]>);
 
 impl Extractors {
     /// Extractors whose scratch folders are made in `folder`. `program` is a `catchment`.
     #[must_use]
     pub fn new(program: PathBuf, folder: PathBuf) -> Self {
-        Self { shared: Arc::new(Shared { program, folder, idle: Mutex::default() }) }
+        Self::with(program, folder, None, None)
+    }
+
+    /// The same and the owner's, which are files of the folder `own`. `links` leads services to bytes.
+    #[must_use]
+    pub fn with(
+        program: PathBuf,
+        folder: PathBuf,
+        own: Option<PathBuf>,
+        links: Option<Arc<dyn Links>>,
+    ) -> Self {
+        let shared = Shared {
+            program,
+            // A child that has changed to its scratch folder still finds it by this.
+            folder: std::path::absolute(&folder).unwrap_or(folder),
+            own: own.map(Own::new),
+            links,
+            poster: Poster::new(),
+            idle: Mutex::default(),
+            turns: Mutex::default(),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// The folder with the owner's extractors in a data directory.
+    #[must_use]
+    pub fn own_folder(data_dir: &Path) -> PathBuf {
+        data_dir.join("extractors")
     }
 
     /// The program that runs here, even where its file has been replaced meanwhile.
@@ -50,50 +104,126 @@ impl Extractors {
         }
     }
 
-    /// The extractor of that name and version.
+    /// The extractor of that name and version. One of the owner's is whatever version its file says:
+    /// raising that makes documents outdated, and no collection useless.
     #[must_use]
-    pub fn find(&self, name: &str, version: &str) -> Option<&'static Builtin> {
-        builtin::find(name).filter(|found| found.version == version)
+    pub fn find(&self, name: &str, version: &str) -> Option<Arc<Extractor>> {
+        let ours = BUILTIN.iter().find(|known| known.name == name);
+        match ours {
+            Some(ours) => Some(ours.clone()).filter(|known| known.version == version),
+            None => self.own().into_iter().find(|known| known.name == name),
+        }
     }
 
-    /// All of them.
+    /// All of them, ours first.
     #[must_use]
-    pub fn all(&self) -> Vec<&'static Builtin> {
-        builtin::ALL.to_vec()
+    pub fn all(&self) -> Vec<Arc<Extractor>> {
+        let mut all = BUILTIN.clone();
+        all.extend(self.own());
+        all
+    }
+
+    /// Files of the owner's that cannot be used, and why.
+    #[must_use]
+    pub fn unusable(&self) -> Vec<Unusable> {
+        self.shared.own.as_ref().map(Own::unusable).unwrap_or_default()
+    }
+
+    fn own(&self) -> Vec<Arc<Extractor>> {
+        self.shared.own.as_ref().map(Own::usable).unwrap_or_default()
+    }
+
+    /// Waits for a turn at an extractor of which only so many may run at once.
+    pub async fn turn(&self, extractor: &Extractor) -> Option<OwnedSemaphorePermit> {
+        let most = extractor.concurrency?.min(Semaphore::MAX_PERMITS);
+        let turns = {
+            let mut all = self.shared.turns.lock().unwrap_or_else(PoisonError::into_inner);
+            let known = all
+                .entry(extractor.name.clone())
+                .or_insert_with(|| (most, Arc::new(Semaphore::new(most))));
+            if known.0 != most {
+                // Its file has changed. Those that run have turns of the old count.
+                *known = (most, Arc::new(Semaphore::new(most)));
+            }
+            known.1.clone()
+        };
+        turns.acquire_owned().await.ok()
     }
 
     /// Has an object extracted. Dropping the future ends the extraction, processes and all.
     ///
     /// # Errors
     /// Whatever went wrong, by what to do about it.
-    pub async fn extract(
-        &self,
-        extractor: &'static Builtin,
-        job: Job,
-        timeout: Duration,
-    ) -> Result<Extracted, Failure> {
-        let mut process = match self.take_idle(extractor.name) {
-            Some(process) => process,
-            None => {
-                let Shared { program, folder, .. } = &*self.shared;
-                Process::start(program, extractor, folder).await.map_err(|error| {
-                    Failure::new(Class::Unavailable, format!("it could not be started: {error}"))
-                })?
+    pub async fn extract(&self, extractor: &Extractor, mut job: Job) -> Result<Extracted, Failure> {
+        for (name, value) in &extractor.defaults {
+            job.parameters.entry(name.clone()).or_insert_with(|| value.clone());
+        }
+        let Shared { program, folder, links, poster, .. } = &*self.shared;
+        let timeout = extractor.timeout;
+        let outcome = match &extractor.how {
+            How::Builtin(_) => self.ask(extractor, None, job).await,
+            How::Program(own) if own.stay => self.ask(extractor, Some(own), job).await,
+            How::Program(own) => own.run(program, folder, job, timeout).await,
+            How::Service(service) => {
+                service.ask(Asking { poster, links: links.as_ref(), timeout }, job).await
             }
         };
-        let asked = process.ask(job, timeout).await;
+        match outcome {
+            Ok(made) => Ok(Extracted { log: extractor.blanked(made.log), ..made }),
+            Err(failure) => Err(Failure {
+                message: extractor.blanked(failure.message),
+                log: extractor.blanked(failure.log),
+                ..failure
+            }),
+        }
+    }
+
+    /// Asks a child that is kept, or one that is started to be kept.
+    async fn ask(
+        &self,
+        extractor: &Extractor,
+        own: Option<&Program>,
+        job: Job,
+    ) -> Result<Extracted, Failure> {
+        let kind: Kind = (extractor.name.clone(), extractor.definition);
+        let mut process = match self.take_idle(&kind) {
+            Some(process) => process,
+            None => self.start(extractor, own).await?,
+        };
+        let asked = process.ask(job, extractor.timeout).await;
         if !asked.is_spent && process.served < OBJECTS {
-            self.keep(extractor.name, process);
+            self.keep(kind, process);
+        } else if own.is_some() {
+            process.end().await;
         }
         asked.outcome
+    }
+
+    async fn start(
+        &self,
+        extractor: &Extractor,
+        own: Option<&Program>,
+    ) -> Result<Process, Failure> {
+        let Shared { program, folder, .. } = &*self.shared;
+        match (own, &extractor.how) {
+            (Some(own), _) => own.keep(program, folder).await,
+            (None, How::Builtin(builtin)) => {
+                Process::start(program, builtin, folder).await.map_err(|error| {
+                    Failure::new(Class::Unavailable, format!("it could not be started: {error}"))
+                })
+            }
+            (None, _) => Err(Failure::new(Class::Permanent, "it is no program")),
+        }
     }
 
     /// Ends children that have had no work for a while.
     pub fn tidy(&self) {
         let mut idle = self.lock();
-        for kept in idle.values_mut() {
-            kept.retain(|(_, since)| since.elapsed() < IDLE);
+        for ((_, definition), kept) in idle.iter_mut() {
+            let patience = if definition.is_some() { OWN_IDLE } else { IDLE };
+            kept.retain(|(_, since)| since.elapsed() < patience);
         }
+        idle.retain(|_, kept| !kept.is_empty());
     }
 
     /// Ends all children that have no work.
@@ -101,9 +231,15 @@ impl Extractors {
         self.lock().clear();
     }
 
-    fn take_idle(&self, name: &str) -> Option<Process> {
+    /// Ends what programs of the owner's have left behind whose scratch folder is one of these: the
+    /// processes of a server that was killed.
+    pub fn end_strays(is_one: impl Fn(&Path) -> bool) {
+        strays::end(is_one);
+    }
+
+    fn take_idle(&self, kind: &Kind) -> Option<Process> {
         let mut idle = self.lock();
-        let kept = idle.get_mut(name)?;
+        let kept = idle.get_mut(kind)?;
         while let Some((mut process, _)) = kept.pop() {
             if process.is_alive() {
                 return Some(process);
@@ -112,15 +248,15 @@ impl Extractors {
         None
     }
 
-    fn keep(&self, name: &'static str, process: Process) {
+    fn keep(&self, kind: Kind, process: Process) {
         let mut idle = self.lock();
-        let kept = idle.entry(name).or_default();
+        let kept = idle.entry(kind).or_default();
         if kept.len() < MOST_IDLE {
             kept.push((process, Instant::now()));
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<&'static str, Vec<(Process, Instant)>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Kind, Vec<(Process, Instant)>>> {
         self.shared.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

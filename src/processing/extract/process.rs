@@ -1,5 +1,6 @@
-//! The parent's side of a child that runs one of our own extractors: started, asked one object at a
-//! time, and always ended as a whole, group and all, however the asking ends.
+//! The parent's side of a child that speaks the protocol, be it an extractor of ours or a program of
+//! the owner's: started, asked one object at a time, and always ended as a whole, group and all,
+//! however the asking ends.
 
 use std::{
     collections::BTreeMap,
@@ -31,22 +32,23 @@ use super::{
     child::{self, MAX_FILES},
     confine::Confinement,
     gather::{Gathering, OBJECT_BYTES},
+    place,
     protocol::{FileInput, FilePlace, Input, Request},
-    spawner,
+    spawner, strays,
 };
 
 /// Address space of a child of ours.
 const MEMORY: u64 = 1024 * 1024 * 1024;
 /// Processor seconds that a child may use over its life; how long one object may take is watched by
 /// the clock.
-const CPU_SECS: u64 = 24 * 3600;
+pub(super) const CPU_SECS: u64 = 24 * 3600;
 /// What is kept of a child's standard error.
 const LOG_BYTES: usize = 256 * 1024;
 /// The longest line that a child may write.
 const LINE_BYTES: u64 = OBJECT_BYTES;
 
 /// A folder that goes when it is dropped.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Scratch(PathBuf);
 
 impl Scratch {
@@ -70,6 +72,9 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
+        if self.0.as_os_str().is_empty() {
+            return;
+        }
         // What cannot go now goes with the staging folder that it is in.
         let _ = fs::remove_dir_all(&self.0);
     }
@@ -84,6 +89,8 @@ pub(super) struct Process {
     /// How many objects it has had.
     pub(super) served: u32,
     scratch: Scratch,
+    /// The most memory that it may use; `None`: its address space is limited.
+    memory: Option<u64>,
     // The last to go: what it is killed with.
     group: Group,
 }
@@ -106,8 +113,6 @@ impl Process {
             scratch: scratch.path().to_owned(),
             ..Confinement::default()
         };
-        let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
-        let (log, log_in) = io::pipe()?;
         let mut command = Command::new(program);
         command
             .arg(child::COMMAND)
@@ -115,11 +120,36 @@ impl Process {
             .arg(serde_json::to_string(&confinement)?)
             .env_clear()
             .env(child::PARENT, std::process::id().to_string())
-            .process_group(0)
+            .process_group(0);
+        Self::spawn(command, scratch, None).await
+    }
+
+    /// Starts a program of the owner's, whose command marks it with its scratch folder. What it takes
+    /// is watched.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub(super) async fn start_program(
+        command: Command,
+        scratch: Scratch,
+        memory: u64,
+    ) -> io::Result<Self> {
+        Self::spawn(command, scratch, Some(memory)).await
+    }
+
+    async fn spawn(
+        mut command: Command,
+        scratch: Scratch,
+        memory: Option<u64>,
+    ) -> io::Result<Self> {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
+        let (log, log_in) = io::pipe()?;
+        command
             .stdin(Stdio::from(OwnedFd::from(theirs.try_clone()?)))
             .stdout(Stdio::from(OwnedFd::from(theirs)))
             .stderr(log_in);
         let group = Group::of(spawner::spawn(command).await?);
+        let group = if memory.is_some() { group.marked(scratch.path()) } else { group };
         ours.set_nonblocking(true)?;
         let (lines, requests) = UnixStream::from_std(ours)?.into_split();
         Ok(Self {
@@ -128,8 +158,19 @@ impl Process {
             log: Log::of(log),
             served: 0,
             scratch,
+            memory,
             group,
         })
+    }
+
+    /// The folder that it may write to.
+    pub(super) fn scratch(&self) -> &Path {
+        self.scratch.path()
+    }
+
+    /// Ends it with all that it has started, and waits for them.
+    pub(super) async fn end(self) {
+        self.group.end().await;
     }
 
     /// Whether it is still there to be asked.
@@ -145,36 +186,77 @@ impl Process {
             Ok(scratch) => scratch,
             Err(error) => return Asked::spent(unavailable(error)),
         };
-        let deadline = Instant::now() + timeout;
-        let told = tokio::time::timeout_at(deadline, self.exchange(job, &scratch)).await;
-        match told {
-            Err(_) => Asked::spent(Failure::new(
+        let (request, files) = match self.memory {
+            None => request_of(job, scratch.path()),
+            Some(_) => match placed(job, scratch.path()).await {
+                Ok(request) => (request, Vec::new()),
+                Err(error) => return Asked::spent(unavailable(error)),
+            },
+        };
+        let asked = self.converse(&request, files, scratch.path(), Instant::now() + timeout).await;
+        Asked { outcome: asked.outcome.map(|made| kept(made, scratch)), ..asked }
+    }
+
+    /// Has a program extract the one object that it was started for, whose inputs are in its scratch
+    /// folder already. They stay until the process is dropped, and so does what it has made: its
+    /// files are moved out of the folder that goes.
+    ///
+    /// # Errors
+    /// What went wrong, by what to do about it.
+    pub(super) async fn ask_once(
+        &mut self,
+        request: Request,
+        until: Instant,
+    ) -> Result<Extracted, Failure> {
+        self.served += 1;
+        let folder = self.scratch.path().to_owned();
+        let asked = self.converse(&request, Vec::new(), &folder, until).await;
+        let made = asked.outcome?;
+        Ok(kept(made, std::mem::take(&mut self.scratch)))
+    }
+
+    async fn converse(
+        &mut self,
+        request: &Request,
+        files: Vec<File>,
+        folder: &Path,
+        until: Instant,
+    ) -> Asked {
+        let patience = until.saturating_duration_since(Instant::now());
+        let watched = self.group.watched(self.memory.unwrap_or(u64::MAX));
+        let is_watched = self.memory.is_some();
+        let told = tokio::select! {
+            told = self.exchange(request, files, folder) => told,
+            too_much = watched, if is_watched => Err(Broken::Line(too_much)),
+            () = tokio::time::sleep_until(until) => Err(Broken::Line(Failure::new(
                 Class::Resource,
-                format!("it took longer than {} s", timeout.as_secs()),
-            )),
-            Ok(Err(Broken::Line(failure))) => Asked { outcome: Err(failure), is_spent: true },
-            Ok(Err(Broken::Told(failure))) => {
+                format!("it took longer than {} s", patience.as_secs()),
+            ))),
+        };
+        match told {
+            Err(Broken::Line(failure)) => Asked::spent(Failure { log: self.log.take(), ..failure }),
+            Err(Broken::Told(failure)) => {
                 Asked { outcome: Err(Failure { log: self.log.take(), ..failure }), is_spent: false }
             }
-            Ok(Err(Broken::Off(error))) => Asked::spent(self.end_of_life(error).await),
-            Ok(Ok(extracted)) => Asked {
-                outcome: Ok(Extracted {
-                    log: self.log.take(),
-                    scratch: Some(Arc::new(scratch)),
-                    ..extracted
-                }),
+            Err(Broken::Off(error)) => Asked::spent(self.end_of_life(error).await),
+            Ok(extracted) => Asked {
+                outcome: Ok(Extracted { log: self.log.take(), ..extracted }),
                 is_spent: false,
             },
         }
     }
 
-    async fn exchange(&mut self, job: Job, scratch: &Scratch) -> Result<Extracted, Broken> {
-        let (request, files) = request_of(job, scratch.path());
-        let mut line = serde_json::to_vec(&request).map_err(io::Error::from)?;
+    async fn exchange(
+        &mut self,
+        request: &Request,
+        files: Vec<File>,
+        folder: &Path,
+    ) -> Result<Extracted, Broken> {
+        let mut line = serde_json::to_vec(request).map_err(io::Error::from)?;
         line.push(b'\n');
         self.send(&line, &files).await?;
         drop(files);
-        let mut gathering = Gathering::new(scratch.path());
+        let mut gathering = Gathering::new(folder);
         let mut line = Vec::new();
         loop {
             line.clear();
@@ -221,7 +303,8 @@ impl Process {
                 ..Failure::new(Class::Permanent, format!("it broke off: {error}"))
             };
         };
-        Failure { log, ..ended(status) }
+        let failure = ended(status, &log);
+        Failure { log, ..failure }
     }
 }
 
@@ -258,17 +341,44 @@ fn unavailable(error: io::Error) -> Failure {
     Failure::new(Class::Unavailable, format!("the extractor could not be started: {error}"))
 }
 
-/// What a process that ended too early says by how it did.
-fn ended(status: ExitStatus) -> Failure {
+/// What a process that ended too early says by how it did, and by the last line that it logged.
+/// Codes are those of `sysexits.h`: 65 is bad data, 75 is worth another try.
+pub(super) fn ended(status: ExitStatus, log: &str) -> Failure {
+    let last = log.lines().rev().find(|line| !line.trim().is_empty());
+    let last: String = last.map(|line| line.trim().chars().take(500).collect()).unwrap_or_default();
+    let said = |words: String| if last.is_empty() { words } else { format!("{words}: {last}") };
     match (status.signal(), status.code()) {
         (Some(signal), _) => Failure::new(
             Class::Resource,
             format!("it was ended by signal {signal}, which too much memory or time does"),
         ),
         (_, Some(0)) => Failure::new(Class::Permanent, "it ended without saying that it is done"),
-        (_, Some(code)) => Failure::new(Class::Permanent, format!("it ended with code {code}")),
+        (_, Some(child::NOT_STARTED)) if last.starts_with(child::CANNOT_START) => {
+            Failure::new(Class::Unavailable, last)
+        }
+        (_, Some(75)) => Failure::new(Class::Transient, said("it asks to be tried later".into())),
+        (_, Some(code)) => {
+            Failure::new(Class::Permanent, said(format!("it ended with code {code}")))
+        }
         (None, None) => Failure::new(Class::Permanent, "it ended"),
     }
+}
+
+/// What has been made, with the folder that its files are in.
+fn kept(made: Extracted, scratch: Scratch) -> Extracted {
+    Extracted { scratch: Some(Arc::new(scratch)), ..made }
+}
+
+/// The request to a program that is kept: what it is started with does not let it read blobs, so it
+/// gets copies.
+async fn placed(job: Job, scratch: &Path) -> io::Result<Request> {
+    let Job { run, object, inputs, parameters } = job;
+    let folder = scratch.to_owned();
+    let placed = tokio::task::spawn_blocking(move || place::inputs(inputs, &folder, false))
+        .await
+        .map_err(io::Error::other)??;
+    let scratch = scratch.to_owned();
+    Ok(Request { run, object, inputs: placed.inputs, parameters, scratch })
 }
 
 fn request_of(job: Job, scratch: &Path) -> (Request, Vec<File>) {
@@ -304,18 +414,26 @@ fn send_files(socket: &UnixStream, line: &[u8], files: &[File]) -> io::Result<us
     Ok(rustix::net::sendmsg(socket, &[IoSlice::new(line)], &mut control, SendFlags::NOSIGNAL)?)
 }
 
-/// A process with all that it starts. Dropping it kills them and waits for the first.
+/// A process with all that it starts. Dropping it kills them and has them waited for.
 #[derive(Debug)]
 pub(super) struct Group {
     child: Option<Child>,
     pid: Option<Pid>,
     ended: Option<ExitStatus>,
+    /// The scratch folder by which those are known that leave the group.
+    mark: Option<PathBuf>,
 }
 
 impl Group {
     pub(super) fn of(child: Child) -> Self {
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-        Self { child: Some(child), pid, ended: None }
+        Self { child: Some(child), pid, ended: None, mark: None }
+    }
+
+    /// The same, of a program that may start others.
+    pub(super) fn marked(mut self, scratch: &Path) -> Self {
+        self.mark = Some(scratch.to_owned());
+        self
     }
 
     /// How it ended, if it has.
@@ -327,29 +445,70 @@ impl Group {
         }
         self.ended
     }
-}
 
-impl Drop for Group {
-    fn drop(&mut self) {
+    /// Ends once all of it take more than they may, saying so.
+    pub(super) fn watched(&self, memory: u64) -> impl Future<Output = Failure> + use<> {
+        let group = self.pid.map_or(-1, |pid| pid.as_raw_nonzero().get());
+        strays::too_much(group, self.mark.clone().unwrap_or_default(), memory)
+    }
+
+    /// Kills all of it, and waits until they are gone.
+    pub(super) async fn end(mut self) {
+        if let Some(remains) = self.kill() {
+            // Only a process that hangs in the kernel takes longer than a moment.
+            let gone = tokio::task::spawn_blocking(move || remains.wait());
+            let _ = tokio::time::timeout(Duration::from_secs(5), gone).await;
+        }
+    }
+
+    fn kill(&mut self) -> Option<Remains> {
+        let child = self.child.take()?;
         if let Some(pid) = self.pid {
             // Gone already, with all of its group: as good.
             let _ = rustix::process::kill_process_group(pid, Signal::KILL);
         }
-        let Some(mut child) = self.child.take() else { return };
-        if self.ended.is_none() && !matches!(child.try_wait(), Ok(Some(_))) {
+        Some(Remains { child, pid: self.pid, mark: self.mark.take() })
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let Some(mut remains) = self.kill() else { return };
+        let is_gone = self.ended.is_some() || matches!(remains.child.try_wait(), Ok(Some(_)));
+        if !is_gone || remains.mark.is_some() {
             // A killed process goes at once but for those that hang in the kernel: nobody waits here.
-            std::thread::spawn(move || child.wait());
+            std::thread::spawn(move || remains.wait());
         }
+    }
+}
+
+/// Processes that have been killed.
+struct Remains {
+    child: Child,
+    pid: Option<Pid>,
+    mark: Option<PathBuf>,
+}
+
+impl Remains {
+    fn wait(mut self) {
+        use rustix::process::{WaitOptions, waitpgid};
+        let _ = self.child.wait();
+        let Some(mark) = self.mark else { return };
+        strays::end(|scratch| scratch == mark);
+        // Of its group, those whose parent ended before them are this process's to clear away.
+        while let Some(pid) = self.pid
+            && let Ok(Some(_)) = waitpgid(pid, WaitOptions::NOHANG)
+        {}
     }
 }
 
 /// The end of what a child writes to its standard error.
 #[derive(Clone, Debug)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+pub(super) struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
     /// Reads along until the child closes it.
-    fn of(pipe: PipeReader) -> Self {
+    pub(super) fn of(pipe: PipeReader) -> Self {
         let kept = Self(Arc::default());
         let log = kept.clone();
         let Ok(mut pipe) = tokio::net::unix::pipe::Receiver::from_owned_fd(pipe.into()) else {
@@ -371,7 +530,7 @@ impl Log {
         kept.drain(..too_many);
     }
 
-    fn take(&self) -> String {
+    pub(super) fn take(&self) -> String {
         let bytes = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         String::from_utf8_lossy(&bytes).into_owned()
     }

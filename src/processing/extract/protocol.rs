@@ -20,7 +20,7 @@ pub struct Request {
     pub inputs: BTreeMap<String, Input>,
     /// The collection's parameters.
     pub parameters: Map<String, Value>,
-    /// A folder that may be written to. What is in it is gone after the request.
+    /// A folder that may be written to. What is in it is gone after the request. Empty for a service.
     pub scratch: PathBuf,
 }
 
@@ -65,6 +65,10 @@ pub enum FilePlace {
     /// The nth open file that came with the line; what our own extractors get, which can open
     /// nothing themselves.
     Handed(usize),
+    /// A link that needs no token, for a while; what a service gets.
+    Url(String),
+    /// The bytes themselves, in base64; what a service gets of a small one.
+    ContentBase64(String),
 }
 
 /// What is known of a blob.
