@@ -6,12 +6,12 @@ use serde_json::{Value, json};
 use super::{
     Answer,
     answer::picture,
-    found,
+    look,
     wire::{FailedQuery, LogsQuery},
 };
 use crate::{
     api::{
-        App, buckets,
+        App,
         error::ApiError,
         json::{FromPath, ValidQuery},
         scope::Scope,
@@ -41,56 +41,48 @@ fn keys_of(batch: &Batch, tier: Option<u32>) -> Vec<i64> {
 pub(super) async fn failed(
     State(app): State<App>,
     scope: Scope,
-    FromPath((bucket, id)): FromPath<(String, String)>,
+    FromPath(path): FromPath<(String, String)>,
     ValidQuery(query): ValidQuery<FailedQuery>,
 ) -> Answer {
-    let bucket = buckets::find(&app, &scope, &bucket).await?;
     let (limit, offset) = (query.limit.unwrap_or(100), query.offset.unwrap_or(0));
     let namespace_key = scope.namespace_key;
-    let told = app
-        .engine
-        .store
-        .read_or(move |db| {
-            let batch = found(db, bucket.key, &id)?;
-            let mut keys = keys_of(&batch, query.tier_num);
-            if let Some(name) = query.collection_id {
-                let wanted = collections::named(db, namespace_key, &name)?
-                    .ok_or_else(|| ApiError::not_found("collection", name))?
-                    .key;
-                keys.retain(|key| *key == wanted);
-            }
-            let (_, total) = outcomes::settled(db, batch.key, &keys)?;
-            let rows = outcomes::failed_of_batch(db, batch.key, &keys, offset.into(), limit)?;
-            let mut told = Vec::new();
-            for row in rows {
-                let collection = collections::by_key(db, row.collection_key)?;
-                let tier = batch
-                    .tiers
-                    .iter()
-                    .flatten()
-                    .position(|tier| tier.contains(&row.collection_key));
-                told.push(json!({
-                    "object_id": row.object_id,
-                    "collection_id": collection.map(|it| it.id.to_string()),
-                    "tier_num": tier,
-                    "error": row.error,
-                    "error_type": row.class,
-                    "attempts": row.attempts,
-                    "timestamp": row.at,
-                    "stderr": row.log.map(|log| tail(&log, 4096)),
-                }));
-            }
-            Ok::<_, ApiError>(json!({
-                "batch_id": batch.id,
-                "results": told,
-                "failed_documents": told,
-                "total": total,
-                "limit": limit,
-                "offset": offset,
-                "has_more": u64::from(offset) + (told.len() as u64) < total,
-            }))
-        })
-        .await?;
+    let told = look(&app, &scope, path, move |db, batch| {
+        let mut keys = keys_of(&batch, query.tier_num);
+        if let Some(name) = query.collection_id {
+            let wanted = collections::named(db, namespace_key, &name)?
+                .ok_or_else(|| ApiError::not_found("collection", name))?
+                .key;
+            keys.retain(|key| *key == wanted);
+        }
+        let (_, total) = outcomes::settled(db, batch.key, &keys)?;
+        let rows = outcomes::failed_of_batch(db, batch.key, &keys, offset.into(), limit)?;
+        let mut told = Vec::new();
+        for row in rows {
+            let collection = collections::by_key(db, row.collection_key)?;
+            let tier =
+                batch.tiers.iter().flatten().position(|tier| tier.contains(&row.collection_key));
+            told.push(json!({
+                "object_id": row.object_id,
+                "collection_id": collection.map(|it| it.id.to_string()),
+                "tier_num": tier,
+                "error": row.error,
+                "error_type": row.class,
+                "attempts": row.attempts,
+                "timestamp": row.at,
+                "stderr": row.log.map(|log| tail(&log, 4096)),
+            }));
+        }
+        Ok::<_, ApiError>(json!({
+            "batch_id": batch.id,
+            "results": told,
+            "failed_documents": told,
+            "total": total,
+            "limit": limit,
+            "offset": offset,
+            "has_more": u64::from(offset) + (told.len() as u64) < total,
+        }))
+    })
+    .await?;
     Ok(Json(told))
 }
 
@@ -113,41 +105,36 @@ fn tail(text: &str, bytes: usize) -> String {
 pub(super) async fn logs(
     State(app): State<App>,
     scope: Scope,
-    FromPath((bucket, id)): FromPath<(String, String)>,
+    FromPath(path): FromPath<(String, String)>,
     ValidQuery(query): ValidQuery<LogsQuery>,
 ) -> Answer {
-    let bucket = buckets::find(&app, &scope, &bucket).await?;
-    let told = app
-        .engine
-        .store
-        .read_or(move |db| {
-            let batch = found(db, bucket.key, &id)?;
-            let shown = picture(db, batch.clone(), false)?;
-            let mut tiers = Vec::new();
-            for task in &shown.tasks {
-                let tier = task.tier.unwrap_or_default();
-                if query.tier_num.is_some_and(|wanted| wanted != tier) {
-                    continue;
-                }
-                let mut text = String::new();
-                for key in keys_of(&batch, Some(tier)) {
-                    for (object_id, log) in outcomes::logs_of_batch(db, batch.key, key)? {
-                        for line in log.lines() {
-                            text.push_str(&format!("{object_id}: {line}\n"));
-                        }
+    let told = look(&app, &scope, path, move |db, batch| {
+        let shown = picture(db, batch.clone(), false)?;
+        let mut tiers = Vec::new();
+        for task in &shown.tasks {
+            let tier = task.tier.unwrap_or_default();
+            if query.tier_num.is_some_and(|wanted| wanted != tier) {
+                continue;
+            }
+            let mut text = String::new();
+            for key in keys_of(&batch, Some(tier)) {
+                for (object_id, log) in outcomes::logs_of_batch(db, batch.key, key)? {
+                    for line in log.lines() {
+                        text.push_str(&format!("{object_id}: {line}\n"));
                     }
                 }
-                tiers.push(json!({
-                    "tier_num": tier,
-                    "task_id": task.id,
-                    "status": task.status.as_str(),
-                    "logs": tail(&text, LOG_BYTES),
-                    "is_cut": text.len() > LOG_BYTES,
-                }));
             }
-            Ok::<_, ApiError>(json!({"batch_id": batch.id, "tiers": tiers}))
-        })
-        .await?;
+            tiers.push(json!({
+                "tier_num": tier,
+                "task_id": task.id,
+                "status": task.status.as_str(),
+                "logs": tail(&text, LOG_BYTES),
+                "is_cut": text.len() > LOG_BYTES,
+            }));
+        }
+        Ok::<_, ApiError>(json!({"batch_id": batch.id, "tiers": tiers}))
+    })
+    .await?;
     Ok(Json(told))
 }
 
@@ -162,15 +149,10 @@ pub(super) async fn logs(
 pub(super) async fn diagnose(
     State(app): State<App>,
     scope: Scope,
-    FromPath((bucket, id)): FromPath<(String, String)>,
+    FromPath(path): FromPath<(String, String)>,
 ) -> Answer {
-    let bucket = buckets::find(&app, &scope, &bucket).await?;
     let now = app.now();
-    let told = app
-        .engine
-        .store
-        .read_or(move |db| {
-            let batch = found(db, bucket.key, &id)?;
+    let told = look(&app, &scope, path, move |db, batch| {
             let durations = outcomes::durations(db, batch.key)?;
             let groups = outcomes::failures_of_batch(db, batch.key)?;
             let shown = picture(db, batch.clone(), false)?;
@@ -243,7 +225,7 @@ pub(super) async fn diagnose(
                 },
             }))
         })
-        .await?;
+    .await?;
     Ok(Json(told))
 }
 

@@ -23,9 +23,11 @@ use super::{
     json::{FromPath, Valid, ValidQuery},
     page::ListQuery,
     scope::Scope,
+    submission::submit_now,
 };
 use crate::{
     model::{BatchId, BatchStatus},
+    sources::http::post,
     store::{
         Connection, Transaction,
         buckets::Bucket,
@@ -65,6 +67,34 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 /// The batch of that id in a bucket.
 pub(super) fn found(db: &Connection, bucket_key: i64, id: &str) -> Result<Batch, ApiError> {
     batches::by_id(db, bucket_key, id)?.ok_or_else(|| ApiError::not_found("batch", id))
+}
+
+/// Reads something of the batch that a path names, from one snapshot.
+async fn look<T: Send + 'static>(
+    app: &App,
+    scope: &Scope,
+    (bucket, id): (String, String),
+    tell: impl FnOnce(&Connection, Batch) -> Result<T, ApiError> + Send + 'static,
+) -> Result<T, ApiError> {
+    let bucket = buckets::find(app, scope, &bucket).await?;
+    app.engine.store.read_or(move |db| tell(db, found(db, bucket.key, &id)?)).await
+}
+
+/// Changes the batch that a path names, in one transaction.
+async fn change<T: Send + 'static>(
+    app: &App,
+    scope: &Scope,
+    (bucket, id): (String, String),
+    work: impl FnOnce(&Transaction<'_>, &Bucket, Batch) -> Result<T, ApiError> + Send + 'static,
+) -> Result<T, ApiError> {
+    let bucket = buckets::find(app, scope, &bucket).await?;
+    app.engine
+        .store
+        .write(move |tx| {
+            let batch = found(tx, bucket.key, &id)?;
+            work(tx, &bucket, batch)
+        })
+        .await
 }
 
 fn shown(db: &Connection, key: i64) -> Result<Picture, ApiError> {
@@ -223,46 +253,6 @@ fn add(
     ))
 }
 
-/// Submits a draft in the transaction under way.
-fn submit_now(tx: &Transaction<'_>, key: i64, now: jiff::Timestamp) -> Result<(), ApiError> {
-    let batch = batches::by_key(tx, key)?.ok_or_else(|| ApiError::internal("a batch is gone"))?;
-    if batch.object_count == 0 {
-        return Err(ApiError::invalid_field(
-            FieldError { value: None, ..FieldError::new("object_ids", (), "the batch is empty") }
-                .accepting("one object at least"),
-        ));
-    }
-    let first = match &batch.collections {
-        Some(keys) => enabled(tx, keys)?,
-        None => collections::of_bucket(tx, batch.bucket_key)?,
-    };
-    if first.is_empty() {
-        return Err(ApiError::invalid_field(
-            FieldError {
-                value: None,
-                ..FieldError::new(
-                    "collection_ids",
-                    (),
-                    "no enabled collection takes from this bucket: make one, or enable one",
-                )
-            }
-            .accepting("collections that take from the bucket"),
-        ));
-    }
-    let tiers = collections::tiers(tx, &first)?;
-    Ok(batches::submit(tx, key, &tiers, now)?)
-}
-
-fn enabled(db: &Connection, keys: &[i64]) -> Result<Vec<i64>, ApiError> {
-    let mut enabled = Vec::new();
-    for key in keys {
-        if collections::by_key(db, *key)?.is_some_and(|it| it.is_enabled && !it.is_deleting) {
-            enabled.push(*key);
-        }
-    }
-    Ok(enabled)
-}
-
 /// Add objects to a draft
 #[utoipa::path(
     post, path = "/v1/buckets/{bucket_identifier}/batches/{batch_id}/objects",
@@ -275,25 +265,20 @@ fn enabled(db: &Connection, keys: &[i64]) -> Result<Vec<i64>, ApiError> {
 async fn add_objects(
     State(app): State<App>,
     scope: Scope,
-    FromPath((bucket, id)): FromPath<(String, String)>,
+    FromPath(path): FromPath<(String, String)>,
     ValidQuery(query): ValidQuery<AddObjectsQuery>,
     Valid(body): Valid<AddObjectsToBatchRequest>,
 ) -> Answer {
-    let bucket = buckets::find(&app, &scope, &bucket).await?;
     let (now, skips) = (app.now(), query.skip_validation.unwrap_or(false));
-    let told = app
-        .engine
-        .store
-        .write(move |tx| {
-            let batch = found(tx, bucket.key, &id)?;
-            if batch.status != BatchStatus::Draft {
-                return Err(ApiError::conflict("the batch is submitted: make another")
-                    .detail("status", batch.status.as_str()));
-            }
-            add(tx, batch.key, &bucket, &body.object_ids, skips)?;
-            Ok::<_, ApiError>(shown(tx, batch.key)?.told(now))
-        })
-        .await?;
+    let told = change(&app, &scope, path, move |tx, bucket, batch| {
+        if batch.status != BatchStatus::Draft {
+            return Err(ApiError::conflict("the batch is submitted: make another")
+                .detail("status", batch.status.as_str()));
+        }
+        add(tx, batch.key, bucket, &body.object_ids, skips)?;
+        Ok::<_, ApiError>(shown(tx, batch.key)?.told(now))
+    })
+    .await?;
     Ok(Json(told))
 }
 
@@ -309,35 +294,33 @@ async fn add_objects(
 async fn submit(
     State(app): State<App>,
     scope: Scope,
-    FromPath((bucket, id)): FromPath<(String, String)>,
+    FromPath(path): FromPath<(String, String)>,
     _query: ValidQuery<SubmitQuery>,
     Valid(body): Valid<SubmitBatchRequest>,
 ) -> Answer {
-    let bucket = buckets::find(&app, &scope, &bucket).await?;
-    refuse_webhook(body.webhook_url.as_deref())?;
+    check_webhook(body.webhook_url.as_deref())?;
     let (now, namespace_key) = (app.now(), scope.namespace_key);
-    let told = app
-        .engine
-        .store
-        .write(move |tx| {
-            let batch = found(tx, bucket.key, &id)?;
-            if batch.status.is_terminal() {
-                return Err(ApiError::conflict("the batch has ended: resubmit it to run it again")
-                    .detail("status", batch.status.as_str()));
-            }
-            let named = collections_of(tx, namespace_key, &bucket, body.collection_ids)?;
-            check_same(tx, &batch, named)?;
-            if batch.status == BatchStatus::Draft {
-                submit_now(tx, batch.key, now)?;
-            }
-            let shown = shown(tx, batch.key)?;
-            let task = shown
-                .tasks
-                .first()
-                .ok_or_else(|| ApiError::internal("a submitted batch has no task"))?;
-            Ok(task_of(&shown, task))
-        })
-        .await?;
+    let told = change(&app, &scope, path, move |tx, bucket, batch| {
+        if batch.status.is_terminal() {
+            return Err(ApiError::conflict("the batch has ended: resubmit it to run it again")
+                .detail("status", batch.status.as_str()));
+        }
+        let named = collections_of(tx, namespace_key, bucket, body.collection_ids)?;
+        check_same(tx, &batch, named)?;
+        if let Some(url) = &body.webhook_url {
+            batches::set_webhook_url(tx, batch.key, url)?;
+        }
+        if batch.status == BatchStatus::Draft {
+            submit_now(tx, batch.key, now)?;
+        }
+        let shown = shown(tx, batch.key)?;
+        let task = shown
+            .tasks
+            .first()
+            .ok_or_else(|| ApiError::internal("a submitted batch has no task"))?;
+        Ok(task_of(&shown, task))
+    })
+    .await?;
     app.processor.nudge();
     Ok(Json(told))
 }
@@ -363,13 +346,15 @@ fn check_same(db: &Connection, batch: &Batch, named: Option<Vec<i64>>) -> Result
     ))
 }
 
-/// Nobody is told at the end of a batch here, and nobody is led to believe so.
-pub(super) fn refuse_webhook(url: Option<&str>) -> Result<(), ApiError> {
-    let Some(url) = url else { return Ok(()) };
-    Err(ApiError::invalid_field(
-        FieldError::new("webhook_url", url, "is not told when a batch ends")
-            .accepting("null; `GET /v1/events` and the batch itself tell of its end"),
-    ))
+/// An address that is told once when the batch ends, unsigned.
+pub(super) fn check_webhook(url: Option<&str>) -> Result<(), ApiError> {
+    match url.map(post::address) {
+        None | Some(Ok(_)) => Ok(()),
+        Some(Err(why)) => Err(ApiError::invalid_field(
+            FieldError::new("webhook_url", url.unwrap_or_default(), why)
+                .accepting("http:// or https://, without a user name, and no link-local address"),
+        )),
+    }
 }
 
 /// Submit all drafts of a bucket
@@ -488,11 +473,9 @@ async fn bulk_submit(
 async fn get(
     State(app): State<App>,
     scope: Scope,
-    FromPath((bucket, id)): FromPath<(String, String)>,
+    FromPath(path): FromPath<(String, String)>,
 ) -> Answer {
-    let bucket = buckets::find(&app, &scope, &bucket).await?;
-    let shown =
-        app.engine.store.read_or(move |db| shown(db, found(db, bucket.key, &id)?.key)).await?;
+    let shown = look(&app, &scope, path, |db, batch| Ok(picture(db, batch, true)?)).await?;
     Ok(Json(shown.told(app.now())))
 }
 
@@ -581,22 +564,17 @@ pub(super) fn parse_status(text: &str) -> Result<BatchStatus, ApiError> {
 async fn patch(
     State(app): State<App>,
     scope: Scope,
-    FromPath((bucket, id)): FromPath<(String, String)>,
+    FromPath(path): FromPath<(String, String)>,
     Valid(body): Valid<PatchBatchRequest>,
 ) -> Answer {
-    let bucket = buckets::find(&app, &scope, &bucket).await?;
     let now = app.now();
-    let told = app
-        .engine
-        .store
-        .write(move |tx| {
-            let batch = found(tx, bucket.key, &id)?;
-            let mut metadata = batch.metadata.clone();
-            documents::merge(&mut metadata, body.metadata.unwrap_or_default());
-            batches::set_metadata(tx, batch.key, &metadata, now)?;
-            Ok::<_, ApiError>(shown(tx, batch.key)?.told(now))
-        })
-        .await?;
+    let told = change(&app, &scope, path, move |tx, _, batch| {
+        let mut metadata = batch.metadata.clone();
+        documents::merge(&mut metadata, body.metadata.unwrap_or_default());
+        batches::set_metadata(tx, batch.key, &metadata, now)?;
+        Ok::<_, ApiError>(shown(tx, batch.key)?.told(now))
+    })
+    .await?;
     Ok(Json(told))
 }
 
@@ -622,17 +600,13 @@ fn refuse_running(batch: &Batch) -> Result<(), ApiError> {
 async fn delete(
     State(app): State<App>,
     scope: Scope,
-    FromPath((bucket, id)): FromPath<(String, String)>,
+    FromPath(path): FromPath<(String, String)>,
 ) -> Answer {
-    let bucket = buckets::find(&app, &scope, &bucket).await?;
-    app.engine
-        .store
-        .write(move |tx| {
-            let batch = found(tx, bucket.key, &id)?;
-            refuse_running(&batch)?;
-            Ok::<_, ApiError>(batches::remove_record(tx, batch.key)?)
-        })
-        .await?;
+    change(&app, &scope, path, move |tx, _, batch| {
+        refuse_running(&batch)?;
+        Ok::<_, ApiError>(batches::remove_record(tx, batch.key)?)
+    })
+    .await?;
     Ok(Json(json!({"message": "Successfully deleted", "success": true})))
 }
 
@@ -649,25 +623,19 @@ async fn delete(
 async fn delete_documents(
     State(app): State<App>,
     scope: Scope,
-    FromPath((bucket, id)): FromPath<(String, String)>,
+    FromPath(path): FromPath<(String, String)>,
 ) -> Answer {
-    let bucket = buckets::find(&app, &scope, &bucket).await?;
-    let told = app
-        .engine
-        .store
-        .write(move |tx| {
-            let batch = found(tx, bucket.key, &id)?;
-            refuse_running(&batch)?;
-            let removed =
-                crate::store::processing::outcomes::remove_documents_of_batch(tx, batch.key)?;
-            Ok::<_, ApiError>(json!({
-                "batch_id": batch.id,
-                "deleted_count": removed,
-                "success": true,
-                "message": "Documents deleted",
-            }))
-        })
-        .await?;
+    let told = change(&app, &scope, path, move |tx, _, batch| {
+        refuse_running(&batch)?;
+        let removed = crate::store::processing::outcomes::remove_documents_of_batch(tx, batch.key)?;
+        Ok::<_, ApiError>(json!({
+            "batch_id": batch.id,
+            "deleted_count": removed,
+            "success": true,
+            "message": "Documents deleted",
+        }))
+    })
+    .await?;
     super::objects::collect_soon(&app);
     Ok(Json(told))
 }

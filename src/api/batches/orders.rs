@@ -4,16 +4,16 @@ use axum::{Json, extract::State};
 use serde_json::json;
 
 use super::{
-    Answer, check_same, collections_of, found, refuse_running, refuse_webhook, shown, submit_now,
-    task_of,
+    Answer, change, check_same, check_webhook, collections_of, refuse_running, shown, task_of,
     wire::{CancelQuery, ResubmitBatchRequest, ResubmitQuery, RetryBatchRequest},
 };
 use crate::{
     api::{
-        App, buckets,
+        App,
         error::{ApiError, FieldError},
         json::{FromPath, Valid, ValidQuery},
         scope::Scope,
+        submission::submit_now,
     },
     model::{BatchStatus, Dedup},
     store::processing::{
@@ -33,48 +33,43 @@ use crate::{
 pub(super) async fn cancel(
     State(app): State<App>,
     scope: Scope,
-    FromPath((bucket, id)): FromPath<(String, String)>,
+    FromPath(path): FromPath<(String, String)>,
     ValidQuery(query): ValidQuery<CancelQuery>,
 ) -> Answer {
-    let bucket = buckets::find(&app, &scope, &bucket).await?;
     let now = app.now();
-    let told = app
-        .engine
-        .store
-        .write(move |tx| {
-            let batch = found(tx, bucket.key, &id)?;
-            let was_running = batch.status == BatchStatus::InProgress;
-            match batch.status {
-                BatchStatus::Canceled => {}
-                status if status.is_terminal() => {
-                    return Err(ApiError::conflict("the batch has ended already")
-                        .detail("status", status.as_str()));
-                }
-                _ => batches::cancel(tx, &batch, query.reason.as_deref(), now)?,
+    let told = change(&app, &scope, path, move |tx, _, batch| {
+        let was_running = batch.status == BatchStatus::InProgress;
+        match batch.status {
+            BatchStatus::Canceled => {}
+            status if status.is_terminal() => {
+                return Err(ApiError::conflict("the batch has ended already")
+                    .detail("status", status.as_str()));
             }
-            let shown = shown(tx, batch.key)?;
-            let mut told = match shown.tasks.first() {
-                Some(task) => task_of(&shown, task),
-                None => json!({
-                    "task_id": format!("task_{}", batch.id.as_str().trim_start_matches("btch_")),
-                    "task_type": "api_buckets_batches_process",
-                    "status": "CANCELED",
-                    "inputs": [batch.id.to_string()],
-                    "outputs": [],
-                    "additional_data": {"batch_id": batch.id},
-                    "error": null,
-                }),
-            };
-            let asked = u64::from(was_running);
-            told["status"] = "CANCELED".into();
-            told["cancellation"] = json!({
-                "ray_jobs_requested": asked,
-                "ray_jobs_accepted": asked,
-                "ray_jobs_refused": 0,
-            });
-            Ok(told)
-        })
-        .await?;
+            _ => batches::cancel(tx, &batch, query.reason.as_deref(), now)?,
+        }
+        let shown = shown(tx, batch.key)?;
+        let mut told = match shown.tasks.first() {
+            Some(task) => task_of(&shown, task),
+            None => json!({
+                "task_id": format!("task_{}", batch.id.as_str().trim_start_matches("btch_")),
+                "task_type": "api_buckets_batches_process",
+                "status": "CANCELED",
+                "inputs": [batch.id.to_string()],
+                "outputs": [],
+                "additional_data": {"batch_id": batch.id},
+                "error": null,
+            }),
+        };
+        let asked = u64::from(was_running);
+        told["status"] = "CANCELED".into();
+        told["cancellation"] = json!({
+            "ray_jobs_requested": asked,
+            "ray_jobs_accepted": asked,
+            "ray_jobs_refused": 0,
+        });
+        Ok(told)
+    })
+    .await?;
     app.processor.nudge();
     Ok(Json(told))
 }
@@ -91,10 +86,9 @@ pub(super) async fn cancel(
 pub(super) async fn retry(
     State(app): State<App>,
     scope: Scope,
-    FromPath((bucket, id)): FromPath<(String, String)>,
+    FromPath(path): FromPath<(String, String)>,
     Valid(body): Valid<RetryBatchRequest>,
 ) -> Answer {
-    let bucket = buckets::find(&app, &scope, &bucket).await?;
     let mode = body.retry_mode.as_deref().unwrap_or("transient_only").to_owned();
     if !matches!(mode.as_str(), "transient_only" | "all") {
         return Err(ApiError::invalid_field(
@@ -103,11 +97,7 @@ pub(super) async fn retry(
         ));
     }
     let now = app.now();
-    let told = app
-        .engine
-        .store
-        .write(move |tx| {
-            let batch = found(tx, bucket.key, &id)?;
+    let told = change(&app, &scope, path, move |tx, _, batch| {
             refuse_running(&batch)?;
             if batch.status == BatchStatus::Draft {
                 return Err(ApiError::conflict("the batch is not submitted yet"));
@@ -146,7 +136,7 @@ pub(super) async fn retry(
                 },
             }))
         })
-        .await?;
+    .await?;
     app.processor.nudge();
     Ok(Json(told))
 }
@@ -163,55 +153,53 @@ pub(super) async fn retry(
 pub(super) async fn resubmit(
     State(app): State<App>,
     scope: Scope,
-    FromPath((bucket, id)): FromPath<(String, String)>,
+    FromPath(path): FromPath<(String, String)>,
     ValidQuery(query): ValidQuery<ResubmitQuery>,
     Valid(body): Valid<ResubmitBatchRequest>,
 ) -> Answer {
-    let bucket = buckets::find(&app, &scope, &bucket).await?;
-    refuse_webhook(body.webhook_url.as_deref())?;
+    check_webhook(body.webhook_url.as_deref())?;
     let submits =
         query.auto_submit.or(query.trigger_processing).or(body.auto_submit).unwrap_or(true);
     let from_tier = query.from_tier.or(body.from_tier).unwrap_or(0);
     let (now, namespace_key) = (app.now(), scope.namespace_key);
-    let told = app
-        .engine
-        .store
-        .write(move |tx| {
-            let batch = found(tx, bucket.key, &id)?;
-            if !batch.status.is_terminal() {
-                return Err(ApiError::conflict("the batch has not ended: submit it, or wait")
-                    .detail("status", batch.status.as_str()));
-            }
-            let named = collections_of(tx, namespace_key, &bucket, body.collection_ids)?;
-            check_same(tx, &batch, named)?;
-            let keys = tiers_from(&batch, from_tier)?;
-            if let Some(dedup) = body.dedup_strategy {
-                batches::set_dedup(tx, batch.key, dedup)?;
-            }
-            let dedup = body.dedup_strategy.unwrap_or(batch.dedup);
-            if dedup.effective() == Dedup::Replace {
-                outcomes::unsettle(tx, batch.key, &keys)?;
-            } else {
-                outcomes::retry(tx, batch.key, &keys, true)?;
-            }
-            batches::make_draft(tx, &batch, from_tier, now)?;
-            if submits {
-                submit_now(tx, batch.key, now)?;
-                batches::begin_with(tx, batch.key, from_tier, now)?;
-            }
-            let shown = shown(tx, batch.key)?;
-            Ok::<_, ApiError>(json!({
-                "batch_id": batch.id,
-                "status": shown.batch.status.as_str(),
-                "from_tier": from_tier,
-                "task_id": shown.tasks.first().map(|task| &task.id),
-                "auto_submitted": submits,
-                "success": true,
-                "message": if submits { "The batch runs again" } else { "The batch is a draft again" },
-                "batch": shown.told(now),
-            }))
-        })
-        .await?;
+    let told = change(&app, &scope, path, move |tx, bucket, batch| {
+        if !batch.status.is_terminal() {
+            return Err(ApiError::conflict("the batch has not ended: submit it, or wait")
+                .detail("status", batch.status.as_str()));
+        }
+        let named = collections_of(tx, namespace_key, bucket, body.collection_ids)?;
+        check_same(tx, &batch, named)?;
+        let keys = tiers_from(&batch, from_tier)?;
+        if let Some(url) = &body.webhook_url {
+            batches::set_webhook_url(tx, batch.key, url)?;
+        }
+        if let Some(dedup) = body.dedup_strategy {
+            batches::set_dedup(tx, batch.key, dedup)?;
+        }
+        let dedup = body.dedup_strategy.unwrap_or(batch.dedup);
+        if dedup.effective() == Dedup::Replace {
+            outcomes::unsettle(tx, batch.key, &keys)?;
+        } else {
+            outcomes::retry(tx, batch.key, &keys, true)?;
+        }
+        batches::make_draft(tx, &batch, from_tier, now)?;
+        if submits {
+            submit_now(tx, batch.key, now)?;
+            batches::begin_with(tx, batch.key, from_tier, now)?;
+        }
+        let shown = shown(tx, batch.key)?;
+        Ok::<_, ApiError>(json!({
+            "batch_id": batch.id,
+            "status": shown.batch.status.as_str(),
+            "from_tier": from_tier,
+            "task_id": shown.tasks.first().map(|task| &task.id),
+            "auto_submitted": submits,
+            "success": true,
+            "message": if submits { "The batch runs again" } else { "The batch is a draft again" },
+            "batch": shown.told(now),
+        }))
+    })
+    .await?;
     app.processor.nudge();
     Ok(Json(told))
 }

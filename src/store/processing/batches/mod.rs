@@ -1,17 +1,24 @@
-//! Batches: made, filled, submitted, stopped, looked at. What a tier of one comes to is its task's.
+//! Batches: made, found, listed, removed. `filling` says which objects are in one, and `states`
+//! how one goes from a draft to its end. What a tier of one comes to is its task's.
+
+mod filling;
+mod states;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
+use rusqlite::{Connection, Row, Transaction, params};
 use serde_json::{Map, Value, json};
 
-use super::{outcomes, tasks};
 use crate::{
-    model::{BatchId, BatchStatus, Dedup, ObjectId, TaskKind},
-    store::{
-        Result, StoreError,
-        events::{self, About, EventKind},
-        json, time,
-    },
+    model::{BatchId, BatchStatus, Dedup},
+    store::{Result, StoreError, json, time},
+};
+
+pub(in crate::store::processing) use filling::add_waiting;
+pub use filling::{
+    add_keys, add_objects, add_unknown, forget_members, has_members_before, object_ids,
+};
+pub use states::{
+    all_ended, begin_tier, begin_with, cancel, end, is_wanted, make_draft, queue_again, submit,
 };
 
 /// A batch as the database knows it.
@@ -377,247 +384,14 @@ pub fn insert(tx: &Transaction<'_>, batch: &NewBatch, now: Timestamp) -> Result<
     Ok(tx.last_insert_rowid())
 }
 
-/// Adds objects of the batch's bucket, none twice. Returns the ids that are of no object there.
+/// Says who is told once when a batch ends.
 ///
 /// # Errors
 /// SQLite's.
-pub fn add_objects(
-    tx: &Transaction<'_>,
-    batch_key: i64,
-    bucket_key: i64,
-    ids: &[String],
-) -> Result<Vec<String>> {
-    let mut unknown = Vec::new();
-    let mut find = tx.prepare_cached(
-        "SELECT object_key FROM objects WHERE id = ?1 AND bucket_key = ?2 AND state IS NULL",
-    )?;
-    let mut insert =
-        tx.prepare_cached("INSERT OR IGNORE INTO batch_objects VALUES (?1, ?2, ?3)")?;
-    for id in ids {
-        match find.query_row(params![id, bucket_key], |row| row.get::<_, i64>(0)).optional()? {
-            Some(key) => {
-                insert.execute(params![batch_key, key, id])?;
-            }
-            None => unknown.push(id.clone()),
-        }
-    }
-    recount(tx, batch_key)?;
-    Ok(unknown)
-}
-
-/// Adds objects that nobody knows, which count as skipped. Their keys are below all that there are.
-///
-/// # Errors
-/// SQLite's.
-pub fn add_unknown(tx: &Transaction<'_>, batch_key: i64, ids: &[String]) -> Result<()> {
-    let lowest: i64 = tx
-        .prepare_cached(
-            "SELECT min(coalesce(min(object_key), 0), 0) FROM batch_objects WHERE batch_key = ?1",
-        )?
-        .query_row([batch_key], |row| row.get(0))?;
-    let mut insert = tx.prepare_cached(
-        "INSERT INTO batch_objects SELECT ?1, ?2, ?3 WHERE NOT EXISTS
-             (SELECT 1 FROM batch_objects WHERE batch_key = ?1 AND object_id = ?3)",
-    )?;
-    for (key, id) in (i64::MIN..lowest).rev().zip(ids) {
-        insert.execute(params![batch_key, key, id])?;
-    }
-    recount(tx, batch_key)
-}
-
-/// Adds objects by their keys.
-///
-/// # Errors
-/// SQLite's.
-pub fn add_keys(tx: &Transaction<'_>, batch_key: i64, object_keys: &[i64]) -> Result<()> {
-    let mut insert = tx.prepare_cached(
-        "INSERT OR IGNORE INTO batch_objects SELECT ?1, object_key, id FROM objects
-         WHERE object_key = ?2 AND state IS NULL",
-    )?;
-    for key in object_keys {
-        insert.execute([batch_key, *key])?;
-    }
-    recount(tx, batch_key)
-}
-
-/// Adds those of these objects that still stand for entries of the sync. Returns how many.
-pub(super) fn add_waiting(
-    tx: &Transaction<'_>,
-    batch_key: i64,
-    sync_key: i64,
-    object_keys: &[i64],
-) -> Result<usize> {
-    let mut insert = tx.prepare_cached(
-        "INSERT INTO batch_objects SELECT ?1, o.object_key, o.id FROM objects o
-         JOIN entries e ON e.entry_key = o.entry_key
-         WHERE o.object_key = ?2 AND e.sync_key = ?3 AND o.state IS NULL",
-    )?;
-    let mut count = 0;
-    for key in object_keys {
-        count += insert.execute([batch_key, *key, sync_key])?;
-    }
-    recount(tx, batch_key)?;
-    Ok(count)
-}
-
-fn recount(tx: &Transaction<'_>, batch_key: i64) -> Result<()> {
-    tx.prepare_cached(
-        "UPDATE batches SET object_count =
-             (SELECT count(*) FROM batch_objects WHERE batch_key = ?1) WHERE batch_key = ?1",
-    )?
-    .execute([batch_key])?;
+pub fn set_webhook_url(tx: &Transaction<'_>, batch_key: i64, url: &str) -> Result<()> {
+    tx.prepare_cached("UPDATE batches SET webhook_url = ?2 WHERE batch_key = ?1")?
+        .execute(params![batch_key, url])?;
     Ok(())
-}
-
-/// Ids of the objects of a batch.
-///
-/// # Errors
-/// SQLite's.
-pub fn object_ids(connection: &Connection, batch_key: i64) -> Result<Vec<ObjectId>> {
-    let mut statement = connection
-        .prepare_cached("SELECT object_id FROM batch_objects WHERE batch_key = ?1 ORDER BY 1")?;
-    let ids = statement
-        .query_map([batch_key], |row| Ok(ObjectId::from_stored(row.get(0)?)))?
-        .collect::<std::result::Result<_, _>>()?;
-    Ok(ids)
-}
-
-/// Submits a batch: it waits, with a task for each tier. `tiers` are internal keys of collections.
-///
-/// # Errors
-/// SQLite's.
-pub fn submit(
-    tx: &Transaction<'_>,
-    batch_key: i64,
-    tiers: &[Vec<i64>],
-    now: Timestamp,
-) -> Result<()> {
-    tx.prepare_cached(
-        "UPDATE batches SET status = 'PENDING', tiers = ?2, tier = 0, error = NULL,
-                submitted_at_ms = ?3, started_at_ms = NULL, completed_at_ms = NULL,
-                updated_at_ms = ?3 WHERE batch_key = ?1",
-    )?
-    .execute(params![batch_key, json!(tiers).to_string(), now.as_millisecond()])?;
-    let namespace_key = tx
-        .prepare_cached(
-            "SELECT namespace_key FROM batches JOIN buckets USING (bucket_key) WHERE batch_key = ?1",
-        )?
-        .query_row([batch_key], |row| row.get(0))?;
-    for (tier, _) in (0_u32..).zip(tiers) {
-        let of = tasks::Of { batch: Some((batch_key, tier)), collection_key: None };
-        tasks::insert(tx, TaskKind::Batch, namespace_key, &of, &Value::Null, now)?;
-    }
-    Ok(())
-}
-
-/// Puts an ended batch back in the queue, from a tier on, with that tier's tasks as they were.
-///
-/// # Errors
-/// SQLite's.
-pub fn queue_again(
-    tx: &Transaction<'_>,
-    batch: &Batch,
-    from_tier: u32,
-    reason: &str,
-    now: Timestamp,
-) -> Result<()> {
-    tx.prepare_cached(
-        "UPDATE batches SET status = 'PENDING', tier = ?2, error = NULL, completed_at_ms = NULL,
-                retries = retries + 1, retry_reason = ?3, retried_at_ms = ?4, updated_at_ms = ?4
-         WHERE batch_key = ?1",
-    )?
-    .execute(params![batch.key, from_tier, reason, now.as_millisecond()])?;
-    tasks::reopen(tx, batch.key, from_tier, now)
-}
-
-/// Makes a draft of an ended batch again.
-///
-/// # Errors
-/// SQLite's.
-pub fn make_draft(tx: &Transaction<'_>, batch: &Batch, tier: u32, now: Timestamp) -> Result<()> {
-    tx.prepare_cached(
-        "UPDATE batches SET status = 'DRAFT', tier = ?2, error = NULL, completed_at_ms = NULL,
-                updated_at_ms = ?3 WHERE batch_key = ?1",
-    )?
-    .execute(params![batch.key, tier, now.as_millisecond()])?;
-    tx.prepare_cached("DELETE FROM tasks WHERE batch_key = ?1")?.execute([batch.key])?;
-    Ok(())
-}
-
-/// Begins, or goes on with, a tier. Returns whether the batch is still wanted.
-///
-/// # Errors
-/// SQLite's.
-pub fn begin_tier(tx: &Transaction<'_>, batch: &Batch, tier: u32, now: Timestamp) -> Result<bool> {
-    let begun = tx
-        .prepare_cached(
-            "UPDATE batches SET status = 'IN_PROGRESS', tier = ?2, updated_at_ms = ?3,
-                    started_at_ms = coalesce(started_at_ms, ?3)
-             WHERE batch_key = ?1 AND status IN ('PENDING', 'IN_PROGRESS')",
-        )?
-        .execute(params![batch.key, tier, now.as_millisecond()])?;
-    Ok(begun > 0)
-}
-
-/// Whether a batch is to go on: its record is there and nobody has stopped it.
-///
-/// # Errors
-/// SQLite's.
-pub fn is_wanted(connection: &Connection, batch_key: i64) -> Result<bool> {
-    Ok(connection
-        .prepare_cached("SELECT 1 FROM batches WHERE batch_key = ?1 AND status = 'IN_PROGRESS'")?
-        .exists([batch_key])?)
-}
-
-/// Ends a batch as its tiers came out, and tells of it.
-///
-/// # Errors
-/// SQLite's.
-pub fn end(tx: &Transaction<'_>, batch: &Batch, now: Timestamp) -> Result<BatchStatus> {
-    let (worked, failed): (u64, u64) = tx
-        .prepare_cached(
-            "SELECT coalesce(sum(processed + skipped), 0), coalesce(sum(failed), 0)
-             FROM tasks WHERE batch_key = ?1",
-        )?
-        .query_row([batch.key], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let status = BatchStatus::ended(worked, failed);
-    set_ended(tx, batch, status, None, now)?;
-    Ok(status)
-}
-
-/// Stops a batch for good.
-///
-/// # Errors
-/// SQLite's.
-pub fn cancel(
-    tx: &Transaction<'_>,
-    batch: &Batch,
-    reason: Option<&str>,
-    now: Timestamp,
-) -> Result<()> {
-    set_ended(tx, batch, BatchStatus::Canceled, reason, now)?;
-    tasks::cancel_of_batch(tx, batch.key, now)?;
-    outcomes::let_go(tx, batch.key)
-}
-
-fn set_ended(
-    tx: &Transaction<'_>,
-    batch: &Batch,
-    status: BatchStatus,
-    error: Option<&str>,
-    now: Timestamp,
-) -> Result<()> {
-    tx.prepare_cached(
-        "UPDATE batches SET status = ?2, error = ?3, updated_at_ms = ?4, completed_at_ms = ?4
-         WHERE batch_key = ?1",
-    )?
-    .execute(params![batch.key, status.as_str(), error, now.as_millisecond()])?;
-    let detail = json!({
-        "batch_id": batch.id,
-        "status": status.as_str(),
-        "objects": batch.object_count,
-    });
-    events::append(tx, EventKind::BatchFinished, About::bucket(batch.bucket_key), &detail, now)
 }
 
 /// Keeps what somebody wants with a batch.
@@ -642,21 +416,6 @@ pub fn set_metadata(
 pub fn set_dedup(tx: &Transaction<'_>, batch_key: i64, dedup: Dedup) -> Result<()> {
     tx.prepare_cached("UPDATE batches SET dedup = ?2 WHERE batch_key = ?1")?
         .execute(params![batch_key, dedup.as_str()])?;
-    Ok(())
-}
-
-/// Lets a submitted batch begin with a later tier: those before it are not needed.
-///
-/// # Errors
-/// SQLite's.
-pub fn begin_with(tx: &Transaction<'_>, batch_key: i64, tier: u32, now: Timestamp) -> Result<()> {
-    tx.prepare_cached("UPDATE batches SET tier = ?2 WHERE batch_key = ?1")?
-        .execute(params![batch_key, tier])?;
-    tx.prepare_cached(
-        "UPDATE tasks SET status = 'SKIPPED', completed_at_ms = ?3, updated_at_ms = ?3
-         WHERE batch_key = ?1 AND tier < ?2",
-    )?
-    .execute(params![batch_key, tier, now.as_millisecond()])?;
     Ok(())
 }
 
@@ -688,54 +447,6 @@ pub fn remove_record(tx: &Transaction<'_>, batch_key: i64) -> Result<()> {
         tx.prepare_cached(statement)?.execute([batch_key])?;
     }
     Ok(())
-}
-
-/// Forgets the members of batches without failures that ended before a time: up to `limit` batches.
-///
-/// # Errors
-/// SQLite's.
-pub fn forget_members(tx: &Transaction<'_>, before: Timestamp, limit: u32) -> Result<u64> {
-    let keys: Vec<i64> = tx
-        .prepare_cached(
-            "SELECT batch_key FROM batches WHERE status = 'COMPLETED' AND completed_at_ms < ?1
-             AND EXISTS (SELECT 1 FROM batch_objects m WHERE m.batch_key = batches.batch_key)
-             LIMIT ?2",
-        )?
-        .query_map(params![before.as_millisecond(), limit], |row| row.get(0))?
-        .collect::<std::result::Result<_, _>>()?;
-    for key in &keys {
-        tx.prepare_cached("DELETE FROM batch_objects WHERE batch_key = ?1")?.execute([key])?;
-    }
-    Ok(keys.len() as u64)
-}
-
-/// Whether there are batches whose members are to be forgotten, see [`forget_members`].
-///
-/// # Errors
-/// SQLite's.
-pub fn has_members_before(connection: &Connection, before: Timestamp) -> Result<bool> {
-    Ok(connection
-        .prepare_cached(
-            "SELECT 1 FROM batches WHERE status = 'COMPLETED' AND completed_at_ms < ?1
-             AND EXISTS (SELECT 1 FROM batch_objects m WHERE m.batch_key = batches.batch_key)",
-        )?
-        .exists([before.as_millisecond()])?)
-}
-
-/// How the batches of a trigger came out together; `None` while one has not ended.
-///
-/// # Errors
-/// SQLite's.
-pub fn all_ended(connection: &Connection, trigger_key: i64) -> Result<Option<BatchStatus>> {
-    let (open, worked, failed): (u64, u64, u64) = connection
-        .prepare_cached(
-            "SELECT count(*) FILTER (WHERE status IN ('DRAFT', 'PENDING', 'IN_PROGRESS')),
-                    count(*) FILTER (WHERE status IN ('COMPLETED', 'COMPLETED_WITH_ERRORS')),
-                    count(*) FILTER (WHERE status IN ('FAILED', 'COMPLETED_WITH_ERRORS'))
-             FROM batches WHERE trigger_key = ?1",
-        )?
-        .query_row([trigger_key], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
-    Ok((open == 0).then_some(BatchStatus::ended(worked, failed)))
 }
 
 /// Ids of the batches of a trigger, the first first.
