@@ -1,5 +1,7 @@
 //! Collections as they are kept: which objects, through which extractor, with which settings.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -91,9 +93,11 @@ pub struct SourceSettings {
     pub filter: Option<Filter>,
     /// The same as its maker wrote it.
     pub source_filters: Option<Value>,
-    /// Which fields of each source are taken over, by the source's id; those that are not named
-    /// give all of theirs.
+    /// Which fields of each source are taken over, as its maker wrote it.
     pub field_map: Option<Map<String, Value>>,
+    /// The same by the source's public id. Empty: no source is told apart. Else those that are not
+    /// named give all of theirs.
+    pub by_source: BTreeMap<String, Vec<Passthrough>>,
 }
 
 /// When a collection is triggered by itself.

@@ -1,11 +1,13 @@
 //! What is to be done about one object in one collection: decided from the object, the documents
 //! upstream and the ledger, without touching anything.
 
+use std::{collections::BTreeMap, sync::Arc};
+
 use serde_json::{Map, Value};
 
 use super::{
     digest,
-    extract::{Builtin, Class},
+    extract::{Class, Extractor},
     job::{InputPlan, JobPlan, UpstreamOf},
     view::{Found, View},
 };
@@ -33,7 +35,7 @@ const DEATHS: u32 = 3;
 #[derive(Clone, Debug)]
 pub(super) struct Taking {
     pub(super) collection: Collection,
-    pub(super) extractor: &'static Builtin,
+    pub(super) extractor: Arc<Extractor>,
     pub(super) recipe: Digest,
     pub(super) sources: Vec<Upstream>,
 }
@@ -41,10 +43,10 @@ pub(super) struct Taking {
 impl Taking {
     pub(super) fn new(
         collection: Collection,
-        extractor: &'static Builtin,
+        extractor: Arc<Extractor>,
         sources: Vec<Upstream>,
     ) -> Self {
-        let recipe = digest::recipe(extractor, &collection.settings.extractor);
+        let recipe = digest::recipe(&extractor, &collection.settings.extractor);
         Self { collection, extractor, recipe, sources }
     }
 
@@ -145,6 +147,7 @@ pub(super) struct Rules {
 pub(super) fn decide(
     db: &Connection,
     rules: &Rules,
+    bucket_id: &str,
     taking: &Taking,
     member: &Member,
 ) -> Result<Verdict> {
@@ -156,23 +159,23 @@ pub(super) fn decide(
         true => None,
         false => Some(upstream_of(db, taking, member.object_key)?),
     };
-    let jobs =
-        match jobs(taking.extractor, &taking.settings().extractor, &object, upstream.as_deref()) {
-            Ok(jobs) if jobs.is_empty() => return Ok(Verdict::Skip),
-            Ok(jobs) => jobs,
-            Err(missing) => {
-                let of = try_of(taking, member, [0; 16]);
-                return Ok(match outcomes::of(db, of.collection_key, of.object_key)? {
-                    Some(known)
-                        if known.batch_key == Some(rules.batch_key)
-                            && known.state == State::Failed =>
-                    {
-                        Verdict::Settled
-                    }
-                    _ => Verdict::Fail(of, Class::Permanent, missing),
-                });
-            }
-        };
+    let extractor = &taking.settings().extractor;
+    let chosen = Chosen { by_source: &taking.settings().source.by_source, bucket_id };
+    let jobs = match jobs(&taking.extractor, extractor, chosen, &object, upstream.as_deref()) {
+        Ok(jobs) if jobs.is_empty() => return Ok(Verdict::Skip),
+        Ok(jobs) => jobs,
+        Err(missing) => {
+            let of = try_of(taking, member, [0; 16]);
+            return Ok(match outcomes::of(db, of.collection_key, of.object_key)? {
+                Some(known)
+                    if known.batch_key == Some(rules.batch_key) && known.state == State::Failed =>
+                {
+                    Verdict::Settled
+                }
+                _ => Verdict::Fail(of, Class::Permanent, missing),
+            });
+        }
+    };
     let of = try_of(taking, member, digest::input(&jobs));
     let known = outcomes::of(db, of.collection_key, of.object_key)?;
     let carried = upstream.is_none().then(|| jobs[0].carried.clone());
@@ -298,8 +301,9 @@ fn upstream_of(db: &Connection, taking: &Taking, object_key: i64) -> Result<Vec<
 /// # Errors
 /// The required field that it has not.
 pub(super) fn jobs(
-    extractor: &Builtin,
+    extractor: &Extractor,
     settings: &ExtractorSettings,
+    chosen: Chosen<'_>,
     object: &Record,
     upstream: Option<&[Document]>,
 ) -> std::result::Result<Vec<JobPlan>, String> {
@@ -325,7 +329,7 @@ pub(super) fn jobs(
         }
         jobs.push(JobPlan {
             content_hash: blob.map(|blob| blob.hash.to_string()),
-            carried: carried(extractor, settings, &view)?,
+            carried: carried(extractor, settings, chosen, &view)?,
             upstream: view.upstream.map(|document| UpstreamOf {
                 document_id: document.id.to_string(),
                 collection_id: document.collection_id.to_string(),
@@ -363,21 +367,42 @@ fn inputs(settings: &ExtractorSettings, view: &View<'_>) -> Vec<(String, InputPl
     inputs
 }
 
-fn accepts(extractor: &Builtin, mime: Option<&str>) -> bool {
+fn accepts(extractor: &Extractor, mime: Option<&str>) -> bool {
     let mime = mime.unwrap_or("application/octet-stream");
     extractor.accepts.iter().any(|pattern| {
-        *pattern == "*/*"
-            || *pattern == mime
+        pattern == "*/*"
+            || pattern == mime
             || pattern
                 .strip_suffix("/*")
                 .is_some_and(|kind| mime.split('/').next().is_some_and(|of_mime| of_mime == kind))
     })
 }
 
+/// Which fields each source gives, where a collection tells its sources apart.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Chosen<'a> {
+    /// By public id; empty: it does not.
+    pub(super) by_source: &'a BTreeMap<String, Vec<Passthrough>>,
+    /// Public id of the object's bucket.
+    pub(super) bucket_id: &'a str,
+}
+
+impl<'a> Chosen<'a> {
+    /// The fields that are taken over of the source of a view; `Some(None)`: all of them.
+    fn of(self, view: &View<'_>) -> Option<Option<&'a [Passthrough]>> {
+        let source = match view.upstream {
+            Some(document) => document.collection_id.as_str(),
+            None => self.bucket_id,
+        };
+        (!self.by_source.is_empty()).then(|| self.by_source.get(source).map(Vec::as_slice))
+    }
+}
+
 /// The fields that documents take over.
 fn carried(
-    extractor: &Builtin,
+    extractor: &Extractor,
     settings: &ExtractorSettings,
+    chosen: Chosen<'_>,
     view: &View<'_>,
 ) -> std::result::Result<Map<String, Value>, String> {
     let keeps = settings
@@ -385,11 +410,18 @@ fn carried(
         .as_ref()
         .and_then(|parameters| parameters.get("preserve_metadata"))
         .is_none_or(|keeps| keeps != &Value::Bool(false));
-    let mut carried = match settings.all_fields || (extractor.carries_fields && keeps) {
-        true => view.all_fields(),
-        false => Map::new(),
+    let (mut carried, of_source) = match chosen.of(view) {
+        // This source gives these, and no others.
+        Some(Some(fields)) => (Map::new(), fields),
+        // Others give all of theirs.
+        Some(None) => (view.all_fields(), &[][..]),
+        None if settings.all_fields || (extractor.carries_fields && keeps) => {
+            (view.all_fields(), &[][..])
+        }
+        None => (Map::new(), &[][..]),
     };
-    for Passthrough { source, target, default, required } in &settings.passthrough {
+    let wanted = of_source.iter().chain(&settings.passthrough);
+    for Passthrough { source, target, default, required } in wanted {
         let value = view.field(source).or_else(|| default.clone());
         match value {
             Some(value) => {

@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 
 pub use super::extract::builtin::thumbnail::{DEFAULT_SIZE, SIZES};
 use super::{
-    extract::{Builtin, Class, Extractors, Failure, Given, Job, builtin, protocol},
+    extract::{Class, Extractor, Extractors, Failure, Given, Job, builtin, protocol},
     work,
 };
 use crate::{
@@ -34,7 +34,7 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 pub struct Thumbnails {
     engine: Engine,
     extractors: Extractors,
-    extractor: &'static Builtin,
+    extractor: Arc<Extractor>,
     /// Bytes that are kept.
     most: u64,
     places: Arc<Semaphore>,
@@ -69,7 +69,9 @@ impl Thumbnails {
     /// Draws `places` pictures at once and keeps `most` bytes of them.
     #[must_use]
     pub fn new(engine: Engine, extractors: Extractors, places: usize, most: u64) -> Self {
-        let extractor = &builtin::thumbnail::THUMBNAIL;
+        let mut extractor = Extractor::from(&builtin::thumbnail::THUMBNAIL);
+        extractor.timeout = TIMEOUT;
+        let extractor = Arc::new(extractor);
         let places = Arc::new(Semaphore::new(places.max(1)));
         Self { engine, extractors, extractor, most, places }
     }
@@ -140,7 +142,7 @@ impl Thumbnails {
             inputs: BTreeMap::from([("file".to_owned(), Given::File { file, facts })]),
             parameters,
         };
-        let made = self.extractors.extract(self.extractor, job, TIMEOUT).await.map_err(why)?;
+        let made = self.extractors.extract(&self.extractor, job).await.map_err(why)?;
         let Some(piece) = made.documents.first().and_then(|document| document.blobs.first()) else {
             let reason = made.left_out.first().map_or("there is no picture", String::as_str);
             return Err(NoThumbnail::NotDrawable(reason.to_owned()));

@@ -191,7 +191,7 @@ impl Tier<'_> {
                         let is_wanted =
                             wanted.as_ref().is_none_or(|keys| keys.contains(&member.object_key));
                         let verdict = match is_wanted {
-                            true => plan::decide(db, &rules, &taking, &member)?,
+                            true => plan::decide(db, &rules, bucket.id.as_str(), &taking, &member)?,
                             false => Verdict::Skip,
                         };
                         Ok((member, verdict))
@@ -271,6 +271,8 @@ impl Tier<'_> {
             let taking = self.takings[index].clone();
             let (context, batch_id) = (self.context.clone(), self.batch.id.clone());
             running.spawn(async move {
+                // First a turn, then a place: nobody holds a place to wait for a turn.
+                let _turn = context.extractors.turn(&taking.extractor).await;
                 let _place = context.places.take(run.alone).await;
                 let run_id = format!("{batch_id}/{}/{}", taking.collection.id, run.object_id);
                 let settings = &taking.settings().extractor;
@@ -278,7 +280,7 @@ impl Tier<'_> {
                 let (outcome, took) = work::extract(
                     &context.engine,
                     &context.extractors,
-                    taking.extractor,
+                    &taking.extractor,
                     &parameters,
                     &run_id,
                     &run,
@@ -328,8 +330,8 @@ impl Tier<'_> {
             return Ok(());
         }
         let taking = &self.takings[index];
-        let name = taking.extractor.name;
-        let blame = self.blame(name, &finished).await?;
+        let name = taking.extractor.name.clone();
+        let blame = self.blame(&name, &finished).await?;
         let now = self.now();
         let mut settled = Vec::new();
         let mut pause = None;
@@ -357,7 +359,7 @@ impl Tier<'_> {
         match pause {
             None => Ok(()),
             Some(reason) => {
-                self.context.pause(name, reason).await?;
+                self.context.pause(&name, reason).await?;
                 Err(Interrupted::Paused)
             }
         }
@@ -366,7 +368,7 @@ impl Tier<'_> {
     /// Whether failures that may pass are the extractor's fault: of different objects, in a row.
     async fn blame(
         &mut self,
-        name: &'static str,
+        name: &str,
         finished: &[Finished],
     ) -> Result<Option<String>, Interrupted> {
         let mut blame = None;
@@ -554,7 +556,8 @@ fn what_follows(run: &Run, failure: Failure, blame: Option<&str>, now: Timestamp
             Some(reason) => End::Refund(reason.to_owned()),
             None if tries < TRIES => {
                 let wait = WAITS[(tries as usize - 1).min(WAITS.len() - 1)];
-                End::Wait(now + jitter(Duration::from_secs(wait)), failure)
+                let wait = jitter(Duration::from_secs(wait));
+                End::Wait(now + wait.max(failure.retry_after.unwrap_or_default()), failure)
             }
             None => End::Fail(failure),
         },
@@ -627,13 +630,13 @@ impl Later {
     }
 }
 
-/// The collections of a tier that take anything still, with what they take from. Those that are
-/// gone or switched off are left out.
+/// The collections of a tier that take anything still, with what they take from; or the name of an
+/// extractor that is not here now. Those that are gone or switched off are left out.
 pub(super) fn takings(
     db: &crate::store::Connection,
     extractors: &super::extract::Extractors,
     keys: &[i64],
-) -> Result<Vec<Taking>, StoreError> {
+) -> Result<Result<Vec<Taking>, String>, StoreError> {
     let mut takings = Vec::new();
     for key in keys {
         let Some(collection) = collections::by_key(db, *key)? else { continue };
@@ -641,9 +644,11 @@ pub(super) fn takings(
             continue;
         }
         let settings = &collection.settings.extractor;
-        let Some(extractor) = extractors.find(&settings.name, &settings.version) else { continue };
+        let Some(extractor) = extractors.find(&settings.name, &settings.version) else {
+            return Ok(Err(settings.name.clone()));
+        };
         let sources = collections::sources(db, *key)?;
         takings.push(Taking::new(collection, extractor, sources));
     }
-    Ok(takings)
+    Ok(Ok(takings))
 }

@@ -14,11 +14,11 @@ use serde_json::{Map, Value, json};
 
 use super::{
     extract::{
-        Builtin, Class, Document, Extractors, Failure, Given, Job, Piece,
+        Class, Document, Extractor, Extractors, Failure, Given, Job, Piece,
         protocol::{FileFacts, ObjectFacts},
     },
     job::{InputPlan, JobPlan},
-    plan::{self, RESERVED, Run},
+    plan::{self, Chosen, RESERVED, Run},
     view::Blob,
 };
 use crate::{
@@ -34,9 +34,6 @@ use crate::{
     },
 };
 
-/// How long an extractor of ours may take over one object.
-const TIMEOUT: Duration = Duration::from_secs(120);
-
 /// What came of an object.
 #[derive(Debug, Default)]
 pub(super) struct Made {
@@ -49,7 +46,7 @@ pub(super) struct Made {
 pub(super) async fn extract(
     engine: &Engine,
     extractors: &Extractors,
-    extractor: &'static Builtin,
+    extractor: &Extractor,
     parameters: &Map<String, Value>,
     run_id: &str,
     run: &Run,
@@ -85,12 +82,13 @@ pub struct Tried {
 pub async fn try_out(
     engine: &Engine,
     extractors: &Extractors,
-    extractor: &'static Builtin,
+    extractor: &Extractor,
     settings: &ExtractorSettings,
     bucket: &Bucket,
     object: &Record,
 ) -> Tried {
-    let jobs = match plan::jobs(extractor, settings, object, None) {
+    let chosen = Chosen { by_source: &BTreeMap::new(), bucket_id: bucket.id.as_str() };
+    let jobs = match plan::jobs(extractor, settings, chosen, object, None) {
         Ok(jobs) if jobs.is_empty() => {
             let mime = object.mime.as_deref().unwrap_or("unknown");
             let message =
@@ -121,7 +119,7 @@ pub async fn try_out(
 async fn one(
     engine: &Engine,
     extractors: &Extractors,
-    extractor: &'static Builtin,
+    extractor: &Extractor,
     parameters: &Map<String, Value>,
     run_id: &str,
     run: &Run,
@@ -147,7 +145,7 @@ async fn one(
         inputs,
         parameters: parameters.clone(),
     };
-    let extracted = extractors.extract(extractor, job, TIMEOUT).await?;
+    let extracted = extractors.extract(extractor, job).await?;
     let files = engine.blobs.clone();
     let (carried, origin) = (plan.carried.clone(), origin_of(plan));
     let hash = plan.content_hash.clone();

@@ -1,5 +1,5 @@
 """Processing, walked by the public client as it comes from PyPI, unmodified: every operation on
-collections, batches, tasks, documents and analytics.
+collections, batches, tasks, documents, analytics and webhooks.
 
 Reads one JSON line from standard input: {"server": URL, "token": S, "folder": PATH}. The folder has
 `a.txt`, `b.txt` and `rows.jsonl`. Every answer is parsed by the client's own models; an assertion says
@@ -20,6 +20,7 @@ from mixpeek.api.buckets_api import BucketsApi
 from mixpeek.api.collection_documents_api import CollectionDocumentsApi
 from mixpeek.api.collections_api import CollectionsApi
 from mixpeek.api.tasks_api import TasksApi
+from mixpeek.api.webhooks_api import WebhooksApi
 from mixpeek.exceptions import ApiException
 
 DEADLINE = 90.0
@@ -36,6 +37,7 @@ batches = BucketBatchesApi(client)
 tasks = TasksApi(client)
 documents = CollectionDocumentsApi(client)
 analytics = AnalyticsBucketsApi(client)
+webhooks = WebhooksApi(client)
 
 Extractor = mixpeek.SharedCollectionFeaturesExtractorsModelsFeatureExtractorConfigInput
 
@@ -323,6 +325,33 @@ def rows_and_tiers(bucket: str, facts: str):
     assert found.disabled_reason.code == "source_collection_deleted", found
 
 
+def fields_of_sources(bucket: str):
+    other = buckets.create_bucket(mixpeek.BucketCreateRequest(
+        bucket_name="other", bucket_schema=mixpeek.BucketSchemaInput(properties={}))).bucket_id
+    merged = collection(
+        "merged", bucket, "passthrough_extractor",
+        source={"type": "bucket", "bucket_ids": [bucket, other], "field_map": {
+            other: [{"source_path": "title", "target_path": "name", "required": True}]}})
+    assert merged.source.field_map[other][0].target_path == "name", merged.source
+    made = objects.create_object_buckets(
+        other, mixpeek.CreateObjectRequest.from_dict(
+            {"key_prefix": "one", "blobs": [], "title": "Emma", "year": 1815}), auto_process=True)
+    assert made.object_id, made
+    several = objects.create_objects_batch_buckets(
+        other, mixpeek.CreateObjectsBatchRequest.from_dict(
+            {"objects": [{"key_prefix": "two", "blobs": [], "title": "Persuasion"}]}),
+        auto_process=True)
+    assert several.succeeded_count == 1, several
+    until("documents of new objects",
+          lambda: documents.count_documents(merged.collection_id).count == 2)
+    rows = documents.list_documents(
+        merged.collection_id,
+        list_documents_request=mixpeek.ListDocumentsRequest(limit=10)).results
+    names = sorted(row.additional_properties["name"] for row in rows)
+    assert names == ["Emma", "Persuasion"], rows
+    assert all("year" not in row.additional_properties for row in rows), rows
+
+
 def looking_back(bucket: str):
     health = analytics.get_bucket_health_analytics(bucket, hours=24)
     assert health.overall_health == "healthy" and health.sync_health, health
@@ -339,6 +368,42 @@ def looking_back(bucket: str):
     assert analytics.get_upload_performance_analytics_buckets(bucket, hours=1).metrics == []
 
 
+def telling():
+    def wanted(**more):
+        return mixpeek.WebhookInput.from_dict({
+            "webhook_name": "told",
+            "event_types": [kind.value for kind in mixpeek.WebhookEventType],
+            "resource_types": ["object", "collection"],
+            "channels": [
+                {"channel": "webhook", "configs": {
+                    "url": "http://127.0.0.1:9/hook", "headers": {"X-Token": "t"},
+                    "timeout": 2.5, "signing_secret": "a secret"}},
+                {"channel": "slack", "configs": {
+                    "webhook_url": "http://127.0.0.1:9/T/B/key", "channel": "#told",
+                    "username": "catchment", "icon_emoji": ":eyes:",
+                    "icon_url": "http://127.0.0.1:9/icon.png"}},
+            ],
+            **more,
+        })
+
+    made = webhooks.create_webhook_organizations(wanted())
+    http, slack = (channel.configs.actual_instance for channel in made.channels)
+    assert http.signing_secret == "redacted" and http.headers == {"X-Token": "redacted"}, http
+    assert http.timeout == 2.5 and slack.channel == "#told" and "key" not in slack.webhook_url, made
+    assert made.is_active and made.delivery_health["status"] == "healthy", made
+    kept = mixpeek.WebhookInput.from_dict({**made.to_dict(), "is_active": False})
+    changed = webhooks.update_webhook_organizations(made.webhook_id, kept)
+    assert not changed.is_active and len(changed.channels) == 2, changed
+    listed = webhooks.list_webhooks_organizations(
+        limit=10, list_webhooks_request=mixpeek.ListWebhooksRequest(
+            event_type="object.created", is_active=False))
+    assert [row.webhook_id for row in listed.results] == [made.webhook_id], listed
+    assert listed.total == 1, listed
+    assert webhooks.get_webhook_organizations(made.webhook_id).webhook_name == "told"
+    webhooks.delete_webhook_organizations(made.webhook_id)
+    refused(404, lambda: webhooks.get_webhook_organizations(made.webhook_id))
+
+
 bucket = buckets.create_bucket(mixpeek.BucketCreateRequest(
     bucket_name="processed", bucket_schema=mixpeek.BucketSchemaInput(properties={}))).bucket_id
 facts = collecting(bucket)
@@ -348,5 +413,7 @@ writing(facts, document)
 ordering(bucket, facts, document)
 rows_and_tiers(bucket, facts)
 looking_back(bucket)
+fields_of_sources(bucket)
+telling()
 pathlib.Path(given["folder"], "a.txt").unlink()
 print("done", flush=True)

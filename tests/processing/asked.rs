@@ -57,8 +57,9 @@ impl Asked {
             inputs: BTreeMap::from([("file".to_owned(), file)]),
             parameters,
         };
-        let extractor = self.extractors.find(name, "v1").unwrap();
-        self.extractors.extract(extractor, job, timeout).await
+        let mut extractor = (*self.extractors.find(name, "v1").unwrap()).clone();
+        extractor.timeout = timeout;
+        self.extractors.extract(&extractor, job).await
     }
 
     /// The facts of a file.

@@ -33,7 +33,7 @@ impl Fixture {
         Self { home, server, tree: Tree::new("source") }
     }
 
-    fn collection(name: &str) -> Value {
+    pub fn collection(name: &str) -> Value {
         json!({
             "collection_name": name,
             "source": {"type": "bucket", "bucket_ids": ["films"]},
@@ -227,37 +227,66 @@ fn other_parameters_make_what_is_there_outdated_and_rerun_nothing_unasked() {
     assert_eq!(here.server.get("/v1/collections/own%20fields").is(200)["outdated"], 0);
 }
 
+/// How often the server is killed: `CATCHMENT_TEST_KILLS`, else 20.
+fn kills() -> usize {
+    std::env::var("CATCHMENT_TEST_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(20)
+}
+
 #[test]
 fn a_server_killed_again_and_again_leaves_each_object_exactly_one_set_of_documents() {
     const FILES: usize = 300;
     let Fixture { home, mut server, tree } = Fixture::new();
-    for number in 0..FILES {
-        tree.write(format!("{number}.txt"), format!("content {number}"));
-    }
+    let write = |number: usize, round: usize| {
+        tree.write(format!("{number}.txt"), format!("content {number} of round {round}"));
+    };
+    (0..FILES).for_each(|number| write(number, 0));
     let path = tree.root().to_str().unwrap();
     let order = json!({
         "connection_id": "conn_local", "source_path": path, "batch_chunk_size": 50,
     });
     let made = server.post("/v1/buckets/films/syncs", &order).is(200);
     let sync = format!("/v1/buckets/films/syncs/{}", made["sync_config_id"].as_str().unwrap());
-    for round in 0..10 {
-        std::thread::sleep(Duration::from_millis(40 + 70 * round));
+    let seed = fastrand::u64(..);
+    println!("the seed of this run: {seed}");
+    let mut chance = fastrand::Rng::with_seed(seed);
+    for round in 1..=kills() {
+        std::thread::sleep(Duration::from_millis(chance.u64(0..900)));
         server.kill();
+        // There is always something to do: some files have other content.
+        (0..10).for_each(|_| write(chance.usize(..FILES), round));
         server = Server::on(&home);
+        // A server that died three times during the same sync starts with that sync suspended.
+        server.post(&format!("{sync}/resume"), &json!({}));
+        server.post(&format!("{sync}/trigger"), &json!({}));
     }
-    // A server that dies three times during the same sync starts with that sync suspended.
-    server.post(&format!("{sync}/resume"), &json!({})).is(200);
     let here = Fixture { home, server, tree };
-    poll_until("all documents", DEADLINE, || {
-        here.settled();
-        let count = here.server.get("/v1/collections/facts/documents/count").is(200);
-        (count["count"] == FILES).then_some(())
+    let runs = || {
+        let listed = here.server.post(&format!("{sync}/jobs?limit=1000"), &json!({})).is(200);
+        let rows = listed["results"].as_array().unwrap().clone();
+        rows.iter().filter(|job| job["status"] == "completed").count() as u64
+    };
+    let before = runs();
+    poll_until("a run that nothing interrupts", DEADLINE, || {
+        here.server.post(&format!("{sync}/trigger"), &json!({}));
+        (runs() > before + 1).then_some(())
     });
-    let mut paths: Vec<_> =
-        here.documents("facts").iter().map(|it| it["path"].as_str().unwrap().to_owned()).collect();
+    here.settled();
+    let shown = here.server.get("/v1/collections/facts").is(200);
+    assert_eq!((&shown["waiting"], &shown["failed"]), (&json!(0), &json!(0)), "{shown}");
+    let made = here.documents("facts");
+    assert_eq!(made.len(), FILES);
+    let mut paths: Vec<_> = made.iter().map(|it| it["path"].as_str().unwrap().to_owned()).collect();
     paths.sort();
     paths.dedup();
-    assert_eq!(paths.len(), FILES);
+    assert_eq!(paths.len(), FILES, "an object has two sets of documents");
+    for document in &made {
+        let path = here.tree.root().join(document["path"].as_str().unwrap());
+        let size = std::fs::metadata(&path).unwrap().len();
+        assert_eq!(
+            document["size_bytes"], size,
+            "a document is of content that is gone: {document}"
+        );
+    }
     let shown = here.server.get("/v1/collections/facts").is(200);
-    assert_eq!((&shown["waiting"], &shown["failed"]), (&json!(0), &json!(0)));
+    assert_eq!(shown["failed"], 0, "{shown}");
 }

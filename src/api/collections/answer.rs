@@ -3,11 +3,10 @@
 use serde_json::{Map, Value, json};
 
 use crate::{
-    api::error::ApiError,
     model::{ExtractorSettings, SchemaValidation},
     processing::{
         digest,
-        extract::{Builtin, Extractors},
+        extract::{Extractor, Extractors},
     },
     store::{
         Connection, Result,
@@ -39,7 +38,7 @@ pub(super) fn picture(
     let settings = &collection.settings.extractor;
     let recipe = extractors
         .find(&settings.name, &settings.version)
-        .map_or([0; 16], |extractor| digest::recipe(extractor, settings));
+        .map_or([0; 16], |extractor| digest::recipe(&extractor, settings));
     let paused = pauses::all(db)?
         .into_iter()
         .find(|pause| pause.name == settings.name)
@@ -74,7 +73,7 @@ impl Picture {
         let Collection { settings, .. } = &self.collection;
         let extractor = &settings.extractor;
         let known = extractors.find(&extractor.name, &extractor.version);
-        let output = output_schema(known, extractor);
+        let output = output_schema(known.as_deref(), extractor);
         let told = extractor_told(extractor);
         let source = self.source_told();
         let lineage = json!([{
@@ -139,7 +138,7 @@ impl Picture {
             "retriever_count": 0,
             "indexing_status": "READY",
             "indexing_status_scoped": null,
-            "warnings": self.warnings(known),
+            "warnings": self.warnings(known.is_some()),
             "waiting": self.standing.waiting,
             "failed": self.standing.failed,
             "outdated": self.standing.outdated,
@@ -152,10 +151,10 @@ impl Picture {
         answer
     }
 
-    fn warnings(&self, known: Option<&Builtin>) -> Vec<String> {
+    fn warnings(&self, is_known: bool) -> Vec<String> {
         let name = &self.collection.settings.extractor.name;
         let mut warnings = Vec::new();
-        if known.is_none() {
+        if !is_known {
             warnings.push(format!("the extractor {name:?} is not here any more"));
         }
         let invalid = self.collection.settings.schema_validation;
@@ -211,29 +210,32 @@ pub(super) fn extractor_told(settings: &ExtractorSettings) -> Value {
 }
 
 /// The fields of a collection's documents, in the words of a bucket's schema.
-pub(super) fn output_schema(known: Option<&Builtin>, settings: &ExtractorSettings) -> Value {
+pub(super) fn output_schema(known: Option<&Extractor>, settings: &ExtractorSettings) -> Value {
     let mut properties = Map::new();
     for field in &settings.passthrough {
         properties.insert(field.target.clone(), json!({"type": "string"}));
     }
-    for field in known.map(|known| known.fields).unwrap_or_default() {
+    for field in known.map(|known| known.fields.as_slice()).unwrap_or_default() {
         let told = json!({"type": field.kind, "description": field.description});
-        properties.insert(field.name.to_owned(), told);
+        properties.insert(field.name.clone(), told);
     }
     json!({"properties": properties})
 }
 
 /// An extractor, for people who choose one.
-pub(super) fn extractor_listed(extractor: &Builtin) -> std::result::Result<Value, ApiError> {
-    Ok(json!({
+pub(super) fn extractor_listed(extractor: &Extractor) -> Value {
+    json!({
         "feature_extractor_id": format!("{}_{}", extractor.name, extractor.version),
         "feature_extractor_name": extractor.name,
         "version": extractor.version,
         "description": extractor.description,
-        "source": "builtin",
+        "source": if extractor.is_builtin() { "builtin" } else { "own" },
         "accepts": extractor.accepts,
-        "parameter_schema": (extractor.parameters)(),
+        "parameter_schema": extractor.parameters,
         "output_schema": output_schema(Some(extractor), &ExtractorSettings::default()),
-        "not_confined": crate::processing::extract::confine::missing(),
-    }))
+        "not_confined": match extractor.is_service() {
+            true => vec!["service"],
+            false => crate::processing::extract::confine::missing(),
+        },
+    })
 }

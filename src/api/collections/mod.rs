@@ -445,10 +445,12 @@ async fn extractors(State(app): State<App>) -> Answer {
     let results = app
         .extractors
         .all()
-        .into_iter()
-        .map(answer::extractor_listed)
-        .collect::<Result<Vec<_>, _>>()?;
-    Ok(Json(json!({"results": results, "total": results.len()})))
+        .iter()
+        .map(|extractor| answer::extractor_listed(extractor))
+        .collect::<Vec<_>>();
+    // Why not is for whoever can read the files: they name programs and addresses.
+    let unusable: Vec<String> = app.extractors.unusable().into_iter().map(|it| it.name).collect();
+    Ok(Json(json!({"results": results, "total": results.len(), "unusable": unusable})))
 }
 
 /// Show an extractor
@@ -464,6 +466,5 @@ async fn extractor(State(app): State<App>, FromPath(named): FromPath<String>) ->
         .into_iter()
         .find(|known| known.name == named || format!("{}_{}", known.name, known.version) == named)
         .ok_or_else(|| ApiError::not_found("extractor", &named))
-        .and_then(answer::extractor_listed)
-        .map(Json)
+        .map(|extractor| Json(answer::extractor_listed(&extractor)))
 }

@@ -1,5 +1,7 @@
 //! From what is sent to what is kept of a collection, with everything that is wrong with it named.
 
+use std::{collections::BTreeMap, sync::Arc};
+
 use serde_json::{Map, Value, json};
 
 use super::wire::{
@@ -16,7 +18,7 @@ use crate::{
     },
     processing::{
         RESERVED,
-        extract::{Builtin, Extractors},
+        extract::{Extractor, Extractors},
     },
     store::{
         buckets, namespaces,
@@ -33,7 +35,7 @@ pub(super) fn extractor(
     extractors: &Extractors,
     config: Option<FeatureExtractorConfig>,
     features: Option<&[String]>,
-) -> Result<(&'static Builtin, ExtractorSettings), ApiError> {
+) -> Result<(Arc<Extractor>, ExtractorSettings), ApiError> {
     let config = match (config, features) {
         (Some(config), None) => config,
         (Some(_), Some([])) | (None, None | Some([])) => {
@@ -51,7 +53,7 @@ pub(super) fn extractor(
                 .all()
                 .into_iter()
                 .find(|known| known.name == name)
-                .map_or_else(|| "v1".to_owned(), |known| known.version.to_owned());
+                .map_or_else(|| "v1".to_owned(), |known| known.version.clone());
             FeatureExtractorConfig {
                 feature_extractor_name: name,
                 version,
@@ -68,15 +70,18 @@ pub(super) fn extractor(
     let Some(found) = extractors.find(name, &config.version) else {
         return Err(unknown(extractors, name, &config.version));
     };
-    check_parameters(found, config.parameters.as_ref())?;
+    check_parameters(&found, config.parameters.as_ref())?;
     let settings = ExtractorSettings {
         name: name.to_owned(),
         version: config.version,
         params: config.params,
         parameters: config.parameters,
-        inputs: inputs(config.input_mappings.as_ref())?,
+        inputs: inputs(&found, config.input_mappings.as_ref())?,
         input_mappings: config.input_mappings,
-        passthrough: passthrough(config.field_passthrough.as_deref().unwrap_or_default())?,
+        passthrough: passthrough(
+            "feature_extractor.field_passthrough",
+            config.field_passthrough.as_deref().unwrap_or_default(),
+        )?,
         all_fields: config.include_all_source_fields.unwrap_or(false),
     };
     Ok((found, settings))
@@ -94,7 +99,7 @@ fn missing(extractors: &Extractors) -> ApiError {
 }
 
 fn names(extractors: &Extractors) -> Vec<String> {
-    extractors.all().iter().map(|known| known.name.to_owned()).collect()
+    extractors.all().iter().map(|known| known.name.clone()).collect()
 }
 
 fn unknown(extractors: &Extractors, name: &str, version: &str) -> ApiError {
@@ -106,7 +111,7 @@ fn unknown(extractors: &Extractors, name: &str, version: &str) -> ApiError {
                 version,
                 format!("{name} has no such version"),
             )
-            .accepting(vec![found.version]),
+            .accepting(vec![found.version.clone()]),
         );
     }
     ApiError::invalid_field(
@@ -114,21 +119,30 @@ fn unknown(extractors: &Extractors, name: &str, version: &str) -> ApiError {
             "feature_extractor.feature_extractor_name",
             name,
             format!(
-                "{name} needs a model of Mixpeek's cloud, or is not known. Here: {}",
-                known.join(", ")
+                "{name} needs a model of Mixpeek's cloud, or is not known. Here: {}. A file \
+                 extractors/{}.toml of the data directory can provide it",
+                known.join(", "),
+                plain(name)
             ),
         )
         .accepting(known),
     )
 }
 
+/// A name as far as it can be one of a file.
+fn plain(name: &str) -> String {
+    let is_plain = |it: &char| it.is_ascii_alphanumeric() || *it == '_' || *it == '-';
+    let plain: String = name.chars().filter(is_plain).take(64).collect();
+    if plain.is_empty() { "NAME".to_owned() } else { plain }
+}
+
 fn check_parameters(
-    extractor: &Builtin,
+    extractor: &Extractor,
     parameters: Option<&Map<String, Value>>,
 ) -> Result<(), ApiError> {
     let Some(parameters) = parameters else { return Ok(()) };
-    let schema = (extractor.parameters)();
-    let validator = jsonschema::validator_for(&schema).map_err(ApiError::internal)?;
+    let schema = &extractor.parameters;
+    let validator = jsonschema::validator_for(schema).map_err(ApiError::internal)?;
     let value = Value::Object(parameters.clone());
     let wrong: Vec<FieldError> = validator
         .iter_errors(&value)
@@ -145,8 +159,8 @@ fn check_parameters(
     if wrong.is_empty() { Ok(()) } else { Err(ApiError::invalid(wrong)) }
 }
 
-/// What an extractor is given; `file`, the content, if nobody says.
-fn inputs(mappings: Option<&Value>) -> Result<Vec<InputSlot>, ApiError> {
+/// What an extractor is given; what it asks for itself, if nobody says.
+fn inputs(extractor: &Extractor, mappings: Option<&Value>) -> Result<Vec<InputSlot>, ApiError> {
     let field = "feature_extractor.input_mappings";
     let refuse = |value: &Value| {
         ApiError::invalid_field(
@@ -157,10 +171,14 @@ fn inputs(mappings: Option<&Value>) -> Result<Vec<InputSlot>, ApiError> {
         )
     };
     match mappings {
-        None | Some(Value::Null) => Ok(vec![InputSlot {
-            name: "file".to_owned(),
-            from: InputFrom::Field(crate::model::CONTENT.to_owned()),
-        }]),
+        None | Some(Value::Null) => Ok(extractor
+            .inputs
+            .iter()
+            .map(|(name, path)| InputSlot {
+                name: name.clone(),
+                from: InputFrom::Field(path.clone()),
+            })
+            .collect()),
         Some(Value::Object(map)) => map
             .iter()
             .map(|(name, value)| {
@@ -206,8 +224,10 @@ fn from_one(item: &Value) -> Option<InputFrom> {
 }
 
 /// The fields that documents take over.
-pub(super) fn passthrough(fields: &[FieldPassthrough]) -> Result<Vec<Passthrough>, ApiError> {
-    let place = "feature_extractor.field_passthrough";
+pub(super) fn passthrough(
+    place: &str,
+    fields: &[FieldPassthrough],
+) -> Result<Vec<Passthrough>, ApiError> {
     let mut taken: Vec<Passthrough> = Vec::new();
     for (index, field) in fields.iter().enumerate() {
         let last = field.source_path.rsplit('.').next().unwrap_or(&field.source_path);
@@ -297,13 +317,11 @@ pub(super) async fn source(
     let field_map = match &config.field_map {
         None => None,
         Some(map) => {
-            for fields in map.values() {
-                passthrough(fields)?;
-            }
             let value = serde_json::to_value(map).map_err(ApiError::internal)?;
             value.as_object().cloned()
         }
     };
+    let chosen = fields_by_source(config.field_map.as_ref())?;
     let (named, place) = match config.kind {
         SourceType::Bucket => {
             let named = config.bucket_ids.clone().unwrap_or_default().into_iter();
@@ -321,12 +339,22 @@ pub(super) async fn source(
                 .of_kind("missing"),
         ));
     }
+    if let Some(stranger) = chosen.keys().find(|name| !named.contains(name)) {
+        return Err(ApiError::invalid_field(
+            FieldError::new(
+                format!("source.field_map.{stranger}"),
+                stranger.as_str(),
+                "is none of the sources",
+            )
+            .accepting(named),
+        ));
+    }
     let (kind, other) = (config.kind, config.source_namespace_id.clone());
     let condition = filter.as_ref().map(|(filter, _)| filter.clone());
     let found = app
         .engine
         .store
-        .read_or(move |db| -> Result<Vec<Upstream>, ApiError> {
+        .read_or(move |db| -> Result<(Vec<Upstream>, BySource), ApiError> {
             let namespace_key = match other {
                 None => namespace_key,
                 Some(name) => {
@@ -335,14 +363,16 @@ pub(super) async fn source(
                         .key
                 }
             };
-            let mut found = Vec::new();
+            let (mut found, mut by_source) = (Vec::new(), BySource::new());
             for name in named {
+                let mut chosen = chosen.get(&name).cloned();
                 let problem = match kind {
                     SourceType::Bucket => {
                         let bucket = buckets::named(db, namespace_key, &name)?
                             .filter(|bucket| !bucket.is_deleting)
                             .ok_or_else(|| ApiError::not_found("bucket", &name))?;
                         found.push(Upstream::Bucket(bucket.key));
+                        by_source.extend(chosen.take().map(|it| (bucket.id.to_string(), it)));
                         Query::new(&bucket, condition.as_ref(), None, None).err()
                     }
                     SourceType::Collection => {
@@ -350,6 +380,7 @@ pub(super) async fn source(
                             .ok_or_else(|| ApiError::not_found("collection", &name))?;
                         found.push(Upstream::Collection(upstream.key));
                         let (key, id) = (upstream.key, upstream.id.to_string());
+                        by_source.extend(chosen.take().map(|it| (id.clone(), it)));
                         DocumentQuery::new(key, &id, condition.as_ref(), None, None).err()
                     }
                 };
@@ -360,12 +391,45 @@ pub(super) async fn source(
             }
             found.sort_unstable();
             found.dedup();
-            Ok(found)
+            Ok((found, by_source))
         })
         .await?;
+    let (found, by_source) = found;
     let (filter, raw) = filter.unzip();
-    let settings = SourceSettings { filter, source_filters: raw.map(|raw| json!(raw)), field_map };
-    Ok((found, settings))
+    let source_filters = raw.map(|raw| json!(raw));
+    Ok((found, SourceSettings { filter, source_filters, field_map, by_source }))
+}
+
+/// The fields that are taken over of each source.
+type BySource = BTreeMap<String, Vec<Passthrough>>;
+
+/// The fields that are taken over of each source, by the name that the request has for it. No two
+/// sources give a field of the same name: neither would be it.
+fn fields_by_source(
+    map: Option<&BTreeMap<String, Vec<FieldPassthrough>>>,
+) -> Result<BySource, ApiError> {
+    let mut by_source = BySource::new();
+    for (source, fields) in map.into_iter().flatten() {
+        let place = format!("source.field_map.{source}");
+        let fields = passthrough(&place, fields)?;
+        for (index, field) in fields.iter().enumerate() {
+            let other = by_source
+                .iter()
+                .find(|(_, taken)| taken.iter().any(|taken| taken.target == field.target));
+            if let Some((other, _)) = other {
+                return Err(ApiError::invalid_field(
+                    FieldError::new(
+                        format!("{place}[{index}].target_path"),
+                        field.target.as_str(),
+                        format!("is given by {other} and by {source}: rename one of them"),
+                    )
+                    .accepting("each name once"),
+                ));
+            }
+        }
+        by_source.insert(source.clone(), fields);
+    }
+    Ok(by_source)
 }
 
 /// A field of a request, and what it lists.

@@ -59,7 +59,7 @@ pub(super) async fn trigger(
     let known = app.extractors.find(&extractor.name, &extractor.version).ok_or_else(|| {
         ApiError::conflict(format!("the extractor {:?} is not here any more", extractor.name))
     })?;
-    let recipe = digest::recipe(known, extractor);
+    let recipe = digest::recipe(&known, extractor);
     let filter = body.source_filters.as_ref().map(settings::source_filter).transpose()?;
     let wanted = Trigger {
         dedup: body.dedup_strategy.unwrap_or_default(),

@@ -54,7 +54,7 @@ pub(super) async fn try_out(
             ));
         };
         let tried =
-            processing::try_out(&app.engine, &app.extractors, extractor, &kept, &bucket, &object)
+            processing::try_out(&app.engine, &app.extractors, &extractor, &kept, &bucket, &object)
                 .await;
         let (documents, error, class): (Vec<Value>, _, _) = match tried.outcome {
             Ok(documents) => (documents.into_iter().map(Value::Object).collect(), None, None),

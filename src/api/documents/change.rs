@@ -171,6 +171,9 @@ fn tell(
     ids: &[String],
     now: jiff::Timestamp,
 ) -> crate::store::Result<()> {
+    if ids.is_empty() {
+        return Ok(());
+    }
     let named: Vec<&String> = ids.iter().take(10).collect();
     let detail = json!({
         "collection_id": collection.id, "count": ids.len(), "by_hand": what, "document_ids": named,

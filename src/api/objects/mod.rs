@@ -32,11 +32,12 @@ use super::{
     App,
     base::Base,
     buckets::{self, field_error},
-    error::{ApiError, FieldError},
+    error::ApiError,
     filters,
     json::{FromPath, Valid, ValidQuery},
     page::{self, ListQuery, Page},
     scope::Scope,
+    submission,
 };
 use crate::store::{
     RowPosition, StoreError,
@@ -207,23 +208,36 @@ async fn create_object(
     Valid(body): Valid<CreateObjectRequest>,
 ) -> Answer<ObjectResponse> {
     let bucket = buckets::find(&app, &scope, &bucket).await?;
-    refuse_processing(query.auto_process)?;
+    if query.auto_process == Some(true) {
+        submission::check_taken(&app, &bucket, "auto_process").await?;
+    }
     let policy = create::policy(&bucket, query.policy)?;
     let options = CreateOptions { policy, skip_duplicates: body.skip_duplicates.unwrap_or(false) };
     let new = create::new_object(&app, &bucket, body).await?;
     let (key, _) = made(&app, &bucket, vec![(new, options)]).await?.remove(0)?;
+    process(&app, &bucket, query.auto_process, vec![key]).await?;
     let record = app.engine.store.read(move |db| record::by_key(db, key)).await?;
     let view = View::new(&app, base, &scope, &bucket.id, false);
     Ok(Json(view.object(record).written()))
 }
 
-fn refuse_processing(auto_process: Option<bool>) -> Result<(), ApiError> {
-    if auto_process != Some(true) {
+/// Has new objects processed, if somebody asks for it.
+async fn process(
+    app: &App,
+    bucket: &Bucket,
+    auto_process: Option<bool>,
+    object_keys: Vec<i64>,
+) -> Result<(), ApiError> {
+    if auto_process != Some(true) || object_keys.is_empty() {
         return Ok(());
     }
-    Err(ApiError::invalid_field(
-        FieldError::new("auto_process", true, "nothing processes objects here").accepting(false),
-    ))
+    let (bucket_key, now) = (bucket.key, app.now());
+    let submit = move |tx: &crate::store::Transaction<'_>| {
+        submission::submit_objects(tx, bucket_key, &object_keys, now)
+    };
+    app.engine.store.write(submit).await?;
+    app.processor.nudge();
+    Ok(())
 }
 
 type Made = Result<(i64, Option<&'static str>), ApiError>;
@@ -267,7 +281,9 @@ async fn create_batch(
     Valid(body): Valid<CreateObjectsBatchRequest>,
 ) -> Result<Response, ApiError> {
     let bucket = buckets::find(&app, &scope, &bucket).await?;
-    refuse_processing(query.auto_process)?;
+    if query.auto_process == Some(true) {
+        submission::check_taken(&app, &bucket, "auto_process").await?;
+    }
     // A batch has no policy of its own: the bucket's applies.
     let policy = create::policy(&bucket, None)?;
     let total = body.objects.len() as u64;
@@ -291,6 +307,8 @@ async fn create_batch(
         }
     }
     failed.sort_by_key(|failure| failure.object_index);
+    let made = keys.iter().map(|(_, key, _)| *key).collect();
+    process(&app, &bucket, query.auto_process, made).await?;
     let view = View::new(&app, base, &scope, &bucket.id, false);
     let succeeded = app
         .engine

@@ -164,7 +164,7 @@ query_parameters!(GetObjectQuery);
 pub(super) struct CreateObjectQuery {
     /// What to do about an object that has the same unique key.
     pub policy: Option<InsertionPolicy>,
-    /// Process it at once: not in this build.
+    /// Whether it is extracted at once, in a batch of its own.
     pub auto_process: Option<bool>,
 }
 query_parameters!(CreateObjectQuery);
@@ -173,7 +173,7 @@ query_parameters!(CreateObjectQuery);
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct CreateBatchQuery {
-    /// Process them at once: not in this build.
+    /// Whether they are extracted at once, in a batch of their own.
     pub auto_process: Option<bool>,
 }
 query_parameters!(CreateBatchQuery);

@@ -19,6 +19,7 @@ use crate::{
         json::{FromPath, Valid, ValidQuery},
         objects,
         scope::Scope,
+        submission,
     },
     model::UploadStatus,
     store::{
@@ -55,14 +56,13 @@ pub(super) async fn confirm(
     Valid(body): Valid<ConfirmUploadRequest>,
 ) -> Answer<ConfirmUploadResponse> {
     let bucket = buckets::find(&app, &scope, &bucket).await?;
-    if body.auto_submit_batch == Some(true) {
-        return Err(ApiError::invalid_field(
-            FieldError::new("auto_submit_batch", true, "nothing processes objects here")
-                .accepting(false),
-        ));
-    }
     let upload = found(&app, &bucket, &id).await?;
-    confirmed(&app, &bucket, upload, &body, query.policy).await.map(Json)
+    if body.auto_submit_batch == Some(true) && upload.settings.create_object_on_confirm {
+        submission::check_taken(&app, &bucket, "auto_submit_batch").await?;
+    }
+    let confirmed = confirmed(&app, &bucket, upload, &body, query.policy).await?;
+    app.processor.nudge();
+    Ok(Json(confirmed))
 }
 
 async fn confirmed(
@@ -85,9 +85,11 @@ async fn confirmed(
         true => Some((object_of(bucket, &upload)?, objects::create::policy(bucket, policy)?)),
     };
     let (bucket_key, blobs) = (bucket.key, app.engine.blobs.clone());
+    let submits = body.auto_submit_batch == Some(true);
     app.engine
         .store
         .write(move |tx| {
+            let mut batch = None;
             // Somebody else may have confirmed it meanwhile.
             let upload = uploads::by_key(tx, upload.key)?;
             if upload.status != UploadStatus::InProgress {
@@ -102,11 +104,17 @@ async fn confirmed(
                 let exists = |hash: &_| blobs.exists(hash);
                 let outcome = write::create(tx, bucket_key, &new, options, exists, now)?;
                 // A refusal leaves the upload open: it may be confirmed under another policy.
-                let (key, _) = objects::create::object_key_of(outcome)?;
+                let (key, replayed_by) = objects::create::object_key_of(outcome)?;
+                if submits && replayed_by.is_none() {
+                    batch = Some(submission::submit_objects(tx, bucket_key, &[key], now)?);
+                }
                 settings.object_id = Some(record::by_key(tx, key)?.id.to_string());
                 uploads::complete(tx, upload.key, &settings, now)?;
             }
-            Ok(confirmation(uploads::by_key(tx, upload.key)?))
+            let (batch_id, task_id) =
+                batch.map_or((None, None), |(batch, task)| (Some(batch), task));
+            let confirmed = confirmation(uploads::by_key(tx, upload.key)?);
+            Ok(ConfirmUploadResponse { batch_id, task_id, ..confirmed })
         })
         .await
 }

@@ -74,7 +74,7 @@ pub(super) struct ConfirmUploadRequest {
     /// How many were sent.
     #[schema(minimum = 1, maximum = 1_099_511_627_776u64)]
     pub file_size_bytes: Option<u64>,
-    /// Process the object at once: not in this build.
+    /// Whether the new object is extracted at once, in a batch of its own.
     pub auto_submit_batch: Option<bool>,
 }
 
@@ -249,9 +249,9 @@ pub(super) struct ConfirmUploadResponse {
     pub completed_at: Option<Timestamp>,
     /// The object that was made.
     pub object_id: Option<String>,
-    /// None: nothing waits.
+    /// The task of that batch.
     pub task_id: Option<String>,
-    /// None.
+    /// The batch that extracts it, where `auto_submit_batch` asks for one.
     pub batch_id: Option<String>,
     /// What else there is to say.
     pub message: Option<String>,
