@@ -227,6 +227,23 @@ fn other_parameters_make_what_is_there_outdated_and_rerun_nothing_unasked() {
     assert_eq!(here.server.get("/v1/collections/own%20fields").is(200)["outdated"], 0);
 }
 
+#[test]
+fn without_a_server_a_sync_says_what_waits_and_process_extracts_it() {
+    let Fixture { home, server, tree } = Fixture::new();
+    assert!(server.stop().success());
+    tree.write("a.txt", "a");
+    tree.write("b.txt", "b");
+    let source = tree.root().to_str().unwrap();
+    let said = home.run(&["sync", source, "--bucket", "films"]).exits(0).stdout();
+    assert!(said.contains("2 objects wait to be extracted: `catchment process`"), "{said}");
+    let said = home.run(&["process"]).exits(0).stdout();
+    assert!(said.contains("2 documents; 0 objects failed; 0 batches waiting"), "{said}");
+    let said = home.run(&["documents", "facts", "--json"]).exits(0).stdout();
+    assert_eq!(said.lines().count(), 2, "{said}");
+    let said = home.run(&["sync", source, "--bucket", "films"]).exits(0).stdout();
+    assert!(!said.contains("wait to be extracted"), "{said}");
+}
+
 /// How often the server is killed: `CATCHMENT_TEST_KILLS`, else 20.
 fn kills() -> usize {
     std::env::var("CATCHMENT_TEST_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(20)

@@ -13,10 +13,13 @@ use super::{
     signals::stop_on_signals,
 };
 use crate::{
-    engine::{Report, Request},
+    engine::{Engine, Report, Request},
     model::{Counts, NOTHING_THERE_YET, RunStatus},
     sources,
-    store::syncs::{BucketChoice, HeldReason, HeldRemovals},
+    store::{
+        processing::batches,
+        syncs::{BucketChoice, HeldReason, HeldRemovals},
+    },
 };
 
 pub(super) use args::Args;
@@ -51,6 +54,9 @@ pub(super) async fn run(args: Args, settings: &Settings) -> Outcome {
         print_summary(&request, Some(&report), &Summary::of(&report), started)?;
     } else if !args.quiet && report.job.is_some() {
         output::line(&closing_words(&report, &left_out, started.elapsed()));
+        if let Some(words) = waiting_words(&engine).await {
+            output::line(&words);
+        }
     }
     let exit = match report.status {
         RunStatus::Completed => Exit::Done,
@@ -149,6 +155,19 @@ fn closing_words(report: &Report, left_out: &LeftOut, took: std::time::Duration)
         words.push_str(&in_words_held(held));
     }
     words
+}
+
+/// That objects wait to be extracted, where no other process is there that would do it.
+async fn waiting_words(engine: &Engine) -> Option<String> {
+    let open = engine.store.read(|db| batches::open(db, u32::MAX)).await.ok()?;
+    let objects: u64 = open.iter().map(|batch| batch.object_count).sum();
+    let is_alone = engine.worker().others_since().is_none();
+    (is_alone && objects > 0).then(|| {
+        format!(
+            "{} objects wait to be extracted: `catchment process` does it, and so does a server",
+            output::count(objects)
+        )
+    })
 }
 
 /// Why removals are held, and how to decide about them.
