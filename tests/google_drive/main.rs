@@ -8,6 +8,7 @@
 
 #[path = "../support/fake_drive.rs"]
 mod fake_drive;
+mod peer;
 #[path = "../support/server.rs"]
 mod server;
 #[path = "../support/mod.rs"]

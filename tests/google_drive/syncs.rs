@@ -22,7 +22,7 @@ fn home(drive: &FakeDrive) -> Catchment {
     home
 }
 
-fn credentials() -> Value {
+pub fn credentials() -> Value {
     json!({ "type": "oauth", "client_id": "c", "client_secret": "s", "refresh_token": "r" })
 }
 
@@ -111,6 +111,38 @@ fn a_renamed_or_moved_folder_costs_one_request_and_its_files_keep_their_objects(
         assert_eq!(after[file], Object { path, ..object.clone() });
     }
     assert_eq!(after.len(), before.len());
+}
+
+#[test]
+fn documents_of_a_renamed_folder_follow_it() {
+    let drive = FakeDrive::start();
+    let folder = reports(&drive, 6);
+    let fixture = synced(&drive, "root");
+    let collection = json!({
+        "collection_name": "facts", "source": { "type": "bucket", "bucket_ids": ["drive"] },
+        "feature_extractor": {
+            "feature_extractor_name": "file_facts", "version": "v1",
+            "field_passthrough": [{ "source_path": "key_prefix", "target_path": "path" }],
+        },
+    });
+    fixture.server.post("/v1/collections", &collection).is(200);
+    let documents_are_in = |folder: &str| {
+        poll_until("the documents", DEADLINE, || {
+            std::thread::sleep(Duration::from_millis(50));
+            let list = fixture.server.post("/v1/collections/facts/documents/list", &json!({}));
+            let list = list.is(200);
+            let documents = list["results"].as_array().unwrap();
+            let is_in = |document: &&Value| {
+                document["path"].as_str().is_some_and(|path| path.starts_with(folder))
+            };
+            (documents.iter().filter(is_in).count() == 6).then_some(())
+        });
+    };
+    fixture.run();
+    documents_are_in("Reports/2026/");
+    drive.change(&folder, json!({ "name": "2026 final" }));
+    fixture.run();
+    documents_are_in("Reports/2026 final/");
 }
 
 #[test]
