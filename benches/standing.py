@@ -1,7 +1,9 @@
-"""What Catchment costs while it stands there: benches/standing.py [idle] [watch]
+"""What Catchment costs while it stands there: benches/standing.py [idle] [watch] [saved] [busy]
 
 idle   a thousand folders up to date and nothing changing: resident memory, and CPU over a minute
 watch  how long a file that was just written takes to be an object, in a folder of 20,000
+saved  how long a file that was just saved takes until its bytes can be read, in a folder of 1,000
+busy   the same beside a writer that opens, adds to and closes another file a hundred times a second
 
 CATCHMENT names the executable (target/release/catchment), BENCH_DIR where the data goes. Prints
 figures; fails for none of them.
@@ -11,12 +13,14 @@ import contextlib
 import json
 import os
 import pathlib
+import random
 import re
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 
@@ -24,6 +28,7 @@ HERE = pathlib.Path(__file__).resolve().parent.parent
 CATCHMENT = os.environ.get("CATCHMENT", str(HERE / "target/release/catchment"))
 SYNCS, QUIET_SECONDS = 1000, 60
 FILES, WRITES = 20_000, 50
+BESIDE, SAVES, PER_SECOND = 1_000, 200, 100
 
 
 class Server:
@@ -52,6 +57,12 @@ class Server:
             request.add_header("Content-Type", "application/json")
         with urllib.request.urlopen(request, data) as answer:
             return json.loads(answer.read() or "null")
+
+    def read(self, path):
+        request = urllib.request.Request(self.url + path)
+        request.add_header("Authorization", f"Bearer {self.token}")
+        with urllib.request.urlopen(request) as answer:
+            return answer.read()
 
     def bucket(self, name):
         body = {"bucket_name": name, "bucket_schema": {"properties": {}}}
@@ -122,7 +133,72 @@ def watch(work, server):
     )
 
 
-CASES = {"idle": idle, "watch": watch}
+class Appending:
+    """Opens a file, adds a line to it and closes it, a hundred times a second."""
+
+    def __init__(self, path):
+        self.path, self.ending = path, threading.Event()
+        self.thread = threading.Thread(target=self.work)
+
+    def work(self):
+        number = 0
+        while not self.ending.wait(1 / PER_SECOND):
+            with self.path.open("a") as file:
+                file.write(f"{number}\n")
+            number += 1
+
+    def __enter__(self):
+        self.thread.start()
+
+    def __exit__(self, *_):
+        self.ending.set()
+        self.thread.join()
+
+
+def saved(work, server, beside=contextlib.nullcontext):
+    folder = work / "saved"
+    folder.mkdir()
+    for number in range(BESIDE):
+        (folder / f"{number:06}").write_bytes(number.to_bytes(8))
+    bucket = server.bucket("saved")
+    sync = server.sync(bucket, folder)
+    objects = f"/v1/buckets/{bucket}/objects"
+    until("the folder up to date", lambda: server.call("GET", f"/v1/buckets/{bucket}")["object_count"] == BESIDE)
+    time.sleep(5)
+
+    def is_readable(name, text):
+        filters = {"key_prefix": {"eq": name}}
+        found = server.call("POST", f"{objects}/list", {"filters": filters})["results"]
+        if not found:
+            return False
+        return server.read(f"{objects}/{found[0]['object_id']}/blobs/content/content") == text.encode()
+
+    took = []
+    with beside(folder / "growing.log"):
+        for number in range(SAVES):
+            name, text = f"new-{number}", f"text {number}"
+            (folder / name).write_text(text)
+            written = time.monotonic()
+            until("a saved file", lambda: is_readable(name, text))
+            took.append(time.monotonic() - written)
+            time.sleep(random.uniform(0.05, 0.3))
+    log = folder / "growing.log"
+    if log.exists():
+        until("the file that grew", lambda: is_readable("growing.log", log.read_text()))
+    runs = server.call("GET", f"/v1/buckets/{bucket}/syncs/{sync}")["sync_run_counter"]
+    took.sort()
+    at = lambda share: 1000 * took[int((len(took) - 1) * share)]
+    print(
+        f"{'busy' if log.exists() else 'saved'}: readable after p50 {at(0.5):.0f} ms, p99 {at(0.99):.0f} ms "
+        f"({SAVES} files, {runs} runs)"
+    )
+
+
+def busy(work, server):
+    saved(work, server, Appending)
+
+
+CASES = {"idle": idle, "watch": watch, "saved": saved, "busy": busy}
 
 
 def main():

@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use crate::{
     clock::SharedClock,
-    sources::{http::Budgets, oauth::Grants},
+    sources::{closings::Closings, http::Budgets, oauth::Grants},
 };
 
 // What sources are configured with is theirs; it is read here.
@@ -213,6 +213,7 @@ impl Config {
             hosts: Arc::clone(&self.hosts),
             grants: Grants::default(),
             budgets: Budgets::within(self.limits.clone()),
+            closings: Closings::default(),
         }
     }
 }

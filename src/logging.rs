@@ -2,7 +2,10 @@
 //!
 //! What does not live here: any line of the log.
 
-use std::{io, sync::OnceLock};
+use std::{
+    io::{self, IsTerminal as _},
+    sync::OnceLock,
+};
 
 use tracing_subscriber::{
     EnvFilter, Layer as _, Registry, fmt, layer::SubscriberExt as _, reload,
@@ -32,7 +35,10 @@ pub enum LogLevel {
 /// Starts the log on the standard error stream: as JSON, or as lines for people.
 pub fn start(filter: EnvFilter, as_json: bool) {
     let (filter, handle) = reload::Layer::new(filter);
-    let lines = fmt::layer().with_writer(io::stderr).with_target(false);
+    // Colours are for people who look at a terminal (https://no-color.org).
+    let has_colours = io::stderr().is_terminal()
+        && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let lines = fmt::layer().with_writer(io::stderr).with_target(false).with_ansi(has_colours);
     let lines = match as_json {
         true => lines.json().flatten_event(true).boxed(),
         false => lines.boxed(),

@@ -286,3 +286,22 @@ fn a_target_that_cannot_be_a_folder_is_an_error() {
     let run = home.export(&[]).says(1, &["out"]);
     assert!(run.stdout.is_empty());
 }
+
+#[test]
+fn the_scratch_folder_of_a_killed_export_goes_with_the_next_and_that_of_a_living_one_stays() {
+    let home = Home::with(&[(b"a", b"a")]);
+    let folder = |name: &str| {
+        let path = home.out().join(format!(".catchment-{name}.partial"));
+        fs::create_dir_all(&path).unwrap();
+        fs::write(path.join("time"), b"").unwrap();
+        path
+    };
+    let (left, in_use) =
+        (folder("01JD0000000000000000000000"), folder("01JD0000000000000000000001"));
+    let lock = fs::File::open(&in_use).unwrap();
+    lock.try_lock().unwrap();
+
+    home.export(&[]).says(0, &[]);
+
+    assert!(!left.exists() && in_use.exists());
+}

@@ -166,6 +166,7 @@ async fn open_with(
         hosts: Arc::default(),
         grants: Grants::default(),
         budgets: Budgets::default(),
+        closings: catchment::sources::closings::Closings::default(),
     };
     Registry.open(&location, None, options, &tuning).await
 }

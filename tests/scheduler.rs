@@ -47,10 +47,15 @@ impl House {
     }
 
     fn with(clock: SharedClock, manual: Arc<ManualClock>) -> Self {
+        Self::waiting(Duration::ZERO, clock, manual)
+    }
+
+    /// One that waits so long for a file that may still be being written.
+    fn waiting(quiet_period: Duration, clock: SharedClock, manual: Arc<ManualClock>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let config = Config {
             data_dir: dir.path().join("data"),
-            quiet_period: Duration::ZERO,
+            quiet_period,
             thumbnail_cache: Config::THUMBNAIL_CACHE,
             ..Config::load(Some(dir.path().join("data"))).unwrap()
         };
@@ -319,6 +324,100 @@ async fn a_new_file_in_a_watched_folder_is_an_object_without_waiting_for_the_int
         assert!(written.elapsed() < PATIENCE, "it has not come");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// The bytes of an object, once it is there.
+async fn bytes_of(house: &House, sync: &Sync, path: &str) -> Option<Vec<u8>> {
+    let (bucket_key, path) = (sync.bucket_key, path.as_bytes().to_vec());
+    let read = move |db: &_| {
+        let path = catchment::model::EntryPath::new(path);
+        let Some(object) = catchment::store::objects::by_path(db, bucket_key, &path)? else {
+            return Ok(None);
+        };
+        let place = catchment::store::blobs::locate(db, &object.hash)?;
+        Ok(match place {
+            Some(catchment::store::blobs::BlobLocation::Inline(bytes)) => Some(bytes),
+            _ => None,
+        })
+    };
+    house.engine.store.read(read).await.unwrap()
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_is_taken_once_its_writer_has_closed_it_and_not_before() {
+    use std::io::Write as _;
+    // Nothing else than a closing makes a file finished within the time of this test.
+    let quiet = Duration::from_secs(3600);
+    let manual = Arc::new(ManualClock::new(Timestamp::now()));
+    let mut house = House::waiting(quiet, Arc::new(SystemClock), manual);
+    let folder = house.folder("inbox");
+    let sync = house.sync(folder.clone(), SyncMode::Continuous).await;
+    house.start();
+    house.ended(&sync, 1).await;
+    let watching = house.scheduler.as_ref().unwrap().watching();
+    let deadline = Instant::now() + PATIENCE;
+    while watching.of(sync.key) != Some(Watch::Live) {
+        assert!(Instant::now() < deadline, "it is not watched");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+
+    std::fs::write(folder.join("closed.part"), "all of it").unwrap();
+    std::fs::rename(folder.join("closed.part"), folder.join("renamed")).unwrap();
+    std::fs::write(folder.join("closed"), "all of it").unwrap();
+    for name in ["closed", "renamed"] {
+        while bytes_of(&house, &sync, name).await.is_none() {
+            assert!(Instant::now() < deadline, "{name} has not come");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+    let mut open = std::fs::File::create(folder.join("open")).unwrap();
+    open.write_all(b"half of it").unwrap();
+    house.look_around().await;
+    assert_eq!(bytes_of(&house, &sync, "open").await, None, "its writer may go on");
+}
+
+/// Whoever goes on writing a file keeps no other file back, and what is stored of it is whole.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_opened_added_to_and_closed_all_the_time_is_never_torn_and_comes_in_the_end()
+{
+    use std::io::Write as _;
+    let manual = Arc::new(ManualClock::new(Timestamp::now()));
+    let mut house = House::waiting(Duration::from_millis(500), Arc::new(SystemClock), manual);
+    let folder = house.folder("inbox");
+    let sync = house.sync(folder.clone(), SyncMode::Continuous).await;
+    house.start();
+    house.ended(&sync, 1).await;
+    let watching = house.scheduler.as_ref().unwrap().watching();
+    let deadline = Instant::now() + PATIENCE;
+    while watching.of(sync.key) != Some(Watch::Live) {
+        assert!(Instant::now() < deadline, "it is not watched");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+
+    let log = folder.join("growing");
+    let mut whole = Vec::new();
+    for number in 0..150 {
+        let line = format!("line {number:03}\n");
+        let mut file = std::fs::File::options().append(true).create(true).open(&log).unwrap();
+        file.write_all(line.as_bytes()).unwrap();
+        drop(file);
+        whole.extend_from_slice(line.as_bytes());
+        if number == 50 {
+            std::fs::write(folder.join("other"), "saved meanwhile").unwrap();
+        }
+        if let Some(stored) = bytes_of(&house, &sync, "growing").await {
+            assert!(whole.starts_with(&stored) && stored.len() % 9 == 0, "torn");
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let deadline = Instant::now() + PATIENCE;
+    while bytes_of(&house, &sync, "growing").await.as_ref() != Some(&whole) {
+        assert!(Instant::now() < deadline, "it has not come");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(bytes_of(&house, &sync, "other").await.is_some());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,7 +6,9 @@
 //!
 //! ```text
 //! blobs/ab/ab01…            finished blobs, in 256 folders by the first two digits
+//! blobs/ab/ab01….parts      the hashes of the parts of a large one (see `tree`)
 //! staging/<worker>/…        writes in progress; garbage once the worker is dead
+//! staging/<worker>/aside/…  damaged blobs while they are fetched again
 //! partial/<sync>/<name>     large blobs arriving in parts, kept for the next attempt
 //! ```
 
@@ -26,7 +28,7 @@ use std::{
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, SystemTime},
@@ -108,6 +110,8 @@ pub struct Blobs {
     reserved: Arc<AtomicU64>,
     /// Memory for large blobs in transit.
     blocks: Blocks,
+    /// Held while a blob is read to find the hashes of its parts.
+    rehashing: Arc<Mutex<()>>,
 }
 
 /// Reserved disk space, see [`Blobs::reserve`].
@@ -131,16 +135,23 @@ impl Blobs {
     /// # Errors
     /// When the folders cannot be created.
     pub fn open(data_dir: &Path, worker: &str, floor: Option<ByteSize>) -> Result<Self, BlobError> {
-        let blobs = Self {
+        let blobs = Self::to_read(data_dir, worker, floor);
+        make_dir(&blobs.root.join("blobs"))?;
+        make_dir(&blobs.staging)?;
+        Ok(blobs)
+    }
+
+    /// [`Blobs::open`] where nothing can be written.
+    #[must_use]
+    pub fn to_read(data_dir: &Path, worker: &str, floor: Option<ByteSize>) -> Self {
+        Self {
             root: data_dir.to_owned(),
             staging: data_dir.join("staging").join(worker),
             floor,
             reserved: Arc::default(),
             blocks: Blocks::default(),
-        };
-        make_dir(&blobs.root.join("blobs"))?;
-        make_dir(&blobs.staging)?;
-        Ok(blobs)
+            rehashing: Arc::default(),
+        }
     }
 
     /// Where extractors of this process put what they are making.
@@ -219,19 +230,20 @@ impl Blobs {
     /// The disk's.
     pub fn remove(&self, hash: &BlobHash) -> Result<(), BlobError> {
         let path = self.path(hash);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => Err(at(&path)(error)),
-            _ => Ok(()),
-        }
+        remove_file(&tree::values_path(&path))?;
+        remove_file(&path)
     }
 
-    /// Moves the damaged file of `hash` out of the way of an intact one.
+    /// Moves the damaged file of `hash` out of the way of an intact one. Should this process die
+    /// meanwhile, it is put back with [`Blobs::clear_staging`].
     ///
     /// # Errors
     /// The disk's.
     pub fn set_aside(&self, hash: &BlobHash) -> Result<SetAside, BlobError> {
         let path = self.path(hash);
-        let aside = path.with_extension("damaged");
+        let folder = aside(&self.staging);
+        make_dir(&folder)?;
+        let aside = folder.join(hash.to_hex());
         match fs::rename(&path, &aside) {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(at(&path)(error)),
             _ => Ok(SetAside { path, aside }),
@@ -249,22 +261,23 @@ impl Blobs {
         published >= since && published + UNRECORDED_FOR >= SystemTime::now()
     }
 
-    /// Deletes the damaged files that repairs which were killed have set aside.
+    /// Deletes what processes that were killed have left beside the blobs: damaged files that
+    /// earlier versions had set aside there, and hashes of parts of blobs that are gone.
     ///
     /// # Errors
     /// The disk's.
-    pub fn clear_set_aside(&self) -> Result<(), BlobError> {
+    pub fn clear_leftovers(&self) -> Result<(), BlobError> {
         for folder in list(&self.root.join("blobs"))? {
             for file in list(&folder.path())? {
                 let path = file.path();
-                if path.extension().is_none_or(|extension| extension != "damaged") {
-                    continue;
-                }
-                // Without the intact one it is better than none.
                 let whole = path.with_extension("");
-                match whole.exists() {
-                    true => fs::remove_file(&path).map_err(at(&path))?,
-                    false => fs::rename(&path, &whole).map_err(at(&path))?,
+                match path.extension().and_then(|extension| extension.to_str()) {
+                    Some("damaged") => drop(SetAside { path: whole, aside: path }),
+                    Some("parts") if !whole.exists() => remove_file(&path)?,
+                    Some(name) if name.starts_with("parts-") && is_old(&file) => {
+                        remove_file(&path)?;
+                    }
+                    _ => {}
                 }
             }
         }
@@ -282,7 +295,8 @@ impl Blobs {
         each_file(&self.root, visit)
     }
 
-    /// Deletes the staging folders of workers that `is_dead` says are dead.
+    /// Deletes the staging folders of workers that `is_dead` says are dead, once damaged files that
+    /// nothing has replaced are back in their places.
     ///
     /// # Errors
     /// The disk's.
@@ -290,6 +304,12 @@ impl Blobs {
         for folder in list(&self.root.join("staging"))? {
             let worker = folder.file_name();
             if worker.to_str().is_some_and(&is_dead) {
+                for file in list(&aside(&folder.path()))? {
+                    let hash = file.file_name().to_str().and_then(BlobHash::from_hex);
+                    if let Some(hash) = hash {
+                        drop(SetAside { path: self.path(&hash), aside: file.path() });
+                    }
+                }
                 remove_dir(&folder.path())?;
             }
         }
@@ -406,10 +426,7 @@ pub fn each_file<E: From<BlobError>>(
 ) -> Result<(), E> {
     for folder in list(&root.join("blobs"))? {
         for file in list(&folder.path())? {
-            let name = file.file_name();
-            let Some(hash) =
-                name.to_str().and_then(|hex| format!("blake3:{hex}").parse::<BlobHash>().ok())
-            else {
+            let Some(hash) = file.file_name().to_str().and_then(BlobHash::from_hex) else {
                 continue;
             };
             let size = file.metadata().map_or(0, |facts| facts.len());
@@ -469,13 +486,31 @@ impl Drop for SetAside {
 }
 
 /// Adds the file to an error of the system.
-fn at(path: &Path) -> impl FnOnce(io::Error) -> BlobError {
+fn at(path: &Path) -> impl FnOnce(io::Error) -> BlobError + use<> {
     let path = path.to_owned();
     move |error| BlobError::Io { path, error }
 }
 
 fn make_dir(path: &Path) -> Result<(), BlobError> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(at(path))
+}
+
+/// Where a worker's staging folder has the damaged files that it has set aside.
+fn aside(staging: &Path) -> PathBuf {
+    staging.join("aside")
+}
+
+/// Whether a file is too old to be under way still.
+fn is_old(file: &fs::DirEntry) -> bool {
+    let written = file.metadata().and_then(|facts| facts.modified()).ok();
+    written.and_then(|at| at.elapsed().ok()).is_some_and(|age| age >= UNRECORDED_FOR)
+}
+
+fn remove_file(path: &Path) -> Result<(), BlobError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(at(path)(error)),
+        _ => Ok(()),
+    }
 }
 
 fn remove_dir(path: &Path) -> Result<(), BlobError> {

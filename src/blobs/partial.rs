@@ -16,14 +16,14 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use blake3::hazmat::{ChainingValue, HasherExt as _};
+use blake3::hazmat::ChainingValue;
 
 use super::{
     BlobError, Blobs, Room, at,
     direct::Direct,
     make_dir,
     part_writer::{FilledBlock, PartWriter},
-    tree::{PART_BYTES, hasher_at, part_range, root},
+    tree::{PART_BYTES, part_count, part_range, read_part, root, store_values},
 };
 use crate::model::{BlobHash, EntryId, SyncId, Version};
 
@@ -113,7 +113,7 @@ fn name(id: &EntryId, version: &Version, size: u64) -> String {
 
 /// The parts that are in the journal and intact in the file.
 fn intact_parts(records: &[u8], file: &File, size: u64) -> Vec<Option<ChainingValue>> {
-    let count = usize::try_from(size.div_ceil(PART_BYTES)).unwrap_or(usize::MAX);
+    let count = part_count(size);
     let mut done = vec![None; count];
     for record in records.chunks_exact(RECORD) {
         let (index, value) = record.split_at(4);
@@ -127,19 +127,6 @@ fn intact_parts(records: &[u8], file: &File, size: u64) -> Vec<Option<ChainingVa
         }
     }
     done
-}
-
-fn read_part(file: &File, index: usize, size: u64) -> std::io::Result<ChainingValue> {
-    let (mut offset, end) = part_range(index, size);
-    let mut hasher = hasher_at(offset);
-    let mut buffer = vec![0; 256 * 1024];
-    while offset < end {
-        let want = usize::try_from(end - offset).unwrap_or(usize::MAX).min(buffer.len());
-        file.read_exact_at(&mut buffer[..want], offset)?;
-        hasher.update(&buffer[..want]);
-        offset += want as u64;
-    }
-    Ok(hasher.finalize_non_root())
 }
 
 impl Partial {
@@ -223,6 +210,7 @@ impl Partial {
         let Some(values) = values else { return Ok(None) };
         let hash = BlobHash::from(root(&values));
         self.blobs.publish(&self.path, self.file.file(), &hash, self.size)?;
+        store_values(&self.blobs.path(&hash), &values);
         // A journal without its file is ignored.
         let _ = fs::remove_file(&self.journal_path);
         Ok(Some(hash))

@@ -1,7 +1,7 @@
 //! `catchment gc`: frees the space of bytes that no object uses.
 
 use super::{Exit, Outcome, Settings, output};
-use crate::engine::collect;
+use crate::engine::{collect, leftovers};
 
 /// Arguments of `catchment gc`.
 #[derive(Debug, clap::Args)]
@@ -17,6 +17,7 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: Args, settings: &Settings) -> Outcome {
     let engine = settings.existing_engine()?;
+    leftovers::clear(&engine).await;
     let collected = collect::everything(&engine).await?;
     let mut out = std::io::stdout().lock();
     if args.json {

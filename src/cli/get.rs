@@ -82,7 +82,7 @@ impl Range {
 }
 
 pub(super) async fn run(args: Args, settings: &Settings) -> Outcome {
-    let engine = settings.existing_engine()?;
+    let engine = settings.reading_engine()?;
     let (name, path) = ls::split(&args.place)?;
     let path = path.ok_or_else(|| {
         CliError::usage(format_args!("{:?} does not name an object: write BUCKET/PATH", args.place))

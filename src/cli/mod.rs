@@ -258,22 +258,33 @@ impl Settings {
         Ok(Engine::open(config, Arc::new(SystemClock), Arc::new(Registry))?)
     }
 
+    /// [`Settings::existing_engine`] for commands that only look, also where nothing can be
+    /// written.
+    fn reading_engine(&self) -> Result<Engine, CliError> {
+        let config = self.existing_config()?;
+        Ok(Engine::open_to_read(&config, Arc::new(SystemClock), Arc::new(Registry))?)
+    }
+
     /// Opens the database of a data directory to look at it; `None` where there is none yet.
     fn store(&self) -> Result<Option<Store>, CliError> {
         let data_dir = self.config()?.data_dir;
         match data_dir.join(DATABASE_FILE).try_exists() {
             Ok(false) => Ok(None),
-            _ => Ok(Some(Store::open(&data_dir)?)),
+            _ => Ok(Some(Store::open_to_read(&data_dir)?)),
         }
     }
 
     /// [`Settings::engine`] for commands that only make sense where something is already.
     fn existing_engine(&self) -> Result<Engine, CliError> {
+        self.engine_with(&self.existing_config()?)
+    }
+
+    fn existing_config(&self) -> Result<Config, CliError> {
         let config = self.config()?;
         if matches!(config.data_dir.join(DATABASE_FILE).try_exists(), Ok(false)) {
             return Err(CliError::NothingHere { data_dir: config.data_dir });
         }
-        self.engine_with(&config)
+        Ok(config)
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -18,6 +18,7 @@ use super::output;
 use crate::{
     engine::Observer,
     model::{Counts, EntryPath, JobId, Phase, SkipReason},
+    sources::retry::Retry,
     store::dead_letters::Failure,
 };
 
@@ -67,6 +68,8 @@ struct Shared {
     bytes: AtomicU64,
     counts: Mutex<Counts>,
     in_flight: Mutex<BTreeMap<EntryPath, u64>>,
+    /// What waits for its next try, by its number, and when that is.
+    retries: Mutex<BTreeMap<u64, (Retry, Instant)>>,
     left_out: Mutex<LeftOut>,
 }
 
@@ -83,6 +86,7 @@ impl Progress {
             bytes: AtomicU64::new(0),
             counts: Mutex::default(),
             in_flight: Mutex::default(),
+            retries: Mutex::default(),
             left_out: Mutex::default(),
         });
         let stop = CancellationToken::new();
@@ -132,7 +136,12 @@ impl Shared {
     fn show(&self) {
         match self.mode {
             Mode::Terminal => self.draw(),
-            Mode::Plain => output::line(&self.summary()),
+            Mode::Plain => {
+                output::line(&self.summary());
+                if let Some(words) = self.retry_words() {
+                    output::line(&words);
+                }
+            }
             Mode::Json => self.print_event(),
             Mode::Quiet => {}
         }
@@ -148,18 +157,29 @@ impl Shared {
         )
     }
 
+    /// What has been tried most often, and when it is tried next.
+    fn retrying(&self) -> Option<(Retry, Duration)> {
+        let retries = lock(&self.retries);
+        let (retry, next_try) = retries.values().max_by_key(|(retry, _)| retry.attempt)?;
+        Some((retry.clone(), next_try.saturating_duration_since(Instant::now())))
+    }
+
+    /// The same in words.
+    fn retry_words(&self) -> Option<String> {
+        let (retry, wait) = self.retrying()?;
+        let seconds = wait.as_secs_f64().ceil();
+        Some(format!("the source fails ({}): try {} in {seconds} s", retry.reason, retry.attempt))
+    }
+
     fn draw(&self) {
         self.bar.set_length(self.bytes_to_fetch.load(Relaxed));
         self.bar.set_position(self.bytes.load(Relaxed));
         let in_flight = lock(&self.in_flight);
         self.bar.set_message(format!("{}, {} in flight", self.summary(), in_flight.len()));
         let largest = in_flight.iter().max_by_key(|(_, size)| **size);
-        self.bar.set_prefix(
-            largest.map_or_else(String::new, |(path, size)| {
-                format!("{path} ({})", output::size(*size))
-            }),
-        );
+        let largest = largest.map(|(path, size)| format!("{path} ({})", output::size(*size)));
         drop(in_flight);
+        self.bar.set_prefix(self.retry_words().or(largest).unwrap_or_default());
         self.bar.tick();
     }
 
@@ -254,6 +274,23 @@ impl Observer for Shared {
 
     fn committed(&self, counts: &Counts) {
         *lock(&self.counts) = *counts;
+    }
+
+    fn waits(&self, operation: u64, retry: &Retry) {
+        let next_try = Instant::now() + retry.wait;
+        lock(&self.retries).insert(operation, (retry.clone(), next_try));
+        if self.mode == Mode::Json {
+            print_json(&serde_json::json!({
+                "event": "retrying",
+                "attempt": retry.attempt,
+                "reason": retry.reason,
+                "wait_seconds": retry.wait.as_secs_f64(),
+            }));
+        }
+    }
+
+    fn ended(&self, operation: u64) {
+        lock(&self.retries).remove(&operation);
     }
 }
 

@@ -23,7 +23,7 @@ use crate::{
         content::{for_services::BlobLinks, links::Links},
         server,
     },
-    engine::{LiveProgress, search_index},
+    engine::{LiveProgress, leftovers, search_index},
     processing::processor::{Processor, default_places},
     scheduler::{Bounds, Observers, Scheduler},
     store::{Store, probe, settings},
@@ -66,6 +66,7 @@ pub(super) async fn run(args: Args, settings: &Settings) -> Outcome {
     let address = listener.local_addr().map_err(CliError::failed)?;
 
     let engine = settings.engine_with(&config)?;
+    leftovers::clear(&engine).await;
     let token = std::env::var(token::VARIABLE).ok().filter(|token| !token.is_empty());
     let access = Access::open(&config, address, token.as_deref()).map_err(CliError::failed)?;
     let added = engine.store.read(settings::allowed_hosts).await.map_err(CliError::failed)?;
@@ -79,7 +80,8 @@ pub(super) async fn run(args: Args, settings: &Settings) -> Outcome {
     let observers: Observers = Arc::new(move |job| watched.watch(job));
     let scheduler = Scheduler::start(engine.clone(), Bounds::default(), observers);
     let store = engine.store.clone();
-    let links = Arc::new(Links::open(&config.data_dir).map_err(CliError::failed)?);
+    let links = Links::open(&config.data_dir, access.token().clone()).map_err(CliError::failed)?;
+    let links = Arc::new(links);
     let for_services = BlobLinks::new(links.clone(), address, engine.clock().clone());
     let for_services = Arc::new(for_services.map_err(CliError::failed)?);
     let extractors = super::extractors::of(&engine, Some(for_services));

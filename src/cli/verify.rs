@@ -30,7 +30,8 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args, settings: &Settings) -> Outcome {
-    let engine = settings.existing_engine()?;
+    let engine =
+        if args.repair { settings.existing_engine()? } else { settings.reading_engine()? };
     let bucket_key = match &args.bucket {
         Some(name) => Some(bucket(&engine.store, name).await?.key),
         None => None,

@@ -119,7 +119,7 @@ pub async fn everything(engine: &Engine) -> Result<Collected, RunError> {
     let others = engine.worker().others_since();
     let (strays, stale) = tokio::task::spawn_blocking(move || {
         let mut strays = Vec::new();
-        files.clear_set_aside()?;
+        files.clear_leftovers()?;
         files.each(|hash, size| {
             // A run of another process may be about to record it.
             if others.is_some_and(|since| files.may_be_recorded_soon(&hash, since)) {

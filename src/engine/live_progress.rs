@@ -1,5 +1,5 @@
-//! What the runs of this process are doing right now: the files in flight, the bytes, the rate.
-//! Nothing of it is stored.
+//! What the runs of this process are doing right now: the files in flight, the bytes, the rate, and
+//! what waits for its next try. Nothing of it is stored.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -7,10 +7,14 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::Observer;
-use crate::model::{EntryPath, JobId};
+use crate::{
+    model::{EntryPath, JobId},
+    sources::retry::Retry,
+};
 
 /// How many files in flight are named; more are only counted.
 const NAMED: usize = 16;
@@ -28,8 +32,32 @@ struct State {
     bytes: u64,
     received: u64,
     in_flight: BTreeMap<String, u64>,
+    /// What waits for its next try, by its number.
+    retries: BTreeMap<u64, Retrying>,
     /// The received bytes when the rate's window began, and when the one before did.
     marks: [(Instant, u64); 2],
+}
+
+/// Something that failed at the source and is tried again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retrying {
+    /// Which try comes next; the one that failed first was 1.
+    pub attempt: u32,
+    /// Why the last one did.
+    pub reason: String,
+    /// When the next one begins.
+    pub next_try: Instant,
+}
+
+impl Retrying {
+    /// When the next try begins, where it is `now`.
+    #[must_use]
+    pub fn next_try_at(&self, now: Timestamp) -> Timestamp {
+        let wait = self.next_try.saturating_duration_since(Instant::now());
+        // In whole milliseconds, which is what it can be known by.
+        let at = now.as_millisecond().saturating_add(i64::try_from(wait.as_millis()).unwrap_or(0));
+        Timestamp::from_millisecond(at).unwrap_or(now)
+    }
 }
 
 /// What a run is doing.
@@ -49,6 +77,8 @@ pub struct Progress {
     pub in_flight_count: usize,
     /// Bytes per second, measured over the last few seconds.
     pub rate: f64,
+    /// What was tried most often, if anything is tried again.
+    pub retrying: Option<Retrying>,
 }
 
 impl Progress {
@@ -72,10 +102,17 @@ impl LiveProgress {
             bytes: 0,
             received: 0,
             in_flight: BTreeMap::new(),
+            retries: BTreeMap::new(),
             marks: [(now, 0); 2],
         };
         self.all().insert(job.clone(), state);
         Arc::new(Watcher { live_progress: self.clone(), job: job.clone() })
+    }
+
+    /// What a job's run tries again, if it is one of this process.
+    #[must_use]
+    pub fn retrying(&self, job: &JobId) -> Option<Retrying> {
+        self.all().get(job).and_then(State::retrying)
     }
 
     /// The progress of a job's run, if it is one of this process.
@@ -106,7 +143,12 @@ impl State {
                 .collect(),
             in_flight_count: self.in_flight.len(),
             rate: (self.received - had) as f64 / seconds,
+            retrying: self.retrying(),
         }
+    }
+
+    fn retrying(&self) -> Option<Retrying> {
+        self.retries.values().max_by_key(|retry| retry.attempt).cloned()
     }
 
     fn receive(&mut self, bytes: u64) {
@@ -158,6 +200,23 @@ impl Observer for Watcher {
     fn fetched(&self, path: &EntryPath) {
         self.change(|state| {
             state.in_flight.remove(&path.to_string());
+        });
+    }
+
+    fn waits(&self, operation: u64, retry: &Retry) {
+        let retrying = Retrying {
+            attempt: retry.attempt,
+            reason: retry.reason.clone(),
+            next_try: Instant::now() + retry.wait,
+        };
+        self.change(|state| {
+            state.retries.insert(operation, retrying);
+        });
+    }
+
+    fn ended(&self, operation: u64) {
+        self.change(|state| {
+            state.retries.remove(&operation);
         });
     }
 }

@@ -3,8 +3,8 @@
 //! lets [`reconcile`] remove what is gone, and records the end (`end`). All stages share the
 //! [`context`]; imports go in this direction only. [`preview`] shows what a run would do,
 //! [`orders`] and `approvals` are what people ask for, [`connections`] makes and tests them,
-//! [`collect`] and [`verify`] maintain what runs have stored, [`search_index`] keeps the text index
-//! up to date.
+//! [`collect`] and [`verify`] maintain what runs have stored, [`leftovers`] removes what killed
+//! processes have left, [`search_index`] keeps the text index up to date.
 //!
 //! The engine decides. It contains no SQL, knows no provider's protocol and prints nothing; an
 //! [`Observer`] is told what it does.
@@ -25,6 +25,7 @@ pub mod filter;
 mod held;
 mod known_facts;
 pub mod lease;
+pub mod leftovers;
 pub mod live_progress;
 pub mod mapping;
 pub mod observer;
@@ -61,8 +62,8 @@ use crate::{
     config::{Config, Hosts, SourceTuning},
     model::{Credentials, Location, SyncOptions},
     secrets::{SystemKeyring, Vault},
-    sources::{Opener, Source, SourceError, oauth::Grants, web::Web},
-    store::{Store, StoreError, syncs::Sync},
+    sources::{Opener, Source, SourceError, closings::Closings, oauth::Grants, web::Web},
+    store::{Store, StoreError, is_read_only, syncs::Sync},
 };
 
 pub use error::RunError;
@@ -139,11 +140,41 @@ impl Engine {
             .map_err(|error| OpenError::Worker { data_dir: data_dir.clone(), error })?;
         let blobs = Blobs::open(data_dir, worker.id(), config.min_free)?;
         blobs.clear_staging(|id| worker.is_dead(id))?;
+        Ok(Self::of(config, clock, opener, (store, blobs, worker)))
+    }
+
+    /// Opens an existing data directory to look at what is in it, also where nothing can be
+    /// written.
+    ///
+    /// # Errors
+    /// When the directory cannot be used.
+    pub fn open_to_read(
+        config: &Config,
+        clock: SharedClock,
+        opener: Arc<dyn Opener>,
+    ) -> Result<Self, OpenError> {
+        let data_dir = &config.data_dir;
+        if !is_read_only(data_dir) {
+            return Self::open(config, clock, opener);
+        }
+        let store = Store::open_to_read(data_dir)?;
+        let worker = Worker::unregistered(data_dir);
+        let blobs = Blobs::to_read(data_dir, worker.id(), config.min_free);
+        Ok(Self::of(config, clock, opener, (store, blobs, worker)))
+    }
+
+    fn of(
+        config: &Config,
+        clock: SharedClock,
+        opener: Arc<dyn Opener>,
+        (store, blobs, worker): (Store, Blobs, Worker),
+    ) -> Self {
+        let data_dir = &config.data_dir;
         let keyring = config.keyring.then(|| Arc::new(SystemKeyring) as _);
         let mut tuning = config.source_tuning(clock.clone());
         let ledger = WrittenDown { store: store.clone(), clock: clock.clone() };
         tuning.budgets = tuning.budgets.written_in(Arc::new(ledger));
-        Ok(Self {
+        Self {
             vault: Vault::new(store.clone(), data_dir, keyring, clock.clone()),
             store,
             data_dir: data_dir.clone(),
@@ -154,7 +185,7 @@ impl Engine {
             opener,
             web: Web::new(config.allow_private_urls),
             full_pass: Duration::from_secs(u64::from(config.limits.full_pass_hours) * 3600),
-        })
+        }
     }
 
     /// Opens the source of a location, with its own credentials if it has any.
@@ -189,6 +220,18 @@ impl Engine {
     #[must_use]
     pub const fn grants(&self) -> &Grants {
         &self.tuning.grants
+    }
+
+    /// Files that are known to be finished, for whoever watches folders to say.
+    #[must_use]
+    pub const fn closings(&self) -> &Closings {
+        &self.tuning.closings
+    }
+
+    /// How long a file has to be left alone to be believed finished.
+    #[must_use]
+    pub const fn quiet_period(&self) -> Duration {
+        self.tuning.quiet_period
     }
 
     /// Where everything of this installation lives.

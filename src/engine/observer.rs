@@ -1,7 +1,10 @@
 //! Observing a run.
 
+use std::sync::Arc;
+
 use crate::{
     model::{Counts, EntryPath, JobId, Phase, SkipReason},
+    sources::retry::{Retry, RetryWatch},
     store::dead_letters::Failure,
 };
 
@@ -33,6 +36,26 @@ pub trait Observer: Send + Sync {
 
     /// A transaction has committed; these are the counts of the run so far.
     fn committed(&self, _counts: &Counts) {}
+
+    /// Something that failed at the source waits for its next try. The number is its own until it
+    /// has ended.
+    fn waits(&self, _operation: u64, _retry: &Retry) {}
+
+    /// What had to be tried again has ended, in whatever way.
+    fn ended(&self, _operation: u64) {}
+}
+
+/// Has an observer told of retries.
+pub(super) struct Retries(pub(super) Arc<dyn Observer>);
+
+impl RetryWatch for Retries {
+    fn waits(&self, operation: u64, retry: &Retry) {
+        self.0.waits(operation, retry);
+    }
+
+    fn ended(&self, operation: u64) {
+        self.0.ended(operation);
+    }
 }
 
 /// An observer that does nothing.

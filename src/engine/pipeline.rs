@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     blobs::BlobError,
-    sources::{Listing, Page, RootIdentity},
+    sources::{Listing, Page, RootIdentity, retry},
     store::{
         StoreError,
         folders::Lists,
@@ -235,7 +235,7 @@ async fn drive(
     while walking || !waiting.is_empty() || !fetches.is_empty() {
         while fetches.len() < run.concurrency && !waiting.is_empty() {
             let bundle = fetch::next_bundle(run, &mut waiting);
-            fetches.spawn(fetch::fetch(run.clone(), bundle));
+            fetches.spawn(retry::inherited(fetch::fetch(run.clone(), bundle)));
         }
         let wants_pages = waiting.len() < at_once && committer.busy_pages() < OPEN_PAGES;
         let has_room = committer.has_room();

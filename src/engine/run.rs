@@ -11,6 +11,7 @@ use super::{
     end::{Aftermath, PassOutcome, Passed},
     held,
     lease::Lease,
+    observer::Retries,
     pipeline, reconcile,
     request::{Report, Request},
     shards, verify,
@@ -18,7 +19,7 @@ use super::{
 };
 use crate::{
     model::{JobId, RunStatus},
-    sources::SourceError,
+    sources::{SourceError, retry},
     store::{checkpoints, feeds, leases, syncs::HeldRemovals},
 };
 
@@ -26,6 +27,16 @@ impl Engine {
     /// Runs the sync that `request` describes, creating it if necessary, until it is done, fails,
     /// or `stop` is cancelled, which ends it at the next checkpoint.
     pub async fn run(
+        &self,
+        request: &Request,
+        observer: Arc<dyn Observer>,
+        stop: CancellationToken,
+    ) -> Report {
+        let watch = Arc::new(Retries(observer.clone()));
+        retry::watched(watch, self.run_watched(request, observer, stop)).await
+    }
+
+    async fn run_watched(
         &self,
         request: &Request,
         observer: Arc<dyn Observer>,
@@ -44,6 +55,16 @@ impl Engine {
     /// Runs a queued job, as [`Engine::run`] does. A job that cannot begin ends here: it is skipped
     /// where another run holds the lease, and fails otherwise.
     pub async fn run_job(
+        &self,
+        job: &JobId,
+        observer: Arc<dyn Observer>,
+        stop: CancellationToken,
+    ) -> Report {
+        let watch = Arc::new(Retries(observer.clone()));
+        retry::watched(watch, self.run_job_watched(job, observer, stop)).await
+    }
+
+    async fn run_job_watched(
         &self,
         job: &JobId,
         observer: Arc<dyn Observer>,

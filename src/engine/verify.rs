@@ -16,8 +16,8 @@ use tokio::task::spawn_blocking;
 use super::{Engine, Observer, RunError, Silent, fetch};
 use crate::{
     blobs::Blobs,
-    model::{BlobHash, EntryKind, EntryPath},
-    sources::Source,
+    model::{BlobHash, EntryKind, EntryPath, Fingerprint},
+    sources::{Source, SourceError},
     store::{
         Store,
         blobs::{self, Blob},
@@ -240,7 +240,14 @@ impl Repairer<'_> {
         if fingerprint.size != blob.size {
             return Ok(Err(CHANGED.to_owned()));
         }
-        let content = match source.fetch(id, &fingerprint, None).await {
+        let fetched = match source.fetch(id, &fingerprint, None).await {
+            // Reads may have another tag than a look; what comes is compared with the hash anyway.
+            Err(SourceError::Changed { .. }) => {
+                source.fetch(id, &Fingerprint { etag: None, ..fingerprint }, None).await
+            }
+            fetched => fetched,
+        };
+        let content = match fetched {
             Ok(content) => content,
             Err(error) => return Ok(Err(error.to_string())),
         };

@@ -17,8 +17,8 @@ pub struct Worker {
     id: String,
     host: String,
     folder: PathBuf,
-    /// Holds the lock; closing it releases the lock.
-    _lock: File,
+    /// Holds the lock; closing it releases the lock. `None` for a worker that only reads.
+    _lock: Option<File>,
 }
 
 impl Worker {
@@ -35,10 +35,16 @@ impl Worker {
         let lock = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unnamed)?;
         lock.lock()?;
         std::fs::rename(unnamed, lock_file(&folder, &id))?;
-        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        let worker = Self { id, host, folder, _lock: lock };
+        let worker = Self { id, host: host(), folder, _lock: Some(lock) };
         worker.unregister_the_dead()?;
         Ok(worker)
+    }
+
+    /// A process that writes nothing, and of which others need not know.
+    #[must_use]
+    pub fn unregistered(data_dir: &Path) -> Self {
+        let id = format!("worker_{}", ulid::Ulid::generate());
+        Self { id, host: host(), folder: data_dir.join("workers"), _lock: None }
     }
 
     /// The id of this process.
@@ -82,12 +88,14 @@ impl Worker {
     fn unregister_the_dead(&self) -> io::Result<()> {
         for entry in std::fs::read_dir(&self.folder)? {
             let path = entry?.path();
+            // It was killed before its lock file had its final name.
+            let is_nameless = path.extension().is_none() && is_old(&path);
             let dead = path.extension().is_some_and(|extension| extension == "lock")
                 && path
                     .file_stem()
                     .and_then(|stem| stem.to_str())
                     .is_some_and(|id| self.is_dead(id));
-            if dead {
+            if dead || is_nameless {
                 // Another process may be doing the same.
                 let _ = std::fs::remove_file(path);
             }
@@ -98,8 +106,20 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
+        // There is none of a worker that only reads.
         let _ = std::fs::remove_file(lock_file(&self.folder, &self.id));
     }
+}
+
+/// Whether a file was written more than an hour ago.
+fn is_old(path: &Path) -> bool {
+    let written = std::fs::metadata(path).and_then(|facts| facts.modified()).ok();
+    let age = written.and_then(|at| at.elapsed().ok());
+    age.is_some_and(|age| age > std::time::Duration::from_secs(60 * 60))
+}
+
+fn host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 fn lock_file(folder: &Path, id: &str) -> PathBuf {

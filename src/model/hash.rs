@@ -25,6 +25,12 @@ impl BlobHash {
         &self.0
     }
 
+    /// The hash of 64 hex digits; `None` for any other text.
+    #[must_use]
+    pub fn from_hex(hex: &str) -> Option<Self> {
+        blake3::Hash::from_hex(hex).ok().map(Self::from)
+    }
+
     /// 64 lower-case hex digits, without the scheme: what files are named by.
     #[must_use]
     pub fn to_hex(self) -> String {
@@ -60,8 +66,7 @@ impl FromStr for BlobHash {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         text.strip_prefix("blake3:")
-            .and_then(|hex| blake3::Hash::from_hex(hex).ok())
-            .map(Self::from)
+            .and_then(Self::from_hex)
             .ok_or_else(|| ParseHashError(text.to_owned()))
     }
 }

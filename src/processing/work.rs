@@ -11,6 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
+use tokio::task::spawn_blocking;
 
 use super::{
     extract::{
@@ -22,8 +23,8 @@ use super::{
     view::Blob,
 };
 use crate::{
-    blobs::{Blobs, INLINE_MAX},
-    engine::Engine,
+    blobs::{BlobError, Blobs, INLINE_MAX},
+    engine::{Engine, verify},
     model::{BlobHash, ExtractorSettings},
     store::{
         blobs::{self, BlobLocation},
@@ -200,8 +201,18 @@ pub(super) async fn open(engine: &Engine, hash: &BlobHash) -> Result<File, Failu
         Some(BlobLocation::Inline(bytes)) => {
             handed(&bytes).map_err(|error| gone(error.to_string()))
         }
-        Some(BlobLocation::File) => {
-            File::open(engine.blobs.path(&hash)).map_err(|error| gone(error.to_string()))
+        Some(BlobLocation::File { size }) => {
+            let files = engine.blobs.clone();
+            match spawn_blocking(move || files.open_checked(&hash, size)).await {
+                Ok(Ok(file)) => Ok(file),
+                Ok(Err(error)) => {
+                    if let BlobError::Damaged(damage) = &error {
+                        verify::report_damage(&engine.store, damage).await;
+                    }
+                    Err(gone(error.to_string()))
+                }
+                Err(error) => Err(gone(error.to_string())),
+            }
         }
     }
 }

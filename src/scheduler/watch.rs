@@ -1,8 +1,8 @@
 //! Watching folders: a change makes its sync due, without waiting for its interval.
 //!
 //! A notification is a hint to check, never a proof: the run that follows lists and compares as
-//! always. Where the system does not notify (too many folders, a network share, an overflow), the
-//! sync still runs in its interval.
+//! always. Where the system does not notify (too many folders, a network share), from the beginning
+//! or later, the folder is looked at every minute, and that is said.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -15,7 +15,7 @@ use std::{
 
 use notify::{
     ErrorKind, Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _,
-    event::{AccessKind, AccessMode},
+    event::{AccessKind, AccessMode, ModifyKind, RenameMode},
 };
 use serde_json::json;
 use tokio::time::Instant;
@@ -24,7 +24,7 @@ use super::Nudge;
 use crate::{
     engine::Engine,
     model::{EntryPath, Notice},
-    sources,
+    sources::{self, closings::Closings},
     store::{
         StoreError,
         events::{self, About, EventKind as Kind},
@@ -36,11 +36,17 @@ use crate::{
 /// How long a folder must be quiet before its sync runs.
 const QUIET: Duration = Duration::from_millis(100);
 
+/// The same where the last change has ended: a file was closed, renamed or removed.
+const ENDED: Duration = Duration::from_millis(20);
+
 /// The longest wait for a folder that is never quiet.
 const MAX_WAIT: Duration = Duration::from_millis(600);
 
 /// How often it is looked which folders are to be watched.
 const REFRESH: Duration = Duration::from_secs(2);
+
+/// How often a folder is looked at that the system does not notify of, or not of all in it.
+const RESCAN: Duration = Duration::from_secs(60);
 
 /// The longest pause between two runs of a folder that keeps changing.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
@@ -54,7 +60,7 @@ pub struct Watching(Arc<Mutex<BTreeMap<i64, Watch>>>);
 pub enum Watch {
     /// The system notifies of changes as they happen.
     Live,
-    /// It is only rescanned in its interval, and why.
+    /// It is looked at every minute, and why.
     Rescans(String),
 }
 
@@ -79,6 +85,8 @@ impl Watching {
 struct Changed {
     first: Instant,
     last: Instant,
+    /// How long it must be quiet from then on.
+    quiet: Duration,
 }
 
 /// Changed folders.
@@ -87,9 +95,33 @@ struct Changes {
     /// Watched folders with their syncs.
     roots: Vec<(PathBuf, i64)>,
     changed: HashMap<i64, Changed>,
+    /// Syncs in whose folders somebody goes on writing a file, and when that would be finished if
+    /// this was the last time.
+    unsettled: HashMap<i64, Instant>,
+    /// Syncs whose folders have turned out to be watched in part only, and why.
+    limited: HashMap<i64, String>,
 }
 
 impl Changes {
+    /// What happens to folders is no longer told: to the one that an error names, or else to all.
+    fn limit(&mut self, error: &notify::Error) {
+        let about = |root: &Path| {
+            error.paths.is_empty() || error.paths.iter().any(|path| path.starts_with(root))
+        };
+        let reason = why(error);
+        let keys = self.roots.iter().filter(|(root, _)| about(root)).map(|(_, key)| *key);
+        for key in keys {
+            self.limited.insert(key, reason.clone());
+        }
+    }
+
+    /// The folder of a file that somebody goes on writing is looked at again at `then`.
+    fn unsettle(&mut self, path: &Path, then: Instant) {
+        let keys =
+            self.roots.iter().filter(|(root, _)| path.starts_with(root)).map(|(_, key)| *key);
+        self.unsettled.extend(keys.map(|key| (key, then)));
+    }
+
     fn add(&mut self, event: &Event, at: Instant) -> bool {
         if !is_change(event) {
             return false;
@@ -99,8 +131,10 @@ impl Changes {
             |root: &Path| everything || event.paths.iter().any(|path| path.starts_with(root));
         let keys: Vec<i64> =
             self.roots.iter().filter(|(root, _)| about(root)).map(|(_, key)| *key).collect();
+        let quiet = if is_end(event) { ENDED } else { QUIET };
         for key in &keys {
-            self.changed.entry(*key).or_insert(Changed { first: at, last: at }).last = at;
+            let first = self.changed.get(key).map_or(at, |changed| changed.first);
+            self.changed.insert(*key, Changed { first, last: at, quiet });
         }
         !keys.is_empty()
     }
@@ -115,6 +149,32 @@ fn is_change(event: &Event) -> bool {
     }
 }
 
+/// Whether an event is the end of a change, and not one of several.
+fn is_end(event: &Event) -> bool {
+    matches!(
+        event.kind,
+        EventKind::Access(AccessKind::Close(AccessMode::Write))
+            | EventKind::Modify(ModifyKind::Name(_))
+            | EventKind::Remove(_)
+    )
+}
+
+/// Writes down which files are finished by now, and which are not any more.
+fn note_closings(event: &Event, closings: &Closings, at: Instant) {
+    match (event.kind, event.paths.as_slice()) {
+        (EventKind::Access(AccessKind::Close(AccessMode::Write)), [path]) => {
+            closings.closed(path, at.into_std());
+        }
+        (EventKind::Modify(ModifyKind::Data(_)) | EventKind::Create(_), [path]) => {
+            closings.written(path);
+        }
+        (EventKind::Modify(ModifyKind::Name(RenameMode::Both)), [from, to]) => {
+            closings.renamed(from, to);
+        }
+        _ => {}
+    }
+}
+
 /// The folders that are watched.
 pub(super) struct Folders {
     watcher: Option<Arc<Mutex<RecommendedWatcher>>>,
@@ -125,23 +185,38 @@ pub(super) struct Folders {
     refresh_at: Instant,
     /// Until when the folders of syncs that have just run are left alone.
     paused: HashMap<i64, Instant>,
+    /// When the folders that cannot be watched are looked at next.
+    rescan_at: HashMap<i64, Instant>,
 }
 
 impl Folders {
     pub(super) fn new(engine: &Engine, watching: Watching, nudge: Nudge) -> Self {
         let changes = Arc::new(Mutex::new(Changes::default()));
         let own = engine.data_dir().to_owned();
+        let (closings, quiet) = (engine.closings().clone(), engine.quiet_period());
         let inbox = changes.clone();
         let on_event = move |event: notify::Result<Event>| {
-            let Ok(mut event) = event else { return };
+            let mut event = match event {
+                Ok(event) => event,
+                Err(error) => {
+                    let mut changes = inbox.lock().unwrap_or_else(PoisonError::into_inner);
+                    changes.limit(&error);
+                    return nudge.nudge();
+                }
+            };
             // Our own writes are no changes of a source.
             let any = event.paths.len();
             event.paths.retain(|path| !path.starts_with(&own));
             if any > 0 && event.paths.is_empty() {
                 return;
             }
+            let now = Instant::now();
+            note_closings(&event, &closings, now);
             let mut changes = inbox.lock().unwrap_or_else(PoisonError::into_inner);
-            if changes.add(&event, Instant::now()) {
+            for path in event.paths.iter().filter(|path| closings.is_busy(path, quiet)) {
+                changes.unsettle(path, now + quiet + QUIET);
+            }
+            if changes.add(&event, now) {
                 nudge.nudge();
             }
         };
@@ -159,6 +234,7 @@ impl Folders {
             watching,
             refresh_at: Instant::now(),
             paused: HashMap::new(),
+            rescan_at: HashMap::new(),
         }
     }
 
@@ -168,6 +244,7 @@ impl Folders {
             return Ok(());
         }
         self.refresh_at = Instant::now() + REFRESH;
+        self.note_limits(engine).await?;
         let wanted: HashMap<i64, Folder> = engine
             .store
             .read(|db| schedule::folders(db, &sources::watched()))
@@ -225,13 +302,28 @@ impl Folders {
             Ok(Err(error)) => Watch::Rescans(why(&error)),
             Err(_) => Watch::Rescans("an internal error".to_owned()),
         };
-        if let Watch::Rescans(reason) = &watch {
-            emit_event(engine, key, &root, reason).await?;
+        self.watched.insert(key, (root, is));
+        self.set(engine, key, watch).await
+    }
+
+    /// Notes how a folder is watched, and says so where it is rescanned from now on.
+    async fn set(&mut self, engine: &Engine, key: i64, watch: Watch) -> Result<(), StoreError> {
+        match &watch {
+            Watch::Live => drop(self.rescan_at.remove(&key)),
+            Watch::Rescans(reason) => {
+                let before = self.watching.of(key);
+                self.rescan_at.insert(key, Instant::now() + RESCAN);
+                if before.as_ref() != Some(&watch)
+                    && let Some((root, _)) = self.watched.get(&key)
+                {
+                    emit_event(engine, key, root, reason).await?;
+                }
+            }
         }
         let message = match &watch {
             Watch::Live => None,
             Watch::Rescans(reason) => {
-                Some(format!("changes are looked for in its interval instead: {reason}"))
+                Some(format!("changes are looked for every 60 s instead: {reason}"))
             }
         };
         engine
@@ -239,17 +331,49 @@ impl Folders {
             .write(move |tx| syncs::set_notice(tx, key, Notice::WatchLimited, message.as_deref()))
             .await?;
         self.watching.set(key, Some(watch));
-        self.watched.insert(key, (root, is));
+        Ok(())
+    }
+
+    /// Takes note of folders that are watched in part only by now, and has those that cannot be
+    /// watched looked at and watched once more when it is time.
+    async fn note_limits(&mut self, engine: &Engine) -> Result<(), StoreError> {
+        let limited = {
+            let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::take(&mut changes.limited)
+        };
+        for (key, reason) in limited {
+            if self.watched.contains_key(&key) {
+                self.set(engine, key, Watch::Rescans(reason)).await?;
+            }
+        }
+        let now = Instant::now();
+        let due: Vec<i64> =
+            self.rescan_at.iter().filter(|(_, at)| **at <= now).map(|(key, _)| *key).collect();
+        for key in due {
+            let Some((root, is)) = self.watched.get(&key).cloned() else {
+                self.rescan_at.remove(&key);
+                continue;
+            };
+            self.unwatch_folder(key).await;
+            self.watch(engine, key, root, is).await?;
+            self.mark_changed(&[key]);
+        }
         Ok(())
     }
 
     async fn unwatch(&mut self, key: i64) {
         self.watching.set(key, None);
+        self.rescan_at.remove(&key);
+        self.unwatch_folder(key).await;
+    }
+
+    async fn unwatch_folder(&mut self, key: i64) {
         let Some((root, _)) = self.watched.remove(&key) else { return };
         {
             let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
             changes.roots.retain(|(_, of)| *of != key);
             changes.changed.remove(&key);
+            changes.unsettled.remove(&key);
         }
         let shared = self.watched.values().any(|(other, _)| *other == root);
         if let (Some(watcher), false) = (self.watcher.clone(), shared) {
@@ -265,7 +389,8 @@ impl Folders {
     /// How long until the sync of a changed folder is due.
     pub(super) fn next_due(&self) -> Option<Duration> {
         let changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = changes.changed.iter().map(|(key, changed)| self.due_at(*key, *changed)).min()?;
+        let changed = changes.changed.iter().map(|(key, changed)| self.due_at(*key, *changed));
+        let due = changed.chain(changes.unsettled.values().copied()).min()?;
         Some(due.saturating_duration_since(Instant::now()))
     }
 
@@ -273,7 +398,7 @@ impl Folders {
     pub(super) fn take_due(&mut self) -> Vec<i64> {
         let now = Instant::now();
         let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
-        let due: Vec<i64> = changes
+        let mut due: Vec<i64> = changes
             .changed
             .iter()
             .filter(|(key, changed)| self.due_at(**key, **changed) <= now)
@@ -281,6 +406,14 @@ impl Folders {
             .collect();
         for key in &due {
             changes.changed.remove(key);
+        }
+        let settled: Vec<i64> =
+            changes.unsettled.iter().filter(|(_, at)| **at <= now).map(|(key, _)| *key).collect();
+        for key in settled {
+            changes.unsettled.remove(&key);
+            if !due.contains(&key) {
+                due.push(key);
+            }
         }
         self.paused.retain(|_, until| *until > now);
         due
@@ -291,12 +424,12 @@ impl Folders {
         let now = Instant::now();
         let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
         for key in keys.iter().filter(|key| self.watched.contains_key(key)) {
-            changes.changed.insert(*key, Changed { first: now, last: now });
+            changes.changed.insert(*key, Changed { first: now, last: now, quiet: QUIET });
         }
     }
 
     fn due_at(&self, key: i64, changed: Changed) -> Instant {
-        let is_quiet_at = (changed.last + QUIET).min(changed.first + MAX_WAIT);
+        let is_quiet_at = (changed.last + changed.quiet).min(changed.first + MAX_WAIT);
         self.paused.get(&key).map_or(is_quiet_at, |until| is_quiet_at.max(*until))
     }
 
@@ -332,7 +465,7 @@ async fn emit_event(
 ) -> Result<(), StoreError> {
     let place = EntryPath::new(root.as_os_str().as_bytes()).to_json_text();
     let message =
-        format!("{place} cannot be watched ({reason}); it is rescanned in its interval instead");
+        format!("{place} cannot be watched ({reason}); it is looked at every 60 s instead");
     tracing::warn!(sync_key = key, "{message}");
     let now = engine.clock().now();
     let detail = json!({"message": message});
@@ -340,4 +473,21 @@ async fn emit_event(
         .store
         .write(move |tx| events::append(tx, Kind::Notice, About::sync(key), &detail, now))
         .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_that_is_reached_later_concerns_the_folder_that_the_error_names_or_else_all() {
+        let roots = vec![(PathBuf::from("/a"), 1), (PathBuf::from("/b"), 2)];
+        let mut changes = Changes { roots, ..Changes::default() };
+        let limit = || notify::Error::new(ErrorKind::MaxFilesWatch);
+        changes.limit(&limit().add_path("/b/new".into()));
+        assert_eq!(changes.limited.keys().collect::<Vec<_>>(), [&2]);
+        assert!(changes.limited[&2].contains("fs.inotify.max_user_watches"));
+        changes.limit(&limit());
+        assert_eq!(changes.limited.len(), 2);
+    }
 }

@@ -27,7 +27,7 @@ pub(super) struct Key {
 }
 
 impl Key {
-    fn generate() -> Result<Self, SecretsError> {
+    pub(super) fn generate() -> Result<Self, SecretsError> {
         let mut bytes = Box::new([0; 32]);
         getrandom::fill(&mut bytes[..]).map_err(SecretsError::NoRandomness)?;
         Ok(Self { id: format!("key_{}", ulid::Ulid::generate()), bytes: SecretBox::new(bytes) })
@@ -75,20 +75,18 @@ impl Keys {
         Self { data_dir, keyring }
     }
 
-    /// Makes a key and keeps it, durable when this returns.
-    pub(super) fn create(&self) -> Result<Key, SecretsError> {
-        let key = Key::generate()?;
+    /// Keeps a new key, durable when this returns.
+    pub(super) fn keep(&self, key: &Key) -> Result<(), SecretsError> {
         if let Some(keyring) = &self.keyring {
             match keyring.set(key.id(), &key.to_text()) {
-                Ok(()) => return Ok(key),
+                Ok(()) => return Ok(()),
                 Err(error) => {
                     tracing::debug!(%error, "no keyring: the key is kept in a file");
                 }
             }
         }
         let path = self.path(key.id());
-        self.write(&key).map_err(|error| SecretsError::KeyFile { path, error })?;
-        Ok(key)
+        self.write(key).map_err(|error| SecretsError::KeyFile { path, error })
     }
 
     /// The key of that name, wherever it is.

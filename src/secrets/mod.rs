@@ -41,6 +41,9 @@ use keys::{Key, Keys};
 /// How often a rotation begins anew because credentials were changed while it was at work.
 const MOST_ATTEMPTS: usize = 5;
 
+/// A key that has sealed nothing for so long never will: whoever made it is dead.
+const UNUSED_FOR: jiff::SignedDuration = jiff::SignedDuration::from_hours(1);
+
 /// Opens and seals credentials. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Vault {
@@ -187,7 +190,7 @@ impl Vault {
         }
         match resealed {
             Ok(resealed) => {
-                self.remove_retired().await?;
+                self.remove_unneeded().await?;
                 Ok(Rotated { key_id: new.id().to_owned(), resealed })
             }
             Err(error) => {
@@ -221,8 +224,14 @@ impl Vault {
         Ok(count)
     }
 
-    async fn remove_retired(&self) -> Result<(), SecretsError> {
-        for id in self.store.read(secrets::retired_keys).await? {
+    /// Removes the keys that nothing needs, also those that processes which were killed have left.
+    ///
+    /// # Errors
+    /// When one cannot be removed, or the database fails.
+    pub async fn remove_unneeded(&self) -> Result<(), SecretsError> {
+        let made_before = self.clock.now() - UNUSED_FOR;
+        let unneeded = move |db: &_| secrets::unneeded_keys(db, made_before);
+        for id in self.store.read(unneeded).await? {
             self.known().remove(&id);
             let (keys, gone) = (Arc::clone(&self.keys), id.clone());
             blocking(move || keys.remove(&gone)).await?;
@@ -282,8 +291,11 @@ impl Vault {
     }
 
     async fn new_key(&self) -> Result<Arc<Key>, SecretsError> {
-        let keys = Arc::clone(&self.keys);
-        let key = Arc::new(blocking(move || keys.create()).await?);
+        let key = Arc::new(Key::generate()?);
+        let (id, now) = (key.id().to_owned(), self.clock.now());
+        self.store.write(move |tx| secrets::key_is_made(tx, &id, now)).await?;
+        let (keys, new) = (Arc::clone(&self.keys), Arc::clone(&key));
+        blocking(move || keys.keep(&new)).await?;
         self.known().insert(key.id().to_owned(), Arc::clone(&key));
         Ok(key)
     }
@@ -292,8 +304,14 @@ impl Vault {
     async fn discard(&self, id: &str) {
         self.known().remove(id);
         let (keys, gone) = (Arc::clone(&self.keys), id.to_owned());
-        if let Err(error) = blocking(move || keys.remove(&gone)).await {
-            tracing::warn!(key = id, %error, "an unused key stays behind");
+        let removed = blocking(move || keys.remove(&gone)).await;
+        let id = id.to_owned();
+        let forgotten = match removed {
+            Ok(()) => self.store.write(move |tx| secrets::removed_key(tx, &id)).await,
+            Err(error) => return tracing::warn!(key = id, %error, "an unused key stays behind"),
+        };
+        if let Err(error) = forgotten {
+            tracing::warn!(%error, "an unused key is looked for once more");
         }
     }
 

@@ -10,7 +10,7 @@ use serde_json::Map;
 
 use super::*;
 use crate::{
-    clock::SystemClock,
+    clock::{ManualClock, SystemClock},
     model::{Connection, ProviderName},
     store::connections::{self, NewConnection},
 };
@@ -262,6 +262,22 @@ async fn a_rotation_cut_short_anywhere_leaves_everything_readable_and_the_next_o
 }
 
 #[tokio::test]
+async fn a_key_that_a_kill_left_unused_goes_later_and_no_other_does() {
+    let house = House::new();
+    let key = house.keep(&house.vault(None), "a", "{\"x\":1}").await;
+    house.vault(None).new_key().await.unwrap();
+    house.vault(None).remove_unneeded().await.unwrap();
+    assert_eq!(house.key_files().len(), 2, "whoever made it may be about to use it");
+
+    let clock = ManualClock::new(Timestamp::now() + jiff::SignedDuration::from_hours(2));
+    let later = Vault::new(house.store.clone(), house.dir.path(), None, Arc::new(clock));
+    later.remove_unneeded().await.unwrap();
+
+    assert_eq!(house.key_files().len(), 1);
+    assert_eq!(opened(&later, key).await.unwrap(), "{\"x\":1}");
+}
+
+#[tokio::test]
 async fn credentials_sealed_while_the_key_was_rotated_are_refused_rather_than_lost() {
     let house = House::new();
     let vault = house.vault(None);
@@ -277,7 +293,8 @@ async fn credentials_sealed_while_the_key_was_rotated_are_refused_rather_than_lo
 fn neither_keys_nor_credentials_can_be_printed() {
     let dir = tempfile::tempdir().unwrap();
     let keys = Keys::new(dir.path().to_owned(), None);
-    let key = keys.create().unwrap();
+    let key = Key::generate().unwrap();
+    keys.keep(&key).unwrap();
     let file = std::fs::read_dir(dir.path()).unwrap().next().unwrap().unwrap().path();
     let text = std::fs::read_to_string(file).unwrap();
     let secret = SecretString::from(text.lines().last().unwrap().to_owned());

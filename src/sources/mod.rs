@@ -6,6 +6,7 @@
 
 mod address;
 pub mod browse;
+pub mod closings;
 pub mod google_drive;
 pub mod hosts;
 pub mod http;
@@ -214,6 +215,12 @@ pub trait Source: Send + Sync {
         _needs: Needs,
     ) -> Result<Facts, SourceError> {
         Ok(Facts::default())
+    }
+
+    /// Whether `now`, which a look at a file found ([`Source::stat`]), is what was listed as
+    /// `listed`, and only its version is called otherwise there.
+    fn is_called_otherwise(&self, _listed: &Fingerprint, _now: &Fingerprint) -> bool {
+        false
     }
 
     /// Whether [`Source::fetch`] can serve part of an entry.

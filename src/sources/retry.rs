@@ -1,6 +1,14 @@
-//! Trying again: one policy beneath every provider's listing and every fetch.
+//! Trying again: one policy beneath every provider's listing and every fetch. Whoever watches a run
+//! is told of what waits for its next try, however deep beneath the run that is.
 
-use std::time::Duration;
+use std::{
+    fmt::Display,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use backon::{ExponentialBuilder, Retryable as _};
 
@@ -22,8 +30,85 @@ pub struct RetryPolicy {
 /// How often an answer that makes no sense is asked for again.
 const BRIEFLY: usize = 3;
 
+/// A try that failed and will be followed by another one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retry {
+    /// Which try comes next; the one that failed first was 1.
+    pub attempt: u32,
+    /// Why the last one failed.
+    pub reason: String,
+    /// How long until the next.
+    pub wait: Duration,
+}
+
+/// Is told of retries. Called from several tasks at once; must not block.
+pub trait RetryWatch: Send + Sync {
+    /// An operation waits for its next try. The number is its own until [`RetryWatch::ended`].
+    fn waits(&self, operation: u64, retry: &Retry);
+
+    /// An operation that had to be tried again has ended, in whatever way.
+    fn ended(&self, operation: u64);
+}
+
+tokio::task_local! {
+    static WATCH: Arc<dyn RetryWatch>;
+}
+
+/// Has `watch` told of the retries in a future, but not in the tasks that it spawns
+/// ([`inherited`]).
+pub async fn watched<F: Future>(watch: Arc<dyn RetryWatch>, future: F) -> F::Output {
+    WATCH.scope(watch, future).await
+}
+
+/// A future for another task, whose retries the watch of this one is told of.
+pub fn inherited<F: Future>(future: F) -> impl Future<Output = F::Output> {
+    let watch = WATCH.try_with(Arc::clone).ok();
+    async move {
+        match watch {
+            Some(watch) => watched(watch, future).await,
+            None => future.await,
+        }
+    }
+}
+
+/// An operation that may be tried again, as the watch is told of it.
+struct Watched {
+    watch: Option<Arc<dyn RetryWatch>>,
+    operation: u64,
+    attempt: u32,
+}
+
+impl Watched {
+    fn begin() -> Self {
+        static OPERATIONS: AtomicU64 = AtomicU64::new(0);
+        Self {
+            watch: WATCH.try_with(Arc::clone).ok(),
+            operation: OPERATIONS.fetch_add(1, Ordering::Relaxed),
+            attempt: 1,
+        }
+    }
+
+    fn waits(&mut self, reason: &dyn Display, wait: Duration) {
+        self.attempt += 1;
+        if let Some(watch) = &self.watch {
+            let retry = Retry { attempt: self.attempt, reason: reason.to_string(), wait };
+            watch.waits(self.operation, &retry);
+        }
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        if self.attempt > 1
+            && let Some(watch) = &self.watch
+        {
+            watch.ended(self.operation);
+        }
+    }
+}
+
 /// An error that knows whether another try may help.
-pub trait Classified {
+pub trait Classified: Display {
     /// What to do about it.
     fn class(&self) -> ErrorClass;
 
@@ -74,6 +159,7 @@ impl RetryPolicy {
     {
         let started = tokio::time::Instant::now();
         let mut brief = 0;
+        let mut watched = Watched::begin();
         let backoff = ExponentialBuilder::default()
             .with_min_delay(self.first_delay)
             .with_max_delay(self.max_delay)
@@ -92,6 +178,7 @@ impl RetryPolicy {
                     brief <= BRIEFLY && started.elapsed() + *wait < self.give_up_after
                 })
             })
+            .notify(|error, wait| watched.waits(error, wait))
             .await
     }
 }
@@ -123,6 +210,38 @@ mod tests {
             .await;
         assert!(outcome.is_ok());
         assert!(started.elapsed() >= Duration::from_secs(60));
+    }
+
+    /// What a watch was told.
+    #[derive(Default)]
+    struct Told(std::sync::Mutex<Vec<Option<Retry>>>);
+
+    impl RetryWatch for Told {
+        fn waits(&self, _: u64, retry: &Retry) {
+            self.0.lock().unwrap().push(Some(retry.clone()));
+        }
+
+        fn ended(&self, _: u64) {
+            self.0.lock().unwrap().push(None);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_watches_is_told_of_each_try_to_come_and_of_the_end_in_other_tasks_too() {
+        let told = Arc::new(Told::default());
+        let tries = AtomicU32::new(0);
+        let work = RetryPolicy::FETCH.run(move || {
+            let tried = tries.fetch_add(1, Ordering::Relaxed);
+            async move { if tried < 2 { Err(rate_limited(60)) } else { Ok(()) } }
+        });
+        let spawned = async { tokio::spawn(inherited(work)).await.unwrap() };
+        watched(told.clone(), spawned).await.unwrap();
+        let told = told.0.lock().unwrap();
+        let attempts: Vec<_> =
+            told.iter().map(|told| told.as_ref().map(|retry| retry.attempt)).collect();
+        assert_eq!(attempts, [Some(2), Some(3), None]);
+        assert!(told[0].as_ref().unwrap().wait >= Duration::from_secs(60));
+        assert!(told[0].as_ref().unwrap().reason.contains("SlowDown"));
     }
 
     #[tokio::test(start_paused = true)]

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use super::{hosts::Hosts, http::Budgets, oauth::Grants};
+use super::{closings::Closings, hosts::Hosts, http::Budgets, oauth::Grants};
 use crate::clock::SharedClock;
 
 /// What a source needs to know besides its location.
@@ -20,4 +20,6 @@ pub struct SourceTuning {
     pub grants: Grants,
     /// How fast each connection may send requests, shared by all its sources.
     pub budgets: Budgets,
+    /// Files that are known to be finished.
+    pub closings: Closings,
 }

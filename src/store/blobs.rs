@@ -11,7 +11,10 @@ pub enum BlobLocation {
     /// In the database; these are they.
     Inline(Vec<u8>),
     /// In the file that is named by the hash.
-    File,
+    File {
+        /// How many bytes it has.
+        size: u64,
+    },
 }
 
 impl BlobLocation {
@@ -20,7 +23,7 @@ impl BlobLocation {
     pub fn held(&self) -> usize {
         match self {
             Self::Inline(bytes) => bytes.len(),
-            Self::File => 0,
+            Self::File { .. } => 0,
         }
     }
 }
@@ -86,8 +89,10 @@ pub fn is_recorded(connection: &Connection, hash: &BlobHash) -> Result<bool> {
 /// SQLite's.
 pub fn locate(connection: &Connection, hash: &BlobHash) -> Result<Option<BlobLocation>> {
     let Some(key) = key_of(connection, hash)? else { return Ok(None) };
-    let bytes = inline_bytes(connection, key)?;
-    Ok(Some(bytes.map_or(BlobLocation::File, BlobLocation::Inline)))
+    Ok(Some(match inline_bytes(connection, key)? {
+        Some(bytes) => BlobLocation::Inline(bytes),
+        None => BlobLocation::File { size: hash_and_size(connection, key)?.1 },
+    }))
 }
 
 /// The bytes of a blob that are in the database, if they are.

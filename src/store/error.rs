@@ -33,6 +33,21 @@ pub enum StoreError {
         /// Ours.
         known: i64,
     },
+    /// The database was written by an earlier Catchment, and cannot be brought up to date.
+    #[error(
+        "the data directory of {path:?} was written by an older Catchment (schema {found}) and is \
+         to be brought up to date first, but nothing can be written there: run any command once \
+         where it can be"
+    )]
+    Older {
+        /// The database file.
+        path: PathBuf,
+        /// Its version.
+        found: usize,
+    },
+    /// Nothing can be written in the data directory.
+    #[error("nothing can be written in the data directory: it is read-only")]
+    ReadOnly,
     /// A restore has begun to fill the data directory, and was cut short.
     #[error(
         "a restore into {path:?} was cut short: run `catchment restore` with the same backup again \

@@ -204,7 +204,7 @@ mod tests {
     fn what_a_reader_still_needs_stays_as_it_was_for_it() {
         let dir = tempfile::tempdir().unwrap();
         let (path, writer) = database(dir.path());
-        let reader = open::connect_reader(&path).unwrap();
+        let reader = open::connect_reader(&path, true).unwrap();
         let count = || -> i64 {
             reader.query_row("SELECT count(*) FROM filler", [], |row| row.get(0)).unwrap()
         };

@@ -88,7 +88,7 @@ use rusqlite::TransactionBehavior;
 pub use rusqlite::{Connection, Transaction};
 
 pub use error::StoreError;
-pub use open::{DATABASE_FILE, RESTORING_FILE};
+pub use open::{DATABASE_FILE, RESTORING_FILE, is_read_only};
 pub use row_position::RowPosition;
 use writer::Writer;
 
@@ -104,7 +104,8 @@ pub struct Store {
 #[derive(Debug)]
 struct Shared {
     path: PathBuf,
-    writer: Writer,
+    /// `None` where nothing can be written.
+    writer: Option<Writer>,
     /// Idle read connections; one is opened when a reader finds none.
     readers: Mutex<Vec<Connection>>,
 }
@@ -120,8 +121,21 @@ impl Store {
     /// When the directory cannot be used, or the database is damaged or from a newer version.
     pub fn open(data_dir: &std::path::Path) -> Result<Self> {
         let path = open::prepare(data_dir)?;
-        let writer = Writer::start(open::connect_writer(&path)?)?;
+        let writer = Some(Writer::start(open::connect_writer(&path)?)?);
         Ok(Self { shared: Arc::new(Shared { path, writer, readers: Mutex::default() }) })
+    }
+
+    /// Opens the database in `data_dir` to look at it, also where nothing can be written: every
+    /// [`Store::write`] fails then.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_to_read(data_dir: &std::path::Path) -> Result<Self> {
+        if !is_read_only(data_dir) {
+            return Self::open(data_dir);
+        }
+        let path = open::find(data_dir)?;
+        Ok(Self { shared: Arc::new(Shared { path, writer: None, readers: Mutex::default() }) })
     }
 
     /// Runs `work` in one transaction, which commits if it returns `Ok` and rolls back on every
@@ -138,7 +152,7 @@ impl Store {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        self.shared.writer.run(work).await
+        self.shared.writer()?.run(work).await
     }
 
     /// Runs `work` on a consistent snapshot of the database.
@@ -179,16 +193,20 @@ impl Store {
     /// # Errors
     /// SQLite's.
     pub async fn compact(&self) -> Result<()> {
-        self.shared.writer.compact().await
+        self.shared.writer()?.compact().await
     }
 }
 
 impl Shared {
+    fn writer(&self) -> Result<&Writer> {
+        self.writer.as_ref().ok_or(StoreError::ReadOnly)
+    }
+
     fn read<T>(&self, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
         let idle = self.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut connection = match idle {
             Some(connection) => connection,
-            None => open::connect_reader(&self.path)?,
+            None => open::connect_reader(&self.path, self.writer.is_some())?,
         };
         let snapshot = connection.transaction_with_behavior(TransactionBehavior::Deferred)?;
         let outcome = work(&snapshot);

@@ -2,12 +2,20 @@
 
 use std::{
     fs, io,
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _},
+    os::unix::{
+        ffi::OsStrExt as _,
+        fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _},
+    },
     path::{Path, PathBuf},
     time::Duration,
 };
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
+use rustix::{
+    fs::{Access, AtFlags, CWD},
+    io::Errno,
+};
 
 use super::{Result, StoreError, functions, log, migrate};
 
@@ -71,12 +79,73 @@ fn refuse_anothers(found: &fs::Metadata) -> io::Result<()> {
     ))
 }
 
+/// Whether nothing can be written in the data directory: it is on a medium that is mounted to be
+/// read only, or its permissions are.
+#[must_use]
+pub fn is_read_only(data_dir: &Path) -> bool {
+    [data_dir.to_owned(), data_dir.join(DATABASE_FILE)].iter().any(|path| {
+        let access = rustix::fs::accessat(CWD, path, Access::WRITE_OK, AtFlags::EACCESS);
+        matches!(access, Err(Errno::ACCESS | Errno::PERM | Errno::ROFS))
+    })
+}
+
+/// Finds the database of a data directory in which nothing can be written.
+pub(super) fn find(data_dir: &Path) -> Result<PathBuf> {
+    if data_dir.join(RESTORING_FILE).exists() {
+        return Err(StoreError::HalfRestored { path: data_dir.to_owned() });
+    }
+    let path = data_dir.join(DATABASE_FILE);
+    fs::File::open(&path).map_err(|error| StoreError::DataDir { path: path.clone(), error })?;
+    let connection = connect_where_nothing_can_be_written(&path)?;
+    match migrate::version_of(&connection, &path)? {
+        migrate::LATEST => Ok(path),
+        found => Err(StoreError::Older { path, found }),
+    }
+}
+
+/// A connection to a database beside which nothing can be written, as SQLite can open it
+/// (<https://www.sqlite.org/wal.html#read_only_databases>).
+pub(super) fn connect_where_nothing_can_be_written(path: &Path) -> Result<Connection> {
+    let beside = |ending: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(ending);
+        fs::metadata(name).ok()
+    };
+    let has_log = beside("-wal").is_some_and(|facts| facts.len() > 0);
+    let is_indexed = beside("-shm").is_some();
+    let mut address = format!("file:{}?mode=ro", percent_encode(path.as_os_str().as_bytes(), PATH));
+    match (has_log, is_indexed) {
+        // All there is is in the database, and who cannot write has no log to begin.
+        (false, _) => address.push_str("&immutable=1"),
+        (true, true) => {}
+        // The index of the log is made in memory, for which SQLite wants the database for itself:
+        // without locks, which cannot be had without writing.
+        (true, false) => address.push_str("&vfs=unix-none"),
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_URI;
+    let connection = Connection::open_with_flags(address, flags)?;
+    if has_log && !is_indexed {
+        connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+    }
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    set_up(connection)
+}
+
+/// What of a path means itself in SQLite's addresses.
+const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'-').remove(b'_');
+
 /// What all connections have in common.
 fn connect(path: &Path) -> Result<Connection> {
     let connection = Connection::open_with_flags(
         path,
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )?;
+    set_up(connection)
+}
+
+fn set_up(connection: Connection) -> Result<Connection> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
     // A plan stands for all values that are bound: without this, SQLite parses and plans a kept
@@ -124,9 +193,10 @@ pub(super) fn connect_copier(path: &Path) -> Result<Connection> {
     Ok(connection)
 }
 
-/// A connection that can only read.
-pub(super) fn connect_reader(path: &Path) -> Result<Connection> {
-    let connection = connect(path)?;
+/// A connection that can only read; `can_write` says whether this process can write at all.
+pub(super) fn connect_reader(path: &Path, can_write: bool) -> Result<Connection> {
+    let connection =
+        if can_write { connect(path)? } else { connect_where_nothing_can_be_written(path)? };
     connection.execute_batch("PRAGMA query_only = ON; PRAGMA cache_size = -4096;")?;
     Ok(connection)
 }

@@ -15,6 +15,9 @@ const CURRENT: &str = "secrets_key";
 /// removed from where they are kept.
 const RETIRED: &str = "secrets_retired:";
 
+/// Prefix of the rows of `installation` that name keys which were made and have sealed nothing yet.
+const UNUSED: &str = "secrets_unused:";
+
 /// Credentials as they are at rest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sealed {
@@ -206,8 +209,9 @@ pub(super) fn erase_all(connection: &Connection) -> Result<()> {
     connection.execute("DELETE FROM secrets", [])?;
     connection.execute("UPDATE webhook_channels SET key_id = NULL, sealed = NULL", [])?;
     connection.execute(
-        "DELETE FROM installation WHERE name = ?1 OR substr(name, 1, length(?2)) = ?2",
-        [CURRENT, RETIRED],
+        "DELETE FROM installation WHERE name = ?1 OR substr(name, 1, length(?2)) = ?2
+             OR substr(name, 1, length(?3)) = ?3",
+        [CURRENT, RETIRED, UNUSED],
     )?;
     Ok(())
 }
@@ -247,6 +251,17 @@ pub fn change_key(tx: &Transaction<'_>, old: Option<&str>, new: &str) -> Result<
     }
     tx.prepare_cached("INSERT OR REPLACE INTO installation VALUES (?1, ?2)")?
         .execute([CURRENT, new])?;
+    forget(tx, UNUSED, new)
+}
+
+/// Writes down that a key is about to be made. Until something is sealed with it ([`change_key`],
+/// [`rotate`]), it is one that may be removed.
+///
+/// # Errors
+/// SQLite's.
+pub fn key_is_made(tx: &Transaction<'_>, id: &str, now: Timestamp) -> Result<()> {
+    tx.prepare_cached("INSERT OR REPLACE INTO installation VALUES (?1, ?2)")?
+        .execute([format!("{UNUSED}{id}"), now.as_second().to_string()])?;
     Ok(())
 }
 
@@ -298,24 +313,35 @@ pub fn rotate(
     Ok(())
 }
 
-/// The keys that nothing needs any more and that are yet to be removed.
+/// The keys that nothing needs and that are yet to be removed: those that were exchanged, and those
+/// that were made before `made_before` and have never sealed anything.
 ///
 /// # Errors
 /// SQLite's.
-pub fn retired_keys(connection: &Connection) -> Result<Vec<String>> {
+pub fn unneeded_keys(connection: &Connection, made_before: Timestamp) -> Result<Vec<String>> {
     let mut statement = connection.prepare_cached(
-        "SELECT substr(name, ?2) FROM installation WHERE substr(name, 1, ?2 - 1) = ?1",
+        "SELECT substr(name, length(?1) + 1) FROM installation
+         WHERE substr(name, 1, length(?1)) = ?1
+         UNION ALL
+         SELECT substr(name, length(?2) + 1) FROM installation
+         WHERE substr(name, 1, length(?2)) = ?2 AND CAST(value AS INTEGER) < ?3",
     )?;
-    let rows = statement.query_map(params![RETIRED, RETIRED.len() + 1], |row| row.get(0))?;
+    let rows =
+        statement.query_map(params![RETIRED, UNUSED, made_before.as_second()], |row| row.get(0))?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// A retired key has been removed.
+/// A key that nothing needs has been removed.
 ///
 /// # Errors
 /// SQLite's.
 pub fn removed_key(tx: &Transaction<'_>, id: &str) -> Result<()> {
+    forget(tx, RETIRED, id)?;
+    forget(tx, UNUSED, id)
+}
+
+fn forget(tx: &Transaction<'_>, prefix: &str, id: &str) -> Result<()> {
     tx.prepare_cached("DELETE FROM installation WHERE name = ?1")?
-        .execute([format!("{RETIRED}{id}")])?;
+        .execute([format!("{prefix}{id}")])?;
     Ok(())
 }

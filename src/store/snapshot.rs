@@ -120,7 +120,7 @@ impl Snapshot {
     /// # Errors
     /// SQLite's.
     pub fn has_file(&self, hash: &BlobHash) -> Result<bool> {
-        Ok(matches!(blobs::locate(&self.connection, hash)?, Some(blobs::BlobLocation::File)))
+        Ok(matches!(blobs::locate(&self.connection, hash)?, Some(blobs::BlobLocation::File { .. })))
     }
 
     /// Gives it the journal that a database in use has.
@@ -142,7 +142,7 @@ pub fn inspect(path: &Path) -> Result<usize> {
     if folder.join(RESTORING_FILE).exists() {
         return Err(StoreError::HalfRestored { path: folder.to_owned() });
     }
-    let connection = open::connect_reader(path)?;
+    let connection = open::connect_reader(path, true)?;
     let version = migrate::version_of(&connection, path)?;
     check(&connection)?;
     Ok(version)

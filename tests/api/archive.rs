@@ -276,7 +276,7 @@ fn damaged_bytes_never_pass_for_whole_ones() {
 
     let order = ordered(&server, &bucket, json!({})).is(200);
     let files = unpacked(&followed(&server, &order));
-    assert_eq!((&files["damaged"], &files["torn"]), (&None, &None));
+    assert_eq!((&files["damaged"], files.get("torn")), (&None, None));
     assert!(files["whole"].as_deref() == Some(&pattern(11, 300_000)));
     let note = String::from_utf8(files["NOT INCLUDED.txt"].clone().unwrap()).unwrap();
     assert!(note.contains("damaged: its bytes are damaged"), "{note}");

@@ -127,6 +127,20 @@ fn a_signed_link_ends_after_an_hour() {
 }
 
 #[test]
+fn a_signed_link_ends_with_the_token_that_it_was_made_under() {
+    let server = Server::start();
+    let (path, _) = with_blob(&server, json!("shown"));
+    let list = path.split("/obj_").next().unwrap().to_owned() + "/list";
+    let link = links(&server.post(&list, &json!({"return_presigned_urls": true})), &server);
+    let open = || server.request("GET", &link[0]).without_token().send();
+    assert_eq!(open().text(), "shown");
+
+    server.home.run(&["token", "--rotate"]).exits(0);
+
+    open().fails_with(401);
+}
+
+#[test]
 fn damaged_bytes_are_an_error_that_names_the_object_or_end_before_their_last() {
     let server = Server::start();
     let bytes = pattern(1, 3_000_000);
@@ -148,6 +162,41 @@ fn damaged_bytes_are_an_error_that_names_the_object_or_end_before_their_last() {
     let id = object["object_id"].as_str().unwrap();
     assert_eq!(refused["type"], "blob_damaged");
     assert!(refused["message"].as_str().unwrap().contains(id), "{refused}");
+}
+
+#[test]
+fn a_range_is_right_or_an_error_that_names_the_object() {
+    const PART: usize = 8 << 20;
+    let home = Catchment::new();
+    let bytes = pattern(1, 2 * PART + 5);
+    home.write_home("tree/large", &bytes);
+    let source = home.home().join("tree");
+    home.sync(&source).exits(0);
+    let server = Server::on(&home);
+    let objects = server.post("/v1/buckets/tree/objects/list", &json!({})).is(200);
+    let object = &objects["results"][0];
+    let id = object["object_id"].as_str().unwrap();
+    let path = format!("/v1/buckets/tree/objects/{id}/blobs/content/content");
+    let hash = object["blobs"][0]["details"]["hash"].as_str().unwrap();
+    let hex = hash.trim_start_matches("blake3:");
+    let file = home.data_dir().join("blobs").join(&hex[..2]).join(hex);
+    let ask = |range: &str| server.request("GET", &path).header("Range", range).send();
+    let mut flipped = bytes.clone();
+    flipped[PART + 20] ^= 1;
+    std::fs::write(&file, &flipped).unwrap();
+
+    let right = ask("bytes=100-299");
+    assert_eq!((right.status, right.body.as_slice()), (206, &bytes[100..300]));
+    for range in ["bytes=8388620-8388640", "bytes=8389000-8389009"] {
+        let refused = ask(range).fails_with(500);
+        assert_eq!(refused["type"], "blob_damaged");
+        assert!(refused["message"].as_str().unwrap().contains(id), "{refused}");
+    }
+    std::fs::write(&file, &bytes[..2 * PART]).unwrap();
+    assert_eq!(ask("bytes=100-299").fails_with(500)["type"], "blob_damaged");
+
+    home.sync(&source).exits(0);
+    assert_eq!(ask("bytes=8388620-8388640").body, bytes[8_388_620..8_388_641]);
 }
 
 #[test]

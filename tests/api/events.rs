@@ -1,10 +1,20 @@
 //! `/v1/events`.
 
-use std::io::{BufRead as _, BufReader};
+use std::{
+    io::{BufRead as _, BufReader},
+    time::Duration,
+};
 
 use serde_json::Value;
 
-use crate::server::Server;
+use crate::{
+    server::Server,
+    support::{
+        catchment::poll_until,
+        fake_s3::{FakeS3, Fault, On},
+    },
+    syncs::s3_sync,
+};
 
 /// An event as it came over the wire.
 #[derive(Debug)]
@@ -145,4 +155,39 @@ fn only_so_many_may_listen_at_once() {
     let listeners: Vec<_> = (0..64).map(|_| Listener::new(&server, None)).collect();
     server.get("/v1/events").fails_with(429);
     drop(listeners);
+}
+
+#[test]
+fn while_a_source_fails_sync_job_and_events_tell_how_often_why_and_when_it_is_tried_next() {
+    let (server, s3) = (Server::start(), FakeS3::start());
+    s3.put("key", "bytes");
+    crate::buckets::bucket(&server, "films");
+    let sync = s3_sync(&server, &s3, serde_json::json!({}));
+    let until = |what: &str, is_so: &dyn Fn(&Value) -> bool| {
+        poll_until(what, Duration::from_secs(100), || is_so(&sync.now()).then_some(()));
+    };
+    until("the first run", &|now| now["last_sync_at"].is_string());
+    let mut listener = Listener::new(&server, None);
+    s3.inject(Fault::error(On::Listing, 500, "InternalError"));
+    server.post(&format!("{}/trigger", sync.path), &serde_json::json!({})).is(200);
+
+    let is_told = |facts: &Value| {
+        facts["attempt"].as_u64().is_some_and(|attempt| attempt > 0)
+            && facts["next_try_at"].is_string()
+            && facts["reason"].as_str().is_some_and(|reason| reason.contains("InternalError"))
+    };
+    loop {
+        let heard = listener.any();
+        assert_ne!(heard.kind, "job.finished", "it is still being tried");
+        if heard.kind == "job.progress" && is_told(&heard.data) {
+            break;
+        }
+    }
+    until("the sync to tell", &|now| is_told(&now["sync_progress"]));
+    let jobs = server.post(&format!("{}/jobs", sync.path), &serde_json::json!({})).is(200);
+    assert!(is_told(&jobs["results"][0]["progress"]), "{jobs}");
+
+    s3.heal();
+    until("the end of the run", &|now| now["status"] == "ACTIVE");
+    assert_eq!(sync.now()["sync_progress"]["attempt"], Value::Null);
 }

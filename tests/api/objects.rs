@@ -145,9 +145,18 @@ fn a_request_that_is_repeated_makes_no_second_object() {
     assert_eq!(answer["succeeded"][0]["replayed_by"], "skip_duplicates");
     assert_eq!(answer["failed"][0]["object_index"], 2);
     assert_eq!(server.get(&bucket).is(200)["object_count"], 2);
-    let none =
-        server.post(&format!("{bucket}/objects/batch"), &json!({"objects": [{"status": 1}]}));
-    assert_eq!(none.is(422)["succeeded"], json!([]));
+}
+
+#[test]
+fn a_batch_of_which_nothing_is_created_is_an_error_that_says_why_of_each() {
+    let server = Server::start();
+    let bucket = bucket(&server, "b");
+    let batch = json!({"objects": vec![json!({"status": 1}); 30]});
+    let refused = server.post(&format!("{bucket}/objects/batch"), &batch).fails_with(422);
+    assert_eq!(refused["details"]["failed_count"], 30);
+    let listed = refused["details"]["failed"].as_array().unwrap();
+    assert_eq!((listed.len(), &listed[0]["object_index"]), (20, &json!(0)));
+    assert!(listed[0]["error"].as_str().unwrap().contains("status"), "{refused}");
 }
 
 #[test]

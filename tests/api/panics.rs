@@ -77,7 +77,7 @@ async fn a_panic_is_an_answer_with_an_id_that_is_in_the_log_and_tells_nothing_el
     let engine = Engine::open(&config, Arc::new(SystemClock), Arc::new(Trap)).unwrap();
     let address = "127.0.0.1:7400".parse().unwrap();
     let access = Access::open(&config, address, Some("the token")).unwrap();
-    let links = Links::open(dir.path()).unwrap();
+    let links = Links::open(dir.path(), access.token().clone()).unwrap();
     let live_progress = LiveProgress::default();
     let watched = live_progress.clone();
     let observers: Observers = Arc::new(move |job| watched.watch(job));

@@ -53,6 +53,7 @@ fn tuning(hosts: &str) -> SourceTuning {
         hosts: Arc::new(toml::from_str::<Hosts>(hosts).unwrap()),
         grants: Grants::default(),
         budgets: Budgets::default(),
+        closings: catchment::sources::closings::Closings::default(),
     }
 }
 

@@ -58,6 +58,7 @@ impl Account {
             hosts: Arc::new(hosts),
             grants: Grants::default(),
             budgets: Budgets::default(),
+            closings: catchment::sources::closings::Closings::default(),
         };
         Self { tuning, settings: json!({}) }
     }

@@ -3,7 +3,7 @@
 use crate::support::{
     catchment::{Catchment, Run},
     cloud::{Cloud, temporary_account},
-    fake_s3::{BUCKET, FakeS3, Fault, On},
+    fake_s3::{BUCKET, FakeS3, Fault, Kind, On},
     sigv4::Account,
 };
 
@@ -224,6 +224,47 @@ fn a_credential_process_is_used() {
     catchment.write_home(".aws/config", profile);
 
     brings_the_object(catchment.sync(SOURCE));
+}
+
+/// Whatever is said of its end.
+#[test]
+fn a_token_of_a_credential_process_that_expires_in_the_middle_of_a_run_is_renewed_once() {
+    let s3 = only_for(temporary_account());
+    let catchment = without_credentials(&s3);
+    for number in 0..30 {
+        s3.put(format!("key {number:02}"), "x");
+    }
+    s3.page_size(10);
+    let answer = |account: &Account| {
+        let answer = serde_json::json!({
+            "Version": 1,
+            "AccessKeyId": account.access_key,
+            "SecretAccessKey": account.secret_key,
+            "SessionToken": account.session_token,
+            "Expiration": "2099-01-01T00:00:00Z",
+        });
+        catchment.write_home("answer.json", answer.to_string())
+    };
+    let file = answer(&temporary_account());
+    let script = format!("echo asked >> asked\ncat {}\n", file.display());
+    let script = catchment.write_home("process.sh", script);
+    let profile = format!("[default]\ncredential_process = sh {}\n", script.display());
+    catchment.write_home(".aws/config", profile);
+    s3.inject(Fault::error(On::Listing, 500, "InternalError").after(2));
+
+    let run = catchment.start_sync::<&str>(SOURCE, &[]);
+    s3.wait_until("the third page is tried again", |seen| {
+        seen.iter().filter(|seen| seen.kind == Kind::List).count() > 3
+    });
+    let next = Account { session_token: Some("another".to_owned()), ..temporary_account() };
+    answer(&next);
+    s3.only_accept(next);
+    s3.heal();
+
+    assert_eq!(run.ends().exits(0).summary().failed, 0);
+    catchment.holds_exactly(BUCKET, &s3.contents());
+    let asked = std::fs::read_to_string(catchment.home().join("asked")).unwrap();
+    assert_eq!(asked.lines().count(), 2);
 }
 
 #[test]

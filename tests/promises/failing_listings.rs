@@ -51,6 +51,21 @@ fn a_listing_that_is_denied_on_any_page_removes_nothing() {
 }
 
 #[test]
+fn what_is_tried_again_is_told_while_it_waits() {
+    let (s3, catchment) = four_pages();
+    s3.inject(Fault::error(On::Listing, 500, "InternalError").after(2).times(2));
+
+    let run = catchment.sync(SOURCE).exits(0);
+
+    let told: Vec<_> =
+        run.events().into_iter().filter(|event| event["event"] == "retrying").collect();
+    let attempts: Vec<_> = told.iter().map(|event| event["attempt"].as_u64()).collect();
+    assert_eq!(attempts, [Some(2), Some(3)], "{run}");
+    assert!(told[0]["reason"].as_str().unwrap().contains("InternalError"), "{run}");
+    assert!(told[0]["wait_seconds"].as_f64().unwrap() > 0.0, "{run}");
+}
+
+#[test]
 fn a_listing_that_keeps_failing_ends_the_run_within_two_minutes_with_the_reason() {
     let (s3, catchment) = four_pages();
     s3.inject(Fault::error(On::Listing, 500, "InternalError").after(2));

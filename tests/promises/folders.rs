@@ -313,3 +313,37 @@ fn files_whose_paths_are_longer_than_the_system_takes_are_synced_at_once() {
     assert!(long.len() > 5000);
     assert_eq!(objects[long].hash, content::hash(&content::pattern(1, 200_000)));
 }
+
+/// Each folder holds the next, and a file that comes after it: each has to be gone back to.
+#[test]
+fn folders_that_are_nested_deeper_than_files_can_be_open_are_synced() {
+    use rustix::fs::{Mode, OFlags, mkdirat, open, openat};
+    const LEVELS: usize = 1500;
+    let tree = Tree::of_files("tree", 2);
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let mut folder = open(tree.root(), flags, Mode::empty()).unwrap();
+    for level in 0..LEVELS {
+        mkdirat(&folder, "d", Mode::RWXU).unwrap();
+        folder = openat(&folder, "d", flags, Mode::empty()).unwrap();
+        let write = OFlags::WRONLY | OFlags::CREATE;
+        let mut file: std::fs::File =
+            openat(&folder, "e", write, Mode::RUSR | Mode::WUSR).unwrap().into();
+        std::io::Write::write_all(&mut file, level.to_string().as_bytes()).unwrap();
+    }
+    let catchment = Catchment::new();
+    let mut args = vec![std::ffi::OsStr::new("sync"), tree.source(), "--json".as_ref()];
+    args.extend(["--concurrency".as_ref(), std::ffi::OsStr::new("4")]);
+    let command = catchment.command(&args);
+    let mut few_files = std::process::Command::new("sh");
+    few_files.args(["-c", "ulimit -n 400 && exec \"$0\" \"$@\""]);
+    few_files.arg(command.get_program()).args(command.get_args()).env_clear();
+    few_files.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+
+    let ended = few_files.current_dir(catchment.home()).output().unwrap();
+
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(0), "{said}");
+    assert_eq!(catchment.objects("tree").len(), LEVELS + 2);
+    // The standard library's way keeps each of them open.
+    std::process::Command::new("rm").arg("-rf").arg(tree.root()).status().unwrap();
+}

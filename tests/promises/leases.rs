@@ -1,5 +1,7 @@
 //! One run of a sync at a time; the other is told who is at it.
 
+use std::process::Command;
+
 use crate::support::{
     catchment::{Catchment, Running},
     fake_s3::{BUCKET, FakeS3, Fault, Kind, On},
@@ -101,5 +103,33 @@ fn a_run_that_was_frozen_beyond_its_lease_commits_nothing_when_it_thaws() {
 
     first.signal(rustix::process::Signal::CONT);
     first.ends().exits(1).says(&["lease"]);
+    catchment.holds_exactly(BUCKET, &s3.contents());
+}
+
+/// The same command on a host of another name.
+fn on_another_host(command: &Command) -> Command {
+    let mut renamed = Command::new("unshare");
+    if !rustix::process::getuid().is_root() {
+        renamed.args(["--user", "--map-root-user"]);
+    }
+    renamed.args(["--uts", "sh", "-c", "hostname another-name && exec \"$0\" \"$@\""]);
+    renamed.arg(command.get_program()).args(command.get_args());
+    renamed.env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    renamed.current_dir(command.get_current_dir().expect("a folder to work in"));
+    renamed
+}
+
+#[test]
+fn the_lease_of_a_killed_run_is_taken_over_at_once_by_a_host_that_got_another_name() {
+    let (s3, catchment, first) = standing_run();
+    first.kill();
+    s3.heal();
+
+    let endpoint = s3.endpoint().url;
+    let command = catchment.command(&["sync", SOURCE, "--json", "--endpoint-url", &endpoint]);
+    let ended = on_another_host(&command).output().unwrap();
+
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(0), "{said}");
     catchment.holds_exactly(BUCKET, &s3.contents());
 }

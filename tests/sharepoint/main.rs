@@ -57,6 +57,7 @@ fn tuning(graph: &FakeGraph) -> SourceTuning {
         hosts: Arc::new(hosts),
         grants: Grants::default(),
         budgets: Budgets::default(),
+        closings: catchment::sources::closings::Closings::default(),
     }
 }
 

@@ -53,6 +53,7 @@ impl Connected {
             hosts: Arc::clone(&self.hosts),
             grants: Grants::default(),
             budgets: Budgets::default(),
+            closings: catchment::sources::closings::Closings::default(),
         };
         Registry.open(&location, credentials, &SyncOptions::default(), &tuning).await
     }

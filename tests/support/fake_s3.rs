@@ -34,6 +34,8 @@ pub struct Object {
     checksum: Option<(String, String)>,
     storage_class: String,
     restored: bool,
+    /// What its bytes unpack to, where they are packed.
+    unpacked: Option<Arc<Vec<u8>>>,
 }
 
 impl Object {
@@ -51,7 +53,20 @@ impl Object {
             checksum: None,
             storage_class: "STANDARD".to_owned(),
             restored: false,
+            unpacked: None,
         }
+    }
+
+    /// Stored packed (`Content-Encoding: gzip`), for a server that unpacks it to these bytes.
+    pub fn unpacks_to(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.unpacked = Some(Arc::new(bytes.into()));
+        self
+    }
+
+    /// Tagged so, whatever its bytes are.
+    pub fn etag(mut self, tag: &str) -> Self {
+        self.etag = format!("\"{tag}\"");
+        self
     }
 
     /// With this media type.
@@ -138,6 +153,26 @@ impl Seen {
     pub fn bytes_sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
     }
+}
+
+/// How a server differs from Amazon's, for every request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manner {
+    /// `Range` is ignored.
+    IgnoresRanges,
+    /// `Range` is answered with 416.
+    RefusesRanges,
+    /// Packed objects are unpacked for who does not send `Accept-Encoding: gzip`, and their length
+    /// is not told then, as Google does it.
+    Unpacks,
+    /// The same, with the length of what is sent.
+    UnpacksAndTellsTheLength,
+    /// No answer with an object tells its length.
+    TellsNoLength,
+    /// Reads name the tag of the listing weakly.
+    WeakTags,
+    /// Reads name another tag than the listing, each kind its own.
+    OtherTags,
 }
 
 /// Which requests a fault strikes.
@@ -314,6 +349,7 @@ struct State {
     faults: Vec<Fault>,
     seen: Vec<Seen>,
     page_size: usize,
+    manner: Option<Manner>,
 }
 
 /// The running server.
@@ -340,6 +376,7 @@ impl FakeS3 {
             faults: Vec::new(),
             seen: Vec::new(),
             page_size: 1000,
+            manner: None,
         }));
         let shared = Arc::clone(&state);
         let wire = Wire::serve(move |request| shared.lock().unwrap().handle(request));
@@ -383,6 +420,11 @@ impl FakeS3 {
     /// Pages of at most so many keys, whatever the client asks for, as S3 may do.
     pub fn page_size(&self, keys: usize) {
         self.state().page_size = keys;
+    }
+
+    /// Differs from Amazon's in this way from now on.
+    pub fn behaves(&self, manner: Manner) {
+        self.state().manner = Some(manner);
     }
 
     /// Writes an object.
@@ -559,7 +601,7 @@ impl State {
         match kind {
             Kind::List => list(objects, bucket, request, self.page_size, lie),
             Kind::Get | Kind::Head => match objects.get(key) {
-                Some(object) => read(object, request),
+                Some(object) => read(object, request, self.manner),
                 None => error(404, "NoSuchKey", "The specified key does not exist."),
             },
             Kind::Tags => match objects.get(key) {
@@ -732,7 +774,14 @@ fn token_key(token: &str) -> Result<Option<Vec<u8>>, ()> {
         .map(Some)
 }
 
-fn read(object: &Object, request: &Request) -> Answer {
+fn read(object: &Object, request: &Request, manner: Option<Manner>) -> Answer {
+    let etag = match manner {
+        Some(Manner::WeakTags) => format!("W/{}", object.etag),
+        Some(Manner::OtherTags) => {
+            format!("\"{}-{}\"", request.method.to_lowercase(), object.etag.trim_matches('"'))
+        }
+        _ => object.etag.clone(),
+    };
     if object.is_archived() {
         return error(
             403,
@@ -741,18 +790,32 @@ fn read(object: &Object, request: &Request) -> Answer {
         );
     }
     if let Some(wanted) = request.header("if-match")
-        && wanted.trim_matches('"') != object.etag.trim_matches('"')
+        && wanted.trim_matches('"') != etag.trim_matches('"')
     {
         return error(412, "PreconditionFailed", "At least one of the pre-conditions did not hold");
     }
-    let size = object.bytes.len();
-    let (status, range) = match request.header("range").map(|text| byte_range(text, size)) {
+    let takes_gzip =
+        request.header("accept-encoding").is_some_and(|accepted| accepted.contains("gzip"));
+    let unpacks = [Some(Manner::Unpacks), Some(Manner::UnpacksAndTellsTheLength)].contains(&manner);
+    let unpacked = object.unpacked.as_ref().filter(|_| unpacks && !takes_gzip);
+    let bytes = unpacked.unwrap_or(&object.bytes);
+    let size = bytes.len();
+    let asked = match manner {
+        Some(Manner::IgnoresRanges) => None,
+        Some(Manner::RefusesRanges) if request.header("range").is_some() => {
+            return error(416, "InvalidRange", "not by this server");
+        }
+        // What is unpacked on the way has no ranges.
+        _ if unpacked.is_some() => None,
+        _ => request.header("range"),
+    };
+    let (status, range) = match asked.map(|text| byte_range(text, size)) {
         None => (200, 0..size),
         Some(Some(range)) => (206, range),
         Some(None) => return error(416, "InvalidRange", "The requested range is not satisfiable"),
     };
     let mut answer = Answer::new(status, "")
-        .header("ETag", &*object.etag)
+        .header("ETag", etag)
         .header("Last-Modified", object.modified.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string())
         .header("Accept-Ranges", "bytes")
         .header("Content-Type", &*object.content_type);
@@ -772,7 +835,15 @@ fn read(object: &Object, request: &Request) -> Answer {
     for (name, value) in &object.metadata {
         answer = answer.header(&format!("x-amz-meta-{name}"), &**value);
     }
-    Answer { body: Arc::clone(&object.bytes), range, ..answer }
+    if object.unpacked.is_some() && unpacked.is_none() {
+        answer = answer.header("Content-Encoding", "gzip");
+    }
+    let hides_length = manner == Some(Manner::TellsNoLength)
+        || (unpacked.is_some() && manner == Some(Manner::Unpacks));
+    if hides_length {
+        answer.delivery = Delivery::WithoutLength;
+    }
+    Answer { body: Arc::clone(bytes), range, ..answer }
 }
 
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObjectTagging.html>

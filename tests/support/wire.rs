@@ -115,6 +115,8 @@ pub enum Delivery {
     Announced(u64),
     /// In pieces of so many bytes with a pause after each.
     Paced(usize, Duration),
+    /// At once and whole, in one chunk of `Transfer-Encoding: chunked`.
+    WithoutLength,
 }
 
 impl Answer {
@@ -273,11 +275,12 @@ impl Conversation {
         for (name, value) in &answer.headers {
             head.push_str(&format!("{name}: {value}\r\n"));
         }
-        let length = match answer.delivery {
-            Delivery::Announced(length) => length,
-            _ => body.len() as u64,
-        };
-        head.push_str(&format!("Content-Length: {length}\r\n\r\n"));
+        match answer.delivery {
+            Delivery::Announced(length) => head.push_str(&format!("Content-Length: {length}")),
+            Delivery::WithoutLength => head.push_str("Transfer-Encoding: chunked"),
+            _ => head.push_str(&format!("Content-Length: {}", body.len())),
+        }
+        head.push_str("\r\n\r\n");
         self.stream.write_all(head.as_bytes())?;
         if request.method == "HEAD" {
             return Ok(true);
@@ -285,6 +288,14 @@ impl Conversation {
         match answer.delivery {
             Delivery::Whole => self.send_body(body, &answer.sent)?,
             Delivery::Announced(_) => return Ok(false),
+            Delivery::WithoutLength => {
+                if !body.is_empty() {
+                    self.stream.write_all(format!("{:x}\r\n", body.len()).as_bytes())?;
+                    self.send_body(body, &answer.sent)?;
+                    self.stream.write_all(b"\r\n")?;
+                }
+                self.stream.write_all(b"0\r\n\r\n")?;
+            }
             Delivery::CutAfter(bytes) => {
                 self.send_body(&body[..bytes.min(body.len())], &answer.sent)?;
                 return Ok(false);

@@ -44,8 +44,26 @@ export function didWhat(job) {
     counts.failed ? `${count(counts.failed)} failed` : "",
     counts.unchanged ? `${count(counts.unchanged)} unchanged` : "",
   ].filter(Boolean);
-  return parts.length ? parts.join(" · ") : job.status === "running" ? "In progress" : "Nothing to do";
+  return parts.length ? parts.join(" · ") : (/** @type {Record<string, string>} */ (DID_NOTHING))[job.status] ?? "Nothing to do";
 }
+
+/** What a job did that counted nothing. */
+const DID_NOTHING = {
+  running: "In progress",
+  failed: "Ended by an error before anything was done",
+  interrupted: "Stopped before anything was done",
+};
+
+const CAUSES = {
+  interval: "Schedule",
+  file_changed: "A change in the folder",
+  manual: "By hand",
+  full_sync: "Full run by hand",
+  resumed: "Resumed",
+};
+
+/** Why a job was begun. @param {?string} [cause] */
+export const causeWords = (cause) => CAUSES[/** @type {keyof typeof CAUSES} */ (cause ?? "")] ?? cause ?? "";
 
 const PHASES = {
   queued: "Queued",

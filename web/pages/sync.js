@@ -9,7 +9,7 @@ import { h } from "../lib/dom.js";
 import { bytes, clock, count, counted, duration, interval, moment, until } from "../lib/format.js";
 import { attempt, note } from "../lib/notes.js";
 import { badge, button, cell, command, empty, facts, heads, icon, link, name, quietChoice, said, section, syncBadge, timeOf } from "../lib/parts.js";
-import { approveRemovals, didWhat, isHeld, jobBadge, pause, rejectRemovals, resume, runNow, runOf, sampleOf, waitsFor, whyHeld } from "../lib/runs.js";
+import { approveRemovals, causeWords, didWhat, isHeld, jobBadge, pause, rejectRemovals, resume, runNow, runOf, sampleOf, waitsFor, whyHeld } from "../lib/runs.js";
 import { soon } from "../lib/soon.js";
 import { inWords } from "../lib/words.js";
 import { wayOut } from "../lib/way-out.js";
@@ -206,7 +206,7 @@ function jobRow(job) {
   return h("tr", { key: job.sync_job_id },
     cell("Started", moment(job.started_at ?? job.updated_at)),
     cell("State", jobBadge(job)),
-    cell("Trigger", job.trigger),
+    cell("Trigger", causeWords(job.cause)),
     h("td", { "data-label": "What it did" }, didWhat(job),
       job.error ? h("small.bad", said(job.error)) : null),
     cell("Bytes", bytes(runOf(job).bytes)),

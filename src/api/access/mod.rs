@@ -21,7 +21,7 @@ use self::{
     host::Names,
     login::address_of as peer_of,
     throttle::Throttle,
-    token::{Fingerprint, TokenFile},
+    token::{Fingerprint, Token, TokenFile},
 };
 use super::{App, connection::Connection, error::ApiError, query as query_string};
 use crate::{config::Config, store::sessions};
@@ -36,9 +36,7 @@ const SECRET_PARAMETERS: [&str; 5] =
 /// What requests are checked with.
 #[derive(Debug)]
 pub struct Access {
-    token: TokenFile,
-    /// The environment's token, which counts instead of the file's.
-    override_token: Option<Fingerprint>,
+    token: Token,
     names: Names,
     /// Wrong codes.
     logins: Throttle,
@@ -60,13 +58,12 @@ impl Access {
         address: SocketAddr,
         override_token: Option<&str>,
     ) -> io::Result<Self> {
-        let token = TokenFile::of(&config.data_dir);
+        let file = TokenFile::of(&config.data_dir);
         if override_token.is_none() {
-            token.ensure()?;
+            file.ensure()?;
         }
         Ok(Self {
-            token,
-            override_token: override_token.map(Fingerprint::of),
+            token: Token::new(file, override_token),
             names: Names::new(&config.serve.allowed_hosts, address),
             logins: Throttle::default(),
             cookie: format!("catchment_{}", address.port()),
@@ -76,24 +73,14 @@ impl Access {
 
     /// Whether that is the token.
     fn admits(&self, token: &str) -> Result<bool, ApiError> {
-        let expected = match self.override_token {
-            Some(token) => Some(token),
-            None => self.token.fingerprint().map_err(ApiError::internal)?,
-        };
+        let expected = self.token.fingerprint().map_err(ApiError::internal)?;
         Ok(expected.is_some_and(|expected| expected.matches(token)))
     }
 
-    /// Whether the environment's token counts instead of the file's.
-    pub(super) const fn is_overridden(&self) -> bool {
-        self.override_token.is_some()
-    }
-
-    /// Makes a new token; `None` where the environment's counts.
-    pub(super) fn rotate(&self) -> io::Result<Option<String>> {
-        match self.override_token {
-            Some(_) => Ok(None),
-            None => self.token.rotate().map(Some),
-        }
+    /// The token that it lets in.
+    #[must_use]
+    pub const fn token(&self) -> &Token {
+        &self.token
     }
 
     /// Names by which the server may be called, added while it runs.

@@ -123,6 +123,49 @@ impl TokenFile {
     }
 }
 
+/// The token that counts: the environment's, or else the file's.
+#[derive(Clone, Debug)]
+pub struct Token {
+    file: TokenFile,
+    override_token: Option<Fingerprint>,
+}
+
+impl Token {
+    /// That of `file`, unless it is overridden.
+    #[must_use]
+    pub fn new(file: TokenFile, override_token: Option<&str>) -> Self {
+        Self { file, override_token: override_token.map(Fingerprint::of) }
+    }
+
+    /// Whether the environment's token counts instead of the file's.
+    #[must_use]
+    pub const fn is_overridden(&self) -> bool {
+        self.override_token.is_some()
+    }
+
+    /// What it is checked with now; `None` while there is none.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn fingerprint(&self) -> io::Result<Option<Fingerprint>> {
+        match self.override_token {
+            Some(token) => Ok(Some(token)),
+            None => self.file.fingerprint(),
+        }
+    }
+
+    /// Makes a new token; `None` where the environment's counts.
+    ///
+    /// # Errors
+    /// When the files cannot be written.
+    pub fn rotate(&self) -> io::Result<Option<String>> {
+        match self.override_token {
+            Some(_) => Ok(None),
+            None => self.file.rotate().map(Some),
+        }
+    }
+}
+
 /// Puts a private file in place of whatever was there, whole or not at all.
 fn replace(path: &Path, text: &str) -> io::Result<()> {
     use io::Write as _;

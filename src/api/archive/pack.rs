@@ -49,6 +49,7 @@ const FOLDER: u32 = 0o040_755;
 const NOTE: &str = "NOT INCLUDED.txt";
 const REMOVED: &str = "it was removed";
 const MISSING: &str = "its bytes are not there; `catchment verify --repair` looks for them";
+const NOT_WHOLE: &str = "its bytes are damaged; `catchment verify --repair` fetches them again";
 const DAMAGED: &str = "its bytes are damaged: what is in here is of no use. \
                        `catchment verify --repair` fetches them again";
 
@@ -167,7 +168,7 @@ impl Packer<'_> {
                     let bytes = stream::iter([Ok(Bytes::from(bytes))]);
                     self.blob(&path, modified, blob.hash, bytes).await?;
                 }
-                Some(BlobLocation::File) => self.file(&path, modified, blob.hash).await?,
+                Some(BlobLocation::File { .. }) => self.file(&path, modified, blob.hash).await?,
                 None => self.note(&path, REMOVED),
             }
         }
@@ -193,7 +194,12 @@ impl Packer<'_> {
         hash: BlobHash,
     ) -> Result<(), End> {
         match content::open(self.app, hash, None).await {
-            Ok(reader) => self.blob(path, modified, hash, content::stream_of(reader)).await,
+            Ok(Ok(reader)) => self.blob(path, modified, hash, content::stream_of(reader)).await,
+            Ok(Err(damage)) => {
+                tracing::error!(%path, %damage, "bytes of an archive are damaged");
+                self.note(path, NOT_WHOLE);
+                Ok(())
+            }
             Err(error) if error.is_not_found() => {
                 self.note(path, REMOVED);
                 Ok(())

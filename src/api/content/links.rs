@@ -1,8 +1,8 @@
 //! Signed links: an address that by itself admits to one thing, in one way, for a while.
 //!
-//! The signature is an HMAC-SHA256 over method, path, namespace and expiry, with a key of this
-//! installation that is in a file of its own (0600) and never leaves it. Whoever has the link has
-//! what it shows; the bearer token is not in it.
+//! The signature is an HMAC-SHA256 over method, path, namespace, expiry and the hash of the bearer
+//! token, with a key of this installation that is in a file of its own (0600) and never leaves it.
+//! Whoever has the link has what it shows; the token is not in it, and with another token it ends.
 
 use std::{fs, io, io::Write as _, os::unix::fs::OpenOptionsExt as _, path::Path};
 
@@ -11,7 +11,10 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use jiff::Timestamp;
 use sha2::Sha256;
 
-use crate::api::query::query_value;
+use crate::api::{
+    access::token::{Fingerprint, Token},
+    query::query_value,
+};
 
 /// The file of the key, in the data directory.
 const KEY_FILE: &str = "links.key";
@@ -23,6 +26,7 @@ pub(in crate::api) const DEFAULT_SECS: u64 = 3600;
 /// Makes and checks signed links.
 pub struct Links {
     key: [u8; KEY_BYTES],
+    token: Token,
 }
 
 impl std::fmt::Debug for Links {
@@ -32,11 +36,12 @@ impl std::fmt::Debug for Links {
 }
 
 impl Links {
-    /// The links of a data directory; its key is made at the first time.
+    /// The links of a data directory, which last as long as this token; their key is made at the
+    /// first time.
     ///
     /// # Errors
     /// When the key's file cannot be read or written, or is not ours.
-    pub fn open(data_dir: &Path) -> io::Result<Self> {
+    pub fn open(data_dir: &Path, token: Token) -> io::Result<Self> {
         let path = data_dir.join(KEY_FILE);
         if !path.exists() {
             make_key(data_dir, &path)?;
@@ -44,10 +49,11 @@ impl Links {
         let key = fs::read(&path)?.try_into().map_err(|_| {
             io::Error::new(io::ErrorKind::InvalidData, format!("{path:?} is not a key: delete it"))
         })?;
-        Ok(Self { key })
+        Ok(Self { key, token })
     }
 
-    /// The path with what admits to it. `path` is percent-encoded and has no query.
+    /// The path with what admits to it, which is nothing while the token cannot be read. `path` is
+    /// percent-encoded and has no query.
     pub(in crate::api) fn sign(
         &self,
         method: &Method,
@@ -56,7 +62,10 @@ impl Links {
         until: Timestamp,
     ) -> String {
         let expires = until.as_second();
-        let signature = hex(&self.mac(method, path, namespace, expires).finalize().into_bytes());
+        let signature = self
+            .mac(method, path, namespace, expires)
+            .map(|mac| hex(&mac.finalize().into_bytes()))
+            .unwrap_or_default();
         format!("{path}?namespace={namespace}&expires={expires}&signature={signature}")
     }
 
@@ -80,12 +89,27 @@ impl Links {
         };
         let Some(signature) = unhex(&signature) else { return false };
         // The comparison takes as long for every wrong signature.
-        let is_ours =
-            self.mac(method, uri.path(), &namespace, expires).verify_slice(&signature).is_ok();
+        let is_ours = self
+            .mac(method, uri.path(), &namespace, expires)
+            .is_some_and(|mac| mac.verify_slice(&signature).is_ok());
         is_ours && now.as_second() < expires
     }
 
-    fn mac(&self, method: &Method, path: &str, namespace: &str, expires: i64) -> Hmac<Sha256> {
+    /// `None` while there is no token to bind it to.
+    fn mac(
+        &self,
+        method: &Method,
+        path: &str,
+        namespace: &str,
+        expires: i64,
+    ) -> Option<Hmac<Sha256>> {
+        let token = match self.token.fingerprint() {
+            Ok(token) => token?,
+            Err(error) => {
+                tracing::error!(%error, "the token cannot be read: no signed link is valid");
+                return None;
+            }
+        };
         // A key shorter than a block of the hash is filled up with zeros (RFC 2104).
         let mut block = [0; 64];
         block[..KEY_BYTES].copy_from_slice(&self.key);
@@ -95,7 +119,8 @@ impl Links {
             mac.update(part.as_bytes());
             mac.update(b"\n");
         }
-        mac
+        mac.update(Fingerprint::as_bytes(&token));
+        Some(mac)
     }
 }
 
@@ -133,9 +158,11 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+    use crate::api::access::token::TokenFile;
 
     fn links() -> Links {
-        Links { key: [7; KEY_BYTES] }
+        let file = TokenFile::of(Path::new("unused"));
+        Links { key: [7; KEY_BYTES], token: Token::new(file, Some("token")) }
     }
 
     fn at(seconds: i64) -> Timestamp {

@@ -153,7 +153,7 @@ async fn body(app: &App, blob: &Shown, window: Option<Window>) -> Result<Body, A
             ),
         )
     };
-    let reader = match open_damaged_or_not(app, blob.hash, window).await? {
+    let reader = match open(app, blob.hash, window).await? {
         Ok(reader) => reader,
         Err(damage) => return Err(damaged(&damage)),
     };
@@ -194,16 +194,9 @@ fn unsatisfiable(size: u64) -> Response {
     response
 }
 
-/// Opens the bytes of a blob. An open file stays readable when it is collected.
+/// Opens the bytes of a blob, or says what is wrong with them, if that is seen at once. An open file
+/// stays readable when it is collected.
 pub(super) async fn open(
-    app: &App,
-    hash: BlobHash,
-    window: Option<Window>,
-) -> Result<Reader, ApiError> {
-    open_damaged_or_not(app, hash, window).await?.map_err(ApiError::internal)
-}
-
-async fn open_damaged_or_not(
     app: &App,
     hash: BlobHash,
     window: Option<Window>,

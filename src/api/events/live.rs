@@ -76,9 +76,10 @@ async fn beat(engine: Engine, live_progress: LiveProgress, seen: Arc<watch::Send
 async fn look(engine: &Engine, live_progress: &LiveProgress) -> Result<Seen, StoreError> {
     let (newest, running) =
         engine.store.read(|db| Ok((events::newest(db)?, progress::running(db, JOBS)?))).await?;
+    let now = engine.clock().now();
     let jobs = running.into_iter().map(|job| {
         let finer = live_progress.progress(&job.job_id);
-        JobProgress::new(job, finer)
+        JobProgress::new(job, finer, now)
     });
     Ok(Seen { newest, jobs: Arc::new(jobs.collect()) })
 }

@@ -95,6 +95,13 @@ pub(super) struct JobProgress {
     pub files_in_flight: Option<u64>,
     /// Some of them, with their sizes.
     pub in_flight: Option<Vec<FileInFlight>>,
+    /// While the source fails: which try comes next; the one that failed first was 1.
+    pub attempt: Option<u32>,
+    /// When the next one begins.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub next_try_at: Option<Timestamp>,
+    /// Why the last one failed.
+    pub reason: Option<String>,
 }
 
 /// A file that is being fetched.
@@ -107,7 +114,7 @@ pub(super) struct FileInFlight {
 }
 
 impl JobProgress {
-    pub(super) fn new(job: Running, finer: Option<Progress>) -> Self {
+    pub(super) fn new(job: Running, finer: Option<Progress>, now: Timestamp) -> Self {
         let counts = &job.counts;
         let counts = [
             ("discovered", counts.discovered()),
@@ -121,6 +128,7 @@ impl JobProgress {
             ("bytes", counts.bytes),
         ];
         let finer = finer.as_ref();
+        let retrying = finer.and_then(|finer| finer.retrying.as_ref());
         Self {
             kind: "job.progress",
             sync_job_id: job.job_id.to_string(),
@@ -146,6 +154,13 @@ impl JobProgress {
                 };
                 finer.in_flight.iter().map(file).collect()
             }),
+            attempt: retrying.map(|retrying| retrying.attempt),
+            // To the second: it is compared with what was sent before.
+            next_try_at: retrying.map(|retrying| {
+                let at = retrying.next_try_at(now) + jiff::SignedDuration::from_millis(500);
+                Timestamp::from_second(at.as_second()).unwrap_or(at)
+            }),
+            reason: retrying.map(|retrying| retrying.reason.clone()),
         }
     }
 }

@@ -32,7 +32,7 @@ use super::{
     App,
     base::Base,
     buckets::{self, field_error},
-    error::ApiError,
+    error::{ApiError, MOST_ERRORS},
     filters,
     json::{FromPath, Valid, ValidQuery},
     page::{self, ListQuery, Page},
@@ -264,7 +264,7 @@ pub(super) async fn made(
 
 /// Create several objects
 ///
-/// Those that are valid are created; the status is 422 if none is.
+/// Those that are valid are created; it is an error (422) if none is.
 #[utoipa::path(
     post, path = "/v1/buckets/{bucket_identifier}/objects/batch", tag = "bucket_objects",
     operation_id = "create_objects_batch_buckets",
@@ -326,10 +326,9 @@ async fn create_batch(
                 .collect::<Result<Vec<_>, StoreError>>()
         })
         .await?;
-    let status = match succeeded.is_empty() {
-        true => StatusCode::UNPROCESSABLE_ENTITY,
-        false => StatusCode::OK,
-    };
+    if succeeded.is_empty() && !failed.is_empty() {
+        return Err(all_failed(&failed));
+    }
     let (succeeded_count, failed_count) = (succeeded.len() as u64, failed.len() as u64);
     let answer = CreateObjectsBatchResponse {
         succeeded,
@@ -338,7 +337,20 @@ async fn create_batch(
         succeeded_count,
         failed_count,
     };
-    Ok((status, Json(answer)).into_response())
+    Ok(Json(answer).into_response())
+}
+
+/// The error of a batch of which nothing was created. Names no more of it than somebody reads.
+fn all_failed(failed: &[FailedObjectError]) -> ApiError {
+    let listed = &failed[..failed.len().min(MOST_ERRORS)];
+    let words = match failed {
+        [only] => format!("the object could not be created: {}", only.error),
+        several => format!("none of the {} objects could be created", several.len()),
+    };
+    ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "validation_error", words)
+        .code("all_failed")
+        .detail("failed", serde_json::json!(listed))
+        .detail("failed_count", failed.len())
 }
 
 fn failure(object_index: u64, error: &ApiError) -> FailedObjectError {

@@ -75,7 +75,7 @@ async fn patch(
     responses((status = 200, body = NewToken))
 )]
 async fn rotate(State(app): State<App>) -> Answer<NewToken> {
-    match app.access.rotate().map_err(ApiError::internal)? {
+    match app.access.token().rotate().map_err(ApiError::internal)? {
         Some(token) => Ok(Json(NewToken { token })),
         None => Err(ApiError::conflict(
             "the token comes from CATCHMENT_TOKEN: change it there, and start the server again",
@@ -103,7 +103,7 @@ async fn described(app: &App) -> Result<SettingsResponse, ApiError> {
         home_dir: directories::BaseDirs::new()
             .map(|dirs| dirs.home_dir().to_string_lossy().into_owned()),
         disk: disk::used(app).await?,
-        token_from_environment: app.access.is_overridden(),
+        token_from_environment: app.access.token().is_overridden(),
         allowed_hosts: app.access.allowed_hosts(),
         log_level: logging::level(),
     })

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use super::Owner;
 use crate::{
     api::page::PaginationResponse,
+    engine::live_progress::{LiveProgress, Retrying},
     model::{Cause, Counts, Cursor, JobStatus},
     store::{checkpoints::Progress, jobs::Job, syncs::Sync},
 };
@@ -76,6 +77,8 @@ pub(super) struct SyncJobModel {
     pub status: String,
     /// Why it was begun.
     pub trigger: SyncJobTrigger,
+    /// The same, finer: `interval`, `file_changed`, `manual`, `full_sync`, `resumed`.
+    pub cause: String,
     /// What it does, or did when it ended: queued, discovering, downloading, verifying,
     /// reconciling, held.
     pub phase: Option<String>,
@@ -144,6 +147,7 @@ impl SyncJobModel {
         sync: &Sync,
         owner: &Owner,
         shards: &[Progress],
+        live: &LiveProgress,
         now: Timestamp,
     ) -> Self {
         let is_running = job.status == JobStatus::Running.as_str();
@@ -174,7 +178,7 @@ impl SyncJobModel {
             throughput_files_per_min: job.started_at.map(|_| job.per_minute(now)),
             lag_seconds: is_running.then(|| seconds_between(job.updated_at, now)),
             current_cursor: is_running.then(cursor).flatten(),
-            progress: Some(progress.progress_model(job, now)),
+            progress: Some(progress.progress_model(job, live.retrying(&job.id).as_ref(), now)),
         }
     }
 }
@@ -248,9 +252,15 @@ impl Measured {
         Self { total, percent, done }
     }
 
-    /// The facts by their names: phase, percent, counts, rate, time left.
+    /// The facts by their names: phase, percent, counts, rate, time left; and, while the source
+    /// fails, which try comes next and when, and why the last one failed.
     #[expect(clippy::cast_precision_loss, reason = "a rate needs no 53 bits")]
-    pub(super) fn progress_model(&self, job: &Job, now: Timestamp) -> Map<String, Value> {
+    pub(super) fn progress_model(
+        &self,
+        job: &Job,
+        retrying: Option<&Retrying>,
+        now: Timestamp,
+    ) -> Map<String, Value> {
         let seconds = job.seconds(now);
         let rate = |amount: u64| if seconds > 0.0 { amount as f64 / seconds } else { 0.0 };
         let done = job.counts.discovered();
@@ -268,6 +278,9 @@ impl Measured {
             ("files_per_min".to_owned(), json!(rate(done) * 60.0)),
             ("bytes_per_second".to_owned(), json!(rate(job.counts.bytes))),
             ("eta_seconds".to_owned(), json!(eta.map(|left| (left as f64 / rate(done)).ceil()))),
+            ("attempt".to_owned(), json!(retrying.map(|retrying| retrying.attempt))),
+            ("next_try_at".to_owned(), json!(retrying.map(|retrying| retrying.next_try_at(now)))),
+            ("reason".to_owned(), json!(retrying.map(|retrying| &retrying.reason))),
         ]);
         facts
     }

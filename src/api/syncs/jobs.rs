@@ -47,7 +47,7 @@ async fn list(
     let page = query.page()?;
     let list = format!("jobs of {}", sync.id);
     let before: Option<i64> = page.place(&list)?;
-    let (now, wanted) = (app.now(), page.clone());
+    let (now, wanted, live) = (app.now(), page.clone(), app.live_progress.clone());
     let status = body.status.map(JobStatus::from);
     let (mut rows, total) = app
         .engine
@@ -59,7 +59,7 @@ async fn list(
             let rows = jobs::page(db, sync.key, status, before, skip, limit)?
                 .iter()
                 .map(|job| {
-                    let model = SyncJobModel::of(job, &sync, &owner, &shards, now);
+                    let model = SyncJobModel::of(job, &sync, &owner, &shards, &live, now);
                     (job.key, model)
                 })
                 .collect::<Vec<_>>();
@@ -88,7 +88,7 @@ async fn get(
     FromPath((bucket_id, sync_id, job_id)): FromPath<(String, String, String)>,
 ) -> Result<Json<SyncJobModel>, ApiError> {
     let sync = sync(&app, &scope, &(bucket_id, sync_id)).await?;
-    let (now, wanted) = (app.now(), job_id.clone());
+    let (now, wanted, live) = (app.now(), job_id.clone(), app.live_progress.clone());
     let found: store::Result<Option<SyncJobModel>> = app
         .engine
         .store
@@ -98,7 +98,7 @@ async fn get(
             };
             let owner = owner(db, &scope)?;
             let shards = checkpoints::progress(db, sync.key)?;
-            Ok(Some(SyncJobModel::of(&job, &sync, &owner, &shards, now)))
+            Ok(Some(SyncJobModel::of(&job, &sync, &owner, &shards, &live, now)))
         })
         .await;
     found?.map(Json).ok_or_else(|| ApiError::not_found("job", job_id))

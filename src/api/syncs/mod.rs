@@ -41,7 +41,7 @@ use super::{
     scope::Scope,
 };
 use crate::{
-    engine::{Engine, orders as engine_orders, orders::OrderError, sync_state},
+    engine::{Engine, LiveProgress, orders as engine_orders, orders::OrderError, sync_state},
     model::{NOTHING_THERE_YET, Notice, Pause, PausedBy, SyncStatus},
     store::{
         self, Connection, Transaction,
@@ -97,13 +97,14 @@ async fn respond(
     scope: &Scope,
     sync_key: i64,
 ) -> Result<Json<SyncConfigurationModel>, ApiError> {
-    let (engine, scope, now) = (app.engine.clone(), scope.clone(), app.now());
+    let (engine, live) = (app.engine.clone(), app.live_progress.clone());
+    let (scope, now) = (scope.clone(), app.now());
     let model = app
         .engine
         .store
         .read(move |db| {
             let sync = syncs::by_key(db, sync_key)?;
-            to_model(db, sync, &owner(db, &scope)?, &engine, now)
+            to_model(db, sync, &owner(db, &scope)?, (&engine, &live), now)
         })
         .await?;
     Ok(Json(model))
@@ -113,10 +114,10 @@ fn to_model(
     db: &Connection,
     sync: Sync,
     owner: &Owner,
-    engine: &Engine,
+    (engine, live): (&Engine, &LiveProgress),
     now: jiff::Timestamp,
 ) -> store::Result<SyncConfigurationModel> {
-    Ok(SyncConfigurationModel::of(syncs_list::details(db, sync)?, owner, engine, now))
+    Ok(SyncConfigurationModel::of(syncs_list::details(db, sync)?, owner, engine, live, now))
 }
 
 /// Create a sync
@@ -229,7 +230,8 @@ async fn list(
     let page = query.page()?;
     let before: Option<i64> = page.place(LIST)?;
     let bucket = find_bucket(&app, &scope, &bucket_id).await?;
-    let (engine, now, wanted_page) = (app.engine.clone(), app.now(), page.clone());
+    let (engine, live) = (app.engine.clone(), app.live_progress.clone());
+    let (now, wanted_page) = (app.now(), page.clone());
     let (rows, total) = app
         .engine
         .store
@@ -239,7 +241,7 @@ async fn list(
             let (skip, limit) = (wanted_page.offset, wanted_page.fetch().into());
             let rows = syncs_list::page(db, &wanted, before, skip, limit)?
                 .into_iter()
-                .map(|sync| Ok((sync.key, to_model(db, sync, &owner, &engine, now)?)))
+                .map(|sync| Ok((sync.key, to_model(db, sync, &owner, (&engine, &live), now)?)))
                 .collect::<store::Result<Vec<_>>>()?;
             Ok((rows, syncs_list::total(db, &wanted)?))
         })

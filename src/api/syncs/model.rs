@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     api::page::PaginationResponse,
-    engine::Engine,
+    engine::{Engine, LiveProgress},
     model::{
         Cursor, EntryPath, FileFilters, MaxDelete, Notice, PausedBy, Reconcile, SchemaMapping,
         SyncMode, SyncStatus,
@@ -277,15 +277,22 @@ pub(super) struct SyncListResponse {
 
 impl SyncConfigurationModel {
     /// The sync on the wire at `now`.
-    pub(super) fn of(details: SyncDetails, owner: &Owner, engine: &Engine, now: Timestamp) -> Self {
+    pub(super) fn of(
+        details: SyncDetails,
+        owner: &Owner,
+        engine: &Engine,
+        live: &LiveProgress,
+        now: Timestamp,
+    ) -> Self {
         let stats = details.last_run.as_ref().map(|last| stats(&details.sync, last, now));
         let lease = details.lease.as_ref().filter(|holder| engine.is_held(holder, now)).cloned();
         let cursor = details.shards.iter().find_map(|shard| shard.cursor.as_ref());
         let cursor = cursor.map(Cursor::to_json_text);
-        let progress = details
-            .job
-            .as_ref()
-            .map(|job| Measured::of(job, &details.sync).progress_model(job, now));
+        let progress = details.job.as_ref().map(|job| {
+            let retrying = live.retrying(&job.id);
+            let measured = Measured::of(job, &details.sync);
+            measured.progress_model(job, retrying.as_ref(), now)
+        });
         let sync = &details.sync;
         let path = EntryPath::new(sync.location.source_path.as_slice());
         let (options, totals) = (&sync.options, &sync.totals);

@@ -1,7 +1,7 @@
 //! What the target's filesystem does to names and times, found out by trying it.
 
 use std::{
-    fs::{FileTimes, Permissions},
+    fs::{File, FileTimes, Permissions, TryLockError},
     io,
     time::{Duration, SystemTime},
 };
@@ -10,8 +10,44 @@ use cap_std::fs::{Dir, OpenOptions};
 use jiff::Timestamp;
 use unicode_normalization::is_nfd;
 
-use super::refusal::Refusal;
+use super::{
+    dir::readable,
+    leftover::{TAKEN, temp_name},
+    refusal::Refusal,
+};
 use crate::model::EntryPath;
+
+/// A folder to try things out in, open and locked. It goes with what is in it.
+#[derive(Debug)]
+struct Scratch<'a> {
+    parent: &'a Dir,
+    name: String,
+    dir: Dir,
+    /// Holds the lock.
+    _lock: File,
+}
+
+impl<'a> Scratch<'a> {
+    /// An empty folder in `parent`.
+    fn create(parent: &'a Dir) -> io::Result<Self> {
+        let name = temp_name();
+        parent.create_dir(&name)?;
+        let dir = parent.open_dir(&name)?;
+        let lock = File::from(readable(&dir)?);
+        let is_taken = matches!(lock.try_lock(), Err(TryLockError::WouldBlock));
+        if is_taken || parent.symlink_metadata(&name).is_err() {
+            return Err(io::Error::other(TAKEN));
+        }
+        Ok(Self { parent, name, dir, _lock: lock })
+    }
+}
+
+impl Drop for Scratch<'_> {
+    fn drop(&mut self) {
+        // What stays behind goes with the next export.
+        let _ = self.parent.remove_dir_all(&self.name);
+    }
+}
 
 /// How the target's filesystem keeps the names and times it is given.
 #[derive(Debug)]
@@ -69,12 +105,9 @@ const TIME_STEPS: [Duration; 7] = [
 ];
 
 impl FilesystemTraits {
-    /// Tries the filesystem out in `dir`, in a folder named `scratch` that is gone afterwards.
-    pub(super) fn of(dir: &Dir, scratch: &str) -> io::Result<Self> {
-        dir.create_dir(scratch)?;
-        let traits = dir.open_dir(scratch).and_then(|scratch| Self::observe(&scratch));
-        dir.remove_dir_all(scratch)?;
-        traits
+    /// Tries the filesystem out in `dir`, in a folder that is gone afterwards.
+    pub(super) fn of(dir: &Dir) -> io::Result<Self> {
+        Self::observe(&Scratch::create(dir)?.dir)
     }
 
     fn observe(scratch: &Dir) -> io::Result<Self> {
@@ -146,7 +179,7 @@ mod tests {
     fn trying_a_folder_out_leaves_nothing_in_it() {
         let home = tempfile::tempdir().unwrap();
         let dir = Dir::open_ambient_dir(home.path(), ambient_authority()).unwrap();
-        FilesystemTraits::of(&dir, "scratch").unwrap();
+        FilesystemTraits::of(&dir).unwrap();
         assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 0);
     }
 

@@ -16,8 +16,8 @@ use unicode_normalization::UnicodeNormalization as _;
 use super::{
     dir::{entries, path},
     filesystem::FilesystemTraits,
+    leftover::clear_leftovers,
     refusal::{Refusal, Trouble},
-    temp::clear_leftovers,
 };
 use crate::{model::EntryPath, store::objects::Object};
 
@@ -244,7 +244,7 @@ mod tests {
     fn judge(found: &Found, overwrite: bool) -> Result<Verdict, Refusal> {
         let home = tempfile::tempdir().unwrap();
         let dir = Dir::open_ambient_dir(home.path(), ambient_authority()).unwrap();
-        let traits = FilesystemTraits::of(&dir, "scratch").unwrap();
+        let traits = FilesystemTraits::of(&dir).unwrap();
         found.judge(&object("a", b"123"), overwrite, &traits)
     }
 

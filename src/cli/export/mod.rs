@@ -8,6 +8,7 @@ mod dir;
 mod facts;
 mod filesystem;
 mod folder;
+mod leftover;
 mod place;
 mod refusal;
 mod target;
@@ -15,14 +16,8 @@ mod temp;
 mod work;
 
 use std::{
-    collections::VecDeque,
-    ffi::OsString,
-    fs::File,
-    io::{ErrorKind, Write as _},
-    os::unix::ffi::OsStringExt as _,
-    path::PathBuf,
-    sync::Arc,
-    time::Instant,
+    collections::VecDeque, ffi::OsString, io::Write as _, os::unix::ffi::OsStringExt as _,
+    path::PathBuf, sync::Arc, time::Instant,
 };
 
 use tokio::{runtime::Handle, task::JoinHandle};
@@ -83,7 +78,7 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: Args, settings: &Settings) -> Outcome {
     let started = Instant::now();
-    let engine = settings.existing_engine()?;
+    let engine = settings.reading_engine()?;
     let bucket = bucket(&engine.store, &args.bucket).await?;
     let prefix = args.prefix.map(|prefix| EntryPath::new(prefix.into_vec()));
     let mut pages = Pages::new(bucket.key, prefix);
@@ -313,16 +308,12 @@ fn carry_out(
     }
     let place = engine.store.read_blocking(|db| blobs::locate(db, &object.hash))?;
     let bytes = match place.ok_or(Refusal::Removed)? {
-        BlobLocation::Inline(bytes) => Bytes::Inline(bytes),
-        BlobLocation::File => match File::open(engine.blobs.path(&object.hash)) {
-            Ok(file) => Bytes::File(file),
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                return Err(Refusal::Damaged("their file is missing".to_owned()).into());
-            }
-            Err(error) => return Err(error.into()),
-        },
+        BlobLocation::Inline(bytes) => Ok(Bytes::Inline(bytes)),
+        BlobLocation::File { size } => {
+            engine.blobs.open_file(&object.hash, size).map(Bytes::File).map_err(Trouble::from)
+        }
     };
-    let written = work.write(bytes, object, facts, stop);
+    let written = bytes.and_then(|bytes| work.write(bytes, object, facts, stop));
     if let Err(Trouble::Refused(Refusal::Damaged(problem))) = &written {
         let damage = Damage { hash: object.hash, problem: problem.clone() };
         Handle::current().block_on(verify::report_damage(&engine.store, &damage));

@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind};
 
 use rustix::io::Errno;
 
-use crate::{model::EntryPath, store::StoreError};
+use crate::{blobs::BlobError, model::EntryPath, store::StoreError};
 
 /// Why one object did not become a file. The others do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -84,6 +84,15 @@ pub(super) enum Trouble {
     /// Somebody asked to stop.
     #[error("stopped")]
     Stopped,
+}
+
+impl From<BlobError> for Trouble {
+    fn from(error: BlobError) -> Self {
+        match error {
+            BlobError::Damaged(damage) => Self::Refused(Refusal::Damaged(damage.problem)),
+            error => Self::Refused(Refusal::Io(error.to_string())),
+        }
+    }
 }
 
 impl From<io::Error> for Trouble {

@@ -20,9 +20,9 @@ use super::{
     facts::Facts,
     filesystem::FilesystemTraits,
     folder::{Folder, Verdict, find},
+    leftover::clear_leftovers,
     place::Place,
     refusal::{Refusal, Trouble},
-    temp::{clear_leftovers, temp_name},
     work::{Done, Task, Work},
 };
 use crate::store::objects::Object;
@@ -67,7 +67,7 @@ impl Target {
         // The one place where a path of this machine is followed.
         let dir = Dir::open_ambient_dir(path, ambient_authority())?;
         clear_leftovers(&dir);
-        let traits = FilesystemTraits::of(&dir, &temp_name())?;
+        let traits = FilesystemTraits::of(&dir)?;
         Ok(Self {
             root: Folder::new(dir, false),
             chain: Vec::new(),

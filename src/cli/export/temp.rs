@@ -1,22 +1,19 @@
 //! A file of the target that has no name of its own yet, and the names that it may get.
-//!
-//! Who writes one holds a lock on it. An export that was killed leaves its files behind without
-//! one, and the next export that comes by removes them.
 
 use std::{
-    ffi::{CStr, CString},
     fs::{File, TryLockError},
     io::{self, ErrorKind, Read as _},
     sync::{Arc, atomic::Ordering::Relaxed},
 };
 
 use cap_std::fs::{Dir, OpenOptions};
-use rustix::fs::{Mode, OFlags, RenameFlags};
+use rustix::fs::RenameFlags;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    dir::{entries, path},
+    dir::path,
     facts::Facts,
+    leftover::{TAKEN, temp_name},
     refusal::Trouble,
 };
 use crate::{blobs::holes, model::BlobHash};
@@ -27,51 +24,6 @@ pub(super) struct Temp {
     folder: Arc<Dir>,
     name: String,
     pub(super) file: File,
-}
-
-/// A name for what is not finished.
-pub(super) fn temp_name() -> String {
-    format!("{PREFIX}{}{SUFFIX}", ulid::Ulid::generate())
-}
-
-const PREFIX: &str = ".catchment-";
-const SUFFIX: &str = ".partial";
-
-fn is_temp_name(name: &[u8]) -> bool {
-    let id =
-        str::from_utf8(name).ok().and_then(|name| name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX));
-    id.is_some_and(|id| ulid::Ulid::from_string(id).is_ok())
-}
-
-/// Removes what exports that are dead have left in `folder`. Best effort: what cannot be looked at
-/// or removed stays, and is in nobody's way.
-pub(super) fn clear_leftovers(folder: &Dir) {
-    let Ok(entries) = entries(folder) else { return };
-    let left: Vec<CString> = entries
-        .filter_map(Result::ok)
-        .map(|entry| entry.file_name().to_owned())
-        .filter(|name| is_temp_name(name.to_bytes()))
-        .collect();
-    for name in left {
-        match remove_leftover(folder, &name) {
-            Ok(true) => tracing::debug!(?name, "removed what a killed export had left"),
-            Ok(false) => tracing::debug!(?name, "left to the export that writes it"),
-            Err(error) => tracing::debug!(?name, %error, "cannot tell whether an export is at it"),
-        }
-    }
-}
-
-/// Returns whether it was one. A living export has a lock on each of its files, so that nobody
-/// else gets one; a filesystem without locks gives none either.
-fn remove_leftover(folder: &Dir, name: &CStr) -> io::Result<bool> {
-    // Not through a link, and without waiting for the other end of a pipe.
-    let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = File::from(rustix::fs::openat(folder, name, flags, Mode::empty())?);
-    let is_left = file.metadata()?.is_file() && file.try_lock().is_ok();
-    if is_left {
-        folder.remove_file(path(name.to_bytes()))?;
-    }
-    Ok(is_left)
 }
 
 impl Temp {
@@ -126,13 +78,12 @@ impl Temp {
         Ok((temp, hasher.finalize().into()))
     }
 
-    /// Says that somebody is at it, see [`clear_leftovers`].
+    /// Says that somebody is at it, see [`super::leftover`].
     fn locked(self) -> io::Result<Self> {
         let is_taken = matches!(self.file.try_lock(), Err(TryLockError::WouldBlock));
         // Another export may have come by between the making and the lock.
         if is_taken || self.folder.symlink_metadata(&self.name).is_err() {
-            let words = "another export took it for a killed one's leftover; run it again";
-            return Err(io::Error::other(words));
+            return Err(io::Error::other(TAKEN));
         }
         Ok(self)
     }

@@ -13,7 +13,7 @@ use super::{
     signals::stop_on_signals,
 };
 use crate::{
-    engine::{Engine, Report, Request},
+    engine::{Engine, Report, Request, leftovers},
     model::{Counts, NOTHING_THERE_YET, RunStatus},
     sources,
     store::{
@@ -47,6 +47,7 @@ pub(super) async fn run(args: Args, settings: &Settings) -> Outcome {
         },
         Err(error) => return Err(in_the_end(&args, &request, error, started)?),
     };
+    leftovers::clear(&engine).await;
     let progress = Progress::start(args.mode(), address);
     let report = engine.run(&request, progress.observer(), stop).await;
     let left_out = progress.finish().await;

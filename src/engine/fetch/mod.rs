@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     blobs::{BlobError, INLINE_MAX, PART_BYTES, Room},
-    model::{BlobHash, Details, Entry, EntryId, EntryKind, ExpectedHash, SizeKind},
+    model::{BlobHash, Details, Entry, EntryId, EntryKind, ExpectedHash, Fingerprint, SizeKind},
     sources::{
         Body, Content, ErrorClass, Facts, SourceError,
         retry::{Classified as _, RetryPolicy},
@@ -255,7 +255,7 @@ async fn carry_out(run: &Arc<Run>, action: &mut Action, stored: &StoredEntries) 
         }
         match RetryPolicy::FETCH.run(|| run.source.stat(&action.id)).await {
             Ok(Some(Entry { kind: EntryKind::File(fingerprint), .. })) => {
-                action.looked_at_again(fingerprint);
+                action.looked_at_again(as_listed(run, action, fingerprint));
                 action.kind = action.kind.after_change(&run.sync.options.reconcile);
             }
             Ok(Some(Entry { kind: EntryKind::Skipped(reason), .. })) => {
@@ -278,6 +278,19 @@ async fn carry_out(run: &Arc<Run>, action: &mut Action, stored: &StoredEntries) 
             return Outcome::Filtered(Sighting::Drifted);
         }
     }
+}
+
+/// What a look at a file found, under the version that the listing gave: that is what the next
+/// listing is compared with. Its tag pins the next read; where reads have yet another one, none
+/// does.
+fn as_listed(run: &Run, action: &Action, now: Fingerprint) -> Fingerprint {
+    let listed = &action.fingerprint;
+    if !run.source.is_called_otherwise(listed, &now) {
+        return now;
+    }
+    let was_pinned = listed.etag.is_none() || listed.etag == now.etag;
+    let etag = if was_pinned { None } else { now.etag };
+    Fingerprint { version: listed.version.clone(), etag, ..now }
 }
 
 /// Asks the source for the facts that the rules need, fetches the bytes where they are not stored,
@@ -412,6 +425,8 @@ async fn content(run: &Arc<Run>, action: &Action) -> Result<Fetched, FetchError>
         match parts::fetch(run, action).await {
             Err(FetchError::Source(SourceError::Corrupt { .. }))
                 if file.size_kind() == SizeKind::Claimed => {}
+            // It has turned out that it serves entries only whole.
+            Err(_) if !run.source.ranges() => {}
             fetched => {
                 let (facts, stored) = fetched?;
                 return Ok(Fetched { facts, stored, is_size_mismatch: false });

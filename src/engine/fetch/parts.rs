@@ -17,6 +17,7 @@ use super::{
 use crate::{
     blobs::{FilledBlock, PartWriter, Partial},
     engine::{Observer, context::Run, plan::Action},
+    model::{Fingerprint, Version},
     sources::{BlockingRead, Body, ByteRange, Facts, SourceError, retry::RetryPolicy},
     store::commit::Stored,
 };
@@ -42,11 +43,10 @@ pub(in crate::engine) const WRITES: usize = 2;
 /// fetched are not fetched again.
 pub(super) async fn fetch(run: &Arc<Run>, action: &Action) -> Result<(Facts, Stored), FetchError> {
     let (blobs, sync) = (run.blobs.clone(), run.sync.id.clone());
-    let (id, fingerprint) = (action.id.clone(), action.fingerprint.clone());
-    let size = fingerprint.size;
+    let (id, size) = (action.id.clone(), action.fingerprint.size);
+    let version = pinned_version(&action.fingerprint);
     let partial =
-        on_blocking_thread(move || Ok(blobs.partial(&sync, &id, &fingerprint.version, size)?))
-            .await?;
+        on_blocking_thread(move || Ok(blobs.partial(&sync, &id, &version, size)?)).await?;
     let groups = groups(&partial.missing());
     let partial = Arc::new(partial);
     let mut facts = None;
@@ -82,6 +82,12 @@ pub(super) async fn fetch(run: &Arc<Run>, action: &Action) -> Result<(Facts, Sto
     };
     let hash = on_blocking_thread(finish).await?.ok_or(FetchError::Died)?;
     Ok((facts, Stored { hash, size, inline: None }))
+}
+
+/// What parts are told apart by: never are two joined that were pinned by different tags.
+fn pinned_version(fingerprint: &Fingerprint) -> Version {
+    let tag = fingerprint.etag.as_deref().unwrap_or_default();
+    Version([fingerprint.version.0.as_slice(), b"\0", tag.as_bytes()].concat())
 }
 
 /// Groups consecutive parts into requests, keeping enough groups to fetch several at once.

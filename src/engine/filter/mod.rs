@@ -64,20 +64,21 @@ pub enum Rule<'a> {
     Metadata(&'a Condition),
 }
 
+/// In words that fit one entry as well as the number of many.
 impl fmt::Display for Rule<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotIncluded => f.write_str("matches no include pattern"),
+            Self::NotIncluded => f.write_str("no include pattern matches"),
             Self::Excluded(glob) => write!(f, "excluded by {glob:?}"),
-            Self::Extension => f.write_str("has another extension"),
-            Self::MimeType => f.write_str("has another MIME type"),
+            Self::Extension => f.write_str("another extension"),
+            Self::MimeType => f.write_str("another MIME type"),
             Self::TooSmall(least) => write!(f, "smaller than {least} bytes"),
             Self::TooLarge(most) => write!(f, "larger than {most} bytes"),
             Self::TooOld(after) => write!(f, "not modified after {after}"),
             Self::TooNew(before) => write!(f, "not modified before {before}"),
             Self::BeforeStart(since) => write!(f, "modified before {since} (sync_from)"),
-            Self::NoTime => f.write_str("has no modification time to compare"),
-            Self::Metadata(condition) => write!(f, "does not have {condition}"),
+            Self::NoTime => f.write_str("no modification time to compare"),
+            Self::Metadata(condition) => write!(f, "without {condition}"),
         }
     }
 }

@@ -33,10 +33,14 @@ use futures_util::stream::{self, BoxStream, StreamExt as _};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use tokio::task::spawn_blocking;
 
-use self::{reading::Reading, walk::Walk};
+use self::{
+    reading::Reading,
+    walk::{Recent, Walk},
+};
 use super::{
     Body, ByteRange, Content, Facts, Page, RootIdentity, Source, SourceError,
     browse::{Level, Wanted},
+    closings::Closings,
     instant,
     tuning::SourceTuning,
 };
@@ -53,8 +57,13 @@ use crate::{
 pub struct Folder {
     tree: Arc<Tree>,
     quiet_period: Duration,
+    closings: Closings,
     clock: SharedClock,
 }
+
+/// The coarsest step in which Linux gives times to files: what is written within one of a look at a
+/// file has the same time.
+const TICK: Duration = Duration::from_millis(20);
 
 /// Where the folder is and how links in it are taken.
 #[derive(Debug)]
@@ -63,6 +72,8 @@ struct Tree {
     links: Links,
     /// Identities of folders that are never entered.
     own: Vec<FileId>,
+    /// The folders that the walk has open.
+    recent: Recent,
 }
 
 /// What to do about symbolic links.
@@ -92,18 +103,24 @@ impl Folder {
         };
         let own = tuning.own_folders.iter().filter_map(|path| identity_of(path)).collect();
         Self {
-            tree: Arc::new(Tree { root, links, own }),
+            tree: Arc::new(Tree { root, links, own, recent: Recent::default() }),
             quiet_period: tuning.quiet_period,
+            closings: tuning.closings.clone(),
             clock: tuning.clock.clone(),
         }
     }
 
     /// How long until a file modified at `fingerprint.modified` has been left alone long enough to
-    /// be believed finished. A time stamp in the future proves nothing and is not waited for.
-    fn settles_in(&self, fingerprint: &Fingerprint) -> Option<Duration> {
+    /// be believed finished, which needs no time where whoever wrote it has closed it. A time stamp
+    /// in the future proves nothing and is not waited for.
+    fn settles_in(&self, id: &EntryId, fingerprint: &Fingerprint) -> Option<Duration> {
         let age = self.clock.now().duration_since(fingerprint.modified?);
         let age = Duration::try_from(age).ok()?;
-        self.quiet_period.checked_sub(age).filter(|wait| !wait.is_zero())
+        let wait = self.quiet_period.checked_sub(age).filter(|wait| !wait.is_zero())?;
+        match self.closings.is_finished(&self.tree.path(id), self.quiet_period) {
+            true => TICK.checked_sub(age),
+            false => Some(wait),
+        }
     }
 }
 
@@ -158,7 +175,11 @@ impl Source for Folder {
         fingerprint: &Fingerprint,
         range: Option<ByteRange>,
     ) -> Result<Content, SourceError> {
-        if let Some(wait) = self.settles_in(fingerprint) {
+        if self.closings.is_busy(&self.tree.path(id), self.quiet_period) {
+            let message = format!("{:?} is being written again and again", self.tree.path(id));
+            return Err(SourceError::Changed { message });
+        }
+        if let Some(wait) = self.settles_in(id, fingerprint) {
             tokio::time::sleep(wait).await;
         }
         let range = range.unwrap_or(ByteRange { start: 0, len: fingerprint.size });

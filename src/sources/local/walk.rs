@@ -1,4 +1,5 @@
-//! Listing a folder: depth first, in bytewise order of the paths, in parallel.
+//! Listing a folder: depth first, in bytewise order of the paths, in parallel. However deep folders
+//! are nested, a bounded number of them is open, and a folder takes memory for its own name only.
 
 use std::{
     collections::VecDeque,
@@ -6,7 +7,7 @@ use std::{
     io,
     os::{fd::OwnedFd, unix::ffi::OsStrExt as _},
     path::Path,
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
@@ -37,41 +38,94 @@ enum Step {
     Running(JoinHandle<Result<Done, SourceError>>),
 }
 
-/// A folder on the way, with the folders above it, against loops of links.
+/// A folder that is still to be listed.
 struct Place {
-    /// Path from the root, empty or ending with `/`.
-    prefix: Vec<u8>,
+    /// Its name in the folder that it is in; empty for the root.
+    name: Vec<u8>,
     /// The folder that it is in; none for the root.
     parent: Option<Arc<OpenFolder>>,
-    above: Option<Arc<Above>>,
 }
 
-/// A chain of folders up to the root.
-struct Above {
-    id: FileId,
-    above: Option<Arc<Above>>,
-}
-
-impl Above {
-    fn contains(&self, id: FileId) -> bool {
-        let mut folders = std::iter::successors(Some(self), |folder| folder.above.as_deref());
-        folders.any(|folder| folder.id == id)
+impl Place {
+    /// Path from the root, empty or ending with `/`.
+    fn prefix(&self) -> Vec<u8> {
+        prefix(&self.name, self.parent.as_ref())
     }
 }
 
-impl Drop for Above {
+/// A folder that was opened, and the folders above it up to the root. It may have been closed for
+/// others since ([`Tree::opened`]).
+struct OpenFolder {
+    id: FileId,
+    name: Vec<u8>,
+    parent: Option<Arc<OpenFolder>>,
+    fd: Mutex<Option<Arc<OwnedFd>>>,
+}
+
+impl OpenFolder {
+    fn prefix(&self) -> Vec<u8> {
+        prefix(&self.name, self.parent.as_ref())
+    }
+
+    /// Whether it, or a folder above it, is that one: a link to it leads in a circle.
+    fn is_within(&self, id: FileId) -> bool {
+        let mut folders = std::iter::successors(Some(self), |folder| folder.parent.as_deref());
+        folders.any(|folder| folder.id == id)
+    }
+
+    fn fd(&self) -> MutexGuard<'_, Option<Arc<OwnedFd>>> {
+        self.fd.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for OpenFolder {
     /// One after the other: a chain is as long as folders are nested, and the stack is not.
     fn drop(&mut self) {
-        let mut next = self.above.take();
+        let mut next = self.parent.take();
         while let Some(mut last) = next.and_then(Arc::into_inner) {
-            next = last.above.take();
+            next = last.parent.take();
         }
     }
 }
 
-struct OpenFolder {
-    prefix: Vec<u8>,
-    fd: OwnedFd,
+/// The path from the root of the folder of that name in `parent`, empty or ending with `/`.
+fn prefix(name: &[u8], parent: Option<&Arc<OpenFolder>>) -> Vec<u8> {
+    let above = std::iter::successors(parent, |folder| folder.parent.as_ref());
+    let names: Vec<&[u8]> =
+        std::iter::once(name).chain(above.map(|folder| folder.name.as_slice())).collect();
+    let mut prefix = Vec::with_capacity(names.iter().map(|name| name.len() + 1).sum());
+    for name in names.iter().rev().filter(|name| !name.is_empty()) {
+        prefix.extend_from_slice(name);
+        prefix.push(b'/');
+    }
+    prefix
+}
+
+/// The folders that were opened last, the most recent at the end; those before them are closed.
+#[derive(Debug, Default)]
+pub(super) struct Recent(Mutex<VecDeque<Weak<OpenFolder>>>);
+
+impl std::fmt::Debug for OpenFolder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OpenFolder").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl Recent {
+    /// Folders that are open at once, besides those in use: a process may open 1,024 files by
+    /// default, of which others need some.
+    const MOST: usize = 256;
+
+    /// Takes note of a folder that was opened, and closes the oldest.
+    fn add(&self, folder: &Arc<OpenFolder>) {
+        let mut recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        recent.push_back(Arc::downgrade(folder));
+        let oldest = if recent.len() > Self::MOST { recent.pop_front() } else { None };
+        drop(recent);
+        if let Some(oldest) = oldest.and_then(|oldest| oldest.upgrade()) {
+            oldest.fd().take();
+        }
+    }
 }
 
 /// What became of a step.
@@ -93,7 +147,7 @@ impl Walk {
     const PAGE: usize = 1000;
 
     pub(super) fn new(tree: Arc<Tree>, from: Option<Cursor>) -> Self {
-        let root = Place { prefix: Vec::new(), parent: None, above: None };
+        let root = Place { name: Vec::new(), parent: None };
         Self {
             tree,
             todo: VecDeque::from([Step::List(root)]),
@@ -127,7 +181,7 @@ impl Walk {
     /// Puts what a folder holds in front of everything else.
     fn descend(&mut self, steps: Vec<Step>) {
         for step in steps.into_iter().rev() {
-            let behind = matches!(&step, Step::List(place) if self.is_all_behind(&place.prefix));
+            let behind = matches!(&step, Step::List(place) if self.is_all_behind(place));
             if !behind {
                 self.todo.push_front(step);
             }
@@ -141,9 +195,11 @@ impl Walk {
         self.page.entries.append(&mut entries);
     }
 
-    /// Whether every path that begins with `prefix` is behind us.
-    fn is_all_behind(&self, prefix: &[u8]) -> bool {
-        self.from.as_deref().is_some_and(|from| prefix < from && !from.starts_with(prefix))
+    /// Whether every path in a folder is behind us.
+    fn is_all_behind(&self, place: &Place) -> bool {
+        let Some(from) = self.from.as_deref() else { return false };
+        let prefix = place.prefix();
+        prefix.as_slice() < from && !from.starts_with(&prefix)
     }
 
     /// Notes a folder that cannot be listed: an entry that fails, and a prefix beneath which
@@ -191,9 +247,12 @@ impl Step {
 impl Place {
     /// Stands in for a place that is being moved.
     const fn nowhere() -> Self {
-        Self { prefix: Vec::new(), parent: None, above: None }
+        Self { name: Vec::new(), parent: None }
     }
 }
+
+/// How folders are opened.
+const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 /// What a link leads to.
 enum Target {
@@ -205,50 +264,90 @@ enum Target {
 
 impl Tree {
     fn list(&self, place: Place) -> Result<Done, SourceError> {
-        let path = self.root.join(OsStr::from_bytes(&place.prefix));
-        match self.read_folder(&path, &place) {
+        let prefix = place.prefix();
+        let path = self.root.join(OsStr::from_bytes(&prefix));
+        match self.read_folder(&path, place) {
             Ok(steps) => Ok(Done::Listed(steps)),
-            Err(error) if place.prefix.is_empty() => Err(root_error(&path, &error)),
+            Err(error) if prefix.is_empty() => Err(root_error(&path, &error)),
             Err(error) => Ok(match source_error(&path, &error) {
                 // Gone, or replaced by a file, since its parent was read: so are its contents.
                 SourceError::NotFound { .. } | SourceError::Changed { .. } => {
                     Done::Listed(Vec::new())
                 }
-                error => Done::Unlisted(place.prefix, error),
+                error => Done::Unlisted(prefix, error),
             }),
         }
     }
 
-    fn read_folder(&self, path: &Path, place: &Place) -> io::Result<Vec<Step>> {
-        let fd = self.open_folder(path, place)?;
-        let stat = rustix::fs::fstat(&fd)?;
-        let id = file_id(&stat);
+    fn read_folder(&self, path: &Path, place: Place) -> io::Result<Vec<Step>> {
+        let Place { name, parent } = place;
+        let fd = match &parent {
+            Some(parent) => {
+                let parent = self.opened(parent)?;
+                self.open_in(&parent, &name)?
+            }
+            None => self.open_root()?,
+        };
+        let id = file_id(&rustix::fs::fstat(&fd)?);
         if self.own.contains(&id) {
             return Ok(Vec::new());
         }
-        let chain = Arc::new(Above { id, above: place.above.clone() });
-        let names = self.names(path, &fd, &chain)?;
-        let folder = Arc::new(OpenFolder { prefix: place.prefix.clone(), fd });
-        Ok(steps(&names, &folder, &chain))
+        let fd = Arc::new(fd);
+        let folder = Arc::new(OpenFolder { id, name, parent, fd: Mutex::new(Some(fd.clone())) });
+        let names = self.names(path, &fd, &folder)?;
+        self.recent.add(&folder);
+        Ok(steps(&names, &folder))
+    }
+
+    /// The root may be a link: somebody named it.
+    fn open_root(&self) -> io::Result<OwnedFd> {
+        Ok(rustix::fs::open(&self.root, FOLDER, Mode::empty())?)
     }
 
     /// Opens a folder by its name in the one above it, so that nothing on the way there can have
-    /// become a link meanwhile. The root may be one: somebody named it.
-    fn open_folder(&self, path: &Path, place: &Place) -> io::Result<OwnedFd> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let Some(parent) = &place.parent else {
-            return Ok(rustix::fs::open(path, flags, Mode::empty())?);
-        };
+    /// become a link meanwhile.
+    fn open_in(&self, parent: &OwnedFd, name: &[u8]) -> io::Result<OwnedFd> {
         let no_links = match self.links {
             Links::Skip => OFlags::NOFOLLOW,
             Links::Within(_) | Links::Anywhere => OFlags::empty(),
         };
-        let name = &place.prefix[parent.prefix.len()..place.prefix.len() - 1];
-        Ok(rustix::fs::openat(&parent.fd, name, flags | no_links, Mode::empty())?)
+        Ok(rustix::fs::openat(parent, name, FOLDER | no_links, Mode::empty())?)
+    }
+
+    /// A folder, opened again where it was closed for others: from the next one above it that is
+    /// open, or from the root. Several on the way stay open, because they will be needed next.
+    fn opened(&self, folder: &Arc<OpenFolder>) -> io::Result<Arc<OwnedFd>> {
+        let mut closed = Vec::new();
+        let mut next = Some(folder);
+        let mut above = None;
+        while let Some(folder) = next {
+            above = folder.fd().clone();
+            if above.is_some() {
+                break;
+            }
+            closed.push(folder);
+            next = folder.parent.as_ref();
+        }
+        while let Some(folder) = closed.pop() {
+            let fd = match &above {
+                Some(parent) => self.open_in(parent, &folder.name)?,
+                None => self.open_root()?,
+            };
+            if file_id(&rustix::fs::fstat(&fd)?) != folder.id {
+                return Err(io::Error::other("another folder has taken its place"));
+            }
+            let fd = Arc::new(fd);
+            if closed.len() < Recent::MOST / 2 {
+                *folder.fd() = Some(fd.clone());
+                self.recent.add(folder);
+            }
+            above = Some(fd);
+        }
+        above.ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     /// The names in a folder in the order of the walk; those of folders end with `/`.
-    fn names(&self, path: &Path, fd: &OwnedFd, chain: &Above) -> io::Result<Names> {
+    fn names(&self, path: &Path, fd: &OwnedFd, folder: &OpenFolder) -> io::Result<Names> {
         let mut names = Names::default();
         for found in Dir::read_from(fd)? {
             let found = found?;
@@ -269,7 +368,7 @@ impl Tree {
             let is_folder = match file_type {
                 FileType::Directory => true,
                 FileType::Symlink if self.links != Links::Skip => {
-                    matches!(self.resolve(path, name), Target::Folder(id) if !chain.contains(id))
+                    matches!(self.resolve(path, name), Target::Folder(id) if !folder.is_within(id))
                 }
                 _ => false,
             };
@@ -293,24 +392,26 @@ impl Tree {
         }
     }
 
-    fn look(&self, folder: &OpenFolder, names: &[u8]) -> Vec<Entry> {
+    fn look(&self, folder: &Arc<OpenFolder>, names: &[u8]) -> Vec<Entry> {
+        let (prefix, fd) = (folder.prefix(), self.opened(folder));
         names
             .split_inclusive(|byte| *byte == 0)
             .filter_map(|name| CStr::from_bytes_with_nul(name).ok())
             .filter_map(|name| {
-                let kind = self.look_at(folder, name)?;
-                let mut path = Vec::with_capacity(folder.prefix.len() + name.count_bytes());
-                path.extend_from_slice(&folder.prefix);
-                path.extend_from_slice(name.to_bytes());
-                Some(entry(EntryPath::new(path), kind))
+                let path = EntryPath::new([&prefix, name.to_bytes()].concat());
+                let kind = match &fd {
+                    Ok(fd) => self.look_at(fd, &prefix, name)?,
+                    Err(error) => unreadable(&source_error(&self.path(&path), error)),
+                };
+                Some(entry(path, kind))
             })
             .collect()
     }
 
     /// What a name in a folder is; `None` when it is gone by now.
-    fn look_at(&self, folder: &OpenFolder, name: &CStr) -> Option<EntryKind> {
-        let path = || self.root.join(OsStr::from_bytes(&folder.prefix));
-        match rustix::fs::statat(&folder.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
+    fn look_at(&self, fd: &OwnedFd, prefix: &[u8], name: &CStr) -> Option<EntryKind> {
+        let path = || self.root.join(OsStr::from_bytes(prefix));
+        match rustix::fs::statat(fd, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) if self.follows(&stat) => Some(match self.resolve(&path(), name) {
                 Target::File(stat) => kind_of(&stat),
                 // A folder that is entered is not looked at: this one leads back up.
@@ -369,7 +470,7 @@ impl Names {
 }
 
 /// The steps for what is in a folder: each folder its own, files in bunches.
-fn steps(names: &Names, folder: &Arc<OpenFolder>, chain: &Arc<Above>) -> Vec<Step> {
+fn steps(names: &Names, folder: &Arc<OpenFolder>) -> Vec<Step> {
     let mut steps = Vec::new();
     let mut bunch = Vec::new();
     let mut bunched = 0;
@@ -381,9 +482,8 @@ fn steps(names: &Names, folder: &Arc<OpenFolder>, chain: &Arc<Above>) -> Vec<Ste
             bunched = 0;
         }
         if is_folder {
-            let prefix = [folder.prefix.as_slice(), name].concat();
-            let (parent, above) = (Some(folder.clone()), Some(chain.clone()));
-            steps.push(Step::List(Place { prefix, parent, above }));
+            let name = name[..name.len() - 1].to_vec();
+            steps.push(Step::List(Place { name, parent: Some(folder.clone()) }));
         } else {
             bunch.extend_from_slice(name);
             bunch.push(0);

@@ -317,8 +317,9 @@ pub(super) struct Keyring {
     provider: SharedCredentialsProvider,
     profile: Option<String>,
     current: RwLock<Option<Keys>>,
-    /// Held while loading, so that many who wait cost one request.
-    loading: Mutex<()>,
+    /// Held while loading, so that many who wait cost one request. The keys that have expired and
+    /// for which there were no others.
+    loading: Mutex<Option<Keys>>,
 }
 
 /// One set of credentials, in both spellings.
@@ -341,6 +342,15 @@ impl Keys {
             token: aws.session_token().map(str::to_owned),
         });
         Self { aws, object_store, renew_at }
+    }
+
+    /// Whether they are the same.
+    fn are(&self, other: &Self) -> bool {
+        let parts = |keys: &Self| {
+            let keys = &keys.object_store;
+            (keys.key_id.clone(), keys.secret_key.clone(), keys.token.clone())
+        };
+        parts(self) == parts(other)
     }
 
     fn is_fresh(&self, now: SystemTime) -> bool {
@@ -372,6 +382,30 @@ impl Keyring {
             Some(keys) => Ok(keys),
             None => self.renew().await,
         }
+    }
+
+    /// What was signed with last, if anything was.
+    pub(super) fn current(&self) -> Option<Keys> {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Asks for credentials once more, because those of `refused` have expired whatever was said of
+    /// their end. Returns whether there are others now.
+    pub(super) async fn replace(&self, refused: Option<&Keys>) -> Result<bool, SourceError> {
+        let Some(refused) = refused else { return Ok(false) };
+        let mut final_keys = self.loading.lock().await;
+        // Somebody else may have done so meanwhile.
+        if self.current().is_some_and(|keys| !keys.are(refused)) {
+            return Ok(true);
+        }
+        if final_keys.as_ref().is_some_and(|keys| keys.are(refused)) {
+            return Ok(false);
+        }
+        let are_others = !self.renew().await?.are(refused);
+        if !are_others {
+            *final_keys = Some(refused.clone());
+        }
+        Ok(are_others)
     }
 
     fn fresh(&self) -> Option<Keys> {

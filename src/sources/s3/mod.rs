@@ -59,16 +59,16 @@ use self::{
     address::Endpoint,
     credentials::{Keyring, Resolved},
     listing::{Answer, ListingError, Position, Progress},
-    object::Pinned,
+    object::{Asking, Pinned},
     provider::{Addressing, S3Connection, Service},
-    refusal::{Refusal, Subject},
-    transport::{Transport, Wire, streamed},
+    refusal::{Refusal, Subject, Unlike},
+    transport::{TakesGzip, Transport, Wire, streamed},
 };
 use super::{
     ByteRange, Content, ErrorClass, Facts, Needs, Opening, Page, RootIdentity, Source, SourceError,
     browse::{Level, Wanted},
     http::{Budget, Tcp, Usage},
-    retry::RetryPolicy,
+    retry::{RetryPolicy, inherited},
 };
 use crate::{
     clock::SharedClock,
@@ -113,6 +113,15 @@ struct Bucket {
     headers: HeaderMap,
     transport: Arc<Transport>,
     site: RwLock<Arc<Site>>,
+    manners: RwLock<Manners>,
+}
+
+/// What has turned out of how this server serves objects.
+#[derive(Clone, Copy, Default)]
+struct Manners {
+    asking: Asking,
+    /// It serves objects only whole.
+    has_no_ranges: bool,
 }
 
 /// A bucket's name, and the prefix that keys are named behind.
@@ -229,20 +238,23 @@ impl Source for S3 {
         fingerprint: &Fingerprint,
         range: Option<ByteRange>,
     ) -> Result<Content, SourceError> {
-        let pinned = &Pinned::new(fingerprint, range);
-        let bucket = &self.bucket;
-        let key = &bucket.key(id);
-        if let (Some(_), Some(tcp)) = (range, bucket.transport.sockets(&bucket.site().bucket_url)) {
-            return bucket
-                .located(|site| async move { bucket.stretch(&site, tcp, key, pinned).await })
-                .await;
-        }
-        match &ordinary(key) {
-            Some(path) => bucket.located(|site| async move { site.get(path, pinned).await }).await,
-            None => {
-                bucket.located(|site| async move { bucket.get(&site, key, pinned).await }).await
+        let key = self.bucket.key(id);
+        let pinned = Pinned::new(fingerprint, range, self.bucket.manners().asking);
+        match self.bucket.open(&key, &pinned).await {
+            Ok(content) => Ok(content),
+            Err(Refusal::NotAsAsked { what, error }) => {
+                self.bucket.open_otherwise(&key, pinned, what, error).await
             }
+            Err(refusal) => Err(refusal.give_up()),
         }
+    }
+
+    fn is_called_otherwise(&self, listed: &Fingerprint, now: &Fingerprint) -> bool {
+        object::is_called_otherwise(listed, now)
+    }
+
+    fn ranges(&self) -> bool {
+        !self.bucket.manners().has_no_ranges
     }
 
     fn identity(&self, fingerprint: &Fingerprint) -> Option<Identity> {
@@ -311,7 +323,8 @@ impl Bucket {
         }
         let store = open_store(&name, &region, &bucket_url, signer.as_ref(), &headers, &transport)?;
         let site = RwLock::new(Arc::new(Site { region, bucket_url, store }));
-        Ok(Self { name, prefix, endpoint, addressing, signer, headers, transport, site })
+        let manners = RwLock::default();
+        Ok(Self { name, prefix, endpoint, addressing, signer, headers, transport, site, manners })
     }
 
     /// The whole key of an entry.
@@ -342,14 +355,76 @@ impl Bucket {
         Arc::clone(&self.site.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Makes an attempt, and again where the bucket turns out to be in another region.
+    fn manners(&self) -> Manners {
+        *self.manners.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn learn(&self, change: impl FnOnce(&mut Manners)) {
+        change(&mut self.manners.write().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Opens an object, in the way that suits its key and the range.
+    async fn open(&self, key: &[u8], pinned: &Pinned) -> Result<Content, Refusal> {
+        let sockets = self.transport.sockets(&self.site().bucket_url);
+        if let (Some(_), Some(tcp)) = (pinned.range, sockets) {
+            return self
+                .attempt(|site| async move { self.stretch(&site, tcp, key, pinned).await })
+                .await;
+        }
+        match &ordinary(key) {
+            Some(path) => self.attempt(|site| async move { site.get(path, pinned).await }).await,
+            None => self.attempt(|site| async move { self.get(&site, key, pinned).await }).await,
+        }
+    }
+
+    /// Asks in another way for what a server did not serve as it was asked, and remembers the way
+    /// that works. What arrives is what is stored in every way, or an error.
+    async fn open_otherwise(
+        &self,
+        key: &[u8],
+        mut pinned: Pinned,
+        what: Unlike,
+        error: SourceError,
+    ) -> Result<Content, SourceError> {
+        let asked = pinned.asking;
+        pinned.asking.takes_gzip = !asked.takes_gzip;
+        if let Ok(content) = self.open(key, &pinned).await {
+            self.learn(|manners| manners.asking = pinned.asking);
+            return Ok(content);
+        }
+        pinned.asking = Asking { without_length: true, ..asked };
+        match what {
+            Unlike::Length => Err(error),
+            Unlike::Range => {
+                self.learn(|manners| manners.has_no_ranges = true);
+                Err(error)
+            }
+            Unlike::NoLength => {
+                let content = self.open(key, &pinned).await.map_err(Refusal::give_up)?;
+                self.learn(|manners| manners.asking = pinned.asking);
+                Ok(content)
+            }
+        }
+    }
+
+    /// [`Bucket::attempt`] for what can be asked in one way only.
     async fn located<T, F>(&self, attempt: impl Fn(Arc<Site>) -> F + Send) -> Result<T, SourceError>
     where
         F: Future<Output = Result<T, Refusal>> + Send,
     {
-        let mut moves = 0;
+        self.attempt(attempt).await.map_err(Refusal::give_up)
+    }
+
+    /// Makes an attempt, and again where the bucket turns out to be in another region or the
+    /// credentials to have expired.
+    async fn attempt<T, F>(&self, attempt: impl Fn(Arc<Site>) -> F + Send) -> Result<T, Refusal>
+    where
+        F: Future<Output = Result<T, Refusal>> + Send,
+    {
+        let (mut moves, mut is_renewed) = (0, false);
         loop {
             let site = self.site();
+            let keys = self.signer.as_ref().and_then(|signer| signer.current());
             match attempt(Arc::clone(&site)).await {
                 Ok(done) => return Ok(done),
                 Err(Refusal::Elsewhere { region, other_host, error }) => {
@@ -357,12 +432,19 @@ impl Bucket {
                     // signature goes, never a request meant for somebody else.
                     let possible = !other_host || self.endpoint == Endpoint::Aws;
                     if moves == MAX_MOVES || !possible || region == site.region {
-                        return Err(error);
+                        return Err(error.into());
                     }
                     moves += 1;
                     self.relocate(region)?;
                 }
-                Err(Refusal::Final(error)) => return Err(error),
+                Err(Refusal::Expired(error)) => match &self.signer {
+                    Some(signer) if !is_renewed && signer.replace(keys.as_ref()).await? => {
+                        tracing::debug!(bucket = self.name, "the credentials were renewed");
+                        is_renewed = true;
+                    }
+                    _ => return Err(error.into()),
+                },
+                Err(refusal) => return Err(refusal),
             }
         }
     }
@@ -434,10 +516,24 @@ impl Bucket {
         self.request(site, Method::GET, &url, |request| pin(request, pinned)).await
     }
 
+    /// The headers of an object. A server that would unpack it tells the length of what it has
+    /// stored only to who takes it packed.
     async fn head(&self, key: &[u8]) -> Result<HeaderMap, SourceError> {
+        let takes_gzip = self.manners().asking.takes_gzip;
+        let headers = self.head_as(key, takes_gzip).await?;
+        match headers.contains_key(header::CONTENT_LENGTH) {
+            true => Ok(headers),
+            false => self.head_as(key, !takes_gzip).await,
+        }
+    }
+
+    async fn head_as(&self, key: &[u8], takes_gzip: bool) -> Result<HeaderMap, SourceError> {
         self.located(|site| async move {
             let url = address::key_url(&site.bucket_url, key);
-            let request = self.request(&site, Method::HEAD, &url, |_| ()).await?;
+            let mut request = self.request(&site, Method::HEAD, &url, |_| ()).await?;
+            if takes_gzip {
+                request.extensions_mut().insert(TakesGzip);
+            }
             let answer = self.transport.send(request, Subject::Object).await?;
             Ok(answer.into_parts().0.headers)
         })
@@ -462,7 +558,12 @@ impl Bucket {
             }
         };
         match object::entry_of_head(id, &headers)?.kind {
-            EntryKind::File(now) if now.version == fingerprint.version => Ok(headers),
+            EntryKind::File(now)
+                if now.version == fingerprint.version
+                    || object::is_called_otherwise(fingerprint, &now) =>
+            {
+                Ok(headers)
+            }
             _ => Err(SourceError::Changed { message: "it is not what was listed".into() }),
         }
     }
@@ -587,8 +688,8 @@ impl Bucket {
 /// Asks for the pinned version and stretch, and lets the transport check that it comes.
 fn pin(request: &mut HttpRequest, pinned: &Pinned) {
     request.headers_mut().extend([checksum::MODE]);
-    if let Some(tag) = pinned.etag.as_deref()
-        && let Ok(tag) = HeaderValue::from_str(&object::quoted(tag))
+    if let Some(tag) = pinned.etag.as_deref().and_then(object::if_match)
+        && let Ok(tag) = HeaderValue::from_str(&tag)
     {
         request.headers_mut().insert(header::IF_MATCH, tag);
     }
@@ -605,7 +706,7 @@ impl Site {
     /// Opens an object through `object_store`.
     async fn get(&self, path: &Path, pinned: &Pinned) -> Result<Content, Refusal> {
         let mut options = GetOptions {
-            if_match: pinned.etag.as_deref().map(object::quoted),
+            if_match: pinned.etag.as_deref().and_then(object::if_match),
             range: pinned
                 .range
                 .map(|range| GetRange::Bounded(range.start..range.start + range.len)),
@@ -664,7 +765,7 @@ impl Walk {
         let (mut pages, task) = match self {
             Self::Ahead(bucket, progress) => {
                 let (sender, pages) = mpsc::channel(PAGES_AHEAD);
-                let task = tokio::spawn(list_all(bucket, *progress, sender));
+                let task = tokio::spawn(inherited(list_all(bucket, *progress, sender)));
                 (pages, AbortOnDropHandle::new(task))
             }
             Self::Under(pages, task) => (pages, task),

@@ -16,7 +16,11 @@ use jiff::Timestamp;
 use object_store::client::{HttpError, HttpErrorKind};
 use tokio::time::{Instant, Sleep};
 
-use super::{checksum::Checksum, refusal::Refusal, xml};
+use super::{
+    checksum::Checksum,
+    refusal::{Refusal, Unlike},
+    xml,
+};
 use crate::{
     model::{Entry, EntryId, EntryKind, Fingerprint, Identity, SkipReason, Version},
     sources::{
@@ -29,20 +33,31 @@ use crate::{
 /// The fingerprint of an object. Listings give milliseconds and quoted or bare tags, HEAD gives
 /// seconds and quoted tags; both come out alike.
 pub(super) fn fingerprint(etag: &str, size: u64, modified: Option<Timestamp>) -> Fingerprint {
-    let etag = bare(etag);
+    let tag = bare(etag);
     let seconds = modified.map(|at| at.as_millisecond().div_euclid(1000));
     let version = match seconds {
-        Some(seconds) => format!("{etag} {size} {seconds}"),
-        None => format!("{etag} {size} -"),
+        Some(seconds) => format!("{tag} {size} {seconds}"),
+        None => format!("{tag} {size} -"),
     };
     Fingerprint {
         size,
         version: Version(version.into_bytes()),
         modified: seconds.and_then(|seconds| Timestamp::from_second(seconds).ok()),
-        etag: Some(etag).filter(|etag| !etag.is_empty()).map(str::to_owned),
+        etag: Some(if is_weak(etag) { etag.trim() } else { tag })
+            .filter(|etag| !etag.is_empty())
+            .map(str::to_owned),
         mime: None,
         details: None,
     }
+}
+
+/// Whether a look at an object found what was listed, under another tag: some servers call one
+/// version differently in listings and in answers to each kind of read.
+pub(super) fn is_called_otherwise(listed: &Fingerprint, now: &Fingerprint) -> bool {
+    listed.size == now.size
+        && listed.modified.is_some()
+        && listed.modified == now.modified
+        && listed.version != now.version
 }
 
 /// The MD5 of the content, where the tag is one, and its size. Tags of uploads in parts, and those
@@ -55,15 +70,22 @@ pub(super) fn identity(fingerprint: &Fingerprint) -> Option<Identity> {
         .then(|| Identity::of(&[b"md5", etag.as_bytes(), &fingerprint.size.to_le_bytes()]))
 }
 
-/// An entity tag without its quotes; weak tags keep theirs, and their mark.
+/// An entity tag without its quotes, and without the mark of a weak one: what lies between us and
+/// the server may add it.
 fn bare(etag: &str) -> &str {
     let etag = etag.trim();
+    let etag = etag.strip_prefix("W/").unwrap_or(etag);
     etag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"')).unwrap_or(etag)
 }
 
-/// An entity tag as If-Match wants it.
-pub(super) fn quoted(etag: &str) -> String {
-    if etag.starts_with("W/") { etag.to_owned() } else { format!("\"{etag}\"") }
+fn is_weak(etag: &str) -> bool {
+    etag.trim().starts_with("W/")
+}
+
+/// An entity tag as If-Match wants it, which never matches a weak one
+/// (<https://www.rfc-editor.org/rfc/rfc9110#name-if-match>).
+pub(super) fn if_match(etag: &str) -> Option<String> {
+    (!is_weak(etag)).then(|| format!("\"{etag}\""))
 }
 
 /// Whether a storage class keeps its objects out of reach until they are restored
@@ -210,14 +232,33 @@ fn decode_q(text: &str) -> Option<Vec<u8>> {
 #[derive(Clone, Debug)]
 pub(super) struct Pinned {
     pub(super) etag: Option<String>,
+    /// When it was last written, which tells versions apart where no tag can.
+    pub(super) modified: Option<Timestamp>,
     /// Of the whole object.
     pub(super) size: u64,
     pub(super) range: Option<ByteRange>,
+    pub(super) asking: Asking,
+}
+
+/// How bytes are asked for, where servers differ.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Asking {
+    /// With `Accept-Encoding: gzip`: some servers unpack what is stored packed for who does not
+    /// take it so (<https://cloud.google.com/storage/docs/transcoding>).
+    pub(super) takes_gzip: bool,
+    /// The answer need not say its length.
+    pub(super) without_length: bool,
 }
 
 impl Pinned {
-    pub(super) fn new(fingerprint: &Fingerprint, range: Option<ByteRange>) -> Self {
-        Self { etag: fingerprint.etag.clone(), size: fingerprint.size, range }
+    pub(super) fn new(fingerprint: &Fingerprint, range: Option<ByteRange>, asking: Asking) -> Self {
+        Self {
+            etag: fingerprint.etag.clone(),
+            modified: fingerprint.modified,
+            size: fingerprint.size,
+            range,
+            asking,
+        }
     }
 
     /// How many bytes the body must have.
@@ -227,30 +268,45 @@ impl Pinned {
 
     /// Whether a success is what was asked for. Some servers ignore If-Match, so the tag of what
     /// came is compared here.
-    pub(super) fn check(&self, status: StatusCode, headers: &HeaderMap) -> Result<(), SourceError> {
+    pub(super) fn check(&self, status: StatusCode, headers: &HeaderMap) -> Result<(), Refusal> {
         let got = text_of(headers, header::ETAG.as_str()).map(bare);
-        if let (Some(asked), Some(got)) = (self.etag.as_deref(), got)
+        if let (Some(asked), Some(got)) = (self.etag.as_deref().map(bare), got)
             && asked != got
         {
-            return Err(SourceError::Changed { message: format!("ETag {got} instead of {asked}") });
+            let message = format!("ETag {got} instead of {asked}");
+            return Err(SourceError::Changed { message }.into());
+        }
+        let written = text_of(headers, header::LAST_MODIFIED.as_str()).and_then(http_date);
+        if let (None, Some(asked), Some(got)) = (&self.etag, self.modified, written)
+            && asked.as_second() != got.as_second()
+        {
+            let message = format!("last written at {got} instead of {asked}");
+            return Err(SourceError::Changed { message }.into());
         }
         match self.range {
             Some(range) => self.check_range(range, status, headers)?,
             None if status != StatusCode::OK => {
-                return Err(SourceError::Permanent {
-                    message: format!("HTTP {status} in answer to a request for the whole object"),
-                });
+                let message = format!("HTTP {status} in answer to a request for the whole object");
+                return Err(SourceError::Permanent { message }.into());
             }
             None => {}
         }
         match content_length(headers) {
-            Some(length) if length != self.len() && self.range.is_none() => {
-                Err(self.resized(length))
+            Some(length) if length == self.len() => Ok(()),
+            Some(length) if self.range.is_none() => {
+                let error = self.resized(length);
+                Err(Refusal::NotAsAsked { what: Unlike::Length, error })
             }
-            Some(length) if length != self.len() => Err(SourceError::Transient {
-                message: format!("{length} bytes instead of {}", self.len()),
-            }),
-            _ => Ok(()),
+            Some(length) => {
+                let message = format!("{length} bytes instead of {}", self.len());
+                Err(SourceError::Transient { message }.into())
+            }
+            None if self.asking.without_length => Ok(()),
+            None => {
+                let message = "the server does not say how long its answer is".into();
+                let error = SourceError::Permanent { message };
+                Err(Refusal::NotAsAsked { what: Unlike::NoLength, error })
+            }
         }
     }
 
@@ -259,40 +315,48 @@ impl Pinned {
         range: ByteRange,
         status: StatusCode,
         headers: &HeaderMap,
-    ) -> Result<(), SourceError> {
+    ) -> Result<(), Refusal> {
         let text = text_of(headers, header::CONTENT_RANGE.as_str()).unwrap_or_default();
+        let no_range = |message: String| Refusal::NotAsAsked {
+            what: Unlike::Range,
+            error: SourceError::Permanent { message },
+        };
         // `rclone serve s3` serves ranges with status 200, so it is the range that counts.
         if status != StatusCode::PARTIAL_CONTENT && text.is_empty() {
-            return Err(SourceError::Permanent {
-                message: "the server does not serve ranges: it answers with the whole object"
-                    .into(),
-            });
+            let message = "the server does not serve ranges: it answers with the whole object";
+            return Err(no_range(message.into()));
         }
         let Some((start, end, size)) = content_range(text) else {
-            return Err(SourceError::Permanent {
-                message: format!("the server serves a range without saying which: {text:?}"),
-            });
+            let message = format!("the server serves a range without saying which: {text:?}");
+            return Err(no_range(message));
         };
-        if size.is_some_and(|size| size != self.size) {
-            return Err(self.resized(size.unwrap_or_default()));
+        if let Some(size) = size.filter(|size| *size != self.size) {
+            return Err(Refusal::NotAsAsked { what: Unlike::Length, error: self.resized(size) });
         }
         if start != range.start || end.checked_sub(start).map(|len| len + 1) != Some(range.len) {
-            return Err(SourceError::Permanent {
-                message: format!(
-                    "the server answers with bytes {start}-{end} to a request for {} bytes from {}",
-                    range.len, range.start
-                ),
-            });
+            return Err(no_range(format!(
+                "the server answers with bytes {start}-{end} to a request for {} bytes from {}",
+                range.len, range.start
+            )));
         }
         Ok(())
     }
 
-    /// What it means that a range is refused: nothing beyond the end is ever asked for, so an end
-    /// elsewhere is another version.
-    pub(super) fn unsatisfied(&self, headers: &HeaderMap) -> Option<SourceError> {
-        let text = text_of(headers, header::CONTENT_RANGE.as_str())?;
-        let size = text.strip_prefix("bytes */")?.trim().parse().ok()?;
-        (size != self.size).then(|| self.resized(size))
+    /// What it means that a range is refused (416). Nothing beyond the end is ever asked for, so an
+    /// end elsewhere is another version; otherwise the server serves no ranges.
+    pub(super) fn unsatisfied(&self, headers: &HeaderMap) -> Option<Refusal> {
+        self.range?;
+        let text = text_of(headers, header::CONTENT_RANGE.as_str()).unwrap_or_default();
+        let size = text.strip_prefix("bytes */").and_then(|size| size.trim().parse().ok());
+        Some(match size {
+            Some(size) if size != self.size => self.resized(size).into(),
+            _ => Refusal::NotAsAsked {
+                what: Unlike::Range,
+                error: SourceError::Permanent {
+                    message: "the server refuses a range of the object (HTTP 416)".into(),
+                },
+            },
+        })
     }
 
     fn resized(&self, size: u64) -> SourceError {
@@ -440,6 +504,7 @@ pub(super) fn stood_still(idle: Duration) -> SourceError {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::sources::ErrorClass;
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
         pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
@@ -459,6 +524,14 @@ mod tests {
             ("content-type", "text/plain"),
         ]);
         assert_eq!(entry_of_head(&id(), &answer).unwrap().kind, EntryKind::File(listed));
+    }
+
+    #[test]
+    fn a_weak_tag_is_the_same_version_and_nothing_that_if_match_can_ask_for() {
+        let (strong, weak) = (fingerprint("\"a\"", 1, None), fingerprint("W/\"a\"", 1, None));
+        assert_eq!(strong.version, weak.version);
+        assert_eq!(if_match(&strong.etag.unwrap()).as_deref(), Some("\"a\""));
+        assert_eq!(if_match(&weak.etag.unwrap()), None);
     }
 
     #[test]
@@ -525,19 +598,39 @@ mod tests {
 
     fn pinned(range: Option<(u64, u64)>) -> Pinned {
         let range = range.map(|(start, len)| ByteRange { start, len });
-        Pinned { etag: Some("v1".into()), size: 10, range }
+        let (etag, asking) = (Some("v1".into()), Asking::default());
+        Pinned { etag, modified: None, size: 10, range, asking }
     }
 
     #[test]
     fn another_tag_or_size_than_the_pinned_one_is_a_change() {
         let check =
             |pairs: &[(&'static str, &str)]| pinned(None).check(StatusCode::OK, &headers(pairs));
-        assert!(check(&[("etag", "\"v1\""), ("content-length", "10")]).is_ok());
-        assert!(matches!(
-            check(&[("etag", "\"v2\""), ("content-length", "10")]),
-            Err(SourceError::Changed { .. })
-        ));
-        assert!(matches!(check(&[("content-length", "11")]), Err(SourceError::Changed { .. })));
+        for tag in ["\"v1\"", "v1", "W/\"v1\""] {
+            assert!(check(&[("etag", tag), ("content-length", "10")]).is_ok(), "{tag}");
+        }
+        let changed =
+            |pairs| matches!(check(pairs), Err(Refusal::Final(SourceError::Changed { .. })));
+        assert!(changed(&[("etag", "\"v2\""), ("content-length", "10")]));
+        let unlike = |pairs| match check(pairs) {
+            Err(Refusal::NotAsAsked { what, error }) => Some((what, error.class())),
+            _ => None,
+        };
+        let longer = unlike(&[("content-length", "11")]);
+        assert_eq!(longer, Some((Unlike::Length, ErrorClass::Reread)));
+        assert_eq!(unlike(&[]), Some((Unlike::NoLength, ErrorClass::Entry)));
+    }
+
+    #[test]
+    fn without_a_tag_the_time_of_the_last_write_tells_versions_apart() {
+        let modified = Timestamp::from_second(1_795_460_284).ok();
+        let pinned = Pinned { etag: None, modified, ..pinned(None) };
+        let check = |time: &str| {
+            let answer = headers(&[("content-length", "10"), ("last-modified", time)]);
+            pinned.check(StatusCode::OK, &answer)
+        };
+        assert!(check("Mon, 23 Nov 2026 18:58:04 GMT").is_ok());
+        assert!(check("Mon, 23 Nov 2026 18:58:05 GMT").is_err());
     }
 
     #[test]
@@ -549,9 +642,13 @@ mod tests {
         let partial = StatusCode::PARTIAL_CONTENT;
         assert!(check(partial, "bytes 2-5/10").is_ok());
         assert!(check(partial, "bytes 2-5/*").is_ok());
-        assert!(matches!(check(partial, "bytes 2-5/11"), Err(SourceError::Changed { .. })));
+        let unlike = |range| match check(partial, range) {
+            Err(Refusal::NotAsAsked { what, .. }) => Some(what),
+            _ => None,
+        };
+        assert_eq!(unlike("bytes 2-5/11"), Some(Unlike::Length));
         for wrong in ["bytes 0-3/10", "bytes 5-2/10", "", "lines 2-5/10"] {
-            assert!(matches!(check(partial, wrong), Err(SourceError::Permanent { .. })), "{wrong}");
+            assert_eq!(unlike(wrong), Some(Unlike::Range), "{wrong}");
         }
         assert!(check(StatusCode::OK, "bytes 2-5/10").is_ok(), "rclone's way");
     }
@@ -565,10 +662,13 @@ mod tests {
 
     #[test]
     fn a_refused_range_means_a_change_where_the_size_differs() {
-        let refused =
-            |range: &str| pinned(Some((2, 4))).unsatisfied(&headers(&[("content-range", range)]));
-        assert!(matches!(refused("bytes */3"), Some(SourceError::Changed { .. })));
-        assert!(refused("bytes */10").is_none());
-        assert!(refused("nonsense").is_none());
+        let refused = |range: &str| {
+            let refused = pinned(Some((2, 4))).unsatisfied(&headers(&[("content-range", range)]));
+            refused.unwrap().give_up().class()
+        };
+        assert_eq!(refused("bytes */3"), ErrorClass::Reread);
+        assert_eq!(refused("bytes */10"), ErrorClass::Entry);
+        assert_eq!(refused("nonsense"), ErrorClass::Entry);
+        assert!(pinned(None).unsatisfied(&headers(&[])).is_none());
     }
 }

@@ -27,13 +27,38 @@ pub(super) enum Refusal {
         /// What it means where the region is not followed.
         error: SourceError,
     },
+    /// The credentials have expired; others may work.
+    #[error(transparent)]
+    Expired(SourceError),
+    /// The answer is a success and not what was asked for, which another way to ask may bring.
+    #[error("{error}")]
+    NotAsAsked {
+        /// What it is not.
+        what: Unlike,
+        /// What it means where no other way does.
+        error: SourceError,
+    },
+}
+
+/// In what an answer is not what was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unlike {
+    /// All of the object, or nothing, instead of a range of it.
+    Range,
+    /// It has another length.
+    Length,
+    /// It does not say its length.
+    NoLength,
 }
 
 impl Refusal {
     /// What it means where no region is followed (any more).
     pub(super) fn give_up(self) -> SourceError {
         match self {
-            Self::Final(error) | Self::Elsewhere { error, .. } => error,
+            Self::Final(error)
+            | Self::Expired(error)
+            | Self::Elsewhere { error, .. }
+            | Self::NotAsAsked { error, .. } => error,
         }
     }
 
@@ -100,8 +125,15 @@ pub(super) fn refusal(
     if let Some(error) = redirection(subject, status, headers, &document, &message) {
         return error;
     }
-    Refusal::Final(classify(subject, status, headers, &document.code, message, now))
+    let error = classify(subject, status, headers, &document.code, message, now);
+    match EXPIRED.contains(&document.code.as_str()) {
+        true => Refusal::Expired(error),
+        false => Refusal::Final(error),
+    }
 }
+
+/// What is said of temporary credentials behind their end.
+const EXPIRED: [&str; 3] = ["ExpiredToken", "InvalidToken", "TokenRefreshRequired"];
 
 /// Code, message and request id: what the provider's support would ask for.
 fn describe(status: StatusCode, headers: &HeaderMap, document: &Document) -> String {

@@ -72,9 +72,10 @@ impl Transport {
     /// Sends a request and waits for the head of a success.
     pub(super) async fn send(
         &self,
-        request: HttpRequest,
+        mut request: HttpRequest,
         subject: Subject,
     ) -> Result<Response<Incoming>, Refusal> {
+        add_unsigned(&mut request);
         let pinned = request.extensions().get::<Pinned>().cloned();
         let response = self.client.send(request, 1).await?;
         match response.status().is_success() {
@@ -91,9 +92,9 @@ impl Transport {
     ) -> Refusal {
         let (parts, body) = response.into_parts();
         if parts.status == StatusCode::RANGE_NOT_SATISFIABLE
-            && let Some(error) = pinned.and_then(|pinned| pinned.unsatisfied(&parts.headers))
+            && let Some(refusal) = pinned.and_then(|pinned| pinned.unsatisfied(&parts.headers))
         {
-            return error.into();
+            return refusal;
         }
         let body = beginning(body).await;
         self.refuse(subject, parts.status, &parts.headers, &body)
@@ -182,6 +183,7 @@ impl Transport {
         tcp: &Tcp,
         mut request: HttpRequest,
     ) -> Result<socket::Answer, SourceError> {
+        add_unsigned(&mut request);
         self.client.prepare(&mut request, 1).await?;
         let uri = request.uri().clone();
         let host = uri.host().unwrap_or_default();
@@ -205,6 +207,20 @@ impl Transport {
         }
         let body = Measured::new(body, Some(pinned.len()), IDLE_TIMEOUT).checked_by(checksum);
         Ok(Response::from_parts(parts, HttpResponseBody::new(body)))
+    }
+}
+
+/// Asks for stored bytes as they are packed.
+#[derive(Clone, Copy)]
+pub(super) struct TakesGzip;
+
+/// Headers that servers change on their way, so that no signature may cover them.
+fn add_unsigned(request: &mut HttpRequest) {
+    let pinned = request.extensions().get::<Pinned>();
+    let takes_gzip = pinned.is_some_and(|pinned| pinned.asking.takes_gzip)
+        || request.extensions().get::<TakesGzip>().is_some();
+    if takes_gzip {
+        request.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
     }
 }
 
