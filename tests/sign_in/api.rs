@@ -216,7 +216,7 @@ async fn a_sign_in_that_is_late_has_expired() {
     let observers: Observers = Arc::new(move |job| watched.watch(job));
     let scheduler = Scheduler::start(engine.clone(), Bounds::default(), observers);
     let access = Access::open(&config, config.serve.listen, Some("token")).unwrap();
-    let links = Links::open(&config.data_dir).unwrap();
+    let links = Links::open(&config.data_dir, access.token().clone()).unwrap();
     let stopping = CancellationToken::new();
     let background = Background {
         scheduler: &scheduler,
