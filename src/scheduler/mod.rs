@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     engine::{Engine, Observer},
-    model::{Cause, JobId},
+    model::JobId,
     store::{
         StoreError,
         schedule::{self, Waiting},

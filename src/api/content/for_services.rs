@@ -96,7 +96,6 @@ pub(super) async fn content(
     }
     let gone = || ApiError::not_found("blob", &hex);
     let hash: BlobHash = format!("blake3:{hex}").parse().map_err(|_| gone())?;
-    let files = app.engine.blobs.clone();
     let size = app
         .engine
         .store
@@ -104,9 +103,7 @@ pub(super) async fn content(
             Ok(match blobs::locate(db, &hash)? {
                 None => None,
                 Some(BlobLocation::Inline(bytes)) => Some(bytes.len() as u64),
-                Some(BlobLocation::File) => {
-                    std::fs::metadata(files.path(&hash)).map(|found| found.len()).ok()
-                }
+                Some(BlobLocation::File { size }) => Some(size),
             })
         })
         .await?;

@@ -77,8 +77,6 @@ pub(super) struct SyncJobModel {
     pub status: String,
     /// Why it was begun.
     pub trigger: SyncJobTrigger,
-    /// The same, finer: `interval`, `file_changed`, `manual`, `full_sync`, `resumed`.
-    pub cause: String,
     /// What it does, or did when it ended: queued, discovering, downloading, verifying,
     /// reconciling, held.
     pub phase: Option<String>,
