@@ -50,6 +50,7 @@ pub async fn open_with(
         hosts: Arc::default(),
         grants: Grants::default(),
         budgets: Budgets::default(),
+        closings: catchment::sources::closings::Closings::default(),
     };
     Registry.open(&location, Some(&credentials), &options, &tuning).await
 }
