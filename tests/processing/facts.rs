@@ -1,5 +1,7 @@
 //! What `file_facts` tells of PDFs, Office files and films.
 
+use std::io::Write as _;
+
 use serde_json::json;
 
 use crate::{asked::Asked, files};
@@ -52,4 +54,26 @@ async fn an_office_file_says_what_its_word_processor_wrote_beside_it() {
         (&json!(3), &json!("2024-05-06T07:08:09Z"))
     );
     assert_eq!(facts["entry_count"], 5);
+}
+
+#[tokio::test]
+async fn a_compressed_tar_is_listed_like_one_that_is_not() {
+    let mut header = [0_u8; 512];
+    header[..7].copy_from_slice(b"a/b.txt");
+    header[124..135].copy_from_slice(b"00000000005");
+    header[156] = b'0';
+    header[257..262].copy_from_slice(b"ustar");
+    let mut content = [0_u8; 512];
+    content[..5].copy_from_slice(b"hello");
+    let tar = [header, content, [0; 512], [0; 512]].concat();
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packed.write_all(&tar).unwrap();
+    let asked = Asked::new();
+    let plain = asked.facts(&tar).await;
+    let packed = asked.facts(&packed.finish().unwrap()).await;
+    assert_eq!(packed["mime_type"], "application/gzip");
+    for facts in [plain, packed] {
+        assert_eq!(facts["entry_count"], 1, "{facts:?}");
+        assert_eq!(facts["entries"], json!([{"path": "a/b.txt", "size_bytes": 5}]));
+    }
 }

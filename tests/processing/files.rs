@@ -173,3 +173,30 @@ pub fn webm() -> Vec<u8> {
     let tracks = element(b"\x16\x54\xae\x6b", &tracks.concat());
     [head, element(b"\x18\x53\x80\x67", &[info, tracks].concat())].concat()
 }
+
+/// A raw file of a camera, as far as its directories go: a small picture for the camera's own
+/// display, and a JPEG of 400 by 300 in a second directory. It lies on its side.
+pub fn raw_photo() -> Vec<u8> {
+    let jpeg = picture(400, 300, ImageFormat::Jpeg);
+    let field = |tag: u16, value: u32| {
+        let mut field = tag.to_le_bytes().to_vec();
+        field.extend(4_u16.to_le_bytes());
+        field.extend(1_u32.to_le_bytes());
+        field.extend(value.to_le_bytes());
+        field
+    };
+    let directory = |fields: &[Vec<u8>], next: u32| {
+        let mut bytes = (fields.len() as u16).to_le_bytes().to_vec();
+        bytes.extend(fields.concat());
+        bytes.extend(next.to_le_bytes());
+        bytes
+    };
+    // The header, a directory of two fields, one of two, and what it leads to.
+    let (first, second) = (8, 8 + 2 + 24 + 4);
+    let place = second + 2 + 24 + 4;
+    let mut file = b"II\x2a\0\x08\0\0\0".to_vec();
+    file.extend(directory(&[field(0x0112, 6), field(0x014a, second)], 0));
+    file.extend(directory(&[field(0x0201, place), field(0x0202, jpeg.len() as u32)], first));
+    file.extend(jpeg);
+    file
+}

@@ -23,6 +23,7 @@ mod facts;
 mod files;
 mod hostile;
 mod ledger;
+mod openapi;
 mod options;
 mod programs;
 mod services;

@@ -185,3 +185,10 @@ fn a_collection_of_thumbnails_keeps_them_as_blobs_of_its_documents() {
     assert_eq!((&document["width"], &document["height"]), (&json!(100), &json!(50)));
     assert_eq!(document["document_blobs"][0]["field"], "thumbnail", "{document}");
 }
+
+#[tokio::test]
+async fn a_raw_photo_is_drawn_by_the_picture_that_the_camera_put_into_it_the_right_way_up() {
+    let found = Asked::new().of("thumbnail", &files::raw_photo(), json!({"size": 200})).await;
+    let body = found.unwrap().documents.remove(0).body;
+    assert_eq!((&body["width"], &body["height"]), (&json!(150), &json!(200)));
+}

@@ -1,7 +1,14 @@
 //! Batches as they are answered: what the client's model has, from the database alone.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
+
+use super::response::{
+    BatchCostResponse, BatchProgressResponse, BatchResponse, ExtractorJobResponse,
+    FailedObjectResponse, QueueContextResponse, TaskResponse, TierAuditResponse, TierTaskResponse,
+};
 
 use crate::{
     model::{BatchStatus, Dedup},
@@ -109,91 +116,86 @@ impl Picture {
         let counts = self.counts();
         let status = batch.status;
         let first_task = self.tasks.iter().find(|task| task.tier == Some(0));
-        let mut answer = json!({
-            "batch_id": batch.id,
-            "bucket_id": self.bucket_id,
-            "namespace_id": self.namespace_id,
-            "batch_name": batch.name,
-            "status": status.as_str(),
-            "queue_context": self.queue_context(),
-            "object_ids": self.object_ids,
-            "object_count": batch.object_count,
-            "dedup_strategy": batch.dedup.as_str(),
-            "effective_dedup_strategy": batch.dedup.effective().as_str(),
-            "collection_ids": self.collection_ids,
-            "error": batch.error,
-            "failure_reason": batch.error,
-            "error_summary": self.error_summary(),
-            "failure_category": (status == BatchStatus::Failed).then_some("pipeline"),
-            "failed_objects": self.failed_told(),
-            "failed_object_count": counts.failed,
-            "partial_objects": [],
-            "partial_object_count": 0,
-            "unaccounted_object_count": 0,
-            "type": "BUCKET",
-            "task_id": first_task.map(|task| &task.id),
-            "loaded_object_ids": null,
-            "internal_metadata": null,
-            "metadata": (!batch.metadata.is_empty()).then_some(&batch.metadata),
-            "tier_tasks": self.tasks.iter().map(|task| self.tier_told(task)).collect::<Vec<_>>(),
-            "current_tier": batch.tiers.as_ref().map(|_| batch.tier),
-            "total_tiers": batch.tiers.as_ref().map_or(1, |tiers| tiers.len().max(1)),
-            "dag_tiers": batch.tiers.as_ref().map(|_| self.tiers.iter().map(|tier| ids(tier)).collect::<Vec<_>>()),
-            "created_at": batch.created_at,
-            "progress": self.progress(&counts, now),
-            "documents_written": counts.documents,
-            "documents_replaced": counts.replaced,
-            "documents_deleted": 0,
-            "documents_resolvable": status.is_terminal(),
-            "health": if self.pause.is_some() { "stalled" } else { "healthy" },
-        });
-        let more = json!({
-            "cost": {"credits_consumed": 0, "cost_usd": 0.0, "credit_rate_usd": 0.0,
-                     "metered_model_usd": 0.0},
-            "last_activity_at": batch.updated_at,
-            "retry_count": batch.retries,
-            "max_retries": 3,
-            "last_retry_at": batch.retried_at,
-            "retry_reason": batch.retry_reason,
-            "node_death_resubmit_count": batch.restarts,
-            "deploy_resubmit_count": 0,
-            "webhook_url": batch.webhook_url,
-            "updated_at": batch.updated_at,
-            "status_message": self.message(&counts),
-            "estimated_completion": null,
-            "max_node_death_resubmits": i32::MAX,
-            "max_deploy_resubmits": i32::MAX,
-            "lifecycle": lifecycle(status),
-            "lifecycle_reason": self.pause.as_ref().map(|pause| &pause.reason),
-            "submitted_at": batch.submitted_at,
-            "started_at": batch.started_at,
-            "completed_at": batch.completed_at,
-            "submitted_by_key_id": null,
-            "submitted_by_key_prefix": null,
-            "submitted_by_is_internal": null,
-            "dedup_audit": null,
-            "manifest_key": null,
-            "pages_dropped": 0,
-            "pages_dropped_reasons": {},
-            "segments_dropped": 0,
-            "segments_dropped_reasons": {},
-            "status_diagnostics": null,
-            "documents_resolvable_error": null,
-            "quota_block_first_seen_at": null,
-        });
-        if let (Value::Object(answer), Value::Object(more)) = (&mut answer, more) {
-            answer.extend(more);
-        }
-        answer
+        json!(BatchResponse {
+            batch_id: batch.id.to_string(),
+            bucket_id: self.bucket_id.clone(),
+            namespace_id: self.namespace_id.clone(),
+            batch_name: batch.name.clone(),
+            status: status.as_str(),
+            queue_context: self.queue_context(),
+            object_ids: self.object_ids.clone(),
+            object_count: batch.object_count,
+            dedup_strategy: batch.dedup.as_str(),
+            effective_dedup_strategy: batch.dedup.effective().as_str(),
+            collection_ids: self.collection_ids.clone(),
+            error: batch.error.clone(),
+            failure_reason: batch.error.clone(),
+            error_summary: self.error_summary(),
+            failure_category: (status == BatchStatus::Failed).then_some("pipeline"),
+            failed_objects: self.failed_told(),
+            failed_object_count: counts.failed,
+            partial_objects: Vec::new(),
+            partial_object_count: 0,
+            unaccounted_object_count: 0,
+            kind: "BUCKET",
+            task_id: first_task.map(|task| task.id.to_string()),
+            loaded_object_ids: None,
+            internal_metadata: None,
+            metadata: (!batch.metadata.is_empty()).then(|| batch.metadata.clone()),
+            tier_tasks: self.tasks.iter().map(|task| self.tier_told(task)).collect(),
+            current_tier: batch.tiers.as_ref().map(|_| batch.tier),
+            total_tiers: batch.tiers.as_ref().map_or(1, |tiers| tiers.len().max(1)) as u64,
+            dag_tiers: batch.tiers.as_ref().map(|_| self
+                .tiers
+                .iter()
+                .map(|tier| ids(tier))
+                .collect()),
+            created_at: batch.created_at,
+            progress: self.progress(&counts, now),
+            documents_written: counts.documents,
+            documents_replaced: counts.replaced,
+            documents_deleted: 0,
+            documents_resolvable: status.is_terminal(),
+            health: if self.pause.is_some() { "stalled" } else { "healthy" },
+            cost: BatchCostResponse::default(),
+            last_activity_at: batch.updated_at,
+            retry_count: batch.retries,
+            max_retries: 3,
+            last_retry_at: batch.retried_at,
+            retry_reason: batch.retry_reason.clone(),
+            node_death_resubmit_count: batch.restarts,
+            deploy_resubmit_count: 0,
+            webhook_url: batch.webhook_url.clone(),
+            updated_at: batch.updated_at,
+            status_message: self.message(&counts),
+            estimated_completion: None,
+            max_node_death_resubmits: i32::MAX,
+            max_deploy_resubmits: i32::MAX,
+            lifecycle: lifecycle(status),
+            lifecycle_reason: self.pause.as_ref().map(|pause| pause.reason.clone()),
+            submitted_at: batch.submitted_at,
+            started_at: batch.started_at,
+            completed_at: batch.completed_at,
+            submitted_by_key_id: None,
+            submitted_by_key_prefix: None,
+            submitted_by_is_internal: None,
+            dedup_audit: None,
+            manifest_key: None,
+            pages_dropped: 0,
+            pages_dropped_reasons: BTreeMap::new(),
+            segments_dropped: 0,
+            segments_dropped_reasons: BTreeMap::new(),
+            status_diagnostics: None,
+            documents_resolvable_error: None,
+            quota_block_first_seen_at: None,
+        })
     }
 
-    fn queue_context(&self) -> Option<Value> {
+    fn queue_context(&self) -> Option<QueueContextResponse> {
         let is_waiting = self.batch.status == BatchStatus::Pending || self.pause.is_some();
-        is_waiting.then(|| {
-            json!({
-                "queue_position": self.queue_position,
-                "reason": self.queue_reason(),
-            })
+        is_waiting.then(|| QueueContextResponse {
+            queue_position: self.queue_position,
+            reason: self.queue_reason(),
         })
     }
 
@@ -221,110 +223,89 @@ impl Picture {
         }
     }
 
-    fn failed_told(&self) -> Vec<Value> {
+    fn failed_told(&self) -> Vec<FailedObjectResponse> {
         self.failed
             .iter()
-            .map(|failed| {
-                json!({
-                    "object_id": failed.object_id,
-                    "error": failed.error,
-                    "error_type": failed.class,
-                    "timestamp": failed.at,
-                    "attempts": failed.attempts,
-                })
+            .map(|failed| FailedObjectResponse {
+                object_id: failed.object_id.clone(),
+                error: failed.error.clone(),
+                error_type: failed.class.clone(),
+                timestamp: failed.at,
+                attempts: failed.attempts,
             })
             .collect()
     }
 
-    fn error_summary(&self) -> Option<Value> {
-        let mut by_class = Map::new();
+    fn error_summary(&self) -> Option<BTreeMap<String, u64>> {
+        let mut by_class = BTreeMap::new();
         for failed in &self.failed {
-            let count = by_class.get(&failed.class).and_then(Value::as_u64).unwrap_or_default();
-            by_class.insert(failed.class.clone(), (count + 1).into());
+            *by_class.entry(failed.class.clone()).or_default() += 1;
         }
-        (!by_class.is_empty()).then_some(Value::Object(by_class))
+        (!by_class.is_empty()).then_some(by_class)
     }
 
-    fn tier_told(&self, task: &Task) -> Value {
+    fn tier_told(&self, task: &Task) -> TierTaskResponse {
         let tier = task.tier.unwrap_or_default();
         let none = Vec::new();
         let collections = self.tiers.get(tier as usize).unwrap_or(&none);
         let counts = &task.counts;
-        let duration = duration_ms(task);
         let settled = counts.processed + counts.failed + counts.skipped;
-        let jobs: Vec<Value> = collections
-            .iter()
-            .map(|collection| {
-                let extractor = &collection.settings.extractor;
-                json!({
-                    "extractor_type": extractor.name,
-                    "extractor_id": format!("{}_{}", extractor.name, extractor.version),
-                    "collection_ids": [collection.id],
-                    "status": task.status.as_str(),
-                    "execution_mode": "local",
-                    "started_at": task.started_at,
-                    "completed_at": task.completed_at,
-                    "duration_ms": duration,
-                    "documents_written": (collections.len() == 1).then_some(counts.documents),
-                    "warnings": [],
-                    "documents_skipped": (collections.len() == 1).then_some(counts.skipped),
-                    "errors": [],
-                    "error": task.error,
-                    "last_activity_at": task.updated_at,
-                    "ray_job_id": null,
-                })
-            })
-            .collect();
-        json!({
-            "tier_num": tier,
-            "task_id": task.id,
-            "status": task.status.as_str(),
-            "collection_ids": ids(collections),
-            "extractor_jobs": jobs,
-            "source_type": if tier == 0 { "bucket" } else { "collection" },
-            "source_collection_ids": match tier {
+        let is_alone = collections.len() == 1;
+        let jobs = collections.iter().map(|collection| job_of(task, collection, is_alone));
+        TierTaskResponse {
+            tier_num: tier,
+            task_id: task.id.to_string(),
+            status: task.status.as_str(),
+            collection_ids: ids(collections),
+            extractor_jobs: jobs.collect(),
+            source_type: if tier == 0 { "bucket" } else { "collection" },
+            source_collection_ids: match tier {
                 0 => Vec::new(),
                 tier => self.tiers.get(tier as usize - 1).map(|tier| ids(tier)).unwrap_or_default(),
             },
-            "parent_task_id": match tier {
+            parent_task_id: match tier {
                 0 => None,
-                tier => self.tasks.iter().find(|it| it.tier == Some(tier - 1)).map(|it| &it.id),
+                tier => self
+                    .tasks
+                    .iter()
+                    .find(|it| it.tier == Some(tier - 1))
+                    .map(|it| it.id.to_string()),
             },
-            "started_at": task.started_at,
-            "completed_at": task.completed_at,
-            "duration_ms": duration,
-            "errors": [],
-            "error_summary": null,
-            "performance": null,
-            "ray_job_id": null,
-            "requires_gpu": null,
-            "worker_groups": null,
-            "celery_task_id": null,
-            "documents_written": counts.documents,
-            "documents_replaced": counts.replaced,
-            "documents_submitted_to_engine": counts.submitted,
-            "documents_before_processing": counts.submitted,
-            "last_activity_at": task.updated_at,
-            "infrastructure_events": [],
-            "audit": {
-                "tier_num": tier,
-                "submitted": counts.submitted,
-                "processed": counts.processed,
-                "failed": counts.failed,
-                "skipped": counts.skipped,
-                "lost": match task.status.is_terminal() {
-                    true if task.status != BatchStatus::Canceled => counts.submitted.saturating_sub(settled),
-                    _ => 0,
+            started_at: task.started_at,
+            completed_at: task.completed_at,
+            duration_ms: duration_ms(task),
+            errors: Vec::new(),
+            error_summary: None,
+            performance: None,
+            ray_job_id: None,
+            requires_gpu: None,
+            worker_groups: None,
+            celery_task_id: None,
+            documents_written: counts.documents,
+            documents_replaced: counts.replaced,
+            documents_submitted_to_engine: counts.submitted,
+            documents_before_processing: counts.submitted,
+            last_activity_at: task.updated_at,
+            infrastructure_events: Vec::new(),
+            audit: TierAuditResponse {
+                tier_num: tier,
+                submitted: counts.submitted,
+                processed: counts.processed,
+                failed: counts.failed,
+                skipped: counts.skipped,
+                lost: match task.status.is_terminal() && task.status != BatchStatus::Canceled {
+                    true => counts.submitted.saturating_sub(settled),
+                    false => 0,
                 },
-                "balanced": settled == counts.submitted,
-                "notes": [],
-                "durability": "confirmed",
+                balanced: settled == counts.submitted,
+                notes: Vec::new(),
+                durability: "confirmed",
             },
-        })
+        }
     }
 
     #[expect(clippy::cast_precision_loss, reason = "a share needs no 53 bits")]
-    fn progress(&self, counts: &Counts, now: Timestamp) -> Value {
+    fn progress(&self, counts: &Counts, now: Timestamp) -> BatchProgressResponse {
         let settled = counts.processed + counts.failed + counts.skipped;
         let members = self.batch.object_count;
         let all: u64 = self
@@ -352,27 +333,48 @@ impl Picture {
             warnings.push("dedup_strategy force runs as replace".to_owned());
         }
         warnings.extend(self.queue_reason());
-        let first_error = self.failed.first().map(|failed| &failed.error);
-        json!({
-            "processed": settled,
-            "total": all,
-            "percent": percent,
-            "items_per_second": rate,
-            "eta_seconds": eta,
-            "batch_count": 1,
-            "errors": counts.failed,
-            "first_error": first_error,
-            "extraction_first_error": first_error,
-            "documents_skipped": counts.skipped,
-            "objects_extracted": counts.processed,
-            "objects_skipped": counts.skipped,
-            "objects_failed": counts.failed,
-            "queue_position": self.queue_position,
-            "queue_reason": self.queue_reason(),
-            "stage_history": [],
-            "documents_written": counts.documents,
-            "status_warnings": warnings,
-        })
+        let first_error = self.failed.first().map(|failed| failed.error.clone());
+        BatchProgressResponse {
+            processed: settled,
+            total: all,
+            percent,
+            items_per_second: rate,
+            eta_seconds: eta,
+            batch_count: 1,
+            errors: counts.failed,
+            first_error: first_error.clone(),
+            extraction_first_error: first_error,
+            documents_skipped: counts.skipped,
+            objects_extracted: counts.processed,
+            objects_skipped: counts.skipped,
+            objects_failed: counts.failed,
+            queue_position: self.queue_position,
+            queue_reason: self.queue_reason(),
+            stage_history: Vec::new(),
+            documents_written: counts.documents,
+            status_warnings: warnings,
+        }
+    }
+}
+
+fn job_of(task: &Task, collection: &Collection, is_alone: bool) -> ExtractorJobResponse {
+    let extractor = &collection.settings.extractor;
+    ExtractorJobResponse {
+        extractor_type: extractor.name.clone(),
+        extractor_id: format!("{}_{}", extractor.name, extractor.version),
+        collection_ids: vec![collection.id.to_string()],
+        status: task.status.as_str(),
+        execution_mode: "local",
+        started_at: task.started_at,
+        completed_at: task.completed_at,
+        duration_ms: duration_ms(task),
+        documents_written: is_alone.then_some(task.counts.documents),
+        warnings: Vec::new(),
+        documents_skipped: is_alone.then_some(task.counts.skipped),
+        errors: Vec::new(),
+        error: task.error.clone(),
+        last_activity_at: task.updated_at,
+        ray_job_id: None,
     }
 }
 
@@ -397,13 +399,13 @@ const fn lifecycle(status: BatchStatus) -> &'static str {
 /// A task of a tier as the client's model has it.
 pub(in crate::api) fn task_of(picture: &Picture, task: &Task) -> Value {
     let batch = &picture.batch;
-    json!({
-        "task_id": task.id,
-        "task_type": task.kind.as_str(),
-        "status": task.status.as_str(),
-        "inputs": [batch.id.to_string()],
-        "outputs": [],
-        "additional_data": {
+    json!(TaskResponse {
+        task_id: task.id.to_string(),
+        task_type: task.kind.as_str(),
+        status: task.status.as_str().to_owned(),
+        inputs: vec![batch.id.to_string()],
+        outputs: Vec::new(),
+        additional_data: json!({
             "batch_id": batch.id,
             "bucket_id": picture.bucket_id,
             "namespace_id": picture.namespace_id,
@@ -421,13 +423,13 @@ pub(in crate::api) fn task_of(picture: &Picture, task: &Task) -> Value {
             "created_at": task.created_at,
             "started_at": task.started_at,
             "completed_at": task.completed_at,
-        },
-        "error": task.error,
-        "cancellation": null,
-        "queue_position": match task.status {
+        }),
+        error: task.error.clone(),
+        cancellation: None,
+        queue_position: match task.status {
             BatchStatus::Pending => picture.queue_position,
             _ => None,
         },
-        "estimated_wait_minutes": null,
+        estimated_wait_minutes: None,
     })
 }

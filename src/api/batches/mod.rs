@@ -3,12 +3,14 @@
 pub(super) mod answer;
 mod looks;
 mod orders;
+mod response;
 mod wire;
 
 use axum::{Json, extract::State};
 use serde_json::{Map, Value, json};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+pub(super) use self::response::TaskResponse;
 use self::{
     answer::{Picture, picture, task_of},
     wire::{
@@ -108,7 +110,7 @@ fn shown(db: &Connection, key: i64) -> Result<Picture, ApiError> {
     operation_id = "create_batch_buckets",
     params(("bucket_identifier" = String, Path, description = "Id or name"), CreateBatchQuery),
     request_body = CreateBatchRequest,
-    responses((status = 200, description = "The batch", body = Object))
+    responses((status = 200, description = "The batch", body = response::BatchResponse))
 )]
 async fn create(
     State(app): State<App>,
@@ -260,7 +262,7 @@ fn add(
     params(("bucket_identifier" = String, Path, description = "Id or name"),
            ("batch_id" = String, Path, description = "Id"), AddObjectsQuery),
     request_body = AddObjectsToBatchRequest,
-    responses((status = 200, description = "The batch", body = Object))
+    responses((status = 200, description = "The batch", body = response::BatchResponse))
 )]
 async fn add_objects(
     State(app): State<App>,
@@ -289,7 +291,7 @@ async fn add_objects(
     params(("bucket_identifier" = String, Path, description = "Id or name"),
            ("batch_id" = String, Path, description = "Id"), SubmitQuery),
     request_body = SubmitBatchRequest,
-    responses((status = 200, description = "The task of its first tier", body = Object))
+    responses((status = 200, description = "The task of its first tier", body = response::TaskResponse))
 )]
 async fn submit(
     State(app): State<App>,
@@ -468,7 +470,7 @@ async fn bulk_submit(
     operation_id = "get_batch_buckets",
     params(("bucket_identifier" = String, Path, description = "Id or name"),
            ("batch_id" = String, Path, description = "Id")),
-    responses((status = 200, description = "The batch", body = Object))
+    responses((status = 200, description = "The batch", body = response::BatchResponse))
 )]
 async fn get(
     State(app): State<App>,
@@ -485,7 +487,7 @@ async fn get(
     operation_id = "list_batches_buckets",
     params(("bucket_identifier" = String, Path, description = "Id or name"), ListQuery),
     request_body = ListBatchesRequest,
-    responses((status = 200, description = "Batches, the newest first", body = Object))
+    responses((status = 200, description = "Batches, the newest first", body = response::ListBatchesResponse))
 )]
 async fn list(
     State(app): State<App>,
@@ -525,11 +527,8 @@ async fn list(
         .await?;
     let pagination = page.finish(&mut rows, Some(total), "batches", |row| row.batch.key);
     let now = app.now();
-    Ok(Json(json!({
-        "results": rows.iter().map(|row| row.told(now)).collect::<Vec<_>>(),
-        "total_count": total,
-        "pagination": pagination,
-    })))
+    let results = rows.iter().map(|row| row.told(now)).collect();
+    Ok(Json(json!(response::ListBatchesResponse { results, total_count: total, pagination })))
 }
 
 /// The status of that spelling, as batches have it.
@@ -559,7 +558,7 @@ pub(super) fn parse_status(text: &str) -> Result<BatchStatus, ApiError> {
     params(("bucket_identifier" = String, Path, description = "Id or name"),
            ("batch_id" = String, Path, description = "Id")),
     request_body = PatchBatchRequest,
-    responses((status = 200, description = "The batch", body = Object))
+    responses((status = 200, description = "The batch", body = response::BatchResponse))
 )]
 async fn patch(
     State(app): State<App>,

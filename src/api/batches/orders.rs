@@ -28,7 +28,7 @@ use crate::{
     tag = "bucket_batches", operation_id = "cancel_batch_buckets",
     params(("bucket_identifier" = String, Path, description = "Id or name"),
            ("batch_id" = String, Path, description = "Id"), CancelQuery),
-    responses((status = 200, description = "The task of its first tier", body = Object))
+    responses((status = 200, description = "The task of its first tier", body = super::response::TaskResponse))
 )]
 pub(super) async fn cancel(
     State(app): State<App>,
@@ -148,7 +148,7 @@ pub(super) async fn retry(
     params(("bucket_identifier" = String, Path, description = "Id or name"),
            ("batch_id" = String, Path, description = "Id"), ResubmitQuery),
     request_body = ResubmitBatchRequest,
-    responses((status = 200, description = "The batch", body = Object))
+    responses((status = 200, description = "The batch", body = super::response::BatchResponse))
 )]
 pub(super) async fn resubmit(
     State(app): State<App>,

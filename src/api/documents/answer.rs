@@ -1,11 +1,16 @@
 //! Documents as they are answered: their fields at the root, what is ours under `_internal`.
 
+use std::collections::BTreeMap;
+
 use axum::http::Method;
 use jiff::{Timestamp, ToSpan as _};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
 
 use crate::{
     api::{App, base::Base, content::links, error::ApiError},
+    processing::RESERVED,
     store::{
         Connection, Result,
         objects::record,
@@ -42,6 +47,60 @@ pub(super) struct Picture {
     document: Document,
     vectors: Vec<(String, Vec<f32>)>,
     expanded: Map<String, Value>,
+}
+
+/// A document: its own fields, and what is said of it. With `expand`, `parent`, `ancestors`,
+/// `children` and `root_object` are there too.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct DocumentResponse {
+    /// Id.
+    pub document_id: String,
+    /// Id of its collection.
+    pub collection_id: String,
+    /// Files that belong to it.
+    pub document_blobs: Vec<DocumentBlobResponse>,
+    /// Always null.
+    pub vector_hydration_incomplete: Option<bool>,
+    /// Since when it can be found.
+    #[schema(value_type = String, format = DateTime)]
+    pub searchable_at: Timestamp,
+    /// Where it comes from: batch, object, part, recipe, lineage, times; and its vectors, with
+    /// `return_vectors`.
+    #[serde(rename = "_internal")]
+    #[schema(value_type = Object)]
+    pub internal: Value,
+    /// Its fields.
+    #[serde(flatten)]
+    pub fields: BTreeMap<String, Value>,
+}
+
+/// A file that belongs to a document.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct DocumentBlobResponse {
+    /// The document's field that it is.
+    pub field: String,
+    /// `thumbnail`, `artifact`, `source` or `processed`.
+    pub role: &'static str,
+    /// What it is for, in its extractor's words.
+    pub purpose: Option<String>,
+    /// `image`, `video`, `audio`, `text` or `other`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Where its bytes are.
+    pub url: String,
+    /// A name for its file.
+    pub filename: String,
+    /// Bytes of it.
+    pub size_bytes: u64,
+    /// MIME type.
+    pub content_type: Option<String>,
+    /// `blake3:` and 64 hexadecimal digits.
+    pub checksum: String,
+    /// When it was made.
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+    /// Where its bytes are without a token, for an hour; with `return_presigned_urls`.
+    pub presigned_url: Option<String>,
 }
 
 /// Everything that is told of a document.
@@ -127,8 +186,6 @@ impl Picture {
             Some(fields) => selected(&document.body, fields),
         };
         told.extend(self.expanded.clone());
-        let blobs: Vec<Value> =
-            document.blobs.iter().map(|blob| blob_told(app, base, document, blob, view)).collect();
         match &view.vector_names {
             None => {}
             Some(_) if view.lists_names() => {
@@ -141,13 +198,18 @@ impl Picture {
                 }
             }
         }
-        told.insert("document_id".to_owned(), document.id.to_string().into());
-        told.insert("collection_id".to_owned(), document.collection_id.to_string().into());
-        told.insert("document_blobs".to_owned(), blobs.into());
-        told.insert("vector_hydration_incomplete".to_owned(), Value::Null);
-        told.insert("searchable_at".to_owned(), document.updated_at.to_string().into());
-        told.insert("_internal".to_owned(), self.internal(view));
-        Value::Object(told)
+        // What is ours is not shadowed by a field of the same name.
+        told.retain(|name, _| !RESERVED.contains(&name.as_str()));
+        let blobs = document.blobs.iter();
+        json!(DocumentResponse {
+            document_id: document.id.to_string(),
+            collection_id: document.collection_id.to_string(),
+            document_blobs: blobs.map(|blob| blob_told(app, base, document, blob, view)).collect(),
+            vector_hydration_incomplete: None,
+            searchable_at: document.updated_at,
+            internal: self.internal(view),
+            fields: told.into_iter().collect(),
+        })
     }
 
     fn internal(&self, view: &View) -> Value {
@@ -241,7 +303,7 @@ fn blob_told(
     document: &Document,
     blob: &DocumentBlob,
     view: &View,
-) -> Value {
+) -> DocumentBlobResponse {
     let path = content_path(document, blob.ordinal);
     let until = app.now().saturating_add(1.hours()).unwrap_or(Timestamp::MAX);
     let signed = view
@@ -250,19 +312,19 @@ fn blob_told(
     let by_mime = blob.mime.as_deref().and_then(|mime| mime.split('/').next());
     let known = ["image", "video", "audio", "text"];
     let kind = by_mime.filter(|kind| known.contains(kind)).unwrap_or("other");
-    json!({
-        "field": blob.field,
-        "role": role_of(blob.role.as_deref()),
-        "purpose": blob.role,
-        "type": kind,
-        "url": base.url(&path),
-        "filename": blob.field,
-        "size_bytes": blob.size,
-        "content_type": blob.mime,
-        "checksum": blob.hash.to_string(),
-        "created_at": document.updated_at,
-        "presigned_url": signed,
-    })
+    DocumentBlobResponse {
+        field: blob.field.clone(),
+        role: role_of(blob.role.as_deref()),
+        purpose: blob.role.clone(),
+        kind: kind.to_owned(),
+        url: base.url(&path),
+        filename: blob.field.clone(),
+        size_bytes: blob.size,
+        content_type: blob.mime.clone(),
+        checksum: blob.hash.to_string(),
+        created_at: document.updated_at,
+        presigned_url: signed,
+    }
 }
 
 /// What a file is for, in the words that the client knows.

@@ -46,7 +46,7 @@ fn view(scope: &Scope) -> View {
     operation_id = "create_document",
     params(("collection_identifier" = String, Path, description = "Id or name")),
     request_body = DocumentCreateRequest,
-    responses((status = 200, description = "The document", body = Object))
+    responses((status = 200, description = "The document", body = super::answer::DocumentResponse))
 )]
 pub(super) async fn create(
     State(app): State<App>,
@@ -252,7 +252,7 @@ async fn change(
     params(("collection_identifier" = String, Path, description = "Id or name"),
            ("document_id" = String, Path, description = "Id")),
     request_body = Object,
-    responses((status = 200, description = "The document", body = Object))
+    responses((status = 200, description = "The document", body = super::answer::DocumentResponse))
 )]
 pub(super) async fn put_document(
     State(app): State<App>,
@@ -271,7 +271,7 @@ pub(super) async fn put_document(
     params(("collection_identifier" = String, Path, description = "Id or name"),
            ("document_id" = String, Path, description = "Id")),
     request_body = Object,
-    responses((status = 200, description = "The document", body = Object))
+    responses((status = 200, description = "The document", body = super::answer::DocumentResponse))
 )]
 pub(super) async fn patch(
     State(app): State<App>,

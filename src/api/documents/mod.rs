@@ -5,7 +5,9 @@ mod change;
 mod wire;
 
 use axum::{Json, extract::State, http::HeaderMap, response::Response};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use self::{
@@ -22,7 +24,7 @@ use super::{
     filters::{self, LogicalOperatorInput, SortOption},
     json::{FromPath, Listing, Valid, ValidQuery},
     objects::aggregate::{self, DocumentAggregationRequest},
-    page::ListQuery,
+    page::{ListQuery, PaginationResponse},
     scope::Scope,
 };
 use crate::{
@@ -40,6 +42,29 @@ use crate::{
 };
 
 type Answer = Result<Json<Value>, ApiError>;
+
+/// Documents of a collection, or groups of them.
+#[derive(Debug, Serialize, ToSchema)]
+struct ListDocumentsResponse {
+    /// A page of them; null with `group_by`.
+    #[schema(value_type = Option<Vec<answer::DocumentResponse>>)]
+    results: Option<Vec<Value>>,
+    /// With `group_by`: each value with `count` and its first `documents`.
+    groups: Option<Vec<Value>>,
+    /// Always empty.
+    unknown_collection_ids: Vec<String>,
+    /// Where the page is.
+    pagination: PaginationResponse,
+    /// Always empty.
+    warnings: Vec<String>,
+    /// How many there are, where that was counted.
+    total_documents: Option<u64>,
+    /// Counts.
+    #[schema(value_type = Object)]
+    stats: Value,
+    /// The field that they are grouped by.
+    group_by_field: Option<String>,
+}
 
 /// Documents that one group of a list names.
 const IN_GROUP: usize = 10;
@@ -78,7 +103,7 @@ pub(super) fn query_of(
     get, path = "/v1/collections/{collection_identifier}/documents", tag = "collection_documents",
     operation_id = "list_documents_get",
     params(("collection_identifier" = String, Path, description = "Id or name"), ListQuery, DocumentsQuery),
-    responses((status = 200, description = "Documents", body = Object))
+    responses((status = 200, description = "Documents", body = ListDocumentsResponse))
 )]
 async fn list(
     State(app): State<App>,
@@ -97,7 +122,7 @@ async fn list(
     tag = "collection_documents", operation_id = "list_documents",
     params(("collection_identifier" = String, Path, description = "Id or name"), ListQuery, DocumentsQuery),
     request_body = ListDocumentsRequest,
-    responses((status = 200, description = "Documents", body = Object))
+    responses((status = 200, description = "Documents", body = ListDocumentsResponse))
 )]
 async fn search(
     State(app): State<App>,
@@ -199,15 +224,15 @@ async fn page_of(
     let pagination = page.finish(&mut places, total, &list, Clone::clone);
     let results: Vec<Value> =
         pictures.iter().map(|picture| picture.told(app, base, &view)).collect();
-    Ok(Json(json!({
-        "results": results,
-        "groups": null,
-        "unknown_collection_ids": [],
-        "pagination": pagination,
-        "warnings": [],
-        "total_documents": total,
-        "stats": {"total_documents": total, "avg_blobs_per_document": 0.0},
-        "group_by_field": null,
+    Ok(Json(json!(ListDocumentsResponse {
+        results: Some(results),
+        groups: None,
+        unknown_collection_ids: Vec::new(),
+        pagination,
+        warnings: Vec::new(),
+        total_documents: total,
+        stats: json!({"total_documents": total, "avg_blobs_per_document": 0.0}),
+        group_by_field: None,
     })))
 }
 
@@ -276,16 +301,21 @@ async fn grouped(
             json!({"group_key": value, "count": count, "documents": documents})
         })
         .collect();
-    Ok(Json(json!({
-        "results": null,
-        "groups": groups,
-        "unknown_collection_ids": [],
-        "pagination": {"total": groups.len(), "page": 1, "page_size": limit, "total_pages": 1,
-                       "next_page": null, "previous_page": null, "next_cursor": null},
-        "warnings": [],
-        "total_documents": total,
-        "stats": {"total_documents": total, "total_groups": groups.len()},
-        "group_by_field": field,
+    Ok(Json(json!(ListDocumentsResponse {
+        results: None,
+        unknown_collection_ids: Vec::new(),
+        pagination: PaginationResponse {
+            total: Some(groups.len() as u64),
+            page: Some(1),
+            page_size: Some(limit),
+            total_pages: Some(1),
+            ..PaginationResponse::default()
+        },
+        warnings: Vec::new(),
+        total_documents: Some(total),
+        stats: json!({"total_documents": total, "total_groups": groups.len()}),
+        group_by_field: Some(field.to_owned()),
+        groups: Some(groups),
     })))
 }
 
@@ -295,7 +325,7 @@ async fn grouped(
     tag = "collection_documents", operation_id = "get_document",
     params(("collection_identifier" = String, Path, description = "Id or name"),
            ("document_id" = String, Path, description = "Id"), GetDocumentQuery),
-    responses((status = 200, description = "The document", body = Object))
+    responses((status = 200, description = "The document", body = answer::DocumentResponse))
 )]
 async fn get(
     State(app): State<App>,

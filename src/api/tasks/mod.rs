@@ -2,17 +2,18 @@
 //! documents, and the jobs of syncs, as `task_` for `job_`.
 
 use axum::{Json, extract::State};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    App, batches,
+    App,
+    batches::{self, TaskResponse},
     error::{ApiError, FieldError},
     filters::{LogicalOperatorInput, SortOption},
     json::{FromPath, Valid, ValidQuery},
-    page::ListQuery,
+    page::{ListQuery, PaginationResponse},
     scope::Scope,
 };
 use crate::{
@@ -53,6 +54,16 @@ struct ListTasksRequest {
     search: Option<String>,
 }
 
+/// Work that takes a while.
+#[derive(Debug, Serialize, ToSchema)]
+struct ListTasksResponse {
+    /// A page of it, the newest first.
+    #[schema(value_type = Vec<TaskResponse>)]
+    results: Vec<Value>,
+    /// Where the page is.
+    pagination: PaginationResponse,
+}
+
 fn told(db: &Connection, task: Task) -> Result<Value, ApiError> {
     if let Some(told) = batches::with_batch(db, task.clone())? {
         return Ok(told);
@@ -62,14 +73,14 @@ fn told(db: &Connection, task: Task) -> Result<Value, ApiError> {
         TaskKind::Trigger => batch_store::of_trigger(db, task.key)?,
         _ => Vec::new(),
     };
-    let batch_ids: Vec<&str> = made.iter().map(|batch| batch.id.as_str()).collect();
-    Ok(json!({
-        "task_id": task.id,
-        "task_type": task.kind.as_str(),
-        "status": task.status.as_str(),
-        "inputs": [],
-        "outputs": batch_ids,
-        "additional_data": {
+    let batch_ids: Vec<String> = made.iter().map(|batch| batch.id.to_string()).collect();
+    Ok(json!(TaskResponse {
+        task_id: task.id.to_string(),
+        task_type: task.kind.as_str(),
+        status: task.status.as_str().to_owned(),
+        inputs: Vec::new(),
+        outputs: batch_ids.clone(),
+        additional_data: json!({
             "collection_id": collection.flatten().map(|it| it.id.to_string()),
             "batch_ids": batch_ids,
             "count": task.detail.get("count"),
@@ -77,11 +88,11 @@ fn told(db: &Connection, task: Task) -> Result<Value, ApiError> {
             "created_at": task.created_at,
             "started_at": task.started_at,
             "completed_at": task.completed_at,
-        },
-        "error": task.error,
-        "cancellation": null,
-        "queue_position": null,
-        "estimated_wait_minutes": null,
+        }),
+        error: task.error,
+        cancellation: None,
+        queue_position: None,
+        estimated_wait_minutes: None,
     }))
 }
 
@@ -95,13 +106,13 @@ fn job_told(db: &Connection, job: &Job) -> Result<Value, ApiError> {
         _ if job.started_at.is_none() => "PENDING",
         _ => "IN_PROGRESS",
     };
-    Ok(json!({
-        "task_id": job.id.as_str().replacen("job_", "task_", 1),
-        "task_type": TaskKind::SyncJob.as_str(),
-        "status": status,
-        "inputs": [sync.id.to_string()],
-        "outputs": [],
-        "additional_data": {
+    Ok(json!(TaskResponse {
+        task_id: job.id.as_str().replacen("job_", "task_", 1),
+        task_type: TaskKind::SyncJob.as_str(),
+        status: status.to_owned(),
+        inputs: vec![sync.id.to_string()],
+        outputs: Vec::new(),
+        additional_data: json!({
             "sync_config_id": sync.id,
             "sync_job_id": job.id,
             "bucket_id": sync.bucket_id,
@@ -111,11 +122,11 @@ fn job_told(db: &Connection, job: &Job) -> Result<Value, ApiError> {
             "created_at": job.queued_at,
             "started_at": job.started_at,
             "completed_at": job.completed_at,
-        },
-        "error": job.error,
-        "cancellation": null,
-        "queue_position": null,
-        "estimated_wait_minutes": null,
+        }),
+        error: job.error.clone(),
+        cancellation: None,
+        queue_position: None,
+        estimated_wait_minutes: None,
     }))
 }
 
@@ -127,7 +138,7 @@ fn job_of(db: &Connection, id: &str) -> Result<Option<Job>, ApiError> {
 #[utoipa::path(
     get, path = "/v1/tasks/{task_id}", tag = "tasks", operation_id = "get_task",
     params(("task_id" = String, Path, description = "Id")),
-    responses((status = 200, description = "The task", body = Object))
+    responses((status = 200, description = "The task", body = TaskResponse))
 )]
 async fn get(State(app): State<App>, scope: Scope, FromPath(id): FromPath<String>) -> Answer {
     let namespace_key = scope.namespace_key;
@@ -152,7 +163,7 @@ async fn get(State(app): State<App>, scope: Scope, FromPath(id): FromPath<String
     post, path = "/v1/tasks/list", tag = "tasks", operation_id = "list_tasks",
     params(ListQuery),
     request_body = ListTasksRequest,
-    responses((status = 200, description = "Tasks", body = Object))
+    responses((status = 200, description = "Tasks", body = ListTasksResponse))
 )]
 async fn list(
     State(app): State<App>,
@@ -208,7 +219,7 @@ async fn list(
         .take(page.limit as usize + 1)
         .collect();
     let pagination = page.finish(&mut rows, Some(total), &name, rank);
-    Ok(Json(json!({"results": rows, "pagination": pagination})))
+    Ok(Json(json!(ListTasksResponse { results: rows, pagination })))
 }
 
 /// Stop a task

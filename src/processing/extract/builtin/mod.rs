@@ -6,6 +6,7 @@
 
 mod file_facts;
 mod passthrough;
+mod raw;
 mod text;
 pub mod thumbnail;
 

@@ -9,11 +9,12 @@ use std::{
 use image::{
     DynamicImage, ImageDecoder as _, ImageError, ImageFormat, ImageReader, Limits,
     imageops::{self, FilterType},
+    metadata::Orientation,
 };
 use lofty::{file::TaggedFileExt as _, picture::PictureType, probe::Probe, tag::Tag};
 use serde_json::{Map, Value, json};
 
-use super::{Builtin, Field, Sink, Stop, file_of, parameters, permanent, too_much};
+use super::{Builtin, Field, Sink, Stop, file_of, parameters, permanent, raw::Previews, too_much};
 use crate::processing::extract::protocol::{BlobOutput, Output, Request};
 
 /// The longest edge by default, in pixels.
@@ -102,8 +103,10 @@ fn picture_of(file: &mut File, named: Option<&str>) -> Result<Option<DynamicImag
     let mut head = Vec::new();
     (&mut *file).take(HEAD).read_to_end(&mut head).map_err(unreadable)?;
     file.seek(SeekFrom::Start(0)).map_err(unreadable)?;
-    if let Ok(format) = image::guess_format(&head) {
-        return decode(BufReader::new(file), format).map(Some);
+    match image::guess_format(&head) {
+        Ok(ImageFormat::Tiff) => return developed(file).map(Some),
+        Ok(format) => return decode(BufReader::new(file), format, None).map(Some),
+        Err(_) => {}
     }
     let mime = infer::get(&head).map(|found| found.mime_type()).or(named).unwrap_or("unknown");
     match mime.split('/').next() {
@@ -113,7 +116,30 @@ fn picture_of(file: &mut File, named: Option<&str>) -> Result<Option<DynamicImag
     }
 }
 
-fn decode(reader: impl BufRead + Seek, format: ImageFormat) -> Result<DynamicImage, Stop> {
+/// The picture of a TIFF, which may be the raw file of a camera: then it is the largest that the
+/// camera put into it for people to look at.
+fn developed(file: &mut File) -> Result<DynamicImage, Stop> {
+    let previews = Previews::find(file);
+    file.seek(SeekFrom::Start(0)).map_err(|error| permanent(error.to_string()))?;
+    let own = decode(BufReader::new(&mut *file), ImageFormat::Tiff, None);
+    let edge = |picture: &DynamicImage| picture.width().max(picture.height());
+    let known = own.as_ref().map_or(0, edge);
+    let up = previews.orientation.and_then(Orientation::from_exif);
+    let shown = previews
+        .read(file)
+        .find_map(|bytes| decode(Cursor::new(bytes), ImageFormat::Jpeg, up).ok());
+    match shown {
+        Some(shown) if edge(&shown) > known => Ok(shown),
+        _ => own,
+    }
+}
+
+/// The picture, turned as it says itself or, where it says nothing, as is said of it.
+fn decode(
+    reader: impl BufRead + Seek,
+    format: ImageFormat,
+    up: Option<Orientation>,
+) -> Result<DynamicImage, Stop> {
     let mut reader = ImageReader::with_format(reader, format);
     let mut limits = Limits::default();
     limits.max_alloc = Some(DECODER_BYTES);
@@ -125,7 +151,8 @@ fn decode(reader: impl BufRead + Seek, format: ImageFormat) -> Result<DynamicIma
             "the picture says that it is {width} by {height} pixels, which is more than is drawn"
         )));
     }
-    let orientation = decoder.orientation().map_err(stop)?;
+    let own = decoder.orientation().map_err(stop)?;
+    let orientation = if own == Orientation::NoTransforms { up.unwrap_or(own) } else { own };
     let mut picture = DynamicImage::from_decoder(decoder).map_err(stop)?;
     picture.apply_orientation(orientation);
     Ok(picture)
@@ -148,7 +175,7 @@ fn cover(file: &mut File) -> Result<Option<DynamicImage>, Stop> {
         .or_else(|| pictures().next());
     let Some(picture) = picture else { return Ok(None) };
     let format = image::guess_format(picture.data()).map_err(stop)?;
-    decode(Cursor::new(picture.data()), format).map(Some)
+    decode(Cursor::new(picture.data()), format, None).map(Some)
 }
 
 /// At most `size` pixels at its longest edge; never larger than it was.

@@ -1,8 +1,8 @@
-//! What is in an archive. Nothing is unpacked.
+//! What is in an archive. Nothing of it is kept.
 
 use std::{
     fs::File,
-    io::{BufReader, Read as _, Seek as _, SeekFrom},
+    io::{self, BufReader, Read, Seek as _, SeekFrom},
 };
 
 use serde_json::{Value, json};
@@ -13,6 +13,8 @@ use super::{Facts, rewind, set};
 const TOLD: usize = 1000;
 /// Entries that are counted at most: what says that it has more is no archive that anybody made.
 const COUNTED: u64 = 10_000_000;
+/// Bytes that are unpacked of a compressed archive, to see what is in it.
+const UNPACKED: u64 = 512 * 1024 * 1024;
 /// Bytes of a record of a tar archive.
 const RECORD: u64 = 512;
 
@@ -44,23 +46,57 @@ pub(super) fn read_tar(file: &mut File, facts: &mut Facts) {
         return;
     }
     let mut reader = BufReader::new(&*file);
-    let (mut count, mut told) = (0_u64, Vec::new());
+    let listed = list_tar(&mut reader, |reader, skip| {
+        i64::try_from(skip).is_ok_and(|skip| reader.seek(SeekFrom::Current(skip)).is_ok())
+    });
+    tell(listed.count, listed.told, facts);
+}
+
+/// A tar that is compressed: read through once, as far as that is sensible, and kept nowhere.
+pub(super) fn read_tar_gz(file: &mut File, facts: &mut Facts) {
+    if !rewind(file) {
+        return;
+    }
+    let unpacked = flate2::read::MultiGzDecoder::new(BufReader::new(&*file));
+    let mut reader = unpacked.take(UNPACKED);
+    let listed = list_tar(&mut reader, |reader, skip| {
+        io::copy(&mut reader.take(skip), &mut io::sink()).is_ok_and(|skipped| skipped == skip)
+    });
+    // How many there are is not known of what was not read to its end.
+    match reader.limit() {
+        0 => set(facts, "entries", (!listed.told.is_empty()).then_some(listed.told)),
+        _ => tell(listed.count, listed.told, facts),
+    }
+}
+
+#[derive(Default)]
+struct Listed {
+    count: u64,
+    told: Vec<Value>,
+}
+
+fn list_tar<R: Read>(reader: &mut R, mut skip: impl FnMut(&mut R, u64) -> bool) -> Listed {
+    let mut listed = Listed::default();
     let mut header = [0; RECORD as usize];
-    while reader.read_exact(&mut header).is_ok() && header[0] != 0 && count < COUNTED {
+    while reader.read_exact(&mut header).is_ok() && header[0] != 0 && listed.count < COUNTED {
         let Some(size) = octal(&header[124..136]) else { break };
+        // What is of any age has this; what has it not is no tar.
+        if listed.count == 0 && &header[257..262] != b"ustar" && octal(&header[148..156]).is_none()
+        {
+            break;
+        }
         // Long names and the like are records about the next entry, not entries.
         if !matches!(header[156], b'x' | b'g' | b'L' | b'K') {
-            count += 1;
-            if told.len() < TOLD {
-                told.push(json!({"path": name(&header), "size_bytes": size}));
+            listed.count += 1;
+            if listed.told.len() < TOLD {
+                listed.told.push(json!({"path": name(&header), "size_bytes": size}));
             }
         }
-        let Ok(skip) = i64::try_from(size.div_ceil(RECORD) * RECORD) else { break };
-        if reader.seek(SeekFrom::Current(skip)).is_err() {
+        if !skip(reader, size.div_ceil(RECORD) * RECORD) {
             break;
         }
     }
-    tell(count, told, facts);
+    listed
 }
 
 fn tell(count: u64, told: Vec<Value>, facts: &mut Facts) {

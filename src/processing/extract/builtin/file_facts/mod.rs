@@ -90,6 +90,8 @@ fn run(
         document::read_office(&mut file, &mut facts);
     } else if mime == "application/x-tar" {
         archive::read_tar(&mut file, &mut facts);
+    } else if mime == "application/gzip" {
+        archive::read_tar_gz(&mut file, &mut facts);
     } else if mime == "application/pdf" {
         document::read_pdf(&mut file, &mut facts);
     }
