@@ -14,7 +14,7 @@ pub fn zip(parts: &[(&str, &[u8])]) -> Vec<u8> {
             .compression_method(rawzip::CompressionMethod::DEFLATE)
             .start()
             .unwrap();
-        let encoder = flate2::write::DeflateEncoder::new(&mut entry, flate2::Compression::best());
+        let encoder = flate2::write::DeflateEncoder::new(&mut entry, flate2::Compression::fast());
         let mut writer = config.wrap(encoder);
         writer.write_all(content).unwrap();
         let (encoder, descriptor) = writer.finish().unwrap();

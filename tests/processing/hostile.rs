@@ -28,7 +28,7 @@ fn bomb_png() -> Vec<u8> {
     file
 }
 
-/// A Word file whose text is 80 MiB of nothing, in less than 100 KiB.
+/// A Word file whose text is 80 MiB of nothing, in less than 1 MiB.
 fn bomb_zip() -> Vec<u8> {
     files::zip(&[("word/document.xml", &vec![b' '; 80 * 1024 * 1024])])
 }

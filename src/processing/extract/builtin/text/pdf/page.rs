@@ -20,7 +20,7 @@ use super::{
 /// What one page may draw, in operators: more than any map.
 const OPERATORS: u64 = 5_000_000;
 /// Operators that drawing a form counts as, and bytes of its content that count as one.
-const FORM: u64 = 20;
+const FORM: u64 = 100;
 const BYTES_OF_OPERATOR: u64 = 16;
 /// Forms within forms.
 const DEPTH: usize = 16;
