@@ -64,6 +64,12 @@ export const PROVIDERS = [
       { key: "primary_key_columns", label: "Key columns", hint: "Columns that identify a row, separated by commas. Default: the declared primary key", kind: "list" },
       { key: "incremental_column", label: "Column that increases with every change", hint: "Such as UPDATED_AT; without one, changes are found by reading the whole table" },
     ] },
+  { id: "iconik", label: "Iconik", name: "Iconik", types: [["app_token", "An app token"]],
+    place: { label: "Collection", placeholder: "/Campaigns/2026", hint: "A collection's path or ID. / is everything.", top: "All collections" }, fields: [
+      { key: "credentials.app_id", label: "App ID" },
+      { key: "credentials.auth_token", label: "Auth token", kind: "secret" },
+      { key: "base_url", label: "Address", hint: "Only if it is not https://app.iconik.io" },
+    ] },
 ];
 
 /** @type {PlaceWords} */

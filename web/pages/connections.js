@@ -117,7 +117,7 @@ export function open(visit) {
 /** @type {Record<string, string>} */
 const CREDENTIALS = {
   access_key: "an access key", ambient: "this computer's own", assume_role: "a role", oauth: "a person who signed in", delegated: "a person who signed in",
-  service_account: "a service account", client_credentials: "an application", key_pair: "a key pair", username_password: "a token",
+  service_account: "a service account", client_credentials: "an application", key_pair: "a key pair", username_password: "a token", app_token: "an app token",
 };
 
 /**

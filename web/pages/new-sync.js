@@ -286,7 +286,7 @@ function sourceStep(state, change, write) {
       state.connections.map(({ connection_id, name: called, provider_type }) =>
         radio(connection_id, name(called), provider_type === "local" ? "A folder, watched for changes" : provider_type, !making && state.draft.connection_id === connection_id,
           () => { write(null); change({ connection_id }); })),
-      radio("new", "A new connection", "S3, Tigris, Google Drive, SharePoint, Snowflake", Boolean(making), () => { write(blankConnection()); change({ connection_id: "" }); }))),
+      radio("new", "A new connection", "S3, Tigris, Google Drive, SharePoint, Snowflake, Iconik", Boolean(making), () => { write(blankConnection()); change({ connection_id: "" }); }))),
     making ? connectionForm({ ...making, changed: () => change({ making: withoutCredentials(making.draft) }), submit: save, action: "Test and save" }) : null,
   ];
 }
