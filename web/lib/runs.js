@@ -60,6 +60,8 @@ const CAUSES = {
   manual: "By hand",
   full_sync: "Full run by hand",
   resumed: "Resumed",
+  slice: "Next part of the pass",
+  requeue: "Failed entries to be tried again",
 };
 
 /** Why a job was begun. @param {?string} [cause] */

@@ -108,7 +108,7 @@ impl SyncMetricsResponse {
             total_files_discovered: discovered,
             total_files_synced: totals.synced + totals.updated,
             total_files_failed: sync.failed_entries,
-            batches_created: 0,
+            batches_created: details.batches.count,
             sync_run_counter: sync.totals.runs,
             consecutive_failures: sync.consecutive_failures,
             last_error: sync.last_error.clone(),

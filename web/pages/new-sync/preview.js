@@ -41,7 +41,7 @@ export function previewPanel(preview, placed) {
       preview.fail ? h("span", h("b.verdict.fail", count(preview.fail)), " fail") : null,
       h("span", h("b", bytes(preview.bytes)), " to fetch")),
     preview.held ? h("p.bad", "So many removals at once would be held until you approve them.") : null,
-    preview.rules.length ? h("ul.rules", { "aria-label": "Why entries are left out" }, preview.rules.map(([rule, number]) => h("li", { key: rule }, h("b", count(number)), " ", said(rule)))) : null,
+    preview.rules.length ? h("ul.rules", { "aria-label": "Why entries are left out" }, preview.rules.map(([rule, number]) => h("li", { key: rule }, said(rule), ": ", h("b", count(number))))) : null,
     nothing ? h("p.muted", "Nothing is there yet. A sync copies what appears later.") : null,
     preview.whole ? null : h("p.muted", `Only the first ${counted(preview.looked, "entry", "entries")} were checked; there are more.`),
     preview.items.length ? h("ul.preview-list", { tabindex: "0", "aria-label": "Some of the entries" }, preview.items.map((item) => h("li", { key: `${item.verdict} ${item.path}` },
