@@ -288,6 +288,12 @@ fn a_server_killed_again_and_again_leaves_each_object_exactly_one_set_of_documen
         (runs() > before + 1).then_some(())
     });
     here.settled();
+    let failed = here.server.get("/v1/collections/facts").is(200)["failed"].clone();
+    if failed != 0 {
+        // What was at hand at three deaths counts as what caused them, until somebody asks again.
+        here.server.post("/v1/collections/facts/trigger", &json!({})).is(202);
+        here.settled();
+    }
     let shown = here.server.get("/v1/collections/facts").is(200);
     assert_eq!((&shown["waiting"], &shown["failed"]), (&json!(0), &json!(0)), "{shown}");
     let made = here.documents("facts");

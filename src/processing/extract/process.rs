@@ -222,7 +222,8 @@ impl Process {
         folder: &Path,
         until: Instant,
     ) -> Asked {
-        let patience = until.saturating_duration_since(Instant::now());
+        // Rounded: some of it has passed already.
+        let patience = until.saturating_duration_since(Instant::now()) + Duration::from_millis(500);
         let watched = self.group.watched(self.memory.unwrap_or(u64::MAX));
         let is_watched = self.memory.is_some();
         let told = tokio::select! {
