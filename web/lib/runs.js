@@ -44,7 +44,7 @@ export function didWhat(job) {
     counts.failed ? `${count(counts.failed)} failed` : "",
     counts.unchanged ? `${count(counts.unchanged)} unchanged` : "",
   ].filter(Boolean);
-  return parts.length ? parts.join(" · ") : (/** @type {Record<string, string>} */ (DID_NOTHING))[job.status] ?? "Nothing to do";
+  return parts.length ? parts.join(" · ") : (/** @type {Record<string, string>} */ (DID_NOTHING))[job.status ?? ""] ?? "Nothing to do";
 }
 
 /** What a job did that counted nothing. */
