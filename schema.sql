@@ -55,8 +55,8 @@ CREATE TABLE secrets (
     renewing_until_ms INTEGER                  -- when that lease ends
 ) STRICT;
 
--- How far the rates of connections are used up, and until when their providers want no requests: for
--- every process on this data directory.
+-- How far the rates of connections are used up, and until when their providers want no requests:
+-- for every process on this data directory.
 CREATE TABLE budgets (
     connection_key INTEGER PRIMARY KEY REFERENCES connections ON DELETE CASCADE,
     used_until_us  INTEGER NOT NULL,
@@ -278,8 +278,9 @@ CREATE TABLE held_back (
 ) STRICT;
 CREATE INDEX held_back_by_sync ON held_back (sync_key);
 
--- Folders of sources that know folders by id, those beyond the sync's root too: the paths of entries
--- are made of their names, so that a folder is renamed or moved without asking for what is below it.
+-- Folders of sources that know folders by id, those beyond the sync's root too: the paths of
+-- entries are made of their names, so that a folder is renamed or moved without asking for what is
+-- below it.
 CREATE TABLE folders (
     folder_key INTEGER PRIMARY KEY,
     sync_key   INTEGER NOT NULL REFERENCES syncs,
@@ -304,8 +305,8 @@ CREATE TABLE entry_details (
 ) STRICT;
 CREATE INDEX entry_details_by_parent ON entry_details (sync_key, parent) WHERE parent IS NOT NULL;
 
--- Entries that a change feed has reported as removed, as outside of the root, or as no longer passing
--- the filters: proof that outlives the run, until they are removed or listed again.
+-- Entries that a change feed has reported as removed, as outside of the root, or as no longer
+-- passing the filters: proof that outlives the run, until they are removed or listed again.
 CREATE TABLE gone_entries (
     entry_key  INTEGER PRIMARY KEY REFERENCES entries ON DELETE CASCADE,
     sync_key   INTEGER NOT NULL,
@@ -770,8 +771,8 @@ CREATE VIRTUAL TABLE document_text USING fts5 (
     tokenize = 'unicode61 remove_diacritics 2'
 );
 
--- Small pictures of blobs, drawn on demand and kept within a bound (store::thumbnails); or why there
--- is none. They go with their blob, and otherwise those that were used longest ago.
+-- Small pictures of blobs, drawn on demand and kept within a bound (store::thumbnails); or why
+-- there is none. They go with their blob, and otherwise those that were used longest ago.
 CREATE TABLE thumbnails (
     thumbnail_key INTEGER PRIMARY KEY,
     blob_key      INTEGER NOT NULL REFERENCES blobs,

@@ -195,8 +195,8 @@ impl ApiError {
         Self::invalid_among(fields, 0)
     }
 
-    /// 422: these fields are wrong, and so many more. At most [`MOST_ERRORS`] are listed, the others
-    /// counted.
+    /// 422: these fields are wrong, and so many more. At most [`MOST_ERRORS`] are listed, the
+    /// others counted.
     #[must_use]
     pub fn invalid_among(mut fields: Vec<FieldError>, more: usize) -> Self {
         let more = more + fields.len().saturating_sub(MOST_ERRORS);
@@ -326,7 +326,7 @@ impl From<StoreError> for ApiError {
                 "the disk of the data directory is full; nothing of this request was kept",
             ),
             StoreError::Locked(holder) => Self::conflict(holder.to_string()).code("locked"),
-            StoreError::Resting
+            StoreError::SyncInactive
             | StoreError::NotQueued
             | StoreError::NothingHeld
             | StoreError::KeyRotated => Self::conflict(error.to_string()),

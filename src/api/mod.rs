@@ -257,7 +257,8 @@ const PARTS: [(&str, &str); 5] = [
     ("tasks", "tasks"),
 ];
 
-/// There is no such route: because this build lacks that part of the API, or because nothing has it.
+/// There is no such route: because this build lacks that part of the API, or because nothing has
+/// it.
 fn nothing(path: &str) -> ApiError {
     let mut segments = path.split('/').skip(1);
     let is_api = segments.next() == Some("v1");

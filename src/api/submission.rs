@@ -65,8 +65,8 @@ pub(super) async fn check_taken(app: &App, bucket: &Bucket, field: &str) -> Resu
     }
 }
 
-/// Makes a batch of objects and submits it, for whoever has just made them. Returns its id and that of
-/// its first task.
+/// Makes a batch of objects and submits it, for whoever has just made them. Returns its id and that
+/// of its first task.
 pub(super) fn submit_objects(
     tx: &Transaction<'_>,
     bucket_key: i64,

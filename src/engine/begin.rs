@@ -72,7 +72,7 @@ impl Engine {
                 let sync = wanted.ensure(tx, now)?;
                 let is_of_api = sync.made_by == MadeBy::Api;
                 if is_of_api && sync.rests() {
-                    return Err(StoreError::Resting);
+                    return Err(StoreError::SyncInactive);
                 }
                 if is_of_api && sync.options != options {
                     return Ok(None);
@@ -164,7 +164,7 @@ impl Engine {
             .write(move |tx| {
                 let current = syncs::by_key(tx, job.sync_key)?;
                 if current.rests() {
-                    return Err(StoreError::Resting);
+                    return Err(StoreError::SyncInactive);
                 }
                 if current.options != sync.options {
                     return Ok(None);
@@ -294,7 +294,7 @@ impl Engine {
     pub(super) async fn end_queued(&self, id: &JobId, error: &RunError) -> Result<(), StoreError> {
         let (id, now, why) = (id.clone(), self.clock.now(), error.to_string());
         let is_skipped =
-            matches!(error, RunError::Store(StoreError::Locked(_) | StoreError::Resting));
+            matches!(error, RunError::Store(StoreError::Locked(_) | StoreError::SyncInactive));
         let (of_connection, held_until) = (error.of_connection(), error.held_until());
         self.store
             .write(move |tx| {

@@ -114,7 +114,8 @@ impl Mapping {
         if problems.is_empty() { Ok(compiled) } else { Err(problems) }
     }
 
-    /// The same, with its values held against the bucket's schema, and its unique key made of them.
+    /// The same, with its values checked against the bucket's schema, and its unique key made of
+    /// them.
     #[must_use]
     pub fn into_bucket_of(self, settings: BucketSettings) -> Self {
         let BucketSettings { bucket_schema: schema, unique_key, .. } = settings;

@@ -68,8 +68,8 @@ pub(super) async fn tokens(run: &Arc<Run>) -> Result<Vec<crate::model::Cursor>, 
         .collect()
 }
 
-/// Whether a page renames, moves or removes a folder that is known: the paths of entries below it change,
-/// also of those that are being fetched.
+/// Whether a page renames, moves or removes a folder that is known: the paths of entries below it
+/// change, also of those that are being fetched.
 pub(super) async fn would_move_entries(run: &Run, page: &Page) -> Result<bool, RunError> {
     if page.folders.is_empty() && page.removed.is_empty() {
         return Ok(false);

@@ -53,8 +53,8 @@ pub struct Damage {
     pub repair: Option<Repair>,
 }
 
-/// Marks a blob whose bytes a reader found to be damaged, so that a run of a sync that has it fetches
-/// it again. Best effort: `verify` finds it, too.
+/// Marks a blob whose bytes a reader found to be damaged, so that a run of a sync that has it
+/// fetches it again. Best effort: `verify` finds it, too.
 pub async fn report_damage(store: &Store, found: &crate::blobs::Damage) {
     tracing::error!(hash = %found.hash, problem = %found.problem, "stored bytes are damaged");
     let (hash, problem) = (found.hash, found.problem.clone());

@@ -5,8 +5,8 @@ use std::{borrow::Cow, fmt};
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use serde_json::{Map, Value};
 
-/// The name of a provider: a kind of storage that connections lead to. Spelled as in the API and the
-/// database; what is known of the provider is in its folder in `sources`.
+/// The name of a provider: a kind of storage that connections lead to. Spelled as in the API and
+/// the database; what is known of the provider is in its folder in `sources`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ProviderName(Cow<'static, str>);

@@ -51,7 +51,7 @@ pub struct MetadataFilter {
     /// `modified_at`, `mime_type`. Asked of the provider: `metadata.NAME` (S3: `x-amz-meta-NAME`),
     /// `tags.NAME`, `content_type`, `storage_class` and what else it tells. Dots lead into objects.
     pub field: String,
-    /// How the field is held against the value.
+    /// How the field is checked against the value.
     #[serde(default, deserialize_with = "null_is_empty")]
     #[schema(nullable)]
     pub operator: Operator,
@@ -60,7 +60,7 @@ pub struct MetadataFilter {
     pub value: Value,
 }
 
-/// How a field is held against a value.
+/// How a field is checked against a value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Operator {

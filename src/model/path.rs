@@ -32,7 +32,8 @@ impl EntryPath {
     }
 
     /// The text form for JSON: the path itself where it is UTF-8, else with each byte that is not
-    /// part of valid UTF-8 as `%XX`. [`EntryPath::base64_if_not_utf8`] then carries the exact bytes.
+    /// part of valid UTF-8 as `%XX`. [`EntryPath::base64_if_not_utf8`] then carries the exact
+    /// bytes.
     #[must_use]
     pub fn to_json_text(&self) -> String {
         let mut text = String::with_capacity(self.0.len());

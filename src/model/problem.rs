@@ -4,8 +4,8 @@ use std::fmt;
 
 use serde_json::Value;
 
-/// A field that cannot be as it is. Settings are checked whole, so that somebody who puts them right
-/// learns of all that is wrong at once.
+/// A field that cannot be as it is. Settings are checked whole, so that somebody who puts them
+/// right learns of all that is wrong at once.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FieldProblem {
     /// Where it is, from the settings' own root: names and indexes, joined by dots

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{FileFilters, SchemaMapping, SyncMode};
 
-/// The name of a bucket: 1 to 100 characters, not all blank, no `/` (it splits bucket from path), no control
-/// characters, not starting with `-` or `.`.
+/// The name of a bucket: 1 to 100 characters, not all blank, no `/` (it splits bucket from path),
+/// no control characters, not starting with `-` or `.`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct BucketName(String);

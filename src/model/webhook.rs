@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, fmt};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// The types of events that a webhook may ask for, as the public API spells them. Those of resources
-/// that are not here are accepted, and never come.
+/// The types of events that a webhook may ask for, as the public API spells them. Those of
+/// resources that are not here are accepted, and never come.
 pub const EVENT_TYPES: [&str; 43] = [
     "object.created",
     "objects.created.batch",

@@ -19,7 +19,8 @@
 //! - `work`: one object through its extractor, into documents that are ready to be written.
 //! - [`extract`]: the boundary to extractors. On this side a request and what came of it; on the
 //!   other a child process that speaks lines. Nothing there knows of batches or of the database.
-//! - [`thumbnails`]: pictures drawn on demand, for whoever looks at an object; no collection needed.
+//! - [`thumbnails`]: pictures drawn on demand, for whoever looks at an object; no collection
+//!   needed.
 //! - `context`: what all of these share: the right to process, places for extractors, their pauses.
 //!
 //! What does not live here: SQL (`store::processing`), HTTP (`api::{collections, batches, tasks,

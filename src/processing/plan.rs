@@ -73,7 +73,7 @@ pub(super) enum Verdict {
     /// Nothing: it is gone, is not wanted, or was settled before.
     Skip,
     /// Nothing more: this batch has settled it already.
-    Settled,
+    Done,
     /// Nothing yet.
     Later(Timestamp),
     /// Only what is passed through is another.
@@ -170,7 +170,7 @@ pub(super) fn decide(
                 Some(known)
                     if known.batch_key == Some(rules.batch_key) && known.state == State::Failed =>
                 {
-                    Verdict::Settled
+                    Verdict::Done
                 }
                 _ => Verdict::Fail(of, Class::Permanent, missing),
             });
@@ -237,7 +237,7 @@ fn by_ledger(
             known.retry_at.filter(|at| *at > rules.now).map(Verdict::Later)
         }
         State::Trying | State::Waiting => None,
-        State::Done | State::Failed if is_ours && same => Some(Verdict::Settled),
+        State::Done | State::Failed if is_ours && same => Some(Verdict::Done),
         State::Done if same && !replaces => Some(carry(of, known, carried)?),
         State::Failed if same && !replaces && known.recipe == of.recipe => {
             let may_pass = known.class.as_deref() != Some(Class::Permanent.as_str());

@@ -1,6 +1,6 @@
-//! Small pictures of objects, drawn when somebody looks: by the same extractor as `thumbnail@v1`, in
-//! the same confined child processes, kept in the database within a bound. No collection is needed,
-//! and nothing here waits for processing.
+//! Small pictures of objects, drawn when somebody looks: by the same extractor as `thumbnail@v1`,
+//! in the same confined child processes, kept in the database within a bound. No collection is
+//! needed, and nothing here waits for processing.
 
 use std::{collections::BTreeMap, fs, sync::Arc, time::Duration};
 

@@ -215,7 +215,7 @@ impl Tier<'_> {
         let (mut counts, mut carries, mut fails) = (Counts::default(), Vec::new(), Vec::new());
         for (member, verdict) in decided {
             match verdict {
-                Verdict::Settled => {}
+                Verdict::Done => {}
                 Verdict::Skip => counts.skipped += 1,
                 Verdict::Later(at) => later.add(at, index, member),
                 Verdict::Carry(carry) => {
@@ -350,7 +350,7 @@ impl Tier<'_> {
             if let End::Wait(at, _) = &end {
                 later.add(*at, index, member.clone());
             }
-            settled.push(Settled { member, run, end, took_ms });
+            settled.push(Ended { member, run, end, took_ms });
         }
         let again = self.write_down(index, settled).await?;
         for member in again {
@@ -395,14 +395,14 @@ impl Tier<'_> {
     async fn write_down(
         &self,
         index: usize,
-        settled: Vec<Settled>,
+        settled: Vec<Ended>,
     ) -> Result<Vec<Member>, Interrupted> {
         let taking = self.takings[index].clone();
         let (batch, task_key, now) = (self.batch.clone(), self.task.key, self.now());
         let files = self.context.engine.blobs.clone();
         self.guarded(move |tx| {
             let (mut counts, mut again, mut told) = (Counts::default(), Vec::new(), Vec::new());
-            for Settled { member, run, end, took_ms } in settled {
+            for Ended { member, run, end, took_ms } in settled {
                 let is_current =
                     outcomes::is_current(tx, batch.key, &run.of, &run.object_id, run.revision_ms)?;
                 if !is_current {
@@ -532,7 +532,7 @@ struct Finished {
     took_ms: u64,
 }
 
-struct Settled {
+struct Ended {
     member: Member,
     run: Run,
     end: End,

@@ -1,6 +1,6 @@
 //! When syncs run: due syncs are queued, queued jobs are started fairly and within bounds, the runs
-//! of dead workers are taken over, a folder that changes is due at once, and the trash is emptied of
-//! what has had its time.
+//! of dead workers are taken over, a folder that changes is due at once, and the trash is emptied
+//! of what has had its time.
 //!
 //! The schedule is in the database, so several processes on one data directory share it; leases
 //! keep their runs apart. Decides nothing about entries, and knows no provider.

@@ -135,9 +135,9 @@ fn key_file(data_dir: &Path, id: &str) -> PathBuf {
     data_dir.join(format!("secrets.{id}.key"))
 }
 
-/// Keeps a key in a file of the data directory. Written whole under another name first: a key file is
-/// there whole or not at all. Its name is the key's, which is never given twice, so no other key is
-/// ever overwritten.
+/// Keeps a key in a file of the data directory. Written whole under another name first: a key file
+/// is there whole or not at all. Its name is the key's, which is never given twice, so no other key
+/// is ever overwritten.
 ///
 /// # Errors
 /// The disk's.

@@ -1,6 +1,6 @@
-//! Files that whoever wrote them has just closed, as far as the system tells: they are finished, and
-//! no time need pass until that can be believed. Whoever watches folders writes it down here; where
-//! nothing is written down, nothing is known.
+//! Files that whoever wrote them has just closed, as far as the system tells: they are finished,
+//! and no time need pass until that can be believed. Whoever watches folders writes it down here;
+//! where nothing is written down, nothing is known.
 
 use std::{
     collections::HashMap,

@@ -1,6 +1,7 @@
 //! Where providers with an address of their own are reached, and to which hosts secrets may go.
 //!
-//! What does not live here: reading `config.toml` (`config`), and addresses that a connection names.
+//! What does not live here: reading `config.toml` (`config`), and addresses that a connection
+//! names.
 
 use serde::Deserialize;
 use url::Url;

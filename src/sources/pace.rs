@@ -1,5 +1,5 @@
-//! How slowly a body may come. One that stands still times out; this ends those that send a byte now
-//! and then, for ever.
+//! How slowly a body may come. One that stands still times out; this ends those that send a byte
+//! now and then, for ever.
 
 use std::time::Duration;
 

@@ -117,8 +117,8 @@ pub fn accept(name: &ProviderName, config: &Value) -> Result<Accepted, Vec<Wrong
     provider::accept::accept(configurable(name)?, config)
 }
 
-/// Takes a change to the `provider_config` of a connection: keys that are sent replace those before,
-/// null clears, and credentials stay unless others are sent.
+/// Takes a change to the `provider_config` of a connection: keys that are sent replace those
+/// before, null clears, and credentials stay unless others are sent.
 ///
 /// # Errors
 /// Every field that is wrong.

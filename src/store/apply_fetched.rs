@@ -8,7 +8,7 @@ use super::{
     entries,
     entries::{DELETED, TRASHED},
     fetched::FetchedEntry,
-    heirs,
+    inherit,
     shape::{self, Shape},
     stored::signed,
     time,
@@ -154,7 +154,7 @@ impl Changes<'_> {
             return self.update_entry(entry, row.entry_key, row.object_key, false);
         }
         self.counts.updated += 1;
-        if heirs::hand_over(self.tx, row.object_key, self.now)? {
+        if inherit::hand_over(self.tx, row.object_key, self.now)? {
             return self.assign_object(entry, blob_key, row.entry_key);
         }
         self.replace_content(entry, row.object_key, blob_key)?;

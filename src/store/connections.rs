@@ -173,8 +173,8 @@ pub fn worked(tx: &Transaction<'_>, connection_key: i64, now: Timestamp) -> Resu
     Ok(())
 }
 
-/// It failed a run. It is suspended at once when its credentials were refused, and when it cannot be
-/// reached once every active sync of it has failed [`MAX_FAILURES`] times in a row.
+/// It failed a run. It is suspended at once when its credentials were refused, and when it cannot
+/// be reached once every active sync of it has failed [`MAX_FAILURES`] times in a row.
 ///
 /// # Errors
 /// SQLite's.

@@ -1,7 +1,8 @@
-//! What people wrote to objects of syncs: kept apart from the fields that the sync gives, and merged
-//! over them, so that it stays when the entry changes. `objects.edits` has the fields of people,
-//! where null hides a field that the sync gives; `objects.given` has the sync's own; the two merged
-//! are `objects.fields`, which is what everybody reads. An object without edits has only the last.
+//! What people wrote to objects of syncs: kept apart from the fields that the sync gives, and
+//! merged over them, so that it stays when the entry changes. `objects.edits` has the fields of
+//! people, where null hides a field that the sync gives; `objects.given` has the sync's own; the
+//! two merged are `objects.fields`, which is what everybody reads. An object without edits has only
+//! the last.
 
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 use serde_json::{Map, Value};
@@ -26,8 +27,8 @@ impl Edits {
         Ok(Some(Self { edited: json::read("object", edited)?, given }))
     }
 
-    /// Writes a field. Null takes an edit back, so that what the sync gives is seen again; where the
-    /// field was not edited, it hides what the sync gives.
+    /// Writes a field. Null takes an edit back, so that what the sync gives is seen again; where
+    /// the field was not edited, it hides what the sync gives.
     pub fn write(&mut self, name: String, value: Value) {
         if !value.is_null() {
             self.edited.insert(name, value);
@@ -66,8 +67,8 @@ pub(super) fn column(fields: &Map<String, Value>) -> Result<Option<String>> {
     }
 }
 
-/// The edits of an object, with what its sync would give it now: `given`, a JSON object. `None` where
-/// nobody has edited it.
+/// The edits of an object, with what its sync would give it now: `given`, a JSON object. `None`
+/// where nobody has edited it.
 pub(super) fn over(
     connection: &Connection,
     object_key: i64,

@@ -89,9 +89,9 @@ pub enum StoreError {
     /// The job has begun, or has ended, already.
     #[error("this job is no longer waiting to start")]
     NotQueued,
-    /// The sync rests: it is paused, switched off or deleted.
+    /// The sync does not run: it is paused, switched off or deleted.
     #[error("this sync is paused, switched off or deleted")]
-    Resting,
+    SyncInactive,
     /// Another key seals credentials by now: seal again.
     #[error("the key of the stored credentials was changed in the meantime: try again")]
     KeyRotated,
@@ -100,7 +100,7 @@ pub enum StoreError {
     BlobVanished,
     /// A stored value cannot be understood.
     #[error("the database holds an invalid {what}: {reason}")]
-    Nonsense {
+    InvalidValue {
         /// What was being read.
         what: &'static str,
         /// Why not.
@@ -131,7 +131,7 @@ pub enum StoreError {
 impl StoreError {
     /// A stored value that cannot be read back.
     pub(crate) fn nonsense(what: &'static str, reason: impl ToString) -> Self {
-        Self::Nonsense { what, reason: reason.to_string() }
+        Self::InvalidValue { what, reason: reason.to_string() }
     }
 }
 

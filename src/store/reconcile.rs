@@ -10,7 +10,7 @@ use super::{
     checkpoints::Sightings,
     entries::DELETED,
     events::EventKind,
-    gone, heirs, jobs, leases,
+    gone, inherit, jobs, leases,
     remove::remove_object,
     syncs,
     target::Target,
@@ -231,7 +231,7 @@ pub fn remove(
     for entry_key in entry_keys {
         let Some(row) = delete_entry(tx, target.fence.sync_key, *entry_key)? else { continue };
         let has_object = !row.is_duplicate && row.object_key > DELETED;
-        if !has_object || heirs::hand_over(tx, row.object_key, now)? {
+        if !has_object || inherit::hand_over(tx, row.object_key, now)? {
             continue;
         }
         let gone = match trashed_until {

@@ -220,7 +220,7 @@ fn deadly(now: Timestamp) -> Pause {
     Pause { reason: Some(reason), at: now, by: PausedBy::Failures, drain: false }
 }
 
-/// A folder of this computer that is kept in step.
+/// A folder of this computer that is kept up to date.
 #[derive(Clone, Debug)]
 pub struct Folder {
     /// Internal key of its sync.

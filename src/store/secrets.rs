@@ -1,4 +1,5 @@
-//! Sealed secrets of connections and webhooks, and which key seals new ones. The keys themselves are never here.
+//! Sealed secrets of connections and webhooks, and which key seals new ones. The keys themselves
+//! are never here.
 
 use std::collections::BTreeSet;
 

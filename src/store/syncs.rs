@@ -1,4 +1,4 @@
-//! Syncs: what people asked to be kept in step.
+//! Syncs: what people asked to be kept up to date.
 
 use std::collections::BTreeMap;
 

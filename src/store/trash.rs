@@ -258,8 +258,8 @@ pub fn restore(
     Ok(restored)
 }
 
-/// Gives an object that is restored its entry back. Another version than the one that was deleted is
-/// left to the next pass. Where the entry is gone, its row says that somebody keeps its object.
+/// Gives an object that is restored its entry back. Another version than the one that was deleted
+/// is left to the next pass. Where the entry is gone, its row says that somebody keeps its object.
 /// Returns the keys of the entry and of its sync; `None` for an object that no sync made.
 fn attach_entry(tx: &Transaction<'_>, object_key: i64) -> Result<Option<(i64, i64)>> {
     let attached = tx

@@ -310,8 +310,8 @@ impl History {
 }
 
 impl History {
-    /// That a source lists nothing any more waits for a decision, whatever the limit of removals is,
-    /// and nothing else does. What is gone stays until the decision is made, and goes with it.
+    /// That a source lists nothing any more waits for a decision, whatever the limit of removals
+    /// is, and nothing else does. What is gone stays until the decision is made, and goes with it.
     async fn approve_emptied(&mut self, report: &Report) {
         let held = report.held.as_ref().expect("held removals");
         let expected = self.drive.world().expected();

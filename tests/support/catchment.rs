@@ -61,8 +61,8 @@ impl Catchment {
         set("HOME", home.path().as_os_str());
         set("PATH", &std::env::var_os("PATH").unwrap_or_default());
         set("AWS_EC2_METADATA_DISABLED", OsStr::new("true"));
-        // Files that a test has just written count as finished, and any disk has room enough, unless
-        // a test is about these.
+        // Files that a test has just written count as finished, and any disk has room enough,
+        // unless a test is about these.
         set("CATCHMENT_QUIET_PERIOD_MS", OsStr::new("0"));
         set("CATCHMENT_MIN_FREE", OsStr::new("0"));
         // Never the keyring of whoever runs the tests.
@@ -238,8 +238,8 @@ impl Catchment {
         self.run(&[OsStr::new("get"), &place(bucket, path)]).exits(0).stdout
     }
 
-    /// Asserts that the bucket holds exactly these paths with these contents, that each byte of them
-    /// can be read and is what was stored, and that nothing else lies in it.
+    /// Asserts that the bucket holds exactly these paths with these contents, that each byte of
+    /// them can be read and is what was stored, and that nothing else lies in it.
     pub fn holds_exactly(&self, bucket: &str, contents: &BTreeMap<Vec<u8>, String>) {
         assert_same(&self.contents(bucket), contents);
         self.run(&["verify", bucket]).exits(0);

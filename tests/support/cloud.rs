@@ -1,5 +1,5 @@
-//! The parts of AWS that hand out credentials: STS, the container endpoint and the instance metadata
-//! service, each faked from its reference and recording what it was asked.
+//! The parts of AWS that hand out credentials: STS, the container endpoint and the instance
+//! metadata service, each faked from its reference and recording what it was asked.
 
 use std::sync::{Arc, Mutex};
 

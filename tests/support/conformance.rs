@@ -299,7 +299,8 @@ pub async fn knows_what_exists(source: &dyn Source, remove: impl FnOnce()) {
     assert_eq!(existing, expected);
 }
 
-/// A root that is not there fails everything, as a connection's failure and not as an empty listing.
+/// A root that is not there fails everything, as a connection's failure and not as an empty
+/// listing.
 pub async fn a_missing_root_is_no_empty_listing(source: &dyn Source) {
     let error = source.probe().await.unwrap_err();
     assert_eq!(error.class(), ErrorClass::Connection, "{error:?}");

@@ -13,8 +13,8 @@ pub fn hash(bytes: &[u8]) -> String {
     format!("blake3:{}", blake3::hash(bytes).to_hex())
 }
 
-/// A seed for a test that draws: from CATCHMENT_TEST_SEED, to repeat a failure, else from the clock.
-/// Printed, so that a failure shows it.
+/// A seed for a test that draws: from CATCHMENT_TEST_SEED, to repeat a failure, else from the
+/// clock. Printed, so that a failure shows it.
 pub fn seed() -> u64 {
     let seed = match std::env::var("CATCHMENT_TEST_SEED") {
         Ok(text) => text.parse().expect("CATCHMENT_TEST_SEED is a number"),

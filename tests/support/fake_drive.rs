@@ -1,6 +1,6 @@
-//! Google Drive, from its documentation: files with ids and parents, a change feed, exports, batches,
-//! and everything that goes wrong there on demand. It checks the access token of every request, and
-//! remembers each.
+//! Google Drive, from its documentation: files with ids and parents, a change feed, exports,
+//! batches, and everything that goes wrong there on demand. It checks the access token of every
+//! request, and remembers each.
 //!
 //! - <https://developers.google.com/workspace/drive/api/reference/rest/v3>
 //! - <https://developers.google.com/workspace/drive/api/guides/handle-errors>

@@ -1,9 +1,10 @@
-//! An S3 of our own, for what no real server does on demand: it holds every key that S3 allows under
-//! its exact bytes, checks signatures, counts requests, and fails by script.
+//! An S3 of our own, for what no real server does on demand: it holds every key that S3 allows
+//! under its exact bytes, checks signatures, counts requests, and fails by script.
 //!
 //! Built from Amazon's reference, not from what Catchment sends:
-//! <https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html> and `API_GetObject.html`
-//! beside it. A bucket is named by the path, or by the host where that is `BUCKET.localhost`.
+//! <https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html> and
+//! `API_GetObject.html` beside it. A bucket is named by the path, or by the host where that is
+//! `BUCKET.localhost`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -623,7 +624,8 @@ enum Lie {
     RawPlus,
 }
 
-/// `/bucket/key`, or `/key` at the host `bucket.localhost`; percent-decoded and otherwise untouched.
+/// `/bucket/key`, or `/key` at the host `bucket.localhost`; percent-decoded and otherwise
+/// untouched.
 fn place(request: &Request) -> (String, Vec<u8>) {
     let path = request.raw_path();
     let path = path.strip_prefix('/').unwrap_or(path);

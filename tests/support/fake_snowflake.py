@@ -54,7 +54,8 @@ FAULTS = {
     # Answers to the next submissions or polls, one each: {"status", "code", "message", "headers"}.
     "submit": [],
     "poll": [],
-    # By the number of a partition: how many more times it is gone (404), cut short, or short of rows.
+    # By the number of a partition: how many more times it is gone (404), cut short, or short of
+    # rows.
     "gone": {},
     "cut": {},
     "torn": {},

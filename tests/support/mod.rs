@@ -1,5 +1,5 @@
-//! What the tests stand on: the built program in a private home, real S3 servers as peers, a scripted
-//! S3 of our own that fails on demand, and trees and contents to sync.
+//! What the tests stand on: the built program in a private home, real S3 servers as peers, a
+//! scripted S3 of our own that fails on demand, and trees and contents to sync.
 //!
 //! Nothing in here asserts a promise of Catchment, with one exception: every `sync --json` that the
 //! runner starts is held to the arithmetic of its summary and to the books of its installation

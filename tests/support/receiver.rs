@@ -1,5 +1,5 @@
-//! A receiver of webhooks: keeps what it is sent, verifies signatures by the documented rule with an
-//! HMAC of its own, and fails or stalls when it is told to.
+//! A receiver of webhooks: keeps what it is sent, verifies signatures by the documented rule with
+//! an HMAC of its own, and fails or stalls when it is told to.
 
 use std::{
     collections::VecDeque,

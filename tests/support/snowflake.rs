@@ -1,5 +1,6 @@
-//! `fake_snowflake.py`, an imitation of Snowflake's SQL API, as tests use it: started for one test on a
-//! free port of the loopback interface, told what to hold and how to fail, and gone with the test.
+//! `fake_snowflake.py`, an imitation of Snowflake's SQL API, as tests use it: started for one test
+//! on a free port of the loopback interface, told what to hold and how to fail, and gone with the
+//! test.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},

@@ -150,8 +150,8 @@ fn refuse_long_headers(parts: &Parts) -> Result<(), ApiError> {
     ))
 }
 
-/// Forms are what pages of others, and bytes that somebody opens, can send without our scripts. Only
-/// signing in takes one.
+/// Forms are what pages of others, and bytes that somebody opens, can send without our scripts.
+/// Only signing in takes one.
 fn refuse_forms(parts: &Parts) -> Result<(), ApiError> {
     let kind = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let essence = kind.and_then(|kind| kind.split(';').next()).unwrap_or_default().trim();

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::{Answer, Range, megabits};
+use super::{JsonResult, Range, megabits};
 use crate::{
     api::{
         App, buckets,
@@ -137,7 +137,7 @@ pub(super) async fn storage(
     scope: Scope,
     FromPath(bucket): FromPath<String>,
     ValidQuery(query): ValidQuery<TimeQuery>,
-) -> Answer {
+) -> JsonResult {
     let bucket = buckets::find(&app, &scope, &bucket).await?;
     let range = range_of(&query, app.now())?;
     let step = Step::parse(query.group_by.as_deref(), Step::Day)?;
@@ -186,7 +186,7 @@ pub(super) async fn usage(
     scope: Scope,
     FromPath(bucket): FromPath<String>,
     ValidQuery(query): ValidQuery<TimeQuery>,
-) -> Answer {
+) -> JsonResult {
     let bucket = buckets::find(&app, &scope, &bucket).await?;
     let range = range_of(&query, app.now())?;
     let step = Step::parse(query.group_by.as_deref(), Step::Day)?;
@@ -243,7 +243,7 @@ pub(super) async fn upload_performance(
     scope: Scope,
     FromPath(bucket): FromPath<String>,
     ValidQuery(query): ValidQuery<UploadsQuery>,
-) -> Answer {
+) -> JsonResult {
     let bucket = buckets::find(&app, &scope, &bucket).await?;
     let range = Range::of_hours(query.hours, app.now());
     let step = Step::parse(query.group_by.as_deref(), Step::Hour)?;

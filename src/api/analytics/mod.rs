@@ -22,7 +22,7 @@ use crate::store::{
     buckets::Bucket,
 };
 
-type Answer = Result<Json<Value>, ApiError>;
+type JsonResult = Result<Json<Value>, ApiError>;
 
 /// How long nothing may move in a run before it counts as stuck.
 const STUCK_SECS: i64 = 300;
@@ -94,7 +94,7 @@ fn health_of(db: &Connection, bucket: &Bucket, range: Range) -> Result<Value, Ap
         (0, 0, 0) => "healthy",
         _ => "degraded",
     };
-    let told = syncs.iter().map(|sync| {
+    let response = syncs.iter().map(|sync| {
         json!({
             "sync_config_id": sync.sync_id,
             "consecutive_failures": sync.consecutive_failures,
@@ -109,7 +109,7 @@ fn health_of(db: &Connection, bucket: &Bucket, range: Range) -> Result<Value, Ap
         "overall_health": overall,
         "total_errors": total,
         "error_breakdown": failures.iter().map(|kind| share_of(kind, total)).collect::<Vec<_>>(),
-        "sync_health": told.collect::<Vec<_>>(),
+        "sync_health": response.collect::<Vec<_>>(),
         "stuck_syncs": stuck,
     }))
 }
@@ -137,7 +137,7 @@ async fn health(
     scope: Scope,
     FromPath(bucket): FromPath<String>,
     ValidQuery(query): ValidQuery<HoursQuery>,
-) -> Answer {
+) -> JsonResult {
     let bucket = buckets::find(&app, &scope, &bucket).await?;
     let range = Range::of_hours(query.hours, app.now());
     app.engine.store.read_or(move |db| health_of(db, &bucket, range)).await.map(Json)
@@ -154,23 +154,23 @@ async fn all_health(
     State(app): State<App>,
     scope: Scope,
     ValidQuery(query): ValidQuery<HoursQuery>,
-) -> Answer {
+) -> JsonResult {
     let range = Range::of_hours(query.hours, app.now());
-    let told = app
+    let response = app
         .engine
         .store
         .read_or(move |db| {
-            let mut told = Vec::new();
+            let mut response = Vec::new();
             for bucket in crate::store::buckets::of_namespace(db, scope.namespace_key)? {
                 let health = health_of(db, &bucket, range)?;
                 if health["overall_health"] != "healthy" {
-                    told.push(health);
+                    response.push(health);
                 }
             }
-            Ok::<_, ApiError>(told)
+            Ok::<_, ApiError>(response)
         })
         .await?;
-    Ok(Json(json!({"time_range": range.respond(), "buckets": told})))
+    Ok(Json(json!({"time_range": range.respond(), "buckets": response})))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a rate needs no 53 bits")]
@@ -195,7 +195,7 @@ async fn sync_performance(
     scope: Scope,
     FromPath(bucket): FromPath<String>,
     ValidQuery(query): ValidQuery<RunsQuery>,
-) -> Answer {
+) -> JsonResult {
     let bucket = buckets::find(&app, &scope, &bucket).await?;
     let now = app.now();
     let range = Range::of_hours(query.hours, now);
@@ -206,7 +206,7 @@ async fn sync_performance(
         .store
         .read(move |db| analytics::sync_runs(db, key, sync.as_deref(), range.start, limit))
         .await?;
-    let told: Vec<Value> = runs
+    let response: Vec<Value> = runs
         .iter()
         .map(|run| {
             let seconds = seconds_of(run, now);
@@ -231,7 +231,7 @@ async fn sync_performance(
         "bucket_id": bucket.id,
         "sync_config_id": query.sync_config_id,
         "time_range": range.respond(),
-        "runs": told,
+        "runs": response,
         "summary": {"total_runs": runs.len(), "total_bytes": bytes, "total_files": files},
     })))
 }
@@ -249,7 +249,7 @@ async fn sync_comparison(
     scope: Scope,
     FromPath(bucket): FromPath<String>,
     ValidQuery(query): ValidQuery<HoursQuery>,
-) -> Answer {
+) -> JsonResult {
     let bucket = buckets::find(&app, &scope, &bucket).await?;
     let now = app.now();
     let range = Range::of_hours(query.hours, now);

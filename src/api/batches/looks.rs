@@ -4,8 +4,8 @@ use axum::{Json, extract::State};
 use serde_json::{Value, json};
 
 use super::{
-    Answer,
-    answer::picture,
+    JsonResult,
+    details::details_of,
     look,
     wire::{FailedQuery, LogsQuery},
 };
@@ -43,10 +43,10 @@ pub(super) async fn failed(
     scope: Scope,
     FromPath(path): FromPath<(String, String)>,
     ValidQuery(query): ValidQuery<FailedQuery>,
-) -> Answer {
+) -> JsonResult {
     let (limit, offset) = (query.limit.unwrap_or(100), query.offset.unwrap_or(0));
     let namespace_key = scope.namespace_key;
-    let told = look(&app, &scope, path, move |db, batch| {
+    let response = look(&app, &scope, path, move |db, batch| {
         let mut keys = keys_of(&batch, query.tier_num);
         if let Some(name) = query.collection_id {
             let wanted = collections::named(db, namespace_key, &name)?
@@ -56,12 +56,12 @@ pub(super) async fn failed(
         }
         let (_, total) = outcomes::settled(db, batch.key, &keys)?;
         let rows = outcomes::failed_of_batch(db, batch.key, &keys, offset.into(), limit)?;
-        let mut told = Vec::new();
+        let mut response = Vec::new();
         for row in rows {
             let collection = collections::by_key(db, row.collection_key)?;
             let tier =
                 batch.tiers.iter().flatten().position(|tier| tier.contains(&row.collection_key));
-            told.push(json!({
+            response.push(json!({
                 "object_id": row.object_id,
                 "collection_id": collection.map(|it| it.id.to_string()),
                 "tier_num": tier,
@@ -74,16 +74,16 @@ pub(super) async fn failed(
         }
         Ok::<_, ApiError>(json!({
             "batch_id": batch.id,
-            "results": told,
-            "failed_documents": told,
+            "results": response,
+            "failed_documents": response,
             "total": total,
             "limit": limit,
             "offset": offset,
-            "has_more": u64::from(offset) + (told.len() as u64) < total,
+            "has_more": u64::from(offset) + (response.len() as u64) < total,
         }))
     })
     .await?;
-    Ok(Json(told))
+    Ok(Json(response))
 }
 
 fn tail(text: &str, bytes: usize) -> String {
@@ -107,9 +107,9 @@ pub(super) async fn logs(
     scope: Scope,
     FromPath(path): FromPath<(String, String)>,
     ValidQuery(query): ValidQuery<LogsQuery>,
-) -> Answer {
-    let told = look(&app, &scope, path, move |db, batch| {
-        let shown = picture(db, batch.clone(), false)?;
+) -> JsonResult {
+    let response = look(&app, &scope, path, move |db, batch| {
+        let shown = details_of(db, batch.clone(), false)?;
         let mut tiers = Vec::new();
         for task in &shown.tasks {
             let tier = task.tier.unwrap_or_default();
@@ -135,7 +135,7 @@ pub(super) async fn logs(
         Ok::<_, ApiError>(json!({"batch_id": batch.id, "tiers": tiers}))
     })
     .await?;
-    Ok(Json(told))
+    Ok(Json(response))
 }
 
 /// Tell where the time of a batch went, and what to do about its failures
@@ -150,12 +150,12 @@ pub(super) async fn diagnose(
     State(app): State<App>,
     scope: Scope,
     FromPath(path): FromPath<(String, String)>,
-) -> Answer {
+) -> JsonResult {
     let now = app.now();
-    let told = look(&app, &scope, path, move |db, batch| {
+    let response = look(&app, &scope, path, move |db, batch| {
             let durations = outcomes::durations(db, batch.key)?;
             let groups = outcomes::failures_of_batch(db, batch.key)?;
-            let shown = picture(db, batch.clone(), false)?;
+            let shown = details_of(db, batch.clone(), false)?;
             let names: Vec<&str> = shown
                 .tiers
                 .iter()
@@ -207,7 +207,7 @@ pub(super) async fn diagnose(
             Ok::<_, ApiError>(json!({
                 "batch_id": batch.id,
                 "status": batch.status.as_str(),
-                "summary": shown.told(now)["status_message"],
+                "summary": shown.to_json(now)["status_message"],
                 "waited_seconds": seconds(batch.submitted_at, batch.started_at.or(batch.completed_at)),
                 "ran_seconds": seconds(batch.started_at, batch.completed_at),
                 "objects": durations.len(),
@@ -226,7 +226,7 @@ pub(super) async fn diagnose(
             }))
         })
     .await?;
-    Ok(Json(told))
+    Ok(Json(response))
 }
 
 /// The value that so many percent of all do not exceed.

@@ -1,6 +1,6 @@
 //! `/v1/buckets/{bucket}/batches`: objects that are processed together.
 
-pub(super) mod answer;
+pub(super) mod details;
 mod looks;
 mod orders;
 mod response;
@@ -12,7 +12,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub(super) use self::response::TaskResponse;
 use self::{
-    answer::{Picture, picture, task_of},
+    details::{Details, details_of, task_of},
     wire::{
         AddObjectsQuery, AddObjectsToBatchRequest, BulkSubmitBatchesRequest, CreateBatchQuery,
         CreateBatchRequest, ListBatchesRequest, PatchBatchRequest, SubmitBatchRequest, SubmitQuery,
@@ -41,7 +41,7 @@ use crate::{
     },
 };
 
-type Answer = Result<Json<Value>, ApiError>;
+type JsonResult = Result<Json<Value>, ApiError>;
 
 /// Objects that a filter may bring into one batch.
 const MOST: u32 = 50_000;
@@ -99,9 +99,9 @@ async fn change<T: Send + 'static>(
         .await
 }
 
-fn shown(db: &Connection, key: i64) -> Result<Picture, ApiError> {
+fn shown(db: &Connection, key: i64) -> Result<Details, ApiError> {
     let batch = batches::by_key(db, key)?.ok_or_else(|| ApiError::internal("a batch is gone"))?;
-    Ok(picture(db, batch, true)?)
+    Ok(details_of(db, batch, true)?)
 }
 
 /// Make a batch
@@ -118,7 +118,7 @@ async fn create(
     FromPath(bucket): FromPath<String>,
     ValidQuery(query): ValidQuery<CreateBatchQuery>,
     Valid(body): Valid<CreateBatchRequest>,
-) -> Answer {
+) -> JsonResult {
     let bucket = buckets::find(&app, &scope, &bucket).await?;
     let now = app.now();
     let submits = query
@@ -142,7 +142,7 @@ async fn create(
     };
     let chosen = chosen.resolved(&app, &bucket, limit).await?;
     let (namespace_key, named) = (scope.namespace_key, body.collection_ids.or(body.collections));
-    let told = app
+    let response = app
         .engine
         .store
         .write(move |tx| {
@@ -164,11 +164,11 @@ async fn create(
             if submits {
                 submit_now(tx, key, now)?;
             }
-            Ok::<_, ApiError>(shown(tx, key)?.told(now))
+            Ok::<_, ApiError>(shown(tx, key)?.to_json(now))
         })
         .await?;
     app.processor.nudge();
-    Ok(Json(told))
+    Ok(Json(response))
 }
 
 enum Chosen {
@@ -270,18 +270,18 @@ async fn add_objects(
     FromPath(path): FromPath<(String, String)>,
     ValidQuery(query): ValidQuery<AddObjectsQuery>,
     Valid(body): Valid<AddObjectsToBatchRequest>,
-) -> Answer {
+) -> JsonResult {
     let (now, skips) = (app.now(), query.skip_validation.unwrap_or(false));
-    let told = change(&app, &scope, path, move |tx, bucket, batch| {
+    let response = change(&app, &scope, path, move |tx, bucket, batch| {
         if batch.status != BatchStatus::Draft {
             return Err(ApiError::conflict("the batch is submitted: make another")
                 .detail("status", batch.status.as_str()));
         }
         add(tx, batch.key, bucket, &body.object_ids, skips)?;
-        Ok::<_, ApiError>(shown(tx, batch.key)?.told(now))
+        Ok::<_, ApiError>(shown(tx, batch.key)?.to_json(now))
     })
     .await?;
-    Ok(Json(told))
+    Ok(Json(response))
 }
 
 /// Submit a batch
@@ -299,10 +299,10 @@ async fn submit(
     FromPath(path): FromPath<(String, String)>,
     _query: ValidQuery<SubmitQuery>,
     Valid(body): Valid<SubmitBatchRequest>,
-) -> Answer {
+) -> JsonResult {
     check_webhook(body.webhook_url.as_deref())?;
     let (now, namespace_key) = (app.now(), scope.namespace_key);
-    let told = change(&app, &scope, path, move |tx, bucket, batch| {
+    let response = change(&app, &scope, path, move |tx, bucket, batch| {
         if batch.status.is_terminal() {
             return Err(ApiError::conflict("the batch has ended: resubmit it to run it again")
                 .detail("status", batch.status.as_str()));
@@ -324,7 +324,7 @@ async fn submit(
     })
     .await?;
     app.processor.nudge();
-    Ok(Json(told))
+    Ok(Json(response))
 }
 
 fn check_same(db: &Connection, batch: &Batch, named: Option<Vec<i64>>) -> Result<(), ApiError> {
@@ -370,7 +370,7 @@ async fn submit_all(
     State(app): State<App>,
     scope: Scope,
     FromPath(bucket): FromPath<String>,
-) -> Answer {
+) -> JsonResult {
     let bucket = buckets::find(&app, &scope, &bucket).await?;
     let (key, now) = (bucket.key, app.now());
     let drafts = app.engine.store.read(move |db| batches::drafts(db, key)).await?;
@@ -406,7 +406,7 @@ async fn bulk_submit(
     scope: Scope,
     FromPath(bucket): FromPath<String>,
     Valid(body): Valid<BulkSubmitBatchesRequest>,
-) -> Answer {
+) -> JsonResult {
     let bucket = buckets::find(&app, &scope, &bucket).await?;
     let chunk = body.chunk_size.unwrap_or(CHUNK).min(CHUNK);
     let keys = keys_of(&app, &bucket, body.filters, body.max_objects).await?;
@@ -422,7 +422,7 @@ async fn bulk_submit(
     for part in keys.chunks(chunk as usize) {
         let (part, collections, group) = (part.to_vec(), collections.clone(), group.clone());
         let (bucket_key, dedup) = (bucket.key, body.dedup_strategy.unwrap_or_default());
-        let told = app
+        let response = app
             .engine
             .store
             .write(move |tx| {
@@ -450,7 +450,7 @@ async fn bulk_submit(
                 }))
             })
             .await?;
-        made.push(told);
+        made.push(response);
     }
     app.processor.nudge();
     Ok(Json(json!({
@@ -476,9 +476,9 @@ async fn get(
     State(app): State<App>,
     scope: Scope,
     FromPath(path): FromPath<(String, String)>,
-) -> Answer {
-    let shown = look(&app, &scope, path, |db, batch| Ok(picture(db, batch, true)?)).await?;
-    Ok(Json(shown.told(app.now())))
+) -> JsonResult {
+    let shown = look(&app, &scope, path, |db, batch| Ok(details_of(db, batch, true)?)).await?;
+    Ok(Json(shown.to_json(app.now())))
 }
 
 /// List batches
@@ -495,7 +495,7 @@ async fn list(
     FromPath(bucket): FromPath<String>,
     ValidQuery(mut query): ValidQuery<ListQuery>,
     Valid(body): Valid<ListBatchesRequest>,
-) -> Answer {
+) -> JsonResult {
     let bucket = buckets::find(&app, &scope, &bucket).await?;
     query.limit = query.limit.or(query.page_size).or(body.limit).or(Some(100));
     query.offset = query.offset.or(body.offset.filter(|_| body.cursor.is_none()));
@@ -520,14 +520,14 @@ async fn list(
             let wanted = Wanted { status, collection };
             let rows = batches::page(db, bucket.key, &wanted, before, skip, limit)?
                 .into_iter()
-                .map(|batch| picture(db, batch, false))
+                .map(|batch| details_of(db, batch, false))
                 .collect::<crate::store::Result<Vec<_>>>()?;
             Ok::<_, ApiError>((rows, batches::count(db, bucket.key, &wanted)?))
         })
         .await?;
     let pagination = page.finish(&mut rows, Some(total), "batches", |row| row.batch.key);
     let now = app.now();
-    let results = rows.iter().map(|row| row.told(now)).collect();
+    let results = rows.iter().map(|row| row.to_json(now)).collect();
     Ok(Json(json!(response::ListBatchesResponse { results, total_count: total, pagination })))
 }
 
@@ -565,16 +565,16 @@ async fn patch(
     scope: Scope,
     FromPath(path): FromPath<(String, String)>,
     Valid(body): Valid<PatchBatchRequest>,
-) -> Answer {
+) -> JsonResult {
     let now = app.now();
-    let told = change(&app, &scope, path, move |tx, _, batch| {
+    let response = change(&app, &scope, path, move |tx, _, batch| {
         let mut metadata = batch.metadata.clone();
         documents::merge(&mut metadata, body.metadata.unwrap_or_default());
         batches::set_metadata(tx, batch.key, &metadata, now)?;
-        Ok::<_, ApiError>(shown(tx, batch.key)?.told(now))
+        Ok::<_, ApiError>(shown(tx, batch.key)?.to_json(now))
     })
     .await?;
-    Ok(Json(told))
+    Ok(Json(response))
 }
 
 fn refuse_running(batch: &Batch) -> Result<(), ApiError> {
@@ -600,7 +600,7 @@ async fn delete(
     State(app): State<App>,
     scope: Scope,
     FromPath(path): FromPath<(String, String)>,
-) -> Answer {
+) -> JsonResult {
     change(&app, &scope, path, move |tx, _, batch| {
         refuse_running(&batch)?;
         Ok::<_, ApiError>(batches::remove_record(tx, batch.key)?)
@@ -623,8 +623,8 @@ async fn delete_documents(
     State(app): State<App>,
     scope: Scope,
     FromPath(path): FromPath<(String, String)>,
-) -> Answer {
-    let told = change(&app, &scope, path, move |tx, _, batch| {
+) -> JsonResult {
+    let response = change(&app, &scope, path, move |tx, _, batch| {
         refuse_running(&batch)?;
         let removed = crate::store::processing::outcomes::remove_documents_of_batch(tx, batch.key)?;
         Ok::<_, ApiError>(json!({
@@ -636,7 +636,7 @@ async fn delete_documents(
     })
     .await?;
     super::objects::collect_soon(&app);
-    Ok(Json(told))
+    Ok(Json(response))
 }
 
 /// The task of a tier, with its batch.
@@ -648,5 +648,5 @@ pub(super) fn with_batch(
     else {
         return Ok(None);
     };
-    Ok(Some(task_of(&picture(db, batch, false)?, &task)))
+    Ok(Some(task_of(&details_of(db, batch, false)?, &task)))
 }

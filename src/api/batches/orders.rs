@@ -4,7 +4,7 @@ use axum::{Json, extract::State};
 use serde_json::json;
 
 use super::{
-    Answer, change, check_same, check_webhook, collections_of, refuse_running, shown, task_of,
+    JsonResult, change, check_same, check_webhook, collections_of, refuse_running, shown, task_of,
     wire::{CancelQuery, ResubmitBatchRequest, ResubmitQuery, RetryBatchRequest},
 };
 use crate::{
@@ -35,9 +35,9 @@ pub(super) async fn cancel(
     scope: Scope,
     FromPath(path): FromPath<(String, String)>,
     ValidQuery(query): ValidQuery<CancelQuery>,
-) -> Answer {
+) -> JsonResult {
     let now = app.now();
-    let told = change(&app, &scope, path, move |tx, _, batch| {
+    let response = change(&app, &scope, path, move |tx, _, batch| {
         let was_running = batch.status == BatchStatus::InProgress;
         match batch.status {
             BatchStatus::Canceled => {}
@@ -48,7 +48,7 @@ pub(super) async fn cancel(
             _ => batches::cancel(tx, &batch, query.reason.as_deref(), now)?,
         }
         let shown = shown(tx, batch.key)?;
-        let mut told = match shown.tasks.first() {
+        let mut response = match shown.tasks.first() {
             Some(task) => task_of(&shown, task),
             None => json!({
                 "task_id": format!("task_{}", batch.id.as_str().trim_start_matches("btch_")),
@@ -61,17 +61,17 @@ pub(super) async fn cancel(
             }),
         };
         let asked = u64::from(was_running);
-        told["status"] = "CANCELED".into();
-        told["cancellation"] = json!({
+        response["status"] = "CANCELED".into();
+        response["cancellation"] = json!({
             "ray_jobs_requested": asked,
             "ray_jobs_accepted": asked,
             "ray_jobs_refused": 0,
         });
-        Ok(told)
+        Ok(response)
     })
     .await?;
     app.processor.nudge();
-    Ok(Json(told))
+    Ok(Json(response))
 }
 
 /// Try the failures of a batch again
@@ -88,7 +88,7 @@ pub(super) async fn retry(
     scope: Scope,
     FromPath(path): FromPath<(String, String)>,
     Valid(body): Valid<RetryBatchRequest>,
-) -> Answer {
+) -> JsonResult {
     let mode = body.retry_mode.as_deref().unwrap_or("transient_only").to_owned();
     if !matches!(mode.as_str(), "transient_only" | "all") {
         return Err(ApiError::invalid_field(
@@ -97,7 +97,7 @@ pub(super) async fn retry(
         ));
     }
     let now = app.now();
-    let told = change(&app, &scope, path, move |tx, _, batch| {
+    let response = change(&app, &scope, path, move |tx, _, batch| {
             refuse_running(&batch)?;
             if batch.status == BatchStatus::Draft {
                 return Err(ApiError::conflict("the batch is not submitted yet"));
@@ -138,7 +138,7 @@ pub(super) async fn retry(
         })
     .await?;
     app.processor.nudge();
-    Ok(Json(told))
+    Ok(Json(response))
 }
 
 /// Run a batch again
@@ -156,13 +156,13 @@ pub(super) async fn resubmit(
     FromPath(path): FromPath<(String, String)>,
     ValidQuery(query): ValidQuery<ResubmitQuery>,
     Valid(body): Valid<ResubmitBatchRequest>,
-) -> Answer {
+) -> JsonResult {
     check_webhook(body.webhook_url.as_deref())?;
     let submits =
         query.auto_submit.or(query.trigger_processing).or(body.auto_submit).unwrap_or(true);
     let from_tier = query.from_tier.or(body.from_tier).unwrap_or(0);
     let (now, namespace_key) = (app.now(), scope.namespace_key);
-    let told = change(&app, &scope, path, move |tx, bucket, batch| {
+    let response = change(&app, &scope, path, move |tx, bucket, batch| {
         if !batch.status.is_terminal() {
             return Err(ApiError::conflict("the batch has not ended: submit it, or wait")
                 .detail("status", batch.status.as_str()));
@@ -196,12 +196,12 @@ pub(super) async fn resubmit(
             "auto_submitted": submits,
             "success": true,
             "message": if submits { "The batch runs again" } else { "The batch is a draft again" },
-            "batch": shown.told(now),
+            "batch": shown.to_json(now),
         }))
     })
     .await?;
     app.processor.nudge();
-    Ok(Json(told))
+    Ok(Json(response))
 }
 
 fn tiers_from(batch: &Batch, from_tier: u32) -> Result<Vec<i64>, ApiError> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{ApiError, App, Bucket, Scope, answer::DeletedBucket, buckets};
+use super::{ApiError, App, Bucket, Scope, buckets, response::DeletedBucket};
 use crate::{
     engine::collect,
     store::{StoreError, bucket_deletion},

@@ -1,8 +1,8 @@
 //! `/v1/buckets`: sets of objects. Named by id or by name in the request's namespace.
 
-mod answer;
 mod deletion;
 mod processing;
+mod response;
 mod wire;
 
 use axum::{Json, extract::State};
@@ -11,8 +11,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 pub(super) use self::deletion::{delete_in_background, resume as resume_deletions};
 pub(super) use self::wire::{InsertionPolicy, SortDirection};
 use self::{
-    answer::{BucketListStats, BucketResponse, DeletedBucket, ListBucketsResponse, kept},
     processing::SourceAdapterConfig,
+    response::{BucketListStats, BucketResponse, DeletedBucket, ListBucketsResponse, kept},
     wire::{
         BucketCreateRequest, BucketPatchRequest, BucketSearch, BucketSort, BucketSortField,
         BucketUpdateRequest, ChangeQuery, DeleteQuery, ListBucketsRequest,
@@ -34,7 +34,7 @@ use crate::{
     },
 };
 
-type Answer<T> = Result<Json<T>, ApiError>;
+type JsonResult<T> = Result<Json<T>, ApiError>;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -54,7 +54,7 @@ pub(super) async fn find(app: &App, scope: &Scope, named: &str) -> Result<Bucket
     }
 }
 
-async fn respond(app: &App, bucket: Bucket) -> Answer<BucketResponse> {
+async fn respond(app: &App, bucket: Bucket) -> JsonResult<BucketResponse> {
     let key = bucket.key;
     let (extremes, batches) = app
         .engine
@@ -74,7 +74,7 @@ async fn create(
     State(app): State<App>,
     scope: Scope,
     Valid(body): Valid<BucketCreateRequest>,
-) -> Answer<BucketResponse> {
+) -> JsonResult<BucketResponse> {
     let settings = BucketSettings {
         description: body.description,
         bucket_schema: Some(body.bucket_schema),
@@ -112,7 +112,7 @@ async fn get(
     State(app): State<App>,
     scope: Scope,
     FromPath(named): FromPath<String>,
-) -> Answer<BucketResponse> {
+) -> JsonResult<BucketResponse> {
     let wanted = named.clone();
     let found = app
         .engine
@@ -137,7 +137,7 @@ async fn patch(
     FromPath(named): FromPath<String>,
     ValidQuery(query): ValidQuery<ChangeQuery>,
     Valid(body): Valid<BucketPatchRequest>,
-) -> Answer<BucketResponse> {
+) -> JsonResult<BucketResponse> {
     change(&app, &scope, named, &query, body).await
 }
 
@@ -155,7 +155,7 @@ async fn put(
     FromPath(named): FromPath<String>,
     ValidQuery(query): ValidQuery<ChangeQuery>,
     Valid(body): Valid<BucketUpdateRequest>,
-) -> Answer<BucketResponse> {
+) -> JsonResult<BucketResponse> {
     change(&app, &scope, named, &query, body.into()).await
 }
 
@@ -166,7 +166,7 @@ async fn change(
     named: String,
     query: &ChangeQuery,
     body: BucketPatchRequest,
-) -> Answer<BucketResponse> {
+) -> JsonResult<BucketResponse> {
     let adapter = match body.source_adapter {
         Patch::Missing => Patch::Missing,
         Patch::Null => Patch::Null,
@@ -366,7 +366,7 @@ async fn list(
     State(app): State<App>,
     scope: Scope,
     query: Listing<BucketSearch>,
-) -> Answer<ListBucketsResponse> {
+) -> JsonResult<ListBucketsResponse> {
     let wanted = ListBucketsRequest { search: query.more.search, ..Default::default() };
     page_of(&app, &scope, query.list.page()?, wanted).await
 }
@@ -383,7 +383,7 @@ async fn search(
     scope: Scope,
     ValidQuery(query): ValidQuery<ListQuery>,
     Valid(body): Valid<ListBucketsRequest>,
-) -> Answer<ListBucketsResponse> {
+) -> JsonResult<ListBucketsResponse> {
     let in_body = InBody {
         limit: body.limit,
         page_size: body.page_size,
@@ -399,7 +399,7 @@ async fn page_of(
     scope: &Scope,
     page: Page,
     wanted: ListBucketsRequest,
-) -> Answer<ListBucketsResponse> {
+) -> JsonResult<ListBucketsResponse> {
     let namespace_key = scope.namespace_key;
     let mut rows =
         app.engine.store.read(move |db| buckets::of_namespace(db, namespace_key)).await?;
@@ -493,7 +493,7 @@ async fn delete(
     scope: Scope,
     FromPath(named): FromPath<String>,
     ValidQuery(query): ValidQuery<DeleteQuery>,
-) -> Answer<DeletedBucket> {
+) -> JsonResult<DeletedBucket> {
     let is_forced = query.force_foreclose.or(query.force).unwrap_or(false);
     deletion::delete(&app, &scope, named, is_forced).await.map(Json)
 }

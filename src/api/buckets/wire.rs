@@ -80,8 +80,8 @@ macro_rules! change_request {
             #[serde(default)]
             #[schema(value_type = Option<SourceAdapterConfig>)]
             pub source_adapter: Patch<SourceAdapterConfig>,
-            /// For how many days objects that are deleted from now on stay in the trash; 0: they are
-            /// gone at once; null: 30. Ours.
+            /// For how many days objects that are deleted from now on stay in the trash; 0: they
+            /// are gone at once; null: 30. Ours.
             #[serde(default)]
             #[schema(value_type = Option<u32>, minimum = 0, maximum = 3650)]
             pub trash_days: Patch<u32>,

@@ -1,7 +1,7 @@
 //! `/v1/collections`: which objects go through which extractor. Named by id or by name in the
 //! request's namespace.
 
-mod answer;
+mod details;
 mod settings;
 mod trigger;
 mod try_out;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use self::{
-    answer::{Picture, picture},
+    details::{Details, details_of},
     wire::{
         CollectionSearch, CreateCollectionRequest, DeleteCollectionQuery, ListCollectionsRequest,
         PatchCollectionRequest,
@@ -38,7 +38,7 @@ use crate::{
     },
 };
 
-type Answer = Result<Json<Value>, ApiError>;
+type JsonResult = Result<Json<Value>, ApiError>;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -61,10 +61,10 @@ pub(super) async fn found(app: &App, scope: &Scope, named: &str) -> Result<Colle
         .ok_or_else(|| ApiError::not_found("collection", named))
 }
 
-async fn shown(app: &App, collection: Collection) -> Answer {
+async fn shown(app: &App, collection: Collection) -> JsonResult {
     let extractors = app.extractors.clone();
-    let picture = app.engine.store.read(move |db| picture(db, &extractors, collection)).await?;
-    Ok(Json(picture.told(&app.extractors)))
+    let details = app.engine.store.read(move |db| details_of(db, &extractors, collection)).await?;
+    Ok(Json(details.to_json(&app.extractors)))
 }
 
 /// Make a collection
@@ -77,7 +77,7 @@ async fn create(
     State(app): State<App>,
     scope: Scope,
     Valid(body): Valid<CreateCollectionRequest>,
-) -> Answer {
+) -> JsonResult {
     settings::refuse_applications(&[
         ("taxonomy_applications", body.taxonomy_applications.as_deref()),
         ("cluster_applications", body.cluster_applications.as_deref()),
@@ -172,7 +172,11 @@ fn tell(
     params(("collection_identifier" = String, Path, description = "Id or name")),
     responses((status = 200, description = "The collection", body = Object))
 )]
-async fn get(State(app): State<App>, scope: Scope, FromPath(named): FromPath<String>) -> Answer {
+async fn get(
+    State(app): State<App>,
+    scope: Scope,
+    FromPath(named): FromPath<String>,
+) -> JsonResult {
     let collection = found(&app, &scope, &named).await?;
     shown(&app, collection).await
 }
@@ -192,7 +196,7 @@ async fn patch(
     scope: Scope,
     FromPath(named): FromPath<String>,
     Valid(body): Valid<PatchCollectionRequest>,
-) -> Answer {
+) -> JsonResult {
     settings::refuse_applications(&[
         ("taxonomy_applications", body.taxonomy_applications.as_deref()),
         ("cluster_applications", body.cluster_applications.as_deref()),
@@ -279,7 +283,7 @@ async fn delete(
     scope: Scope,
     FromPath(named): FromPath<String>,
     ValidQuery(query): ValidQuery<DeleteCollectionQuery>,
-) -> Answer {
+) -> JsonResult {
     let collection = found(&app, &scope, &named).await?;
     let (now, is_forced) = (app.now(), query.force.unwrap_or(false));
     let id = collection.id.to_string();
@@ -304,7 +308,11 @@ async fn delete(
     params(ListQuery, CollectionSearch),
     responses((status = 200, description = "Collections", body = Object))
 )]
-async fn list(State(app): State<App>, scope: Scope, query: Listing<CollectionSearch>) -> Answer {
+async fn list(
+    State(app): State<App>,
+    scope: Scope,
+    query: Listing<CollectionSearch>,
+) -> JsonResult {
     let wanted = ListCollectionsRequest { search: query.more.search, ..Default::default() };
     let namespace_key = match query.more.namespace_id {
         None => scope.namespace_key,
@@ -329,7 +337,7 @@ async fn search(
     scope: Scope,
     ValidQuery(query): ValidQuery<ListQuery>,
     Valid(body): Valid<ListCollectionsRequest>,
-) -> Answer {
+) -> JsonResult {
     let in_body = InBody {
         limit: body.limit,
         page_size: body.page_size,
@@ -345,7 +353,7 @@ async fn page_of(
     namespace_key: i64,
     page: Page,
     wanted: ListCollectionsRequest,
-) -> Answer {
+) -> JsonResult {
     let extractors = app.extractors.clone();
     let mut rows = app
         .engine
@@ -353,11 +361,11 @@ async fn page_of(
         .read(move |db| {
             collections::of_namespace(db, namespace_key)?
                 .into_iter()
-                .map(|collection| picture(db, &extractors, collection))
-                .collect::<crate::store::Result<Vec<Picture>>>()
+                .map(|collection| details_of(db, &extractors, collection))
+                .collect::<crate::store::Result<Vec<Details>>>()
         })
         .await?;
-    rows.retain(|row| matches(&row.collection, &row.told(&app.extractors), &wanted));
+    rows.retain(|row| matches(&row.collection, &row.to_json(&app.extractors), &wanted));
     let sort = wanted.sorts.as_ref().and_then(|sorts| sorts.first()).or(wanted.sort.as_ref());
     let field = sort.map_or("created_at", |sort| sort.field.as_str()).to_owned();
     let is_ascending = sort.is_some_and(|sort| sort.direction != Some(SortDirection::Desc));
@@ -375,7 +383,7 @@ async fn page_of(
             false => rank(&row.collection, &field) < behind,
         });
     }
-    let mut rows: Vec<Picture> = rows
+    let mut rows: Vec<Details> = rows
         .into_iter()
         .skip(usize::try_from(page.offset).unwrap_or(usize::MAX))
         .take(page.limit as usize + 1)
@@ -385,7 +393,7 @@ async fn page_of(
     #[expect(clippy::cast_precision_loss, reason = "an average needs no 53 bits")]
     let average = if total == 0 { 0.0 } else { documents as f64 / total as f64 };
     Ok(Json(json!({
-        "results": rows.iter().map(|row| row.told(&app.extractors)).collect::<Vec<_>>(),
+        "results": rows.iter().map(|row| row.to_json(&app.extractors)).collect::<Vec<_>>(),
         "pagination": pagination,
         "total_count": total,
         "stats": {
@@ -410,7 +418,7 @@ fn rank(collection: &Collection, field: &str) -> (String, i64) {
     (text, collection.key)
 }
 
-fn matches(collection: &Collection, told: &Value, wanted: &ListCollectionsRequest) -> bool {
+fn matches(collection: &Collection, response: &Value, wanted: &ListCollectionsRequest) -> bool {
     let is_exact = wanted.case_sensitive.unwrap_or(false);
     let fold = |text: &str| if is_exact { text.to_owned() } else { text.to_lowercase() };
     let is_found = wanted.search.as_ref().is_none_or(|search| {
@@ -425,13 +433,13 @@ fn matches(collection: &Collection, told: &Value, wanted: &ListCollectionsReques
             let place = match field.as_str() {
                 "feature_extractor_name" => "/feature_extractor/feature_extractor_name".to_owned(),
                 "bucket_id" => {
-                    return told["source"]["bucket_ids"]
+                    return response["source"]["bucket_ids"]
                         .as_array()
                         .is_some_and(|ids| ids.contains(value));
                 }
                 other => format!("/{}", other.replace('.', "/")),
             };
-            told.pointer(&place) == Some(value)
+            response.pointer(&place) == Some(value)
         })
 }
 
@@ -441,12 +449,12 @@ fn matches(collection: &Collection, told: &Value, wanted: &ListCollectionsReques
     operation_id = "list_feature_extractors",
     responses((status = 200, description = "Extractors", body = Object))
 )]
-async fn extractors(State(app): State<App>) -> Answer {
+async fn extractors(State(app): State<App>) -> JsonResult {
     let results = app
         .extractors
         .all()
         .iter()
-        .map(|extractor| answer::extractor_listed(extractor))
+        .map(|extractor| details::extractor_listed(extractor))
         .collect::<Vec<_>>();
     // Why not is for whoever can read the files: they name programs and addresses.
     let unusable: Vec<String> = app.extractors.unusable().into_iter().map(|it| it.name).collect();
@@ -460,11 +468,11 @@ async fn extractors(State(app): State<App>) -> Answer {
     params(("feature_extractor_id" = String, Path, description = "Name, or name and version")),
     responses((status = 200, description = "The extractor", body = Object))
 )]
-async fn extractor(State(app): State<App>, FromPath(named): FromPath<String>) -> Answer {
+async fn extractor(State(app): State<App>, FromPath(named): FromPath<String>) -> JsonResult {
     app.extractors
         .all()
         .into_iter()
         .find(|known| known.name == named || format!("{}_{}", known.name, known.version) == named)
         .ok_or_else(|| ApiError::not_found("extractor", &named))
-        .map(|extractor| Json(answer::extractor_listed(&extractor)))
+        .map(|extractor| Json(details::extractor_listed(&extractor)))
 }

@@ -78,7 +78,7 @@ pub(super) async fn trigger(
             let wanted = Trigger { buckets, ..wanted };
             let id =
                 chores::begin_trigger(tx, namespace_key, collection.key, &wanted, &recipe, now)?;
-            told(tx, &collection, namespace_key, &id)
+            to_json(tx, &collection, namespace_key, &id)
         })
         .await?;
     app.processor.nudge();
@@ -129,7 +129,7 @@ fn not_a_source(field: &str, name: &str) -> ApiError {
     )
 }
 
-fn told(
+fn to_json(
     db: &Connection,
     collection: &Collection,
     namespace_key: i64,

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::{Answer, settings, wire::FeatureExtractorConfig};
+use super::{JsonResult, settings, wire::FeatureExtractorConfig};
 use crate::{
     api::{
         App, buckets,
@@ -40,7 +40,7 @@ pub(super) async fn try_out(
     State(app): State<App>,
     scope: Scope,
     Valid(body): Valid<TryRequest>,
-) -> Answer {
+) -> JsonResult {
     let bucket = buckets::find(&app, &scope, &body.bucket_id).await?;
     let (extractor, kept) =
         settings::extractor(&app.extractors, Some(body.feature_extractor), None)?;

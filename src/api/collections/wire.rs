@@ -25,7 +25,7 @@ pub(super) struct CreateCollectionRequest {
     pub description: Option<String>,
     /// What it takes from.
     pub source: SourceConfig,
-    /// Kept and told again.
+    /// Stored and returned unchanged.
     #[schema(value_type = Option<Object>)]
     pub input_schema: Option<Value>,
     /// Through what objects go.
@@ -103,7 +103,7 @@ pub(super) struct FeatureExtractorConfig {
     pub feature_extractor_name: String,
     /// Its version.
     pub version: String,
-    /// Kept and told again.
+    /// Stored and returned unchanged.
     pub params: Option<Map<String, Value>>,
     /// Its parameters, by its own schema.
     pub parameters: Option<Map<String, Value>>,

@@ -33,7 +33,7 @@ use crate::{
     },
 };
 
-type Answer<T> = Result<Json<T>, ApiError>;
+type JsonResult<T> = Result<Json<T>, ApiError>;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -57,7 +57,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 async fn create(
     State(app): State<App>,
     Valid(body): Valid<StorageConnectionCreateRequest>,
-) -> Answer<StorageConnectionModel> {
+) -> JsonResult<StorageConnectionModel> {
     let mut accepted =
         sources::accept(&body.provider_type.0, &body.provider_config).map_err(invalid)?;
     if body.test_before_save != Some(false) {
@@ -93,7 +93,7 @@ async fn list(
     State(app): State<App>,
     ValidQuery(query): ValidQuery<ListQuery>,
     Valid(body): Valid<ListStorageConnectionsRequest>,
-) -> Answer<StorageConnectionListResponse> {
+) -> JsonResult<StorageConnectionListResponse> {
     const LIST: &str = "connections";
     let page = query.page()?;
     let behind = page.place::<i64>(LIST)?;
@@ -127,7 +127,7 @@ async fn list(
 async fn get(
     State(app): State<App>,
     FromPath(named): FromPath<String>,
-) -> Answer<StorageConnectionModel> {
+) -> JsonResult<StorageConnectionModel> {
     respond(&app, found(&app, &named).await?).await
 }
 
@@ -143,7 +143,7 @@ async fn patch(
     State(app): State<App>,
     FromPath(named): FromPath<String>,
     Valid(body): Valid<StorageConnectionUpdateRequest>,
-) -> Answer<StorageConnectionModel> {
+) -> JsonResult<StorageConnectionModel> {
     let before = changeable(&app, &named).await?;
     let accepted = match &body.provider_config {
         Some(change) => {
@@ -242,7 +242,7 @@ async fn delete(
     State(app): State<App>,
     FromPath(named): FromPath<String>,
     ValidQuery(query): ValidQuery<DeleteConnectionQuery>,
-) -> Answer<DeletedConnection> {
+) -> JsonResult<DeletedConnection> {
     let connection = changeable(&app, &named).await?;
     let force = query.force == Some(true);
     app.engine.archive_connection(&connection, force).await.map_err(|error| match error {
@@ -303,7 +303,7 @@ async fn changeable(app: &App, named: &str) -> Result<StoredConnection, ApiError
     }
 }
 
-async fn respond(app: &App, connection: StoredConnection) -> Answer<StorageConnectionModel> {
+async fn respond(app: &App, connection: StoredConnection) -> JsonResult<StorageConnectionModel> {
     let owner = app.engine.store.read(connections::owner).await?;
     Ok(Json(StorageConnectionModel::of(connection, &owner)))
 }

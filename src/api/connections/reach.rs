@@ -19,7 +19,7 @@ use crate::{
 };
 
 use super::{
-    Answer, usable,
+    JsonResult, usable,
     wire::{
         FileItem, FilesQuery, FolderItem, FoldersQuery, ListFilesResponse, ListFoldersResponse,
         StorageConnectionTestResponse,
@@ -48,7 +48,7 @@ const FOLDER_MIME: &str = "application/vnd.google-apps.folder";
 pub(super) async fn test(
     State(app): State<App>,
     FromPath(named): FromPath<String>,
-) -> Answer<StorageConnectionTestResponse> {
+) -> JsonResult<StorageConnectionTestResponse> {
     let connection = usable(&app, &named).await?;
     let tried = app.engine.test_stored_connection(&connection).await?;
     let success = tried.is_ok();
@@ -68,7 +68,7 @@ pub(super) async fn files(
     State(app): State<App>,
     FromPath(named): FromPath<String>,
     ValidQuery(query): ValidQuery<FilesQuery>,
-) -> Answer<ListFilesResponse> {
+) -> JsonResult<ListFilesResponse> {
     let connection = usable(&app, &named).await?;
     let path = query.path.unwrap_or_else(|| "/".to_owned());
     let limit = query.max_results.unwrap_or(FILES) as usize;
@@ -92,7 +92,7 @@ pub(super) async fn folders(
     State(app): State<App>,
     FromPath(named): FromPath<String>,
     ValidQuery(query): ValidQuery<FoldersQuery>,
-) -> Answer<ListFoldersResponse> {
+) -> JsonResult<ListFoldersResponse> {
     let connection = usable(&app, &named).await?;
     let path = query.path.unwrap_or_else(|| "/".to_owned());
     let reader = reader(&connection.settings)?;

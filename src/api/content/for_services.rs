@@ -1,5 +1,5 @@
-//! The bytes that a service of the owner's is to extract: `/v1/blobs/{hash}/content`, by signed links
-//! only. A link is for one blob and ends with the time that the service has.
+//! The bytes that a service of the owner's is to extract: `/v1/blobs/{hash}/content`, by signed
+//! links only. A link is for one blob and ends with the time that the service has.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 

@@ -28,10 +28,10 @@ const ATTR_CHAR: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'|')
     .remove(b'~');
 
-/// Types that a browser only shows, and runs nothing that is in them. Text, which it shows as it is;
-/// pictures other than SVG, sound and film; and PDF, whose scripts run in the viewer's own sandbox
-/// (<https://www.rfc-editor.org/rfc/rfc9110#section-8.3>, Chromium's and Firefox's viewers). What
-/// is not here is handed over as a file.
+/// Types that a browser only shows, and runs nothing that is in them. Text, which it shows as it
+/// is; pictures other than SVG, sound and film; and PDF, whose scripts run in the viewer's own
+/// sandbox (<https://www.rfc-editor.org/rfc/rfc9110#section-8.3>, Chromium's and Firefox's
+/// viewers). What is not here is handed over as a file.
 const PASSIVE: &[&str] = &[
     "application/json",
     "application/pdf",

@@ -194,8 +194,8 @@ fn unsatisfiable(size: u64) -> Response {
     response
 }
 
-/// Opens the bytes of a blob, or says what is wrong with them, if that is seen at once. An open file
-/// stays readable when it is collected.
+/// Opens the bytes of a blob, or says what is wrong with them, if that is seen at once. An open
+/// file stays readable when it is collected.
 pub(super) async fn open(
     app: &App,
     hash: BlobHash,

@@ -4,9 +4,9 @@ use axum::{Json, extract::State};
 use serde_json::{Map, Value, json};
 
 use super::{
-    Answer,
-    answer::{View, check_schema, found},
-    check_names, filter_of, query_of, shown,
+    JsonResult, check_names,
+    details::{View, check_schema, found},
+    filter_of, query_of, shown,
     wire::{
         BatchDeleteDocumentsRequest, BatchUpdateDocumentsRequest, BulkUpdateDocumentsRequest,
         DocumentCreateRequest,
@@ -46,7 +46,7 @@ fn view(scope: &Scope) -> View {
     operation_id = "create_document",
     params(("collection_identifier" = String, Path, description = "Id or name")),
     request_body = DocumentCreateRequest,
-    responses((status = 200, description = "The document", body = super::answer::DocumentResponse))
+    responses((status = 200, description = "The document", body = super::details::DocumentResponse))
 )]
 pub(super) async fn create(
     State(app): State<App>,
@@ -54,7 +54,7 @@ pub(super) async fn create(
     base: Base,
     FromPath(named): FromPath<String>,
     Valid(body): Valid<DocumentCreateRequest>,
-) -> Answer {
+) -> JsonResult {
     let collection = collections::found(&app, &scope, &named).await?;
     let is_other = body
         .collection_id
@@ -97,11 +97,11 @@ pub(super) async fn create(
             Ok::<_, ApiError>(id)
         })
         .await?;
-    let Json(mut told) = shown(&app, &base, key, id, view(&scope)).await?;
+    let Json(mut response) = shown(&app, &base, key, id, view(&scope)).await?;
     if !warnings.is_empty() {
-        told["_internal"]["warnings"] = json!(warnings);
+        response["_internal"]["warnings"] = json!(warnings);
     }
-    Ok(Json(told))
+    Ok(Json(response))
 }
 
 fn origin_of(body: &DocumentCreateRequest) -> Option<Value> {
@@ -226,7 +226,7 @@ async fn change(
     named: &str,
     id: String,
     sent: Map<String, Value>,
-) -> Answer {
+) -> JsonResult {
     let collection = collections::found(app, scope, named).await?;
     let patch = patch_of(sent)?;
     let (now, wanted, key) = (app.now(), id.clone(), collection.key);
@@ -252,7 +252,7 @@ async fn change(
     params(("collection_identifier" = String, Path, description = "Id or name"),
            ("document_id" = String, Path, description = "Id")),
     request_body = Object,
-    responses((status = 200, description = "The document", body = super::answer::DocumentResponse))
+    responses((status = 200, description = "The document", body = super::details::DocumentResponse))
 )]
 pub(super) async fn put_document(
     State(app): State<App>,
@@ -260,7 +260,7 @@ pub(super) async fn put_document(
     base: Base,
     FromPath((collection, id)): FromPath<(String, String)>,
     Valid(AnyObject(sent)): Valid<AnyObject>,
-) -> Answer {
+) -> JsonResult {
     change(&app, &scope, &base, &collection, id, sent).await
 }
 
@@ -271,7 +271,7 @@ pub(super) async fn put_document(
     params(("collection_identifier" = String, Path, description = "Id or name"),
            ("document_id" = String, Path, description = "Id")),
     request_body = Object,
-    responses((status = 200, description = "The document", body = super::answer::DocumentResponse))
+    responses((status = 200, description = "The document", body = super::details::DocumentResponse))
 )]
 pub(super) async fn patch(
     State(app): State<App>,
@@ -279,7 +279,7 @@ pub(super) async fn patch(
     base: Base,
     FromPath((collection, id)): FromPath<(String, String)>,
     Valid(AnyObject(sent)): Valid<AnyObject>,
-) -> Answer {
+) -> JsonResult {
     change(&app, &scope, &base, &collection, id, sent).await
 }
 
@@ -302,7 +302,7 @@ pub(super) async fn delete(
     State(app): State<App>,
     scope: Scope,
     FromPath((named, id)): FromPath<(String, String)>,
-) -> Answer {
+) -> JsonResult {
     let collection = collections::found(&app, &scope, &named).await?;
     let now = app.now();
     app.engine
@@ -331,7 +331,7 @@ pub(super) async fn delete_many(
     scope: Scope,
     FromPath(named): FromPath<String>,
     Valid(body): Valid<BatchDeleteDocumentsRequest>,
-) -> Answer {
+) -> JsonResult {
     let collection = collections::found(&app, &scope, &named).await?;
     let limits = json!({"max_document_ids": 1000, "at_once": AT_ONCE});
     match (body.document_ids, body.filters) {
@@ -458,7 +458,7 @@ pub(super) async fn update_many(
     scope: Scope,
     FromPath(named): FromPath<String>,
     Valid(body): Valid<BatchUpdateDocumentsRequest>,
-) -> Answer {
+) -> JsonResult {
     let collection = collections::found(&app, &scope, &named).await?;
     match (body.updates, body.filters, body.update_data) {
         (Some(updates), None, None) => {
@@ -546,7 +546,7 @@ pub(super) async fn bulk(
     scope: Scope,
     FromPath(named): FromPath<String>,
     Valid(body): Valid<BulkUpdateDocumentsRequest>,
-) -> Answer {
+) -> JsonResult {
     let collection = collections::found(&app, &scope, &named).await?;
     let patch = patch_of(body.update_data)?;
     let edit = edit_of(&app, &collection, body.filters, Some(patch)).await?;

@@ -1,7 +1,7 @@
 //! `/v1/collections/{collection}/documents`: what extractors made, and what people wrote.
 
-mod answer;
 mod change;
+mod details;
 mod wire;
 
 use axum::{Json, extract::State, http::HeaderMap, response::Response};
@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use self::{
-    answer::{Picture, View, found, picture},
+    details::{Details, View, details_of, found},
     wire::{DistinctValuesRequest, DocumentsQuery, GetDocumentQuery, ListDocumentsRequest},
 };
 use super::{
@@ -41,13 +41,13 @@ use crate::{
     },
 };
 
-type Answer = Result<Json<Value>, ApiError>;
+type JsonResult = Result<Json<Value>, ApiError>;
 
 /// Documents of a collection, or groups of them.
 #[derive(Debug, Serialize, ToSchema)]
 struct ListDocumentsResponse {
     /// A page of them; null with `group_by`.
-    #[schema(value_type = Option<Vec<answer::DocumentResponse>>)]
+    #[schema(value_type = Option<Vec<details::DocumentResponse>>)]
     results: Option<Vec<Value>>,
     /// With `group_by`: each value with `count` and its first `documents`.
     groups: Option<Vec<Value>>,
@@ -112,7 +112,7 @@ async fn list(
     FromPath(collection): FromPath<String>,
     query: Listing<DocumentsQuery>,
     Valid(body): Valid<ListDocumentsRequest>,
-) -> Answer {
+) -> JsonResult {
     page_of(&app, &scope, &base, &collection, query, body).await
 }
 
@@ -131,7 +131,7 @@ async fn search(
     FromPath(collection): FromPath<String>,
     query: Listing<DocumentsQuery>,
     Valid(body): Valid<ListDocumentsRequest>,
-) -> Answer {
+) -> JsonResult {
     page_of(&app, &scope, &base, &collection, query, body).await
 }
 
@@ -171,7 +171,7 @@ async fn page_of(
     named: &str,
     query: Listing<DocumentsQuery>,
     body: ListDocumentsRequest,
-) -> Answer {
+) -> JsonResult {
     let collection = collections::found(app, scope, named).await?;
     let body = together(body, &query.more)?;
     let mut paging = query.list;
@@ -202,7 +202,7 @@ async fn page_of(
     let after: Option<RowPosition> = page.place(&list)?;
     let (limit, skip, counts) = (page.limit + 1, page.offset, page.include_total);
     let (for_read, key) = (view.clone(), collection.key);
-    let (mut places, pictures, total) = app
+    let (mut places, all_details, total) = app
         .engine
         .store
         .read_or(move |db| {
@@ -214,16 +214,16 @@ async fn page_of(
                 (true, false) => Some(wanted.count(db)?),
             };
             let shown = places.iter().take(limit as usize - 1).map(RowPosition::key);
-            let pictures = documents::by_keys(db, shown)?
+            let all_details = documents::by_keys(db, shown)?
                 .into_iter()
-                .map(|document| picture(db, document, &for_read))
-                .collect::<crate::store::Result<Vec<Picture>>>()?;
-            Ok::<_, ApiError>((places, pictures, total))
+                .map(|document| details_of(db, document, &for_read))
+                .collect::<crate::store::Result<Vec<Details>>>()?;
+            Ok::<_, ApiError>((places, all_details, total))
         })
         .await?;
     let pagination = page.finish(&mut places, total, &list, Clone::clone);
     let results: Vec<Value> =
-        pictures.iter().map(|picture| picture.told(app, base, &view)).collect();
+        all_details.iter().map(|details| details.to_json(app, base, &view)).collect();
     Ok(Json(json!(ListDocumentsResponse {
         results: Some(results),
         groups: None,
@@ -239,7 +239,7 @@ async fn page_of(
 fn view_of(scope: &Scope, body: &ListDocumentsRequest) -> Result<View, ApiError> {
     let names = match &body.return_vector_names {
         None | Some(Value::Null | Value::Bool(false)) => None,
-        Some(Value::Bool(true)) => Some(vec![answer::ALL_NAMES.to_owned()]),
+        Some(Value::Bool(true)) => Some(vec![details::ALL_NAMES.to_owned()]),
         Some(Value::String(name)) => Some(vec![name.clone()]),
         Some(Value::Array(names)) => {
             Some(names.iter().filter_map(|name| name.as_str().map(str::to_owned)).collect())
@@ -269,7 +269,7 @@ async fn grouped(
     field: &str,
     view: &View,
     limit: u32,
-) -> Answer {
+) -> JsonResult {
     let path = FieldPath::parse(field)
         .map_err(|problem| ApiError::invalid_field(field_error(problem.within("group_by"))))?;
     let (for_read, key, id) = (view.clone(), collection.key, collection.id.to_string());
@@ -284,20 +284,20 @@ async fn grouped(
                 let of = wanted.clone().with_value(key, &id, &path, &value);
                 let limit = u32::try_from(IN_GROUP).unwrap_or(u32::MAX);
                 let places = of.keys(db, None, 0, limit)?;
-                let pictures = documents::by_keys(db, places.iter().map(RowPosition::key))?
+                let all_details = documents::by_keys(db, places.iter().map(RowPosition::key))?
                     .into_iter()
-                    .map(|document| picture(db, document, &for_read))
-                    .collect::<crate::store::Result<Vec<Picture>>>()?;
-                groups.push((value, count, pictures));
+                    .map(|document| details_of(db, document, &for_read))
+                    .collect::<crate::store::Result<Vec<Details>>>()?;
+                groups.push((value, count, all_details));
             }
             Ok::<_, ApiError>((groups, total))
         })
         .await?;
     let groups: Vec<Value> = groups
         .into_iter()
-        .map(|(value, count, pictures)| {
+        .map(|(value, count, all_details)| {
             let documents: Vec<Value> =
-                pictures.iter().map(|picture| picture.told(app, base, view)).collect();
+                all_details.iter().map(|details| details.to_json(app, base, view)).collect();
             json!({"group_key": value, "count": count, "documents": documents})
         })
         .collect();
@@ -325,7 +325,7 @@ async fn grouped(
     tag = "collection_documents", operation_id = "get_document",
     params(("collection_identifier" = String, Path, description = "Id or name"),
            ("document_id" = String, Path, description = "Id"), GetDocumentQuery),
-    responses((status = 200, description = "The document", body = answer::DocumentResponse))
+    responses((status = 200, description = "The document", body = details::DocumentResponse))
 )]
 async fn get(
     State(app): State<App>,
@@ -333,7 +333,7 @@ async fn get(
     base: Base,
     FromPath((collection, id)): FromPath<(String, String)>,
     ValidQuery(query): ValidQuery<GetDocumentQuery>,
-) -> Answer {
+) -> JsonResult {
     let collection = collections::found(&app, &scope, &collection).await?;
     let view = View {
         namespace_id: scope.id.to_string(),
@@ -353,16 +353,16 @@ fn split(values: Vec<String>) -> Vec<String> {
 }
 
 /// A document as it is answered.
-async fn shown(app: &App, base: &Base, collection_key: i64, id: String, view: View) -> Answer {
+async fn shown(app: &App, base: &Base, collection_key: i64, id: String, view: View) -> JsonResult {
     let for_read = view.clone();
-    let picture = app
+    let details = app
         .engine
         .store
         .read_or(move |db| {
-            Ok::<_, ApiError>(picture(db, found(db, collection_key, &id)?, &for_read)?)
+            Ok::<_, ApiError>(details_of(db, found(db, collection_key, &id)?, &for_read)?)
         })
         .await?;
-    Ok(Json(picture.told(app, base, &view)))
+    Ok(Json(details.to_json(app, base, &view)))
 }
 
 /// Count the documents of a collection
@@ -376,7 +376,7 @@ async fn count(
     State(app): State<App>,
     scope: Scope,
     FromPath(collection): FromPath<String>,
-) -> Answer {
+) -> JsonResult {
     let collection = collections::found(&app, &scope, &collection).await?;
     let (id, count) = (collection.id, collection.document_count);
     Ok(Json(json!({"collection_id": id, "count": count})))
@@ -395,7 +395,7 @@ async fn distinct(
     scope: Scope,
     FromPath(collection): FromPath<String>,
     Valid(body): Valid<DistinctValuesRequest>,
-) -> Answer {
+) -> JsonResult {
     let collection = collections::found(&app, &scope, &collection).await?;
     let path = FieldPath::parse(&body.field)
         .map_err(|problem| ApiError::invalid_field(field_error(problem.within("field"))))?;
@@ -426,7 +426,7 @@ async fn aggregate_documents(
     scope: Scope,
     FromPath(collection): FromPath<String>,
     Valid(body): Valid<DocumentAggregationRequest>,
-) -> Answer {
+) -> JsonResult {
     let collection = collections::found(&app, &scope, &collection).await?;
     let filter = body.filters.as_ref().map(filters::filter_of).transpose()?;
     let wanted = query_of(&collection, filter.as_ref(), None, None)?;
@@ -446,14 +446,14 @@ async fn download(
     scope: Scope,
     base: Base,
     FromPath((collection, id)): FromPath<(String, String)>,
-) -> Answer {
+) -> JsonResult {
     let collection = collections::found(&app, &scope, &collection).await?;
     let view = View { namespace_id: scope.id.to_string(), signs: true, ..View::default() };
-    let Json(told) = shown(&app, &base, collection.key, id, view).await?;
+    let Json(response) = shown(&app, &base, collection.key, id, view).await?;
     let none = Vec::new();
-    let blobs = told["document_blobs"].as_array().unwrap_or(&none);
+    let blobs = response["document_blobs"].as_array().unwrap_or(&none);
     let clip = blobs.iter().find(|blob| blob["purpose"] == "clip");
-    let times = |name: &str| told.get(name).and_then(Value::as_f64);
+    let times = |name: &str| response.get(name).and_then(Value::as_f64);
     match clip {
         Some(clip) => Ok(Json(json!({
             "download_url": clip["presigned_url"],
@@ -464,12 +464,12 @@ async fn download(
         None => Err(ApiError::invalid_field(
             FieldError::new(
                 "document_id",
-                told["document_id"].clone(),
+                response["document_id"].clone(),
                 "has no clip, and nothing is cut here",
             )
             .accepting("a document whose extractor keeps one"),
         )
-        .detail("source", told["_internal"]["lineage"].clone())
+        .detail("source", response["_internal"]["lineage"].clone())
         .detail("start_time", json!(times("start_time")))
         .detail("end_time", json!(times("end_time")))),
     }

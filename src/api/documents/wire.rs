@@ -9,7 +9,7 @@ use crate::api::{
     json::query_parameters,
 };
 
-/// Which documents are listed, and what is told of each.
+/// Which documents are listed, and what is returned of each.
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ListDocumentsRequest {
@@ -27,7 +27,7 @@ pub(super) struct ListDocumentsRequest {
     pub include_total: Option<bool>,
     /// Whether files come with links that need no token.
     pub return_presigned_urls: Option<bool>,
-    /// Whether vectors are told.
+    /// Whether vectors are response.
     pub return_vectors: Option<bool>,
     /// Only these, by name.
     #[schema(value_type = Option<Value>)]
@@ -36,7 +36,7 @@ pub(super) struct ListDocumentsRequest {
     pub group_by: Option<String>,
     /// Only these fields; dots lead into them.
     pub select: Option<Vec<String>>,
-    /// What is told besides: `parent`, `root_object`, `ancestors`, `children`.
+    /// What is returned besides: `parent`, `root_object`, `ancestors`, `children`.
     pub expand: Option<Vec<String>>,
     /// Rows of a page; 10 if nobody says.
     #[schema(minimum = 1, maximum = 1000)]
@@ -75,7 +75,7 @@ pub(super) struct DocumentsQuery {
 }
 query_parameters!(DocumentsQuery);
 
-/// What is told of a document.
+/// What is returned of a document.
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct GetDocumentQuery {
@@ -113,7 +113,7 @@ pub(super) struct DocumentCreateRequest {
     pub lineage_chain: Option<Vec<Map<String, Value>>>,
     /// Hash of what it was made of.
     pub content_hash: Option<String>,
-    /// Kept and told again.
+    /// Stored and returned unchanged.
     pub document_schema_version: Option<String>,
     /// Its fields.
     pub metadata: Option<Map<String, Value>>,

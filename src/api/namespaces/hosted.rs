@@ -1,5 +1,5 @@
 //! Settings of a hosted platform's namespaces: machines, callers and costs. Here they are
-//! is kept and told again, in the public API's names; nothing acts on it.
+//! is stored and returned unchanged, in the public API's names; nothing acts on it.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

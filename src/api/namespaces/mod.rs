@@ -29,7 +29,7 @@ use crate::{
     },
 };
 
-type Answer<T> = Result<Json<T>, ApiError>;
+type JsonResult<T> = Result<Json<T>, ApiError>;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -49,7 +49,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 async fn create(
     State(app): State<App>,
     Valid(body): Valid<CreateNamespaceRequest>,
-) -> Answer<NamespaceModel> {
+) -> JsonResult<NamespaceModel> {
     let id = body.namespace_id.map_or_else(NamespaceId::generate, NamespaceId::from_stored);
     let name = body.namespace_name;
     let expires_at = match (body.ttl_seconds, body.expires_at) {
@@ -97,7 +97,7 @@ async fn create(
 async fn list(
     State(app): State<App>,
     ValidQuery(query): ValidQuery<ListQuery>,
-) -> Answer<ListNamespacesResponse> {
+) -> JsonResult<ListNamespacesResponse> {
     page_of(&app, query.page()?, ListNamespacesRequest::default()).await
 }
 
@@ -112,7 +112,7 @@ async fn search(
     State(app): State<App>,
     query: Listing<NamespaceListQuery>,
     Valid(body): Valid<ListNamespacesRequest>,
-) -> Answer<ListNamespacesResponse> {
+) -> JsonResult<ListNamespacesResponse> {
     let in_body = InBody {
         limit: body.limit,
         page_size: body.page_size,
@@ -129,7 +129,10 @@ async fn search(
     params(("namespace_identifier" = String, Path, description = "Id or name")),
     responses((status = 200, body = NamespaceModel))
 )]
-async fn get(State(app): State<App>, FromPath(named): FromPath<String>) -> Answer<NamespaceModel> {
+async fn get(
+    State(app): State<App>,
+    FromPath(named): FromPath<String>,
+) -> JsonResult<NamespaceModel> {
     found(&app, named).await.map(|namespace| Json(namespace.into()))
 }
 
@@ -145,7 +148,7 @@ async fn patch(
     State(app): State<App>,
     FromPath(named): FromPath<String>,
     Valid(body): Valid<PatchNamespaceRequest>,
-) -> Answer<NamespaceModel> {
+) -> JsonResult<NamespaceModel> {
     let (mut ttl, mut end) = (body.ttl_seconds, body.expires_at);
     match &ttl {
         Patch::Value(seconds) => end = Patch::Value(end_of(&app, *seconds, end.value())?),
@@ -188,7 +191,7 @@ async fn put(
     State(app): State<App>,
     FromPath(named): FromPath<String>,
     Valid(body): Valid<UpdateNamespaceRequest>,
-) -> Answer<NamespaceModel> {
+) -> JsonResult<NamespaceModel> {
     change(&app, named, body.namespace_name, move |settings| {
         set(settings, "payload_indexes", body.payload_indexes.map_or(Patch::Null, Patch::Value));
     })
@@ -211,7 +214,7 @@ async fn delete(
     State(app): State<App>,
     FromPath(named): FromPath<String>,
     ValidQuery(query): ValidQuery<DeleteNamespaceQuery>,
-) -> Answer<DeletedNamespace> {
+) -> JsonResult<DeletedNamespace> {
     let (now, is_forced) = (app.now(), query.force.unwrap_or(false));
     let (namespace, going) = app
         .engine
@@ -261,7 +264,7 @@ fn not_empty(namespace: &Namespace) -> ApiError {
 async fn stats(
     State(app): State<App>,
     FromPath(named): FromPath<String>,
-) -> Answer<NamespaceStatsResponse> {
+) -> JsonResult<NamespaceStatsResponse> {
     found(&app, named).await.map(|namespace| Json((&namespace).into()))
 }
 
@@ -275,7 +278,7 @@ async fn stats(
 async fn stats_of_several(
     State(app): State<App>,
     Valid(body): Valid<NamespaceStatsBatchRequest>,
-) -> Answer<NamespaceStatsBatchResponse> {
+) -> JsonResult<NamespaceStatsBatchResponse> {
     let all = app.engine.store.read(namespaces::all).await?;
     let stats = body.namespace_ids.into_iter().filter_map(|wanted| {
         let namespace =
@@ -297,7 +300,7 @@ async fn change(
     named: String,
     name: Option<String>,
     change: impl FnOnce(&mut Map<String, Value>) + Send + 'static,
-) -> Answer<NamespaceModel> {
+) -> JsonResult<NamespaceModel> {
     let now = app.now();
     let id = app
         .engine
@@ -355,7 +358,7 @@ async fn page_of(
     app: &App,
     page: Page,
     wanted: ListNamespacesRequest,
-) -> Answer<ListNamespacesResponse> {
+) -> JsonResult<ListNamespacesResponse> {
     let mut rows = app.engine.store.read(namespaces::all).await?;
     let filters = wanted.filters.unwrap_or_default();
     rows.retain(|row| matches(row, &filters, wanted.search.as_deref(), wanted.case_sensitive));

@@ -6,9 +6,8 @@ use axum::{Json, extract::State};
 use serde_json::{Map, Value};
 
 use super::{
-    Answer,
-    answer::{self, ObjectResponse, View},
-    create,
+    JsonResult, create,
+    response::{self, ObjectResponse, View},
     wire::{PatchObjectRequest, UpdateObjectRequest},
 };
 use crate::{
@@ -47,7 +46,7 @@ pub(super) async fn patch(
     base: Base,
     FromPath((bucket, id)): FromPath<(String, String)>,
     Valid(body): Valid<PatchObjectRequest>,
-) -> Answer<ObjectResponse> {
+) -> JsonResult<ObjectResponse> {
     let bucket = buckets::find(&app, &scope, &bucket).await?;
     if let Some(metadata) = body.fields.get("metadata").filter(|value| !value.is_object()) {
         return Err(ApiError::invalid_field(
@@ -75,7 +74,7 @@ pub(super) async fn put(
     base: Base,
     FromPath((bucket, id)): FromPath<(String, String)>,
     Valid(body): Valid<UpdateObjectRequest>,
-) -> Answer<ObjectResponse> {
+) -> JsonResult<ObjectResponse> {
     let bucket = buckets::find(&app, &scope, &bucket).await?;
     let metadata = body.metadata.unwrap_or_default();
     change(&app, &scope, base, bucket, id, body.key_prefix, body.fields, metadata).await
@@ -92,8 +91,8 @@ async fn change(
     path: Option<String>,
     fields: BTreeMap<String, Value>,
     metadata: Map<String, Value>,
-) -> Answer<ObjectResponse> {
-    let mut wrong = answer::reserved(&fields);
+) -> JsonResult<ObjectResponse> {
+    let mut wrong = response::reserved(&fields);
     if let Some(path) = path.as_deref().filter(|path| path.is_empty() || path.len() > 4096) {
         let error = FieldError::new("key_prefix", path, "is not a path");
         wrong.push(error.accepting("1 to 4096 bytes of text"));
@@ -144,7 +143,7 @@ fn merged(
 ) -> Result<Merged, ApiError> {
     let set = at_root(record, set, metadata);
     let named: BTreeMap<String, Value> = set.clone().into_iter().collect();
-    let wrong = answer::reserved(&named);
+    let wrong = response::reserved(&named);
     if !wrong.is_empty() {
         return Err(ApiError::invalid(wrong));
     }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    answer,
+    response,
     wire::{CreateBlobRequest, CreateObjectRequest},
 };
 use crate::{
@@ -42,7 +42,7 @@ pub(super) async fn new_object(
     bucket: &Bucket,
     request: CreateObjectRequest,
 ) -> Result<NewObject, ApiError> {
-    let mut wrong = answer::reserved(&request.fields);
+    let mut wrong = response::reserved(&request.fields);
     let blobs = request.blobs.unwrap_or_default();
     for (index, blob) in blobs.iter().enumerate() {
         if blobs[..index].iter().any(|other| other.property == blob.property) {
@@ -104,7 +104,7 @@ fn misfit(bucket: &Bucket, index: usize, blob: &CreateBlobRequest) -> Option<Fie
 fn promote(blobs: &[CreateBlobRequest], fields: &mut Map<String, Value>) {
     for (name, value) in blobs.iter().flat_map(|blob| blob.metadata.iter().flatten()) {
         let named = [(name.clone(), value.clone())].into_iter().collect();
-        if !fields.contains_key(name) && answer::reserved(&named).is_empty() {
+        if !fields.contains_key(name) && response::reserved(&named).is_empty() {
             fields.insert(name.clone(), value.clone());
         }
     }
@@ -132,7 +132,7 @@ pub(in crate::api) fn fields(
     blobs: &[&str],
 ) -> Result<Map<String, Value>, ApiError> {
     let named = fields.clone().into_iter().collect();
-    let wrong = answer::reserved(&named);
+    let wrong = response::reserved(&named);
     if wrong.is_empty() { conform(bucket, fields, blobs) } else { Err(ApiError::invalid(wrong)) }
 }
 

@@ -1,10 +1,10 @@
 //! `/v1/buckets/{bucket}/objects`: records in a bucket.
 
 pub(super) mod aggregate;
-mod answer;
 mod change;
 pub(super) mod create;
 mod removal;
+mod response;
 mod thumbnail;
 mod trash;
 mod wire;
@@ -19,7 +19,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub(super) use self::removal::collect_soon;
 use self::{
-    answer::{
+    response::{
         BatchObjectResult, CreateObjectsBatchResponse, FailedObjectError, ListObjectsResponse,
         ObjectListStats, ObjectResponse, View,
     },
@@ -52,7 +52,7 @@ use crate::store::{
 /// Objects that a page is looked for among, where no index finds them: a tenth of a second, about.
 const LOOKED_AT: u32 = 100_000;
 
-type Answer<T> = Result<Json<T>, ApiError>;
+type JsonResult<T> = Result<Json<T>, ApiError>;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -81,7 +81,7 @@ async fn list(
     base: Base,
     FromPath(bucket): FromPath<String>,
     ValidQuery(query): ValidQuery<ListQuery>,
-) -> Answer<ListObjectsResponse> {
+) -> JsonResult<ListObjectsResponse> {
     let bucket = buckets::find(&app, &scope, &bucket).await?;
     page_of(&app, &scope, base, bucket, query.page()?, ListObjectsRequest::default()).await
 }
@@ -105,7 +105,7 @@ async fn search(
     FromPath(bucket): FromPath<String>,
     ValidQuery(query): ValidQuery<ListQuery>,
     Valid(body): Valid<ListObjectsRequest>,
-) -> Answer<ListObjectsResponse> {
+) -> JsonResult<ListObjectsResponse> {
     let bucket = buckets::find(&app, &scope, &bucket).await?;
     let mut page = query.page()?;
     page.include_total |= body.include_total.unwrap_or(false);
@@ -119,7 +119,7 @@ async fn page_of(
     bucket: Bucket,
     page: Page,
     wanted: ListObjectsRequest,
-) -> Answer<ListObjectsResponse> {
+) -> JsonResult<ListObjectsResponse> {
     let filter = wanted.filters.map(filters::filter).transpose()?;
     let sort = wanted.sort.as_ref().map(filters::sort).transpose()?;
     let list = format!("objects/{}/{sort:?}", bucket.id);
@@ -174,7 +174,7 @@ async fn get(
     base: Base,
     FromPath((bucket, id)): FromPath<(String, String)>,
     ValidQuery(query): ValidQuery<GetObjectQuery>,
-) -> Answer<ObjectResponse> {
+) -> JsonResult<ObjectResponse> {
     let bucket = buckets::find(&app, &scope, &bucket).await?;
     let record = found(&app, &bucket, id).await?;
     let with_links = query.return_presigned_urls.unwrap_or(false);
@@ -206,7 +206,7 @@ async fn create_object(
     FromPath(bucket): FromPath<String>,
     ValidQuery(query): ValidQuery<CreateObjectQuery>,
     Valid(body): Valid<CreateObjectRequest>,
-) -> Answer<ObjectResponse> {
+) -> JsonResult<ObjectResponse> {
     let bucket = buckets::find(&app, &scope, &bucket).await?;
     if query.auto_process == Some(true) {
         submission::check_taken(&app, &bucket, "auto_process").await?;

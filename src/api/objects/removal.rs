@@ -4,7 +4,7 @@ use axum::{Json, extract::State, http::StatusCode};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Answer, answer::BulkSoftDeleteResponse, wire::BulkSoftDeleteRequest};
+use super::{JsonResult, response::BulkSoftDeleteResponse, wire::BulkSoftDeleteRequest};
 use crate::{
     api::{
         App,
@@ -73,8 +73,8 @@ pub(in crate::api) fn collect_soon(app: &App) {
 
 /// Delete several objects
 ///
-/// They go to the bucket's trash, see `DELETE …/objects/{object_identifier}`. Named by their ids or,
-/// which is ours, by a filter.
+/// They go to the bucket's trash, see `DELETE …/objects/{object_identifier}`. Named by their ids
+/// or, which is ours, by a filter.
 #[utoipa::path(
     post, path = "/v1/buckets/{bucket_identifier}/objects/bulk-soft-delete", tag = "bucket_objects",
     operation_id = "bulk_soft_delete_objects_buckets",
@@ -87,7 +87,7 @@ pub(super) async fn delete_several(
     scope: Scope,
     FromPath(bucket): FromPath<String>,
     Valid(body): Valid<BulkSoftDeleteRequest>,
-) -> Answer<BulkSoftDeleteResponse> {
+) -> JsonResult<BulkSoftDeleteResponse> {
     let bucket = buckets::find(&app, &scope, &bucket).await?;
     let now = app.now();
     let state = json!({

@@ -3,9 +3,8 @@
 use axum::{Json, extract::State};
 
 use super::{
-    Answer,
-    answer::{ListTrashResponse, Purged, RestoreRefusal, Restored, TrashedObject, View},
-    collect_soon,
+    JsonResult, collect_soon,
+    response::{ListTrashResponse, Purged, RestoreRefusal, Restored, TrashedObject, View},
     wire::{ListTrashRequest, TrashRequest},
 };
 use crate::{
@@ -51,7 +50,7 @@ pub(super) async fn list(
     FromPath(bucket): FromPath<String>,
     ValidQuery(query): ValidQuery<ListQuery>,
     Valid(body): Valid<ListTrashRequest>,
-) -> Answer<ListTrashResponse> {
+) -> JsonResult<ListTrashResponse> {
     let bucket = buckets::find(&app, &scope, &bucket).await?;
     let mut page = query.page()?;
     page.include_total |= body.include_total.unwrap_or(false);
@@ -108,7 +107,7 @@ pub(super) async fn restore(
     scope: Scope,
     FromPath(bucket): FromPath<String>,
     Valid(body): Valid<TrashRequest>,
-) -> Answer<Restored> {
+) -> JsonResult<Restored> {
     let bucket = buckets::find(&app, &scope, &bucket).await?;
     let query = chosen(&bucket, body)?;
     let now = app.now();
@@ -153,7 +152,7 @@ pub(super) async fn purge(
     scope: Scope,
     FromPath(bucket): FromPath<String>,
     Valid(body): Valid<TrashRequest>,
-) -> Answer<Purged> {
+) -> JsonResult<Purged> {
     let bucket = buckets::find(&app, &scope, &bucket).await?;
     let query = chosen(&bucket, body)?;
     let (bucket_key, now) = (bucket.key, app.now());

@@ -23,7 +23,7 @@ pub(super) struct CreateObjectRequest {
     /// Its blobs.
     #[serde(default)]
     pub blobs: Option<Vec<CreateBlobRequest>>,
-    /// Answer with the object that has the same blobs, if there is one.
+    /// JsonResult with the object that has the same blobs, if there is one.
     pub skip_duplicates: Option<bool>,
     /// Bytes always come here.
     #[allow(dead_code)] // Taken for clients that send it.

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{logging, store::settings};
 
-type Answer<T> = Result<Json<T>, ApiError>;
+type JsonResult<T> = Result<Json<T>, ApiError>;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -41,7 +41,7 @@ pub(super) static STARTED: std::sync::LazyLock<Instant> = std::sync::LazyLock::n
     get, path = "/v1/settings", tag = "settings", operation_id = "get_settings",
     responses((status = 200, body = SettingsResponse))
 )]
-async fn get(State(app): State<App>) -> Answer<SettingsResponse> {
+async fn get(State(app): State<App>) -> JsonResult<SettingsResponse> {
     described(&app).await.map(Json)
 }
 
@@ -54,7 +54,7 @@ async fn get(State(app): State<App>) -> Answer<SettingsResponse> {
 async fn patch(
     State(app): State<App>,
     Valid(body): Valid<SettingsUpdateRequest>,
-) -> Answer<SettingsResponse> {
+) -> JsonResult<SettingsResponse> {
     if let Some(hosts) = body.allowed_hosts {
         let hosts = host_names(hosts)?;
         let kept = hosts.clone();
@@ -74,7 +74,7 @@ async fn patch(
     post, path = "/v1/settings/token/rotate", tag = "settings", operation_id = "rotate_token",
     responses((status = 200, body = NewToken))
 )]
-async fn rotate(State(app): State<App>) -> Answer<NewToken> {
+async fn rotate(State(app): State<App>) -> JsonResult<NewToken> {
     match app.access.token().rotate().map_err(ApiError::internal)? {
         Some(token) => Ok(Json(NewToken { token })),
         None => Err(ApiError::conflict(

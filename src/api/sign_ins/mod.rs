@@ -40,7 +40,7 @@ use crate::{
     store::connections::{self, StoredConnection},
 };
 
-type Answer<T> = Result<Json<T>, ApiError>;
+type JsonResult<T> = Result<Json<T>, ApiError>;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(start)).routes(routes!(get)).routes(routes!(answer))
@@ -60,7 +60,7 @@ async fn start(
     State(app): State<App>,
     base: Base,
     Valid(body): Valid<SignInRequest>,
-) -> Answer<SignInStarted> {
+) -> JsonResult<SignInStarted> {
     let provider = body.provider_type.0.clone();
     let with = sign_in_of(&provider)?;
     let renewed = match &body.connection_id {
@@ -92,7 +92,7 @@ async fn start(
     params(("sign_in_id" = String, Path, description = "Id")),
     responses((status = 200, body = SignInModel))
 )]
-async fn get(State(app): State<App>, FromPath(id): FromPath<String>) -> Answer<SignInModel> {
+async fn get(State(app): State<App>, FromPath(id): FromPath<String>) -> JsonResult<SignInModel> {
     shown(&app, &id)
 }
 
@@ -111,7 +111,7 @@ async fn answer(
     State(app): State<App>,
     FromPath(id): FromPath<String>,
     Valid(body): Valid<SignInAnswerRequest>,
-) -> Answer<SignInModel> {
+) -> JsonResult<SignInModel> {
     drop(shown(&app, &id)?);
     let not_it = |message: &str| {
         let accepted = "the whole address that the browser shows after signing in: \
@@ -133,7 +133,7 @@ async fn answer(
     shown(&app, &id)
 }
 
-fn shown(app: &App, id: &str) -> Answer<SignInModel> {
+fn shown(app: &App, id: &str) -> JsonResult<SignInModel> {
     let standing = app.sign_ins.standing(id, app.now());
     let standing = standing.ok_or_else(|| ApiError::not_found("sign-in", id))?;
     Ok(Json(SignInModel::of(id, standing)))

@@ -29,7 +29,7 @@ use crate::{
     },
 };
 
-type Answer = Result<Json<Value>, ApiError>;
+type JsonResult = Result<Json<Value>, ApiError>;
 
 /// Tasks that a list looks at, the newest.
 const LOOKED_AT: u32 = 10_000;
@@ -64,9 +64,9 @@ struct ListTasksResponse {
     pagination: PaginationResponse,
 }
 
-fn told(db: &Connection, task: Task) -> Result<Value, ApiError> {
-    if let Some(told) = batches::with_batch(db, task.clone())? {
-        return Ok(told);
+fn to_json(db: &Connection, task: Task) -> Result<Value, ApiError> {
+    if let Some(response) = batches::with_batch(db, task.clone())? {
+        return Ok(response);
     }
     let collection = task.collection_key.map(|key| collections::by_key(db, key)).transpose()?;
     let made = match task.kind {
@@ -140,14 +140,14 @@ fn job_of(db: &Connection, id: &str) -> Result<Option<Job>, ApiError> {
     params(("task_id" = String, Path, description = "Id")),
     responses((status = 200, description = "The task", body = TaskResponse))
 )]
-async fn get(State(app): State<App>, scope: Scope, FromPath(id): FromPath<String>) -> Answer {
+async fn get(State(app): State<App>, scope: Scope, FromPath(id): FromPath<String>) -> JsonResult {
     let namespace_key = scope.namespace_key;
     let found = app
         .engine
         .store
         .read_or(move |db| {
             if let Some(task) = tasks::by_id(db, namespace_key, &id)? {
-                return told(db, task);
+                return to_json(db, task);
             }
             match job_of(db, &id)? {
                 Some(job) => job_told(db, &job),
@@ -170,7 +170,7 @@ async fn list(
     scope: Scope,
     ValidQuery(query): ValidQuery<ListQuery>,
     Valid(body): Valid<ListTasksRequest>,
-) -> Answer {
+) -> JsonResult {
     let page = query.page()?;
     let filter = body.filters.map(super::filters::filter).transpose()?;
     let namespace_key = scope.namespace_key;
@@ -180,7 +180,7 @@ async fn list(
         .read_or(move |db| {
             let mut rows = Vec::new();
             for task in tasks::of_namespace(db, namespace_key, LOOKED_AT)? {
-                rows.push(told(db, task)?);
+                rows.push(to_json(db, task)?);
             }
             for job in jobs::of_namespace(db, namespace_key, LOOKED_AT)? {
                 rows.push(job_told(db, &job)?);
@@ -228,7 +228,11 @@ async fn list(
     params(("task_id" = String, Path, description = "Id")),
     responses((status = 200, description = "It is stopped, or was not there", body = Object))
 )]
-async fn delete(State(app): State<App>, scope: Scope, FromPath(id): FromPath<String>) -> Answer {
+async fn delete(
+    State(app): State<App>,
+    scope: Scope,
+    FromPath(id): FromPath<String>,
+) -> JsonResult {
     let (namespace_key, now) = (scope.namespace_key, app.now());
     let wanted = id.clone();
     let job = app

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::{
-    Answer, found,
+    JsonResult, found,
     wire::{
         BatchConfirmRequest, BatchConfirmResponse, ConfirmQuery, ConfirmUploadRequest,
         ConfirmUploadResponse, TaskResponse,
@@ -54,7 +54,7 @@ pub(super) async fn confirm(
     FromPath((bucket, id)): FromPath<(String, String)>,
     ValidQuery(query): ValidQuery<ConfirmQuery>,
     Valid(body): Valid<ConfirmUploadRequest>,
-) -> Answer<ConfirmUploadResponse> {
+) -> JsonResult<ConfirmUploadResponse> {
     let bucket = buckets::find(&app, &scope, &bucket).await?;
     let upload = found(&app, &bucket, &id).await?;
     if body.auto_submit_batch == Some(true) && upload.settings.create_object_on_confirm {
@@ -235,7 +235,7 @@ pub(super) async fn confirm_batch(
     FromPath(bucket): FromPath<String>,
     ValidQuery(query): ValidQuery<ConfirmQuery>,
     Valid(body): Valid<BatchConfirmRequest>,
-) -> Answer<BatchConfirmResponse> {
+) -> JsonResult<BatchConfirmResponse> {
     let bucket = buckets::find(&app, &scope, &bucket).await?;
     let count = body.confirmations.len();
     let (mut inputs, mut outputs, mut results, mut failed) = (vec![], vec![], vec![], 0);

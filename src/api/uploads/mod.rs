@@ -49,7 +49,7 @@ use crate::{
 /// When an upload ends that only its confirmation ends: the last hour that there is, 9999-12-30.
 const NEVER: Timestamp = Timestamp::constant(253_402_207_200, 0);
 
-type Answer<T> = Result<Json<T>, ApiError>;
+type JsonResult<T> = Result<Json<T>, ApiError>;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -82,7 +82,7 @@ async fn create(
     base: Base,
     FromPath(bucket): FromPath<String>,
     Valid(body): Valid<CreateUploadRequest>,
-) -> Answer<UploadResponse> {
+) -> JsonResult<UploadResponse> {
     let bucket = buckets::find(&app, &scope, &bucket).await?;
     collect::end_uploads(&app.engine).await?;
     announced(&app, &scope, &base, &bucket, body).await.map(Json)
@@ -102,7 +102,7 @@ async fn create_batch(
     base: Base,
     FromPath(bucket): FromPath<String>,
     Valid(body): Valid<BatchUploadRequest>,
-) -> Answer<BatchUploadResponse> {
+) -> JsonResult<BatchUploadResponse> {
     let bucket = buckets::find(&app, &scope, &bucket).await?;
     let shared = |own: Option<Map<String, Value>>, shared: &Option<Map<String, Value>>| {
         let mut all = shared.clone().unwrap_or_default();
@@ -196,7 +196,7 @@ async fn get(
     base: Base,
     FromPath((bucket, id)): FromPath<(String, String)>,
     ValidQuery(query): ValidQuery<GetUploadQuery>,
-) -> Answer<UploadResponse> {
+) -> JsonResult<UploadResponse> {
     let bucket = buckets::find(&app, &scope, &bucket).await?;
     collect::end_uploads(&app.engine).await?;
     let upload = found(&app, &bucket, &id).await?;
@@ -254,7 +254,7 @@ async fn list(
     FromPath(bucket): FromPath<String>,
     ValidQuery(query): ValidQuery<ListQuery>,
     Valid(body): Valid<ListUploadsRequest>,
-) -> Answer<ListUploadsResponse> {
+) -> JsonResult<ListUploadsResponse> {
     let bucket = buckets::find(&app, &scope, &bucket).await?;
     collect::end_uploads(&app.engine).await?;
     let page =

@@ -200,8 +200,8 @@ pub(super) struct UploadResponse {
     /// When it was made.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
-    /// When it ends unless confirmed; then, when it is forgotten. One that a sync made waits until it
-    /// is confirmed: the end of the year 9999.
+    /// When it ends unless confirmed; then, when it is forgotten. One that a sync made waits until
+    /// it is confirmed: the end of the year 9999.
     #[schema(value_type = String, format = DateTime)]
     pub expires_at: Timestamp,
     /// When it was confirmed.

@@ -1,9 +1,9 @@
-//! The channels of a request, checked: what is kept of each, what is secret of it, and what it keeps
-//! of the channel that it was.
+//! The channels of a request, checked: what is kept of each, what is secret of it, and what it
+//! keeps of the channel that it was.
 //!
 //! Secrets are never returned, so a request that changes something else leaves them out, or repeats
-//! the word that stands for them. Headers may be tokens: they are kept only for the server that they
-//! were given for, else whoever may change a webhook could have them sent elsewhere.
+//! the word that stands for them. Headers may be tokens: they are kept only for the server that
+//! they were given for, else whoever may change a webhook could have them sent elsewhere.
 
 use std::collections::BTreeMap;
 

@@ -25,7 +25,7 @@ use crate::{
     },
 };
 
-type Answer<T> = Result<Json<T>, ApiError>;
+type JsonResult<T> = Result<Json<T>, ApiError>;
 
 /// The most webhooks there may be: each reads the log for itself.
 const MOST: usize = 100;
@@ -50,7 +50,10 @@ pub(super) fn routes() -> OpenApiRouter<App> {
     request_body = WebhookInput,
     responses((status = 200, body = WebhookOutput))
 )]
-async fn create(State(app): State<App>, Valid(body): Valid<WebhookInput>) -> Answer<WebhookOutput> {
+async fn create(
+    State(app): State<App>,
+    Valid(body): Valid<WebhookInput>,
+) -> JsonResult<WebhookOutput> {
     let id = new_id()?;
     let mut body = body;
     check_types(&body.event_types)?;
@@ -116,7 +119,7 @@ impl From<Refusal> for ApiError {
     }
 }
 
-async fn shown(app: &App, id: &str, outcome: Result<(), Refusal>) -> Answer<WebhookOutput> {
+async fn shown(app: &App, id: &str, outcome: Result<(), Refusal>) -> JsonResult<WebhookOutput> {
     outcome?;
     Ok(Json(found(app, id).await?.into()))
 }
@@ -185,7 +188,7 @@ async fn wanted(
     params(("identifier" = String, Path, description = "Id")),
     responses((status = 200, body = WebhookOutput))
 )]
-async fn get(State(app): State<App>, FromPath(id): FromPath<String>) -> Answer<WebhookOutput> {
+async fn get(State(app): State<App>, FromPath(id): FromPath<String>) -> JsonResult<WebhookOutput> {
     Ok(Json(found(&app, &id).await?.into()))
 }
 
@@ -203,7 +206,7 @@ async fn update(
     State(app): State<App>,
     FromPath(id): FromPath<String>,
     Valid(body): Valid<WebhookInput>,
-) -> Answer<WebhookOutput> {
+) -> JsonResult<WebhookOutput> {
     let mut body = body;
     check_types(&body.event_types)?;
     let before = found(&app, &id).await?;
@@ -237,7 +240,8 @@ async fn replace(
         .await
 }
 
-/// The channels of a webhook with their secrets. Those that cannot be opened are to be entered again.
+/// The channels of a webhook with their secrets. Those that cannot be opened are to be entered
+/// again.
 async fn opened(app: &App, webhook: &Webhook) -> Result<Vec<Before>, ApiError> {
     let mut channels = Vec::new();
     for stored in &webhook.channels {
@@ -289,7 +293,7 @@ async fn list(
     State(app): State<App>,
     ValidQuery(query): ValidQuery<ListQuery>,
     Valid(body): Valid<ListWebhooksRequest>,
-) -> Answer<ListWebhooksResponse> {
+) -> JsonResult<ListWebhooksResponse> {
     const LIST: &str = "webhooks";
     let page = query.page()?;
     let behind = page.place::<i64>(LIST)?;

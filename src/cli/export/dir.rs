@@ -21,7 +21,8 @@ pub(super) fn readable(dir: &Dir) -> io::Result<OwnedFd> {
     Ok(rustix::fs::openat(dir, c".", flags, Mode::empty())?)
 }
 
-/// One name as a path. [`Place`](super::place::Place) has checked that it is one.
+/// One name as a path. [`RelativePath`](super::relative_path::RelativePath) has checked that it is
+/// one.
 pub(super) fn path(name: &[u8]) -> &Path {
     Path::new(OsStr::from_bytes(name))
 }

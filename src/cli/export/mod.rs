@@ -6,14 +6,14 @@
 
 mod dir;
 mod facts;
+mod file_task;
 mod filesystem;
 mod folder;
 mod leftover;
-mod place;
 mod refusal;
+mod relative_path;
 mod target;
 mod temp;
-mod work;
 
 use std::{
     collections::VecDeque, ffi::OsString, io::Write as _, os::unix::ffi::OsStringExt as _,
@@ -37,10 +37,10 @@ use crate::{
 };
 
 use facts::Facts;
-use place::Place;
+use file_task::{Bytes, Done, FileTask};
 use refusal::{Refusal, Trouble};
-use target::{Settled, Step, Target};
-use work::{Bytes, Done, Work};
+use relative_path::RelativePath;
+use target::{FileOutcome, Step, Target};
 
 /// Arguments of `catchment export`.
 #[derive(Debug, clap::Args)]
@@ -138,10 +138,10 @@ struct UnderWay {
 }
 
 enum State {
-    Known(Result<Settled, Trouble>),
+    Known(Result<FileOutcome, Trouble>),
     /// It has the path of the object before it: what that one came to decides.
     Twin,
-    Working(Work, JoinHandle<Result<Done, Trouble>>),
+    Working(FileTask, JoinHandle<Result<Done, Trouble>>),
 }
 
 struct Latest {
@@ -180,7 +180,7 @@ impl Export {
     }
 
     async fn start(&mut self, object: &Arc<Object>) -> Result<State, CliError> {
-        let place = match Place::of(&object.path, object.size) {
+        let place = match RelativePath::of(&object.path, object.size) {
             Ok(place) => place,
             Err(refusal) => return Ok(State::Known(Err(refusal.into()))),
         };
@@ -191,8 +191,8 @@ impl Export {
         }
         Ok(match self.target.prepare(&place, object) {
             Err(trouble) => State::Known(Err(trouble)),
-            Ok(Step::Settled(settled)) => State::Known(Ok(settled)),
-            Ok(Step::Work(work)) => {
+            Ok(Step::Done(outcome)) => State::Known(Ok(outcome)),
+            Ok(Step::Write(work)) => {
                 let (task, object) = (work.clone(), object.clone());
                 let (engine, stop) = (self.engine.clone(), self.stop.clone());
                 let facts = self.target.facts();
@@ -239,10 +239,10 @@ impl Export {
     }
 
     /// What becomes of a second object of one path: the file is its file, too, if the bytes are.
-    fn twin(&self, object: &Object) -> Result<Settled, Refusal> {
+    fn twin(&self, object: &Object) -> Result<FileOutcome, Refusal> {
         match &self.latest {
             Some(first) if first.object.hash == object.hash => {
-                first.outcome.clone().map(|()| Settled::Unchanged)
+                first.outcome.clone().map(|()| FileOutcome::Unchanged)
             }
             _ => Err(Refusal::Twin),
         }
@@ -251,15 +251,15 @@ impl Export {
     fn count(
         &mut self,
         object: &Object,
-        outcome: Result<Settled, Refusal>,
+        outcome: Result<FileOutcome, Refusal>,
     ) -> Result<(), CliError> {
         match outcome {
-            Ok(Settled::Exported) => {
+            Ok(FileOutcome::Exported) => {
                 self.tally.exported += 1;
                 self.tally.bytes += object.size;
                 Ok(())
             }
-            Ok(Settled::Unchanged) => {
+            Ok(FileOutcome::Unchanged) => {
                 self.tally.unchanged += 1;
                 Ok(())
             }
@@ -294,7 +294,7 @@ impl UnderWay {
 
 /// Does the part of the work that takes reading or writing bytes. Blocks.
 fn carry_out(
-    work: &Work,
+    work: &FileTask,
     object: &Object,
     engine: &Engine,
     facts: &Facts,

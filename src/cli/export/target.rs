@@ -18,18 +18,18 @@ use cap_std::{ambient_authority, fs::Dir};
 use super::{
     dir::readable,
     facts::Facts,
+    file_task::{Done, FileTask, Task},
     filesystem::FilesystemTraits,
     folder::{Folder, Verdict, find},
     leftover::clear_leftovers,
-    place::Place,
     refusal::{Refusal, Trouble},
-    work::{Done, Task, Work},
+    relative_path::RelativePath,
 };
 use crate::store::objects::Object;
 
 /// How an object came to be in the target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Settled {
+pub(super) enum FileOutcome {
     /// It was written, or made where it is a folder.
     Exported,
     /// It was there already.
@@ -39,9 +39,9 @@ pub(super) enum Settled {
 /// What an object takes, once its name has been looked at.
 #[derive(Debug)]
 pub(super) enum Step {
-    Settled(Settled),
+    Done(FileOutcome),
     /// Something that can go on beside other objects' work.
-    Work(Work),
+    Write(FileTask),
 }
 
 /// The folder that is exported to.
@@ -82,7 +82,7 @@ impl Target {
 
     /// The folder in which an object's next folder would be looked for or made. Files that are
     /// still on their way into it come first: they may want the same name.
-    pub(super) fn branching(&self, place: &Place<'_>) -> Option<&Arc<Dir>> {
+    pub(super) fn branching(&self, place: &RelativePath<'_>) -> Option<&Arc<Dir>> {
         let known = self.known(&place.folders);
         if known == place.folders.len() {
             return None;
@@ -94,10 +94,18 @@ impl Target {
     }
 
     /// Enters the object's folder, making what is missing, and looks at what bears its name.
-    pub(super) fn prepare(&mut self, place: &Place<'_>, object: &Object) -> Result<Step, Trouble> {
+    pub(super) fn prepare(
+        &mut self,
+        place: &RelativePath<'_>,
+        object: &Object,
+    ) -> Result<Step, Trouble> {
         let made = self.enter(&place.folders)?;
         let Some(name) = place.file else {
-            return Ok(Step::Settled(if made { Settled::Exported } else { Settled::Unchanged }));
+            return Ok(Step::Done(if made {
+                FileOutcome::Exported
+            } else {
+                FileOutcome::Unchanged
+            }));
         };
         self.facts.traits.check(name)?;
         let overwrite = self.overwrite;
@@ -106,38 +114,38 @@ impl Target {
         let task = match folder.find(name)? {
             None => Task::Write,
             Some(found) => match found.judge(object, overwrite, &facts.traits)? {
-                Verdict::Unchanged => return Ok(Step::Settled(Settled::Unchanged)),
+                Verdict::Unchanged => return Ok(Step::Done(FileOutcome::Unchanged)),
                 Verdict::Compare => Task::Compare,
                 Verdict::Replace => Task::Replace,
             },
         };
-        Ok(Step::Work(Work { folder: folder.dir.clone(), name: name.to_vec(), task }))
+        Ok(Step::Write(FileTask { folder: folder.dir.clone(), name: name.to_vec(), task }))
     }
 
     /// Gives what was written its name. Nothing is replaced that was not to be.
     pub(super) fn place(
         &self,
-        work: &Work,
+        work: &FileTask,
         done: Done,
         object: &Object,
-    ) -> Result<Settled, Trouble> {
-        let Done::Written(temp) = done else { return Ok(Settled::Unchanged) };
+    ) -> Result<FileOutcome, Trouble> {
+        let Done::Written(temp) = done else { return Ok(FileOutcome::Unchanged) };
         if work.task == Task::Replace {
             temp.replace(&work.name)?;
-            return Ok(Settled::Exported);
+            return Ok(FileOutcome::Exported);
         }
         if temp.take_free_name(&work.name)? {
-            return Ok(Settled::Exported);
+            return Ok(FileOutcome::Exported);
         }
         // The name was free a moment ago. Either another object of this export has taken it since,
         // which then is listed by another name, or somebody else works in the folder.
         let found = find(&work.folder, &work.name, None)?.ok_or(Refusal::Conflict)?;
         match found.judge(object, self.overwrite, &self.facts.traits)? {
-            Verdict::Unchanged => Ok(Settled::Unchanged),
+            Verdict::Unchanged => Ok(FileOutcome::Unchanged),
             Verdict::Compare => Err(Refusal::Conflict.into()),
             Verdict::Replace => {
                 temp.replace(&work.name)?;
-                Ok(Settled::Exported)
+                Ok(FileOutcome::Exported)
             }
         }
     }
@@ -195,7 +203,7 @@ mod tests {
     use tempfile::TempDir;
     use tokio_util::sync::CancellationToken;
 
-    use super::{super::work::Bytes, *};
+    use super::{super::file_task::Bytes, *};
     use crate::model::{BlobHash, EntryPath, ObjectId};
 
     const MODIFIED: Timestamp = Timestamp::constant(1_234_567_891, 5);
@@ -221,17 +229,17 @@ mod tests {
     }
 
     fn prepare(target: &mut Target, object: &Object) -> Result<Step, Trouble> {
-        target.prepare(&Place::of(&object.path, object.size).unwrap(), object)
+        target.prepare(&RelativePath::of(&object.path, object.size).unwrap(), object)
     }
 
-    fn work(target: &mut Target, object: &Object) -> Work {
+    fn work(target: &mut Target, object: &Object) -> FileTask {
         match prepare(target, object).unwrap() {
-            Step::Work(work) => work,
-            settled @ Step::Settled(_) => panic!("{settled:?}"),
+            Step::Write(work) => work,
+            settled @ Step::Done(_) => panic!("{settled:?}"),
         }
     }
 
-    fn write(target: &Target, work: &Work, object: &Object, content: &[u8]) -> Done {
+    fn write(target: &Target, work: &FileTask, object: &Object, content: &[u8]) -> Done {
         let bytes = Bytes::Inline(content.to_vec());
         work.write(bytes, object, &target.facts(), &CancellationToken::new()).unwrap()
     }
@@ -250,7 +258,7 @@ mod tests {
         let (one, two) = (work(&mut target, &first), work(&mut target, &second));
         let late = write(&target, &two, &second, b"456");
         let early = write(&target, &one, &first, b"123");
-        assert_eq!(target.place(&one, early, &first).unwrap(), Settled::Exported);
+        assert_eq!(target.place(&one, early, &first).unwrap(), FileOutcome::Exported);
         let there = home.path().join("out/a");
         // The time tells them apart as little as the size does: it is another's all the same.
         fs::File::open(&there).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
@@ -298,9 +306,9 @@ mod tests {
         work(&mut target, &object("a/b", b"1"));
         let (deeper, same) = (EntryPath::new("a/c/d"), EntryPath::new("a/e"));
         let folder = target.current().unwrap().dir.clone();
-        let place = Place::of(&deeper, 1).unwrap();
+        let place = RelativePath::of(&deeper, 1).unwrap();
         assert!(Arc::ptr_eq(target.branching(&place).unwrap(), &folder));
-        assert!(target.branching(&Place::of(&same, 1).unwrap()).is_none());
+        assert!(target.branching(&RelativePath::of(&same, 1).unwrap()).is_none());
     }
 
     #[test]
@@ -308,10 +316,10 @@ mod tests {
         let (home, mut target) = target(false);
         let marker = object("a/b/", b"");
         let first = prepare(&mut target, &marker).unwrap();
-        assert!(matches!(first, Step::Settled(Settled::Exported)));
+        assert!(matches!(first, Step::Done(FileOutcome::Exported)));
         assert!(home.path().join("out/a/b").is_dir());
         let mut again = Target::open(&home.path().join("out"), false).unwrap();
         let second = prepare(&mut again, &marker).unwrap();
-        assert!(matches!(second, Step::Settled(Settled::Unchanged)));
+        assert!(matches!(second, Step::Done(FileOutcome::Unchanged)));
     }
 }

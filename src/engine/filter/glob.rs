@@ -1,10 +1,10 @@
-//! Globs, and what each is held against.
+//! Globs, and what each is checked against.
 
 use globset::{GlobBuilder, GlobMatcher};
 
 use crate::model::{EntryPath, FieldProblem};
 
-/// One glob, with what it is held against.
+/// One glob, with what it is checked against.
 #[derive(Debug)]
 pub(super) struct Pattern {
     pub(super) text: String,

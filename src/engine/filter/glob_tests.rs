@@ -1,4 +1,4 @@
-//! Globs, held against a second implementation of what is promised about them, and against what
+//! Globs, checked against a second implementation of what is promised about them, and against what
 //! people know from other tools.
 
 #![allow(clippy::unwrap_used)]

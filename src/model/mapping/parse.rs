@@ -238,8 +238,8 @@ fn filename_regex(
     Some(MappingSource::FilenameRegex { pattern, default })
 }
 
-/// Compiles an expression for file names. Look-around and back-references are refused: with them, no
-/// bound can be put on the time that a name takes.
+/// Compiles an expression for file names. Look-around and back-references are refused: with them,
+/// no bound can be put on the time that a name takes.
 pub(crate) fn compile(pattern: &str) -> Result<regex::Regex, String> {
     regex::RegexBuilder::new(pattern).size_limit(REGEX_BYTES).build().map_err(|error| match error {
         regex::Error::CompiledTooBig(_) => "it is too large".to_owned(),

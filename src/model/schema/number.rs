@@ -34,8 +34,8 @@ pub(super) fn whole(value: Value) -> Option<Value> {
     format!("{float:.0}").parse::<i64>().ok().map(Value::from)
 }
 
-/// What a number in text says: sign, digits without zeros at either end, and the power of ten of the
-/// last one.
+/// What a number in text says: sign, digits without zeros at either end, and the power of ten of
+/// the last one.
 #[derive(Debug, PartialEq, Eq)]
 struct Decimal {
     is_negative: bool,

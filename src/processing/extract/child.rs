@@ -4,8 +4,8 @@
 //! confines itself and becomes that program. What follows is about our own.
 //!
 //! It confines itself, then reads requests from the socket that is its standard input, open files
-//! coming with them, and writes outputs to its standard output. It opens nothing by name but what it
-//! makes in its scratch folder. It ends when the socket does.
+//! coming with them, and writes outputs to its standard output. It opens nothing by name but what
+//! it makes in its scratch folder. It ends when the socket does.
 
 use std::{
     any::Any,
@@ -34,12 +34,11 @@ use super::{
 pub const COMMAND: &str = "__extract";
 /// Stands for the name of an extractor where a program of the owner's is to be run.
 pub const PROGRAM: &str = "program";
-/// The code with which this program ends where it cannot become another (`EX_OSERR` of `sysexits.h`).
+/// The code with which this program ends where it cannot become another (`EX_OSERR` of
+/// `sysexits.h`).
 pub const NOT_STARTED: i32 = 71;
 /// How it says so.
 pub const CANNOT_START: &str = "cannot start";
-/// The variable that tells a child which process started it.
-pub const PARENT: &str = "CATCHMENT_PARENT";
 /// Files that come with one request at most.
 pub(super) const MAX_FILES: usize = 8;
 /// Bytes that are read at once.
@@ -72,7 +71,7 @@ fn become_program(confinement: &str, words: &[OsString]) -> io::Error {
         (Err(error), _) => error,
         (Ok(()), None) => io::Error::other("no program is named"),
         (Ok(()), Some((program, words))) => {
-            Command::new(program).args(words).env_remove(PARENT).exec()
+            Command::new(program).args(words).env_remove(confine::PARENT).exec()
         }
     }
 }

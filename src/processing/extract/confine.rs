@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 pub struct Confinement {
     /// Processor time over its life, in seconds.
     pub cpu_secs: u64,
-    /// Address space in bytes; `None`: not limited this way, because what runs maps far more than it
-    /// uses.
+    /// Address space in bytes; `None`: not limited this way, because what runs maps far more than
+    /// it uses.
     pub address_space: Option<u64>,
     /// The longest file that it may write, in bytes.
     pub file_bytes: u64,
@@ -27,6 +27,9 @@ pub struct Confinement {
     /// Whether it may use devices such as a graphics card.
     pub devices: bool,
 }
+
+/// The variable that tells a child which process started it.
+pub const PARENT: &str = "CATCHMENT_PARENT";
 
 /// Open files that a child may have.
 const OPEN_FILES: u64 = 256;
@@ -68,7 +71,7 @@ fn die_with_parent() -> io::Result<()> {
     use rustix::process::{Signal, getppid, set_parent_process_death_signal};
     set_parent_process_death_signal(Some(Signal::KILL))?;
     // The parent may have died before that could be said.
-    let expected = std::env::var(super::child::PARENT).ok();
+    let expected = std::env::var(PARENT).ok();
     let parent = getppid().map(|parent| parent.as_raw_nonzero().to_string());
     if expected.is_none() || expected == parent {
         return Ok(());

@@ -30,7 +30,7 @@ pub struct Extracted {
     /// The end of what the extractor wrote to its standard error.
     pub log: String,
     /// The scratch folder that `blobs` are in; they are gone once it is dropped.
-    pub scratch: Option<std::sync::Arc<super::process::Scratch>>,
+    pub scratch: Option<std::sync::Arc<super::scratch::Scratch>>,
 }
 
 /// One document.

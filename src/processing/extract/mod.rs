@@ -1,13 +1,14 @@
 //! Extractors: what makes documents of an object.
 //!
 //! The boundary is [`protocol`]: a [`protocol::Request`] goes in, [`protocol::Output`]s come out, a
-//! JSON line each. [`extractor`] is what callers see of each. [`builtin`] has the extractors that come with Catchment; they run in child
-//! processes of this same program ([`child`]), which confine themselves ([`confine`]) before they
-//! read a byte. [`own`] reads the owner's, each of which is a `program`, confined in the same way, or
-//! a [`service`]. [`process`] is the side that starts, asks, limits and ends a child; `place` puts
-//! inputs where a program can read them; [`strays`] finds what a program has started; [`gather`] puts
-//! lines together and refuses too many; [`spawner`] is the thread that all children are started from;
-//! [`pool`] keeps children for the next object.
+//! JSON line each. [`extractor`] is what callers see of each. [`builtin`] has the extractors that
+//! come with Catchment; they run in child processes of this same program ([`child`]), which confine
+//! themselves ([`confine`]) before they read a byte. [`own`] reads the owner's, each of which is a
+//! `program`, confined in the same way, or a [`service`]. [`process`] is the side that starts,
+//! asks, limits and ends a child; `place` puts inputs where a program can read them; [`strays`]
+//! finds what a program has started; [`gather`] puts lines together and refuses too many;
+//! [`spawner`] is the thread that all children are started from; [`pool`] keeps children for the
+//! next object.
 //!
 //! Callers use [`Extractors`]. What does not live here: which objects are extracted when, what
 //! becomes of a failure, and the database.
@@ -23,6 +24,7 @@ pub mod pool;
 pub mod process;
 mod program;
 pub mod protocol;
+pub mod scratch;
 pub mod service;
 pub mod spawner;
 pub mod strays;

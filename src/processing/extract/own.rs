@@ -1,9 +1,9 @@
 //! The owner's extractors: files `extractors/NAME.toml` of the data directory, read when they are
 //! asked for and read again when they change.
 //!
-//! A file says which program runs or which address is reached, so that whoever can write one can run
-//! commands. That is why there is no other way to say so, and why a file is refused that others on
-//! this machine may write.
+//! A file says which program runs or which address is reached, so that whoever can write one can
+//! run commands. That is why there is no other way to say so, and why a file is refused that others
+//! on this machine may write.
 
 use std::{
     collections::BTreeMap,

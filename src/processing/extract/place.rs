@@ -1,10 +1,10 @@
 //! Inputs as files of a scratch folder, under names that we choose: no name from a source reaches a
 //! program.
 //!
-//! A large blob is not copied where the kernel keeps the program from changing it: then it is a link
-//! to the blob's own file, which the program may read. Elsewhere it is a copy, which shares its
-//! bytes with the blob where the filesystem can do that. It is never a hard link, through which the
-//! original could be changed.
+//! A large blob is not copied where the kernel keeps the program from changing it: then it is a
+//! link to the blob's own file, which the program may read. Elsewhere it is a copy, which shares
+//! its bytes with the blob where the filesystem can do that. It is never a hard link, through which
+//! the original could be changed.
 
 use std::{
     collections::BTreeMap,

@@ -67,7 +67,8 @@ impl Extractors {
         Self::with(program, folder, None, None)
     }
 
-    /// The same and the owner's, which are files of the folder `own`. `links` leads services to bytes.
+    /// The same and the owner's, which are files of the folder `own`. `links` leads services to
+    /// bytes.
     #[must_use]
     pub fn with(
         program: PathBuf,
@@ -104,8 +105,8 @@ impl Extractors {
         }
     }
 
-    /// The extractor of that name and version. One of the owner's is whatever version its file says:
-    /// raising that makes documents outdated, and no collection useless.
+    /// The extractor of that name and version. One of the owner's is whatever version its file
+    /// says: raising that makes documents outdated, and no collection useless.
     #[must_use]
     pub fn find(&self, name: &str, version: &str) -> Option<Arc<Extractor>> {
         let ours = BUILTIN.iter().find(|known| known.name == name);

@@ -1,10 +1,10 @@
-//! The parent's side of a child that speaks the protocol, be it an extractor of ours or a program of
-//! the owner's: started, asked one object at a time, and always ended as a whole, group and all,
+//! The parent's side of a child that speaks the protocol, be it an extractor of ours or a program
+//! of the owner's: started, asked one object at a time, and always ended as a whole, group and all,
 //! however the asking ends.
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
+    fs::File,
     io::{self, IoSlice, PipeReader},
     mem::MaybeUninit,
     os::{
@@ -30,10 +30,11 @@ use tokio::{
 use super::{
     Builtin, Class, Extracted, Failure, Given, Job,
     child::{self, MAX_FILES},
-    confine::Confinement,
+    confine::{self, Confinement},
     gather::{Gathering, OBJECT_BYTES},
     place,
     protocol::{FileInput, FilePlace, Input, Request},
+    scratch::Scratch,
     spawner, strays,
 };
 
@@ -46,39 +47,6 @@ pub(super) const CPU_SECS: u64 = 24 * 3600;
 const LOG_BYTES: usize = 256 * 1024;
 /// The longest line that a child may write.
 const LINE_BYTES: u64 = OBJECT_BYTES;
-
-/// A folder that goes when it is dropped.
-#[derive(Debug, Default)]
-pub struct Scratch(PathBuf);
-
-impl Scratch {
-    /// A new folder in `parent`.
-    ///
-    /// # Errors
-    /// The disk's.
-    pub fn new(parent: &Path) -> io::Result<Self> {
-        fs::create_dir_all(parent)?;
-        let path = parent.join(ulid::Ulid::generate().to_string());
-        fs::DirBuilder::new().create(&path)?;
-        Ok(Self(path))
-    }
-
-    /// Where it is.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        if self.0.as_os_str().is_empty() {
-            return;
-        }
-        // What cannot go now goes with the staging folder that it is in.
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
 
 /// A running child.
 #[derive(Debug)]
@@ -119,13 +87,13 @@ impl Process {
             .arg(extractor.name)
             .arg(serde_json::to_string(&confinement)?)
             .env_clear()
-            .env(child::PARENT, std::process::id().to_string())
+            .env(confine::PARENT, std::process::id().to_string())
             .process_group(0);
         Self::spawn(command, scratch, None).await
     }
 
-    /// Starts a program of the owner's, whose command marks it with its scratch folder. What it takes
-    /// is watched.
+    /// Starts a program of the owner's, whose command marks it with its scratch folder. What it
+    /// takes is watched.
     ///
     /// # Errors
     /// When it cannot be started.
@@ -178,8 +146,8 @@ impl Process {
         self.group.status().is_none()
     }
 
-    /// Has one object extracted. After an error other than one that the extractor itself told of, the
-    /// child has to go: `Asked::spent` says so.
+    /// Has one object extracted. After an error other than one that the extractor itself told of,
+    /// the child has to go: `Asked::spent` says so.
     pub(super) async fn ask(&mut self, job: Job, timeout: Duration) -> Asked {
         self.served += 1;
         let scratch = match Scratch::new(self.scratch.path()) {
@@ -197,9 +165,9 @@ impl Process {
         Asked { outcome: asked.outcome.map(|made| kept(made, scratch)), ..asked }
     }
 
-    /// Has a program extract the one object that it was started for, whose inputs are in its scratch
-    /// folder already. They stay until the process is dropped, and so does what it has made: its
-    /// files are moved out of the folder that goes.
+    /// Has a program extract the one object that it was started for, whose inputs are in its
+    /// scratch folder already. They stay until the process is dropped, and so does what it has
+    /// made: its files are moved out of the folder that goes.
     ///
     /// # Errors
     /// What went wrong, by what to do about it.
@@ -266,7 +234,8 @@ impl Process {
                 return Err(Broken::Off(io::ErrorKind::UnexpectedEof.into()));
             }
             let is_last = gathering.take(&line).map_err(|failure| {
-                // A failure that the extractor tells of is the end of its answer; else more follows.
+                // A failure that the extractor tells of is the end of its answer; else more
+                // follows.
                 match line.starts_with(b"{\"failed\"") {
                     true => Broken::Told(failure),
                     false => Broken::Line(failure),
@@ -477,7 +446,8 @@ impl Drop for Group {
         let Some(mut remains) = self.kill() else { return };
         let is_gone = self.ended.is_some() || matches!(remains.child.try_wait(), Ok(Some(_)));
         if !is_gone || remains.mark.is_some() {
-            // A killed process goes at once but for those that hang in the kernel: nobody waits here.
+            // A killed process goes at once but for those that hang in the kernel: nobody waits
+            // here.
             std::thread::spawn(move || remains.wait());
         }
     }

@@ -1,9 +1,9 @@
 //! A program of the owner's: started for one object, or kept for many, confined like our own
 //! extractors, and always ended as a whole.
 //!
-//! What it prints is one document (`json`, `text`), or lines of the protocol (`lines`). It is started
-//! without a shell, and every word of its command line is ours or its definition's: an input is a
-//! file whose name we choose.
+//! What it prints is one document (`json`, `text`), or lines of the protocol (`lines`). It is
+//! started without a shell, and every word of its command line is ours or its definition's: an
+//! input is a file whose name we choose.
 
 use std::{
     collections::BTreeMap,
@@ -24,8 +24,9 @@ use super::{
     confine::{self, Confinement},
     gather::{DOCUMENT_BYTES, Gathering, OBJECT_BYTES},
     place,
-    process::{self, Group, Log, Process, Scratch},
+    process::{self, Group, Log, Process},
     protocol::{FilePlace, Input, Output, Request},
+    scratch::Scratch,
     spawner, strays,
 };
 
@@ -292,7 +293,7 @@ impl Program {
             .env("LANG", "C.UTF-8")
             .env("CATCHMENT_RUN", run)
             .env(strays::MARK, scratch)
-            .env(child::PARENT, std::process::id().to_string())
+            .env(confine::PARENT, std::process::id().to_string())
             .process_group(0);
         Ok(command)
     }

@@ -2,7 +2,8 @@
 //! directions.
 //!
 //! A request is answered by any number of outputs, the last of which is `done` or `failed`. Blobs
-//! and vectors belong to the document before them. An extractor that ends without either has failed.
+//! and vectors belong to the document before them. An extractor that ends without either has
+//! failed.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -20,7 +21,8 @@ pub struct Request {
     pub inputs: BTreeMap<String, Input>,
     /// The collection's parameters.
     pub parameters: Map<String, Value>,
-    /// A folder that may be written to. What is in it is gone after the request. Empty for a service.
+    /// A folder that may be written to. What is in it is gone after the request. Empty for a
+    /// service.
     pub scratch: PathBuf,
 }
 

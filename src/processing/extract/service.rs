@@ -123,7 +123,8 @@ impl Service {
         }
     }
 
-    /// `request` of the definition, then the parameters of the collection, then what the shape wants.
+    /// `request` of the definition, then the parameters of the collection, then what the shape
+    /// wants.
     fn body(&self, job: &Job, own: Value) -> Value {
         let mut body = self.request.clone();
         body.extend(job.parameters.clone());

@@ -1,5 +1,5 @@
-//! The thread that starts all children. A child is killed when the *thread* that started it ends, so
-//! that thread has to last as long as the process; the threads of a runtime do not.
+//! The thread that starts all children. A child is killed when the *thread* that started it ends,
+//! so that thread has to last as long as the process; the threads of a runtime do not.
 
 use std::{
     io,

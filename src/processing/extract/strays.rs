@@ -76,8 +76,8 @@ pub(super) async fn too_much(group: i32, scratch: PathBuf, memory: u64) -> Failu
     }
 }
 
-/// Ends all processes whose scratch folder is one of these and waits for them, again and again until
-/// there are none: they may start others meanwhile.
+/// Ends all processes whose scratch folder is one of these and waits for them, again and again
+/// until there are none: they may start others meanwhile.
 #[cfg(target_os = "linux")]
 pub fn end(is_one: impl Fn(&Path) -> bool) {
     use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
@@ -93,7 +93,8 @@ pub fn end(is_one: impl Fn(&Path) -> bool) {
             let _ = kill_process(*pid, Signal::KILL);
         }
         ended.extend(&found);
-        // Those whose parent ended first are this process's to clear away; for others it is an error.
+        // Those whose parent ended first are this process's to clear away; for others it is an
+        // error.
         ended.retain(|pid| matches!(waitpid(Some(*pid), WaitOptions::NOHANG), Ok(None)));
         if found.is_empty() && ended.is_empty() {
             return;

@@ -90,8 +90,8 @@ impl File {
         EntryPath::new(parent.as_bytes())
     }
 
-    /// What it is to a sync. `shared_is_root`: what is shared with the account and in no folder that
-    /// it sees belongs to the folder [`SHARED`].
+    /// What it is to a sync. `shared_is_root`: what is shared with the account and in no folder
+    /// that it sees belongs to the folder [`SHARED`].
     pub(super) fn listed(&self, formats: &Formats, shared_is_root: bool) -> Listed {
         let id = EntryPath::new(self.id.as_bytes());
         let parent = Some(self.parent(shared_is_root));
@@ -199,8 +199,8 @@ impl File {
     }
 
     /// What mappings and filters know by its bare name: what every file has, then what the client's
-    /// own program has put on it (`appProperties`), then what any has (`properties`). Where two of them
-    /// have one name, each is known by its full name, too.
+    /// own program has put on it (`appProperties`), then what any has (`properties`). Where two of
+    /// them have one name, each is known by its full name, too.
     fn all_properties(&self) -> Map<String, Value> {
         let built_in = [
             ("name", Some(self.name.clone().into())),

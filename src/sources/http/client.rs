@@ -112,8 +112,8 @@ where
         &self.meter
     }
 
-    /// How an address can be connected to without TLS and without a proxy, for whoever reads its body
-    /// from the socket.
+    /// How an address can be connected to without TLS and without a proxy, for whoever reads its
+    /// body from the socket.
     pub fn sockets(&self, to: &Uri) -> Option<&Tcp> {
         match &self.pool {
             Connections::Plain(_) => self.connect.direct(to),

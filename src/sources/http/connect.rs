@@ -1,7 +1,7 @@
 //! Connections to hosts: directly, or through the proxy that the environment names.
 //!
-//! `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`, in upper or lower case, are read once per
-//! client. Hosts of this machine are never reached through a proxy.
+//! `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`, in upper or lower case, are read once
+//! per client. Hosts of this machine are never reached through a proxy.
 
 use std::{
     error::Error,

@@ -1,5 +1,5 @@
-//! One POST to an address that a person gave: of a webhook, or of a service that extracts. It follows
-//! no redirect, reaches no cloud's metadata, and reads a response up to a limit.
+//! One POST to an address that a person gave: of a webhook, or of a service that extracts. It
+//! follows no redirect, reaches no cloud's metadata, and reads a response up to a limit.
 //!
 //! Addresses of this machine and of private networks are allowed: what stands there is what such an
 //! address is for. A connection goes to the very address that was checked, so a name that resolves
@@ -132,7 +132,8 @@ fn leads_to_metadata(host: &str) -> String {
     format!("{host} is an address at which clouds tell machines their secrets: it is never reached")
 }
 
-/// Whether clouds tell machines their secrets there: link-local addresses, and the few others in use.
+/// Whether clouds tell machines their secrets there: link-local addresses, and the few others in
+/// use.
 fn is_metadata(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_metadata_v4(address),

@@ -2,8 +2,8 @@
 //! others.
 //!
 //! Names below `localhost` are this machine, as RFC 6761 has it
-//! (<https://www.rfc-editor.org/rfc/rfc6761#section-6.3>): glibc asks the network for them unless it
-//! is set up otherwise, and a bucket of a server on this machine may well be `bucket.localhost`.
+//! (<https://www.rfc-editor.org/rfc/rfc6761#section-6.3>): glibc asks the network for them unless
+//! it is set up otherwise, and a bucket of a server on this machine may well be `bucket.localhost`.
 
 use std::{
     io,

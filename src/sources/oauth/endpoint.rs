@@ -227,8 +227,8 @@ fn refusal(status: StatusCode, headers: &HeaderMap, body: &[u8], form: &Form) ->
     let said: Said = serde_json::from_slice(body).unwrap_or_default();
     Refusal {
         status,
-        error: told(&form.redact(&said.error)),
-        description: told(&form.redact(&said.error_description)),
+        error: sanitized(&form.redact(&said.error)),
+        description: sanitized(&form.redact(&said.error_description)),
         codes: said.error_codes,
         retry_after: headers
             .get(header::RETRY_AFTER)
@@ -238,7 +238,7 @@ fn refusal(status: StatusCode, headers: &HeaderMap, body: &[u8], form: &Form) ->
 }
 
 /// A server's words as they may be shown: their first line, bounded, without control characters.
-pub(super) fn told(text: &str) -> String {
+pub(super) fn sanitized(text: &str) -> String {
     let line = text.lines().next().unwrap_or_default();
     line.chars().filter(|c| !c.is_control()).take(MOST_WORDS).collect()
 }

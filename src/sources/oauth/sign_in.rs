@@ -250,7 +250,7 @@ impl OnDevice {
         Ok(Self {
             code: given.device_code,
             interval: Duration::from_secs(given.interval.unwrap_or(DEVICE_INTERVAL).clamp(1, 60)),
-            user_code: super::endpoint::told(&given.user_code),
+            user_code: super::endpoint::sanitized(&given.user_code),
             verification_url: web_address(&given.verification_uri)?,
             life: Duration::from_secs(given.expires_in.min(60 * 60)),
             with,
@@ -331,7 +331,8 @@ fn refused(with: &'static dyn SignIn, refusal: &Refusal) -> String {
 /// What a provider says of a person who came back without a code.
 #[must_use]
 pub fn declined(with: &'static dyn SignIn, error: &str, description: &str) -> String {
-    let (error, description) = (super::endpoint::told(error), super::endpoint::told(description));
+    let (error, description) =
+        (super::endpoint::sanitized(error), super::endpoint::sanitized(description));
     match description.as_str() {
         "" => format!("{} did not sign you in: {error}", with.with()),
         description => format!("{} did not sign you in: {error} ({description})", with.with()),

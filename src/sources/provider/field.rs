@@ -126,8 +126,8 @@ impl Field {
         matches!(self.need, Need::Required)
     }
 
-    /// The value that a person means by `text`: the text itself where that may be, else what it says
-    /// as JSON.
+    /// The value that a person means by `text`: the text itself where that may be, else what it
+    /// says as JSON.
     #[must_use]
     pub fn value_of(&self, text: &str) -> Value {
         let given = Value::from(text);

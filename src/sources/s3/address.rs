@@ -7,7 +7,8 @@ use super::provider::{Addressing, Service};
 use crate::sources::SourceError;
 
 /// RFC 3986's unreserved characters stay; everything else is percent-encoded, as Signature
-/// Version 4 demands (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>).
+/// Version 4 demands
+/// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>).
 const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// As [`QUERY`], with the slashes of a key left alone.

@@ -1,8 +1,8 @@
 //! One level of a bucket, or the buckets themselves.
 //!
 //! See <https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html> (`delimiter`) and
-//! <https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListBuckets.html>. What is shown here decides
-//! nothing, so pages are taken with fewer checks than those of a run.
+//! <https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListBuckets.html>. What is shown here
+//! decides nothing, so pages are taken with fewer checks than those of a run.
 
 use http::Method;
 use jiff::Timestamp;
@@ -121,7 +121,7 @@ impl Bucket {
             .map_err(|error| garbled(error.to_string()))?;
         match shelf.understood {
             true => Ok(shelf),
-            false => Err(garbled("the answer is no listing".into()).into()),
+            false => Err(garbled("the response is not a bucket listing".into()).into()),
         }
     }
 }

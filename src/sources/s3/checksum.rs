@@ -1,4 +1,4 @@
-//! The checksums that S3 keeps of whole objects, held against the bytes as they pass.
+//! The checksums that S3 keeps of whole objects, checked against the bytes as they pass.
 //!
 //! S3 answers with them where `x-amz-checksum-mode: ENABLED` asks it to, and only to a read of a
 //! whole object

@@ -1,8 +1,8 @@
 //! Credentials, region and endpoint from the standard AWS chain, and their renewal.
 //!
 //! The chain is the AWS SDK's own; what is added is that it is only built where the environment has
-//! no keys, a cache that renews before the end, once for all who wait, and messages that say what was
-//! tried.
+//! no keys, a cache that renews before the end, once for all who wait, and messages that say what
+//! was tried.
 
 use std::{
     borrow::Cow,

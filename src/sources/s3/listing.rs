@@ -185,7 +185,7 @@ impl Draft {
             return Err(ListingError::ErrorDocument);
         }
         if !self.is_result {
-            return incomplete("the answer is no listing".into());
+            return incomplete("the response is not a bucket listing".into());
         }
         let Some(truncated) = self.truncated else {
             return incomplete(

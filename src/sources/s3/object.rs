@@ -189,8 +189,8 @@ fn mime(headers: &HeaderMap) -> Option<String> {
 }
 
 /// Metadata that is not ASCII comes as RFC 2047 words in UTF-8
-/// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html>). A value that is not
-/// made of such words throughout is taken as it is.
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html>). A value that is
+/// not made of such words throughout is taken as it is.
 fn decode_words(value: &str) -> String {
     let words: Option<Vec<Vec<u8>>> = value.split_ascii_whitespace().map(decode_word).collect();
     words

@@ -133,7 +133,7 @@ impl Transport {
             let frame = frame.map_err(|error| Refusal::within(&error))?;
             if let Ok(data) = frame.into_data() {
                 if bytes.len() + data.len() > limit {
-                    let message = format!("the answer is longer than {limit} bytes");
+                    let message = format!("the response is longer than {limit} bytes");
                     return Err(SourceError::Permanent { message }.into());
                 }
                 bytes.extend_from_slice(&data);

@@ -13,10 +13,10 @@ const MAX_DEPTH: usize = 16;
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub(super) enum XmlError {
     /// It is not XML.
-    #[error("the answer is not well-formed XML: {0}")]
+    #[error("the response is not well-formed XML: {0}")]
     Malformed(String),
     /// It ends too early.
-    #[error("the answer ends in the middle of {0}")]
+    #[error("the response ends in the middle of {0}")]
     CutShort(String),
 }
 

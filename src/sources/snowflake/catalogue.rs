@@ -103,7 +103,8 @@ pub(super) async fn declared_key(
 /// A table with the columns that its rows are found and ordered by.
 ///
 /// # Errors
-/// When the table cannot be read, or a column that the connection names is not there or cannot be used.
+/// When the table cannot be read, or a column that the connection names is not there or cannot be
+/// used.
 pub(super) async fn shape(
     session: &Arc<Session>,
     table: &Table,

@@ -156,8 +156,8 @@ impl Kind {
     }
 }
 
-/// Finds a column by the name that somebody gave it: exactly, else without regard to case where only
-/// one column fits.
+/// Finds a column by the name that somebody gave it: exactly, else without regard to case where
+/// only one column fits.
 pub(super) fn find<'a>(columns: &'a [Column], name: &str) -> Option<&'a Column> {
     if let Some(exact) = columns.iter().find(|column| column.name == name) {
         return Some(exact);

@@ -82,8 +82,8 @@ impl Mark {
     /// Reads a token.
     ///
     /// # Errors
-    /// [`SourceError::FeedExpired`] when it is none, or the connection says something else of the table
-    /// by now.
+    /// [`SourceError::FeedExpired`] when it is none, or the connection says something else of the
+    /// table by now.
     pub(super) fn read(cursor: &Cursor, wanted: &Wanted) -> Result<Self, SourceError> {
         let expired = |message: &str| SourceError::FeedExpired { message: message.to_owned() };
         let mark: Self = serde_json::from_slice(&cursor.0)

@@ -1,5 +1,5 @@
-//! A pass over a table: one statement, its rows in order, and the statement again behind the last row
-//! where its result is gone before it was read to its end.
+//! A pass over a table: one statement, its rows in order, and the statement again behind the last
+//! row where its result is gone before it was read to its end.
 
 use std::sync::Arc;
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     columns::{Column, Kind},
     names::{Name, Table},
-    rows::told,
+    rows::describe,
     sql::Statement,
 };
 use crate::sources::SourceError;
@@ -107,7 +107,7 @@ pub(super) struct ResultSet {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Answer {
+struct Response {
     statement_handle: String,
     result_set_meta_data: Option<MetaData>,
     created_on: Option<i64>,
@@ -145,7 +145,8 @@ pub(super) fn result_set(body: &[u8]) -> Result<ResultSet, SourceError> {
     let garbled = |message: String| SourceError::Garbled {
         message: format!("Snowflake's answer to a statement: {message}"),
     };
-    let answer: Answer = serde_json::from_slice(body).map_err(|error| garbled(told(&error)))?;
+    let answer: Response =
+        serde_json::from_slice(body).map_err(|error| garbled(describe(&error)))?;
     let meta = answer
         .result_set_meta_data
         .ok_or_else(|| garbled("it does not describe its rows".into()))?;
@@ -176,8 +177,8 @@ pub(super) fn result_set(body: &[u8]) -> Result<ResultSet, SourceError> {
 /// # Errors
 /// When there is none.
 pub(super) fn running_handle(body: &[u8]) -> Result<String, SourceError> {
-    let answer: Answer = serde_json::from_slice(body).map_err(|error| SourceError::Garbled {
-        message: format!("Snowflake's answer about a running statement: {}", told(&error)),
+    let answer: Response = serde_json::from_slice(body).map_err(|error| SourceError::Garbled {
+        message: format!("Snowflake's answer about a running statement: {}", describe(&error)),
     })?;
     Ok(answer.statement_handle)
 }

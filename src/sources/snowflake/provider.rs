@@ -1,5 +1,5 @@
-//! Snowflake tables as a provider: its settings and credentials, the places that it has, and how people
-//! look around in it.
+//! Snowflake tables as a provider: its settings and credentials, the places that it has, and how
+//! people look around in it.
 
 use std::{ffi::OsStr, path::Path, sync::Arc};
 
@@ -109,8 +109,8 @@ impl Provider for Snowflake {
         wrong
     }
 
-    /// Makes a key pair where that is asked for: its private half never leaves this installation. The
-    /// statement that lets it in comes with the first refused sign-in.
+    /// Makes a key pair where that is asked for: its private half never leaves this installation.
+    /// The statement that lets it in comes with the first refused sign-in.
     fn complete(&self, _: &str, secret: &mut Map<String, Value>) -> Result<(), Wrong> {
         if secret.get("private_key").and_then(Value::as_str) != Some(GENERATE) {
             return Ok(());

@@ -180,7 +180,8 @@ impl Layout {
     }
 }
 
-/// The cells of a key that an id was made of; none where it is no id of rows with these key columns.
+/// The cells of a key that an id was made of; none where it is no id of rows with these key
+/// columns.
 pub(super) fn key_of_id(id: &str, key: &[Column]) -> Option<Vec<Option<String>>> {
     let mut rest = id;
     let mut cells = Vec::with_capacity(key.len());

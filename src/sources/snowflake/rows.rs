@@ -155,12 +155,12 @@ pub(super) fn read_partition(
         Ok(()) if reading.has_data => Ok(reading.count),
         Ok(()) => Err(Broken::Garbled("a partition without rows".into())),
         Err(_) if reading.is_stopped => Err(Broken::Stopped),
-        Err(error) => Err(Broken::Garbled(told(&error))),
+        Err(error) => Err(Broken::Garbled(describe(&error))),
     }
 }
 
 /// What is wrong with JSON, without what is in it.
-pub(super) fn told(error: &serde_json::Error) -> String {
+pub(super) fn describe(error: &serde_json::Error) -> String {
     let what = match error.classify() {
         serde_json::error::Category::Eof => "it ends in the middle",
         serde_json::error::Category::Io => "it could not be read to its end",

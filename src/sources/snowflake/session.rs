@@ -1,8 +1,8 @@
 //! Statements, run over the SQL API: submitted once, waited for, read partition by partition, and
 //! cancelled when nobody waits for them any more.
 //!
-//! Every request may be repeated: a submission carries an id of its own and says that it is a repeat,
-//! everything else only reads.
+//! Every request may be repeated: a submission carries an id of its own and says that it is a
+//! repeat, everything else only reads.
 
 use std::{
     io::{self, Read},
@@ -51,19 +51,19 @@ const QUEUE_ALLOWANCE: Duration = Duration::from_secs(10 * 60);
 /// How many batches of rows wait for whoever takes them, a partition.
 const BATCHES_AHEAD: usize = 4;
 
-/// What carries requests: it connects, waits no longer than it must, holds back while the provider asks
-/// for it, and reports any answer, success or not.
+/// What carries requests: it connects, waits no longer than it must, holds back while the provider
+/// asks for it, and reports any answer, success or not.
 #[async_trait]
 pub(super) trait Wire: Send + Sync {
     /// Sends a request to the account's host; its URI is a path and a query.
     ///
     /// # Errors
     /// When there is no answer.
-    async fn send(&self, request: Request<Bytes>) -> Result<Answer, SourceError>;
+    async fn send(&self, request: Request<Bytes>) -> Result<Response, SourceError>;
 }
 
 /// An answer, whatever it says.
-pub(super) struct Answer {
+pub(super) struct Response {
     pub(super) status: u16,
     pub(super) headers: HeaderMap,
     pub(super) body: BoxStream<'static, Result<Bytes, SourceError>>,
@@ -262,7 +262,7 @@ impl Session {
     async fn persist<T, F>(
         &self,
         request: impl Fn(bool) -> Request<Bytes> + Send + Sync,
-        read: impl Fn(Answer) -> F + Send + Sync,
+        read: impl Fn(Response) -> F + Send + Sync,
     ) -> Result<T, Failed>
     where
         T: Send,
@@ -291,7 +291,7 @@ impl Session {
     async fn signed(
         &self,
         request: Request<Bytes>,
-    ) -> Result<Result<Answer, Refusal>, SourceError> {
+    ) -> Result<Result<Response, Refusal>, SourceError> {
         let now = self.clock.now();
         let bearer = match self.sign_in.bearer(now) {
             Ok(bearer) => bearer,
@@ -334,7 +334,7 @@ impl Session {
         &self,
         request: &Request<Bytes>,
         bearer: &super::sign_in::Bearer,
-    ) -> Result<Result<Answer, Refusal>, SourceError> {
+    ) -> Result<Result<Response, Refusal>, SourceError> {
         let mut request = request.clone();
         let unsendable = |_| SourceError::Misconfigured {
             message: "the token holds characters that cannot be sent: enter it again".to_owned(),
@@ -554,10 +554,10 @@ impl Others {
     }
 }
 
-/// Reads the rows behind the first `skip` on a thread of their own; returns how many were handed on, and
-/// how it ended.
+/// Reads the rows behind the first `skip` on a thread of their own; returns how many were handed
+/// on, and how it ended.
 async fn decode(
-    answer: Answer,
+    answer: Response,
     width: usize,
     skip: u64,
     sender: mpsc::Sender<Result<Rows, Failed>>,

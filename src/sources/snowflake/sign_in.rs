@@ -1,5 +1,6 @@
-//! What requests are signed in with: a token that a key signs for an hour, or one that Snowflake gave
-//! out. What was refused once is never sent again by the same source: repeated failures lock users out.
+//! What requests are signed in with: a token that a key signs for an hour, or one that Snowflake
+//! gave out. What was refused once is never sent again by the same source: repeated failures lock
+//! users out.
 
 use std::{
     fmt,

@@ -13,8 +13,8 @@ use super::{
 /// How many rows one `SHOW` returns at most.
 pub(super) const SHOW_LIMIT: usize = 10_000;
 
-/// How far before the last watermark rows are looked at again, where it is a time: what was committed
-/// later than its clock says.
+/// How far before the last watermark rows are looked at again, where it is a time: what was
+/// committed later than its clock says.
 const OVERLAP_SECONDS: i128 = 5 * 60;
 
 /// A statement and its values.
@@ -113,8 +113,8 @@ pub(super) fn first_rows(shape: &Shape, limit: usize) -> Statement {
     Statement::plain(format!("SELECT {} FROM {} LIMIT {limit}", list(shape), shape.table))
 }
 
-/// All rows in the order of the key, behind a row with these key cells; without a key in the order of
-/// their hashes, from the first.
+/// All rows in the order of the key, behind a row with these key cells; without a key in the order
+/// of their hashes, from the first.
 ///
 /// # Errors
 /// When the place cannot be bound.
@@ -130,11 +130,11 @@ pub(super) fn all_rows(shape: &Shape, after: Option<&Place>) -> Result<Statement
     Ok(clause.select(&list(shape), &shape.table, &order))
 }
 
-/// Rows whose watermark is not below `from`, or is NULL, in the order of watermark and key, behind a
-/// row with these cells of both.
+/// Rows whose watermark is not below `from`, or is NULL, in the order of watermark and key, behind
+/// a row with these cells of both.
 ///
-/// There is no upper bound: a statement sees one moment of the table. What the next pass begins from
-/// is the greatest watermark that this one saw.
+/// There is no upper bound: a statement sees one moment of the table. What the next pass begins
+/// from is the greatest watermark that this one saw.
 ///
 /// # Errors
 /// When a place cannot be bound, or the table has no watermark.

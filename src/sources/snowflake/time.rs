@@ -9,8 +9,8 @@ const DAY_SECONDS: i128 = 86_400;
 /// What a cell adds to the offset of a `TIMESTAMP_TZ`, in minutes, so that it is never negative.
 const OFFSET_BIAS: i32 = 1440;
 
-/// From here on a number without decimals counts nanoseconds: as seconds it would be beyond the year
-/// 9999, as nanoseconds it is more than a quarter of an hour after 1970.
+/// From here on a number without decimals counts nanoseconds: as seconds it would be beyond the
+/// year 9999, as nanoseconds it is more than a quarter of an hour after 1970.
 const LEAST_NANOS: i128 = 1_000_000_000_000;
 
 /// A number of nanoseconds, in a cell of a TIME or TIMESTAMP.

@@ -40,7 +40,8 @@ pub(super) fn key_text(kind: Kind, cell: &str) -> Cow<'_, str> {
     }
 }
 
-/// The cell that [`key_text`] shows as this text: what it does not show otherwise, it shows as it is.
+/// The cell that [`key_text`] shows as this text: what it does not show otherwise, it shows as it
+/// is.
 pub(super) fn cell_of_key(kind: Kind, text: &str) -> String {
     let cell = match kind {
         Kind::Binary => BASE64_STANDARD

@@ -1,15 +1,16 @@
 //! The JSON in a cell of a VARIANT, made canonical: no spaces, strings escaped one way, numbers as
 //! they are while a 64-bit integer or a double holds them exactly, else their text.
 //!
-//! Snowflake's JSON is not quite JSON: arrays may hold `undefined`, which becomes `null`, and numbers
-//! may be `NaN` and infinite, which become their text.
+//! Snowflake's JSON is not quite JSON: arrays may hold `undefined`, which becomes `null`, and
+//! numbers may be `NaN` and infinite, which become their text.
 
 use std::borrow::Cow;
 
 /// Deeper than this, a value is passed on as text: whatever reads it may have a shallower stack.
 const MAX_DEPTH: usize = 100;
 
-/// Appends the canonical form of a value to `out`; leaves `out` as it was where the text is no JSON.
+/// Appends the canonical form of a value to `out`; leaves `out` as it was where the text is no
+/// JSON.
 pub(super) fn write(out: &mut Vec<u8>, text: &str) -> bool {
     let start = out.len();
     let mut reader = Reader { rest: text, out };

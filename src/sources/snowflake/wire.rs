@@ -1,5 +1,5 @@
-//! How requests reach an account: over the HTTP client that all providers share, at the account's own
-//! host or the one that the installation names.
+//! How requests reach an account: over the HTTP client that all providers share, at the account's
+//! own host or the one that the installation names.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::{Request, Uri};
 use http_body_util::Full;
 
-use super::session::{Answer, Wire};
+use super::session::{Response, Wire};
 use crate::{
     clock::SharedClock,
     model::Credentials,
@@ -51,7 +51,7 @@ impl Account {
 
 #[async_trait]
 impl Wire for Account {
-    async fn send(&self, mut request: Request<Bytes>) -> Result<Answer, SourceError> {
+    async fn send(&self, mut request: Request<Bytes>) -> Result<Response, SourceError> {
         let address: Uri = format!("{}{}", self.base, request.uri()).parse().map_err(|error| {
             SourceError::Permanent { message: format!("{} is no address: {error}", self.base) }
         })?;
@@ -64,6 +64,6 @@ impl Wire for Account {
                 self.client.budget().hold(wait);
             }
         }
-        Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, body: stream(body) })
+        Ok(Response { status: parts.status.as_u16(), headers: parts.headers, body: stream(body) })
     }
 }

@@ -1,7 +1,7 @@
 //! Objects: found and listed as the command line does it here; as the API does it in [`query`] and
 //! [`record`], counted in groups by [`rows`], found by their [`text`], made and changed by hand in
-//! [`mod@write`]. What a sync does to them is in `commit` and `reconcile`, deleting and restoring them
-//! in `trash`.
+//! [`mod@write`]. What a sync does to them is in `commit` and `reconcile`, deleting and restoring
+//! them in `trash`.
 
 pub mod chosen;
 pub(super) mod fields;

@@ -387,7 +387,7 @@ pub fn root_buckets(connection: &Connection, key: i64) -> Result<Vec<i64>> {
 
 /// The ledger's counts of a collection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Standing {
+pub struct Backlog {
     /// Objects that are being tried, or will be again.
     pub waiting: u64,
     /// Objects that failed.
@@ -400,7 +400,7 @@ pub struct Standing {
 ///
 /// # Errors
 /// SQLite's.
-pub fn standing(connection: &Connection, key: i64, recipe: &[u8]) -> Result<Standing> {
+pub fn backlog(connection: &Connection, key: i64, recipe: &[u8]) -> Result<Backlog> {
     Ok(connection
         .prepare_cached(
             "SELECT count(*) FILTER (WHERE state IN ('trying', 'waiting')),
@@ -409,7 +409,7 @@ pub fn standing(connection: &Connection, key: i64, recipe: &[u8]) -> Result<Stan
              FROM outcomes WHERE collection_key = ?1",
         )?
         .query_row(params![key, recipe], |row| {
-            Ok(Standing { waiting: row.get(0)?, failed: row.get(1)?, outdated: row.get(2)? })
+            Ok(Backlog { waiting: row.get(0)?, failed: row.get(1)?, outdated: row.get(2)? })
         })?)
 }
 

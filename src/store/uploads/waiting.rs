@@ -1,6 +1,6 @@
 //! Uploads that a sync makes in place of objects (`create_object_on_confirm: false`): the object is
-//! there, with fields and blobs, and follows its entry as any other, but it is hidden until somebody
-//! confirms its upload.
+//! there, with fields and blobs, and follows its entry as any other, but it is hidden until
+//! somebody confirms its upload.
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};

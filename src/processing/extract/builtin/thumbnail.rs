@@ -207,7 +207,8 @@ fn webp(picture: &DynamicImage) -> Result<Vec<u8>, Stop> {
 }
 
 /// 64 bits, each of which says whether the picture gets brighter there from left to right (the
-/// "difference hash"): <https://www.hackerfactor.com/blog/index.php?/archives/529-Kind-of-Like-That.html>.
+/// "difference hash"):
+/// <https://www.hackerfactor.com/blog/index.php?/archives/529-Kind-of-Like-That.html>.
 fn perceptual_hash(picture: &DynamicImage) -> u64 {
     let tiny = imageops::resize(&picture.to_luma8(), 9, 8, FilterType::Triangle);
     let mut bits = 0;

@@ -2,8 +2,8 @@
 
 use jiff::{Timestamp, civil::DateTime, tz::Offset};
 
-/// A time in RFC 3339 and UTC; `None` where it is none, or one that only stands for nothing. Without
-/// a zone it counts as UTC. EXIF writes days with colons.
+/// A time in RFC 3339 and UTC; `None` where it is none, or one that only stands for nothing.
+/// Without a zone it counts as UTC. EXIF writes days with colons.
 pub(super) fn utc(text: &str) -> Option<String> {
     let text = text.trim_matches(|c: char| c.is_whitespace() || c == '\0');
     let mut tidy = text.to_owned();

@@ -3,8 +3,8 @@
 //! long.
 //!
 //! [`sections`] is what every reader fills; [`split`] makes pieces of it. What a file is, its bytes
-//! say before its name does. Nothing is cut off silently: what is left out is told, and what is more
-//! than an object may have fails.
+//! say before its name does. Nothing is cut off silently: what is left out is told, and what is
+//! more than an object may have fails.
 
 mod book;
 mod charset;

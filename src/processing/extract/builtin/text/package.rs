@@ -1,5 +1,5 @@
-//! A zip that an Office file or a book is: its parts by name, unpacked one at a time and never beyond
-//! a bound.
+//! A zip that an Office file or a book is: its parts by name, unpacked one at a time and never
+//! beyond a bound.
 
 use std::{
     collections::HashMap,

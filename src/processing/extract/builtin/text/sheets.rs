@@ -1,5 +1,5 @@
-//! Workbooks: a section for each sheet, a line for each row, cells between tabs. Numbers are as they
-//! are kept, which for dates is days.
+//! Workbooks: a section for each sheet, a line for each row, cells between tabs. Numbers are as
+//! they are kept, which for dates is days.
 //!
 //! ECMA-376, part 1, chapter 18.
 

@@ -23,8 +23,8 @@ pub(super) fn read(package: &mut Package, text: &mut Text) -> Result<(), Stop> {
     Ok(())
 }
 
-/// The ids of styles that are headings: they are named after the language of who made them, and what
-/// they are called in the file is not.
+/// The ids of styles that are headings: they are named after the language of who made them, and
+/// what they are called in the file is not.
 fn headings(package: &mut Package) -> Result<HashSet<String>, Stop> {
     let mut headings = HashSet::new();
     let Some(styles) = package.part("word/styles.xml")? else { return Ok(headings) };

@@ -1,5 +1,5 @@
-//! XML as a list of what opens, closes and is said, by local names. Entities of a document's own are
-//! never resolved.
+//! XML as a list of what opens, closes and is said, by local names. Entities of a document's own
+//! are never resolved.
 
 use quick_xml::{
     Reader, XmlVersion,

@@ -1,5 +1,5 @@
-//! Fonts, as far as text is concerned: which characters the codes of a string stand for, and how wide
-//! they are.
+//! Fonts, as far as text is concerned: which characters the codes of a string stand for, and how
+//! wide they are.
 //!
 //! ISO 32000-2, chapters 9.6, 9.7 and 9.10. What a font program inside the file says of its own
 //! codes is not looked at: a font that only says it there has no text.

@@ -1,9 +1,9 @@
 //! PDF: the words of each page, in the order in which they are drawn, and what the file says of
 //! itself.
 //!
-//! The syntax of the file is a library's (`hayro-syntax`). Here are the pieces that make text of it:
-//! [`font`] turns the codes of a string into characters and widths, [`page`] follows where they are
-//! drawn. ISO 32000-2, chapters 7.8, 8 and 9.
+//! The syntax of the file is a library's (`hayro-syntax`). Here are the pieces that make text of
+//! it: [`font`] turns the codes of a string into characters and widths, [`page`] follows where they
+//! are drawn. ISO 32000-2, chapters 7.8, 8 and 9.
 
 mod font;
 mod glyphs;

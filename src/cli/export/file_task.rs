@@ -15,9 +15,9 @@ use super::{
 };
 use crate::{model::BlobHash, store::objects::Object};
 
-/// Work on one file, from [`Target::prepare`] by way of a thread to [`Target::place`].
+/// FileTask on one file, from [`Target::prepare`] by way of a thread to [`Target::place`].
 #[derive(Clone, Debug)]
-pub(super) struct Work {
+pub(super) struct FileTask {
     /// The folder that the file belongs to.
     pub(super) folder: Arc<Dir>,
     pub(super) name: Vec<u8>,
@@ -34,7 +34,7 @@ pub(super) enum Task {
     Compare,
 }
 
-/// What came of [`Work`].
+/// What came of [`FileTask`].
 #[derive(Debug)]
 pub(super) enum Done {
     Written(Temp),
@@ -48,7 +48,7 @@ pub(super) enum Bytes {
     File(File),
 }
 
-impl Work {
+impl FileTask {
     /// Whether the object's bytes are needed for it.
     pub(super) fn writes(&self) -> bool {
         self.task != Task::Compare

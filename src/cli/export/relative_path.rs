@@ -5,14 +5,14 @@ use crate::model::EntryPath;
 
 /// A place beneath the target: a chain of plain names, none of which can lead anywhere else.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Place<'a> {
+pub(super) struct RelativePath<'a> {
     /// The folders, outermost first.
     pub(super) folders: Vec<&'a [u8]>,
     /// The file in the last of them; `None` for an object that stands for the folder itself.
     pub(super) file: Option<&'a [u8]>,
 }
 
-impl<'a> Place<'a> {
+impl<'a> RelativePath<'a> {
     /// The place of an object of this path and size. An empty object whose path ends in `/` is
     /// what S3 tools leave for a folder, and becomes one
     /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-folders.html>).
@@ -57,20 +57,23 @@ mod tests {
     use super::*;
 
     fn refused(path: &str, size: u64) -> Refusal {
-        Place::of(&EntryPath::new(path), size).unwrap_err()
+        RelativePath::of(&EntryPath::new(path), size).unwrap_err()
     }
 
     #[test]
     fn a_path_becomes_its_folders_and_its_file() {
         let path = EntryPath::new("a/b/c.txt");
-        let place = Place::of(&path, 5).unwrap();
-        assert_eq!(place, Place { folders: vec![b"a", b"b"], file: Some(b"c.txt") });
+        let place = RelativePath::of(&path, 5).unwrap();
+        assert_eq!(place, RelativePath { folders: vec![b"a", b"b"], file: Some(b"c.txt") });
     }
 
     #[test]
     fn an_empty_object_that_ends_in_a_slash_is_a_folder() {
         let path = EntryPath::new("a/b/");
-        assert_eq!(Place::of(&path, 0).unwrap(), Place { folders: vec![b"a", b"b"], file: None });
+        assert_eq!(
+            RelativePath::of(&path, 0).unwrap(),
+            RelativePath { folders: vec![b"a", b"b"], file: None }
+        );
         assert_eq!(refused("a/b/", 1), Refusal::FolderWithContent);
     }
 
@@ -104,7 +107,7 @@ mod tests {
             size in 0..2_u64,
         ) {
             let path = EntryPath::new(bytes.clone());
-            if let Ok(place) = Place::of(&path, size) {
+            if let Ok(place) = RelativePath::of(&path, size) {
                 let names: Vec<_> = place.folders.iter().chain(&place.file).collect();
                 prop_assert!(!names.is_empty());
                 for name in &names {

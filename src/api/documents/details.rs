@@ -1,4 +1,4 @@
-//! Documents as they are answered: their fields at the root, what is ours under `_internal`.
+//! Documents as they are returned: their fields at the root, what is ours under `_internal`.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ use crate::{
     },
 };
 
-/// What is told of a document besides its fields.
+/// What is returned of a document besides its fields.
 #[derive(Clone, Debug, Default)]
 pub(super) struct View {
     pub(super) namespace_id: String,
@@ -32,7 +32,7 @@ pub(super) struct View {
     pub(super) select: Option<Vec<String>>,
 }
 
-/// In place of the names of vectors: only what they are called is told.
+/// In place of the names of vectors: only what they are called is response.
 pub(super) const ALL_NAMES: &str = "true";
 
 impl View {
@@ -41,9 +41,9 @@ impl View {
     }
 }
 
-/// A document with what is told of it.
+/// A document with what is returned of it.
 #[derive(Debug)]
-pub(super) struct Picture {
+pub(super) struct Details {
     document: Document,
     vectors: Vec<(String, Vec<f32>)>,
     expanded: Map<String, Value>,
@@ -103,8 +103,8 @@ pub(super) struct DocumentBlobResponse {
     pub presigned_url: Option<String>,
 }
 
-/// Everything that is told of a document.
-pub(super) fn picture(db: &Connection, document: Document, view: &View) -> Result<Picture> {
+/// Everything that is returned of a document.
+pub(super) fn details_of(db: &Connection, document: Document, view: &View) -> Result<Details> {
     let mut vectors = match view.vectors {
         true => documents::vectors(db, document.key)?,
         false => Vec::new(),
@@ -125,14 +125,14 @@ pub(super) fn picture(db: &Connection, document: Document, view: &View) -> Resul
         };
         expanded.insert(what.clone(), value.unwrap_or_default());
     }
-    Ok(Picture { document, vectors, expanded })
+    Ok(Details { document, vectors, expanded })
 }
 
 fn brief(document: &Document) -> Value {
-    let mut told = document.body.clone();
-    told.insert("document_id".to_owned(), document.id.to_string().into());
-    told.insert("collection_id".to_owned(), document.collection_id.to_string().into());
-    Value::Object(told)
+    let mut response = document.body.clone();
+    response.insert("document_id".to_owned(), document.id.to_string().into());
+    response.insert("collection_id".to_owned(), document.collection_id.to_string().into());
+    Value::Object(response)
 }
 
 fn parent(db: &Connection, document: &Document) -> Result<Option<Document>> {
@@ -177,38 +177,40 @@ fn root_object(db: &Connection, document: &Document) -> Result<Option<Value>> {
     })))
 }
 
-impl Picture {
+impl Details {
     /// The document as it is answered.
-    pub(super) fn told(&self, app: &App, base: &Base, view: &View) -> Value {
+    pub(super) fn to_json(&self, app: &App, base: &Base, view: &View) -> Value {
         let document = &self.document;
-        let mut told = match &view.select {
+        let mut response = match &view.select {
             None => document.body.clone(),
             Some(fields) => selected(&document.body, fields),
         };
-        told.extend(self.expanded.clone());
+        response.extend(self.expanded.clone());
         match &view.vector_names {
             None => {}
             Some(_) if view.lists_names() => {
                 let names: Vec<&String> = self.vectors.iter().map(|(name, _)| name).collect();
-                told.insert("_vectors".to_owned(), json!(names));
+                response.insert("_vectors".to_owned(), json!(names));
             }
             Some(_) => {
                 for (name, values) in &self.vectors {
-                    told.entry(name.clone()).or_insert_with(|| json!(values));
+                    response.entry(name.clone()).or_insert_with(|| json!(values));
                 }
             }
         }
         // What is ours is not shadowed by a field of the same name.
-        told.retain(|name, _| !RESERVED.contains(&name.as_str()));
+        response.retain(|name, _| !RESERVED.contains(&name.as_str()));
         let blobs = document.blobs.iter();
         json!(DocumentResponse {
             document_id: document.id.to_string(),
             collection_id: document.collection_id.to_string(),
-            document_blobs: blobs.map(|blob| blob_told(app, base, document, blob, view)).collect(),
+            document_blobs: blobs
+                .map(|blob| blob_to_json(app, base, document, blob, view))
+                .collect(),
             vector_hydration_incomplete: None,
             searchable_at: document.updated_at,
             internal: self.internal(view),
-            fields: told.into_iter().collect(),
+            fields: response.into_iter().collect(),
         })
     }
 
@@ -297,7 +299,7 @@ fn content_path(document: &Document, ordinal: u32) -> String {
     )
 }
 
-fn blob_told(
+fn blob_to_json(
     app: &App,
     base: &Base,
     document: &Document,

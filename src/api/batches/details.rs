@@ -1,4 +1,4 @@
-//! Batches as they are answered: what the client's model has, from the database alone.
+//! Batches as they are returned: what the client's model has, from the database alone.
 
 use std::collections::BTreeMap;
 
@@ -29,7 +29,7 @@ const NAMED: u32 = 1000;
 
 /// A batch with all that is answered of it.
 #[derive(Debug)]
-pub(in crate::api) struct Picture {
+pub(in crate::api) struct Details {
     pub(in crate::api) batch: Batch,
     pub(in crate::api) tasks: Vec<Task>,
     /// Its collections by tier; those that are gone are left out.
@@ -44,7 +44,7 @@ pub(in crate::api) struct Picture {
 }
 
 /// Everything that is answered of a batch; its members and failures only where they are wanted.
-pub(in crate::api) fn picture(db: &Connection, batch: Batch, whole: bool) -> Result<Picture> {
+pub(in crate::api) fn details_of(db: &Connection, batch: Batch, whole: bool) -> Result<Details> {
     let (bucket_id, namespace_id) = batches::whereabouts(db, batch.bucket_key)?;
     let mut tiers = Vec::new();
     for keys in batch.tiers.iter().flatten() {
@@ -72,7 +72,7 @@ pub(in crate::api) fn picture(db: &Connection, batch: Batch, whole: bool) -> Res
         true => pauses::all(db)?.into_iter().find(|pause| names.contains(&pause.name.as_str())),
         false => None,
     };
-    Ok(Picture {
+    Ok(Details {
         tasks: tasks::of_batch(db, batch.key)?,
         object_ids: match whole {
             true => {
@@ -97,7 +97,7 @@ pub(in crate::api) fn picture(db: &Connection, batch: Batch, whole: bool) -> Res
     })
 }
 
-impl Picture {
+impl Details {
     /// What all tiers have done together.
     pub(in crate::api) fn counts(&self) -> Counts {
         self.tasks.iter().fold(Counts::default(), |sum, task| Counts {
@@ -111,7 +111,7 @@ impl Picture {
     }
 
     /// The answer.
-    pub(in crate::api) fn told(&self, now: Timestamp) -> Value {
+    pub(in crate::api) fn to_json(&self, now: Timestamp) -> Value {
         let batch = &self.batch;
         let counts = self.counts();
         let status = batch.status;
@@ -397,8 +397,8 @@ const fn lifecycle(status: BatchStatus) -> &'static str {
 }
 
 /// A task of a tier as the client's model has it.
-pub(in crate::api) fn task_of(picture: &Picture, task: &Task) -> Value {
-    let batch = &picture.batch;
+pub(in crate::api) fn task_of(details: &Details, task: &Task) -> Value {
+    let batch = &details.batch;
     json!(TaskResponse {
         task_id: task.id.to_string(),
         task_type: task.kind.as_str(),
@@ -407,11 +407,11 @@ pub(in crate::api) fn task_of(picture: &Picture, task: &Task) -> Value {
         outputs: Vec::new(),
         additional_data: json!({
             "batch_id": batch.id,
-            "bucket_id": picture.bucket_id,
-            "namespace_id": picture.namespace_id,
+            "bucket_id": details.bucket_id,
+            "namespace_id": details.namespace_id,
             "collection_ids": task
                 .tier
-                .and_then(|tier| picture.tiers.get(tier as usize))
+                .and_then(|tier| details.tiers.get(tier as usize))
                 .map(|tier| ids(tier))
                 .unwrap_or_default(),
             "tier_num": task.tier,
@@ -427,7 +427,7 @@ pub(in crate::api) fn task_of(picture: &Picture, task: &Task) -> Value {
         error: task.error.clone(),
         cancellation: None,
         queue_position: match task.status {
-            BatchStatus::Pending => picture.queue_position,
+            BatchStatus::Pending => details.queue_position,
             _ => None,
         },
         estimated_wait_minutes: None,

@@ -1,4 +1,4 @@
-//! Collections as they are answered.
+//! Collections as they are returned.
 
 use serde_json::{Map, Value, json};
 
@@ -11,7 +11,7 @@ use crate::{
     store::{
         Connection, Result,
         processing::{
-            collections::{self, Collection, Standing, Upstream},
+            collections::{self, Backlog, Collection, Upstream},
             documents, pauses,
         },
     },
@@ -19,9 +19,9 @@ use crate::{
 
 /// A collection with all that is answered of it.
 #[derive(Debug)]
-pub(super) struct Picture {
+pub(super) struct Details {
     pub(super) collection: Collection,
-    standing: Standing,
+    standing: Backlog,
     bucket_ids: Vec<String>,
     upstream_ids: Vec<String>,
     root_ids: Vec<String>,
@@ -30,11 +30,11 @@ pub(super) struct Picture {
 }
 
 /// Everything that is answered of a collection.
-pub(super) fn picture(
+pub(super) fn details_of(
     db: &Connection,
     extractors: &Extractors,
     collection: Collection,
-) -> Result<Picture> {
+) -> Result<Details> {
     let settings = &collection.settings.extractor;
     let recipe = extractors
         .find(&settings.name, &settings.version)
@@ -56,8 +56,8 @@ pub(super) fn picture(
     for key in collections::root_buckets(db, collection.key)? {
         root_ids.extend(collections::bucket_id(db, key)?);
     }
-    Ok(Picture {
-        standing: collections::standing(db, collection.key, &recipe)?,
+    Ok(Details {
+        standing: collections::backlog(db, collection.key, &recipe)?,
         vectors: documents::vector_names(db, collection.key)?,
         bucket_ids,
         upstream_ids,
@@ -67,17 +67,17 @@ pub(super) fn picture(
     })
 }
 
-impl Picture {
+impl Details {
     /// The answer.
-    pub(super) fn told(&self, extractors: &Extractors) -> Value {
+    pub(super) fn to_json(&self, extractors: &Extractors) -> Value {
         let Collection { settings, .. } = &self.collection;
         let extractor = &settings.extractor;
         let known = extractors.find(&extractor.name, &extractor.version);
         let output = output_schema(known.as_deref(), extractor);
-        let told = extractor_told(extractor);
+        let response = extractor_to_json(extractor);
         let source = self.source_told();
         let lineage = json!([{
-            "source_config": source, "feature_extractor": told, "output_schema": output,
+            "source_config": source, "feature_extractor": response, "output_schema": output,
         }]);
         let vectors: Vec<Value> = self
             .vectors
@@ -93,7 +93,7 @@ impl Picture {
             "description": settings.description,
             "input_schema": settings.input_schema,
             "output_schema": output,
-            "feature_extractor": told,
+            "feature_extractor": response,
             "source": source,
             "source_bucket_schemas": null,
             "source_lineage": lineage,
@@ -184,7 +184,7 @@ impl Picture {
 }
 
 /// An extractor's settings as the client reads them: parameters carry the extractor's name.
-pub(super) fn extractor_told(settings: &ExtractorSettings) -> Value {
+pub(super) fn extractor_to_json(settings: &ExtractorSettings) -> Value {
     let parameters = settings.parameters.clone().map(|mut parameters| {
         parameters.insert("extractor_type".to_owned(), settings.name.clone().into());
         parameters
@@ -216,8 +216,8 @@ pub(super) fn output_schema(known: Option<&Extractor>, settings: &ExtractorSetti
         properties.insert(field.target.clone(), json!({"type": "string"}));
     }
     for field in known.map(|known| known.fields.as_slice()).unwrap_or_default() {
-        let told = json!({"type": field.kind, "description": field.description});
-        properties.insert(field.name.clone(), told);
+        let response = json!({"type": field.kind, "description": field.description});
+        properties.insert(field.name.clone(), response);
     }
     json!({"properties": properties})
 }
