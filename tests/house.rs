@@ -355,7 +355,12 @@ fn wide_comments(file: &Path, text: &str) -> Vec<usize> {
         let has_code = line.split_once("*/").is_some_and(|(_, code)| !code.is_empty());
         marks.iter().any(|mark| line.starts_with(mark)) && !has_code
     };
-    let is_wide = |line: &str| line.chars().count() > WIDTH;
+    // An address cannot be wrapped.
+    let is_address = |line: &str| {
+        let words: Vec<&str> = line.split_whitespace().skip(1).collect();
+        matches!(words[..], [word] if word.contains("<https://"))
+    };
+    let is_wide = |line: &str| line.chars().count() > WIDTH && !is_address(line);
     let lines = text.lines().enumerate();
     lines.filter(|(_, line)| is_comment(line) && is_wide(line)).map(|(at, _)| at + 1).collect()
 }

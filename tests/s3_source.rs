@@ -264,7 +264,9 @@ async fn both_ways(answer: Reply, size: u64, range: Option<ByteRange>) -> Fetche
         let end = fetch(&*source, key, size, range).await;
         ends.push(end.map_err(|error| format!("{error:?}")));
     }
-    assert_eq!(server.seen().len(), 2, "one request each");
+    // What a server does not serve as it is asked is asked for in at most two other ways.
+    let asked = server.seen().len();
+    assert!((2..=6).contains(&asked), "{asked} requests for two objects");
     assert_eq!(ends[0], ends[1]);
     ends.remove(0)
 }

@@ -2,37 +2,27 @@
 
 use jiff::Timestamp;
 
-/// Seconds from 1970, either way, within which nanoseconds fit a column: up to July of 2261.
-const EXACT_SECONDS: i64 = 9_200_000_000;
+/// Nanoseconds from 1970, either way, that are kept as they are: up to July of 2261.
+const EXACT: i64 = 9_200_000_000_000_000_000;
 
-const NANOSECONDS: i64 = 1_000_000_000;
-
-/// Steps in which instants beyond that are kept: a ten-thousandth of a second.
-const STEPS: i64 = 10_000;
+/// Nanoseconds of a step in which instants beyond that are kept: a ten-thousandth of a second.
+const STEP: i64 = 100_000;
 
 /// Nanoseconds since 1970. What lies further away than these fit goes on in coarser steps from
 /// there, so that every instant is kept, and that their order is that of the numbers.
 pub(super) fn to_ns(instant: Timestamp) -> i64 {
-    let (seconds, rest) = (instant.as_second(), i64::from(instant.subsec_nanosecond()));
-    let beyond = seconds.unsigned_abs().saturating_sub(EXACT_SECONDS.unsigned_abs());
-    if beyond == 0 {
-        return seconds * NANOSECONDS + rest;
-    }
-    let edge = EXACT_SECONDS * seconds.signum();
-    edge * NANOSECONDS + (seconds - edge) * STEPS + rest / (NANOSECONDS / STEPS)
+    let ns = instant.as_nanosecond();
+    let within = ns.clamp(-i128::from(EXACT), i128::from(EXACT));
+    let kept = within + (ns - within) / i128::from(STEP);
+    // Even the last instant of the year 9999 fits.
+    i64::try_from(kept).unwrap_or(if ns < 0 { i64::MIN } else { i64::MAX })
 }
 
 /// The instant that [`to_ns`] kept.
 pub(super) fn from_ns(ns: i64) -> Timestamp {
-    let edge = EXACT_SECONDS * NANOSECONDS;
-    let instant = if ns.abs_diff(0) <= edge.unsigned_abs() {
-        Timestamp::from_nanosecond(i128::from(ns))
-    } else {
-        let steps = ns - edge * ns.signum();
-        let nanoseconds = i128::from(steps) * i128::from(NANOSECONDS / STEPS);
-        let from = i128::from(edge) * i128::from(ns.signum());
-        Timestamp::from_nanosecond(from + nanoseconds)
-    };
+    let within = ns.clamp(-EXACT, EXACT);
+    let beyond = i128::from(ns - within) * i128::from(STEP);
+    let instant = Timestamp::from_nanosecond(i128::from(within) + beyond);
     // Older versions kept the ends of the column for what lies beyond it.
     instant.unwrap_or(if ns < 0 { Timestamp::MIN } else { Timestamp::MAX })
 }
@@ -54,8 +44,12 @@ mod tests {
         let (first, last) = (Timestamp::MIN.as_second() + 1, Timestamp::MAX.as_second() - 1);
         let anywhere = first..last;
         let near = |at: i64| at - 3..at + 3;
-        let seconds = prop_oneof![anywhere, near(EXACT_SECONDS), near(-EXACT_SECONDS), near(0)];
-        (seconds, 0..NANOSECONDS as i32).prop_map(|(s, ns)| Timestamp::new(s, ns).unwrap())
+        let edge = EXACT / 1_000_000_000;
+        let seconds = prop_oneof![anywhere, near(edge), near(-edge), near(0)];
+        (seconds, 0..1_000_000_000i64).prop_map(|(seconds, ns)| {
+            Timestamp::from_nanosecond(i128::from(seconds) * 1_000_000_000 + i128::from(ns))
+                .unwrap()
+        })
     }
 
     proptest! {
@@ -66,8 +60,8 @@ mod tests {
         ) {
             let kept = from_ns(to_ns(one));
             let off = (kept.as_nanosecond() - one.as_nanosecond()).abs();
-            prop_assert!(off < i128::from(NANOSECONDS / STEPS), "{one} became {kept}");
-            if one.as_second().abs() < EXACT_SECONDS {
+            prop_assert!(off < i128::from(STEP), "{one} became {kept}");
+            if one.as_nanosecond().abs() <= i128::from(EXACT) {
                 prop_assert_eq!(kept, one);
             }
             if one <= other {

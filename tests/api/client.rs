@@ -64,7 +64,10 @@ fn the_public_client_walks_the_whole_life_of_a_sync() {
         said = line.unwrap();
         match said.as_str() {
             "break" => faulty.inject(Fault::error(On::GetOf("bad"), 403, "AccessDenied")),
-            "stall" => faulty.inject(Fault::delivery(On::AnyGet, Delivery::StallAfter(0))),
+            "stall" => {
+                faulty.put("good", "bytes that changed");
+                faulty.inject(Fault::delivery(On::AnyGet, Delivery::StallAfter(0)));
+            }
             "heal" => faulty.heal(),
             _ => continue,
         }

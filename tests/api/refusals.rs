@@ -260,10 +260,10 @@ fn a_bucket_that_is_being_deleted_is_found_by_no_route_but_its_own() {
 #[test]
 fn a_part_of_the_api_that_this_build_lacks_says_so() {
     let server = Server::start();
-    let lacking = server.get("/v1/organizations/webhooks").fails_with(501);
+    let lacking = server.get("/v1/analytics/retrievers/ret_1/performance").fails_with(501);
     assert_eq!(
         (&lacking["type"], &lacking["details"]["part"]),
-        (&json!("not_implemented"), &json!("webhooks"),)
+        (&json!("not_implemented"), &json!("analytics"),)
     );
     server.get("/v1/nothing").fails_with(404);
 }
