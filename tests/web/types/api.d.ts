@@ -68,7 +68,7 @@ declare global {
     type Sync = With<Schemas["SyncConfigurationModel"], { held_removals?: Held | null; notices?: Notice[]; sync_checkpoints?: Record<string, Record<string, unknown>> | null }>;
     type SyncRow = With<Schemas["SyncSummary"], { held_removals?: Held | null; notices?: Notice[]; runs: Run[] }>;
     /** What a sync is by both. */
-    type AnySync = Pick<SyncRow, "bucket_id" | "sync_config_id" | "source_path" | "status" | "paused" | "held_removals" | "notices" | "next_sync_at"> & { paused_by_failures?: boolean; paused_by_user_id?: string | null };
+    type AnySync = Pick<SyncRow, "bucket_id" | "sync_config_id" | "source_path" | "status" | "paused" | "held_removals" | "notices" | "next_sync_at" | "dead_letters"> & { paused_by_failures?: boolean; paused_by_user_id?: string | null };
     type HeldSync = AnySync & { held_removals: Held };
     type Overview = With<Schemas["OverviewResponse"], { syncs: SyncRow[] }>;
     type Preview = With<Schemas["SyncPreviewResponse"], { counts: Counts }>;
