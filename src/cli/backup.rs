@@ -59,10 +59,12 @@ pub(super) async fn run(args: Args, settings: &Settings) -> Outcome {
         false => writeln!(out, "{}", text(&args, &made, since))?,
     }
     for missing in &made.missing_keys {
-        eprintln!("catchment: not in the backup: {missing}");
+        output::warning(&format!("catchment: not in the backup: {missing}"));
     }
     for hash in &made.moved.damaged {
-        eprintln!("catchment: damaged, and not in the backup: {hash}; `catchment verify --repair`");
+        output::warning(&format!(
+            "catchment: damaged, and not in the backup: {hash}; `catchment verify --repair`"
+        ));
     }
     let is_whole = made.moved.damaged.is_empty() && made.missing_keys.is_empty();
     Ok(if is_whole { Exit::Done } else { Exit::SomeFailed })

@@ -47,7 +47,9 @@ pub(super) async fn run(args: Args, settings: &Settings) -> Outcome {
         false => writeln!(out, "{}", text(&data_dir, &restored))?,
     }
     for hash in &restored.moved.damaged {
-        eprintln!("catchment: damaged in the backup: {hash}; `catchment verify --repair`");
+        output::warning(&format!(
+            "catchment: damaged in the backup: {hash}; `catchment verify --repair`"
+        ));
     }
     Ok(if restored.moved.damaged.is_empty() { Exit::Done } else { Exit::SomeFailed })
 }

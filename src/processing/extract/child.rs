@@ -50,13 +50,14 @@ pub fn serve(name: &str, confinement: &str, words: &[OsString]) -> ExitCode {
     if name == PROGRAM {
         let error = become_program(confinement, words);
         let program = words.first().map(|word| word.to_string_lossy()).unwrap_or_default();
-        eprintln!("{CANNOT_START} {program}: {error}");
+        // Nobody may be reading any more.
+        let _ = writeln!(io::stderr(), "{CANNOT_START} {program}: {error}");
         return u8::try_from(NOT_STARTED).map_or(ExitCode::FAILURE, ExitCode::from);
     }
     match run(name, confinement) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{error}");
+            let _ = writeln!(io::stderr(), "{error}");
             ExitCode::FAILURE
         }
     }
