@@ -2,8 +2,8 @@
 //! bytes. They are in no other listing or count.
 //!
 //! An entry whose object a person deleted is not taken again while that object is here, whatever
-//! becomes of the entry (`entries::TRASHED`). An object that a sync removed comes back by itself when the
-//! source shows its entry again (`apply_fetched`).
+//! becomes of the entry (`entries::TRASHED`). An object that a sync removed comes back by itself
+//! when the source shows its entry again (`apply_fetched`).
 
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params, params_from_iter};

@@ -40,6 +40,8 @@ const OBJECTS = { base: 100, tall: 84 };
 const REMOVED = { base: 100, tall: 40 };
 const BYTES = { base: 196, tall: 36 };
 const TALL = 200;
+/** The least between two figures beside it. */
+const LEGIBLE = 13;
 /** A chart is as wide as so many columns at least, so that its dates have room. */
 const COLUMNS = 14;
 /** Dates below it, at most. */
@@ -72,7 +74,7 @@ export function history(runs, selected, select) {
   return h("div.chart", { style: { "max-width": `${Math.round(width * 1.6) + 70}px` } },
     h("div.scale", { "aria-hidden": "true" },
       tick(OBJECTS.base - OBJECTS.tall, count(mostObjects)), mostObjects >= 4 ? tick(OBJECTS.base - OBJECTS.tall / 2, count(Math.round(mostObjects / 4))) : null, tick(OBJECTS.base, "0"),
-      mostRemoved ? tick(REMOVED.base + REMOVED.tall * height(mostRemoved, mostObjects), `−${count(mostRemoved)}`) : null,
+      mostRemoved ? tick(REMOVED.base + Math.max(LEGIBLE, REMOVED.tall * height(mostRemoved, mostObjects)), `−${count(mostRemoved)}`) : null,
       tick(BYTES.base - BYTES.tall, bytes(mostBytes)), tick(BYTES.base, "0")),
     h("div", {
         class: "history", tabindex: "0", role: "listbox", "aria-label": "Runs, oldest first. Arrow keys move between them.",
