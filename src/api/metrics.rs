@@ -25,7 +25,7 @@ use super::{App, error::ApiError};
 use crate::store::totals::{self, Totals};
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Asked {
+struct RequestLabels {
     method: String,
     route: String,
     status: u16,
@@ -48,7 +48,7 @@ type Durations = Family<Route, Histogram, fn() -> Histogram>;
 #[derive(Clone)]
 pub(super) struct Metrics {
     registry: Arc<Mutex<Registry>>,
-    requests: Family<Asked, Counter>,
+    requests: Family<RequestLabels, Counter>,
     durations: Durations,
 }
 
@@ -92,8 +92,8 @@ pub(super) async fn observe(State(app): State<App>, request: Request, next: Next
     let response = next.run(request).await;
     let (status, took) = (response.status().as_u16(), since.elapsed());
     tracing::info!(method, path, status, ms = took.as_millis() as u64, "answered");
-    let asked = Asked { method: method.clone(), route: route.clone(), status };
-    app.metrics.requests.get_or_create(&asked).inc();
+    let labels = RequestLabels { method: method.clone(), route: route.clone(), status };
+    app.metrics.requests.get_or_create(&labels).inc();
     app.metrics.durations.get_or_create(&Route { method, route }).observe(took.as_secs_f64());
     response
 }

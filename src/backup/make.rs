@@ -174,7 +174,7 @@ async fn copy_state(
         let needed = blocking(move || {
             let snapshot = Snapshot::open(&path)?;
             let needed = snapshot.key_ids()?;
-            snapshot.settle(without_secrets)?;
+            snapshot.strip(without_secrets)?;
             Ok(needed)
         })
         .await?;

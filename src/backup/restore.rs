@@ -38,11 +38,11 @@ pub struct Restored {
     pub with_secrets: bool,
 }
 
-/// Looks at the backup in `dir`: whether it can be put back, and whether it takes a passphrase.
+/// Inspects the backup in `dir`: whether it can be put back, and whether it takes a passphrase.
 ///
 /// # Errors
 /// When there is none, or not one for this version.
-pub fn look(dir: &Path) -> Result<Manifest, BackupError> {
+pub fn inspect(dir: &Path) -> Result<Manifest, BackupError> {
     let manifest =
         Manifest::read(dir)?.ok_or_else(|| BackupError::NoBackup { path: dir.to_owned() })?;
     if manifest.schema > SCHEMA_VERSION {
@@ -71,7 +71,7 @@ pub fn check_empty(data_dir: &Path) -> Result<(), BackupError> {
 /// Puts the backup in `dir` back into `data_dir`. Without a passphrase the secrets are left out.
 ///
 /// # Errors
-/// When it cannot be put back; the same call again goes on. Damaged blobs are no error.
+/// When it cannot be put back; the same call again continues. Damaged blobs are no error.
 pub async fn restore(
     dir: &Path,
     data_dir: &Path,
@@ -79,7 +79,7 @@ pub async fn restore(
 ) -> Result<Restored, BackupError> {
     let (dir, data_dir) = (dir.to_owned(), data_dir.to_owned());
     blocking(move || {
-        let manifest = look(&dir)?;
+        let manifest = inspect(&dir)?;
         check_empty(&data_dir)?;
         let bundle = match (&manifest.secrets, &passphrase) {
             (Secrets::Sealed(sealed), Some(passphrase)) => {
@@ -93,7 +93,7 @@ pub async fn restore(
         let snapshot = Snapshot::open(&draft)?;
         snapshot.check()?;
         if without {
-            snapshot.settle(true)?;
+            snapshot.strip(true)?;
         }
         let moved = bring_blobs(&snapshot, &dir, &data_dir)?;
         put_files(&data_dir, &manifest, bundle.unwrap_or_default())?;

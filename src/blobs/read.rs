@@ -285,7 +285,7 @@ impl Parts {
         Ok(())
     }
 
-    /// Compares this part, which has passed, and goes on to the next. Returns whether it is right.
+    /// Compares this part, which has passed, and moves to the next. Returns whether it is right.
     fn end_part(&mut self, hash: &BlobHash) -> bool {
         if part_count(self.size) < 2 {
             return BlobHash::from(self.hasher.finalize()) == *hash;

@@ -75,11 +75,11 @@ fn new_passphrase() -> Result<SecretString, CliError> {
     if let Some(passphrase) = from_environment() {
         return Ok(passphrase);
     }
-    let first = ask("Passphrase for the secrets in the backup: ")?;
+    let first = prompt("Passphrase for the secrets in the backup: ")?;
     if first.is_empty() {
         return Err(CliError::usage("an empty passphrase seals nothing: choose one"));
     }
-    match first == ask("The same again: ")? {
+    match first == prompt("The same again: ")? {
         true => Ok(first.into()),
         false => Err(CliError::usage("the two passphrases differ: nothing was done")),
     }
@@ -91,7 +91,7 @@ pub(super) fn from_environment() -> Option<SecretString> {
 }
 
 /// Asks on the terminal, without showing what is typed.
-pub(super) fn ask(question: &str) -> Result<String, CliError> {
+pub(super) fn prompt(question: &str) -> Result<String, CliError> {
     rpassword::prompt_password(question).map_err(|_| {
         CliError::usage(format!(
             "there is no terminal to ask for the passphrase: set {PASSPHRASE}, or leave the secrets \

@@ -69,7 +69,7 @@ async fn list(settings: &Settings, as_json: bool) -> Outcome {
     }
     for connection in &all {
         if as_json {
-            output::json_line(&mut out, &told(connection))?;
+            output::json_line(&mut out, &to_json(connection))?;
             continue;
         }
         let StoredConnection { name, provider, status, .. } = connection;
@@ -89,7 +89,7 @@ async fn stored(store: &Store) -> Result<Vec<StoredConnection>, CliError> {
     Ok(all)
 }
 
-fn told(connection: &StoredConnection) -> serde_json::Value {
+fn to_json(connection: &StoredConnection) -> serde_json::Value {
     json!({
         "connection_id": connection.id,
         "name": connection.name,
@@ -128,7 +128,7 @@ async fn remove(engine: &Engine, name: &str, force: bool, as_json: bool) -> Outc
     })?;
     let mut out = io::stdout().lock();
     match as_json {
-        true => output::json_line(&mut out, &told(&connection))?,
+        true => output::json_line(&mut out, &to_json(&connection))?,
         false => writeln!(out, "{:?} is removed, its credentials are erased", connection.name)?,
     }
     Ok(Exit::Done)

@@ -9,7 +9,7 @@ use super::error::CliError;
 use crate::{model::EntryPath, store::objects::Object};
 
 /// Prints a line for people, as long as anybody reads: if stdout was closed or is full, the work
-/// goes on without it.
+/// continues without it.
 pub(super) fn line(text: &str) {
     let _ = writeln!(std::io::stdout().lock(), "{text}");
 }

@@ -294,7 +294,7 @@ impl Observer for Shared {
     }
 }
 
-/// Prints an event. If stdout was closed, the run goes on without printing.
+/// Prints an event. If stdout was closed, the run continues without printing.
 fn print_json(value: &serde_json::Value) {
     let _ = output::json_line(&mut std::io::stdout().lock(), value);
 }

@@ -18,8 +18,8 @@ Examples:
   catchment restore /mnt/usb/catchment --data-dir ~/elsewhere  into another one
   catchment verify                                             reads every byte again
 
-The next sync goes on from there, and fetches nothing that is in the backup. A restore that is cut
-short goes on when it is run again. Exit code 3 when a blob in the backup is damaged: `catchment
+The next sync continues from there, and fetches nothing that is in the backup. A restore that is cut
+short continues when it is run again. Exit code 3 when a blob in the backup is damaged: `catchment
 verify --repair` fetches it again.")]
 pub(super) struct Args {
     /// The folder of the backup
@@ -37,7 +37,7 @@ pub(super) struct Args {
 /// Runs it.
 pub(super) async fn run(args: Args, settings: &Settings) -> Outcome {
     let data_dir = settings.config()?.data_dir;
-    let manifest = restore::look(&args.dir)?;
+    let manifest = restore::inspect(&args.dir)?;
     restore::check_empty(&data_dir)?;
     let passphrase = passphrase(&args, &manifest)?;
     let restored = restore::restore(&args.dir, &data_dir, passphrase).await?;
@@ -60,7 +60,7 @@ fn passphrase(args: &Args, manifest: &Manifest) -> Result<Option<SecretString>, 
     }
     match backup::from_environment() {
         Some(passphrase) => Ok(Some(passphrase)),
-        None => Ok(Some(backup::ask("Passphrase of the backup: ")?.into())),
+        None => Ok(Some(backup::prompt("Passphrase of the backup: ")?.into())),
     }
 }
 

@@ -7,24 +7,24 @@ use async_trait::async_trait;
 
 use crate::{
     clock::SharedClock,
-    sources::http::{Ledger, Taken},
+    sources::http::{Ledger, Reservation},
     store::{Store, StoreError, budgets},
 };
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct WrittenDown {
+pub(super) struct StoredLedger {
     pub(super) store: Store,
     pub(super) clock: SharedClock,
 }
 
 #[async_trait]
-impl Ledger for WrittenDown {
-    async fn take(&self, connection: &str, cost: Duration) -> Option<Taken> {
+impl Ledger for StoredLedger {
+    async fn reserve(&self, connection: &str, cost: Duration) -> Option<Reservation> {
         let (connection, now) = (connection.to_owned(), self.clock.now());
         logged(match cost.is_zero() {
-            true => self.store.read(move |db| budgets::look(db, &connection, now)).await,
-            false => self.store.write(move |tx| budgets::take(tx, &connection, cost, now)).await,
+            true => self.store.read(move |db| budgets::peek(db, &connection, now)).await,
+            false => self.store.write(move |tx| budgets::reserve(tx, &connection, cost, now)).await,
         })
     }
 
@@ -35,7 +35,7 @@ impl Ledger for WrittenDown {
     }
 }
 
-/// A budget that cannot be written down is still kept to by this process.
+/// A budget that cannot be stored still limits this process.
 fn logged<T>(outcome: Result<T, StoreError>) -> Option<T> {
-    outcome.inspect_err(|error| tracing::debug!(%error, "a budget is not written down")).ok()
+    outcome.inspect_err(|error| tracing::debug!(%error, "could not store a budget")).ok()
 }

@@ -199,7 +199,7 @@ impl EndOfRun {
             feeds::invalidate(tx, sync_key)?;
         }
         let dead_letters = dead_letters::open_count(tx, sync_key)?;
-        jobs::tell(tx, target.job_key, &self.details)?;
+        jobs::set_details(tx, target.job_key, &self.details)?;
         jobs::end(tx, target.job_key, self.status, self.error.as_deref(), now)?;
         if to_batch::is_wanted(tx, target.bucket_key)? {
             to_batch::make_batches(tx, &syncs::by_key(tx, sync_key)?, true, now)?;

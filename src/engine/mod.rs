@@ -55,7 +55,7 @@ use std::{
     time::Duration,
 };
 
-use self::budgets::WrittenDown;
+use self::budgets::StoredLedger;
 use crate::{
     blobs::{BlobError, Blobs},
     clock::SharedClock,
@@ -172,7 +172,7 @@ impl Engine {
         let data_dir = &config.data_dir;
         let keyring = config.keyring.then(|| Arc::new(SystemKeyring) as _);
         let mut tuning = config.source_tuning(clock.clone());
-        let ledger = WrittenDown { store: store.clone(), clock: clock.clone() };
+        let ledger = StoredLedger { store: store.clone(), clock: clock.clone() };
         tuning.budgets = tuning.budgets.written_in(Arc::new(ledger));
         Self {
             vault: Vault::new(store.clone(), data_dir, keyring, clock.clone()),

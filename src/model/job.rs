@@ -9,7 +9,7 @@ pub enum JobStatus {
     Completed,
     /// Stopped by an error of the source or of this machine.
     Failed,
-    /// Stopped on request, by a full disk or by the death of its worker; the next run goes on.
+    /// Stopped on request, by a full disk or by the death of its worker; the next run continues.
     Interrupted,
     /// Never begun: another run held the lease, or the sync was paused or deleted meanwhile.
     Skipped,

@@ -264,7 +264,7 @@ impl SyncOptions {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Pace {
-    /// Whether it goes on after its first complete pass.
+    /// Whether it continues after its first complete pass.
     pub mode: SyncMode,
     /// Seconds from the end of a run to the next, 30 to 900.
     pub polling_interval_seconds: u32,
@@ -272,9 +272,9 @@ pub struct Pace {
     pub batch_size: u32,
     /// Fetches at once, 1 to 100; `None`: what suits the source.
     pub sync_concurrency: Option<u32>,
-    /// Listed entries after which a run ends its slice; the next run goes on at once.
+    /// Listed entries after which a run ends its slice; the next run continues at once.
     pub max_objects_per_run: u64,
-    /// A run goes on where an interrupted one stopped; else it starts over.
+    /// A run continues where an interrupted one stopped; else it starts over.
     pub resume_enabled: bool,
     /// Objects between two checkpoints at most, 100 to 10,000.
     pub resume_checkpoint_frequency: u32,

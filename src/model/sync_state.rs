@@ -86,7 +86,7 @@ impl FromStr for SyncStatus {
     }
 }
 
-/// Whether a sync goes on after its first complete pass.
+/// Whether a sync continues after its first complete pass.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SyncMode {

@@ -49,7 +49,7 @@ pub(super) enum Interrupted {
     /// The batch was stopped, or its record removed.
     #[error("the batch is not wanted any more")]
     Unwanted,
-    /// An extractor is paused: the batch goes on later.
+    /// An extractor is paused: the batch continues later.
     #[error("an extractor is paused")]
     Paused,
     /// This process is to end.

@@ -168,16 +168,16 @@ impl Scheduling {
 
     async fn check_schedule(&mut self) -> Result<(), StoreError> {
         let now = self.engine.clock().now();
-        match self.clock.look(now) {
+        match self.clock.observe(now) {
             Some(Jump::Back) => {
                 self.engine.store.write(move |tx| schedule::pull_back(tx, now)).await?
             }
             Some(Jump::Ahead) => self.takeover.hold_off(),
             None => {}
         }
-        self.takeover.look(&self.engine).await?;
-        self.sweep.look(&self.engine);
-        self.folders.look(&self.engine).await?;
+        self.takeover.take_over_dead(&self.engine).await?;
+        self.sweep.start_if_due(&self.engine);
+        self.folders.refresh(&self.engine).await?;
         self.queue_due(now).await?;
         self.start_waiting().await
     }
@@ -273,7 +273,7 @@ enum Jump {
 impl ClockWatch {
     /// Whether the wall clock has jumped since the last call. The first call counts as a jump back:
     /// the clock may have been set while no scheduler was running.
-    fn look(&mut self, now: Timestamp) -> Option<Jump> {
+    fn observe(&mut self, now: Timestamp) -> Option<Jump> {
         let at = Instant::now();
         let Some((then, since)) = self.0.replace((now, at)) else { return Some(Jump::Back) };
         let expected = then + (at - since);
@@ -295,10 +295,10 @@ mod tests {
     async fn a_clock_that_is_set_ahead_or_back_is_noticed() {
         let noon: Timestamp = "2026-01-01T12:00:00Z".parse().unwrap();
         let mut seen = ClockWatch::default();
-        assert_eq!(seen.look(noon), Some(Jump::Back));
+        assert_eq!(seen.observe(noon), Some(Jump::Back));
         tokio::time::advance(Duration::from_secs(60)).await;
-        assert_eq!(seen.look(noon + Duration::from_secs(60)), None);
-        assert_eq!(seen.look(noon + Duration::from_secs(3600)), Some(Jump::Ahead));
-        assert_eq!(seen.look(noon), Some(Jump::Back));
+        assert_eq!(seen.observe(noon + Duration::from_secs(60)), None);
+        assert_eq!(seen.observe(noon + Duration::from_secs(3600)), Some(Jump::Ahead));
+        assert_eq!(seen.observe(noon), Some(Jump::Back));
     }
 }

@@ -21,7 +21,7 @@ pub(super) struct Sweep {
 impl Sweep {
     /// Begins a sweep if it is time for one. A sweep that is cut off loses nothing: the next one
     /// does the rest.
-    pub(super) fn look(&mut self, engine: &Engine) {
+    pub(super) fn start_if_due(&mut self, engine: &Engine) {
         let is_under_way = self.task.as_ref().is_some_and(|task| !task.is_finished());
         if is_under_way || self.last.is_some_and(|last| last.elapsed() < EVERY) {
             return;

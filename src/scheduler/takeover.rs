@@ -25,7 +25,7 @@ impl Takeover {
     }
 
     /// Takes over each run whose worker is gone or whose lease has expired.
-    pub(super) async fn look(&self, engine: &Engine) -> Result<(), StoreError> {
+    pub(super) async fn take_over_dead(&self, engine: &Engine) -> Result<(), StoreError> {
         if self.not_before.is_some_and(|until| Instant::now() < until) {
             return Ok(());
         }

@@ -95,7 +95,7 @@ struct Changes {
     /// Watched folders with their syncs.
     roots: Vec<(PathBuf, i64)>,
     changed: HashMap<i64, Changed>,
-    /// Syncs in whose folders somebody goes on writing a file, and when that would be finished if
+    /// Syncs in whose folders somebody continues writing a file, and when that would be finished if
     /// this was the last time.
     unsettled: HashMap<i64, Instant>,
     /// Syncs whose folders have turned out to be watched in part only, and why.
@@ -115,7 +115,7 @@ impl Changes {
         }
     }
 
-    /// The folder of a file that somebody goes on writing is looked at again at `then`.
+    /// The folder of a file that somebody continues writing is looked at again at `then`.
     fn unsettle(&mut self, path: &Path, then: Instant) {
         let keys =
             self.roots.iter().filter(|(root, _)| path.starts_with(root)).map(|(_, key)| *key);
@@ -239,7 +239,7 @@ impl Folders {
     }
 
     /// Watches the folders of the current syncs, and no others.
-    pub(super) async fn look(&mut self, engine: &Engine) -> Result<(), StoreError> {
+    pub(super) async fn refresh(&mut self, engine: &Engine) -> Result<(), StoreError> {
         if Instant::now() < self.refresh_at {
             return Ok(());
         }

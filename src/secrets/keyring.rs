@@ -55,17 +55,17 @@ pub struct SystemKeyring;
 
 impl Keyring for SystemKeyring {
     fn get(&self, name: &str) -> Result<Option<SecretString>, KeyringError> {
-        let got = ask(name, |entry| entry.get_password());
+        let got = call(name, |entry| entry.get_password());
         absent_is_none(got.map(SecretString::from))
     }
 
     fn set(&self, name: &str, secret: &SecretString) -> Result<(), KeyringError> {
         let secret = secret.clone();
-        ask(name, move |entry| entry.set_password(secret.expose_secret()))
+        call(name, move |entry| entry.set_password(secret.expose_secret()))
     }
 
     fn remove(&self, name: &str) -> Result<(), KeyringError> {
-        absent_is_none(ask(name, |entry| entry.delete_credential())).map(|_| ())
+        absent_is_none(call(name, |entry| entry.delete_credential())).map(|_| ())
     }
 }
 
@@ -77,8 +77,8 @@ fn absent_is_none<T>(got: Result<T, KeyringError>) -> Result<Option<T>, KeyringE
     }
 }
 
-/// Asks on a thread of its own, which is left behind if it hangs.
-fn ask<T: Send + 'static>(
+/// Calls the keyring on a thread of its own, which is left behind if it hangs.
+fn call<T: Send + 'static>(
     name: &str,
     question: impl FnOnce(&keyring::Entry) -> keyring::Result<T> + Send + 'static,
 ) -> Result<T, KeyringError> {

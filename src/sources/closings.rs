@@ -12,7 +12,7 @@ use std::{
 /// Closings are kept for so long: by then, a file has been left alone long enough anyway.
 const KEPT: Duration = Duration::from_secs(4);
 
-/// Closings that follow each other so soon are one file's that somebody goes on writing.
+/// Closings that follow each other so soon are one file's that somebody continues writing.
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// So many of them are more than somebody who saves twice.
@@ -68,7 +68,7 @@ impl Closings {
     }
 
     /// Whether a file is finished: it is closed, and is not one that is closed again and again
-    /// within `quiet`, as by somebody who goes on adding to it.
+    /// within `quiet`, as by somebody who continues adding to it.
     #[must_use]
     pub fn is_finished(&self, path: &Path, quiet: Duration) -> bool {
         self.lock().get(path).is_some_and(|closing| {
@@ -78,7 +78,7 @@ impl Closings {
     }
 
     /// Whether somebody opens a file, adds to it and closes it again and again, and has done so
-    /// within `quiet`: to wait for it would take as long as that goes on.
+    /// within `quiet`: to wait for it would take as long as that continues.
     #[must_use]
     pub fn is_busy(&self, path: &Path, quiet: Duration) -> bool {
         self.lock()

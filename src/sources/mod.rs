@@ -49,7 +49,7 @@ pub use self::{
     },
     registry::{
         Opener, Registry, accept, amend, built_in, filters_besides_shards, is_configurable,
-        provider_filters, providers, readable, reader, schemas, shown, watched,
+        provider_filters, providers, public_config, readable, reader, schemas, watched,
     },
 };
 use crate::model::{
@@ -111,7 +111,7 @@ use crate::model::{
 /// what is stored are expanded by [`expand`](Source::expand); the others cost nothing more.
 ///
 /// **Waiting.** Short waits (Retry-After) are the transport's. A longer one is
-/// [`SourceError::Held`]: the run ends as interrupted, without blame or dead letters, and goes on
+/// [`SourceError::Held`]: the run ends as interrupted, without blame or dead letters, and continues
 /// when the hold ends. Credentials that only a person can renew are [`SourceError::SignInAgain`]:
 /// the connection is suspended at once, with the way out.
 #[async_trait]

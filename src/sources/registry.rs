@@ -141,14 +141,14 @@ fn configurable(name: &ProviderName) -> Result<&'static dyn Provider, Vec<Wrong>
 
 /// The `provider_config` that a reader of the connection sees: of its credentials only their type.
 #[must_use]
-pub fn shown(connection: &Connection) -> Map<String, Value> {
-    let mut shown = Map::new();
-    shown.insert("provider_type".into(), connection.provider.as_str().into());
-    shown.insert("credentials".into(), Value::Null);
+pub fn public_config(connection: &Connection) -> Map<String, Value> {
+    let mut config = Map::new();
+    config.insert("provider_type".into(), connection.provider.as_str().into());
+    config.insert("credentials".into(), Value::Null);
     if let Some(provider) = provider(&connection.provider) {
-        shown.extend(provider::accept::shown(provider, connection));
+        config.extend(provider::accept::public_settings(provider, connection));
     }
-    shown
+    config
 }
 
 /// Checks the `provider_filters` of a sync with a source at that provider.

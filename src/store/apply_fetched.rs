@@ -142,7 +142,7 @@ impl Changes<'_> {
             self.counts.updated += 1;
             return self.assign_object(entry, blob_key, row.entry_key);
         }
-        self.look(row.object_key)?;
+        self.before_change(row.object_key)?;
         if same_bytes {
             let has_other_facts = self.update_facts(entry, row.object_key)?;
             if self.reshape(entry.shape.as_deref(), row.object_key, blob_key)? || has_other_facts {

@@ -1,6 +1,6 @@
 //! Deleting a bucket: it is marked and its syncs are stopped in one transaction; its rows are
 //! removed in many small ones, so that others can write in between, and a process that dies in
-//! between leaves a bucket that the next one goes on with.
+//! between leaves a bucket that the next one continues with.
 
 use jiff::Timestamp;
 use rusqlite::{Transaction, params};

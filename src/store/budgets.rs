@@ -1,5 +1,5 @@
-//! How far the rates of connections are used up, and until when their providers want no requests:
-//! what every process keeps to.
+//! How much of each connection's rate is used, and until when its provider wants no requests: what
+//! every process keeps to.
 
 use std::time::Duration;
 
@@ -7,31 +7,31 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
 use super::Result;
-use crate::sources::http::Taken;
+use crate::sources::http::Reservation;
 
-/// Takes so much time of a connection's rate.
+/// Reserves so much time of a connection's rate.
 ///
 /// # Errors
 /// SQLite's.
-pub fn take(
+pub fn reserve(
     tx: &Transaction<'_>,
     connection: &str,
     cost: Duration,
     now: Timestamp,
-) -> Result<Taken> {
-    let taken = look(tx, connection, now)?;
-    let used = taken.due_in.saturating_add(cost);
+) -> Result<Reservation> {
+    let reservation = peek(tx, connection, now)?;
+    let used = reservation.due_in.saturating_add(cost);
     let used = i64::try_from(used.as_micros()).unwrap_or(i64::MAX);
     save(tx, connection, now.as_microsecond().saturating_add(used), 0)?;
-    Ok(taken)
+    Ok(reservation)
 }
 
-/// How long until a connection's rate is used up no more, and how long its provider wants no
-/// requests.
+/// How long until a connection's rate allows a request, and how much longer its provider wants
+/// none; reserves nothing.
 ///
 /// # Errors
 /// SQLite's.
-pub fn look(db: &Connection, connection: &str, now: Timestamp) -> Result<Taken> {
+pub fn peek(db: &Connection, connection: &str, now: Timestamp) -> Result<Reservation> {
     let stored: Option<(i64, i64)> = db
         .prepare_cached(
             "SELECT used_until_us, held_until_us FROM budgets
@@ -44,7 +44,7 @@ pub fn look(db: &Connection, connection: &str, now: Timestamp) -> Result<Taken> 
         let micros = time.saturating_sub(now.as_microsecond());
         Duration::from_micros(u64::try_from(micros).unwrap_or_default())
     };
-    Ok(Taken { due_in: after(used), held_for: after(held) })
+    Ok(Reservation { due_in: after(used), held_for: after(held) })
 }
 
 /// Makes everybody wait until then, if not for longer already.

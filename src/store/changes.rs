@@ -46,10 +46,10 @@ impl Changes<'_> {
         self.updated.emit_event(self.tx, EventKind::ObjectsUpdated, self.target, self.now)
     }
 
-    /// Looks at an object that may be about to change.
-    pub(super) fn look(&mut self, object_key: i64) -> Result<()> {
+    /// Notes the state of an object that may be about to change.
+    pub(super) fn before_change(&mut self, object_key: i64) -> Result<()> {
         match &mut self.batching {
-            Some(batching) => batching.look(self.tx, object_key),
+            Some(batching) => batching.before_change(self.tx, object_key),
             None => Ok(()),
         }
     }

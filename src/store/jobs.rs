@@ -100,11 +100,11 @@ pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Job> {
     })
 }
 
-/// Tells what a job has asked of its provider.
+/// Stores what a job has requested from its provider.
 ///
 /// # Errors
 /// SQLite's.
-pub fn tell(tx: &Transaction<'_>, job_key: i64, details: &str) -> Result<()> {
+pub fn set_details(tx: &Transaction<'_>, job_key: i64, details: &str) -> Result<()> {
     tx.prepare_cached("UPDATE jobs SET details = ?2 WHERE job_key = ?1")?
         .execute(params![job_key, details])?;
     Ok(())

@@ -91,7 +91,7 @@ impl Changes<'_> {
         }
         let object_key = self.mark_evaluated(reevaluated.entry_key, self.target.mark)?;
         if let Some(object_key) = object_key {
-            self.look(object_key)?;
+            self.before_change(object_key)?;
         }
         let mut is_updated = match (&reevaluated.object, object_key) {
             (Some(object), Some(object_key)) => self.reshape_stored(object, object_key)?,

@@ -46,7 +46,7 @@ impl Changes<'_> {
         if is_duplicate || object_key <= DELETED {
             return Ok(());
         }
-        self.look(object_key)?;
+        self.before_change(object_key)?;
         self.rename_object(object_key, renamed)?;
         if let Some(object) = object {
             self.reshape_stored(object, object_key)?;

@@ -55,12 +55,12 @@ impl Snapshot {
         Ok(Self { connection })
     }
 
-    /// Takes out what belongs to running processes: leases, and what lets browsers in. With
-    /// `without_secrets` also the sealed credentials. What is taken out is overwritten.
+    /// Removes what belongs to running processes: leases and browser sessions. With
+    /// `without_secrets` also the sealed credentials. What is removed is overwritten.
     ///
     /// # Errors
     /// SQLite's.
-    pub fn settle(&self, without_secrets: bool) -> Result<()> {
+    pub fn strip(&self, without_secrets: bool) -> Result<()> {
         self.connection.execute_batch(
             "PRAGMA secure_delete = ON;
              PRAGMA journal_mode = DELETE;

@@ -351,8 +351,8 @@ pub fn ensure(
     insert(tx, &new, now)
 }
 
-/// Exchanges a sync's settings. A run that goes on from a checkpoint compares what it was judged by
-/// with them.
+/// Replaces a sync's settings. A run that continues from a checkpoint compares with them those that
+/// the checkpoint was made under.
 ///
 /// # Errors
 /// SQLite's.

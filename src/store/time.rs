@@ -8,7 +8,7 @@ const EXACT: i64 = 9_200_000_000_000_000_000;
 /// Nanoseconds of a step in which instants beyond that are kept: a ten-thousandth of a second.
 const STEP: i64 = 100_000;
 
-/// Nanoseconds since 1970. What lies further away than these fit goes on in coarser steps from
+/// Nanoseconds since 1970. What lies further away than these fit continues in coarser steps from
 /// there, so that every instant is kept, and that their order is that of the numbers.
 pub(super) fn to_ns(instant: Timestamp) -> i64 {
     let ns = instant.as_nanosecond();

@@ -4,7 +4,7 @@
 //! A thousand new rows in one index of a million fall on hundreds of pages, each of which a commit
 //! would read, change and write. So they go into a small table first (the recent level), all of
 //! whose pages are cached, and are merged from there into the large one (the main level). Each
-//! merge goes on in key order from where the last one ended, and moves about as many rows as were
+//! merge continues in key order from where the last one ended, and moves about as many rows as were
 //! added since: neighbours, which are on few pages of the main level too.
 //!
 //! What does not live here: look-ups, which the file of each table does through a view of both

@@ -71,7 +71,7 @@ impl Deliveries {
             active: HashSet::new(),
             seen: HashMap::new(),
         };
-        Self { stop, task: tokio::spawn(work.go_on()) }
+        Self { stop, task: tokio::spawn(work.run()) }
     }
 
     /// Begins no other delivery, and waits for those that are on their way.
@@ -110,15 +110,15 @@ enum DeliveryError {
 }
 
 impl Work {
-    async fn go_on(mut self) {
+    async fn run(mut self) {
         let mut beat = tokio::time::interval(BEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while !self.context.stop.is_cancelled() {
             tokio::select! {
                 () = self.context.stop.cancelled() => {}
-                Some(ended) = self.running.join_next() => self.settle(ended),
+                Some(ended) = self.running.join_next() => self.finish(ended),
                 _ = beat.tick() => {
-                    if let Err(error) = self.look().await {
+                    if let Err(error) = self.start_due().await {
                         tracing::warn!(%error, "what webhooks are to deliver could not be read");
                     }
                 }
@@ -127,8 +127,8 @@ impl Work {
         while self.running.join_next().await.is_some() {}
     }
 
-    /// Begins deliveries for channels that have some.
-    async fn look(&mut self) -> Result<(), StoreError> {
+    /// Starts deliveries for channels that have some due.
+    async fn start_due(&mut self) -> Result<(), StoreError> {
         let engine = &self.context.engine;
         let now = engine.clock().now();
         let (due, newest) = engine.store.read(move |db| webhooks::due(db, now)).await?;
@@ -149,7 +149,8 @@ impl Work {
         Ok(())
     }
 
-    fn settle(
+    /// Takes note of a delivery that has ended.
+    fn finish(
         &mut self,
         ended: Result<(i64, Result<Option<i64>, DeliveryError>), tokio::task::JoinError>,
     ) {

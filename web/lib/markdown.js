@@ -52,7 +52,7 @@ function blocks(lines, above) {
   return out;
 }
 
-/** Whether a line goes on a list that is indented so. @param {number} indent */
+/** Whether a line continues a list that is indented so. @param {number} indent */
 const belongs = (indent) => (/** @type {string} */ line) => !line.trim() || /^\s*/.exec(line)?.[0].length !== indent || ITEM.test(line);
 
 /** @param {string[]} lines @param {RegExpExecArray} first @param {{level: number}} above */

@@ -7,7 +7,7 @@ import { h } from "../lib/dom.js";
 import { button, command, field, icon, input, link, name, pageHead, problem, said } from "../lib/parts.js";
 import { begin, draftOf, forgetDraft, isHere, keepDraft, signInTo } from "../lib/sign-in.js";
 
-/** How often a sign-in that goes on elsewhere is looked at, in milliseconds. */
+/** How often a sign-in that continues elsewhere is looked at, in milliseconds. */
 const LOOK = 1000;
 
 /** @param {Visit} visit @returns {Page} */
@@ -26,7 +26,7 @@ export function open(visit) {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let looking;
 
-  /** Checks a step's fields, and goes on to the next step. @param {number} index */
+  /** Checks a step's fields, and continues to the next step. @param {number} index */
   function done(index) {
     const wrong = (provider?.steps[index].fields ?? []).map((one) => [one.key, one.check(draft[one.key].trim())]);
     state.wrong = Object.fromEntries(wrong.filter(([, what]) => what));
@@ -54,7 +54,7 @@ export function open(visit) {
     visit.redraw();
   }
 
-  /** Waits for the end of a sign-in that goes on elsewhere. */
+  /** Waits for the end of a sign-in that continues elsewhere. */
   function look() {
     looking = setTimeout(async () => {
       const now = await get(`/v1/sign-ins/${state.begun?.sign_in_id}`).catch(() => null);

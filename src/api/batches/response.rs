@@ -115,7 +115,7 @@ pub(in crate::api) struct BatchResponse {
     pub status_message: String,
     /// Always null.
     pub estimated_completion: Option<String>,
-    /// As many as there are: it always goes on.
+    /// As many as there are: it always continues.
     pub max_node_death_resubmits: i32,
     /// As many as there are.
     pub max_deploy_resubmits: i32,

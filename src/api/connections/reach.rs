@@ -73,7 +73,7 @@ pub(super) async fn files(
     let path = query.path.unwrap_or_else(|| "/".to_owned());
     let limit = query.max_results.unwrap_or(FILES) as usize;
     let reader = reader(&connection.settings)?;
-    let level = look(&app, &connection, reader, &path, (Wanted::Files, limit)).await?;
+    let level = list_level(&app, &connection, reader, &path, (Wanted::Files, limit)).await?;
     let truncated = level.truncated;
     let results = file_items(reader, &path, level);
     let total = results.len();
@@ -96,7 +96,8 @@ pub(super) async fn folders(
     let connection = usable(&app, &named).await?;
     let path = query.path.unwrap_or_else(|| "/".to_owned());
     let reader = reader(&connection.settings)?;
-    let level = look(&app, &connection, reader, &path, (Wanted::Folders, MOST_FOLDERS)).await?;
+    let level =
+        list_level(&app, &connection, reader, &path, (Wanted::Folders, MOST_FOLDERS)).await?;
     let truncated = level.truncated;
     let results = folder_items(reader, &path, level);
     Ok(Json(ListFoldersResponse { results, parent_path: path, truncated }))
@@ -110,7 +111,7 @@ fn unreadable(connection: &Connection) -> SourceError {
 }
 
 /// One level of a connection.
-async fn look(
+async fn list_level(
     app: &App,
     connection: &StoredConnection,
     reader: &dyn Reader,

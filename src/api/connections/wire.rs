@@ -177,7 +177,7 @@ impl StorageConnectionModel {
     /// As the API returns it. `owner`: ids of organization and person.
     pub(super) fn of(stored: StoredConnection, (organization, person): &(String, String)) -> Self {
         Self {
-            provider_config: sources::shown(&stored.settings),
+            provider_config: sources::public_config(&stored.settings),
             connection_id: stored.id.to_string(),
             internal_id: organization.clone(),
             provider_type: stored.provider,

@@ -60,7 +60,7 @@ async fn beat(engine: Engine, live_progress: LiveProgress, seen: Arc<watch::Send
         if seen.receiver_count() == 0 {
             continue;
         }
-        match look(&engine, &live_progress).await {
+        match observe(&engine, &live_progress).await {
             Ok(now) => {
                 seen.send_if_modified(|before| {
                     let is_new = *before != now;
@@ -73,7 +73,7 @@ async fn beat(engine: Engine, live_progress: LiveProgress, seen: Arc<watch::Send
     }
 }
 
-async fn look(engine: &Engine, live_progress: &LiveProgress) -> Result<Seen, StoreError> {
+async fn observe(engine: &Engine, live_progress: &LiveProgress) -> Result<Seen, StoreError> {
     let (newest, running) =
         engine.store.read(|db| Ok((events::newest(db)?, progress::running(db, JOBS)?))).await?;
     let now = engine.clock().now();

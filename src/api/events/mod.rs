@@ -57,7 +57,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 ///
 /// Server-sent events: each has the event's type as `event`, its id as `id`, and an `EventModel` as
 /// `data`. `job.progress` comes at most four times a second for a job, without an id, with a
-/// `JobProgress`. `Last-Event-ID` goes on behind that event; `reset` says that it is no longer
+/// `JobProgress`. `Last-Event-ID` continues behind that event; `reset` says that it is no longer
 /// kept.
 #[utoipa::path(
     get, path = "/v1/events", tag = "events", operation_id = "stream_events",

@@ -90,7 +90,7 @@ async fn list(
 ///
 /// Without `page`, `offset` and `include_total`, a page is no longer looked for once very many
 /// objects have been looked at: it may then have fewer rows than the limit, or none, and a
-/// `next_cursor` that goes on behind these.
+/// `next_cursor` that continues behind these.
 #[utoipa::path(
     post, path = "/v1/buckets/{bucket_identifier}/objects/list", tag = "bucket_objects",
     operation_id = "list_objects_buckets",

@@ -28,7 +28,7 @@ use crate::{
 pub struct Finished {
     /// The connection, or why there is none.
     pub outcome: Result<ConnectionId, String>,
-    /// The address of the interface's page that goes on from here.
+    /// The address of the interface's page that continues from here.
     pub next: String,
 }
 

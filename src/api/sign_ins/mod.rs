@@ -93,7 +93,7 @@ async fn start(
     responses((status = 200, body = SignInModel))
 )]
 async fn get(State(app): State<App>, FromPath(id): FromPath<String>) -> JsonResult<SignInModel> {
-    shown(&app, &id)
+    respond(&app, &id)
 }
 
 /// Hand in the address at which the browser ended
@@ -112,7 +112,7 @@ async fn answer(
     FromPath(id): FromPath<String>,
     Valid(body): Valid<SignInAnswerRequest>,
 ) -> JsonResult<SignInModel> {
-    drop(shown(&app, &id)?);
+    drop(respond(&app, &id)?);
     let not_it = |message: &str| {
         let accepted = "the whole address that the browser shows after signing in: \
                         http://…/oauth/callback?state=…&code=…";
@@ -130,10 +130,10 @@ async fn answer(
     }
     callback::finish(&app.sign_ins, &app.engine, returned).await;
     app.scheduler.nudge();
-    shown(&app, &id)
+    respond(&app, &id)
 }
 
-fn shown(app: &App, id: &str) -> JsonResult<SignInModel> {
+fn respond(app: &App, id: &str) -> JsonResult<SignInModel> {
     let standing = app.sign_ins.standing(id, app.now());
     let standing = standing.ok_or_else(|| ApiError::not_found("sign-in", id))?;
     Ok(Json(SignInModel::of(id, standing)))

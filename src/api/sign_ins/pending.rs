@@ -19,7 +19,7 @@ use crate::{
     model::{ConnectionId, ProviderName},
     sources::{
         self, Accepted, Wrong,
-        oauth::sign_in::{Asked, Begun, Client, OnDevice, SignIn, SignInError},
+        oauth::sign_in::{Begun, Client, OnDevice, Poll, SignIn, SignInError},
     },
     store::connections::StoredConnection,
 };
@@ -282,9 +282,9 @@ async fn wait_for_device(sign_ins: SignIns, engine: Engine, id: String, mut begu
     loop {
         tokio::time::sleep(wait).await;
         let Some(target) = sign_ins.waits(&id, engine.clock().now()) else { return };
-        match begun.ask(engine.grants()).await {
-            Ok(Asked::Waiting(longer)) => wait = longer,
-            Ok(Asked::Done(credentials)) => {
+        match begun.poll(engine.grants()).await {
+            Ok(Poll::Waiting(longer)) => wait = longer,
+            Ok(Poll::Done(credentials)) => {
                 let outcome = connect(&engine, &target, credentials).await;
                 return sign_ins.end(&id, outcome.map(|connection| connection.id));
             }

@@ -23,7 +23,7 @@ pub(super) enum SyncJobStatus {
     Completed,
     /// Stopped by an error.
     Failed,
-    /// Stopped on request or with its worker; the next one goes on.
+    /// Stopped on request or with its worker; the next one continues.
     Interrupted,
     /// Never begun.
     Skipped,
@@ -117,7 +117,7 @@ pub(super) struct SyncJobModel {
     pub throughput_files_per_min: Option<f64>,
     /// Seconds since it got on, while it runs.
     pub lag_seconds: Option<u64>,
-    /// Where its listing goes on, while it runs.
+    /// Where its listing continues, while it runs.
     pub current_cursor: Option<String>,
     /// The same facts in one place.
     #[schema(value_type = Option<Object>)]

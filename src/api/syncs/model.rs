@@ -49,7 +49,7 @@ pub(super) struct SyncConfigurationModel {
     /// How entries become fields and blobs; null: the file is the blob `content`.
     #[schema(value_type = Option<SchemaMappingOutput>)]
     pub schema_mapping: Option<SchemaMapping>,
-    /// Whether it goes on after its first complete pass.
+    /// Whether it continues after its first complete pass.
     pub sync_mode: SyncMode,
     /// Seconds from the end of a run to the next.
     pub polling_interval_seconds: u32,
@@ -153,9 +153,9 @@ pub(super) struct SyncConfigurationModel {
     pub task_ids: Vec<String>,
     /// How many batches it made.
     pub batches_created: u64,
-    /// Whether a run goes on where an interrupted one stopped.
+    /// Whether a run continues where an interrupted one stopped.
     pub resume_enabled: bool,
-    /// Where the pass under way goes on, in the first shard that it is in the midst of.
+    /// Where the pass under way continues, in the first shard that it is in the midst of.
     pub resume_cursor: Option<String>,
     /// The same for tables; null for files.
     pub resume_last_primary_key: Option<String>,

@@ -205,7 +205,7 @@ struct SyncUnlocked {
 
 /// Take a sync's lease away from its holder
 ///
-/// Whatever that worker writes from now on is refused; the next run goes on from its checkpoint.
+/// Whatever that worker writes from now on is refused; the next run continues from its checkpoint.
 #[utoipa::path(
     post, path = "/v1/buckets/{bucket_id}/syncs/{sync_config_id}/unlock", tag = "bucket_syncs",
     operation_id = "force_unlock_sync_configuration_buckets_id_config",

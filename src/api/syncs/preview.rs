@@ -112,11 +112,11 @@ async fn preview(
     FromPath(bucket_id): FromPath<String>,
     Valid(body): Valid<SyncPreviewRequest>,
 ) -> Result<Json<SyncPreviewResponse>, ApiError> {
-    let asked = asked(&app, &scope, bucket_id, &body).await?;
-    look(&app, asked, &body).await
+    let target = target(&app, &scope, bucket_id, &body).await?;
+    run_preview(&app, target, &body).await
 }
 
-/// Tell what a run into a bucket that is yet to be made would do
+/// Preview a run into a bucket that does not exist yet
 #[utoipa::path(
     post, path = "/v1/syncs/preview", tag = "bucket_syncs",
     operation_id = "preview_sync_configuration_without_bucket",
@@ -133,22 +133,22 @@ async fn preview_new(
                 .accepting("nothing; ask below the bucket"),
         ));
     }
-    let asked = new(&app, &body).await?;
-    look(&app, asked, &body).await
+    let target = new(&app, &body).await?;
+    run_preview(&app, target, &body).await
 }
 
-async fn look(
+async fn run_preview(
     app: &App,
-    asked: Asked,
+    target: PreviewTarget,
     body: &SyncPreviewRequest,
 ) -> Result<Json<SyncPreviewResponse>, ApiError> {
-    let source = place::reach(app, &asked.connection, &asked.location, &asked.options).await?;
+    let source = place::reach(app, &target.connection, &target.location, &target.options).await?;
     let run = RunOptions {
-        max_delete: asked.options.max_delete,
+        max_delete: target.options.max_delete,
         full: body.full_sync.unwrap_or(false),
         ..RunOptions::default()
     };
-    let sync_id = asked.known.as_ref().map(|sync| sync.id.to_string());
+    let sync_id = target.known.as_ref().map(|sync| sync.id.to_string());
     let bounds = Bounds {
         entries: Some(body.max_entries.unwrap_or(100_000)),
         time: Some(Duration::from_secs(body.timeout_seconds.unwrap_or(20).into())),
@@ -158,7 +158,7 @@ async fn look(
     // On a thread of its own: what looks at entries is not made to move between threads.
     let runtime = Handle::current();
     let looking = tokio::task::spawn_blocking(move || {
-        let Asked { known, location, options, .. } = asked;
+        let PreviewTarget { known, location, options, .. } = target;
         let question = Question { known, location: &location, options: &options, run: &run, now };
         runtime.block_on(preview::outlook(&store, source.as_ref(), question, bounds, most, &stop))
     });
@@ -166,20 +166,20 @@ async fn look(
     Ok(Json(to_response(sync_id, outlook)))
 }
 
-/// What is asked about.
-struct Asked {
+/// What is to be previewed.
+struct PreviewTarget {
     known: Option<Sync>,
     connection: StoredConnection,
     location: Location,
     options: SyncOptions,
 }
 
-async fn asked(
+async fn target(
     app: &App,
     scope: &Scope,
     bucket_id: String,
     body: &SyncPreviewRequest,
-) -> Result<Asked, ApiError> {
+) -> Result<PreviewTarget, ApiError> {
     let Some(sync_id) = &body.sync_config_id else {
         find_bucket(app, scope, &bucket_id).await?;
         return new(app, body).await;
@@ -204,10 +204,10 @@ async fn asked(
     }
     let key = sync.connection_key;
     let connection = app.engine.store.read(move |db| connections::by_key(db, key)).await?;
-    Ok(Asked { location: sync.location.clone(), known: Some(sync), connection, options })
+    Ok(PreviewTarget { location: sync.location.clone(), known: Some(sync), connection, options })
 }
 
-async fn new(app: &App, body: &SyncPreviewRequest) -> Result<Asked, ApiError> {
+async fn new(app: &App, body: &SyncPreviewRequest) -> Result<PreviewTarget, ApiError> {
     let Some(named) = &body.connection_id else {
         let mut missing = FieldError::new("connection_id", "", "this field is required")
             .accepting("the id or name of a connection, or instead sync_config_id");
@@ -221,7 +221,7 @@ async fn new(app: &App, body: &SyncPreviewRequest) -> Result<Asked, ApiError> {
     let mut wrong = body.settings().apply(&connection.settings.provider, &mut options);
     match place::location(app, &connection, body.source_path.as_deref()) {
         Ok(location) if wrong.is_empty() => {
-            Ok(Asked { known: None, connection, location, options })
+            Ok(PreviewTarget { known: None, connection, location, options })
         }
         Ok(_) => Err(ApiError::invalid(wrong)),
         Err(error) => {

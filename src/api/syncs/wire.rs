@@ -226,7 +226,7 @@ requests! {
     /// Entries after which a run ends its slice; 100000 unless said otherwise.
     #[schema(value_type = Option<u64>, minimum = 1)]
     max_objects_per_run: u64,
-    /// Whether a run goes on where an interrupted one stopped; true unless said otherwise.
+    /// Whether a run continues where an interrupted one stopped; true unless said otherwise.
     #[schema(value_type = Option<bool>)]
     resume_enabled: bool,
     /// Objects between two checkpoints at most; 1000 unless said otherwise.

@@ -75,7 +75,7 @@ async fn confirmed(
     let now = app.now();
     check_confirmation(&upload, body, now)?;
     if let Some(object_key) = upload.waiting {
-        return shown(app, bucket, upload, object_key).await;
+        return confirmed_response(app, bucket, upload, object_key).await;
     }
     if upload.status == UploadStatus::Completed {
         return Ok(confirmation(upload));
@@ -120,7 +120,7 @@ async fn confirmed(
 }
 
 /// Shows the object of a sync that waits for an upload.
-async fn shown(
+async fn confirmed_response(
     app: &App,
     bucket: &Bucket,
     upload: Upload,

@@ -61,11 +61,11 @@ async fn create(
     for _ in 1..ATTEMPTS {
         match insert(&app, &id, &body, channels.clone()).await {
             Err(Refusal::Store(StoreError::KeyRotated)) => {}
-            outcome => return shown(&app, &id, outcome).await,
+            outcome => return respond(&app, &id, outcome).await,
         }
     }
     let outcome = insert(&app, &id, &body, channels).await;
-    shown(&app, &id, outcome).await
+    respond(&app, &id, outcome).await
 }
 
 async fn insert(
@@ -119,7 +119,7 @@ impl From<Refusal> for ApiError {
     }
 }
 
-async fn shown(app: &App, id: &str, outcome: Result<(), Refusal>) -> JsonResult<WebhookOutput> {
+async fn respond(app: &App, id: &str, outcome: Result<(), Refusal>) -> JsonResult<WebhookOutput> {
     outcome?;
     Ok(Json(found(app, id).await?.into()))
 }
@@ -215,11 +215,11 @@ async fn update(
     for _ in 1..ATTEMPTS {
         match replace(&app, &body, &before, channels.clone()).await {
             Err(Refusal::Store(StoreError::KeyRotated)) => {}
-            outcome => return shown(&app, &id, outcome).await,
+            outcome => return respond(&app, &id, outcome).await,
         }
     }
     let outcome = replace(&app, &body, &before, channels).await;
-    shown(&app, &id, outcome).await
+    respond(&app, &id, outcome).await
 }
 
 async fn replace(

@@ -186,7 +186,7 @@ impl From<Webhook> for WebhookOutput {
             event_types: webhook.event_types,
             resource_types: webhook.resource_types,
             delivery_health: DeliveryHealth::of(&webhook.channels),
-            channels: webhook.channels.iter().map(|it| shown(&it.channel)).collect(),
+            channels: webhook.channels.iter().map(|it| channel_output(&it.channel)).collect(),
             is_active: webhook.is_active && !is_paused,
             created_at: webhook.created_at,
             updated_at: webhook.updated_at,
@@ -222,7 +222,7 @@ impl DeliveryHealth {
     }
 }
 
-fn shown(channel: &Channel) -> WebhookChannelOutput {
+fn channel_output(channel: &Channel) -> WebhookChannelOutput {
     match channel.kind {
         ChannelKind::Webhook => {
             let headers: BTreeMap<&String, &str> =
@@ -241,15 +241,15 @@ fn shown(channel: &Channel) -> WebhookChannelOutput {
             }
         }
         ChannelKind::Slack => {
-            let told = |name: &str| channel.slack.get(name).cloned().unwrap_or_default();
+            let configured = |name: &str| channel.slack.get(name).cloned().unwrap_or_default();
             WebhookChannelOutput {
                 channel: ChannelName::Slack,
                 configs: json!({
                     "webhook_url": channel.url,
-                    "channel": told("channel"),
-                    "username": told("username"),
-                    "icon_emoji": told("icon_emoji"),
-                    "icon_url": told("icon_url"),
+                    "channel": configured("channel"),
+                    "username": configured("username"),
+                    "icon_emoji": configured("icon_emoji"),
+                    "icon_url": configured("icon_url"),
                     "blocks_template": null,
                 }),
             }

@@ -70,7 +70,7 @@ pub(super) async fn run(args: Args, settings: &Settings) -> Outcome {
     let config = settings.config()?;
     let mut findings = vec![state::permissions(&config.data_dir)];
     findings.extend(machine::disk(&config));
-    findings.extend(state::look(&config).await);
+    findings.extend(state::findings(&config).await);
     findings.push(machine::port(&config));
     let mut out = std::io::stdout().lock();
     let has_errors = findings.iter().any(|finding| finding.status == Status::Error);

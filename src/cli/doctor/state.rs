@@ -86,7 +86,7 @@ pub(super) fn permissions(data_dir: &Path) -> Finding {
 }
 
 /// Everything that takes the database to know.
-pub(super) async fn look(config: &Config) -> Vec<Finding> {
+pub(super) async fn findings(config: &Config) -> Vec<Finding> {
     let now = SystemClock.now();
     let path = config.data_dir.join(DATABASE_FILE);
     if !path.exists() {

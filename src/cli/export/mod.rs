@@ -1,7 +1,7 @@
 //! `catchment export`: writes objects as files.
 //!
 //! Objects come in the order of their paths and get their names in that order, so of two that want
-//! the same name the first has it, in every export. Only reading and writing their bytes goes on
+//! the same name the first has it, in every export. Only reading and writing their bytes continues
 //! side by side.
 
 mod dir;

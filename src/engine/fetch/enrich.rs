@@ -47,8 +47,8 @@ pub(super) async fn load_stored(run: &Run, bundle: &Bundle) -> Result<StoredEntr
         .await
 }
 
-/// Asks the source for what is needed and not known yet.
-async fn ask(
+/// Requests from the source what is needed and not known yet.
+async fn fetch_missing(
     run: &Run,
     action: &Action,
     known: &mut KnownFacts,
@@ -74,7 +74,7 @@ pub(super) async fn left_out(
     known: &mut KnownFacts,
 ) -> Result<Option<Outcome>, FetchError> {
     let filter = &run.rules.filter;
-    ask(run, action, known, filter.needs()).await?;
+    fetch_missing(run, action, known, filter.needs()).await?;
     let unmet = filter.refuses_facts(&known.dossier(&action.path, &action.fingerprint));
     Ok(unmet.map(|unmet| {
         let version = action.fingerprint.version.clone();
@@ -90,7 +90,7 @@ pub(super) async fn shape(
     urls: &BTreeMap<String, String>,
 ) -> Result<Option<Box<Shape>>, FetchError> {
     let Some(mapping) = &run.rules.mapping else { return Ok(None) };
-    ask(run, action, known, mapping.needs()).await?;
+    fetch_missing(run, action, known, mapping.needs()).await?;
     let mapped = mapping.map(&known.dossier(&action.path, &action.fingerprint))?;
     shape_of(run, mapping, mapped, urls).await.map(|shape| Some(Box::new(shape)))
 }
@@ -144,7 +144,7 @@ async fn own_object(
     action: &Action,
     known: &mut KnownFacts,
 ) -> Result<OwnObject, FetchError> {
-    ask(run, action, known, Needs { metadata: true, ..Needs::default() }).await?;
+    fetch_missing(run, action, known, Needs { metadata: true, ..Needs::default() }).await?;
     let shape = shape(run, action, known, &BTreeMap::new()).await?;
     let facts = &known.facts;
     Ok(OwnObject {

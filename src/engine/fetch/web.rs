@@ -15,7 +15,7 @@ use crate::{
     engine::context::Run,
     sources::{
         retry::RetryPolicy,
-        web::{PATIENCE, WebError, shown},
+        web::{PATIENCE, WebError, without_query},
     },
     store::commit::Stored,
 };
@@ -35,7 +35,7 @@ pub(super) async fn fetch(run: &Arc<Run>, url: &str) -> Result<Fetched, FetchErr
         fetched.unwrap_or_else(|_| Err(too_slow().into()))
     };
     RetryPolicy::FETCH.run(attempt).await.map_err(|error| match error {
-        FetchError::Web { error, .. } => FetchError::Web { url: shown(url), error },
+        FetchError::Web { error, .. } => FetchError::Web { url: without_query(url), error },
         other => other,
     })
 }

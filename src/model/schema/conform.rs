@@ -76,7 +76,11 @@ impl SchemaField {
             return Ok(value);
         }
         let all: Vec<String> = permitted.iter().map(Value::to_string).collect();
-        Err(Mismatch::new(format!("is {}, but may only be {}", shown(&value), all.join(", "))))
+        Err(Mismatch::new(format!(
+            "is {}, but may only be {}",
+            abbreviated(&value),
+            all.join(", ")
+        )))
     }
 
     /// [`SchemaField::conform`] without a look at the permitted values.
@@ -133,7 +137,7 @@ impl SchemaField {
         };
         Mismatch::new(format!(
             "is {}, which is no {kind} in the bucket's schema{advice}",
-            shown(value)
+            abbreviated(value)
         ))
     }
 }
@@ -166,7 +170,7 @@ fn conform_object(
 }
 
 /// A value in a message: not the whole of it, where it is long.
-fn shown(value: &Value) -> String {
+fn abbreviated(value: &Value) -> String {
     const CHARS: usize = 60;
     let text = value.to_string();
     match text.char_indices().nth(CHARS) {

@@ -349,7 +349,7 @@ impl Drive {
     }
 
     /// The first page of what several folders have, the conditions that are left to ask, and where
-    /// the first of them goes on.
+    /// the first of them continues.
     async fn first_page(
         &self,
         folders: &[FolderId],

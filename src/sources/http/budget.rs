@@ -37,21 +37,21 @@ pub struct Budgets {
     ledger: Option<Arc<dyn Ledger>>,
 }
 
-/// Where the budgets of connections are written down, so that every process keeps to them.
+/// Where the budgets of connections are stored, so that every process keeps to them.
 #[async_trait]
 pub trait Ledger: std::fmt::Debug + Send + Sync {
-    /// Takes so much time of a connection's rate, which is zero where it has none; returns how long
-    /// until it is due, and how much longer the provider wants no requests. `None` where nothing
-    /// can be read or written: then this process keeps to what it knows.
-    async fn take(&self, connection: &str, cost: Duration) -> Option<Taken>;
+    /// Reserves so much time of a connection's rate, which is zero where it has none; returns how
+    /// long until it is due, and how much longer the provider wants no requests. `None` where
+    /// nothing can be read or written: then this process keeps to what it knows.
+    async fn reserve(&self, connection: &str, cost: Duration) -> Option<Reservation>;
 
     /// Makes everybody wait so long.
     async fn hold(&self, connection: &str, wait: Duration);
 }
 
-/// What was taken of a rate.
+/// Time reserved of a rate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Taken {
+pub struct Reservation {
     /// How long until it may be used.
     pub due_in: Duration,
     /// How much longer the provider wants no requests.
@@ -140,17 +140,17 @@ impl Shared {
         }
         let more = if missing.is_zero() { missing } else { missing.max(CHUNK) };
         part.looked_at = Some(Instant::now());
-        let Some(taken) = self.ledger.take(&self.connection, more).await else {
+        let Some(reservation) = self.ledger.reserve(&self.connection, more).await else {
             return (None, Duration::ZERO);
         };
         part.left = (part.left + more).saturating_sub(cost);
         if !more.is_zero() {
-            part.due = Some(Instant::now() + taken.due_in);
+            part.due = Some(Instant::now() + reservation.due_in);
         }
-        (part.due, taken.held_for)
+        (part.due, reservation.held_for)
     }
 
-    /// Writes down that everybody has to wait, without waiting for that.
+    /// Stores that everybody has to wait, without waiting for that.
     fn hold(&self, wait: Duration) {
         let (ledger, connection) = (Arc::clone(&self.ledger), self.connection.clone());
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
@@ -340,13 +340,13 @@ mod tests {
 
     #[async_trait]
     impl Ledger for Shelf {
-        async fn take(&self, _: &str, cost: Duration) -> Option<Taken> {
+        async fn reserve(&self, _: &str, cost: Duration) -> Option<Reservation> {
             let now = Instant::now();
             let mut state = self.state.lock().unwrap();
             let from = state.0.map_or(now, |used| used.max(now));
             state.0 = Some(from + cost);
             let held = state.1.map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
-            Some(Taken { due_in: from - now, held_for: held })
+            Some(Reservation { due_in: from - now, held_for: held })
         }
 
         async fn hold(&self, _: &str, wait: Duration) {

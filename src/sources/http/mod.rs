@@ -22,7 +22,7 @@ mod resolve;
 
 pub use self::{
     body::{body_of, read, stream},
-    budget::{Budget, Budgets, Ledger, Meter, Taken, Usage},
+    budget::{Budget, Budgets, Ledger, Meter, Reservation, Usage},
     client::{Client, causes},
     connect::{Connect, Tcp},
     resolve::Resolver,

@@ -83,7 +83,7 @@ impl Paging {
 }
 
 impl Found {
-    /// Whether the search goes on behind this page.
+    /// Whether the search continues behind this page.
     pub(super) fn goes_on(&self, paging: &mut Paging) -> bool {
         paging.goes_on(self.assets.len(), self.total, self.assets.last().map(behind))
     }

@@ -238,7 +238,7 @@ impl Step {
     fn run(self, tree: &Tree) -> Result<Done, SourceError> {
         match self {
             Self::List(place) => tree.list(place),
-            Self::Look { folder, names } => Ok(Done::Looked(tree.look(&folder, &names))),
+            Self::Look { folder, names } => Ok(Done::Looked(tree.stat_names(&folder, &names))),
             Self::Running(_) => Ok(Done::Looked(Vec::new())),
         }
     }
@@ -392,7 +392,7 @@ impl Tree {
         }
     }
 
-    fn look(&self, folder: &Arc<OpenFolder>, names: &[u8]) -> Vec<Entry> {
+    fn stat_names(&self, folder: &Arc<OpenFolder>, names: &[u8]) -> Vec<Entry> {
         let (prefix, fd) = (folder.prefix(), self.opened(folder));
         names
             .split_inclusive(|byte| *byte == 0)

@@ -127,7 +127,7 @@ pub struct Refusal {
     pub retry_after: Option<u64>,
 }
 
-/// Why there is no answer to use.
+/// Why there is no response to use.
 #[derive(Debug)]
 pub(super) enum Failure {
     /// The server says no.
@@ -137,8 +137,8 @@ pub(super) enum Failure {
 }
 
 impl Endpoint {
-    /// Sends a form and reads the answer.
-    pub(super) async fn ask<T: DeserializeOwned>(
+    /// Posts a form and reads the response.
+    pub(super) async fn post<T: DeserializeOwned>(
         &self,
         url: &str,
         form: &Form,

@@ -200,7 +200,7 @@ impl Grant {
             // A secret that stays as it is: others may use it at the same time.
             let (credentials, _) = self.keeper.read().await?;
             self.remember(&credentials);
-            return Ok(self.accepted(&self.ask(&credentials).await?));
+            return Ok(self.accepted(&self.request_tokens(&credentials).await?));
         }
         self.claim().await?;
         let renewed = self.renew_claimed().await;
@@ -228,7 +228,7 @@ impl Grant {
         let (mut used, mut envelope) = self.keeper.read().await?;
         for _ in 0..MOST_ROUNDS {
             self.remember(&used);
-            let refused = match self.ask(&used).await {
+            let refused = match self.request_tokens(&used).await {
                 Ok(tokens) => match self.keep(&used, &mut envelope, tokens).await? {
                     Some(accepted) => return Ok(accepted),
                     None => None,
@@ -274,9 +274,9 @@ impl Grant {
         Ok(None)
     }
 
-    async fn ask(&self, credentials: &Credentials) -> Result<Tokens, SourceError> {
+    async fn request_tokens(&self, credentials: &Credentials) -> Result<Tokens, SourceError> {
         let (url, form) = self.authority.request(credentials, self.clock.now())?;
-        self.endpoint.ask(&url, &form).await.map_err(|failure| match failure {
+        self.endpoint.post(&url, &form).await.map_err(|failure| match failure {
             Failure::Refused(refusal) => self.authority.meaning(&refusal, credentials),
             Failure::Failed(error) => error,
         })

@@ -178,7 +178,7 @@ impl Begun {
             .with("code", code)
             .with("redirect_uri", &self.redirect_uri)
             .with("code_verifier", self.verifier.expose_secret());
-        let tokens: Result<Tokens, _> = grants.endpoint().ask(&self.server.token_url, &form).await;
+        let tokens: Result<Tokens, _> = grants.endpoint().post(&self.server.token_url, &form).await;
         match tokens {
             Ok(tokens) => credentials(self.with, &self.client, tokens),
             Err(failure) => Err(failed(self.with, failure)),
@@ -209,7 +209,7 @@ pub struct OnDevice {
 }
 
 /// How a sign-in on another device stands.
-pub enum Asked {
+pub enum Poll {
     /// Nobody has agreed yet: ask again after so long.
     Waiting(Duration),
     /// These are the credentials.
@@ -245,7 +245,7 @@ impl OnDevice {
             )));
         };
         let form = Form::default().with("client_id", &client.id).with("scope", &server.scope);
-        let given: Result<Given, _> = grants.endpoint().ask(url, &form).await;
+        let given: Result<Given, _> = grants.endpoint().post(url, &form).await;
         let given = given.map_err(|failure| failed(with, failure))?;
         Ok(Self {
             code: given.device_code,
@@ -259,28 +259,28 @@ impl OnDevice {
         })
     }
 
-    /// Asks once whether somebody has signed in.
+    /// Polls once whether somebody has signed in.
     ///
     /// # Errors
     /// See [`SignInError`].
-    pub async fn ask(&mut self, grants: &Grants) -> Result<Asked, SignInError> {
+    pub async fn poll(&mut self, grants: &Grants) -> Result<Poll, SignInError> {
         let form = Form::default()
             .with("grant_type", "urn:ietf:params:oauth:grant-type:device_code")
             .with("client_id", &self.client.id)
             .with_some("client_secret", self.client.secret.as_ref())
             .with("device_code", self.code.expose_secret());
-        let tokens: Result<Tokens, _> = grants.endpoint().ask(&self.server.token_url, &form).await;
+        let tokens: Result<Tokens, _> = grants.endpoint().post(&self.server.token_url, &form).await;
         match tokens {
-            Ok(tokens) => credentials(self.with, &self.client, tokens).map(Asked::Done),
+            Ok(tokens) => credentials(self.with, &self.client, tokens).map(Poll::Done),
             Err(Failure::Refused(refusal)) if refusal.error == "authorization_pending" => {
-                Ok(Asked::Waiting(self.interval))
+                Ok(Poll::Waiting(self.interval))
             }
             Err(Failure::Refused(refusal)) if refusal.error == "slow_down" => {
                 self.interval += Duration::from_secs(DEVICE_INTERVAL);
-                Ok(Asked::Waiting(self.interval))
+                Ok(Poll::Waiting(self.interval))
             }
             Err(Failure::Failed(SourceError::Transient { .. } | SourceError::Timeout { .. })) => {
-                Ok(Asked::Waiting(self.interval * 2))
+                Ok(Poll::Waiting(self.interval * 2))
             }
             Err(failure) => Err(failed(self.with, failure)),
         }

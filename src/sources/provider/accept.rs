@@ -108,7 +108,7 @@ pub(in crate::sources) fn amend(
     change: &Value,
 ) -> Result<Accepted, Vec<Wrong>> {
     let change = change.as_object().ok_or_else(|| vec![not_an_object(ROOT)])?;
-    let mut config = shown(provider, connection);
+    let mut config = public_settings(provider, connection);
     let kept = config.remove("credentials").unwrap_or_default();
     let kept = kept.get("type").and_then(Value::as_str);
     config.extend(change.clone());
@@ -117,19 +117,19 @@ pub(in crate::sources) fn amend(
 }
 
 /// The settings of a connection that its schema knows, and the type of its credentials.
-pub(in crate::sources) fn shown(
+pub(in crate::sources) fn public_settings(
     provider: &dyn Provider,
     connection: &Connection,
 ) -> Map<String, Value> {
     let (settings, kind) = provider.settings(connection);
     let known = provider.schema().map_or(&[][..], |schema| schema.settings);
-    let mut shown: Map<String, Value> = settings
+    let mut public: Map<String, Value> = settings
         .into_iter()
         .filter(|(name, _)| known.iter().any(|field| field.name == name))
         .collect();
     let credentials = kind.map_or(Value::Null, |kind| json!({ "type": kind }));
-    shown.insert("credentials".into(), credentials);
-    shown
+    public.insert("credentials".into(), credentials);
+    public
 }
 
 fn not_an_object(field: &str) -> Wrong {
@@ -152,7 +152,7 @@ fn check(
     Check { provider, schema, wrong: Vec::new() }.config(config, kept)
 }
 
-/// A configuration that is being checked; goes on after a wrong field, to find them all.
+/// A configuration that is being checked; continues after a wrong field, to find them all.
 struct Check {
     provider: &'static dyn Provider,
     schema: &'static Schema,

@@ -11,9 +11,8 @@ use super::{
 use crate::{
     model::{Connection, ProviderName},
     sources::{
-        accept, amend, providers,
+        accept, amend, providers, public_config,
         s3::provider::{KeySource, S3Connection},
-        shown,
     },
 };
 
@@ -82,7 +81,7 @@ fn every_kind_of_credentials_of_every_provider_is_accepted_and_parted_from_the_s
             let settings = serde_json::to_string(&accepted.connection).unwrap();
             assert!(!settings.contains("canary"), "{settings}");
             assert!(!format!("{accepted:?}").contains("canary"));
-            let shown = shown(&accepted.connection);
+            let shown = public_config(&accepted.connection);
             assert_eq!(shown["credentials"], json!({ "type": kind.tag }), "{}", schema.model);
             let sealed = accepted.credentials.map(|all| all.expose_json().to_owned());
             assert_eq!(sealed.is_some(), !kind.fields.is_empty(), "{} {}", schema.model, kind.tag);
@@ -193,7 +192,7 @@ fn a_change_keeps_what_it_does_not_name() {
     let before = accept(&S3, &config).unwrap().connection;
     let after = amend(&before, &json!({ "endpoint_url": null })).unwrap();
     assert!(after.credentials.is_none(), "nothing new to seal");
-    let shown = shown(&after.connection);
+    let shown = public_config(&after.connection);
     assert_eq!(shown["region"], "eu-west-1");
     assert_eq!(shown["endpoint_url"], Value::Null);
     assert_eq!(shown["credentials"], json!({ "type": "access_key" }));

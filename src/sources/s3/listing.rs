@@ -204,7 +204,7 @@ impl Draft {
         let next = self.token.filter(|token| truncated && !token.is_empty());
         if truncated && next.is_none() {
             return incomplete(
-                "the listing goes on without saying where (NextContinuationToken)".into(),
+                "the listing continues without saying where (NextContinuationToken)".into(),
             );
         }
         let url_encoded = self.url_encoded;

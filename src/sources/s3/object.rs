@@ -431,7 +431,7 @@ impl Measured {
         self.left.filter(|left| *left > 0).map(cut_short)
     }
 
-    /// Starts or goes on waiting; ready when it has lasted too long.
+    /// Starts or continues waiting; ready when it has lasted too long.
     fn poll_patience(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let idle = self.idle;
         let patience = self.patience.get_or_insert_with(|| Box::pin(tokio::time::sleep(idle)));

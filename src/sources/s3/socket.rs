@@ -32,15 +32,15 @@ use object_store::client::HttpRequestBody;
 use super::object::{broken, cut_short, stood_still};
 use crate::sources::{BlockingRead, SourceError, pace::Pace};
 
-/// The head of an answer, and the connection that its body comes by.
+/// The head of a response, and the connection that its body comes over.
 pub(super) struct Answer {
     /// The head; its body is not to be read here.
     pub(super) response: Response<Incoming>,
     connection: Connection<TokioIo<tokio::net::TcpStream>, HttpRequestBody>,
 }
 
-/// Asks by a connection that nobody else uses, and waits for the head of the answer.
-pub(super) async fn ask(
+/// Sends a request over a connection that nobody else uses, and waits for the head of the response.
+pub(super) async fn send(
     stream: TokioIo<tokio::net::TcpStream>,
     mut request: Request<HttpRequestBody>,
 ) -> hyper::Result<Answer> {

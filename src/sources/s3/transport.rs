@@ -155,7 +155,7 @@ impl Transport {
         request: HttpRequest,
     ) -> Result<Content, Refusal> {
         let pinned = pinned(&request)?;
-        let answer = self.ask(tcp, request).await?;
+        let answer = self.send_alone(tcp, request).await?;
         let (status, headers) = (answer.response.status(), answer.response.headers());
         if !status.is_success() {
             return Err(self.explain(answer.by_hyper(), Subject::Object, Some(&pinned)).await);
@@ -177,8 +177,8 @@ impl Transport {
         Ok(Content { facts, body })
     }
 
-    /// Sends a request by a connection of its own, and waits for the head of any answer.
-    async fn ask(
+    /// Sends a request over a connection of its own, and waits for the head of any response.
+    async fn send_alone(
         &self,
         tcp: &Tcp,
         mut request: HttpRequest,
@@ -188,7 +188,7 @@ impl Transport {
         let uri = request.uri().clone();
         let host = uri.host().unwrap_or_default();
         let stream = self.client.responded(host, tcp.clone().call(uri.clone())).await?;
-        self.client.responded(host, socket::ask(stream, request)).await
+        self.client.responded(host, socket::send(stream, request)).await
     }
 
     /// Opens a pinned object. The answer carries its facts as an extension and, of its headers,

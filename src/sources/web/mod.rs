@@ -139,7 +139,7 @@ impl Classified for WebError {
 
 /// A URL as it may be shown: without its query, which may be a signature.
 #[must_use]
-pub fn shown(url: &str) -> String {
+pub fn without_query(url: &str) -> String {
     match Url::parse(url) {
         Ok(url) => format!(
             "{}://{}{}",
@@ -410,8 +410,8 @@ mod tests {
 
     #[test]
     fn what_is_shown_of_a_url_holds_no_signature() {
-        assert_eq!(shown("https://a.example/b?X-Amz-Signature=s#f"), "https://a.example/b");
-        assert_eq!(shown("not a url?secret"), "not a url");
-        assert_eq!(shown("https://u:p@a.example/"), "https://a.example/");
+        assert_eq!(without_query("https://a.example/b?X-Amz-Signature=s#f"), "https://a.example/b");
+        assert_eq!(without_query("not a url?secret"), "not a url");
+        assert_eq!(without_query("https://u:p@a.example/"), "https://a.example/");
     }
 }

@@ -143,7 +143,7 @@ impl Query {
         };
         // Where many match, the page is full before their number would be known.
         let first = (most / FIRST).max(1);
-        let mut found = self.look(connection, self.in_order(), after, limit, first)?;
+        let mut found = self.scan(connection, self.in_order(), after, limit, first)?;
         let Some(end) = found.ends_at.take() else { return Ok(found) };
         let rest = limit - u32::try_from(found.places.len()).unwrap_or(limit);
         match self.fewest(connection)? {
@@ -153,7 +153,7 @@ impl Query {
             }
             None if most == first => found.ends_at = Some(end),
             None => {
-                let more = self.look(connection, self.ordered(), Some(&end), rest, most - first)?;
+                let more = self.scan(connection, self.ordered(), Some(&end), rest, most - first)?;
                 found.places.extend(more.places);
                 found.ends_at = more.ends_at;
             }
@@ -194,7 +194,7 @@ impl Query {
     }
 
     /// Up to `limit` places among the next `most` objects of an index, in its order.
-    fn look(
+    fn scan(
         &self,
         connection: &Connection,
         index: Index,

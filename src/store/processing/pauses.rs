@@ -42,7 +42,7 @@ pub fn all(connection: &Connection) -> Result<Vec<Pause>> {
     Ok(pauses)
 }
 
-/// Pauses an extractor, or goes on pausing it: the next probe is at `probe_at`.
+/// Pauses an extractor, or continues pausing it: the next probe is at `probe_at`.
 ///
 /// # Errors
 /// SQLite's.

@@ -197,7 +197,7 @@ pub fn open_chores(connection: &Connection) -> Result<Vec<Task>> {
     )
 }
 
-/// Begins, or goes on with, a task.
+/// Begins, or continues with, a task.
 ///
 /// # Errors
 /// SQLite's.

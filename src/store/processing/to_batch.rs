@@ -147,8 +147,12 @@ impl Batching {
         note(tx, self.sync.key, object_key)
     }
 
-    /// Looks at an object that may be about to change.
-    pub(in crate::store) fn look(&mut self, tx: &Transaction<'_>, object_key: i64) -> Result<()> {
+    /// Notes the values of an object that may be about to change.
+    pub(in crate::store) fn before_change(
+        &mut self,
+        tx: &Transaction<'_>,
+        object_key: i64,
+    ) -> Result<()> {
         let reconcile = &self.sync.options.reconcile;
         if reconcile.re_extract_on_update && !reconcile.re_extract_fields.is_empty() {
             let values = values(tx, object_key, &reconcile.re_extract_fields)?;

@@ -80,7 +80,7 @@ pub fn make_draft(tx: &Transaction<'_>, batch: &Batch, tier: u32, now: Timestamp
     Ok(())
 }
 
-/// Begins, or goes on with, a tier. Returns whether the batch is still wanted.
+/// Begins, or continues with, a tier. Returns whether the batch is still wanted.
 ///
 /// # Errors
 /// SQLite's.
