@@ -41,7 +41,7 @@ pub(super) fn frame() -> OpenApi {
         ("bucket_uploads", "Bytes that are uploaded before their object exists."),
         ("overview", "Everything at a glance."),
         ("settings", "This installation."),
-        ("bucket_syncs", "SyncState orders from a source to a bucket."),
+        ("bucket_syncs", "Syncs from a source to a bucket."),
         ("events", "What happens, as it happens."),
     ];
     OpenApiBuilder::new()

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Engine, RunError, collect, lease, orders};
+use super::{Engine, RunError, collect, commands, lease};
 use crate::{
     model::{Pause, PausedBy},
     store::{
@@ -60,9 +60,9 @@ async fn stop_syncs(engine: &Engine, namespace_key: i64) -> Result<(), RunError>
         .write(move |tx| {
             for sync in namespaces::syncs(tx, namespace_key)? {
                 if !sync.rests() {
-                    match orders::paused(tx, sync.key, pause.clone(), now) {
-                        Ok(()) | Err(orders::OrderError::Deleted) => {}
-                        Err(orders::OrderError::Store(error)) => return Err(error),
+                    match commands::paused(tx, sync.key, pause.clone(), now) {
+                        Ok(()) | Err(commands::CommandError::Deleted) => {}
+                        Err(commands::CommandError::Store(error)) => return Err(error),
                         Err(_) => {}
                     }
                 }

@@ -2,7 +2,7 @@
 //! [`pipeline`], which [`walk`]s, filters ([`filter`]), [`plan`]s, [`fetch`]es and [`commit`]s,
 //! lets [`reconcile`] remove what is gone, and records the end (`end`). All stages share the
 //! [`context`]; imports go in this direction only. [`preview`] shows what a run would do,
-//! [`orders`] and `approvals` are what people ask for, [`connections`] makes and tests them,
+//! [`commands`] and `approvals` are what people ask for, [`connections`] makes and tests them,
 //! [`collect`] and [`verify`] maintain what runs have stored, [`leftovers`] removes what killed
 //! processes have left, [`search_index`] keeps the text index up to date.
 //!
@@ -13,6 +13,7 @@ mod approvals;
 mod begin;
 mod budgets;
 pub mod collect;
+pub mod commands;
 pub mod commit;
 pub mod connections;
 pub mod context;
@@ -29,7 +30,6 @@ pub mod leftovers;
 pub mod live_progress;
 pub mod mapping;
 pub mod observer;
-pub mod orders;
 pub mod pipeline;
 pub mod plan;
 pub mod preview;

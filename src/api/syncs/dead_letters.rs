@@ -15,7 +15,7 @@ use crate::{
         page::ListQuery,
         scope::Scope,
     },
-    engine::orders::OrderError,
+    engine::commands::CommandError,
     model::SyncStatus,
     store::{
         dead_letters::{self, DeadLetter, DeadLetterFilter},
@@ -284,7 +284,7 @@ async fn mark_failed(
 
 fn live(sync: Sync) -> Result<Sync, ApiError> {
     match sync.status {
-        SyncStatus::Archived => Err(OrderError::Deleted.into()),
+        SyncStatus::Archived => Err(CommandError::Deleted.into()),
         _ => Ok(sync),
     }
 }

@@ -1,21 +1,21 @@
-//! Syncs: standing orders from a source to a bucket.
+//! Syncs: what is copied from a source to a bucket, and when.
 //!
 //! - here: making, listing, reading, changing and deleting them
-//! - `orders`: pause, resume, trigger, unlock, and the word on held removals
+//! - `commands`: pause, resume, trigger, unlock, and the word on held removals
 //! - `jobs`: their runs; `metrics`: how healthy they are; `dead_letters`: what they could not take
 //! - `preview`: what a run would do
 //! - `wire`, `settings`, `place`: requests, read and checked
 //! - `model`, `job`: responses
 //!
-//! What does not live here: the state of a sync after an order (`engine::orders`), when it runs
+//! What does not live here: the state of a sync after a command (`engine::commands`), when it runs
 //! (the scheduler).
 
+mod commands;
 mod dead_letters;
 mod job;
 mod jobs;
 mod metrics;
 mod model;
-mod orders;
 mod place;
 mod preview;
 mod settings;
@@ -29,7 +29,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 pub(super) use self::model::NoticeModel;
 use self::{
     model::{SyncConfigurationModel, SyncListResponse},
-    settings::{Order, defaults},
+    settings::{Command, defaults},
     wire::{ListSyncConfigurationsRequest, SyncCreateRequest, SyncUpdateRequest, TaskStatusEnum},
 };
 use super::{
@@ -41,7 +41,9 @@ use super::{
     scope::Scope,
 };
 use crate::{
-    engine::{Engine, LiveProgress, orders as engine_orders, orders::OrderError, sync_state},
+    engine::{
+        Engine, LiveProgress, commands as engine_commands, commands::CommandError, sync_state,
+    },
     model::{NOTHING_THERE_YET, Notice, Pause, PausedBy, SyncStatus},
     store::{
         self, Connection, Transaction,
@@ -57,7 +59,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(create))
         .routes(routes!(list))
         .routes(routes!(get, update, delete))
-        .merge(orders::routes())
+        .merge(commands::routes())
         .merge(jobs::routes())
         .merge(metrics::routes())
         .merge(dead_letters::routes())
@@ -143,7 +145,7 @@ async fn create(
     let connection = place::connection(&app, &body.connection_id).await?;
     let request = body.settings();
     let (active, mut wrong) = (request.is_active.clone().value().unwrap_or(true), Vec::new());
-    let order = request.order().unwrap_or_else(|error| {
+    let command = request.command().unwrap_or_else(|error| {
         wrong.push(error);
         None
     });
@@ -193,9 +195,9 @@ async fn create(
             if !active {
                 switch(tx, sync.key, false, now)?;
             }
-            if order == Some(Order::Pause) {
+            if command == Some(Command::Pause) {
                 let pause = Pause { reason: None, at: now, by: PausedBy::Person, drain: false };
-                engine_orders::paused(tx, sync.key, pause, now)?;
+                engine_commands::paused(tx, sync.key, pause, now)?;
             }
             Ok(sync.key)
         })
@@ -339,10 +341,10 @@ fn change(
 ) -> Result<(), ApiError> {
     let sync = syncs::by_key(tx, sync_key)?;
     if sync.status == SyncStatus::Archived {
-        return Err(OrderError::Deleted.into());
+        return Err(CommandError::Deleted.into());
     }
     let mut wrong = fixed(&body, &sync);
-    let order = body.order().unwrap_or_else(|error| {
+    let command = body.command().unwrap_or_else(|error| {
         wrong.push(error);
         None
     });
@@ -363,12 +365,12 @@ fn change(
     if let Some(on) = active.filter(|on| *on != sync.is_active) {
         switch(tx, sync_key, on, now)?;
     }
-    match order {
+    match command {
         None => {}
-        Some(Order::Resume) => engine_orders::resumed(tx, sync_key, engine, now)?,
-        Some(Order::Pause) => {
+        Some(Command::Resume) => engine_commands::resumed(tx, sync_key, engine, now)?,
+        Some(Command::Pause) => {
             let pause = Pause { reason: None, at: now, by: PausedBy::Person, drain: false };
-            engine_orders::paused(tx, sync_key, pause, now)?;
+            engine_commands::paused(tx, sync_key, pause, now)?;
         }
     }
     Ok(())
@@ -446,17 +448,17 @@ async fn delete(
     }))
 }
 
-impl From<OrderError> for ApiError {
-    fn from(error: OrderError) -> Self {
+impl From<CommandError> for ApiError {
+    fn from(error: CommandError) -> Self {
         let code = match &error {
-            OrderError::Deleted => "sync_deleted",
-            OrderError::Paused { .. } => "sync_paused",
-            OrderError::Inactive => "sync_inactive",
-            OrderError::Connection { .. } => "connection_unusable",
-            OrderError::Store(_) => "",
+            CommandError::Deleted => "sync_deleted",
+            CommandError::Paused { .. } => "sync_paused",
+            CommandError::Inactive => "sync_inactive",
+            CommandError::Connection { .. } => "connection_unusable",
+            CommandError::Store(_) => "",
         };
         match error {
-            OrderError::Store(error) => error.into(),
+            CommandError::Store(error) => error.into(),
             error => Self::conflict(error.to_string()).code(code),
         }
     }

@@ -29,7 +29,7 @@ pub(super) fn defaults() -> SyncOptions {
 
 /// What a request asks of a sync besides settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Order {
+pub(super) enum Command {
     /// To pause.
     Pause,
     /// To resume.
@@ -37,15 +37,15 @@ pub(super) enum Order {
 }
 
 impl SyncUpdateRequest {
-    /// What `status` orders.
+    /// What `status` commands.
     ///
     /// # Errors
     /// When it is a state that cannot be ordered.
-    pub(super) fn order(&self) -> Result<Option<Order>, FieldError> {
+    pub(super) fn command(&self) -> Result<Option<Command>, FieldError> {
         match self.status {
             Patch::Missing | Patch::Null => Ok(None),
-            Patch::Value(TaskStatusEnum::Suspended) => Ok(Some(Order::Pause)),
-            Patch::Value(TaskStatusEnum::Active) => Ok(Some(Order::Resume)),
+            Patch::Value(TaskStatusEnum::Suspended) => Ok(Some(Command::Pause)),
+            Patch::Value(TaskStatusEnum::Active) => Ok(Some(Command::Resume)),
             Patch::Value(other) => {
                 let value = serde_json::to_value(other).unwrap_or_default();
                 let message = "this state cannot be set; SUSPENDED pauses, ACTIVE resumes";

@@ -1,5 +1,5 @@
-//! What people order a sync to do: pause, resume, run, unlock, archive. Each order is one
-//! transaction, so that two of them never mix. Runs are not here: an order to run is a job in the
+//! What people tell a sync to do: pause, resume, run, unlock, archive. Each command is one
+//! transaction, so that two of them never mix. Runs are not here: a command to run is a job in the
 //! queue.
 
 use jiff::Timestamp;
@@ -20,9 +20,9 @@ use crate::{
     },
 };
 
-/// Why an order is refused, and what to do about it.
+/// Why a command is refused, and what to do about it.
 #[derive(Debug, thiserror::Error)]
-pub enum OrderError {
+pub enum CommandError {
     /// The sync was deleted; only its history is kept.
     #[error("this sync was deleted and is kept for its history only: make a new one")]
     Deleted,
@@ -54,7 +54,7 @@ fn because(reason: Option<&str>) -> String {
     reason.map(|reason| format!(" ({reason})")).unwrap_or_default()
 }
 
-/// The result of an order to run.
+/// The result of a command to run.
 #[derive(Debug)]
 pub enum Triggered {
     /// This job is in the queue, or was already.
@@ -77,13 +77,13 @@ impl Engine {
     /// finish; waiting jobs are skipped. Pausing again only changes the reason.
     ///
     /// # Errors
-    /// [`OrderError::Deleted`].
+    /// [`CommandError::Deleted`].
     pub async fn pause(
         &self,
         sync_key: i64,
         reason: Option<String>,
         drain: bool,
-    ) -> Result<(), OrderError> {
+    ) -> Result<(), CommandError> {
         let now = self.clock.now();
         let pause = Pause { reason, at: now, by: PausedBy::Person, drain };
         self.store.write(move |tx| paused(tx, sync_key, pause, now)).await
@@ -93,10 +93,10 @@ impl Engine {
     ///
     /// # Errors
     /// The store's.
-    pub async fn revive_connection(&self, connection_key: i64) -> Result<(), OrderError> {
+    pub async fn revive_connection(&self, connection_key: i64) -> Result<(), CommandError> {
         let found = self.store.read(move |db| connections::by_key(db, connection_key)).await?;
         if found.status == "SUSPENDED" && found.consecutive_failures > 0 {
-            // How it went is noted with the connection, where the order to resume finds it.
+            // How it went is noted with the connection, where the command to resume finds it.
             let _ = self.test_stored_connection(&found).await?;
         }
         Ok(())
@@ -108,13 +108,13 @@ impl Engine {
     /// # Errors
     /// When nothing would run: the sync was deleted or is switched off, or its connection was
     /// deleted or is suspended.
-    pub async fn resume(&self, sync_key: i64) -> Result<(), OrderError> {
+    pub async fn resume(&self, sync_key: i64) -> Result<(), CommandError> {
         let (now, engine) = (self.clock.now(), self.clone());
         self.store
             .write(move |tx| {
                 let sync = syncs::by_key(tx, sync_key)?;
                 if !sync.is_active && sync.status != SyncStatus::Archived {
-                    return Err(OrderError::Inactive);
+                    return Err(CommandError::Inactive);
                 }
                 resumed(tx, sync_key, &engine, now)
             })
@@ -125,7 +125,7 @@ impl Engine {
     ///
     /// # Errors
     /// When the sync is paused, switched off or deleted, or its connection cannot be used.
-    pub async fn trigger(&self, sync_key: i64, sweep: Sweep) -> Result<Triggered, OrderError> {
+    pub async fn trigger(&self, sync_key: i64, sweep: Sweep) -> Result<Triggered, CommandError> {
         let (now, engine) = (self.clock.now(), self.clone());
         self.store.write(move |tx| triggered(tx, sync_key, sweep, &engine, now)).await
     }
@@ -135,7 +135,7 @@ impl Engine {
     ///
     /// # Errors
     /// The store's.
-    pub async fn unlock(&self, sync_key: i64) -> Result<Unlocked, OrderError> {
+    pub async fn unlock(&self, sync_key: i64) -> Result<Unlocked, CommandError> {
         let now = self.clock.now();
         Ok(self.store.write(move |tx| unlocked(tx, sync_key, now)).await?)
     }
@@ -145,7 +145,7 @@ impl Engine {
     ///
     /// # Errors
     /// The store's.
-    pub async fn archive(&self, sync_key: i64) -> Result<(), OrderError> {
+    pub async fn archive(&self, sync_key: i64) -> Result<(), CommandError> {
         let now = self.clock.now();
         Ok(self.store.write(move |tx| archived(tx, sync_key, now)).await?)
     }
@@ -154,7 +154,7 @@ impl Engine {
     ///
     /// # Errors
     /// When the sync is paused, switched off or deleted, or its connection cannot be used.
-    pub async fn check_may_run(&self, sync_key: i64) -> Result<(), OrderError> {
+    pub async fn check_may_run(&self, sync_key: i64) -> Result<(), CommandError> {
         self.store.read(move |db| Ok(may_run(db, &syncs::by_key(db, sync_key)?))).await?
     }
 
@@ -174,10 +174,10 @@ pub fn paused(
     sync_key: i64,
     pause: Pause,
     now: Timestamp,
-) -> Result<(), OrderError> {
+) -> Result<(), CommandError> {
     let sync = syncs::by_key(tx, sync_key)?;
     if sync.status == SyncStatus::Archived {
-        return Err(OrderError::Deleted);
+        return Err(CommandError::Deleted);
     }
     let pause = match sync.pause.clone() {
         Some(before) => Pause { at: before.at, reason: pause.reason.or(before.reason), ..pause },
@@ -202,10 +202,10 @@ pub fn resumed(
     sync_key: i64,
     engine: &Engine,
     now: Timestamp,
-) -> Result<(), OrderError> {
+) -> Result<(), CommandError> {
     let sync = syncs::by_key(tx, sync_key)?;
     if sync.status == SyncStatus::Archived {
-        return Err(OrderError::Deleted);
+        return Err(CommandError::Deleted);
     }
     let connection = connections::by_key(tx, sync.connection_key)?;
     if matches!(connection.status.as_str(), "ARCHIVED" | "SUSPENDED") {
@@ -225,7 +225,7 @@ fn triggered(
     sweep: Sweep,
     engine: &Engine,
     now: Timestamp,
-) -> Result<Triggered, OrderError> {
+) -> Result<Triggered, CommandError> {
     let sync = syncs::by_key(tx, sync_key)?;
     may_run(tx, &sync)?;
     let held = leases::holder(tx, sync_key)?.is_some_and(|holder| engine.is_held(&holder, now));
@@ -253,15 +253,15 @@ fn triggered(
     Ok(Triggered::Queued(jobs::by_key(tx, job_key)?))
 }
 
-fn may_run(tx: &Connection, sync: &Sync) -> Result<(), OrderError> {
+fn may_run(tx: &Connection, sync: &Sync) -> Result<(), CommandError> {
     if sync.status == SyncStatus::Archived {
-        return Err(OrderError::Deleted);
+        return Err(CommandError::Deleted);
     }
     if let Some(pause) = &sync.pause {
-        return Err(OrderError::Paused { reason: pause.reason.clone() });
+        return Err(CommandError::Paused { reason: pause.reason.clone() });
     }
     if !sync.is_active {
-        return Err(OrderError::Inactive);
+        return Err(CommandError::Inactive);
     }
     let connection = connections::by_key(tx, sync.connection_key)?;
     match connection.status.as_str() {
@@ -270,13 +270,13 @@ fn may_run(tx: &Connection, sync: &Sync) -> Result<(), OrderError> {
     }
 }
 
-fn unusable(connection: StoredConnection) -> OrderError {
+fn unusable(connection: StoredConnection) -> CommandError {
     let way_out = match connection.status.as_str() {
         "ARCHIVED" => "make a new sync on another connection",
         _ => "put it right and test it (POST …/connections/{id}/test) first",
     };
     let StoredConnection { name, status, .. } = connection;
-    OrderError::Connection { name, status: status.to_lowercase(), way_out }
+    CommandError::Connection { name, status: status.to_lowercase(), way_out }
 }
 
 fn unlocked(tx: &Transaction<'_>, sync_key: i64, now: Timestamp) -> store::Result<Unlocked> {

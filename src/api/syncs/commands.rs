@@ -1,4 +1,4 @@
-//! Orders to a sync: pause, resume, trigger, unlock, and the word on held removals.
+//! Commands to a sync: pause, resume, trigger, unlock, and the word on held removals.
 
 use axum::{Json, extract::State};
 use jiff::Timestamp;
@@ -14,7 +14,7 @@ use crate::{
         json::{FromPath, Valid, ValidQuery, query_parameters},
         scope::Scope,
     },
-    engine::orders::Triggered,
+    engine::commands::Triggered,
     model::{JobId, Sweep},
 };
 
@@ -120,7 +120,7 @@ struct SyncTriggered {
     sync_job_id: String,
     /// Its task.
     task_id: String,
-    /// What became of the order.
+    /// What became of the command.
     status: TriggerStatus,
     /// The sync.
     sync_config_id: String,
@@ -128,7 +128,7 @@ struct SyncTriggered {
     pending_full_sync: bool,
 }
 
-/// What became of an order to run.
+/// What became of a command to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum TriggerStatus {
