@@ -187,6 +187,16 @@ pub trait Source: Send + Sync {
         range: Option<ByteRange>,
     ) -> Result<Content, SourceError>;
 
+    /// Asked where an entry's bytes differ from what was listed of it: whether it still is of that
+    /// version. Only then its record is wrong.
+    ///
+    /// # Errors
+    /// [`SourceError::Changed`] where it is of another version by now; else as for
+    /// [`Source::fetch`].
+    async fn confirm(&self, _id: &EntryId, _listed: &Fingerprint) -> Result<(), SourceError> {
+        Ok(())
+    }
+
     /// What a rename at the provider would leave as it is, as far as the listing proves equal bytes
     /// by it; `None` where it proves nothing.
     fn identity(&self, _fingerprint: &Fingerprint) -> Option<Identity> {
