@@ -22,9 +22,7 @@ use crate::{
         self, StoreError, Transaction, buckets,
         checkpoints::{self, Basis},
         commit::Target,
-        connections,
-        feeds::{self, Feed},
-        held_back, jobs, leases,
+        connections, feeds, held_back, jobs, leases,
         syncs::{self, MadeBy, Sync, SyncState},
     },
 };
@@ -256,7 +254,6 @@ impl Engine {
             is_resumed,
             full_since,
             had_entries,
-            is_listed_again,
             starts,
             basis,
             kind,
@@ -268,6 +265,7 @@ impl Engine {
             kind,
             profile: source.profile(),
             in_flight: Arc::new(InFlight::default()),
+            tags: Arc::default(),
             tree: Arc::new(TreeNotes::default()),
             store: self.store.clone(),
             blobs: self.blobs.clone(),
@@ -287,7 +285,6 @@ impl Engine {
             is_resumed,
             full_since,
             had_entries,
-            is_listed_again,
             starts,
             basis,
         };
@@ -351,17 +348,6 @@ fn rules_hash(sync: &Sync) -> i64 {
     sync.options.rules_hash(&sources::filters_besides_shards(provider, provider_filters))
 }
 
-/// Whether a full pass has listed all of these shards under the same settings.
-fn was_listed(feeds: &[Feed], shards: &[Shard], basis: &Basis) -> bool {
-    shards.iter().all(|shard| {
-        feeds.iter().any(|feed| {
-            feed.shard == shard.name()
-                && feed.full_at.is_some()
-                && feed.basis.as_ref() == Some(basis)
-        })
-    })
-}
-
 /// A job that has its lease.
 struct Begun {
     sync: Sync,
@@ -371,7 +357,6 @@ struct Begun {
     is_resumed: bool,
     full_since: Option<i64>,
     had_entries: bool,
-    is_listed_again: bool,
     starts: Vec<Start>,
     basis: Basis,
     kind: PassKind,
@@ -442,12 +427,9 @@ impl Claim {
             modified_since: sync.options.sync_from,
             mark: rules.mark,
         };
-        let had_entries = syncs::has_entries(tx, sync.key)?;
-        let is_listed_again = had_entries
-            && full_since.is_none()
-            && was_listed(&feeds::load(tx, sync.key)?, &self.shards, &basis);
         let starts = shards::starts(self.shards, checkpoint);
         let options = self.options;
+        let had_entries = syncs::has_entries(tx, sync.key)?;
         Ok(Begun {
             sync,
             target,
@@ -456,7 +438,6 @@ impl Claim {
             is_resumed,
             full_since,
             had_entries,
-            is_listed_again,
             starts,
             basis,
             kind: self.kind,

@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashSet,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU32, AtomicU64},
+    },
 };
 
 use roaring::RoaringTreemap;
@@ -57,9 +60,6 @@ pub struct Run {
     pub(super) full_since: Option<i64>,
     /// Whether the sync had an entry when the run began.
     pub(super) had_entries: bool,
-    /// Whether an earlier pass has listed everything under the settings as they are now, and what
-    /// has not changed since then needs nothing.
-    pub(super) is_listed_again: bool,
     /// Where it starts in each shard.
     pub(super) starts: Vec<Start>,
     /// What its checkpoints are valid for.
@@ -68,6 +68,8 @@ pub struct Run {
     pub(super) kind: PassKind,
     /// How the source lists its entries.
     pub(super) profile: Profile,
+    /// What has turned out of the source's tags.
+    pub(super) tags: Arc<Tags>,
     /// The entries that are being fetched, where their order matters.
     pub(super) in_flight: Arc<InFlight>,
     /// What the pass has done to the tree of folders.
@@ -88,6 +90,15 @@ pub enum PassKind {
 pub struct TreeNotes {
     /// How many entries have other paths, and their objects with them.
     pub(super) updated_entries: AtomicU64,
+}
+
+/// What has turned out of a source's tags, which it takes for hashes of content.
+#[derive(Debug, Default)]
+pub struct Tags {
+    /// How many have turned out to be.
+    pub(super) proved: AtomicU32,
+    /// One has turned out not to be.
+    pub(super) are_no_hashes: AtomicBool,
 }
 
 /// Ids of entries that are being fetched and committed: of two occurrences of an entry in a pass

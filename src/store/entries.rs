@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
 use super::{Result, gone, left_out, syncs, time};
-use crate::model::{EntryId, EntryPath, Fingerprint, Identity, Version};
+use crate::model::{BlobHash, EntryId, EntryPath, Fingerprint, Identity, Version};
 
 /// The `object_key` of an entry whose object somebody deleted by hand. The version that was stored
 /// then is not synced again; another version becomes an object again.
@@ -331,6 +331,22 @@ pub fn not_written(
         paths.extend(path.map(|path| (*key, syncs::path(path))));
     }
     Ok(paths)
+}
+
+/// The hash of an entry's bytes; `None` where it has no object with bytes.
+///
+/// # Errors
+/// SQLite's.
+pub fn content_hash(connection: &Connection, entry_key: i64) -> Result<Option<BlobHash>> {
+    let hash = connection
+        .prepare_cached(
+            "SELECT b.hash FROM entries e JOIN objects o USING (object_key)
+             JOIN object_blobs ob ON ob.object_key = o.object_key AND ob.property = o.content
+             JOIN blobs b USING (blob_key) WHERE e.entry_key = ?1",
+        )?
+        .query_row([entry_key], |row| row.get(0).map(BlobHash::from_bytes))
+        .optional()?;
+    Ok(hash)
 }
 
 /// Looks up whether an entry that is not current has been left out already.

@@ -227,3 +227,23 @@ fn renames_of_more_entries_than_fit_in_memory_each_keep_their_object() {
     assert!(objects("new") == before, "each has the object that it had");
     assert_eq!(catchment.sync(tree.source()).exits(0).summary().unchanged, 12_500);
 }
+
+/// Some servers' tags say nothing about the content, and look as if they did.
+#[test]
+fn an_object_with_the_tag_of_one_that_is_gone_is_read_where_tags_are_no_hashes() {
+    const TAG: &str = "d41d8cd98f00b204e9800998ecf8427e";
+    let s3 = FakeS3::start();
+    for number in 0..20 {
+        s3.put(format!("stays {number}"), format!("content {number}"));
+    }
+    s3.put_object("old", Object::new("one content").etag(TAG));
+    let catchment = Catchment::reaching(&s3.endpoint());
+    catchment.sync(SOURCE).exits(0);
+    s3.delete("old");
+    s3.put_object("new", Object::new("two content").etag(TAG));
+
+    let summary = catchment.sync(SOURCE).exits(0).summary();
+
+    assert_eq!((summary.synced, summary.removed), (1, 1));
+    catchment.holds_exactly(BUCKET, &s3.contents());
+}

@@ -16,6 +16,7 @@ use std::{
 };
 
 use jiff::Timestamp;
+use md5::Digest as _;
 
 use super::{
     Endpoint,
@@ -43,7 +44,9 @@ impl Object {
     /// An ordinary object with these bytes, written now.
     pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
         let bytes = Arc::new(bytes.into());
-        let etag = format!("\"{}\"", &blake3::hash(&bytes).to_hex()[..32]);
+        let md5: String =
+            md5::Md5::digest(&*bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        let etag = format!("\"{md5}\"");
         Self {
             bytes,
             etag,

@@ -9,6 +9,7 @@ mod body;
 mod checks;
 mod enrich;
 mod parts;
+mod proof;
 mod web;
 
 use std::{
@@ -234,6 +235,13 @@ async fn carry_out_or_fail(run: &Arc<Run>, action: &mut Action, stored: &StoredE
 }
 
 async fn carry_out(run: &Arc<Run>, action: &mut Action, stored: &StoredEntries) -> Outcome {
+    if let ActionKind::Rename { row } = action.kind {
+        match proof::is_proved(run, action, row).await {
+            Ok(true) => {}
+            Ok(false) => action.kind = ActionKind::Fetch,
+            Err(error) => return failed(action, &error),
+        }
+    }
     let mut rereads = 0;
     loop {
         let error = match attempt(run, action, stored).await {
@@ -424,10 +432,7 @@ async fn content(run: &Arc<Run>, action: &Action) -> Result<Fetched, FetchError>
     if file.size >= IN_PARTS && has_ranges(run, action) {
         match parts::fetch(run, action).await {
             Err(FetchError::Source(SourceError::Corrupt { .. }))
-                if file.size_kind() == SizeKind::Claimed =>
-            {
-                run.source.confirm(&action.id, file).await?;
-            }
+                if file.size_kind() == SizeKind::Claimed => {}
             // It has turned out that it serves entries only whole.
             Err(_) if !run.source.ranges() => {}
             fetched => {
@@ -484,10 +489,7 @@ async fn claimed(run: &Arc<Run>, action: &Action) -> Result<Fetched, FetchError>
             return Err(mismatch.into());
         }
         match before {
-            None => {
-                run.source.confirm(&action.id, file).await?;
-                before = Some(stored.hash);
-            }
+            None => before = Some(stored.hash),
             Some(hash) if hash == stored.hash => {
                 return Ok(Fetched { facts: content.facts, stored, is_size_mismatch: true });
             }

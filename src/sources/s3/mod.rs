@@ -72,7 +72,9 @@ use super::{
 };
 use crate::{
     clock::SharedClock,
-    model::{Credentials, Cursor, Entry, EntryId, EntryKind, Fingerprint, Identity, Shard},
+    model::{
+        Credentials, Cursor, Entry, EntryId, EntryKind, ExpectedHash, Fingerprint, Identity, Shard,
+    },
 };
 
 /// Largest answer to a listing: a thousand keys of 1,024 bytes, each byte encoded in three.
@@ -247,6 +249,10 @@ impl Source for S3 {
             }
             Err(refusal) => Err(refusal.give_up()),
         }
+    }
+
+    fn identity_hash(&self, fingerprint: &Fingerprint) -> Option<ExpectedHash> {
+        object::identity_hash(fingerprint)
     }
 
     fn is_called_otherwise(&self, listed: &Fingerprint, now: &Fingerprint) -> bool {

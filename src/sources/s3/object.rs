@@ -22,7 +22,10 @@ use super::{
     xml,
 };
 use crate::{
-    model::{Entry, EntryId, EntryKind, Fingerprint, Identity, SkipReason, Version},
+    model::{
+        Entry, EntryId, EntryKind, ExpectedHash, Fingerprint, HashAlgorithm, Identity, SkipReason,
+        Version,
+    },
     sources::{
         ByteRange, Facts, SourceError,
         http::headers::{http_date, text_of},
@@ -68,6 +71,15 @@ pub(super) fn identity(fingerprint: &Fingerprint) -> Option<Identity> {
     let is_md5 = etag.len() == 32 && etag.bytes().all(|byte| byte.is_ascii_hexdigit());
     (is_md5 && fingerprint.size > 0)
         .then(|| Identity::of(&[b"md5", etag.as_bytes(), &fingerprint.size.to_le_bytes()]))
+}
+
+/// The hash that [`identity`] takes a tag for: some servers make tags that only look like one.
+pub(super) fn identity_hash(fingerprint: &Fingerprint) -> Option<ExpectedHash> {
+    identity(fingerprint)?;
+    let tag = fingerprint.etag.as_deref()?;
+    let byte = |at| u8::from_str_radix(tag.get(at..at + 2)?, 16).ok();
+    let digest = (0..32).step_by(2).map(byte).collect::<Option<_>>()?;
+    Some(ExpectedHash { algorithm: HashAlgorithm::Md5, digest })
 }
 
 /// An entity tag without its quotes, and without the mark of a weak one: what lies between us and

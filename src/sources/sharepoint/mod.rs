@@ -1,6 +1,5 @@
 //! SharePoint and OneDrive.
 
-mod columns;
 mod graph;
 mod item;
 mod place;

@@ -30,12 +30,7 @@ pub(super) struct Layout {
     watermark: Option<usize>,
     /// The column that Snowflake computed a hash of the row into.
     hash: Option<usize>,
-    /// What tells these columns from others.
-    print: String,
 }
-
-/// The length of a [`Row::mark`].
-pub(super) const MARK_BYTES: usize = 16;
 
 /// A row that can be taken.
 #[derive(Debug, PartialEq, Eq)]
@@ -48,9 +43,6 @@ pub(super) struct Row {
     pub(super) state: State,
     /// Names of the key's columns, where there is NULL in one of them.
     pub(super) key_columns: Vec<String>,
-    /// Made of Snowflake's hash of the row and of the columns: changes with the content, and can be
-    /// had without it.
-    pub(super) mark: [u8; MARK_BYTES],
 }
 
 /// Whether a row can be taken.
@@ -69,7 +61,7 @@ impl Layout {
         columns: Vec<Column>,
         key: Vec<usize>,
         watermark: Option<usize>,
-        hash: Option<(usize, &str)>,
+        hash: Option<usize>,
     ) -> Self {
         let label = |column: &Column| {
             let mut label = Vec::new();
@@ -78,9 +70,7 @@ impl Layout {
             label
         };
         let labels = columns.iter().map(label).collect();
-        let (hash, print) = hash.unzip();
-        let print = print.unwrap_or_default().to_owned();
-        Self { columns, labels, key, watermark, hash, print }
+        Self { columns, labels, key, watermark, hash }
     }
 
     /// The columns of the key, in its order.
@@ -105,18 +95,6 @@ impl Layout {
 
     /// A row of a table with a key.
     pub(super) fn keyed(&self, row: RowRef<'_>) -> Row {
-        let (id, path, state) = self.name(row);
-        self.row(id, path, self.body(row), state, row)
-    }
-
-    /// A row of which there is only the key and the hash.
-    pub(super) fn key_only(&self, row: RowRef<'_>) -> Row {
-        let (id, path, state) = self.name(row);
-        self.row(id, path, Vec::new(), state, row)
-    }
-
-    /// What a row of a table with a key is called.
-    fn name(&self, row: RowRef<'_>) -> (String, String, State) {
         let (mut id, mut path) = (String::new(), String::new());
         let mut state = State::Whole;
         for at in &self.key {
@@ -139,7 +117,8 @@ impl Layout {
             }
         }
         path.push_str(".json");
-        (id, path, state)
+        let body = self.body(row);
+        self.row(id, path, body, state, row)
     }
 
     /// A row of a table without a key: it is named after what is in it, and equal ones are counted.
@@ -161,20 +140,13 @@ impl Layout {
             State::NullKey => names.collect(),
             State::Whole | State::TooLarge(_) => Vec::new(),
         };
-        let (state, body) = match body.len() {
-            size if size > MAX_ROW_BYTES => (State::TooLarge(size), Vec::new()),
-            _ => (state, body),
-        };
-        Row { id, path, body, modified, state, key_columns, mark: self.mark(row) }
-    }
-
-    fn mark(&self, row: RowRef<'_>) -> [u8; MARK_BYTES] {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(self.print.as_bytes());
-        hasher.update(self.hash(row).unwrap_or_default().as_bytes());
-        let mut mark = [0; MARK_BYTES];
-        hasher.finalize_xof().fill(&mut mark);
-        mark
+        match body.len() {
+            size if size > MAX_ROW_BYTES => {
+                let state = State::TooLarge(size);
+                Row { id, path, body: Vec::new(), modified, state, key_columns }
+            }
+            _ => Row { id, path, body, modified, state, key_columns },
+        }
     }
 
     /// Canonical JSON: columns in the table's order, those without a value left out.
@@ -279,12 +251,7 @@ mod tests {
     fn layout(kinds: &[(&str, Kind)], key: &[usize]) -> Layout {
         let columns = kinds
             .iter()
-            .map(|(name, kind)| Column {
-                name: (*name).into(),
-                kind: *kind,
-                is_collated: false,
-                scale: 0,
-            })
+            .map(|(name, kind)| Column { name: (*name).into(), kind: *kind, is_collated: false })
             .collect();
         Layout::new(columns, key.to_vec(), None, None)
     }
