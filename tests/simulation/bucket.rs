@@ -84,6 +84,7 @@ impl History {
             })
             .collect();
         assert_eq!(seen.len(), page.len(), "one object a path");
+        self.check_what_people_wrote(&seen);
         Found { bucket: seen, letters, held }
     }
 

@@ -35,6 +35,8 @@ pub(super) struct History {
     pub(super) model: BTreeMap<String, Taken>,
     /// Names whose removal is held.
     pub(super) held: BTreeSet<String>,
+    /// What people wrote to objects, by the ids of these.
+    pub(super) written: BTreeMap<String, u64>,
     /// What happened, and how often.
     pub(super) happened: Happened,
     /// Which of [`MAPPINGS`] is set.
@@ -109,6 +111,7 @@ impl History {
             clock,
             model: BTreeMap::new(),
             held: BTreeSet::new(),
+            written: BTreeMap::new(),
             happened: Happened::new(),
             mapping: 0,
             shards: 0,
@@ -143,6 +146,11 @@ impl History {
             }
             self.mend();
             self.let_time_pass();
+            match self.random.u8(..6) {
+                0 | 1 => self.write_to_an_object().await,
+                2 => self.set_the_trash().await,
+                _ => {}
+            }
             let held = self.complete_run().await;
             self.answer(held).await;
         }

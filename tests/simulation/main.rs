@@ -1,9 +1,9 @@
 //! The engine against a model: random histories of a simulated source, listed as one or in shards,
 //! with edits, renames, removals, faults, deaths, slices, held removals, entries that keep failing,
-//! and changes of settings, mappings and shards. After each completed run the bucket holds what the
-//! [`model`] says, object for object; after each other one, nothing that neither was there before
-//! nor is at the source. A failing history prints its seed; `SIMULATION_SEED=N` runs it alone,
-//! `SIMULATION_HISTORIES=N` so many.
+//! changes of settings, mappings and shards, fields that people write, and a trash. After each
+//! completed run the bucket holds what the [`model`] says, object for object; after each other one,
+//! nothing that neither was there before nor is at the source. A failing history prints its seed;
+//! `SIMULATION_SEED=N` runs it alone, `SIMULATION_HISTORIES=N` so many.
 //!
 //! Histories lie in memory where the system has a place for files there, and a death is heard of,
 //! not waited for: what remains is the engine's own work, some two milliseconds of a core for each
@@ -16,6 +16,7 @@ mod bucket;
 mod drive;
 mod history;
 mod model;
+mod people;
 mod rules;
 mod running;
 #[path = "../support/simulated.rs"]
@@ -34,7 +35,7 @@ use history::History;
 type Happened = BTreeMap<&'static str, usize>;
 
 /// What has to happen somewhere in all histories, or they prove nothing about it.
-const KINDS: [&str; 22] = [
+const KINDS: [&str; 23] = [
     "add or edit",
     "removal at the source",
     "rename at the source",
@@ -57,6 +58,7 @@ const KINDS: [&str; 22] = [
     "approved removals",
     "removals that wait",
     "edits before a resumed pass",
+    "field that a person wrote",
 ];
 
 /// Of these, what is seen to come of a step, and is none itself.
