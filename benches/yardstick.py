@@ -5,7 +5,8 @@ medians: wall-clock seconds, CPU seconds of the contestant's own processes, peak
 Every first run begins with an empty target. Nothing here fails for being slow: the ratios, and the
 reach that is asked for, are printed side by side.
 
-ROUNDS sets the rounds (3), BENCH_DIR where the data goes, CATCHMENT another executable. Catchment
+ROUNDS sets the rounds (3), BENCH_DIR where the data goes, CATCHMENT another executable. BASELINE names
+a second executable of Catchment, such as an earlier build, that enters each case beside it. Catchment
 has its bytes on the disk before it ends and its peers do not. So every run begins with nothing left
 to write from those before it, and where large objects make the difference matter, the peers run a
 second time each with a sync of what they wrote: the same promise as ours.
@@ -30,6 +31,7 @@ ROUNDS = int(os.environ.get("ROUNDS", "3"))
 HERE = pathlib.Path(__file__).resolve().parent.parent
 BIN = pathlib.Path(sys.executable).parent
 CATCHMENT = os.environ.get("CATCHMENT", str(HERE / "target/release/catchment"))
+BASELINE = os.environ.get("BASELINE")
 BARE = str(HERE / "target/bare/release/bare")
 RCLONE, S5CMD, WEED = (str(BIN / name) for name in ("rclone", "s5cmd", "weed"))
 KEYS = {"AWS_ACCESS_KEY_ID": "bench", "AWS_SECRET_ACCESS_KEY": "bench-secret", "AWS_REGION": "us-east-1"}
@@ -66,6 +68,13 @@ class Case:
     def enter(self, name, command, fresh=None):
         self.contestants[name] = (command, fresh)
 
+    def enter_ours(self, data, source, fresh=None):
+        """Enters Catchment and, with a data directory of its own, the baseline."""
+        self.enter("catchment", catchment(data, source), fresh and fresh(data))
+        if BASELINE:
+            data = data.with_name(f"{data.name}-baseline")
+            self.enter("catchment, baseline", [BASELINE, *catchment(data, source)[1:]], fresh and fresh(data))
+
     def measure(self):
         costs = {name: [] for name in self.contestants}
         for _ in range(ROUNDS):
@@ -83,6 +92,10 @@ class Case:
         print(f"\n{self.name}")
         for name, cost in middle.items():
             print(f"  {name:34} {cost.wall:8.2f} s {cost.cpu:8.2f} s CPU {cost.rss:7.0f} MiB")
+        if "catchment, baseline" in middle:
+            ours, baseline = middle["catchment"], middle["catchment, baseline"]
+            reach("time, of the baseline's", ours.wall, baseline.wall, 1.05)
+            reach("CPU, of the baseline's", ours.cpu, baseline.cpu, 1.05)
         return middle
 
 
@@ -219,7 +232,7 @@ def s3_small(work):
         ours, s5, rc = work / "ours", work / "s5", work / "rclone"
         case = Case(f"S3, first sync, {SMALL:,} x {SMALL_BYTES} bytes", env, work)
         case.enter("bare client: get, hash, drop", [BARE, "get", "small"])
-        case.enter("catchment", catchment(ours, "s3://small"), emptied(ours))
+        case.enter_ours(ours, "s3://small", emptied)
         case.enter("s5cmd cp", [S5CMD, "cp", "s3://small/*", f"{s5}/"], emptied(s5))
         case.enter("rclone copy --transfers 32",
                    [RCLONE, "copy", "weed:small", str(rc), "--transfers", "32"], emptied(rc))
@@ -231,7 +244,7 @@ def s3_small(work):
 
         case = Case(f"S3, nothing changed, {SMALL:,} objects", env, work)
         case.enter("bare client: list", [BARE, "list", "small"])
-        case.enter("catchment", catchment(ours, "s3://small"))
+        case.enter_ours(ours, "s3://small")
         case.enter("rclone sync, at its best",
                    [RCLONE, "sync", "weed:small", str(rc), "--use-server-modtime", "--fast-list"])
         case.enter("s5cmd sync", [S5CMD, "sync", "s3://small/*", f"{s5}/"])
@@ -248,7 +261,7 @@ def s3_large(work):
         env = s3_environment(endpoint)
         ours, s5, rc = work / "ours", work / "s5", work / "rclone"
         case = Case(f"S3, first sync, {LARGE} x {LARGE_BYTES >> 20} MiB", env, work)
-        case.enter("catchment", catchment(ours, "s3://large"), emptied(ours))
+        case.enter_ours(ours, "s3://large", emptied)
         case.enter("s5cmd cp", [S5CMD, "cp", "s3://large/*", f"{s5}/"], emptied(s5))
         case.enter("rclone copy", [RCLONE, "copy", "weed:large", str(rc)], emptied(rc))
         case.enter("s5cmd cp, then sync", synced([S5CMD, "cp", "s3://large/*", f"{s5}/"], s5), emptied(s5))
@@ -272,7 +285,7 @@ def folder(work):
         run(["restic", "init", "-q"], env)
 
     case = Case(f"Folder, first sync, {SMALL:,} x {SMALL_BYTES} bytes", env, work)
-    case.enter("catchment", catchment(ours, str(source)), emptied(ours))
+    case.enter_ours(ours, str(source), emptied)
     case.enter("restic backup", ["restic", "backup", "-q", str(source)], fresh_repo)
     case.enter("rsync -a", ["rsync", "-a", f"{source}/", str(copy)], emptied(copy))
     cost = case.measure()
@@ -280,7 +293,7 @@ def folder(work):
     peak("peak memory", cost["catchment"].rss)
 
     case = Case(f"Folder, nothing changed, {SMALL:,} files", env, work)
-    case.enter("catchment", catchment(ours, str(source)))
+    case.enter_ours(ours, str(source))
     case.enter("restic backup", ["restic", "backup", "-q", str(source)])
     case.enter("rsync -a", ["rsync", "-a", f"{source}/", str(copy)])
     cost = case.measure()

@@ -32,6 +32,10 @@ program() {
         rust="$rust --remap-path-prefix=$flag"
         c="$c -ffile-prefix-map=$flag"
     done
+    # Where rustc links with LLD, functions of equal code become one.
+    if [ "$(rustc -vV | sed -n 's/^host: //p')" = x86_64-unknown-linux-gnu ]; then
+        rust="$rust -Clink-arg=-Wl,--icf=all"
+    fi
     RUSTFLAGS="${RUSTFLAGS:-}$rust" CFLAGS="${CFLAGS:-}$c" \
         nice -n 10 cargo build --locked --profile dist --bin catchment >&2
     printf '%s\n' "$target/dist/catchment"

@@ -43,6 +43,15 @@ pub(super) fn of<T: ToSchema + 'static>() -> Result<Arc<Checker>, ApiError> {
     Ok(made)
 }
 
+/// A value as a `T`. The only way in which bodies become types: each further one would put all of
+/// a type's code into the program once more.
+#[inline(never)]
+fn parse<T: DeserializeOwned>(
+    value: &Value,
+) -> Result<T, serde_path_to_error::Error<serde_json::Error>> {
+    serde_path_to_error::deserialize(value)
+}
+
 impl Checker {
     fn new<T: ToSchema>() -> Result<Self, String> {
         let name = T::name().into_owned();
@@ -73,25 +82,24 @@ impl Checker {
         }
         // JSON has no other whole numbers than those that it has with a fraction: 614.0 is 614.
         if has_whole_floats(&value)
-            && let Ok(read) = T::deserialize(with_whole_numbers(value.clone()))
+            && let Ok(read) = parse(&with_whole_numbers(value.clone()))
         {
-            return Ok(T::deserialize(&value).unwrap_or(read));
+            return Ok(parse(&value).unwrap_or(read));
         }
-        serde_path_to_error::deserialize(value).map_err(|error| {
-            let path = match error.path().to_string() {
-                whole if whole == "." => String::new(),
-                path => path,
-            };
-            let message = if self.has_secrets {
-                "invalid value".to_owned()
-            } else {
-                error.into_inner().to_string()
-            };
-            ApiError::invalid_field(FieldError {
-                value: None,
-                ..FieldError::new(path, (), message)
-            })
-        })
+        parse(&value).map_err(|error| self.unreadable(error))
+    }
+
+    /// What the schema lets pass and the type does not.
+    fn unreadable(&self, error: serde_path_to_error::Error<serde_json::Error>) -> ApiError {
+        let path = match error.path().to_string() {
+            whole if whole == "." => String::new(),
+            path => path,
+        };
+        let message = match self.has_secrets {
+            true => "invalid value".to_owned(),
+            false => error.into_inner().to_string(),
+        };
+        ApiError::invalid_field(FieldError { value: None, ..FieldError::new(path, (), message) })
     }
 
     /// Whether the type has that field.

@@ -18,7 +18,6 @@ mod server;
 mod fake;
 
 mod account;
-mod daily;
 mod failures;
 mod news;
 mod reading;
