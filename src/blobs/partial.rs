@@ -130,6 +130,12 @@ fn intact_parts(records: &[u8], file: &File, size: u64) -> Vec<Option<ChainingVa
 }
 
 impl Partial {
+    /// How many parts it has.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.lock().done.len()
+    }
+
     /// The indexes of the parts that are missing.
     #[must_use]
     pub fn missing(&self) -> Vec<usize> {

@@ -22,7 +22,9 @@ use crate::{
         self, StoreError, Transaction, buckets,
         checkpoints::{self, Basis},
         commit::Target,
-        connections, feeds, held_back, jobs, leases,
+        connections,
+        feeds::{self, Feed},
+        held_back, jobs, leases,
         syncs::{self, MadeBy, Sync, SyncState},
     },
 };
@@ -254,6 +256,7 @@ impl Engine {
             is_resumed,
             full_since,
             had_entries,
+            is_listed_again,
             starts,
             basis,
             kind,
@@ -285,6 +288,7 @@ impl Engine {
             is_resumed,
             full_since,
             had_entries,
+            is_listed_again,
             starts,
             basis,
         };
@@ -348,6 +352,17 @@ fn rules_hash(sync: &Sync) -> i64 {
     sync.options.rules_hash(&sources::filters_besides_shards(provider, provider_filters))
 }
 
+/// Whether a full pass has listed all of these shards under the same settings.
+fn was_listed(feeds: &[Feed], shards: &[Shard], basis: &Basis) -> bool {
+    shards.iter().all(|shard| {
+        feeds.iter().any(|feed| {
+            feed.shard == shard.name()
+                && feed.full_at.is_some()
+                && feed.basis.as_ref() == Some(basis)
+        })
+    })
+}
+
 /// A job that has its lease.
 struct Begun {
     sync: Sync,
@@ -357,6 +372,7 @@ struct Begun {
     is_resumed: bool,
     full_since: Option<i64>,
     had_entries: bool,
+    is_listed_again: bool,
     starts: Vec<Start>,
     basis: Basis,
     kind: PassKind,
@@ -427,9 +443,12 @@ impl Claim {
             modified_since: sync.options.sync_from,
             mark: rules.mark,
         };
+        let had_entries = syncs::has_entries(tx, sync.key)?;
+        let is_listed_again = had_entries
+            && full_since.is_none()
+            && was_listed(&feeds::load(tx, sync.key)?, &self.shards, &basis);
         let starts = shards::starts(self.shards, checkpoint);
         let options = self.options;
-        let had_entries = syncs::has_entries(tx, sync.key)?;
         Ok(Begun {
             sync,
             target,
@@ -438,6 +457,7 @@ impl Claim {
             is_resumed,
             full_since,
             had_entries,
+            is_listed_again,
             starts,
             basis,
             kind: self.kind,

@@ -36,12 +36,14 @@ pub enum CommandError {
     #[error("this sync is switched off: PATCH it with {{\"is_active\": true}} first")]
     Inactive,
     /// Its connection cannot be used.
-    #[error("its connection {name:?} is {status}: {way_out}")]
+    #[error("its connection {name:?} is {status}{}: {way_out}", because(reason.as_deref()))]
     Connection {
         /// The name of the connection.
         name: String,
         /// Its status, as the API spells it.
         status: String,
+        /// What went wrong with it last.
+        reason: Option<String>,
         /// What to do about it.
         way_out: &'static str,
     },
@@ -275,8 +277,8 @@ fn unusable(connection: StoredConnection) -> CommandError {
         "ARCHIVED" => "make a new sync on another connection",
         _ => "put it right and test it (POST …/connections/{id}/test) first",
     };
-    let StoredConnection { name, status, .. } = connection;
-    CommandError::Connection { name, status: status.to_lowercase(), way_out }
+    let StoredConnection { name, status, last_error: reason, .. } = connection;
+    CommandError::Connection { name, status: status.to_lowercase(), reason, way_out }
 }
 
 fn unlocked(tx: &Transaction<'_>, sync_key: i64, now: Timestamp) -> store::Result<Unlocked> {

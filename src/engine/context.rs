@@ -60,6 +60,9 @@ pub struct Run {
     pub(super) full_since: Option<i64>,
     /// Whether the sync had an entry when the run began.
     pub(super) had_entries: bool,
+    /// Whether an earlier pass has listed everything under the settings as they are now, and what
+    /// has not changed since then needs nothing.
+    pub(super) is_listed_again: bool,
     /// Where it starts in each shard.
     pub(super) starts: Vec<Start>,
     /// What its checkpoints are valid for.

@@ -1,19 +1,26 @@
-//! Entries that consist of several files. A listing outlines them; those that are new or have
-//! changed are expanded into the entries of their files, at a few requests each, and the others
-//! cost no more than the comparison.
+//! Entries that a listing only outlines. Those that are new or have changed are asked for, and the
+//! others cost no more than the comparison.
+//!
+//! Where entries consist of several files, each is expanded into the entries of its files, at a few
+//! requests. Where the source knows no folders, an outline is one entry, and those of many pages
+//! are looked up together: a page waits until enough of them are wanted.
 
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
 };
 
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use futures_util::{
+    Stream, StreamExt as _, TryStreamExt as _,
+    stream::{self, BoxStream},
+};
 
 use super::{
     RunError,
     context::{PassKind, Run},
     plan::{Plan, Sighting},
     tree,
+    walk::WalkedPage,
 };
 use crate::{
     model::{Entry, EntryId, EntryKind, Folder, FolderId, Patience},
@@ -29,6 +36,10 @@ use crate::{
 
 /// Most folders that are above one which is not known yet.
 const DEPTH: usize = 100;
+
+/// So many entries are looked up together; or fewer, once so many pages wait for them.
+const LOOKED_UP_AT_ONCE: usize = 500;
+const PAGES_WAITING: usize = 256;
 
 /// What a page's outlines come to without being expanded.
 #[derive(Debug, Default)]
@@ -46,6 +57,28 @@ pub(super) struct Unexpanded {
 }
 
 impl Unexpanded {
+    /// Takes note of what an outline is found to be; returns those that differ.
+    fn take(&mut self, look: Look, rows: Vec<u64>) -> Option<(Outline, Placed)> {
+        match look {
+            Look::Outside => self.outside.extend(rows),
+            Look::Same => {
+                self.unchanged += rows.len() as u64;
+                self.seen.extend(rows);
+            }
+            Look::LeftOut(key) => {
+                self.filtered += 1;
+                self.left_out.push(key);
+            }
+            Look::Waits(letter) => {
+                self.filtered += 1;
+                self.seen.extend(rows);
+                self.waiting.push(letter);
+            }
+            Look::Differs(outline, placed) => return Some((outline, placed)),
+        }
+        None
+    }
+
     /// Adds it to the plan of the page.
     pub(super) fn add_to(self, plan: &mut Plan) {
         plan.seen.extend(self.seen);
@@ -71,8 +104,118 @@ enum Look {
     Differs(Outline, Placed),
 }
 
+/// A page whose outlines are compared, and those of them that are to be looked up.
+struct Compared {
+    page: WalkedPage,
+    done: Unexpanded,
+    wanted: Vec<Outline>,
+}
+
+/// Pages with the entries of what they outline, in their order.
+pub(super) fn expanded<'a>(
+    run: &'a Arc<Run>,
+    lists: Lists,
+    pages: impl Stream<Item = Result<WalkedPage, RunError>> + Send + 'a,
+) -> BoxStream<'a, Result<(WalkedPage, Unexpanded), RunError>> {
+    if run.profile.has_outlines && !run.profile.is_by_id() {
+        let waiting = Waiting { run, pages: pages.boxed(), compared: Vec::new(), end: None };
+        return waiting.lots().flat_map(stream::iter).boxed();
+    }
+    pages
+        .then(move |page| async move {
+            let mut page = page?;
+            let done = expand(run, page.shard, &mut page.page, lists).await?;
+            Ok((page, done))
+        })
+        .boxed()
+}
+
+/// Pages that wait until enough of their entries are to be looked up.
+struct Waiting<'a> {
+    run: &'a Arc<Run>,
+    pages: BoxStream<'a, Result<WalkedPage, RunError>>,
+    compared: Vec<Compared>,
+    /// How the pages have come to their end.
+    end: Option<Option<RunError>>,
+}
+
+/// Pages that are ready, and the error behind them.
+type Lot = Vec<Result<(WalkedPage, Unexpanded), RunError>>;
+
+impl<'a> Waiting<'a> {
+    fn lots(self) -> impl Stream<Item = Lot> + Send + 'a {
+        stream::unfold(self, |mut waiting| async move {
+            let lot = waiting.next_lot().await.unwrap_or_else(|error| {
+                waiting.end = Some(None);
+                vec![Err(error)]
+            });
+            (!lot.is_empty()).then_some((lot, waiting))
+        })
+    }
+
+    /// The next pages, looked up; none at the end.
+    async fn next_lot(&mut self) -> Result<Lot, RunError> {
+        while self.end.is_none() && !self.is_enough() {
+            match self.pages.next().await {
+                Some(Ok(page)) => self.compared.push(compare(self.run, page).await?),
+                Some(Err(error)) => self.end = Some(Some(error)),
+                None => self.end = Some(None),
+            }
+        }
+        let mut compared = std::mem::take(&mut self.compared);
+        look_up(self.run, &mut compared).await?;
+        let ready = compared.into_iter().map(|Compared { page, done, .. }| Ok((page, done)));
+        let end = self.end.as_mut().and_then(Option::take);
+        Ok(ready.chain(end.map(Err)).collect())
+    }
+
+    /// Whether nothing is gained by waiting: nothing is wanted yet, or enough is.
+    fn is_enough(&self) -> bool {
+        let wanted = self.compared.iter().map(|compared| compared.wanted.len()).sum::<usize>();
+        match wanted {
+            0 => !self.compared.is_empty(),
+            _ => wanted >= LOOKED_UP_AT_ONCE || self.compared.len() >= PAGES_WAITING,
+        }
+    }
+}
+
+/// Compares what a page outlines with what is stored.
+async fn compare(run: &Arc<Run>, mut page: WalkedPage) -> Result<Compared, RunError> {
+    let mut done = Unexpanded::default();
+    let outlines = std::mem::take(&mut page.page.outlines);
+    if outlines.is_empty() {
+        return Ok(Compared { page, done, wanted: Vec::new() });
+    }
+    let reader = run.clone();
+    let looks = run.store.read(move |db| look_at_all(db, &reader, outlines)).await?;
+    let differing = looks.into_iter().filter_map(|(look, rows)| done.take(look, rows));
+    let wanted = differing.map(|(outline, _)| outline).collect();
+    Ok(Compared { page, done, wanted })
+}
+
+/// Takes what is wanted into the pages that have outlined it. What is gone is in none.
+async fn look_up(run: &Run, compared: &mut [Compared]) -> Result<(), RunError> {
+    let mut page_of = HashMap::new();
+    let mut all = Vec::new();
+    for (at, of) in compared.iter_mut().enumerate() {
+        for outline in std::mem::take(&mut of.wanted) {
+            page_of.insert(outline.id.clone(), at);
+            all.push(outline);
+        }
+    }
+    if all.is_empty() {
+        return Ok(());
+    }
+    for entry in run.source.look_up(&all).await? {
+        if let Some(at) = page_of.get(&entry.id) {
+            compared[*at].page.page.entries.push(entry);
+        }
+    }
+    Ok(())
+}
+
 /// Puts the entries of what a page outlines in the place of the outlines.
-pub(super) async fn expand(
+async fn expand(
     run: &Arc<Run>,
     shard: usize,
     page: &mut Page,
@@ -90,26 +233,8 @@ pub(super) async fn expand(
     learn_folders(run, shard, &outlines, lists).await?;
     let reader = run.clone();
     let looks = run.store.read(move |db| look_at_all(db, &reader, outlines)).await?;
-    let mut differing = Vec::new();
-    for (look, rows) in looks {
-        match look {
-            Look::Outside => done.outside.extend(rows),
-            Look::Same => {
-                done.unchanged += rows.len() as u64;
-                done.seen.extend(rows);
-            }
-            Look::LeftOut(key) => {
-                done.filtered += 1;
-                done.left_out.push(key);
-            }
-            Look::Waits(letter) => {
-                done.filtered += 1;
-                done.seen.extend(rows);
-                done.waiting.push(letter);
-            }
-            Look::Differs(outline, placed) => differing.push((outline, placed)),
-        }
-    }
+    let differing: Vec<_> =
+        looks.into_iter().filter_map(|(look, rows)| done.take(look, rows)).collect();
     let asks = differing.into_iter().map(|(outline, placed)| async move {
         let ask = || run.source.expand(&outline, &placed);
         let entries = RetryPolicy::LISTING.run(ask).await?;
@@ -248,15 +373,25 @@ fn look_at(
 ) -> store::Result<(Look, Vec<u64>)> {
     let sync_key = run.target.fence.sync_key;
     let rules = run.rules.current(run.full_since);
+    let is_by_id = run.profile.is_by_id();
     let stored = outlines::stored(db, sync_key, &outline.id, rules)?;
-    let further = outlines::further(db, sync_key, &outline.id)?.into_iter().map(|(key, _)| key);
+    let further = match is_by_id {
+        true => outlines::further(db, sync_key, &outline.id)?,
+        false => Vec::new(),
+    };
+    let further = further.into_iter().map(|(key, _)| key);
     let rows: Vec<u64> = stored.iter().map(|row| row.entry_key).chain(further).collect();
-    let Some(placed) = placed(places, &outline)? else { return Ok((Look::Outside, rows)) };
+    let placed = match is_by_id {
+        true => placed(places, &outline)?,
+        false => Some(Placed::at_its_own_path()),
+    };
+    let Some(placed) = placed else { return Ok((Look::Outside, rows)) };
     let is_as =
         |version: &[u8]| run.source.compare(version, &outline.version) == VersionMatch::Same;
     if let Some(row) = &stored {
         let is_wanted = run.full_since.is_some() && !row.is_fetched;
-        let is_listed = is_as(&row.version) && row.facts_mark == Some(outline.mark_in(&placed));
+        let has_facts = !is_by_id || row.facts_mark == Some(outline.mark_in(&placed));
+        let is_listed = is_as(&row.version) && has_facts;
         let is_kept = is_listed || !run.sync.options.reconcile.on_update;
         if row.is_current && is_kept && !is_wanted {
             return Ok((Look::Same, rows));

@@ -101,13 +101,12 @@ impl Pipeline<'_> {
     /// Plans `pages`, carries out what they ask for, and commits all of it.
     async fn drive_pages(
         &mut self,
-        pages: impl Stream<Item = Result<WalkedPage, RunError>>,
+        pages: impl Stream<Item = Result<WalkedPage, RunError>> + Send,
         lists: Lists,
     ) -> Result<Walked, RunError> {
         let run = self.committer.run();
-        let planned = pages.then(move |page| async move {
-            let WalkedPage { shard, mut page, position, placed } = page?;
-            let unexpanded = expand::expand(run, shard, &mut page, lists).await?;
+        let planned = expand::expanded(run, lists, pages).then(move |page| async move {
+            let (WalkedPage { shard, mut page, position, placed }, unexpanded) = page?;
             if run.has_order() {
                 // Placed entries are those of the rows themselves.
                 let is_listed = placed.is_empty();

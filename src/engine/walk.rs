@@ -205,7 +205,11 @@ fn listing<'a>(
         let position = page.cursor.take().map_or(Position::Beginning, Position::Behind);
         WalkedPage { shard, page, position: Some(position), placed: Vec::new() }
     };
-    run.source.walk(&start.shard, from).map_ok(walked).err_into().boxed()
+    let pages = match run.is_listed_again {
+        true => run.source.walk_again(&start.shard, from),
+        false => run.source.walk(&start.shard, from),
+    };
+    pages.map_ok(walked).err_into().boxed()
 }
 
 /// The end of a shard, provided that the root was the same until then.

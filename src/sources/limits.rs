@@ -18,6 +18,9 @@ pub struct Limits {
     pub sharepoint_requests_per_minute: Option<Rate>,
     /// Iconik's requests of a second, for each connection that names no limit of its own.
     pub iconik_requests_per_second: Option<Rate>,
+    /// How many seconds before the last watermark rows of a table are looked at again, because what
+    /// is committed late has an earlier one; 0: rows with that very watermark only.
+    pub snowflake_overlap_seconds: u32,
 }
 
 impl Default for Limits {
@@ -27,6 +30,7 @@ impl Default for Limits {
             google_drive_units_per_minute: None,
             sharepoint_requests_per_minute: None,
             iconik_requests_per_second: None,
+            snowflake_overlap_seconds: 300,
         }
     }
 }

@@ -108,7 +108,10 @@ use crate::model::{
 ///
 /// **Entries of several files.** Where a listing tells that something has changed and not what
 /// files it consists of, pages carry [`Page::outlines`] in place of entries. Those that differ from
-/// what is stored are expanded by [`expand`](Source::expand); the others cost nothing more.
+/// what is stored are expanded by [`expand`](Source::expand); the others cost nothing more. A
+/// source without folders that can list cheaply what it has listed before outlines it in
+/// [`walk_again`](Source::walk_again), and what differs is asked for by
+/// [`look_up`](Source::look_up), many at a time.
 ///
 /// **Waiting.** Short waits (Retry-After) are the transport's. A longer one is
 /// [`SourceError::Held`]: the run ends as interrupted, without blame or dead letters, and continues
@@ -157,6 +160,26 @@ pub trait Source: Send + Sync {
     fn walk(&self, shard: &Shard, from: Option<Cursor>)
     -> BoxStream<'_, Result<Page, SourceError>>;
 
+    /// Lists a shard of which an earlier pass has listed everything, as [`Source::walk`] does. May
+    /// outline entries ([`Page::outlines`], without folders) in place of listing them. Cursors of
+    /// both are understood by both.
+    fn walk_again(
+        &self,
+        shard: &Shard,
+        from: Option<Cursor>,
+    ) -> BoxStream<'_, Result<Page, SourceError>> {
+        self.walk(shard, from)
+    }
+
+    /// The entries that [`Source::walk_again`] has outlined and that are new or have changed, as
+    /// they are now; what is gone is left out.
+    ///
+    /// # Errors
+    /// As for [`Source::root`]; what concerns one entry only makes that unreadable.
+    async fn look_up(&self, _: &[Outline]) -> Result<Vec<Entry>, SourceError> {
+        Err(not_implemented("look_up"))
+    }
+
     /// Looks at one entry again: as the listing would show it now, or `None` when it is gone.
     ///
     /// # Errors
@@ -186,6 +209,16 @@ pub trait Source: Send + Sync {
         fingerprint: &Fingerprint,
         range: Option<ByteRange>,
     ) -> Result<Content, SourceError>;
+
+    /// Asked where an entry's bytes differ from what was listed of it: whether it still is of that
+    /// version. Only then its record is wrong.
+    ///
+    /// # Errors
+    /// [`SourceError::Changed`] where it is of another version by now; else as for
+    /// [`Source::fetch`].
+    async fn confirm(&self, _id: &EntryId, _listed: &Fingerprint) -> Result<(), SourceError> {
+        Ok(())
+    }
 
     /// What a rename at the provider would leave as it is, as far as the listing proves equal bytes
     /// by it; `None` where it proves nothing.
@@ -513,7 +546,8 @@ pub struct Outline {
     pub version: Version,
     /// Changes with what is not content and does not follow from its place.
     pub facts_mark: i64,
-    /// The folders that it is in. Its path is below the first of them by path.
+    /// The folders that it is in. Its path is below the first of them by path. None where the
+    /// source knows no folders: the outline is that of one entry, which has a path of its own.
     pub folders: Vec<FolderId>,
 }
 
@@ -538,6 +572,15 @@ pub struct Placed {
     pub path: EntryPath,
     /// The paths of the others that are below the root, sorted.
     pub others: Vec<EntryPath>,
+}
+
+impl Placed {
+    /// The place of an entry that is outlined without folders.
+    #[must_use]
+    pub fn at_its_own_path() -> Self {
+        let nowhere = EntryPath::new(Vec::new());
+        Self { folder: nowhere.clone(), path: nowhere, others: Vec::new() }
+    }
 }
 
 /// A range of an entry's bytes.

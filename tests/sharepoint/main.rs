@@ -18,7 +18,12 @@ mod server;
 #[allow(dead_code)]
 mod synced;
 
+mod columns;
+mod hashes;
+mod libraries;
+mod peer;
 mod syncs;
+mod troubles;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -45,6 +50,7 @@ use serde_json::json;
 use crate::support::{
     fake_authority::{CLIENT, PUBLIC_CLIENT, SECRET},
     fake_graph::{DRIVE, FakeGraph, Fault, Kind},
+    wire::Answer,
 };
 
 fn tuning(graph: &FakeGraph) -> SourceTuning {
@@ -522,6 +528,64 @@ async fn people_look_around_from_sites_to_libraries_to_folders_and_files() {
     assert_eq!(look(&library, Wanted::Folders).await, one("Reports", reports));
     let files = look(&library, Wanted::Files).await;
     assert_eq!(files.first().unwrap().0, "a.txt");
+}
+
+#[tokio::test]
+async fn a_person_finds_their_drive_the_sites_that_they_follow_and_all_others() {
+    let graph = FakeGraph::start();
+    graph.folder("root", "Reports");
+    let look = async |place: &str| {
+        let source = open_as(&graph, place, person(&graph), json!({})).await.unwrap();
+        let level = source.browse(Wanted::Folders, 100).await.unwrap();
+        level.items.iter().map(|item| item.name.to_json_text()).collect::<Vec<_>>()
+    };
+    assert_eq!(look("/").await, ["SharePoint sites", "Reports"]);
+    graph.forget();
+    assert_eq!(look("/sites").await, ["Team"]);
+    let asked: Vec<String> = graph.seen().into_iter().map(|seen| seen.target).collect();
+    assert_eq!(asked, ["/v1.0/me/followedSites", "/v1.0/sites?search=*"]);
+    graph.inject(Fault::error(Kind::Place, 403, "accessDenied"));
+    assert_eq!(look("/sites").await, ["Team"], "who may not see the first list sees the second");
+    let drive = "0abcdef012345678";
+    let root = graph.library(drive, "OneDrive");
+    let config = json!({ "drive_id": drive });
+    graph.folder(&root, "Mine");
+    let source = open_as(&graph, "/", person(&graph), config).await.unwrap();
+    let level = source.browse(Wanted::Folders, 100).await.unwrap();
+    assert_eq!(level.items.len(), 1, "{level:?}");
+}
+
+#[tokio::test]
+async fn a_file_that_is_protected_by_rights_is_of_a_kind_that_cannot_be_read() {
+    let graph = FakeGraph::start();
+    graph.lose_download_urls();
+    graph.file("root", "a.docx", "x");
+    let source = open(&graph).await;
+    let pages = all(source.walk(&Shard::whole(), None)).await;
+    graph.inject(Fault::error(Kind::Content, 403, "irmProtected"));
+    let error = bytes_of(&*source, &entry_named(&pages, "a.docx"), None).await.unwrap_err();
+    assert!(matches!(error, SourceError::Unsupported { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn requests_slow_down_before_microsoft_has_to_ask_for_it() {
+    let graph = FakeGraph::start();
+    let id = EntryId::new(format!("{DRIVE}!{}", graph.file("root", "a.txt", "x")));
+    let source = open(&graph).await;
+    source.stat(&id).await.unwrap();
+    let used_up = || {
+        let body = json!({ "id": "01ITEM0001", "name": "a.txt", "file": {}, "size": 1 });
+        Answer::new(200, body.to_string())
+            .header("RateLimit-Limit", "1200")
+            .header("RateLimit-Remaining", "2")
+            .header("RateLimit-Reset", "4")
+            .into()
+    };
+    graph.inject(Fault::reply(Kind::Item, used_up));
+    source.stat(&id).await.unwrap();
+    let began = std::time::Instant::now();
+    source.stat(&id).await.unwrap();
+    assert!(began.elapsed() >= Duration::from_millis(1900), "{:?}", began.elapsed());
 }
 
 #[tokio::test]

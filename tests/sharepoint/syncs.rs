@@ -1,5 +1,7 @@
 //! Libraries and drives, synced through the built program, its API and its command line.
 
+use std::io::Write as _;
+
 use serde_json::{Value, json};
 
 use crate::{
@@ -8,38 +10,39 @@ use crate::{
         catchment::{Catchment, poll_until},
         fake_authority::PUBLIC_CLIENT,
         fake_graph::{DRIVE, FakeGraph, Fault, Kind},
+        peers::venv,
         wire::Reply,
     },
     synced::{DEADLINE, Fixture, Object, SYNCS},
 };
 
 /// An installation whose Microsoft is the fake.
-fn home(graph: &FakeGraph) -> Catchment {
+pub fn home(graph: &FakeGraph) -> Catchment {
     let home = Catchment::new();
     std::fs::create_dir_all(home.data_dir()).unwrap();
     std::fs::write(home.data_dir().join("config.toml"), graph.hosts()).unwrap();
     home
 }
 
-fn credentials(graph: &FakeGraph) -> Value {
+pub fn credentials(graph: &FakeGraph) -> Value {
     json!({ "type": "delegated", "tenant_id": "common", "client_id": PUBLIC_CLIENT,
             "refresh_token": graph.authority.refresh_token() })
 }
 
 /// A sync of that place in the drive.
-fn synced(graph: &FakeGraph, place: &str) -> Fixture {
+pub fn synced(graph: &FakeGraph, place: &str) -> Fixture {
     let fixture = Fixture::made(&home(graph), "sharepoint", &credentials(graph), place);
     graph.forget();
     fixture
 }
 
 /// The id of an object's entry.
-fn id_of(item: &str) -> String {
+pub fn id_of(item: &str) -> String {
     format!("{DRIVE}!{item}")
 }
 
 /// A drive with so many files in `/Reports/2026`, told ten at a time; returns their folder.
-fn reports(graph: &FakeGraph, files: usize) -> String {
+pub fn reports(graph: &FakeGraph, files: usize) -> String {
     graph.page_size(10);
     let reports = graph.folder("root", "Reports");
     let folder = graph.folder(&reports, "2026");
@@ -50,7 +53,7 @@ fn reports(graph: &FakeGraph, files: usize) -> String {
 }
 
 /// What was asked for: pages of deltas, downloads at the other host, and downloads through Graph.
-fn asked(graph: &FakeGraph) -> [usize; 3] {
+pub fn asked(graph: &FakeGraph) -> [usize; 3] {
     let counts = [Kind::Delta, Kind::Download, Kind::Content].map(|kind| graph.count(kind));
     assert_eq!(graph.leaks(), 0, "credentials went to the download host");
     graph.forget();
@@ -65,6 +68,7 @@ fn a_drive_is_told_by_pages_downloaded_once_and_costs_one_request_from_then_on()
     let job = fixture.run();
     assert_eq!((&job["status"], &job["files_synced"]), (&json!("completed"), &json!(24)), "{job}");
     // 27 items, the root among them, and nothing through Graph while the addresses are fresh.
+    assert_eq!(graph.seen().len(), 3 + 24, "{:?}", graph.seen());
     assert_eq!(asked(&graph), [3, 24, 0]);
     let objects = fixture.objects();
     assert_eq!(objects.len(), 24);
@@ -77,6 +81,36 @@ fn a_drive_is_told_by_pages_downloaded_once_and_costs_one_request_from_then_on()
     assert_eq!(graph.seen().len(), 1, "{:?}", graph.seen());
     assert_eq!(asked(&graph), [1, 0, 0]);
     assert_eq!(fixture.objects(), objects);
+}
+
+/// How many files a folder of many has. 10,000 take a minute.
+fn many() -> usize {
+    let given = std::env::var("CATCHMENT_TEST_REACH").ok();
+    given.map_or(1_000, |text| text.parse().unwrap())
+}
+
+#[test]
+fn the_requests_for_a_folder_of_many_files_are_exactly_as_many_as_promised() {
+    let graph = FakeGraph::start();
+    let folder = graph.folder("root", "2026");
+    // The root and the folder are items, too.
+    let files = many() - 2;
+    for number in 0..files {
+        graph.file(&folder, &format!("{number:05}.txt"), format!("content {number}"));
+    }
+    let fixture = synced(&graph, "/");
+    let job = fixture.run();
+    assert_eq!((&job["status"], &job["files_synced"]), (&json!("completed"), &json!(files)));
+    assert_eq!(graph.seen().len(), many().div_ceil(200) + files);
+    assert_eq!(job["details"]["requests"], many().div_ceil(200) + files, "{job}");
+    assert_eq!(asked(&graph), [many().div_ceil(200), files, 0]);
+    fixture.run();
+    assert_eq!((graph.seen().len(), asked(&graph)), (1, [1, 0, 0]));
+    graph.change(&folder, |item| item.name = "2026 final".to_owned());
+    let job = fixture.run();
+    assert_eq!((graph.seen().len(), asked(&graph)), (1, [1, 0, 0]));
+    assert_eq!(job["metadata"]["counts"]["bytes"], 0, "{job}");
+    assert!(fixture.paths().iter().all(|path| path.starts_with("2026 final/")));
 }
 
 #[test]
@@ -156,11 +190,12 @@ fn a_resync_at_any_page_loses_removes_and_repeats_nothing() {
     let graph = FakeGraph::start();
     let folder = reports(&graph, 27);
     let fixture = synced(&graph, "/");
-    // In a full pass.
+    // In a full pass, of three pages.
     for page in 0..3 {
         graph.inject(Fault::resync().after(page));
         let job = fixture.run();
         assert_eq!(job["status"], "completed", "{job}");
+        assert_eq!(job["metadata"]["counts"]["removed"], 0, "{job}");
         let downloads = asked(&graph)[1];
         assert_eq!(downloads, if page == 0 { 27 } else { 0 }, "a resync before page {page}");
         assert_eq!(fixture.objects().len(), 27);
@@ -273,6 +308,28 @@ fn places_without_a_library_are_refused_when_the_sync_is_made() {
         let refused = fixture.server.post(SYNCS, &order).blames("source_path");
         assert!(refused.to_string().contains(word), "{place}: {refused}");
     }
+}
+
+#[test]
+fn the_public_client_makes_the_connection_and_the_sync_unmodified() {
+    let graph = FakeGraph::start();
+    reports(&graph, 2);
+    let server = Server::on(&home(&graph));
+    let given = json!({
+        "server": format!("http://{}", server.address), "token": server.token,
+        "client_id": PUBLIC_CLIENT, "refresh_token": graph.authority.refresh_token(),
+    });
+    let mut client = std::process::Command::new(venv("python"))
+        .arg(format!("{}/tests/client/onedrive.py", env!("CARGO_MANIFEST_DIR")))
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = client.stdin.take().unwrap();
+    stdin.write_all(format!("{given}\n").as_bytes()).unwrap();
+    let output = client.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.trim() == "done", "{said}\n{}", server.log());
 }
 
 #[test]

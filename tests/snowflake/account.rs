@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use catchment::{
     clock::{SharedClock, SystemClock},
-    config::{Hosts, SourceTuning},
+    config::{Hosts, Limits, SourceTuning},
     model::{Credentials, Location, ProviderName, SyncOptions},
     sources::{
         ErrorClass, Opener as _, Registry, Source, SourceError, accept,
@@ -24,6 +24,7 @@ pub struct Connected {
     config: Value,
     clock: SharedClock,
     hosts: Arc<Hosts>,
+    limits: Limits,
 }
 
 impl Connected {
@@ -33,7 +34,14 @@ impl Connected {
             "credentials": {"type": "key_pair", "username": USER, "private_key": private_key()},
         });
         let hosts = Hosts { snowflake: Some(fake.url().try_into().unwrap()), ..Hosts::default() };
-        Self { config, clock: Arc::new(SystemClock), hosts: Arc::new(hosts) }
+        let (clock, limits) = (Arc::new(SystemClock), Limits::default());
+        Self { config, clock, hosts: Arc::new(hosts), limits }
+    }
+
+    /// In an installation with such an overlap of watermarks.
+    pub fn overlapping(mut self, seconds: u32) -> Self {
+        self.limits.snowflake_overlap_seconds = seconds;
+        self
     }
 
     /// With other settings or credentials.
@@ -52,7 +60,7 @@ impl Connected {
             own_folders: Vec::new(),
             hosts: Arc::clone(&self.hosts),
             grants: Grants::default(),
-            budgets: Budgets::default(),
+            budgets: Budgets::within(self.limits.clone()),
             closings: catchment::sources::closings::Closings::default(),
         };
         Registry.open(&location, credentials, &SyncOptions::default(), &tuning).await

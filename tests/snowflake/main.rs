@@ -18,6 +18,7 @@ mod server;
 mod fake;
 
 mod account;
+mod daily;
 mod failures;
 mod news;
 mod reading;

@@ -40,6 +40,11 @@ async fn news(
     Ok((ids.collect(), token))
 }
 
+/// A token, as JSON.
+fn read(token: &Cursor) -> Value {
+    serde_json::from_slice(&token.0).unwrap()
+}
+
 fn ids(ids: &[&str]) -> BTreeSet<String> {
     ids.iter().map(|id| format!("{id}.json")).collect()
 }
@@ -95,6 +100,65 @@ async fn a_row_that_is_committed_late_is_found_within_the_overlap_and_by_its_nul
 }
 
 #[tokio::test]
+async fn the_overlap_is_a_setting_and_both_bounds_are_included() {
+    for (seconds, expected) in
+        [(0, vec!["1", "2"]), (60, vec!["1", "2", "3"]), (61, vec!["1", "2", "3", "4"])]
+    {
+        let fake = FakeSnowflake::start();
+        let connected = table(&fake, "timestamp_tz", &[("1", "1700000000.000000001 1560")]);
+        let connected = connected.overlapping(seconds);
+        let token = full_pass(connected.table("db.s.t").await.as_ref()).await;
+        let late = json!([
+            ["2", "1700000000.000000001 1440"],
+            ["3", "1699999940.000000001 1440"],
+            ["4", "1699999940.000000000 1440"],
+            ["5", "1699999938.999999999 1440"],
+        ]);
+        fake.change(T, &json!([]), &late);
+        let source = connected.table("db.s.t").await;
+        let (new, _) = news(source.as_ref(), token).await.unwrap();
+        assert_eq!(new, ids(&expected), "{seconds}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_written_while_a_pass_is_broken_off_is_the_next_ones() {
+    let fake = FakeSnowflake::start();
+    let connected = table(&fake, "timestamp_ntz", &[("1", "1700000000.0")]);
+    let token = full_pass(connected.table("db.s.t").await.as_ref()).await;
+    let now = jiff::Timestamp::now().as_second();
+    let at = |seconds: i64| format!("{}.000000000", now + seconds);
+    let rows: Vec<_> = (2..6).map(|id| json!([id.to_string(), at(id - 100)])).collect();
+    fake.change(T, &json!([]), &json!(rows));
+    fake.faults(&json!({ "first_rows": 2, "partition_rows": 2 }));
+    let source = connected.table("db.s.t").await;
+    let pages: Vec<_> =
+        source.changes(&Shard::whole(), token).try_collect::<Vec<_>>().await.unwrap();
+    let broken_off = pages[0].cursor.clone().unwrap();
+    // Ten minutes later, by Snowflake's clock.
+    fake.faults(&json!({ "clock": 600 }));
+    fake.change(T, &json!([]), &json!([["6", at(500)], ["7", at(-96)]]));
+    let source = connected.table("db.s.t").await;
+    let (rest, token) = news(source.as_ref(), broken_off).await.unwrap();
+    assert_eq!(rest, ids(&["3", "4", "5", "7"]), "not 6: it is younger than the pass");
+    let log = fake.log();
+    let query = log.iter().rev().find(|entry| entry["takes_warehouse"] == true).unwrap();
+    let statement = query["statement"].as_str().unwrap();
+    assert!(
+        statement.contains(
+            r#"WHERE ("W" >= ? AND "W" <= ? OR "W" IS NULL) AND ("W" > ? OR "W" = ? AND "ID" > ?)"#
+        ),
+        "{statement}"
+    );
+    let until = query["bindings"]["2"]["value"].as_str().unwrap();
+    let until: i64 = until[..until.len() - 9].parse().unwrap();
+    assert!((now..now + 120).contains(&until), "{until} is no moment of the first statement");
+    let (next, token) = news(source.as_ref(), token).await.unwrap();
+    assert!(next.contains("6.json"), "{next:?}");
+    assert!(news(source.as_ref(), token).await.unwrap().0.is_empty());
+}
+
+#[tokio::test]
 async fn a_row_from_the_future_hides_nothing_that_is_written_until_then() {
     let fake = FakeSnowflake::start();
     let connected = table(&fake, "timestamp_ntz", &[("1", "9000000000.000000000")]);
@@ -147,7 +211,9 @@ async fn a_pass_over_what_is_new_goes_on_behind_its_last_page() {
     let source = connected.table("db.s.t").await;
     let (rest, last) = news(source.as_ref(), pages[1].cursor.clone().unwrap()).await.unwrap();
     assert_eq!(rest, ids(&["14", "15"]));
-    assert_eq!(Some(last), pages[3].cursor, "it ends where the whole one does");
+    let (last, whole) = (read(&last), read(pages[3].cursor.as_ref().unwrap()));
+    assert_eq!(last["watermark"], whole["watermark"], "it ends where the whole one does");
+    assert_eq!(last["change"], Value::Null, "and the next pass asks for what it left");
 }
 
 #[tokio::test]

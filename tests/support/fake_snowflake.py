@@ -44,6 +44,8 @@ from snowflake.connector.errors import ProgrammingError
 from sqlglot import exp
 
 warnings.filterwarnings("ignore")
+# Five hundred keys are a deep tree.
+sys.setrecursionlimit(20_000)
 
 FAULTS = {
     # Rows of a partition; the first one, which comes with the metadata, has at most first_rows.
@@ -175,7 +177,21 @@ class Table:
         assert node.sql("snowflake") == "HASH(*)", node.sql("snowflake")
         return row_hash
 
+    def keys(self, node, binds):
+        """A test for rows with certain keys: `A = ? AND B = ? OR A = ? AND B = ? ...`."""
+        terms = [node]
+        while isinstance(terms[0], exp.Or):
+            terms[:1] = [terms[0].left, terms[0].right]
+        parts = [list(term.flatten()) if isinstance(term, exp.And) else [term] for term in terms]
+        if len(parts) < 2 or not all(isinstance(part, exp.EQ) for term in parts for part in term):
+            return None
+        values = [self.operand(part.this) for part in parts[0]]
+        wanted = {tuple(next(binds)[1] for _ in term) for term in parts}
+        return lambda row: tuple(value(row) for value in values) in wanted
+
     def condition(self, node, binds):
+        if isinstance(node, exp.Or) and (test := self.keys(node, binds)):
+            return test
         if isinstance(node, exp.Paren):
             return self.condition(node.this, binds)
         if isinstance(node, (exp.And, exp.Or)):
@@ -196,6 +212,7 @@ class Table:
         compare = {
             exp.GT: lambda a, b: a > b,
             exp.GTE: lambda a, b: a >= b,
+            exp.LTE: lambda a, b: a <= b,
             exp.EQ: lambda a, b: a == b,
         }[type(node)]
         return lambda row: value(row) is not None and compare(value(row), other)

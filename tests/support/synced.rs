@@ -37,21 +37,43 @@ pub struct Fixture {
 impl Fixture {
     /// A sync that has not run yet, on a server of its own.
     pub fn made(home: &Catchment, provider: &str, credentials: &Value, place: &str) -> Self {
+        Self::ordered(home, provider, credentials, &json!({ "source_path": place }))
+    }
+
+    /// A sync with further settings that has not run yet, on a server of its own. The bucket's
+    /// objects may have a `campaign`.
+    pub fn ordered(
+        home: &Catchment,
+        provider: &str,
+        credentials: &Value,
+        settings: &Value,
+    ) -> Self {
         let server = Server::on(home);
         let connection = json!({
             "name": "Work", "provider_type": provider,
             "provider_config": { "credentials": credentials },
         });
         let made = server.post("/v1/organizations/connections", &connection).is(200);
-        let schema = json!({ "properties": { "content": { "type": "text" } } });
+        let schema = json!({ "properties": {
+            "content": { "type": "text" }, "campaign": { "type": "string" },
+        } });
         let bucket = json!({ "bucket_name": "drive", "bucket_schema": schema });
         server.post("/v1/buckets", &bucket).is(200);
-        let order = json!({
-            "connection_id": made["connection_id"], "source_path": place, "status": "SUSPENDED",
-        });
+        let mut order = json!({ "connection_id": made["connection_id"], "status": "SUSPENDED" });
+        order.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());
         let made = server.post(SYNCS, &order).is(200);
         let sync = format!("{SYNCS}/{}", made["sync_config_id"].as_str().unwrap());
         Self { server, sync }
+    }
+
+    /// Its objects as the API returns them, by path.
+    pub fn models(&self) -> BTreeMap<String, Value> {
+        let all = "/v1/buckets/drive/objects/list?limit=1000";
+        let list = self.server.post(all, &json!({})).is(200);
+        let objects = list["results"].as_array().unwrap().iter();
+        objects
+            .map(|object| (object["key_prefix"].as_str().unwrap().to_owned(), object.clone()))
+            .collect()
     }
 
     /// What the API says of it.
@@ -108,6 +130,15 @@ impl Fixture {
                 (text(&object["source"]["source_object_id"]), found)
             })
             .collect()
+    }
+
+    /// The bytes of the object at that path.
+    pub fn bytes(&self, path: &str) -> Vec<u8> {
+        let url = self.models()[path]["blobs"][0]["properties"]["url"].clone();
+        let at = url.as_str().unwrap().split_once("/v1/").unwrap().1.to_owned();
+        let answer = self.server.get(&format!("/v1/{at}"));
+        assert_eq!(answer.status, 200);
+        answer.body
     }
 
     /// The paths of its objects, in order.

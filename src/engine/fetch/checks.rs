@@ -5,7 +5,7 @@ use md5::Md5;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    model::{ExpectedHash, HashAlgorithm},
+    model::{ExpectedHash, HashAlgorithm, QuickXor},
     sources::SourceError,
 };
 
@@ -16,7 +16,7 @@ enum State {
     Md5(Md5),
     Sha1(Context),
     Sha256(Sha256),
-    QuickXor(QuickXor),
+    QuickXor(Box<QuickXor>),
 }
 
 impl Checks {
@@ -26,7 +26,7 @@ impl Checks {
             HashAlgorithm::Md5 => State::Md5(Md5::new()),
             HashAlgorithm::Sha1 => State::Sha1(Context::new(&SHA1_FOR_LEGACY_USE_ONLY)),
             HashAlgorithm::Sha256 => State::Sha256(Sha256::new()),
-            HashAlgorithm::QuickXor => State::QuickXor(QuickXor::default()),
+            HashAlgorithm::QuickXor => State::QuickXor(Box::new(QuickXor::starting_at(0))),
         };
         Self(hashes.iter().map(|hash| (state(hash), hash.clone())).collect())
     }
@@ -58,77 +58,36 @@ impl Checks {
                 State::Md5(hash) => hash.finalize().to_vec(),
                 State::Sha1(hash) => hash.finish().as_ref().to_vec(),
                 State::Sha256(hash) => hash.finalize().to_vec(),
-                State::QuickXor(hash) => hash.finalize().to_vec(),
+                State::QuickXor(hash) => hash.finish().to_vec(),
             };
-            if found != expected.digest {
-                let message = format!(
-                    "{:?} {} expected, {} found",
-                    expected.algorithm,
-                    hex(&expected.digest),
-                    hex(&found)
-                );
-                return Err(SourceError::Corrupt { message });
-            }
+            compare(&expected, &found)?;
         }
         Ok(())
     }
+}
+
+/// Compares the hash of all bytes with what it should be.
+///
+/// # Errors
+/// [`SourceError::Corrupt`] if it is another one.
+pub(super) fn compare(expected: &ExpectedHash, found: &[u8]) -> Result<(), SourceError> {
+    if found == expected.digest {
+        return Ok(());
+    }
+    let ExpectedHash { algorithm, digest } = expected;
+    let message = format!("{algorithm:?} {} expected, {} found", hex(digest), hex(found));
+    Err(SourceError::Corrupt { message })
 }
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Microsoft's QuickXorHash: each byte is XORed into 160 bits, 11 bits further than the one before;
-/// the length is XORed into the last 64 of them at the end
-/// (<https://learn.microsoft.com/onedrive/developer/code-snippets/quickxorhash>).
-#[derive(Clone, Debug, Default)]
-struct QuickXor {
-    bits: [u8; 20],
-    length: u64,
-}
-
-impl QuickXor {
-    fn update(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            let at = usize::try_from(self.length % 160).unwrap_or_default() * 11 % 160;
-            let (cell, shift) = (at / 8, at % 8);
-            let spread = u16::from(*byte) << shift;
-            let [low, high] = spread.to_le_bytes();
-            self.bits[cell] ^= low;
-            self.bits[(cell + 1) % 20] ^= high;
-            self.length += 1;
-        }
-    }
-
-    fn finalize(mut self) -> [u8; 20] {
-        for (cell, byte) in self.bits[12..].iter_mut().zip(self.length.to_le_bytes()) {
-            *cell ^= byte;
-        }
-        self.bits
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use base64::{Engine as _, prelude::BASE64_STANDARD};
-
     use super::*;
-
-    fn quick_xor(bytes: &[u8]) -> String {
-        let mut hash = QuickXor::default();
-        // In pieces that end anywhere.
-        bytes.chunks(7).for_each(|piece| hash.update(piece));
-        BASE64_STANDARD.encode(hash.finalize())
-    }
-
-    #[test]
-    fn quick_xor_hashes_are_those_that_rclone_computes() {
-        // rclone hashsum quickxor --base64
-        assert_eq!(quick_xor(b""), "AAAAAAAAAAAAAAAAAAAAAAAAAAA=");
-        assert_eq!(quick_xor(&[0x61]), "YQAAAAAAAAAAAAAAAQAAAAAAAAA=");
-    }
 
     #[test]
     fn bytes_with_another_hash_are_refused_and_both_are_named() {

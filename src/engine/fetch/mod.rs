@@ -432,7 +432,10 @@ async fn content(run: &Arc<Run>, action: &Action) -> Result<Fetched, FetchError>
     if file.size >= IN_PARTS && has_ranges(run, action) {
         match parts::fetch(run, action).await {
             Err(FetchError::Source(SourceError::Corrupt { .. }))
-                if file.size_kind() == SizeKind::Claimed => {}
+                if file.size_kind() == SizeKind::Claimed =>
+            {
+                run.source.confirm(&action.id, file).await?;
+            }
             // It has turned out that it serves entries only whole.
             Err(_) if !run.source.ranges() => {}
             fetched => {
@@ -489,7 +492,10 @@ async fn claimed(run: &Arc<Run>, action: &Action) -> Result<Fetched, FetchError>
             return Err(mismatch.into());
         }
         match before {
-            None => before = Some(stored.hash),
+            None => {
+                run.source.confirm(&action.id, file).await?;
+                before = Some(stored.hash);
+            }
             Some(hash) if hash == stored.hash => {
                 return Ok(Fetched { facts: content.facts, stored, is_size_mismatch: true });
             }

@@ -1,6 +1,10 @@
 //! A large blob in parts, in parallel, over as many runs as it takes.
 
-use std::{ops::Range, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    ops::Range,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use bytes::{Buf as _, Bytes};
 use futures_util::{
@@ -11,13 +15,13 @@ use futures_util::{
 
 use super::{
     body::{FetchError, on_blocking_thread, read_blocking, wrong_size},
-    checks::Checks,
+    checks::{self, Checks},
     permits,
 };
 use crate::{
-    blobs::{FilledBlock, PartWriter, Partial},
+    blobs::{FilledBlock, PART_BYTES, PartWriter, Partial},
     engine::{Observer, context::Run, plan::Action},
-    model::{Fingerprint, Version},
+    model::{ExpectedHash, Fingerprint, HashAlgorithm, QuickXor, Version},
     sources::{BlockingRead, Body, ByteRange, Facts, SourceError, retry::RetryPolicy},
     store::commit::Stored,
 };
@@ -47,12 +51,16 @@ pub(super) async fn fetch(run: &Arc<Run>, action: &Action) -> Result<(Facts, Sto
     let version = pinned_version(&action.fingerprint);
     let partial =
         on_blocking_thread(move || Ok(blobs.partial(&sync, &id, &version, size)?)).await?;
-    let groups = groups(&partial.missing());
+    let hashes = action.fingerprint.details.as_ref().map(|details| details.hashes.clone());
+    let hashes = hashes.unwrap_or_default();
+    let missing = partial.missing();
+    let sums = Sums::of(&hashes, &partial, missing.len());
+    let groups = groups(&missing);
     let partial = Arc::new(partial);
     let mut facts = None;
     {
         let mut fetches = stream::iter(groups)
-            .map(|parts| fetch_group(run, action, &partial, parts))
+            .map(|parts| fetch_group(run, action, &partial, &sums, parts))
             .buffer_unordered(AT_ONCE);
         while let Some(found) = fetches.try_next().await? {
             facts = facts.or(found);
@@ -67,21 +75,99 @@ pub(super) async fn fetch(run: &Arc<Run>, action: &Action) -> Result<(Facts, Sto
         }
     };
     let partial = Arc::into_inner(partial).ok_or(FetchError::Died)?;
-    let hashes = action.fingerprint.details.as_ref().map(|details| details.hashes.clone());
     let finish = move || {
-        // The parts have arrived in any order, and these hashes need one.
-        let mut checks = Checks::new(&hashes.unwrap_or_default());
-        if !checks.is_empty() {
-            partial.read_all(|bytes| checks.update(bytes))?;
-            if let Err(error) = checks.finish() {
-                partial.discard()?;
-                return Err(error.into());
+        let checked = match sums.joined() {
+            Some((expected, found)) => checks::compare(&expected, &found),
+            // The parts have arrived in any order, and these hashes need one.
+            None => {
+                let mut checks = Checks::new(&hashes);
+                if !checks.is_empty() {
+                    partial.read_all(|bytes| checks.update(bytes))?;
+                }
+                checks.finish()
             }
+        };
+        if let Err(error) = checked {
+            partial.discard()?;
+            return Err(error.into());
         }
         Ok(partial.finish()?)
     };
     let hash = on_blocking_thread(finish).await?.ok_or(FetchError::Died)?;
     Ok((facts, Stored { hash, size, inline: None }))
+}
+
+/// The hashes of parts that can be joined in any order, so that what has arrived need not be read
+/// again to be checked. Only of a blob all of whose parts arrive now.
+#[derive(Clone, Default)]
+struct Sums(Option<Arc<Joinable>>);
+
+struct Joinable {
+    expected: ExpectedHash,
+    parts: usize,
+    of: Mutex<BTreeMap<u64, QuickXor>>,
+}
+
+impl Sums {
+    fn of(hashes: &[ExpectedHash], partial: &Partial, missing: usize) -> Self {
+        let [expected] = hashes else { return Self::default() };
+        let is_new = missing == partial.count();
+        let is_joinable = is_new && expected.algorithm == HashAlgorithm::QuickXor;
+        Self(is_joinable.then(|| {
+            let (expected, of) = (expected.clone(), Mutex::default());
+            Arc::new(Joinable { expected, parts: missing, of })
+        }))
+    }
+
+    /// Starts to add what arrives from that byte on, which begins a part.
+    fn starting_at(&self, offset: u64) -> Sum {
+        Sum { all: self.clone(), part: QuickXor::starting_at(offset), begin: offset, at: offset }
+    }
+
+    /// The hash of all parts, and what it should be; `None` where it is not known of each.
+    fn joined(&self) -> Option<(ExpectedHash, [u8; 20])> {
+        let Joinable { expected, parts, of } = &**self.0.as_ref()?;
+        let of = of.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut whole = QuickXor::starting_at(0);
+        of.values().for_each(|part| whole.join(part));
+        (of.len() == *parts).then(|| (expected.clone(), whole.finish()))
+    }
+}
+
+/// The hash of the part that is arriving.
+struct Sum {
+    all: Sums,
+    part: QuickXor,
+    /// Where the part begins.
+    begin: u64,
+    at: u64,
+}
+
+impl Sum {
+    fn update(&mut self, mut bytes: &[u8]) {
+        if self.all.0.is_none() {
+            return;
+        }
+        while !bytes.is_empty() {
+            let left = usize::try_from(self.begin + PART_BYTES - self.at).unwrap_or(usize::MAX);
+            let (own, rest) = bytes.split_at(bytes.len().min(left));
+            self.part.update(own);
+            (self.at, bytes) = (self.at + own.len() as u64, rest);
+            if own.len() == left {
+                self.end();
+                (self.begin, self.part) = (self.at, QuickXor::starting_at(self.at));
+            }
+        }
+    }
+
+    /// Keeps the hash of the part. One that turns out to be incomplete arrives again, and then its
+    /// hash is replaced.
+    fn end(&self) {
+        if let Some(all) = self.all.0.as_ref().filter(|_| self.at > self.begin) {
+            let mut of = all.of.lock().unwrap_or_else(PoisonError::into_inner);
+            of.insert(self.begin, self.part.clone());
+        }
+    }
 }
 
 /// What parts are told apart by: never are two joined that were pinned by different tags.
@@ -109,12 +195,16 @@ async fn fetch_group(
     run: &Arc<Run>,
     action: &Action,
     partial: &Arc<Partial>,
+    sums: &Sums,
     parts: Range<usize>,
 ) -> Result<Option<Facts>, FetchError> {
     let mut facts = None;
     while let Some(first) = parts.clone().find(|index| partial.is_missing(*index)) {
         let rest = first..parts.end;
-        facts = RetryPolicy::FETCH.run(|| fetch_some(run, action, partial, &rest)).await?.or(facts);
+        facts = RetryPolicy::FETCH
+            .run(|| fetch_some(run, action, partial, sums, &rest))
+            .await?
+            .or(facts);
     }
     Ok(facts)
 }
@@ -125,9 +215,10 @@ async fn fetch_some(
     run: &Arc<Run>,
     action: &Action,
     partial: &Arc<Partial>,
+    sums: &Sums,
     parts: &Range<usize>,
 ) -> Result<Option<Facts>, FetchError> {
-    match fetch_all(run, action, partial, parts).await {
+    match fetch_all(run, action, partial, sums, parts).await {
         Ok(facts) => Ok(Some(facts)),
         Err(_) if !partial.is_missing(parts.start) && partial.is_missing(parts.end - 1) => Ok(None),
         Err(error) => Err(error),
@@ -138,6 +229,7 @@ async fn fetch_all(
     run: &Arc<Run>,
     action: &Action,
     partial: &Arc<Partial>,
+    sums: &Sums,
     parts: &Range<usize>,
 ) -> Result<Facts, FetchError> {
     let _permits = permits(run, run.concurrency.div_ceil(OF_ALL)).await;
@@ -146,7 +238,10 @@ async fn fetch_all(
     let content = run.source.fetch(&action.id, &action.fingerprint, Some(range)).await?;
     let writer = partial.write_parts(parts);
     let missing = match content.body {
-        Body::Stream(stream) => write_stream(run, partial, writer, stream).await?,
+        Body::Stream(stream) => {
+            let pieces = Pieces { stream, rest: Bytes::new(), sum: sums.starting_at(start) };
+            write_stream(run, partial, writer, pieces).await?
+        }
         Body::Blocking(reader) => {
             let (observer, partial) = (run.observer.clone(), partial.clone());
             read_blocking(reader, move |reader| write_reader(&*observer, &partial, writer, reader))
@@ -167,6 +262,8 @@ struct Pieces {
     stream: BoxStream<'static, Result<Bytes, SourceError>>,
     /// The rest of the last piece.
     rest: Bytes,
+    /// The hash of what was written.
+    sum: Sum,
 }
 
 impl Pieces {
@@ -174,6 +271,7 @@ impl Pieces {
     async fn fill(&mut self, writer: &mut PartWriter) -> Result<usize, FetchError> {
         loop {
             let written = writer.write(&self.rest)?;
+            self.sum.update(&self.rest[..written]);
             self.rest.advance(written);
             if written > 0 {
                 return Ok(written);
@@ -193,9 +291,8 @@ async fn write_stream(
     run: &Run,
     partial: &Arc<Partial>,
     mut writer: PartWriter,
-    stream: BoxStream<'static, Result<Bytes, SourceError>>,
+    mut pieces: Pieces,
 ) -> Result<u64, FetchError> {
-    let mut pieces = Pieces { stream, rest: Bytes::new() };
     let mut writing: Write = ready(Ok(())).boxed();
     loop {
         match pieces.fill(&mut writer).await {
@@ -209,6 +306,7 @@ async fn write_stream(
         }
     }
     writing.await?;
+    pieces.sum.end();
     Ok(writer.missing())
 }
 

@@ -12,7 +12,7 @@ use super::{
     source::{Library, Scope},
 };
 use crate::{
-    model::{MappingEntry, MappingSource, Shard, SyncOptions},
+    model::Shard,
     sources::{
         Source, SourceError,
         browse::Item,
@@ -81,7 +81,7 @@ impl Reader for Iconik {
             patterns: globs(&patterns).map_err(misconfigured)?,
             wanted: wanted(filters).map_err(misconfigured)?,
             view: None,
-            needed: needed(opening.options),
+            needed: opening.named_properties(),
         };
         Ok(Arc::new(Library::open(opening, scope).await?))
     }
@@ -89,24 +89,6 @@ impl Reader for Iconik {
     fn offers(&self) -> &'static [&'static str] {
         &["metadata", "column"]
     }
-}
-
-/// The names that filters and mappings look for.
-fn needed(options: &SyncOptions) -> Vec<String> {
-    let entries = options.mapping.iter().flat_map(|mapping| mapping.entries());
-    let mapped = entries.filter_map(|(_, entry)| {
-        let source = match entry {
-            MappingEntry::Field(field) => &field.source,
-            MappingEntry::Blob(blob) => &blob.source,
-        };
-        match source {
-            MappingSource::Metadata { key } => Some(key.clone()),
-            MappingSource::Column { name } => Some(name.clone()),
-            _ => None,
-        }
-    });
-    let filtered = options.filters.metadata_filters.iter().map(|filter| filter.field.clone());
-    mapped.chain(filtered).collect()
 }
 
 impl Places for Iconik {

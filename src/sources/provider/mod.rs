@@ -46,7 +46,8 @@ use super::{
     tuning::SourceTuning,
 };
 use crate::model::{
-    Connection, Credentials, EntryPath, Location, ProviderName, Shard, SyncOptions,
+    Connection, Credentials, EntryPath, Location, MappingEntry, MappingSource, ProviderName, Shard,
+    SyncOptions,
 };
 
 /// All that is known of one provider.
@@ -139,6 +140,27 @@ pub struct Opening<'a> {
     pub filters: &'a ProviderFilters,
     /// What this installation says of sources.
     pub tuning: &'a SourceTuning,
+}
+
+impl Opening<'_> {
+    /// The names of properties that the sync's filters and mappings use.
+    #[must_use]
+    pub fn named_properties(&self) -> Vec<String> {
+        let entries = self.options.mapping.iter().flat_map(|mapping| mapping.entries());
+        let mapped = entries.filter_map(|(_, entry)| {
+            let source = match entry {
+                MappingEntry::Field(field) => &field.source,
+                MappingEntry::Blob(blob) => &blob.source,
+            };
+            match source {
+                MappingSource::Metadata { key } => Some(key.clone()),
+                MappingSource::Column { name } => Some(name.clone()),
+                _ => None,
+            }
+        });
+        let filters = self.options.filters.metadata_filters.iter();
+        mapped.chain(filters.map(|filter| filter.field.clone())).collect()
+    }
 }
 
 /// The places that a provider has.

@@ -48,6 +48,15 @@ pub(super) struct DriveItem {
     web_url: Option<String>,
     #[serde(rename = "@microsoft.graph.downloadUrl")]
     pub(super) download_url: Option<SecretString>,
+    list_item: Option<ListItem>,
+    /// The columns of its list that were asked for, by the names that they were asked for by.
+    #[serde(skip)]
+    pub(super) columns: Map<String, Value>,
+}
+
+#[derive(Debug, Deserialize)]
+struct ListItem {
+    fields: Option<Map<String, Value>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -115,6 +124,11 @@ pub(super) enum Told {
     Nothing,
 }
 
+/// Whether that is the id of a personal drive, as [`drive_id`] writes it.
+pub(super) fn is_personal(drive: &str) -> bool {
+    drive.len() == 16 && drive.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
 /// The ids of a drive as they are compared: those of personal drives come with 15 or 16 digits, in
 /// either case (<https://github.com/OneDrive/onedrive-api-docs/issues/1890>).
 pub(super) fn drive_id(given: &str) -> String {
@@ -136,6 +150,11 @@ pub(super) fn parts(id: &EntryId) -> Option<(&str, &str)> {
 }
 
 impl DriveItem {
+    /// The columns of its list, where it is a file that has some.
+    pub(super) fn fields(&self) -> Option<&Map<String, Value>> {
+        self.file.as_ref().and(self.list_item.as_ref()?.fields.as_ref())
+    }
+
     /// The item as a listing of that drive tells it.
     pub(super) fn told(self, drive: &str) -> Told {
         let id = entry_id(drive, &self.id);
@@ -232,7 +251,8 @@ impl DriveItem {
             ("createdBy", self.created_by.as_ref().and_then(Identities::told)),
             ("lastModifiedBy", self.last_modified_by.as_ref().and_then(Identities::told)),
         ];
-        all.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+        let all = all.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+        all.chain(self.columns.clone()).collect()
     }
 }
 

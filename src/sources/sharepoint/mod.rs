@@ -1,5 +1,6 @@
 //! SharePoint and OneDrive.
 
+mod columns;
 mod graph;
 mod item;
 mod place;

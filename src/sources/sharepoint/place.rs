@@ -21,6 +21,8 @@ pub(super) enum Place {
     Sites,
     /// `/sites/Name/…/Library/folder`: subsites, library and folders follow each other.
     Site { path: Vec<String> },
+    /// `SITE/DRIVE!ITEM/Name/…`: a site and libraries of it, as a sync of several keeps them.
+    Libraries { site: String, all: Vec<(String, Found)> },
     /// `/users/UPN/folder`: a person's OneDrive, for applications.
     User { name: String, folder: Vec<String> },
     /// `/folder`: the connection's drive and folder, else the OneDrive of whoever signed in.
@@ -28,8 +30,8 @@ pub(super) enum Place {
 }
 
 /// The forms of a place, in words.
-pub(super) const ACCEPTED: &str = "/sites/Name/Library/folder, /folder in the OneDrive of whoever \
-     signed in, /users/NAME@EXAMPLE.ORG/folder for an application, or the id of an item";
+pub(super) const ACCEPTED: &str = "/sites/Name/Library/folder, /sites/Name with \
+     provider_filters.libraries, /folder in the OneDrive of whoever signed in, /users/NAME@EXAMPLE.ORG/folder for an application, or the id of an item";
 
 impl Place {
     /// Reads a `source_path`.
@@ -38,12 +40,8 @@ impl Place {
     /// What is wrong with it, in words that go on from "source_path …".
     pub(super) fn read(text: &str) -> Result<Self, String> {
         let Some(path) = text.strip_prefix('/') else {
-            return match text.rsplit_once('!') {
-                Some((drive, item)) if !drive.is_empty() && !item.is_empty() => {
-                    Ok(Self::Item { drive: drive_id(drive), item: item.to_owned() })
-                }
-                _ => Err(format!("is no place of SharePoint or OneDrive: write {ACCEPTED}")),
-            };
+            return by_id(text)
+                .ok_or_else(|| format!("is no place of SharePoint or OneDrive: write {ACCEPTED}"));
         };
         let all = parts_of(path);
         if all.iter().any(|part| part == "..") {
@@ -68,6 +66,11 @@ impl Place {
         };
         match self {
             Self::Item { drive, item } => format!("{drive}!{item}"),
+            Self::Libraries { site, all } => {
+                all.iter().fold(site.clone(), |text, (name, Found { drive, item })| {
+                    format!("{text}/{drive}!{item}/{name}")
+                })
+            }
             Self::Sites => "/sites".to_owned(),
             Self::Site { path } => joined("/sites", path),
             Self::User { name, folder } => joined(&format!("/users/{name}"), folder),
@@ -75,6 +78,26 @@ impl Place {
             Self::Own { folder } => joined("", folder),
         }
     }
+}
+
+/// A place that is named by ids.
+fn by_id(text: &str) -> Option<Place> {
+    let folder = |text: &str| {
+        let (drive, item) = text.rsplit_once('!')?;
+        let is_whole = !drive.is_empty() && !item.is_empty();
+        is_whole.then(|| Found { drive: drive_id(drive), item: item.to_owned() })
+    };
+    let Some((site, libraries)) = text.split_once('/') else {
+        return folder(text).map(|Found { drive, item }| Place::Item { drive, item });
+    };
+    let parts: Vec<&str> = libraries.split('/').collect();
+    let library = |part: &[&str]| match part {
+        [id, name] if !name.is_empty() => Some(((*name).to_owned(), folder(id)?)),
+        _ => None,
+    };
+    let all: Option<Vec<(String, Found)>> = parts.chunks(2).map(library).collect();
+    let all = all.filter(|_| !site.is_empty())?;
+    Some(Place::Libraries { site: site.to_owned(), all })
 }
 
 /// The parts of a path.
@@ -98,8 +121,14 @@ pub(super) struct Defaults {
 }
 
 impl Defaults {
+    /// Whether it names no drive.
     pub(super) const fn is_empty(&self) -> bool {
         self.site.is_none() && self.drive.is_none()
+    }
+
+    /// Whether it names nothing at all.
+    pub(super) const fn is_nothing(&self) -> bool {
+        self.is_empty() && self.folder.is_empty()
     }
 }
 
@@ -166,16 +195,62 @@ impl Graph {
             }
             Place::Site { path } => {
                 let (site, rest) = self.site(path, defaults).await?;
-                let libraries = self.libraries(&site.id).await?;
-                let Some((wanted, folder)) = rest.split_first() else {
-                    return Err(no_library(None, &libraries));
-                };
-                let Some(library) = library(&libraries, wanted) else {
-                    return Err(no_library(Some(wanted), &libraries));
-                };
-                self.folder_of(&library.id, folder).await
+                self.folder_of_site(&site.id, rest).await
             }
+            Place::Libraries { site, .. } => self.folder_of_site(site, &[]).await,
         }
+    }
+
+    /// A folder of a site: the path begins with the library.
+    pub(super) async fn folder_of_site(
+        &self,
+        site: &str,
+        path: &[String],
+    ) -> Result<Found, SourceError> {
+        let libraries = self.libraries(site).await?;
+        let Some((wanted, folder)) = path.split_first() else {
+            return Err(no_library(None, &libraries));
+        };
+        let Some(library) = library(&libraries, wanted) else {
+            return Err(no_library(Some(wanted), &libraries));
+        };
+        self.folder_of(&library.id, folder).await
+    }
+
+    /// The libraries of a site with those names, each with its name. Those that are `known` already
+    /// are not asked for.
+    pub(super) async fn libraries_named(
+        &self,
+        site: &str,
+        names: &[String],
+        known: &[(String, Found)],
+    ) -> Result<Vec<(String, Found)>, SourceError> {
+        let mut there = None;
+        let mut all: Vec<(String, Found)> = Vec::with_capacity(names.len());
+        for name in names {
+            let found = match known.iter().find(|(of, _)| of == name) {
+                Some((_, found)) => found.clone(),
+                None => {
+                    let there = match &there {
+                        Some(there) => there,
+                        None => there.insert(self.libraries(site).await?),
+                    };
+                    let Some(library) = library(there, name) else {
+                        return Err(no_library(Some(name), there));
+                    };
+                    self.folder_of(&library.id, &[]).await?
+                }
+            };
+            if let Some((other, _)) = all.iter().find(|(_, other)| other.drive == found.drive) {
+                let message = format!(
+                    "provider_filters.libraries: {other:?} and {name:?} are the same library: name \
+                     it once"
+                );
+                return Err(SourceError::Misconfigured { message });
+            }
+            all.push((name.clone(), found));
+        }
+        Ok(all)
     }
 
     /// The deepest site that the path names, and what is left of the path.
@@ -259,7 +334,9 @@ fn no_library(wanted: Option<&str>, libraries: &[Drive]) -> SourceError {
     let known: Vec<&str> = libraries.iter().filter_map(|drive| drive.name.as_deref()).collect();
     let what = match wanted {
         Some(wanted) => format!("the site has no library {wanted:?}"),
-        None => "the place names a site and no library".to_owned(),
+        None => "the place names a site and no library: add one to it, or name some in \
+                 provider_filters.libraries"
+            .to_owned(),
     };
     SourceError::RootMissing { message: format!("{what}; there are: {}", known.join(", ")) }
 }
@@ -309,11 +386,24 @@ mod tests {
                 Place::Item { drive: "0abcdef012345678".into(), item: "01ITEM".into() },
                 "0abcdef012345678!01ITEM",
             ),
+            (
+                "contoso,1,2/b!A!01A/Shared Documents/b!B!01B/Bücher",
+                Place::Libraries {
+                    site: "contoso,1,2".into(),
+                    all: [("Shared Documents", "A"), ("Bücher", "B")]
+                        .map(|(name, of)| {
+                            let (drive, item) = (format!("b!{of}"), format!("01{of}"));
+                            (name.to_owned(), Found { drive, item })
+                        })
+                        .to_vec(),
+                },
+                "contoso,1,2/b!A!01A/Shared Documents/b!B!01B/Bücher",
+            ),
         ] {
             assert_eq!(read(text), place, "{text}");
             assert_eq!(read(text).spelled(), spelled);
         }
-        for wrong in ["", "sites/Team", "/a/../b", "!x", "x!"] {
+        for wrong in ["", "sites/Team", "/a/../b", "!x", "x!", "site/x!1", "site/x!1/"] {
             assert!(Place::read(wrong).is_err(), "{wrong}");
         }
     }

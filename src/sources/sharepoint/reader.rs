@@ -4,26 +4,34 @@
 use std::{ffi::OsStr, path::Path, sync::Arc};
 
 use async_trait::async_trait;
+use serde_json::{Map, Value};
 
 use super::{
+    columns::Columns,
     graph::{Graph, USER_AGENT},
     place::{ACCEPTED, Defaults, Place, parts_of},
     provider::Sharepoint,
     source::{Root, SharePoint},
 };
-use crate::sources::{
-    Source, SourceError,
-    browse::Item,
-    http::Client,
-    limits::Rate,
-    oauth::microsoft::Microsoft,
-    provider::{Browsing, Filters, LocationError, NotAFolder, Opening, Places, Reader},
+use crate::{
+    model::Shard,
+    sources::{
+        Source, SourceError,
+        browse::Item,
+        http::Client,
+        limits::Rate,
+        oauth::microsoft::Microsoft,
+        provider::{
+            Browsing, Filters, LocationError, NotAFolder, Opening, Places, ProviderFilterError,
+            Reader,
+        },
+    },
 };
 
 #[async_trait]
 impl Reader for Sharepoint {
     async fn open(&self, opening: Opening<'_>) -> Result<Arc<dyn Source>, SourceError> {
-        let Opening { location, credentials, tuning, .. } = opening;
+        let Opening { location, credentials, tuning, options, .. } = opening;
         let Some(credentials) = credentials else {
             let message = "this connection has no credentials: sign in again".to_owned();
             return Err(SourceError::Misconfigured { message });
@@ -62,19 +70,51 @@ impl Reader for Sharepoint {
             clock: tuning.clock.clone(),
         };
         let is_application = location.connection.text("credentials") == Some("client_credentials");
+        let libraries = libraries(&options.provider_filters)
+            .map_err(|problem| SourceError::Misconfigured { message: problem.to_string() })?;
+        let is_site = matches!(place, Place::Site { .. } | Place::Libraries { .. });
+        if !libraries.is_empty() && !is_site {
+            let message = "provider_filters.libraries goes with a place /sites/Name".to_owned();
+            return Err(SourceError::Misconfigured { message });
+        }
+        let is_nowhere = is_application && defaults.is_empty();
         let root = match place {
-            Place::Own { folder } if folder.is_empty() && is_application && defaults.is_empty() => {
-                Root::Sites
+            Place::Own { folder } if folder.is_empty() && is_nowhere => {
+                Root::Sites { follows: false }
             }
-            Place::Sites => Root::Sites,
-            Place::Site { path } if path.len() == 1 => Root::Libraries { path, defaults },
+            Place::Own { folder } if folder.is_empty() && defaults.is_nothing() => {
+                Root::Own(graph.find(&Place::Own { folder }, &defaults).await?)
+            }
+            Place::Sites => Root::Sites { follows: !is_application },
+            Place::Site { path } if !libraries.is_empty() => {
+                let (site, rest) = graph.site(&path, &defaults).await?;
+                if let Some(library) = rest.first() {
+                    let message = format!(
+                        "provider_filters.libraries goes with a place that ends with its site: \
+                         leave {library:?} out of the place, and name it there"
+                    );
+                    return Err(SourceError::Misconfigured { message });
+                }
+                let all = graph.libraries_named(&site.id, &libraries, &[]).await?;
+                Root::Libraries { site: site.id, all }
+            }
+            Place::Libraries { site, all } if !libraries.is_empty() => {
+                let all = graph.libraries_named(&site, &libraries, &all).await?;
+                Root::Libraries { site, all }
+            }
+            Place::Libraries { site, .. } => Root::Site { id: site },
+            Place::Site { path } => match graph.site(&path, &defaults).await? {
+                (site, []) => Root::Site { id: site.id },
+                (site, rest) => Root::Folder(graph.folder_of_site(&site.id, rest).await?),
+            },
             place => Root::Folder(graph.find(&place, &defaults).await?),
         };
-        Ok(Arc::new(SharePoint::new(graph, root)))
+        let columns = Columns::among(opening.named_properties());
+        Ok(Arc::new(SharePoint::new(graph, root, columns)))
     }
 
     fn offers(&self) -> &'static [&'static str] {
-        &["column"]
+        &["metadata", "column"]
     }
 }
 
@@ -84,13 +124,10 @@ impl Places for Sharepoint {
     }
 
     fn place(&self, source_path: &str, _own_data: &Path) -> Result<Vec<u8>, String> {
-        let place = Place::read(source_path)?;
-        let needed = match &place {
-            Place::Sites => "names no site",
-            Place::Site { path } if path.len() == 1 => "names a site and no library",
-            _ => return Ok(place.spelled().into_bytes()),
-        };
-        Err(format!("{needed}: write {ACCEPTED}"))
+        match Place::read(source_path)? {
+            Place::Sites => Err(format!("names no site: write {ACCEPTED}")),
+            place => Ok(place.spelled().into_bytes()),
+        }
     }
 
     fn schemes(&self) -> &'static [&'static str] {
@@ -119,7 +156,49 @@ impl Places for Sharepoint {
     }
 }
 
-impl Filters for Sharepoint {}
+impl Filters for Sharepoint {
+    fn keys(&self) -> &'static [&'static str] {
+        &["libraries"]
+    }
+
+    fn shards(&self, filters: &Map<String, Value>) -> Result<Vec<Shard>, Vec<ProviderFilterError>> {
+        match libraries(filters) {
+            Ok(names) if names.is_empty() => Ok(vec![Shard::whole()]),
+            Ok(names) => Ok(names.iter().map(Shard::named).collect()),
+            Err(problem) => Err(vec![problem]),
+        }
+    }
+}
+
+/// Libraries of one sync at most.
+const MOST_LIBRARIES: usize = 100;
+
+/// The libraries that a sync names.
+fn libraries(filters: &Map<String, Value>) -> Result<Vec<String>, ProviderFilterError> {
+    let wrong = |value: &Value, problem: &str| {
+        let accepted = "the names of libraries of the site, at most 100, each once";
+        Err(ProviderFilterError::wrong_value("libraries", value, problem, accepted))
+    };
+    let Some(given) = filters.get("libraries").filter(|of| !of.is_null()) else {
+        return Ok(Vec::new());
+    };
+    let Some(all) = given.as_array().filter(|all| all.len() <= MOST_LIBRARIES) else {
+        return wrong(given, "is not a list of at most 100 names");
+    };
+    let mut names: Vec<String> = Vec::with_capacity(all.len());
+    for one in all {
+        let name = match one.as_str().map(str::trim) {
+            None | Some("") => return wrong(one, "is no name"),
+            Some(name) if name.contains('/') => return wrong(one, "has a slash in it"),
+            Some(name) => name.to_owned(),
+        };
+        if names.iter().any(|other| other.to_lowercase() == name.to_lowercase()) {
+            return wrong(one, "is named twice");
+        }
+        names.push(name);
+    }
+    Ok(names)
+}
 
 #[async_trait]
 impl Browsing for Sharepoint {

@@ -4,8 +4,8 @@
 //! below.
 
 use std::{
-    collections::{HashMap, VecDeque},
-    sync::{Mutex, PoisonError},
+    collections::{BTreeMap, HashMap, VecDeque},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -20,12 +20,13 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::{
+    columns::Columns,
     graph::{About, BATCH, Graph},
     item::{self, DriveItem, SELECT, Told},
-    place::{Collection, Defaults, Found, Site},
+    place::{Collection, Found, Place, Site},
 };
 use crate::{
-    model::{Cursor, Entry, EntryId, Fingerprint, Folder, FolderId, Shard, Version},
+    model::{Cursor, Entry, EntryId, EntryKind, Fingerprint, Folder, FolderId, Shard, Version},
     sources::{
         Absence, Body, ByteRange, Content, Facts, Listing, Page, Profile, RootFolder, RootIdentity,
         Source, SourceError, VersionMatch,
@@ -42,13 +43,18 @@ const MOST_URLS: usize = 5_000;
 const PAGE: usize = 200;
 /// The token of a feed whose walk has yet to be made.
 const FROM_WALK: &[u8] = b"walk";
+/// How often a walk begins anew because the provider asks for it.
+const MOST_RESYNCS: usize = 5;
 
 /// See the module.
 pub(super) struct SharePoint {
     graph: Graph,
     root: Root,
-    /// Where the changes continue behind the walk that this source made last.
-    walked_to: Mutex<Option<String>>,
+    /// What can be synced; none where the root is only looked around in.
+    parts: Vec<Part>,
+    columns: Columns,
+    /// The walks that this source has made last, by shard.
+    walks: Mutex<BTreeMap<String, Walk>>,
     urls: Mutex<Urls>,
 }
 
@@ -56,10 +62,31 @@ pub(super) struct SharePoint {
 pub(super) enum Root {
     /// A folder: what is below it can be synced.
     Folder(Found),
+    /// The drive of whoever signed in, which is looked around in beside the sites.
+    Own(Found),
+    /// Libraries of a site, by their names: what is in them can be synced.
+    Libraries { site: String, all: Vec<(String, Found)> },
     /// A site's libraries, to look around in.
-    Libraries { path: Vec<String>, defaults: Defaults },
-    /// All sites, to look around in.
-    Sites,
+    Site { id: String },
+    /// All sites, to look around in; `follows`: those first that whoever signed in follows.
+    Sites { follows: bool },
+}
+
+/// A folder that is synced, with the drive whose feed reports its changes.
+struct Part {
+    shard: Shard,
+    /// What the paths of its entries begin with.
+    path: String,
+    found: Found,
+}
+
+/// How far a walk has come.
+#[derive(Clone, Debug, Default)]
+struct Walk {
+    /// Where the changes continue behind it, once it has ended.
+    to: Option<String>,
+    /// Whether it has listed the folder that is synced.
+    has_root: bool,
 }
 
 /// The addresses that listings gave, the newest only.
@@ -95,33 +122,54 @@ impl Urls {
 
 #[async_trait]
 impl Source for SharePoint {
+    /// The place names it already, and the walk that follows lists it: only where that has not,
+    /// the provider is asked.
     async fn root(&self) -> Result<RootIdentity, SourceError> {
-        let Found { drive, item } = self.found()?;
-        let path = format!("/drives/{drive}/items/{item}?$select={SELECT}");
-        let found: DriveItem = self.graph.get(&path, About::Place).await?;
-        if found.folder.is_none() && found.root.is_none() {
-            let message = "the place of this sync is no folder (any more)".to_owned();
-            return Err(SourceError::RootMissing { message });
+        for part in &self.parts {
+            let walk = self.walks().get(part.shard.name()).cloned();
+            if walk.is_some_and(|walk| !walk.has_root) {
+                self.look_at(&part.found).await?;
+            }
         }
-        Ok(RootIdentity(Some(format!("{drive}!{item}"))))
+        match self.parts.as_slice() {
+            [] => Err(self.no_folder().await),
+            parts => {
+                let ids: Vec<String> = parts.iter().map(|part| part.id().to_json_text()).collect();
+                Ok(RootIdentity(Some(ids.join("/"))))
+            }
+        }
     }
 
     async fn probe(&self) -> Result<(), SourceError> {
-        self.root().await.map(drop)
+        for part in &self.parts {
+            self.look_at(&part.found).await?;
+        }
+        if self.parts.is_empty() { Err(self.no_folder().await) } else { Ok(()) }
     }
 
     /// Drive and item: a place stays the same when it is renamed.
     fn place(&self) -> Option<Vec<u8>> {
-        let Found { drive, item } = self.found().ok()?;
-        Some(format!("{drive}!{item}").into_bytes())
+        let place = match &self.root {
+            Root::Folder(Found { drive, item }) | Root::Own(Found { drive, item }) => {
+                Place::Item { drive: drive.clone(), item: item.clone() }
+            }
+            Root::Libraries { site, all } => {
+                Place::Libraries { site: site.clone(), all: all.clone() }
+            }
+            Root::Site { .. } | Root::Sites { .. } => return None,
+        };
+        Some(place.spelled().into_bytes())
     }
 
     /// Graph names nobody who is signed in as an application; asking for the place shows that these
     /// credentials are good.
     async fn account(&self) -> Result<Option<String>, SourceError> {
         match &self.root {
-            Root::Folder(_) => self.root().await.map(drop)?,
-            Root::Libraries { .. } | Root::Sites => {
+            Root::Folder(_) | Root::Own(_) | Root::Libraries { .. } => self.probe().await?,
+            Root::Site { id } => {
+                self.graph.libraries(id).await.map(drop)?;
+            }
+            Root::Sites { .. } => {
                 self.graph.get::<Site>("/sites/root", About::Place).await.map(drop)?;
             }
         }
@@ -129,12 +177,9 @@ impl Source for SharePoint {
     }
 
     fn profile(&self) -> Profile {
-        let root = self.found().ok().map(|Found { drive, item }| RootFolder {
-            id: item::entry_id(drive, item),
-            path: EntryId::new(""),
-        });
+        let root = |part: &Part| RootFolder { id: part.id(), path: EntryId::new(&*part.path) };
         Profile {
-            roots: root.into_iter().collect(),
+            roots: self.parts.iter().map(root).collect(),
             listing: Listing::Flat,
             has_feed: true,
             absence: Absence::Ask { at_once: BATCH },
@@ -142,40 +187,50 @@ impl Source for SharePoint {
         }
     }
 
+    fn shards(&self) -> Vec<Shard> {
+        match self.parts.as_slice() {
+            [] => vec![Shard::whole()],
+            parts => parts.iter().map(|part| part.shard.clone()).collect(),
+        }
+    }
+
+    fn shard_of(&self, entry: &Entry) -> Option<usize> {
+        let (drive, _) = item::parts(&entry.id)?;
+        self.parts.iter().position(|part| part.found.drive == drive)
+    }
+
     fn walk(
         &self,
-        _shard: &Shard,
+        shard: &Shard,
         from: Option<Cursor>,
     ) -> BoxStream<'_, Result<Page, SourceError>> {
-        let start = from.and_then(|from| String::from_utf8(from.0).ok());
-        let start = match start.map_or_else(|| self.delta_from_the_beginning(), Ok) {
-            Ok(start) => start,
+        let part = match self.part(shard) {
+            Ok(part) => part,
             Err(error) => return stream::iter([Err(error)]).boxed(),
         };
-        self.keep_walked_to(None);
-        stream::try_unfold(Some(start), async |next| {
+        let start = from.and_then(|from| String::from_utf8(from.0).ok());
+        let start = start.unwrap_or_else(|| self.delta_from_the_beginning(part));
+        self.walks().insert(part.shard.name().to_owned(), Walk::default());
+        stream::try_unfold((Some(start), 0), move |(next, resyncs)| async move {
             let Some(link) = next else { return Ok(None) };
-            let mut page = match self.page(&link).await {
-                // A walk that cannot be continued begins anew: what was listed is listed again, and
-                // nothing is removed before its end.
-                Err(SourceError::FeedExpired { .. }) => {
-                    self.page(&self.delta_from_the_beginning()?).await?
-                }
-                page => page?,
-            };
+            let (mut page, resyncs) = self.page_of_walk(part, &link, resyncs).await?;
             let (next, delta) = (page.next.take(), page.delta.take());
-            if let Some(delta) = delta {
-                self.keep_walked_to(Some(delta));
-            }
+            let is_root = |item: &DriveItem| item.id == part.found.item && item.deleted.is_none();
+            let has_root = page.value.iter().any(is_root);
             let cursor = next.clone().map(|next| Cursor(next.into_bytes()));
-            Ok(Some((Page { cursor, ..self.told(page.value) }, next)))
+            let page = Page { cursor, ..self.told(part, page.value).await? };
+            if let Some(walk) = self.walks().get_mut(part.shard.name()) {
+                walk.has_root |= has_root;
+                walk.to = delta;
+            }
+            Ok(Some((page, (next, resyncs))))
         })
         .boxed()
     }
 
     async fn stat(&self, id: &EntryId) -> Result<Option<Entry>, SourceError> {
         match self.item(id).await {
-            Ok(found) => match self.one(id, found) {
+            Ok(found) => match self.one(id, found).await? {
                 Told::Entry(entry) => Ok(Some(entry)),
                 _ => Ok(None),
             },
@@ -212,21 +267,44 @@ impl Source for SharePoint {
         Ok(Content { facts, body: Body::Stream(transport::body_of(response, range)) })
     }
 
+    /// Asks for the item again: the bytes may be those of a version that the listing did not know
+    /// yet.
+    async fn confirm(&self, id: &EntryId, listed: &Fingerprint) -> Result<(), SourceError> {
+        let changed = || {
+            let message = "the provider has another version of it by now".to_owned();
+            Err(SourceError::Changed { message })
+        };
+        match self.stat(id).await? {
+            Some(Entry { kind: EntryKind::File(now), .. }) => {
+                match item::compare(&listed.version.0, &now.version.0) {
+                    VersionMatch::Same => Ok(()),
+                    VersionMatch::Other | VersionMatch::Unknown => changed(),
+                }
+            }
+            _ => changed(),
+        }
+    }
+
     fn children(
         &self,
-        _shard: &Shard,
+        shard: &Shard,
         folders: &[FolderId],
     ) -> BoxStream<'_, Result<Page, SourceError>> {
+        let part = match self.part(shard) {
+            Ok(part) => part,
+            Err(error) => return stream::iter([Err(error)]).boxed(),
+        };
         let links: VecDeque<String> = folders
             .iter()
             .filter_map(item::parts)
             .map(|(drive, item)| {
                 let path = format!("/drives/{drive}/items/{item}/children");
-                let path = format!("/v1.0{path}?$top={PAGE}&$select={SELECT}");
+                let expansion = self.columns.expansion(drive);
+                let path = format!("/v1.0{path}?$top={PAGE}&$select={SELECT}{expansion}");
                 self.graph.host.url(&path)
             })
             .collect();
-        stream::try_unfold(links, async |mut links| {
+        stream::try_unfold(links, move |mut links: VecDeque<String>| async move {
             let Some(link) = links.pop_front() else { return Ok(None) };
             let page: Collection<DriveItem> = match self.graph.follow(&link, About::Item).await {
                 // Gone meanwhile: there is nothing in it.
@@ -236,14 +314,14 @@ impl Source for SharePoint {
             if let Some(next) = page.next {
                 links.push_front(next);
             }
-            Ok(Some((self.told(page.value), links)))
+            Ok(Some((self.told(part, page.value).await?, links)))
         })
         .boxed()
     }
 
     async fn folder(&self, id: &FolderId) -> Result<Option<Folder>, SourceError> {
         match self.item(id).await {
-            Ok(found) => match self.one(id, found) {
+            Ok(found) => match self.one(id, found).await? {
                 Told::Folder(folder) => Ok(Some(folder)),
                 _ => Ok(None),
             },
@@ -258,21 +336,22 @@ impl Source for SharePoint {
         Ok(Cursor(FROM_WALK.to_vec()))
     }
 
-    fn changes(&self, _shard: &Shard, from: Cursor) -> BoxStream<'_, Result<Page, SourceError>> {
+    fn changes(&self, shard: &Shard, from: Cursor) -> BoxStream<'_, Result<Page, SourceError>> {
+        let part = match self.part(shard) {
+            Ok(part) => part,
+            Err(error) => return stream::iter([Err(error)]).boxed(),
+        };
         if from.0 == FROM_WALK {
-            let walked_to = self.walked_to.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let walked_to = self.walks().get(shard.name()).and_then(|walk| walk.to.clone());
             if let Some(delta) = walked_to {
                 let page = Page { cursor: Some(Cursor(delta.into_bytes())), ..Page::default() };
                 return stream::iter([Ok(page)]).boxed();
             }
             // The process that walked is gone: everything is listed as if it had changed.
-            return match self.delta_from_the_beginning() {
-                Ok(link) => self.changes_from(link),
-                Err(error) => stream::iter([Err(error)]).boxed(),
-            };
+            return self.changes_from(part, self.delta_from_the_beginning(part));
         }
         match String::from_utf8(from.0) {
-            Ok(link) => self.changes_from(link),
+            Ok(link) => self.changes_from(part, link),
             Err(_) => {
                 let message = "the stored token is no address".to_owned();
                 stream::iter([Err(SourceError::FeedExpired { message })]).boxed()
@@ -285,6 +364,8 @@ impl Source for SharePoint {
             .iter()
             .filter_map(|id| {
                 let (drive, item) = item::parts(id)?;
+                // What is in a library that is no longer named is below no root.
+                self.parts.iter().find(|part| part.found.drive == drive)?;
                 Some((id, format!("/drives/{drive}/items/{item}?$select=id")))
             })
             .collect();
@@ -304,14 +385,20 @@ impl Source for SharePoint {
 
     async fn browse(&self, wanted: Wanted, limit: usize) -> Result<Level, SourceError> {
         let Found { drive, item } = match &self.root {
-            Root::Folder(found) => found,
-            Root::Libraries { path, defaults } => return self.libraries(path, defaults).await,
-            Root::Sites => return self.sites(limit).await,
+            Root::Folder(found) | Root::Own(found) => found,
+            Root::Libraries { site: id, .. } | Root::Site { id } => {
+                return self.libraries(id).await;
+            }
+            Root::Sites { follows } => return self.sites(*follows, limit).await,
         };
         let path = format!("/drives/{drive}/items/{item}/children");
         let path = format!("/v1.0{path}?$top={PAGE}&$select={SELECT}&$orderby=name");
         let mut next = Some(self.graph.host.url(&path));
         let mut level = Level::default();
+        let has_sites = matches!(self.root, Root::Own(_)) && !item::is_personal(drive);
+        if has_sites && wanted == Wanted::Folders {
+            level.items.push(folder("SharePoint sites", "/sites".to_owned()));
+        }
         while let Some(link) = next.take() {
             let page: Collection<DriveItem> = self.graph.follow(&link, About::Place).await?;
             next = page.next;
@@ -343,34 +430,91 @@ impl Source for SharePoint {
 }
 
 impl SharePoint {
-    pub(super) fn new(graph: Graph, root: Root) -> Self {
-        Self { graph, root, walked_to: Mutex::default(), urls: Mutex::default() }
+    pub(super) fn new(graph: Graph, root: Root, columns: Columns) -> Self {
+        let parts = match &root {
+            Root::Folder(found) | Root::Own(found) => {
+                let (shard, path) = (Shard::whole(), String::new());
+                vec![Part { shard, path, found: found.clone() }]
+            }
+            Root::Libraries { all, .. } => {
+                let part = |(name, found): &(String, Found)| Part {
+                    shard: Shard::named(name),
+                    path: name.clone(),
+                    found: found.clone(),
+                };
+                all.iter().map(part).collect()
+            }
+            Root::Site { .. } | Root::Sites { .. } => Vec::new(),
+        };
+        Self { graph, root, parts, columns, walks: Mutex::default(), urls: Mutex::default() }
     }
 
-    /// The folder that is synced.
-    fn found(&self) -> Result<&Found, SourceError> {
+    /// Why there is no folder that can be synced.
+    async fn no_folder(&self) -> SourceError {
         match &self.root {
-            Root::Folder(found) => Ok(found),
-            Root::Libraries { .. } | Root::Sites => Err(SourceError::RootMissing {
-                message: "this place has libraries and no files: name one of them".to_owned(),
-            }),
+            Root::Site { id } => match self.graph.folder_of_site(id, &[]).await {
+                Err(error) => error,
+                Ok(_) => SourceError::RootMissing { message: "the place is a site".to_owned() },
+            },
+            _ => SourceError::RootMissing { message: "the place names no site".to_owned() },
         }
     }
 
-    fn drive(&self) -> &str {
-        self.found().map_or("", |found| &found.drive)
+    fn part(&self, shard: &Shard) -> Result<&Part, SourceError> {
+        let found = self.parts.iter().find(|part| part.shard.name() == shard.name());
+        found.ok_or_else(|| SourceError::RootMissing {
+            message: "the place of this sync is no folder".to_owned(),
+        })
     }
 
-    fn delta_from_the_beginning(&self) -> Result<String, SourceError> {
-        let path = format!("/v1.0/drives/{}/root/delta?$select={SELECT}", self.found()?.drive);
-        Ok(self.graph.host.url(&path))
+    /// Makes sure that a folder is there.
+    async fn look_at(&self, Found { drive, item }: &Found) -> Result<(), SourceError> {
+        let path = format!("/drives/{drive}/items/{item}?$select={SELECT}");
+        let found: DriveItem = self.graph.get(&path, About::Place).await?;
+        if found.folder.is_none() && found.root.is_none() {
+            let message = "the place of this sync is no folder (any more)".to_owned();
+            return Err(SourceError::RootMissing { message });
+        }
+        Ok(())
+    }
+
+    fn delta_from_the_beginning(&self, part: &Part) -> String {
+        let drive = &part.found.drive;
+        let expansion = self.columns.expansion(drive);
+        let path = format!("/v1.0/drives/{drive}/root/delta?$select={SELECT}{expansion}");
+        self.graph.host.url(&path)
+    }
+
+    /// A page of a walk, which begins anew where it cannot be continued: what was listed is listed
+    /// again, and nothing is removed before its end. Returns how often that was asked for.
+    async fn page_of_walk(
+        &self,
+        part: &Part,
+        link: &str,
+        resyncs: usize,
+    ) -> Result<(Collection<DriveItem>, usize), SourceError> {
+        let (mut link, mut resyncs) = (link.to_owned(), resyncs);
+        loop {
+            let message = match self.graph.follow(&link, About::Changes).await {
+                Err(SourceError::FeedExpired { message }) => message,
+                page => return Ok((page?, resyncs)),
+            };
+            if resyncs == MOST_RESYNCS {
+                self.look_at(&part.found).await?;
+                let message = format!(
+                    "the listing had to begin anew {MOST_RESYNCS} times and still has no end: \
+                     {message}"
+                );
+                return Err(SourceError::Transient { message });
+            }
+            (link, resyncs) = (self.delta_from_the_beginning(part), resyncs + 1);
+        }
     }
 
     /// The libraries of a site, as folders.
-    async fn libraries(&self, path: &[String], defaults: &Defaults) -> Result<Level, SourceError> {
-        let (site, _) = self.graph.site(path, defaults).await?;
+    async fn libraries(&self, site: &str) -> Result<Level, SourceError> {
         let mut level = Level::default();
-        for library in self.graph.libraries(&site.id).await? {
+        for library in self.graph.libraries(site).await? {
             let root = format!("/drives/{}/root?$select=id", library.id);
             let root: DriveItem = self.graph.get(&root, About::Place).await?;
             let id = item::entry_id(&item::drive_id(&library.id), &root.id);
@@ -380,49 +524,59 @@ impl SharePoint {
     }
 
     /// The sites that can be seen, as folders.
-    async fn sites(&self, limit: usize) -> Result<Level, SourceError> {
-        let mut next = Some(self.graph.host.url("/v1.0/sites?search=*"));
+    async fn sites(&self, follows: bool, limit: usize) -> Result<Level, SourceError> {
         let mut level = Level::default();
-        while let Some(link) = next.take() {
-            let page: Collection<Site> = self.graph.follow(&link, About::Place).await?;
-            next = page.next;
-            for site in page.value {
-                // Sites elsewhere than below /sites are reached by their ids only.
-                let address = site.web_url.as_deref().and_then(|url| url.split_once("/sites/"));
-                let Some((_, path)) = address else { continue };
-                if level.items.len() == limit {
-                    level.truncated = true;
-                    return Ok(level);
+        let mut lists = vec!["/v1.0/sites?search=*"];
+        if follows {
+            lists.push("/v1.0/me/followedSites");
+        }
+        while let Some(list) = lists.pop() {
+            let is_last = lists.is_empty();
+            let mut next = Some(self.graph.host.url(list));
+            while let Some(link) = next.take() {
+                let page: Collection<Site> = match self.graph.follow(&link, About::Place).await {
+                    // Who may not see what they follow may still search.
+                    Err(error) if !is_last && !matches!(error, SourceError::Held { .. }) => break,
+                    page => page?,
+                };
+                next = page.next;
+                for site in page.value {
+                    let Some((name, place)) = named(site) else { continue };
+                    if level.items.iter().any(|item| item.id.as_ref() == Some(&place)) {
+                        continue;
+                    }
+                    if level.items.len() == limit {
+                        level.truncated = true;
+                        return Ok(level);
+                    }
+                    level.items.push(folder(name, place));
                 }
-                let name = site.display_name.unwrap_or_else(|| path.to_owned());
-                level.items.push(folder(name, format!("/sites/{path}")));
             }
         }
         Ok(level)
     }
 
-    /// A page of the drive's delta.
-    async fn page(&self, link: &str) -> Result<Collection<DriveItem>, SourceError> {
-        self.graph.follow(link, About::Changes).await
-    }
-
-    fn changes_from(&self, link: String) -> BoxStream<'_, Result<Page, SourceError>> {
-        stream::try_unfold(Some(link), async |next| {
+    fn changes_from<'a>(
+        &'a self,
+        part: &'a Part,
+        link: String,
+    ) -> BoxStream<'a, Result<Page, SourceError>> {
+        stream::try_unfold(Some(link), move |next| async move {
             let Some(link) = next else { return Ok(None) };
-            let mut page = self.page(&link).await?;
+            let mut page: Collection<DriveItem> = self.graph.follow(&link, About::Changes).await?;
             let (next, delta) = (page.next.take(), page.delta.take());
             let Some(token) = next.clone().or(delta) else {
                 let message = "a page of changes ends without saying where to continue".to_owned();
                 return Err(SourceError::Garbled { message });
             };
             let cursor = Some(Cursor(token.into_bytes()));
-            Ok(Some((Page { cursor, ..self.told(page.value) }, next)))
+            Ok(Some((Page { cursor, ..self.told(part, page.value).await? }, next)))
         })
         .boxed()
     }
 
     /// The items of a page. The same one may come several times: the last counts.
-    fn told(&self, items: Vec<DriveItem>) -> Page {
+    async fn told(&self, part: &Part, items: Vec<DriveItem>) -> Result<Page, SourceError> {
         let mut last: HashMap<String, usize> = HashMap::with_capacity(items.len());
         for (index, item) in items.iter().enumerate() {
             last.insert(item.id.clone(), index);
@@ -433,7 +587,8 @@ impl SharePoint {
                 continue;
             }
             let url = item.download_url.take();
-            match item.told(self.drive()) {
+            self.name_columns(&part.found.drive, &mut item).await?;
+            match item.told(&part.found.drive) {
                 Told::Folder(folder) => page.folders.push(folder),
                 Told::Entry(entry) => {
                     if let Some(url) = url {
@@ -445,7 +600,18 @@ impl SharePoint {
                 Told::Nothing => {}
             }
         }
-        page
+        Ok(page)
+    }
+
+    /// Gives an item the columns that were asked for.
+    async fn name_columns(&self, drive: &str, item: &mut DriveItem) -> Result<(), SourceError> {
+        let Some(fields) = item.fields() else { return Ok(()) };
+        let names = match self.columns.is_incomplete(fields) {
+            true => Some(self.columns.names(&self.graph, drive).await?),
+            false => None,
+        };
+        item.columns = self.columns.values(fields, names.as_deref());
+        Ok(())
     }
 
     async fn item(&self, id: &EntryId) -> Result<DriveItem, SourceError> {
@@ -453,16 +619,19 @@ impl SharePoint {
             let message = "this is no id of an item".to_owned();
             return Err(SourceError::NotFound { message });
         };
-        let path = format!("/v1.0/drives/{drive}/items/{item}?$select={SELECT}");
+        let expansion = self.columns.expansion(drive);
+        let path = format!("/v1.0/drives/{drive}/items/{item}?$select={SELECT}{expansion}");
         self.graph.get_once(&self.graph.host.url(&path), About::Item).await
     }
 
     /// An item that was asked for by its id.
-    fn one(&self, id: &EntryId, mut found: DriveItem) -> Told {
+    async fn one(&self, id: &EntryId, mut found: DriveItem) -> Result<Told, SourceError> {
+        let drive = item::parts(id).map_or("", |(drive, _)| drive);
         if let Some(url) = found.download_url.take() {
             self.urls().put(id.clone(), url);
         }
-        found.told(self.drive())
+        self.name_columns(drive, &mut found).await?;
+        Ok(found.told(drive))
     }
 
     /// A new address to download an item from.
@@ -477,13 +646,26 @@ impl SharePoint {
         Ok(url)
     }
 
-    fn keep_walked_to(&self, delta: Option<String>) {
-        *self.walked_to.lock().unwrap_or_else(PoisonError::into_inner) = delta;
+    fn walks(&self) -> MutexGuard<'_, BTreeMap<String, Walk>> {
+        self.walks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn urls(&self) -> std::sync::MutexGuard<'_, Urls> {
+    fn urls(&self) -> MutexGuard<'_, Urls> {
         self.urls.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+impl Part {
+    /// The id of its folder.
+    fn id(&self) -> FolderId {
+        item::entry_id(&self.found.drive, &self.found.item)
+    }
+}
+
+/// A site's name and place. Sites elsewhere than below /sites are reached by their ids only.
+fn named(site: Site) -> Option<(String, String)> {
+    let (_, path) = site.web_url.as_deref()?.split_once("/sites/")?;
+    Some((site.display_name.unwrap_or_else(|| path.to_owned()), format!("/sites/{path}")))
 }
 
 fn folder(name: impl Into<Vec<u8>>, id: String) -> Item {
@@ -499,7 +681,7 @@ fn folder(name: impl Into<Vec<u8>>, id: String) -> Item {
 
 fn file_of(entry: Entry) -> Item {
     let file = match entry.kind {
-        crate::model::EntryKind::File(file) => Some(file),
+        EntryKind::File(file) => Some(file),
         _ => None,
     };
     Item {

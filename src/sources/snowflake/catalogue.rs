@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    columns::{self, Column, Kind},
+    columns::{self, Column},
     names::{Name, Table},
     protocol::ResultSet,
     rows::Rows,
@@ -66,12 +66,7 @@ pub(super) async fn describe(
     for row in rows.iter().flat_map(Rows::iter) {
         let is_column = role.and_then(|at| row.cell(at)).is_none_or(|role| role == "COLUMN");
         if let (true, Some(name), Some(text)) = (is_column, row.cell(name), row.cell(kind)) {
-            let column = Column {
-                name: name.to_owned(),
-                kind: Kind::of_catalogue(text),
-                is_collated: text.to_ascii_uppercase().contains(" COLLATE "),
-            };
-            columns.push((column, text.to_owned()));
+            columns.push((Column::of_catalogue(name.to_owned(), text), text.to_owned()));
         }
     }
     Ok(columns)
@@ -270,9 +265,10 @@ fn position(result: &ResultSet, name: &str) -> Result<usize, SourceError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sources::snowflake::columns::Kind;
 
     fn column(name: &str, kind: Kind) -> Column {
-        Column { name: name.into(), kind, is_collated: false }
+        Column { name: name.into(), kind, is_collated: false, scale: 0 }
     }
 
     #[test]

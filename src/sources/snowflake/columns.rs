@@ -15,9 +15,32 @@ pub(super) struct Column {
     /// Whether a collation decides which of its values are equal.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) is_collated: bool,
+    /// How many decimal places a NUMBER has: its text has as many. Zero for everything else.
+    #[serde(default)]
+    pub(super) scale: u32,
 }
 
 impl Column {
+    /// A column as the metadata of a result tells it.
+    pub(super) fn of_result(
+        name: String,
+        kind: &str,
+        scale: Option<u32>,
+        is_collated: bool,
+    ) -> Self {
+        let kind = Kind::of_result(kind, scale);
+        let scale = scale.filter(|_| kind == Kind::Decimal).unwrap_or_default();
+        Self { name, kind, is_collated, scale }
+    }
+
+    /// A column as `DESCRIBE TABLE` tells it, with a type such as `NUMBER(38,2)`.
+    pub(super) fn of_catalogue(name: String, text: &str) -> Self {
+        let kind = Kind::of_catalogue(text);
+        let scale = scale(text).filter(|_| kind == Kind::Decimal).unwrap_or_default();
+        let is_collated = text.to_ascii_uppercase().contains(" COLLATE ");
+        Self { name, kind, is_collated, scale }
+    }
+
     /// The name as SQL takes it.
     pub(super) fn quoted(&self) -> Name {
         Name::exact(self.name.as_str())
@@ -86,20 +109,15 @@ impl Kind {
     pub(super) fn of_catalogue(text: &str) -> Self {
         let text = text.trim().to_ascii_uppercase();
         let end = text.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
-        let (name, behind) = text.split_at(end.unwrap_or(text.len()));
-        let scale = behind
-            .strip_prefix('(')
-            .and_then(|inner| inner.split_once(')'))
-            .and_then(|(inner, _)| inner.split_once(','))
-            .and_then(|(_, scale)| scale.trim().parse().ok());
+        let name = &text[..end.unwrap_or(text.len())];
         match name {
             "NUMBER" | "DECIMAL" | "NUMERIC" | "INT" | "INTEGER" | "BIGINT" => {
-                Self::of_result("fixed", scale)
+                Self::of_result("fixed", scale(&text))
             }
             "VARCHAR" | "STRING" | "CHAR" => Self::Text,
             "TIMESTAMP" | "DATETIME" => Self::TimestampNtz,
             "VARBINARY" => Self::Binary,
-            name => Self::of_result(name, scale),
+            name => Self::of_result(name, None),
         }
     }
 
@@ -156,6 +174,13 @@ impl Kind {
     }
 }
 
+/// The decimal places in a type such as `NUMBER(38,2)`.
+fn scale(text: &str) -> Option<u32> {
+    let (_, inner) = text.split_once('(')?;
+    let (_, scale) = inner.split_once(')')?.0.split_once(',')?;
+    scale.trim().parse().ok()
+}
+
 /// Finds a column by the name that somebody gave it: exactly, else without regard to case where
 /// only one column fits.
 pub(super) fn find<'a>(columns: &'a [Column], name: &str) -> Option<&'a Column> {
@@ -205,12 +230,20 @@ mod tests {
             );
         }
         assert_eq!(Kind::of_catalogue("VARCHAR(10) COLLATE 'en-ci'"), Kind::Text);
+        for (catalogue, kind, scale) in [
+            ("NUMBER(10,2)", "fixed", Some(2)),
+            ("NUMBER(38,0)", "fixed", Some(0)),
+            ("TIME(9)", "time", Some(9)),
+            ("VECTOR(FLOAT, 3)", "vector", None),
+        ] {
+            let of_result = Column::of_result("C".into(), kind, scale, false);
+            assert_eq!(Column::of_catalogue("C".into(), catalogue), of_result);
+        }
     }
 
     #[test]
     fn a_column_is_found_without_regard_to_case_unless_two_differ_only_by_it() {
-        let column =
-            |name: &str| Column { name: name.into(), kind: Kind::Text, is_collated: false };
+        let column = |name: &str| Column::of_catalogue(name.into(), "VARCHAR(16777216)");
         let columns = [column("ID"), column("Größe"), column("Note"), column("note")];
         assert_eq!(find(&columns, "id").unwrap().name, "ID");
         assert_eq!(find(&columns, "GRÖßE").unwrap().name, "Größe");

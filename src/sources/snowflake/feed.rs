@@ -3,7 +3,7 @@
 //! seen, behind which everything new is.
 //!
 //! Rows that are deleted, and changes that do not move the watermark, are in no feed: full passes
-//! find them.
+//! find them, by keys and hashes.
 
 use serde::{Deserialize, Serialize};
 

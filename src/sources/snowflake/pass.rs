@@ -7,11 +7,10 @@ use futures_util::{
     StreamExt as _,
     stream::{self, BoxStream},
 };
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    columns::Column,
+    columns::{Column, Kind},
     protocol::{Meaning, Refusal},
     row::{Layout, Row, State, Twins},
     rows::Rows,
@@ -25,11 +24,12 @@ use crate::sources::SourceError;
 const RERUNS: u32 = 3;
 
 /// Which rows a pass is about.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Rowset {
     /// All of them.
     All,
+    /// All of them, of which only the keys and the hashes are read.
+    Keys,
     /// Those whose watermark is not below this one, or is NULL.
     Since(String),
 }
@@ -40,10 +40,20 @@ pub(super) struct Progress {
     /// The cells of the last row that the statement is ordered by. None at the beginning, and in
     /// tables without a key, whose passes only begin.
     pub(super) place: Option<Vec<Option<String>>>,
-    /// The greatest watermark so far, not beyond the moment at which the statement began.
+    /// The greatest watermark so far, not beyond `until`.
     pub(super) watermark: Option<String>,
     /// What the columns were.
     pub(super) columns: Option<String>,
+    /// The watermark of the moment at which the first statement of the pass began, by Snowflake's
+    /// clock; none where the column holds no moments. Later statements of the pass go no further.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) until: Option<String>,
+    /// Whether only keys and hashes are read.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) keys_only: bool,
+    /// Whether a statement has left rows beyond `until` to the next pass.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) leaves_rows: bool,
 }
 
 /// Rows, and how far the pass has come with them.
@@ -78,7 +88,6 @@ pub(super) struct Pass {
 struct Reading {
     layout: Layout,
     batches: BoxStream<'static, Result<Rows, Failed>>,
-    began: Option<Timestamp>,
 }
 
 impl Pass {
@@ -133,32 +142,46 @@ impl Pass {
     /// Runs the statement, from where the pass is.
     async fn begin(&mut self) -> Result<Reading, Failed> {
         let statement = self.statement()?;
+        let is_bounded = matches!(self.rowset, Rowset::Since(_)) && self.progress.until.is_some();
+        self.progress.leaves_rows |= is_bounded;
         let selected = self.session.select(&statement, Takes::Warehouse).await?;
         self.twins = Twins::default();
-        let began = selected.result.began;
+        if self.progress.until.is_none() {
+            let kind = self.shape.watermark.as_ref().map(|column| column.kind);
+            let began = kind.zip(selected.result.began);
+            self.progress.until = began.and_then(|(kind, began)| value::cell_of(kind, began));
+        }
         let mut columns = selected.result.columns.clone();
         // The hash is the last one.
         columns.pop();
         let layout = self.layout(columns)?;
-        Ok(Reading { layout, batches: selected.rows(), began })
+        Ok(Reading { layout, batches: selected.rows() })
     }
 
     fn statement(&self) -> Result<Statement, SourceError> {
         let place = self.progress.place.as_deref();
         let statement = match &self.rowset {
             Rowset::All => sql::all_rows(&self.shape, place),
-            Rowset::Since(from) => sql::changed_rows(&self.shape, from, place),
+            Rowset::Keys => sql::keys_and_hashes(&self.shape, place),
+            Rowset::Since(from) => {
+                // What is written while the pass goes on is the next one's.
+                let until = self.progress.until.as_deref();
+                sql::changed_rows(&self.shape, (from, until), place)
+            }
         };
         statement.map_err(|error| SourceError::Permanent { message: error.to_string() })
     }
 
     /// How the columns of a result become rows. They must be those that the pass began with.
     fn layout(&mut self, columns: Vec<Column>) -> Result<Layout, Failed> {
-        let print = fingerprint(&columns);
+        let print = match self.rowset {
+            Rowset::Keys => fingerprint(&self.shape.columns),
+            Rowset::All | Rowset::Since(_) => fingerprint(&columns),
+        };
         if self.progress.columns.as_ref().is_some_and(|before| *before != print) {
             return Err(reshaped("the table has other columns than before"));
         }
-        let layout = layout(&self.shape, columns)?;
+        let layout = layout(&self.shape, columns, &print)?;
         self.progress.columns = Some(print);
         Ok(layout)
     }
@@ -174,7 +197,10 @@ impl Pass {
             let entry = match self.shape.key.is_empty() {
                 true => layout.keyless(row, &mut self.twins),
                 false => {
-                    let entry = layout.keyed(row);
+                    let entry = match self.rowset {
+                        Rowset::Keys => layout.key_only(row),
+                        Rowset::All | Rowset::Since(_) => layout.keyed(row),
+                    };
                     let place = self.place(layout, row);
                     if entry.state != State::NullKey && self.progress.place.as_ref() == Some(&place)
                     {
@@ -185,8 +211,8 @@ impl Pass {
                 }
             };
             if let Some(watermark) = layout.watermark(row) {
-                let began = reading.began;
-                advance(&mut self.progress.watermark, &self.shape, watermark, began);
+                let Progress { watermark: high, until, .. } = &mut self.progress;
+                advance(high, &self.shape, watermark, until.as_deref());
             }
             taken.push(entry);
         }
@@ -243,7 +269,8 @@ impl Pass {
 pub(super) async fn decode(shape: &Shape, selected: Selected) -> Result<Vec<Row>, Failed> {
     let mut columns = selected.result.columns.clone();
     columns.pop();
-    let layout = layout(shape, columns)?;
+    let print = fingerprint(&columns);
+    let layout = layout(shape, columns, &print)?;
     let mut batches = selected.rows();
     let (mut rows, mut twins) = (Vec::new(), Twins::default());
     while let Some(batch) = batches.next().await {
@@ -256,7 +283,7 @@ pub(super) async fn decode(shape: &Shape, selected: Selected) -> Result<Vec<Row>
 }
 
 /// How the columns of a result, without the hash behind them, become rows.
-fn layout(shape: &Shape, columns: Vec<Column>) -> Result<Layout, Failed> {
+fn layout(shape: &Shape, columns: Vec<Column>, print: &str) -> Result<Layout, Failed> {
     let find = |wanted: &Column| columns.iter().position(|column| column.name == wanted.name);
     let key: Option<Vec<usize>> = shape.key.iter().map(find).collect();
     let key = key.ok_or_else(|| reshaped("a column of the key is gone"))?;
@@ -267,30 +294,32 @@ fn layout(shape: &Shape, columns: Vec<Column>) -> Result<Layout, Failed> {
         None => None,
     };
     let hash = columns.len();
-    Ok(Layout::new(columns, key, watermark, Some(hash)))
+    Ok(Layout::new(columns, key, watermark, Some((hash, print))))
 }
 
-/// Moves a watermark on, but never beyond the moment at which the statement began: a row from the
-/// future would hide those that are written until then.
-fn advance(high: &mut Option<String>, shape: &Shape, cell: &str, began: Option<Timestamp>) {
+/// Moves a watermark on, but never beyond the moment at which the pass began: a row from the future
+/// would hide those that are written until then.
+fn advance(high: &mut Option<String>, shape: &Shape, cell: &str, until: Option<&str>) {
     let Some(kind) = shape.watermark.as_ref().map(|column| column.kind) else { return };
-    let now = began.and_then(|moment| value::cell_of(kind, moment));
-    let cell = match now {
-        Some(now) if value::is_later(kind, cell, &now) => now,
-        _ => cell.to_owned(),
+    let cell = match until {
+        Some(until) if value::is_later(kind, cell, until) => until,
+        _ => cell,
     };
-    if high.as_ref().is_none_or(|high| value::is_later(kind, &cell, high)) {
-        *high = Some(cell);
+    if high.as_ref().is_none_or(|high| value::is_later(kind, cell, high)) {
+        *high = Some(cell.to_owned());
     }
 }
 
-/// What tells one set of columns from another.
+/// What tells one set of columns from another, whether a result or the catalogue tells them. Shapes
+/// on the earth are asked for as JSON.
 fn fingerprint(columns: &[Column]) -> String {
     let mut hasher = blake3::Hasher::new();
     for column in columns {
         hasher.update(&(column.name.len() as u64).to_le_bytes());
         hasher.update(column.name.as_bytes());
-        hasher.update(column.kind.describe().as_bytes());
+        let kind = if column.kind == Kind::Geo { Kind::Json } else { column.kind };
+        hasher.update(kind.describe().as_bytes());
+        hasher.update(&column.scale.to_le_bytes());
     }
     hasher.finalize().to_hex()[..16].to_owned()
 }

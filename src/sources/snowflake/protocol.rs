@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    columns::{Column, Kind},
+    columns::Column,
     names::{Name, Table},
     rows::describe,
     sql::Statement,
@@ -150,10 +150,9 @@ pub(super) fn result_set(body: &[u8]) -> Result<ResultSet, SourceError> {
     let meta = answer
         .result_set_meta_data
         .ok_or_else(|| garbled("it does not describe its rows".into()))?;
-    let column = |row: RowType| Column {
-        kind: Kind::of_result(&row.kind, row.scale),
-        is_collated: row.collation.is_some_and(|collation| !collation.is_empty()),
-        name: row.name,
+    let column = |row: RowType| {
+        let is_collated = row.collation.is_some_and(|collation| !collation.is_empty());
+        Column::of_result(row.name, &row.kind, row.scale, is_collated)
     };
     let partitions = match meta.partition_info.is_empty() {
         true => vec![meta.num_rows],
@@ -403,7 +402,10 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::sources::{ErrorClass, snowflake::sql::Bind};
+    use crate::sources::{
+        ErrorClass,
+        snowflake::{columns::Kind, sql::Bind},
+    };
 
     fn context() -> Context {
         let role = Some(Name::exact("READER"));

@@ -30,7 +30,12 @@ pub(super) struct Layout {
     watermark: Option<usize>,
     /// The column that Snowflake computed a hash of the row into.
     hash: Option<usize>,
+    /// What tells these columns from others.
+    print: String,
 }
+
+/// The length of a [`Row::mark`].
+pub(super) const MARK_BYTES: usize = 16;
 
 /// A row that can be taken.
 #[derive(Debug, PartialEq, Eq)]
@@ -43,6 +48,9 @@ pub(super) struct Row {
     pub(super) state: State,
     /// Names of the key's columns, where there is NULL in one of them.
     pub(super) key_columns: Vec<String>,
+    /// Made of Snowflake's hash of the row and of the columns: changes with the content, and can be
+    /// had without it.
+    pub(super) mark: [u8; MARK_BYTES],
 }
 
 /// Whether a row can be taken.
@@ -61,7 +69,7 @@ impl Layout {
         columns: Vec<Column>,
         key: Vec<usize>,
         watermark: Option<usize>,
-        hash: Option<usize>,
+        hash: Option<(usize, &str)>,
     ) -> Self {
         let label = |column: &Column| {
             let mut label = Vec::new();
@@ -70,7 +78,9 @@ impl Layout {
             label
         };
         let labels = columns.iter().map(label).collect();
-        Self { columns, labels, key, watermark, hash }
+        let (hash, print) = hash.unzip();
+        let print = print.unwrap_or_default().to_owned();
+        Self { columns, labels, key, watermark, hash, print }
     }
 
     /// The columns of the key, in its order.
@@ -95,6 +105,18 @@ impl Layout {
 
     /// A row of a table with a key.
     pub(super) fn keyed(&self, row: RowRef<'_>) -> Row {
+        let (id, path, state) = self.name(row);
+        self.row(id, path, self.body(row), state, row)
+    }
+
+    /// A row of which there is only the key and the hash.
+    pub(super) fn key_only(&self, row: RowRef<'_>) -> Row {
+        let (id, path, state) = self.name(row);
+        self.row(id, path, Vec::new(), state, row)
+    }
+
+    /// What a row of a table with a key is called.
+    fn name(&self, row: RowRef<'_>) -> (String, String, State) {
         let (mut id, mut path) = (String::new(), String::new());
         let mut state = State::Whole;
         for at in &self.key {
@@ -117,8 +139,7 @@ impl Layout {
             }
         }
         path.push_str(".json");
-        let body = self.body(row);
-        self.row(id, path, body, state, row)
+        (id, path, state)
     }
 
     /// A row of a table without a key: it is named after what is in it, and equal ones are counted.
@@ -140,13 +161,20 @@ impl Layout {
             State::NullKey => names.collect(),
             State::Whole | State::TooLarge(_) => Vec::new(),
         };
-        match body.len() {
-            size if size > MAX_ROW_BYTES => {
-                let state = State::TooLarge(size);
-                Row { id, path, body: Vec::new(), modified, state, key_columns }
-            }
-            _ => Row { id, path, body, modified, state, key_columns },
-        }
+        let (state, body) = match body.len() {
+            size if size > MAX_ROW_BYTES => (State::TooLarge(size), Vec::new()),
+            _ => (state, body),
+        };
+        Row { id, path, body, modified, state, key_columns, mark: self.mark(row) }
+    }
+
+    fn mark(&self, row: RowRef<'_>) -> [u8; MARK_BYTES] {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(self.print.as_bytes());
+        hasher.update(self.hash(row).unwrap_or_default().as_bytes());
+        let mut mark = [0; MARK_BYTES];
+        hasher.finalize_xof().fill(&mut mark);
+        mark
     }
 
     /// Canonical JSON: columns in the table's order, those without a value left out.
@@ -251,7 +279,12 @@ mod tests {
     fn layout(kinds: &[(&str, Kind)], key: &[usize]) -> Layout {
         let columns = kinds
             .iter()
-            .map(|(name, kind)| Column { name: (*name).into(), kind: *kind, is_collated: false })
+            .map(|(name, kind)| Column {
+                name: (*name).into(),
+                kind: *kind,
+                is_collated: false,
+                scale: 0,
+            })
             .collect();
         Layout::new(columns, key.to_vec(), None, None)
     }

@@ -1,7 +1,10 @@
 //! A table as a source, and what people see who look around in an account.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -21,7 +24,7 @@ use super::{
     names::{self, Name, NotATable, Table},
     pass::{Batch, Ended, Pass, Progress, Rowset, decode},
     protocol::Context,
-    row::{self, Row, State},
+    row::{self, MARK_BYTES, Row, State},
     session::{Session, Takes, Wire},
     sign_in::SignIn,
     sql::{self, Shape},
@@ -33,7 +36,8 @@ use crate::{
         Shard, Version,
     },
     sources::{
-        Body, ByteRange, Content, Facts, Needs, Page, Profile, RootIdentity, Source, SourceError,
+        Body, ByteRange, Content, Facts, Needs, Outline, Page, Profile, RootIdentity, Source,
+        SourceError, VersionMatch,
         browse::{self, Item, Level},
         http::Usage,
         provider::Opening,
@@ -48,6 +52,13 @@ const CONCURRENCY: usize = 8;
 
 /// What a folder's place begins with: no table's does.
 const FOLDER: u8 = b'/';
+
+/// The length of the hash of a row's JSON, which a version begins with. The row's mark follows.
+const CONTENT_BYTES: usize = 32;
+
+/// From so many rows on that were looked up by their keys, and more than a quarter of all, a pass
+/// over keys goes on as one over rows: it would look up most of the table.
+const LOOKED_UP_MANY: u64 = 2000;
 
 /// The settings of a connection, as the contract has them.
 #[derive(Debug, Deserialize)]
@@ -135,6 +146,10 @@ pub(super) struct Snowflake {
     shape: OnceCell<Shape>,
     /// What the walk of this run has found out, once it has come to its end.
     finished: Mutex<Option<Finished>>,
+    /// How far before the last watermark rows are looked at again.
+    overlap: Duration,
+    /// How many rows were looked up by their keys.
+    looked_up: AtomicU64,
 }
 
 impl Snowflake {
@@ -175,6 +190,10 @@ impl Snowflake {
             host,
             shape: OnceCell::new(),
             finished: Mutex::default(),
+            overlap: Duration::from_secs(
+                opening.tuning.budgets.limits().snowflake_overlap_seconds.into(),
+            ),
+            looked_up: AtomicU64::default(),
         })
     }
 
@@ -193,23 +212,30 @@ impl Snowflake {
         self.shape.get_or_try_init(|| catalogue::shape(&self.session, table, &self.wanted)).await
     }
 
-    /// A row, looked up by its key.
-    async fn look_up(&self, id: &EntryId) -> Result<Option<Row>, SourceError> {
+    /// Rows, looked up by their keys in one statement; those that are gone are left out.
+    async fn rows_of(&self, ids: &[&EntryId]) -> Result<Vec<Row>, SourceError> {
         let shape = self.shape().await?;
-        let key = str::from_utf8(id.as_bytes()).ok();
-        let key = key.and_then(|id| row::key_of_id(id, &shape.key));
-        let Some(key) = key else {
+        let key = |id: &&EntryId| {
+            let text = str::from_utf8(id.as_bytes()).ok()?;
+            row::key_of_id(text, &shape.key)
+        };
+        let keys: Option<Vec<_>> = ids.iter().map(key).collect();
+        let Some(keys) = keys else {
             return Err(SourceError::Permanent {
                 message: "a row without a key is only found by reading the whole table".to_owned(),
             });
         };
-        let statement = sql::rows_by_key(shape, &[key])
+        let statement = sql::rows_by_key(shape, &keys)
             .map_err(|error| SourceError::Permanent { message: error.to_string() })?;
         let session = &self.session;
         let outcome = session.select(&statement, Takes::Warehouse).await;
         let selected = outcome.map_err(|failed| session.explain(failed))?;
-        let rows = decode(shape, selected).await.map_err(|failed| session.explain(failed))?;
-        Ok(rows.into_iter().find(|row| row.id == *id))
+        decode(shape, selected).await.map_err(|failed| session.explain(failed))
+    }
+
+    /// A row, looked up by its key.
+    async fn row_of(&self, id: &EntryId) -> Result<Option<Row>, SourceError> {
+        Ok(self.rows_of(&[id]).await?.into_iter().find(|row| row.id == *id))
     }
 
     /// A row as an entry that has its bytes with it.
@@ -217,7 +243,7 @@ impl Snowflake {
         let kind = match row.state {
             State::Whole => EntryKind::File(Fingerprint {
                 size: row.body.len() as u64,
-                version: Version(blake3::hash(&row.body).as_bytes().to_vec()),
+                version: Version([&blake3::hash(&row.body).as_bytes()[..], &row.mark].concat()),
                 modified: row.modified,
                 etag: None,
                 mime: Some(MIME.to_owned()),
@@ -246,6 +272,23 @@ impl Snowflake {
         Page { entries, cursor, ..Page::default() }
     }
 
+    /// A page of rows of which there are only keys and hashes.
+    fn outlined(&self, rows: Vec<Row>, cursor: Option<Cursor>) -> Page {
+        let mut page = Page { cursor, ..Page::default() };
+        for row in rows {
+            match row.state {
+                State::Whole => page.outlines.push(Outline {
+                    id: row.id,
+                    version: Version(row.mark.to_vec()),
+                    facts_mark: 0,
+                    folders: Vec::new(),
+                }),
+                State::NullKey | State::TooLarge(_) => page.entries.push(self.entry(row)),
+            }
+        }
+        page
+    }
+
     /// Snowflake's token of the last change; none where it has none for this table.
     async fn last_change(&self) -> Result<Option<String>, SourceError> {
         match self.session.all(&sql::last_change(self.table()?)).await {
@@ -258,17 +301,21 @@ impl Snowflake {
         }
     }
 
-    /// All rows, behind `from`.
-    async fn walk_from(&self, from: Option<Cursor>) -> Result<Pages<'_>, SourceError> {
+    /// All rows, behind `from`; of a new pass with a key only the keys and hashes, if `keys_only`.
+    async fn walk_from(
+        &self,
+        from: Option<Cursor>,
+        keys_only: bool,
+    ) -> Result<Pages<'_>, SourceError> {
         let shape = self.shape().await?.clone();
         let progress = from.map(|Cursor(bytes)| serde_json::from_slice(&bytes)).transpose();
-        let progress: Progress = progress
-            .map_err(|_| SourceError::Garbled {
-                message: "the place that was kept is not one of this version".to_owned(),
-            })?
-            .unwrap_or_default();
+        let progress: Option<Progress> = progress.map_err(|_| SourceError::Garbled {
+            message: "the place that was kept is not one of this version".to_owned(),
+        })?;
+        let keys_only = keys_only && !shape.key.is_empty();
+        let last = progress.unwrap_or(Progress { keys_only, ..Progress::default() });
         let order = Order::of(&shape);
-        let walk = Walk { source: self, shape, order, last: progress, pass: None };
+        let walk = Walk { source: self, shape, order, last, pass: None, listed: 0 };
         Ok(stream::unfold(walk, |mut walk| async move {
             let next = walk.next().await.transpose()?;
             Some((next, walk))
@@ -294,13 +341,15 @@ impl Snowflake {
             }
         };
         match (&mark.order, &mark.watermark) {
-            (Some(order), Some(since)) => {
-                let pass = Pass::new(
-                    Arc::clone(&self.session),
-                    order.shape(self.table()?),
-                    Rowset::Since(since.clone()),
-                    progress.clone(),
-                );
+            (Some(order), Some(last)) => {
+                let shape = order.shape(self.table()?);
+                let kind = shape.watermark.as_ref().map(|column| column.kind);
+                let since = kind.and_then(|kind| sql::before(kind, last, self.overlap));
+                let since = since.ok_or_else(|| SourceError::FeedExpired {
+                    message: "the last watermark cannot be read".to_owned(),
+                })?;
+                let rowset = Rowset::Since(since);
+                let pass = Pass::new(Arc::clone(&self.session), shape, rowset, progress.clone());
                 let news = News { source: self, batches: pass.batches(), mark, change, progress };
                 Ok(stream::unfold(Some(news), |news| async move { news?.next().await }).boxed())
             }
@@ -318,11 +367,11 @@ impl Snowflake {
         if let Some(bytes) = fingerprint.bytes() {
             return Ok(bytes.clone());
         }
-        let row = self.look_up(id).await?.ok_or_else(|| SourceError::NotFound {
+        let row = self.row_of(id).await?.ok_or_else(|| SourceError::NotFound {
             message: "the table has no row with this key any more".to_owned(),
         })?;
         match self.entry(row).kind {
-            EntryKind::File(now) if now.version == fingerprint.version => {
+            EntryKind::File(now) if content(&now.version.0) == content(&fingerprint.version.0) => {
                 Ok(now.bytes().cloned().unwrap_or_default())
             }
             _ => Err(SourceError::Changed { message: "the row is another one now".to_owned() }),
@@ -412,6 +461,11 @@ impl Snowflake {
     }
 }
 
+/// The part of a version that tells what is in the row.
+fn content(version: &[u8]) -> &[u8] {
+    version.get(..CONTENT_BYTES).unwrap_or(version)
+}
+
 /// Pages as they come.
 type Pages<'a> = BoxStream<'a, Result<Page, SourceError>>;
 
@@ -433,22 +487,35 @@ struct Walk<'a> {
     order: Order,
     last: Progress,
     pass: Option<BoxStream<'static, Result<Batch, Ended>>>,
+    /// How many rows were listed by their keys.
+    listed: u64,
 }
 
 impl Walk<'_> {
     async fn next(&mut self) -> Result<Option<Page>, SourceError> {
         loop {
+            if self.last.keys_only && self.has_looked_up_most() {
+                tracing::info!("most rows have changed: the rest of the table is read whole");
+                self.last.keys_only = false;
+                self.pass = None;
+            }
             let pass = self.pass.get_or_insert_with(|| {
                 let session = Arc::clone(&self.source.session);
-                Pass::new(session, self.shape.clone(), Rowset::All, self.last.clone()).batches()
+                let rowset = if self.last.keys_only { Rowset::Keys } else { Rowset::All };
+                Pass::new(session, self.shape.clone(), rowset, self.last.clone()).batches()
             });
             match pass.next().await {
                 Some(Ok(Batch { rows, progress })) => {
                     let place = progress.place.is_some();
                     // Texts only: this cannot fail.
                     let cursor = serde_json::to_vec(&progress).unwrap_or_default();
+                    let cursor = place.then_some(Cursor(cursor));
                     self.last = progress;
-                    return Ok(Some(self.source.page(rows, place.then_some(Cursor(cursor)))));
+                    if !self.last.keys_only {
+                        return Ok(Some(self.source.page(rows, cursor)));
+                    }
+                    self.listed += rows.len() as u64;
+                    return Ok(Some(self.source.outlined(rows, cursor)));
                 }
                 // Other columns than when it was interrupted: from the beginning.
                 Some(Err(Ended::Reshaped(_))) if self.last != Progress::default() => {
@@ -469,6 +536,11 @@ impl Walk<'_> {
                 }
             }
         }
+    }
+
+    fn has_looked_up_most(&self) -> bool {
+        let looked_up = self.source.looked_up.load(Ordering::Relaxed);
+        looked_up >= LOOKED_UP_MANY && looked_up > self.listed / 4
     }
 }
 
@@ -497,7 +569,8 @@ impl News<'_> {
             }
             None => {
                 let mark = Mark {
-                    change: self.change,
+                    // What was left to the next pass may have been there before this token.
+                    change: self.change.filter(|_| !self.progress.leaves_rows),
                     watermark: self.progress.watermark.or(self.mark.watermark),
                     under_way: None,
                     ..self.mark
@@ -536,11 +609,40 @@ impl Source for Snowflake {
     }
 
     fn profile(&self) -> Profile {
-        Profile { has_feed: true, ..Profile::default() }
+        Profile { has_feed: true, has_outlines: true, ..Profile::default() }
     }
 
     fn walk(&self, _: &Shard, from: Option<Cursor>) -> BoxStream<'_, Result<Page, SourceError>> {
-        begun(async move { self.walk_from(from).await })
+        begun(async move { self.walk_from(from, false).await })
+    }
+
+    /// Keys and hashes only, where the table has a key.
+    fn walk_again(
+        &self,
+        _: &Shard,
+        from: Option<Cursor>,
+    ) -> BoxStream<'_, Result<Page, SourceError>> {
+        begun(async move { self.walk_from(from, true).await })
+    }
+
+    async fn look_up(&self, outlines: &[Outline]) -> Result<Vec<Entry>, SourceError> {
+        let ids: Vec<&EntryId> = outlines.iter().map(|outline| &outline.id).collect();
+        let mut entries = Vec::with_capacity(ids.len());
+        for ids in ids.chunks(sql::KEYS_AT_ONCE) {
+            let rows = self.rows_of(ids).await?;
+            entries.extend(rows.into_iter().map(|row| self.entry(row)));
+            self.looked_up.fetch_add(ids.len() as u64, Ordering::Relaxed);
+        }
+        Ok(entries)
+    }
+
+    /// What is in the row decides; of a row that was not read, its mark.
+    fn compare(&self, stored: &[u8], listed: &Version) -> VersionMatch {
+        let is_same = match listed.0.len() {
+            MARK_BYTES => stored.get(CONTENT_BYTES..) == Some(&listed.0[..]),
+            _ => content(stored) == content(&listed.0),
+        };
+        if is_same { VersionMatch::Same } else { VersionMatch::Other }
     }
 
     async fn feed_token(&self, _: &Shard) -> Result<Cursor, SourceError> {
@@ -553,7 +655,7 @@ impl Source for Snowflake {
     }
 
     async fn stat(&self, id: &EntryId) -> Result<Option<Entry>, SourceError> {
-        Ok(self.look_up(id).await?.map(|row| self.entry(row)))
+        Ok(self.row_of(id).await?.map(|row| self.entry(row)))
     }
 
     /// The bytes that came with the listing, else the row as it is now.

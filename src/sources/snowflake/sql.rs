@@ -4,6 +4,8 @@
 //! Rows after a place are asked for by an expanded comparison (`a > ? OR a = ? AND b > ?`), because
 //! Snowflake compares no tuples. NULL comes first in every order here, so that it has a place too.
 
+use std::time::Duration;
+
 use super::{
     columns::{Column, Kind},
     names::{Name, Table, literal},
@@ -13,9 +15,8 @@ use super::{
 /// How many rows one `SHOW` returns at most.
 pub(super) const SHOW_LIMIT: usize = 10_000;
 
-/// How far before the last watermark rows are looked at again, where it is a time: what was
-/// committed later than its clock says.
-const OVERLAP_SECONDS: i128 = 5 * 60;
+/// How many keys one statement looks up at most.
+pub(super) const KEYS_AT_ONCE: usize = 500;
 
 /// A statement and its values.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,25 +131,46 @@ pub(super) fn all_rows(shape: &Shape, after: Option<&Place>) -> Result<Statement
     Ok(clause.select(&list(shape), &shape.table, &order))
 }
 
-/// Rows whose watermark is not below `from`, or is NULL, in the order of watermark and key, behind
-/// a row with these cells of both.
+/// The keys of all rows, their watermarks and their hashes, in the order of [`all_rows`]: the rows
+/// themselves stay where they are.
 ///
-/// There is no upper bound: a statement sees one moment of the table. What the next pass begins
-/// from is the greatest watermark that this one saw.
+/// # Errors
+/// When the place cannot be bound.
+pub(super) fn keys_and_hashes(
+    shape: &Shape,
+    after: Option<&Place>,
+) -> Result<Statement, Unbindable> {
+    let mut clause = Clause::default();
+    if let Some(place) = after {
+        clause.and_after(&shape.key.iter().collect::<Vec<_>>(), place)?;
+    }
+    let watermark = shape.watermark.iter().filter(|column| !shape.key.contains(column));
+    let columns = shape.key.iter().chain(watermark).map(|column| column.quoted().to_string());
+    let list: Vec<String> = columns.chain(["HASH(*)".to_owned()]).collect();
+    let order: Vec<String> = shape.key.iter().map(ordered).collect();
+    Ok(clause.select(&list.join(", "), &shape.table, &order))
+}
+
+/// Rows whose watermark is within these bounds, both included, or is NULL, in the order of
+/// watermark and key, behind a row with these cells of both.
 ///
 /// # Errors
 /// When a place cannot be bound, or the table has no watermark.
 pub(super) fn changed_rows(
     shape: &Shape,
-    from: &str,
+    (from, until): (&str, Option<&str>),
     after: Option<&Place>,
 ) -> Result<Statement, Unbindable> {
     let watermark = shape.watermark.as_ref().ok_or(Unbindable)?;
     let mut clause = Clause::default();
-    let from = before(watermark.kind, from).ok_or(Unbindable)?;
     let column = watermark.quoted();
-    clause.binds.push(bind(watermark.kind, &from)?);
-    clause.conditions.push(format!("({column} >= ? OR {column} IS NULL)"));
+    clause.binds.push(bind(watermark.kind, from)?);
+    let mut within = format!("{column} >= ?");
+    if let Some(until) = until {
+        clause.binds.push(bind(watermark.kind, until)?);
+        within.push_str(&format!(" AND {column} <= ?"));
+    }
+    clause.conditions.push(format!("({within} OR {column} IS NULL)"));
     let order: Vec<&Column> = std::iter::once(watermark).chain(&shape.key).collect();
     if let Some(place) = after {
         clause.and_after(&order, place)?;
@@ -209,14 +231,15 @@ fn bind(kind: Kind, cell: &str) -> Result<Bind, Unbindable> {
     Ok(Bind { kind: kind.bind_type().ok_or(Unbindable)?, value })
 }
 
-/// A watermark so much earlier that rows that were committed late are seen too. Numbers and texts
-/// stay as they are: what lies before them is unknown.
-fn before(kind: Kind, cell: &str) -> Option<String> {
-    let seconds = |cell: &str| {
-        Some(time::seconds(time::nanos(cell)?.checked_sub(OVERLAP_SECONDS * 1_000_000_000)?))
-    };
+/// A watermark so much earlier that rows that were committed late are seen too: by `overlap`, or
+/// the days that it begins where the column has days. Numbers and texts stay as they are: what lies
+/// before them is unknown. `None` where the cell cannot be read.
+pub(super) fn before(kind: Kind, cell: &str, overlap: Duration) -> Option<String> {
+    let nanos = i128::try_from(overlap.as_nanos()).ok()?;
+    let days = i64::try_from(overlap.as_secs().div_ceil(86_400)).ok()?;
+    let seconds = |cell: &str| Some(time::seconds(time::nanos(cell)?.checked_sub(nanos)?));
     match kind {
-        Kind::Date => Some(cell.parse::<i64>().ok()?.checked_sub(1)?.to_string()),
+        Kind::Date => Some(cell.parse::<i64>().ok()?.checked_sub(days)?.to_string()),
         Kind::TimestampNtz | Kind::TimestampLtz => seconds(cell),
         Kind::TimestampTz => {
             let (instant, offset) = cell.split_once(' ')?;
@@ -285,7 +308,7 @@ mod tests {
     use super::*;
 
     fn column(name: &str, kind: Kind) -> Column {
-        Column { name: name.into(), kind, is_collated: false }
+        Column { name: name.into(), kind, is_collated: false, scale: 0 }
     }
 
     fn shape() -> Shape {
@@ -344,7 +367,9 @@ mod tests {
 
     #[test]
     fn changes_begin_five_minutes_before_the_watermark_to_the_nanosecond() {
-        let statement = changed_rows(&shape(), "1641008096.123456789", None).unwrap();
+        let overlap = Duration::from_secs(300);
+        let from = before(Kind::TimestampNtz, "1641008096.123456789", overlap).unwrap();
+        let statement = changed_rows(&shape(), (&from, None), None).unwrap();
         assert_eq!(
             statement.text,
             r#"SELECT *, HASH(*) FROM "DB"."S"."a""b" WHERE ("UPDATED" >= ? OR "UPDATED" IS NULL) ORDER BY "UPDATED" NULLS FIRST, "ID" NULLS FIRST, "Line ""x""" NULLS FIRST"#
@@ -368,7 +393,8 @@ mod tests {
         ] {
             let mut shape = shape();
             shape.watermark = Some(column("W", kind));
-            let statement = changed_rows(&shape, cell, None).unwrap();
+            let from = before(kind, cell, Duration::from_secs(300)).unwrap();
+            let statement = changed_rows(&shape, (&from, None), None).unwrap();
             assert_eq!(binds(&statement), [expected], "{kind:?}");
         }
     }
@@ -376,7 +402,7 @@ mod tests {
     #[test]
     fn changes_go_on_behind_the_last_row_by_watermark_and_key() {
         let place = [Some("600.000000001".to_owned()), Some("1".to_owned()), Some("a".to_owned())];
-        let statement = changed_rows(&shape(), "300.0", Some(&place)).unwrap();
+        let statement = changed_rows(&shape(), ("0.0", None), Some(&place)).unwrap();
         assert!(statement.text.contains(
             r#"("UPDATED" > ? OR "UPDATED" = ? AND "ID" > ? OR "UPDATED" = ? AND "ID" = ? AND "Line ""x""" > ?)"#
         ));
@@ -385,6 +411,51 @@ mod tests {
             binds(&statement),
             [("TIMESTAMP_NTZ", "0"), tie, tie, ("FIXED", "1"), tie, ("FIXED", "1"), ("TEXT", "a")]
         );
+    }
+
+    #[test]
+    fn an_upper_bound_is_included_and_keeps_rows_without_a_watermark() {
+        let bounds = ("0.0", Some("1641008096.123456789"));
+        let statement = changed_rows(&shape(), bounds, None).unwrap();
+        let within = r#"WHERE ("UPDATED" >= ? AND "UPDATED" <= ? OR "UPDATED" IS NULL) ORDER BY"#;
+        assert!(statement.text.contains(within), "{}", statement.text);
+        assert_eq!(
+            binds(&statement),
+            [("TIMESTAMP_NTZ", "0"), ("TIMESTAMP_NTZ", "1641008096123456789")]
+        );
+    }
+
+    #[test]
+    fn the_overlap_is_exact_and_counts_whole_days_where_the_column_has_days() {
+        let day = Duration::from_secs(86_401);
+        for (kind, cell, overlap, expected) in [
+            (Kind::TimestampNtz, "86401.000000001", day, "0.000000001"),
+            (Kind::TimestampTz, "86401.5 960", day, "0.500000000 960"),
+            (Kind::TimestampLtz, "1.0", Duration::ZERO, "1.000000000"),
+            (Kind::Date, "10", day, "8"),
+            (Kind::Date, "10", Duration::ZERO, "10"),
+            (Kind::Integer, "10", day, "10"),
+        ] {
+            assert_eq!(before(kind, cell, overlap).as_deref(), Some(expected), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn keys_and_hashes_leave_the_rows_where_they_are() {
+        let statement = keys_and_hashes(&shape(), None).unwrap();
+        assert_eq!(
+            statement.text,
+            r#"SELECT "ID", "Line ""x""", "UPDATED", HASH(*) FROM "DB"."S"."a""b" ORDER BY "ID" NULLS FIRST, "Line ""x""" NULLS FIRST"#
+        );
+        let mut of_key = shape();
+        of_key.key.truncate(1);
+        of_key.watermark = Some(of_key.key[0].clone());
+        let statement = keys_and_hashes(&of_key, Some(&[Some("7".to_owned())])).unwrap();
+        assert_eq!(
+            statement.text,
+            r#"SELECT "ID", HASH(*) FROM "DB"."S"."a""b" WHERE ("ID" > ?) ORDER BY "ID" NULLS FIRST"#
+        );
+        assert_eq!(binds(&statement), [("FIXED", "7")]);
     }
 
     #[test]
@@ -425,7 +496,8 @@ mod tests {
         assert_eq!(all_rows(&shape(), Some(&[])), Err(Unbindable));
         let place = [Some("1".to_owned())];
         assert_eq!(all_rows(&shape(), Some(&place)), Err(Unbindable));
-        assert_eq!(changed_rows(&shape(), "soon", None), Err(Unbindable));
+        assert_eq!(changed_rows(&shape(), ("soon", None), None), Err(Unbindable));
+        assert_eq!(before(Kind::TimestampLtz, "soon", Duration::ZERO), None);
     }
 
     #[test]
