@@ -3,8 +3,13 @@
 use serde_json::{Value, json};
 
 use crate::{
-    support::fake_graph::{DRIVE, FakeGraph, Fault, Kind},
-    synced::{Fixture, SYNCS},
+    server::Server,
+    support::{
+        catchment::poll_until,
+        fake_graph::{DRIVE, ELSEWHERE, FakeGraph, Fault, Kind, Seen},
+        wire::Reply,
+    },
+    synced::{DEADLINE, Fixture, SYNCS},
     syncs::{credentials, home},
 };
 
@@ -121,6 +126,62 @@ fn libraries_that_are_none_and_places_that_have_none_are_refused_by_their_fields
         let refused = order(place, libraries).blames("source_path").to_string();
         assert!(refused.contains(words), "{place}: {refused}");
     }
+}
+
+#[test]
+fn a_site_that_is_not_below_sites_is_found_by_looking_around_and_synced_by_its_id() {
+    let (graph, _) = site();
+    graph.site_elsewhere();
+    let fixture = of_libraries(&graph, &["Documents"]);
+    let folders = "/v1/organizations/connections/Work/folders?path=";
+    let looked = fixture.server.get(&format!("{folders}/sites")).is(200);
+    assert!(looked.to_string().contains(ELSEWHERE), "{looked}");
+    let looked = fixture.server.get(&format!("{folders}{ELSEWHERE}")).is(200);
+    assert!(looked.to_string().contains("Archive"), "{looked}");
+    let order = json!({
+        "connection_id": fixture.status()["connection_id"], "source_path": ELSEWHERE,
+        "provider_filters": { "libraries": ["Archive"] }, "status": "SUSPENDED",
+    });
+    let made = fixture.server.post(SYNCS, &order).is(200);
+    let place = made["source_path"].as_str().unwrap();
+    assert!(place.starts_with(ELSEWHERE) && place.ends_with("/Archive"), "{place}");
+}
+
+#[test]
+fn a_server_killed_between_libraries_goes_on_and_has_every_file_once() {
+    let (graph, archive) = site();
+    graph.page_size(10);
+    for (parent, name) in [("root", "d"), (&*archive, "a")] {
+        for number in 0..20 {
+            graph.file(parent, &format!("{name}{number:02}.txt"), format!("of {name}{number:02}"));
+        }
+    }
+    let fixture = of_libraries(&graph, &["Documents", "Archive"]);
+    // The second library falls silent while it is listed.
+    graph.inject(Fault::reply(Kind::Delta, || Reply::Silence).after(4).times(3));
+    fixture.begin();
+    poll_until("silence", DEADLINE, || {
+        let silent = |seen: &Seen| seen.kind == Kind::Delta && seen.status == 0;
+        graph.seen().iter().any(silent).then_some(())
+    });
+    let Fixture { server, sync } = fixture;
+    let home = server.home.clone();
+    server.kill();
+    graph.heal();
+    let fixture = Fixture { server: Server::on(&home), sync };
+    let objects = poll_until("the rest", DEADLINE, || {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        let is_over = fixture.jobs().iter().all(|job| job["status"] != "running")
+            && fixture.status()["status"] == "ACTIVE";
+        is_over.then(|| fixture.objects()).filter(|objects| objects.len() == 42)
+    });
+    assert!(objects.values().all(|object| {
+        let name = object.path.rsplit('/').next().unwrap();
+        name == "a.txt" || object.content == format!("of {}", name.trim_end_matches(".txt"))
+    }));
+    graph.forget();
+    fixture.run();
+    assert_eq!(graph.seen().len(), 2, "{:?}", graph.seen());
 }
 
 #[test]

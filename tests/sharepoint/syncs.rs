@@ -9,7 +9,7 @@ use crate::{
     support::{
         catchment::{Catchment, poll_until},
         fake_authority::PUBLIC_CLIENT,
-        fake_graph::{DRIVE, FakeGraph, Fault, Kind},
+        fake_graph::{DRIVE, FakeGraph, Fault, Kind, Seen},
         peers::venv,
         wire::Reply,
     },
@@ -56,6 +56,9 @@ pub fn reports(graph: &FakeGraph, files: usize) -> String {
 pub fn asked(graph: &FakeGraph) -> [usize; 3] {
     let counts = [Kind::Delta, Kind::Download, Kind::Content].map(|kind| graph.count(kind));
     assert_eq!(graph.leaks(), 0, "credentials went to the download host");
+    // As Microsoft asks programs to call themselves.
+    let is_named = |seen: &Seen| seen.user_agent.starts_with("NONISV|Catchment|Catchment/");
+    assert!(graph.seen().iter().all(is_named), "{:?}", graph.seen());
     graph.forget();
     counts
 }
@@ -83,27 +86,24 @@ fn a_drive_is_told_by_pages_downloaded_once_and_costs_one_request_from_then_on()
     assert_eq!(fixture.objects(), objects);
 }
 
-/// How many files a folder of many has. 10,000 take a minute.
-fn many() -> usize {
-    let given = std::env::var("CATCHMENT_TEST_REACH").ok();
-    given.map_or(1_000, |text| text.parse().unwrap())
-}
+/// Items of a drive with a folder of many files.
+const MANY: usize = 10_000;
 
 #[test]
-fn the_requests_for_a_folder_of_many_files_are_exactly_as_many_as_promised() {
+fn the_requests_for_a_folder_of_ten_thousand_files_are_exactly_as_many_as_promised() {
     let graph = FakeGraph::start();
     let folder = graph.folder("root", "2026");
     // The root and the folder are items, too.
-    let files = many() - 2;
+    let files = MANY - 2;
     for number in 0..files {
         graph.file(&folder, &format!("{number:05}.txt"), format!("content {number}"));
     }
     let fixture = synced(&graph, "/");
     let job = fixture.run();
     assert_eq!((&job["status"], &job["files_synced"]), (&json!("completed"), &json!(files)));
-    assert_eq!(graph.seen().len(), many().div_ceil(200) + files);
-    assert_eq!(job["details"]["requests"], many().div_ceil(200) + files, "{job}");
-    assert_eq!(asked(&graph), [many().div_ceil(200), files, 0]);
+    assert_eq!(graph.seen().len(), MANY.div_ceil(200) + files);
+    assert_eq!(job["details"]["requests"], MANY.div_ceil(200) + files, "{job}");
+    assert_eq!(asked(&graph), [MANY.div_ceil(200), files, 0]);
     fixture.run();
     assert_eq!((graph.seen().len(), asked(&graph)), (1, [1, 0, 0]));
     graph.change(&folder, |item| item.name = "2026 final".to_owned());
@@ -212,6 +212,24 @@ fn a_resync_at_any_page_loses_removes_and_repeats_nothing() {
         let after = fixture.objects();
         assert_eq!(after.len(), 27 + 25 * (page + 1));
         assert!(before.iter().all(|(file, object)| after[file] == *object));
+    }
+}
+
+#[test]
+fn a_resync_at_any_page_of_the_first_pass_downloads_every_file_once() {
+    for page in 0..4 {
+        let graph = FakeGraph::start();
+        reports(&graph, 37);
+        let fixture = synced(&graph, "/");
+        // Forty items are four pages.
+        graph.inject(Fault::resync().after(page));
+        let job = fixture.run();
+        let counts = &job["metadata"]["counts"];
+        assert_eq!((&job["status"], &counts["removed"]), (&json!("completed"), &json!(0)), "{job}");
+        assert_eq!(asked(&graph), [page + 1 + 4, 37, 0], "a resync at page {page}");
+        assert_eq!(fixture.objects().len(), 37);
+        fixture.run();
+        assert_eq!(asked(&graph), [1, 0, 0]);
     }
 }
 

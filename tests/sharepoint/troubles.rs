@@ -9,13 +9,14 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
+    server::Server,
     support::{
         catchment::poll_until,
         fake_authority::{CLIENT, SECRET},
         fake_graph::{DRIVE, FakeGraph, Fault, Kind},
         wire::Answer,
     },
-    synced::{DEADLINE, Fixture},
+    synced::{DEADLINE, Fixture, SYNCS},
     syncs::{asked, credentials, home, id_of, reports, synced},
 };
 
@@ -80,6 +81,26 @@ fn consent_that_is_taken_back_suspends_the_connection_at_once_and_says_sign_in_a
     graph.authority.revoke_all();
     is_suspended_at_once(&fixture, &["sign in again"]);
     assert_eq!((fixture.paths(), fixture.letters()), (vec!["a.txt".to_owned()], Vec::new()));
+}
+
+#[test]
+fn every_refusal_that_only_a_person_can_mend_suspends_the_connection_and_says_how() {
+    for (code, error, words) in [
+        (50_173, "invalid_grant", "sign in again"),
+        (50_076, "interaction_required", "sign in again"),
+        (65_001, "consent_required", "sign in again"),
+        (7_000_215, "invalid_client", "new secret"),
+        (7_000_222, "invalid_client", "new secret"),
+    ] {
+        let graph = FakeGraph::start();
+        let fixture = synced(&graph, "/");
+        fixture.run();
+        graph.authority.expire_access_tokens();
+        let said = format!("AADSTS{code}: the words of Microsoft");
+        let body = json!({ "error": error, "error_codes": [code], "error_description": said });
+        graph.authority.refuse_next(400, body);
+        is_suspended_at_once(&fixture, &[words, &format!("AADSTS{code}")]);
+    }
 }
 
 #[test]
@@ -307,6 +328,9 @@ fn what_cannot_be_taken_is_told_with_its_reason_and_costs_no_request() {
         ("notebook", json!({ "package": { "type": "oneNote" } })),
         ("virus.exe", json!({ "malware": { "description": "bad" } })),
         ("shared", json!({ "remoteItem": { "id": "x" } })),
+        // A locked one is neither a file nor a folder
+        // (https://github.com/OneDrive/onedrive-api-docs/issues/1905).
+        ("Personal Vault", json!({ "file": null, "size": 0 })),
     ] {
         let id = graph.file("root", name, "x");
         graph.change(&id, |item| item.facets = facets);
@@ -398,6 +422,21 @@ fn a_wait_of_an_hour_ends_the_run_without_blame_and_is_not_cut_short() {
     let due: jiff::Timestamp = due.parse().unwrap();
     let wait = due.as_second() - jiff::Timestamp::now().as_second();
     assert!((3000..=3700).contains(&wait), "{wait}");
+    // Neither another sync of the connection nor the process that comes next asks before that.
+    graph.forget();
+    let order = json!({
+        "connection_id": fixture.status()["connection_id"], "status": "SUSPENDED",
+        "source_path": format!("{DRIVE}!{}", graph.named("2026")),
+    });
+    let refused = fixture.server.post(SYNCS, &order).fails_with(422).to_string();
+    assert!(refused.contains("makes us wait"), "{refused}");
+    let Fixture { server, sync } = fixture;
+    let home = server.home.clone();
+    server.stop();
+    let fixture = Fixture { server: Server::on(&home), sync };
+    let job = fixture.run();
+    assert_eq!(job["status"], "interrupted", "{job}");
+    assert!(graph.seen().is_empty(), "{:?}", graph.seen());
 }
 
 #[test]

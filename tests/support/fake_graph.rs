@@ -52,6 +52,9 @@ impl Asks {
 /// A site below that one; it has the same library.
 pub const SUBSITE: &str = "contoso.sharepoint.com,site-1,web-2";
 
+/// A site that is not below /sites; it has the same libraries.
+pub const ELSEWHERE: &str = "contoso.sharepoint.com,site-9,web-9";
+
 /// A running Graph; it stops when dropped.
 pub struct FakeGraph {
     /// Where access tokens come from.
@@ -200,6 +203,8 @@ struct State {
     swaps: Vec<(String, usize, Vec<u8>)>,
     /// Whether the next download is damaged on its way.
     damages: bool,
+    /// Whether there is a site that is not below /sites.
+    has_elsewhere: bool,
     items: BTreeMap<String, Item>,
     /// Ids in the order of their last changes.
     changes: Vec<(u64, String)>,
@@ -234,6 +239,7 @@ impl FakeGraph {
             libraries: vec![library],
             swaps: Vec::new(),
             damages: false,
+            has_elsewhere: false,
             items,
             changes: vec![(1, "root".to_owned())],
             sequence: 1,
@@ -304,6 +310,11 @@ impl FakeGraph {
     /// Gives an item other bytes as it is downloaded, after so many downloads of it.
     pub fn swap_at_download(&self, id: &str, after: usize, bytes: impl Into<Vec<u8>>) {
         self.lock().swaps.push((id.to_owned(), after, bytes.into()));
+    }
+
+    /// Adds a site that is not below /sites.
+    pub fn site_elsewhere(&self) {
+        self.lock().has_elsewhere = true;
     }
 
     /// Has one byte of the next download changed on its way.
@@ -790,12 +801,20 @@ fn place(state: &State, path: &str) -> Answer {
             "siteCollection": { "hostname": "contoso.sharepoint.com" } })
     };
     let (team, sub) = (site(SITE, "Team", "Team"), site(SUBSITE, "Team/Sub", "Sub"));
+    let news = site(ELSEWHERE, "", "News");
     let body = match path {
         "/me/drive" | "/users/ada@contoso.example/drive" => first,
         "/sites/root" | "/sites/contoso.sharepoint.com:/sites/Team" => team,
         "/sites/contoso.sharepoint.com:/sites/Team/Sub" => sub,
+        "/sites" if state.has_elsewhere => {
+            let mut news = news;
+            news["webUrl"] = "https://contoso.sharepoint.com/teams/News".into();
+            json!({ "value": [team, news] })
+        }
         "/sites" | "/me/followedSites" => json!({ "value": [team] }),
-        path if path == format!("/sites/{SITE}/drives") => {
+        path if path == format!("/sites/{SITE}/drives")
+            || path == format!("/sites/{ELSEWHERE}/drives") =>
+        {
             json!({ "value": state.libraries.iter().map(drive).collect::<Vec<_>>() })
         }
         path if path == format!("/sites/{SUBSITE}/drives") => json!({ "value": [first] }),

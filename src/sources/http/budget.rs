@@ -19,6 +19,9 @@ use crate::sources::{SourceError, limits::Limits};
 /// The longest that a server's Retry-After makes everybody wait.
 const MAX_HOLD: Duration = Duration::from_secs(5 * 60);
 
+/// The longest that it lets a connection rest.
+const MAX_REST: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// How far ahead of its even pace a connection may be: over any five seconds that is less than a
 /// tenth above its rate.
 const BURST: Duration = Duration::from_millis(400);
@@ -210,10 +213,26 @@ impl Budget {
 
     /// Makes everybody wait, as the provider asks.
     pub fn hold(&self, wait: Duration) {
+        self.rest(wait.min(MAX_HOLD));
+    }
+
+    /// Lets the connection rest for as long as the provider asks, which may be longer than a run
+    /// waits: sources ask [`Budget::held_beyond`] before they send anything.
+    pub fn rest(&self, wait: Duration) {
         self.hold_here(wait);
         if let Some(shared) = &self.shared {
-            shared.hold(wait.min(MAX_HOLD));
+            shared.hold(wait.min(MAX_REST));
         }
+    }
+
+    /// How much longer the provider wants no requests, by any process, if that is longer than a run
+    /// waits.
+    pub async fn held_beyond(&self, patience: Duration) -> Option<Duration> {
+        if let Some(shared) = &self.shared {
+            let (_, held_for) = shared.take(Duration::ZERO).await;
+            self.hold_here(held_for);
+        }
+        self.held_for().filter(|left| *left > patience)
     }
 
     /// Makes everybody in this process wait.
@@ -221,7 +240,7 @@ impl Budget {
         if wait.is_zero() {
             return;
         }
-        let until = Instant::now() + wait.min(MAX_HOLD);
+        let until = Instant::now() + wait.min(MAX_REST);
         let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
         pace.held_until = Some(pace.held_until.map_or(until, |held| held.max(until)));
     }
@@ -310,6 +329,20 @@ mod tests {
         let budget = Budget::default();
         budget.hold(Duration::from_secs(86_400));
         assert_eq!(budget.held_for().map(|wait| wait.as_secs().div_ceil(60)), Some(5));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_rests_is_known_to_rest_in_every_process() {
+        let (one, two) = two_processes(None);
+        assert_eq!(two.held_beyond(Duration::from_secs(60)).await, None);
+        one.rest(Duration::from_secs(3600));
+        tokio::time::sleep(LOOK_EVERY).await;
+        let left = two.held_beyond(Duration::from_secs(60)).await;
+        assert_eq!(left.map(|left| left.as_secs()), Some(3599));
+        tokio::time::sleep(Duration::from_secs(3599)).await;
+        for budget in [one, two] {
+            assert_eq!(budget.held_beyond(Duration::ZERO).await, None);
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -197,9 +197,7 @@ impl Graph {
         let request = request.body(Full::default()).map_err(|_| SourceError::Garbled {
             message: "the provider's download address is no address".to_owned(),
         })?;
-        let response = self.http.send(request, LIGHT).await?;
-        self.mind(response.status(), response.headers());
-        Ok(response)
+        self.send_when_allowed(request, LIGHT).await
     }
 
     /// What a refused download means.
@@ -243,6 +241,20 @@ impl Graph {
         let request = request.body(Full::from(body.unwrap_or_default())).map_err(|error| {
             SourceError::Permanent { message: format!("an address that cannot be asked: {error}") }
         })?;
+        self.send_when_allowed(request, weight).await
+    }
+
+    /// Sends a request, unless the provider wants none from this connection for longer than a run
+    /// waits: then the run ends, and goes on once that is over.
+    async fn send_when_allowed(
+        &self,
+        request: Request<Full<Bytes>>,
+        weight: u32,
+    ) -> Result<Response<Incoming>, SourceError> {
+        if let Some(left) = self.http.budget().held_beyond(LONG_WAIT).await {
+            let message = "it wants no requests from this connection until then".to_owned();
+            return Err(SourceError::Held { message, until: self.clock.now() + left });
+        }
         let response = self.http.send(request, weight).await?;
         self.mind(response.status(), response.headers());
         Ok(response)
@@ -288,7 +300,7 @@ impl Graph {
         }
         self.http.meter().was_limited();
         if let Some(wait) = retry_after {
-            self.http.budget().hold(Duration::from_secs(wait).min(LONG_WAIT));
+            self.http.budget().rest(Duration::from_secs(wait));
         }
     }
 

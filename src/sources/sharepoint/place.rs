@@ -21,7 +21,8 @@ pub(super) enum Place {
     Sites,
     /// `/sites/Name/…/Library/folder`: subsites, library and folders follow each other.
     Site { path: Vec<String> },
-    /// `SITE/DRIVE!ITEM/Name/…`: a site and libraries of it, as a sync of several keeps them.
+    /// `SITE/DRIVE!ITEM/Name/…`: a site and libraries of it, as a sync of several keeps them; the
+    /// id of a site alone is what browsing returns for those that are not below /sites.
     Libraries { site: String, all: Vec<(String, Found)> },
     /// `/users/UPN/folder`: a person's OneDrive, for applications.
     User { name: String, folder: Vec<String> },
@@ -88,6 +89,10 @@ fn by_id(text: &str) -> Option<Place> {
         is_whole.then(|| Found { drive: drive_id(drive), item: item.to_owned() })
     };
     let Some((site, libraries)) = text.split_once('/') else {
+        // The id of a site has three parts.
+        if text.split(',').filter(|part| !part.is_empty()).count() == 3 {
+            return Some(Place::Libraries { site: text.to_owned(), all: Vec::new() });
+        }
         return folder(text).map(|Found { drive, item }| Place::Item { drive, item });
     };
     let parts: Vec<&str> = libraries.split('/').collect();
@@ -403,7 +408,11 @@ mod tests {
             assert_eq!(read(text), place, "{text}");
             assert_eq!(read(text).spelled(), spelled);
         }
-        for wrong in ["", "sites/Team", "/a/../b", "!x", "x!", "site/x!1", "site/x!1/"] {
+        let site = Place::Libraries { site: "contoso,1,2".into(), all: Vec::new() };
+        assert_eq!((read("contoso,1,2"), site.spelled().as_str()), (site.clone(), "contoso,1,2"));
+        for wrong in
+            ["a,b", "a,,b", "", "sites/Team", "/a/../b", "!x", "x!", "site/x!1", "site/x!1/"]
+        {
             assert!(Place::read(wrong).is_err(), "{wrong}");
         }
     }

@@ -541,7 +541,7 @@ impl SharePoint {
                 };
                 next = page.next;
                 for site in page.value {
-                    let Some((name, place)) = named(site) else { continue };
+                    let (name, place) = named(site);
                     if level.items.iter().any(|item| item.id.as_ref() == Some(&place)) {
                         continue;
                     }
@@ -662,10 +662,14 @@ impl Part {
     }
 }
 
-/// A site's name and place. Sites elsewhere than below /sites are reached by their ids only.
-fn named(site: Site) -> Option<(String, String)> {
-    let (_, path) = site.web_url.as_deref()?.split_once("/sites/")?;
-    Some((site.display_name.unwrap_or_else(|| path.to_owned()), format!("/sites/{path}")))
+/// A site's name and place: those elsewhere than below /sites are reached by their ids.
+fn named(site: Site) -> (String, String) {
+    let path = site.web_url.as_deref().and_then(|url| url.split_once("/sites/"));
+    let (name, place) = match path {
+        Some((_, path)) => (path.to_owned(), format!("/sites/{path}")),
+        None => (site.id.clone(), site.id),
+    };
+    (site.display_name.unwrap_or(name), place)
 }
 
 fn folder(name: impl Into<Vec<u8>>, id: String) -> Item {
