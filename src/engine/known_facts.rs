@@ -58,6 +58,7 @@ impl KnownFacts {
             self.facts.mime = returned.mime;
             self.facts.metadata = returned.metadata;
             self.facts.properties = returned.properties;
+            self.facts.references = returned.references;
         }
         if missing.tags {
             self.facts.tags = returned.tags;

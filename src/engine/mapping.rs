@@ -85,6 +85,8 @@ pub enum BlobBytes {
     Url(String),
     /// They are this text.
     Text(String),
+    /// They cannot be had, for this reason.
+    Unsupported(String),
 }
 
 impl Mapping {
@@ -255,6 +257,11 @@ impl Blob {
     fn of(&self, path: &EntryPath, facts: &Facts) -> Result<Option<MappedBlob>, Mismatch> {
         let bytes = match &self.source {
             Source::File => BlobBytes::File,
+            source if source.is_reference(facts) => BlobBytes::Unsupported(format!(
+                "{} refers to a file that is kept by the provider, which cannot be fetched: map a \
+                 column with an http:// or https:// URL",
+                source.describe()
+            )),
             source => match source.value(path, facts) {
                 None | Some(Value::Null) => return Ok(None),
                 Some(Value::String(text)) => self.bytes_of(text)?,
@@ -334,12 +341,12 @@ impl Source {
             Self::File => None,
             Self::Tag(key) => facts.tags.get(key).map(|value| value.as_str().into()),
             Self::Metadata(key) => {
-                let named = |name: &str| property(&facts.properties, name).cloned();
+                let named = |name: &str| value_of(&facts.properties, name).cloned();
                 let listed = || named(&format!("metadata.{key}")).or_else(|| named(key));
                 let own = facts.metadata.get(key).map(|value| value.as_str().into());
                 own.or_else(|| facts.is_listed.then(listed).flatten())
             }
-            Self::Property(name) => property(&facts.properties, name).cloned(),
+            Self::Property(name) => value_of(&facts.properties, name).cloned(),
             Self::FileName { regex, default } => {
                 let name = EntryPath::new(path.file_name()).to_json_text();
                 let found = regex.captures(&name).and_then(|groups| groups.get(1));
@@ -347,6 +354,17 @@ impl Source {
             }
             Self::Folder { segment, full_path } => folder(path, *segment, *full_path),
             Self::Constant(value) => Some(value.clone()),
+        }
+    }
+
+    /// Whether it is a property that refers to a file which cannot be fetched.
+    fn is_reference(&self, facts: &Facts) -> bool {
+        match self {
+            Self::Property(name) if !facts.references.is_empty() => {
+                property(&facts.properties, name)
+                    .is_some_and(|(name, _)| facts.references.contains(name))
+            }
+            _ => false,
         }
     }
 
@@ -364,11 +382,15 @@ impl Source {
 }
 
 /// A property by its exact name, else by the one name that differs only in its case.
-fn property<'f>(properties: &'f Map<String, Value>, name: &str) -> Option<&'f Value> {
-    properties.get(name).or_else(|| {
+fn property<'f>(properties: &'f Map<String, Value>, name: &str) -> Option<(&'f String, &'f Value)> {
+    properties.get_key_value(name).or_else(|| {
         let mut alike = properties.iter().filter(|(other, _)| other.eq_ignore_ascii_case(name));
-        alike.next().filter(|_| alike.next().is_none()).map(|(_, value)| value)
+        alike.next().filter(|_| alike.next().is_none())
     })
+}
+
+fn value_of<'f>(properties: &'f Map<String, Value>, name: &str) -> Option<&'f Value> {
+    property(properties, name).map(|(_, value)| value)
 }
 
 /// A folder of a path, or all of them; none for entries at the root, which are in no folder.

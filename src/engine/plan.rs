@@ -129,12 +129,18 @@ impl Action {
         self.fingerprint = fingerprint;
     }
 
+    /// The key of its row, if it has one.
+    #[must_use]
+    pub fn known_row(&self) -> Option<i64> {
+        self.known.and_then(|key| i64::try_from(key).ok())
+    }
+
     /// The key of its row, where its bytes are stored.
     #[must_use]
     pub fn row(&self) -> Option<i64> {
         match self.kind {
             ActionKind::Fetch => None,
-            ActionKind::Reevaluate { .. } => self.known.and_then(|key| i64::try_from(key).ok()),
+            ActionKind::Reevaluate { .. } => self.known_row(),
             ActionKind::Rename { row } => Some(row),
         }
     }

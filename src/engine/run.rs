@@ -101,6 +101,7 @@ impl Engine {
                 Err(error) => Err(error),
             };
         }
+        run.source.settle().await;
         let counts = done.counts;
         let ended = run.end(&outcome).await;
         drop(lease);

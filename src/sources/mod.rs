@@ -27,7 +27,7 @@ pub mod tuning;
 pub mod web;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     fmt,
     time::Duration,
 };
@@ -358,6 +358,10 @@ pub trait Source: Send + Sync {
         http::Usage::default()
     }
 
+    /// Waits for what it still has to tell its provider, such as that a statement is cancelled which
+    /// nobody waits for any more; a few seconds at most. Called at the end of a run.
+    async fn settle(&self) {}
+
     /// How many fetches at once serve this source best when nobody says otherwise.
     fn default_concurrency(&self) -> usize;
 
@@ -611,6 +615,8 @@ pub struct Facts {
     pub tags: BTreeMap<String, String>,
     /// What else the provider knows of it: a row's columns, a drive's properties, headers.
     pub properties: serde_json::Map<String, serde_json::Value>,
+    /// Names of properties that refer to files of the provider which cannot be fetched.
+    pub references: BTreeSet<String>,
     /// Whether the properties came with the listing, which makes them all the metadata there is.
     pub is_listed: bool,
 }

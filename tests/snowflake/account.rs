@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use catchment::{
-    clock::{SharedClock, SystemClock},
+    clock::{ManualClock, SharedClock, SystemClock},
     config::{Hosts, Limits, SourceTuning},
     model::{Credentials, Location, ProviderName, SyncOptions},
     sources::{
@@ -36,6 +36,12 @@ impl Connected {
         let hosts = Hosts { snowflake: Some(fake.url().try_into().unwrap()), ..Hosts::default() };
         let (clock, limits) = (Arc::new(SystemClock), Limits::default());
         Self { config, clock, hosts: Arc::new(hosts), limits }
+    }
+
+    /// On a machine with this clock.
+    pub fn at(mut self, clock: SharedClock) -> Self {
+        self.clock = clock;
+        self
     }
 
     /// In an installation with such an overlap of watermarks.
@@ -144,6 +150,36 @@ async fn a_clock_that_is_off_is_named_as_the_reason() {
     fake.faults(&json!({ "clock": -7200 }));
     let error = Connected::to(&fake).test().await.unwrap_err().to_string();
     assert!(error.contains("s ahead of Snowflake's"), "{error}");
+}
+
+#[tokio::test]
+async fn a_token_that_is_too_old_is_replaced_once_and_the_request_repeated() {
+    let fake = FakeSnowflake::start();
+    fake.sql(&["create table T (ID number(38,0) primary key)"]);
+    // Ours is three quarters of an hour behind, which the server finds out when its own goes on.
+    let start = jiff::Timestamp::now();
+    let clock = Arc::new(ManualClock::new(start));
+    let connected = Connected::to(&fake).at(clock.clone());
+    let source = connected.table("db.public.t").await;
+    source.probe().await.unwrap();
+    fake.faults(&json!({ "clock": 59 * 60 + 1 }));
+    clock.set(start + Duration::from_secs(50 * 60));
+    source.probe().await.unwrap();
+    let refused = fake.log().into_iter().filter(|entry| entry["status"] == 401).count();
+    assert_eq!(refused, 1);
+    let tokens: std::collections::BTreeSet<String> =
+        fake.log().iter().map(|entry| entry["token"].to_string()).collect();
+    assert_eq!(tokens.len(), 2);
+}
+
+#[tokio::test]
+async fn a_token_that_a_new_one_would_not_differ_from_is_not_tried_again() {
+    let fake = FakeSnowflake::start();
+    let clock = Arc::new(ManualClock::new(jiff::Timestamp::now()));
+    fake.faults(&json!({ "clock": 2 * 60 * 60 }));
+    let error = Connected::to(&fake).at(clock).test().await.unwrap_err().to_string();
+    assert!(error.contains("s behind Snowflake's"), "{error}");
+    assert_eq!(refusals(&fake), 1);
 }
 
 #[tokio::test]

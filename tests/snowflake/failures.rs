@@ -81,6 +81,25 @@ async fn a_result_that_is_always_gone_ends_the_pass() {
 }
 
 #[tokio::test]
+async fn a_result_that_is_incomplete_is_never_read_on() {
+    let (fake, source) = ten_rows(&json!({})).await;
+    source.probe().await.unwrap();
+    let incomplete = json!({"status": 422, "code": "391908", "message": "result too large"});
+    fake.faults(&json!({ "poll": [null, null, incomplete] }));
+    assert_eq!(rows(source.as_ref()).await.len(), 10);
+    let queries = queries(&fake);
+    assert_eq!(queries.len(), 2);
+    assert_eq!(queries[1], json!({"1": {"type": "FIXED", "value": "13"}}));
+}
+
+#[tokio::test]
+async fn a_result_that_is_lost_twice_goes_on_behind_the_last_row_each_time() {
+    let (fake, source) = ten_rows(&json!({ "gone": {"2": 2} })).await;
+    assert_eq!(rows(source.as_ref()).await.len(), 10);
+    assert_eq!(queries(&fake).len(), 3);
+}
+
+#[tokio::test]
 async fn a_partition_with_fewer_rows_than_announced_ends_the_pass_as_incomplete() {
     for torn in ["0", "2"] {
         let (_fake, source) = ten_rows(&json!({ "torn": {torn: 100} })).await;

@@ -18,8 +18,10 @@ mod server;
 mod fake;
 
 mod account;
+mod blobs;
 mod daily;
 mod failures;
 mod news;
+mod orders;
 mod reading;
 mod syncs;

@@ -53,7 +53,7 @@ impl Fixture {
         let made = made.is(200);
         let connection = made["connection_id"].as_str().unwrap().to_owned();
         let schema = json!({ "properties": {
-            "title": {"type": "string"}, "content": {"type": "text"},
+            "title": {"type": "string"}, "content": {"type": "text"}, "poster": {"type": "image"},
         } });
         let bucket = json!({ "bucket_name": "rows", "bucket_schema": schema });
         server.post("/v1/buckets", &bucket).is(200);

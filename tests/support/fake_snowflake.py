@@ -53,6 +53,11 @@ FAULTS = {
     "first_rows": 1000,
     # How many times a statement is still running when it is asked for.
     "polls": 0,
+    # The same for statements that take a warehouse only.
+    "query_polls": 0,
+    # How many seconds it takes to cancel a statement, and to refuse a sign-in.
+    "cancel_seconds": 0,
+    "refusal_seconds": 0,
     # Answers to the next submissions or polls, one each: {"status", "code", "message", "headers"}.
     "submit": [],
     "poll": [],
@@ -360,8 +365,9 @@ def column_cells(column, kind):
 
 
 class Result:
-    def __init__(self, columns, rows):
-        self.columns, self.rows, self.polls = columns, rows, faults["polls"]
+    def __init__(self, columns, rows, takes_warehouse):
+        self.columns, self.rows = columns, rows
+        self.polls = faults["polls"] or (takes_warehouse and faults["query_polls"])
         self.cancelled = False
         sizes = [min(len(rows), faults["first_rows"])]
         while sum(sizes) < len(rows):
@@ -425,6 +431,8 @@ def authenticate(headers):
     except jwt.PyJWTError:
         raise invalid from None
     now = time.time() + faults["clock"]
+    if now > claims["exp"]:
+        raise Refused(401, "390144", "JWT token has expired.")
     if claims["iss"] != f"{user}.{print_of_key}" or not claims["iat"] <= now <= claims["exp"] or claims["exp"] - claims["iat"] > 3600:
         raise invalid
     return user
@@ -460,6 +468,7 @@ class Handler(BaseHTTPRequestHandler):
             self.api(url.path, query, body, entry)
         except Refused as refused:
             entry["status"], entry["code"] = refused.status, refused.code
+            time.sleep(faults["refusal_seconds"] if refused.status == 401 else 0)
             self.answer(refused.status, {"code": refused.code, "message": refused.message, "sqlState": "42000"}, refused.headers)
 
     def api(self, path, query, body, entry):
@@ -473,6 +482,7 @@ class Handler(BaseHTTPRequestHandler):
             raise Refused(404, "000709", f"Statement {handle} not found")
         if self.command == "POST" and parts[4:] == ["cancel"]:
             result.cancelled = True
+            time.sleep(faults["cancel_seconds"])
             entry["status"] = 200
             return self.answer(200, {"code": "000604", "message": "successfully canceled", "statementHandle": handle})
         self.fetch(handle, result, int(query.get("partition", -1)), entry)
@@ -500,7 +510,7 @@ class Handler(BaseHTTPRequestHandler):
                 if takes_warehouse and body.get("warehouse") not in faults["warehouses"]:
                     raise Refused(422, "390201", "The requested warehouse does not exist or not authorized.")
                 handle = f"01b00000-0000-0000-0000-{next(handles):012d}"
-                results[handle] = Result(columns, rows)
+                results[handle] = Result(columns, rows, takes_warehouse)
                 requests_seen[query["requestId"]] = handle
         entry["handle"], result = handle, results[handle]
         if query.get("async") == "true" or result.polls:

@@ -19,7 +19,7 @@ use crate::{
         shaping,
     },
     model::Fingerprint,
-    sources::{Facts, Needs, retry::RetryPolicy},
+    sources::{Facts, Needs, SourceError, retry::RetryPolicy},
     store::{
         StoreError,
         left_out::LeftOut,
@@ -35,7 +35,13 @@ pub(super) type StoredEntries = HashMap<i64, Kept>;
 /// Reads what is stored of a bundle's entries in one go: a read for each would use a thread for
 /// each.
 pub(super) async fn load_stored(run: &Run, bundle: &Bundle) -> Result<StoredEntries, StoreError> {
-    let rows: Vec<i64> = bundle.iter().filter_map(|(_, action)| action.row()).collect();
+    let of_listed = |action: &Action| match action.fingerprint.bytes() {
+        // Its bytes are known: what its data leads to is another thing, and may be here already.
+        Some(_) if run.rules.mapping.is_some() => action.known_row(),
+        _ => None,
+    };
+    let row = |action: &Action| action.row().or_else(|| of_listed(action));
+    let rows: Vec<i64> = bundle.iter().filter_map(|(_, action)| row(action)).collect();
     if rows.is_empty() {
         return Ok(StoredEntries::new());
     }
@@ -236,6 +242,9 @@ async fn shape_of(
         blobs.push(match &blob.bytes {
             BlobBytes::File => shaping::file(&blob),
             BlobBytes::Text(text) => shaping::text(&blob, web::store_text(run, text).await?),
+            BlobBytes::Unsupported(reason) => {
+                return Err(SourceError::Unsupported { message: reason.clone() }.into());
+            }
             // It is fetched, unless it was fetched from that very URL before.
             BlobBytes::Url(url) => match shaping::kept(&blob, url, urls) {
                 Some(kept) => kept,

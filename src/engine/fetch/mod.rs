@@ -309,7 +309,7 @@ async fn attempt(
     stored: &StoredEntries,
 ) -> Result<Outcome, FetchError> {
     match action.kind {
-        ActionKind::Fetch => fetch_whole(run, action).await,
+        ActionKind::Fetch => fetch_whole(run, action, stored).await,
         ActionKind::Reevaluate { is_same } => {
             enrich::reevaluate(run, action, is_same, stored).await
         }
@@ -317,7 +317,11 @@ async fn attempt(
     }
 }
 
-async fn fetch_whole(run: &Arc<Run>, action: &Action) -> Result<Outcome, FetchError> {
+async fn fetch_whole(
+    run: &Arc<Run>,
+    action: &Action,
+    before: &StoredEntries,
+) -> Result<Outcome, FetchError> {
     let mut known = KnownFacts::listed(&action.fingerprint);
     if let Some(left_out) = enrich::left_out(run, action, &mut known).await? {
         return Ok(left_out);
@@ -332,7 +336,10 @@ async fn fetch_whole(run: &Arc<Run>, action: &Action) -> Result<Outcome, FetchEr
     if is_size_mismatch {
         known.facts.properties.insert("size_mismatch".to_owned(), true.into());
     }
-    let shape = enrich::shape(run, action, &mut known, &BTreeMap::new()).await?;
+    let before = action.known_row().and_then(|row| before.get(&row));
+    let nothing = BTreeMap::new();
+    let urls = before.filter(|_| run.full_since.is_none()).map_or(&nothing, |kept| &kept.urls);
+    let shape = enrich::shape(run, action, &mut known, urls).await?;
     Ok(Outcome::Fetched(Box::new(fetched_entry(run, action, known.facts, stored, shape))))
 }
 

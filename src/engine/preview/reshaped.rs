@@ -168,6 +168,7 @@ fn shape_of(mapping: &Mapping, mapped: Mapped, kept: &Kept, new: &mut Vec<String
                 Some(kept) => blobs.push(kept),
                 None => new.push(blob.property.clone()),
             },
+            BlobBytes::Unsupported(_) => new.push(blob.property.clone()),
         }
     }
     shaping::shape(mapping, mapped.fields, mapped.unique_key, blobs)

@@ -7,9 +7,10 @@
 //! moment between its answer and our commit.
 
 use std::{
+    any::Any,
     collections::HashMap,
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
 };
 
@@ -68,12 +69,33 @@ pub struct Grants {
     endpoint: Endpoint,
     /// By keeper: as many as there are connections that were used.
     known: Arc<Mutex<HashMap<String, Arc<Grant>>>>,
+    /// What sources of other kinds of sign-in share, see [`Grants::shared`].
+    shared: Arc<Mutex<HashMap<String, Weak<dyn Any + Send + Sync>>>>,
 }
 
 impl Grants {
     /// What asks authorization servers.
     pub(super) const fn endpoint(&self) -> &Endpoint {
         &self.endpoint
+    }
+
+    /// What open sources that sign in with the same credentials share, for as long as any of them
+    /// is open. `id` tells credentials from others and has to keep them secret.
+    pub(in crate::sources) fn shared<T: Any + Send + Sync>(
+        &self,
+        id: &str,
+        make: impl FnOnce() -> T,
+    ) -> Arc<T> {
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = shared.get(id).and_then(Weak::upgrade);
+        if let Some(Ok(known)) = known.map(Arc::downcast) {
+            return known;
+        }
+        let made: Arc<T> = Arc::new(make());
+        shared.retain(|_, known| known.strong_count() > 0);
+        let weak: Weak<T> = Arc::downgrade(&made);
+        shared.insert(id.to_owned(), weak);
+        made
     }
 
     /// The grant of these credentials: the one that is known already, unless the credentials or

@@ -266,6 +266,7 @@ impl Refusal {
     pub(super) fn meaning(&self) -> Meaning {
         match self.code.as_str() {
             "390318" | "390302" | "394302" => Meaning::TokenExpired,
+            "390100" | "390422" => Meaning::SignIn,
             "390189" | "390186" | "390187" => Meaning::Role,
             "390201" | "000606" | "000625" | "002043" if self.names_warehouse() => {
                 Meaning::Warehouse
@@ -507,6 +508,8 @@ mod tests {
             (401, "390318", "OAuth access token expired.", Meaning::TokenExpired),
             (401, "", "JWT token has expired", Meaning::TokenExpired),
             (403, "390422", "Incoming request with IP is not allowed.", Meaning::SignIn),
+            (422, "390422", "Incoming request with IP is not allowed.", Meaning::SignIn),
+            (401, "", "User temporarily locked. Try again later.", Meaning::SignIn),
             (422, "390189", "Role 'X' specified is not granted.", Meaning::Role),
             (422, "390201", "The requested warehouse does not exist.", Meaning::Warehouse),
             (422, "000606", "No active warehouse selected.", Meaning::Warehouse),

@@ -20,7 +20,7 @@ use futures_util::{
 use http::{HeaderMap, Method, Request, header};
 use jiff::Timestamp;
 use secrecy::ExposeSecret as _;
-use tokio::{runtime::Handle, sync::mpsc, time::Instant};
+use tokio::{runtime::Handle, sync::mpsc, task::JoinHandle, time::Instant};
 use uuid::Uuid;
 
 use super::{
@@ -47,6 +47,9 @@ const LONGEST_POLL: Duration = Duration::from_secs(5);
 
 /// How much longer than its own time limit a statement is waited for: it may queue for a warehouse.
 const QUEUE_ALLOWANCE: Duration = Duration::from_secs(10 * 60);
+
+/// How long the end of a run waits until its statements are cancelled.
+const CANCEL_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How many batches of rows wait for whoever takes them, a partition.
 const BATCHES_AHEAD: usize = 4;
@@ -81,7 +84,7 @@ pub(super) enum Takes {
 /// An account, as one source talks to it.
 pub(super) struct Session {
     pub(super) wire: Arc<dyn Wire>,
-    pub(super) sign_in: SignIn,
+    pub(super) sign_in: Arc<SignIn>,
     pub(super) context: Context,
     /// The table that statements are about, for messages.
     pub(super) table: Option<Table>,
@@ -89,6 +92,8 @@ pub(super) struct Session {
     pub(super) clock: SharedClock,
     /// How long warehouses have worked.
     pub(super) worked: Mutex<Duration>,
+    /// Statements that are being cancelled.
+    pub(super) cancels: Mutex<Vec<JoinHandle<()>>>,
 }
 
 /// Why a statement did not come to its end.
@@ -292,13 +297,18 @@ impl Session {
         &self,
         request: Request<Bytes>,
     ) -> Result<Result<Response, Refusal>, SourceError> {
+        let turn = self.sign_in.turn().await;
         let now = self.clock.now();
         let bearer = match self.sign_in.bearer(now) {
             Ok(bearer) => bearer,
             Err(no) => return self.no_bearer(no),
         };
         let refusal = match self.once(&request, &bearer).await? {
-            Ok(answer) => return Ok(Ok(answer)),
+            Ok(answer) => {
+                self.sign_in.prove();
+                drop(turn);
+                return Ok(Ok(answer));
+            }
             Err(refusal) => refusal,
         };
         let is_too_old = match refusal.meaning() {
@@ -307,7 +317,7 @@ impl Session {
             _ => return Ok(Err(refusal)),
         };
         let renewed = match is_too_old {
-            true => self.sign_in.renewed(self.clock.now()),
+            true => self.sign_in.renewed(&bearer, self.clock.now()),
             false => Ok(None),
         };
         let outcome = match renewed {
@@ -361,6 +371,18 @@ impl Session {
         refusal.retry_after = seconds(&headers, &header::RETRY_AFTER).map(Duration::from_secs);
         refusal.clock_ahead = clock_ahead(&headers, self.clock.now());
         Ok(Err(refusal))
+    }
+
+    /// Waits until statements that nobody waits for any more are cancelled, but not for long.
+    pub(super) async fn settle(&self) {
+        let cancels =
+            std::mem::take(&mut *self.cancels.lock().unwrap_or_else(PoisonError::into_inner));
+        let all = futures_util::future::join_all(cancels);
+        if tokio::time::timeout(CANCEL_PATIENCE, all).await.is_err() {
+            tracing::warn!(
+                "a statement may go on: Snowflake has not confirmed that it is cancelled"
+            );
+        }
     }
 
     /// Says that there is no such warehouse, as Snowflake would.
@@ -426,12 +448,15 @@ impl Drop for Running<'_> {
         let session = Arc::clone(self.session);
         let path = format!("{STATEMENTS}/{}/cancel", self.handle);
         if let Ok(runtime) = Handle::try_current() {
-            runtime.spawn(async move {
+            let cancel = runtime.spawn(async move {
                 let request = Call { method: Method::POST, path, body: Bytes::new() }.request();
                 if let Err(error) = session.signed(request).await {
                     tracing::debug!(%error, "a statement could not be cancelled");
                 }
             });
+            let mut cancels = self.session.cancels.lock().unwrap_or_else(PoisonError::into_inner);
+            cancels.retain(|cancel| !cancel.is_finished());
+            cancels.push(cancel);
         }
     }
 }

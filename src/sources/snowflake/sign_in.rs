@@ -1,10 +1,13 @@
 //! What requests are signed in with: a token that a key signs for an hour, or one that Snowflake
-//! gave out. What was refused once is never sent again by the same source: repeated failures lock
-//! users out.
+//! gave out. What was refused once is never sent again by the sources that share it: repeated
+//! failures lock users out.
 
 use std::{
     fmt,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use jiff::{SignedDuration, Timestamp};
@@ -56,17 +59,25 @@ impl Bearer {
         SecretString::from(format!("Bearer {}", self.token.expose_secret()))
     }
 
+    fn is(&self, other: &Self) -> bool {
+        self.token.expose_secret() == other.token.expose_secret()
+    }
+
     /// Whether it is too old by this machine's clock.
     pub(super) fn is_expired(&self, now: Timestamp) -> bool {
         self.expires.is_some_and(|expires| expires <= now)
     }
 }
 
-/// Signs in the requests of one source.
+/// Signs in the requests of all open sources with the same credentials.
 pub(super) struct SignIn {
     account: Account,
     way: Way,
     state: Mutex<State>,
+    /// Whether Snowflake has let them in.
+    is_proven: AtomicBool,
+    /// Until then, one request at a time: the refusal of one is that of all.
+    first: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
@@ -104,7 +115,28 @@ impl SignIn {
             }
             Stored::UsernamePassword { password } => Way::Token(password),
         };
-        Ok(Self { account, way, state: Mutex::default() })
+        Ok(Self {
+            account,
+            way,
+            state: Mutex::default(),
+            is_proven: AtomicBool::default(),
+            first: tokio::sync::Mutex::default(),
+        })
+    }
+
+    /// Waits until nobody else tries these credentials for the first time; none once they are
+    /// proven.
+    pub(super) async fn turn(&self) -> Option<tokio::sync::MutexGuard<'_, ()>> {
+        if self.is_proven.load(Ordering::Acquire) {
+            return None;
+        }
+        let turn = self.first.lock().await;
+        (!self.is_proven.load(Ordering::Acquire)).then_some(turn)
+    }
+
+    /// Remembers that Snowflake has let these credentials in.
+    pub(super) fn prove(&self) {
+        self.is_proven.store(true, Ordering::Release);
     }
 
     /// The statement that lets the key in, where there is one.
@@ -138,12 +170,22 @@ impl SignIn {
     ///
     /// # Errors
     /// When the key cannot sign.
-    pub(super) fn renewed(&self, now: Timestamp) -> Result<Option<Bearer>, NoBearer> {
+    pub(super) fn renewed(
+        &self,
+        refused: &Bearer,
+        now: Timestamp,
+    ) -> Result<Option<Bearer>, NoBearer> {
         if matches!(self.way, Way::Token(_)) {
             return Ok(None);
         }
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).current = None;
-        self.bearer(now).map(Some)
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        // Another request may have replaced it already.
+        if state.current.as_ref().is_some_and(|current| current.is(refused)) {
+            state.current = None;
+        }
+        drop(state);
+        // One that is made within the same second is the same.
+        Ok(Some(self.bearer(now)?).filter(|renewed| !renewed.is(refused)))
     }
 
     /// Remembers that these credentials were refused.
@@ -216,17 +258,28 @@ mod tests {
         let bearer = sign_in.bearer(now).unwrap();
         assert_eq!(bearer.kind, "PROGRAMMATIC_ACCESS_TOKEN");
         assert_eq!(bearer.authorization().expose_secret(), "Bearer pat-1");
-        assert!(sign_in.renewed(now).unwrap().is_none());
+        assert!(sign_in.renewed(&bearer, now).unwrap().is_none());
     }
 
     #[test]
     fn credentials_that_were_refused_are_not_sent_again() {
         let sign_in = with_key();
         let now = at("2026-01-01T00:00:00Z");
-        sign_in.bearer(now).unwrap();
+        let bearer = sign_in.bearer(now).unwrap();
         sign_in.refuse(&Refusal { status: 401, ..Refusal::default() });
         assert!(matches!(sign_in.bearer(now), Err(NoBearer::Refused(_))));
-        assert!(matches!(sign_in.renewed(now), Err(NoBearer::Refused(_))));
+        assert!(matches!(sign_in.renewed(&bearer, now), Err(NoBearer::Refused(_))));
+    }
+
+    #[test]
+    fn a_token_that_was_refused_for_its_age_is_replaced_by_another_one_or_by_none() {
+        let sign_in = with_key();
+        let first = sign_in.bearer(at("2026-01-01T00:00:00Z")).unwrap();
+        assert!(sign_in.renewed(&first, at("2026-01-01T00:00:00Z")).unwrap().is_none());
+        let later = at("2026-01-01T00:50:00Z");
+        let second = sign_in.renewed(&first, later).unwrap().unwrap();
+        let of_another_request = sign_in.renewed(&first, later).unwrap().unwrap();
+        assert!(second.is(&of_another_request), "one token for all");
     }
 
     #[test]

@@ -32,8 +32,8 @@ use super::{
 };
 use crate::{
     model::{
-        Connection, Cursor, Details, Entry, EntryId, EntryKind, EntryPath, ErrorType, Fingerprint,
-        Shard, Version,
+        Connection, Credentials, Cursor, Details, Entry, EntryId, EntryKind, EntryPath, ErrorType,
+        Fingerprint, Shard, Version,
     },
     sources::{
         Body, ByteRange, Content, Facts, Needs, Outline, Page, Profile, RootIdentity, Source,
@@ -168,6 +168,8 @@ impl Snowflake {
             None => format!("https://{host}"),
         };
         let sign_in = SignIn::new(account, opening.credentials)?;
+        let id = sign_in_id(&base, opening.credentials);
+        let sign_in = opening.tuning.grants.shared(&id, || sign_in);
         let context = Context { lets_in: sign_in.statement(), ..settings.context()? };
         let wire = wire::Account::new(base, opening)?;
         let session = Session {
@@ -181,6 +183,7 @@ impl Snowflake {
             timeout: Duration::from_secs(settings.query_timeout_seconds),
             clock: Arc::clone(&opening.tuning.clock),
             worked: Mutex::default(),
+            cancels: Mutex::default(),
         };
         Ok(Self {
             session: Arc::new(session),
@@ -461,6 +464,23 @@ impl Snowflake {
     }
 }
 
+/// What tells credentials for an account from others, without telling them.
+fn sign_in_id(base: &str, credentials: Option<&Credentials>) -> String {
+    let secret = credentials.map(Credentials::expose_json).unwrap_or_default();
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(base.as_bytes()).update(b"\0").update(secret.as_bytes());
+    format!("snowflake {}", hasher.finalize().to_hex())
+}
+
+/// Whether a value refers to a file in a stage: a path such as `@STAGE/a.jpg`, or a FILE, which
+/// arrives as the text of its JSON.
+fn is_staged(value: &serde_json::Value) -> bool {
+    let Some(text) = value.as_str() else { return false };
+    let is_path = text.strip_prefix('@').and_then(|path| path.split_once('/'));
+    let is_file = text.starts_with('{') && text.contains("\"RELATIVE_PATH\"");
+    is_path.is_some_and(|(stage, _)| !stage.contains(char::is_whitespace)) || is_file
+}
+
 /// The part of a version that tells what is in the row.
 fn content(version: &[u8]) -> &[u8] {
     version.get(..CONTENT_BYTES).unwrap_or(version)
@@ -684,6 +704,8 @@ impl Source for Snowflake {
             facts.properties = serde_json::from_slice(&body).map_err(|error| {
                 SourceError::Permanent { message: format!("the row is no JSON: {error}") }
             })?;
+            let references = facts.properties.iter().filter(|(_, value)| is_staged(value));
+            facts.references = references.map(|(name, _)| name.clone()).collect();
         }
         Ok(facts)
     }
@@ -699,6 +721,10 @@ impl Source for Snowflake {
     fn usage(&self) -> Usage {
         let worked = *self.session.worked.lock().unwrap_or_else(PoisonError::into_inner);
         Usage { paid: Some(("warehouse_seconds", worked)), ..self.wire.usage() }
+    }
+
+    async fn settle(&self) {
+        self.session.settle().await;
     }
 
     fn ranges(&self) -> bool {

@@ -1,0 +1,307 @@
+//! What people order and what it costs, through the API and the command line: statements that are
+//! cancelled, the time of warehouses, credentials that are refused, places on the command line.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::{
+    fake::{ACCOUNT, FakeSnowflake, USER, private_key, public_key},
+    server::Server,
+    support::catchment::{Catchment, poll_until},
+    syncs::{DEADLINE, Fixture, home},
+};
+
+const T: [&str; 3] = ["DB", "S", "T"];
+
+/// A table of four rows.
+fn four_rows(fake: &FakeSnowflake) {
+    let columns = json!([["ID", "fixed", 0], ["W", "timestamp_ntz", 9]]);
+    let rows: Vec<_> = (1..5).map(|id| json!([id.to_string(), "1700000000.000000000"])).collect();
+    fake.table(T, &columns, &["ID"], &json!(rows));
+}
+
+fn waits_for(what: &str, mut is_so: impl FnMut() -> bool) {
+    poll_until(what, DEADLINE, || {
+        std::thread::sleep(Duration::from_millis(20));
+        is_so().then_some(())
+    });
+}
+
+/// The handles of statements that need a warehouse, and those that were cancelled.
+fn handles(fake: &FakeSnowflake) -> (Vec<Value>, Vec<Value>) {
+    let log = fake.log();
+    let queries = log.iter().filter(|entry| entry["takes_warehouse"] == true);
+    let queries = queries.map(|entry| entry["handle"].clone()).collect();
+    let path = |entry: &Value| entry["path"].as_str().unwrap_or_default().to_owned();
+    let cancelled = log.iter().filter_map(|entry| {
+        let path = path(entry);
+        let handle = path.strip_suffix("/cancel")?.rsplit('/').next()?.to_owned();
+        Some(Value::from(handle))
+    });
+    (queries, cancelled.collect())
+}
+
+/// A sync whose statement has been submitted and goes on and on.
+fn under_way(fake: &FakeSnowflake) -> (Fixture, String) {
+    four_rows(fake);
+    let fixture = Fixture::with(fake, &json!({}));
+    let sync = fixture.sync("db.s.t", &json!({}));
+    fake.faults(&json!({ "query_polls": 1_000_000 }));
+    fixture.server.post(&format!("{sync}/resume"), &json!({})).is(200);
+    waits_for("the statement", || !handles(fake).0.is_empty());
+    (fixture, sync)
+}
+
+#[test]
+fn pausing_a_sync_cancels_its_statement() {
+    let fake = FakeSnowflake::start();
+    let (fixture, sync) = under_way(&fake);
+    fixture.server.post(&format!("{sync}/pause"), &json!({})).is(200);
+    waits_for("the cancellation", || !handles(&fake).1.is_empty());
+    let (queries, cancelled) = handles(&fake);
+    assert_eq!(queries, cancelled);
+    waits_for("the end of the run", || fixture.jobs(&sync)[0]["status"] == "interrupted");
+}
+
+#[test]
+fn stopping_the_server_cancels_the_statements_that_run() {
+    let fake = FakeSnowflake::start();
+    let (fixture, _) = under_way(&fake);
+    // Snowflake takes its time with it.
+    fake.faults(&json!({ "cancel_seconds": 1 }));
+    assert!(fixture.server.stop().success());
+    let (queries, cancelled) = handles(&fake);
+    assert_eq!(queries, cancelled);
+    let log = fake.log();
+    let answer = log.iter().find(|entry| entry["path"].as_str().unwrap().ends_with("/cancel"));
+    assert_eq!(answer.unwrap()["status"], 200, "it was waited for");
+}
+
+#[test]
+fn ending_a_sync_on_the_command_line_cancels_its_statement() {
+    let fake = FakeSnowflake::start();
+    four_rows(&fake);
+    let home = connected(&fake, &["tables"]);
+    fake.faults(&json!({ "query_polls": 1_000_000 }));
+    let running = home.start_sync("snowflake://db.s.t", &[] as &[&str]);
+    waits_for("the statement", || !handles(&fake).0.is_empty());
+    running.signal(rustix::process::Signal::INT);
+    running.ends_somehow();
+    let (queries, cancelled) = handles(&fake);
+    assert_eq!(queries, cancelled);
+}
+
+#[test]
+fn a_jobs_details_tell_how_long_a_warehouse_worked_and_no_change_is_one_request_without_any() {
+    let fake = FakeSnowflake::start();
+    four_rows(&fake);
+    let fixture = Fixture::with(&fake, &json!({ "incremental_column": "w" }));
+    let sync = fixture.sync("db.s.t", &json!({}));
+    // It is looked at three times before it is done: after 0.1, 0.15 and 0.225 s.
+    fake.faults(&json!({ "query_polls": 3 }));
+    let job = fixture.run(&sync);
+    assert_eq!(job["status"], "completed", "{job}");
+    let worked = job["details"]["warehouse_seconds"].as_f64().unwrap();
+    assert!((0.475..60.0).contains(&worked), "{worked}");
+    let before = fake.log().len();
+    let job = fixture.run(&sync);
+    assert_eq!(job["details"]["pass"], "changes", "{job}");
+    assert_eq!(job["details"]["requests"], 1, "{job}");
+    assert_eq!(job["details"]["warehouse_seconds"], 0.0, "{job}");
+    let log = fake.log().split_off(before);
+    assert_eq!(log.len(), 1, "{log:?}");
+    assert_eq!(log[0]["takes_warehouse"], false);
+}
+
+fn refusals(fake: &FakeSnowflake) -> usize {
+    fake.log().iter().filter(|entry| entry["status"] == 401).count()
+}
+
+#[test]
+fn a_refused_key_is_sent_once_by_all_syncs_together_and_suspends_the_connection() {
+    let fake = FakeSnowflake::start();
+    four_rows(&fake);
+    fake.sql(&["create table U (ID number(38,0) primary key)"]);
+    let fixture = Fixture::with(&fake, &json!({}));
+    let syncs = [("db.s.t", "rows"), ("db.public.u", "rows")].map(|(table, _)| {
+        let sync = fixture.sync(table, &json!({}));
+        assert_eq!(fixture.run(&sync)["status"], "completed");
+        sync
+    });
+    fake.users(&json!({ format!("ORG-ACC.{USER}"): { "key": null } }));
+    // Both are in flight before either is answered.
+    fake.faults(&json!({ "refusal_seconds": 0.5 }));
+    for sync in &syncs {
+        fixture.server.post(&format!("{sync}/trigger"), &json!({})).is(200);
+    }
+    let connection = format!("/v1/organizations/connections/{}", fixture.connection);
+    waits_for("the suspension", || {
+        fixture.server.get(&connection).is(200)["status"] == "SUSPENDED"
+    });
+    waits_for("the end of both", || {
+        syncs.iter().all(|sync| {
+            let jobs = fixture.jobs(sync);
+            jobs.len() > 1 && jobs.iter().all(|job| job["status"] != "running")
+        })
+    });
+    assert_eq!(refusals(&fake), 1);
+    let told = fixture.server.get(&connection).is(200);
+    let statement = format!("ALTER USER \\\"LOADER\\\" SET RSA_PUBLIC_KEY='{}';", public_key());
+    assert!(told.to_string().contains(&statement), "{told}");
+    let trigger = fixture.server.post(&format!("{}/trigger", syncs[0]), &json!({}));
+    trigger.fails_with(409);
+    assert_eq!(refusals(&fake), 1, "and never by itself again");
+}
+
+#[test]
+fn every_kind_of_refused_sign_in_suspends_the_connection_after_one_request() {
+    for (status, code, message) in [
+        (401, "390144", "JWT token is invalid."),
+        (401, "390100", "Incorrect username or password was specified."),
+        (403, "390422", "Incoming request with IP/Token is not allowed to access Snowflake."),
+        (401, "", "Your user account has been temporarily locked."),
+    ] {
+        let fake = FakeSnowflake::start();
+        four_rows(&fake);
+        let fixture = Fixture::with(&fake, &json!({}));
+        let sync = fixture.sync("db.s.t", &json!({}));
+        let before = fake.log().len();
+        let refusal = json!({ "status": status, "code": code, "message": message });
+        fake.faults(&json!({ "submit": [refusal] }));
+        let job = fixture.run(&sync);
+        assert_eq!(job["status"], "failed", "{job}");
+        let connection = format!("/v1/organizations/connections/{}", fixture.connection);
+        let told = fixture.server.get(&connection).is(200);
+        assert_eq!(told["status"], "SUSPENDED", "{told}");
+        assert_eq!(fake.log().len() - before, 1, "{code}");
+    }
+}
+
+#[test]
+fn a_spent_quota_lets_the_sync_rest_for_an_hour_without_blame() {
+    let fake = FakeSnowflake::start();
+    four_rows(&fake);
+    let fixture = Fixture::with(&fake, &json!({}));
+    let sync = fixture.sync("db.s.t", &json!({}));
+    let spent = json!({
+        "status": 422, "code": "090073", "message": "the resource monitor has exceeded its quota",
+    });
+    fake.faults(&json!({ "submit": [null, null, null, spent] }));
+    let job = fixture.run(&sync);
+    assert_eq!(job["status"], "interrupted", "{job}");
+    let told = fixture.server.get(&sync).is(200);
+    let due: jiff::Timestamp = told["next_sync_at"].as_str().unwrap().parse().unwrap();
+    let wait = due.duration_since(jiff::Timestamp::now()).as_secs();
+    assert!((3000..=3600).contains(&wait), "{wait} s: {told}");
+    assert_eq!(told["consecutive_failures"], 0, "{told}");
+}
+
+/// An installation with connections of these names, made on the command line.
+fn connected(fake: &FakeSnowflake, names: &[&str]) -> Catchment {
+    let home = home(fake);
+    let keys = json!({ "type": "key_pair", "username": USER, "private_key": private_key() });
+    let keys = home.write_home("keys.json", keys.to_string());
+    for name in names {
+        let account = format!("account={ACCOUNT}");
+        let mut args = vec!["connect", "snowflake", "--name", name, "--set", &account];
+        args.extend(["--set", "warehouse=load_wh", "--set", "role=reader", "--set", "database=db"]);
+        args.extend(["--credentials", keys.to_str().unwrap()]);
+        home.run(&args).exits(0);
+    }
+    home
+}
+
+#[test]
+fn the_command_line_syncs_a_table_through_a_connection() {
+    let fake = FakeSnowflake::start();
+    four_rows(&fake);
+    let home = connected(&fake, &["tables"]);
+    home.sync_with("snowflake://db.s.t", &["--connection", "tables"]).exits(0);
+    assert_eq!(home.objects("DB.S.T").len(), 4);
+    assert_eq!(home.get("DB.S.T", b"1.json"), br#"{"ID":1,"W":"2023-11-14T22:13:20.000000000"}"#);
+    // Where there is but one connection, it need not be named, nor what it has by default.
+    fake.change(T, &json!([["1"]]), &json!([["5", "1700000001.000000000"]]));
+    home.sync(r#"snowflake://s."T""#).exits(0);
+    fake.sql(&["create table FILMS (ID number(38,0) primary key)", "insert into FILMS values (7)"]);
+    home.sync("snowflake://public.films").exits(0);
+    assert_eq!(home.objects("PUBLIC.FILMS").len(), 1);
+    let before = fake.log().len();
+    home.sync("snowflake://public.films").exits(0);
+    assert_eq!(fake.log().len() - before, 1, "no change is one statement");
+}
+
+#[test]
+fn the_command_line_says_which_connection_or_place_is_wrong() {
+    let fake = FakeSnowflake::start();
+    four_rows(&fake);
+    let home = connected(&fake, &["one", "two"]);
+    home.sync("snowflake://db.s.t").exits(2).says(&["--connection", "one", "two"]);
+    home.sync_with("snowflake://db.s.t", &["--connection", "one"]).exits(0);
+    home.sync_with("snowflake://db.s.my-table", &["--connection", "one"])
+        .exits(2)
+        .says(&["\"my-table\""]);
+    home.sync_with("snowflake://db.s.nope", &["--connection", "one"])
+        .exits(1)
+        .says(&["GRANT SELECT ON TABLE \"DB\".\"S\".\"NOPE\""]);
+}
+
+#[test]
+fn a_key_made_here_is_let_in_by_the_one_statement_that_the_test_tells() {
+    let fake = FakeSnowflake::start();
+    four_rows(&fake);
+    let server = Server::on(&home(&fake));
+    let made = server.post(
+        "/v1/organizations/connections",
+        &json!({
+            "name": "made here", "provider_type": "snowflake", "test_before_save": false,
+            "provider_config": {
+                "account": ACCOUNT, "warehouse": "load_wh", "role": "reader",
+                "credentials": {"type": "key_pair", "username": "loader", "private_key": "generate"},
+            },
+        }),
+    );
+    let made = made.is(200);
+    assert!(!made.to_string().contains("PRIVATE"), "{made}");
+    let connection = made["connection_id"].as_str().unwrap();
+    let test = format!("/v1/organizations/connections/{connection}/test");
+    let refused = server.post(&test, &json!({}));
+    let told = String::from_utf8_lossy(&refused.text().into_bytes()).replace("\\\"", "\"");
+    let (_, rest) = told.split_once("ALTER USER \"LOADER\" SET RSA_PUBLIC_KEY='").expect(&told);
+    let key = rest.split_once("';").unwrap().0;
+    // Somebody with the right to do so runs it.
+    fake.users(&json!({ format!("ORG-ACC.{USER}"): { "key": key } }));
+    let tested = server.post(&test, &json!({})).is(200);
+    assert_eq!(tested["success"], true, "{tested}");
+}
+
+#[test]
+fn people_look_around_down_to_the_columns_with_a_proposed_key_and_watermark() {
+    let fake = FakeSnowflake::start();
+    fake.sql(&[
+        "create table FILMS (ID number(38,0) primary key, TITLE varchar, UPDATED_AT timestamp_ntz)",
+    ]);
+    let fixture = Fixture::with(&fake, &json!({}));
+    let below = |path: &str| {
+        let target = format!("/v1/organizations/connections/{}/folders", fixture.connection);
+        let query = percent_encoding::utf8_percent_encode(path, percent_encoding::NON_ALPHANUMERIC);
+        let level = fixture.server.get(&format!("{target}?path={query}")).is(200);
+        level["results"].as_array().unwrap_or_else(|| panic!("{level}")).clone()
+    };
+    let named = |items: &[Value], name: &str| {
+        items
+            .iter()
+            .find(|item| item["name"] == name)
+            .unwrap_or_else(|| panic!("{items:?}"))
+            .clone()
+    };
+    let database = named(&below("/"), "DB");
+    let schema = named(&below(database["path"].as_str().unwrap()), "PUBLIC");
+    let table = named(&below(schema["path"].as_str().unwrap()), "FILMS");
+    let columns = below(table["path"].as_str().unwrap());
+    let note = |name: &str| named(&columns, name).to_string();
+    assert!(note("ID").contains("suits primary_key_columns"), "{columns:?}");
+    assert!(note("UPDATED_AT").contains("suits incremental_column"), "{columns:?}");
+    assert!(!note("TITLE").contains("suits"), "{columns:?}");
+    assert!(fake.log().iter().all(|entry| entry["takes_warehouse"] == false), "no warehouse wakes");
+}
