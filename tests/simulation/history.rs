@@ -8,9 +8,10 @@ use std::{
 };
 
 use catchment::{
+    blobs::INLINE_MAX,
     clock::{Clock as _, ManualClock},
     config::{Config, ServeConfig},
-    engine::{Engine, Silent},
+    engine::{Engine, Silent, verify},
     model::{FileFilters, MaxDelete, Reconcile, RunStatus, SyncOptions},
     store::{dead_letters, syncs::HeldRemovals},
 };
@@ -133,13 +134,15 @@ impl History {
             // However it ends: the next one has to make it good.
             if self.random.bool() {
                 let before = self.bucket().await;
-                let outcome = self.run(false).await;
+                let full = self.random.u8(..4) == 0;
+                self.source.world().asked_for.clear();
+                let outcome = self.run(full).await;
                 if outcome.is_some_and(|report| report.error.is_some()) {
                     self.did("listing that breaks");
                 }
                 self.after_an_unfinished_run(&before).await;
                 if self.random.bool() {
-                    self.resume().await;
+                    self.resume(full).await;
                 }
                 // The next one begins anew, so that it sees the whole source.
                 self.forget_the_pass().await;
@@ -149,6 +152,7 @@ impl History {
             match self.random.u8(..6) {
                 0 | 1 => self.write_to_an_object().await,
                 2 => self.set_the_trash().await,
+                3 => self.stop_skipping_duplicates().await,
                 _ => {}
             }
             let held = self.complete_run().await;
@@ -162,7 +166,12 @@ impl History {
         for _ in 0..self.random.usize(..6) {
             let folder = self.random.choice(FOLDERS).unwrap();
             let name = format!("{folder}/{}", self.random.u8(..12));
-            let content = vec![self.random.u8(..8); self.random.usize(..5)];
+            // Now and then too large for the database, so that there are files to collect.
+            let length = match self.random.u8(..24) {
+                0 => INLINE_MAX as usize + 1,
+                _ => self.random.usize(..5),
+            };
+            let content = vec![self.random.u8(..8); length];
             let mut world = self.source.world();
             let names: Vec<String> = world.files.keys().cloned().collect();
             let victim = self.random.choice(names);
@@ -331,6 +340,14 @@ impl History {
         assert_eq!(again.counts.unchanged + again.counts.filtered, again.counts.discovered());
         assert_eq!((again.counts.bytes, again.counts.removed), (0, 0), "nothing is left to do");
         assert!(self.found().await.letters.is_empty());
+        self.check_bytes().await;
+    }
+
+    /// Every blob has the bytes that its hash names: no collection has taken one that is in use.
+    async fn check_bytes(&mut self) {
+        let engine = self.engine();
+        let verified = verify::verify(&engine, None, false, Arc::default()).await.unwrap();
+        assert!(verified.damaged.is_empty(), "{:?}", verified.damaged);
     }
 
     /// Approves what is still held: nothing else ends the waiting.

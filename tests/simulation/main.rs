@@ -35,7 +35,7 @@ use history::History;
 type Happened = BTreeMap<&'static str, usize>;
 
 /// What has to happen somewhere in all histories, or they prove nothing about it.
-const KINDS: [&str; 23] = [
+const KINDS: [&str; 26] = [
     "add or edit",
     "removal at the source",
     "rename at the source",
@@ -59,15 +59,19 @@ const KINDS: [&str; 23] = [
     "removals that wait",
     "edits before a resumed pass",
     "field that a person wrote",
+    "collection beside a run",
+    "full run that is resumed",
+    "duplicates that are skipped no more",
 ];
 
 /// Of these, what is seen to come of a step, and is none itself.
-const SEEN: [&str; 9] = [
+const SEEN: [&str; 10] = [
     "listing that breaks",
     "entry that fails",
     "entry that waits",
     "death",
     "resumed pass",
+    "full run that is resumed",
     "shard that was complete",
     "rename that is followed",
     "held removals",

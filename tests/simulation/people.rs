@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use catchment::{
     clock::Clock as _,
+    model::{BlobHash, MaxDelete, RunStatus},
     store::{
         StoreError, buckets,
         edits::Edits,
@@ -58,6 +59,42 @@ impl History {
             })
             .await
             .unwrap();
+    }
+
+    /// Somebody switches `skip_duplicates` off: what was skipped has its objects after the next
+    /// pass, and nothing is fetched for them.
+    pub(super) async fn stop_skipping_duplicates(&mut self) {
+        if !self.options.skip_duplicates {
+            return;
+        }
+        self.did("duplicates that are skipped no more");
+        self.source.world().heal();
+        self.max_delete = Some(MaxDelete::Percent(100.0));
+        // An object that went over to an equal entry is decided with the next pass.
+        for _ in 0..3 {
+            self.approve_what_waits().await;
+            self.give_another_chance().await;
+            let report = self.run(false).await.unwrap();
+            assert!(report.error.is_none(), "{:?}", report.error);
+        }
+        self.source.world().asked_for.clear();
+        self.options.skip_duplicates = false;
+        let report = self.run(false).await.unwrap();
+        assert_eq!(report.status, RunStatus::Completed, "{:?}", report.error);
+        assert_eq!(report.counts.bytes, 0);
+        let bucket = self.bucket().await;
+        self.check_that_nothing_was_skipped(&bucket);
+        self.take_as_it_is().await;
+    }
+
+    /// Every entry that passes has its object, and none was fetched.
+    fn check_that_nothing_was_skipped(&self, bucket: &BTreeMap<String, Seen>) {
+        let world = self.source.world();
+        assert!(world.asked_for.is_empty(), "{:?} were fetched again", world.asked_for);
+        for (name, file) in world.files.iter().filter(|(name, _)| self.passes(name)) {
+            let hash = bucket.get(name).map(|seen| seen.hash);
+            assert_eq!(hash, Some(BlobHash::of(&file.content)), "{name}");
+        }
     }
 
     /// What people wrote is where they wrote it.

@@ -10,7 +10,7 @@ use std::{
 
 use catchment::{
     clock::Clock as _,
-    engine::{Engine, Observer, Report, Request, RunOptions, Silent},
+    engine::{Engine, Observer, Report, Request, RunOptions, Silent, collect},
     model::{BlobHash, BucketName, Cause, Counts, EntryPath, JobId, Location, Phase, Sweep},
     sources::locate,
     store::{
@@ -63,14 +63,32 @@ pub(super) fn bucket_choice() -> BucketChoice {
     BucketChoice::Named("world".parse::<BucketName>().unwrap())
 }
 
+/// A run and, if there is another process, its collections of garbage for as long as it lasts.
+async fn beside_a_collection<T>(other: Option<&Engine>, run: impl Future<Output = T>) -> T {
+    let collections = async {
+        while let Some(other) = other {
+            collect::everything(other).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        std::future::pending().await
+    };
+    tokio::select! {
+        biased;
+        outcome = run => outcome,
+        () = collections => unreachable!("it never ends by itself"),
+    }
+}
+
 impl History {
     pub(super) fn engine(&mut self) -> Engine {
-        self.engine
-            .get_or_insert_with(|| {
-                Engine::open(&self.config, self.clock.clone(), Arc::new(self.source.clone()))
-                    .unwrap()
-            })
-            .clone()
+        let engine = self.engine.take().unwrap_or_else(|| self.open());
+        self.engine = Some(engine.clone());
+        engine
+    }
+
+    /// The engine of one more process.
+    fn open(&self) -> Engine {
+        Engine::open(&self.config, self.clock.clone(), Arc::new(self.source.clone())).unwrap()
     }
 
     pub(super) fn request(&self, full: bool) -> Request {
@@ -96,8 +114,13 @@ impl History {
             let world = self.source.world();
             (world.die_after, world.died.clone())
         };
+        let other = (self.random.u8(..4) == 0).then(|| self.open());
+        if other.is_some() {
+            self.did("collection beside a run");
+        }
         let Some(moment) = dies_fetching else {
-            return Some(engine.run(&request, Arc::new(Silent), CancellationToken::new()).await);
+            let run = engine.run(&request, Arc::new(Silent), CancellationToken::new());
+            return Some(beside_a_collection(other.as_ref(), run).await);
         };
         // At a fetch, or at something that the run tells.
         let observer: Arc<dyn Observer> = match self.random.bool() {
@@ -108,6 +131,7 @@ impl History {
             }
         };
         let run = engine.run(&request, observer, CancellationToken::new());
+        let run = beside_a_collection(other.as_ref(), run);
         // A process that dies takes its run, its threads' results and its lock file with it.
         let outcome = tokio::select! {
             biased;
@@ -128,12 +152,13 @@ impl History {
     pub(super) async fn run_in_slices(&mut self, full: bool) -> Report {
         let engine = self.engine();
         let (options, now) = (self.options.clone(), self.clock.now());
+        let stored = options.clone();
         let mut job = JobId::generate();
         let first = job.clone();
         engine
             .store
             .write(move |tx| {
-                let sync = syncs::ensure(tx, &location(), &bucket_choice(), &options, now)?;
+                let sync = syncs::ensure(tx, &location(), &bucket_choice(), &stored, now)?;
                 // A new pass, as a run without a checkpoint begins one.
                 catchment::store::checkpoints::reset(tx, sync.key)?;
                 jobs::queue(tx, sync.key, &first, Cause::Interval, Sweep::of(full, full), now)
@@ -147,6 +172,9 @@ impl History {
             let report = engine.run_job(&job, Arc::new(Silent), CancellationToken::new()).await;
             assert!(report.error.is_none(), "{:?}", report.error);
             counts.add(&report.counts);
+            let Counts { synced, updated, failed, .. } = report.counts;
+            let (taken_up, most) = (synced + updated + failed, options.pace.max_objects_per_run);
+            assert!(taken_up <= most, "{taken_up} of {most} entries in a slice");
             match report.next.clone() {
                 Some(next) => {
                     assert_eq!(report.counts.removed, 0, "nothing is removed before the end");
@@ -157,8 +185,9 @@ impl History {
         }
     }
 
-    /// Goes on where the last run was cut off: with what that had committed, and not before it.
-    pub(super) async fn resume(&mut self) {
+    /// Resumes where the last run was cut off: with what that had committed, and not before it. A
+    /// full run is resumed as one.
+    pub(super) async fn resume(&mut self, full: bool) {
         let store = self.engine().store;
         let checkpoint = store
             .read(|db| {
@@ -197,6 +226,15 @@ impl History {
                 .filter(|name| self.passes(name) && !self.model.contains_key(*name))
                 .collect();
             assert!(missing.is_empty(), "{missing:?} were passed by");
+            if full && self.options.reconcile.on_update {
+                self.did("full run that is resumed");
+                let world = self.source.world();
+                let unread: Vec<&String> = names
+                    .iter()
+                    .filter(|name| self.passes(name) && !world.asked_for.contains(*name))
+                    .collect();
+                assert!(unread.is_empty(), "{unread:?} were not read again");
+            }
             if self.options.reconcile.on_update {
                 let world = self.source.world();
                 for (name, file) in world.files.iter().filter(|(name, _)| self.passes(name)) {
@@ -211,6 +249,7 @@ impl History {
         store
             .write(|tx| {
                 let Some(sync_key) = sync_key(tx)? else { return Ok(()) };
+                syncs::set_full_since(tx, sync_key, None)?;
                 catchment::store::checkpoints::reset(tx, sync_key)
             })
             .await
