@@ -28,6 +28,27 @@ test("OneDrive is browsed by name, and the folder that is chosen is remembered b
   assert.equal(await place.inputValue(), "drive1!F1");
 });
 
+test("sites are found beside the drive, and lead to their libraries and folders", async (t) => {
+  const dataDir = join(await scratch(t), "data");
+  await oneDrive(t, dataDir, [{ id: "F1", name: "Photos", parent: ROOT }, { id: "T1", name: "plan.md", parent: "F1", text: "# The plan" }]);
+  const server = await serve(t, dataDir);
+  await signedIn(server, "Ada at work");
+  const page = await enter(t, server, REFUSED);
+  await page.goto(`${server.url}/#/new`);
+  await page.getByRole("radio", { name: /Ada at work/ }).check();
+  const folders = page.getByRole("list", { name: "Folders" });
+  const place = page.getByLabel("Library or folder");
+  for (const name of ["SharePoint sites", "Team", "Documents"]) await folders.getByRole("button", { name }).click();
+  await folders.getByRole("button", { name: "Photos" }).waitFor();
+  assert.equal(await place.inputValue(), `drive1!${ROOT}`);
+  const trail = page.locator(".browser header");
+  assert.match(await trail.innerText(), /SharePoint sites\s*\/\s*Team\s*\/\s*Documents/);
+  await folders.getByRole("button", { name: "Photos" }).click();
+  await page.getByText("Nothing is below this.").waitFor();
+  assert.equal(await place.inputValue(), "drive1!F1");
+  assert.deepEqual(await findings(page), []);
+});
+
 test("a sign-in that ended says what to do beside its connection, and leads there", async (t) => {
   const dataDir = join(await scratch(t), "data");
   await oneDrive(t, dataDir, [], () => "invalid_grant");

@@ -214,14 +214,13 @@ impl Browsing for Sharepoint {
         Ok(place.spelled().into_bytes())
     }
 
+    /// Sites, and what is in a folder that was named by its id, are looked into by their ids.
     fn below(&self, parent: &str, item: &Item) -> (String, String) {
-        let name = item.name.to_json_text();
-        let path = match parent.starts_with('/') {
-            true => format!("{}/{name}", parent.trim_end_matches('/')),
-            // The folder was named by its id.
-            false => format!("/{name}"),
-        };
-        (item.id.clone().unwrap_or_else(|| path.clone()), path)
+        let path = format!("{}/{}", parent.trim_end_matches('/'), item.name.to_json_text());
+        let Some(id) = item.id.clone() else { return (path.clone(), path) };
+        let is_site = !id.contains('!');
+        let path = if parent.starts_with('/') && !is_site { path } else { id.clone() };
+        (id, path)
     }
 
     async fn test(&self, source: &dyn Source) -> Result<String, SourceError> {

@@ -1,11 +1,12 @@
 // A person's OneDrive through Microsoft Graph, as far as a page needs it: folders by their ids, one
-// listing of everything, and a token for whoever asks. `tests/support/fake_graph.rs` has the rest.
+// listing of everything, a site whose library it is too, and a token for whoever asks. `tests/support/fake_graph.rs` has the rest.
 import { mkdir, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { join } from "node:path";
 import { atEnd } from "./ending.mjs";
 
 const DRIVE = "drive1";
+const SITE = "contoso.sharepoint.com,site1,web1";
 export const ROOT = "root1";
 
 /**
@@ -26,6 +27,10 @@ export async function oneDrive(t, dataDir, items, refuse = () => null) {
     const json = (status, body) => response.writeHead(status, { "Content-Type": "application/json" }).end(JSON.stringify(body));
     request.resume();
     if (path.endsWith("/token")) return refuse() ? json(400, { error: refuse(), error_description: "AADSTS50173" }) : json(200, { access_token: "canary-access", refresh_token: "canary-refresh", expires_in: 3599, token_type: "Bearer" });
+    const site = { id: SITE, displayName: "Team", webUrl: "https://contoso.sharepoint.com/sites/Team", siteCollection: { hostname: "contoso.sharepoint.com" } };
+    if (path === "/sites" || path === "/me/followedSites") return json(200, { value: [site] });
+    if (path === "/sites/root" || path === "/sites/contoso.sharepoint.com:/sites/Team") return json(200, site);
+    if (path === `/sites/${SITE}/drives`) return json(200, { value: [{ id: DRIVE, name: "Documents", webUrl: `${site.webUrl}/Shared%20Documents` }] });
     if (path === "/me/drive") return json(200, { id: DRIVE, driveType: "personal" });
     if (path === `/drives/${DRIVE}/root`) return json(200, root);
     if (path === `/drives/${DRIVE}/root/delta`) return json(200, { value: [root, ...items.map(told)], "@odata.deltaLink": `${url}/v1.0/drives/${DRIVE}/root/delta?token=1` });
