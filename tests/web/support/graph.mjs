@@ -1,5 +1,6 @@
 // A person's OneDrive through Microsoft Graph, as far as a page needs it: folders by their ids, one
-// listing of everything, a site whose library it is too, and a token for whoever asks. `tests/support/fake_graph.rs` has the rest.
+// listing of everything, a site whose library it is too, and a token for whoever asks.
+// `tests/support/fake_graph.rs` has the rest.
 import { mkdir, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { join } from "node:path";
