@@ -176,7 +176,7 @@ impl Work {
                 () = self.stop.cancelled() => {}
                 () = self.nudge.0.notified() => {}
                 () = tokio::time::sleep(LOOK) => {}
-                Some(ended) = self.running.join_next() => self.settle(ended).await,
+                Some(ended) = self.running.join_next() => self.finish(ended).await,
             }
         }
         self.end().await;
@@ -245,7 +245,7 @@ impl Work {
             context.stop.cancel();
         }
         while let Some(ended) = self.running.join_next().await {
-            self.settle(ended).await;
+            self.finish(ended).await;
         }
     }
 
@@ -328,7 +328,7 @@ impl Work {
             .min_by_key(|index| rank(&waiting[*index]))
     }
 
-    async fn settle(
+    async fn finish(
         &mut self,
         ended: Result<(i64, Result<(), Interrupted>), tokio::task::JoinError>,
     ) {

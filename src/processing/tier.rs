@@ -307,20 +307,20 @@ impl Tier<'_> {
                     return Err(StoreError::nonsense("extraction", error).into());
                 }
                 None => {
-                    self.settle(index, finished, later).await?;
+                    self.record(index, finished, later).await?;
                     return Ok(());
                 }
             }
             let documents =
                 |one: &Finished| one.outcome.as_ref().map_or(0, |made| made.documents.len());
             if finished.iter().map(documents).sum::<usize>() >= DOCUMENTS {
-                self.settle(index, std::mem::take(&mut finished), later).await?;
+                self.record(index, std::mem::take(&mut finished), later).await?;
             }
         }
     }
 
-    /// Settles what has been extracted, in one transaction.
-    async fn settle(
+    /// Records what has been extracted, in one transaction.
+    async fn record(
         &mut self,
         index: usize,
         finished: Vec<Finished>,
@@ -401,7 +401,8 @@ impl Tier<'_> {
         let (batch, task_key, now) = (self.batch.clone(), self.task.key, self.now());
         let files = self.context.engine.blobs.clone();
         self.guarded(move |tx| {
-            let (mut counts, mut again, mut told) = (Counts::default(), Vec::new(), Vec::new());
+            let (mut counts, mut again, mut written_ids) =
+                (Counts::default(), Vec::new(), Vec::new());
             for Ended { member, run, end, took_ms } in settled {
                 let is_current =
                     outcomes::is_current(tx, batch.key, &run.of, &run.object_id, run.revision_ms)?;
@@ -441,7 +442,7 @@ impl Tier<'_> {
                         counts.processed += 1;
                         counts.documents += written.written;
                         counts.replaced += written.replaced;
-                        told.push(member.object_id);
+                        written_ids.push(member.object_id);
                     }
                     End::Fail(failure) => {
                         counts.failed += 1;
@@ -457,12 +458,12 @@ impl Tier<'_> {
             }
             tasks::add_counts(tx, task_key, &counts, now)?;
             if counts.documents > 0 {
-                told.truncate(10);
+                written_ids.truncate(10);
                 let detail = json!({
                     "collection_id": taking.collection.id,
                     "batch_id": batch.id,
                     "count": counts.documents,
-                    "object_ids": told,
+                    "object_ids": written_ids,
                 });
                 let about = About::bucket(batch.bucket_key);
                 events::append(tx, EventKind::DocumentsWritten, about, &detail, now)?;

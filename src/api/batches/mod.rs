@@ -1,8 +1,8 @@
 //! `/v1/buckets/{bucket}/batches`: objects that are processed together.
 
+mod commands;
 pub(super) mod details;
-mod looks;
-mod orders;
+mod diagnostics;
 mod response;
 mod wire;
 
@@ -57,13 +57,13 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(get, patch, delete))
         .routes(routes!(add_objects))
         .routes(routes!(submit))
-        .routes(routes!(orders::cancel))
-        .routes(routes!(orders::retry))
-        .routes(routes!(orders::resubmit))
+        .routes(routes!(commands::cancel))
+        .routes(routes!(commands::retry))
+        .routes(routes!(commands::resubmit))
         .routes(routes!(delete_documents))
-        .routes(routes!(looks::failed))
-        .routes(routes!(looks::logs))
-        .routes(routes!(looks::diagnose))
+        .routes(routes!(diagnostics::failed))
+        .routes(routes!(diagnostics::logs))
+        .routes(routes!(diagnostics::diagnose))
 }
 
 /// The batch of that id in a bucket.
@@ -72,14 +72,14 @@ pub(super) fn found(db: &Connection, bucket_key: i64, id: &str) -> Result<Batch,
 }
 
 /// Reads something of the batch that a path names, from one snapshot.
-async fn look<T: Send + 'static>(
+async fn read_batch<T: Send + 'static>(
     app: &App,
     scope: &Scope,
     (bucket, id): (String, String),
-    tell: impl FnOnce(&Connection, Batch) -> Result<T, ApiError> + Send + 'static,
+    read: impl FnOnce(&Connection, Batch) -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
     let bucket = buckets::find(app, scope, &bucket).await?;
-    app.engine.store.read_or(move |db| tell(db, found(db, bucket.key, &id)?)).await
+    app.engine.store.read_or(move |db| read(db, found(db, bucket.key, &id)?)).await
 }
 
 /// Changes the batch that a path names, in one transaction.
@@ -348,7 +348,7 @@ fn check_same(db: &Connection, batch: &Batch, named: Option<Vec<i64>>) -> Result
     ))
 }
 
-/// An address that is told once when the batch ends, unsigned.
+/// An address that is called once when the batch ends, unsigned.
 pub(super) fn check_webhook(url: Option<&str>) -> Result<(), ApiError> {
     match url.map(post::address) {
         None | Some(Ok(_)) => Ok(()),
@@ -477,7 +477,8 @@ async fn get(
     scope: Scope,
     FromPath(path): FromPath<(String, String)>,
 ) -> JsonResult {
-    let shown = look(&app, &scope, path, |db, batch| Ok(details_of(db, batch, true)?)).await?;
+    let shown =
+        read_batch(&app, &scope, path, |db, batch| Ok(details_of(db, batch, true)?)).await?;
     Ok(Json(shown.to_json(app.now())))
 }
 

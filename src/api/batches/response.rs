@@ -106,7 +106,7 @@ pub(in crate::api) struct BatchResponse {
     pub node_death_resubmit_count: u32,
     /// Always 0.
     pub deploy_resubmit_count: u32,
-    /// What is told once it has ended.
+    /// What is called once it has ended.
     pub webhook_url: Option<String>,
     /// When it changed last.
     #[schema(value_type = String, format = DateTime)]

@@ -123,7 +123,7 @@ async fn create(
                 now,
             )?;
             if let Some(made) = &made {
-                tell(tx, made, "created", now)?;
+                emit(tx, made, "created", now)?;
             }
             Ok::<_, ApiError>(made)
         })
@@ -155,7 +155,7 @@ fn checked_schema(schema: Value) -> Result<Value, ApiError> {
     }
 }
 
-fn tell(
+fn emit(
     tx: &crate::store::Transaction<'_>,
     collection: &Collection,
     what: &str,
@@ -255,7 +255,7 @@ async fn patch(
             if !collections::update(tx, &collection, &wanted, &kept, is_enabled, now)? {
                 return Err(ApiError::taken("collection", &wanted));
             }
-            tell(tx, &collection, "updated", now)?;
+            emit(tx, &collection, "updated", now)?;
             Ok::<_, ApiError>(collections::named(tx, namespace_key, &id)?)
         })
         .await?;
@@ -294,7 +294,7 @@ async fn delete(
                 return Err(busy("wait for its end, cancel it, or add ?force=true"));
             }
             collections::begin_removal(tx, &collection, now)?;
-            tell(tx, &collection, "deleted", now)?;
+            emit(tx, &collection, "deleted", now)?;
             Ok::<_, ApiError>(())
         })
         .await?;

@@ -93,7 +93,7 @@ pub(super) async fn create(
         .write(move |tx| {
             let made = documents::create(tx, key, &document, now)?;
             let id = documents::id_of(tx, made)?;
-            tell(tx, &collection, "created", std::slice::from_ref(&id), now)?;
+            emit(tx, &collection, "created", std::slice::from_ref(&id), now)?;
             Ok::<_, ApiError>(id)
         })
         .await?;
@@ -164,7 +164,7 @@ async fn check_dimensions(
     Ok(())
 }
 
-fn tell(
+fn emit(
     tx: &crate::store::Transaction<'_>,
     collection: &Collection,
     what: &str,
@@ -238,7 +238,7 @@ async fn change(
             documents::merge(&mut body, patch.clone());
             check_schema(&collection, &body)?;
             documents::edit(tx, document.key, &patch, now)?;
-            tell(tx, &collection, "updated", &[wanted], now)?;
+            emit(tx, &collection, "updated", &[wanted], now)?;
             Ok::<_, ApiError>(())
         })
         .await?;
@@ -310,7 +310,7 @@ pub(super) async fn delete(
         .write(move |tx| {
             let document = found(tx, collection.key, &id)?;
             documents::remove(tx, document.key)?;
-            tell(tx, &collection, "deleted", &[id], now)?;
+            emit(tx, &collection, "deleted", &[id], now)?;
             Ok::<_, ApiError>(())
         })
         .await?;
@@ -354,7 +354,7 @@ pub(super) async fn delete_many(
                             ),
                         }
                     }
-                    tell(tx, &collection, "deleted", &gone, now)?;
+                    emit(tx, &collection, "deleted", &gone, now)?;
                     Ok::<_, ApiError>((gone.len(), results))
                 })
                 .await?;
@@ -492,7 +492,7 @@ pub(super) async fn update_many(
                             "document_id": id, "success": error.is_none(), "error": error,
                         }));
                     }
-                    tell(tx, &collection, "updated", &changed, now)?;
+                    emit(tx, &collection, "updated", &changed, now)?;
                     Ok::<_, ApiError>((changed.len(), results))
                 })
                 .await?;

@@ -85,9 +85,9 @@ fn run(name: &str, confinement: &str) -> io::Result<()> {
     let mut requests = Requests::default();
     let mut out = Lines(BufWriter::new(io::stdout()));
     while let Some((request, mut files)) = requests.next()? {
-        let mut tell = |output| out.write(&output);
+        let mut emit = |output| out.write(&output);
         // A library that gives up over a file gives up over that file alone.
-        let run = || (extractor.run)(&request, &mut files, &mut tell);
+        let run = || (extractor.run)(&request, &mut files, &mut emit);
         let end = match panic::catch_unwind(AssertUnwindSafe(run)) {
             Ok(Ok(())) => Output::Done(true),
             Ok(Err(builtin::Stop::Failed(failed))) => Output::Failed(failed),

@@ -125,13 +125,13 @@ fn lock_up(_: &Confinement) -> Result<(), std::convert::Infallible> {
 /// What this system cannot keep a child from, for the page of an extractor: `files`, `network`.
 #[must_use]
 pub fn missing() -> Vec<&'static str> {
-    static MISSING: std::sync::LazyLock<Vec<&'static str>> = std::sync::LazyLock::new(look);
+    static MISSING: std::sync::LazyLock<Vec<&'static str>> = std::sync::LazyLock::new(probe);
     MISSING.clone()
 }
 
-/// A thread locks itself up to see how far that goes; its end is the end of that.
+/// A thread confines itself to see how far that goes: the confinement ends with the thread.
 #[cfg(target_os = "linux")]
-fn look() -> Vec<&'static str> {
+fn probe() -> Vec<&'static str> {
     use landlock::{ABI, LandlockStatus};
     let nothing = Confinement::default();
     let status = std::thread::spawn(move || lock_up(&nothing).ok()).join().ok().flatten();
@@ -145,6 +145,6 @@ fn look() -> Vec<&'static str> {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn look() -> Vec<&'static str> {
+fn probe() -> Vec<&'static str> {
     vec!["files", "network"]
 }

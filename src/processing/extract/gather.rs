@@ -1,4 +1,4 @@
-//! What an extractor told of one object, put together, and no more of it than is allowed.
+//! What an extractor returned for one object, put together, and no more of it than is allowed.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -122,13 +122,13 @@ impl Gathering {
     ///
     /// # Errors
     /// When it is more than is allowed.
-    pub(super) fn tell(&mut self, output: Output) -> Result<bool, Failure> {
+    pub(super) fn take_output(&mut self, output: Output) -> Result<bool, Failure> {
         let length = serde_json::to_vec(&output).map_or(usize::MAX, |line| line.len());
         self.count(length as u64)?;
         self.add(output, length)
     }
 
-    /// What has been told. The caller has seen the last line.
+    /// What was taken in. The caller has seen the last line.
     #[must_use]
     pub fn finish(self) -> Extracted {
         self.so_far
@@ -146,7 +146,7 @@ impl Gathering {
         self.so_far
             .documents
             .last_mut()
-            .ok_or_else(|| permanent("the extractor told of a blob or a vector before a document"))
+            .ok_or_else(|| permanent("the extractor sent a blob or a vector before a document"))
     }
 
     /// A file counts only where it is a plain one in the scratch folder: no link leads out of it.
@@ -161,7 +161,7 @@ impl Gathering {
             }
             _ => {
                 return Err(permanent(format!(
-                    "the extractor told of a file that is not in its scratch folder: {:?}",
+                    "the extractor sent a file that is not in its scratch folder: {:?}",
                     blob.path
                 )));
             }

@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{model::CONTENT, sources::http::post};
 
-/// How long what was read is good without another look.
+/// How long what was read is good before the files are looked at again.
 const FRESH: Duration = Duration::from_millis(500);
 /// The largest file that is read.
 const LONGEST: u64 = 256 * 1024;
@@ -67,15 +67,15 @@ impl Own {
 
     /// Those that can be used, by name.
     pub(super) fn usable(&self) -> Vec<Arc<Extractor>> {
-        self.look().usable
+        self.current().usable
     }
 
     /// Those that cannot.
     pub(super) fn unusable(&self) -> Vec<Unusable> {
-        self.look().unusable
+        self.current().unusable
     }
 
-    fn look(&self) -> Read {
+    fn current(&self) -> Read {
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(read) = read.as_ref().filter(|read| read.at.elapsed() < FRESH) {
             return read.clone();

@@ -146,7 +146,7 @@ impl Process {
         self.group.status().is_none()
     }
 
-    /// Has one object extracted. After an error other than one that the extractor itself told of,
+    /// Has one object extracted. After an error other than one that the extractor itself reported,
     /// the child has to go: `Asked::spent` says so.
     pub(super) async fn ask(&mut self, job: Job, timeout: Duration) -> Asked {
         self.served += 1;
@@ -194,17 +194,17 @@ impl Process {
         let patience = until.saturating_duration_since(Instant::now()) + Duration::from_millis(500);
         let watched = self.group.watched(self.memory.unwrap_or(u64::MAX));
         let is_watched = self.memory.is_some();
-        let told = tokio::select! {
-            told = self.exchange(request, files, folder) => told,
+        let exchanged = tokio::select! {
+            outcome = self.exchange(request, files, folder) => outcome,
             too_much = watched, if is_watched => Err(Broken::Line(too_much)),
             () = tokio::time::sleep_until(until) => Err(Broken::Line(Failure::new(
                 Class::Resource,
                 format!("it took longer than {} s", patience.as_secs()),
             ))),
         };
-        match told {
+        match exchanged {
             Err(Broken::Line(failure)) => Asked::spent(Failure { log: self.log.take(), ..failure }),
-            Err(Broken::Told(failure)) => {
+            Err(Broken::Reported(failure)) => {
                 Asked { outcome: Err(Failure { log: self.log.take(), ..failure }), is_spent: false }
             }
             Err(Broken::Off(error)) => Asked::spent(self.end_of_life(error).await),
@@ -237,7 +237,7 @@ impl Process {
                 // A failure that the extractor tells of is the end of its answer; else more
                 // follows.
                 match line.starts_with(b"{\"failed\"") {
-                    true => Broken::Told(failure),
+                    true => Broken::Reported(failure),
                     false => Broken::Line(failure),
                 }
             })?;
@@ -293,11 +293,11 @@ impl Asked {
 }
 
 enum Broken {
-    /// It told that it failed.
-    Told(Failure),
-    /// It told something that it may not.
+    /// It reported that it failed.
+    Reported(Failure),
+    /// It sent something that it may not.
     Line(Failure),
-    /// It told no more.
+    /// It closed its output.
     Off(io::Error),
 }
 

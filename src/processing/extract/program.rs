@@ -207,15 +207,15 @@ impl Program {
         let status = group.status();
         group.end().await;
         let log = log.take();
-        let told = |failure: Failure| Failure { log: log.clone(), ..failure };
-        let printed = printed.map_err(told)?;
-        let status = status.ok_or_else(|| told(permanent("it did not end")))?;
+        let with_log = |failure: Failure| Failure { log: log.clone(), ..failure };
+        let printed = printed.map_err(with_log)?;
+        let status = status.ok_or_else(|| with_log(permanent("it did not end")))?;
         if !status.success() {
-            return Err(told(process::ended(status, &log)));
+            return Err(with_log(process::ended(status, &log)));
         }
         let mut gathering = Gathering::new(scratch.path());
-        for document in self.documents(&printed).map_err(told)? {
-            gathering.tell(Output::Document(document)).map_err(told)?;
+        for document in self.documents(&printed).map_err(with_log)? {
+            gathering.take_output(Output::Document(document)).map_err(with_log)?;
         }
         Ok(Extracted { log, scratch: Some(Arc::new(scratch)), ..gathering.finish() })
     }

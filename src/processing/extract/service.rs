@@ -220,8 +220,9 @@ impl Service {
         if let Some(model) = response["model"].as_str() {
             document.insert("model".to_owned(), model.into());
         }
-        gathering.tell(Output::Document(document))?;
-        gathering.tell(Output::Vector(VectorOutput { name: self.vector.clone(), values }))?;
+        gathering.take_output(Output::Document(document))?;
+        gathering
+            .take_output(Output::Vector(VectorOutput { name: self.vector.clone(), values }))?;
         Ok(gathering.finish())
     }
 
@@ -362,7 +363,7 @@ fn transcription(body: &[u8]) -> Result<Extracted, Failure> {
 
 fn one_document(document: Map<String, Value>) -> Result<Extracted, Failure> {
     let mut gathering = Gathering::new(&PathBuf::new());
-    gathering.tell(Output::Document(document))?;
+    gathering.take_output(Output::Document(document))?;
     Ok(gathering.finish())
 }
 

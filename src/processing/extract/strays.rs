@@ -111,12 +111,12 @@ pub fn end(_: impl Fn(&Path) -> bool) {}
 mod linux {
     use std::{ffi::OsStr, fs, os::unix::ffi::OsStrExt as _, path::Path, sync::LazyLock};
 
-    /// Bytes of a page of memory: `AT_PAGESZ` of what the kernel told this process at its start,
+    /// Bytes of a page of memory: `AT_PAGESZ` of what the kernel gave this process at its start,
     /// <https://man7.org/linux/man-pages/man3/getauxval.3.html>.
     static PAGE: LazyLock<u64> = LazyLock::new(|| {
         const AT_PAGESZ: usize = 6;
-        let told = fs::read("/proc/self/auxv").unwrap_or_default();
-        let words: Vec<usize> = told
+        let vector = fs::read("/proc/self/auxv").unwrap_or_default();
+        let words: Vec<usize> = vector
             .as_chunks::<{ size_of::<usize>() }>()
             .0
             .iter()

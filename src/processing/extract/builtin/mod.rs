@@ -68,31 +68,31 @@ pub fn find(name: &str) -> Option<&'static Builtin> {
 pub enum Stop {
     /// It failed, and says why.
     Failed(Failed),
-    /// Nobody reads what it tells.
+    /// Nobody reads its output.
     Out(io::Error),
 }
 
-/// Where an extractor tells what it found.
+/// Where an extractor writes what it found.
 struct Sink<'a>(&'a mut dyn FnMut(Output) -> io::Result<()>);
 
 impl Sink<'_> {
     fn document(&mut self, body: Map<String, Value>) -> Result<(), Stop> {
-        self.tell(Output::Document(body))
+        self.emit(Output::Document(body))
     }
 
     fn vector(&mut self, name: &str, values: Vec<f32>) -> Result<(), Stop> {
-        self.tell(Output::Vector(VectorOutput { name: name.to_owned(), values }))
+        self.emit(Output::Vector(VectorOutput { name: name.to_owned(), values }))
     }
 
     fn left_out(&mut self, why: String) -> Result<(), Stop> {
-        self.tell(Output::LeftOut(why))
+        self.emit(Output::LeftOut(why))
     }
 
     fn blob(&mut self, blob: BlobOutput) -> Result<(), Stop> {
-        self.tell(Output::Blob(blob))
+        self.emit(Output::Blob(blob))
     }
 
-    fn tell(&mut self, output: Output) -> Result<(), Stop> {
+    fn emit(&mut self, output: Output) -> Result<(), Stop> {
         (self.0)(output).map_err(Stop::Out)
     }
 }

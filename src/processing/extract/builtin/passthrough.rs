@@ -74,9 +74,9 @@ struct VectorField {
 fn run(
     request: &Request,
     files: &mut Vec<std::fs::File>,
-    tell: &mut dyn FnMut(Output) -> std::io::Result<()>,
+    emit: &mut dyn FnMut(Output) -> std::io::Result<()>,
 ) -> Result<(), Stop> {
-    let mut sink = Sink(tell);
+    let mut sink = Sink(emit);
     let parameters: Parameters = serde_json::from_value(Value::Object(request.parameters.clone()))
         .map_err(|error| permanent(format!("the parameters cannot be read: {error}")))?;
     let vectors = parameters.vector_fields.unwrap_or_default();

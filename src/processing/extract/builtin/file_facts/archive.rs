@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use super::{Facts, rewind, set};
 
-/// Entries that are told of.
-const TOLD: usize = 1000;
+/// Entries that are listed with their paths.
+const LISTED: usize = 1000;
 /// Entries that are counted at most: what says that it has more is no archive that anybody made.
 const COUNTED: u64 = 10_000_000;
 /// Bytes that are unpacked of a compressed archive, to see what is in it.
@@ -25,19 +25,19 @@ pub(super) fn read_zip(file: &mut File, facts: &mut Facts) {
     let Ok(copy) = file.try_clone() else { return };
     let mut buffer = vec![0; rawzip::RECOMMENDED_BUFFER_SIZE];
     let Ok(archive) = rawzip::ZipArchive::from_file(copy, &mut buffer) else { return };
-    let (mut count, mut told) = (0_u64, Vec::new());
+    let (mut count, mut first) = (0_u64, Vec::new());
     let mut entries = archive.entries(&mut buffer);
     while let Ok(Some(entry)) = entries.next_entry() {
         count += 1;
-        if told.len() < TOLD {
+        if first.len() < LISTED {
             let path = String::from_utf8_lossy(entry.file_path().as_ref()).into_owned();
-            told.push(json!({"path": path, "size_bytes": entry.uncompressed_size_hint()}));
+            first.push(json!({"path": path, "size_bytes": entry.uncompressed_size_hint()}));
         }
         if count == COUNTED {
             break;
         }
     }
-    tell(count, told, facts);
+    set_entries(count, first, facts);
 }
 
 /// <https://www.gnu.org/software/tar/manual/html_node/Standard.html>
@@ -49,7 +49,7 @@ pub(super) fn read_tar(file: &mut File, facts: &mut Facts) {
     let listed = list_tar(&mut reader, |reader, skip| {
         i64::try_from(skip).is_ok_and(|skip| reader.seek(SeekFrom::Current(skip)).is_ok())
     });
-    tell(listed.count, listed.told, facts);
+    set_entries(listed.count, listed.first, facts);
 }
 
 /// A tar that is compressed: read through once, as far as that is sensible, and kept nowhere.
@@ -64,15 +64,15 @@ pub(super) fn read_tar_gz(file: &mut File, facts: &mut Facts) {
     });
     // How many there are is not known of what was not read to its end.
     match reader.limit() {
-        0 => set(facts, "entries", (!listed.told.is_empty()).then_some(listed.told)),
-        _ => tell(listed.count, listed.told, facts),
+        0 => set(facts, "entries", (!listed.first.is_empty()).then_some(listed.first)),
+        _ => set_entries(listed.count, listed.first, facts),
     }
 }
 
 #[derive(Default)]
 struct Listed {
     count: u64,
-    told: Vec<Value>,
+    first: Vec<Value>,
 }
 
 fn list_tar<R: Read>(reader: &mut R, mut skip: impl FnMut(&mut R, u64) -> bool) -> Listed {
@@ -88,8 +88,8 @@ fn list_tar<R: Read>(reader: &mut R, mut skip: impl FnMut(&mut R, u64) -> bool) 
         // Long names and the like are records about the next entry, not entries.
         if !matches!(header[156], b'x' | b'g' | b'L' | b'K') {
             listed.count += 1;
-            if listed.told.len() < TOLD {
-                listed.told.push(json!({"path": name(&header), "size_bytes": size}));
+            if listed.first.len() < LISTED {
+                listed.first.push(json!({"path": name(&header), "size_bytes": size}));
             }
         }
         if !skip(reader, size.div_ceil(RECORD) * RECORD) {
@@ -99,10 +99,10 @@ fn list_tar<R: Read>(reader: &mut R, mut skip: impl FnMut(&mut R, u64) -> bool) 
     listed
 }
 
-fn tell(count: u64, told: Vec<Value>, facts: &mut Facts) {
+fn set_entries(count: u64, first: Vec<Value>, facts: &mut Facts) {
     if count > 0 {
         set(facts, "entry_count", Some(count));
-        set(facts, "entries", Some(told));
+        set(facts, "entries", Some(first));
     }
 }
 

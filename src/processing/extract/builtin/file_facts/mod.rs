@@ -68,7 +68,7 @@ type Facts = Map<String, Value>;
 fn run(
     request: &Request,
     files: &mut Vec<File>,
-    tell: &mut dyn FnMut(Output) -> io::Result<()>,
+    emit: &mut dyn FnMut(Output) -> io::Result<()>,
 ) -> Result<(), Stop> {
     let Some((mut file, known)) = file_of(request, files) else {
         return Err(permanent("there is no file to look at"));
@@ -97,7 +97,7 @@ fn run(
     }
     xmp::read(&mut file, &mut facts);
     facts.insert("mime_type".to_owned(), mime.into());
-    Sink(tell).document(facts)
+    Sink(emit).document(facts)
 }
 
 /// The type by its bytes; else as its source or name has it.

@@ -132,14 +132,14 @@ impl Default for Parameters {
 fn run(
     request: &Request,
     files: &mut Vec<File>,
-    tell: &mut dyn FnMut(Output) -> io::Result<()>,
+    emit: &mut dyn FnMut(Output) -> io::Result<()>,
 ) -> Result<(), Stop> {
     let parameters: Parameters = serde_json::from_value(Value::Object(request.parameters.clone()))
         .map_err(|error| permanent(format!("the parameters cannot be read: {error}")))?;
     let Some((mut file, known)) = file_of(request, files) else {
         return Err(permanent("there is no file to read"));
     };
-    let mut sink = Sink(tell);
+    let mut sink = Sink(emit);
     let mut text = Text::up_to(parameters.max_document_pages);
     read(&mut file, known, &mut text)?;
     for told in text.left_out() {

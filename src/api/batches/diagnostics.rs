@@ -1,4 +1,4 @@
-//! A closer look at a batch: what failed, what extractors said, where time went.
+//! Diagnostics of a batch: what failed, what extractors logged, where time went.
 
 use axum::{Json, extract::State};
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{
     JsonResult,
     details::details_of,
-    look,
+    read_batch,
     wire::{FailedQuery, LogsQuery},
 };
 use crate::{
@@ -46,7 +46,7 @@ pub(super) async fn failed(
 ) -> JsonResult {
     let (limit, offset) = (query.limit.unwrap_or(100), query.offset.unwrap_or(0));
     let namespace_key = scope.namespace_key;
-    let response = look(&app, &scope, path, move |db, batch| {
+    let response = read_batch(&app, &scope, path, move |db, batch| {
         let mut keys = keys_of(&batch, query.tier_num);
         if let Some(name) = query.collection_id {
             let wanted = collections::named(db, namespace_key, &name)?
@@ -108,7 +108,7 @@ pub(super) async fn logs(
     FromPath(path): FromPath<(String, String)>,
     ValidQuery(query): ValidQuery<LogsQuery>,
 ) -> JsonResult {
-    let response = look(&app, &scope, path, move |db, batch| {
+    let response = read_batch(&app, &scope, path, move |db, batch| {
         let shown = details_of(db, batch.clone(), false)?;
         let mut tiers = Vec::new();
         for task in &shown.tasks {
@@ -152,7 +152,7 @@ pub(super) async fn diagnose(
     FromPath(path): FromPath<(String, String)>,
 ) -> JsonResult {
     let now = app.now();
-    let response = look(&app, &scope, path, move |db, batch| {
+    let response = read_batch(&app, &scope, path, move |db, batch| {
             let durations = outcomes::durations(db, batch.key)?;
             let groups = outcomes::failures_of_batch(db, batch.key)?;
             let shown = details_of(db, batch.clone(), false)?;
