@@ -1,5 +1,5 @@
 //! Every source keeps what the engine relies on, shown by the same functions: an in-memory source,
-//! folders, S3, Google Drive, SharePoint.
+//! folders, S3, Google Drive, SharePoint, Snowflake.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 // The support modules are written like a library, for their readers.
@@ -10,6 +10,9 @@ mod conformance;
 #[path = "../support/fake_drive.rs"]
 #[allow(dead_code)]
 mod fake_drive;
+#[path = "../support/snowflake.rs"]
+#[allow(dead_code)]
+mod fake_snowflake;
 #[path = "../support/simulated.rs"]
 mod simulated;
 #[path = "../support/mod.rs"]
@@ -31,6 +34,7 @@ use conformance::Files;
 use serde_json::{Map, Value, json};
 
 use fake_drive::{FakeDrive, ROOT};
+use fake_snowflake::{ACCOUNT, FakeSnowflake, USER, private_key};
 use simulated::Simulated;
 use support::{
     fake_authority::PUBLIC_CLIENT,
@@ -317,4 +321,61 @@ async fn a_drive_of_microsoft_graph_conforms() {
     .await;
     conformance::knows_what_exists(source, || graph.delete(&large)).await;
     assert_eq!(graph.leaks(), 0);
+}
+
+/// Rows as (key, value), in pages of five, and what they are as files.
+fn in_table(fake: &FakeSnowflake, name: &str, key: &[&str]) -> Files {
+    let mut rows: Vec<(String, String)> =
+        (0..25).map(|n| (format!("{}/row {n:02} '\"%", n % 3), format!("value {n}"))).collect();
+    rows.extend([("empty".to_owned(), String::new()), ("large".to_owned(), "x".repeat(100_000))]);
+    let columns = json!([["K", "text", null], ["V", "text", null]]);
+    fake.table(["DB", "S", name], &columns, key, &json!(rows));
+    fake.faults(&json!({ "first_rows": 5, "partition_rows": 5 }));
+    let path = |key: &str| key.replace('%', "%25").replace('/', "%2F") + ".json";
+    let json = |(key, value): &(String, String)| {
+        format!("{{\"K\":{},\"V\":{}}}", json!(key), json!(value)).into_bytes()
+    };
+    rows.iter().map(|row| (path(&row.0).into_bytes(), json(row))).collect()
+}
+
+async fn table(fake: &FakeSnowflake, place: &str) -> Arc<dyn Source> {
+    let config = json!({
+        "account": ACCOUNT, "warehouse": "load_wh", "role": "reader",
+        "credentials": {"type": "key_pair", "username": USER, "private_key": private_key()},
+    });
+    let accepted = catchment::sources::accept(&ProviderName::new("snowflake"), &config).unwrap();
+    let location = Location { connection: accepted.connection, source_path: place.into() };
+    let tuning = tuning(&format!("snowflake = \"{}\"", fake.url()));
+    let credentials = accepted.credentials.as_ref();
+    Registry.open(&location, credentials, &SyncOptions::default(), &tuning).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_table_of_snowflake_conforms() {
+    let fake = FakeSnowflake::start();
+    let files = in_table(&fake, "T", &["K"]);
+    let source = table(&fake, "db.s.t").await;
+    let source = source.as_ref();
+    conforms(source, &files).await;
+    conformance::resumes_from_every_cursor(source).await;
+    let change = |value: Option<String>| {
+        let new = value.map(|value| json!(["large", value]));
+        fake.change(["DB", "S", "T"], &json!([["large"]]), &json!(Vec::from_iter(new)));
+    };
+    conformance::refuses_what_has_changed(source, || change(Some("y".repeat(100_000)))).await;
+    conformance::tells_what_is_gone(source, || change(None)).await;
+    let gone = table(&fake, "db.s.nope").await;
+    conformance::a_missing_root_is_no_empty_listing(gone.as_ref()).await;
+}
+
+#[tokio::test]
+async fn a_table_of_snowflake_without_a_key_lists_the_same_rows_twice() {
+    let fake = FakeSnowflake::start();
+    let files = in_table(&fake, "T", &[]);
+    let source = table(&fake, "db.s.t").await;
+    let name = |content: &Vec<u8>| format!("{}.json", blake3::hash(content).to_hex()).into_bytes();
+    let files: Files = files.into_values().map(|content| (name(&content), content)).collect();
+    conformance::lists_everything(source.as_ref(), &files).await;
+    conformance::lists_the_same_twice(source.as_ref()).await;
+    conformance::reads_whole_files(source.as_ref(), &files).await;
 }

@@ -222,12 +222,16 @@ impl Snowflake {
             let text = str::from_utf8(id.as_bytes()).ok()?;
             row::key_of_id(text, &shape.key)
         };
-        let keys: Option<Vec<_>> = ids.iter().map(key).collect();
-        let Some(keys) = keys else {
+        if shape.key.is_empty() {
             return Err(SourceError::Permanent {
                 message: "a row without a key is only found by reading the whole table".to_owned(),
             });
-        };
+        }
+        // What is no key is that of no row.
+        let keys: Vec<_> = ids.iter().filter_map(key).collect();
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
         let statement = sql::rows_by_key(shape, &keys)
             .map_err(|error| SourceError::Permanent { message: error.to_string() })?;
         let session = &self.session;
