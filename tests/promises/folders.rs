@@ -317,12 +317,38 @@ fn files_whose_paths_are_longer_than_the_system_takes_are_synced_at_once() {
 /// Each folder holds the next, and a file that comes after it: each has to be gone back to.
 #[test]
 fn folders_that_are_nested_deeper_than_files_can_be_open_are_synced() {
-    use rustix::fs::{Mode, OFlags, mkdirat, open, openat};
-    const LEVELS: usize = 1500;
     let tree = Tree::of_files("tree", 2);
+    nest(&tree, 1500);
+    let catchment = Catchment::new();
+
+    let (code, said) = sync_with_few_files(&catchment, &tree);
+
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(catchment.objects("tree").len(), 2 + 1500);
+    remove(&tree);
+}
+
+/// Paths of up to 8 KiB are followed: 4,096 of these folders.
+#[test]
+fn ten_thousand_nested_folders_fail_where_their_path_is_too_long_and_end_nothing() {
+    let tree = Tree::of_files("tree", 2);
+    nest(&tree, 10_000);
+    let catchment = Catchment::new();
+
+    let (code, said) = sync_with_few_files(&catchment, &tree);
+
+    assert_eq!(code, Some(3), "{said}");
+    assert_eq!(catchment.objects("tree").len(), 2 + 4096);
+    assert!(said.contains("longer than 8192 bytes"), "{}", &said[..said.len().min(500)]);
+    remove(&tree);
+}
+
+/// So many folders, each in the one before it and beside a file.
+fn nest(tree: &Tree, levels: usize) {
+    use rustix::fs::{Mode, OFlags, mkdirat, open, openat};
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let mut folder = open(tree.root(), flags, Mode::empty()).unwrap();
-    for level in 0..LEVELS {
+    for level in 0..levels {
         mkdirat(&folder, "d", Mode::RWXU).unwrap();
         folder = openat(&folder, "d", flags, Mode::empty()).unwrap();
         let write = OFlags::WRONLY | OFlags::CREATE;
@@ -330,7 +356,10 @@ fn folders_that_are_nested_deeper_than_files_can_be_open_are_synced() {
             openat(&folder, "e", write, Mode::RUSR | Mode::WUSR).unwrap().into();
         std::io::Write::write_all(&mut file, level.to_string().as_bytes()).unwrap();
     }
-    let catchment = Catchment::new();
+}
+
+/// Syncs with 400 file descriptors; returns the exit code, and what was printed.
+fn sync_with_few_files(catchment: &Catchment, tree: &Tree) -> (Option<i32>, String) {
     let mut args = vec![std::ffi::OsStr::new("sync"), tree.source(), "--json".as_ref()];
     args.extend(["--concurrency".as_ref(), std::ffi::OsStr::new("4")]);
     let command = catchment.command(&args);
@@ -338,12 +367,12 @@ fn folders_that_are_nested_deeper_than_files_can_be_open_are_synced() {
     few_files.args(["-c", "ulimit -n 400 && exec \"$0\" \"$@\""]);
     few_files.arg(command.get_program()).args(command.get_args()).env_clear();
     few_files.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-
     let ended = few_files.current_dir(catchment.home()).output().unwrap();
+    let printed = [ended.stdout, ended.stderr].concat();
+    (ended.status.code(), String::from_utf8_lossy(&printed).into_owned())
+}
 
-    let said = String::from_utf8_lossy(&ended.stderr);
-    assert_eq!(ended.status.code(), Some(0), "{said}");
-    assert_eq!(catchment.objects("tree").len(), LEVELS + 2);
-    // The standard library's way keeps each of them open.
+/// The standard library's way keeps each folder open.
+fn remove(tree: &Tree) {
     std::process::Command::new("rm").arg("-rf").arg(tree.root()).status().unwrap();
 }

@@ -28,7 +28,11 @@ pub(super) struct Walk {
     page: Page,
 }
 
-/// A stretch of the tree.
+/// Longest path of a folder that is listed, in bytes: twice what most programs can open. Deeper
+/// ones would take time that grows with the square of their depth.
+const LONGEST_PATH: usize = 8 * 1024;
+
+/// A part of the tree.
 enum Step {
     /// Everything in a folder.
     List(Place),
@@ -265,6 +269,10 @@ enum Target {
 impl Tree {
     fn list(&self, place: Place) -> Result<Done, SourceError> {
         let prefix = place.prefix();
+        if prefix.len() > LONGEST_PATH {
+            let message = format!("the path of this folder is longer than {LONGEST_PATH} bytes");
+            return Ok(Done::Unlisted(prefix, SourceError::TooLarge { message }));
+        }
         let path = self.root.join(OsStr::from_bytes(&prefix));
         match self.read_folder(&path, place) {
             Ok(steps) => Ok(Done::Listed(steps)),
