@@ -9,7 +9,7 @@ use std::{
     ffi::OsStr,
     os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -50,6 +50,9 @@ const RESCAN: Duration = Duration::from_secs(60);
 
 /// The longest pause between two runs of a folder that keeps changing.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
+
+/// What the system says when a user has as many notifiers as are allowed (EMFILE).
+const TOO_MANY: i32 = rustix::io::Errno::MFILE.raw_os_error();
 
 /// Which folders are watched, for others to see; clones share it.
 #[derive(Clone, Debug, Default)]
@@ -175,10 +178,55 @@ fn note_closings(event: &Event, closings: &Closings, at: Instant) {
     }
 }
 
+/// Where the system's notifications go.
+#[derive(Clone)]
+struct Inbox {
+    changes: Arc<Mutex<Changes>>,
+    closings: Closings,
+    /// Our own writes are no changes of a source.
+    own: PathBuf,
+    quiet: Duration,
+    nudge: Nudge,
+}
+
+impl Inbox {
+    fn receive(&self, event: notify::Result<Event>) {
+        let mut event = match event {
+            Ok(event) => event,
+            Err(error) => {
+                self.changes().limit(&error);
+                return self.nudge.nudge();
+            }
+        };
+        let any = event.paths.len();
+        event.paths.retain(|path| !path.starts_with(&self.own));
+        if any > 0 && event.paths.is_empty() {
+            return;
+        }
+        let now = Instant::now();
+        note_closings(&event, &self.closings, now);
+        let mut changes = self.changes();
+        for path in event.paths.iter().filter(|path| self.closings.is_busy(path, self.quiet)) {
+            changes.unsettle(path, now + self.quiet + QUIET);
+        }
+        if changes.add(&event, now) {
+            self.nudge.nudge();
+        }
+    }
+
+    fn changes(&self) -> MutexGuard<'_, Changes> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the system notifies through.
+type Watcher = Arc<Mutex<RecommendedWatcher>>;
+
 /// The folders that are watched.
 pub(super) struct Folders {
-    watcher: Option<Arc<Mutex<RecommendedWatcher>>>,
-    changes: Arc<Mutex<Changes>>,
+    /// `None` while the system has none for us: made with the first folder that needs it.
+    watcher: Option<Watcher>,
+    inbox: Inbox,
     /// The watched folders, with their inodes.
     watched: HashMap<i64, (PathBuf, Option<u64>)>,
     watching: Watching,
@@ -191,51 +239,32 @@ pub(super) struct Folders {
 
 impl Folders {
     pub(super) fn new(engine: &Engine, watching: Watching, nudge: Nudge) -> Self {
-        let changes = Arc::new(Mutex::new(Changes::default()));
-        let own = engine.data_dir().to_owned();
-        let (closings, quiet) = (engine.closings().clone(), engine.quiet_period());
-        let inbox = changes.clone();
-        let on_event = move |event: notify::Result<Event>| {
-            let mut event = match event {
-                Ok(event) => event,
-                Err(error) => {
-                    let mut changes = inbox.lock().unwrap_or_else(PoisonError::into_inner);
-                    changes.limit(&error);
-                    return nudge.nudge();
-                }
-            };
-            // Our own writes are no changes of a source.
-            let any = event.paths.len();
-            event.paths.retain(|path| !path.starts_with(&own));
-            if any > 0 && event.paths.is_empty() {
-                return;
-            }
-            let now = Instant::now();
-            note_closings(&event, &closings, now);
-            let mut changes = inbox.lock().unwrap_or_else(PoisonError::into_inner);
-            for path in event.paths.iter().filter(|path| closings.is_busy(path, quiet)) {
-                changes.unsettle(path, now + quiet + QUIET);
-            }
-            if changes.add(&event, now) {
-                nudge.nudge();
-            }
-        };
-        let watcher = match notify::recommended_watcher(on_event) {
-            Ok(watcher) => Some(Arc::new(Mutex::new(watcher))),
-            Err(error) => {
-                tracing::warn!(%error, "folders cannot be watched; they are rescanned instead");
-                None
-            }
+        let inbox = Inbox {
+            changes: Arc::default(),
+            closings: engine.closings().clone(),
+            own: engine.data_dir().to_owned(),
+            quiet: engine.quiet_period(),
+            nudge,
         };
         Self {
-            watcher,
-            changes,
+            watcher: None,
+            inbox,
             watched: HashMap::new(),
             watching,
             refresh_at: Instant::now(),
             paused: HashMap::new(),
             rescan_at: HashMap::new(),
         }
+    }
+
+    /// The system's notifications. Where it had none to give, it is asked again with each rescan.
+    fn watcher(&mut self) -> notify::Result<Watcher> {
+        if let Some(watcher) = &self.watcher {
+            return Ok(watcher.clone());
+        }
+        let inbox = self.inbox.clone();
+        let watcher = notify::recommended_watcher(move |event| inbox.receive(event))?;
+        Ok(self.watcher.insert(Arc::new(Mutex::new(watcher))).clone())
     }
 
     /// Watches the folders of the current syncs, and no others.
@@ -284,23 +313,13 @@ impl Folders {
         root: PathBuf,
         is: Option<u64>,
     ) -> Result<(), StoreError> {
-        let (Some(watcher), Some(_)) = (self.watcher.clone(), is) else {
+        if is.is_none() {
             return Ok(());
-        };
-        {
-            let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
-            changes.roots.push((root.clone(), key));
         }
-        let place = root.clone();
-        let outcome = tokio::task::spawn_blocking(move || {
-            let mut watcher = watcher.lock().unwrap_or_else(PoisonError::into_inner);
-            watcher.watch(&place, RecursiveMode::Recursive)
-        })
-        .await;
-        let watch = match outcome {
-            Ok(Ok(())) => Watch::Live,
-            Ok(Err(error)) => Watch::Rescans(why(&error)),
-            Err(_) => Watch::Rescans("an internal error".to_owned()),
+        self.inbox.changes().roots.push((root.clone(), key));
+        let watch = match self.watcher() {
+            Ok(watcher) => watch_folder(watcher, root.clone()).await,
+            Err(error) => Watch::Rescans(why(&error)),
         };
         self.watched.insert(key, (root, is));
         self.set(engine, key, watch).await
@@ -338,7 +357,7 @@ impl Folders {
     /// watched looked at and watched once more when it is time.
     async fn note_limits(&mut self, engine: &Engine) -> Result<(), StoreError> {
         let limited = {
-            let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut changes = self.inbox.changes();
             std::mem::take(&mut changes.limited)
         };
         for (key, reason) in limited {
@@ -370,7 +389,7 @@ impl Folders {
     async fn unwatch_folder(&mut self, key: i64) {
         let Some((root, _)) = self.watched.remove(&key) else { return };
         {
-            let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut changes = self.inbox.changes();
             changes.roots.retain(|(_, of)| *of != key);
             changes.changed.remove(&key);
             changes.unsettled.remove(&key);
@@ -388,7 +407,7 @@ impl Folders {
 
     /// How long until the sync of a changed folder is due.
     pub(super) fn next_due(&self) -> Option<Duration> {
-        let changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        let changes = self.inbox.changes();
         let changed = changes.changed.iter().map(|(key, changed)| self.due_at(*key, *changed));
         let due = changed.chain(changes.unsettled.values().copied()).min()?;
         Some(due.saturating_duration_since(Instant::now()))
@@ -397,7 +416,7 @@ impl Folders {
     /// The syncs that are due because their folders have changed.
     pub(super) fn take_due(&mut self) -> Vec<i64> {
         let now = Instant::now();
-        let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut changes = self.inbox.changes();
         let mut due: Vec<i64> = changes
             .changed
             .iter()
@@ -422,7 +441,7 @@ impl Folders {
     /// Marks the folders of these syncs as changed, if they are watched.
     pub(super) fn mark_changed(&mut self, keys: &[i64]) {
         let now = Instant::now();
-        let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut changes = self.inbox.changes();
         for key in keys.iter().filter(|key| self.watched.contains_key(key)) {
             changes.changed.insert(*key, Changed { first: now, last: now, quiet: QUIET });
         }
@@ -442,6 +461,19 @@ impl Folders {
     }
 }
 
+/// Has the system notify of what happens in a folder.
+async fn watch_folder(watcher: Watcher, folder: PathBuf) -> Watch {
+    let watched = tokio::task::spawn_blocking(move || {
+        let mut watcher = watcher.lock().unwrap_or_else(PoisonError::into_inner);
+        watcher.watch(&folder, RecursiveMode::Recursive)
+    });
+    match watched.await {
+        Ok(Ok(())) => Watch::Live,
+        Ok(Err(error)) => Watch::Rescans(why(&error)),
+        Err(_) => Watch::Rescans("an internal error".to_owned()),
+    }
+}
+
 fn inode(path: &Path) -> Option<u64> {
     path.metadata().ok().map(|facts| facts.ino())
 }
@@ -451,6 +483,10 @@ fn why(error: &notify::Error) -> String {
     match error.kind {
         ErrorKind::MaxFilesWatch => {
             "the limit of watched folders is reached: raise fs.inotify.max_user_watches".to_owned()
+        }
+        ErrorKind::Io(ref error) if error.raw_os_error() == Some(TOO_MANY) => {
+            "too many programs of this user watch folders: raise fs.inotify.max_user_instances"
+                .to_owned()
         }
         _ => error.to_string(),
     }
@@ -477,7 +513,10 @@ async fn emit_event(
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
+    use crate::{clock::SystemClock, config::Config, sources::Registry};
 
     #[test]
     fn a_limit_that_is_reached_later_concerns_the_folder_that_the_error_names_or_else_all() {
@@ -489,5 +528,24 @@ mod tests {
         assert!(changes.limited[&2].contains("fs.inotify.max_user_watches"));
         changes.limit(&limit());
         assert_eq!(changes.limited.len(), 2);
+    }
+    #[tokio::test]
+    async fn a_folder_that_the_system_does_not_notify_of_is_looked_at_again_within_a_minute() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = Config::load(Some(dir.path().join("data"))).unwrap();
+        let engine = Engine::open(&config, Arc::new(SystemClock), Arc::new(Registry)).unwrap();
+        let mut folders = Folders::new(&engine, Watching::default(), Nudge::default());
+        let key = 1;
+        folders.watched.insert(key, (dir.path().to_owned(), inode(dir.path())));
+        folders.watching.set(key, Some(Watch::Rescans("too many".to_owned())));
+        folders.set(&engine, key, Watch::Rescans("too many".to_owned())).await.unwrap();
+        assert!(folders.rescan_at[&key] <= Instant::now() + RESCAN);
+        assert!(folders.next_due().is_none(), "nothing has changed yet");
+
+        folders.rescan_at.insert(key, Instant::now());
+        folders.note_limits(&engine).await.unwrap();
+        tokio::time::sleep(folders.next_due().unwrap()).await;
+        assert_eq!(folders.take_due(), [key]);
+        assert_eq!(folders.watching.of(key), Some(Watch::Live), "it is watched once that works");
     }
 }

@@ -45,3 +45,4 @@ mod takeover;
 mod trash;
 mod unique_keys;
 mod uploads;
+mod watching;
