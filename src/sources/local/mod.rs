@@ -65,6 +65,9 @@ pub struct Folder {
 /// file has the same time.
 const TICK: Duration = Duration::from_millis(20);
 
+/// A file that has not changed for so long is not being added to, however often it is opened.
+const BUSY: Duration = Duration::from_secs(2);
+
 /// Where the folder is and how links in it are taken.
 #[derive(Debug)]
 struct Tree {
@@ -108,6 +111,16 @@ impl Folder {
             closings: tuning.closings.clone(),
             clock: tuning.clock.clone(),
         }
+    }
+
+    /// Whether somebody opens a file, adds to it and closes it again and again. Opening and closing
+    /// alone changes nothing.
+    fn is_busy(&self, id: &EntryId, fingerprint: &Fingerprint) -> bool {
+        let age = fingerprint.modified.map(|at| self.clock.now().duration_since(at));
+        let is_old = age
+            .and_then(|age| Duration::try_from(age).ok())
+            .is_some_and(|age| age >= self.quiet_period.max(BUSY));
+        !is_old && self.closings.is_busy(&self.tree.path(id), self.quiet_period)
     }
 
     /// How long until a file modified at `fingerprint.modified` has been left alone long enough to
@@ -175,7 +188,7 @@ impl Source for Folder {
         fingerprint: &Fingerprint,
         range: Option<ByteRange>,
     ) -> Result<Content, SourceError> {
-        if self.closings.is_busy(&self.tree.path(id), self.quiet_period) {
+        if self.is_busy(id, fingerprint) {
             let message = format!("{:?} is being written again and again", self.tree.path(id));
             return Err(SourceError::Changed { message });
         }
