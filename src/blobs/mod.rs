@@ -257,8 +257,10 @@ impl Blobs {
         let Ok(facts) = fs::metadata(self.path(hash)) else { return false };
         // The time of its last change, which its final name was.
         let seconds = u64::try_from(facts.ctime()).unwrap_or_default();
-        let published = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds + 1);
-        published >= since && published + UNRECORDED_FOR >= SystemTime::now()
+        let published = Duration::from_secs(seconds.saturating_add(1));
+        let Some(published) = SystemTime::UNIX_EPOCH.checked_add(published) else { return false };
+        let age = SystemTime::now().duration_since(published).unwrap_or_default();
+        published >= since && age <= UNRECORDED_FOR
     }
 
     /// Deletes what processes that were killed have left beside the blobs: damaged files that

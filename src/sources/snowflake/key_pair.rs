@@ -16,7 +16,11 @@ use base64::{
     prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD},
 };
 use jiff::Timestamp;
-use pkcs8::{EncryptedPrivateKeyInfoRef, der::Decode as _};
+use pkcs8::{
+    EncryptedPrivateKeyInfoRef,
+    der::Decode as _,
+    pkcs5::{EncryptionScheme, pbes2::Kdf},
+};
 use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
@@ -34,6 +38,12 @@ const PEM_LINE: usize = 64;
 
 /// Largest PEM that is looked at: a key of 8,192 bits has about 6,500 bytes.
 const PEM_LIMIT: usize = 64 * 1024;
+
+/// Most bytes of memory that opening an encrypted key may take. OpenSSL's own takes 16 MiB.
+const MOST_MEMORY: u64 = 256 * 1024 * 1024;
+
+/// Most rounds of hashing that opening an encrypted key may take: seconds.
+const MOST_ROUNDS: u64 = 10_000_000;
 
 /// Why there is no usable private key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -65,6 +75,12 @@ pub(super) enum KeyError {
          openssl pkcs8 -topk8 -v2 aes256 -in KEY -out NEW_KEY"
     )]
     UnknownEncryption,
+    /// Encrypted with more effort than is made here.
+    #[error(
+        "opening the private key would take more memory or time than is given to it: convert it \
+         with openssl pkcs8 -topk8 -v2 aes256 -in KEY -out NEW_KEY"
+    )]
+    TooCostly,
     /// A key of another kind, a damaged one, or one of fewer than 2,048 bits.
     #[error("the private key is not an RSA key of 2,048 bits or more, which Snowflake asks for")]
     NotRsa,
@@ -224,6 +240,9 @@ fn decode_pem(pem: &str) -> Result<(String, Zeroizing<Vec<u8>>), KeyError> {
 fn decrypt(der: &[u8], passphrase: &SecretString) -> Result<Zeroizing<Vec<u8>>, KeyError> {
     let sealed =
         EncryptedPrivateKeyInfoRef::from_der(der).map_err(|_| KeyError::UnknownEncryption)?;
+    if !is_affordable(&sealed.encryption_algorithm) {
+        return Err(KeyError::TooCostly);
+    }
     let opened = sealed.decrypt(passphrase.expose_secret()).map_err(|error| match error {
         pkcs8::Error::EncryptedPrivateKey(pkcs8::pkcs5::Error::UnsupportedAlgorithm { .. }) => {
             KeyError::UnknownEncryption
@@ -233,9 +252,25 @@ fn decrypt(der: &[u8], passphrase: &SecretString) -> Result<Zeroizing<Vec<u8>>, 
     Ok(Zeroizing::new(opened.as_bytes().to_vec()))
 }
 
+/// Whether a key is opened within bounds: how much memory and time that takes is what its file says.
+fn is_affordable(algorithm: &EncryptionScheme) -> bool {
+    let EncryptionScheme::Pbes2(parameters) = algorithm else { return true };
+    match &parameters.kdf {
+        Kdf::Pbkdf2(kdf) => u64::from(kdf.iteration_count) <= MOST_ROUNDS,
+        Kdf::Scrypt(kdf) => {
+            let block = 128 * u64::from(kdf.block_size);
+            let memory = kdf.cost_parameter.checked_mul(block);
+            let work = memory.and_then(|bytes| bytes.checked_mul(kdf.parallelization.into()));
+            work.is_some_and(|work| work <= MOST_MEMORY)
+        }
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use aws_lc_rs::signature::{RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
+    use pkcs8::der::Encode as _;
     use serde_json::Value;
 
     use super::*;
@@ -289,6 +324,31 @@ mod tests {
             ["", "ssh-rsa AAAA", "-----BEGIN PRIVATE KEY-----\n!\n-----END PRIVATE KEY-----"]
         {
             assert_eq!(read(text).err(), Some(KeyError::NotPem), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_says_it_takes_all_memory_or_days_to_open_is_refused_before_that() {
+        let with_kdf = |name: &str, change: fn(&mut Kdf)| {
+            let (label, der) = decode_pem(&fixture(name)).unwrap();
+            let mut sealed = EncryptedPrivateKeyInfoRef::from_der(&der).unwrap();
+            let EncryptionScheme::Pbes2(parameters) = &mut sealed.encryption_algorithm else {
+                panic!("{label}");
+            };
+            change(&mut parameters.kdf);
+            let base64 = BASE64_STANDARD.encode(sealed.to_der().unwrap());
+            format!("-----BEGIN {label}-----\n{base64}\n-----END {label}-----\n")
+        };
+        let scrypt = with_kdf("scrypt.p8", |kdf| match kdf {
+            Kdf::Scrypt(scrypt) => scrypt.cost_parameter = 1 << 48,
+            other => panic!("{other:?}"),
+        });
+        let pbkdf2 = with_kdf("aes256.p8", |kdf| match kdf {
+            Kdf::Pbkdf2(pbkdf2) => pbkdf2.iteration_count = 99_000_000,
+            other => panic!("{other:?}"),
+        });
+        for sealed in [scrypt, pbkdf2] {
+            assert_eq!(read(&sealed).err(), Some(KeyError::TooCostly));
         }
     }
 
