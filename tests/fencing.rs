@@ -14,9 +14,11 @@ use catchment::{
     model::{BucketName, RunStatus, SyncOptions},
     sources::locate,
     store::{
-        StoreError, buckets, jobs,
+        StoreError, buckets,
+        command_line_syncs::BucketChoice,
+        jobs,
         objects::{self, After},
-        syncs::{self, BucketChoice},
+        syncs,
     },
 };
 use simulated::Simulated;
@@ -50,6 +52,7 @@ impl Fixture {
             serve: ServeConfig::default(),
             keyring: false,
             allow_private_urls: false,
+            url_timeout: Config::URL_TIMEOUT,
         };
         let clock = Arc::new(ManualClock::new("2026-01-01T00:00:00Z".parse().unwrap()));
         Self { config, clock, _dir: dir }

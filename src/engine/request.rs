@@ -6,8 +6,9 @@ use super::RunError;
 use crate::{
     model::{Counts, JobId, Location, MaxDelete, RunStatus, SyncOptions},
     store::{
-        self, Connection, Transaction, connected_syncs,
-        syncs::{self, BucketChoice, HeldRemovals, Sync},
+        self, Connection, Transaction,
+        command_line_syncs::{self, BucketChoice, Place},
+        syncs::{HeldRemovals, Sync},
     },
 };
 
@@ -33,10 +34,7 @@ impl Request {
     /// # Errors
     /// SQLite's.
     pub fn find(&self, db: &Connection) -> store::Result<Option<Sync>> {
-        match self.connection {
-            Some(key) => connected_syncs::find(db, key, &self.location.source_path, &self.bucket),
-            None => syncs::find(db, &self.location, &self.bucket),
-        }
+        command_line_syncs::find(db, self.place(), &self.bucket)
     }
 
     /// Finds or makes the sync that it is for, and keeps its settings.
@@ -44,12 +42,15 @@ impl Request {
     /// # Errors
     /// SQLite's.
     pub(super) fn ensure(&self, tx: &Transaction<'_>, now: Timestamp) -> store::Result<Sync> {
-        let Self { location, connection, bucket, options, .. } = self;
-        match connection {
-            Some(key) => {
-                connected_syncs::ensure(tx, *key, &location.source_path, bucket, options, now)
+        command_line_syncs::ensure(tx, self.place(), &self.bucket, &self.options, now)
+    }
+
+    fn place(&self) -> Place<'_> {
+        match self.connection {
+            Some(connection_key) => {
+                Place::Connected { connection_key, source_path: &self.location.source_path }
             }
-            None => syncs::ensure(tx, location, bucket, options, now),
+            None => Place::Address(&self.location),
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Syncs: what people asked to be kept up to date.
+//! Syncs: what people asked to be kept up to date. How the command line finds or makes its own is
+//! in `command_line_syncs`.
 
 use std::collections::BTreeMap;
 
@@ -9,13 +10,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{
-    Result, StoreError, buckets, checkpoints, connections,
+    Result, StoreError, checkpoints,
     events::{self, About, EventKind},
     json, time,
 };
 use crate::model::{
-    BucketId, BucketName, ConnectionId, Counts, EntryPath, Location, Notice, Pause, SyncId,
-    SyncOptions, SyncStatus,
+    BucketId, ConnectionId, Counts, EntryPath, Location, Notice, Pause, SyncId, SyncOptions,
+    SyncStatus,
 };
 
 /// A sync as the database knows it.
@@ -238,119 +239,6 @@ pub(super) fn read(row: &Row<'_>) -> Result<Sync> {
     })
 }
 
-/// Which bucket a sync is for.
-#[derive(Clone, Debug)]
-pub enum BucketChoice {
-    /// The bucket of that name.
-    Named(BucketName),
-    /// The one named after the source: this name, or a numbered one where other sources have it.
-    AfterSource(BucketName),
-}
-
-/// Finds the sync from `location` into the chosen bucket without changing anything: the command
-/// line's, else one that was made through the API.
-///
-/// # Errors
-/// SQLite's.
-pub fn find(
-    connection: &Connection,
-    location: &Location,
-    bucket: &BucketChoice,
-) -> Result<Option<Sync>> {
-    match find_own(connection, location, bucket)? {
-        Some(found) => Ok(Some(found)),
-        None => find_of_api(connection, location, bucket),
-    }
-}
-
-/// The oldest that was made through the API. Its connection has a name in place of an identity, and
-/// is told by what it says.
-fn find_of_api(
-    connection: &Connection,
-    location: &Location,
-    bucket: &BucketChoice,
-) -> Result<Option<Sync>> {
-    let (BucketChoice::Named(name) | BucketChoice::AfterSource(name)) = bucket;
-    let mut statement = connection.prepare_cached(&format!(
-        "{SELECT} WHERE b.name = ?1 AND b.namespace_key = {} AND s.source_path = ?2
-            AND s.made_by = 'api' AND s.status <> 'ARCHIVED'
-         ORDER BY s.sync_key",
-        buckets::DEFAULT_NAMESPACE
-    ))?;
-    let mut rows = statement.query(params![name.as_str(), location.source_path])?;
-    while let Some(row) = rows.next()? {
-        let sync = read(row)?;
-        if sync.location.connection.identity() == location.connection.identity() {
-            return Ok(Some(sync));
-        }
-    }
-    Ok(None)
-}
-
-fn find_own(
-    connection: &Connection,
-    location: &Location,
-    bucket: &BucketChoice,
-) -> Result<Option<Sync>> {
-    let (condition, name) = match bucket {
-        BucketChoice::Named(name) => ("b.name = ?3", Some(name.as_str())),
-        BucketChoice::AfterSource(_) => ("s.named_bucket = 0 AND ?3 IS NULL", None),
-    };
-    connection
-        .prepare_cached(&format!(
-            "{SELECT} WHERE c.identity = ?1 AND s.source_path = ?2 AND s.status <> 'ARCHIVED'
-                AND s.made_by = 'command_line'
-                AND b.namespace_key = {} AND {condition}",
-            buckets::DEFAULT_NAMESPACE
-        ))?
-        .query_row(params![location.connection.identity(), location.source_path, name], |row| {
-            Ok(read(row))
-        })
-        .optional()?
-        .transpose()
-}
-
-/// Finds the sync from `location` into the chosen bucket, or makes the command line's, the bucket
-/// and the connection along with it. Keeps `options` and the connection's settings as its newest
-/// ones, unless it was made through the API, whose settings are changed there.
-///
-/// # Errors
-/// SQLite's.
-pub fn ensure(
-    tx: &Transaction<'_>,
-    location: &Location,
-    bucket: &BucketChoice,
-    options: &SyncOptions,
-    now: Timestamp,
-) -> Result<Sync> {
-    let mut found = find(tx, location, bucket)?;
-    let is_as_asked = |found: &Sync| {
-        found.made_by == MadeBy::Api || (found.location == *location && found.options == *options)
-    };
-    if let Some(found) = found.take_if(|found| is_as_asked(found)) {
-        return Ok(found);
-    }
-    let connection_key = connections::ensure(tx, &location.connection, now)?;
-    if let Some(found) = found {
-        set_options(tx, &found, options, now)?;
-        return by_key(tx, found.key);
-    }
-    let (name, named) = match bucket {
-        BucketChoice::Named(name) => (name.clone(), true),
-        BucketChoice::AfterSource(name) => (free_name(tx, name)?, false),
-    };
-    let new = NewSync {
-        bucket_key: buckets::ensure(tx, &name, now)?,
-        connection_key,
-        source_path: &location.source_path,
-        options,
-        made_by: MadeBy::CommandLine,
-        named_bucket: named,
-        next_sync_at: None,
-    };
-    insert(tx, &new, now)
-}
-
 /// Replaces a sync's settings. A run that continues from a checkpoint compares with them those that
 /// the checkpoint was made under.
 ///
@@ -415,17 +303,6 @@ pub fn insert(tx: &Transaction<'_>, new: &NewSync<'_>, now: Timestamp) -> Result
     let detail = json!({"change": "created", "status": SyncStatus::Pending});
     events::append(tx, EventKind::SyncChanged, About::sync(key), &detail, now)?;
     by_key(tx, key)
-}
-
-/// `name`, or the first numbered one that no bucket has.
-fn free_name(tx: &Transaction<'_>, name: &BucketName) -> Result<BucketName> {
-    let mut candidate = name.clone();
-    let mut number = 1;
-    while buckets::by_name(tx, candidate.as_str())?.is_some() {
-        number += 1;
-        candidate = name.numbered(number);
-    }
-    Ok(candidate)
 }
 
 /// Every sync that is not deleted, oldest first.

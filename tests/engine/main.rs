@@ -25,10 +25,11 @@ use catchment::{
     sources::locate,
     store::{
         buckets,
+        command_line_syncs::{self, BucketChoice, Place},
         dead_letters::{self, DeadLetter, DeadLetterFilter},
         events, jobs,
         objects::{self, After},
-        syncs::{self, BucketChoice, HeldReason, Sync},
+        syncs::{self, HeldReason, Sync},
     },
 };
 use simulated::Simulated;
@@ -63,6 +64,7 @@ impl Fixture {
             quiet_period: Duration::ZERO,
             thumbnail_cache: Config::THUMBNAIL_CACHE,
             allow_private_urls: false,
+            url_timeout: Config::URL_TIMEOUT,
             keyring: false,
             hosts: Arc::default(),
             limits: catchment::config::Limits::default(),
@@ -98,7 +100,9 @@ impl Fixture {
         self.engine
             .store
             .write(move |tx| {
-                let sync = syncs::ensure(tx, &location(), &bucket(), &options, now)?;
+                let location = location();
+                let place = Place::Address(&location);
+                let sync = command_line_syncs::ensure(tx, place, &bucket(), &options, now)?;
                 jobs::queue(tx, sync.key, &job, cause, Sweep::of(full, full), now)
             })
             .await

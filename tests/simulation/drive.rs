@@ -12,8 +12,9 @@ use catchment::{
     model::{BlobHash, BucketName, MaxDelete, RunStatus, SyncOptions, SyncStatus},
     sources::locate,
     store::{
+        command_line_syncs::BucketChoice,
         connections,
-        syncs::{self, BucketChoice, HeldReason, Sync},
+        syncs::{self, HeldReason, Sync},
     },
 };
 use tokio_util::sync::CancellationToken;
@@ -56,6 +57,7 @@ impl History {
             serve: ServeConfig::default(),
             keyring: false,
             allow_private_urls: false,
+            url_timeout: Config::URL_TIMEOUT,
         };
         let clock = Arc::new(ManualClock::new("2026-01-01T00:00:00Z".parse().unwrap()));
         let drive = Drive::default();

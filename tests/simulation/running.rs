@@ -14,8 +14,10 @@ use catchment::{
     model::{BlobHash, BucketName, Cause, Counts, EntryPath, JobId, Location, Phase, Sweep},
     sources::locate,
     store::{
-        StoreError, jobs,
-        syncs::{self, BucketChoice, Sync},
+        StoreError,
+        command_line_syncs::{self, BucketChoice, Place},
+        jobs,
+        syncs::{self, Sync},
     },
 };
 use tokio::sync::Notify;
@@ -158,7 +160,9 @@ impl History {
         engine
             .store
             .write(move |tx| {
-                let sync = syncs::ensure(tx, &location(), &bucket_choice(), &stored, now)?;
+                let location = location();
+                let place = Place::Address(&location);
+                let sync = command_line_syncs::ensure(tx, place, &bucket_choice(), &stored, now)?;
                 // A new pass, as a run without a checkpoint begins one.
                 catchment::store::checkpoints::reset(tx, sync.key)?;
                 jobs::queue(tx, sync.key, &first, Cause::Interval, Sweep::of(full, full), now)

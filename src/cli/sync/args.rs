@@ -21,10 +21,7 @@ use crate::{
         Operator, ProviderName, Reconcile, SchemaMapping, SyncOptions,
     },
     sources::{self, ProviderFilterError},
-    store::{
-        connections::StoredConnection,
-        syncs::{BucketChoice, Sync},
-    },
+    store::{command_line_syncs::BucketChoice, connections::StoredConnection, syncs::Sync},
 };
 
 const EXAMPLES: &str = "\

@@ -17,8 +17,9 @@ use crate::{
     model::{Counts, NOTHING_THERE_YET, RunStatus},
     sources,
     store::{
+        command_line_syncs::BucketChoice,
         processing::batches,
-        syncs::{BucketChoice, HeldReason, HeldRemovals},
+        syncs::{HeldReason, HeldRemovals},
     },
 };
 
