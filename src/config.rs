@@ -4,6 +4,7 @@
 use std::{
     io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    num::NonZeroU16,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -46,6 +47,7 @@ struct File {
     open_metrics: bool,
     keyring: Option<Switch>,
     allow_private_urls: Option<bool>,
+    url_timeout_seconds: Option<NonZeroU16>,
     hosts: Hosts,
     limits: Limits,
 }
@@ -84,6 +86,8 @@ pub struct Config {
     pub thumbnail_cache: ByteSize,
     /// URLs in a source's data may lead to this machine and its private networks.
     pub allow_private_urls: bool,
+    /// How long the server of a URL in a source's data may take to begin its response.
+    pub url_timeout: Duration,
     /// Whether the key to stored credentials is kept in this computer's keyring, where there is
     /// one; it is in a file of the data directory otherwise.
     pub keyring: bool,
@@ -152,6 +156,9 @@ impl Config {
     /// The longest that [`SourceTuning::quiet_period`] may be.
     pub const MAX_QUIET_PERIOD: Duration = Duration::from_secs(2);
 
+    /// The default of [`Config::url_timeout`].
+    pub const URL_TIMEOUT: Duration = Duration::from_secs(30);
+
     /// The default of [`Config::thumbnail_cache`].
     pub const THUMBNAIL_CACHE: ByteSize = ByteSize::mib(256);
 
@@ -189,6 +196,9 @@ impl Config {
         let allow_private_urls = environment("CATCHMENT_ALLOW_PRIVATE_URLS", "true or false")?
             .or(file.allow_private_urls)
             .unwrap_or_default();
+        let url_timeout = environment("CATCHMENT_URL_TIMEOUT_SECONDS", "a number of seconds")?
+            .or(file.url_timeout_seconds)
+            .map_or(Self::URL_TIMEOUT, |seconds| Duration::from_secs(seconds.get().into()));
         let (hosts, limits) = (Arc::new(file.hosts), file.limits);
         Ok(Self {
             data_dir,
@@ -196,6 +206,7 @@ impl Config {
             quiet_period,
             thumbnail_cache,
             allow_private_urls,
+            url_timeout,
             keyring,
             hosts,
             limits,

@@ -183,7 +183,7 @@ impl Engine {
             tuning,
             clock,
             opener,
-            web: Web::new(config.allow_private_urls),
+            web: Web::new(config.allow_private_urls, config.url_timeout),
             full_pass: Duration::from_secs(u64::from(config.limits.full_pass_hours) * 3600),
         }
     }

@@ -16,8 +16,10 @@ use crate::{
     syncs::{Sync, s3_sync},
 };
 
-/// A server that never answers is given up after four tries of half a minute.
-const DEADLINE: Duration = Duration::from_secs(280);
+/// A server that never answers is given up after four tries of this many seconds.
+const URL_TIMEOUT: &str = "4";
+
+const DEADLINE: Duration = Duration::from_secs(120);
 
 /// What is in the URLs and credentials of this test, and may be in no message.
 const SECRETS: [&str; 3] = ["hunter2", "s3cret-signature", "not-a-secret"];
@@ -28,7 +30,7 @@ const FAILURES: [(&str, &str, &[&str]); 11] = [
     ("lost", "not_found", &["/lost", "404", "correct what refers to it"]),
     ("forbidden", "permission_denied", &["AccessDenied", "allow it to be read"]),
     ("throttled", "rate_limited", &["slow down", "sync_concurrency"]),
-    ("silent", "timeout", &["/silent", "no answer within 30 s", "can be reached"]),
+    ("silent", "timeout", &["/silent", "no answer within 4 s", "can be reached"]),
     ("huge", "too_large", &["/huge", "more than 1073741824 bytes", "make it smaller"]),
     ("foreign", "validation_error", &["user name or password"]),
     ("unowned", "schema_mismatch", &["owner", "required"]),
@@ -80,7 +82,9 @@ fn letters(sync: &Sync<'_>, wanted: &Value) -> Vec<Value> {
 
 #[test]
 fn each_kind_of_failure_is_named_found_by_its_name_and_says_what_to_do() {
-    let home = Catchment::new().env("CATCHMENT_ALLOW_PRIVATE_URLS", "true");
+    let home = Catchment::new()
+        .env("CATCHMENT_ALLOW_PRIVATE_URLS", "true")
+        .env("CATCHMENT_URL_TIMEOUT_SECONDS", URL_TIMEOUT);
     let other = Tree::new("other");
     other.write("of another sync", "in no other file");
     home.sync_with(other.source(), &["--bucket", "films"]).exits(0);

@@ -69,6 +69,7 @@ async fn a_panic_is_an_answer_with_an_id_that_is_in_the_log_and_tells_nothing_el
         quiet_period: std::time::Duration::ZERO,
         thumbnail_cache: Config::THUMBNAIL_CACHE,
         allow_private_urls: false,
+        url_timeout: Config::URL_TIMEOUT,
         keyring: false,
         hosts: Arc::default(),
         limits: catchment::config::Limits::default(),

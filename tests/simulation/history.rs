@@ -100,6 +100,7 @@ impl History {
             serve: ServeConfig::default(),
             keyring: false,
             allow_private_urls: false,
+            url_timeout: Config::URL_TIMEOUT,
         };
         let clock = Arc::new(ManualClock::new("2026-01-01T00:00:00Z".parse().unwrap()));
         Self {

@@ -49,8 +49,6 @@ use crate::model::ErrorType;
 const MOST_BYTES: u64 = 1 << 30;
 /// How long one URL may take from its first request to its last byte.
 pub const PATIENCE: Duration = Duration::from_secs(300);
-/// How long a server may take to begin its answer.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a host may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Redirects that are followed.
@@ -60,6 +58,8 @@ const REDIRECTS: usize = 5;
 #[derive(Clone, Debug)]
 pub struct Web {
     allow_private: bool,
+    /// How long a server may take to begin its answer.
+    answer_timeout: Duration,
     proxies: Connect,
     /// Made with the first URL: it loads root certificates, which many installations never need.
     client: Arc<OnceLock<Result<WebClient, String>>>,
@@ -152,11 +152,12 @@ pub fn without_query(url: &str) -> String {
 }
 
 impl Web {
-    /// A fetcher; with `allow_private`, addresses of this machine and its networks too.
+    /// A fetcher that gives servers so long to begin their answers; with `allow_private`, addresses
+    /// of this machine and its networks too.
     #[must_use]
-    pub fn new(allow_private: bool) -> Self {
+    pub fn new(allow_private: bool, answer_timeout: Duration) -> Self {
         let proxies = Connect::new(Tcp::new_with_resolver(Resolver::new()));
-        Self { allow_private, proxies, client: Arc::default() }
+        Self { allow_private, answer_timeout, proxies, client: Arc::default() }
     }
 
     /// Opens a URL.
@@ -170,7 +171,7 @@ impl Web {
         })?)?;
         for _ in 0..=REDIRECTS {
             self.vet(&url).await?;
-            let answer = request(client, &url).await?;
+            let answer = request(client, &url, self.answer_timeout).await?;
             match answer.status() {
                 status if status.is_success() => return content(&url, answer),
                 StatusCode::MOVED_PERMANENTLY
@@ -262,7 +263,11 @@ fn build(allow_private: bool) -> Result<WebClient, String> {
         .build(tls.https_or_http().enable_http1().wrap_connector(Connect::new(tcp))))
 }
 
-async fn request(client: &WebClient, url: &Url) -> Result<http::Response<Incoming>, WebError> {
+async fn request(
+    client: &WebClient,
+    url: &Url,
+    timeout: Duration,
+) -> Result<http::Response<Incoming>, WebError> {
     let mut bare = url.clone();
     bare.set_fragment(None);
     let request = Request::get(bare.as_str())
@@ -270,12 +275,10 @@ async fn request(client: &WebClient, url: &Url) -> Result<http::Response<Incomin
         .header(header::ACCEPT, "*/*")
         .body(Empty::new())
         .map_err(|error| WebError::Permanent(format!("it cannot be requested: {error}")))?;
-    match tokio::time::timeout(ANSWER_TIMEOUT, client.request(request)).await {
+    match tokio::time::timeout(timeout, client.request(request)).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(error)) => Err(unreachable(&error)),
-        Err(_) => {
-            Err(WebError::Timeout(format!("no answer within {} seconds", ANSWER_TIMEOUT.as_secs())))
-        }
+        Err(_) => Err(WebError::Timeout(format!("no answer within {} seconds", timeout.as_secs()))),
     }
 }
 
@@ -374,7 +377,10 @@ mod tests {
     use super::*;
 
     async fn refused(url: &str) -> bool {
-        matches!(Web::new(false).open(url).await, Err(WebError::Refused(_)))
+        matches!(
+            Web::new(false, Duration::from_secs(30)).open(url).await,
+            Err(WebError::Refused(_))
+        )
     }
 
     #[tokio::test]
