@@ -1,15 +1,18 @@
-"""What Catchment costs while it stands there: benches/standing.py [idle] [watch] [saved] [busy]
+"""What Catchment costs while it stands there: benches/standing.py [CASE...]
 
 idle   a thousand folders up to date and nothing changing: resident memory, and CPU over a minute
 watch  how long a file that was just written takes to be an object, in a folder of 20,000
 saved  how long a file that was just saved takes until its bytes can be read, in a folder of 1,000
 busy   the same beside a writer that opens, adds to and closes another file a hundred times a second
+batch  what the `batch_size` of a sync costs: a first run over 20,000 files of 4 KiB with 1, 50 (the
+       default) and 100, in turn, five times
 
 CATCHMENT names the executable (target/release/catchment), BENCH_DIR where the data goes. Prints
 figures; fails for none of them.
 """
 
 import contextlib
+import datetime
 import json
 import os
 import pathlib
@@ -29,6 +32,7 @@ CATCHMENT = os.environ.get("CATCHMENT", str(HERE / "target/release/catchment"))
 SYNCS, QUIET_SECONDS = 1000, 60
 FILES, WRITES = 20_000, 50
 BESIDE, SAVES, PER_SECOND = 1_000, 200, 100
+BATCHES, ROUNDS = (1, 50, 100), 5
 
 
 class Server:
@@ -68,8 +72,8 @@ class Server:
         body = {"bucket_name": name, "bucket_schema": {"properties": {}}}
         return self.call("POST", "/v1/buckets", body)["bucket_id"]
 
-    def sync(self, bucket, folder):
-        body = {"connection_id": "conn_local", "source_path": str(folder)}
+    def sync(self, bucket, folder, **settings):
+        body = {"connection_id": "conn_local", "source_path": str(folder), **settings}
         return self.call("POST", f"/v1/buckets/{bucket}/syncs", body)["sync_config_id"]
 
     def stop(self):
@@ -198,7 +202,39 @@ def busy(work, server):
     saved(work, server, Appending)
 
 
-CASES = {"idle": idle, "watch": watch, "saved": saved, "busy": busy}
+def batch(work, server):
+    folder = work / "many"
+    for number in range(FILES):
+        place = folder / f"{number // 1000:03}"
+        place.mkdir(parents=True, exist_ok=True)
+        (place / f"{number:06}").write_bytes(number.to_bytes(8) * 512)
+    took = {size: [] for size in BATCHES}
+    for turn in range(ROUNDS):
+        for size in BATCHES:
+            took[size].append(first_run(server, folder, f"batch-{turn}-{size}", size))
+    middle = {size: statistics.median(seconds) for size, seconds in took.items()}
+    least = middle[max(BATCHES)]
+    for size, seconds in middle.items():
+        print(
+            f"batch: batch_size {size}: {FILES / seconds:,.0f} files/s (median of {ROUNDS}), "
+            f"{100 * (seconds / least - 1):+.1f} % of time against {max(BATCHES)}"
+        )
+
+
+def first_run(server, folder, name, size):
+    """Seconds that the first run of a sync into a bucket of its own takes."""
+    os.sync()
+    bucket = server.bucket(name)
+    sync = server.sync(bucket, folder, batch_size=size, sync_mode="initial_only")
+    path = f"/v1/buckets/{bucket}/syncs/{sync}"
+    until("the first run", lambda: server.call("GET", path)["status"] == "COMPLETED")
+    job = server.call("POST", f"{path}/jobs", {})["results"][0]
+    begun, ended = (datetime.datetime.fromisoformat(job[at]) for at in ("started_at", "completed_at"))
+    server.call("DELETE", f"/v1/buckets/{bucket}")
+    return (ended - begun).total_seconds()
+
+
+CASES = {"idle": idle, "watch": watch, "saved": saved, "busy": busy, "batch": batch}
 
 
 def main():

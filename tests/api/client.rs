@@ -77,6 +77,19 @@ fn the_public_client_walks_the_whole_life_of_a_sync() {
     assert!(status.success() && said == "done", "{status}, last word {said:?}\n{}", server.log());
 }
 
+/// How much schemathesis asks: within the time of a test, or as many requests as
+/// `CATCHMENT_TEST_REQUESTS` says, however long they take.
+fn effort(server: &Server) -> Vec<String> {
+    let Ok(requests) = std::env::var("CATCHMENT_TEST_REQUESTS") else {
+        return vec!["--max-time".to_owned(), "100".to_owned()];
+    };
+    let requests: usize = requests.parse().expect("CATCHMENT_TEST_REQUESTS is a number");
+    let document = server.get("/openapi.json").is(200);
+    let paths = document["paths"].as_object().unwrap().values();
+    let operations: usize = paths.map(|path| path.as_object().unwrap().len()).sum();
+    vec!["--max-examples".to_owned(), requests.div_ceil(operations).to_string()]
+}
+
 #[test]
 fn every_answer_is_as_the_api_describes_it_and_nothing_makes_it_fail() {
     let server = Server::start();
@@ -88,10 +101,13 @@ fn every_answer_is_as_the_api_describes_it_and_nothing_makes_it_fail() {
         .args(["--header", &format!("Authorization: Bearer {}", server.token)])
         // It would take the token away that the rest of the requests go by.
         .args(["--exclude-path", "/v1/settings/token/rotate"])
-        .args(["--checks", "all", "--max-time", "100", "--no-color", "--request-timeout", "30"])
+        .args(["--checks", "all", "--no-color", "--request-timeout", "30"])
+        .args(effort(&server))
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&run.stdout);
+    let made = said.lines().filter(|line| line.contains("generated"));
+    made.for_each(|line| println!("{line}"));
     assert!(
         run.status.success(),
         "{said}\n{}\n{}",
