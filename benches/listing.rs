@@ -31,11 +31,11 @@ use catchment::{
     sources::locate,
     store::{
         Store, StoreError, Transaction,
+        command_line_syncs::{self, BucketChoice, Place},
         commit::{self, Batch, FetchedEntry, Stored, Target},
         jobs,
         leases::{self, Holder},
         objects::text,
-        syncs::{self, BucketChoice},
     },
 };
 use jiff::Timestamp;
@@ -125,7 +125,13 @@ async fn fill(data_dir: &Path, objects: u64) {
         .write(move |tx| {
             let location = locate(OsStr::new("/nowhere"), &serde_json::Map::new()).expect("a path");
             let name = BucketChoice::Named("million".parse().expect("a name"));
-            let sync = syncs::ensure(tx, &location, &name, &SyncOptions::default(), now)?;
+            let sync = command_line_syncs::ensure(
+                tx,
+                Place::Address(&location),
+                &name,
+                &SyncOptions::default(),
+                now,
+            )?;
             let holder = Holder {
                 worker: "bench".to_owned(),
                 host: "bench".to_owned(),
