@@ -257,6 +257,8 @@ CREATE TABLE left_out (
     judged_by    INTEGER NOT NULL,             -- as in entries
     unmet        INTEGER NOT NULL,             -- the place of the condition that is not met
     pass         INTEGER NOT NULL,             -- the pass in which it was asked
+    facts_mark   INTEGER,                      -- of what was listed; NULL: only the version counts
+    further      INTEGER NOT NULL DEFAULT 0,   -- how many of its further files are taken all the same
     UNIQUE (sync_key, source_id)
 ) STRICT;
 
@@ -301,7 +303,8 @@ CREATE TABLE entry_details (
     sync_key   INTEGER NOT NULL,
     parent     BLOB,                           -- of folders: folder_id; NULL: the source gives paths
     name       BLOB,                           -- its own name, below the parent
-    facts_mark INTEGER                         -- model::Details::facts_mark
+    facts_mark INTEGER,                        -- model::Details::facts_mark
+    further    INTEGER NOT NULL DEFAULT 0      -- model::Details::further
 ) STRICT;
 CREATE INDEX entry_details_by_parent ON entry_details (sync_key, parent) WHERE parent IS NOT NULL;
 

@@ -64,6 +64,8 @@ impl Engine {
         if known.is_none() {
             source.probe().await?;
         }
+        let location = known.as_ref().map_or(&request.location, |sync| &sync.location);
+        let rules = rules.listed_as(&source.profile(), location, &options);
         let (kind, root) = self.pass_kind(&*source, known.as_ref(), &options, &request.run).await?;
         let claim = self.claim(&*source, &root, rules, request.run.clone(), kind);
         let (job, wanted) = (JobId::generate(), request.clone());
@@ -146,6 +148,7 @@ impl Engine {
             .await?;
         let rules = Rules::compile(&sync.options)?;
         let source = self.open_source(&sync).await?;
+        let rules = rules.listed_as(&source.profile(), &sync.location, &sync.options);
         let cause = Cause::parse(&job.cause);
         let options = RunOptions {
             max_delete: sync.options.max_delete,

@@ -185,6 +185,7 @@ impl<'a> Committer<'a> {
         let candidates = self.hold_back(page, plan.rename_candidates, &mut plan.actions);
         self.since_commit += plan.counts.discovered();
         self.left_out.extend(plan.left_out.into_iter().filter_map(|key| u64::try_from(key).ok()));
+        self.batch.excluded.extend(plan.excluded);
         self.batch.counts.add(&plan.counts);
         self.batch.waiting.extend(plan.waiting);
         self.batch.failed.extend(plan.failed);

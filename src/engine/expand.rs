@@ -18,19 +18,21 @@ use futures_util::{
 use super::{
     RunError,
     context::{PassKind, Run},
+    known_facts::KnownFacts,
     plan::{Plan, Sighting},
     tree,
     walk::WalkedPage,
 };
 use crate::{
-    model::{Entry, EntryId, EntryKind, Folder, FolderId, Patience},
+    model::{Entry, EntryId, EntryKind, Folder, FolderId, Identity, Patience, SkipReason},
     sources::{Outline, Page, Placed, VersionMatch, retry::RetryPolicy},
     store::{
         self, Connection, StoreError,
         dead_letters::{self, Open},
         folders::Lists,
-        outlines,
-        places::{Placement, Places},
+        left_out::LeftOut,
+        outlines::{self, LeftOut as LeftOutOutline},
+        places::{self, Placement, Places},
     },
 };
 
@@ -48,8 +50,12 @@ pub(super) struct Unexpanded {
     seen: Vec<u64>,
     /// Keys of rows whose entries are below no root any more.
     outside: Vec<u64>,
+    /// Keys of rows whose entries are there and no longer pass the filters.
+    drifted: Vec<u64>,
     /// Keys of the `left_out` rows of listed entries.
     left_out: Vec<i64>,
+    /// Those that the filters were found to leave out.
+    excluded: Vec<LeftOut>,
     /// The dead letters of those that are not due.
     waiting: Vec<i64>,
     unchanged: u64,
@@ -65,9 +71,14 @@ impl Unexpanded {
                 self.unchanged += rows.len() as u64;
                 self.seen.extend(rows);
             }
-            Look::LeftOut(key) => {
+            Look::LeftOut { key, own } => {
                 self.filtered += 1;
                 self.left_out.push(key);
+                let further = rows.into_iter().filter(|row| Some(*row) != own);
+                let before = self.seen.len();
+                self.seen.extend(further);
+                self.unchanged += (self.seen.len() - before) as u64;
+                self.drifted.extend(own);
             }
             Look::Waits(letter) => {
                 self.filtered += 1;
@@ -83,7 +94,9 @@ impl Unexpanded {
     pub(super) fn add_to(self, plan: &mut Plan) {
         plan.seen.extend(self.seen);
         plan.outside.extend(self.outside);
+        plan.drifted.extend(self.drifted);
         plan.left_out.extend(self.left_out);
+        plan.excluded.extend(self.excluded);
         plan.waiting.extend(self.waiting);
         plan.counts.unchanged += self.unchanged;
         plan.counts.filtered += self.filtered;
@@ -96,8 +109,9 @@ enum Look {
     Outside,
     /// As it is stored.
     Same,
-    /// Left out as before.
-    LeftOut(i64),
+    /// Left out as before, and the row that it has nevertheless. The rows of its further files
+    /// stay.
+    LeftOut { key: i64, own: Option<u64> },
     /// It failed before, and its next try is not due.
     Waits(i64),
     /// New, or not as it is stored.
@@ -237,14 +251,52 @@ async fn expand(
         looks.into_iter().filter_map(|(look, rows)| done.take(look, rows)).collect();
     let asks = differing.into_iter().map(|(outline, placed)| async move {
         let ask = || run.source.expand(&outline, &placed);
-        let entries = RetryPolicy::LISTING.run(ask).await?;
-        Ok::<_, RunError>((outline.id, entries))
+        let mut entries = RetryPolicy::LISTING.run(ask).await?;
+        let excluded = judge(run, &outline, &placed, &mut entries);
+        Ok::<_, RunError>((outline.id, entries, excluded))
     });
     let mut expanded = stream::iter(asks).buffered(run.concurrency);
-    while let Some((id, entries)) = expanded.try_next().await? {
+    while let Some((id, entries, excluded)) = expanded.try_next().await? {
+        done.excluded.extend(excluded);
         take_over(run, page, &mut done, id, entries).await?;
     }
     Ok(done)
+}
+
+/// Notes with an outlined entry how many of its further files are taken. Returns what is to be
+/// remembered where the filters leave the entry itself out.
+fn judge(run: &Run, outline: &Outline, placed: &Placed, entries: &mut [Entry]) -> Option<LeftOut> {
+    let passes = |entry: &&Entry| {
+        let EntryKind::File(file) = &entry.kind else { return false };
+        let path = places::below(&placed.path, entry.path.as_bytes());
+        let (filter, known) = (&run.rules.filter, KnownFacts::listed(file));
+        filter.refuses(&path, file).is_none()
+            && filter.refuses_facts(&known.dossier(&path, file)).is_none()
+    };
+    let taken = entries.iter().filter(|entry| entry.id != outline.id).filter(passes).count();
+    let further = u32::try_from(taken).unwrap_or(u32::MAX);
+    let own = entries.iter_mut().find(|entry| entry.id == outline.id)?;
+    let is_left_out = match &mut own.kind {
+        EntryKind::File(file) => {
+            file.details.get_or_insert_default().further = further;
+            let path = places::below(&placed.path, own.path.as_bytes());
+            run.rules.filter.refuses(&path, file).is_some()
+        }
+        EntryKind::Skipped(reason) => *reason == SkipReason::OtherPath,
+        EntryKind::Unreadable { .. } => false,
+    };
+    is_left_out.then(|| LeftOut {
+        id: outline.id.clone(),
+        version: outline.version.clone(),
+        unmet: 0,
+        facts_mark: Some(mark_with_path(outline, placed)),
+        further,
+    })
+}
+
+/// Changes with everything that filters look at, the titles of the folders among it.
+fn mark_with_path(outline: &Outline, placed: &Placed) -> i64 {
+    Identity::of(&[&outline.mark_in(placed).to_le_bytes()[..], placed.path.as_bytes()]).0
 }
 
 /// Takes the entries of an expanded outline into the page. Files that it had and has no more are
@@ -266,12 +318,13 @@ async fn take_over(
         _ => true,
     };
     let (sync_key, of) = (run.target.fence.sync_key, id.clone());
-    let further = run.store.read(move |db| outlines::further(db, sync_key, &of)).await?;
+    let rules = run.rules.current(run.full_since);
+    let further = run.store.read(move |db| outlines::further(db, sync_key, &of, rules)).await?;
     let listed: HashSet<&EntryId> = entries.iter().map(|entry| &entry.id).collect();
-    for (key, further) in further.into_iter().filter(|(_, id)| !listed.contains(id)) {
+    for row in further.into_iter().filter(|row| !listed.contains(&row.id)) {
         match tells_files {
-            true => page.removed.push(further),
-            false => done.seen.push(key),
+            true => page.removed.push(row.id),
+            false => done.seen.push(row.entry_key),
         }
     }
     if entries.is_empty() && tells_files {
@@ -287,17 +340,18 @@ async fn remove_further(run: &Run, page: &mut Page) -> Result<(), RunError> {
         return Ok(());
     }
     let (sync_key, removed) = (run.target.fence.sync_key, page.removed.clone());
+    let rules = run.rules.current(run.full_since);
     let further = run
         .store
         .read(move |db| {
             let mut all = Vec::new();
             for id in &removed {
-                all.extend(outlines::further(db, sync_key, id)?);
+                all.extend(outlines::further(db, sync_key, id, rules)?);
             }
             Ok::<_, StoreError>(all)
         })
         .await?;
-    page.removed.extend(further.into_iter().map(|(_, id)| id));
+    page.removed.extend(further.into_iter().map(|row| row.id));
     Ok(())
 }
 
@@ -376,10 +430,20 @@ fn look_at(
     let is_by_id = run.profile.is_by_id();
     let stored = outlines::stored(db, sync_key, &outline.id, rules)?;
     let further = match is_by_id {
-        true => outlines::further(db, sync_key, &outline.id)?,
+        true => outlines::further(db, sync_key, &outline.id, rules)?,
         false => Vec::new(),
     };
-    let further = further.into_iter().map(|(key, _)| key);
+    // A run may have ended before all files of the entry were there.
+    let has_taken = |wanted: u32| {
+        further.iter().filter(|row| row.is_current).count() >= usize::try_from(wanted).unwrap_or(0)
+    };
+    let (has_all, has_none_stale) = (
+        stored.as_ref().is_none_or(|row| has_taken(row.further)),
+        further.iter().all(|row| row.is_current),
+    );
+    let left_out = outlines::left_out(db, sync_key, &outline.id, rules)?
+        .filter(|left_out| has_none_stale && has_taken(left_out.further));
+    let further = further.into_iter().map(|row| row.entry_key);
     let rows: Vec<u64> = stored.iter().map(|row| row.entry_key).chain(further).collect();
     let placed = match is_by_id {
         true => placed(places, &outline)?,
@@ -393,13 +457,19 @@ fn look_at(
         let has_facts = !is_by_id || row.facts_mark == Some(outline.mark_in(&placed));
         let is_listed = is_as(&row.version) && has_facts;
         let is_kept = is_listed || !run.sync.options.reconcile.on_update;
-        if row.is_current && is_kept && !is_wanted {
+        if row.is_current && is_kept && has_all && !is_wanted {
             return Ok((Look::Same, rows));
         }
-    } else if let Some(left_out) = outlines::left_out(db, sync_key, &outline.id, rules)?
-        && is_as(&left_out.version.0)
+    }
+    let is_told = |left_out: &LeftOutOutline| {
+        let marks = [outline.mark_in(&placed), mark_with_path(&outline, &placed)];
+        !is_by_id || left_out.facts_mark.is_some_and(|mark| marks.contains(&mark))
+    };
+    if stored.as_ref().is_none_or(|row| !row.is_current)
+        && let Some(left_out) = left_out.filter(|of| is_as(&of.version.0) && is_told(of))
     {
-        return Ok((Look::LeftOut(left_out.key), rows));
+        let own = stored.map(|row| row.entry_key);
+        return Ok((Look::LeftOut { key: left_out.key, own }, rows));
     }
     if let Some(letter) = letters.get(&outline.id).filter(|letter| waits(run, letter, is_as)) {
         return Ok((Look::Waits(letter.key), rows));

@@ -15,14 +15,15 @@ use super::{
 };
 use crate::{
     model::{
-        Counts, Entry, EntryId, EntryKind, EntryPath, Fingerprint, Patience, Reconcile, SkipReason,
-        Version,
+        Counts, Details, Entry, EntryId, EntryKind, EntryPath, Fingerprint, Patience, Reconcile,
+        SkipReason, Version,
     },
     sources::{Page, VersionMatch},
     store::{
         self, Connection,
         dead_letters::{self, Failure, Open},
         entries::{self, CurrentRules, Known},
+        left_out::LeftOut,
         places::{self, Placement, Places},
         unplaced::Unplaced,
     },
@@ -49,6 +50,8 @@ pub struct Plan {
     pub unlisted: Vec<EntryPath>,
     /// Keys of the `left_out` rows of listed entries.
     pub left_out: Vec<i64>,
+    /// Outlined entries that the filters leave out, to be remembered.
+    pub excluded: Vec<LeftOut>,
     /// Entries whose folder is not known yet.
     pub unplaced: Vec<Unplaced>,
     /// Keys of the `unplaced_entries` that the page consists of.
@@ -122,9 +125,11 @@ impl Action {
 
     /// Its entry was looked at again: it is as it is now, in the place where the listing has it.
     pub(super) fn looked_at_again(&mut self, mut fingerprint: Fingerprint) {
-        let place = self.fingerprint.details.take().and_then(|details| details.place);
-        if place.is_some() {
-            fingerprint.details.get_or_insert_default().place = place;
+        if let Some(Details { place: Some(place), further, .. }) =
+            self.fingerprint.details.take().map(|details| *details)
+        {
+            let details = fingerprint.details.get_or_insert_default();
+            (details.place, details.further) = (Some(place), further);
         }
         self.fingerprint = fingerprint;
     }

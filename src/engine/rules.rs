@@ -1,15 +1,15 @@
 //! The rules of a sync, compiled: its filters, its mapping, and the mark that identifies both in
 //! what is stored.
 
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::{
     filter::{Filter, FilterError},
     mapping::Mapping,
 };
 use crate::{
-    model::{BucketSettings, Location, SchemaMapping, SyncOptions},
-    sources,
+    model::{BucketSettings, FileFilters, Location, SchemaMapping, SyncOptions},
+    sources::{self, Profile},
     store::{entries::CurrentRules, reconcile::Scope},
 };
 
@@ -26,6 +26,9 @@ pub struct Rules {
     pub mark: Option<i64>,
     /// Whether entries with equal bytes share an object (`skip_duplicates`).
     pub shares_objects: bool,
+    /// Where only an outline of entries is listed, the `provider_filters` that decide about them.
+    /// Then all filters look at more than the listing, and what they leave out is remembered.
+    outlined: Option<Map<String, Value>>,
 }
 
 impl Rules {
@@ -37,8 +40,25 @@ impl Rules {
         let filter = Filter::compile(&options.filters)?;
         let mapping = options.mapping.as_ref().map(Mapping::compile).transpose();
         let mapping = mapping.map_err(FilterError)?;
-        let mark = mark(options, options.mapping.as_ref(), None, &filter);
-        Ok(Self { filter, mapping, mark, shares_objects: options.skip_duplicates })
+        let mark = mark(options, options.mapping.as_ref(), None, &filter, None);
+        let shares_objects = options.skip_duplicates;
+        Ok(Self { filter, mapping, mark, shares_objects, outlined: None })
+    }
+
+    /// The same rules, for a source that is listed in this way.
+    #[must_use]
+    pub fn listed_as(self, profile: &Profile, location: &Location, options: &SyncOptions) -> Self {
+        if !(profile.has_outlines && profile.is_by_id()) {
+            return self;
+        }
+        let provider = &location.connection.provider;
+        let deciding = sources::filters_besides_shards(provider, &options.provider_filters);
+        let filters = (&options.filters, options.sync_from);
+        let outlined = (!deciding.is_empty() || filters != (&FileFilters::default(), None))
+            .then_some(deciding);
+        let mapping = options.mapping.as_ref();
+        let mark = mark(options, mapping, None, &self.filter, outlined.as_ref());
+        Self { mark, outlined, ..self }
     }
 
     /// The same rules, for a bucket with these settings. Where its schema requires fields, entries
@@ -49,7 +69,8 @@ impl Rules {
             .then(SchemaMapping::of_the_file);
         let compiled = implied.as_ref().and_then(|mapping| Mapping::compile(mapping).ok());
         let settings = options.mapping.as_ref().or(implied.as_ref());
-        let mark = mark(options, settings, Some(&bucket), &self.filter);
+        let outlined = self.outlined.as_ref();
+        let mark = mark(options, settings, Some(&bucket), &self.filter, outlined);
         let mapping = self.mapping.or(compiled).map(|mapping| mapping.into_bucket_of(bucket));
         Self { mapping, mark, ..self }
     }
@@ -60,7 +81,7 @@ impl Rules {
     pub fn current(&self, full_since: Option<i64>) -> CurrentRules {
         CurrentRules {
             mark: self.mark,
-            leave_out: !self.filter.needs().is_nothing(),
+            leave_out: !self.filter.needs().is_nothing() || self.outlined.is_some(),
             full_since,
             shares_objects: self.shares_objects,
         }
@@ -114,9 +135,10 @@ fn mark(
     mapping: Option<&SchemaMapping>,
     bucket: Option<&BucketSettings>,
     filter: &Filter,
+    outlined: Option<&Map<String, Value>>,
 ) -> Option<i64> {
     let conditions = (!filter.needs().is_nothing()).then_some(&options.filters.metadata_filters);
-    if conditions.is_none() && mapping.is_none() {
+    if conditions.is_none() && mapping.is_none() && outlined.is_none() {
         return None;
     }
     let bucket = bucket.filter(|_| mapping.is_some());
@@ -125,7 +147,10 @@ fn mark(
         None => json!([conditions, mapping, schema]),
         Some(key) => json!([conditions, mapping, schema, key.fields]),
     };
-    let text = text.to_string();
+    let text = match outlined {
+        None => text.to_string(),
+        Some(deciding) => json!([text, options.filters, deciding, options.sync_from]).to_string(),
+    };
     let mut number = [0; 8];
     number.copy_from_slice(&blake3::hash(text.as_bytes()).as_bytes()[..8]);
     // Never negative: negative marks belong to no rules.

@@ -146,6 +146,9 @@ pub struct Details {
     /// Its folder and its own name; the engine sets it.
     #[serde(skip)]
     pub place: Option<(FolderId, Vec<u8>)>,
+    /// How many further files of it are taken, each as an entry of its own; the engine sets it.
+    #[serde(skip)]
+    pub further: u32,
 }
 
 /// How far a listed size can be trusted.

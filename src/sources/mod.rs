@@ -210,6 +210,20 @@ pub trait Source: Send + Sync {
         range: Option<ByteRange>,
     ) -> Result<Content, SourceError>;
 
+    /// Opens a named part of an entry, whole: a smaller picture of it, a poster. One of the entry's
+    /// properties is its address, which begins with [`PART`] and changes with the part's bytes, so
+    /// that mappings can make a blob of it and it is fetched once.
+    ///
+    /// # Errors
+    /// As for [`Source::fetch`].
+    async fn fetch_part(
+        &self,
+        _id: &EntryId,
+        address: &str,
+    ) -> Result<(PartFacts, Body), SourceError> {
+        Err(SourceError::Permanent { message: format!("{address} is no part of this entry") })
+    }
+
     /// Asked where an entry's bytes differ from what was listed of it: whether it still is of that
     /// version. Only then its record is wrong.
     ///
@@ -602,6 +616,18 @@ pub struct Content {
     pub facts: Facts,
     /// The bytes.
     pub body: Body,
+}
+
+/// Begins the address of a named part of an entry ([`Source::fetch_part`]).
+pub const PART: &str = "part://";
+
+/// What is known of a named part.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PartFacts {
+    /// Its MIME type.
+    pub mime: Option<String>,
+    /// Its own name.
+    pub filename: Option<String>,
 }
 
 /// What comes along with the bytes, at no extra request.

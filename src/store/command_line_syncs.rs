@@ -1,5 +1,5 @@
-//! The syncs that the command line names by their place and bucket: found, or made. What there is to
-//! know of a sync once it is found is in `syncs`.
+//! The syncs that the command line names by their place and bucket: found, or made. What there is
+//! to know of a sync once it is found is in `syncs`.
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};

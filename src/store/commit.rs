@@ -42,6 +42,8 @@ pub struct Batch {
     pub renamed: Vec<Renamed>,
     /// Entries that do not meet the filters' conditions on their metadata.
     pub left_out: Vec<LeftOut>,
+    /// Outlined entries that the filters leave out, which are counted already.
+    pub excluded: Vec<LeftOut>,
     /// Entries that may be renamed ones.
     pub held_back: Vec<HeldBack>,
     /// Entries that failed.
@@ -71,6 +73,7 @@ impl Batch {
             + self.reevaluated.len()
             + self.renamed.len()
             + self.left_out.len()
+            + self.excluded.len()
             + self.held_back.len()
             + self.failed.len()
             + self.unplaced.len()
@@ -144,6 +147,9 @@ pub fn commit(
     for entry in &batch.left_out {
         left_out::save(tx, target, entry)?;
         changes.counts.filtered += 1;
+    }
+    for entry in &batch.excluded {
+        left_out::save(tx, target, entry)?;
     }
     held_back::save(tx, target.fence.sync_key, &batch.held_back)?;
     let failed: HashSet<&EntryId> = refused.iter().map(|failure| &failure.id).collect();

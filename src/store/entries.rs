@@ -192,10 +192,10 @@ pub(super) fn save_details(
     let Some(details) = &file.details else { return Ok(()) };
     let place = details.place.as_ref();
     tx.prepare_cached(
-        "INSERT INTO entry_details (entry_key, sync_key, parent, name, facts_mark)
-         VALUES (?1, ?2, ?3, ?4, ?5)
+        "INSERT INTO entry_details (entry_key, sync_key, parent, name, facts_mark, further)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)
          ON CONFLICT DO UPDATE SET parent = excluded.parent, name = excluded.name,
-                                   facts_mark = excluded.facts_mark",
+                                   facts_mark = excluded.facts_mark, further = excluded.further",
     )?
     .execute(params![
         entry_key,
@@ -203,6 +203,7 @@ pub(super) fn save_details(
         place.map(|(parent, _)| parent.as_bytes()),
         place.map(|(_, name)| name),
         details.facts_mark,
+        details.further,
     ])?;
     gone::clear(tx, entry_key)
 }

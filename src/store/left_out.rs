@@ -16,6 +16,10 @@ pub struct LeftOut {
     pub version: Version,
     /// The index of the condition that it does not meet.
     pub unmet: usize,
+    /// Of an outlined entry, the mark of what was listed of it besides its version.
+    pub facts_mark: Option<i64>,
+    /// How many of its further files are taken all the same.
+    pub further: u32,
 }
 
 /// What is stored for that version of an entry under the settings `mark`, since the pass `since` if
@@ -44,11 +48,11 @@ pub(super) fn find(
 pub(super) fn save(tx: &Transaction<'_>, target: &Target, entry: &LeftOut) -> Result<()> {
     let Some(mark) = target.mark else { return Ok(()) };
     tx.prepare_cached(
-        "INSERT INTO left_out (sync_key, source_id, version, judged_by, unmet, pass)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+        "INSERT INTO left_out (sync_key, source_id, version, judged_by, unmet, pass, facts_mark, further)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
          ON CONFLICT (sync_key, source_id) DO UPDATE
          SET version = excluded.version, judged_by = excluded.judged_by, unmet = excluded.unmet,
-             pass = excluded.pass",
+             pass = excluded.pass, facts_mark = excluded.facts_mark, further = excluded.further",
     )?
     .execute(params![
         target.fence.sync_key,
@@ -57,6 +61,8 @@ pub(super) fn save(tx: &Transaction<'_>, target: &Target, entry: &LeftOut) -> Re
         mark,
         entry.unmet,
         target.pass,
+        entry.facts_mark,
+        entry.further,
     ])?;
     Ok(())
 }

@@ -29,6 +29,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/17_progress.sql"),
     include_str!("migrations/18_budgets.sql"),
     include_str!("migrations/19_webhooks.sql"),
+    include_str!("migrations/20_further_files.sql"),
 ];
 
 /// The version of [`SCHEMA`].

@@ -18,15 +18,32 @@ pub struct Stored {
     pub is_current: bool,
     /// Whether it was fetched since everything is to be fetched again.
     pub is_fetched: bool,
+    /// How many of its further files are taken.
+    pub further: u32,
 }
 
-/// An entry that was found not to meet a condition on its metadata.
+/// A further file of an outlined entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Further {
+    /// The key of its row.
+    pub entry_key: u64,
+    /// Its id.
+    pub id: EntryId,
+    /// Whether it was stored under the settings as they are now.
+    pub is_current: bool,
+}
+
+/// An entry that the filters have left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeftOut {
     /// The key of the `left_out` row.
     pub key: i64,
     /// The version that was asked about.
     pub version: Version,
+    /// The mark of what was listed of it besides that.
+    pub facts_mark: Option<i64>,
+    /// How many of its further files are taken all the same.
+    pub further: u32,
 }
 
 /// What is stored of an entry.
@@ -41,7 +58,7 @@ pub fn stored(
 ) -> Result<Option<Stored>> {
     let mut lookup = connection.prepare_cached(
         "SELECT e.entry_key, e.version, d.facts_mark, e.judged_by, e.is_duplicate,
-                g.entry_key IS NOT NULL, e.pass
+                g.entry_key IS NOT NULL, e.pass, d.further
          FROM entries e LEFT JOIN entry_details d USING (entry_key)
              LEFT JOIN gone_entries g USING (entry_key)
          WHERE e.sync_key = ?1 AND e.source_id = ?2",
@@ -55,6 +72,7 @@ pub fn stored(
             facts_mark: row.get(2)?,
             is_current: row.get::<_, Option<i64>>(3)? == rules.mark && !shares && !is_gone,
             is_fetched: rules.full_since.is_some_and(|since| pass >= since),
+            further: row.get::<_, Option<u32>>(7)?.unwrap_or_default(),
         })
     });
     Ok(found.optional()?)
@@ -68,15 +86,18 @@ pub fn further(
     connection: &Connection,
     sync_key: i64,
     id: &EntryId,
-) -> Result<Vec<(u64, EntryId)>> {
+    rules: CurrentRules,
+) -> Result<Vec<Further>> {
     let (from, until) = ([id.as_bytes(), b"/"].concat(), [id.as_bytes(), b"0"].concat());
     connection
         .prepare_cached(
-            "SELECT entry_key, source_id FROM entries
+            "SELECT entry_key, source_id, judged_by FROM entries
              WHERE sync_key = ?1 AND source_id > ?2 AND source_id < ?3",
         )?
         .query_map(params![sync_key, from, until], |row| {
-            Ok((row.get(0)?, syncs::path(row.get(1)?)))
+            let (entry_key, id) = (row.get(0)?, syncs::path(row.get(1)?));
+            let is_current = row.get::<_, Option<i64>>(2)? == rules.mark;
+            Ok(Further { entry_key, id, is_current })
         })?
         .map(|row| row.map_err(Into::into))
         .collect()
@@ -95,12 +116,13 @@ pub fn left_out(
     let (Some(mark), true) = (rules.mark, rules.leave_out) else { return Ok(None) };
     Ok(connection
         .prepare_cached(
-            "SELECT left_out_key, version FROM left_out
+            "SELECT left_out_key, version, facts_mark, further FROM left_out
              WHERE sync_key = ?1 AND source_id = ?2 AND judged_by = ?3
                AND (?4 IS NULL OR pass >= ?4)",
         )?
         .query_row(params![sync_key, id.as_bytes(), mark, rules.full_since], |row| {
-            Ok(LeftOut { key: row.get(0)?, version: Version(row.get(1)?) })
+            let (key, version) = (row.get(0)?, Version(row.get(1)?));
+            Ok(LeftOut { key, version, facts_mark: row.get(2)?, further: row.get(3)? })
         })
         .optional()?)
 }

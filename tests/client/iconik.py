@@ -39,6 +39,7 @@ assert data(client.assets().get(given["asset"])).in_collections == [given["colle
 files = data(client.files().get_asset_files(given["asset"])).objects
 assert files[0].status == "CLOSED" and files[0].size == 7 and len(files[0].checksum) == 32
 assert data(client.files().get_asset_proxies(given["asset"])).objects[0].name == "a.mp4"
+assert data(client.files().get_asset_keyframes(given["asset"])).objects[0].name == "a.jpg"
 assert data(client.files().get_asset_formats(given["asset"])).objects[0].name == "ORIGINAL"
 assert data(client.collections().get(given["collection"])).title == "News"
 view = data(client.metadata().get_asset_metadata(given["asset"], given["view"]))

@@ -313,6 +313,157 @@ fn fields_are_mapped_and_filtered_by_their_bare_names_without_a_request_more() {
 }
 
 #[test]
+fn assets_that_filters_leave_out_are_expanded_once_and_not_again_in_a_full_pass() {
+    for filters in [
+        json!({ "provider_filters": { "path_patterns": ["Raw/*.mov"] } }),
+        json!({ "file_filters": { "include_patterns": ["Raw/*.mov"] } }),
+        json!({ "file_filters": { "max_size_bytes": 5 } }),
+    ] {
+        let fake = FakeIconik::start();
+        let news = fake.collection("News", None);
+        let taken = fake.collection("Raw", None);
+        fake.asset("a.mov", &[&taken], "a");
+        for number in 0..5 {
+            fake.asset(&format!("{number}.mxf"), &[&news], format!("content {number}"));
+        }
+        let fixture = Fixture::with(&fake, EVERY_RUN, json!({}));
+        let sync = fixture.sync("/", &filters);
+        fake.forget();
+        fixture.runs(&sync);
+        assert_eq!(keys(&fixture.paths()), ["Raw/a.mov"]);
+        assert_eq!(fake.counts()["files"], 6, "{filters}");
+        for _ in 0..2 {
+            fake.forget();
+            fixture.runs(&sync);
+            let expected = BTreeMap::from([("search", 1), ("collections", 1)]);
+            assert_eq!(fake.counts(), expected, "{filters}");
+        }
+    }
+}
+
+#[test]
+fn what_was_left_out_is_taken_once_its_collection_its_title_or_the_filters_let_it_in() {
+    let fake = FakeIconik::start();
+    let news = fake.collection("News", None);
+    let moved = fake.asset("a.mxf", &[&news], "a");
+    fake.asset("b.mxf", &[&news], "b");
+    let raw = fake.collection("Raw", None);
+    let fixture = Fixture::with(&fake, EVERY_RUN, json!({}));
+    let sync =
+        fixture.sync("/", &json!({ "provider_filters": { "path_patterns": ["Raw/*.mxf"] } }));
+    fixture.runs(&sync);
+    assert!(fixture.paths().is_empty());
+    // Neither is dated anew.
+    fake.change_silently(&moved, |asset| asset.in_collections = vec![raw.clone()]);
+    fixture.runs(&sync);
+    assert_eq!(keys(&fixture.paths()), ["Raw/a.mxf"]);
+    fake.rename_collection(&raw, "Old");
+    fake.rename_collection(&news, "Raw");
+    fixture.runs(&sync);
+    assert!(keys(&fixture.paths()).contains(&"Raw/b.mxf"), "the new title counts");
+    let filters = json!({ "provider_filters": { "path_patterns": ["*.mxf"] } });
+    fixture.server.patch(&sync, &filters).is(200);
+    fixture.runs(&sync);
+    assert_eq!(keys(&fixture.paths()), ["Old/a.mxf", "Raw/b.mxf"]);
+}
+
+#[test]
+fn a_proxy_and_a_keyframe_become_blobs_where_they_are_mapped_and_are_fetched_once() {
+    let fake = FakeIconik::start();
+    let asset = fake.asset("a.mxf", &[], "original");
+    let (proxy, frame) = (fake.new_id(), fake.new_id());
+    fake.change(&asset, |asset| {
+        asset.proxies.push(Media::new(&proxy, "a small.mp4", "the proxy"));
+        asset.keyframes.push(Media::new(&frame, "a.jpg", "the keyframe"));
+    });
+    fake.asset("without.mxf", &[], "no proxy");
+    let fixture = Fixture::with(&fake, EVERY_RUN, json!({}));
+    let blob = |source: Value, property: &str| {
+        json!({ "target_type": "blob", "source": source, "blob_type": "auto",
+                "blob_property": property })
+    };
+    let mapping = json!({ "schema_mapping": { "mappings": {
+        "small": blob(json!({"type": "metadata", "key": "proxy"}), "small"),
+        "poster": blob(json!({"type": "column", "name": "keyframe"}), "poster"),
+    } } });
+    let sync = fixture.sync("/", &mapping);
+    fake.forget();
+    fixture.runs(&sync);
+    let counts = fake.counts();
+    assert_eq!((counts["proxies"], counts["keyframes"]), (2, 2), "{counts:?}");
+    assert_eq!((counts["keyframe"], counts["download_url"], counts["download"]), (1, 3, 4));
+    assert_eq!(fake.leaks(), 0);
+    let content = |property: &str| {
+        let objects = fixture.objects();
+        let object = objects.iter().find(|of| of["key_prefix"] == "a.mxf").unwrap();
+        let blobs = object["blobs"].as_array().unwrap();
+        let blob = blobs.iter().find(|blob| blob["property"] == property);
+        let blob = blob.unwrap_or_else(|| panic!("{property}: {object}"));
+        let object = object["object_id"].as_str().unwrap();
+        let at = format!(
+            "/v1/buckets/media/objects/{object}/blobs/{}/content",
+            blob["blob_id"].as_str().unwrap()
+        );
+        (fixture.server.get(&at).body, blob["details"]["filename"].clone())
+    };
+    assert_eq!(content("small"), (b"the proxy".to_vec(), json!("a small.mp4")));
+    assert_eq!(content("poster"), (b"the keyframe".to_vec(), json!("a.jpg")));
+    let objects = fixture.objects();
+    let without = objects.iter().find(|of| of["key_prefix"] == "without.mxf").unwrap();
+    assert_eq!(without["blobs"].as_array().unwrap().len(), 1, "{without}");
+    // An edited title fetches neither again; another keyframe is fetched.
+    fake.forget();
+    fake.change(&asset, |asset| asset.title = "Another".into());
+    fixture.runs(&sync);
+    assert!(!fake.counts().contains_key("download"), "{:?}", fake.counts());
+    fake.change(&asset, |asset| {
+        asset.keyframes[0] = Media::new(&frame, "a.jpg", "another keyframe");
+    });
+    fixture.runs(&sync);
+    assert_eq!(fake.counts()["download"], 1);
+    assert_eq!(content("poster").0, b"another keyframe");
+}
+
+#[test]
+fn without_a_mapping_neither_proxies_nor_keyframes_are_asked_for() {
+    let fake = FakeIconik::start();
+    fake.asset("a.mxf", &[], "original");
+    let fixture = Fixture::new(&fake);
+    let sync = fixture.sync("/", &json!({}));
+    fake.forget();
+    fixture.runs(&sync);
+    let counts = fake.counts();
+    assert!(!counts.contains_key("proxies") && !counts.contains_key("keyframes"), "{counts:?}");
+}
+
+#[test]
+fn files_of_an_asset_that_a_kill_has_cut_off_arrive_without_a_new_date() {
+    let fake = FakeIconik::start();
+    let asset = fake.asset("a.mxf", &[], "the largest file");
+    let (one, two) = (fake.new_id(), fake.new_id());
+    fake.change(&asset, |asset| {
+        asset.files.push(Media::new(&one, "b.xml", "sidecar"));
+        asset.files.push(Media::new(&two, "c.xml", "the other"));
+    });
+    let fixture = Fixture::new(&fake);
+    let sync = fixture.sync("/", &json!({}));
+    // The addresses of the further files are never given, as long as this server runs.
+    fake.fail_after("download_url", 1, 2, || Reply::Silence);
+    fixture.server.post(&format!("{sync}/resume"), &json!({})).is(200);
+    poll_until("the first file", DEADLINE, || {
+        std::thread::sleep(Duration::from_millis(20));
+        (!fixture.paths().is_empty()).then_some(())
+    });
+    let home = fixture.server.home.clone();
+    fixture.server.kill();
+    let fixture = Fixture { server: Server::on(&home), connection: fixture.connection };
+    poll_until("all files", DEADLINE, || {
+        std::thread::sleep(Duration::from_millis(50));
+        (fixture.paths().len() == 3).then_some(())
+    });
+}
+
+#[test]
 fn the_paths_of_collection_ids_are_full_and_nothing_else_on_their_way_is_taken() {
     let fake = FakeIconik::start();
     let top = fake.collection("Top", None);
@@ -519,8 +670,10 @@ fn the_answers_of_the_imitation_are_those_that_the_public_client_of_iconik_parse
     let news = fake.collection("News", None);
     let asset = fake.asset("a.mxf", &[&news], "content");
     let proxy = fake.new_id();
+    let frame = fake.new_id();
     fake.change(&asset, |asset| {
         asset.proxies.push(Media::new(&proxy, "a.mp4", "p"));
+        asset.keyframes.push(Media::new(&frame, "a.jpg", "k"));
         asset.metadata.insert("Campaign".into(), json!(["spring"]));
     });
     let given = json!({

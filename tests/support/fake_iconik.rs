@@ -31,7 +31,7 @@ pub struct FakeIconik {
 /// A request as it came.
 #[derive(Clone, Debug)]
 pub struct Seen {
-    /// `search`, `collections`, `files`, `proxies`, `formats`, `download_url`, `asset`,
+    /// `search`, `collections`, `files`, `proxies`, `keyframes`, `keyframe`, `formats`, `download_url`, `asset`,
     /// `collection`, `contents`, `view`, `metadata` or `download`.
     pub kind: &'static str,
     pub target: String,
@@ -69,6 +69,7 @@ pub struct Asset {
     pub metadata: Map<String, Value>,
     pub files: Vec<Media>,
     pub proxies: Vec<Media>,
+    pub keyframes: Vec<Media>,
     pub formats_archived: bool,
     /// Purged: nothing knows it any more.
     pub is_purged: bool,
@@ -167,6 +168,7 @@ impl FakeIconik {
             metadata: Map::new(),
             files: vec![Media::new(&file, name, bytes)],
             proxies: Vec::new(),
+            keyframes: Vec::new(),
             formats_archived: false,
             is_purged: false,
         };
@@ -350,6 +352,16 @@ impl State {
         })
     }
 
+    fn keyframe_json(asset: &Asset, frame: &Media) -> Value {
+        json!({
+            "id": frame.id, "asset_id": asset.id, "name": frame.name, "filename": frame.name,
+            "status": frame.status, "size": frame.size(), "format": "jpg", "type": "KEYFRAME",
+            "is_custom_keyframe": false, "is_public": false, "rotation": 0,
+            "resolution": { "width": 640, "height": 360 }, "storage_id": "storage-1",
+            "storage_method": "S3", "version_id": format!("v-{}", asset.id),
+        })
+    }
+
     fn formats_json(asset: &Asset) -> Vec<Value> {
         let mut names: Vec<&str> = asset.files.iter().map(|file| file.format).collect();
         names.sort_unstable();
@@ -486,6 +498,10 @@ fn answer(state: &mut State, request: &Request) -> Reply {
         }
         ["API", "files", "v1", "assets", id, "files", ""] => ("files", vec![(*id).into()]),
         ["API", "files", "v1", "assets", id, "proxies", ""] => ("proxies", vec![(*id).into()]),
+        ["API", "files", "v1", "assets", id, "keyframes", ""] => ("keyframes", vec![(*id).into()]),
+        ["API", "files", "v1", "assets", id, "keyframes", frame, ""] => {
+            ("keyframe", vec![(*id).into(), (*frame).into()])
+        }
         ["API", "files", "v1", "assets", id, "formats", ""] => ("formats", vec![(*id).into()]),
         ["API", "files", "v1", "assets", id, "files" | "proxies", file, "download_url", ""] => {
             ("download_url", vec![(*id).into(), (*file).into()])
@@ -534,6 +550,14 @@ fn answer(state: &mut State, request: &Request) -> Reply {
             }
             None => error(404),
         },
+        ("keyframes", [id]) => match state.find(id) {
+            Some(asset) => {
+                let frame = |frame: &Media| State::keyframe_json(asset, frame);
+                paged(state, request, asset.keyframes.iter().map(frame).collect())
+            }
+            None => error(404),
+        },
+        ("keyframe", [id, frame]) => keyframe(state, request, id, frame),
         ("formats", [id]) => match state.find(id) {
             Some(asset) => paged(state, request, State::formats_json(asset)),
             None => error(404),
@@ -680,10 +704,26 @@ fn download_url(state: &mut State, asset: &str, id: &str) -> Answer {
     if !found.files.iter().chain(&found.proxies).any(|file| file.id == id) {
         return error(404);
     }
+    json_answer(&json!({ "url": signed_url(state, asset, id) }))
+}
+
+/// A keyframe's record, with an address only where one is asked for.
+fn keyframe(state: &mut State, request: &Request, asset: &str, id: &str) -> Answer {
+    let found = state.find(asset);
+    let frame = found.and_then(|of| of.keyframes.iter().find(|frame| frame.id == id));
+    let (Some(found), Some(frame)) = (found, frame) else { return error(404) };
+    let mut told = State::keyframe_json(found, frame);
+    if request.query_text("generate_signed_url").as_deref() == Some("true") {
+        told["url"] = signed_url(state, asset, id).into();
+    }
+    json_answer(&told)
+}
+
+fn signed_url(state: &mut State, asset: &str, id: &str) -> String {
     state.number += 1;
     let ticket = format!("canary-ticket-{}", state.number);
     state.tickets.insert(ticket.clone(), (asset.to_owned(), id.to_owned()));
-    json_answer(&json!({ "url": format!("{}/bucket/{id}?signature={ticket}", state.storage_url) }))
+    format!("{}/bucket/{id}?signature={ticket}", state.storage_url)
 }
 
 /// The storage's host: it knows only its own addresses, and nobody's credentials.
@@ -702,7 +742,7 @@ fn download(state: &mut State, request: &Request) -> Reply {
         return state.note("download", request, Answer::new(403, body).into());
     };
     let bytes = state.find(&asset).and_then(|found| {
-        let all = found.files.iter().chain(&found.proxies);
+        let all = found.files.iter().chain(&found.proxies).chain(&found.keyframes);
         all.into_iter().find(|file| file.id == id).map(|file| file.bytes.clone())
     });
     let Some(bytes) = bytes else {

@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::Value;
 
-use super::{Bundle, FetchError, Outcome, permit, web};
+use super::{Bundle, FetchError, Outcome, body::store_any, permit, web};
 use crate::{
     engine::{
         context::Run,
@@ -19,9 +19,10 @@ use crate::{
         shaping,
     },
     model::Fingerprint,
-    sources::{Facts, Needs, SourceError, retry::RetryPolicy},
+    sources::{Facts, Needs, PART, PartFacts, SourceError, retry::RetryPolicy},
     store::{
         StoreError,
+        commit::Stored,
         left_out::LeftOut,
         reevaluate::{OwnObject, Reevaluated, Relisted, Reshaped},
         renames::Renamed,
@@ -83,8 +84,11 @@ pub(super) async fn left_out(
     fetch_missing(run, action, known, filter.needs()).await?;
     let unmet = filter.refuses_facts(&known.dossier(&action.path, &action.fingerprint));
     Ok(unmet.map(|unmet| {
-        let version = action.fingerprint.version.clone();
-        Outcome::LeftOut(LeftOut { id: action.id.clone(), version, unmet: unmet.0 })
+        let (id, version) = (action.id.clone(), action.fingerprint.version.clone());
+        let details = action.fingerprint.details.as_deref();
+        let facts_mark = details.and_then(|details| details.facts_mark);
+        let further = details.map_or(0, |details| details.further);
+        Outcome::LeftOut(LeftOut { id, version, unmet: unmet.0, facts_mark, further })
     }))
 }
 
@@ -98,7 +102,7 @@ pub(super) async fn shape(
     let Some(mapping) = &run.rules.mapping else { return Ok(None) };
     fetch_missing(run, action, known, mapping.needs()).await?;
     let mapped = mapping.map(&known.dossier(&action.path, &action.fingerprint))?;
-    shape_of(run, mapping, mapped, urls).await.map(|shape| Some(Box::new(shape)))
+    shape_of(run, action, mapping, mapped, urls).await.map(|shape| Some(Box::new(shape)))
 }
 
 /// Evaluates an entry again that was stored under other settings. Its bytes stay; what is stored of
@@ -230,9 +234,26 @@ async fn reshaped(
     Ok(Reshaped { shape, metadata })
 }
 
+/// A named part of an entry, stored.
+async fn fetch_part(
+    run: &Run,
+    action: &Action,
+    address: &str,
+) -> Result<(Stored, PartFacts), FetchError> {
+    let attempt = || async {
+        let _permit = permit(run).await;
+        let (facts, body) = run.source.fetch_part(&action.id, address).await?;
+        let (stored, check) = store_any(&run.blobs, &run.observer, body, &[]).await?;
+        check?;
+        Ok::<_, FetchError>((stored, facts))
+    };
+    RetryPolicy::FETCH.run(attempt).await
+}
+
 /// The shape that the mapping has made, with the bytes of its blobs.
 async fn shape_of(
     run: &Arc<Run>,
+    action: &Action,
     mapping: &Mapping,
     mapped: Mapped,
     urls: &BTreeMap<String, String>,
@@ -248,6 +269,10 @@ async fn shape_of(
             // It is fetched, unless it was fetched from that very URL before.
             BlobBytes::Url(url) => match shaping::kept(&blob, url, urls) {
                 Some(kept) => kept,
+                None if url.starts_with(PART) => {
+                    let (stored, part) = fetch_part(run, action, url).await?;
+                    shaping::fetched(&blob, url, stored, part.mime, part.filename)
+                }
                 None => {
                     let fetched = web::fetch(run, url).await?;
                     shaping::fetched(&blob, url, fetched.stored, fetched.mime, fetched.filename)

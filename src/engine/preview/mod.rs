@@ -175,7 +175,9 @@ pub async fn preview(
     stop: &CancellationToken,
     report: impl FnMut(&EntryPath, Verdict),
 ) -> Result<Preview, RunError> {
-    let mut rules = Rules::compile(question.options)?;
+    let (profile, location) = (source.profile(), question.location);
+    let mut rules =
+        Rules::compile(question.options)?.listed_as(&profile, location, question.options);
     rules.filter = rules.filter.since(question.options.sync_from);
     let root = source.root().await?;
     if let Some(sync) = &question.known

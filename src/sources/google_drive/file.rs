@@ -135,6 +135,7 @@ impl File {
         };
         let details = Details {
             place: None,
+            further: 0,
             size: if size.is_some() { SizeKind::Exact } else { SizeKind::Unknown },
             no_ranges: format.is_some(),
             hashes: if format.is_some() { Vec::new() } else { self.hashes() },

@@ -3,16 +3,17 @@
 use std::{cmp::Reverse, collections::BTreeMap};
 
 use globset::GlobSet;
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
-use super::feed::instant;
+use super::{feed::instant, place::is_id};
 use crate::{
     model::{
         Details, Entry, EntryId, EntryKind, EntryPath, ErrorType, ExpectedHash, Fingerprint,
         HashAlgorithm, Identity, SizeKind, SkipReason, Version,
     },
-    sources::{Outline, Placed, browse::Item},
+    sources::{Outline, PART, Placed, browse::Item},
 };
 
 /// The fields of assets that a search is asked for.
@@ -40,6 +41,7 @@ pub(super) const FIELDS: &[&str] = &[
     "formats",
     "files",
     "proxies",
+    "keyframes",
 ];
 
 /// Separates what the listing told from what the files are, in a version.
@@ -87,6 +89,7 @@ pub(super) struct Asset {
     pub(super) files: Option<Vec<File>>,
     pub(super) formats: Option<Vec<Format>>,
     pub(super) proxies: Option<Vec<Proxy>>,
+    pub(super) keyframes: Option<Vec<Proxy>>,
     #[serde(rename = "_sort")]
     pub(super) sort: Option<Vec<Value>>,
 }
@@ -129,7 +132,8 @@ pub(super) struct Format {
     metadata: Vec<Map<String, Value>>,
 }
 
-/// A smaller version of an asset, made to be looked at.
+/// A smaller version of an asset, made to be looked at: a proxy, or a keyframe, which is a still
+/// picture of it.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Proxy {
@@ -141,6 +145,17 @@ pub(super) struct Proxy {
     size: Option<u64>,
     date_modified: Option<String>,
     resolution: Option<Resolution>,
+    /// Of a keyframe: whether a person chose it.
+    is_custom_keyframe: Option<bool>,
+    #[serde(rename = "type")]
+    kind: Option<String>,
+}
+
+/// A part of an asset that mappings can make a blob of, by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NamedPart {
+    Proxy,
+    Keyframe,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
@@ -358,6 +373,62 @@ impl Format {
     fn is_original(&self) -> bool {
         let is_named = self.name.as_deref().is_some_and(|of| of.eq_ignore_ascii_case("ORIGINAL"));
         is_named && self.status.as_deref() != Some("DELETED")
+    }
+}
+
+impl NamedPart {
+    pub(super) const ALL: [Self; 2] = [Self::Proxy, Self::Keyframe];
+
+    /// Its name in mappings.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Proxy => "proxy",
+            Self::Keyframe => "keyframe",
+        }
+    }
+
+    /// What the API calls all of an asset's.
+    pub(super) const fn kind(self) -> &'static str {
+        match self {
+            Self::Proxy => "proxies",
+            Self::Keyframe => "keyframes",
+        }
+    }
+
+    /// The address of that one of an asset's which stands for it: what a person chose, a poster,
+    /// the largest, by name. It changes with the bytes. `None` where none is there.
+    pub(super) fn address_of(self, all: &[Proxy]) -> Option<String> {
+        let is_there = |of: &&Proxy| {
+            let is_missing =
+                ["DELETED", "FAILED", "ARCHIVED", "OPEN", "GROWING", "AWAITED", "MISSING"];
+            is_id(&of.id) && !of.status.as_deref().is_some_and(|of| is_missing.contains(&of))
+        };
+        let rank = |of: &&Proxy| {
+            let is_chosen = of.is_custom_keyframe == Some(true);
+            let is_poster = of.kind.as_deref() == Some("POSTER");
+            (Reverse((is_chosen, is_poster, of.size)), of.name.clone(), of.id.clone())
+        };
+        let chosen = all.iter().filter(is_there).min_by_key(rank)?;
+        let name = [&chosen.filename, &chosen.name].into_iter().flatten();
+        let name = name.into_iter().find(|name| !name.is_empty()).map_or("", String::as_str);
+        let version = format!(
+            "{} {}",
+            chosen.size.map(|size| size.to_string()).unwrap_or_default(),
+            chosen.date_modified.as_deref().unwrap_or_default()
+        );
+        let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+        let (kind, id) = (self.kind(), &chosen.id);
+        Some(format!("{PART}{kind}/{id}/{}?{}", encode(name), encode(&version)))
+    }
+
+    /// What an address leads to: the part, its id and its own name.
+    pub(super) fn read(address: &str) -> Option<(Self, &str, String)> {
+        let rest = address.strip_prefix(PART)?.split('?').next()?;
+        let mut pieces = rest.split('/');
+        let (kind, id, name) = (pieces.next()?, pieces.next()?, pieces.next()?);
+        let part = Self::ALL.into_iter().find(|part| part.kind() == kind)?;
+        let name = percent_decode_str(name).decode_utf8_lossy().into_owned();
+        (is_id(id) && pieces.next().is_none()).then_some((part, id, name))
     }
 }
 

@@ -4,6 +4,11 @@
 //! - `provider`: settings, credentials, places, filters, browsing
 //! - `place`: what a `source_path` names
 //! - `source`: the place as a source
+//! - `listing`: collections as folders, and what the search or the changes tell of assets
+//! - `expanding`: assets one by one, and their files
+//! - `downloads`: how the addresses of bytes are obtained and used
+//! - `link`: such an address
+//! - `browsing`: what people see who look around
 //! - `feed`: where a listing or the changes continue
 //! - `search`: the search that lists assets and collections
 //! - `api`: one request within the budget, and downloads from the hosts of storages
@@ -16,7 +21,12 @@
 
 mod api;
 mod asset;
+mod browsing;
+mod downloads;
+mod expanding;
 mod feed;
+mod link;
+mod listing;
 mod place;
 pub mod provider;
 mod refusal;

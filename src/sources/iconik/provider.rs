@@ -7,12 +7,12 @@ use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use serde_json::{Map, Value};
 
 use super::{
-    asset::Wanted,
+    asset::{NamedPart, Wanted},
     place::{Place, is_id},
     source::{Library, Scope},
 };
 use crate::{
-    model::Shard,
+    model::{MappingEntry, MappingSource, Shard},
     sources::{
         Source, SourceError,
         browse::Item,
@@ -81,6 +81,7 @@ impl Reader for Iconik {
             patterns: globs(&patterns).map_err(misconfigured)?,
             wanted: wanted(filters).map_err(misconfigured)?,
             view: None,
+            parts: parts(&opening),
             needed: opening.named_properties(),
         };
         Ok(Arc::new(Library::open(opening, scope).await?))
@@ -166,6 +167,24 @@ impl Filters for Iconik {
             selected => selected.iter().map(Shard::named).collect(),
         })
     }
+}
+
+/// The named parts that the sync's mapping makes blobs of.
+fn parts(opening: &Opening<'_>) -> Vec<NamedPart> {
+    let entries = opening.options.mapping.iter().flat_map(|mapping| mapping.entries());
+    let mapped: Vec<&String> = entries
+        .filter_map(|(_, entry)| match entry {
+            MappingEntry::Blob(blob) => Some(&blob.source),
+            MappingEntry::Field(_) => None,
+        })
+        .filter_map(|source| match source {
+            MappingSource::Metadata { key } => Some(key),
+            MappingSource::Column { name } => Some(name),
+            _ => None,
+        })
+        .collect();
+    let is_mapped = |part: &NamedPart| mapped.iter().any(|of| of.eq_ignore_ascii_case(part.name()));
+    NamedPart::ALL.into_iter().filter(is_mapped).collect()
 }
 
 /// The texts of a filter: a list, or one text with commas.

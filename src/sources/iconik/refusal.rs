@@ -6,9 +6,12 @@ use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::sources::{
-    SourceError,
-    http::headers::{clean, retry_after},
+use crate::{
+    model::{Entry, EntryKind},
+    sources::{
+        ErrorClass, Outline, Placed, SourceError,
+        http::headers::{clean, retry_after},
+    },
 };
 
 /// Where tokens are made.
@@ -91,6 +94,28 @@ fn words(status: StatusCode, body: &[u8]) -> String {
     match said {
         Some(said) => format!("{} (HTTP {status})", clean(&said)),
         None => format!("Iconik responded with HTTP {status}"),
+    }
+}
+
+/// An asset that cannot be asked for its files is one that failed, and no reason to stop; one that
+/// is gone has no entries.
+pub(super) fn unreadable(
+    outline: &Outline,
+    placed: &Placed,
+    error: SourceError,
+) -> Result<Vec<Entry>, SourceError> {
+    match error.class() {
+        class if class.ends_run() => Err(error),
+        ErrorClass::Gone => Ok(Vec::new()),
+        _ => Ok(vec![Entry {
+            id: outline.id.clone(),
+            path: outline.id.clone(),
+            parent: Some(placed.folder.clone()),
+            kind: EntryKind::Unreadable {
+                error_type: error.error_type(),
+                message: error.to_string(),
+            },
+        }]),
     }
 }
 

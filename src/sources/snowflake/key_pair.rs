@@ -252,7 +252,8 @@ fn decrypt(der: &[u8], passphrase: &SecretString) -> Result<Zeroizing<Vec<u8>>, 
     Ok(Zeroizing::new(opened.as_bytes().to_vec()))
 }
 
-/// Whether a key is opened within bounds: how much memory and time that takes is what its file says.
+/// Whether a key is opened within bounds: how much memory and time that takes is what its file
+/// says.
 fn is_affordable(algorithm: &EncryptionScheme) -> bool {
     let EncryptionScheme::Pbes2(parameters) = algorithm else { return true };
     match &parameters.kdf {
