@@ -126,6 +126,11 @@ impl<'a> Committer<'a> {
         self.shards.sightings()
     }
 
+    /// Whether the pass has found the entry with this row.
+    pub(super) fn have_found(&self, row: i64) -> bool {
+        u64::try_from(row).is_ok_and(|row| self.shards.have_found(row))
+    }
+
     /// How many pages wait for fetches.
     pub(super) fn busy_pages(&self) -> usize {
         self.shards.busy_pages()

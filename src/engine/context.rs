@@ -93,6 +93,10 @@ pub enum PassKind {
 pub struct TreeNotes {
     /// How many entries have other paths, and their objects with them.
     pub(super) updated_entries: AtomicU64,
+    /// Whether the sync has any links.
+    pub(super) has_links: AtomicBool,
+    /// Whether the pass has come to the end of its listing and its feed.
+    pub(super) is_listed: AtomicBool,
 }
 
 /// What has turned out of a source's tags, which it takes for hashes of content.

@@ -27,6 +27,7 @@ mod held;
 mod known_facts;
 pub mod lease;
 pub mod leftovers;
+mod links;
 pub mod live_progress;
 pub mod mapping;
 pub mod observer;

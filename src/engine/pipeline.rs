@@ -18,6 +18,7 @@ use super::{
     expand,
     fetch::{self, Finished, Outcome},
     lease::Lease,
+    links::{self, Links},
     plan::{self, Action},
     renames::RenameCandidates,
     shards::PageId,
@@ -51,6 +52,7 @@ pub(super) async fn walk_and_commit(
     if run.kind == PassKind::Full && run.has_order() && !run.is_resumed {
         tree::begin_full_pass(run).await?;
     }
+    links::begin(run).await?;
     let updated_before = run.tree.updated_entries.load(Ordering::Relaxed);
     let again = walk::again_pages(walk::failed_before(run).await?);
     let mut pipeline = Pipeline { committer: Committer::new(run, done, root), lease, stop };
@@ -153,14 +155,20 @@ impl Pipeline<'_> {
         if !run.profile.is_by_id() {
             return Ok(Walked::Whole);
         }
+        let mut links = Links::default();
         loop {
             if self.list_folders(Lists::New).await? == Walked::Slice {
                 return Ok(Walked::Slice);
             }
             let Some(has_placed) = self.place_entries().await? else { return Ok(Walked::Slice) };
             let has_learned = tree::learn_unknown_folders(run).await?;
-            if !has_placed && !has_learned {
-                break;
+            if has_placed || has_learned {
+                continue;
+            }
+            match self.resolve_links(&mut links).await? {
+                None => return Ok(Walked::Slice),
+                Some(true) => {}
+                Some(false) => break,
             }
         }
         let target = run.target;
@@ -171,6 +179,23 @@ impl Pipeline<'_> {
             })
             .await?;
         Ok(Walked::Whole)
+    }
+
+    /// Asks for the targets of links that are not known to be below a root. Returns whether there
+    /// were any, `None` at the end of the run's slice.
+    async fn resolve_links(&mut self, links: &mut Links) -> Result<Option<bool>, RunError> {
+        let run = self.committer.run();
+        run.tree.is_listed.store(true, Ordering::Relaxed);
+        let committer = &self.committer;
+        let Some(found) = links.next(run, |row| committer.have_found(row)).await? else {
+            return Ok(Some(false));
+        };
+        let pages = stream::iter([Ok(found.page)]);
+        if self.drive_pages(pages, Lists::Linked).await? == Walked::Slice {
+            return Ok(None);
+        }
+        links::resolved(run, found.resolved).await?;
+        Ok(Some(true))
     }
 
     /// Plans the entries whose folders are known by now. Returns whether there were any, `None` at

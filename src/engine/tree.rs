@@ -18,6 +18,7 @@ use crate::{
     store::{
         StoreError, feeds,
         folders::{self, Lists, TreeChange},
+        links,
         places::{Placement, Places},
         unplaced,
     },
@@ -44,6 +45,7 @@ pub(super) async fn begin_full_pass(run: &Arc<Run>) -> Result<(), RunError> {
             }
             let lists_roots = profile.listing != Listing::Flat;
             folders::begin_full_pass(tx, &target, &profile.roots, &first, lists_roots)?;
+            links::begin_pass(tx, &target, false)?;
             unplaced::delete_all(tx, &target)
         })
         .await?;
@@ -71,6 +73,9 @@ pub(super) async fn tokens(run: &Arc<Run>) -> Result<Vec<crate::model::Cursor>, 
 /// Whether a page renames, moves or removes a folder that is known: the paths of entries below it
 /// change, also of those that are being fetched.
 pub(super) async fn would_move_entries(run: &Run, page: &Page) -> Result<bool, RunError> {
+    if !page.links.is_empty() || (has_links(run) && !page.removed.is_empty()) {
+        return Ok(true);
+    }
     if page.folders.is_empty() && page.removed.is_empty() {
         return Ok(false);
     }
@@ -101,7 +106,15 @@ pub(super) async fn apply(
     page: &mut Page,
     lists: Lists,
 ) -> Result<(), RunError> {
-    if page.folders.is_empty() && page.removed.is_empty() {
+    if !page.links.is_empty() {
+        run.tree.has_links.store(true, Ordering::Relaxed);
+    }
+    let mut linked = match has_links(run) {
+        true => std::mem::take(&mut page.entries),
+        false => Vec::new(),
+    };
+    let says_nothing = page.folders.is_empty() && page.removed.is_empty() && page.links.is_empty();
+    if says_nothing && linked.is_empty() {
         return Ok(());
     }
     let roots = run.profile.roots.clone();
@@ -111,17 +124,31 @@ pub(super) async fn apply(
     }
     let change = TreeChange {
         folders: std::mem::take(&mut page.folders),
+        links: std::mem::take(&mut page.links),
         removed: std::mem::take(&mut page.removed),
         lists,
+        is_listing: run.kind == PassKind::Full && !run.tree.is_listed.load(Ordering::Relaxed),
         updates_objects: run.sync.options.reconcile.on_update,
         reevaluates: run.rules.look_at_folders(),
     };
     let (target, now) = (run.target, run.clock.now());
     let name = run.starts[shard].shard.name().to_owned();
-    let changed =
-        run.store.write(move |tx| folders::apply(tx, &target, &roots, &name, &change, now)).await?;
+    let (changed, entries) = run
+        .store
+        .write(move |tx| {
+            let changed = folders::apply(tx, &target, &roots, &name, &change, now)?;
+            links::place(tx, &target, &roots, &mut linked, change.is_listing)?;
+            Ok::<_, StoreError>((changed, linked))
+        })
+        .await?;
+    page.entries.extend(entries);
     run.tree.updated_entries.fetch_add(changed.updated_entries, Ordering::Relaxed);
     Ok(())
+}
+
+/// Whether targets of links may have their places from them.
+pub(super) fn has_links(run: &Run) -> bool {
+    run.tree.has_links.load(Ordering::Relaxed)
 }
 
 /// The next folders whose content has to be listed, with the index of their shard.

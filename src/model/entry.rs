@@ -197,6 +197,20 @@ pub struct Folder {
     pub name: Vec<u8>,
 }
 
+/// A link of a source that knows entries and folders by id: what it leads to belongs to its place,
+/// too, wherever it is itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// The source's own name for it.
+    pub id: EntryId,
+    /// The folder that it is in.
+    pub parent: FolderId,
+    /// What its target is called there.
+    pub name: Vec<u8>,
+    /// What it leads to: an entry or a folder.
+    pub target: EntryId,
+}
+
 /// Why an entry is left out whatever the filters say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum SkipReason {
@@ -239,7 +253,7 @@ impl SkipReason {
             }
             Self::NoContent => "of a kind that cannot be downloaded or exported",
             Self::DanglingLink => "link to a file that is gone or cannot be reached",
-            Self::Shortcut => "shortcut: sync the place that it leads to",
+            Self::Shortcut => "shortcut (provider_filters.follow_shortcuts takes them)",
             Self::Elsewhere => "in another drive: make a sync of that place",
             Self::StillArriving => "still arriving, and looked at again in the next run",
             Self::NoProxy => "without a proxy, which provider_filters.files asks for",

@@ -54,7 +54,7 @@ pub use self::{
 };
 use crate::model::{
     Cursor, Entry, EntryId, EntryPath, ErrorType, ExpectedHash, Fingerprint, Folder, FolderId,
-    Identity, Shard, Version,
+    Identity, Link, Shard, Version,
 };
 
 /// A place that can be listed and read.
@@ -78,6 +78,10 @@ use crate::model::{
 /// left out, and its folders are remembered, so that they are known when they are moved. An entry
 /// that is renamed or moved keeps its id; a renamed folder is one folder event, however much is
 /// below it.
+///
+/// **Links.** What a link ([`Page::links`]) leads to has the link's place and name, and its own id.
+/// Each target is there once: in its own place if that is below a root, else where one of its links
+/// is.
 ///
 /// **Which listing.** [`Listing::Flat`]: `walk` lists everything. [`Listing::ByFolder`]: the engine
 /// calls [`children`](Source::children) for the roots and for every folder that it returns, breadth
@@ -308,6 +312,16 @@ pub trait Source: Send + Sync {
         Ok(None)
     }
 
+    /// What these ids, at most a hundred, are now: entries, folders and links, wherever they are.
+    /// Those that are gone, or that these credentials do not see, are `removed`; those that nothing
+    /// could be learned of are left out. Asked for the targets of links.
+    ///
+    /// # Errors
+    /// As for [`Source::root`].
+    async fn by_ids(&self, _ids: &[EntryId]) -> Result<Page, SourceError> {
+        Err(not_implemented("by_ids"))
+    }
+
     /// The token of the change feed of a shard as of now: `changes` from there reports everything
     /// that happens from now on. Only called where the profile has a feed.
     ///
@@ -472,6 +486,9 @@ pub struct Profile {
     /// folders: those that they are in and that are not known yet are asked for
     /// ([`Source::folder`]).
     pub has_outlines: bool,
+    /// Whether the change feed says nothing of the targets of links that are elsewhere: a changes
+    /// pass asks for them.
+    pub asks_for_targets: bool,
 }
 
 impl Profile {
@@ -547,7 +564,10 @@ pub struct Page {
     pub unlisted: Vec<EntryPath>,
     /// Folders that were listed or have changed, where the source knows folders by id.
     pub folders: Vec<Folder>,
-    /// Ids of entries and folders that the change feed reports as removed.
+    /// Links that were listed or have changed. Their targets are asked for ([`Source::by_ids`])
+    /// unless they are below a root themselves; the folders among them are listed.
+    pub links: Vec<Link>,
+    /// Ids of entries, folders and links that the change feed reports as removed.
     pub removed: Vec<EntryId>,
     /// What the listing tells of entries that have to be expanded once they have changed.
     pub outlines: Vec<Outline>,

@@ -7,7 +7,7 @@ use super::{
     Result, dead_letters,
     entries::HANDED_OVER,
     events::EventKind,
-    feeds, gone, jobs, leases,
+    feeds, gone, jobs, leases, links,
     places::{Placement, Places},
     processing::to_batch::Batching,
     syncs,
@@ -15,7 +15,7 @@ use super::{
     touched::Touched,
 };
 use crate::{
-    model::{Counts, EntryId, EntryPath, Folder, FolderId},
+    model::{Counts, EntryId, EntryPath, Folder, FolderId, Link},
     sources::RootFolder,
 };
 
@@ -52,10 +52,14 @@ pub fn any_changed(
 pub struct TreeChange {
     /// Folders that were listed or have changed.
     pub folders: Vec<Folder>,
-    /// Ids of entries and folders that were removed.
+    /// Links that were listed or have changed.
+    pub links: Vec<Link>,
+    /// Ids of entries, folders and links that were removed.
     pub removed: Vec<EntryId>,
     /// Of which folders the content has to be listed, too.
     pub lists: Lists,
+    /// Whether the pass may still say where an unknown folder is.
+    pub is_listing: bool,
     /// Whether objects get the new paths of their entries.
     pub updates_objects: bool,
     /// Whether entries with new paths have to be evaluated again.
@@ -72,6 +76,8 @@ pub enum Lists {
     New,
     /// Of all that the pass has not listed before.
     All,
+    /// As [`Self::New`], and of all below the targets of links, of which no listing has anything.
+    Linked,
 }
 
 /// What a change of the tree did.
@@ -100,7 +106,11 @@ pub fn apply(
     for folder in &change.folders {
         tree.put(shard, folder)?;
     }
+    for link in &change.links {
+        tree.put_link(shard, link)?;
+    }
     for id in &change.removed {
+        tree.remove_link(id)?;
         tree.remove(id)?;
     }
     dead_letters::resolve_gone(tx, sync_key, &change.removed, now)?;
@@ -126,28 +136,96 @@ impl Tree<'_> {
             // Where a root is does not matter; nothing that is above it moves its content.
             return upsert(tx, self.target, shard, &Folder { parent: None, ..folder.clone() });
         }
+        let own = folder.parent.as_ref();
+        let is_listing = self.change.is_listing;
+        match links::place_of(tx, sync_key, self.roots, &folder.id, own, is_listing)? {
+            Some((parent, name)) => {
+                let folder = Folder { id: folder.id.clone(), parent: Some(parent), name };
+                self.put_placed(shard, &folder, true)
+            }
+            None => self.put_placed(shard, folder, false),
+        }
+    }
+
+    /// Stores a folder that has its parent and its name from its listing, or from a link.
+    fn put_placed(&mut self, shard: &str, folder: &Folder, is_linked: bool) -> Result<()> {
+        let (tx, sync_key) = (self.tx, self.target.fence.sync_key);
         let before = Places::new(tx, sync_key, self.roots).row(&folder.id)?;
         let after = Some((folder.parent.clone(), folder.name.clone()));
         let was = before.is_some().then(|| self.place(&folder.id)).transpose()?;
         let is_first = !is_listed_by(tx, self.target, &folder.id)?;
         upsert(tx, self.target, shard, folder)?;
         let is_changed = before != after;
-        if !is_changed && self.change.lists != Lists::All {
+        let lists_unchanged = match self.change.lists {
+            Lists::All => true,
+            Lists::Linked => is_linked,
+            Lists::Nothing | Lists::New => false,
+        };
+        if !is_changed && !lists_unchanged {
             return Ok(());
         }
         let was_inside = matches!(was, Some(Placement::Inside(_)));
         let Placement::Inside(path) = self.place(&folder.id)? else {
-            return if was_inside { self.record_outside(&folder.id) } else { Ok(()) };
+            if was_inside {
+                links::resolve_all(tx, sync_key)?;
+                self.record_outside(&folder.id)?;
+            }
+            return Ok(());
         };
+        if was.is_some() && !was_inside {
+            links::resolve_all(tx, sync_key)?;
+        }
         if is_changed {
             self.rewrite_below(&folder.id, &path)?;
         }
         match self.change.lists {
             Lists::All if is_first => mark_to_list(tx, sync_key, &folder.id),
-            Lists::New if !was_inside => self.mark_all_to_list(&folder.id),
+            Lists::Linked if is_linked => self.mark_all_to_list(&folder.id),
+            Lists::New | Lists::Linked if !was_inside => self.mark_all_to_list(&folder.id),
             Lists::Nothing if was == Some(Placement::Outside) => self.mark_all_to_list(&folder.id),
-            Lists::All | Lists::New | Lists::Nothing => Ok(()),
+            Lists::All | Lists::New | Lists::Linked | Lists::Nothing => Ok(()),
         }
+    }
+
+    /// Stores a link. What has its place from the link moves with it.
+    fn put_link(&mut self, shard: &str, link: &Link) -> Result<()> {
+        let (tx, sync_key) = (self.tx, self.target.fence.sync_key);
+        let before = links::find(tx, sync_key, &link.id)?;
+        let is_same = before.as_ref().is_some_and(|before| before.link == *link);
+        links::save(tx, self.target, shard, link, is_same)?;
+        let Some(before) = before.filter(|before| before.is_used && !is_same) else {
+            return Ok(());
+        };
+        let places = Places::new(tx, sync_key, self.roots);
+        let target = &link.target;
+        if before.link.target == *target
+            && places.row(target)?.is_some()
+            && places.is_inside_without(&link.parent, target)?
+        {
+            let (id, parent) = (target.clone(), Some(link.parent.clone()));
+            let folder = Folder { id, parent, name: link.name.clone() };
+            links::use_link(tx, sync_key, target, Some(&link.id))?;
+            return self.put_placed(shard, &folder, true);
+        }
+        self.release_target(&before.link.target)
+    }
+
+    /// A link was removed, if that is one.
+    fn remove_link(&mut self, id: &EntryId) -> Result<()> {
+        let (tx, sync_key) = (self.tx, self.target.fence.sync_key);
+        let Some(removed) = links::find(tx, sync_key, id)? else { return Ok(()) };
+        links::delete(tx, sync_key, id)?;
+        if removed.is_used { self.release_target(&removed.link.target) } else { Ok(()) }
+    }
+
+    /// What had its place from a link is gone, unless the source is asked for it and it has another
+    /// place.
+    fn release_target(&mut self, target: &EntryId) -> Result<()> {
+        let (tx, sync_key) = (self.tx, self.target.fence.sync_key);
+        links::use_link(tx, sync_key, target, None)?;
+        links::resolve(tx, sync_key, target)?;
+        self.remove(target)?;
+        dead_letters::resolve_gone(tx, sync_key, std::slice::from_ref(target), self.now)
     }
 
     /// An entry or a folder was removed. The folder is remembered as long as entries are below it.
@@ -161,6 +239,7 @@ impl Tree<'_> {
             )?
             .execute(params![sync_key, id.as_bytes()])?;
         if removed > 0 {
+            links::resolve_all(self.tx, sync_key)?;
             self.record_outside(id)?;
         }
         gone::record_removed(self.tx, sync_key, id)

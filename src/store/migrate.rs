@@ -30,6 +30,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/18_budgets.sql"),
     include_str!("migrations/19_webhooks.sql"),
     include_str!("migrations/20_further_files.sql"),
+    include_str!("migrations/21_links.sql"),
 ];
 
 /// The version of [`SCHEMA`].

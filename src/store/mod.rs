@@ -38,6 +38,7 @@ pub mod jobs;
 mod json;
 pub mod leases;
 pub mod left_out;
+pub mod links;
 mod log;
 mod migrate;
 pub mod namespaces;

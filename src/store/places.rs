@@ -73,6 +73,24 @@ impl<'a> Places<'a> {
         Ok(place)
     }
 
+    /// Whether a folder is below a root, and the way there does not lead through another one.
+    pub(super) fn is_inside_without(&self, folder: &FolderId, without: &FolderId) -> Result<bool> {
+        let mut at = folder.clone();
+        for _ in 0..MAX_DEPTH {
+            if at == *without {
+                return Ok(false);
+            }
+            if self.roots.iter().any(|root| root.id == at) {
+                return Ok(true);
+            }
+            match self.row(&at)? {
+                Some((Some(parent), _)) => at = parent,
+                Some((None, _)) | None => return Ok(false),
+            }
+        }
+        Ok(false)
+    }
+
     /// The parent and the name of a folder, if it is known.
     pub(super) fn row(&self, folder: &FolderId) -> Result<Option<(Option<FolderId>, Vec<u8>)>> {
         Ok(self

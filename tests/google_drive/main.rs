@@ -11,6 +11,7 @@ mod fake_drive;
 mod peer;
 #[path = "../support/server.rs"]
 mod server;
+mod shortcuts;
 #[path = "../support/mod.rs"]
 mod support;
 #[path = "../support/synced.rs"]

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// An installation whose Google is the fake.
-fn home(drive: &FakeDrive) -> Catchment {
+pub fn home(drive: &FakeDrive) -> Catchment {
     let home = Catchment::new();
     std::fs::create_dir_all(home.data_dir()).unwrap();
     let url = drive.url();

@@ -367,8 +367,15 @@ fn changes(state: &State, query: &BTreeMap<String, String>) -> Answer {
         return refused(400, "invalid");
     };
     let to = state.log.len().min(from + state.page_size);
+    // The feed of a shared drive is about nothing else.
+    let drive = query.get("driveId").map(String::as_str);
+    let is_told = |id: &&String| {
+        let of = state.files.get(*id).map(|file| file.meta.get("driveId").and_then(Value::as_str));
+        drive.is_none() || of.is_none_or(|of| of == drive)
+    };
     let changes: Vec<Value> = state.log[from..to]
         .iter()
+        .filter(is_told)
         .map(|id| match state.files.get(id) {
             Some(file) => {
                 json!({ "changeType": "file", "removed": false, "fileId": id, "file": file.meta })

@@ -304,6 +304,7 @@ impl Source for Drive {
             has_feed: true,
             absence: Absence::Ask { at_once: 3 },
             has_outlines: false,
+            asks_for_targets: false,
         }
     }
 

@@ -7,13 +7,14 @@ use serde_json::{Map, Value};
 use super::export::{FOLDER, Formats, GOOGLE_APPS, SHORTCUT};
 use crate::model::{
     Details, Entry, EntryKind, EntryPath, ErrorType, ExpectedHash, Fingerprint, Folder,
-    HashAlgorithm, Identity, SizeKind, SkipReason, Version,
+    HashAlgorithm, Identity, Link, SizeKind, SkipReason, Version,
 };
 
 /// The fields of a file that are asked for.
 pub(super) const FIELDS: &str = "id,name,mimeType,parents,trashed,driveId,md5Checksum,\
      sha256Checksum,headRevisionId,size,modifiedTime,createdTime,description,starred,properties,\
-     appProperties,webViewLink,owners(emailAddress),capabilities(canDownload),sharedWithMeTime";
+     appProperties,webViewLink,owners(emailAddress),capabilities(canDownload),sharedWithMeTime,\
+     shortcutDetails(targetId,targetMimeType)";
 
 /// The folder of files that are in none that the account sees. No file has this id.
 pub(super) const NOWHERE: &str = "-";
@@ -45,6 +46,14 @@ pub(super) struct File {
     owners: Vec<Owner>,
     capabilities: Capabilities,
     shared_with_me_time: Option<String>,
+    shortcut_details: ShortcutDetails,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct ShortcutDetails {
+    target_id: Option<String>,
+    target_mime_type: String,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -63,6 +72,20 @@ struct Capabilities {
 pub(super) enum Listed {
     Folder(Folder),
     Entry(Entry),
+    /// A shortcut that is followed.
+    Link(Link),
+}
+
+/// How files are listed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Listings<'a> {
+    /// What documents are exported to.
+    pub(super) formats: &'a Formats,
+    /// Whether what is shared with the account and in no folder that it sees belongs to the folder
+    /// [`SHARED`].
+    pub(super) shared_is_root: bool,
+    /// Whether shortcuts are followed.
+    pub(super) follows_shortcuts: bool,
 }
 
 impl File {
@@ -90,20 +113,32 @@ impl File {
         EntryPath::new(parent.as_bytes())
     }
 
-    /// What it is to a sync. `shared_is_root`: what is shared with the account and in no folder
-    /// that it sees belongs to the folder [`SHARED`].
-    pub(super) fn listed(&self, formats: &Formats, shared_is_root: bool) -> Listed {
+    /// What it is to a sync.
+    pub(super) fn listed(&self, listings: Listings<'_>) -> Listed {
+        let Listings { formats, shared_is_root, follows_shortcuts } = listings;
         let id = EntryPath::new(self.id.as_bytes());
-        let parent = Some(self.parent(shared_is_root));
+        let parent = self.parent(shared_is_root);
         if self.is_folder() {
-            return Listed::Folder(Folder { id, parent, name: self.name.clone().into_bytes() });
+            let name = self.name.clone().into_bytes();
+            return Listed::Folder(Folder { id, parent: Some(parent), name });
         }
-        let path = match formats.of(&self.mime_type) {
+        if let Some(target) = self.shortcut_details.target_id.as_ref().filter(|_| follows_shortcuts)
+        {
+            let name = self.named_as(&self.shortcut_details.target_mime_type, formats);
+            let target = EntryPath::new(target.as_bytes());
+            return Listed::Link(Link { id, parent, name: name.into_bytes(), target });
+        }
+        let path = EntryPath::new(self.named_as(&self.mime_type, formats).into_bytes());
+        let kind = self.kind(formats);
+        Listed::Entry(Entry { id, path, parent: Some(parent), kind })
+    }
+
+    /// Its name, with the extension of what a document of that type is exported to.
+    fn named_as(&self, mime_type: &str, formats: &Formats) -> String {
+        match formats.of(mime_type) {
             Some(format) => format!("{}.{}", self.name, format.extension),
             None => self.name.clone(),
-        };
-        let kind = self.kind(formats);
-        Listed::Entry(Entry { id, path: EntryPath::new(path.into_bytes()), parent, kind })
+        }
     }
 
     fn kind(&self, formats: &Formats) -> EntryKind {
@@ -263,9 +298,13 @@ mod tests {
         });
         file.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         let file: File = serde_json::from_value(file).unwrap();
-        match file.listed(&Formats::default(), false) {
+        let formats = Formats::default();
+        let listings =
+            Listings { formats: &formats, shared_is_root: false, follows_shortcuts: false };
+        match file.listed(listings) {
             Listed::Entry(entry) => entry,
             Listed::Folder(folder) => panic!("{folder:?}"),
+            Listed::Link(link) => panic!("{link:?}"),
         }
     }
 

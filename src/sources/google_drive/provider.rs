@@ -144,24 +144,11 @@ impl Filters for GoogleDrive {
                 problems.push(ProviderFilterError::wrong_value(name, value, problem, "text"));
             }
         }
-        if let Some(value) = given("acknowledge_abuse").filter(|value| !value.is_boolean()) {
-            let (problem, accepted) = ("is neither true nor false", "true or false");
-            problems.push(ProviderFilterError::wrong_value(
-                "acknowledge_abuse",
-                value,
-                problem,
-                accepted,
-            ));
-        }
-        if let Some(value) = given("follow_shortcuts").filter(|value| **value != Value::Bool(false))
-        {
-            let problem = "cannot be: this version leaves shortcuts out";
-            problems.push(ProviderFilterError::wrong_value(
-                "follow_shortcuts",
-                value,
-                problem,
-                "false",
-            ));
+        for name in ["acknowledge_abuse", "follow_shortcuts"] {
+            if let Some(value) = given(name).filter(|value| !value.is_boolean()) {
+                let (problem, accepted) = ("is neither true nor false", "true or false");
+                problems.push(ProviderFilterError::wrong_value(name, value, problem, accepted));
+            }
         }
         if problems.is_empty() { Ok(vec![Shard::whole()]) } else { Err(problems) }
     }
@@ -265,6 +252,7 @@ mod tests {
             json!({ "q": 5 }),
             json!({ "shared_drive_id": [] }),
             json!({ "acknowledge_abuse": "yes" }),
+            json!({ "follow_shortcuts": "no" }),
             json!({ "export_formats": { "application/vnd.google-apps.document": "exe" } }),
         ] {
             assert_eq!(read(wrong.clone()).unwrap_err().len(), 1, "{wrong}");

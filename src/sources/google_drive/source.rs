@@ -9,13 +9,14 @@ use futures_util::{
 use http::{Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
 use super::{
     api::{Api, UNITS_PER_MINUTE, units},
     batch,
     export::{FOLDER, Format, Formats},
-    file::{FIELDS, File, Listed, NOWHERE, SHARED},
+    file::{FIELDS, File, Listed, Listings, NOWHERE, SHARED},
     place::Place,
     refusal::Subject,
 };
@@ -52,6 +53,7 @@ pub(super) struct Drive {
     /// The person's own query, if there is one.
     query: Option<String>,
     acknowledge_abuse: bool,
+    follows_shortcuts: bool,
 }
 
 /// What is synced, known by ids.
@@ -160,6 +162,7 @@ impl Drive {
             formats: Formats::read(filters.get("export_formats")).unwrap_or_default(),
             query: text("q"),
             acknowledge_abuse: filters.get("acknowledge_abuse") == Some(&true.into()),
+            follows_shortcuts: filters.get("follow_shortcuts") != Some(&false.into()),
         };
         let shared_drive = text("shared_drive_id").or(given(settings.shared_drive_id));
         let place = Place::parse(&String::from_utf8_lossy(&location.source_path))
@@ -321,12 +324,21 @@ impl Drive {
         let mut page =
             Page { cursor: cursor.map(|token| Cursor(token.into_bytes())), ..Page::default() };
         for file in files.iter().filter(|file| !file.trashed) {
-            match file.listed(&self.formats, self.root == Root::Shared) {
+            match file.listed(self.listings()) {
                 Listed::Folder(folder) => page.folders.push(folder),
                 Listed::Entry(entry) => page.entries.push(entry),
+                Listed::Link(link) => page.links.push(link),
             }
         }
         page
+    }
+
+    fn listings(&self) -> Listings<'_> {
+        Listings {
+            formats: &self.formats,
+            shared_is_root: self.root == Root::Shared,
+            follows_shortcuts: self.follows_shortcuts,
+        }
     }
 
     /// What is below some folders, by conditions that are asked one after the other; of the last
@@ -555,6 +567,8 @@ impl Source for Drive {
             has_feed: self.query.is_none(),
             absence: Absence::Ask { at_once: batch::MOST },
             has_outlines: false,
+            // The feed of a shared drive is about nothing else.
+            asks_for_targets: self.follows_shortcuts && self.drive().is_some(),
         }
     }
 
@@ -607,9 +621,9 @@ impl Source for Drive {
         let Some(id) = file_id(id) else { return Ok(None) };
         match self.get(Subject::File, id).await {
             Ok(file) if file.trashed => Ok(None),
-            Ok(file) => Ok(match file.listed(&self.formats, self.root == Root::Shared) {
+            Ok(file) => Ok(match file.listed(self.listings()) {
                 Listed::Folder(folder) => Some(folder),
-                Listed::Entry(_) => None,
+                Listed::Entry(_) | Listed::Link(_) => None,
             }),
             Err(SourceError::NotFound { .. }) => Ok(None),
             Err(error) => Err(error),
@@ -675,13 +689,39 @@ impl Source for Drive {
         Ok(existing)
     }
 
+    async fn by_ids(&self, ids: &[EntryId]) -> Result<Page, SourceError> {
+        let fields = utf8_percent_encode(FIELDS, NON_ALPHANUMERIC).to_string();
+        let path = |id: &EntryId| {
+            let id = file_id(id).unwrap_or(NOWHERE);
+            format!("/drive/v3/files/{id}?fields={fields}&supportsAllDrives=true")
+        };
+        let paths: Vec<String> = ids.iter().map(path).collect();
+        let parts = self.again(|| self.api.batch(&paths)).await?;
+        let (mut files, mut removed) = (Vec::new(), Vec::new());
+        for (id, part) in ids.iter().zip(parts) {
+            match part.status {
+                404 => removed.push(id.clone()),
+                200 => {
+                    let file: File = serde_json::from_str(&part.body)
+                        .map_err(|error| SourceError::Garbled { message: error.to_string() })?;
+                    match file.trashed {
+                        true => removed.push(id.clone()),
+                        false => files.push(file),
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(Page { removed, ..self.page(&files, None) })
+    }
+
     async fn stat(&self, id: &EntryId) -> Result<Option<Entry>, SourceError> {
         let Some(id) = file_id(id) else { return Ok(None) };
         match self.get(Subject::File, id).await {
             Ok(file) if file.trashed => Ok(None),
-            Ok(file) => Ok(match file.listed(&self.formats, self.root == Root::Shared) {
+            Ok(file) => Ok(match file.listed(self.listings()) {
                 Listed::Entry(entry) => Some(entry),
-                Listed::Folder(_) => None,
+                Listed::Folder(_) | Listed::Link(_) => None,
             }),
             Err(SourceError::NotFound { .. }) => Ok(None),
             Err(error) => Err(error),

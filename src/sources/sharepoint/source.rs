@@ -184,6 +184,7 @@ impl Source for SharePoint {
             has_feed: true,
             absence: Absence::Ask { at_once: BATCH },
             has_outlines: false,
+            asks_for_targets: false,
         }
     }
 
