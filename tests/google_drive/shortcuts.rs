@@ -13,6 +13,7 @@ impl FakeDrive {
     /// A shortcut to a file or folder.
     fn shortcut(&self, parent: &str, name: &str, target: &str) -> String {
         let kind = self.state().files.get(target).map(|file| file.meta["mimeType"].clone());
+        let kind = kind.unwrap_or_else(|| "text/plain".into());
         let details = json!({ "targetId": target, "targetMimeType": kind });
         let more = json!({ "mimeType": SHORTCUT, "shortcutDetails": details });
         self.add(parent, name, more, Vec::new())
