@@ -53,7 +53,7 @@ pub(super) struct File {
 #[serde(rename_all = "camelCase", default)]
 struct ShortcutDetails {
     target_id: Option<String>,
-    target_mime_type: String,
+    target_mime_type: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -124,7 +124,8 @@ impl File {
         }
         if let Some(target) = self.shortcut_details.target_id.as_ref().filter(|_| follows_shortcuts)
         {
-            let name = self.named_as(&self.shortcut_details.target_mime_type, formats);
+            let mime = self.shortcut_details.target_mime_type.as_deref();
+            let name = self.named_as(mime.unwrap_or_default(), formats);
             let target = EntryPath::new(target.as_bytes());
             return Listed::Link(Link { id, parent, name: name.into_bytes(), target });
         }
