@@ -31,7 +31,8 @@ pub struct FakeIconik {
 /// A request as it came.
 #[derive(Clone, Debug)]
 pub struct Seen {
-    /// `search`, `collections`, `files`, `proxies`, `keyframes`, `keyframe`, `formats`, `download_url`, `asset`,
+    /// `search`, `collections`, `files`, `proxies`, `keyframes`, `keyframe`, `formats`,
+    /// `download_url`, `asset`,
     /// `collection`, `contents`, `view`, `metadata` or `download`.
     pub kind: &'static str,
     pub target: String,
