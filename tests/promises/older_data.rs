@@ -18,7 +18,9 @@ const SOURCE: &str = "s3://catchment-test";
 fn source() -> FakeS3 {
     let s3 = FakeS3::start();
     for (key, bytes) in contents() {
-        let object = Object::new(bytes).modified(1_760_000_000);
+        // The tags that the server gave then.
+        let tag = blake3::hash(&bytes).to_hex()[..32].to_owned();
+        let object = Object::new(bytes).etag(&tag).modified(1_760_000_000);
         s3.put_object(key, object.content_type("text/plain").metadata("shot", "7"));
     }
     s3.put_object("broken", Object::new("cannot be read").modified(1_760_000_000));
