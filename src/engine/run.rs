@@ -101,7 +101,7 @@ impl Engine {
                 Err(error) => Err(error),
             };
         }
-        run.source.settle().await;
+        run.source.close().await;
         let counts = done.counts;
         let ended = run.end(&outcome).await;
         drop(lease);

@@ -183,7 +183,7 @@ fn next_batch(
     };
     while let Some(bucket_key) = trigger.buckets.get(trigger.place.0).copied() {
         let after = trigger.place.1;
-        let found = outcomes::unsettled_of_bucket(
+        let found = outcomes::unfinished_of_bucket(
             tx,
             collection_key,
             bucket_key,

@@ -115,7 +115,7 @@ impl Tier<'_> {
         let (task, now) = (self.task.clone(), self.now());
         let (batch_key, members) = (self.batch.key, self.batch.object_count);
         self.guarded(move |tx| {
-            let (processed, failed) = outcomes::settled(tx, batch_key, &keys)?;
+            let (processed, failed) = outcomes::count_finished(tx, batch_key, &keys)?;
             let counts = Counts {
                 submitted: members * keys.len() as u64,
                 processed,

@@ -100,7 +100,7 @@ struct Changes {
     changed: HashMap<i64, Changed>,
     /// Syncs in whose folders somebody continues writing a file, and when that would be finished if
     /// this was the last time.
-    unsettled: HashMap<i64, Instant>,
+    put_off_until: HashMap<i64, Instant>,
     /// Syncs whose folders have turned out to be watched in part only, and why.
     limited: HashMap<i64, String>,
 }
@@ -119,10 +119,10 @@ impl Changes {
     }
 
     /// The folder of a file that somebody continues writing is looked at again at `then`.
-    fn unsettle(&mut self, path: &Path, then: Instant) {
+    fn put_off(&mut self, path: &Path, then: Instant) {
         let keys =
             self.roots.iter().filter(|(root, _)| path.starts_with(root)).map(|(_, key)| *key);
-        self.unsettled.extend(keys.map(|key| (key, then)));
+        self.put_off_until.extend(keys.map(|key| (key, then)));
     }
 
     fn add(&mut self, event: &Event, at: Instant) -> bool {
@@ -207,7 +207,7 @@ impl Inbox {
         note_closings(&event, &self.closings, now);
         let mut changes = self.changes();
         for path in event.paths.iter().filter(|path| self.closings.is_busy(path, self.quiet)) {
-            changes.unsettle(path, now + self.quiet + QUIET);
+            changes.put_off(path, now + self.quiet + QUIET);
         }
         if changes.add(&event, now) {
             self.nudge.nudge();
@@ -392,7 +392,7 @@ impl Folders {
             let mut changes = self.inbox.changes();
             changes.roots.retain(|(_, of)| *of != key);
             changes.changed.remove(&key);
-            changes.unsettled.remove(&key);
+            changes.put_off_until.remove(&key);
         }
         let shared = self.watched.values().any(|(other, _)| *other == root);
         if let (Some(watcher), false) = (self.watcher.clone(), shared) {
@@ -409,7 +409,7 @@ impl Folders {
     pub(super) fn next_due(&self) -> Option<Duration> {
         let changes = self.inbox.changes();
         let changed = changes.changed.iter().map(|(key, changed)| self.due_at(*key, *changed));
-        let due = changed.chain(changes.unsettled.values().copied()).min()?;
+        let due = changed.chain(changes.put_off_until.values().copied()).min()?;
         Some(due.saturating_duration_since(Instant::now()))
     }
 
@@ -426,10 +426,14 @@ impl Folders {
         for key in &due {
             changes.changed.remove(key);
         }
-        let settled: Vec<i64> =
-            changes.unsettled.iter().filter(|(_, at)| **at <= now).map(|(key, _)| *key).collect();
+        let settled: Vec<i64> = changes
+            .put_off_until
+            .iter()
+            .filter(|(_, at)| **at <= now)
+            .map(|(key, _)| *key)
+            .collect();
         for key in settled {
-            changes.unsettled.remove(&key);
+            changes.put_off_until.remove(&key);
             if !due.contains(&key) {
                 due.push(key);
             }

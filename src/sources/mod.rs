@@ -388,7 +388,7 @@ pub trait Source: Send + Sync {
 
     /// Waits for what it still has to tell its provider, such as that a statement is cancelled
     /// which nobody waits for any more; a few seconds at most. Called at the end of a run.
-    async fn settle(&self) {}
+    async fn close(&self) {}
 
     /// How many fetches at once serve this source best when nobody says otherwise.
     fn default_concurrency(&self) -> usize;

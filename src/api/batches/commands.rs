@@ -4,7 +4,8 @@ use axum::{Json, extract::State};
 use serde_json::json;
 
 use super::{
-    JsonResult, change, check_same, check_webhook, collections_of, refuse_running, shown, task_of,
+    JsonResult, change, check_same, check_webhook, collections_of, read_details, refuse_running,
+    task_of,
     wire::{CancelQuery, ResubmitBatchRequest, ResubmitQuery, RetryBatchRequest},
 };
 use crate::{
@@ -47,9 +48,9 @@ pub(super) async fn cancel(
             }
             _ => batches::cancel(tx, &batch, query.reason.as_deref(), now)?,
         }
-        let shown = shown(tx, batch.key)?;
-        let mut response = match shown.tasks.first() {
-            Some(task) => task_of(&shown, task),
+        let details = read_details(tx, batch.key)?;
+        let mut response = match details.tasks.first() {
+            Some(task) => task_of(&details, task),
             None => json!({
                 "task_id": format!("task_{}", batch.id.as_str().trim_start_matches("btch_")),
                 "task_type": "api_buckets_batches_process",
@@ -112,7 +113,7 @@ pub(super) async fn retry(
             let most = body.max_retry_count.unwrap_or(3);
             let (retried, left) = match batch.retries < most {
                 true => outcomes::retry(tx, batch.key, &keys, mode == "all")?,
-                false => (0, outcomes::settled(tx, batch.key, &keys)?.1),
+                false => (0, outcomes::count_finished(tx, batch.key, &keys)?.1),
             };
             if retried > 0 {
                 // What hangs on a tier is gone through again, too.
@@ -178,7 +179,7 @@ pub(super) async fn resubmit(
         }
         let dedup = body.dedup_strategy.unwrap_or(batch.dedup);
         if dedup.effective() == Dedup::Replace {
-            outcomes::unsettle(tx, batch.key, &keys)?;
+            outcomes::reopen(tx, batch.key, &keys)?;
         } else {
             outcomes::retry(tx, batch.key, &keys, true)?;
         }
@@ -187,16 +188,16 @@ pub(super) async fn resubmit(
             submit_now(tx, batch.key, now)?;
             batches::begin_with(tx, batch.key, from_tier, now)?;
         }
-        let shown = shown(tx, batch.key)?;
+        let details = read_details(tx, batch.key)?;
         Ok::<_, ApiError>(json!({
             "batch_id": batch.id,
-            "status": shown.batch.status.as_str(),
+            "status": details.batch.status.as_str(),
             "from_tier": from_tier,
-            "task_id": shown.tasks.first().map(|task| &task.id),
+            "task_id": details.tasks.first().map(|task| &task.id),
             "auto_submitted": submits,
             "success": true,
             "message": if submits { "The batch runs again" } else { "The batch is a draft again" },
-            "batch": shown.to_json(now),
+            "batch": details.to_json(now),
         }))
     })
     .await?;

@@ -54,7 +54,7 @@ pub(super) async fn failed(
                 .key;
             keys.retain(|key| *key == wanted);
         }
-        let (_, total) = outcomes::settled(db, batch.key, &keys)?;
+        let (_, total) = outcomes::count_finished(db, batch.key, &keys)?;
         let rows = outcomes::failed_of_batch(db, batch.key, &keys, offset.into(), limit)?;
         let mut response = Vec::new();
         for row in rows {

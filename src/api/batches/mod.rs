@@ -99,7 +99,7 @@ async fn change<T: Send + 'static>(
         .await
 }
 
-fn shown(db: &Connection, key: i64) -> Result<Details, ApiError> {
+fn read_details(db: &Connection, key: i64) -> Result<Details, ApiError> {
     let batch = batches::by_key(db, key)?.ok_or_else(|| ApiError::internal("a batch is gone"))?;
     Ok(details_of(db, batch, true)?)
 }
@@ -164,7 +164,7 @@ async fn create(
             if submits {
                 submit_now(tx, key, now)?;
             }
-            Ok::<_, ApiError>(shown(tx, key)?.to_json(now))
+            Ok::<_, ApiError>(read_details(tx, key)?.to_json(now))
         })
         .await?;
     app.processor.nudge();
@@ -278,7 +278,7 @@ async fn add_objects(
                 .detail("status", batch.status.as_str()));
         }
         add(tx, batch.key, bucket, &body.object_ids, skips)?;
-        Ok::<_, ApiError>(shown(tx, batch.key)?.to_json(now))
+        Ok::<_, ApiError>(read_details(tx, batch.key)?.to_json(now))
     })
     .await?;
     Ok(Json(response))
@@ -315,7 +315,7 @@ async fn submit(
         if batch.status == BatchStatus::Draft {
             submit_now(tx, batch.key, now)?;
         }
-        let shown = shown(tx, batch.key)?;
+        let shown = read_details(tx, batch.key)?;
         let task = shown
             .tasks
             .first()
@@ -439,7 +439,7 @@ async fn bulk_submit(
                 let key = batches::insert(tx, &batch, now)?;
                 batches::add_keys(tx, key, &part)?;
                 submit_now(tx, key, now)?;
-                let shown = shown(tx, key)?;
+                let shown = read_details(tx, key)?;
                 Ok::<_, ApiError>(json!({
                     "batch_id": batch.id,
                     "status": "PENDING",
@@ -572,7 +572,7 @@ async fn patch(
         let mut metadata = batch.metadata.clone();
         documents::merge(&mut metadata, body.metadata.unwrap_or_default());
         batches::set_metadata(tx, batch.key, &metadata, now)?;
-        Ok::<_, ApiError>(shown(tx, batch.key)?.to_json(now))
+        Ok::<_, ApiError>(read_details(tx, batch.key)?.to_json(now))
     })
     .await?;
     Ok(Json(response))

@@ -61,7 +61,7 @@ pub(super) async fn found(app: &App, scope: &Scope, named: &str) -> Result<Colle
         .ok_or_else(|| ApiError::not_found("collection", named))
 }
 
-async fn shown(app: &App, collection: Collection) -> JsonResult {
+async fn respond(app: &App, collection: Collection) -> JsonResult {
     let extractors = app.extractors.clone();
     let details = app.engine.store.read(move |db| details_of(db, &extractors, collection)).await?;
     Ok(Json(details.to_json(&app.extractors)))
@@ -130,7 +130,7 @@ async fn create(
         .await?;
     app.processor.nudge();
     match made {
-        Some(made) => shown(&app, made).await,
+        Some(made) => respond(&app, made).await,
         None => Err(ApiError::taken("collection", name)),
     }
 }
@@ -178,7 +178,7 @@ async fn get(
     FromPath(named): FromPath<String>,
 ) -> JsonResult {
     let collection = found(&app, &scope, &named).await?;
-    shown(&app, collection).await
+    respond(&app, collection).await
 }
 
 /// Change parts of a collection
@@ -261,7 +261,7 @@ async fn patch(
         .await?;
     app.processor.nudge();
     match changed {
-        Some(changed) => shown(&app, changed).await,
+        Some(changed) => respond(&app, changed).await,
         None => Err(ApiError::not_found("collection", named)),
     }
 }

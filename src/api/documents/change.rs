@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::{
     JsonResult, check_names,
     details::{View, check_schema, found},
-    filter_of, query_of, shown,
+    filter_of, query_of, respond,
     wire::{
         BatchDeleteDocumentsRequest, BatchUpdateDocumentsRequest, BulkUpdateDocumentsRequest,
         DocumentCreateRequest,
@@ -97,7 +97,7 @@ pub(super) async fn create(
             Ok::<_, ApiError>(id)
         })
         .await?;
-    let Json(mut response) = shown(&app, &base, key, id, view(&scope)).await?;
+    let Json(mut response) = respond(&app, &base, key, id, view(&scope)).await?;
     if !warnings.is_empty() {
         response["_internal"]["warnings"] = json!(warnings);
     }
@@ -242,7 +242,7 @@ async fn change(
             Ok::<_, ApiError>(())
         })
         .await?;
-    shown(app, base, key, id, view(scope)).await
+    respond(app, base, key, id, view(scope)).await
 }
 
 /// Change a document; what is not sent stays

@@ -343,7 +343,7 @@ async fn get(
         expand: query.expand.map(split).unwrap_or_default(),
         select: None,
     };
-    shown(&app, &base, collection.key, id, view).await
+    respond(&app, &base, collection.key, id, view).await
 }
 
 /// Values that were sent one by one, or several with commas between them.
@@ -353,7 +353,13 @@ fn split(values: Vec<String>) -> Vec<String> {
 }
 
 /// A document as it is answered.
-async fn shown(app: &App, base: &Base, collection_key: i64, id: String, view: View) -> JsonResult {
+async fn respond(
+    app: &App,
+    base: &Base,
+    collection_key: i64,
+    id: String,
+    view: View,
+) -> JsonResult {
     let for_read = view.clone();
     let details = app
         .engine
@@ -449,7 +455,7 @@ async fn download(
 ) -> JsonResult {
     let collection = collections::found(&app, &scope, &collection).await?;
     let view = View { namespace_id: scope.id.to_string(), signs: true, ..View::default() };
-    let Json(response) = shown(&app, &base, collection.key, id, view).await?;
+    let Json(response) = respond(&app, &base, collection.key, id, view).await?;
     let none = Vec::new();
     let blobs = response["document_blobs"].as_array().unwrap_or(&none);
     let clip = blobs.iter().find(|blob| blob["purpose"] == "clip");

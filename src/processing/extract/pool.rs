@@ -162,11 +162,11 @@ impl Extractors {
         let Shared { program, folder, links, poster, .. } = &*self.shared;
         let timeout = extractor.timeout;
         let outcome = match &extractor.how {
-            How::Builtin(_) => self.ask(extractor, None, job).await,
-            How::Program(own) if own.stay => self.ask(extractor, Some(own), job).await,
+            How::Builtin(_) => self.run_kept(extractor, None, job).await,
+            How::Program(own) if own.stay => self.run_kept(extractor, Some(own), job).await,
             How::Program(own) => own.run(program, folder, job, timeout).await,
             How::Service(service) => {
-                service.ask(Asking { poster, links: links.as_ref(), timeout }, job).await
+                service.extract(Asking { poster, links: links.as_ref(), timeout }, job).await
             }
         };
         match outcome {
@@ -180,7 +180,7 @@ impl Extractors {
     }
 
     /// Asks a child that is kept, or one that is started to be kept.
-    async fn ask(
+    async fn run_kept(
         &self,
         extractor: &Extractor,
         own: Option<&Program>,
@@ -191,7 +191,7 @@ impl Extractors {
             Some(process) => process,
             None => self.start(extractor, own).await?,
         };
-        let asked = process.ask(job, extractor.timeout).await;
+        let asked = process.run_job(job, extractor.timeout).await;
         if !asked.is_spent && process.served < OBJECTS {
             self.keep(kind, process);
         } else if own.is_some() {

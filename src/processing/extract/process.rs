@@ -148,7 +148,7 @@ impl Process {
 
     /// Has one object extracted. After an error other than one that the extractor itself reported,
     /// the child has to go: `Asked::spent` says so.
-    pub(super) async fn ask(&mut self, job: Job, timeout: Duration) -> Asked {
+    pub(super) async fn run_job(&mut self, job: Job, timeout: Duration) -> Asked {
         self.served += 1;
         let scratch = match Scratch::new(self.scratch.path()) {
             Ok(scratch) => scratch,

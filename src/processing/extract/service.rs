@@ -99,7 +99,7 @@ impl Service {
     ///
     /// # Errors
     /// What went wrong, by what to do about it.
-    pub(super) async fn ask(&self, asking: Asking<'_>, job: Job) -> Result<Extracted, Failure> {
+    pub(super) async fn extract(&self, asking: Asking<'_>, job: Job) -> Result<Extracted, Failure> {
         match self.format {
             Format::Catchment => {
                 let body = self.line(&asking, job)?;

@@ -199,7 +199,7 @@ impl Library {
     }
 
     /// One entry as it is now, with the asset that it belongs to.
-    pub(super) async fn look(&self, id: &EntryId) -> Result<Option<Entry>, SourceError> {
+    pub(super) async fn stat_asset(&self, id: &EntryId) -> Result<Option<Entry>, SourceError> {
         let Some((asset, _)) = ids(id) else { return Ok(None) };
         let Some(found) = self.asset(asset).await? else { return Ok(None) };
         if !found.is_entry() {

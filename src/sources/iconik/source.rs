@@ -279,7 +279,7 @@ impl Source for Library {
     }
 
     async fn stat(&self, id: &EntryId) -> Result<Option<Entry>, SourceError> {
-        self.look(id).await
+        self.stat_asset(id).await
     }
 
     async fn expand(&self, outline: &Outline, placed: &Placed) -> Result<Vec<Entry>, SourceError> {
@@ -458,7 +458,7 @@ impl Source for Library {
         }
         let properties = match fingerprint.properties() {
             Some(properties) => properties.clone(),
-            None => match self.look(id).await?.map(|entry| entry.kind) {
+            None => match self.stat_asset(id).await?.map(|entry| entry.kind) {
                 Some(EntryKind::File(file)) => file.properties().cloned().unwrap_or_default(),
                 _ => Map::new(),
             },

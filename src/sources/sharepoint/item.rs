@@ -116,7 +116,7 @@ struct Marks {
 
 /// What an item is here.
 #[derive(Debug)]
-pub(super) enum Told {
+pub(super) enum Listed {
     Folder(Folder),
     Entry(Entry),
     Removed(EntryId),
@@ -155,26 +155,26 @@ impl DriveItem {
         self.file.as_ref().and(self.list_item.as_ref()?.fields.as_ref())
     }
 
-    /// The item as a listing of that drive tells it.
-    pub(super) fn told(self, drive: &str) -> Told {
+    /// The item as a listing of that drive has it.
+    pub(super) fn into_listed(self, drive: &str) -> Listed {
         let id = entry_id(drive, &self.id);
         if self.deleted.is_some() {
-            return Told::Removed(id);
+            return Listed::Removed(id);
         }
         let parent = self.parent_reference.as_ref().and_then(|parent| parent.id.as_deref());
         let parent = parent.map(|parent| entry_id(drive, parent));
         if self.root.is_some() {
             let name = Vec::new();
-            return Told::Folder(Folder { id, parent: None, name });
+            return Listed::Folder(Folder { id, parent: None, name });
         }
         let Some(name) = self.name.clone().filter(|name| !name.is_empty()) else {
-            return Told::Nothing;
+            return Listed::Nothing;
         };
         if self.folder.is_some() && self.package.is_none() && self.remote_item.is_none() {
-            return Told::Folder(Folder { id, parent, name: name.into_bytes() });
+            return Listed::Folder(Folder { id, parent, name: name.into_bytes() });
         }
         let kind = self.kind();
-        Told::Entry(Entry { id, path: EntryPath::new(name), parent, kind })
+        Listed::Entry(Entry { id, path: EntryPath::new(name), parent, kind })
     }
 
     fn kind(self) -> EntryKind {
@@ -248,8 +248,8 @@ impl DriveItem {
             ("description", text(self.description.as_ref())),
             ("createdDateTime", time(created)),
             ("lastModifiedDateTime", time(modified)),
-            ("createdBy", self.created_by.as_ref().and_then(Identities::told)),
-            ("lastModifiedBy", self.last_modified_by.as_ref().and_then(Identities::told)),
+            ("createdBy", self.created_by.as_ref().and_then(Identities::address)),
+            ("lastModifiedBy", self.last_modified_by.as_ref().and_then(Identities::address)),
         ];
         let all = all.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
         all.chain(self.columns.clone()).collect()
@@ -257,7 +257,7 @@ impl DriveItem {
 }
 
 impl Identities {
-    fn told(&self) -> Option<Value> {
+    fn address(&self) -> Option<Value> {
         let user = self.user.as_ref()?;
         user.email.as_deref().or(user.display_name.as_deref()).map(Value::from)
     }

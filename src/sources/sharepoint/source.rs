@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use super::{
     columns::Columns,
     graph::{About, BATCH, Graph},
-    item::{self, DriveItem, SELECT, Told},
+    item::{self, DriveItem, Listed, SELECT},
     place::{Collection, Found, Place, Site},
 };
 use crate::{
@@ -219,7 +219,7 @@ impl Source for SharePoint {
             let is_root = |item: &DriveItem| item.id == part.found.item && item.deleted.is_none();
             let has_root = page.value.iter().any(is_root);
             let cursor = next.clone().map(|next| Cursor(next.into_bytes()));
-            let page = Page { cursor, ..self.told(part, page.value).await? };
+            let page = Page { cursor, ..self.page_of(part, page.value).await? };
             if let Some(walk) = self.walks().get_mut(part.shard.name()) {
                 walk.has_root |= has_root;
                 walk.to = delta;
@@ -232,7 +232,7 @@ impl Source for SharePoint {
     async fn stat(&self, id: &EntryId) -> Result<Option<Entry>, SourceError> {
         match self.item(id).await {
             Ok(found) => match self.one(id, found).await? {
-                Told::Entry(entry) => Ok(Some(entry)),
+                Listed::Entry(entry) => Ok(Some(entry)),
                 _ => Ok(None),
             },
             Err(SourceError::NotFound { .. }) => Ok(None),
@@ -315,7 +315,7 @@ impl Source for SharePoint {
             if let Some(next) = page.next {
                 links.push_front(next);
             }
-            Ok(Some((self.told(part, page.value).await?, links)))
+            Ok(Some((self.page_of(part, page.value).await?, links)))
         })
         .boxed()
     }
@@ -323,7 +323,7 @@ impl Source for SharePoint {
     async fn folder(&self, id: &FolderId) -> Result<Option<Folder>, SourceError> {
         match self.item(id).await {
             Ok(found) => match self.one(id, found).await? {
-                Told::Folder(folder) => Ok(Some(folder)),
+                Listed::Folder(folder) => Ok(Some(folder)),
                 _ => Ok(None),
             },
             Err(SourceError::NotFound { .. }) => Ok(None),
@@ -404,11 +404,11 @@ impl Source for SharePoint {
             let page: Collection<DriveItem> = self.graph.follow(&link, About::Place).await?;
             next = page.next;
             for found in page.value {
-                let item = match (wanted, found.told(drive)) {
-                    (Wanted::Folders, Told::Folder(found)) => {
+                let item = match (wanted, found.into_listed(drive)) {
+                    (Wanted::Folders, Listed::Folder(found)) => {
                         folder(found.name, found.id.to_json_text())
                     }
-                    (Wanted::Files, Told::Entry(entry)) => file_of(entry),
+                    (Wanted::Files, Listed::Entry(entry)) => file_of(entry),
                     _ => continue,
                 };
                 if level.items.len() == limit {
@@ -571,13 +571,13 @@ impl SharePoint {
                 return Err(SourceError::Garbled { message });
             };
             let cursor = Some(Cursor(token.into_bytes()));
-            Ok(Some((Page { cursor, ..self.told(part, page.value).await? }, next)))
+            Ok(Some((Page { cursor, ..self.page_of(part, page.value).await? }, next)))
         })
         .boxed()
     }
 
     /// The items of a page. The same one may come several times: the last counts.
-    async fn told(&self, part: &Part, items: Vec<DriveItem>) -> Result<Page, SourceError> {
+    async fn page_of(&self, part: &Part, items: Vec<DriveItem>) -> Result<Page, SourceError> {
         let mut last: HashMap<String, usize> = HashMap::with_capacity(items.len());
         for (index, item) in items.iter().enumerate() {
             last.insert(item.id.clone(), index);
@@ -589,16 +589,16 @@ impl SharePoint {
             }
             let url = item.download_url.take();
             self.name_columns(&part.found.drive, &mut item).await?;
-            match item.told(&part.found.drive) {
-                Told::Folder(folder) => page.folders.push(folder),
-                Told::Entry(entry) => {
+            match item.into_listed(&part.found.drive) {
+                Listed::Folder(folder) => page.folders.push(folder),
+                Listed::Entry(entry) => {
                     if let Some(url) = url {
                         self.urls().put(entry.id.clone(), url);
                     }
                     page.entries.push(entry);
                 }
-                Told::Removed(id) => page.removed.push(id),
-                Told::Nothing => {}
+                Listed::Removed(id) => page.removed.push(id),
+                Listed::Nothing => {}
             }
         }
         Ok(page)
@@ -626,13 +626,13 @@ impl SharePoint {
     }
 
     /// An item that was asked for by its id.
-    async fn one(&self, id: &EntryId, mut found: DriveItem) -> Result<Told, SourceError> {
+    async fn one(&self, id: &EntryId, mut found: DriveItem) -> Result<Listed, SourceError> {
         let drive = item::parts(id).map_or("", |(drive, _)| drive);
         if let Some(url) = found.download_url.take() {
             self.urls().put(id.clone(), url);
         }
         self.name_columns(drive, &mut found).await?;
-        Ok(found.told(drive))
+        Ok(found.into_listed(drive))
     }
 
     /// A new address to download an item from.

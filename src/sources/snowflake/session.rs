@@ -211,7 +211,7 @@ impl Session {
         let call = Call::get(format!("{STATEMENTS}/{}", running.handle));
         let mut wait = FIRST_POLL;
         loop {
-            let (status, body) = self.ask(|_| call.request()).await?;
+            let (status, body) = self.request(|_| call.request()).await?;
             if status != 202 {
                 running.finish();
                 return Ok(body);
@@ -237,7 +237,7 @@ impl Session {
     ) -> Result<(u16, Bytes), Failed> {
         let id = Uuid::new_v4();
         let body = Bytes::from(protocol::submission(statement, &self.context, timeout));
-        self.ask(|is_repeat| {
+        self.request(|is_repeat| {
             let mut path = format!("{STATEMENTS}?requestId={id}");
             if is_repeat {
                 path.push_str("&retry=true");
@@ -250,8 +250,8 @@ impl Session {
         .await
     }
 
-    /// Sends a request until it is answered, and returns the status and all of the answer.
-    async fn ask(
+    /// Sends a request until there is a response; returns its status and all of its body.
+    async fn request(
         &self,
         request: impl Fn(bool) -> Request<Bytes> + Send + Sync,
     ) -> Result<(u16, Bytes), Failed> {
@@ -374,7 +374,7 @@ impl Session {
     }
 
     /// Waits until statements that nobody waits for any more are cancelled, but not for long.
-    pub(super) async fn settle(&self) {
+    pub(super) async fn close(&self) {
         let cancels =
             std::mem::take(&mut *self.cancels.lock().unwrap_or_else(PoisonError::into_inner));
         let all = futures_util::future::join_all(cancels);

@@ -727,8 +727,8 @@ impl Source for Snowflake {
         Usage { paid: Some(("warehouse_seconds", worked)), ..self.wire.usage() }
     }
 
-    async fn settle(&self) {
-        self.session.settle().await;
+    async fn close(&self) {
+        self.session.close().await;
     }
 
     fn ranges(&self) -> bool {

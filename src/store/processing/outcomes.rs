@@ -295,11 +295,11 @@ pub(super) fn let_go(tx: &Transaction<'_>, batch_key: i64) -> Result<()> {
     Ok(())
 }
 
-/// How many objects of a batch are settled in these collections by its own tries: done, failed.
+/// How many objects of a batch its own tries have finished in these collections: done, failed.
 ///
 /// # Errors
 /// SQLite's.
-pub fn settled(
+pub fn count_finished(
     connection: &Connection,
     batch_key: i64,
     collection_keys: &[i64],
@@ -481,16 +481,16 @@ pub fn retry(
     for key in collection_keys {
         count += reset.execute(params![batch_key, key, all])? as u64;
     }
-    let (_, left) = settled(tx, batch_key, collection_keys)?;
+    let (_, left) = count_finished(tx, batch_key, collection_keys)?;
     Ok((count, left))
 }
 
-/// Forgets what a batch has settled in these collections, so that it is extracted anew. Documents
+/// Forgets what a batch has finished in these collections, so that it is extracted anew. Documents
 /// stay until they are replaced.
 ///
 /// # Errors
 /// SQLite's.
-pub fn unsettle(tx: &Transaction<'_>, batch_key: i64, collection_keys: &[i64]) -> Result<()> {
+pub fn reopen(tx: &Transaction<'_>, batch_key: i64, collection_keys: &[i64]) -> Result<()> {
     let mut reset = tx.prepare_cached(
         "UPDATE outcomes SET state = 'waiting', attempts = 0, deaths = 0, retry_at_ms = NULL
          WHERE collection_key = ?2 AND object_key IN
@@ -517,7 +517,7 @@ pub fn remove_documents_of_batch(tx: &Transaction<'_>, batch_key: i64) -> Result
 ///
 /// # Errors
 /// SQLite's.
-pub fn unsettled_of_bucket(
+pub fn unfinished_of_bucket(
     connection: &Connection,
     collection_key: i64,
     bucket_key: i64,

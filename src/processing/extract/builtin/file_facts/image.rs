@@ -58,14 +58,14 @@ fn all(exif: &Exif) -> Map<String, Value> {
     let mut all = Map::new();
     for entry in exif.entries() {
         let Some(tag) = entry.tag().tag() else { continue };
-        if let Some(value) = shown(entry.value()) {
+        if let Some(value) = to_json(entry.value()) {
             all.entry(tag.to_string()).or_insert(value);
         }
     }
     all
 }
 
-fn shown(value: &EntryValue) -> Option<Value> {
+fn to_json(value: &EntryValue) -> Option<Value> {
     Some(match value {
         EntryValue::Text(text) => words(text)?.into(),
         EntryValue::U8(number) => (*number).into(),

@@ -40,6 +40,6 @@ pub(super) fn read(file: &mut File, mime: &str, facts: &mut Facts) {
         "video/x-matroska" | "video/webm" => matroska::tracks(file),
         _ => quicktime::tracks(file),
     };
-    tracks::tell(found, facts);
+    tracks::write_facts(found, facts);
     audio::read(file, facts);
 }

@@ -33,8 +33,8 @@ pub(super) struct Audio {
 /// The most pictures a second.
 const FASTEST: f64 = 100_000.0;
 
-/// Tells what is known of them.
-pub(super) fn tell(tracks: Tracks, facts: &mut Facts) {
+/// Writes down what is known of them.
+pub(super) fn write_facts(tracks: Tracks, facts: &mut Facts) {
     set(facts, "duration_seconds", tracks.seconds.and_then(seconds));
     set(facts, "title", tracks.title);
     if let Some(video) = tracks.video {
