@@ -49,7 +49,7 @@ export async function enter(t, server, { scheme = "light", width = 1280, height 
   const faults = [];
   page.on("console", (message) => {
     const text = message.text();
-    if (message.type() === "error" && !expected?.test(text) && !(outages && /ERR_CONNECTION_REFUSED|ERR_INCOMPLETE_CHUNKED|ERR_CONNECTION_RESET|ERR_EMPTY/.test(text))) faults.push(text);
+    if (message.type() === "error" && !expected?.test(text) && !(outages && /ERR_CONNECTION_REFUSED|ERR_INCOMPLETE_CHUNKED|ERR_CONNECTION_RESET|ERR_EMPTY|ERR_SOCKET_NOT_CONNECTED/.test(text))) faults.push(text);
   });
   page.on("pageerror", (error) => faults.push(error.stack ?? String(error)));
   page.on("request", (request) => {
