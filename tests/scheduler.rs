@@ -24,7 +24,7 @@ use jiff::Timestamp;
 use tempfile::TempDir;
 
 /// How long a test waits for what is bound to happen.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A data directory with a scheduler at work, and folders to be kept in step.
 struct House {
@@ -122,6 +122,17 @@ impl House {
             if let Some(scheduler) = &self.scheduler {
                 scheduler.nudge().nudge();
             }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Waits until the folder of a sync is watched.
+    #[cfg(target_os = "linux")]
+    async fn watched(&self, sync: &Sync) {
+        let watching = self.scheduler.as_ref().unwrap().watching();
+        let deadline = Instant::now() + PATIENCE;
+        while watching.of(sync.key) != Some(Watch::Live) {
+            assert!(Instant::now() < deadline, "it is not watched");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
@@ -298,12 +309,7 @@ async fn a_new_file_in_a_watched_folder_is_an_object_without_waiting_for_the_int
     let sync = house.sync(folder.clone(), SyncMode::Continuous).await;
     house.start();
     house.ended(&sync, 1).await;
-    let watching = house.scheduler.as_ref().unwrap().watching();
-    let deadline = Instant::now() + PATIENCE;
-    while watching.of(sync.key) != Some(Watch::Live) {
-        assert!(Instant::now() < deadline, "it is not watched");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    house.watched(&sync).await;
 
     std::fs::create_dir_all(folder.join("deep/er")).unwrap();
     std::fs::write(folder.join("deep/er/new.txt"), "new").unwrap();
@@ -355,13 +361,9 @@ async fn a_file_is_taken_once_its_writer_has_closed_it_and_not_before() {
     let sync = house.sync(folder.clone(), SyncMode::Continuous).await;
     house.start();
     house.ended(&sync, 1).await;
-    let watching = house.scheduler.as_ref().unwrap().watching();
-    let deadline = Instant::now() + PATIENCE;
-    while watching.of(sync.key) != Some(Watch::Live) {
-        assert!(Instant::now() < deadline, "it is not watched");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    house.watched(&sync).await;
 
+    let deadline = Instant::now() + PATIENCE;
     std::fs::write(folder.join("closed.part"), "all of it").unwrap();
     std::fs::rename(folder.join("closed.part"), folder.join("renamed")).unwrap();
     std::fs::write(folder.join("closed"), "all of it").unwrap();
@@ -389,12 +391,7 @@ async fn a_file_that_is_opened_added_to_and_closed_all_the_time_is_never_torn_an
     let sync = house.sync(folder.clone(), SyncMode::Continuous).await;
     house.start();
     house.ended(&sync, 1).await;
-    let watching = house.scheduler.as_ref().unwrap().watching();
-    let deadline = Instant::now() + PATIENCE;
-    while watching.of(sync.key) != Some(Watch::Live) {
-        assert!(Instant::now() < deadline, "it is not watched");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    house.watched(&sync).await;
 
     let log = folder.join("growing");
     let mut whole = Vec::new();
@@ -420,6 +417,42 @@ async fn a_file_that_is_opened_added_to_and_closed_all_the_time_is_never_torn_an
     assert!(bytes_of(&house, &sync, "other").await.is_some());
 }
 
+/// A file that is written all the time makes its folder due no more often than it is worth.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_written_all_the_time_does_not_make_run_after_run() {
+    use std::io::Write as _;
+    for is_kept_open in [false, true] {
+        let manual = Arc::new(ManualClock::new(Timestamp::now()));
+        let mut house = House::waiting(Duration::from_secs(2), Arc::new(SystemClock), manual);
+        let folder = house.folder("inbox");
+        let sync = house.sync(folder.clone(), SyncMode::Continuous).await;
+        house.start();
+        house.ended(&sync, 1).await;
+        house.watched(&sync).await;
+
+        let log = folder.join("growing");
+        let mut file = std::fs::File::create(&log).unwrap();
+        for _ in 0..600 {
+            file.write_all(b"one more line\n").unwrap();
+            if !is_kept_open {
+                file = std::fs::File::options().append(true).open(&log).unwrap();
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let runs = house.jobs(&sync).await.len();
+        assert!(runs <= 8, "{runs} runs in six seconds, kept open: {is_kept_open}");
+
+        drop(file);
+        let whole = std::fs::read(&log).unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        while bytes_of(&house, &sync, "growing").await.as_ref() != Some(&whole) {
+            assert!(Instant::now() < deadline, "it has not come");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_removed_file_of_a_watched_folder_goes_too() {
     let mut house = House::in_real_time();
@@ -429,12 +462,8 @@ async fn a_removed_file_of_a_watched_folder_goes_too() {
     let sync = house.sync(folder.clone(), SyncMode::Continuous).await;
     house.start();
     house.ended(&sync, 1).await;
-    let watching = house.scheduler.as_ref().unwrap().watching();
+    house.watched(&sync).await;
     let deadline = Instant::now() + PATIENCE;
-    while watching.of(sync.key) != Some(Watch::Live) {
-        assert!(Instant::now() < deadline, "it is not watched");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
 
     std::fs::remove_file(folder.join("one")).unwrap();
     while house.now_of(&sync).await.totals.counts.removed == 0 {

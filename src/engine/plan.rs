@@ -519,7 +519,14 @@ impl Plan {
             }
             EntryKind::Unreadable { error_type, message } => {
                 let message = error_type.with_way_out(&message);
-                self.failed.push(Failure { id, path, version: None, error_type, message });
+                self.failed.push(Failure {
+                    id,
+                    path,
+                    version: None,
+                    error_type,
+                    message,
+                    passes_by_itself: false,
+                });
             }
             EntryKind::Skipped(_) => {}
         }

@@ -169,9 +169,9 @@ fn rest(sync: &Sync, mut state: SyncState) -> SyncState {
 
 const fn done(mode: SyncMode, dead_letters: u64) -> SyncStatus {
     match (mode, dead_letters) {
-        (SyncMode::Continuous, _) => SyncStatus::Active,
+        (SyncMode::Continuous, 0) => SyncStatus::Active,
         (SyncMode::InitialOnly, 0) => SyncStatus::Completed,
-        (SyncMode::InitialOnly, _) => SyncStatus::CompletedWithErrors,
+        (_, _) => SyncStatus::CompletedWithErrors,
     }
 }
 

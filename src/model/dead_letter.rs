@@ -77,6 +77,12 @@ impl Life {
         }
     }
 
+    /// After a try that came too early: the next run tries again.
+    #[must_use]
+    pub fn tried_too_early(&self, now: Timestamp) -> Self {
+        Self { retry_at: None, reattempted_at: Some(now), ..self.clone() }
+    }
+
     /// Whether its retries are used up.
     #[must_use]
     pub const fn is_exhausted(&self) -> bool {
@@ -125,6 +131,16 @@ mod tests {
             "quarantine is waited for"
         );
         assert!(last.is_due(start() + 24.hours() + 35.minutes(), Patience::Full));
+    }
+
+    #[test]
+    fn a_try_that_came_too_early_is_no_retry_that_failed() {
+        let mut life = Life::begun(start());
+        for _ in 0..10 {
+            life = life.tried_too_early(start());
+            assert!(life.is_due(start(), Patience::Full), "with the next run");
+        }
+        assert_eq!(life.retries, 0);
     }
 
     #[test]

@@ -92,15 +92,29 @@ struct Changed {
     quiet: Duration,
 }
 
+/// What waits until somebody is done with writing a file.
+#[derive(Clone, Copy, Debug)]
+struct PutOff {
+    first: Instant,
+    /// When it would be finished, if that was the last time.
+    until: Instant,
+}
+
+impl PutOff {
+    /// However long that continues, it is looked at now and then: that it is not finished is said.
+    fn due_at(self) -> Instant {
+        self.until.min(self.first + RESCAN)
+    }
+}
+
 /// Changed folders.
 #[derive(Debug, Default)]
 struct Changes {
     /// Watched folders with their syncs.
     roots: Vec<(PathBuf, i64)>,
     changed: HashMap<i64, Changed>,
-    /// Syncs in whose folders somebody continues writing a file, and when that would be finished if
-    /// this was the last time.
-    put_off_until: HashMap<i64, Instant>,
+    /// Syncs in whose folders somebody is writing a file all the time.
+    put_off: HashMap<i64, PutOff>,
     /// Syncs whose folders have turned out to be watched in part only, and why.
     limited: HashMap<i64, String>,
 }
@@ -118,11 +132,14 @@ impl Changes {
         }
     }
 
-    /// The folder of a file that somebody continues writing is looked at again at `then`.
-    fn put_off(&mut self, path: &Path, then: Instant) {
-        let keys =
-            self.roots.iter().filter(|(root, _)| path.starts_with(root)).map(|(_, key)| *key);
-        self.put_off_until.extend(keys.map(|key| (key, then)));
+    /// A file that somebody is writing all the time was written to: its folder is not due for that
+    /// until the file has been left alone for `wait`.
+    fn put_off(&mut self, path: &Path, at: Instant, wait: Duration) {
+        let of = self.roots.iter().filter(|(root, _)| path.starts_with(root));
+        for (_, key) in of {
+            let first = self.put_off.get(key).map_or(at, |before| before.first);
+            self.put_off.insert(*key, PutOff { first, until: at + wait });
+        }
     }
 
     fn add(&mut self, event: &Event, at: Instant) -> bool {
@@ -169,7 +186,7 @@ fn note_closings(event: &Event, closings: &Closings, at: Instant) {
             closings.closed(path, at.into_std());
         }
         (EventKind::Modify(ModifyKind::Data(_)) | EventKind::Create(_), [path]) => {
-            closings.written(path);
+            closings.written(path, at.into_std());
         }
         (EventKind::Modify(ModifyKind::Name(RenameMode::Both)), [from, to]) => {
             closings.renamed(from, to);
@@ -206,11 +223,20 @@ impl Inbox {
         let now = Instant::now();
         note_closings(&event, &self.closings, now);
         let mut changes = self.changes();
-        for path in event.paths.iter().filter(|path| self.closings.is_busy(path, self.quiet)) {
-            changes.put_off(path, now + self.quiet + QUIET);
-        }
-        if changes.add(&event, now) {
+        if let Some(path) = self.busy_file(&event) {
+            changes.put_off(path, now, self.quiet + QUIET);
+        } else if changes.add(&event, now) {
             self.nudge.nudge();
+        }
+    }
+
+    /// The file that an event is about, should somebody be writing it all the time.
+    fn busy_file<'e>(&self, event: &'e Event) -> Option<&'e Path> {
+        match event.paths.as_slice() {
+            [path] if !event.need_rescan() => {
+                self.closings.is_busy(path, self.quiet).then_some(path.as_path())
+            }
+            _ => None,
         }
     }
 
@@ -392,7 +418,7 @@ impl Folders {
             let mut changes = self.inbox.changes();
             changes.roots.retain(|(_, of)| *of != key);
             changes.changed.remove(&key);
-            changes.put_off_until.remove(&key);
+            changes.put_off.remove(&key);
         }
         let shared = self.watched.values().any(|(other, _)| *other == root);
         if let (Some(watcher), false) = (self.watcher.clone(), shared) {
@@ -409,7 +435,8 @@ impl Folders {
     pub(super) fn next_due(&self) -> Option<Duration> {
         let changes = self.inbox.changes();
         let changed = changes.changed.iter().map(|(key, changed)| self.due_at(*key, *changed));
-        let due = changed.chain(changes.put_off_until.values().copied()).min()?;
+        let put_off = changes.put_off.values().map(|put_off| put_off.due_at());
+        let due = changed.chain(put_off).min()?;
         Some(due.saturating_duration_since(Instant::now()))
     }
 
@@ -427,13 +454,13 @@ impl Folders {
             changes.changed.remove(key);
         }
         let settled: Vec<i64> = changes
-            .put_off_until
+            .put_off
             .iter()
-            .filter(|(_, at)| **at <= now)
+            .filter(|(_, put_off)| put_off.due_at() <= now)
             .map(|(key, _)| *key)
             .collect();
         for key in settled {
-            changes.put_off_until.remove(&key);
+            changes.put_off.remove(&key);
             if !due.contains(&key) {
                 due.push(key);
             }

@@ -1,6 +1,7 @@
-//! Files that whoever wrote them has just closed, as far as the system tells: they are finished,
-//! and no time need pass until that can be believed. Whoever watches folders writes it down here;
-//! where nothing is written down, nothing is known.
+//! Who is writing files, as far as the system tells. A file that its writer has just closed is
+//! finished, and no time need pass until that can be believed; one that is written all the time is
+//! not worth a try. Whoever watches folders writes it down here; where nothing is written down,
+//! nothing is known.
 
 use std::{
     collections::HashMap,
@@ -9,61 +10,95 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Closings are kept for so long: by then, a file has been left alone long enough anyway.
+/// What is known is kept for so long: by then, a file has been left alone long enough anyway.
 const KEPT: Duration = Duration::from_secs(4);
 
-/// Closings that follow each other so soon are one file's that somebody continues writing.
+/// Writes and closings that follow each other so soon are one writer's who continues.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// So many of them are more than somebody who saves twice.
+/// So many closings are more than somebody who saves twice.
 const MANY: u32 = 4;
 
-/// The most files that are kept in mind. What comes on top is not known to be closed.
+/// Whoever has been writing for so long without closing the file is not about to.
+const LONG: Duration = Duration::from_secs(2);
+
+/// The most files that are kept in mind. Nothing is known of those on top.
 const MOST: usize = 100_000;
 
-/// Who has closed what, lately; clones share it.
+/// Who has written and closed what, lately; clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct Closings(Arc<Mutex<HashMap<PathBuf, Closing>>>);
+pub struct Closings(Arc<Mutex<HashMap<PathBuf, Writing>>>);
 
+/// What has been done to a file lately.
 #[derive(Clone, Copy, Debug)]
-struct Closing {
-    at: Instant,
-    /// The closing before this one.
-    before: Option<Instant>,
-    /// How many closings before this one came within [`AGAIN`] of each other.
+struct Writing {
+    /// When it was written to or closed last.
+    last: Instant,
+    /// Since when that has been going on, each time within [`AGAIN`] of the time before.
+    since: Instant,
+    /// The last two closings, the last one first.
+    closings: [Option<Instant>; 2],
+    /// How many closings before the last came within [`AGAIN`] of each other.
     again: u32,
-    /// Whether it was written to since.
+    /// Whether it was written to since it was closed.
     is_open: bool,
+}
+
+impl Writing {
+    const fn begun(at: Instant) -> Self {
+        Self { last: at, since: at, closings: [None; 2], again: 0, is_open: true }
+    }
+
+    /// It was written to or closed.
+    fn touched(&mut self, at: Instant) {
+        if at.duration_since(self.last) >= AGAIN {
+            self.since = at;
+        }
+        self.last = at;
+    }
+
+    fn closed(&mut self, at: Instant) {
+        self.touched(at);
+        let before = self.closings[0];
+        let is_again = before.is_some_and(|before| at.duration_since(before) < AGAIN);
+        self.again = if is_again { self.again.saturating_add(1) } else { 0 };
+        self.closings = [Some(at), before];
+        self.is_open = false;
+    }
 }
 
 impl Closings {
     /// Somebody who could write to a file has closed it.
     pub fn closed(&self, path: &Path, at: Instant) {
-        let mut files = self.lock();
-        if files.len() >= MOST {
-            files.retain(|_, closing| at.duration_since(closing.at) < KEPT);
-        }
-        let last = files.get(path).copied();
-        if files.len() < MOST || last.is_some() {
-            let before = last.map(|last| last.at);
-            let is_again = before.is_some_and(|before| at.duration_since(before) < AGAIN);
-            let again = last.filter(|_| is_again).map_or(0, |last| last.again.saturating_add(1));
-            files.insert(path.to_owned(), Closing { at, before, again, is_open: false });
-        }
+        self.note(path, at, |file| file.closed(at));
     }
 
     /// A file is being written to.
-    pub fn written(&self, path: &Path) {
-        if let Some(closing) = self.lock().get_mut(path) {
-            closing.is_open = true;
+    pub fn written(&self, path: &Path, at: Instant) {
+        self.note(path, at, |file| {
+            file.touched(at);
+            file.is_open = true;
+        });
+    }
+
+    fn note(&self, path: &Path, at: Instant, change: impl FnOnce(&mut Writing)) {
+        let mut files = self.lock();
+        if let Some(file) = files.get_mut(path) {
+            return change(file);
+        }
+        if files.len() >= MOST {
+            files.retain(|_, file| at.duration_since(file.last) < KEPT);
+        }
+        if files.len() < MOST {
+            change(files.entry(path.to_owned()).or_insert_with(|| Writing::begun(at)));
         }
     }
 
     /// A file has another name.
     pub fn renamed(&self, from: &Path, to: &Path) {
         let mut files = self.lock();
-        if let Some(closing) = files.remove(from) {
-            files.insert(to.to_owned(), closing);
+        if let Some(file) = files.remove(from) {
+            files.insert(to.to_owned(), file);
         }
     }
 
@@ -71,22 +106,25 @@ impl Closings {
     /// within `quiet`, as by somebody who continues adding to it.
     #[must_use]
     pub fn is_finished(&self, path: &Path, quiet: Duration) -> bool {
-        self.lock().get(path).is_some_and(|closing| {
-            let again = closing.before.is_some_and(|before| closing.at - before < quiet);
-            !closing.is_open && !again
+        self.lock().get(path).is_some_and(|file| match file.closings {
+            [Some(at), Some(before)] => !file.is_open && at.duration_since(before) >= quiet,
+            [Some(_), None] => !file.is_open,
+            [None, _] => false,
         })
     }
 
-    /// Whether somebody opens a file, adds to it and closes it again and again, and has done so
-    /// within `quiet`: to wait for it would take as long as that continues.
+    /// Whether somebody writes a file all the time, and has done so within `quiet`: opens it, adds
+    /// to it and closes it again and again, or has been adding to it for long. To wait for such a
+    /// file would take as long as that continues.
     #[must_use]
     pub fn is_busy(&self, path: &Path, quiet: Duration) -> bool {
-        self.lock()
-            .get(path)
-            .is_some_and(|closing| closing.again >= MANY && closing.at.elapsed() < quiet)
+        self.lock().get(path).is_some_and(|file| {
+            let is_kept_open = file.is_open && file.last.duration_since(file.since) >= LONG;
+            (file.again >= MANY || is_kept_open) && file.last.elapsed() < quiet
+        })
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<PathBuf, Closing>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<PathBuf, Writing>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -101,11 +139,11 @@ mod tests {
     fn a_file_is_finished_once_it_is_closed_until_somebody_writes_again() {
         let (closings, file, now) = (Closings::default(), Path::new("/a"), Instant::now());
         assert!(!closings.is_finished(file, QUIET), "nothing is known");
-        closings.written(file);
+        closings.written(file, now);
         assert!(!closings.is_finished(file, QUIET));
         closings.closed(file, now);
         assert!(closings.is_finished(file, QUIET));
-        closings.written(file);
+        closings.written(file, now + QUIET);
         assert!(!closings.is_finished(file, QUIET));
         closings.closed(file, now + 2 * QUIET);
         assert!(closings.is_finished(file, QUIET));
@@ -131,6 +169,20 @@ mod tests {
         (0..10).for_each(|_| closings.closed(file, now));
         assert!(closings.is_busy(file, QUIET * 100));
         assert!(!closings.is_busy(file, Duration::ZERO), "it has been left alone since");
+    }
+
+    #[test]
+    fn a_file_that_is_kept_open_and_added_to_for_long_is_busy_until_it_is_closed() {
+        let (closings, file, now) = (Closings::default(), Path::new("/a"), Instant::now());
+        let steps = |from: u32, to: u32| (from..to).map(|step| now + step * AGAIN / 2);
+        steps(0, 3).for_each(|at| closings.written(file, at));
+        assert!(!closings.is_busy(file, QUIET * 100), "it may be done soon");
+        steps(3, 6).for_each(|at| closings.written(file, at));
+        assert!(closings.is_busy(file, QUIET * 100));
+        closings.closed(file, now + 3 * AGAIN);
+        assert!(!closings.is_busy(file, QUIET * 100));
+        closings.written(file, now + 5 * AGAIN);
+        assert!(!closings.is_busy(file, QUIET * 100), "it begins anew after a pause");
     }
 
     #[test]

@@ -848,6 +848,12 @@ pub enum SourceError {
         /// The provider's reason.
         message: String,
     },
+    /// Somebody is writing this entry all the time: it is whole once that ends.
+    #[error("{message}")]
+    BeingWritten {
+        /// Which one.
+        message: String,
+    },
     /// The settings of the connection cannot work.
     #[error("{message}")]
     Misconfigured {
@@ -908,7 +914,8 @@ impl SourceError {
             Self::PermissionDenied { .. }
             | Self::Permanent { .. }
             | Self::TooLarge { .. }
-            | Self::Unsupported { .. } => ErrorClass::Entry,
+            | Self::Unsupported { .. }
+            | Self::BeingWritten { .. } => ErrorClass::Entry,
             Self::Auth { .. }
             | Self::SignInAgain { .. }
             | Self::RootMissing { .. }
@@ -934,7 +941,7 @@ impl SourceError {
                 ErrorType::PermissionDenied
             }
             Self::RootMissing { .. } | Self::NotFound { .. } => ErrorType::NotFound,
-            Self::Changed { .. } => ErrorType::ChangedDuringRead,
+            Self::Changed { .. } | Self::BeingWritten { .. } => ErrorType::ChangedDuringRead,
             Self::Corrupt { .. } | Self::SizeMismatch { .. } => ErrorType::ChecksumMismatch,
             Self::Misconfigured { .. } | Self::FeedExpired { .. } => ErrorType::Internal,
         }

@@ -22,6 +22,9 @@ pub struct Failure {
     pub error_type: ErrorType,
     /// What happened, for a person.
     pub message: String,
+    /// Whether the entry is as it should be as soon as somebody is done with it: the next run tries
+    /// again, and it does not count as a retry that failed.
+    pub passes_by_itself: bool,
 }
 
 /// A dead letter as the database knows it.
@@ -154,7 +157,11 @@ pub(super) fn record(
         opened += u64::from(open.is_none());
         match open {
             Some((open, runs)) if open.version == failure.version || open.version.is_none() => {
-                write(tx, target, failure, &open.life.failed_again(now), runs + 1, now)?;
+                let life = match failure.passes_by_itself {
+                    true => open.life.tried_too_early(now),
+                    false => open.life.failed_again(now),
+                };
+                write(tx, target, failure, &life, runs + 1, now)?;
             }
             Some(_) | None => write(tx, target, failure, &Life::begun(now), 1, now)?,
         }

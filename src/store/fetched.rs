@@ -41,6 +41,7 @@ impl FetchedEntry {
             version: Some(self.fingerprint.version.clone()),
             error_type,
             message,
+            passes_by_itself: false,
         }
     }
 }

@@ -35,7 +35,7 @@ const MAY_RUN: &str = "s.is_active AND s.pause IS NULL AND s.status <> 'ARCHIVED
 /// SQLite's.
 pub fn due(connection: &Connection, now: Timestamp, limit: u32) -> Result<Vec<Due>> {
     let mut statement = connection.prepare_cached(&format!(
-        "SELECT s.sync_key, s.next_sync_at_ms, s.status IN ('ACTIVE', 'FAILED'),
+        "SELECT s.sync_key, s.next_sync_at_ms, s.status IN ('ACTIVE', 'COMPLETED_WITH_ERRORS', 'FAILED'),
                 coalesce(s.options ->> '$.pace.polling_interval_seconds', 300)
          FROM syncs s JOIN connections c USING (connection_key)
          WHERE s.next_sync_at_ms <= ?1 AND {MAY_RUN} ORDER BY s.next_sync_at_ms LIMIT ?2"

@@ -151,6 +151,7 @@ impl Changes<'_> {
                     version: Some(renamed.fingerprint.version.clone()),
                     error_type,
                     message,
+                    passes_by_itself: false,
                 };
                 let failed =
                     Renamed { object: None, failure: Some(failure.clone()), ..renamed.clone() };
@@ -175,6 +176,7 @@ impl Changes<'_> {
                     version: Some(Version(row.get(2)?)),
                     error_type: ErrorType::ValidationError,
                     message,
+                    passes_by_itself: false,
                 })
             })?)
     }

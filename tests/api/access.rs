@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::{
     server::{Answer, Server},
-    support::catchment::Catchment,
+    support::catchment::{Catchment, poll_until},
 };
 
 /// One of every kind of route.
@@ -40,9 +40,13 @@ fn session(answer: &Answer) -> String {
     cookie.split(';').next().unwrap().to_owned()
 }
 
+/// The link of the server's second line, which is printed after its address.
 fn printed_link(server: &Server) -> String {
-    let said = server.stdout();
-    said.lines().find(|line| line.contains("/login?code=")).expect("a link").to_owned()
+    poll_until("the printed link", Duration::from_secs(60), || {
+        let said = server.stdout();
+        let whole = said.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+        whole.map(str::trim_end).find(|line| line.contains("/login?code=")).map(str::to_owned)
+    })
 }
 
 #[test]

@@ -387,6 +387,8 @@ fn an_entry_that_fails_is_a_dead_letter_until_it_is_given_up_requeued_and_taken(
     let sync = s3_sync(server, &s3, json!({}));
     let after = sync.has_completed(1);
     assert_eq!((&after["dead_letters"], &after["total_files_failed"]), (&json!(1), &json!(1)));
+    assert_eq!(after["status"], "COMPLETED_WITH_ERRORS", "nothing is good while one is open");
+    assert!(after["next_sync_at"].is_string(), "it stays scheduled: {after}");
     let dlq =
         |what: &str, body: &Value| server.post(&format!("{}/dlq{what}", sync.path), body).is(200);
     let letter = dlq("", &json!({}))["results"][0].clone();
@@ -402,7 +404,7 @@ fn an_entry_that_fails_is_a_dead_letter_until_it_is_given_up_requeued_and_taken(
     assert_eq!(metrics["dlq_by_error"], json!({"permission_denied": 1}));
     s3.heal();
     assert_eq!(dlq("/requeue", &json!({}))["requeued"], 1);
-    sync.has_completed(2);
+    assert_eq!(sync.has_completed(2)["status"], "ACTIVE");
     assert_eq!(dlq("", &json!({}))["total"], 0);
     let resolved = dlq("", &json!({"include_resolved": true}))["results"][0].clone();
     assert!(resolved["resolved_at"].is_string() && resolved["requeued_at"].is_string());

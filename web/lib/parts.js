@@ -138,8 +138,6 @@ export function syncBadge(sync) {
     const failed = sync.paused_by_failures ?? sync.paused_by_user_id === null;
     return badge(failed ? "FAILED" : "SUSPENDED", failed ? "Paused by failures" : "Paused");
   }
-  // Green is for what is all there.
-  if (sync.dead_letters > 0 && STATES[sync.status]?.[0] === "good") return badge("COMPLETED_WITH_ERRORS");
   return badge(sync.status);
 }
 

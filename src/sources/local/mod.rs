@@ -113,8 +113,7 @@ impl Folder {
         }
     }
 
-    /// Whether somebody opens a file, adds to it and closes it again and again. Opening and closing
-    /// alone changes nothing.
+    /// Whether somebody is writing a file all the time. Opening and closing alone changes nothing.
     fn is_busy(&self, id: &EntryId, fingerprint: &Fingerprint) -> bool {
         let age = fingerprint.modified.map(|at| self.clock.now().duration_since(at));
         let is_old = age
@@ -189,8 +188,8 @@ impl Source for Folder {
         range: Option<ByteRange>,
     ) -> Result<Content, SourceError> {
         if self.is_busy(id, fingerprint) {
-            let message = format!("{:?} is being written again and again", self.tree.path(id));
-            return Err(SourceError::Changed { message });
+            let message = format!("{:?} is being written all the time", self.tree.path(id));
+            return Err(SourceError::BeingWritten { message });
         }
         if let Some(wait) = self.settles_in(id, fingerprint) {
             tokio::time::sleep(wait).await;
