@@ -24,7 +24,7 @@ use super::{
     walk::WalkedPage,
 };
 use crate::{
-    model::{Entry, EntryId, EntryKind, Folder, FolderId, Identity, Patience, SkipReason},
+    model::{Entry, EntryId, EntryKind, Folder, FolderId, Identity, Patience},
     sources::{Outline, Page, Placed, VersionMatch, retry::RetryPolicy},
     store::{
         self, Connection, StoreError,
@@ -282,7 +282,7 @@ fn judge(run: &Run, outline: &Outline, placed: &Placed, entries: &mut [Entry]) -
             let path = places::below(&placed.path, own.path.as_bytes());
             run.rules.filter.refuses(&path, file).is_some()
         }
-        EntryKind::Skipped(reason) => *reason == SkipReason::OtherPath,
+        EntryKind::Skipped(reason) => reason.is_lasting(),
         EntryKind::Unreadable { .. } => false,
     };
     is_left_out.then(|| LeftOut {

@@ -23,6 +23,7 @@ impl KnownFacts {
             facts: Facts {
                 mime: file.mime.clone(),
                 properties: properties.clone(),
+                parts: file.details.as_ref().map(|of| of.parts.clone()).unwrap_or_default(),
                 is_listed: true,
                 ..Facts::default()
             },
@@ -59,6 +60,7 @@ impl KnownFacts {
             self.facts.metadata = returned.metadata;
             self.facts.properties = returned.properties;
             self.facts.references = returned.references;
+            self.facts.parts = returned.parts;
         }
         if missing.tags {
             self.facts.tags = returned.tags;

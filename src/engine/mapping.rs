@@ -8,8 +8,8 @@ use super::filter::Dossier;
 use crate::{
     model::{
         BlobMapping, BlobType, BucketSchema, BucketSettings, CONTENT, EntryPath, FieldMapping,
-        FieldProblem, MappingEntry, MappingSource, Mismatch, SchemaMapping, Transform, UniqueKey,
-        UniqueValue, filename_regex,
+        FieldProblem, MappingEntry, MappingSource, Mismatch, PartAddress, SchemaMapping, Transform,
+        UniqueKey, UniqueValue, filename_regex,
     },
     sources::{Facts, Needs},
 };
@@ -83,6 +83,8 @@ pub enum BlobBytes {
     File,
     /// They are to be fetched from here.
     Url(String),
+    /// They are those of a named part of the entry.
+    Part(PartAddress),
     /// They are this text.
     Text(String),
     /// They cannot be had, for this reason.
@@ -255,6 +257,9 @@ fn apply(transform: Transform, text: String) -> Result<Option<Value>, String> {
 impl Blob {
     /// The blob of an entry; none where its source has nothing.
     fn of(&self, path: &EntryPath, facts: &Facts) -> Result<Option<MappedBlob>, Mismatch> {
+        if let Some(part) = self.source.part(facts) {
+            return Ok(part.map(|address| self.mapped(BlobBytes::Part(address.clone()))));
+        }
         let bytes = match &self.source {
             Source::File => BlobBytes::File,
             source if source.is_reference(facts) => BlobBytes::Unsupported(format!(
@@ -272,12 +277,16 @@ impl Blob {
                 }
             },
         };
-        Ok(Some(MappedBlob {
+        Ok(Some(self.mapped(bytes)))
+    }
+
+    fn mapped(&self, bytes: BlobBytes) -> MappedBlob {
+        MappedBlob {
             property: self.property.clone(),
             kind: self.kind,
             mime: self.mime.clone(),
             bytes,
-        }))
+        }
     }
 
     fn bytes_of(&self, text: String) -> Result<BlobBytes, Mismatch> {
@@ -355,6 +364,15 @@ impl Source {
             Self::Folder { segment, full_path } => folder(path, *segment, *full_path),
             Self::Constant(value) => Some(value.clone()),
         }
+    }
+
+    /// The named part of an entry that it names, `None` within where the entry has none; `None` where
+    /// it names no part.
+    fn part<'f>(&self, facts: &'f Facts) -> Option<Option<&'f PartAddress>> {
+        let (Self::Metadata(name) | Self::Property(name)) = self else { return None };
+        let mut parts = facts.parts.iter();
+        let (_, part) = parts.find(|(known, _)| known.eq_ignore_ascii_case(name))?;
+        Some(part.as_ref())
     }
 
     /// Whether it is a property that refers to a file which cannot be fetched.

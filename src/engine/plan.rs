@@ -261,8 +261,15 @@ impl SkipReason {
             | Self::Shortcut
             | Self::Elsewhere
             | Self::NoProxy
+            | Self::NoProxyYet
             | Self::OtherPath => Sighting::Drifted,
         }
+    }
+
+    /// Whether an outlined entry that is skipped for this reason is not asked for its files again
+    /// until it changes, is moved, or the filters are others.
+    pub(super) const fn is_lasting(self) -> bool {
+        matches!(self, Self::NoProxy | Self::OtherPath)
     }
 }
 

@@ -29,6 +29,8 @@ pub struct Rules {
     /// Where only an outline of entries is listed, the `provider_filters` that decide about them.
     /// Then all filters look at more than the listing, and what they leave out is remembered.
     outlined: Option<Map<String, Value>>,
+    /// Whether the `provider_filters` look at the folders that an entry is in.
+    provider_looks_at_folders: bool,
 }
 
 impl Rules {
@@ -42,7 +44,8 @@ impl Rules {
         let mapping = mapping.map_err(FilterError)?;
         let mark = mark(options, options.mapping.as_ref(), None, &filter, None);
         let shares_objects = options.skip_duplicates;
-        Ok(Self { filter, mapping, mark, shares_objects, outlined: None })
+        let (outlined, provider_looks_at_folders) = (None, false);
+        Ok(Self { filter, mapping, mark, shares_objects, outlined, provider_looks_at_folders })
     }
 
     /// The same rules, for a source that is listed in this way.
@@ -58,7 +61,9 @@ impl Rules {
             .then_some(deciding);
         let mapping = options.mapping.as_ref();
         let mark = mark(options, mapping, None, &self.filter, outlined.as_ref());
-        Self { mark, outlined, ..self }
+        let provider_looks_at_folders =
+            sources::filters_look_at_folders(provider, &options.provider_filters);
+        Self { mark, outlined, provider_looks_at_folders, ..self }
     }
 
     /// The same rules, for a bucket with these settings. Where its schema requires fields, entries
@@ -93,6 +98,7 @@ impl Rules {
     pub fn look_at_folders(&self) -> bool {
         self.mapping.as_ref().is_some_and(Mapping::looks_at_folders)
             || self.filter.looks_at_folders()
+            || self.provider_looks_at_folders
     }
 
     /// Whether they need more of an entry than its listing and its bytes.

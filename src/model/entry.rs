@@ -1,5 +1,7 @@
 //! An entry: one thing that a source lists, before it is an object.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -140,6 +142,10 @@ pub struct Details {
     /// What a mapping, a filter or a reader may want to know of it: a drive's properties, a row's
     /// columns. `None`: the source has to be asked for them.
     pub properties: Option<serde_json::Map<String, serde_json::Value>>,
+    /// Its named parts that mappings can make blobs of, by their names; `None` where it has no such
+    /// part.
+    #[serde(default)]
+    pub parts: BTreeMap<String, Option<PartAddress>>,
     /// Its bytes: nothing is fetched then. At most 4 MiB in all entries of a page.
     #[serde(skip)]
     pub bytes: Option<Bytes>,
@@ -150,6 +156,12 @@ pub struct Details {
     #[serde(skip)]
     pub further: u32,
 }
+
+/// Where a named part of an entry is: a smaller version of it, a poster. Only its source can read
+/// it. It changes with the part's bytes, so that they are fetched once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PartAddress(pub String);
 
 /// How far a listed size can be trusted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -234,6 +246,8 @@ pub enum SkipReason {
     StillArriving,
     /// Proxies are wanted, and it has none.
     NoProxy,
+    /// Proxies are wanted, and it is so new that one may yet be made.
+    NoProxyYet,
     /// Its path matches none of the patterns of the provider's own filters.
     OtherPath,
     /// It failed before, and its next try is not due: decided by the engine, by no source.
@@ -257,6 +271,7 @@ impl SkipReason {
             Self::Elsewhere => "in another drive: make a sync of that place",
             Self::StillArriving => "still arriving, and looked at again in the next run",
             Self::NoProxy => "without a proxy, which provider_filters.files asks for",
+            Self::NoProxyYet => "without a proxy yet, and looked at again in the next full pass",
             Self::OtherPath => "matches none of provider_filters.path_patterns",
             Self::FailedBefore => "failed before, and is tried again later",
         }

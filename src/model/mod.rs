@@ -43,7 +43,7 @@ pub use credentials::{
 pub use dead_letter::{Life, MAX_RETRIES, Patience};
 pub use entry::{
     Cursor, Details, Entry, EntryId, EntryKind, ExpectedHash, Fingerprint, Folder, FolderId,
-    HashAlgorithm, Identity, Link, SizeKind, SkipReason, Version,
+    HashAlgorithm, Identity, Link, PartAddress, SizeKind, SkipReason, Version,
 };
 pub use filters::{FileFilters, MetadataFilter, Operator};
 pub use hash::{BlobHash, ParseHashError};

@@ -48,13 +48,14 @@ pub use self::{
         ProviderFilters, Reader, Wrong,
     },
     registry::{
-        Opener, Registry, accept, amend, built_in, filters_besides_shards, is_configurable,
-        provider_filters, providers, public_config, readable, reader, schemas, watched,
+        Opener, Registry, accept, amend, built_in, filters_besides_shards, filters_look_at_folders,
+        is_configurable, provider_filters, providers, public_config, readable, reader, schemas,
+        watched,
     },
 };
 use crate::model::{
     Cursor, Entry, EntryId, EntryPath, ErrorType, ExpectedHash, Fingerprint, Folder, FolderId,
-    Identity, Link, Shard, Version,
+    Identity, Link, PartAddress, Shard, Version,
 };
 
 /// A place that can be listed and read.
@@ -214,17 +215,17 @@ pub trait Source: Send + Sync {
         range: Option<ByteRange>,
     ) -> Result<Content, SourceError>;
 
-    /// Opens a named part of an entry, whole: a smaller picture of it, a poster. One of the entry's
-    /// properties is its address, which begins with [`PART`] and changes with the part's bytes, so
-    /// that mappings can make a blob of it and it is fetched once.
+    /// Opens a named part of an entry, whole: one of those that its listing names
+    /// ([`Details::parts`](crate::model::Details::parts)).
     ///
     /// # Errors
     /// As for [`Source::fetch`].
     async fn fetch_part(
         &self,
         _id: &EntryId,
-        address: &str,
+        address: &PartAddress,
     ) -> Result<(PartFacts, Body), SourceError> {
+        let PartAddress(address) = address;
         Err(SourceError::Permanent { message: format!("{address} is no part of this entry") })
     }
 
@@ -638,9 +639,6 @@ pub struct Content {
     pub body: Body,
 }
 
-/// Begins the address of a named part of an entry ([`Source::fetch_part`]).
-pub const PART: &str = "part://";
-
 /// What is known of a named part.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PartFacts {
@@ -661,6 +659,8 @@ pub struct Facts {
     pub tags: BTreeMap<String, String>,
     /// What else the provider knows of it: a row's columns, a drive's properties, headers.
     pub properties: serde_json::Map<String, serde_json::Value>,
+    /// Its named parts that mappings can make blobs of; `None` where it has no such part.
+    pub parts: BTreeMap<String, Option<PartAddress>>,
     /// Names of properties that refer to files of the provider which cannot be fetched.
     pub references: BTreeSet<String>,
     /// Whether the properties came with the listing, which makes them all the metadata there is.

@@ -175,6 +175,12 @@ pub fn filters_besides_shards(
     others
 }
 
+/// Whether those `provider_filters` look at the folders that an entry is in.
+#[must_use]
+pub fn filters_look_at_folders(name: &ProviderName, filters: &Map<String, Value>) -> bool {
+    reader(name).is_some_and(|reader| reader.look_at_folders(filters))
+}
+
 /// Where sources come from: [`Registry`], or a test's own.
 #[async_trait]
 pub trait Opener: fmt::Debug + Send + Sync {

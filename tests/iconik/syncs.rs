@@ -72,6 +72,8 @@ impl Fixture {
         } else {
             "trigger"
         };
+        // A run that is under way may have begun before what this one is to see.
+        self.idle(sync);
         let before = self.jobs(sync).len();
         self.server.post(&format!("{sync}/{order}"), &json!({})).is(200);
         poll_until("the job", DEADLINE, || {
@@ -81,6 +83,23 @@ impl Fixture {
                 jobs.iter().all(|job| job["status"] != "running" && job["status"] != "queued");
             (jobs.len() > before && over).then(|| jobs[0].clone())
         })
+    }
+
+    /// Waits until no run is under way.
+    fn idle(&self, sync: &str) {
+        poll_until("the end of all runs", DEADLINE, || {
+            let jobs = self.jobs(sync);
+            let is_over = |job: &Value| job["status"] != "running" && job["status"] != "queued";
+            jobs.iter().all(is_over).then_some(())
+        });
+    }
+
+    /// Runs a sync until a run makes no more requests than these: where entries were moved with
+    /// their folders, another run follows by itself.
+    fn runs_with_requests(&self, sync: &str, requests: u64) {
+        poll_until("a run with so few requests", DEADLINE, || {
+            (self.run(sync)["details"]["requests"] == requests).then_some(())
+        });
     }
 
     /// Runs a sync that is to succeed.
@@ -180,6 +199,57 @@ fn renames_moves_and_edits_download_nothing_and_the_objects_keep_their_ids() {
     assert_eq!(moved["Old/a.mxf"], before["News/a.mxf"]);
     assert_eq!(moved["Nachrichten/b.mxf"], before["News/b.mxf"]);
     assert!(!fake.counts().contains_key("download"), "{:?}", fake.counts());
+}
+
+#[test]
+fn a_renamed_collection_shows_in_paths_collections_mappings_and_filters_and_downloads_nothing() {
+    let fake = FakeIconik::start();
+    let (news, others) = (fake.collection("News", None), fake.collection("Others", None));
+    let inner = fake.collection("2026", Some(&news));
+    fake.asset("a.mxf", &[&others, &news], "a");
+    fake.asset("b.mxf", &[&inner], "b");
+    fake.asset("c.mxf", &[&others], "c");
+    let fixture = Fixture::with(&fake, EVERY_RUN, json!({}));
+    let folders = json!({ "type": "folder_path", "full_path": true });
+    let sync = fixture.sync(
+        "/",
+        &json!({
+            "provider_filters": { "path_patterns": ["N*/**", "O*/*"] },
+            "schema_mapping": { "mappings": {
+                "content": { "target_type": "blob", "source": { "type": "file" } },
+                "campaign": { "target_type": "field", "source": folders },
+            } },
+        }),
+    );
+    fixture.runs(&sync);
+    let before = fixture.paths();
+    assert_eq!(keys(&before), ["News/2026/b.mxf", "News/a.mxf", "Others/c.mxf"]);
+    fake.forget();
+    fake.rename_collection(&news, "Nachrichten");
+    fake.rename_collection(&others, "Ordner");
+    fixture.runs(&sync);
+    let object = |path: &str| {
+        let objects = fixture.objects();
+        objects.iter().find(|object| object["key_prefix"] == path).cloned().unwrap()
+    };
+    let after = fixture.paths();
+    assert_eq!(keys(&after), ["Nachrichten/2026/b.mxf", "Nachrichten/a.mxf", "Ordner/c.mxf"]);
+    assert!(before.values().all(|id| after.values().any(|other| other == id)), "{after:?}");
+    assert_eq!(
+        object("Nachrichten/a.mxf")["source"]["metadata"]["collections"],
+        json!(["/Ordner"])
+    );
+    assert_eq!(object("Nachrichten/a.mxf")["campaign"], "Nachrichten");
+    assert_eq!(object("Nachrichten/2026/b.mxf")["campaign"], "Nachrichten/2026");
+    // No pattern names it any more, and the first of a's collections that is left is the other.
+    fake.rename_collection(&inner, "Intern");
+    fake.rename_collection(&news, "Zeitung");
+    fixture.runs(&sync);
+    assert_eq!(keys(&fixture.paths()), ["Ordner/a.mxf", "Ordner/c.mxf"]);
+    assert_eq!(object("Ordner/a.mxf")["source"]["metadata"]["collections"], json!(["/Zeitung"]));
+    fixture.runs_with_requests(&sync, 2);
+    let counts = fake.counts();
+    assert!(!counts.contains_key("download") && !counts.contains_key("download_url"), "{counts:?}");
 }
 
 #[test]
@@ -360,7 +430,7 @@ fn what_was_left_out_is_taken_once_its_collection_its_title_or_the_filters_let_i
     fake.rename_collection(&raw, "Old");
     fake.rename_collection(&news, "Raw");
     fixture.runs(&sync);
-    assert!(keys(&fixture.paths()).contains(&"Raw/b.mxf"), "the new title counts");
+    assert_eq!(keys(&fixture.paths()), ["Raw/b.mxf"], "what Old has is left out now");
     let filters = json!({ "provider_filters": { "path_patterns": ["*.mxf"] } });
     fixture.server.patch(&sync, &filters).is(200);
     fixture.runs(&sync);
@@ -422,6 +492,123 @@ fn a_proxy_and_a_keyframe_become_blobs_where_they_are_mapped_and_are_fetched_onc
     fixture.runs(&sync);
     assert_eq!(fake.counts()["download"], 1);
     assert_eq!(content("poster").0, b"another keyframe");
+}
+
+#[test]
+fn a_field_of_the_metadata_that_reads_like_the_address_of_a_part_is_no_part() {
+    let fake = FakeIconik::start();
+    let asset = fake.asset("a.mxf", &[], "original");
+    let (proxy, frame) = (fake.new_id(), fake.new_id());
+    fake.change(&asset, |asset| {
+        asset.proxies.push(Media::new(&proxy, "a.mp4", "the proxy"));
+        asset.keyframes.push(Media::new(&frame, "a.jpg", "the keyframe"));
+        let address = format!("part://keyframes/{frame}/a%2Ejpg?12%20");
+        asset.metadata.insert("Link".into(), json!([address]));
+        asset.metadata.insert("proxy".into(), json!(["a word of the view"]));
+    });
+    let fixture = Fixture::with(&fake, EVERY_RUN, json!({ "metadata_view_id": VIEW }));
+    let mapping = |name: &str, source: Value| {
+        let blob = json!({ "target_type": "blob", "source": source, "blob_type": "auto",
+                           "blob_property": name });
+        let word =
+            json!({ "target_type": "field", "source": { "type": "column", "name": "proxy" } });
+        json!({ "schema_mapping": { "mappings": { name: blob, "campaign": word } } })
+    };
+    let link = mapping("link", json!({ "type": "column", "name": "Link" }));
+    let sync = fixture.sync("/", &link);
+    fake.forget();
+    fixture.run(&sync);
+    assert!(fixture.objects().is_empty());
+    let letters = fixture.server.post(&format!("{sync}/dlq"), &json!({})).is(200);
+    assert!(letters.to_string().contains("part://"), "{letters}");
+    assert!(!fake.counts().contains_key("keyframe"), "{:?}", fake.counts());
+    // A part goes by its name, and a field of that name is a field all the same.
+    let proxy = mapping("proxy", json!({ "type": "metadata", "key": "proxy" }));
+    fixture.server.patch(&sync, &proxy).is(200);
+    fixture.runs(&sync);
+    let objects = fixture.objects();
+    assert_eq!(objects[0]["campaign"], "a word of the view", "{objects:?}");
+    let blobs = objects[0]["blobs"].as_array().unwrap();
+    assert!(blobs.iter().any(|blob| blob["details"]["filename"] == "a.mp4"), "{objects:?}");
+    assert!(!objects[0]["source"].to_string().contains("part://proxies"), "{objects:?}");
+}
+
+#[test]
+fn an_asset_that_has_no_proxy_is_asked_for_one_until_it_is_a_week_old_and_then_once_more() {
+    let fake = FakeIconik::start();
+    let (old, new) = (fake.asset("old.mxf", &[], "old"), fake.asset("new.mxf", &[], "new"));
+    let taken = fake.asset("taken.mxf", &[], "original");
+    let proxy = fake.new_id();
+    fake.change(&taken, |asset| asset.proxies.push(Media::new(&proxy, "taken.mp4", "proxy")));
+    let days_ago = |days: i64| {
+        let then = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(24 * days);
+        then.strftime("%Y-%m-%dT%H:%M:%S+00:00").to_string()
+    };
+    fake.change_silently(&old, |asset| asset.date_modified = days_ago(8));
+    fake.change_silently(&new, |asset| asset.date_modified = days_ago(6));
+    let fixture = Fixture::with(&fake, EVERY_RUN, json!({}));
+    let sync = fixture.sync("/", &json!({ "provider_filters": { "files": "proxy" } }));
+    fake.forget();
+    fixture.runs(&sync);
+    assert_eq!(keys(&fixture.paths()), ["taken.mp4"]);
+    assert_eq!(fake.counts()["proxies"], 3);
+    for _ in 0..2 {
+        fake.forget();
+        fixture.runs(&sync);
+        let expected = [("search", 1), ("collections", 1), ("proxies", 1)];
+        assert_eq!(fake.counts(), BTreeMap::from(expected), "only the new one is asked");
+    }
+    // Both get one; that of the old asset is found because its date says that it has changed.
+    for (asset, name) in [(&old, "old.mp4"), (&new, "new.mp4")] {
+        let id = fake.new_id();
+        fake.change_silently(asset, |asset| {
+            asset.proxies.push(Media::new(&id, name, format!("proxy of {name}")));
+        });
+    }
+    fixture.runs(&sync);
+    assert_eq!(keys(&fixture.paths()), ["new.mp4", "taken.mp4"]);
+    fake.change_silently(&old, |asset| asset.date_modified = days_ago(7));
+    fixture.runs(&sync);
+    assert_eq!(keys(&fixture.paths()), ["new.mp4", "old.mp4", "taken.mp4"]);
+}
+
+#[test]
+fn the_requests_of_a_large_library_are_those_that_are_promised() {
+    const ASSETS: usize = 1100;
+    let fake = FakeIconik::start();
+    let news = fake.collection("News", None);
+    let assets: Vec<String> = (0..ASSETS)
+        .map(|n| fake.asset(&format!("{n}.mxf"), &[&news], format!("content {n}")))
+        .collect();
+    let fixture = Fixture::with(&fake, "", json!({ "metadata_view_id": VIEW }));
+    let sync = fixture.sync("/", &json!({}));
+    fake.forget();
+    fixture.runs(&sync);
+    // Two pages of the search and one of the collections, two calls for each asset and its bytes.
+    let of_each = [("files", ASSETS), ("download_url", ASSETS), ("download", ASSETS)];
+    let first = BTreeMap::from_iter([("search", 2), ("collections", 1)].into_iter().chain(of_each));
+    assert_eq!(fake.counts(), first);
+    fake.forget();
+    fixture.runs(&sync);
+    assert_eq!(fake.counts(), BTreeMap::from([("search", 1)]), "nothing has changed");
+    fake.change(&assets[3], |asset| asset.title = "Another".into());
+    fake.change(&assets[4], |asset| {
+        asset.metadata.insert("Campaign".into(), json!(["spring"]));
+    });
+    fake.change(&assets[5], |asset| asset.in_collections.clear());
+    fake.forget();
+    fixture.runs(&sync);
+    assert_eq!(fake.counts(), BTreeMap::from([("search", 1), ("files", 3)]), "edits");
+    // A full pass: one request for each thousand assets, and the collections.
+    let home = fixture.server.home.clone();
+    fixture.server.kill();
+    std::fs::write(home.data_dir().join("config.toml"), EVERY_RUN).unwrap();
+    let fixture = Fixture { server: Server::on(&home), connection: fixture.connection };
+    fixture.idle(&sync);
+    fake.forget();
+    fixture.runs(&sync);
+    assert_eq!(fake.counts(), BTreeMap::from([("search", 2), ("collections", 1)]), "a full pass");
+    assert_eq!(fixture.server.get(&sync).is(200)["status"], "ACTIVE");
 }
 
 #[test]

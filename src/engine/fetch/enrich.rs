@@ -18,8 +18,8 @@ use crate::{
         plan::Action,
         shaping,
     },
-    model::Fingerprint,
-    sources::{Facts, Needs, PART, PartFacts, SourceError, retry::RetryPolicy},
+    model::{Fingerprint, PartAddress},
+    sources::{Facts, Needs, PartFacts, SourceError, retry::RetryPolicy},
     store::{
         StoreError,
         commit::Stored,
@@ -238,7 +238,7 @@ async fn reshaped(
 async fn fetch_part(
     run: &Run,
     action: &Action,
-    address: &str,
+    address: &PartAddress,
 ) -> Result<(Stored, PartFacts), FetchError> {
     let attempt = || async {
         let _permit = permit(run).await;
@@ -269,13 +269,16 @@ async fn shape_of(
             // It is fetched, unless it was fetched from that very URL before.
             BlobBytes::Url(url) => match shaping::kept(&blob, url, urls) {
                 Some(kept) => kept,
-                None if url.starts_with(PART) => {
-                    let (stored, part) = fetch_part(run, action, url).await?;
-                    shaping::fetched(&blob, url, stored, part.mime, part.filename)
-                }
                 None => {
                     let fetched = web::fetch(run, url).await?;
                     shaping::fetched(&blob, url, fetched.stored, fetched.mime, fetched.filename)
+                }
+            },
+            BlobBytes::Part(part) => match shaping::kept(&blob, &part.0, urls) {
+                Some(kept) => kept,
+                None => {
+                    let (stored, facts) = fetch_part(run, action, part).await?;
+                    shaping::fetched(&blob, &part.0, stored, facts.mime, facts.filename)
                 }
             },
         });

@@ -12,7 +12,7 @@ use crate::{
         mapping::{BlobBytes, Mapped, Mapping},
         shaping,
     },
-    model::{BlobHash, Entry, EntryKind, ErrorType, Mismatch},
+    model::{BlobHash, Entry, EntryKind, ErrorType, Mismatch, PartAddress},
     sources::{Needs, Source, SourceError, retry::RetryPolicy},
     store::{
         Store,
@@ -164,10 +164,12 @@ fn shape_of(mapping: &Mapping, mapped: Mapped, kept: &Kept, new: &mut Vec<String
                 let (hash, size) = (BlobHash::of(text.as_bytes()), text.len() as u64);
                 blobs.push(shaping::text(blob, Stored { hash, size, inline: None }));
             }
-            BlobBytes::Url(url) => match shaping::kept(blob, url, &kept.urls) {
-                Some(kept) => blobs.push(kept),
-                None => new.push(blob.property.clone()),
-            },
+            BlobBytes::Url(url) | BlobBytes::Part(PartAddress(url)) => {
+                match shaping::kept(blob, url, &kept.urls) {
+                    Some(kept) => blobs.push(kept),
+                    None => new.push(blob.property.clone()),
+                }
+            }
             BlobBytes::Unsupported(_) => new.push(blob.property.clone()),
         }
     }

@@ -1,5 +1,7 @@
 //! What the API tells of a file, as an entry or a folder.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -177,6 +179,7 @@ impl File {
             hashes: if format.is_some() { Vec::new() } else { self.hashes() },
             facts_mark: Some(self.facts_mark()),
             properties: Some(self.all_properties()),
+            parts: BTreeMap::new(),
             bytes: None,
         };
         Fingerprint {

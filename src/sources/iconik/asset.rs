@@ -3,6 +3,7 @@
 use std::{cmp::Reverse, collections::BTreeMap};
 
 use globset::GlobSet;
+use jiff::{SignedDuration, Timestamp};
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
@@ -11,9 +12,9 @@ use super::{feed::instant, place::is_id};
 use crate::{
     model::{
         Details, Entry, EntryId, EntryKind, EntryPath, ErrorType, ExpectedHash, Fingerprint,
-        HashAlgorithm, Identity, SizeKind, SkipReason, Version,
+        HashAlgorithm, Identity, PartAddress, SizeKind, SkipReason, Version,
     },
-    sources::{Outline, PART, Placed, browse::Item},
+    sources::{Outline, Placed, browse::Item},
 };
 
 /// The fields of assets that a search is asked for.
@@ -43,6 +44,12 @@ pub(super) const FIELDS: &[&str] = &[
     "proxies",
     "keyframes",
 ];
+
+/// Begins the address of a named part.
+const PART: &str = "part://";
+
+/// How long after its date an asset may get its proxy: until then each full pass asks for it.
+const PROXY_IS_MADE_WITHIN: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// Separates what the listing told from what the files are, in a version.
 const EXPANDED: u8 = b'\n';
@@ -185,6 +192,7 @@ pub(super) struct Whole<'a> {
     pub(super) proxies: &'a [Proxy],
     pub(super) wanted: Wanted,
     pub(super) patterns: Option<&'a GlobSet>,
+    pub(super) now: Timestamp,
 }
 
 /// What a file or a proxy is to a sync.
@@ -263,6 +271,13 @@ impl Asset {
         }
         let is_archived = self.archive_status.as_deref() == Some("ARCHIVED");
         (is_archived && wanted == Wanted::Originals).then_some(SkipReason::Archived)
+    }
+
+    /// Whether it is so new that a proxy may yet be made of it, or has no date that would change
+    /// with one.
+    fn may_get_a_proxy(&self, now: Timestamp) -> bool {
+        let dated = self.date_modified.as_deref().and_then(instant);
+        dated.is_none_or(|dated| now.duration_since(dated) < PROXY_IS_MADE_WITHIN)
     }
 
     fn version_id(&self) -> Option<&str> {
@@ -397,7 +412,7 @@ impl NamedPart {
 
     /// The address of that one of an asset's which stands for it: what a person chose, a poster,
     /// the largest, by name. It changes with the bytes. `None` where none is there.
-    pub(super) fn address_of(self, all: &[Proxy]) -> Option<String> {
+    pub(super) fn address_of(self, all: &[Proxy]) -> Option<PartAddress> {
         let is_there = |of: &&Proxy| {
             let is_missing =
                 ["DELETED", "FAILED", "ARCHIVED", "OPEN", "GROWING", "AWAITED", "MISSING"];
@@ -418,12 +433,13 @@ impl NamedPart {
         );
         let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
         let (kind, id) = (self.kind(), &chosen.id);
-        Some(format!("{PART}{kind}/{id}/{}?{}", encode(name), encode(&version)))
+        let address = format!("{PART}{kind}/{id}/{}?{}", encode(name), encode(&version));
+        Some(PartAddress(address))
     }
 
     /// What an address leads to: the part, its id and its own name.
-    pub(super) fn read(address: &str) -> Option<(Self, &str, String)> {
-        let rest = address.strip_prefix(PART)?.split('?').next()?;
+    pub(super) fn read(address: &PartAddress) -> Option<(Self, &str, String)> {
+        let rest = address.0.strip_prefix(PART)?.split('?').next()?;
         let mut pieces = rest.split('/');
         let (kind, id, name) = (pieces.next()?, pieces.next()?, pieces.next()?);
         let part = Self::ALL.into_iter().find(|part| part.kind() == kind)?;
@@ -456,6 +472,7 @@ impl Whole<'_> {
         let is_arriving = parts.iter().any(|part| part.state == State::Arriving);
         if parts.is_empty() {
             let reason = match self.wanted {
+                Wanted::Proxy if self.asset.may_get_a_proxy(self.now) => SkipReason::NoProxyYet,
                 Wanted::Proxy => SkipReason::NoProxy,
                 Wanted::Originals | Wanted::All => SkipReason::NoContent,
             };

@@ -18,7 +18,7 @@ use super::{
     source::{Library, ids},
 };
 use crate::{
-    model::{EntryId, Version},
+    model::{EntryId, PartAddress, Version},
     sources::{SourceError, http::headers::retry_after},
 };
 
@@ -82,7 +82,7 @@ impl Library {
     pub(super) async fn part_address(
         &self,
         id: &EntryId,
-        address: &str,
+        address: &PartAddress,
     ) -> Result<(SecretString, String), SourceError> {
         let gone = || SourceError::NotFound { message: "this is no part of an asset".to_owned() };
         let (asset, _) = ids(id).ok_or_else(gone)?;

@@ -97,6 +97,7 @@ impl Library {
             proxies: &[],
             wanted,
             patterns: self.scope.patterns.as_ref(),
+            now: self.api.now(),
         };
         if let Some(reason) = asset.without_files(wanted) {
             return Ok(vec![whole.skipped(placed, reason)]);
@@ -148,9 +149,7 @@ impl Library {
                 }
             };
             let details = file.details.get_or_insert_default();
-            let properties = details.properties.get_or_insert_default();
-            properties.remove(part.name());
-            properties.extend(address.map(|address| (part.name().to_owned(), address.into())));
+            details.parts.insert(part.name().to_owned(), address);
         }
         Ok(())
     }
@@ -181,20 +180,21 @@ impl Library {
             let selected = &self.scope.collections;
             in_root && (selected.is_empty() || selected.iter().any(|of| tree.is_below(id, of)))
         };
-        let Some(first) = paths.iter().position(|(_, id)| is_inside(id)) else {
-            return Ok(nowhere(NOWHERE));
+        paths.retain(|(_, id)| is_inside(id));
+        let root = match &self.root {
+            Root::Everything => String::new(),
+            Root::Collection(root) => tree.path(root),
         };
-        let (path, id) = paths.remove(first);
-        let below_root = match &self.root {
-            Root::Everything => path.as_str(),
-            Root::Collection(root) => {
-                path.strip_prefix(&tree.path(root)).unwrap_or(&path).trim_start_matches('/')
-            }
+        let below_root = |path: &str| {
+            let below = path.strip_prefix(&root).unwrap_or(path);
+            EntryPath::new(below.trim_start_matches('/').as_bytes())
         };
+        let mut inside = paths.iter();
+        let Some((path, id)) = inside.next() else { return Ok(nowhere(NOWHERE)) };
         Ok(Placed {
             folder: EntryPath::new(id.as_bytes()),
-            path: EntryPath::new(below_root.as_bytes()),
-            others: paths.into_iter().map(|(path, _)| EntryPath::new(path.into_bytes())).collect(),
+            path: below_root(path),
+            others: inside.map(|(path, _)| below_root(path)).collect(),
         })
     }
 

@@ -167,6 +167,12 @@ impl Filters for Iconik {
             selected => selected.iter().map(Shard::named).collect(),
         })
     }
+
+    /// Patterns with a slash do.
+    fn look_at_folders(&self, filters: &Map<String, Value>) -> bool {
+        let patterns = texts(filters, "path_patterns").unwrap_or_default();
+        patterns.iter().any(|pattern| pattern.contains('/'))
+    }
 }
 
 /// The named parts that the sync's mapping makes blobs of.

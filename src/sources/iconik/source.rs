@@ -14,7 +14,7 @@ use globset::GlobSet;
 use http::{HeaderValue, header};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tokio::sync::OnceCell;
 
 use super::{
@@ -29,8 +29,8 @@ use super::{
 };
 use crate::{
     model::{
-        Credentials, Cursor, Entry, EntryId, EntryKind, EntryPath, Fingerprint, Folder, FolderId,
-        Shard, Version,
+        Credentials, Cursor, Details, Entry, EntryId, EntryKind, EntryPath, Fingerprint, Folder,
+        FolderId, PartAddress, Shard, Version,
     },
     sources::{
         Absence, Body, ByteRange, Content, Facts, Listing, Needs, Opening, Outline, Page,
@@ -325,7 +325,7 @@ impl Source for Library {
     async fn fetch_part(
         &self,
         id: &EntryId,
-        address: &str,
+        address: &PartAddress,
     ) -> Result<(PartFacts, Body), SourceError> {
         let (url, name) = self.part_address(id, address).await?;
         let response = self.api.download(url.expose_secret(), None).await?;
@@ -456,14 +456,15 @@ impl Source for Library {
         if needs.is_nothing() {
             return Ok(Facts::default());
         }
-        let properties = match fingerprint.properties() {
-            Some(properties) => properties.clone(),
-            None => match self.stat_asset(id).await?.map(|entry| entry.kind) {
-                Some(EntryKind::File(file)) => file.properties().cloned().unwrap_or_default(),
-                _ => Map::new(),
+        let details = match (fingerprint.properties(), &fingerprint.details) {
+            (Some(_), Some(details)) => (**details).clone(),
+            _ => match self.stat_asset(id).await?.map(|entry| entry.kind) {
+                Some(EntryKind::File(file)) => file.details.map(|of| *of).unwrap_or_default(),
+                _ => Details::default(),
             },
         };
-        Ok(Facts { mime: fingerprint.mime.clone(), properties, ..Facts::default() })
+        let (properties, parts) = (details.properties.unwrap_or_default(), details.parts);
+        Ok(Facts { mime: fingerprint.mime.clone(), properties, parts, ..Facts::default() })
     }
 
     async fn browse(&self, wanted: Kind, limit: usize) -> Result<Level, SourceError> {

@@ -282,6 +282,13 @@ pub trait Filters {
         let _ = (key, value);
         false
     }
+
+    /// Whether these filters look at the folders that an entry is in: then what is moved with its
+    /// folder is evaluated again.
+    fn look_at_folders(&self, filters: &Map<String, Value>) -> bool {
+        let _ = filters;
+        false
+    }
 }
 
 /// What people see who look around in a provider.
