@@ -44,7 +44,7 @@ pub(super) fn of<T: ToSchema + 'static>() -> Result<Arc<Checker>, ApiError> {
 }
 
 /// A value as a `T`. The only way in which bodies become types: each further one would put all of
-/// a type's code into the program once more.
+/// a type's code into the program again.
 #[inline(never)]
 fn parse<T: DeserializeOwned>(
     value: &Value,

@@ -1,4 +1,4 @@
-//! The space that the data uses, and what is left on its disk: the same wherever it is told.
+//! The space that the data uses, and what is left on its disk: the same wherever it is shown.
 
 use std::path::Path;
 

@@ -32,7 +32,7 @@ use crate::{
 /// Files of the data directory that let somebody in.
 const SECRET_FILES: &[&str] = &["token", "links.key"];
 
-/// How often the state is copied anew because the key to credentials was changed meanwhile.
+/// How often the state is copied again because the key to credentials was changed meanwhile.
 const MOST_ATTEMPTS: usize = 3;
 
 /// What to do with secrets.

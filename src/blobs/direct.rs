@@ -2,7 +2,7 @@
 //! allows it.
 //!
 //! A large blob is not read again soon, and it has to be on the disk before it counts. Through the
-//! page cache its bytes are copied once more, threads that write to one file wait for its lock, and
+//! page cache its bytes are copied again, threads that write to one file wait for its lock, and
 //! other programs' pages are evicted: measured on 2 x 512 MiB, half of all CPU time. Where direct
 //! writes are refused (some file systems, all but Linux), the page cache is used. Knows nothing of
 //! hashes or names.

@@ -22,7 +22,7 @@ pub(super) struct Args {
     dir: PathBuf,
 }
 
-/// Files that a manual page tells of.
+/// Files that a manual page describes.
 const FILES: &[(&str, &str)] = &[
     ("~/.local/share/catchment", "The data directory of a person, on Linux."),
     ("~/Library/Application Support/catchment", "The same on macOS."),

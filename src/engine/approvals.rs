@@ -64,7 +64,7 @@ impl Engine {
     }
 
     /// Keeps the objects whose removal is held. Nobody is asked about them again until their
-    /// entries have been at the source once more. Returns how many objects are kept.
+    /// entries have been at the source again. Returns how many objects are kept.
     ///
     /// # Errors
     /// [`StoreError::NothingHeld`]; [`StoreError::Locked`] while a run is in progress; the store's.

@@ -1,4 +1,4 @@
-//! What people tell a sync to do: pause, resume, run, unlock, archive. Each command is one
+//! Commands that people give a sync: pause, resume, run, unlock, archive. Each command is one
 //! transaction, so that two of them never mix. Runs are not here: a command to run is a job in the
 //! queue.
 

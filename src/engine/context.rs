@@ -99,7 +99,7 @@ pub struct TreeNotes {
     pub(super) is_listed: AtomicBool,
 }
 
-/// What has turned out of a source's tags, which it takes for hashes of content.
+/// What has turned out of a source's tags, which it assumes to be hashes of content.
 #[derive(Debug, Default)]
 pub struct Tags {
     /// How many have turned out to be.

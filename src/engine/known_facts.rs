@@ -16,7 +16,7 @@ pub(super) struct KnownFacts {
 }
 
 impl KnownFacts {
-    /// What the listing tells of an entry.
+    /// What the listing says about an entry.
     pub(super) fn listed(file: &Fingerprint) -> Self {
         let Some(properties) = file.properties() else { return Self::default() };
         Self {

@@ -65,7 +65,7 @@ pub fn take(
 }
 
 /// Whether a lease is still valid: it has not expired, and its holder still has the lock of its
-/// file. The name of its host tells nothing: a host may get another one.
+/// file. The name of its host proves nothing: a host may get another one.
 #[must_use]
 pub fn is_alive(holder: &Holder, worker: &Worker, now: Timestamp) -> bool {
     holder.until > now && !worker.is_dead(&holder.worker)

@@ -1,5 +1,6 @@
-//! Links of sources that know entries and folders by id: what they lead to is asked for, unless the
-//! pass knows that it is below a root, and has its place from the link (`store::links`).
+//! Finds the targets of links that lie outside the roots of a sync, in sources that know entries and
+//! folders by id, and has them placed where the link is (`store::links`). The source is asked for a
+//! target only where the pass does not know that it is below a root.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -143,8 +144,8 @@ impl Links {
         }
         let entries = page.entries.iter().map(|entry| &entry.id);
         let folders = page.folders.iter().map(|folder| &folder.id);
-        let told = entries.chain(folders).chain(&page.removed).chain(&nowhere);
-        let resolved = told.filter_map(|id| asked.get(id)).flatten().copied().collect();
+        let listed = entries.chain(folders).chain(&page.removed).chain(&nowhere);
+        let resolved = listed.filter_map(|id| asked.get(id)).flatten().copied().collect();
         Ok(Some(Found { page: walked(run, &shard, page), resolved }))
     }
 }

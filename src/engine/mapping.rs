@@ -176,7 +176,7 @@ impl Mapping {
     }
 
     /// What has to be known of an entry to map it. That makes a request only where the answer to
-    /// the fetch does not tell it anyway.
+    /// the fetch does not give it anyway.
     #[must_use]
     pub fn needs(&self) -> Needs {
         let fields = self.fields.iter().map(|field| &field.source);

@@ -7,7 +7,7 @@
 //! processes have left, [`search_index`] keeps the text index up to date.
 //!
 //! The engine decides. It contains no SQL, knows no provider's protocol and prints nothing; an
-//! [`Observer`] is told what it does.
+//! It reports what it does to an [`Observer`].
 
 mod approvals;
 mod begin;

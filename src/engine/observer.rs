@@ -8,7 +8,7 @@ use crate::{
     store::dead_letters::Failure,
 };
 
-/// Is told what a run does, as it does it. Called from several tasks at once; must not block.
+/// Is notified of what a run does, as it does it. Called from several tasks at once; must not block.
 pub trait Observer: Send + Sync {
     /// The run has its lease and begins; `resumed` says that it resumes the pass of another run.
     fn started(&self, _job: &JobId, _bucket: &str, _resumed: bool) {}
@@ -45,7 +45,7 @@ pub trait Observer: Send + Sync {
     fn ended(&self, _operation: u64) {}
 }
 
-/// Has an observer told of retries.
+/// Notifies an observer of retries.
 pub(super) struct Retries(pub(super) Arc<dyn Observer>);
 
 impl RetryWatch for Retries {

@@ -69,7 +69,7 @@ pub struct Action {
     pub id: EntryId,
     /// Its path from the root.
     pub path: EntryPath,
-    /// What the listing tells about it.
+    /// What the listing says about it.
     pub fingerprint: Fingerprint,
     /// The key of its row, if it has one.
     pub known: Option<u64>,

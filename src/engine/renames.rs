@@ -1,4 +1,4 @@
-//! Renames: a new entry whose source says, by everything it tells, that it is an entry that the
+//! Renames: a new entry whose source says, by everything it says, that it is an entry that the
 //! index has under another name, if that name is gone.
 //!
 //! During the walk nothing is proved, because the old name may still be listed. So such candidates

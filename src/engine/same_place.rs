@@ -1,6 +1,6 @@
 //! Whether a root whose identity has changed is the same place after all. Device numbers differ
 //! after a reboot or a remount, and filesystems without an id of their own (XFS, exFAT, network
-//! shares) are known by nothing else. What lies there tells: a disk that has the entries of the
+//! shares) are known by nothing else. What lies there shows it: a disk that has the entries of the
 //! index, unchanged, is the disk that they came from, or an exact copy of it.
 
 use std::sync::Arc;

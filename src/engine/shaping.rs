@@ -66,7 +66,7 @@ fn from(url: &str) -> Option<String> {
 }
 
 fn shaped(blob: &MappedBlob, mime: Option<String>, bytes: ShapedBytes) -> ShapedBlob {
-    let told = match blob.kind {
+    let given = match blob.kind {
         // The file's own type is the object's.
         BlobType::Auto if mime.is_none() => None,
         BlobType::Auto => Some(FieldType::of_mime(mime.as_deref()).as_str()),
@@ -74,7 +74,7 @@ fn shaped(blob: &MappedBlob, mime: Option<String>, bytes: ShapedBytes) -> Shaped
     };
     ShapedBlob {
         property: blob.property.clone(),
-        kind: told.map(str::to_owned),
+        kind: given.map(str::to_owned),
         filename: None,
         mime,
         metadata: None,

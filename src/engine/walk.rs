@@ -76,7 +76,7 @@ pub(super) fn root_changed(run: &Run, was: &str, is: &str) -> RunError {
     }
 }
 
-/// How many failed entries are looked at again that the pass does not list.
+/// How many failed entries that the pass does not list are checked again.
 const SECOND_CHANCES: u32 = 10_000;
 
 /// The failed entries that a pass with a change feed does not list (again), as they are now, by

@@ -30,7 +30,7 @@ impl Worker {
         let folder = data_dir.join("workers");
         std::fs::create_dir_all(&folder)?;
         let id = format!("worker_{}", ulid::Ulid::generate());
-        // Locked before it has its final name, so that nobody can take it for dead.
+        // Locked before it has its final name, so that nobody believes it dead.
         let unnamed = folder.join(&id);
         let lock = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unnamed)?;
         lock.lock()?;

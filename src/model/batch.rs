@@ -96,9 +96,9 @@ pub enum Dedup {
     /// They are left out, unless what goes in has changed.
     #[default]
     Skip,
-    /// They are extracted anew, and their documents replaced.
+    /// They are extracted again, and their documents replaced.
     Replace,
-    /// The same as `replace`: two sets of documents of one object cannot be told apart.
+    /// The same as `replace`: two sets of documents of one object cannot be distinguished.
     Force,
 }
 

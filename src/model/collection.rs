@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::Filter;
 
-/// What a collection is told.
+/// The description of a collection.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct CollectionSettings {
@@ -25,7 +25,7 @@ pub struct CollectionSettings {
     pub document_schema: Option<Value>,
     /// What is done about documents that do not fit.
     pub schema_validation: SchemaValidation,
-    /// What its maker calls the fields that go in; kept and told again.
+    /// What its maker calls the fields that go in; kept and returned.
     pub input_schema: Option<Value>,
 }
 
@@ -37,7 +37,7 @@ pub struct ExtractorSettings {
     pub name: String,
     /// Its version.
     pub version: String,
-    /// Settings of vector indexes; kept and told again.
+    /// Settings of vector indexes; kept and returned.
     pub params: Option<Map<String, Value>>,
     /// Its parameters.
     pub parameters: Option<Map<String, Value>>,
@@ -95,7 +95,7 @@ pub struct SourceSettings {
     pub source_filters: Option<Value>,
     /// Which fields of each source are taken over, as its maker wrote it.
     pub field_map: Option<Map<String, Value>>,
-    /// The same by the source's public id. Empty: no source is told apart. Else those that are not
+    /// The same by the source's public id. Empty: sources are not distinguished. Else those not
     /// named give all of theirs.
     pub by_source: BTreeMap<String, Vec<Passthrough>>,
 }

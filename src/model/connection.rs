@@ -54,7 +54,7 @@ impl Connection {
         self.settings.get(setting).and_then(Value::as_str)
     }
 
-    /// What tells two connections apart: the same provider at the same endpoint is the same
+    /// What distinguishes two connections: the same provider at the same endpoint is the same
     /// connection, whichever profile or role reads it today.
     #[must_use]
     pub fn identity(&self) -> String {

@@ -71,8 +71,8 @@ pub struct UnreadableCredentials;
 /// [`exchange`](Keeper::exchange), and only then use what the provider gave.
 #[async_trait]
 pub trait Keeper: fmt::Debug + Send + Sync {
-    /// Tells these credentials from those of other connections; `None` where no connection has them
-    /// yet.
+    /// Distinguishes these credentials from those of other connections; `None` where no
+    /// connection has them yet.
     fn id(&self) -> Option<&str>;
 
     /// The credentials as they are kept now, by this process or another.

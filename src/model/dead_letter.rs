@@ -5,8 +5,8 @@
 //! seven days of failing it is retired. An entry that has another version at its source than the
 //! one that failed begins a new life at once, whatever became of the old one.
 //!
-//! How it is counted: a run counts an entry that it tried in vain as `failed`, once, however often
-//! it tried, and one that it let wait as `filtered`.
+//! How it is counted: a run counts an entry that it tried without success as `failed`, once,
+//! however often it tried, and one that it let wait as `filtered`.
 
 use std::time::Duration;
 

@@ -64,11 +64,11 @@ pub struct Entry {
     pub path: EntryPath,
     /// The folder that it is in, where the source knows folders by id.
     pub parent: Option<FolderId>,
-    /// What the listing tells about it.
+    /// What the listing says about it.
     pub kind: EntryKind,
 }
 
-/// What a listing tells about an entry.
+/// What a listing says about an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EntryKind {
     /// Bytes that can be fetched.
@@ -95,9 +95,9 @@ pub struct Fingerprint {
     pub modified: Option<Timestamp>,
     /// The provider's entity tag, where it has one.
     pub etag: Option<String>,
-    /// The MIME type, where the listing tells it.
+    /// The MIME type, where the listing has it.
     pub mime: Option<String>,
-    /// What else the listing tells of it; `None` where there is nothing else.
+    /// What else the listing says about it; `None` where there is nothing else.
     pub details: Option<Box<Details>>,
 }
 
@@ -127,7 +127,7 @@ impl Fingerprint {
     }
 }
 
-/// What a listing tells of a file besides its size, version and times.
+/// What a listing says about a file besides its size, version and times.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Details {
     /// How far the listed size can be trusted.
@@ -136,7 +136,7 @@ pub struct Details {
     pub no_ranges: bool,
     /// What the provider says its bytes hash to. All of them are checked.
     pub hashes: Vec<ExpectedHash>,
-    /// Changes with everything that the listing tells and that is not content: name, times,
+    /// Changes with everything that the listing has and that is not content: name, times,
     /// properties. Another mark with the same version updates the object and fetches nothing.
     pub facts_mark: Option<i64>,
     /// What a mapping, a filter or a reader may want to know of it: a drive's properties, a row's

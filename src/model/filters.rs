@@ -47,9 +47,9 @@ pub struct FileFilters {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MetadataFilter {
-    /// The field. Told by every listing: `name`, `path`, `extension`, `size`, `etag`,
+    /// The field. Every listing has `name`, `path`, `extension`, `size`, `etag`,
     /// `modified_at`, `mime_type`. Asked of the provider: `metadata.NAME` (S3: `x-amz-meta-NAME`),
-    /// `tags.NAME`, `content_type`, `storage_class` and what else it tells. Dots lead into objects.
+    /// `tags.NAME`, `content_type`, `storage_class` and what else it has. Dots lead into objects.
     pub field: String,
     /// How the field is checked against the value.
     #[serde(default, deserialize_with = "null_is_empty")]

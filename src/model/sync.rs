@@ -388,7 +388,7 @@ impl ErrorType {
         }
     }
 
-    /// `None` where only what went wrong tells what to do, and says so.
+    /// `None` where the message itself says what to do.
     const fn way_out(self) -> Option<&'static str> {
         match self {
             Self::DownloadFailed => Some("the next runs try again"),

@@ -100,7 +100,7 @@ pub enum SyncMode {
 /// A sync that is not to run for now, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pause {
-    /// What a person is told.
+    /// What a person reads.
     pub reason: Option<String>,
     /// Since when.
     pub at: Timestamp,

@@ -76,7 +76,7 @@ pub struct Channel {
     pub is_signed: bool,
     /// How long a delivery may take, in milliseconds.
     pub timeout_ms: u64,
-    /// What Slack is told besides: `channel`, `username`, `icon_emoji`, `icon_url`.
+    /// What else Slack is sent: `channel`, `username`, `icon_emoji`, `icon_url`.
     pub slack: Map<String, Value>,
 }
 
@@ -84,7 +84,7 @@ impl Channel {
     /// The default of [`Channel::timeout_ms`].
     pub const TIMEOUT_MS: u64 = 10_000;
 
-    /// An address that is told something once.
+    /// An address that is called once.
     #[must_use]
     pub fn plain(url: String) -> Self {
         Self {

@@ -2,7 +2,7 @@
 //!
 //! A notification is a hint to check, never a proof: the run that follows lists and compares as
 //! always. Where the system does not notify (too many folders, a network share), from the beginning
-//! or later, the folder is looked at every minute, and that is said.
+//! or later, the folder is looked at every minute, and a notice says so.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -42,10 +42,10 @@ const ENDED: Duration = Duration::from_millis(20);
 /// The longest wait for a folder that is never quiet.
 const MAX_WAIT: Duration = Duration::from_millis(600);
 
-/// How often it is looked which folders are to be watched.
+/// How often the list of watched folders is brought up to date.
 const REFRESH: Duration = Duration::from_secs(2);
 
-/// How often a folder is looked at that the system does not notify of, or not of all in it.
+/// How often a folder is rescanned where the system does not notify of all changes in it.
 const RESCAN: Duration = Duration::from_secs(60);
 
 /// The longest pause between two runs of a folder that keeps changing.
@@ -63,7 +63,7 @@ pub struct Watching(Arc<Mutex<BTreeMap<i64, Watch>>>);
 pub enum Watch {
     /// The system notifies of changes as they happen.
     Live,
-    /// It is looked at every minute, and why.
+    /// It is rescanned every minute, and why.
     Rescans(String),
 }
 
@@ -120,7 +120,7 @@ struct Changes {
 }
 
 impl Changes {
-    /// What happens to folders is no longer told: to the one that an error names, or else to all.
+    /// The system no longer notifies of changes: in the folder that an error names, or else in all.
     fn limit(&mut self, error: &notify::Error) {
         let about = |root: &Path| {
             error.paths.is_empty() || error.paths.iter().any(|path| path.starts_with(root))

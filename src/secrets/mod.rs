@@ -38,7 +38,7 @@ pub use keyring::{Keyring, KeyringError, SystemKeyring};
 pub use keys::put_key_file;
 use keys::{Key, Keys};
 
-/// How often a rotation begins anew because credentials were changed while it was at work.
+/// How often a rotation starts over because credentials were changed while it was at work.
 const MOST_ATTEMPTS: usize = 5;
 
 /// A key that has sealed nothing for so long never will: whoever made it is dead.

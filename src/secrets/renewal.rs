@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// How often an exchange begins anew because the sealing key was rotated meanwhile.
+/// How often an exchange starts over because the sealing key was rotated meanwhile.
 const MOST_ATTEMPTS: usize = 5;
 
 /// See the module.

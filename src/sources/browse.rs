@@ -34,7 +34,7 @@ pub struct Item {
     pub id: Option<String>,
     /// What else a person wants to know of it: what kind of table it is, the type of a column.
     pub note: Option<String>,
-    /// The MIME type of a file, where the provider tells it.
+    /// The MIME type of a file, where the provider gives it.
     pub mime: Option<String>,
     /// Bytes of a file.
     pub size: Option<u64>,

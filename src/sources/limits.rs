@@ -18,7 +18,7 @@ pub struct Limits {
     pub sharepoint_requests_per_minute: Option<Rate>,
     /// Iconik's requests of a second, for each connection that names no limit of its own.
     pub iconik_requests_per_second: Option<Rate>,
-    /// How many seconds before the last watermark rows of a table are looked at again, because what
+    /// How many seconds before the last watermark rows of a table are read again, because what
     /// is committed late has an earlier one; 0: rows with that very watermark only.
     pub snowflake_overlap_seconds: u32,
 }

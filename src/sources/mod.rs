@@ -105,13 +105,13 @@ use crate::model::{
 /// asks for [`Absence::Ask`]: before anything is removed, the engine passes its ids to
 /// [`existing`](Source::existing), and what still exists stays.
 ///
-/// **What the listing tells.** [`Details`](crate::model::Details) in the fingerprint: how far the
+/// **What the listing says.** [`Details`](crate::model::Details) in the fingerprint: how far the
 /// size can be trusted, the hashes to check, a mark of all facts that are not content, the
 /// properties that filters and mappings use (so that nothing is asked for them), and the bytes
 /// themselves where they come with the page. Versions that are not compared bytewise need
 /// [`compare`](Source::compare).
 ///
-/// **Entries of several files.** Where a listing tells that something has changed and not what
+/// **Entries of several files.** Where a listing says that something has changed and not what
 /// files it consists of, pages carry [`Page::outlines`] in place of entries. Those that differ from
 /// what is stored are expanded by [`expand`](Source::expand); the others cost nothing more. A
 /// source without folders that can list cheaply what it has listed before outlines it in
@@ -251,7 +251,7 @@ pub trait Source: Send + Sync {
         None
     }
 
-    /// What lies directly below the root, for people who look around; at most `limit` items.
+    /// What lies directly below the root, for people who browse; at most `limit` items.
     ///
     /// # Errors
     /// [`SourceError::PermissionDenied`] when these credentials work and may not see this place;
@@ -570,11 +570,11 @@ pub struct Page {
     pub links: Vec<Link>,
     /// Ids of entries, folders and links that the change feed reports as removed.
     pub removed: Vec<EntryId>,
-    /// What the listing tells of entries that have to be expanded once they have changed.
+    /// What the listing says about entries that have to be expanded once they have changed.
     pub outlines: Vec<Outline>,
 }
 
-/// What a listing tells of an entry that consists of files which it does not tell: whether it has
+/// What a listing says about an entry that consists of files which it does not list: whether it has
 /// changed, and where it is. Only one that has is asked for its files ([`Source::expand`]).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outline {
@@ -633,7 +633,7 @@ pub struct ByteRange {
 
 /// An opened entry.
 pub struct Content {
-    /// What the provider says about it, as far as the answer to the fetch tells.
+    /// What the provider says about it, as far as the response to the fetch says.
     pub facts: Facts,
     /// The bytes.
     pub body: Body,

@@ -41,7 +41,7 @@ pub struct Retry {
     pub wait: Duration,
 }
 
-/// Is told of retries. Called from several tasks at once; must not block.
+/// Is notified of retries. Called from several tasks at once; must not block.
 pub trait RetryWatch: Send + Sync {
     /// An operation waits for its next try. The number is its own until [`RetryWatch::ended`].
     fn waits(&self, operation: u64, retry: &Retry);
@@ -54,13 +54,13 @@ tokio::task_local! {
     static WATCH: Arc<dyn RetryWatch>;
 }
 
-/// Has `watch` told of the retries in a future, but not in the tasks that it spawns
+/// Notifies `watch` of the retries in a future, but not in the tasks that it spawns
 /// ([`inherited`]).
 pub async fn watched<F: Future>(watch: Arc<dyn RetryWatch>, future: F) -> F::Output {
     WATCH.scope(watch, future).await
 }
 
-/// A future for another task, whose retries the watch of this one is told of.
+/// A future for another task, of whose retries the watch of this one is notified.
 pub fn inherited<F: Future>(future: F) -> impl Future<Output = F::Output> {
     let watch = WATCH.try_with(Arc::clone).ok();
     async move {
@@ -71,7 +71,7 @@ pub fn inherited<F: Future>(future: F) -> impl Future<Output = F::Output> {
     }
 }
 
-/// An operation that may be tried again, as the watch is told of it.
+/// An operation that may be tried again, as the watch sees it.
 struct Watched {
     watch: Option<Arc<dyn RetryWatch>>,
     operation: u64,
@@ -212,7 +212,7 @@ mod tests {
         assert!(started.elapsed() >= Duration::from_secs(60));
     }
 
-    /// What a watch was told.
+    /// What a watch was notified of.
     #[derive(Default)]
     struct Told(std::sync::Mutex<Vec<Option<Retry>>>);
 

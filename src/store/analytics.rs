@@ -1,4 +1,4 @@
-//! What is told of the past: sizes of buckets by the hour, runs of syncs, uploads, failures.
+//! Figures of the past: sizes of buckets by the hour, runs of syncs, uploads, failures.
 
 use jiff::Timestamp;
 use rusqlite::{Connection, Transaction, params};
@@ -189,7 +189,7 @@ pub fn sync_runs(
     Ok(runs)
 }
 
-/// An upload, as far as its pace is told.
+/// An upload, as far as its pace is known.
 #[derive(Clone, Debug)]
 pub struct Upload {
     /// When it was announced.

@@ -336,7 +336,7 @@ pub(super) fn tally(tx: &Transaction<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Takes blobs that are gone off the tally. Keys may be given anew, so that it must not count up to
+/// Takes blobs that are gone off the tally. Keys may be reused, so that it must not count up to
 /// one that nobody has.
 fn untally(tx: &Transaction<'_>, gone: &[Blob]) -> Result<()> {
     let bytes = |blobs: &mut dyn Iterator<Item = &Blob>| blobs.map(|blob| blob.size).sum::<u64>();

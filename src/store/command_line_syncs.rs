@@ -73,7 +73,7 @@ pub fn find(
     }
 }
 
-/// The command line's, whose connection is told by its identity.
+/// The command line's, whose connection is known by its identity.
 fn find_own(
     connection: &Connection,
     location: &Location,
@@ -101,7 +101,7 @@ fn find_own(
 }
 
 /// The oldest that was made through the API. Its connection has a name in place of an identity, and
-/// is told by what it says.
+/// is known by what it says.
 fn find_of_api(
     connection: &Connection,
     location: &Location,

@@ -98,7 +98,7 @@ pub struct Committed {
     pub refused: Vec<Failure>,
 }
 
-/// Commits a batch and returns what it did. `file_exists` tells whether the file of a hash exists:
+/// Commits a batch and returns what it did. `file_exists` says whether the file of a hash exists:
 /// if it was collected since it was written, its entry fails in this run.
 ///
 /// # Errors

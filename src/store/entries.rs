@@ -259,7 +259,7 @@ pub struct Stored {
     pub id: EntryId,
     /// The version that is stored.
     pub version: Version,
-    /// When it was modified last, as far as its source tells.
+    /// When it was modified last, as far as its source says.
     pub modified: Option<Timestamp>,
 }
 

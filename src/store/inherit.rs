@@ -17,7 +17,7 @@ pub(super) fn hand_over(tx: &Transaction<'_>, object_key: i64, now: Timestamp) -
         .optional()?;
     let Some((entry_key, path, modified_ns)) = heir else { return Ok(false) };
     // The object's fields are those of the entry that made it: where there are any, the heir is
-    // looked at anew, and what named the object is free until then.
+    // looked at again, and what named the object is free until then.
     let is_mapped: bool = tx
         .prepare_cached(
             "UPDATE entries SET is_duplicate = 0, judged_by = iif(judged_by IS NULL, NULL, ?2)

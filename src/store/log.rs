@@ -4,7 +4,7 @@
 //! Left to itself, SQLite copies the log back on the connection whose commit made it long, and
 //! syncs the database before that commit returns: some 70 ms for 64 MiB, twice in a first sync of
 //! 20,000 small files that takes 0.7 s. Here a thread copies while the writer adds to the log, and
-//! the writer copies only what came in meanwhile: a log begins anew when all of it is copied, and
+//! the writer copies only what came in meanwhile: a log starts over when all of it is copied, and
 //! grows until then (<https://www.sqlite.org/wal.html#avoiding_excessively_large_wal_files>).
 //! SQLite's word for copying is checkpoint, which means a pass's everywhere else in this crate.
 //! Knows nothing of tables.
@@ -28,7 +28,7 @@ use super::{Result, StoreError};
 /// 20,000 did, since a long log is more memory to be touched for the first time.
 const WORTH_COPYING: i32 = 2048;
 
-/// Frames that the writer copies itself: that is soon done, and the log begins anew.
+/// Frames that the writer copies itself: that is soon done, and the log starts over.
 const FEW: i32 = WORTH_COPYING / 2;
 
 /// Frames after which the writer copies whatever is left: the thread does not keep up.

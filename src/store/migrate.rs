@@ -57,7 +57,7 @@ pub(super) fn version_of(connection: &Connection, path: &Path) -> Result<usize> 
 /// # Errors
 /// When the database is from a newer version, which is left as it is.
 pub(super) fn bring_up_to_date(connection: &mut Connection, path: &Path) -> Result<()> {
-    // Tables that others refer to are made anew; what they hold is checked before it is kept.
+    // Tables that others refer to are rebuilt; what they hold is checked before it is kept.
     connection.pragma_update(None, "foreign_keys", false)?;
     loop {
         let found = version_of(connection, path)?;

@@ -166,7 +166,7 @@ pub(super) fn connect_writer(path: &Path) -> Result<Connection> {
     migrate::bring_up_to_date(&mut connection, path)?;
     connection.execute_batch(
         // FULL: a commit is on the disk when it returns. A log that grew longer than usual is cut
-        // back when it begins anew.
+        // back when it starts over.
         "PRAGMA synchronous = FULL;
          PRAGMA journal_size_limit = 67108864;
          PRAGMA cache_size = -12288;

@@ -165,7 +165,7 @@ fn contains(bitmap: &RoaringTreemap, key: i64) -> bool {
 }
 
 /// Keeps the objects of entries that are gone: nobody is asked about them again until they have
-/// been listed once more. Returns how many entries.
+/// been listed again. Returns how many entries.
 ///
 /// # Errors
 /// SQLite's.

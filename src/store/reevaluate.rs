@@ -39,7 +39,7 @@ pub struct OwnObject {
     pub id: EntryId,
     /// The entry's path.
     pub path: EntryPath,
-    /// What the listing tells about it.
+    /// What the listing says about it.
     pub fingerprint: Fingerprint,
     /// Its MIME type, if one is known.
     pub mime: Option<String>,

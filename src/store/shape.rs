@@ -318,7 +318,7 @@ fn update_size(tx: &Transaction<'_>, object_key: i64) -> Result<i64> {
     Ok(if is_counted { new - old } else { 0 })
 }
 
-/// What is kept of an entry that was taken before, for deciding about it anew without its bytes.
+/// What is kept of an entry that was taken before, for deciding about it again without its bytes.
 #[derive(Clone, Debug)]
 pub struct Kept {
     /// Internal key of its object; `None` where that is another entry's, or was deleted through the
@@ -328,7 +328,7 @@ pub struct Kept {
     pub shares: bool,
     /// The settings that it was judged by.
     pub judged_by: Option<i64>,
-    /// User metadata as the source told it, a JSON object.
+    /// User metadata as the source gave it, a JSON object.
     pub metadata: Option<String>,
     /// The MIME type.
     pub mime: Option<String>,

@@ -34,7 +34,7 @@ pub struct Snapshot {
 pub fn copy(source: &Connection, path: &Path) -> Result<()> {
     let mut target = Connection::open(path)?;
     let copying = Backup::new(source, &mut target)?;
-    // All pages in one step: it reads one snapshot, and never has to begin anew.
+    // All pages in one step: it reads one snapshot, and never has to start over.
     match copying.step(-1)? {
         StepResult::Done => Ok(()),
         other => Err(StoreError::nonsense("snapshot", format!("copying ended with {other:?}"))),

@@ -1,5 +1,5 @@
 //! The unique key of a bucket, as far as it is a sync's to keep: which object has a value, and
-//! which entries wait for it. Objects that are made by hand are told so at once, in
+//! which entries wait for it. Objects that are made by hand are refused at once, in
 //! `objects::write`.
 
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
@@ -77,7 +77,7 @@ pub(super) fn replace(tx: &Transaction<'_>, object_key: i64, values: Option<&str
 }
 
 /// After an object has let go of a unique key: the entries that wait for it are tried with the next
-/// run. They are known by what their dead letters say; one too many is tried in vain.
+/// run. They are known by what their dead letters say; one too many is tried for nothing.
 pub(super) fn freed(tx: &Transaction<'_>, bucket_key: i64, values: &str) -> Result<()> {
     tx.prepare_cached(
         "UPDATE dead_letters SET retry_at_ms = NULL

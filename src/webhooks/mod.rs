@@ -37,7 +37,7 @@ use crate::{
     },
 };
 
-/// How often the log is looked at.
+/// How often the log is read.
 const BEAT: Duration = Duration::from_millis(500);
 /// How long a channel is this process's without a delivery. No delivery takes longer.
 const LEASE: Duration = Duration::from_secs(60);

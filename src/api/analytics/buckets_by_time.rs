@@ -124,7 +124,7 @@ fn by_step(hours: &[Hour], step: Step) -> Vec<(Timestamp, Hour)> {
     steps
 }
 
-/// Tell how a bucket grew
+/// Show how a bucket grew
 #[utoipa::path(
     get, path = "/v1/analytics/buckets/{bucket_id}/storage", tag = "analytics_buckets",
     operation_id = "get_bucket_storage_analytics",
@@ -173,7 +173,7 @@ pub(super) async fn storage(
     })))
 }
 
-/// Tell how a bucket was used
+/// Show how a bucket was used
 #[utoipa::path(
     get, path = "/v1/analytics/buckets/{bucket_id}/usage", tag = "analytics_buckets",
     operation_id = "get_bucket_usage_analytics",
@@ -230,7 +230,7 @@ pub(super) async fn usage(
     })))
 }
 
-/// Tell how fast uploads to a bucket were
+/// Show how fast uploads to a bucket were
 #[utoipa::path(
     get, path = "/v1/analytics/buckets/{bucket_id}/upload-performance", tag = "analytics_buckets",
     operation_id = "get_bucket_upload_performance_analytics",

@@ -125,7 +125,7 @@ fn share_of(kind: &Failures, total: u64) -> Value {
     })
 }
 
-/// Tell how a bucket fares
+/// Show the state of a bucket
 #[utoipa::path(
     get, path = "/v1/analytics/buckets/{bucket_id}/health", tag = "analytics_buckets",
     operation_id = "get_bucket_health_analytics",
@@ -143,7 +143,7 @@ async fn health(
     app.engine.store.read_or(move |db| health_of(db, &bucket, range)).await.map(Json)
 }
 
-/// Tell how all buckets fare that had a failure
+/// Show the state of all buckets that had a failure
 #[utoipa::path(
     get, path = "/v1/analytics/buckets/health", tag = "analytics_buckets",
     operation_id = "get_namespace_buckets_health_analytics",
@@ -183,7 +183,7 @@ fn seconds_of(run: &SyncRun, now: Timestamp) -> f64 {
     end.duration_since(run.started_at).as_secs_f64().max(0.0)
 }
 
-/// Tell how the runs of a bucket's syncs went
+/// Show how the runs of a bucket's syncs went
 #[utoipa::path(
     get, path = "/v1/analytics/buckets/{bucket_id}/sync-performance", tag = "analytics_buckets",
     operation_id = "get_bucket_sync_performance_analytics",

@@ -138,7 +138,7 @@ pub(super) async fn logs(
     Ok(Json(response))
 }
 
-/// Tell where the time of a batch went, and what to do about its failures
+/// Show where the time of a batch went, and what to do about its failures
 #[utoipa::path(
     get, path = "/v1/buckets/{bucket_identifier}/batches/{batch_id}/diagnose",
     tag = "bucket_batches", operation_id = "diagnose_batch_buckets",

@@ -315,12 +315,12 @@ async fn submit(
         if batch.status == BatchStatus::Draft {
             submit_now(tx, batch.key, now)?;
         }
-        let shown = read_details(tx, batch.key)?;
-        let task = shown
+        let details = read_details(tx, batch.key)?;
+        let task = details
             .tasks
             .first()
             .ok_or_else(|| ApiError::internal("a submitted batch has no task"))?;
-        Ok(task_of(&shown, task))
+        Ok(task_of(&details, task))
     })
     .await?;
     app.processor.nudge();
@@ -439,12 +439,12 @@ async fn bulk_submit(
                 let key = batches::insert(tx, &batch, now)?;
                 batches::add_keys(tx, key, &part)?;
                 submit_now(tx, key, now)?;
-                let shown = read_details(tx, key)?;
+                let details = read_details(tx, key)?;
                 Ok::<_, ApiError>(json!({
                     "batch_id": batch.id,
                     "status": "PENDING",
-                    "object_count": shown.batch.object_count,
-                    "queue_position": shown.queue_position,
+                    "object_count": details.batch.object_count,
+                    "queue_position": details.queue_position,
                     "error": null,
                     "estimate": null,
                 }))
@@ -477,9 +477,9 @@ async fn get(
     scope: Scope,
     FromPath(path): FromPath<(String, String)>,
 ) -> JsonResult {
-    let shown =
+    let details =
         read_batch(&app, &scope, path, |db, batch| Ok(details_of(db, batch, true)?)).await?;
-    Ok(Json(shown.to_json(app.now())))
+    Ok(Json(details.to_json(app.now())))
 }
 
 /// List batches

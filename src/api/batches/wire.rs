@@ -78,7 +78,7 @@ pub(super) struct SubmitBatchRequest {
     pub include_processing_history: Option<bool>,
     /// Must be those of the batch.
     pub collection_ids: Option<Vec<String>>,
-    /// Told once, unsigned, when the batch ends.
+    /// Called once, unsigned, when the batch ends.
     pub webhook_url: Option<String>,
 }
 
@@ -192,7 +192,7 @@ pub(super) struct ResubmitBatchRequest {
     pub include_processing_history: Option<bool>,
     /// Must be those of the batch.
     pub collection_ids: Option<Vec<String>>,
-    /// Told once, unsigned, when the batch ends.
+    /// Called once, unsigned, when the batch ends.
     pub webhook_url: Option<String>,
     /// What is done about objects that were extracted before; as the batch has it if nobody says.
     pub dedup_strategy: Option<Dedup>,

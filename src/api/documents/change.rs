@@ -191,7 +191,7 @@ fn patch_of(sent: Map<String, Value>) -> Result<Map<String, Value>, ApiError> {
                     put(&mut patch, &name, value);
                 }
             }
-            // Told by us, sent back as it came.
+            // Sent by us, and sent back as it came.
             ("document_id" | "collection_id", Value::String(_)) => {}
             (name, value) => put(&mut patch, name, value),
         }
@@ -290,7 +290,7 @@ pub(super) struct AnyObject(pub Map<String, Value>);
 
 /// Delete a document
 ///
-/// It comes back only when its object is extracted anew.
+/// It comes back only when its object is extracted again.
 #[utoipa::path(
     delete, path = "/v1/collections/{collection_identifier}/documents/{document_id}",
     tag = "collection_documents", operation_id = "delete_document",

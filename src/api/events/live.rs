@@ -45,7 +45,7 @@ impl Live {
         Self { seen }
     }
 
-    /// Told of whatever a look shows that the one before did not.
+    /// Notified of whatever one read shows that the one before did not.
     pub(super) fn listen(&self) -> watch::Receiver<Seen> {
         self.seen.subscribe()
     }

@@ -100,7 +100,7 @@ async fn listen(app: App, last: Option<String>, sender: EventSender, _place: Own
             }
             Err(error) => return Err(broken(&error)),
         };
-        // The first line tells the listener that it is connected.
+        // The first line shows the listener that it is connected.
         send(&sender, Sent::default().comment("listening")).await?;
         let mut sent = Seen::default();
         loop {

@@ -300,7 +300,7 @@ struct RemovalsRejected {
 
 /// Keep the objects whose removal is held
 ///
-/// They are not asked about again until their entries have been at the source once more.
+/// They are not asked about again until their entries have been at the source again.
 #[utoipa::path(
     post, path = "/v1/buckets/{bucket_id}/syncs/{sync_config_id}/removals/reject",
     tag = "bucket_syncs", operation_id = "reject_removals",

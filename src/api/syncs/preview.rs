@@ -98,7 +98,7 @@ enum PreviewAction {
     Fail,
 }
 
-/// Tell what a run would do
+/// Preview what a run would do
 #[utoipa::path(
     post, path = "/v1/buckets/{bucket_id}/syncs/preview", tag = "bucket_syncs",
     operation_id = "preview_sync_configuration",

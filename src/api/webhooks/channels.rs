@@ -162,7 +162,7 @@ fn slack(field: &str, configs: Value, before: &mut Vec<Before>) -> Result<After,
     Ok(After { key: known.map(|known| known.key), channel, secrets })
 }
 
-/// Settings of a channel; what is wrong with them is told without values, some of which are secret.
+/// Settings of a channel; what is wrong with them is said without values, some of which are secret.
 fn read<T: DeserializeOwned>(field: &str, configs: Value, name: &str) -> Result<T, ApiError> {
     serde_path_to_error::deserialize(configs).map_err(|error| {
         let path = error.path().to_string();

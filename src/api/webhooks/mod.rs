@@ -1,4 +1,4 @@
-//! `/v1/organizations/webhooks`: who is told what happened. What is told, and how, is in
+//! `/v1/organizations/webhooks`: who is notified of what happened. What is sent, and how, is in
 //! [`crate::webhooks`].
 
 mod channels;
@@ -41,7 +41,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 
 /// Make a webhook
 ///
-/// It is told what happens from now on. Deliveries are POSTs of
+/// It is notified of what happens from now on. Deliveries are POSTs of
 /// `{event_id, event_type, created_at, namespace_id, data}`; a signing secret adds
 /// `X-Mixpeek-Signature: t=<unix seconds>,v1=<hex HMAC-SHA256 of "<t>." and the body>`.
 #[utoipa::path(

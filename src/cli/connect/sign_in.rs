@@ -37,7 +37,7 @@ use crate::{
     store::connections::StoredConnection,
 };
 
-/// How often a sign-in on another device is looked at.
+/// How often a sign-in on another device is polled.
 const POLL: Duration = Duration::from_millis(500);
 
 /// Signs in, and makes or renews the connection.

@@ -65,7 +65,7 @@ pub(super) enum Kind {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     Unchanged,
-    /// Only its bytes can tell.
+    /// Only its bytes can show it.
     Compare,
     Replace,
 }

@@ -260,7 +260,7 @@ mod tests {
         let early = write(&target, &one, &first, b"123");
         assert_eq!(target.place(&one, early, &first).unwrap(), FileOutcome::Exported);
         let there = home.path().join("out/a");
-        // The time tells them apart as little as the size does: it is another's all the same.
+        // The time distinguishes them as little as the size does: it is another's all the same.
         fs::File::open(&there).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
         assert_eq!(refusal(target.place(&two, late, &second)), Refusal::Conflict);
         assert_eq!(fs::read(&there).unwrap(), b"123");

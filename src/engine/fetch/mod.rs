@@ -70,7 +70,7 @@ pub enum Outcome {
     Fatal(RunError),
 }
 
-/// How often an entry that changes while it is read is looked at again.
+/// How often an entry that changes while it is read is listed again.
 const REREADS: usize = 3;
 
 /// From this size on an entry is fetched in parts.

@@ -170,7 +170,7 @@ impl Sum {
     }
 }
 
-/// What parts are told apart by: never are two joined that were pinned by different tags.
+/// What distinguishes parts: two are never joined that were pinned by different tags.
 fn pinned_version(fingerprint: &Fingerprint) -> Version {
     let tag = fingerprint.etag.as_deref().unwrap_or_default();
     Version([fingerprint.version.0.as_slice(), b"\0", tag.as_bytes()].concat())
@@ -190,7 +190,7 @@ fn groups(missing: &[usize]) -> Vec<Range<usize>> {
 }
 
 /// Fetches a group of parts, in as many requests as it takes: a request that breaks off is retried
-/// anew for each part that it completed.
+/// again for each part that it completed.
 async fn fetch_group(
     run: &Arc<Run>,
     action: &Action,

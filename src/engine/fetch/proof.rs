@@ -1,4 +1,4 @@
-//! Whether a rename is proved. A source may know files by tags that it takes for hashes of their
+//! Whether a rename is proved. A source may know files by tags that it assumes to be hashes of their
 //! content, and some servers' tags are none: before stored bytes are believed to be those of a file
 //! under another name, a few of them are compared with what the tags say.
 

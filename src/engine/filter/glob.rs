@@ -9,7 +9,7 @@ use crate::model::{EntryPath, FieldProblem};
 pub(super) struct Pattern {
     pub(super) text: String,
     matcher: GlobMatcher,
-    /// Held against the whole path; else against the file's name.
+    /// Matched against the whole path; else against the file's name.
     whole_path: bool,
 }
 

@@ -100,7 +100,7 @@ proptest! {
     #[test]
     fn a_glob_means_what_is_promised(pieces in glob(), path in "[ab./-]{0,12}") {
         let text = spell(&pieces);
-        // Slashes at either end have meanings of their own, told below.
+        // Slashes at either end have meanings of their own, see below.
         prop_assume!(!text.starts_with('/') && !text.ends_with('/') && !text.contains("//"));
         let chars: Vec<char> = path.chars().collect();
         let name: Vec<char> = path.rsplit('/').next().unwrap_or_default().chars().collect();

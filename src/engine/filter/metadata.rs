@@ -16,7 +16,7 @@ use crate::{
 pub struct Dossier<'a> {
     /// Its path from the root.
     pub path: &'a EntryPath,
-    /// What the listing tells.
+    /// What the listing says.
     pub fingerprint: &'a Fingerprint,
     /// What else the source says, once it has been asked.
     pub facts: Option<&'a Facts>,
@@ -79,7 +79,7 @@ fn within<'v>(object: &'v serde_json::Map<String, Value>, path: &str) -> Option<
     })
 }
 
-/// Whether every listing tells a field of that name.
+/// Whether every listing has a field of that name.
 fn is_listed(name: &str) -> bool {
     const LISTED: [&str; 10] = [
         "name",

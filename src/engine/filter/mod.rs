@@ -1,4 +1,4 @@
-//! The filters of a sync, compiled once. They first check what a listing tells of an entry
+//! The filters of a sync, compiled once. They first check what a listing says about an entry
 //! ([`Filter::refuses`]); then, where there are conditions on more than that, what the source says
 //! of the entries that passed ([`Filter::needs`], [`Filter::refuses_facts`]). Makes no requests
 //! itself.
@@ -138,11 +138,11 @@ impl Filter {
         self.conditions.get(unmet.0).map(Rule::Metadata)
     }
 
-    fn unmet(&self, dossier: &Dossier<'_>, told_by_listing: bool) -> Option<Unmet> {
+    fn unmet(&self, dossier: &Dossier<'_>, is_listed: bool) -> Option<Unmet> {
         self.conditions
             .iter()
             .position(|condition| {
-                condition.needs().is_nothing() == told_by_listing && !condition.is_met_by(dossier)
+                condition.needs().is_nothing() == is_listed && !condition.is_met_by(dossier)
             })
             .map(Unmet)
     }
@@ -212,11 +212,11 @@ impl Filter {
         }
     }
 
-    fn refuses_mime(&self, path: &EntryPath, told: Option<&str>) -> Option<Rule<'_>> {
+    fn refuses_mime(&self, path: &EntryPath, listed: Option<&str>) -> Option<Rule<'_>> {
         if self.mime_types.is_empty() {
             return None;
         }
-        let mime = told.or_else(|| path.mime_guess()).unwrap_or("application/octet-stream");
+        let mime = listed.or_else(|| path.mime_guess()).unwrap_or("application/octet-stream");
         let essence = mime.split(';').next().unwrap_or(mime).trim().to_lowercase();
         let passes = self.mime_types.iter().any(|wanted| match wanted.strip_suffix('*') {
             Some(family) => essence.starts_with(family),

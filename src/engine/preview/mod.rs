@@ -4,7 +4,7 @@
 //! Stored entries are evaluated under the settings in question as a run would do it, from what is
 //! stored of them.
 //!
-//! It cannot know what only the bytes tell: an entry whose bytes the bucket has already
+//! It cannot know what only the bytes show: an entry whose bytes the bucket has already
 //! (`skip_duplicates`) is shown as one to add. Removals are only known after the whole listing, so
 //! a preview that reaches its bounds shows none, and says that it is incomplete.
 

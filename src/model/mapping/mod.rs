@@ -209,7 +209,7 @@ impl MappingEntry {
 
 impl SchemaMapping {
     /// Reads a mapping as clients send it: `{"mappings": {target: entry}}`, where `target_type` and
-    /// `source.type` may be left out as long as the rest tells them.
+    /// `source.type` may be left out as long as the rest implies it.
     ///
     /// # Errors
     /// All that is wrong with it; the fields' paths begin at `mappings`.

@@ -72,8 +72,8 @@ fn entry(place: &str, json: &Value, problems: &mut Vec<FieldProblem>) -> Option<
             None
         }
     };
-    let told = fields.text("target_type", problems);
-    let entry = match told {
+    let named = fields.text("target_type", problems);
+    let entry = match named {
         Some("field") => field(&mut fields, source, problems),
         Some("blob") => blob(&mut fields, source, problems),
         Some(other) => {
@@ -191,7 +191,7 @@ fn source(place: &str, json: &Value, problems: &mut Vec<FieldProblem>) -> Option
 const KINDS: &str = "file, tag, metadata, column, drive_property, filename_regex, folder_path, \
                      constant, rss_field, rtsp_field";
 
-/// The kind of a source that does not say it, where what it has tells.
+/// The kind of a source that does not say it, where its fields imply it.
 fn implied(
     fields: &Fields<'_>,
     json: &Value,

@@ -1,5 +1,5 @@
 //! Whether a value fits a field, and as what: coercions that lose nothing (numbers and booleans in
-//! text, RFC 3339 dates), and a reason that tells a person what to do about everything else.
+//! text, RFC 3339 dates), and a reason that says what to do about everything else.
 
 use std::{collections::BTreeMap, fmt};
 

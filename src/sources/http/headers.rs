@@ -1,4 +1,4 @@
-//! What the headers of a response tell.
+//! What the headers of a response say.
 
 use std::time::Duration;
 

@@ -7,7 +7,7 @@
 //! - `body`: bodies read whole up to a limit, or as a stream that may not stall
 //! - `resolve`: names of hosts
 //! - [`post`]: one POST to an address that a person gave
-//! - [`headers`]: what the headers of a response tell
+//! - [`headers`]: what the headers of a response say
 //!
 //! What does not live here: what a status means, and who is signed in. A client adds no credentials
 //! to a request by itself.

@@ -103,7 +103,7 @@ pub enum PostError {
     },
 }
 
-/// The address that a text is, as far as the text tells that it may be reached.
+/// The address that a text is, as far as the text shows that it may be reached.
 ///
 /// # Errors
 /// Why it cannot be used.
@@ -132,7 +132,7 @@ fn leads_to_metadata(host: &str) -> String {
     format!("{host} is an address at which clouds tell machines their secrets: it is never reached")
 }
 
-/// Whether clouds tell machines their secrets there: link-local addresses, and the few others in
+/// Whether clouds give machines their secrets there: link-local addresses, and the few others in
 /// use.
 fn is_metadata(address: IpAddr) -> bool {
     match address {

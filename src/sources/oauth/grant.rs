@@ -34,11 +34,11 @@ use crate::{
 const MARGIN: Duration = Duration::from_secs(60);
 /// For so long a refusal is repeated without asking: nothing has changed, and others asked with it.
 const REFUSED_FOR: Duration = Duration::from_secs(10);
-/// How often another process's renewal is looked at.
+/// How often another process's renewal is polled.
 const LEASE_POLL: Duration = Duration::from_millis(100);
 /// How long another process's renewal is waited for.
 const LEASE_PATIENCE: Duration = Duration::from_secs(2 * RENEWAL_LEASE_SECS);
-/// How often a renewal begins anew because other credentials are kept by now.
+/// How often a renewal starts over because other credentials are kept by now.
 const MOST_ROUNDS: usize = 4;
 
 /// What a request is sent with: `Authorization: Bearer` this. Printed redacted.
@@ -80,7 +80,7 @@ impl Grants {
     }
 
     /// What open sources that sign in with the same credentials share, for as long as any of them
-    /// is open. `id` tells credentials from others and has to keep them secret.
+    /// is open. `id` distinguishes credentials and must not reveal them.
     pub(in crate::sources) fn shared<T: Any + Send + Sync>(
         &self,
         id: &str,

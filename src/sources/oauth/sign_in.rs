@@ -156,7 +156,7 @@ impl Begun {
         &self.redirect_uri
     }
 
-    /// What tells this sign-in from others when the browser comes back.
+    /// What distinguishes this sign-in when the browser comes back.
     #[must_use]
     pub fn expose_state(&self) -> &str {
         self.state.expose_secret()

@@ -15,7 +15,7 @@
 //! 4. Implement [`Reader`] for the struct and return it from [`Provider::reader`]. It consists of
 //!    four small traits, most of whose functions have defaults: [`Places`] (what `source_path` and
 //!    the command line take), [`Filters`] (what `provider_filters` take), [`Browsing`] (what people
-//!    see when they look around) and [`Reader::open`].
+//!    see when they browse) and [`Reader::open`].
 //!
 //! What does not live here: what a certain provider does, and how connections are stored.
 
@@ -291,7 +291,7 @@ pub trait Filters {
     }
 }
 
-/// What people see who look around in a provider.
+/// What people see who browse a provider.
 #[async_trait]
 pub trait Browsing {
     /// The place that everything is below.

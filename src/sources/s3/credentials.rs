@@ -389,7 +389,7 @@ impl Keyring {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Asks for credentials once more, because those of `refused` have expired whatever was said of
+    /// Asks for credentials again, because those of `refused` have expired whatever was said of
     /// their end. Returns whether there are others now.
     pub(super) async fn replace(&self, refused: Option<&Keys>) -> Result<bool, SourceError> {
         let Some(refused) = refused else { return Ok(false) };

@@ -15,7 +15,7 @@
 //! - `listing`, `xml`: pages of `ListObjectsV2`, proved complete
 //! - `browse`: one level of a bucket, for people
 //! - `object`: fingerprints, facts, and the check that a body is the pinned version
-//! - `checksum`: what S3 keeps to tell right bytes from wrong ones
+//! - `checksum`: the checksums that S3 keeps of bytes
 
 mod address;
 mod browse;
@@ -522,7 +522,7 @@ impl Bucket {
         self.request(site, Method::GET, &url, |request| pin(request, pinned)).await
     }
 
-    /// The headers of an object. A server that would unpack it tells the length of what it has
+    /// The headers of an object. A server that would unpack it gives the length of what it has
     /// stored only to who takes it packed.
     async fn head(&self, key: &[u8]) -> Result<HeaderMap, SourceError> {
         let takes_gzip = self.manners().asking.takes_gzip;

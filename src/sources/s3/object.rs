@@ -1,4 +1,4 @@
-//! One object: its fingerprint, what its headers tell, and whether an answer is the version that
+//! One object: its fingerprint, what its headers say, and whether a response is the version that
 //! was asked for, whole.
 
 use std::{
@@ -244,7 +244,7 @@ fn decode_q(text: &str) -> Option<Vec<u8>> {
 #[derive(Clone, Debug)]
 pub(super) struct Pinned {
     pub(super) etag: Option<String>,
-    /// When it was last written, which tells versions apart where no tag can.
+    /// When it was last written, which distinguishes versions where no tag can.
     pub(super) modified: Option<Timestamp>,
     /// Of the whole object.
     pub(super) size: u64,
@@ -376,7 +376,7 @@ impl Pinned {
     }
 }
 
-/// First byte, last byte and, where it is told, the size of the whole
+/// First byte, last byte and, where it is given, the size of the whole
 /// (<https://www.rfc-editor.org/rfc/rfc9110#name-content-range>).
 fn content_range(text: &str) -> Option<(u64, u64, Option<u64>)> {
     let (range, size) = text.trim().strip_prefix("bytes ")?.split_once('/')?;
@@ -414,7 +414,7 @@ impl Measured {
         }
     }
 
-    /// Held against this, too.
+    /// Compared with this, too.
     pub(super) fn checked_by(self, checksum: Option<Checksum>) -> Self {
         Self { checksum, ..self }
     }

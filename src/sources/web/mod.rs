@@ -204,7 +204,7 @@ impl Web {
         client.as_ref().map_err(|message| WebError::Permanent(message.clone()))
     }
 
-    /// The URL, as far as its text tells that it may be fetched.
+    /// The URL, as far as its text shows that it may be fetched.
     fn checked(&self, url: Url) -> Result<Url, WebError> {
         let refused = |message: &str| Err(WebError::Refused(message.to_owned()));
         if !matches!(url.scheme(), "http" | "https") {

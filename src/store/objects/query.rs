@@ -1,7 +1,7 @@
 //! Queries for a bucket's objects, by filter and order: keys, a page at a time.
 //!
 //! An index is named in every statement. SQLite would guess from statistics that it does not have;
-//! here a look at the index first tells how many entries a condition leaves.
+//! here a look at the index first shows how many entries a condition leaves.
 
 use std::ops::RangeInclusive;
 
@@ -302,7 +302,7 @@ impl Query {
 
     fn rows(&self, index: Index, joined: &str, keys: &RangeInclusive<i64>) -> Clause {
         let mut clause = self.every(index, joined, keys);
-        // Once more without the brackets that keep SQLite from seeing what the index is for.
+        // Again without the brackets that keep SQLite from seeing what the index is for.
         for narrow in self.narrow.iter().filter(|narrow| narrow.index == index) {
             clause = clause.sql(" AND ").then(narrow.condition.clone());
         }

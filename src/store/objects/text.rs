@@ -122,7 +122,7 @@ pub fn catch_up(tx: &Transaction<'_>, most: u32) -> Result<()> {
     Ok(())
 }
 
-/// Indexes anew what is stale. Returns how many objects that were.
+/// Indexes what is stale again. Returns how many objects that were.
 fn renew(tx: &Transaction<'_>, most: u32) -> Result<u32> {
     let stale: Vec<i64> = tx
         .prepare_cached("SELECT object_key FROM object_text_stale LIMIT ?1")?

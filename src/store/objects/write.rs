@@ -2,7 +2,7 @@
 //! look at move in the same transaction.
 //!
 //! An object that a sync made belongs to its entry: its path and bytes are the sync's to change.
-//! Deleting one, or putting it into the trash (`trash`), tells the sync so
+//! Deleting one, or putting it into the trash (`trash`), lets the sync know
 //! ([`crate::store::commit`]).
 
 use jiff::Timestamp;
@@ -455,7 +455,7 @@ pub fn change(
     Ok(None)
 }
 
-/// Tells the entries of an object that it is deleted: the versions that they have are not taken
+/// Marks the entries of an object as deleted: the versions that they have are not taken
 /// again.
 pub(in crate::store) fn forget_by_entries(tx: &Transaction<'_>, object_key: i64) -> Result<()> {
     tx.prepare_cached(
