@@ -1,6 +1,10 @@
 //! Finds the targets of links that lie outside the roots of a sync, in sources that know entries and
 //! folders by id, and has them placed where the link is (`store::links`). The source is asked for a
 //! target only where the pass does not know that it is below a root.
+//!
+//! A full pass first resolves the links in folders that it has listed, which lists the folders that
+//! those lead to. What folders are left then may be gone, or elsewhere by now, and the links in them
+//! with them: they are asked for before those links count.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -18,7 +22,7 @@ use crate::{
     sources::Page,
     store::{
         StoreError,
-        links::{self, KnownTarget},
+        links::{self, KnownTarget, Wanted},
     },
 };
 
@@ -62,6 +66,10 @@ pub(super) struct Links {
     asked: HashSet<EntryId>,
     /// The last link that was looked at, of those that a full pass has not listed.
     unlisted: i64,
+    /// The last folder that was looked at, of those.
+    unlisted_folder: i64,
+    /// Whether a full pass knows of every folder whether it is still there.
+    knows_folders: bool,
 }
 
 impl Links {
@@ -80,7 +88,19 @@ impl Links {
         {
             return Ok(Some(found));
         }
-        self.next_targets(run, have_found).await
+        if run.kind == PassKind::Full && !self.knows_folders {
+            let listed_by = Some(run.target.pass);
+            if let Some(found) = self.next_targets(run, listed_by, &have_found).await? {
+                return Ok(Some(found));
+            }
+            if let Some(found) = self.next_unlisted_folders(run).await? {
+                // Targets may have lost the places that they were found in.
+                self.asked.clear();
+                return Ok(Some(found));
+            }
+            self.knows_folders = true;
+        }
+        self.next_targets(run, None, have_found).await
     }
 
     /// Links that the listing does not have: it may have skipped them.
@@ -98,9 +118,23 @@ impl Links {
         Ok(Some(Found { page: walked(run, &shard, page), resolved: Vec::new() }))
     }
 
+    /// Folders that the listing does not have: it may have skipped them, or they may be elsewhere.
+    async fn next_unlisted_folders(&mut self, run: &Arc<Run>) -> Result<Option<Found>, RunError> {
+        let (target, after) = (run.target, self.unlisted_folder);
+        let unlisted =
+            run.store.read(move |db| links::unlisted_folders(db, &target, after, AT_ONCE)).await?;
+        let Some((last, shard, _)) = unlisted.last().cloned() else { return Ok(None) };
+        self.unlisted_folder = last;
+        let ids: Vec<EntryId> = unlisted.into_iter().map(|(.., id)| id).collect();
+        let Page { folders, removed, .. } = run.source.by_ids(&ids).await?;
+        let page = Page { folders, removed, ..Page::default() };
+        Ok(Some(Found { page: walked(run, &shard, page), resolved: Vec::new() }))
+    }
+
     async fn next_targets(
         &mut self,
         run: &Arc<Run>,
+        listed_by: Option<i64>,
         have_found: impl Fn(i64) -> bool,
     ) -> Result<Option<Found>, RunError> {
         let (mut after, mut resolved) = (0, Vec::new());
@@ -108,10 +142,10 @@ impl Links {
         let mut of_shard: Option<String> = None;
         loop {
             let (sync_key, roots) = (run.target.fence.sync_key, run.profile.roots.clone());
-            let always = asks_always(run);
+            let wanted = Wanted { listed_by, asks_always: asks_always(run) };
             let (next, last) = run
                 .store
-                .read(move |db| links::to_resolve(db, sync_key, &roots, always, after, LOOKED_AT))
+                .read(move |db| links::to_resolve(db, sync_key, &roots, wanted, after, LOOKED_AT))
                 .await?;
             let Some(last) = last else { break };
             after = last;

@@ -35,6 +35,15 @@ pub struct ToResolve {
     pub known: KnownTarget,
 }
 
+/// Which links are to be resolved.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted {
+    /// Only those in folders that this pass has listed; `None`: in all that are known.
+    pub listed_by: Option<i64>,
+    /// Also those whose targets have their places from links, whatever is known of them.
+    pub asks_always: bool,
+}
+
 /// What is known of the target of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KnownTarget {
@@ -233,8 +242,7 @@ pub fn place(
 }
 
 /// The next links below a root behind `after` whose targets are still to be resolved, with the last
-/// key that was looked at, `None` if there were none. At most `most` are looked at. With
-/// `asks_always` nothing that is known of a target in the place of a link counts.
+/// key that was looked at, `None` if there were none. At most `most` are looked at.
 ///
 /// # Errors
 /// SQLite's.
@@ -242,7 +250,7 @@ pub fn to_resolve(
     connection: &Connection,
     sync_key: i64,
     roots: &[RootFolder],
-    asks_always: bool,
+    wanted: Wanted,
     after: i64,
     most: usize,
 ) -> Result<(Vec<ToResolve>, Option<i64>)> {
@@ -259,7 +267,7 @@ pub fn to_resolve(
          WHERE l.sync_key = ?1 AND l.is_resolved = 0 AND l.link_key > ?2
          ORDER BY l.link_key LIMIT ?3",
     )?;
-    let mut places = Places::new(connection, sync_key, roots);
+    let mut places = Places::new(connection, sync_key, roots).listed_by(wanted.listed_by);
     let mut rows = statement.query(params![sync_key, after, most])?;
     let (mut found, mut last) = (Vec::new(), None);
     while let Some(row) = rows.next()? {
@@ -277,7 +285,7 @@ pub fn to_resolve(
         };
         let known = match (entry, own) {
             _ if roots.iter().any(|root| root.id == target) => KnownTarget::Root,
-            _ if is_linked && asks_always => KnownTarget::Nothing,
+            _ if is_linked && wanted.asks_always => KnownTarget::Nothing,
             _ if is_folder && is_inside(&target)? => {
                 KnownTarget::Folder { pass: row.get(7)?, is_linked }
             }
@@ -312,6 +320,30 @@ pub fn unlisted(
         })?
         .collect::<rusqlite::Result<_>>()?;
     Ok(links)
+}
+
+/// The next folders behind `after` that a full pass has not listed, with their keys and shards. At
+/// most `most`.
+///
+/// # Errors
+/// SQLite's.
+pub fn unlisted_folders(
+    connection: &Connection,
+    target: &Target,
+    after: i64,
+    most: usize,
+) -> Result<Vec<(i64, String, FolderId)>> {
+    let folders = connection
+        .prepare_cached(
+            "SELECT folder_key, shard, folder_id FROM folders
+             WHERE sync_key = ?1 AND pass <> ?2 AND folder_key > ?3 AND parent IS NOT NULL
+             ORDER BY folder_key LIMIT ?4",
+        )?
+        .query_map(params![target.fence.sync_key, target.pass, after, most], |row| {
+            Ok((row.get(0)?, row.get(1)?, syncs::path(row.get(2)?)))
+        })?
+        .collect::<rusqlite::Result<_>>()?;
+    Ok(folders)
 }
 
 /// The targets of these links are where they belong, or are known to be gone.

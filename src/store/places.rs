@@ -29,6 +29,8 @@ pub struct Places<'a> {
     connection: &'a Connection,
     sync_key: i64,
     roots: &'a [RootFolder],
+    /// Folders that another pass has listed are not known.
+    listed_by: Option<i64>,
     known: HashMap<FolderId, Placement>,
 }
 
@@ -36,7 +38,13 @@ impl<'a> Places<'a> {
     /// The places of a sync's folders.
     #[must_use]
     pub fn new(connection: &'a Connection, sync_key: i64, roots: &'a [RootFolder]) -> Self {
-        Self { connection, sync_key, roots, known: HashMap::new() }
+        Self { connection, sync_key, roots, listed_by: None, known: HashMap::new() }
+    }
+
+    /// The places of the folders that a pass has listed.
+    #[must_use]
+    pub fn listed_by(self, pass: Option<i64>) -> Self {
+        Self { listed_by: pass, ..self }
     }
 
     /// Where a folder is.
@@ -96,9 +104,10 @@ impl<'a> Places<'a> {
         Ok(self
             .connection
             .prepare_cached(
-                "SELECT parent, name FROM folders WHERE sync_key = ?1 AND folder_id = ?2",
+                "SELECT parent, name FROM folders
+                 WHERE sync_key = ?1 AND folder_id = ?2 AND (?3 IS NULL OR pass = ?3)",
             )?
-            .query_row(params![self.sync_key, folder.as_bytes()], |row| {
+            .query_row(params![self.sync_key, folder.as_bytes(), self.listed_by], |row| {
                 Ok((row.get::<_, Option<Vec<u8>>>(0)?.map(syncs::path), row.get(1)?))
             })
             .optional()?)

@@ -1,25 +1,37 @@
-//! Sources by id against a model: random histories of a drive with renames, moves, folders that
-//! come and go, feeds that repeat, expire and say nothing of some changes, listings that skip,
-//! deaths in the middle of either kind of pass. After each complete run the bucket is what the
-//! drive has, and every file that was there before has kept its object.
+//! Sources by id against a model: random histories of a drive with renames, moves, folders and
+//! shortcuts that come and go, feeds that repeat, expire and say nothing of some changes, listings
+//! that skip, access tokens that are refused and refresh tokens that are good once, requests that
+//! are asked to slow down or held for longer than a run waits, deaths in the middle of either kind
+//! of pass. After each complete run the bucket is what the drive has, every file that was there
+//! before has kept its object, nothing is blamed for having been made to wait, and the refresh
+//! token that is stored is the one that is good.
 
-use std::{collections::BTreeMap, ffi::OsStr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use catchment::{
     clock::{Clock as _, ManualClock},
     config::{Config, ServeConfig},
-    engine::{Engine, Report, Request, RunOptions, Silent},
-    model::{BlobHash, BucketName, MaxDelete, RunStatus, SyncOptions, SyncStatus},
-    sources::locate,
+    engine::{Engine, Report, Request, RunOptions, Silent, connections::WantedName},
+    model::{
+        BlobHash, BucketName, Connection, Credentials, Location, MaxDelete, ProviderName,
+        RunStatus, SyncMode, SyncOptions, SyncStatus,
+    },
+    sources::Accepted,
     store::{
+        StoreError,
         command_line_syncs::BucketChoice,
-        connections,
+        connections, dead_letters,
         syncs::{self, HeldReason, Sync},
     },
 };
+use jiff::Timestamp;
+use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::simulated_drive::{Drive, ELSEWHERE, ROOT};
+use crate::{
+    fake_authority::{CLIENT, SECRET},
+    simulated_drive::{Drive, ELSEWHERE, ROOT, Used},
+};
 
 /// Histories that are played.
 const HISTORIES: u64 = 60;
@@ -32,6 +44,8 @@ struct History {
     drive: Drive,
     clock: Arc<ManualClock>,
     engine: Engine,
+    /// The key of the connection.
+    connection: i64,
     next_id: u32,
     /// Object ids by the ids of their entries, after the last complete run.
     objects: BTreeMap<String, String>,
@@ -41,18 +55,27 @@ struct History {
     _dir: tempfile::TempDir,
 }
 
+fn location() -> Location {
+    let provider = ProviderName::new("google_drive");
+    let connection = Connection { provider, settings: serde_json::Map::new() };
+    Location { connection, source_path: b"root".to_vec() }
+}
+
 /// What a bucket has of an entry: the object's id, its path, its hash.
 type Seen = (String, String, BlobHash);
 
 impl History {
-    fn new(seed: u64) -> Self {
+    async fn new(seed: u64) -> Self {
+        let drive = Drive::default();
+        drive.world().by_folder = seed % 2 == 1;
         let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+        let hosts = format!("google_token = {:?}", drive.authority.url());
         let config = Config {
             data_dir: dir.path().to_owned(),
             min_free: Some(bytesize::ByteSize(0)),
             quiet_period: Duration::ZERO,
             thumbnail_cache: Config::THUMBNAIL_CACHE,
-            hosts: Arc::default(),
+            hosts: Arc::new(toml::from_str(&hosts).unwrap()),
             limits: catchment::config::Limits::default(),
             serve: ServeConfig::default(),
             keyring: false,
@@ -60,14 +83,23 @@ impl History {
             url_timeout: Config::URL_TIMEOUT,
         };
         let clock = Arc::new(ManualClock::new("2026-01-01T00:00:00Z".parse().unwrap()));
-        let drive = Drive::default();
-        drive.world().by_folder = seed % 2 == 1;
         let engine = Engine::open(&config, clock.clone(), Arc::new(drive.clone())).unwrap();
+        let credentials = json!({
+            "type": "oauth", "client_id": CLIENT, "client_secret": SECRET,
+            "refresh_token": drive.authority.refresh_token(),
+        });
+        let accepted = Accepted {
+            connection: location().connection,
+            credentials: Some(Credentials::from_json(credentials.to_string())),
+        };
+        let name = WantedName::Exactly("Work".to_owned());
+        let connection = engine.add_connection(name, accepted, false).await.unwrap().key;
         Self {
             random: fastrand::Rng::with_seed(seed),
             drive,
             clock,
             engine,
+            connection,
             next_id: 0,
             objects: BTreeMap::new(),
             waits: false,
@@ -96,6 +128,9 @@ impl History {
     }
 
     fn edit(&mut self) {
+        if self.random.u8(..4) == 0 {
+            return self.edit_shortcuts();
+        }
         let folders = self.folders();
         let files: Vec<String> = self.drive.world().files.keys().cloned().collect();
         let parent = self.any(&folders).unwrap();
@@ -120,11 +155,17 @@ impl History {
                 let Some(id) = self.any(&files) else { return };
                 self.drive.world().relocate(&id, &parent, name);
                 self.did("moved file");
+                if self.drive.world().is_target(&id) {
+                    self.did("moved target");
+                }
             }
             7 => {
                 let Some(id) = self.any(&files) else { return };
                 self.drive.world().remove(&id);
                 self.did("removed file");
+                if self.drive.world().is_target(&id) {
+                    self.did("removed target");
+                }
             }
             8 | 9 => {
                 let id = self.new_id();
@@ -148,6 +189,37 @@ impl History {
         }
     }
 
+    fn edit_shortcuts(&mut self) {
+        let folders = self.folders();
+        let (parent, name) = (self.any(&folders).unwrap(), ["a", "b", "l"][self.random.usize(..3)]);
+        let mut targets: Vec<String> = self.drive.world().files.keys().cloned().collect();
+        targets.extend(folders);
+        targets.push("nothing".to_owned());
+        let target = self.any(&targets).unwrap();
+        let known: Vec<String> = self.drive.world().shortcuts.keys().cloned().collect();
+        let chosen = self.any(&known);
+        match (self.random.u8(..6), chosen) {
+            (0, Some(id)) => {
+                self.drive.world().remove(&id);
+                self.did("removed shortcut");
+            }
+            (1, Some(id)) => {
+                let target = self.drive.world().shortcuts[&id].target.clone();
+                self.drive.world().put_shortcut(&id, &parent, name, &target);
+                self.did("moved shortcut");
+            }
+            (2, Some(id)) => {
+                self.drive.world().put_shortcut(&id, &parent, name, &target);
+                self.did("retargeted shortcut");
+            }
+            _ => {
+                let id = self.new_id();
+                self.drive.world().put_shortcut(&id, &parent, name, &target);
+                self.did("new shortcut");
+            }
+        }
+    }
+
     /// Something that the feed says nothing of.
     fn edit_silently(&mut self) {
         let before = self.drive.world().log.len();
@@ -162,11 +234,13 @@ impl History {
     }
 
     async fn run(&self) -> Option<Report> {
+        let mut options = SyncOptions::default();
+        options.pace.mode = SyncMode::Continuous;
         let request = Request {
-            location: locate(OsStr::new("s3://world"), &serde_json::Map::new()).unwrap(),
-            connection: None,
+            location: location(),
+            connection: Some(self.connection),
             bucket: BucketChoice::Named("world".parse::<BucketName>().unwrap()),
-            options: SyncOptions::default(),
+            options,
             run: RunOptions {
                 max_delete: Some(MaxDelete::Percent(100.0)),
                 ..RunOptions::default()
@@ -206,12 +280,28 @@ impl History {
         read.await.unwrap()
     }
 
+    /// The shortcuts that give their targets their places.
+    async fn used_shortcuts(&self) -> Used {
+        let read = self.engine.store.read(|db| {
+            let mut statement =
+                db.prepare_cached("SELECT target, link_id FROM links WHERE is_used = 1")?;
+            let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+            let rows = statement
+                .query_map([], |row| Ok((text(row.get(0)?), text(row.get(1)?))))?
+                .collect::<Result<Used, _>>()?;
+            Ok(rows)
+        });
+        read.await.unwrap()
+    }
+
     async fn check(&mut self) {
-        let found = self.bucket().await;
+        let (found, used) = (self.bucket().await, self.used_shortcuts().await);
+        let ids = found.keys().cloned().collect();
+        assert_eq!(self.drive.world().expected_ids(), ids);
         let expected: BTreeMap<String, (String, BlobHash)> = self
             .drive
             .world()
-            .expected()
+            .expected(&used)
             .into_iter()
             .map(|(id, (path, content))| (id, (path, BlobHash::of(&content))))
             .collect();
@@ -226,17 +316,63 @@ impl History {
             }
         }
         self.objects = objects;
+        self.check_sign_in().await;
+        let sync_key = self.sync().await.key;
+        let letters = self.engine.store.read(move |db| dead_letters::open_count(db, sync_key));
+        assert_eq!(letters.await.unwrap(), 0);
+    }
+
+    /// The refresh token that is stored is the one that is good, and none was used twice.
+    async fn check_sign_in(&self) {
+        let stored = self.engine.vault.credentials(self.connection).await.unwrap().unwrap();
+        let stored: Value = stored.read().unwrap();
+        assert_eq!(self.drive.authority.good_refresh_tokens(), [stored["refresh_token"].clone()]);
+        assert_eq!(self.drive.authority.reused(), 0);
+    }
+
+    /// A run that the provider made wait has ended without blame, and is due when the wait ends.
+    async fn check_held(&self, report: &Report, until: Timestamp) {
+        assert_eq!(report.status, RunStatus::Interrupted, "{:?}", report.error);
+        let sync = self.sync().await;
+        assert_eq!((sync.status, sync.consecutive_failures), (SyncStatus::Interrupted, 0));
+        assert_eq!(sync.next_sync_at, Some(until));
+        let (sync_key, key) = (sync.key, self.connection);
+        let (connection, letters) = self
+            .engine
+            .store
+            .read(move |db| {
+                let letters = dead_letters::open_count(db, sync_key)?;
+                Ok::<_, StoreError>((connections::by_key(db, key)?, letters))
+            })
+            .await
+            .unwrap();
+        let blame = (connection.status.as_str(), connection.consecutive_failures, letters);
+        assert_eq!(blame, ("ACTIVE", 0, 0));
+    }
+
+    /// What the drive and its authorization server may do to requests of any run.
+    fn plan_delays(&mut self) {
+        let at = self.random.usize(..12);
+        match self.random.u8(..6) {
+            0 => self.drive.world().expire_token_after = Some(at),
+            1 => self.drive.world().slow_down = Some((at, 1 + at % 3)),
+            _ => {}
+        }
+        if self.random.u8(..4) == 0 {
+            self.drive.authority.rotate_refresh_tokens(self.random.bool());
+        }
     }
 
     fn plan_faults(&mut self) {
-        let (kind, at) = (self.random.u8(..8), self.random.usize(..4));
+        let (kind, at) = (self.random.u8(..10), self.random.usize(..4));
+        let until = self.clock.now() + Duration::from_secs(3600);
         let mut world = self.drive.world();
         match kind {
             0 => world.break_before_page = Some(at),
             1 => world.expire_before_page = Some(at),
             2 => world.generation += 1,
             3 => world.die_after = Some(at + 1),
-            4 => world.held_until = Some("2026-01-01T00:00:00Z".parse().unwrap()),
+            4 | 5 => world.hold = Some((at * at, until)),
             _ => {}
         }
     }
@@ -248,7 +384,7 @@ impl History {
         world.break_before_page = None;
         world.expire_before_page = None;
         world.die_after = None;
-        world.held_until = None;
+        world.hold = None;
         world.skipped.clear();
     }
 
@@ -263,12 +399,19 @@ impl History {
                 self.edit_silently();
             }
             self.plan_faults();
+            self.plan_delays();
             if !is_silent && self.random.bool() {
                 match self.run().await {
                     None => {
                         self.did("death");
                         // Its lease ends with its time.
                         self.clock.set(self.clock.now() + Duration::from_secs(120));
+                    }
+                    Some(report) if report.status == RunStatus::Interrupted => {
+                        self.did("hold");
+                        let (_, until) = self.drive.world().hold.expect("only a hold interrupts");
+                        self.check_held(&report, until).await;
+                        self.clock.set(until);
                     }
                     Some(report) if report.error.is_some() => self.did("run that failed"),
                     Some(report) => {
@@ -277,8 +420,8 @@ impl History {
                     }
                 }
                 // It may have removed what the drive does not have now, and may have again later.
-                let expected = self.drive.world().expected();
-                self.objects.retain(|id, _| expected.contains_key(id));
+                let expected = self.drive.world().expected_ids();
+                self.objects.retain(|id, _| expected.contains(id));
                 for _ in 0..self.random.usize(..3) {
                     self.edit();
                 }
@@ -287,8 +430,10 @@ impl History {
             // Listings may skip what is stored and unchanged.
             let stored: Vec<String> = self.objects.keys().cloned().collect();
             if let Some(id) = self.any(&stored).filter(|_| self.random.bool()) {
+                let used = self.used_shortcuts().await;
                 let is_unchanged = self.bucket().await.get(&id).is_some_and(|(_, path, hash)| {
-                    self.drive.world().expected().get(&id).is_some_and(|(expected, content)| {
+                    let expected = self.drive.world().expected(&used);
+                    expected.get(&id).is_some_and(|(expected, content)| {
                         expected == path && *hash == BlobHash::of(content)
                     })
                 });
@@ -316,14 +461,14 @@ impl History {
     /// is, and nothing else does. What is gone stays until the decision is made, and goes with it.
     async fn approve_emptied(&mut self, report: &Report) {
         let held = report.held.as_ref().expect("held removals");
-        let expected = self.drive.world().expected();
+        let expected = self.drive.world().expected_ids();
         if !self.waits {
             self.did("emptied source");
             assert_eq!(held.reason, HeldReason::SourceEmptied);
             assert!(expected.is_empty(), "{:?}", held.sample);
         }
         let bucket = self.bucket().await;
-        let gone = bucket.keys().filter(|id| !expected.contains_key(*id)).count();
+        let gone = bucket.keys().filter(|id| !expected.contains(*id)).count();
         assert_eq!(held.count, gone as u64, "{:?}", held.sample);
         self.waits = false;
         let (sync, stop) = (self.sync().await, CancellationToken::new());
@@ -335,7 +480,7 @@ impl History {
 
 fn play<T>(future: impl Future<Output = T>) -> T {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
-    runtime.enable_time().max_blocking_threads(1).build().unwrap().block_on(future)
+    runtime.enable_all().max_blocking_threads(1).build().unwrap().block_on(future)
 }
 
 #[test]
@@ -346,8 +491,18 @@ fn after_any_history_of_a_drive_the_bucket_is_what_the_drive_has() {
     let mut happened: BTreeMap<&'static str, usize> = BTreeMap::new();
     for seed in seeds {
         let _named = crate::Named(seed);
-        let mut history = History::new(seed);
-        play(history.play());
+        let mut history = play(async {
+            let mut history = History::new(seed).await;
+            history.play().await;
+            history
+        });
+        let world = history.drive.world();
+        let delays = [
+            ("request that was asked to slow down", world.slowed_down),
+            ("access token that was refused", world.unauthorized),
+        ];
+        drop(world);
+        history.happened.extend(delays.into_iter().filter(|(_, times)| *times > 0));
         for (what, times) in history.happened {
             *happened.entry(what).or_default() += times;
         }
@@ -367,6 +522,15 @@ fn after_any_history_of_a_drive_the_bucket_is_what_the_drive_has() {
         "run",
         "listing that skips",
         "emptied source",
+        "new shortcut",
+        "moved shortcut",
+        "retargeted shortcut",
+        "removed shortcut",
+        "moved target",
+        "removed target",
+        "hold",
+        "request that was asked to slow down",
+        "access token that was refused",
     ];
     let missing: Vec<_> = kinds.iter().filter(|what| !happened.contains_key(*what)).collect();
     assert!(one.is_some() || missing.is_empty(), "it never came to {missing:?}");
@@ -374,7 +538,7 @@ fn after_any_history_of_a_drive_the_bucket_is_what_the_drive_has() {
 
 /// A drive with so many files in one folder, synced once.
 async fn synced_folder(files: usize) -> History {
-    let history = History::new(0);
+    let history = History::new(0).await;
     {
         let mut world = history.drive.world();
         world.put_folder("folder", ROOT, "old name");
@@ -425,13 +589,79 @@ fn a_hold_ends_the_run_without_blame_until_it_is_over() {
     play(async {
         let history = synced_folder(5).await;
         let until = history.clock.now() + Duration::from_secs(3600);
-        history.drive.world().held_until = Some(until);
+        history.drive.world().hold = Some((0, until));
         let report = history.run().await.unwrap();
-        assert_eq!(report.status, RunStatus::Interrupted);
-        let sync = history.sync().await;
-        assert_eq!((sync.status, sync.consecutive_failures), (SyncStatus::Interrupted, 0));
+        history.check_held(&report, until).await;
+        history.clock.set(until);
         assert_eq!(history.run().await.unwrap().status, RunStatus::Completed);
     });
+}
+
+#[test]
+fn a_first_run_that_is_held_after_any_request_continues_there_when_it_is_due() {
+    for by_folder in [0, 1] {
+        let held_after = (0..).find(|held_after| {
+            let held_after = *held_after;
+            play(async move {
+                let history = History::new(by_folder).await;
+                let is_held = is_held_and_continued(history, held_after).await;
+                !is_held
+            })
+        });
+        assert!(held_after.unwrap() > 12, "a hold after each of the requests");
+    }
+}
+
+/// Whether a first run is held after so many requests, or has ended before that. When it is due it
+/// continues.
+async fn is_held_and_continued(mut history: History, held_after: usize) -> bool {
+    for number in 0..12 {
+        let mut world = history.drive.world();
+        world.put(&format!("file {number}"), ROOT, &format!("{number}"), "content");
+    }
+    let until = history.clock.now() + Duration::from_secs(7200);
+    history.drive.world().hold = Some((held_after, until));
+    let report = history.run().await.unwrap();
+    if report.error.is_none() {
+        history.check().await;
+        return false;
+    }
+    // A source that was never reached leaves no sync behind.
+    if report.job.is_some() {
+        history.check_held(&report, until).await;
+    }
+    history.clock.set(until);
+    assert_eq!(history.run().await.unwrap().status, RunStatus::Completed);
+    history.check().await;
+    let requests = history.drive.world().requests.clone();
+    let fetches = requests.iter().filter(|request| request.starts_with("fetch")).count();
+    // Those that were under way may have to be fetched again.
+    assert!((12..12 + 4).contains(&fetches), "{requests:?}");
+    true
+}
+
+#[test]
+fn an_access_token_that_is_refused_at_any_request_is_renewed_once_and_the_new_secret_is_stored() {
+    for expired_after in 0..20 {
+        play(async {
+            let mut history = synced_folder(5).await;
+            let before = history.drive.authority.seen().len();
+            {
+                let mut world = history.drive.world();
+                for number in 0..10 {
+                    world.put(&format!("new {number}"), "folder", "new", format!("{number}"));
+                }
+                world.expire_token_after = Some(expired_after);
+            }
+            assert_eq!(history.run().await.unwrap().status, RunStatus::Completed);
+            history.check().await;
+            let world = history.drive.world();
+            let is_refused = world.expire_token_after.is_none();
+            assert_eq!(history.drive.authority.seen().len(), before + usize::from(is_refused));
+            let fetches = world.requests.iter().filter(|one| one.starts_with("fetch")).count();
+            assert_eq!(fetches, 10, "{:?}", world.requests);
+        });
+    }
 }
 
 #[test]

@@ -14,6 +14,9 @@
 
 mod bucket;
 mod drive;
+#[allow(dead_code, unreachable_pub, reason = "each test crate uses its own part")]
+#[path = "../support/fake_authority.rs"]
+mod fake_authority;
 mod history;
 mod model;
 mod people;
@@ -23,6 +26,9 @@ mod running;
 mod simulated;
 #[path = "../support/simulated_drive.rs"]
 mod simulated_drive;
+#[allow(dead_code, unreachable_pub, reason = "each test crate uses its own part")]
+#[path = "../support/wire.rs"]
+mod wire;
 
 use std::{
     collections::BTreeMap,

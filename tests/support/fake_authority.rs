@@ -108,7 +108,12 @@ impl FakeAuthority {
 
     /// Leaves refresh tokens as they are, as Google does.
     pub fn keep_refresh_tokens(&self) {
-        self.lock().rotates = false;
+        self.rotate_refresh_tokens(false);
+    }
+
+    /// Whether each refresh token is good once.
+    pub fn rotate_refresh_tokens(&self, rotates: bool) {
+        self.lock().rotates = rotates;
     }
 
     /// Gives access tokens only, as a server does that was not asked for offline access.

@@ -1,32 +1,42 @@
-//! A drive that lives in memory: files and folders known by id, a change feed, listings that skip,
-//! tokens that expire. For tests that drive the engine itself, and an example of a source by id.
+//! A drive that lives in memory: files, folders and shortcuts known by id, a change feed, listings
+//! that skip, tokens that expire. Each request needs a good access token, which an authorization
+//! server renews against a refresh token that is good once, and a place in the budget of the
+//! connection. For tests that drive the engine itself, and an example of a source by id.
 
 #![allow(dead_code, reason = "each test crate uses its own part")]
 #![allow(unreachable_pub, reason = "written like a library, for its readers")]
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt,
     sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
 };
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use catchment::{
+    clock::SharedClock,
     config::SourceTuning,
     model::{
         Credentials, Cursor, Details, Entry, EntryId, EntryKind, EntryPath, Fingerprint, Folder,
-        FolderId, Location, Shard, SizeKind, SyncOptions, Version,
+        FolderId, Link, Location, Shard, SizeKind, SyncOptions, Version,
     },
     sources::{
         Absence, Body, ByteRange, Content, Facts, Listing, Opener, Page, Profile, RootFolder,
         RootIdentity, Source, SourceError,
+        http::{Budget, Meter},
+        oauth::{Grant, google::Google},
     },
 };
 use futures_util::{
     StreamExt as _,
     stream::{self, BoxStream},
 };
+use jiff::Timestamp;
 use tokio::sync::Notify;
+
+use crate::fake_authority::FakeAuthority;
 
 /// The id of the folder that is synced.
 pub const ROOT: &str = "root";
@@ -48,6 +58,17 @@ pub struct File {
     pub content: Vec<u8>,
 }
 
+/// A shortcut of the drive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shortcut {
+    /// The folder that it is in.
+    pub parent: String,
+    /// Its name.
+    pub name: String,
+    /// The id of the file or folder that it leads to, which may be gone.
+    pub target: String,
+}
+
 /// What is in the drive, and what is to go wrong with it.
 #[derive(Debug, Default)]
 pub struct World {
@@ -55,6 +76,8 @@ pub struct World {
     pub files: BTreeMap<String, File>,
     /// Folders by id, with their parents and names.
     pub folders: BTreeMap<String, (Option<String>, String)>,
+    /// By id.
+    pub shortcuts: BTreeMap<String, Shortcut>,
     /// What the feed reports, by id, oldest first.
     pub log: Vec<String>,
     /// Tokens of another generation are refused.
@@ -69,8 +92,16 @@ pub struct World {
     pub break_before_page: Option<usize>,
     /// The feed refuses its token before this page.
     pub expire_before_page: Option<usize>,
-    /// The next request of the feed is held until then.
-    pub held_until: Option<jiff::Timestamp>,
+    /// After so many requests, all others are refused until then.
+    pub hold: Option<(usize, Timestamp)>,
+    /// After so many requests, so many others are asked to come back in a millisecond.
+    pub slow_down: Option<(usize, usize)>,
+    /// After so many requests, the access token is good no more.
+    pub expire_token_after: Option<usize>,
+    /// How often a request was refused because of its access token.
+    pub unauthorized: usize,
+    /// How often a request was asked to come back.
+    pub slowed_down: usize,
     /// The credentials work no more.
     pub is_signed_out: bool,
     /// After so many fetches, the process dies.
@@ -115,43 +146,104 @@ impl World {
         self.log.push(id.to_owned());
     }
 
-    /// Removes a file, or a folder with all that is below it; of that the feed says nothing.
+    /// Makes, moves, renames or retargets a shortcut.
+    pub fn put_shortcut(&mut self, id: &str, parent: &str, name: &str, target: &str) {
+        let [parent, name, target] = [parent, name, target].map(str::to_owned);
+        self.shortcuts.insert(id.to_owned(), Shortcut { parent, name, target });
+        self.log.push(id.to_owned());
+    }
+
+    /// Removes a file or a shortcut, or a folder with all that is below it; of that the feed says
+    /// nothing, unless shortcuts lead there.
     pub fn remove(&mut self, id: &str) {
         self.files.remove(id);
+        self.shortcuts.remove(id);
         if self.folders.remove(id).is_some() {
-            let below: Vec<String> = self.children_of(id);
-            for child in below {
-                self.remove_silently(&child);
+            for child in self.children_of(id) {
+                if self.is_target(&child) {
+                    self.remove(&child);
+                } else {
+                    self.remove_silently(&child);
+                }
             }
         }
         self.log.push(id.to_owned());
     }
 
     fn remove_silently(&mut self, id: &str) {
-        self.files.remove(id);
-        if self.folders.remove(id).is_some() {
-            for child in self.children_of(id) {
-                self.remove_silently(&child);
-            }
-        }
+        self.remove(id);
+        // What is said of it itself comes last.
+        self.log.pop();
+    }
+
+    /// Whether a shortcut leads there.
+    pub fn is_target(&self, id: &str) -> bool {
+        self.shortcuts.values().any(|shortcut| shortcut.target == id)
     }
 
     fn children_of(&self, id: &str) -> Vec<String> {
         let files = self.files.iter().filter(|(_, file)| file.parent == id).map(|(id, _)| id);
         let folders = self.folders.iter().filter(|(_, (parent, _))| parent.as_deref() == Some(id));
-        files.chain(folders.map(|(id, _)| id)).cloned().collect()
+        let shortcuts = self.shortcuts.iter().filter(|(_, shortcut)| shortcut.parent == id);
+        let ids = files.chain(folders.map(|(id, _)| id)).chain(shortcuts.map(|(id, _)| id));
+        ids.cloned().collect()
     }
 
-    /// The path of what is in a folder under a name; `None` outside of the root.
-    pub fn path(&self, parent: &str, name: &str) -> Option<String> {
-        let mut path = name.to_owned();
-        let mut at = parent.to_owned();
-        while at != ROOT {
-            let (parent, name) = self.folders.get(&at)?;
-            path = format!("{name}/{path}");
-            at = parent.clone()?;
+    /// What is below the root: the files and folders whose folder is, and those that a shortcut
+    /// leads to whose folder is.
+    pub fn inside(&self) -> BTreeSet<String> {
+        let mut inside = BTreeSet::from([ROOT.to_owned()]);
+        loop {
+            let by_folders = self
+                .folders
+                .iter()
+                .filter_map(|(id, (parent, _))| parent.as_ref().map(|parent| (parent, id)));
+            let by_files = self.files.iter().map(|(id, file)| (&file.parent, id));
+            let by_shortcuts = self
+                .shortcuts
+                .values()
+                .map(|shortcut| (&shortcut.parent, &shortcut.target))
+                .filter(|(_, id)| self.files.contains_key(*id) || self.folders.contains_key(*id));
+            let more: Vec<String> = by_folders
+                .chain(by_files)
+                .chain(by_shortcuts)
+                .filter(|(parent, id)| inside.contains(*parent) && !inside.contains(*id))
+                .map(|(_, id)| id.clone())
+                .collect();
+            if more.is_empty() {
+                return inside;
+            }
+            inside.extend(more);
         }
-        Some(path)
+    }
+
+    /// The path of a file or folder, where those shortcuts give their targets their places; `None`
+    /// where it has none below the root.
+    fn path(&self, id: &str, used: &Used) -> Option<String> {
+        let (mut path, mut at) = (String::new(), id.to_owned());
+        for _ in 0..1000 {
+            if at == ROOT {
+                return Some(path.trim_end_matches('/').to_owned());
+            }
+            let (parent, name) = match used.get(&at) {
+                Some(shortcut) => {
+                    let shortcut = self.shortcuts.get(shortcut).filter(|of| of.target == at)?;
+                    (shortcut.parent.clone(), shortcut.name.clone())
+                }
+                None => self.own_place(&at)?,
+            };
+            path = format!("{name}/{path}");
+            at = parent;
+        }
+        None
+    }
+
+    fn own_place(&self, id: &str) -> Option<(String, String)> {
+        if let Some(file) = self.files.get(id) {
+            return Some((file.parent.clone(), file.name.clone()));
+        }
+        let (parent, name) = self.folders.get(id)?;
+        Some((parent.clone()?, name.clone()))
     }
 
     /// Whether a folder is, or is below, another one.
@@ -168,15 +260,47 @@ impl World {
         }
     }
 
-    /// What a complete sync of the root has, by id.
-    pub fn expected(&self) -> BTreeMap<String, (String, Vec<u8>)> {
+    /// What a complete sync of the root has, by id, with paths where those shortcuts give their
+    /// targets their places.
+    pub fn expected(&self, used: &Used) -> BTreeMap<String, (String, Vec<u8>)> {
         self.files
             .iter()
             .filter_map(|(id, file)| {
-                let path = self.path(&file.parent, &file.name)?;
-                Some((id.clone(), (path, file.content.clone())))
+                Some((id.clone(), (self.path(id, used)?, file.content.clone())))
             })
             .collect()
+    }
+
+    /// The ids of the files that a complete sync of the root has.
+    pub fn expected_ids(&self) -> BTreeSet<String> {
+        self.inside().into_iter().filter(|id| self.files.contains_key(id)).collect()
+    }
+
+    /// What a request comes to before anybody looks at what it asks for.
+    fn verdict(&mut self, now: Timestamp, is_good_token: bool) -> Verdict {
+        if let Some((left, until)) = &mut self.hold {
+            match left {
+                0 if now < *until => return Verdict::Held(*until),
+                0 => self.hold = None,
+                left => *left -= 1,
+            }
+        }
+        if let Some((left, times)) = &mut self.slow_down {
+            match (left, times) {
+                (0, 0) => self.slow_down = None,
+                (0, times) => {
+                    *times -= 1;
+                    self.slowed_down += 1;
+                    return Verdict::SlowDown(Duration::from_millis(1));
+                }
+                (left, _) => *left -= 1,
+            }
+        }
+        if !is_good_token {
+            self.unauthorized += 1;
+            return Verdict::Unauthorized;
+        }
+        Verdict::Admitted
     }
 
     fn entry(&self, id: &str, file: &File) -> Entry {
@@ -208,6 +332,9 @@ impl World {
             page.entries.push(self.entry(id, file));
         } else if let Some((parent, name)) = self.folders.get(id) {
             page.folders.push(folder(id, parent.as_deref(), name));
+        } else if let Some(Shortcut { parent, name, target }) = self.shortcuts.get(id) {
+            let (id, parent, target) = (path(id), path(parent), path(target));
+            page.links.push(Link { id, parent, name: name.clone().into_bytes(), target });
         } else {
             page.removed.push(path(id));
         }
@@ -226,39 +353,143 @@ fn text(id: &EntryId) -> String {
     id.to_json_text()
 }
 
+/// The shortcuts that give their targets their places, by target.
+pub type Used = BTreeMap<String, String>;
+
+/// What a request comes to before anybody looks at what it asks for.
+enum Verdict {
+    Admitted,
+    Unauthorized,
+    SlowDown(Duration),
+    Held(Timestamp),
+}
+
 /// The drive; clones share their world.
-#[derive(Clone, Debug)]
-pub struct Drive(Arc<Mutex<World>>);
+#[derive(Clone)]
+pub struct Drive {
+    world: Arc<Mutex<World>>,
+    /// Where its access tokens come from.
+    pub authority: Arc<FakeAuthority>,
+}
+
+impl fmt::Debug for Drive {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Drive").field("world", &self.world).finish_non_exhaustive()
+    }
+}
 
 impl Default for Drive {
     fn default() -> Self {
         let mut world = World::default();
         world.folders.insert(ROOT.to_owned(), (None, "My Drive".to_owned()));
         world.folders.insert(ELSEWHERE.to_owned(), (None, "Elsewhere".to_owned()));
-        Self(Arc::new(Mutex::new(world)))
+        let authority = Arc::new(FakeAuthority::start());
+        Self { world: Arc::new(Mutex::new(world)), authority }
     }
 }
 
 impl Drive {
     /// Its world, to look at and to change.
     pub fn world(&self) -> MutexGuard<'_, World> {
-        self.0.lock().unwrap()
+        self.world.lock().unwrap()
     }
 }
 
 /// Items of a page: few, so that small worlds have many.
 const PAGE: usize = 3;
 
+/// The drive as a connection uses it.
+struct Opened {
+    drive: Drive,
+    grant: Arc<Grant>,
+    budget: Arc<Budget>,
+    meter: Meter,
+    clock: SharedClock,
+}
+
 #[async_trait]
 impl Opener for Drive {
     async fn open(
         &self,
         _: &Location,
-        _: Option<&Credentials>,
+        credentials: Option<&Credentials>,
         _: &SyncOptions,
-        _: &SourceTuning,
+        tuning: &SourceTuning,
     ) -> Result<Arc<dyn Source>, SourceError> {
-        Ok(Arc::new(self.clone()))
+        let credentials = credentials.expect("its connection has credentials");
+        let google = Google { hosts: tuning.hosts.clone(), subject: None };
+        let connection = credentials.keeper().and_then(|keeper| keeper.id());
+        Ok(Arc::new(Opened {
+            drive: self.clone(),
+            grant: tuning.grants.of(credentials, Arc::new(google), tuning.clock.clone()),
+            budget: tuning.budgets.of(connection, None),
+            meter: Meter::default(),
+            clock: tuning.clock.clone(),
+        }))
+    }
+}
+
+impl Opened {
+    fn world(&self) -> MutexGuard<'_, World> {
+        self.drive.world()
+    }
+
+    /// Waits until a request is let through.
+    async fn admitted(&self) -> Result<(), SourceError> {
+        let (mut token, mut is_renewed) = (self.grant.token().await?, false);
+        loop {
+            self.budget.admit(1, &self.meter).await?;
+            match self.verdict(token.expose()) {
+                Verdict::Admitted => return Ok(()),
+                Verdict::Unauthorized if is_renewed => {
+                    let message = "a new access token is refused".to_owned();
+                    return Err(SourceError::Auth { message });
+                }
+                Verdict::Unauthorized => {
+                    token = self.grant.token_after(&token).await?;
+                    is_renewed = true;
+                }
+                Verdict::SlowDown(wait) => self.budget.hold(wait),
+                Verdict::Held(until) => {
+                    let message = "too many requests".to_owned();
+                    return Err(SourceError::Held { message, until });
+                }
+            }
+        }
+    }
+
+    fn verdict(&self, token: &str) -> Verdict {
+        let (mut world, authority) = (self.world(), &self.drive.authority);
+        match &mut world.expire_token_after {
+            Some(0) => {
+                world.expire_token_after = None;
+                authority.expire_access_tokens();
+            }
+            Some(left) => *left -= 1,
+            None => {}
+        }
+        world.verdict(self.clock.now(), authority.admits(token))
+    }
+
+    /// Pages that are made with the first request; each is one.
+    fn paged<'a>(
+        &'a self,
+        make: impl FnOnce(&mut World) -> Pages + Send + 'a,
+    ) -> BoxStream<'a, Result<Page, SourceError>> {
+        let first = async move {
+            self.admitted().await?;
+            Ok(make(&mut self.world()))
+        };
+        let pages = stream::once(first).flat_map(|pages: Result<Pages, SourceError>| {
+            stream::iter(pages.unwrap_or_else(|error| vec![Err(error)]))
+        });
+        let admitted = move |(number, page)| async move {
+            if number > 0 {
+                self.admitted().await?;
+            }
+            page
+        };
+        pages.enumerate().then(admitted).boxed()
     }
 }
 
@@ -283,8 +514,9 @@ fn pages(world: &mut World, items: &[String], cursor: impl Fn(usize) -> Cursor) 
 type Pages = Vec<Result<Page, SourceError>>;
 
 #[async_trait]
-impl Source for Drive {
+impl Source for Opened {
     async fn root(&self) -> Result<RootIdentity, SourceError> {
+        self.admitted().await?;
         self.world().requests.push("root".into());
         Ok(RootIdentity(Some("the root".into())))
     }
@@ -309,20 +541,22 @@ impl Source for Drive {
     }
 
     fn walk(&self, _: &Shard, from: Option<Cursor>) -> BoxStream<'_, Result<Page, SourceError>> {
-        let mut world = self.world();
-        world.requests.push("walk".into());
         let from = from.map(|from| String::from_utf8(from.0).unwrap());
-        let mut items: Vec<String> =
-            world.files.keys().filter(|id| !world.skipped.contains(*id)).cloned().collect();
-        items.extend(world.folders.keys().filter(|id| *id != ROOT).cloned());
-        items.sort();
-        items.retain(|id| from.as_ref().is_none_or(|from| id > from));
-        let last = |index: usize| {
-            let at = ((index + 1) * PAGE).min(items.len());
-            let last = at.checked_sub(1).map_or("", |at| items[at].as_str());
-            Cursor(last.as_bytes().to_vec())
-        };
-        stream::iter(pages(&mut world, &items, last)).boxed()
+        self.paged(move |world| {
+            world.requests.push("walk".into());
+            let mut items: Vec<String> = world.files.keys().cloned().collect();
+            items.extend(world.shortcuts.keys().cloned());
+            items.extend(world.folders.keys().filter(|id| *id != ROOT).cloned());
+            items.sort();
+            items.retain(|id| !world.skipped.contains(id));
+            items.retain(|id| from.as_ref().is_none_or(|from| id > from));
+            let last = |index: usize| {
+                let at = ((index + 1) * PAGE).min(items.len());
+                let last = at.checked_sub(1).map_or("", |at| items[at].as_str());
+                Cursor(last.as_bytes().to_vec())
+            };
+            pages(world, &items, last)
+        })
     }
 
     fn children(
@@ -330,77 +564,85 @@ impl Source for Drive {
         _: &Shard,
         folders: &[FolderId],
     ) -> BoxStream<'_, Result<Page, SourceError>> {
-        let mut world = self.world();
-        world.requests.push("children".into());
-        let items: Vec<String> = folders
-            .iter()
-            .flat_map(|folder| world.children_of(&text(folder)))
-            .filter(|id| !world.skipped.contains(id))
-            .collect();
-        stream::iter(pages(&mut world, &items, |_| Cursor(Vec::new()))).boxed()
+        let folders = folders.to_vec();
+        self.paged(move |world| {
+            world.requests.push("children".into());
+            let items: Vec<String> = folders
+                .iter()
+                .flat_map(|folder| world.children_of(&text(folder)))
+                .filter(|id| !world.skipped.contains(id))
+                .collect();
+            pages(world, &items, |_| Cursor(Vec::new()))
+        })
     }
 
     async fn folder(&self, id: &FolderId) -> Result<Option<Folder>, SourceError> {
+        self.admitted().await?;
         let mut world = self.world();
         world.requests.push("folder".into());
         let id = text(id);
         Ok(world.folders.get(&id).map(|(parent, name)| folder(&id, parent.as_deref(), name)))
     }
 
+    async fn by_ids(&self, ids: &[EntryId]) -> Result<Page, SourceError> {
+        self.admitted().await?;
+        let mut world = self.world();
+        world.requests.push("by ids".into());
+        let mut page = Page::default();
+        ids.iter().for_each(|id| world.add_to(&mut page, &text(id)));
+        Ok(page)
+    }
+
     async fn feed_token(&self, _: &Shard) -> Result<Cursor, SourceError> {
+        self.admitted().await?;
         let mut world = self.world();
         world.requests.push("token".into());
         Ok(token(world.generation, world.log.len()))
     }
 
     fn changes(&self, _: &Shard, from: Cursor) -> BoxStream<'_, Result<Page, SourceError>> {
-        let mut world = self.world();
-        world.requests.push("changes".into());
-        if let Some(until) = world.held_until.take() {
-            let message = "too many requests".to_owned();
-            return stream::iter([Err(SourceError::Held { message, until })]).boxed();
-        }
-        if world.is_signed_out {
-            let (message, way_out) = ("access was revoked".into(), "sign in again".into());
-            return stream::iter([Err(SourceError::SignInAgain { message, way_out })]).boxed();
-        }
-        let from = String::from_utf8(from.0).unwrap();
-        let (generation, at) = from.split_once(':').unwrap();
-        let expired = || SourceError::FeedExpired { message: "resync required".into() };
-        if generation != world.generation.to_string() {
-            return stream::iter([Err(expired())]).boxed();
-        }
-        let at: usize = at.parse().unwrap();
-        let items: Vec<String> = world.log[at..].to_vec();
-        let generation = world.generation;
-        let end = world.log.len();
-        // A page has no id twice, a feed may.
-        let mut pages = pages(&mut world, &items, |index| {
-            token(generation, (at + (index + 1) * PAGE).min(end))
-        });
-        for page in pages.iter_mut().flatten() {
-            let mut seen = BTreeSet::new();
-            page.entries.retain(|entry| seen.insert(entry.id.clone()));
-        }
-        if let Some(at) = world.expire_before_page.take() {
-            pages.truncate(at);
-            pages.push(Err(expired()));
-            world.generation += 1;
-        }
-        stream::iter(pages).boxed()
+        self.paged(move |world| {
+            world.requests.push("changes".into());
+            if world.is_signed_out {
+                let (message, way_out) = ("access was revoked".into(), "sign in again".into());
+                return vec![Err(SourceError::SignInAgain { message, way_out })];
+            }
+            let from = String::from_utf8(from.0).unwrap();
+            let (generation, at) = from.split_once(':').unwrap();
+            let expired = || SourceError::FeedExpired { message: "resync required".into() };
+            if generation != world.generation.to_string() {
+                return vec![Err(expired())];
+            }
+            let at: usize = at.parse().unwrap();
+            let items: Vec<String> = world.log[at..].to_vec();
+            let (generation, end) = (world.generation, world.log.len());
+            // A page has no id twice, a feed may.
+            let mut pages =
+                pages(world, &items, |index| token(generation, (at + (index + 1) * PAGE).min(end)));
+            for page in pages.iter_mut().flatten() {
+                let mut seen = BTreeSet::new();
+                page.entries.retain(|entry| seen.insert(entry.id.clone()));
+                page.links.retain(|link| seen.insert(link.id.clone()));
+            }
+            if let Some(at) = world.expire_before_page.take() {
+                pages.truncate(at);
+                pages.push(Err(expired()));
+                world.generation += 1;
+            }
+            pages
+        })
     }
 
     async fn existing(&self, ids: &[EntryId]) -> Result<Vec<EntryId>, SourceError> {
+        self.admitted().await?;
         let mut world = self.world();
         world.requests.push("existing".into());
-        let exists = |id: &&EntryId| {
-            let file = world.files.get(&text(id));
-            file.is_some_and(|file| world.path(&file.parent, &file.name).is_some())
-        };
-        Ok(ids.iter().filter(exists).cloned().collect())
+        let existing = world.expected_ids();
+        Ok(ids.iter().filter(|id| existing.contains(&text(id))).cloned().collect())
     }
 
     async fn stat(&self, id: &EntryId) -> Result<Option<Entry>, SourceError> {
+        self.admitted().await?;
         let world = self.world();
         let id = text(id);
         Ok(world.files.get(&id).map(|file| world.entry(&id, file)))
@@ -412,6 +654,7 @@ impl Source for Drive {
         wanted: &Fingerprint,
         _: Option<ByteRange>,
     ) -> Result<Content, SourceError> {
+        self.admitted().await?;
         let dies = {
             let mut world = self.world();
             world.die_after = world.die_after.map(|left| left.saturating_sub(1));
