@@ -1,4 +1,4 @@
-//! Namespaces whose time is over: they go with all their buckets, as if somebody deleted them.
+//! Namespaces whose time is over: they go with all that is in them, as if somebody deleted them.
 
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use crate::{
         Connection, StoreError, bucket_deletion,
         buckets::{self, Bucket},
         leases, namespaces,
+        processing::collections,
         syncs::Sync,
     },
 };
@@ -39,6 +40,9 @@ pub async fn end_namespaces(engine: &Engine) -> Result<(), RunError> {
                 let going = buckets::of_namespace(tx, namespace_key)?;
                 for bucket in &going {
                     bucket_deletion::begin(tx, bucket, now)?;
+                }
+                for collection in collections::of_namespace(tx, namespace_key)? {
+                    collections::begin_removal(tx, &collection, now)?;
                 }
                 namespaces::expire(tx, namespace_key, now)?;
                 Ok::<_, StoreError>(going)

@@ -1,12 +1,13 @@
 //! What is done now and then: batches of what syncs left waiting, schedules that are due, deleted
-//! collections whose documents are still to go, records that nobody needs any more.
+//! collections whose documents are still to go, indexes of documents, records that nobody needs any
+//! more.
 
 use std::time::Duration;
 
 use super::{chores, context::Context};
 use crate::store::{
     StoreError, analytics, leases,
-    processing::{batches, collections, to_batch},
+    processing::{batches, collections, documents::indexes, to_batch},
     syncs,
 };
 
@@ -18,9 +19,10 @@ pub(super) async fn step(context: &Context) -> Result<bool, StoreError> {
     let has_batched = batch_what_waits(context).await?;
     let has_triggered = trigger_what_is_due(context).await?;
     let has_removed = remove_collections(context).await?;
+    let has_indexed = build_indexes(context).await?;
     forget(context).await?;
     write_history(context).await?;
-    Ok(has_batched || has_triggered || has_removed)
+    Ok(has_batched || has_triggered || has_removed || has_indexed)
 }
 
 /// Batches for what waits of syncs that do not run: the rest of a run that died, or what gathered
@@ -66,6 +68,21 @@ async fn remove_collections(context: &Context) -> Result<bool, StoreError> {
         context.write(move |tx| collections::remove_step(tx, key)).await?;
     }
     Ok(!going.is_empty())
+}
+
+/// Builds and drops indexes of documents, for a while: each step is a transaction of its own, so
+/// that syncs write in between.
+async fn build_indexes(context: &Context) -> Result<bool, StoreError> {
+    const STEPS: usize = 20;
+    if !context.engine.store.read(indexes::is_unfinished).await? {
+        return Ok(false);
+    }
+    for _ in 0..STEPS {
+        if context.stop.is_cancelled() || !context.write(indexes::step).await? {
+            break;
+        }
+    }
+    Ok(true)
 }
 
 /// One row an hour and bucket.

@@ -37,12 +37,53 @@ pub(super) enum Operand {
     Nanoseconds(&'static str),
     /// What a JSON column has at a path.
     Json(&'static str, String),
+    /// The same, of which an index keeps the values ([`Indexed`]).
+    Indexed(Indexed),
     /// The same text for every record.
     Constant(String),
     /// Many rows: what to select from, with its condition, and the operand of one row.
     Many(&'static str, Box<Operand>),
     /// Nothing.
     Nothing,
+}
+
+/// A JSON field of documents whose values stand in `document_index`, too.
+#[derive(Clone, Debug)]
+pub(super) struct Indexed {
+    /// Whose documents.
+    pub collection_key: i64,
+    /// Which index.
+    pub field_key: i64,
+    /// The JSON column and the path in it, for what the index does not tell.
+    pub column: &'static str,
+    /// See `column`.
+    pub path: String,
+}
+
+impl Indexed {
+    /// The field where it is read from the document.
+    pub(super) fn json(&self) -> Operand {
+        Operand::Json(self.column, self.path.clone())
+    }
+
+    /// The condition that makes `x`, a row of `document_index`, one of this index.
+    pub(super) fn rows(&self) -> Clause {
+        Clause::default()
+            .sql("x.field_key = ")
+            .bind(self.field_key)
+            .sql(" AND x.collection_key = ")
+            .bind(self.collection_key)
+    }
+
+    /// That `d`, a document, has a row in the index of which this holds.
+    pub(super) fn has(&self, test: Clause) -> Clause {
+        Clause::default()
+            .sql("(d.document_key IN (SELECT x.document_key FROM document_index x WHERE ")
+            .then(self.rows())
+            .sql(" AND ")
+            .then(test)
+            .sql("))")
+    }
 }
 
 impl Operand {
@@ -65,6 +106,7 @@ impl Operand {
                 let open = format!("json_extract({column}, ");
                 Clause::default().sql(&open).bind(path.clone()).sql(")")
             }
+            Self::Indexed(index) => index.json().scalar(),
             Self::Constant(text) => Clause::default().bind(text.clone()),
             Self::Many(from, one) => {
                 let from = format!(" FROM {from} LIMIT 1)");
@@ -76,7 +118,7 @@ impl Operand {
 }
 
 /// A path as SQLite's JSON functions read it. [`FieldPath::parse`] lets no quotation mark through.
-fn json_path(parts: &[String]) -> String {
+pub(super) fn json_path(parts: &[String]) -> String {
     parts.iter().fold("$".to_owned(), |path, part| path + ".\"" + part + "\"")
 }
 
@@ -133,6 +175,15 @@ fn some_value(operand: &Operand, condition: &Condition) -> Result<Clause, FieldP
                 .then(in_json(condition)?)
                 .sql("))"))
         }
+        Operand::Indexed(index) => match looked_up(condition) {
+            Some(test) if is_exact(condition) => Ok(index.has(test)),
+            // The index knows no case: what it finds is looked at.
+            Some(test) => Ok(Clause::joined(
+                vec![index.has(test), some_value(&index.json(), condition)?],
+                true,
+            )),
+            None => some_value(&index.json(), condition),
+        },
         Operand::Many(from, one) => Ok(Clause::default()
             .sql("(EXISTS (SELECT 1 FROM ")
             .sql(from)
@@ -156,6 +207,50 @@ fn some_value(operand: &Operand, condition: &Condition) -> Result<Clause, FieldP
         Operand::Milliseconds(sql) => instant_test(sql, condition, |at| at.as_millisecond()),
         Operand::Nanoseconds(sql) => instant_test(sql, condition, super::time::to_ns),
     }
+}
+
+/// The test of `x`, a row of an index: one range of it. `None` where an index does not help.
+pub(super) fn looked_up(condition: &Condition) -> Option<Clause> {
+    let folded = || Clause::default().sql("x.folded");
+    let of_text = |test: Clause| test.sql(" AND x.type = 'text'");
+    match &condition.test {
+        Test::Is(Relation::Eq, Literal::Bool(wanted)) => {
+            let test = folded().sql(" = ").bind(i64::from(*wanted)).sql(" AND x.type = ");
+            Some(test.bind(wanted.to_string()))
+        }
+        Test::Is(_, Literal::Bool(_)) => None,
+        Test::Is(relation, Literal::Integer(number)) => {
+            Some(number_range(folded().sql(symbol(*relation)).bind(*number)))
+        }
+        Test::Is(relation, Literal::Real(number)) => {
+            Some(number_range(folded().sql(symbol(*relation)).bind(*number)))
+        }
+        Test::Is(relation, Literal::Text(text))
+            if *relation == Relation::Eq || !condition.case_sensitive =>
+        {
+            Some(of_text(folded().sql(symbol(*relation)).bind(functions::fold(text))))
+        }
+        Test::StartsWith(text) if !condition.case_sensitive => {
+            let beginning = functions::fold(text);
+            let end = super::prefix::end_of(beginning.as_bytes());
+            let from = folded().sql(" >= ").bind(beginning);
+            Some(of_text(match end {
+                Some(end) => from.sql(" AND x.folded < CAST(").bind(end).sql(" AS TEXT)"),
+                None => from,
+            }))
+        }
+        _ => None,
+    }
+}
+
+/// Numbers come before all text: the range ends there.
+fn number_range(test: Clause) -> Clause {
+    test.sql(" AND x.folded < '' AND x.type IN ('integer', 'real')")
+}
+
+/// Whether what an index finds for a condition is all that fulfils it, and nothing else.
+const fn is_exact(condition: &Condition) -> bool {
+    !condition.case_sensitive || !matches!(condition.test, Test::Is(_, Literal::Text(_)))
 }
 
 fn flag_test(sql: &str, condition: &Condition) -> Clause {

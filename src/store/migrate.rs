@@ -31,6 +31,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/19_webhooks.sql"),
     include_str!("migrations/20_further_files.sql"),
     include_str!("migrations/21_links.sql"),
+    include_str!("migrations/22_document_index.sql"),
 ];
 
 /// The version of [`SCHEMA`].

@@ -9,6 +9,7 @@ use super::{
     buckets::DEFAULT_NAMESPACE,
     events::{self, About, EventKind},
     json,
+    processing::documents::indexes,
     syncs::{self, Sync},
     time,
 };
@@ -29,6 +30,10 @@ pub struct Namespace {
     pub bucket_count: u64,
     /// How many objects are in those.
     pub object_count: u64,
+    /// How many collections are in it.
+    pub collection_count: u64,
+    /// How many documents are in those.
+    pub document_count: u64,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it was changed last.
@@ -36,7 +41,11 @@ pub struct Namespace {
 }
 
 const SELECT: &str = "SELECT n.namespace_key, n.id, n.name, n.settings, n.created_at_ms,
-     n.updated_at_ms, count(b.bucket_key), coalesce(sum(b.object_count), 0)
+     n.updated_at_ms, count(b.bucket_key), coalesce(sum(b.object_count), 0),
+     (SELECT count(*) FROM collections c
+      WHERE c.namespace_key = n.namespace_key AND c.is_deleting = 0),
+     (SELECT coalesce(sum(c.document_count), 0) FROM collections c
+      WHERE c.namespace_key = n.namespace_key AND c.is_deleting = 0)
      FROM namespaces n
      LEFT JOIN buckets b ON b.namespace_key = n.namespace_key AND b.is_deleting = 0";
 
@@ -51,6 +60,8 @@ fn read(row: &Row<'_>) -> Result<Namespace> {
         updated_at: time::from_ms(row.get(5)?),
         bucket_count: row.get(6)?,
         object_count: row.get(7)?,
+        collection_count: row.get(8)?,
+        document_count: row.get(9)?,
     })
 }
 
@@ -117,6 +128,9 @@ pub fn insert(
             json::write("namespace", settings)?,
             now.as_millisecond()
         ])?;
+    if made > 0 {
+        indexes::declare(tx, tx.last_insert_rowid(), settings)?;
+    }
     Ok(made > 0)
 }
 
@@ -142,11 +156,14 @@ pub fn update(
             json::write("namespace", settings)?,
             now.as_millisecond()
         ])?;
+    if changed > 0 {
+        indexes::declare(tx, namespace_key, settings)?;
+    }
     Ok(changed > 0)
 }
 
-/// Removes a namespace. Buckets of it that are deleted and not gone yet wait in the default one,
-/// where they cannot be seen either.
+/// Removes a namespace. Buckets and collections of it that are deleted and not gone yet wait in
+/// the default one, where they cannot be seen either.
 ///
 /// # Errors
 /// SQLite's, one of which is that there are other buckets in it.
@@ -156,6 +173,12 @@ pub fn delete(tx: &Transaction<'_>, namespace_key: i64) -> Result<()> {
          WHERE namespace_key = ?1 AND is_deleting = 1"
     ))?
     .execute([namespace_key])?;
+    tx.prepare_cached(&format!(
+        "UPDATE collections SET namespace_key = {DEFAULT_NAMESPACE}
+         WHERE namespace_key = ?1 AND is_deleting = 1"
+    ))?
+    .execute([namespace_key])?;
+    indexes::drop_all(tx, namespace_key)?;
     tx.prepare_cached("DELETE FROM namespaces WHERE namespace_key = ?1")?
         .execute([namespace_key])?;
     Ok(())

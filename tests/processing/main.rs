@@ -22,6 +22,7 @@ mod extract;
 mod facts;
 mod files;
 mod hostile;
+mod indexes;
 mod ledger;
 mod openapi;
 mod options;

@@ -33,10 +33,7 @@ use crate::{
         RowPosition,
         processing::{
             collections::Collection,
-            documents::{
-                self,
-                query::{self, Query},
-            },
+            documents::{self, query::Query},
         },
     },
 };
@@ -68,8 +65,6 @@ struct ListDocumentsResponse {
 
 /// Documents that one group of a list names.
 const IN_GROUP: usize = 10;
-/// Groups that one page may have to go through all documents for.
-const GROUPED: u32 = 10_000;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -196,7 +191,7 @@ async fn page_of(
     }
     let view = view_of(scope, &body)?;
     if let Some(field) = &body.group_by {
-        return grouped(app, base, &collection, wanted, field, &view, page.limit).await;
+        return grouped(app, base, wanted, field, &view, page.limit).await;
     }
     let list = format!("documents/{}/{:?}", collection.id, body.sort);
     let after: Option<RowPosition> = page.place(&list)?;
@@ -264,7 +259,6 @@ fn view_of(scope: &Scope, body: &ListDocumentsRequest) -> Result<View, ApiError>
 async fn grouped(
     app: &App,
     base: &Base,
-    collection: &Collection,
     wanted: Query,
     field: &str,
     view: &View,
@@ -272,16 +266,15 @@ async fn grouped(
 ) -> JsonResult {
     let path = FieldPath::parse(field)
         .map_err(|problem| ApiError::invalid_field(field_error(problem.within("group_by"))))?;
-    let (for_read, key, id) = (view.clone(), collection.key, collection.id.to_string());
+    let for_read = view.clone();
     let (groups, total) = app
         .engine
         .store
         .read_or(move |db| {
-            let counts = query::distinct(&wanted, db, &path)?;
-            let total: u64 = counts.iter().map(|(_, count)| count).sum();
+            let distinct = wanted.distinct(db, &path, limit)?;
             let mut groups = Vec::new();
-            for (value, count) in counts.into_iter().take(limit.min(GROUPED) as usize) {
-                let of = wanted.clone().with_value(key, &id, &path, &value);
+            for (value, count) in distinct.values {
+                let of = wanted.clone().with_value(&path, &value);
                 let limit = u32::try_from(IN_GROUP).unwrap_or(u32::MAX);
                 let places = of.keys(db, None, 0, limit)?;
                 let all_details = documents::by_keys(db, places.iter().map(RowPosition::key))?
@@ -290,7 +283,7 @@ async fn grouped(
                     .collect::<crate::store::Result<Vec<Details>>>()?;
                 groups.push((value, count, all_details));
             }
-            Ok::<_, ApiError>((groups, total))
+            Ok::<_, ApiError>((groups, distinct.total))
         })
         .await?;
     let groups: Vec<Value> = groups
@@ -407,15 +400,15 @@ async fn distinct(
         .map_err(|problem| ApiError::invalid_field(field_error(problem.within("field"))))?;
     let filter = body.filters.as_ref().map(filters::filter_of).transpose()?;
     let wanted = query_of(&collection, filter.as_ref(), None, None)?;
-    let counts = app.engine.store.read(move |db| query::distinct(&wanted, db, &path)).await?;
-    let total = counts.len();
-    let values: Vec<Value> = counts
+    let limit = body.limit.unwrap_or(1000);
+    let distinct = app.engine.store.read(move |db| wanted.distinct(db, &path, limit)).await?;
+    let values: Vec<Value> = distinct
+        .values
         .into_iter()
-        .take(body.limit.unwrap_or(1000) as usize)
         .map(|(value, count)| json!({"value": value, "count": count}))
         .collect();
     Ok(Json(json!({
-        "field": body.field, "values": values, "total_distinct": total, "query_info": {},
+        "field": body.field, "values": values, "total_distinct": distinct.count, "query_info": {},
     })))
 }
 

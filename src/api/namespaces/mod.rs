@@ -13,19 +13,21 @@ use self::wire::{
     ListNamespacesRequest, ListNamespacesResponse, NamespaceFilters, NamespaceListQuery,
     NamespaceListStats, NamespaceModel, NamespaceSort, NamespaceSortField,
     NamespaceStatsBatchRequest, NamespaceStatsBatchResponse, NamespaceStatsResponse,
-    PatchNamespaceRequest, UpdateNamespaceRequest,
+    PatchNamespaceRequest, PayloadIndexConfig, UpdateNamespaceRequest,
 };
 use super::{
     App,
+    buckets::field_error,
     error::{ApiError, FieldError},
     json::{FromPath, Listing, Patch, Valid, ValidQuery},
     page::{InBody, ListQuery, Page},
 };
 use crate::{
-    model::NamespaceId,
+    model::{FieldPath, NamespaceId},
     store::{
         bucket_deletion, buckets,
         namespaces::{self, Namespace},
+        processing::collections,
     },
 };
 
@@ -50,6 +52,7 @@ async fn create(
     State(app): State<App>,
     Valid(body): Valid<CreateNamespaceRequest>,
 ) -> JsonResult<NamespaceModel> {
+    check_indexes(body.payload_indexes.as_deref().unwrap_or_default())?;
     let id = body.namespace_id.map_or_else(NamespaceId::generate, NamespaceId::from_stored);
     let name = body.namespace_name;
     let expires_at = match (body.ttl_seconds, body.expires_at) {
@@ -149,6 +152,9 @@ async fn patch(
     FromPath(named): FromPath<String>,
     Valid(body): Valid<PatchNamespaceRequest>,
 ) -> JsonResult<NamespaceModel> {
+    if let Patch::Value(indexes) = &body.payload_indexes {
+        check_indexes(indexes)?;
+    }
     let (mut ttl, mut end) = (body.ttl_seconds, body.expires_at);
     match &ttl {
         Patch::Value(seconds) => end = Patch::Value(end_of(&app, *seconds, end.value())?),
@@ -192,6 +198,7 @@ async fn put(
     FromPath(named): FromPath<String>,
     Valid(body): Valid<UpdateNamespaceRequest>,
 ) -> JsonResult<NamespaceModel> {
+    check_indexes(body.payload_indexes.as_deref().unwrap_or_default())?;
     change(&app, named, body.namespace_name, move |settings| {
         set(settings, "payload_indexes", body.payload_indexes.map_or(Patch::Null, Patch::Value));
     })
@@ -200,7 +207,8 @@ async fn put(
 
 /// Delete a namespace
 ///
-/// Refused while there are buckets in it, unless these are to go with it. The default one stays.
+/// Refused while there are buckets or collections in it, unless these are to go with it. The
+/// default one stays.
 #[utoipa::path(
     delete, path = "/v1/namespaces/{namespace_identifier}", tag = "namespaces",
     operation_id = "delete_namespace",
@@ -226,8 +234,11 @@ async fn delete(
                 return Err(ApiError::conflict("the default namespace cannot be deleted")
                     .code("default_namespace"));
             }
-            if namespace.bucket_count > 0 && !is_forced {
+            if namespace.bucket_count + namespace.collection_count > 0 && !is_forced {
                 return Err(not_empty(&namespace));
+            }
+            for collection in collections::of_namespace(tx, namespace.key)? {
+                collections::begin_removal(tx, &collection, now)?;
             }
             let going = buckets::of_namespace(tx, namespace.key)?;
             for bucket in &going {
@@ -238,6 +249,7 @@ async fn delete(
         })
         .await?;
     super::buckets::delete_in_background(&app, going);
+    app.processor.nudge();
     Ok(Json(DeletedNamespace {
         success: true,
         namespace_id: namespace.id.to_string(),
@@ -247,11 +259,13 @@ async fn delete(
 
 fn not_empty(namespace: &Namespace) -> ApiError {
     ApiError::conflict(format!(
-        "there are {} buckets in namespace {:?}: delete these first, or add ?force=true",
-        namespace.bucket_count, namespace.name
+        "there are {} buckets and {} collections in namespace {:?}: delete these first, or add \
+         ?force=true",
+        namespace.bucket_count, namespace.collection_count, namespace.name
     ))
     .code("namespace_not_empty")
     .detail("bucket_count", namespace.bucket_count)
+    .detail("collection_count", namespace.collection_count)
 }
 
 /// Count what is in a namespace
@@ -317,6 +331,21 @@ async fn change(
         })
         .await?;
     found(app, id.to_string()).await.map(|changed| Json(changed.into()))
+}
+
+/// Each field once, and each a path.
+fn check_indexes(indexes: &[PayloadIndexConfig]) -> Result<(), ApiError> {
+    let mut wrong = Vec::new();
+    for (index, config) in indexes.iter().enumerate() {
+        let (name, place) = (&config.field_name, format!("payload_indexes[{index}].field_name"));
+        if let Err(problem) = FieldPath::parse(name) {
+            wrong.push(FieldError { field: place, ..field_error(problem) });
+        } else if indexes[..index].iter().any(|other| other.field_name == *name) {
+            let problem = FieldError::new(place, name.as_str(), "is indexed twice");
+            wrong.push(problem.accepting("each field once"));
+        }
+    }
+    if wrong.is_empty() { Ok(()) } else { Err(ApiError::invalid(wrong)) }
 }
 
 /// When so many seconds are over. `given`: the end, where that was sent, too.

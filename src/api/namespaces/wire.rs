@@ -39,8 +39,10 @@ pub(super) struct CreateNamespaceRequest {
     pub feature_extractors: Option<Vec<FeatureExtractor>>,
     /// Kept.
     pub vector_configs: Option<Vec<Map<String, Value>>>,
-    /// Kept.
-    pub payload_indexes: Option<Vec<Map<String, Value>>>,
+    /// Fields of its collections' documents that are found, ordered and grouped without reading
+    /// all documents.
+    #[schema(max_items = 64)]
+    pub payload_indexes: Option<Vec<PayloadIndexConfig>>,
     /// Kept.
     pub auto_create_indexes: Option<bool>,
     /// Kept.
@@ -100,6 +102,46 @@ pub(super) struct FeatureExtractor {
     pub params: Option<Map<String, Value>>,
 }
 
+/// A field that is indexed.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PayloadIndexConfig {
+    /// The field; dots lead into it.
+    #[schema(min_length = 1, max_length = 255)]
+    pub field_name: String,
+    /// What its values are. Values of every type are indexed as they are; the words of `text` are
+    /// found without an index, and `geo` is kept only.
+    pub r#type: PayloadSchemaType,
+    /// Kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub field_schema: Option<Map<String, Value>>,
+    /// Kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub is_protected: Option<bool>,
+}
+
+/// What the values of an indexed field are.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum PayloadSchemaType {
+    /// Text that is compared as a whole.
+    Keyword,
+    /// Whole numbers.
+    Integer,
+    /// Numbers.
+    Float,
+    /// True or false.
+    Bool,
+    /// Places.
+    Geo,
+    /// Times.
+    Datetime,
+    /// Words.
+    Text,
+    /// Ids.
+    Uuid,
+}
+
 /// What to change of a namespace; what is absent stays.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -115,10 +157,11 @@ pub(super) struct PatchNamespaceRequest {
     #[serde(default)]
     #[schema(value_type = Option<Vec<FeatureExtractor>>)]
     pub feature_extractors: Patch<Vec<FeatureExtractor>>,
-    /// Kept.
+    /// Fields of its collections' documents that are found, ordered and grouped without reading
+    /// all documents. Those that are new are used once they are built.
     #[serde(default)]
-    #[schema(value_type = Option<Vec<Map<String, Value>>>)]
-    pub payload_indexes: Patch<Vec<Map<String, Value>>>,
+    #[schema(value_type = Option<Vec<PayloadIndexConfig>>, max_items = 64)]
+    pub payload_indexes: Patch<Vec<PayloadIndexConfig>>,
     /// Kept.
     #[serde(default)]
     #[schema(value_type = Option<bool>)]
@@ -191,8 +234,9 @@ pub(super) struct UpdateNamespaceRequest {
     /// What to call it, unique; absent: as before.
     #[schema(min_length = 3, max_length = 64)]
     pub namespace_name: Option<String>,
-    /// Kept; absent or null: none.
-    pub payload_indexes: Option<Vec<Map<String, Value>>>,
+    /// As in `PATCH`; absent or null: none.
+    #[schema(max_items = 64)]
+    pub payload_indexes: Option<Vec<PayloadIndexConfig>>,
 }
 
 /// A namespace.
@@ -300,10 +344,10 @@ impl From<Namespace> for NamespaceModel {
             infrastructure: take("infrastructure"),
             trusted_issuers: list(take("trusted_issuers")),
             features: list(take("features")),
-            document_count: 0,
+            document_count: namespace.document_count,
             document_count_complete: true,
             bucket_count: namespace.bucket_count,
-            collection_count: 0,
+            collection_count: namespace.collection_count,
             object_count: namespace.object_count,
             namespace_ready: true,
             created_at: namespace.created_at,
@@ -343,10 +387,10 @@ impl From<&Namespace> for NamespaceStatsResponse {
     fn from(namespace: &Namespace) -> Self {
         Self {
             namespace_id: namespace.id.to_string(),
-            document_count: 0,
+            document_count: namespace.document_count,
             document_count_complete: true,
             bucket_count: namespace.bucket_count,
-            collection_count: 0,
+            collection_count: namespace.collection_count,
             object_count: namespace.object_count,
         }
     }

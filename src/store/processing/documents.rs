@@ -1,6 +1,8 @@
 //! Documents: written a whole object at a time, changed by people, removed with what they are of.
-//! Which documents somebody wants is in [`query`].
+//! Which documents somebody wants is in [`query`], the fields that it need not read them for in
+//! [`indexes`].
 
+pub mod indexes;
 pub mod query;
 
 use jiff::Timestamp;
@@ -571,7 +573,7 @@ fn put_vectors(tx: &Transaction<'_>, key: i64, vectors: &[(String, Vec<f32>)]) -
     Ok(())
 }
 
-/// Makes the words of a document findable.
+/// Makes a document findable by its words, and by the fields that are indexed.
 fn index(tx: &Transaction<'_>, key: i64, body: &Map<String, Value>) -> Result<()> {
     let mut text = String::new();
     body.values().for_each(|value| words(value, &mut text));
@@ -579,12 +581,17 @@ fn index(tx: &Transaction<'_>, key: i64, body: &Map<String, Value>) -> Result<()
         tx.prepare_cached("INSERT INTO document_text (rowid, text) VALUES (?1, ?2)")?
             .execute(params![key, text])?;
     }
-    Ok(())
+    indexes::write(tx, key)
 }
 
 fn index_again(tx: &Transaction<'_>, key: i64, body: &Map<String, Value>) -> Result<()> {
-    tx.prepare_cached("DELETE FROM document_text WHERE rowid = ?1")?.execute([key])?;
+    forget(tx, key)?;
     index(tx, key, body)
+}
+
+fn forget(tx: &Transaction<'_>, key: i64) -> Result<()> {
+    tx.prepare_cached("DELETE FROM document_text WHERE rowid = ?1")?.execute([key])?;
+    indexes::clear(tx, key)
 }
 
 fn words(value: &Value, into: &mut String) {
@@ -644,7 +651,7 @@ pub fn newest(connection: &Connection) -> Result<i64> {
 pub fn remove(tx: &Transaction<'_>, key: i64) -> Result<()> {
     drop_blobs(tx, key)?;
     tx.prepare_cached("DELETE FROM document_vectors WHERE document_key = ?1")?.execute([key])?;
-    tx.prepare_cached("DELETE FROM document_text WHERE rowid = ?1")?.execute([key])?;
+    forget(tx, key)?;
     let collection_key: Option<i64> = tx
         .prepare_cached("DELETE FROM documents WHERE document_key = ?1 RETURNING collection_key")?
         .query_row([key], |row| row.get(0))

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
-use super::to_batch;
+use super::{documents::indexes, to_batch};
 use crate::store::{Result, StoreError, analytics, time};
 
 /// What a processor shows with every write.
@@ -30,7 +30,8 @@ pub fn holder(connection: &Connection) -> Result<Option<Holder>> {
         .optional()?)
 }
 
-/// Whether there is anything to do: batches, tasks, what waits to be batched, what is due or goes.
+/// Whether there is anything to do: batches, tasks, what waits to be batched, what is due or goes,
+/// indexes of documents.
 ///
 /// # Errors
 /// SQLite's.
@@ -47,6 +48,7 @@ pub fn has_work(connection: &Connection, now: Timestamp) -> Result<bool> {
         )?
         .query_row([now.as_millisecond()], |row| row.get::<_, bool>(0))?
         || !to_batch::syncs_waiting(connection)?.is_empty()
+        || indexes::is_unfinished(connection)?
         || analytics::is_due(connection, now)?)
 }
 

@@ -27,9 +27,9 @@ pub(super) struct Groups {
 }
 
 impl Groups {
-    /// Counts a row.
-    pub(super) fn take(&mut self, plan: &Plan, row: &[Value]) {
-        self.rows += 1;
+    /// Counts a row that is there so many times; more than once only where [`Plan::only_counts`].
+    pub(super) fn take(&mut self, plan: &Plan, row: &[Value], times: u64) {
+        self.rows += times;
         if self.kept > MAX_KEPT {
             return;
         }
@@ -48,7 +48,7 @@ impl Groups {
         };
         let one = Value::Bool(true);
         for (metric, (_, column)) in self.groups[place].1.iter_mut().zip(&plan.metrics) {
-            self.kept += metric.take(column.map_or(&one, |column| &row[column]));
+            self.kept += metric.take(column.map_or(&one, |column| &row[column]), times);
         }
     }
 

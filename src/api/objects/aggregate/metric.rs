@@ -63,13 +63,13 @@ impl Metric {
         }
     }
 
-    /// Adds a row's value; returns how many more values are kept for it.
-    pub(super) fn take(&mut self, value: &Value) -> usize {
+    /// Adds the value of so many rows; returns how many more values are kept for it.
+    pub(super) fn take(&mut self, value: &Value, times: u64) -> usize {
         if value.is_null() {
             return 0;
         }
         match self {
-            Self::Count(count) => *count += 1,
+            Self::Count(count) => *count += times,
             Self::Distinct(seen) => {
                 return usize::from(seen.insert(value.to_string(), ()).is_none());
             }

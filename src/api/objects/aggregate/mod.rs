@@ -59,7 +59,7 @@ pub(in crate::api) async fn aggregate(
             let mut groups = Groups::default();
             let (columns, unwind) = (plan.columns.clone(), plan.unwind.clone());
             rows::each(db, &bucket, &query, &columns, unwind.as_ref(), |row| {
-                groups.take(&plan, &row);
+                groups.take(&plan, &row, 1);
                 Ok(())
             })?;
             Ok(groups)
@@ -88,8 +88,8 @@ pub(in crate::api) async fn of_documents(
         .read_or(move |db| {
             let mut groups = Groups::default();
             let (columns, unwind) = (plan.columns.clone(), plan.unwind.clone());
-            query.each(db, &columns, unwind.as_ref(), |row| {
-                groups.take(&plan, &row);
+            query.each(db, &columns, unwind.as_ref(), plan.only_counts(), |row, count| {
+                groups.take(&plan, &row, count);
                 Ok(())
             })?;
             Ok::<_, ApiError>(groups)

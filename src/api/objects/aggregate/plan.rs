@@ -30,6 +30,16 @@ pub(super) enum Grouping {
 }
 
 impl Plan {
+    /// Whether equal rows may be taken together: nothing is asked of them but what their groups
+    /// are, and how many there are.
+    pub(super) fn only_counts(&self) -> bool {
+        let is_grouped = |column: usize| self.groups.iter().any(|(grouped, _)| *grouped == column);
+        self.unwind.is_none()
+            && self.metrics.iter().all(|(function, column)| {
+                *function == AggregationFunction::Count && column.is_none_or(is_grouped)
+            })
+    }
+
     /// What a request asks for.
     ///
     /// # Errors
