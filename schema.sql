@@ -46,13 +46,15 @@ CREATE UNIQUE INDEX connections_by_name ON connections (name) WHERE status <> 'A
 
 -- The credentials of a connection, sealed with the key that `key_id` names; that key is not here.
 -- While a process renews them it holds a short lease, so that no other uses up the same refresh
--- token.
+-- token; likewise where they are tried for the first time. What their server has refused is not
+-- sent again before a person wants it.
 CREATE TABLE secrets (
     connection_key INTEGER PRIMARY KEY REFERENCES connections,
     key_id         TEXT NOT NULL,
     sealed         BLOB NOT NULL,
     renewer           TEXT,                    -- who renews them now; NULL: nobody
-    renewing_until_ms INTEGER                  -- when that lease ends
+    renewing_until_ms INTEGER,                 -- when that lease ends
+    refusal           TEXT                     -- JSON of what their server said; NULL: none
 ) STRICT;
 
 -- How far the rates of connections are used up, and until when their providers want no requests:
@@ -125,7 +127,8 @@ CREATE TABLE syncs (
                                                -- complete; NULL: there is none
     refused_root   TEXT,                       -- identity of another root in place of the source,
                                                -- which somebody does not want; NULL: none
-    deaths         INTEGER NOT NULL DEFAULT 0, -- processes in a row that died during a run
+    deaths         INTEGER NOT NULL DEFAULT 0, -- processes in a row that died during a run that got
+                                               -- no further
     pass_entries   INTEGER NOT NULL DEFAULT 0, -- entries that the pass under way has dealt with, over
                                                -- all runs that it takes
     pass_base      INTEGER NOT NULL DEFAULT 0, -- objects_processed of its checkpoints, all together,

@@ -3,7 +3,8 @@
 //!
 //! The checkpoint moves past a page once every entry of it is committed. At most one transaction is
 //! in progress; meanwhile the next batch fills, and once that is full, fetches continue until as
-//! many as may run at once have finished.
+//! many as may run at once have finished. So what arrives faster than it can be committed is
+//! committed in larger batches, which cost less for each entry.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -82,9 +83,13 @@ pub(super) struct Committer<'a> {
 type CommitInProgress = AbortOnDropHandle<Result<Committed, StoreError>>;
 
 impl<'a> Committer<'a> {
-    /// Entries, and bytes kept in memory, at which a batch is committed.
-    const ENTRIES: usize = 1000;
+    /// Entries, and bytes kept in memory, that are enough for a batch: each commit writes whole
+    /// pages and waits for the disk.
+    const ENTRIES: usize = 2000;
     const INLINE_BYTES: usize = 4 * 1024 * 1024;
+    /// A batch may have so many times the entries after which a checkpoint is due, but more than
+    /// once as many only while the commit before it is in progress.
+    const WHILE_BUSY: u64 = 2;
     /// How long an outcome waits for others to join its batch.
     const MAX_WAIT: Duration = Duration::from_secs(1);
 
@@ -300,8 +305,12 @@ impl<'a> Committer<'a> {
         self.deadline.get_or_insert_with(|| Instant::now() + Self::MAX_WAIT);
     }
 
+    fn checkpoint_every(&self) -> u64 {
+        self.run.sync.options.pace.checkpoint_every()
+    }
+
     fn is_full(&self) -> bool {
-        self.since_commit >= self.run.sync.options.pace.checkpoint_every()
+        self.since_commit >= self.checkpoint_every() * Self::WHILE_BUSY
             || self.batch.len() >= Self::ENTRIES
             || self.inline_bytes >= Self::INLINE_BYTES
     }
@@ -309,7 +318,9 @@ impl<'a> Committer<'a> {
     /// Whether there is enough for a commit while the writer is free; while it is busy, the batch
     /// grows until it is full.
     fn is_worth_it(&self) -> bool {
-        self.is_full() || self.batch.len() >= self.run.sync.options.pace.batch_size as usize
+        self.is_full()
+            || self.since_commit >= self.checkpoint_every()
+            || self.batch.len() >= self.run.sync.options.pace.batch_size as usize
     }
 
     /// Whether the batch can grow; if not, the commit in progress has to finish first.
@@ -361,11 +372,14 @@ impl<'a> Committer<'a> {
                     if let Some(root) = root {
                         syncs::remember_root(tx, target.fence.sync_key, Some(&root))?;
                     }
-                    commit::commit(tx, &target, &batch, |hash| blobs.exists(hash), now)
+                    let committed =
+                        commit::commit(tx, &target, &batch, |hash| blobs.exists(hash), now)?;
+                    // Given back, so that the writer need not take it apart.
+                    Ok((committed, batch))
                 })
                 .await;
             drop(rooms);
-            committed
+            committed.map(|(committed, _)| committed)
         };
         self.in_progress = Some(AbortOnDropHandle::new(tokio::spawn(work)));
         Ok(())

@@ -71,6 +71,10 @@ impl Engine {
         };
         let root = Location { connection: connection.clone(), source_path: reader.root() };
         let test = async {
+            // Whoever tests it wants its credentials to be sent, even if they were refused before.
+            if let Some(keeper) = credentials.and_then(Credentials::keeper) {
+                keeper.clear_refusal().await?;
+            }
             let source = self.connect(&root, credentials, &SyncOptions::default()).await?;
             reader.test(source.as_ref()).await
         };

@@ -3,17 +3,20 @@
 //!
 //! Where entries consist of several files, each is expanded into the entries of its files, at a few
 //! requests. Where the source knows no folders, an outline is one entry, and those of many pages
-//! are looked up together: a page waits until enough of them are wanted.
+//! are looked up together: a page waits until enough of them are wanted, but not for long, since
+//! the checkpoint waits with it.
 
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
+    time::Duration,
 };
 
 use futures_util::{
     Stream, StreamExt as _, TryStreamExt as _,
     stream::{self, BoxStream},
 };
+use tokio::time::{Instant, timeout_at};
 
 use super::{
     RunError,
@@ -39,9 +42,12 @@ use crate::{
 /// Most folders that are above one which is not known yet.
 const DEPTH: usize = 100;
 
-/// So many entries are looked up together; or fewer, once so many pages wait for them.
+/// So many entries are looked up together; or fewer, once so many pages wait for them, or for so
+/// long, or once no page has come for a while.
 const LOOKED_UP_AT_ONCE: usize = 500;
 const PAGES_WAITING: usize = 256;
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+const PAUSE: Duration = Duration::from_secs(2);
 
 /// What a page's outlines come to without being expanded.
 #[derive(Debug, Default)]
@@ -169,8 +175,17 @@ impl<'a> Waiting<'a> {
 
     /// The next pages, looked up; none at the end.
     async fn next_lot(&mut self) -> Result<Lot, RunError> {
+        let longest = Instant::now() + LONGEST_WAIT;
         while self.end.is_none() && !self.is_enough() {
-            match self.pages.next().await {
+            let next = match self.compared.is_empty() {
+                true => self.pages.next().await,
+                false => {
+                    let until = longest.min(Instant::now() + PAUSE);
+                    let Ok(next) = timeout_at(until, self.pages.next()).await else { break };
+                    next
+                }
+            };
+            match next {
                 Some(Ok(page)) => self.compared.push(compare(self.run, page).await?),
                 Some(Err(error)) => self.end = Some(Some(error)),
                 None => self.end = Some(None),

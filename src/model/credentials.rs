@@ -100,6 +100,25 @@ pub trait Keeper: fmt::Debug + Send + Sync {
     /// # Errors
     /// When it cannot be written down; the lease expires then.
     async fn release(&self) -> Result<(), KeeperError>;
+
+    /// What their server said when it refused these credentials, to this process or another. They
+    /// are not to be sent again.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    async fn refusal(&self) -> Result<Option<String>, KeeperError>;
+
+    /// Writes down that their server refused these credentials, unless others are kept by now.
+    ///
+    /// # Errors
+    /// When it cannot be written down.
+    async fn record_refusal(&self, refusal: &str) -> Result<(), KeeperError>;
+
+    /// Forgets the refusal: a person wants them to be tried again.
+    ///
+    /// # Errors
+    /// When it cannot be written down.
+    async fn clear_refusal(&self) -> Result<(), KeeperError>;
 }
 
 /// How long one process may take to renew credentials before another may.
@@ -170,6 +189,18 @@ impl Keeper for Draft {
     }
 
     async fn release(&self) -> Result<(), KeeperError> {
+        Ok(())
+    }
+
+    async fn refusal(&self) -> Result<Option<String>, KeeperError> {
+        Ok(None)
+    }
+
+    async fn record_refusal(&self, _: &str) -> Result<(), KeeperError> {
+        Ok(())
+    }
+
+    async fn clear_refusal(&self) -> Result<(), KeeperError> {
         Ok(())
     }
 }

@@ -23,6 +23,8 @@ struct Vaulted {
     vault: Vault,
     connection_key: i64,
     connection_id: ConnectionId,
+    /// As they were kept when these were read.
+    sealed: Vec<u8>,
 }
 
 impl Vault {
@@ -31,6 +33,7 @@ impl Vault {
             vault: self.clone(),
             connection_key,
             connection_id: ConnectionId::from_stored(kept.owner_id.clone()),
+            sealed: kept.sealed.bytes.clone(),
         })
     }
 }
@@ -78,6 +81,23 @@ impl Keeper for Vaulted {
         let (key, renewer) = (self.connection_key, Arc::clone(&self.vault.renewer));
         let release = self.vault.store.write(move |tx| secrets::release(tx, key, &renewer));
         release.await.map_err(failed)
+    }
+
+    async fn refusal(&self) -> Result<Option<String>, KeeperError> {
+        let key = self.connection_key;
+        self.vault.store.read(move |db| secrets::refusal(db, key)).await.map_err(failed)
+    }
+
+    async fn record_refusal(&self, refusal: &str) -> Result<(), KeeperError> {
+        let (key, sealed, refusal) = (self.connection_key, self.sealed.clone(), refusal.to_owned());
+        let record =
+            self.vault.store.write(move |tx| secrets::record_refusal(tx, key, &sealed, &refusal));
+        record.await.map_err(failed)
+    }
+
+    async fn clear_refusal(&self) -> Result<(), KeeperError> {
+        let key = self.connection_key;
+        self.vault.store.write(move |tx| secrets::clear_refusal(tx, key)).await.map_err(failed)
     }
 }
 

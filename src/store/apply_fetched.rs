@@ -230,7 +230,7 @@ impl Changes<'_> {
             .execute(params![
                 self.target.fence.sync_key,
                 entry.id.as_bytes(),
-                path_unless_id(entry),
+                entry.path_unless_id(),
                 entry.fingerprint.version.0,
                 entry.fingerprint.modified.map(time::to_ns),
                 entry.fingerprint.etag,
@@ -266,7 +266,7 @@ impl Changes<'_> {
             )?
             .execute(params![
                 entry_key,
-                path_unless_id(entry),
+                entry.path_unless_id(),
                 entry.fingerprint.version.0,
                 entry.fingerprint.modified.map(time::to_ns),
                 entry.fingerprint.etag,
@@ -393,9 +393,4 @@ impl Changes<'_> {
             .execute([object_key, self.now.as_millisecond()])?;
         Ok(())
     }
-}
-
-/// The path column: NULL where it equals the id.
-fn path_unless_id(entry: &FetchedEntry) -> Option<&[u8]> {
-    (entry.path != entry.id).then(|| entry.path.as_bytes())
 }

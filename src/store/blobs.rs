@@ -55,13 +55,18 @@ pub(super) fn ensure(
     tx.prepare_cached("INSERT INTO blobs (hash, size, inline) VALUES (?1, ?2, ?3)")?
         .execute(params![hash.as_bytes(), size, bytes.is_some()])?;
     let key = tx.last_insert_rowid();
-    tx.prepare_cached("INSERT INTO recent_hashes VALUES (substr(?1, 1, 8), ?2)")?
-        .execute(params![hash.as_bytes(), key])?;
+    tx.prepare_cached("INSERT INTO recent_hashes VALUES (?1, ?2)")?
+        .execute(params![prefix(hash), key])?;
     if let Some(bytes) = bytes {
         tx.prepare_cached("INSERT INTO blob_bytes (blob_key, bytes) VALUES (?1, ?2)")?
             .execute(params![key, bytes])?;
     }
     Ok(key)
+}
+
+/// What the indexes of hashes have of one.
+pub(super) fn prefix(hash: &BlobHash) -> &[u8] {
+    &hash.as_bytes()[..8]
 }
 
 /// The key of the blob of that hash, if one is recorded.

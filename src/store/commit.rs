@@ -1,7 +1,8 @@
 //! The only place where an object becomes visible: many entries in one transaction.
 //!
 //! What is written for each entry is in `apply_fetched`, `reevaluate`, `renames` and `left_out`;
-//! `write_order` finds an order in which all of them can be written.
+//! `write_order` finds an order in which all of them can be written. New entries, of which there
+//! may be many, are written together before all others (`new_entries`).
 //!
 //! The bytes of every blob named here are durable already (files) or become so with the same
 //! transaction (inline), so every object that can be read is complete.
@@ -125,7 +126,7 @@ pub fn commit(
         has_trash: trash::has_any_of(tx, target.fence.sync_key)?,
     };
     let mut refused = Vec::new();
-    let mut writes = Vec::new();
+    let mut complete = Vec::with_capacity(batch.fetched.len());
     for entry in &batch.fetched {
         let stored = &entry.stored;
         let mut files = entry.shape.iter().flat_map(|shape| shape.files());
@@ -137,6 +138,11 @@ pub fn commit(
             refused.push(entry.failure(ErrorType::Internal, error));
             continue;
         }
+        complete.push(entry);
+    }
+    let mut writes = Vec::new();
+    for entry in changes.insert_new(complete)? {
+        let stored = &entry.stored;
         let blob_key = blobs::ensure(tx, &stored.hash, stored.size, stored.inline.as_deref())?;
         writes.push(Write::Fetched(entry, blob_key));
     }

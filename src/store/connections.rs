@@ -316,8 +316,9 @@ pub fn update(
         now.as_millisecond(),
         is_set_up_anew,
     ])?;
-    if let Some(sealed) = sealed {
-        secrets::keep(tx, changed.key, sealed)?;
+    match sealed {
+        Some(sealed) => secrets::keep(tx, changed.key, sealed)?,
+        None => secrets::clear_refusal(tx, changed.key)?,
     }
     emit_event(tx, &changed.id, "changed", &changed.status, now)?;
     Ok(true)

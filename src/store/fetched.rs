@@ -34,6 +34,11 @@ impl FetchedEntry {
         inline(&self.stored) + self.shape.iter().map(|shape| shape.inline_bytes()).sum::<usize>()
     }
 
+    /// The path column of its row: NULL where it equals the id.
+    pub(super) fn path_unless_id(&self) -> Option<&[u8]> {
+        (self.path != self.id).then(|| self.path.as_bytes())
+    }
+
     pub(super) fn failure(&self, error_type: ErrorType, message: String) -> Failure {
         Failure {
             id: self.id.clone(),

@@ -32,6 +32,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/20_further_files.sql"),
     include_str!("migrations/21_links.sql"),
     include_str!("migrations/22_document_index.sql"),
+    include_str!("migrations/23_refusals.sql"),
 ];
 
 /// The version of [`SCHEMA`].

@@ -42,6 +42,7 @@ pub mod links;
 mod log;
 mod migrate;
 pub mod namespaces;
+mod new_entries;
 pub mod objects;
 mod open;
 pub mod outlines;

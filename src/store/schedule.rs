@@ -176,14 +176,14 @@ pub fn take_over(
         return Ok(false);
     }
     leases::unlock(tx, sync_key)?;
-    let begun: Option<i64> = tx
+    let begun: Option<(i64, i64)> = tx
         .prepare_cached(
-            "SELECT job_key FROM jobs WHERE sync_key = ?1 AND status = 'running'
+            "SELECT job_key, started_at_ms FROM jobs WHERE sync_key = ?1 AND status = 'running'
                 AND started_at_ms IS NOT NULL",
         )?
-        .query_row([sync_key], |row| row.get(0))
+        .query_row([sync_key], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
-    let Some(job_key) = begun else { return Ok(false) };
+    let Some((job_key, started_ms)) = begun else { return Ok(false) };
     let why = match gone {
         Some(holder) => format!("its worker on {}, pid {}, has ended", holder.host, holder.pid),
         None => "its worker has ended".to_owned(),
@@ -194,7 +194,11 @@ pub fn take_over(
         return Ok(true);
     }
     let mut cut_short = SyncState { status: SyncStatus::Interrupted, ..SyncState::of(&sync) };
-    if syncs::died(tx, sync_key)? >= MAX_DEATHS {
+    // A run that gets further comes to its end sooner or later, however often its process dies.
+    let got_further = sync.progressed_at.is_some_and(|at| at.as_millisecond() >= started_ms);
+    if got_further {
+        syncs::survived(tx, sync_key)?;
+    } else if syncs::died(tx, sync_key)? >= MAX_DEATHS {
         syncs::survived(tx, sync_key)?;
         cut_short.status = SyncStatus::Suspended;
         cut_short.next_sync_at = None;
@@ -209,13 +213,14 @@ pub fn take_over(
     Ok(true)
 }
 
-/// So many processes in a row may die during a run of a sync before it waits for somebody to look.
+/// So many processes in a row may die during a run of a sync that does not get any further, before
+/// it waits for somebody to look.
 const MAX_DEATHS: u32 = 3;
 
 fn deadly(now: Timestamp) -> Pause {
     let reason = format!(
-        "{MAX_DEATHS} times in a row the process that ran this sync died before the run ended: see \
-         its log and the system's (memory may have run out), then resume the sync"
+        "{MAX_DEATHS} times in a row the process that ran this sync died before the run got any \
+         further: see its log and the system's (memory may have run out), then resume the sync"
     );
     Pause { reason: Some(reason), at: now, by: PausedBy::Failures, drain: false }
 }

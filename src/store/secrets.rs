@@ -149,7 +149,8 @@ pub fn exchange(
     check_key(tx, after)?;
     let changed = tx
         .prepare_cached(
-            "UPDATE secrets SET key_id = ?3, sealed = ?4, renewer = NULL, renewing_until_ms = NULL
+            "UPDATE secrets SET key_id = ?3, sealed = ?4, renewer = NULL, renewing_until_ms = NULL,
+                                refusal = NULL
              WHERE connection_key = ?1 AND sealed = ?2",
         )?
         .execute(params![connection_key, before, after.key_id, after.bytes])?;
@@ -189,6 +190,45 @@ pub fn release(tx: &Transaction<'_>, connection_key: i64, renewer: &str) -> Resu
          WHERE connection_key = ?1 AND renewer = ?2",
     )?
     .execute(params![connection_key, renewer])?;
+    Ok(())
+}
+
+/// What their server said when it refused the credentials of a connection.
+///
+/// # Errors
+/// SQLite's.
+pub fn refusal(connection: &Connection, connection_key: i64) -> Result<Option<String>> {
+    let refusal = connection
+        .prepare_cached("SELECT refusal FROM secrets WHERE connection_key = ?1")?
+        .query_row([connection_key], |row| row.get(0))
+        .optional()?;
+    Ok(refusal.flatten())
+}
+
+/// Writes down that the credentials which were read as `sealed` were refused.
+///
+/// # Errors
+/// SQLite's.
+pub fn record_refusal(
+    tx: &Transaction<'_>,
+    connection_key: i64,
+    sealed: &[u8],
+    refusal: &str,
+) -> Result<()> {
+    tx.prepare_cached("UPDATE secrets SET refusal = ?3 WHERE connection_key = ?1 AND sealed = ?2")?
+        .execute(params![connection_key, sealed, refusal])?;
+    Ok(())
+}
+
+/// Forgets that the credentials of a connection were refused.
+///
+/// # Errors
+/// SQLite's.
+pub fn clear_refusal(tx: &Transaction<'_>, connection_key: i64) -> Result<()> {
+    tx.prepare_cached(
+        "UPDATE secrets SET refusal = NULL WHERE connection_key = ?1 AND refusal IS NOT NULL",
+    )?
+    .execute([connection_key])?;
     Ok(())
 }
 

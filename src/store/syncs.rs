@@ -501,7 +501,8 @@ impl SyncState {
     }
 }
 
-/// One more process died during a run of the sync; returns how many that are in a row.
+/// One more process died during a run of the sync that got no further; returns how many that are in
+/// a row.
 ///
 /// # Errors
 /// SQLite's.
@@ -513,7 +514,7 @@ pub(super) fn died(tx: &Transaction<'_>, sync_key: i64) -> Result<u32> {
         .query_row([sync_key], |row| row.get(0))?)
 }
 
-/// The process outlived a run of the sync.
+/// The process outlived a run of the sync, or the run got further.
 ///
 /// # Errors
 /// SQLite's.

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod flags;
+mod many_new;
 mod search_index;
 mod shards;
 #[path = "../support/simulated.rs"]

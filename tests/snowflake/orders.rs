@@ -65,6 +65,17 @@ fn pausing_a_sync_cancels_its_statement() {
 }
 
 #[test]
+fn a_run_that_loses_its_lease_cancels_its_statement() {
+    let fake = FakeSnowflake::start();
+    let (fixture, sync) = under_way(&fake);
+    fixture.server.post(&format!("{sync}/unlock"), &json!({})).is(200);
+    waits_for("the cancellation", || {
+        let (queries, cancelled) = handles(&fake);
+        cancelled.contains(&queries[0])
+    });
+}
+
+#[test]
 fn stopping_the_server_cancels_the_statements_that_run() {
     let fake = FakeSnowflake::start();
     let (fixture, _) = under_way(&fake);
@@ -152,6 +163,31 @@ fn a_refused_key_is_sent_once_by_all_syncs_together_and_suspends_the_connection(
     let trigger = fixture.server.post(&format!("{}/trigger", syncs[0]), &json!({}));
     trigger.fails_with(409);
     assert_eq!(refusals(&fake), 1, "and never by itself again");
+}
+
+#[test]
+fn a_refused_key_is_sent_once_by_two_processes_together_and_again_when_a_person_tests_it() {
+    let fake = FakeSnowflake::start();
+    four_rows(&fake);
+    fake.sql(&["create table U (ID number(38,0) primary key)"]);
+    let home = connected(&fake, &["tables"]);
+    let user = format!("ORG-ACC.{USER}");
+    fake.users(&json!({ &user: { "key": null } }));
+    // Whoever comes second is there before the first one has its answer.
+    fake.faults(&json!({ "refusal_seconds": 2 }));
+    let tables = ["snowflake://db.s.t", "snowflake://db.public.u"];
+    let both = tables.map(|table| home.start_sync::<&str>(table, &[]));
+    for sync in both {
+        sync.ends().exits(1).says(&["ALTER USER"]);
+    }
+    assert_eq!(refusals(&fake), 1);
+    home.run(&["connections", "test", "tables"]).exits(1);
+    assert_eq!(refusals(&fake), 2, "a person wants to know");
+
+    fake.users(&json!({ &user: { "key": public_key() } }));
+    home.run(&["connections", "test", "tables"]).exits(0);
+    home.sync(tables[0]).exits(0);
+    assert_eq!(refusals(&fake), 2);
 }
 
 #[test]

@@ -608,6 +608,8 @@ class Handler(BaseHTTPRequestHandler):
                 last_change[key] = next(changes)
             elif path == "/control/faults":
                 faults.update(body)
+                if body.get("hold") is not None:
+                    released.clear()
             elif path == "/control/users":
                 users.update(body)
             elif path == "/control/release":

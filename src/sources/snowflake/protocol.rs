@@ -190,7 +190,8 @@ pub(super) fn is_handle(handle: &str) -> bool {
 }
 
 /// An answer that is no success.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub(super) struct Refusal {
     /// HTTP's status.
     pub(super) status: u16,

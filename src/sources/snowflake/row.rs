@@ -192,6 +192,8 @@ impl Layout {
             }
         }
         out.push(b'}');
+        // Many rows are in memory at the same time.
+        out.shrink_to_fit();
         out
     }
 

@@ -297,7 +297,19 @@ impl Session {
         &self,
         request: Request<Bytes>,
     ) -> Result<Result<Response, Refusal>, SourceError> {
-        let turn = self.sign_in.turn().await;
+        let turn = self.sign_in.turn().await?;
+        let outcome = self.signed_in_turn(request).await;
+        if let Some(turn) = turn {
+            turn.end().await;
+        }
+        outcome
+    }
+
+    async fn signed_in_turn(
+        &self,
+        request: Request<Bytes>,
+    ) -> Result<Result<Response, Refusal>, SourceError> {
+        self.sign_in.learn_refusal().await?;
         let now = self.clock.now();
         let bearer = match self.sign_in.bearer(now) {
             Ok(bearer) => bearer,
@@ -306,7 +318,6 @@ impl Session {
         let refusal = match self.once(&request, &bearer).await? {
             Ok(answer) => {
                 self.sign_in.prove();
-                drop(turn);
                 return Ok(Ok(answer));
             }
             Err(refusal) => refusal,
@@ -328,7 +339,7 @@ impl Session {
         if let Err(refusal) = &outcome
             && matches!(refusal.meaning(), Meaning::SignIn | Meaning::TokenExpired)
         {
-            self.sign_in.refuse(refusal);
+            self.sign_in.refuse(refusal).await;
         }
         Ok(outcome)
     }

@@ -1,28 +1,38 @@
 //! What requests are signed in with: a token that a key signs for an hour, or one that Snowflake
-//! gave out. What was refused once is never sent again by the sources that share it: repeated
+//! gave out. What was refused once is never sent again, by this process or another one: repeated
 //! failures lock users out.
 
 use std::{
     fmt,
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use jiff::{SignedDuration, Timestamp};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
+use tokio::{runtime::Handle, time::Instant};
 
 use super::{
     account::Account,
     key_pair::{KeyError, PrivateKey, TOKEN_LIFETIME},
     protocol::Refusal,
 };
-use crate::{model::Credentials, sources::SourceError};
+use crate::{
+    model::{Credentials, Keeper, RENEWAL_LEASE_SECS},
+    sources::SourceError,
+};
 
 /// A token is replaced so long before it ends.
 const RENEWAL_MARGIN: SignedDuration = SignedDuration::from_secs(5 * 60);
+
+/// How often it is checked whether another process still tries the same credentials, and how long
+/// that is waited for.
+const TURN_POLL: Duration = Duration::from_millis(100);
+const TURN_PATIENCE: Duration = Duration::from_secs(2 * RENEWAL_LEASE_SECS);
 
 /// Credentials, as the contract's two models have them.
 #[derive(Deserialize)]
@@ -78,6 +88,37 @@ pub(super) struct SignIn {
     is_proven: AtomicBool,
     /// Until then, one request at a time: the refusal of one is that of all.
     first: tokio::sync::Mutex<()>,
+    /// What other processes learn of a refusal from; none of credentials that are not stored.
+    keeper: Option<Arc<dyn Keeper>>,
+}
+
+/// The right to try credentials that are not proven. Dropped, it is given back.
+pub(super) struct Turn<'a> {
+    _first: tokio::sync::MutexGuard<'a, ()>,
+    keeper: Option<Arc<dyn Keeper>>,
+}
+
+impl Turn<'_> {
+    /// Gives it back.
+    pub(super) async fn end(mut self) {
+        if let Some(keeper) = self.keeper.take() {
+            release(keeper).await;
+        }
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if let (Some(keeper), Ok(runtime)) = (self.keeper.take(), Handle::try_current()) {
+            runtime.spawn(release(keeper));
+        }
+    }
+}
+
+async fn release(keeper: Arc<dyn Keeper>) {
+    if let Err(error) = keeper.release().await {
+        tracing::warn!(%error, "other processes have to wait before they sign in");
+    }
 }
 
 #[derive(Default)]
@@ -121,17 +162,51 @@ impl SignIn {
             state: Mutex::default(),
             is_proven: AtomicBool::default(),
             first: tokio::sync::Mutex::default(),
+            keeper: credentials.keeper().cloned(),
         })
     }
 
-    /// Waits until nobody else tries these credentials for the first time; none once they are
-    /// proven.
-    pub(super) async fn turn(&self) -> Option<tokio::sync::MutexGuard<'_, ()>> {
+    /// Waits until nobody else, in this process or another, tries these credentials for the first
+    /// time; none once they are proven.
+    ///
+    /// # Errors
+    /// When another process does not come to an end, or the database fails.
+    pub(super) async fn turn(&self) -> Result<Option<Turn<'_>>, SourceError> {
         if self.is_proven.load(Ordering::Acquire) {
-            return None;
+            return Ok(None);
         }
-        let turn = self.first.lock().await;
-        (!self.is_proven.load(Ordering::Acquire)).then_some(turn)
+        let first = self.first.lock().await;
+        if self.is_proven.load(Ordering::Acquire) {
+            return Ok(None);
+        }
+        let Some(keeper) = &self.keeper else {
+            return Ok(Some(Turn { _first: first, keeper: None }));
+        };
+        let began = Instant::now();
+        while !keeper.claim().await? {
+            if began.elapsed() > TURN_PATIENCE {
+                let message = "another process signs in with the same credentials and does not \
+                               finish"
+                    .to_owned();
+                return Err(SourceError::Timeout { message });
+            }
+            tokio::time::sleep(TURN_POLL).await;
+        }
+        Ok(Some(Turn { _first: first, keeper: Some(Arc::clone(keeper)) }))
+    }
+
+    /// Learns of a refusal that another process got.
+    ///
+    /// # Errors
+    /// The database's.
+    pub(super) async fn learn_refusal(&self) -> Result<(), SourceError> {
+        let Some(keeper) = &self.keeper else { return Ok(()) };
+        let Some(refusal) = keeper.refusal().await? else { return Ok(()) };
+        // Whatever it says: that there is one is what counts.
+        let unknown = |_| Refusal { status: 401, ..Refusal::default() };
+        let refusal = serde_json::from_str(&refusal).unwrap_or_else(unknown);
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).refused = Some(refusal);
+        Ok(())
     }
 
     /// Remembers that Snowflake has let these credentials in.
@@ -188,10 +263,15 @@ impl SignIn {
         Ok(Some(self.bearer(now)?).filter(|renewed| !renewed.is(refused)))
     }
 
-    /// Remembers that these credentials were refused.
-    pub(super) fn refuse(&self, refusal: &Refusal) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.refused = Some(refusal.clone());
+    /// Remembers that these credentials were refused, for all processes.
+    pub(super) async fn refuse(&self, refusal: &Refusal) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).refused = Some(refusal.clone());
+        let (Some(keeper), Ok(refusal)) = (&self.keeper, serde_json::to_string(refusal)) else {
+            return;
+        };
+        if let Err(error) = keeper.record_refusal(&refusal).await {
+            tracing::warn!(%error, "other processes do not know that the sign-in was refused");
+        }
     }
 
     fn new_bearer(&self, now: Timestamp) -> Result<Bearer, NoBearer> {
@@ -261,12 +341,12 @@ mod tests {
         assert!(sign_in.renewed(&bearer, now).unwrap().is_none());
     }
 
-    #[test]
-    fn credentials_that_were_refused_are_not_sent_again() {
+    #[tokio::test]
+    async fn credentials_that_were_refused_are_not_sent_again() {
         let sign_in = with_key();
         let now = at("2026-01-01T00:00:00Z");
         let bearer = sign_in.bearer(now).unwrap();
-        sign_in.refuse(&Refusal { status: 401, ..Refusal::default() });
+        sign_in.refuse(&Refusal { status: 401, ..Refusal::default() }).await;
         assert!(matches!(sign_in.bearer(now), Err(NoBearer::Refused(_))));
         assert!(matches!(sign_in.renewed(&bearer, now), Err(NoBearer::Refused(_))));
     }
