@@ -23,6 +23,7 @@ pub mod s3;
 pub mod sharepoint;
 pub mod snowflake;
 pub mod tigris;
+mod trail;
 pub mod tuning;
 pub mod web;
 

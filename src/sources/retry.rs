@@ -30,6 +30,10 @@ pub struct RetryPolicy {
 /// How often an answer that makes no sense is asked for again.
 const BRIEFLY: usize = 3;
 
+/// How long after the first try a server that has let us wait in vain gets another one. A body of
+/// which next to nothing comes is given up after a minute, so this is two tries and two minutes.
+const WAITED_IN_VAIN: Duration = Duration::from_secs(100);
+
 /// A try that failed and will be followed by another one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Retry {
@@ -114,6 +118,9 @@ pub trait Classified: Display {
 
     /// How long the provider asks us to wait first.
     fn retry_after(&self) -> Option<Duration>;
+
+    /// Whether it is that nothing came in time.
+    fn is_timeout(&self) -> bool;
 }
 
 impl Classified for SourceError {
@@ -126,6 +133,10 @@ impl Classified for SourceError {
             Self::RateLimited { retry_after, .. } => *retry_after,
             _ => None,
         }
+    }
+
+    fn is_timeout(&self) -> bool {
+        matches!(self, Self::Timeout { .. })
     }
 }
 
@@ -174,9 +185,11 @@ impl RetryPolicy {
                 }
                 let asked = error.retry_after().unwrap_or_default();
                 let wait = delay.map(|delay| delay.max(asked));
-                wait.filter(|wait| {
-                    brief <= BRIEFLY && started.elapsed() + *wait < self.give_up_after
-                })
+                let give_up_after = match error.is_timeout() {
+                    true => self.give_up_after.min(WAITED_IN_VAIN),
+                    false => self.give_up_after,
+                };
+                wait.filter(|wait| brief <= BRIEFLY && started.elapsed() + *wait < give_up_after)
             })
             .notify(|error, wait| watched.waits(error, wait))
             .await
@@ -252,6 +265,19 @@ mod tests {
             .await;
         assert_eq!(outcome.unwrap_err().to_string(), "502 Bad Gateway");
         assert!(started.elapsed() < Duration::from_secs(120));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_entry_whose_bytes_do_not_come_is_given_up_after_two_minutes() {
+        let started = tokio::time::Instant::now();
+        let outcome: Result<(), SourceError> = RetryPolicy::FETCH
+            .run(|| async {
+                tokio::time::sleep(Duration::from_secs(60)).await;
+                Err(SourceError::Timeout { message: "only 60 bytes came in 60 seconds".into() })
+            })
+            .await;
+        assert!(outcome.is_err());
+        assert!(started.elapsed() < Duration::from_secs(125), "{:?}", started.elapsed());
     }
 
     #[tokio::test(start_paused = true)]

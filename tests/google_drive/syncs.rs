@@ -385,3 +385,55 @@ fn the_command_line_connects_and_syncs_a_drive() {
     let sync = ["sync", "gdrive:///Reports", "--bucket", "reports", "--connection", "Work"];
     home.run(&sync).exits(0).says(&["0 new"]);
 }
+
+#[test]
+fn empty_pages_without_end_end_every_kind_of_listing_and_remove_nothing() {
+    for place in ["root", "/Reports"] {
+        let drive = FakeDrive::start();
+        reports(&drive, 3);
+        let fixture = synced(&drive, place);
+        // Of the whole drive, of its folders, of its changes.
+        for files in [0, 3] {
+            drive.requests();
+            drive.state().has_endless_pages = true;
+            let job = fixture.run();
+            assert_eq!(job["status"], "failed", "{job}");
+            assert!(job["error"].to_string().contains("1000 pages in a row were empty"), "{job}");
+            let asked = drive.requests().len();
+            assert!((1000..1020).contains(&asked), "{asked} requests");
+            assert_eq!(fixture.paths().len(), files);
+            drive.state().has_endless_pages = false;
+            assert_eq!(fixture.run()["status"], "completed");
+            assert_eq!(fixture.paths().len(), 3);
+        }
+    }
+}
+
+#[test]
+fn a_run_takes_up_exactly_as_many_files_as_it_may() {
+    for place in ["root", "/Reports"] {
+        let drive = FakeDrive::start();
+        reports(&drive, 24);
+        let settings = json!({ "source_path": place, "max_objects_per_run": 10 });
+        let fixture = Fixture::ordered(&home(&drive), "google_drive", &credentials(), &settings);
+        fixture.run();
+        let synced: Vec<_> =
+            fixture.jobs().iter().rev().map(|job| job["files_synced"].clone()).collect();
+        assert_eq!(synced, [json!(10), json!(10), json!(4)], "{place}");
+        assert_eq!(fixture.paths().len(), 24);
+    }
+}
+
+#[test]
+fn a_proxy_is_asked_for_tokens_listings_and_downloads() {
+    let drive = FakeDrive::start();
+    drive.file(ROOT, "a.txt", "through the proxy");
+    let home = Catchment::new().env("HTTP_PROXY", drive.url());
+    std::fs::create_dir_all(home.data_dir()).unwrap();
+    let hosts = "[hosts]\ngoogle_api = \"http://api.invalid\"\n\
+                 google_token = \"http://token.invalid\"\n";
+    std::fs::write(home.data_dir().join("config.toml"), hosts).unwrap();
+    let fixture = Fixture::made(&home, "google_drive", &credentials(), "root");
+    assert_eq!(fixture.run()["status"], "completed");
+    assert!(fixture.objects().values().any(|object| object.content == "through the proxy"));
+}

@@ -1,8 +1,9 @@
 //! Collections as folders, assets as files, for people who look around.
 
 use catchment::sources::browse::Wanted;
+use serde_json::json;
 
-use crate::{fake::FakeIconik, library::open};
+use crate::{fake::FakeIconik, library::open, support::wire::Answer};
 
 #[tokio::test]
 async fn collections_are_folders_and_assets_are_files() {
@@ -46,4 +47,17 @@ async fn a_collection_of_many_assets_is_read_page_by_page_and_no_further_than_as
     let some = source.browse(Wanted::Files, 50).await.unwrap();
     assert_eq!((some.items.len(), some.truncated), (50, true));
     assert_eq!(fake.counts()["contents"], 1);
+}
+
+#[tokio::test]
+async fn a_collection_of_empty_pages_without_end_ends_after_a_thousand() {
+    let fake = FakeIconik::start();
+    let news = fake.collection("News", None);
+    fake.fail_after("contents", 0, usize::MAX, || {
+        Answer::new(200, json!({ "objects": [], "pages": u64::MAX }).to_string()).into()
+    });
+    let source = open(&fake, &news).await;
+    let error = source.browse(Wanted::Files, 50).await.unwrap_err().to_string();
+    assert!(error.contains("1000 pages in a row were empty"), "{error}");
+    assert_eq!(fake.counts()["contents"], 1001);
 }

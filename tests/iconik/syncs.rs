@@ -869,3 +869,18 @@ fn the_answers_of_the_imitation_are_those_that_the_public_client_of_iconik_parse
     });
     script("iconik.py", &given, String::new);
 }
+
+#[test]
+fn a_run_takes_up_exactly_as_many_files_as_it_may() {
+    let fake = FakeIconik::start();
+    for number in 0..24 {
+        fake.asset(&format!("{number:02}.mxf"), &[], format!("content {number}"));
+    }
+    let fixture = Fixture::new(&fake);
+    let sync = fixture.sync("/", &json!({ "max_objects_per_run": 10 }));
+    fixture.runs(&sync);
+    let synced: Vec<_> =
+        fixture.jobs(&sync).iter().rev().map(|job| job["files_synced"].clone()).collect();
+    assert_eq!(synced, [json!(10), json!(10), json!(4)]);
+    assert_eq!(fixture.paths().len(), 24);
+}

@@ -283,3 +283,19 @@ fn a_key_without_end_fails_alone_or_is_synced() {
     assert_eq!(run.summary().synced + run.summary().failed, 3);
     assert!(run.summary().synced >= 2);
 }
+
+#[test]
+fn an_object_that_comes_a_byte_a_second_fails_alone_within_two_minutes_with_the_reason() {
+    let (s3, catchment) = with_objects(10);
+    s3.put("key 04", content::pattern(4, 4096));
+    let pace = Delivery::Paced(1, Duration::from_secs(1));
+    s3.inject(Fault::delivery(On::GetOf("key 04"), pace));
+
+    let run = catchment.sync(SOURCE).exits(3).says(&["key 04", "bytes came in"]);
+
+    assert!(run.took < Duration::from_secs(140), "{run}");
+    assert_eq!((run.summary().synced, run.summary().failed), (9, 1), "{run}");
+    s3.heal();
+    catchment.sync(SOURCE).exits(0);
+    catchment.holds_exactly(BUCKET, &s3.contents());
+}

@@ -205,3 +205,26 @@ fn a_server_that_goes_silent_in_a_listing_ends_the_run_within_two_minutes() {
     assert!(run.took < Duration::from_secs(125), "{run}");
     removes_nothing_until_healed(&s3, &catchment, run);
 }
+
+#[test]
+fn a_listing_of_nothing_but_empty_pages_ends_after_a_thousand_and_removes_nothing() {
+    let (s3, catchment) = four_pages();
+    s3.inject(Fault::empty_pages().after(1));
+
+    let run = catchment.sync(SOURCE).says(&["1000 pages in a row were empty"]);
+
+    // Few more: an answer that makes no sense is asked for again, not often.
+    assert!((1000..1020).contains(&s3.count(Kind::List)), "{}", s3.count(Kind::List));
+    removes_nothing_until_healed(&s3, &catchment, run);
+}
+
+#[test]
+fn a_listing_that_comes_a_byte_a_second_ends_the_run_within_two_minutes_with_the_reason() {
+    let (s3, catchment) = four_pages();
+    s3.inject(Fault::delivery(On::Listing, Delivery::Paced(1, Duration::from_secs(1))).after(1));
+
+    let run = catchment.sync(SOURCE).says(&["no listing within 110 s"]);
+
+    assert!(run.took < Duration::from_secs(125), "{run}");
+    removes_nothing_until_healed(&s3, &catchment, run);
+}

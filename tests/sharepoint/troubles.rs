@@ -452,3 +452,43 @@ fn a_download_to_which_our_credentials_go_is_a_leak_that_the_imitation_notices()
     assert_eq!(graph.leaks(), 1);
     graph.forgive_leaks();
 }
+
+#[test]
+fn empty_pages_without_end_end_a_listing_and_a_feed_and_remove_nothing() {
+    let graph = FakeGraph::start();
+    reports(&graph, 3);
+    let fixture = synced(&graph, "/");
+    for files in [0, 3] {
+        let (url, pages) = (graph.url(), AtomicUsize::new(0));
+        graph.forget();
+        let endless = Fault::reply(Kind::Delta, move || {
+            let page = pages.fetch_add(1, Ordering::Relaxed);
+            let next = format!("{url}/v1.0/drives/{DRIVE}/root/delta?token=empty-{page}");
+            Answer::new(200, json!({ "value": [], "@odata.nextLink": next }).to_string())
+                .header("Content-Type", "application/json")
+                .into()
+        });
+        graph.inject(endless.times(usize::MAX));
+        let job = fixture.run();
+        assert_eq!(job["status"], "failed", "{job}");
+        assert!(job["error"].to_string().contains("1000 pages in a row were empty"), "{job}");
+        assert!((1000..1020).contains(&graph.count(Kind::Delta)), "{}", graph.count(Kind::Delta));
+        assert_eq!(fixture.paths().len(), files);
+        graph.heal();
+        assert_eq!(fixture.run()["status"], "completed");
+        assert_eq!(fixture.paths().len(), 3);
+    }
+}
+
+#[test]
+fn a_run_takes_up_exactly_as_many_files_as_it_may() {
+    let graph = FakeGraph::start();
+    reports(&graph, 24);
+    let settings = json!({ "source_path": "/", "max_objects_per_run": 10 });
+    let fixture = Fixture::ordered(&home(&graph), "sharepoint", &credentials(&graph), &settings);
+    fixture.run();
+    let synced: Vec<_> =
+        fixture.jobs().iter().rev().map(|job| job["files_synced"].clone()).collect();
+    assert_eq!(synced, [json!(10), json!(10), json!(4)]);
+    assert_eq!(fixture.paths().len(), 24);
+}

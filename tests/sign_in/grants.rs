@@ -331,6 +331,19 @@ async fn a_server_that_stumbles_is_no_refusal() {
 }
 
 #[tokio::test]
+async fn a_token_that_comes_a_byte_a_second_is_given_up_after_twenty() {
+    let authority = FakeAuthority::start();
+    let house = House::new(&authority, &google(&authority.refresh_token())).await;
+    let grant = house.grant(&house.process()).await;
+    authority.drip(Duration::from_secs(1));
+    let began = std::time::Instant::now();
+    let error = grant.token().await.unwrap_err();
+    assert!(matches!(error, SourceError::Timeout { .. }), "{error:?}");
+    assert!(error.to_string().contains("in 20 s"), "{error}");
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
 async fn a_server_that_repeats_what_it_was_sent_puts_no_secret_into_a_message() {
     let authority = FakeAuthority::start();
     let refresh = authority.refresh_token();

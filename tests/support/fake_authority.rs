@@ -17,7 +17,7 @@ use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::wire::{Answer, Reply, Request, Wire};
+use super::wire::{Answer, Delivery, Reply, Request, Wire};
 
 /// The client that it knows.
 pub const CLIENT: &str = "client-1";
@@ -54,6 +54,7 @@ struct State {
     rotates: bool,
     gives_refresh_tokens: bool,
     delay: Duration,
+    drip: Option<Duration>,
     scripted: VecDeque<(u16, Value)>,
     seen: Vec<Seen>,
     reused: u32,
@@ -75,6 +76,7 @@ impl FakeAuthority {
             rotates: true,
             gives_refresh_tokens: true,
             delay: Duration::ZERO,
+            drip: None,
             scripted: VecDeque::new(),
             seen: Vec::new(),
             reused: 0,
@@ -124,6 +126,11 @@ impl FakeAuthority {
     /// Takes that long for each token.
     pub fn take(&self, delay: Duration) {
         self.lock().delay = delay;
+    }
+
+    /// Sends its answers in pieces of one byte, with a pause after each.
+    pub fn drip(&self, pause: Duration) {
+        self.lock().drip = Some(pause);
     }
 
     /// Answers the next request for a token with this error.
@@ -245,7 +252,12 @@ fn answer(state: &Mutex<State>, request: &Request) -> Reply {
         Some(scripted) => scripted,
         None => state.tokens(&form),
     };
-    Answer::new(status, body.to_string()).header("Content-Type", "application/json").into()
+    let mut answer =
+        Answer::new(status, body.to_string()).header("Content-Type", "application/json");
+    if let Some(pause) = state.drip {
+        answer.delivery = Delivery::Paced(1, pause);
+    }
+    answer.into()
 }
 
 /// What a person sees: a button to agree and one to refuse.

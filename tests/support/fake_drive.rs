@@ -68,6 +68,8 @@ pub struct State {
     /// Refuses every token of the feed before this position.
     pub forgets_feed_before: usize,
     pub large: BTreeMap<String, Large>,
+    /// Pages of listings and changes have nothing on them and lead on to others, for ever.
+    pub has_endless_pages: bool,
     /// Listings do not have these files, though they exist.
     pub skipped: BTreeSet<String>,
     /// After so many downloads it says nothing any more.
@@ -286,6 +288,12 @@ fn answer(
     if let Some(fault) = state.faults.iter_mut().find(|fault| fault.0 == kind && fault.1 > 0) {
         fault.1 -= 1;
         return refused(fault.2, fault.3);
+    }
+    if state.has_endless_pages && matches!(kind, "list" | "changes") {
+        state.number += 1;
+        let next = format!("empty-{}", state.number);
+        let of = if kind == "list" { "files" } else { "changes" };
+        return json_answer(200, json!({ of: [], "nextPageToken": next }));
     }
     match kind {
         "list" => list(state, query),

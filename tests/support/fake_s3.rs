@@ -215,6 +215,8 @@ enum Trouble {
     ListingLosesItsToken,
     /// The listing encodes its keys, except for each `+`.
     ListingLeavesPlus,
+    /// A page without keys that goes on at a token of its own.
+    EmptyPage,
     /// The world changes before the answer.
     First(Box<dyn Fn(&mut Objects) + Send>),
 }
@@ -283,6 +285,11 @@ impl Fault {
     /// Listings that are truncated and carry no token to go on with.
     pub fn listing_loses_its_token() -> Self {
         Self::new(On::Listing, Trouble::ListingLosesItsToken)
+    }
+
+    /// Listings whose every page is empty and goes on at a new token.
+    pub fn empty_pages() -> Self {
+        Self::new(On::Listing, Trouble::EmptyPage)
     }
 
     /// Listings that encode keys and leave `+` as it is, which then reads as a space.
@@ -579,6 +586,17 @@ impl State {
             Some(Trouble::ListingLeavesPlus) => {
                 self.serve(request, kind, bucket, key, Lie::RawPlus).into()
             }
+            Some(Trouble::EmptyPage) => Answer::new(
+                200,
+                format!(
+                    "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<ListBucketResult>\
+                     <NextContinuationToken>{}</NextContinuationToken><KeyCount>0</KeyCount>\
+                     <IsTruncated>true</IsTruncated></ListBucketResult>",
+                    self.seen.len()
+                ),
+            )
+            .header("Content-Type", "application/xml")
+            .into(),
             Some(Trouble::First(change)) => {
                 change(self.buckets.get_mut(BUCKET).unwrap());
                 self.serve(request, kind, bucket, key, Lie::None).into()

@@ -63,6 +63,14 @@ impl Classified for FetchError {
             _ => None,
         }
     }
+
+    fn is_timeout(&self) -> bool {
+        match self {
+            Self::Source(error) => error.is_timeout(),
+            Self::Web { error, .. } => error.is_timeout(),
+            _ => false,
+        }
+    }
 }
 
 impl FetchError {

@@ -5,7 +5,6 @@ use std::{sync::Arc, time::Duration};
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use bytes::Bytes;
-use futures_util::StreamExt as _;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -18,7 +17,7 @@ use crate::{
     clock::SharedClock,
     sources::{
         SourceError,
-        http::{Client, Usage, headers::text_of, read, stream},
+        http::{Client, Usage, explanation, headers::text_of, read},
         oauth::{AccessToken, Grant},
     },
 };
@@ -243,15 +242,7 @@ impl Api {
 
     async fn refusal(&self, response: Response<Incoming>) -> Refusal {
         let (parts, body) = response.into_parts();
-        // Whatever goes wrong with the explanation, the status has been said.
-        let mut body = stream(body);
-        let mut bytes = Vec::new();
-        while let Some(Ok(more)) = body.next().await {
-            bytes.extend_from_slice(&more);
-            if bytes.len() > REFUSAL_BYTES {
-                break;
-            }
-        }
+        let bytes = explanation(body, REFUSAL_BYTES).await;
         Refusal::parse(parts.status, &parts.headers, &bytes, self.clock.now())
     }
 }

@@ -30,6 +30,7 @@ use crate::{
         limits::Rate,
         oauth::google::Google,
         retry::RetryPolicy,
+        trail::Trail,
     },
 };
 
@@ -348,14 +349,17 @@ impl Drive {
         conditions: Vec<String>,
         token: Option<String>,
     ) -> BoxStream<'_, Result<Page, SourceError>> {
-        stream::try_unfold((conditions, token), move |(mut conditions, token)| async move {
+        let start = (conditions, token, Trail::default());
+        stream::try_unfold(start, move |(mut conditions, token, mut trail)| async move {
             let Some(condition) = conditions.last().cloned() else { return Ok(None) };
             let query = self.query(&condition);
-            let files = self.list(self.drive(), &query, token.as_deref(), "").await?;
-            if files.next_page_token.is_none() {
+            let Files { files, next_page_token: next, .. } =
+                self.list(self.drive(), &query, token.as_deref(), "").await?;
+            trail.follow(files.len(), next.as_deref())?;
+            if next.is_none() {
                 conditions.pop();
             }
-            Ok(Some((self.page(&files.files, None), (conditions, files.next_page_token))))
+            Ok(Some((self.page(&files, None), (conditions, next, trail))))
         })
         .boxed()
     }
@@ -463,7 +467,7 @@ impl Drive {
             folder("My Drive", "root"),
             folder("Shared with me", super::place::SHARED_WITH_ME),
         ];
-        let mut token: Option<String> = None;
+        let (mut token, mut trail) = (None::<String>, Trail::default());
         loop {
             let mut query = vec![("pageSize", "100"), ("fields", "nextPageToken,drives(id,name)")];
             query.extend(token.as_deref().map(|token| ("pageToken", token)));
@@ -475,6 +479,7 @@ impl Drive {
                 .await?;
             items.extend(page.drives.iter().map(|drive| folder(&drive.name, &drive.id)));
             token = page.next_page_token;
+            trail.follow(page.drives.len(), token.as_deref())?;
             if token.is_none() || items.len() > limit {
                 break;
             }
@@ -497,11 +502,12 @@ impl Drive {
         };
         let query =
             format!("{} and mimeType {kind} '{FOLDER}' and trashed = false", condition(folder));
-        let (mut items, mut token) = (Vec::new(), None::<String>);
+        let (mut items, mut token, mut trail) = (Vec::new(), None::<String>, Trail::default());
         loop {
             let page = self.list(self.drive(), &query, token.as_deref(), "name").await?;
             items.extend(page.files.iter().map(item));
             token = page.next_page_token;
+            trail.follow(page.files.len(), token.as_deref())?;
             if token.is_none() || items.len() > limit {
                 break;
             }
@@ -577,25 +583,26 @@ impl Source for Drive {
     fn walk(&self, _: &Shard, from: Option<Cursor>) -> BoxStream<'_, Result<Page, SourceError>> {
         let from = from.map(|cursor| String::from_utf8_lossy(&cursor.0).into_owned());
         let query = self.query("");
-        let start = Some((from, 0));
+        let start = Some((from, 0, Trail::default()));
         stream::try_unfold(start, move |at| {
             let query = query.clone();
             async move {
-                let Some((mut token, mut restarts)) = at else { return Ok(None) };
+                let Some((mut token, mut restarts, mut trail)) = at else { return Ok(None) };
                 let files = loop {
                     match self.list(self.drive(), &query, token.as_deref(), "").await {
                         Err(SourceError::FeedExpired { message }) => {
                             if restarts == RESTARTS {
                                 return Err(SourceError::Garbled { message });
                             }
-                            (token, restarts) = (None, restarts + 1);
+                            (token, restarts, trail) = (None, restarts + 1, Trail::default());
                         }
                         outcome => break outcome?,
                     }
                 };
                 let next = files.next_page_token;
+                trail.follow(files.files.len(), next.as_deref())?;
                 let page = self.page(&files.files, next.clone());
-                Ok(Some((page, next.map(|token| (Some(token), restarts)))))
+                Ok(Some((page, next.map(|token| (Some(token), restarts, trail)))))
             }
         })
         .boxed()
@@ -644,15 +651,17 @@ impl Source for Drive {
 
     fn changes(&self, _: &Shard, from: Cursor) -> BoxStream<'_, Result<Page, SourceError>> {
         let from = String::from_utf8_lossy(&from.0).into_owned();
-        stream::try_unfold(Some(from), move |token| async move {
-            let Some(token) = token else { return Ok(None) };
+        let start = Some((from, Trail::default()));
+        stream::try_unfold(start, move |at| async move {
+            let Some((token, mut trail)) = at else { return Ok(None) };
             let page = self.feed(&token).await?;
             let next = page.next_page_token.filter(|next| *next != token);
+            trail.follow(page.changes.len(), next.as_deref())?;
             let cursor = next.clone().or(page.new_start_page_token).ok_or_else(|| {
                 let message = "Google's page of changes has no token".to_owned();
                 SourceError::Garbled { message }
             })?;
-            Ok(Some((self.changed(page.changes, cursor), next)))
+            Ok(Some((self.changed(page.changes, cursor), next.map(|next| (next, trail)))))
         })
         .boxed()
     }

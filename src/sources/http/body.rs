@@ -18,6 +18,9 @@ use crate::sources::{ByteRange, SourceError, pace::Pace};
 /// How long a body may send nothing.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// How long to wait for the rest of an error's explanation.
+const EXPLANATION_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// The bytes of a body as they come.
 ///
 /// Yields an error, and then nothing more, when the connection breaks, and when nothing or next to
@@ -87,6 +90,24 @@ pub fn body_of(
     .boxed()
 }
 
+/// The first `limit` bytes of an error's body, or as many as come in ten seconds. Whatever goes
+/// wrong with them, the status has been said.
+pub async fn explanation(mut body: Incoming, limit: usize) -> Bytes {
+    let mut bytes = BytesMut::new();
+    let read = async {
+        while bytes.len() < limit
+            && let Some(Ok(frame)) = body.frame().await
+        {
+            let data = frame.into_data().unwrap_or_default();
+            let room = limit - bytes.len();
+            bytes.extend_from_slice(&data[..data.len().min(room)]);
+        }
+    };
+    // What has come by then has to do.
+    drop(timeout(EXPLANATION_TIMEOUT, read).await);
+    bytes.freeze()
+}
+
 /// A whole body of at most `limit` bytes.
 ///
 /// # Errors
@@ -102,4 +123,51 @@ pub async fn read(body: Incoming, limit: usize) -> Result<Bytes, SourceError> {
         bytes.extend_from_slice(&more);
     }
     Ok(bytes.freeze())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use http::Request;
+    use http_body_util::Empty;
+    use hyper::client::conn::http1;
+    use hyper_util::rt::TokioIo;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    /// A body of which a byte comes each second.
+    async fn dripping() -> Incoming {
+        let (ours, mut theirs) = tokio::io::duplex(1024);
+        tokio::spawn(async move {
+            theirs.read(&mut [0; 1024]).await.unwrap();
+            theirs.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n").await.unwrap();
+            while theirs.write_all(b"x").await.is_ok() {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        });
+        let (mut sender, connection) = http1::handshake(TokioIo::new(ours)).await.unwrap();
+        tokio::spawn(connection);
+        let request = Request::get("/").body(Empty::<Bytes>::new()).unwrap();
+        sender.send_request(request).await.unwrap().into_body()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_comes_a_byte_a_second_is_given_up_after_a_minute() {
+        let began = Instant::now();
+        let error = read(dripping().await, 1024 * 1024).await.unwrap_err();
+        assert!(matches!(error, SourceError::Timeout { .. }), "{error:?}");
+        let took = began.elapsed().as_secs();
+        assert!((60..63).contains(&took), "{took} s");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_explanation_of_an_error_is_what_comes_in_ten_seconds_or_fits() {
+        let began = Instant::now();
+        let bytes = explanation(dripping().await, 1024).await;
+        assert!((9..=11).contains(&bytes.len()), "{bytes:?}");
+        assert!((10..12).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+        assert_eq!(explanation(dripping().await, 3).await, "xxx");
+    }
 }

@@ -21,7 +21,7 @@ pub mod post;
 mod resolve;
 
 pub use self::{
-    body::{body_of, read, stream},
+    body::{body_of, explanation, read, stream},
     budget::{Budget, Budgets, Ledger, Meter, Reservation, Usage},
     client::{Client, causes},
     connect::{Connect, Tcp},

@@ -6,7 +6,6 @@ use std::{net::IpAddr, sync::OnceLock, time::Duration};
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use bytes::Bytes;
-use futures_util::StreamExt as _;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -22,7 +21,7 @@ use crate::{
     clock::SharedClock,
     sources::{
         ByteRange, SourceError,
-        http::{Budget, Client, USER_AGENT, Usage, headers::text_of, read, stream},
+        http::{Budget, Client, USER_AGENT, Usage, explanation, headers::text_of, read},
         web::is_public,
     },
 };
@@ -38,7 +37,7 @@ const ALLOWED: u64 = 50;
 const JSON_BYTES: usize = 64 * 1024 * 1024;
 
 /// Most of an error's body that is read.
-const REFUSAL_BYTES: usize = 64 * 1024;
+pub(super) const REFUSAL_BYTES: usize = 64 * 1024;
 
 /// How long one request may be asked to slow down before the run ends, to be due again later.
 const PATIENCE: Duration = Duration::from_secs(10 * 60);
@@ -244,7 +243,7 @@ impl Api {
                 Ok(response) => {
                     self.mind(response.headers());
                     let (parts, body) = response.into_parts();
-                    let body = explanation(body).await;
+                    let body = explanation(body, REFUSAL_BYTES).await;
                     let now = self.clock.now();
                     match meaning(parts.status, &parts.headers, &body, about, now) {
                         Meaning::SlowDown(asked) => {
@@ -368,19 +367,6 @@ impl Api {
         }
         Ok(())
     }
-}
-
-/// As much of an error's body as comes. Whatever goes wrong with it, the status has been said.
-pub(super) async fn explanation(body: Incoming) -> Vec<u8> {
-    let mut body = stream(body);
-    let mut bytes = Vec::new();
-    while let Some(Ok(more)) = body.next().await {
-        bytes.extend_from_slice(&more);
-        if bytes.len() > REFUSAL_BYTES {
-            break;
-        }
-    }
-    bytes
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use crate::{
     sources::{
         SourceError,
         browse::{Item, Level},
+        trail::Trail,
     },
 };
 
@@ -57,11 +58,13 @@ impl Library {
             level.items.extend(loose.filter(|asset| asset.is_shown()).map(Asset::item));
             level.truncated = found.goes_on(&mut Paging::default());
         } else {
-            let mut page = 1;
+            let (mut page, mut trail) = (1, Trail::default());
             loop {
                 let found = self.contents(parent, page, "assets").await?;
                 let pages = found.pages.unwrap_or(1);
                 let objects = found.objects.unwrap_or_default();
+                let next = (page < pages).then(|| (page + 1).to_string());
+                trail.follow(objects.len(), next.as_deref())?;
                 level.items.extend(objects.iter().filter(|of| of.is_shown()).map(Asset::item));
                 if page >= pages || level.items.len() > limit {
                     level.truncated = page < pages;

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use tokio::time::Instant;
 
 use super::{
-    api::explanation,
+    api::REFUSAL_BYTES,
     asset::{NamedPart, download_of},
     link::Link,
     place::is_id,
@@ -19,7 +19,10 @@ use super::{
 };
 use crate::{
     model::{EntryId, PartAddress, Version},
-    sources::{SourceError, http::headers::retry_after},
+    sources::{
+        SourceError,
+        http::{explanation, headers::retry_after},
+    },
 };
 
 /// How long an address of a download is used.
@@ -125,7 +128,7 @@ impl Library {
         response: http::Response<hyper::body::Incoming>,
     ) -> SourceError {
         let (parts, body) = response.into_parts();
-        let body = explanation(body).await;
+        let body = explanation(body, REFUSAL_BYTES).await;
         let message = format!("the storage responded with HTTP {}", parts.status);
         match parts.status.as_u16() {
             401 | 403 => SourceError::PermissionDenied { message },

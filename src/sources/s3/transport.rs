@@ -19,7 +19,6 @@ use object_store::{
         HttpResponse, HttpResponseBody, HttpService,
     },
 };
-use tokio::time::timeout;
 use tower_service::Service as _;
 
 use super::{
@@ -32,14 +31,12 @@ use crate::{
     clock::SharedClock,
     sources::{
         Body, Content, SourceError,
-        http::{Budget, Client, Tcp, USER_AGENT, Usage},
+        http::{Budget, Client, Tcp, USER_AGENT, Usage, explanation},
     },
 };
 
 /// How long a body may stand still.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long to wait for the rest of an error's explanation.
-const EXPLANATION_TIMEOUT: Duration = Duration::from_secs(10);
 /// Most of an error's body that is read.
 const EXPLANATION_BYTES: usize = 64 * 1024;
 
@@ -96,7 +93,7 @@ impl Transport {
         {
             return refusal;
         }
-        let body = beginning(body).await;
+        let body = explanation(body, EXPLANATION_BYTES).await;
         self.refuse(subject, parts.status, &parts.headers, &body)
     }
 
@@ -251,24 +248,6 @@ fn byte_counts(pinned: &Pinned) -> HeaderMap {
         }
     }
     headers
-}
-
-/// The beginning of an error's body; whatever goes wrong here, the status has been said.
-async fn beginning(mut body: Incoming) -> Bytes {
-    let mut bytes = BytesMut::new();
-    let read = async {
-        while let Some(Ok(frame)) = body.frame().await {
-            let Ok(data) = frame.into_data() else { continue };
-            let room = EXPLANATION_BYTES - bytes.len();
-            bytes.extend_from_slice(&data[..data.len().min(room)]);
-            if bytes.len() == EXPLANATION_BYTES {
-                break;
-            }
-        }
-    };
-    // What has come by then has to do.
-    drop(timeout(EXPLANATION_TIMEOUT, read).await);
-    bytes.freeze()
 }
 
 /// The transport as `object_store` sees it.

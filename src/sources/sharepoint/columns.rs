@@ -15,7 +15,7 @@ use super::{
     item::is_personal,
     place::Collection,
 };
-use crate::sources::SourceError;
+use crate::sources::{SourceError, trail::Trail};
 
 /// What every file has a value of, by the names that filters and mappings use: no column is needed
 /// for it.
@@ -126,9 +126,10 @@ impl Columns {
 async fn names_of(graph: &Graph, drive: &str) -> Result<Names, SourceError> {
     let path = format!("/v1.0/drives/{drive}/list/columns?$select=name,displayName");
     let mut next = Some(graph.host.url(&path));
-    let mut names = Names::new();
+    let (mut names, mut trail) = (Names::new(), Trail::default());
     while let Some(link) = next.take() {
         let page: Collection<Column> = graph.follow(&link, About::Item).await?;
+        trail.follow(page.value.len(), page.next.as_deref())?;
         next = page.next;
         for Column { name, display_name } in page.value {
             // Hidden columns share the names of others: the first one counts.

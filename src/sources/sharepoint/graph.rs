@@ -276,7 +276,7 @@ impl Graph {
 
     async fn explain(&self, response: Response<Incoming>, about: About) -> SourceError {
         let (parts, body) = response.into_parts();
-        let body = transport::read(body, REFUSAL_BYTES).await.unwrap_or_default();
+        let body = transport::explanation(body, REFUSAL_BYTES).await;
         self.refusal(parts.status, retry_after(&parts.headers), &body, about)
     }
 

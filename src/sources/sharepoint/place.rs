@@ -7,7 +7,7 @@ use super::{
     graph::{About, Graph},
     item::{DriveItem, SELECT, drive_id},
 };
-use crate::sources::SourceError;
+use crate::sources::{SourceError, trail::Trail};
 
 /// What stands for itself in a path.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -295,9 +295,10 @@ impl Graph {
     pub(super) async fn libraries(&self, site: &str) -> Result<Vec<Drive>, SourceError> {
         let path = format!("/sites/{site}/drives?$select=id,name,webUrl&$top=200");
         let mut page: Collection<Drive> = self.get(&path, About::Place).await?;
-        let mut all = std::mem::take(&mut page.value);
+        let (mut all, mut trail) = (std::mem::take(&mut page.value), Trail::default());
         while let Some(next) = page.next.take() {
             page = self.follow(&next, About::Place).await?;
+            trail.follow(page.value.len(), page.next.as_deref())?;
             all.append(&mut page.value);
         }
         Ok(all)

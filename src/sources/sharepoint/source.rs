@@ -32,6 +32,7 @@ use crate::{
         Source, SourceError, VersionMatch,
         browse::{Item, Level, Wanted},
         http as transport,
+        trail::Trail,
     },
 };
 
@@ -212,10 +213,16 @@ impl Source for SharePoint {
         let start = from.and_then(|from| String::from_utf8(from.0).ok());
         let start = start.unwrap_or_else(|| self.delta_from_the_beginning(part));
         self.walks().insert(part.shard.name().to_owned(), Walk::default());
-        stream::try_unfold((Some(start), 0), move |(next, resyncs)| async move {
+        let start = (Some(start), 0, Trail::default());
+        stream::try_unfold(start, move |(next, resyncs, mut trail)| async move {
             let Some(link) = next else { return Ok(None) };
-            let (mut page, resyncs) = self.page_of_walk(part, &link, resyncs).await?;
+            let before = resyncs;
+            let (mut page, resyncs) = self.page_of_walk(part, &link, before).await?;
+            if resyncs != before {
+                trail = Trail::default();
+            }
             let (next, delta) = (page.next.take(), page.delta.take());
+            trail.follow(page.value.len(), next.as_deref())?;
             let is_root = |item: &DriveItem| item.id == part.found.item && item.deleted.is_none();
             let has_root = page.value.iter().any(is_root);
             let cursor = next.clone().map(|next| Cursor(next.into_bytes()));
@@ -224,7 +231,7 @@ impl Source for SharePoint {
                 walk.has_root |= has_root;
                 walk.to = delta;
             }
-            Ok(Some((page, (next, resyncs))))
+            Ok(Some((page, (next, resyncs, trail))))
         })
         .boxed()
     }
@@ -305,17 +312,21 @@ impl Source for SharePoint {
                 self.graph.host.url(&path)
             })
             .collect();
-        stream::try_unfold(links, move |mut links: VecDeque<String>| async move {
+        let start = (links, Trail::default());
+        stream::try_unfold(start, move |(mut links, mut trail)| async move {
             let Some(link) = links.pop_front() else { return Ok(None) };
             let page: Collection<DriveItem> = match self.graph.follow(&link, About::Item).await {
                 // Gone meanwhile: there is nothing in it.
-                Err(SourceError::NotFound { .. }) => return Ok(Some((Page::default(), links))),
+                Err(SourceError::NotFound { .. }) => {
+                    return Ok(Some((Page::default(), (links, trail))));
+                }
                 page => page?,
             };
+            trail.follow(page.value.len(), page.next.as_deref())?;
             if let Some(next) = page.next {
                 links.push_front(next);
             }
-            Ok(Some((self.page_of(part, page.value).await?, links)))
+            Ok(Some((self.page_of(part, page.value).await?, (links, trail))))
         })
         .boxed()
     }
@@ -395,13 +406,14 @@ impl Source for SharePoint {
         let path = format!("/drives/{drive}/items/{item}/children");
         let path = format!("/v1.0{path}?$top={PAGE}&$select={SELECT}&$orderby=name");
         let mut next = Some(self.graph.host.url(&path));
-        let mut level = Level::default();
+        let (mut level, mut trail) = (Level::default(), Trail::default());
         let has_sites = matches!(self.root, Root::Own(_)) && !item::is_personal(drive);
         if has_sites && wanted == Wanted::Folders {
             level.items.push(folder("SharePoint sites", "/sites".to_owned()));
         }
         while let Some(link) = next.take() {
             let page: Collection<DriveItem> = self.graph.follow(&link, About::Place).await?;
+            trail.follow(page.value.len(), page.next.as_deref())?;
             next = page.next;
             for found in page.value {
                 let item = match (wanted, found.into_listed(drive)) {
@@ -533,13 +545,14 @@ impl SharePoint {
         }
         while let Some(list) = lists.pop() {
             let is_last = lists.is_empty();
-            let mut next = Some(self.graph.host.url(list));
+            let (mut next, mut trail) = (Some(self.graph.host.url(list)), Trail::default());
             while let Some(link) = next.take() {
                 let page: Collection<Site> = match self.graph.follow(&link, About::Place).await {
                     // Who may not see what they follow may still search.
                     Err(error) if !is_last && !matches!(error, SourceError::Held { .. }) => break,
                     page => page?,
                 };
+                trail.follow(page.value.len(), page.next.as_deref())?;
                 next = page.next;
                 for site in page.value {
                     let (name, place) = named(site);
@@ -562,16 +575,19 @@ impl SharePoint {
         part: &'a Part,
         link: String,
     ) -> BoxStream<'a, Result<Page, SourceError>> {
-        stream::try_unfold(Some(link), move |next| async move {
+        let start = (Some(link), Trail::default());
+        stream::try_unfold(start, move |(next, mut trail)| async move {
             let Some(link) = next else { return Ok(None) };
             let mut page: Collection<DriveItem> = self.graph.follow(&link, About::Changes).await?;
             let (next, delta) = (page.next.take(), page.delta.take());
+            trail.follow(page.value.len(), next.as_deref())?;
             let Some(token) = next.clone().or(delta) else {
                 let message = "a page of changes ends without saying where to continue".to_owned();
                 return Err(SourceError::Garbled { message });
             };
             let cursor = Some(Cursor(token.into_bytes()));
-            Ok(Some((Page { cursor, ..self.page_of(part, page.value).await? }, next)))
+            let page = Page { cursor, ..self.page_of(part, page.value).await? };
+            Ok(Some((page, (next, trail))))
         })
         .boxed()
     }

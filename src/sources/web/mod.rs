@@ -135,6 +135,10 @@ impl Classified for WebError {
     fn retry_after(&self) -> Option<Duration> {
         None
     }
+
+    fn is_timeout(&self) -> bool {
+        matches!(self, Self::Timeout(_))
+    }
 }
 
 /// A URL as it may be shown: without its query, which may be a signature.
