@@ -143,7 +143,7 @@ fn registry_of(totals: &Totals, disk_free: u64, now: jiff::Timestamp) -> Registr
         totals.object_bytes,
     );
     number("stored", "Bytes of blobs, shared ones once", Some(Unit::Bytes), totals.stored_bytes);
-    number("dead_letters_open", "Entries that keep failing", None, totals.dead_letters);
+    number("dead_letters_open", "Entries that failed and are missing", None, totals.dead_letters);
     number("held_removals", "Syncs whose removals wait for an answer", None, totals.held);
     number("disk_free", "Free space where the data is", Some(Unit::Bytes), disk_free);
     if let Some(last) = totals.last_sync_at {

@@ -109,8 +109,15 @@ fn text(status: &Status, data_dir: &std::path::Path) -> String {
 
 fn sync_lines(status: &SyncStatus) -> Vec<String> {
     let sync = &status.sync;
+    // Only what is all there is called up to date.
+    let is_whole = status.open_dead_letters == 0
+        && sync.held_removals.is_none()
+        && sync.last_error.is_none();
     let last = match sync.last_sync_at {
-        Some(at) => format!("up to date as of {}", at.strftime("%Y-%m-%d %H:%M:%SZ")),
+        Some(at) => {
+            let words = if is_whole { "up to date as of" } else { "last complete pass" };
+            format!("{words} {}", at.strftime("%Y-%m-%d %H:%M:%SZ"))
+        }
         None => "no complete pass yet".to_owned(),
     };
     let mut lines = vec![format!("  from {} ({last})", sources::address(&sync.location))];
@@ -125,9 +132,10 @@ fn sync_lines(status: &SyncStatus) -> Vec<String> {
         ));
     }
     lines.extend(status.jobs.iter().map(job_line));
-    if status.open_dead_letters > 0 {
-        lines
-            .push(format!("    {} entries keep failing:", output::count(status.open_dead_letters)));
+    match status.open_dead_letters {
+        0 => {}
+        1 => lines.push("    1 entry keeps failing:".to_owned()),
+        many => lines.push(format!("    {} entries keep failing:", output::count(many))),
     }
     lines.extend(status.dead_letters.iter().map(|letter| {
         format!("      {} ({}: {})", letter.path, letter.error_type, letter.message)

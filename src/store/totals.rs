@@ -18,7 +18,7 @@ pub struct Totals {
     pub object_bytes: u64,
     /// Bytes that are stored, shared ones once.
     pub stored_bytes: u64,
-    /// Entries that keep failing.
+    /// Entries that failed and are missing, of all syncs that are not deleted.
     pub dead_letters: u64,
     /// Syncs whose removals wait for a decision.
     pub held: u64,
@@ -50,10 +50,14 @@ pub fn read(connection: &Connection) -> Result<Totals> {
         objects: count("SELECT coalesce(sum(object_count), 0) FROM buckets")?,
         object_bytes: count("SELECT coalesce(sum(object_bytes), 0) FROM buckets")?,
         stored_bytes: blobs::totals(connection)?.bytes,
+        // Those that are tried no more are missing all the same.
         dead_letters: count(
-            "SELECT count(*) FROM dead_letters WHERE resolved_at_ms IS NULL AND disposed IS NULL",
+            "SELECT count(*) FROM dead_letters JOIN syncs USING (sync_key)
+             WHERE resolved_at_ms IS NULL AND status <> 'ARCHIVED'",
         )?,
-        held: count("SELECT count(*) FROM syncs WHERE held_removals IS NOT NULL")?,
+        held: count(
+            "SELECT count(*) FROM syncs WHERE held_removals IS NOT NULL AND status <> 'ARCHIVED'",
+        )?,
         last_sync_at: last.map(time::from_ms),
     })
 }

@@ -127,3 +127,65 @@ fn each_kind_of_failure_is_named_found_by_its_name_and_says_what_to_do() {
     assert!(said.contains("11 entries keep failing"), "{said}");
     assert!(SECRETS.iter().all(|secret| !said.contains(secret)), "{said}");
 }
+
+#[test]
+fn wherever_the_state_of_a_sync_is_shown_entries_that_are_missing_are_said() {
+    let home = Catchment::new();
+    let (server, s3) = (Server::on(&home), FakeS3::start());
+    crate::buckets::bucket(&server, "films");
+    for key in ["a", "b", "c"] {
+        s3.put(key, key);
+    }
+    s3.inject(Fault::error(On::GetOf("b"), 403, "AccessDenied"));
+    let sync = s3_sync(&server, &s3, json!({ "source_path": BUCKET }));
+    let id = sync.path.rsplit('/').next().unwrap().to_owned();
+    let ended = |jobs: usize| {
+        poll_until("the run", DEADLINE, || {
+            std::thread::sleep(Duration::from_millis(50));
+            let list = server.post(&format!("{}/jobs", sync.path), &json!({})).is(200);
+            let all = list["results"].as_array().unwrap().clone();
+            let over = all.iter().filter(|job| job["status"] == "completed").count();
+            (over >= jobs && over == all.len()).then(|| all[0].clone())
+        })
+    };
+    let line = |name: &str| {
+        let metrics = server.get("/metrics").text();
+        metrics.lines().find(|line| line.starts_with(name)).unwrap_or_default().to_owned()
+    };
+    let row = || {
+        let overview = server.get("/v1/overview").is(200);
+        let rows = overview["syncs"].as_array().unwrap().clone();
+        rows.into_iter().find(|row| row["sync_config_id"] == id.as_str()).unwrap()
+    };
+    // Also of entries that are tried no more: they are missing all the same.
+    for is_given_up in [false, true] {
+        let job = ended(1);
+        assert_eq!(job["files_failed"], 1, "{job}");
+        assert_eq!(sync.now()["status"], "COMPLETED_WITH_ERRORS");
+        assert_eq!(sync.now()["total_files_failed"], 1);
+        assert_eq!(
+            (&row()["status"], &row()["dead_letters"]),
+            (&json!("COMPLETED_WITH_ERRORS"), &json!(1))
+        );
+        assert_eq!(line("catchment_dead_letters_open"), "catchment_dead_letters_open 1");
+        assert_eq!(line("catchment_syncs{status=\"ACTIVE\"}"), "");
+        let log = server.get("/v1/events/log?limit=100").is(200);
+        let finished =
+            log["results"].as_array().unwrap().iter().find(|event| event["type"] == "job.finished");
+        assert_eq!(finished.unwrap()["detail"]["counts"]["failed"], 1, "{log}");
+        let said = home.run(&["status"]).exits(0).stdout();
+        assert!(said.contains("1 entry keeps failing"), "{said}");
+        assert!(!said.contains("up to date"), "{said}");
+        if !is_given_up {
+            let kinds = json!({ "error_types": ["permission_denied"] });
+            server.post(&format!("{}/dlq/bulk-mark-failed", sync.path), &kinds).is(200);
+        }
+    }
+    s3.heal();
+    server.post(&format!("{}/dlq/requeue", sync.path), &json!({})).is(200);
+    ended(2);
+    assert_eq!((&sync.now()["status"], &row()["dead_letters"]), (&json!("ACTIVE"), &json!(0)));
+    assert_eq!(line("catchment_dead_letters_open"), "catchment_dead_letters_open 0");
+    let said = home.run(&["status"]).exits(0).stdout();
+    assert!(said.contains("up to date as of") && !said.contains("failing"), "{said}");
+}

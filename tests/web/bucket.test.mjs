@@ -203,6 +203,26 @@ test("an object lists the objects that have the same content", async (t) => {
   await page.getByText("\"a\": [").waitFor();
 });
 
+test("an object says what was edited here, and names the sync that it came from by its place", async (t) => {
+  const folder = await scratch(t);
+  const source = join(folder, "trams");
+  await mkdir(source);
+  await writeFile(join(source, "one.txt"), "1");
+  const server = await serve(t, join(folder, "data"));
+  const sync = await server.sync("box", { source_path: source });
+  await server.settled(sync, 1, 1);
+  const { objects } = await server.api("GET", `/v1/buckets/${sync.bucket}/tree`);
+  await server.api("PATCH", `/v1/buckets/${sync.bucket}/objects/${objects[0].object_id}`, { stars: 5 });
+  const page = await enter(t, server);
+  await page.goto(`${server.url}/#/buckets/${sync.bucket}`);
+  await page.getByRole("grid").getByText("one.txt", { exact: true }).click();
+  await page.getByText("stars (edited here)").waitFor();
+  const origin = page.locator("section.panel", { hasText: "Where it came from" });
+  await origin.getByRole("link", { name: source, exact: true }).click();
+  await page.getByRole("heading", { level: 1, name: source }).waitFor();
+  assert.doesNotMatch(await page.locator("main").innerText(), /sync_\w{20}/);
+});
+
 test("what is deleted goes to the trash, from where it is restored or deleted for good", async (t) => {
   const { server, bucket } = await filled(t, new Map([["one.txt", "1"], ["two.txt", "2"], ["three.txt", "3"]]));
   const page = await enter(t, server);

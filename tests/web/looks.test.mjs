@@ -12,10 +12,13 @@ async function furnished(t) {
   await mkdir(join(source, "2024"), { recursive: true });
   for (let index = 0; index < 12; index += 1) await writeFile(join(source, "2024", `note-${index}.txt`), `note ${index}`);
   await writeFile(join(source, "table.csv"), "name,age\nAda,36\n");
+  await writeFile(join(source, "gone.txt"), "in the trash");
   const server = await serve(t, join(folder, "data"));
   const sync = await server.sync("notes", { source_path: source });
-  await server.settled(sync, 1, 13);
-  const { objects } = await server.api("GET", `/v1/buckets/${sync.bucket}/tree`);
+  await server.settled(sync, 1, 14);
+  const { objects: all } = await server.api("GET", `/v1/buckets/${sync.bucket}/tree`);
+  const [gone, objects] = [all.filter((object) => object.key_prefix === "gone.txt"), all.filter((object) => object.key_prefix !== "gone.txt")];
+  await server.api("DELETE", `/v1/buckets/${sync.bucket}/objects/${gone[0].object_id}`);
   const deleted = await server.api("POST", `/v1/buckets/${sync.bucket}/syncs`, { connection_id: "conn_local", source_path: join(source, "2024") });
   await server.api("DELETE", `/v1/buckets/${sync.bucket}/syncs/${deleted.sync_config_id}`);
   const pipeline = await server.api("POST", "/v1/collections", { collection_name: "facts", source: { type: "bucket", bucket_ids: [sync.bucket] }, feature_extractor: { feature_extractor_name: "file_facts", version: "v1" } });
@@ -23,7 +26,7 @@ async function furnished(t) {
     server,
     pages: ["/#/", "/#/new", sync.page, `${sync.page}?show=failures`, `${sync.page}?show=configuration`, `${sync.page}?show=inside`,
       `${sync.page}/edit`, "/#/buckets", `/#/buckets/${sync.bucket}`, `/#/buckets/${sync.bucket}?view=grid`,
-      ...objects.map((object) => `/#/buckets/${sync.bucket}/objects/${object.object_id}`), `/#/buckets/${sync.bucket}/syncs/${deleted.sync_config_id}`, "/#/pipelines", "/#/pipelines/new", `/#/pipelines/${pipeline.collection_id}`, "/#/connections", "/#/connections#form", "/#/sign-in/google_drive", "/#/activity", "/#/settings", "/#/nowhere"],
+      ...objects.map((object) => `/#/buckets/${sync.bucket}/objects/${object.object_id}`), `/#/buckets/${sync.bucket}/syncs/${deleted.sync_config_id}`, "/#/pipelines", "/#/pipelines/new", `/#/pipelines/${pipeline.collection_id}`, `/#/pipelines/${pipeline.collection_id}/edit`, `/#/buckets/${sync.bucket}/trash`, "/#/connections", "/#/connections/conn_local", "/#/connections#form", "/#/sign-in/google_drive", "/#/activity", "/#/settings", "/#/nowhere"],
   };
 }
 

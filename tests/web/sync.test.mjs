@@ -99,6 +99,25 @@ test("entries that failed are shown with their reason, and copied once they are 
   assert.equal(count, 2);
 });
 
+test("no page shows in green what has failed entries", async (t) => {
+  const folder = await scratch(t);
+  const objects = new Map([["good.txt", "fine"], ["locked.txt", "hidden"]]);
+  const endpoint = await s3(t, objects, async (key) => (key === "locked.txt" ? 403 : null));
+  const server = await serve(t, join(folder, "data"));
+  const connection_id = await connect(server, endpoint);
+  const sync = await server.sync("stuff", { connection_id, source_path: "stuff" });
+  await server.settled(sync);
+  const page = await enter(t, server);
+  const row = page.getByRole("region", { name: "Syncs" }).getByRole("row", { name: /stuff/ });
+  await row.getByText("Done, with failures").waitFor();
+  await row.getByRole("img", { name: "1 run, 0 failed, 1 incomplete" }).waitFor();
+  for (const [address, words] of [[sync.page, "Done, with failures"], ["/#/activity", /A run ended, with failures: /]]) {
+    await page.goto(server.url + address);
+    await page.getByText(words).first().waitFor();
+    assert.deepEqual(await page.locator(".badge.good, .log .good").allInnerTexts(), [], address);
+  }
+});
+
 test("several entries that failed can be selected and retried together", async (t) => {
   const folder = await scratch(t);
   const refused = new Set(["a.txt", "b.txt", "c.txt"]);
@@ -166,6 +185,40 @@ test("held removals name the objects, which are removed once approved", async (t
   await dialog.getByRole("button", { name: "Remove 15 objects" }).click();
   await card.waitFor({ state: "detached" });
   await eventually(async () => (await server.api("GET", "/v1/overview")).objects === 5, "the removal");
+});
+
+test("an emptied source keeps its objects until somebody decides", async (t) => {
+  const { source, server, sync } = await withFolder(t, 3);
+  for (let index = 0; index < 3; index += 1) await rm(join(source, `file-00${index}.txt`));
+  await server.api("POST", `${sync.base}/trigger`, {});
+  const page = await enter(t, server);
+  const card = page.getByRole("region", { name: "Needs attention" }).getByRole("article");
+  await card.getByText("The source is empty and was not before.").waitFor();
+  assert.equal((await server.api("GET", "/v1/overview")).objects, 3);
+  assert.deepEqual(await page.getByRole("region", { name: "Syncs" }).locator(".badge.good").allInnerTexts(), []);
+  await card.getByRole("button", { name: "Remove them" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Remove 3 objects" }).click();
+  await card.waitFor({ state: "detached" });
+  await eventually(async () => (await server.api("GET", "/v1/overview")).objects === 0, "the removal");
+});
+
+test("a source that fails is seen at once: the attempt, when it comes, and the reason; then that it failed", async (t) => {
+  const folder = await scratch(t);
+  let status = null;
+  const endpoint = await s3(t, new Map([["one.txt", "1"]]), undefined, async () => status);
+  const server = await serve(t, join(folder, "data"));
+  const connection_id = await connect(server, endpoint);
+  const sync = await server.sync("stuff", { connection_id, source_path: "stuff" });
+  await server.settled(sync, 1, 1);
+  const page = await enter(t, server);
+  await page.goto(server.url + sync.page);
+  status = 500;
+  await server.api("POST", `${sync.base}/trigger`, {});
+  await page.getByText(/^Attempt [2-9] at \d\d:\d\d.*: .*InternalError/).waitFor();
+  status = 403;
+  await page.getByText("Ended by an error before anything was done").first().waitFor();
+  assert.equal(await page.getByText("Nothing to do").count(), 0);
+  await page.getByText("Failed", { exact: true }).first().waitFor();
 });
 
 test("an edit of the filters that removes objects says so, names them, and asks", async (t) => {

@@ -23,7 +23,8 @@ const height = (value, most) => (most > 0 ? Math.sqrt(value / most) : 0);
 export function spark(runs) {
   const most = Math.max(0, ...runs.map((run) => run.objects));
   const failed = runs.filter((run) => run.status === "failed").length;
-  const said = runs.length === 0 ? "No runs yet" : `${counted(runs.length, "run")}, ${failed} failed`;
+  const partly = runs.filter((run) => tone(run) === "warn").length;
+  const said = runs.length === 0 ? "No runs yet" : `${counted(runs.length, "run")}, ${failed} failed${partly ? `, ${partly} incomplete` : ""}`;
   const width = 4;
   return h("svg.spark", { viewBox: `0 0 ${30 * width} 24`, role: "img", "aria-label": said },
     runs.slice(-30).map((run, index) => {

@@ -16,6 +16,9 @@ import { badge, pathList } from "./parts.js";
 /** What a job counted. @param {Counted} job */
 const countsOf = (job) => job.counts ?? job.progress?.counts ?? job.metadata?.counts ?? {};
 
+/** Whether a run came to its end and left something out. @param {Counted} job */
+export const hasFailures = (job) => job.status === "completed" && Boolean(countsOf(job).failed);
+
 /** @param {Api.Job | Api.Run} job @returns {import("./chart.js").Run} */
 export function runOf(job) {
   const counts = countsOf(job);
@@ -90,7 +93,7 @@ export function waitsFor(sync) {
 }
 
 /** The state of a job. @param {Api.Job} job */
-export const jobBadge = (job) => (job.phase === "held" ? badge("COMPLETED_WITH_ERRORS", "Removals held") : badge(job.status));
+export const jobBadge = (job) => (job.phase === "held" ? badge("COMPLETED_WITH_ERRORS", "Removals held") : badge(hasFailures(job) ? "COMPLETED_WITH_ERRORS" : job.status));
 
 /** @param {Api.AnySync} sync */
 const baseOf = (sync) => at.sync(sync.bucket_id, sync.sync_config_id);

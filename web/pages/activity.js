@@ -228,8 +228,9 @@ function finished(detail, what, { began, isResumed }) {
   const failed = detail.status === "failed";
   const { counts = {} } = detail;
   const took = detail.run_ms ?? null;
-  const ended = failed ? "failed" : detail.status === "interrupted" ? "was interrupted" : detail.phase === "held" ? "ended, with removals held" : isResumed ? "resumed and ended" : "ended";
-  return [failed ? "alert" : "check", failed ? "bad" : "good", [
+  const isWhole = detail.status === "completed" && detail.phase !== "held" && !counts.failed;
+  const ended = failed ? "failed" : detail.status === "interrupted" ? "was interrupted" : detail.phase === "held" ? "ended, with removals held" : `${isResumed ? "resumed and ended" : "ended"}${counts.failed ? ", with failures" : ""}`;
+  return [isWhole ? "check" : "alert", failed ? "bad" : isWhole ? "good" : "warn", [
     `A run ${ended}: `, what, ". ", didWhat({ status: detail.status, counts }), counts.bytes ? `, ${bytes(counts.bytes)}` : "",
     took !== null ? `, in ${duration(took / 1000)}` : "", began ? `, begun ${clock(began.created_at ?? null)}` : "", detail.error ? [". ", said(detail.error)] : "",
   ]];

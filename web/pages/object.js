@@ -22,11 +22,11 @@ export function open(visit) {
   const [bucketId, objectId] = visit.params;
   /**
    * `beside`: the objects before and after it, where the address says how it was listed.
-   * @type {{object: Api.Object_ | null, bucket: Api.Bucket | null, twins: Api.Twin[] | null,
-   * beside: Awaited<ReturnType<typeof
+   * @type {{object: Api.Object_ | null, bucket: Api.Bucket | null, sync: Api.Sync | null,
+   * twins: Api.Twin[] | null, beside: Awaited<ReturnType<typeof
    *   neighbours>> | null, documents: [Api.Pipeline, ReturnType<typeof documentTable>][] | null}}
    */
-  const state = { object: null, bucket: null, twins: null, beside: null, documents: null };
+  const state = { object: null, bucket: null, sync: null, twins: null, beside: null, documents: null };
   const look = preview(visit.redraw);
   const place = placeOf(visit.query);
   const index = Number(visit.query.get("at")) - 1;
@@ -76,6 +76,8 @@ export function open(visit) {
       // The object is shown before its neighbours and others with the same content are found.
       if (index >= 0 && !state.beside) attempt(async () => { state.beside = await neighbours(bucketId, place, index, objectId); }).then(visit.redraw);
       attempt(readDocuments).then(visit.redraw);
+      const sync = object.source?.sync_config_id;
+      if (sync && !state.sync) attempt(async () => { state.sync = await get(at.sync(bucketId, sync)); }).then(visit.redraw);
       attempt(async () => { state.twins = (await get(`${at.object(bucketId, objectId)}/twins`, { limit: 50 })).results; }).then(visit.redraw);
     },
     view: () => {
@@ -87,7 +89,7 @@ export function open(visit) {
       return [
         h("header.page-head", h("div", h("p.crumb", link(name(bucket?.bucket_name), base), folder ? h("span", "/ ", link(name(folder), to.bucket(bucketId, { path: folder }))) : null),
             h("h1", name(item.name)),
-            h("p", h("span", bytes(item.size)), h("span", item.mime), object.error ? badge("FAILED") : null)),
+            h("p", h("span", bytes(item.size)), h("span", item.mime), object.error ? badge("FAILED") : null, object.released ? badge("INTERRUPTED", "Kept, gone from the source") : null)),
           h("div.actions", state.beside ? [beside("before", "Previous"), beside("after", "Next")] : null,
             originalOf(object) ? link("Open the original", originalOf(object), { class: "button", target: "_blank", rel: "noopener noreferrer" }) : null,
             item.blob ? link("Download", at.content(bucketId, objectId, item.blob), { class: "button primary", download: item.name, icon: "down" }) : null,
@@ -103,7 +105,7 @@ export function open(visit) {
               if (gone) visit.go(to.bucket(bucketId, { path: folder }));
             }, { kind: "danger", icon: "trash" }))),
         h("div.object", h("section.preview", { "aria-label": "Preview" }, look.view()),
-          h("div.stack", fields(object), origin(object, bucketId), blobs(object, bucketId), state.twins && twins(state.twins))),
+          h("div.stack", fields(object), origin(object, state.sync), blobs(object, bucketId), state.twins && twins(state.twins))),
         (state.documents ?? []).filter(([, table]) => !table.isEmpty()).map(([one, table]) => h("section.stack", { key: one.collection_id, "aria-label": `Documents of ${one.collection_name}` },
           section(h("span", "Documents of ", link(name(one.collection_name), to.pipeline(one.collection_id)))), table.view())),
       ];
@@ -127,17 +129,17 @@ function exportOf({ source }) {
 function fields(object) {
   const own = Object.entries(object).filter(([key, value]) => !OURS.has(key) && value !== null);
   if (own.length === 0) return null;
-  return h("section.panel", section("Fields"), facts(own.map(([key, value]) => [key, name(typeof value === "string" ? value : JSON.stringify(value))])));
+  return h("section.panel", section("Fields"), facts(own.map(([key, value]) => [object.edited_fields?.includes(key) ? `${key} (edited here)` : key, name(typeof value === "string" ? value : JSON.stringify(value))])));
 }
 
-/** @param {Api.Object_} object @param {string} bucketId */
-function origin(object, bucketId) {
+/** @param {Api.Object_} object @param {Api.Sync | null} sync */
+function origin(object, sync) {
   const { source } = object;
   const version = source?.etag ?? source?.version;
   return h("section.panel", section("Where it came from"),
     source ? facts([
       ["Path at the source", name(source.path)],
-      ["Sync", source.sync_config_id ? link(source.sync_config_id, to.sync({ bucket_id: bucketId, sync_config_id: source.sync_config_id })) : null],
+      ["Sync", sync ? link(name(sync.source_path), to.sync(sync)) : source.sync_config_id ? "…" : null],
       ["Kind of source", source.provider],
       ["What it is", exportOf(object)],
       ["Changed at the source", moment(source.modified_at)],

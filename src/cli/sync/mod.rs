@@ -152,6 +152,8 @@ fn closing_words(report: &Report, left_out: &LeftOut, took: std::time::Duration)
             "\n{} failed; later runs retry them, `catchment status` lists them",
             output::count(report.counts.failed)
         ));
+    } else if report.status == RunStatus::CompletedWithErrors {
+        words.push_str("\nentries that failed in earlier runs are missing; `catchment status` lists them");
     }
     if let Some(held) = &report.held {
         words.push_str(&in_words_held(held));

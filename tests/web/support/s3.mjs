@@ -6,15 +6,17 @@ const escaped = (text) => text.replace(/[&<>]/g, (sign) => ({ "&": "&amp;", "<":
 
 /**
  * Serves `objects` (key to text) as the bucket `stuff`. `gate(key)` may answer a status to fail
- * with, or a promise that is waited for.
+ * with, or a promise that is waited for; `listing()` a status for listings.
  */
-export async function s3(t, objects, gate = async () => null) {
+export async function s3(t, objects, gate = async () => null, listing = async () => null) {
   const server = createServer(async (request, response) => {
     const url = new URL(request.url, "http://s3");
     const [, bucket, ...rest] = url.pathname.split("/");
     const key = decodeURIComponent(rest.join("/"));
     const xml = (text) => response.writeHead(200, { "Content-Type": "application/xml" }).end(`<?xml version="1.0"?>${text}`);
     if (!bucket) return xml("<ListAllMyBucketsResult><Buckets><Bucket><Name>stuff</Name></Bucket></Buckets></ListAllMyBucketsResult>");
+    const refused = key ? null : await listing();
+    if (refused) return response.writeHead(refused, { "Content-Type": "application/xml" }).end(`<Error><Code>${refused === 403 ? "AccessDenied" : "InternalError"}</Code></Error>`);
     if (!key) {
       const prefix = url.searchParams.get("prefix") ?? "";
       const keys = [...objects.keys()].filter((one) => one.startsWith(prefix)).sort();
