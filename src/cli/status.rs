@@ -110,9 +110,8 @@ fn text(status: &Status, data_dir: &std::path::Path) -> String {
 fn sync_lines(status: &SyncStatus) -> Vec<String> {
     let sync = &status.sync;
     // Only what is all there is called up to date.
-    let is_whole = status.open_dead_letters == 0
-        && sync.held_removals.is_none()
-        && sync.last_error.is_none();
+    let is_whole =
+        status.open_dead_letters == 0 && sync.held_removals.is_none() && sync.last_error.is_none();
     let last = match sync.last_sync_at {
         Some(at) => {
             let words = if is_whole { "up to date as of" } else { "last complete pass" };

@@ -45,6 +45,10 @@ const MAX_WAIT: Duration = Duration::from_millis(600);
 /// How often the list of watched folders is brought up to date.
 const REFRESH: Duration = Duration::from_secs(2);
 
+/// A file that has changed so lately may have been written to by whoever closes it, although the
+/// system has not said so.
+const RECENT: Duration = Duration::from_secs(2);
+
 /// How often a folder is rescanned where the system does not notify of all changes in it.
 const RESCAN: Duration = Duration::from_secs(60);
 
@@ -179,6 +183,17 @@ fn is_end(event: &Event) -> bool {
     )
 }
 
+/// Whether an event only says that a file is closed which could have been written to and was not.
+/// Where a write may have been missed, as in a folder that is not watched for long, the file's time
+/// of last change tells.
+fn is_without_change(event: &Event, closings: &Closings) -> bool {
+    let EventKind::Access(AccessKind::Close(AccessMode::Write)) = event.kind else { return false };
+    let [path] = event.paths.as_slice() else { return false };
+    let modified = || std::fs::symlink_metadata(path).and_then(|facts| facts.modified()).ok();
+    let age = || modified().and_then(|at| at.elapsed().ok());
+    !event.need_rescan() && !closings.is_open(path) && age().is_some_and(|age| age > RECENT)
+}
+
 /// Writes down which files are finished by now, and which are not any more.
 fn note_closings(event: &Event, closings: &Closings, at: Instant) {
     match (event.kind, event.paths.as_slice()) {
@@ -218,6 +233,9 @@ impl Inbox {
         let any = event.paths.len();
         event.paths.retain(|path| !path.starts_with(&self.own));
         if any > 0 && event.paths.is_empty() {
+            return;
+        }
+        if is_without_change(&event, &self.closings) {
             return;
         }
         let now = Instant::now();

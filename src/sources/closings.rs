@@ -102,6 +102,12 @@ impl Closings {
         }
     }
 
+    /// Whether a file was written to and has not been closed since.
+    #[must_use]
+    pub fn is_open(&self, path: &Path) -> bool {
+        self.lock().get(path).is_some_and(|file| file.is_open)
+    }
+
     /// Whether a file is finished: it is closed, and is not one that is closed again and again
     /// within `quiet`, as by somebody who continues adding to it.
     #[must_use]

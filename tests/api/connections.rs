@@ -1,13 +1,13 @@
 //! `/v1/organizations/connections`.
 
-use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _, path::Path};
+use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _, path::Path, process::Command, time::Duration};
 
 use serde_json::{Value, json};
 
 use crate::{
     server::Server,
     support::{
-        catchment::Catchment,
+        catchment::{Catchment, poll_until},
         fake_s3::{BUCKET, FakeS3},
     },
 };
@@ -370,6 +370,47 @@ fn credentials_work_after_their_key_was_rotated_under_a_running_server() {
     let rotated = home.run(&["secrets", "rotate", "--json"]);
     let rotated = rotated.exits(0);
     assert!(rotated.stdout().contains("\"resealed\":1"), "{}", rotated.stdout());
+    let tested = server.post(&format!("{CONNECTIONS}/lake/test"), &json!({})).is(200);
+    assert_eq!(tested["success"], true, "{tested}");
+}
+
+/// The key files in a data directory, and those that were to become one.
+fn key_files(home: &Catchment) -> Vec<std::path::PathBuf> {
+    let all = std::fs::read_dir(home.data_dir()).unwrap().map(|entry| entry.unwrap().path());
+    all.filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("secrets.")).collect()
+}
+
+#[test]
+fn key_files_that_a_killed_command_left_go_with_a_later_one_and_those_in_use_stay() {
+    let (s3, home) = (FakeS3::start(), Catchment::new());
+    let server = Server::on(&home);
+    server.post(CONNECTIONS, &to(&s3, "lake")).is(200);
+    server.stop();
+    let used = key_files(&home).remove(0);
+    // A rotation makes its new key and then reads the old one: here it waits for that for ever.
+    let aside = home.home().join("aside");
+    std::fs::rename(&used, &aside).unwrap();
+    assert!(Command::new("mkfifo").arg(&used).status().unwrap().success());
+    let rotation = home.start(&["secrets", "rotate"]);
+    poll_until("the new key", Duration::from_secs(60), || {
+        let is_whole = |path: &std::path::PathBuf| path.extension().is_some_and(|end| end == "key");
+        let count = key_files(&home).iter().filter(|path| is_whole(path)).count();
+        (count == 2).then_some(())
+    });
+    rotation.kill();
+    std::fs::remove_file(&used).unwrap();
+    std::fs::rename(&aside, &used).unwrap();
+    let draft = used.with_extension("key.new");
+    std::fs::write(&draft, "cut off").unwrap();
+    let long_ago = std::time::SystemTime::now() - Duration::from_secs(2 * 60 * 60);
+    std::fs::File::open(&draft).unwrap().set_modified(long_ago).unwrap();
+
+    home.run(&["gc"]).exits(0);
+    assert_eq!(key_files(&home).len(), 2, "whoever made the new key may be about to use it");
+    home.at_time("+2h").run(&["gc"]).exits(0);
+
+    assert_eq!(key_files(&home), [used]);
+    let server = Server::on(&home);
     let tested = server.post(&format!("{CONNECTIONS}/lake/test"), &json!({})).is(200);
     assert_eq!(tested["success"], true, "{tested}");
 }

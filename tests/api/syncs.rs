@@ -599,3 +599,50 @@ fn a_run_takes_up_exactly_as_many_entries_as_it_may() {
     let synced: Vec<_> = jobs.iter().rev().take(3).map(|job| &job["files_synced"]).collect();
     assert_eq!(synced, [&json!(10), &json!(10), &json!(5)]);
 }
+
+#[test]
+fn the_times_of_filters_mean_the_same_by_command_line_and_by_api() {
+    let home = Catchment::new();
+    let (server, tree) = (Server::on(&home), Tree::of_files("source", 1));
+    let folder = tree.root().to_str().unwrap().to_owned();
+    let exact = [
+        ("2026-01-31T12:00:00Z", "2026-01-31T12:00:00Z"),
+        ("2026-01-31T12:00:00+01:00", "2026-01-31T11:00:00Z"),
+        ("2026-01-31T12:00:00-05:30", "2026-01-31T17:30:00Z"),
+        ("2026-01-31T12:00:00.123456789Z", "2026-01-31T12:00:00.123456789Z"),
+        ("1500-01-01T00:00:00Z", "1500-01-01T00:00:00Z"),
+        ("2500-01-01T00:00:00Z", "2500-01-01T00:00:00Z"),
+    ];
+    let wrong =
+        ["2026-01-31T12:00:00", "2026-01-31T12:00", "2026-02-30T12:00:00Z", "noon", "1769860800"];
+    let mut number = 0;
+    for (field, flag) in
+        [("modified_after", "--modified-after"), ("modified_before", "--modified-before")]
+    {
+        let mut by_api = |text: &str| {
+            number += 1;
+            let name = format!("api{number}");
+            crate::buckets::bucket(&server, &name);
+            let order = json!({
+                "connection_id": "conn_local", "source_path": folder, "status": "SUSPENDED",
+                "file_filters": { field: text },
+            });
+            (format!("cli{number}"), server.post(&format!("/v1/buckets/{name}/syncs"), &order))
+        };
+        for (text, instant) in exact {
+            let (bucket, answer) = by_api(text);
+            assert_eq!(answer.is(200)["file_filters"][field], instant, "{text} by API");
+            home.run(&["sync", &folder, "--bucket", &bucket, flag, text]).exits(0);
+            let list = format!("/v1/buckets/{bucket}/syncs/list");
+            let list = server.post(&list, &json!({})).is(200);
+            assert_eq!(list["results"][0]["file_filters"][field], instant, "{text} by command");
+        }
+        for text in wrong {
+            let (bucket, answer) = by_api(text);
+            let refused = answer.fails_with(422).to_string();
+            assert!(refused.contains(field) && refused.contains(text), "{refused}");
+            let run = home.run(&["sync", &folder, "--bucket", &bucket, flag, text]);
+            run.exits(2).says(&[flag, text]);
+        }
+    }
+}

@@ -122,3 +122,51 @@ fn running_job(server: &Server, sync: &str) -> Option<Value> {
     let jobs = server.post(&format!("{sync}/jobs"), &json!({ "status": "running" })).is(200);
     Some(jobs["results"].get(0)?["sync_job_id"].clone())
 }
+
+#[test]
+fn a_full_sync_that_a_pause_or_a_kill_cut_off_goes_on_as_a_full_one() {
+    for is_killed in [false, true] {
+        let s3 = FakeS3::start();
+        s3.page_size(10);
+        for number in 0..30 {
+            s3.put(format!("key {number:02}"), format!("bytes of {number}"));
+        }
+        let home = Catchment::new();
+        let mut server = Server::on(&home);
+        let sync = sync_of(&server, &s3);
+        let ended = |server: &Server, least: usize| {
+            poll_until("the jobs", DEADLINE, || {
+                let jobs = server.post(&format!("{sync}/jobs"), &json!({})).is(200);
+                let jobs = jobs["results"].as_array()?.clone();
+                let is_over = jobs.iter().all(|job| job["status"] != "running");
+                (is_over && jobs.len() >= least).then_some(jobs)
+            })
+        };
+        let jobs = ended(&server, 1).len();
+        server.patch(&sync, &json!({ "sync_concurrency": 1 })).is(200);
+        s3.forget_requests();
+        s3.inject(Fault::delivery(On::GetOf("key 25"), Delivery::StallAfter(0)));
+        server.post(&format!("{sync}/trigger?full_sync=true&refetch=true"), &json!({})).is(200);
+        s3.wait_until("the object that stalls", |seen| {
+            seen.iter().any(|seen| seen.kind == Kind::Get && seen.key == b"key 25")
+        });
+        if is_killed {
+            server.kill();
+            s3.heal();
+            server = Server::on(&home);
+        } else {
+            server.post(&format!("{sync}/pause"), &json!({})).is(200);
+            s3.heal();
+            ended(&server, jobs + 1);
+            server.post(&format!("{sync}/resume"), &json!({})).is(200);
+        }
+        ended(&server, jobs + 2);
+        for number in 0..30 {
+            let key = format!("key {number:02}").into_bytes();
+            let is_of =
+                |seen: &&crate::support::fake_s3::Seen| seen.kind == Kind::Get && seen.key == key;
+            let times = s3.requests().iter().filter(is_of).count();
+            assert!(times >= 1, "key {number} was not fetched again, killed: {is_killed}");
+        }
+    }
+}

@@ -423,17 +423,3 @@ fn a_run_takes_up_exactly_as_many_files_as_it_may() {
         assert_eq!(fixture.paths().len(), 24);
     }
 }
-
-#[test]
-fn a_proxy_is_asked_for_tokens_listings_and_downloads() {
-    let drive = FakeDrive::start();
-    drive.file(ROOT, "a.txt", "through the proxy");
-    let home = Catchment::new().env("HTTP_PROXY", drive.url());
-    std::fs::create_dir_all(home.data_dir()).unwrap();
-    let hosts = "[hosts]\ngoogle_api = \"http://api.invalid\"\n\
-                 google_token = \"http://token.invalid\"\n";
-    std::fs::write(home.data_dir().join("config.toml"), hosts).unwrap();
-    let fixture = Fixture::made(&home, "google_drive", &credentials(), "root");
-    assert_eq!(fixture.run()["status"], "completed");
-    assert!(fixture.objects().values().any(|object| object.content == "through the proxy"));
-}

@@ -299,3 +299,19 @@ fn after_a_day_of_failures_a_webhook_is_paused_and_goes_on_where_it_was_once_tha
     assert_eq!(taken[0]["data"]["ids"], json!([first]));
     assert_eq!(taken[1]["data"]["ids"], json!([second]));
 }
+
+#[test]
+fn a_proxy_is_asked_for_the_receiver_of_a_webhook() {
+    let receiver = Receiver::start();
+    let home = Catchment::new().env("HTTP_PROXY", receiver.url());
+    let server = Server::on(&home);
+    let bucket = json!({"bucket_name": "films", "bucket_schema": {"properties": {}}});
+    server.post("/v1/buckets", &bucket).is(200);
+    server.post(HOOKS, &hook("http://hooks.invalid/told")).is(200);
+    let made = make_object(&server, "object");
+
+    let taken = receiver.waits_for(1);
+
+    assert_eq!(taken[0]["data"]["ids"], json!([made]));
+    assert_eq!(receiver.seen()[0].request.proxied.as_deref(), Some("http://hooks.invalid"));
+}

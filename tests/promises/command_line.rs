@@ -1,11 +1,11 @@
 //! The command line does what its help says.
 
-use std::process::Command;
+use std::{ffi::OsStr, process::Command};
 
 use crate::support::{
     catchment::Catchment,
     content,
-    fake_s3::{BUCKET, FakeS3, Kind},
+    fake_s3::{BUCKET, FakeS3, Fault, Kind, On},
     trees::{Tree, contents_of},
 };
 
@@ -298,4 +298,92 @@ fn an_output_that_is_full_or_closed_ends_the_output_and_not_the_run() {
         assert!(status.success(), "{bucket}: {status}");
         catchment.holds_exactly(bucket, &tree.contents());
     }
+}
+
+/// The same command on a terminal of its own: what it shows there, all in one.
+fn on_terminal(command: &Command) -> String {
+    let quoted = |word: &OsStr| format!("'{}'", word.to_str().unwrap().replace('\'', "'\\''"));
+    let words: Vec<_> =
+        std::iter::once(command.get_program()).chain(command.get_args()).map(quoted).collect();
+    let mut terminal = Command::new("script");
+    terminal.args(["-qec", &words.join(" "), "/dev/null"]);
+    terminal.env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    terminal.env("TERM", "xterm-256color").stdin(std::process::Stdio::null());
+    terminal.current_dir(command.get_current_dir().unwrap());
+    String::from_utf8_lossy(&terminal.output().expect("script, of bsdutils").stdout).into_owned()
+}
+
+/// Whether a text switches colours or bold type on (ECMA-48, SGR).
+fn has_colours(text: &str) -> bool {
+    text.split("\x1b[").skip(1).any(|rest| {
+        let numbers = rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';');
+        numbers.starts_with('m')
+    })
+}
+
+#[test]
+fn an_error_is_said_once_on_a_terminal_and_off_it() {
+    let s3 = FakeS3::start();
+    s3.put("a", "a");
+    s3.put("locked", "b");
+    s3.inject(Fault::error(On::GetOf("locked"), 403, "AccessDenied"));
+    let endpoint = s3.endpoint();
+    let home = Catchment::reaching(&endpoint).env("AWS_ENDPOINT_URL", &endpoint.url);
+    let source = format!("s3://{BUCKET}");
+    let cases: [(&[&str], &str); 7] = [
+        (&["sync", &source], "locked (permission denied"),
+        (&["sync", "s3://no-such-bucket"], "there is no bucket \"no-such-bucket\" here"),
+        (&["sync", "/no/such/folder"], "/no/such/folder"),
+        (&["sync", "ftp://example.com/"], "ftp"),
+        (&["ls", "nowhere"], "there is no bucket \"nowhere\""),
+        (&["get", &format!("{BUCKET}/nothing")], "has no object"),
+        (&["sync", &source, "--no-such-flag"], "unexpected argument"),
+    ];
+    for (args, words) in cases {
+        let command = home.command(args);
+        let run = home.run(args);
+        let printed = format!("{}{}", run.stdout(), run.stderr);
+        for (said, place) in [(printed, "printed"), (on_terminal(&command), "on a terminal")] {
+            // The bar is drawn again and again; an error is a line that stays.
+            let lines = said.split(['\n', '\r']).filter(|line| line.contains(words)).count();
+            assert_eq!(lines, 1, "{args:?}, {place}: {words:?} in {said}");
+        }
+    }
+}
+
+#[test]
+fn colours_are_for_terminals_and_for_nobody_who_wants_none() {
+    let tree = Tree::of_files("tree", 2);
+    let home = Catchment::new();
+    let source = tree.root().to_str().unwrap();
+    let commands: [&[&str]; 4] = [
+        &["-vv", "sync", source],
+        &["--help"],
+        &["sync", "--no-such-flag"],
+        &["sync", "/no/such/folder"],
+    ];
+    let mut coloured = 0;
+    for args in commands {
+        let run = home.run(args);
+        assert!(!has_colours(&run.stdout()) && !has_colours(&run.stderr), "{args:?}: {run}");
+        coloured += usize::from(has_colours(&on_terminal(&home.command(args))));
+        let plain = on_terminal(&home.clone().env("NO_COLOR", "1").command(args));
+        assert!(!has_colours(&plain), "{args:?} although NO_COLOR is set: {plain:?}");
+    }
+    assert!(coloured >= 2, "a terminal shows colours");
+}
+
+#[test]
+fn why_entries_are_left_out_is_said_in_words_that_fit_one_and_many() {
+    let tree = Tree::new("tree");
+    for path in ["a.txt", "b.txt", "c.jpg"] {
+        tree.write(path, "x");
+    }
+    let home = Catchment::new();
+    let args = ["sync", tree.root().to_str().unwrap(), "--dry-run", "--extension", "jpg"];
+    let said = home.run(&args).exits(0).stdout();
+    let reasons: Vec<_> = said.lines().filter(|line| line.contains("another extension")).collect();
+    assert_eq!(reasons.len(), 2, "{said}");
+    assert!(reasons.iter().all(|line| !line.contains("has ")), "{said}");
+    assert!(said.contains("2 left out"), "{said}");
 }

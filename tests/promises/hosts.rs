@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use serde_json::json;
+
 use crate::support::{
     catchment::Catchment,
     content,
-    fake_s3::{BUCKET, FakeS3, Kind},
+    fake_s3::{BUCKET, FakeS3, Kind, Object},
+    wire::{Answer, Wire},
 };
 
 const SOURCE: &str = "s3://catchment-test";
@@ -75,4 +78,22 @@ fn a_proxy_is_asked_for_every_host_but_this_machine_and_those_that_are_excepted(
         .sync_with(SOURCE, &["--bucket", "other"])
         .exits(1)
         .says(&["does not resolve"]);
+}
+
+#[test]
+fn a_proxy_is_asked_for_the_url_of_a_blob_too() {
+    let s3 = FakeS3::start();
+    s3.put_object("film", Object::new("film").metadata("poster", "http://pictures.invalid/a.png"));
+    let proxy = Wire::serve(|request| match request.proxied.as_deref() {
+        Some("http://pictures.invalid") => Answer::new(200, "png bytes").into(),
+        other => Answer::new(502, format!("{other:?}")).into(),
+    });
+    let catchment = Catchment::reaching(&s3.endpoint()).env("HTTP_PROXY", proxy.url());
+    let mapping = json!({ "mappings": { "poster": {
+        "target_type": "blob", "blob_property": "poster",
+        "source": { "type": "metadata", "key": "poster" },
+    } } });
+    let file = catchment.write_home("mapping.json", mapping.to_string());
+
+    catchment.sync_with(SOURCE, &["--mapping", file.to_str().unwrap()]).exits(0);
 }

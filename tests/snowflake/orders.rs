@@ -341,3 +341,22 @@ fn people_look_around_down_to_the_columns_with_a_proposed_key_and_watermark() {
     assert!(!note("TITLE").contains("suits"), "{columns:?}");
     assert!(fake.log().iter().all(|entry| entry["takes_warehouse"] == false), "no warehouse wakes");
 }
+
+#[test]
+fn a_run_takes_up_exactly_as_many_rows_as_it_may() {
+    let fake = FakeSnowflake::start();
+    let columns = json!([["ID", "fixed", 0]]);
+    let rows: Vec<_> = (1..25).map(|id| json!([id.to_string()])).collect();
+    fake.table(T, &columns, &["ID"], &json!(rows));
+    let fixture = Fixture::with(&fake, &json!({}));
+    let sync = fixture.sync("db.s.t", &json!({ "max_objects_per_run": 10 }));
+    fixture.server.post(&format!("{sync}/resume"), &json!({})).is(200);
+    waits_for("the last slice", || {
+        let jobs = fixture.jobs(&sync);
+        let is_over = jobs.iter().all(|job| job["completed_at"].is_string());
+        is_over && fixture.server.get("/v1/buckets/rows").is(200)["object_count"] == 24
+    });
+    let synced: Vec<_> =
+        fixture.jobs(&sync).iter().rev().map(|job| job["files_synced"].clone()).collect();
+    assert_eq!(synced, [json!(10), json!(10), json!(4)]);
+}

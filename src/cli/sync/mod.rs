@@ -153,7 +153,9 @@ fn closing_words(report: &Report, left_out: &LeftOut, took: std::time::Duration)
             output::count(report.counts.failed)
         ));
     } else if report.status == RunStatus::CompletedWithErrors {
-        words.push_str("\nentries that failed in earlier runs are missing; `catchment status` lists them");
+        words.push_str(
+            "\nentries that failed in earlier runs are missing; `catchment status` lists them",
+        );
     }
     if let Some(held) = &report.held {
         words.push_str(&in_words_held(held));
