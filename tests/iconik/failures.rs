@@ -116,6 +116,37 @@ async fn too_many_requests_are_waited_for_and_fail_nothing() {
 }
 
 #[tokio::test]
+async fn it_waits_as_long_as_the_api_asks_for() {
+    let fake = FakeIconik::start();
+    let source = open(&fake, "/").await;
+    fake.fail_after("search", 0, 1, || crate::fake::error(429).header("Retry-After", "2").into());
+    let began = Instant::now();
+    source.probe().await.unwrap();
+    assert!(began.elapsed() >= Duration::from_secs(2), "{:?}", began.elapsed());
+    assert_eq!(source.usage().rate_limit_hits, 1);
+}
+
+#[tokio::test]
+async fn the_test_of_a_connection_is_one_search_for_one_asset_and_the_view_that_is_named() {
+    let fake = FakeIconik::start();
+    fake.asset("a.mxf", &[], "x");
+    for (settings, kinds) in [
+        (json!({}), vec!["search"]),
+        (json!({ "metadata_view_id": crate::fake::VIEW }), vec!["search", "view"]),
+    ] {
+        let source = open_with(&fake, "/", settings, json!({})).await.unwrap();
+        fake.forget();
+        source.probe().await.unwrap();
+        let seen = fake.seen();
+        assert_eq!(seen.iter().map(|seen| seen.kind).collect::<Vec<_>>(), kinds);
+        assert!(seen[0].target.contains("per_page=1&"), "{}", seen[0].target);
+        assert!(seen[0].target.contains("generate_signed_url=false"), "{}", seen[0].target);
+    }
+    let source = open(&fake, "/").await;
+    assert_eq!(source.default_concurrency(), 8, "downloads at once");
+}
+
+#[tokio::test]
 async fn it_slows_down_before_the_limit_is_used_up() {
     let fake = FakeIconik::start();
     fake.remaining(2);

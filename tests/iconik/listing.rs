@@ -238,6 +238,39 @@ async fn a_sequence_of_a_thousand_frames_is_a_thousand_files_below_its_title_for
 }
 
 #[tokio::test]
+async fn more_than_a_thousand_files_of_an_asset_are_asked_for_behind_the_last_id() {
+    let fake = FakeIconik::start();
+    let asset = fake.asset("0000.dpx", &[], "frame 0");
+    let frames: Vec<Media> = (1..2500)
+        .map(|number| Media::new(&fake.new_id(), &format!("{number:04}.dpx"), "frame"))
+        .collect();
+    fake.change(&asset, |asset| asset.files.extend(frames));
+    let source = open(&fake, "/").await;
+    assert_eq!(expand(&*source, &asset).await.len(), 2500);
+    let pages: Vec<_> = fake.seen().into_iter().filter(|seen| seen.kind == "files").collect();
+    let behind = |seen: &&crate::fake::Seen| seen.target.contains("last_id=");
+    assert_eq!((pages.len(), pages.iter().filter(behind).count()), (3, 2));
+}
+
+#[tokio::test]
+async fn without_a_checksum_the_size_and_the_date_of_a_file_tell_its_versions_apart() {
+    let fake = FakeIconik::start();
+    let asset = fake.asset("clip.mxf", &[], "content");
+    fake.change(&asset, |asset| asset.file().has_checksum = false);
+    let source = open(&fake, "/").await;
+    let before = expand(&*source, &asset).await;
+    assert!(file(&before[0]).details.as_ref().unwrap().hashes.is_empty());
+    let is_same = |after: &[catchment::model::Entry]| {
+        let (stored, listed) = (&file(&before[0]).version, &file(&after[0]).version);
+        source.compare(&stored.0, listed)
+    };
+    fake.change(&asset, |asset| asset.title = "other".into());
+    assert_eq!(is_same(&expand(&*source, &asset).await), VersionMatch::Same);
+    fake.change(&asset, |asset| asset.file().bytes = b"longer content".to_vec());
+    assert_eq!(is_same(&expand(&*source, &asset).await), VersionMatch::Other);
+}
+
+#[tokio::test]
 async fn proxies_are_taken_in_the_place_of_originals_or_beside_them() {
     let fake = FakeIconik::start();
     let (with, without) = (fake.asset("a.mxf", &[], "original"), fake.asset("b.mxf", &[], "x"));
@@ -274,6 +307,7 @@ async fn what_cannot_be_taken_is_left_out_with_its_reason() {
     let archived = of(|asset| asset.archive_status = "ARCHIVED");
     let archived_format = of(|asset| asset.formats_archived = true);
     let missing = of(|asset| asset.file().status = "MISSING");
+    let off_line = of(|asset| asset.is_online = false);
     let subclip = of(|asset| asset.kind = "SUBCLIP");
     fake.search_has_files();
     let source = open(&fake, "/").await;
@@ -287,8 +321,10 @@ async fn what_cannot_be_taken_is_left_out_with_its_reason() {
     ] {
         assert_eq!(kind(asset).await, EntryKind::Skipped(reason));
     }
-    let EntryKind::Unreadable { error_type, .. } = kind(&missing).await else { panic!() };
-    assert_eq!(error_type, ErrorType::NotFound);
+    for gone in [&missing, &off_line] {
+        let EntryKind::Unreadable { error_type, .. } = kind(gone).await else { panic!() };
+        assert_eq!(error_type, ErrorType::NotFound);
+    }
     assert!(!ids(&walk(&*source).await).contains(&subclip), "no entry at all");
 }
 

@@ -800,6 +800,114 @@ fn several_connections_have_to_be_told_apart_and_one_to_another_provider_is_refu
 }
 
 #[test]
+fn a_collection_that_is_named_by_its_path_is_kept_by_its_id() {
+    let fake = FakeIconik::start();
+    let news = fake.collection("News", None);
+    let asset = fake.asset("a.mxf", &[&news], "a");
+    let fixture = Fixture::with(&fake, EVERY_RUN, json!({}));
+    let sync = fixture.sync("/News", &json!({}));
+    assert_eq!(fixture.server.get(&sync).is(200)["source_path"], news);
+    fixture.runs(&sync);
+    fake.rename_collection(&news, "Nachrichten");
+    fake.change(&asset, |asset| asset.title = "Another".into());
+    fixture.runs(&sync);
+    assert_eq!(keys(&fixture.paths()), ["a.mxf"]);
+    assert_eq!(fixture.objects()[0]["source"]["metadata"]["title"], "Another");
+}
+
+#[test]
+fn everything_is_meant_where_no_place_is_named_and_the_search_is_to_be_used() {
+    let fake = FakeIconik::start();
+    fake.asset("a.mxf", &[], "a");
+    let fixture = Fixture::new(&fake);
+    let order = |filters: Value| {
+        let order = json!({ "connection_id": fixture.connection, "provider_filters": filters });
+        fixture.server.post("/v1/buckets/media/syncs", &order)
+    };
+    order(json!({ "use_search_api": false })).blames("source_path");
+    let made = order(json!({ "use_search_api": true })).is(200);
+    assert_eq!(made["source_path"], "/", "{made}");
+}
+
+#[test]
+fn settings_without_an_effect_on_one_machine_are_kept_and_secrets_are_not_shown() {
+    let fake = FakeIconik::start();
+    let credentials = json!({
+        "type": "app_token", "app_id": APP_ID, "auth_token": AUTH_TOKEN,
+        "webhook_secret": "canary-webhook",
+    });
+    let redis = "redis://cache.example.org:6379/0";
+    let settings = json!({ "rate_limit_redis_url": redis, "credentials": credentials });
+    let fixture = Fixture::with(&fake, "", settings);
+    let place = format!("/v1/organizations/connections/{}", fixture.connection);
+    let shown = fixture.server.get(&place).is(200);
+    assert_eq!(shown["provider_config"]["rate_limit_redis_url"], redis, "{shown}");
+    for secret in [AUTH_TOKEN, "canary-webhook"] {
+        assert!(!shown.to_string().contains(secret), "{shown}");
+    }
+}
+
+#[test]
+fn with_on_update_off_what_is_there_stays_as_it_is_and_is_not_asked_for() {
+    let fake = FakeIconik::start();
+    let asset = fake.asset("a.mxf", &[], "a");
+    let fixture = Fixture::with(&fake, EVERY_RUN, json!({}));
+    let sync = fixture.sync("/", &json!({ "reconcile": { "on_update": false } }));
+    fixture.runs(&sync);
+    fake.change(&asset, |asset| asset.file().bytes = b"changed".to_vec());
+    fake.asset("b.mxf", &[], "b");
+    fake.forget();
+    fixture.runs(&sync);
+    assert_eq!(keys(&fixture.paths()), ["a.mxf", "b.mxf"]);
+    let each = [("search", 1), ("collections", 1), ("files", 1)];
+    let expected = each.into_iter().chain([("download_url", 1), ("download", 1)]);
+    assert_eq!(fake.counts(), expected.collect(), "only for the new one");
+}
+
+#[test]
+fn a_size_that_is_wrong_is_outvoted_by_two_equal_downloads() {
+    let fake = FakeIconik::start();
+    let asset = fake.asset("a.mxf", &[], "content");
+    fake.change(&asset, |asset| {
+        asset.file().size_lie = 5;
+        asset.file().has_checksum = false;
+    });
+    let fixture = Fixture::new(&fake);
+    let sync = fixture.sync("/", &json!({}));
+    fake.forget();
+    fixture.runs(&sync);
+    assert_eq!(keys(&fixture.paths()), ["a.mxf"]);
+    assert_eq!(fake.counts()["download"], 2);
+    assert_eq!(fixture.objects()[0]["source"]["metadata"]["size_mismatch"], true);
+}
+
+#[test]
+fn the_view_is_asked_for_a_changed_asset_only_where_the_search_lacks_a_field_that_is_mapped() {
+    let fake = FakeIconik::start();
+    for (name, campaign) in [("a.mxf", Some("spring")), ("b.mxf", None)] {
+        let asset = fake.asset(name, &[], name);
+        fake.change(&asset, |asset| {
+            asset.metadata.extend(campaign.map(|of| ("Campaign".to_owned(), json!([of]))));
+        });
+    }
+    let fixture = Fixture::with(&fake, EVERY_RUN, json!({ "metadata_view_id": VIEW }));
+    let sync = fixture.sync(
+        "/",
+        &json!({ "schema_mapping": { "mappings": {
+        "content": { "target_type": "blob", "source": { "type": "file" } },
+        "campaign": { "target_type": "field", "source": { "type": "metadata", "key": "Campaign" } },
+    } } }),
+    );
+    fake.forget();
+    fixture.runs(&sync);
+    assert_eq!(fixture.paths().len(), 2);
+    assert_eq!(fake.counts()["metadata"], 1, "for the one without it");
+    fake.forget();
+    fixture.runs(&sync);
+    assert_eq!(fake.counts(), BTreeMap::from([("search", 1), ("collections", 1)]));
+}
+
+#[test]
 fn unknown_filters_and_places_are_refused_by_their_fields() {
     let fake = FakeIconik::start();
     fake.collection("News", None);

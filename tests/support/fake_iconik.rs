@@ -72,6 +72,8 @@ pub struct Asset {
     pub proxies: Vec<Media>,
     pub keyframes: Vec<Media>,
     pub formats_archived: bool,
+    /// Whether its storage is reachable.
+    pub is_online: bool,
     /// Purged: nothing knows it any more.
     pub is_purged: bool,
 }
@@ -171,6 +173,7 @@ impl FakeIconik {
             proxies: Vec::new(),
             keyframes: Vec::new(),
             formats_archived: false,
+            is_online: true,
             is_purged: false,
         };
         state.assets.insert(id.clone(), asset);
@@ -371,7 +374,7 @@ impl State {
         let format = |name: &&str| {
             json!({
                 "id": format_id(asset, name), "name": name, "asset_id": asset.id,
-                "status": "ACTIVE", "archive_status": archive, "is_online": true,
+                "status": "ACTIVE", "archive_status": archive, "is_online": asset.is_online,
                 "metadata": [{ "internet_media_type": "video/mp4" }], "storage_methods": ["S3"],
                 "version_id": format!("v-{}", asset.id),
             })
@@ -384,7 +387,7 @@ impl State {
         json!({
             "id": asset.id, "title": asset.title, "type": asset.kind, "status": asset.status,
             "media_type": asset.media_type, "archive_status": asset.archive_status,
-            "object_type": "assets", "is_online": true, "external_id": null,
+            "object_type": "assets", "is_online": asset.is_online, "external_id": null,
             "date_created": "2025-01-01T00:00:00+00:00", "date_modified": asset.date_modified,
             "in_collections": asset.in_collections, "created_by_user": "user-1",
             "versions": [{ "id": format!("v-{}", asset.id), "status": "ACTIVE",

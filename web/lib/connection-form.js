@@ -66,9 +66,10 @@ export const PROVIDERS = [
     ] },
   { id: "iconik", label: "Iconik", name: "Iconik", types: [["app_token", "An app token"]],
     place: { label: "Collection", placeholder: "/Campaigns/2026", hint: "A collection's path or ID. / is everything.", top: "All collections" }, fields: [
-      { key: "credentials.app_id", label: "App ID" },
+      { key: "credentials.app_id", label: "App ID", hint: "Make a token in Iconik under Admin › Settings › Application Tokens. Its user has to see the collections." },
       { key: "credentials.auth_token", label: "Auth token", kind: "secret" },
       { key: "base_url", label: "Address", hint: "Only if it is not https://app.iconik.io" },
+      { key: "metadata_view_id", label: "Metadata view", hint: "The ID of the view whose fields filters and mappings know" },
     ] },
 ];
 

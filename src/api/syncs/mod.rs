@@ -152,7 +152,7 @@ async fn create(
     let mut options = defaults();
     options.sync_from = body.sync_from;
     wrong.extend(request.apply(&connection.settings.provider, &mut options));
-    let location = match place::location(&app, &connection, body.source_path.as_deref()) {
+    let location = match place::location(&app, &connection, body.source_path.as_deref(), &options) {
         Ok(location) if wrong.is_empty() => location,
         Ok(_) => return Err(ApiError::invalid(wrong)),
         Err(error) => {

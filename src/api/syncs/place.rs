@@ -44,6 +44,7 @@ pub(super) fn location(
     app: &App,
     connection: &StoredConnection,
     source_path: Option<&str>,
+    options: &SyncOptions,
 ) -> Result<Location, FieldError> {
     let reader = sources::reader(&connection.settings.provider);
     let accepted = reader.map_or("nothing yet", |reader| reader.accepted());
@@ -51,7 +52,8 @@ pub(super) fn location(
         let value = source_path.map_or(serde_json::Value::Null, Into::into);
         FieldError::new("source_path", value, message).accepting(accepted)
     };
-    let Some(text) = source_path.filter(|text| !text.is_empty()) else {
+    let assumed = || reader?.assumed_place(&options.provider_filters);
+    let Some(text) = source_path.filter(|text| !text.is_empty()).or_else(assumed) else {
         let mut missing = wrong("this field is required".to_owned());
         missing.kind = "missing";
         return Err(missing);

@@ -219,7 +219,7 @@ async fn new(app: &App, body: &SyncPreviewRequest) -> Result<PreviewTarget, ApiE
     let mut options = defaults();
     options.sync_from = body.sync_from;
     let mut wrong = body.settings().apply(&connection.settings.provider, &mut options);
-    match place::location(app, &connection, body.source_path.as_deref()) {
+    match place::location(app, &connection, body.source_path.as_deref(), &options) {
         Ok(location) if wrong.is_empty() => {
             Ok(PreviewTarget { known: None, connection, location, options })
         }

@@ -375,6 +375,33 @@ mod tests {
 
     use super::*;
 
+    #[tokio::test]
+    async fn a_download_leads_to_a_private_network_only_where_the_api_is_in_one() {
+        let header = HeaderValue::from_static("x");
+        let api = |base: &str| {
+            let token = Token { app_id: header.clone(), auth_token: header.clone() };
+            let clock = std::sync::Arc::new(crate::clock::SystemClock);
+            Api::new(Base::parse(base).unwrap(), token, std::sync::Arc::default(), clock).unwrap()
+        };
+        let allows =
+            async |base: &str, url: &str| api(base).check(&Url::parse(url).unwrap()).await.is_ok();
+        let (public, private) = ("https://8.8.8.8", "http://127.0.0.1:8080");
+        assert!(allows(public, "https://8.8.4.4/bucket/a").await);
+        for url in [
+            "http://8.8.4.4/a",
+            "https://127.0.0.1/a",
+            "https://10.0.0.1/a",
+            "https://169.254.169.254/a",
+            "https://[::1]/a",
+            "https://user:word@8.8.4.4/a",
+            "ftp://8.8.4.4/a",
+        ] {
+            assert!(!allows(public, url).await, "{url}");
+        }
+        assert!(allows(private, "http://10.0.0.1/a").await);
+        assert!(!allows(private, "http://user@10.0.0.1/a").await);
+    }
+
     #[test]
     fn a_base_url_is_https_or_this_machine_and_may_end_with_api() {
         for (given, base) in [

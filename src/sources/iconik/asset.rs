@@ -507,6 +507,17 @@ impl Whole<'_> {
         if self.asset.title.is_empty() { &self.asset.id } else { &self.asset.title }
     }
 
+    /// The title, with the ending of the asset's type where it has none.
+    fn title_as_name(&self) -> String {
+        let title = self.title();
+        let has_ending = EntryPath::new(title.as_bytes()).mime_guess().is_some();
+        let endings = self.mime().and_then(|mime| mime_guess::get_mime_extensions_str(&mime));
+        match endings.and_then(<[&str]>::first).filter(|_| !has_ending) {
+            Some(ending) => format!("{title}.{ending}"),
+            None => title.to_owned(),
+        }
+    }
+
     /// The files of the original format, the asset's own first: what is there, the largest, by
     /// name.
     fn originals(&self) -> Vec<Part> {
@@ -552,7 +563,7 @@ impl Whole<'_> {
             [&file.name, &file.original_name].into_iter().flatten().find(|of| !of.is_empty());
         Some(Part {
             id: file.id.clone(),
-            name: name.cloned().unwrap_or_else(|| self.title().to_owned()),
+            name: name.cloned().unwrap_or_else(|| self.title_as_name()),
             size: file.size,
             modified: file.file_date_modified.clone(),
             checksum: file.checksum.clone().filter(|checksum| !checksum.is_empty()),
@@ -720,4 +731,51 @@ pub(super) fn download_of(version: &Version) -> Option<(&'static str, &str)> {
         _ => return None,
     };
     Some((kind, rest.split(' ').next()?))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_checksum_is_known_by_its_length_and_one_of_another_length_is_not_checked() {
+        for (digits, algorithm) in
+            [(32, HashAlgorithm::Md5), (40, HashAlgorithm::Sha1), (64, HashAlgorithm::Sha256)]
+        {
+            let expected = expected(&"0f".repeat(digits / 2)).unwrap();
+            assert_eq!(expected.algorithm, algorithm);
+            assert_eq!(expected.digest, vec![0x0f; digits / 2]);
+        }
+        let (short, other, wide) = ("0f".repeat(4), "xy".repeat(16), "é".repeat(16));
+        for unknown in [short, other, wide] {
+            assert_eq!(expected(&unknown), None, "{unknown}");
+        }
+    }
+
+    #[test]
+    fn a_file_without_a_name_has_the_title_of_its_asset_and_the_ending_of_its_type() {
+        let read = |title: &str| -> (Asset, Format) {
+            let asset = serde_json::json!({ "id": "a", "title": title });
+            let format = serde_json::json!({
+                "id": "f", "name": "ORIGINAL", "metadata": [{ "internet_media_type": "image/png" }],
+            });
+            (serde_json::from_value(asset).unwrap(), serde_json::from_value(format).unwrap())
+        };
+        for (title, name) in [("Interview", "Interview.png"), ("Interview.mov", "Interview.mov")] {
+            let (asset, format) = read(title);
+            let whole = Whole {
+                asset: &asset,
+                files: &[],
+                formats: &[format],
+                proxies: &[],
+                wanted: Wanted::Originals,
+                patterns: None,
+                now: Timestamp::UNIX_EPOCH,
+            };
+            let file = File { id: "1".into(), ..File::default() };
+            assert_eq!(whole.part_of(&file, None).unwrap().name, name);
+        }
+    }
 }

@@ -168,6 +168,12 @@ impl Filters for Iconik {
         })
     }
 
+    /// A search is one of everything.
+    fn assumed_place(&self, filters: &Map<String, Value>) -> Option<&'static str> {
+        let searches = filters.get("use_search_api").and_then(Value::as_bool);
+        (searches == Some(true)).then_some("/")
+    }
+
     /// Patterns with a slash do.
     fn look_at_folders(&self, filters: &Map<String, Value>) -> bool {
         let patterns = texts(filters, "path_patterns").unwrap_or_default();

@@ -283,6 +283,12 @@ pub trait Filters {
         false
     }
 
+    /// The place that is meant with these filters where nobody names one.
+    fn assumed_place(&self, filters: &Map<String, Value>) -> Option<&'static str> {
+        let _ = filters;
+        None
+    }
+
     /// Whether these filters look at the folders that an entry is in: then what is moved with its
     /// folder is evaluated again.
     fn look_at_folders(&self, filters: &Map<String, Value>) -> bool {
