@@ -1,5 +1,5 @@
 //! Small pictures of objects, drawn when somebody looks: by the same extractor as `thumbnail@v1`,
-//! in the same confined child processes, kept in the database within a bound. No collection is
+//! in the same confined processes, kept in the database within a bound. No collection is
 //! needed, and nothing here waits for processing.
 
 use std::{collections::BTreeMap, fs, sync::Arc, time::Duration};
@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 
 pub use super::extract::builtin::thumbnail::{DEFAULT_SIZE, SIZES};
 use super::{
-    extract::{Class, Extractor, Extractors, Failure, Given, Job, builtin, protocol},
+    extract::{Class, Extractor, Extractors, Failure, Given, Job, builtin, drawing, protocol},
     work,
 };
 use crate::{
@@ -23,11 +23,14 @@ use crate::{
 };
 
 /// How long one picture may take.
-const TIMEOUT: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(60);
 /// How long somebody waits for their turn, while others' pictures are drawn.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// What a reason holds for: another version of the program may draw more.
-const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// What a reason holds for: another version of this program may draw more, and so may programs of
+/// the system that are installed later.
+fn version() -> String {
+    format!("{} {}", env!("CARGO_PKG_VERSION"), drawing::installed())
+}
 
 /// Draws pictures and keeps them; clones share their places.
 #[derive(Clone, Debug)]
@@ -91,6 +94,7 @@ impl Thumbnails {
         if let Some(known) = self.kept(subject, size).await? {
             return known;
         }
+        let version = version();
         let drawn = self.draw(subject, size).await;
         let kept = match &drawn {
             Ok(picture) => Kept::Picture(picture.to_vec()),
@@ -100,7 +104,7 @@ impl Thumbnails {
         let (hash, most, now) = (subject.hash, self.most, self.engine.clock().now());
         self.engine
             .store
-            .write(move |tx| thumbnails::keep(tx, &hash, size, &kept, VERSION, most, now))
+            .write(move |tx| thumbnails::keep(tx, &hash, size, &kept, &version, most, now))
             .await?;
         drawn
     }
@@ -114,7 +118,7 @@ impl Thumbnails {
         let found = self
             .engine
             .store
-            .read(move |db| thumbnails::find(db, &hash, size, VERSION, now))
+            .read(move |db| thumbnails::find(db, &hash, size, &version(), now))
             .await?;
         let Some((kept, is_to_be_touched)) = found else { return Ok(None) };
         if is_to_be_touched {

@@ -158,6 +158,50 @@ async fn a_file_that_takes_too_long_fails_and_its_process_is_gone() {
     poll_until("its end", DEADLINE, || (!extracts()).then_some(()));
 }
 
+#[tokio::test]
+async fn what_another_program_draws_is_hostile_to_no_avail_and_leaves_no_process() {
+    let asked = Asked::new();
+    let svg = |inner: &str| {
+        format!("<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'>{inner}</svg>")
+            .into_bytes()
+    };
+    let lines: String = (0..9)
+        .map(|n| format!("<!ENTITY e{} '{}'>", n + 1, format!("&e{n};").repeat(10)))
+        .collect();
+    let entities = format!("<!DOCTYPE svg [<!ENTITY e0 'x'>{lines}]>");
+    let laughs = [entities.as_bytes(), &svg("<text>&e9;</text>")].concat();
+    let playlist =
+        b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nhttp://127.0.0.1:9/a.ts\n".to_vec();
+    for (mime, bytes, program) in [
+        ("application/pdf", endless_pdf(), "pdftoppm"),
+        ("image/svg+xml", laughs, "rsvg-convert"),
+        ("video/mp4", files::mp4()[..300].to_vec(), "ffmpeg"),
+        ("video/mp4", playlist, "ffmpeg"),
+        ("image/heic", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic".to_vec(), "heif-convert"),
+    ] {
+        let timeout = Duration::from_secs(3);
+        let failed = asked.of_type("thumbnail", Some(mime), &bytes, json!({}), timeout).await;
+        let failed = failed.unwrap_err();
+        assert!(failed.message.contains(program), "{mime}: {failed}");
+        assert!(matches!(failed.class, Class::Permanent | Class::Resource), "{mime}: {failed:?}");
+        let draws = || children().into_iter().any(|command| command.contains(program));
+        poll_until("its end", DEADLINE, || (!draws()).then_some(()));
+    }
+    // Neither reads what it is not given.
+    let secret = tempfile::NamedTempFile::with_suffix(".png").unwrap();
+    fs::write(secret.path(), files::picture(9, 9, ImageFormat::Png)).unwrap();
+    let of = |href: &str| svg(&format!("<image href='{href}' width='9' height='9'/>"));
+    let picture = async |bytes: &[u8]| {
+        let found = asked
+            .of_type("thumbnail", Some("image/svg+xml"), bytes, json!({}), Duration::from_secs(30))
+            .await
+            .unwrap();
+        fs::read(&found.documents[0].blobs[0].path).unwrap()
+    };
+    let with = picture(&of(&format!("file://{}", secret.path().display()))).await;
+    assert_eq!(with, picture(&of("file:///nothing.png")).await);
+}
+
 #[test]
 fn films_that_lie_are_told_of_as_far_as_they_can_be_believed() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -209,7 +253,8 @@ fn each_hostile_object_fails_alone_with_its_reason_and_no_process_is_left() {
     }
     here.tree.write("good.png", files::picture(30, 30, ImageFormat::Png));
     here.sync(json!({}));
-    let batches = poll_until("the end of all", DEADLINE, || {
+    // What draws the endless page uses up its time twice.
+    let batches = poll_until("the end of all", 3 * DEADLINE, || {
         let batches = here.settled();
         let has_ended = |name: &str| {
             let shown = here.server.get(&format!("/v1/collections/{name}")).is(200);
@@ -237,11 +282,17 @@ fn each_hostile_object_fails_alone_with_its_reason_and_no_process_is_left() {
             rows.into_iter().map(|row| row.to_string()).collect::<Vec<_>>()
         })
         .collect();
-    for reason in ["60000 by 60000", "unpacks to more than", "draws more than"] {
+    for reason in [
+        "60000 by 60000",
+        "unpacks to more than",
+        "draws more than",
+        "pdftoppm could not draw it",
+        "ffmpeg could not draw it",
+    ] {
         let count = failed.iter().filter(|row| row.contains(reason)).count();
         assert_eq!(count, 1, "{reason}: {failed:#?}");
     }
-    assert_eq!(failed.len(), 3, "{failed:#?}");
+    assert_eq!(failed.len(), 5, "{failed:#?}");
     let Fixture { server, home, .. } = here;
     server.stop();
     let left = || {

@@ -1,7 +1,9 @@
 //! Small pictures of objects: drawn when somebody asks, kept within a bound, never where there is
 //! nothing to draw.
 
-use image::ImageFormat;
+use std::{os::unix::fs::symlink, path::Path, process::Command};
+
+use image::{DynamicImage, ImageFormat};
 use serde_json::{Value, json};
 
 use crate::{
@@ -98,14 +100,20 @@ fn what_has_no_picture_says_why() {
         &[
             ("words.txt", b"no picture".to_vec()),
             ("half.png", files::picture(600, 300, ImageFormat::Png)[..200].to_vec()),
-            ("drawing.svg", b"<svg xmlns='http://www.w3.org/2000/svg'/>".to_vec()),
+            ("layers.psd", b"8BPS\0\x01\0\0\0\0\0\0".to_vec()),
+            ("half.svg", b"<svg xmlns='http://www.w3.org/2000/svg'><rect".to_vec()),
+            ("half.pdf", b"%PDF-1.7\n1 0 obj".to_vec()),
+            ("half.mp4", files::mp4()[..300].to_vec()),
             ("silent.wav", b"RIFF\x24\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0".to_vec()),
         ],
     );
     for (name, reason) in [
         ("words.txt", "text/plain"),
         ("half.png", "cannot be read"),
-        ("drawing.svg", "image/svg+xml"),
+        ("layers.psd", "image/vnd.adobe.photoshop"),
+        ("half.svg", "rsvg-convert could not draw it"),
+        ("half.pdf", "pdftoppm could not draw it"),
+        ("half.mp4", "ffmpeg could not draw it"),
         ("silent.wav", "carries no picture"),
     ] {
         for round in ["drawn", "kept"] {
@@ -191,4 +199,127 @@ async fn a_raw_photo_is_drawn_by_the_picture_that_the_camera_put_into_it_the_rig
     let found = Asked::new().of("thumbnail", &files::raw_photo(), json!({"size": 200})).await;
     let body = found.unwrap().documents.remove(0).body;
     assert_eq!((&body["width"], &body["height"]), (&json!(150), &json!(200)));
+}
+
+/// What a program writes to the file that its last word names.
+fn made_by(program: &str, words: &[&str], name: &str) -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join(name);
+    let output = Command::new(program).args(words).arg(&file).output().unwrap();
+    assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
+    std::fs::read(file).unwrap()
+}
+
+/// A film of that colour.
+fn film(colour: &str, name: &str) -> Vec<u8> {
+    let picture = format!("color=c={colour}:size=320x160:rate=10:duration=2");
+    made_by("ffmpeg", &["-v", "error", "-f", "lavfi", "-i", &picture, "-pix_fmt", "yuv420p"], name)
+}
+
+/// A PDF whose first page is twice as wide as high, and red, and whose second is not.
+fn red_page() -> Vec<u8> {
+    let page = |content: usize| {
+        format!("<< /Type /Page /Parent 2 0 R /MediaBox [0 0 400 200] /Contents {content} 0 R >>")
+    };
+    files::pdf(
+        &[
+            "<< /Type /Catalog /Pages 2 0 R >>".to_owned(),
+            "<< /Type /Pages /Kids [3 0 R 5 0 R] /Count 2 >>".to_owned(),
+            page(4),
+            files::stream("", "1 0 0 rg 0 0 400 200 re f"),
+            page(6),
+            files::stream("", "0 0 1 rg 0 0 400 200 re f"),
+        ],
+        "",
+    )
+}
+
+const RED: &str = "<svg xmlns='http://www.w3.org/2000/svg' width='400' height='200'>\
+                   <rect width='400' height='200' fill='red'/></svg>";
+
+/// A picture of a red field by another program, from a PNG.
+fn photo(words: &[&str], name: &str) -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let png = folder.path().join("red.png");
+    image::RgbImage::from_pixel(400, 200, image::Rgb([255, 0, 0])).save(&png).unwrap();
+    let mut all = words.to_vec();
+    all.extend([png.to_str().unwrap(), "-o"]);
+    made_by("heif-enc", &all, name)
+}
+
+fn is_red(picture: &DynamicImage) -> bool {
+    let [red, green, blue] = picture.to_rgb8().get_pixel(100, 50).0;
+    red > 200 && green < 60 && blue < 60
+}
+
+#[test]
+fn a_page_of_a_pdf_a_frame_of_a_film_and_svg_heic_and_avif_are_drawn_by_programs_of_the_system() {
+    let here = Gallery::of(
+        &home(),
+        &[
+            ("paper.pdf", red_page()),
+            ("film.mp4", film("red", "film.mp4")),
+            ("film.mkv", film("red", "film.mkv")),
+            ("drawing.svg", RED.into()),
+            ("declared.svg", format!("<?xml version='1.0'?>\n<!-- a -->\n{RED}").into()),
+            ("photo.heic", photo(&[], "photo.heic")),
+            ("photo.avif", photo(&["-A"], "photo.avif")),
+        ],
+    );
+    for object in here.objects() {
+        let name = object["key_prefix"].as_str().unwrap();
+        let drawn = here.thumbnail(name);
+        assert_eq!(drawn.status, 200, "{name}: {}", drawn.text());
+        let picture = image::load_from_memory_with_format(&drawn.body, ImageFormat::WebP).unwrap();
+        assert_eq!((picture.width(), picture.height()), (256, 128), "{name}");
+        assert!(is_red(&picture), "{name}");
+        let large = here.server.get(&format!("{}?size=1024", here.target(name)));
+        let large = image::load_from_memory(&large.body).unwrap();
+        assert!(large.width() >= 320, "{name}: {}", large.width());
+    }
+}
+
+#[test]
+fn where_a_program_is_missing_its_name_is_said_and_once_it_is_there_it_draws() {
+    let programs = tempfile::tempdir().unwrap();
+    let home = home().env("PATH", programs.path());
+    let here = Gallery::of(
+        &home,
+        &[
+            ("paper.pdf", red_page()),
+            ("film.mp4", film("red", "film.mp4")),
+            ("drawing.svg", RED.into()),
+            ("photo.heic", photo(&[], "photo.heic")),
+            ("a.png", files::picture(600, 300, ImageFormat::Png)),
+        ],
+    );
+    for (name, program, package) in [
+        ("paper.pdf", "pdftoppm", "poppler-utils"),
+        ("film.mp4", "ffmpeg", "ffmpeg"),
+        ("drawing.svg", "rsvg-convert", "librsvg2-bin"),
+        ("photo.heic", "heif-convert", "libheif-examples"),
+    ] {
+        for round in ["first", "kept"] {
+            let refused = here.thumbnail(name);
+            assert_eq!(refused.status, 415, "{name}, {round}");
+            let message = refused.json()["error"]["message"].as_str().unwrap().to_owned();
+            assert!(message.contains(program) && message.contains(package), "{name}: {message}");
+        }
+    }
+    assert_eq!(here.thumbnail("a.png").status, 200, "ours need none");
+    symlink(Path::new("/usr/bin/pdftoppm"), programs.path().join("pdftoppm")).unwrap();
+    let drawn = here.thumbnail("paper.pdf");
+    assert_eq!(drawn.status, 200, "{}", drawn.text());
+}
+
+#[test]
+fn an_object_in_the_trash_still_has_its_picture() {
+    let here = Gallery::of(&home(), &[("a.png", files::picture(600, 300, ImageFormat::Png))]);
+    let target = here.target("a.png");
+    let id = here.objects()[0]["object_id"].as_str().unwrap().to_owned();
+    let gone = here.server.delete(&format!("/v1/buckets/pictures/objects/{id}"));
+    assert!(gone.status < 300, "{gone}");
+    assert_eq!(here.server.get(&target).status, 200);
+    here.server.post("/v1/buckets/pictures/objects/trash/purge", &json!({"all": true})).is(200);
+    assert_eq!(here.server.get(&target).status, 404);
 }

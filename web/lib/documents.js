@@ -4,6 +4,7 @@
 import { to } from "./addresses.js";
 import { post } from "./api.js";
 import { h } from "./dom.js";
+import { face } from "./face.js";
 import { counted } from "./format.js";
 import { button, empty, icon, name, problem } from "./parts.js";
 import { pipelineAt } from "./pipelines.js";
@@ -71,7 +72,7 @@ export function documentTable({ collection, object, search = "", redraw, searche
       h("table", h("thead", h("tr", object ? null : h("th", { scope: "col" }, "Object"), columns.map((column) => h("th", { scope: "col", key: column }, name(column))), h("th", { scope: "col" }, h("span.sr", "Details")))),
         h("tbody", state.rows.map((row) => [
           h("tr", { key: row.document_id },
-            object ? null : h("td", origin(row)),
+            object ? null : h("td", origin(row, redraw)),
             columns.map((column) => h("td", { key: column }, name(text(row[column])))),
             h("td", button(state.open === row.document_id ? "Close" : "Details", () => { state.open = state.open === row.document_id ? "" : row.document_id; redraw(); }, { kind: "small quiet", "aria-expanded": state.open === row.document_id ? "true" : "false" }))),
           state.open === row.document_id ? h("tr", { key: `${row.document_id} details` }, h("td", { colspan: columns.length + 2 }, details(row))) : null,
@@ -79,9 +80,12 @@ export function documentTable({ collection, object, search = "", redraw, searche
   }
 }
 
-/** The object that a document comes from. @param {Api.Document} row @returns {Child} */
-const origin = ({ root_object: from, _internal: { part } }) =>
-  (from ? h("a", { href: to.object(from.bucket_id, from.object_id) }, name(from.key_prefix), part ? ` (${part + 1})` : "") : h("span.muted", "created manually"));
+/**
+ * The object that a document comes from.
+ * @param {Api.Document} row @param {() => void} redraw @returns {Child}
+ */
+const origin = ({ root_object: from, _internal: { part } }, redraw) =>
+  (from ? h("a.faced", { href: to.object(from.bucket_id, from.object_id) }, face(from.bucket_id, { id: from.object_id, mime: from.mime_type ?? "", blob: from.object_id }, 64, redraw), name(from.key_prefix), part ? ` (${part + 1})` : "") : h("span.muted", "created manually"));
 
 /** @param {Api.Document} row */
 function details(row) {

@@ -5,19 +5,18 @@ import { h } from "./dom.js";
 import { pictureOf } from "./objects.js";
 import { icon } from "./parts.js";
 
-/** Pictures that the server does not draw, and sound that may carry a cover. */
-const NEVER = new Set(["image/svg+xml", "image/heic", "image/heif", "image/avif", "image/jxl"]);
-const COVERED = new Set(["audio/mpeg", "audio/mp4", "audio/x-m4a", "audio/flac", "audio/x-flac", "audio/ogg"]);
-
 /** @type {Set<string>} Addresses at which there was no picture; asked once. */
 const faceless = new Set();
 const REMEMBERED = 10_000;
 
-/** @param {string} mime */
-const mayHaveOne = (mime) => (mime.startsWith("image/") ? !NEVER.has(mime) : COVERED.has(mime));
+/**
+ * Whether the server may draw it: a picture, a frame, the first page, or the cover of music.
+ * @param {string} mime
+ */
+export const mayHaveOne = (mime) => /^(image|video)\/|^application\/pdf$|^audio\/(mpeg|mp4|x-m4a|(x-)?flac|ogg)$/.test(mime);
 
 /**
- * @param {string} bucket @param {import("./objects.js").Item} item
+ * @param {string} bucket @param {Pick<import("./objects.js").Item, "id" | "mime" | "blob">} item
  * @param {number} size of the longest edge, in pixels
  * @param {() => void} redraw called once it turns out that there is no picture
  */

@@ -5,8 +5,10 @@
 import { to } from "../lib/addresses.js";
 import { ApiError, at, get, patch, post } from "../lib/api.js";
 import { h } from "../lib/dom.js";
+import { face } from "../lib/face.js";
 import { counted, duration } from "../lib/format.js";
 import { note } from "../lib/notes.js";
+import { itemOf } from "../lib/objects.js";
 import { bar, button, choice, facts, field, input, name, pageHead, problem, said } from "../lib/parts.js";
 import { KINDS, conditionWords, conditionsOf, extractorName, extractors, pipeline, pipelineAt, trigger, tryOut, whichOf } from "../lib/pipelines.js";
 import { fits, parametersFrom, schemaForm, typedFrom } from "../lib/schema-form.js";
@@ -25,7 +27,7 @@ export function open(visit) {
    *   typed: Record<string, string>, keep: "none" | "some" | "all", kept: string, backfill:
    *   boolean, known: Api.Extractor[], buckets: {bucket_id: string, bucket_name: string,
    *   bucket_schema?: {properties?: object}}[], count: number | null, size: number, samples:
-   *   {object_id: string, key_prefix: string}[], tried: Api.Tried | null, trying: boolean,
+   *   Api.Object_[], tried: Api.Tried | null, trying: boolean,
    *   tryError: unknown, error: unknown, busy: boolean, ready: boolean}}
    */
   const state = {
@@ -185,7 +187,7 @@ export function open(visit) {
   function tries(whole) {
     const can = Boolean(chosen()) && state.samples.length > 0;
     return [
-      h("p.muted", can ? ["Nothing is saved. Tried on: ", state.samples.map((object, index) => [index ? ", " : "", name(object.key_prefix)])] : "There is no object to try it on yet."),
+      h("p.muted", can ? ["Nothing is saved. Tried on: ", state.samples.map((object) => h("span.faced", { key: object.object_id }, face(state.bucket, itemOf(object), 64, visit.redraw), name(object.key_prefix), " "))] : "There is no object to try it on yet."),
       h("div.actions", button(state.trying ? "Trying…" : "Try", attemptTry, { icon: "play", disabled: !can || (!whole && state.name !== ""), busy: state.trying })),
       state.trying ? bar("Trying", null) : null,
       state.tryError ? problem(state.tryError) : null,

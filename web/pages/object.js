@@ -5,10 +5,11 @@ import { to } from "../lib/addresses.js";
 import { at, get, remove } from "../lib/api.js";
 import { ask } from "../lib/dialog.js";
 import { h } from "../lib/dom.js";
+import { face } from "../lib/face.js";
 import { bytes, counted, moment } from "../lib/format.js";
 import { attempt } from "../lib/notes.js";
 import { afterDeletion, itemOf, neighbours, noteDeleted, placeOf, placeQuery } from "../lib/objects.js";
-import { badge, button, facts, icon, link, name, section } from "../lib/parts.js";
+import { badge, button, facts, link, name, section } from "../lib/parts.js";
 import { documentTable } from "../lib/documents.js";
 import { bucketsOf, pipelines } from "../lib/pipelines.js";
 import { preview } from "./object/preview.js";
@@ -88,7 +89,7 @@ export function open(visit) {
       const base = to.bucket(bucketId);
       return [
         h("header.page-head", h("div", h("p.crumb", link(name(bucket?.bucket_name), base), folder ? h("span", "/ ", link(name(folder), to.bucket(bucketId, { path: folder }))) : null),
-            h("h1", name(item.name)),
+            h("h1.faced", face(bucketId, item, 128, visit.redraw), name(item.name)),
             h("p", h("span", bytes(item.size)), h("span", item.mime), object.error ? badge("FAILED") : null, object.released ? badge("INTERRUPTED", "Kept, gone from the source") : null)),
           h("div.actions", state.beside ? [beside("before", "Previous"), beside("after", "Next")] : null,
             originalOf(object) ? link("Open the original", originalOf(object), { class: "button", target: "_blank", rel: "noopener noreferrer" }) : null,
@@ -105,7 +106,7 @@ export function open(visit) {
               if (gone) visit.go(to.bucket(bucketId, { path: folder }));
             }, { kind: "danger", icon: "trash" }))),
         h("div.object", h("section.preview", { "aria-label": "Preview" }, look.view()),
-          h("div.stack", fields(object), origin(object, state.sync), blobs(object, bucketId), state.twins && twins(state.twins))),
+          h("div.stack", fields(object), origin(object, state.sync), blobs(object, bucketId), state.twins && twins(state.twins, item, visit.redraw))),
         (state.documents ?? []).filter(([, table]) => !table.isEmpty()).map(([one, table]) => h("section.stack", { key: one.collection_id, "aria-label": `Documents of ${one.collection_name}` },
           section(h("span", "Documents of ", link(name(one.collection_name), to.pipeline(one.collection_id)))), table.view())),
       ];
@@ -162,12 +163,15 @@ function blobs(object, bucketId) {
       blob.details?.hash ? h("p.hash", blob.details.hash) : null)));
 }
 
-/** @param {Api.Twin[]} others */
-function twins(others) {
+/**
+ * @param {Api.Twin[]} others @param {import("../lib/objects.js").Item} item
+ * @param {() => void} redraw
+ */
+function twins(others, item, redraw) {
   return h("section.panel", section("Same content", others.length),
     others.length === 0
       ? h("p.muted", "No other object has the same content.")
       : [h("p.muted", `Stored once for ${counted(others.length + 1, "object")}.`),
         h("ul", others.map((other) => h("li", { key: other.object_id },
-          h("a", { href: to.object(other.bucket_id, other.object_id) }, icon("file"), " ", name(other.key_prefix)))))]);
+          h("a.faced", { href: to.object(other.bucket_id, other.object_id) }, face(other.bucket_id, { ...item, id: other.object_id }, 64, redraw), name(other.key_prefix)))))]);
 }

@@ -5,6 +5,7 @@ import { to } from "../lib/addresses.js";
 import { at, get, post } from "../lib/api.js";
 import { ask } from "../lib/dialog.js";
 import { h } from "../lib/dom.js";
+import { face } from "../lib/face.js";
 import { bytes, count, counted, day } from "../lib/format.js";
 import { attempt, note } from "../lib/notes.js";
 import { itemOf } from "../lib/objects.js";
@@ -61,7 +62,7 @@ export function open(visit) {
               const item = itemOf(object);
               return h("tr", { key: item.id },
                 h("td", h("input", { type: "checkbox", checked: state.chosen.has(item.id), "aria-label": `Select ${item.path}`, onchange: () => { if (!state.chosen.delete(item.id)) state.chosen.add(item.id); visit.redraw(); } })),
-                h("td", { "data-label": "Object", class: "main" }, name(item.path)),
+                h("td", { "data-label": "Object", class: "main faced" }, face(bucketId, item, 64, visit.redraw), name(item.path)),
                 cell("Size", bytes(item.size)), cell("Deleted", timeOf(object.deleted_at)), cell("Purged on", day(object.purge_at)));
             }))),
         list.results.length < list.trash_count ? h("div.actions", h("p.muted", `${count(list.results.length)} of ${count(list.trash_count)} are shown.`), state.shown < 1000 ? button("Show more", () => { state.shown = 1000; return visit.refresh(); }) : null) : null,

@@ -171,6 +171,7 @@ fn root_object(db: &Connection, document: &Document) -> Result<Option<Value>> {
         "object_id": object.id,
         "bucket_id": document.bucket_id,
         "key_prefix": object.path.to_json_text(),
+        "mime_type": object.mime,
         "metadata": object.metadata,
         "fields": object.fields,
         "size_bytes": object.size,

@@ -20,7 +20,7 @@ use crate::{
     },
     model::CONTENT,
     processing::thumbnails::{DEFAULT_SIZE, NoThumbnail, Subject},
-    store::objects::record::{BlobRecord, Record},
+    store::objects::record::{self, BlobRecord, Record},
 };
 
 /// What thumbnails are, whatever they are of.
@@ -40,8 +40,9 @@ query_parameters!(ThumbnailQuery);
 
 /// Get a thumbnail of an object
 ///
-/// WebP, the right way up: of a picture, or of the cover of music or a film. It is drawn in a
-/// confined process when it is first asked for, and kept for a while.
+/// WebP, the right way up: of a picture, of the cover of music or a film, of a frame of a film, or
+/// of the first page of a PDF. It is drawn in a confined process when it is first asked for, and
+/// kept for a while.
 #[utoipa::path(
     get, path = "/v1/buckets/{bucket_identifier}/objects/{object_identifier}/thumbnail",
     tag = "bucket_objects", operation_id = "get_object_thumbnail",
@@ -65,7 +66,9 @@ pub(super) async fn thumbnail(
     request: HeaderMap,
 ) -> Result<Response, ApiError> {
     let bucket = buckets::find(&app, &scope, &bucket).await?;
-    let object = super::found(&app, &bucket, id).await?;
+    let (key, wanted) = (bucket.key, id.clone());
+    let found = app.engine.store.read(move |db| record::by_id_with_trash(db, key, &wanted)).await?;
+    let object = found.ok_or_else(|| ApiError::not_found("object", id))?;
     let size = query.size.unwrap_or(DEFAULT_SIZE);
     let blob = face_of(&object).ok_or_else(|| not_drawable("the object has no bytes"))?;
     let etag: ETag =

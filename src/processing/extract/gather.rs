@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::{
     Class, Failure,
-    protocol::{BlobOutput, Output, VectorOutput},
+    protocol::{BlobOutput, Drawable, Output, VectorOutput},
 };
 
 /// Bytes of one document, as JSON.
@@ -27,6 +27,8 @@ pub struct Extracted {
     pub left_out: Vec<String>,
     /// How much was left out.
     pub left_out_count: u64,
+    /// What an extractor of ours cannot draw itself.
+    pub drawable: Option<Drawable>,
     /// The end of what the extractor wrote to its standard error.
     pub log: String,
     /// The scratch folder that `blobs` are in; they are gone once it is dropped.
@@ -110,6 +112,10 @@ impl Gathering {
                 if self.so_far.left_out.len() < TOLD {
                     self.so_far.left_out.push(why.chars().take(500).collect());
                 }
+                Ok(false)
+            }
+            Output::Draw(drawable) => {
+                self.so_far.drawable = Some(drawable);
                 Ok(false)
             }
             Output::Done(true) => Ok(true),

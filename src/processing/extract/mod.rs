@@ -6,7 +6,8 @@
 //! themselves ([`confine`]) before they read a byte. [`own`] reads the owner's, each of which is a
 //! `program`, confined in the same way, or a [`service`]. [`process`] is the side that starts,
 //! asks, limits and ends a child; `place` puts inputs where a program can read them; [`strays`]
-//! finds what a program has started; [`gather`] puts lines together and refuses too many;
+//! finds what a program has started; [`drawing`] has the programs of the system that
+//! draw what ours cannot; [`gather`] puts lines together and refuses too many;
 //! [`spawner`] is the thread that all children are started from; [`pool`] keeps children for the
 //! next object.
 //!
@@ -16,6 +17,7 @@
 pub mod builtin;
 pub mod child;
 pub mod confine;
+pub mod drawing;
 pub mod extractor;
 pub mod gather;
 pub mod own;

@@ -346,6 +346,7 @@ impl Definition {
             output,
             stay: self.stay,
             memory,
+            cpu_secs: super::process::CPU_SECS,
             file_bytes: self.limits.file.unwrap_or(FILE).as_u64(),
             network: self.allow.network,
             devices: self.allow.gpu,

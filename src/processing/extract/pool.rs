@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use super::{
-    Class, Extracted, Extractor, Failure, Job, builtin,
+    Class, Extracted, Extractor, Failure, Given, Job, builtin, drawing,
     extractor::How,
     own::{Own, Unusable},
     process::Process,
@@ -162,6 +162,7 @@ impl Extractors {
         let Shared { program, folder, links, poster, .. } = &*self.shared;
         let timeout = extractor.timeout;
         let outcome = match &extractor.how {
+            How::Builtin(builtin) if builtin.draws => self.run_drawing(extractor, job).await,
             How::Builtin(_) => self.run_kept(extractor, None, job).await,
             How::Program(own) if own.stay => self.run_kept(extractor, Some(own), job).await,
             How::Program(own) => own.run(program, folder, job, timeout).await,
@@ -177,6 +178,21 @@ impl Extractors {
                 ..failure
             }),
         }
+    }
+
+    /// Asks a child of ours. What that cannot draw is drawn by a program of the system, and the
+    /// child asked again with the picture.
+    async fn run_drawing(&self, extractor: &Extractor, job: Job) -> Result<Extracted, Failure> {
+        let unreadable = |error| Failure::new(Class::Unavailable, format!("{error}"));
+        let again = drawing::twin(&job).map_err(unreadable)?;
+        let made = self.run_kept(extractor, None, job).await?;
+        let Some(drawable) = made.drawable else { return Ok(made) };
+        let Shared { program, folder, .. } = &*self.shared;
+        let Job { run, object, inputs, parameters } = again;
+        let drawn = drawing::draw(drawable, program, folder, inputs, extractor.timeout).await?;
+        let file = Given::File { file: drawn.file, facts: drawn.facts };
+        let inputs = [("file".to_owned(), file)].into();
+        self.run_kept(extractor, None, Job { run, object, inputs, parameters }).await
     }
 
     /// Asks a child that is kept, or one that is started to be kept.

@@ -42,6 +42,8 @@ pub(super) struct Program {
     pub(super) output: OutputKind,
     /// Whether it is kept for the next object.
     pub(super) stay: bool,
+    /// Processor seconds that it may use.
+    pub(super) cpu_secs: u64,
     /// The most memory that it may use, in bytes.
     pub(super) memory: u64,
     /// The longest file that it may write, in bytes.
@@ -66,6 +68,9 @@ pub(super) enum OutputKind {
     Json,
     /// Text.
     Text,
+    /// Nothing of interest: what it makes is a file of its scratch folder. No definition says this.
+    #[serde(skip)]
+    File,
 }
 
 /// A word of a command line.
@@ -269,7 +274,7 @@ impl Program {
         read.extend(linked.iter().cloned());
         read.retain(|path| path.exists());
         let confinement = Confinement {
-            cpu_secs: process::CPU_SECS,
+            cpu_secs: self.cpu_secs,
             address_space: None,
             file_bytes: self.file_bytes,
             read,
@@ -300,6 +305,9 @@ impl Program {
 
     /// The documents that it has printed.
     fn documents(&self, printed: &[u8]) -> Result<Vec<Map<String, Value>>, Failure> {
+        if self.output == OutputKind::File {
+            return Ok(Vec::new());
+        }
         if self.output == OutputKind::Text {
             let text = String::from_utf8_lossy(printed);
             if text.len() > DOCUMENT_BYTES {
@@ -325,12 +333,14 @@ impl Program {
     }
 }
 
+/// Whether there is a program at that path.
+pub(super) fn is_program(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0)
+}
+
 /// The program of that path, which must be there: else it is the extractor that is at fault, and no
 /// object.
 fn found(program: &Path) -> Result<PathBuf, Failure> {
-    let is_program = |path: &Path| {
-        fs::metadata(path).is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0)
-    };
     let found = match program.as_os_str().as_bytes().contains(&b'/') {
         true => Some(program.to_owned()),
         false => ["/usr/local/bin", "/usr/bin", "/bin"]
@@ -373,7 +383,7 @@ async fn printed(mut out: Receiver, group: &mut Group) -> Result<Vec<u8>, Failur
     Ok(bytes)
 }
 
-fn permanent(message: impl Into<String>) -> Failure {
+pub(super) fn permanent(message: impl Into<String>) -> Failure {
     Failure::new(Class::Permanent, message)
 }
 

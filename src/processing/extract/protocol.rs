@@ -100,6 +100,9 @@ pub enum Output {
     Progress(f64),
     /// Something that was left out, and why: a row that cannot be read. The others count.
     LeftOut(String),
+    /// What an extractor of ours cannot draw itself. Another program draws it, and the extractor is
+    /// given that picture in the place of the file. Of others it means nothing.
+    Draw(Drawable),
     /// All documents have been told.
     Done(bool),
     /// Nothing is to be kept.
@@ -128,6 +131,20 @@ pub struct VectorOutput {
     pub name: String,
     /// Its values.
     pub values: Vec<f32>,
+}
+
+/// What is drawn by programs of the system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Drawable {
+    /// The first page of a PDF.
+    Page,
+    /// A frame of a film.
+    Frame,
+    /// A HEIC or AVIF picture.
+    Photo,
+    /// An SVG picture.
+    Vector,
 }
 
 /// Why an extractor gives up.

@@ -96,6 +96,26 @@ pub fn by_id(connection: &Connection, bucket_key: i64, id: &str) -> Result<Optio
     key.map(|key| by_key(connection, key)).transpose()
 }
 
+/// The object of that id in a bucket, also one in its trash.
+///
+/// # Errors
+/// SQLite's.
+pub fn by_id_with_trash(
+    connection: &Connection,
+    bucket_key: i64,
+    id: &str,
+) -> Result<Option<Record>> {
+    let key = connection
+        .prepare_cached(
+            "SELECT object_key FROM objects o WHERE id = ?1 AND bucket_key = ?2
+                 AND (state IS NULL OR EXISTS
+                      (SELECT 1 FROM trash t WHERE t.object_key = o.object_key))",
+        )?
+        .query_row(params![id, bucket_key], |row| row.get(0))
+        .optional()?;
+    key.map(|key| by_key(connection, key)).transpose()
+}
+
 /// The object with that key.
 ///
 /// # Errors

@@ -138,7 +138,7 @@ declare global {
       }[];
     };
     type Document = {
-      document_id: string; root_object?: { object_id: string; bucket_id: string; key_prefix: string } | null;
+      document_id: string; root_object?: { object_id: string; bucket_id: string; key_prefix: string; mime_type: string | null } | null;
       document_blobs: { field: string; url: string; type: string }[]; _internal: { part: number | null };
       [field: string]: unknown;
     };

@@ -3,6 +3,7 @@
 /** @import { Item } from "../../lib/objects.js" */
 import { at } from "../../lib/api.js";
 import { h } from "../../lib/dom.js";
+import { mayHaveOne } from "../../lib/face.js";
 import { bytes } from "../../lib/format.js";
 import { markdown } from "../../lib/markdown.js";
 import { itemOf, pictureOf } from "../../lib/objects.js";
@@ -16,14 +17,14 @@ const ROWS = 500;
 const LOOKED_AT = 4096;
 
 /**
- * @typedef {{kind: string, url: string, item: Item | null, text: string, cut: boolean, broken:
- * boolean, error: unknown}} State
+ * @typedef {{kind: string, url: string, small: string, item: Item | null, text: string,
+ * cut: boolean, broken: boolean, error: unknown}} State
  */
 
 /** @param {() => void} redraw */
 export function preview(redraw) {
   /** @type {State} */
-  const state = { kind: "", url: "", item: null, text: "", cut: false, broken: false, error: null };
+  const state = { kind: "", url: "", small: "", item: null, text: "", cut: false, broken: false, error: null };
 
   /** @param {number} size */
   async function first(size) {
@@ -58,14 +59,18 @@ export function preview(redraw) {
       const item = itemOf(object);
       const url = item.blob ? at.content(bucket, item.id, item.blob) : "";
       if (url === state.url && item.size === state.item?.size) return;
-      Object.assign(state, { item, url, kind: url ? kindOf(item.mime, item.name) : "none", text: "", broken: false, error: null });
+      const small = url && mayHaveOne(item.mime) ? at.thumbnail(bucket, item.id, 1024) : "";
+      Object.assign(state, { item, url, small, kind: url ? kindOf(item.mime, item.name) : "none", text: "", broken: false, error: null });
       if (state.kind === "unknown" || READ.has(state.kind)) read();
     },
     view() {
       const { kind, url, item } = state;
       const named = item?.name ?? "";
       if (state.error) return problem(state.error);
-      if (state.broken || kind === "other" || kind === "none") return cannot(state);
+      if (state.broken || kind === "other" || kind === "none") {
+        if (!state.small) return cannot(state);
+        return h("img", { key: state.small, src: state.small, alt: named, onerror: () => { state.small = ""; redraw(); } });
+      }
       switch (kind) {
         case "image": return h("img", { key: url, src: url, alt: named, onerror });
         case "video": return h("video", { key: url, src: url, controls: true, preload: "metadata", "aria-label": named, onerror });

@@ -14,7 +14,9 @@ use std::{fs::File, io};
 
 use serde_json::{Map, Value, json};
 
-use super::protocol::{BlobOutput, Class, Failed, FileFacts, Input, Output, Request, VectorOutput};
+use super::protocol::{
+    BlobOutput, Class, Drawable, Failed, FileFacts, Input, Output, Request, VectorOutput,
+};
 
 /// An extractor that comes with Catchment.
 #[derive(Debug)]
@@ -29,6 +31,8 @@ pub struct Builtin {
     pub needs_input: bool,
     /// Whether its documents take over all fields unless somebody says otherwise.
     pub carries_fields: bool,
+    /// Whether it may ask for a picture of what it cannot draw itself.
+    pub draws: bool,
     /// MIME types that it takes, `type/*` and `*/*` among them.
     pub accepts: &'static [&'static str],
     /// The fields of its documents, in the words of a bucket's schema.
@@ -90,6 +94,10 @@ impl Sink<'_> {
 
     fn blob(&mut self, blob: BlobOutput) -> Result<(), Stop> {
         self.emit(Output::Blob(blob))
+    }
+
+    fn draw(&mut self, drawable: Drawable) -> Result<(), Stop> {
+        self.emit(Output::Draw(drawable))
     }
 
     fn emit(&mut self, output: Output) -> Result<(), Stop> {

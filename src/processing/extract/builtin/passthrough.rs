@@ -18,6 +18,7 @@ pub(super) static PASSTHROUGH: Builtin = Builtin {
     description: "The object's own fields, or a document for each row of a JSONL file",
     needs_input: false,
     carries_fields: true,
+    draws: false,
     accepts: &["*/*"],
     fields: &[],
     parameters: schema,

@@ -1,5 +1,6 @@
 //! `thumbnail@v1`: a small WebP of a picture, or of the cover that a piece of music or a film
-//! carries, with a hash of what it looks like.
+//! carries, with a hash of what it looks like. What it cannot draw itself it asks a picture of: a
+//! page of a PDF, a frame of a film, HEIC, AVIF and SVG.
 
 use std::{
     fs::{self, File},
@@ -15,7 +16,7 @@ use lofty::{file::TaggedFileExt as _, picture::PictureType, probe::Probe, tag::T
 use serde_json::{Map, Value, json};
 
 use super::{Builtin, Field, Sink, Stop, file_of, parameters, permanent, raw::Previews, too_much};
-use crate::processing::extract::protocol::{BlobOutput, Output, Request};
+use crate::processing::extract::protocol::{BlobOutput, Drawable, Output, Request};
 
 /// The longest edge by default, in pixels.
 pub const DEFAULT_SIZE: u32 = 256;
@@ -29,16 +30,22 @@ const DECODER_BYTES: u64 = 640 * 1024 * 1024;
 const HEAD: u64 = 8192;
 /// What libwebp calls quality, from 0 to 100; its own default.
 const QUALITY: f32 = 75.0;
+const PDF: &str = "application/pdf";
+const SVG: &str = "image/svg+xml";
+/// Pictures whose decoders are no part of this program.
+const PHOTOS: [&str; 5] =
+    ["image/heic", "image/heif", "image/heic-sequence", "image/heif-sequence", "image/avif"];
 /// What the file is called in the scratch folder, and the document's field that it is.
 const NAME: &str = "thumbnail";
 
 pub(in crate::processing) static THUMBNAIL: Builtin = Builtin {
     name: "thumbnail",
     version: "v1",
-    description: "A small WebP of a picture or a cover, and a hash of what it looks like",
+    description: "A small WebP of a picture, a cover, a frame or a page, and a hash of its looks",
     needs_input: true,
     carries_fields: false,
-    accepts: &["image/*", "audio/*", "video/*"],
+    draws: true,
+    accepts: &["image/*", "audio/*", "video/*", PDF],
     fields: &[
         Field { name: "width", kind: "integer", description: "Pixels of the thumbnail" },
         Field { name: "height", kind: "integer", description: "Pixels of the thumbnail" },
@@ -76,8 +83,10 @@ fn run(
     let size = request.parameters.get("size").and_then(Value::as_u64);
     let size = size.and_then(|size| u32::try_from(size).ok()).unwrap_or(DEFAULT_SIZE);
     let mut sink = Sink(tell);
-    let Some(picture) = picture_of(&mut file, known.mime_type.as_deref())? else {
-        return sink.left_out("it carries no picture".to_owned());
+    let picture = match picture_of(&mut file, known.mime_type.as_deref())? {
+        Face::Picture(picture) => picture,
+        Face::Drawn(drawable) => return sink.draw(drawable),
+        Face::None => return sink.left_out("it carries no picture".to_owned()),
     };
     let small = shrink(picture, size);
     let path = request.scratch.join(NAME);
@@ -96,24 +105,47 @@ fn run(
     })
 }
 
-/// The picture that a file is or carries, the right way up; `None` where music or a film carries
-/// none.
-fn picture_of(file: &mut File, named: Option<&str>) -> Result<Option<DynamicImage>, Stop> {
+/// What there is to show of a file.
+enum Face {
+    /// The picture that it is or carries, the right way up.
+    Picture(DynamicImage),
+    /// What another program has to draw.
+    Drawn(Drawable),
+    /// Music without a cover.
+    None,
+}
+
+fn picture_of(file: &mut File, named: Option<&str>) -> Result<Face, Stop> {
     let unreadable = |error| permanent(format!("the file cannot be read: {error}"));
     let mut head = Vec::new();
     (&mut *file).take(HEAD).read_to_end(&mut head).map_err(unreadable)?;
     file.seek(SeekFrom::Start(0)).map_err(unreadable)?;
     match image::guess_format(&head) {
-        Ok(ImageFormat::Tiff) => return developed(file).map(Some),
-        Ok(format) => return decode(BufReader::new(file), format, None).map(Some),
+        Ok(ImageFormat::Tiff) => return developed(file).map(Face::Picture),
+        Ok(ImageFormat::Avif) => return Ok(Face::Drawn(Drawable::Photo)),
+        Ok(format) => return decode(BufReader::new(file), format, None).map(Face::Picture),
         Err(_) => {}
     }
     let mime = infer::get(&head).map(|found| found.mime_type()).or(named).unwrap_or("unknown");
+    let cover_or = |file: &mut File, otherwise| Ok(cover(file)?.map_or(otherwise, Face::Picture));
     match mime.split('/').next() {
-        Some("audio" | "video") => cover(file),
+        _ if mime == PDF => Ok(Face::Drawn(Drawable::Page)),
+        _ if named == Some(SVG) || is_svg(&head) => Ok(Face::Drawn(Drawable::Vector)),
+        _ if PHOTOS.contains(&mime) => Ok(Face::Drawn(Drawable::Photo)),
+        Some("audio") => cover_or(file, Face::None),
+        Some("video") => cover_or(file, Face::Drawn(Drawable::Frame)),
         Some("image") => Err(permanent(format!("pictures of type {mime} are not drawn here"))),
         _ => Err(permanent(format!("files of type {mime} have no picture to draw"))),
     }
+}
+
+/// Whether a file begins as an SVG picture does: with its element, behind what XML may begin with.
+fn is_svg(head: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(head);
+    let text = text.trim_start_matches('\u{feff}').trim_start();
+    let begins = |with: &str| text.starts_with(with);
+    begins("<svg")
+        || (["<?xml", "<!--", "<!DOCTYPE svg"].into_iter().any(begins) && text.contains("<svg"))
 }
 
 /// The picture of a TIFF, which may be the raw file of a camera: then it is the largest that the

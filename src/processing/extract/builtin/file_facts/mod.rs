@@ -31,6 +31,7 @@ pub(super) static FILE_FACTS: Builtin = Builtin {
     description: "What a file says of itself: type, size, EXIF, XMP, tags, length, archive listing",
     needs_input: true,
     carries_fields: false,
+    draws: false,
     accepts: &["*/*"],
     fields: &[
         field("mime_type", "string", "Its true type, by its bytes"),

@@ -48,6 +48,7 @@ pub(super) static TEXT: Builtin = Builtin {
     description: "The words of PDF, Office, HTML, Markdown, CSV, JSON and plain text, piece by piece",
     needs_input: true,
     carries_fields: false,
+    draws: false,
     accepts: &[
         "text/*",
         "application/pdf",
