@@ -366,8 +366,8 @@ impl Source {
         }
     }
 
-    /// The named part of an entry that it names, `None` within where the entry has none; `None` where
-    /// it names no part.
+    /// The named part of an entry that it names, `None` within where the entry has none; `None`
+    /// where it names no part.
     fn part<'f>(&self, facts: &'f Facts) -> Option<Option<&'f PartAddress>> {
         let (Self::Metadata(name) | Self::Property(name)) = self else { return None };
         let mut parts = facts.parts.iter();

@@ -8,7 +8,8 @@ use crate::{
     store::dead_letters::Failure,
 };
 
-/// Is notified of what a run does, as it does it. Called from several tasks at once; must not block.
+/// Is notified of what a run does, as it does it. Called from several tasks at once; must not
+/// block.
 pub trait Observer: Send + Sync {
     /// The run has its lease and begins; `resumed` says that it resumes the pass of another run.
     fn started(&self, _job: &JobId, _bucket: &str, _resumed: bool) {}

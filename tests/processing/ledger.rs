@@ -73,7 +73,8 @@ impl Fixture {
 
     /// Waits until no batch is waiting or under way, and returns all batches, oldest first.
     pub fn settled(&self) -> Vec<Value> {
-        poll_until("the end of all batches", DEADLINE, || {
+        // A hostile object may use up all of its time, and that twice.
+        poll_until("the end of all batches", 3 * DEADLINE, || {
             let listed =
                 self.server.post("/v1/buckets/films/batches/list", &json!({"limit": 1000})).is(200);
             let mut rows = listed["results"].as_array()?.clone();

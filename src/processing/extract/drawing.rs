@@ -25,7 +25,7 @@ use super::{
 /// How long a program may take to draw: generous, for it gives way to everything else on the
 /// computer. What has no end is ended by the time that it may use of the processor.
 const TIMEOUT: Duration = Duration::from_secs(60);
-const CPU_SECS: u64 = 15;
+const CPU_SECS: u64 = 10;
 /// The most memory that it may use, in bytes.
 const MEMORY: u64 = 1024 * 1024 * 1024;
 /// What it writes to its scratch folder, and what some call the first of several pictures.
