@@ -1,6 +1,6 @@
 //! Finds the targets of links that lie outside the roots of a sync, in sources that know entries
-//! and folders by id, and has them placed where the link is (`store::links`). The source is asked for a
-//! target only where the pass does not know that it is below a root.
+//! and folders by id, and has them placed where the link is (`store::links`). The source is asked
+//! for a target only where the pass does not know that it is below a root.
 //!
 //! A full pass first resolves the links in folders that it has listed, which lists the folders that
 //! those lead to. What folders are left then may be gone, or elsewhere by now, and the links in

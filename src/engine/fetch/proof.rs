@@ -1,6 +1,6 @@
 //! Whether a rename is proved. A source may know files by tags that it assumes to be hashes of
-//! their content, and some servers' tags are none: before stored bytes are believed to be those of a file
-//! under another name, a few of them are compared with what the tags say.
+//! their content, and some servers' tags are none: before stored bytes are believed to be those of
+//! a file under another name, a few of them are compared with what the tags say.
 
 use std::{
     io::Read as _,
