@@ -24,6 +24,22 @@ use super::{
     query,
 };
 
+/// What is returned where something was deleted.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct DeletedResponse {
+    /// For people.
+    message: &'static str,
+    /// Always true.
+    success: bool,
+}
+
+impl DeletedResponse {
+    /// It is gone, or was not there.
+    pub(super) const fn done() -> Self {
+        Self { message: "Successfully deleted", success: true }
+    }
+}
+
 /// A body that its own schema accepts. An empty body counts as `{}`.
 #[derive(Clone, Copy, Debug)]
 pub struct Valid<T>(pub T);

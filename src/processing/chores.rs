@@ -35,6 +35,8 @@ pub struct Trigger {
     pub dedup: Dedup,
     /// Only those that were extracted by another recipe.
     pub only_outdated: bool,
+    /// Only those that wait to be tried again.
+    pub only_waiting: bool,
     /// Internal keys of the buckets to go through; empty: all that reach the collection.
     pub buckets: Vec<i64>,
     /// Only these objects, by public id.
@@ -177,6 +179,7 @@ fn next_batch(
     now: Timestamp,
 ) -> Result<u64, StoreError> {
     let which = match (trigger.only_outdated, trigger.dedup.effective()) {
+        _ if trigger.only_waiting => Which::Waiting,
         (true, _) => Which::Outdated,
         (false, Dedup::Skip) => Which::Unsettled,
         (false, _) => Which::All,

@@ -368,6 +368,211 @@ def looking_back(bucket: str):
     assert analytics.get_upload_performance_analytics_buckets(bucket, hours=1).metrics == []
 
 
+def nested(**filters):
+    return mixpeek.LogicalOperatorInput.from_dict({
+        "AND": [{"field": "key_prefix", "operator": "ends_with", "value": ".TXT"}],
+        "OR": [{"field": "key_prefix", "operator": "eq", "value": "a.txt"}],
+        "NOT": [{"field": "key_prefix", "operator": "eq", "value": "b.txt"}],
+        "case_sensitive": False, **filters})
+
+
+def every_field_of_batches(bucket: str, facts: str):
+    rows = objects.list_objects_buckets(bucket, limit=10).results
+    ids = {row.key_prefix: row.object_id for row in rows}
+    made = batches.create_batch_buckets_batches(
+        bucket,
+        mixpeek.CreateBatchRequest(
+            filters=nested(), collection_ids=[facts],
+            metadata={"campaign_id": "c", "tags": ["x"], "source": "s", "notes": "n"}),
+        skip_validation=True, auto_submit=False, trigger_processing=False)
+    assert (len(made.object_ids), made.status) == (1, "DRAFT"), made
+    assert (made.metadata.campaign_id, made.metadata.tags) == ("c", ["x"]), made.metadata
+    more = batches.add_objects_to_batch_buckets_batches(
+        bucket, made.batch_id, mixpeek.AddObjectsToBatchRequest(object_ids=["obj_none"]),
+        skip_validation=True)
+    assert more.batch_id == made.batch_id, more
+    patched = batches.patch_batch_buckets_batches(
+        bucket, made.batch_id,
+        mixpeek.PatchBatchRequest(metadata={"campaign_id": "d", "tags": ["y"]}))
+    assert (patched.metadata.campaign_id, patched.metadata.tags) == ("d", ["y"]), patched
+    submitted = batches.submit_batch_buckets_batches(
+        bucket, made.batch_id, force=True,
+        submit_batch_request=mixpeek.SubmitBatchRequest(
+            collection_ids=[facts], include_processing_history=True))
+    assert submitted.task_id, submitted
+    assert finished(bucket, made.batch_id).status == "COMPLETED"
+    logs = batches.get_batch_logs_buckets_batches(bucket, made.batch_id, tier_num=0)
+    assert [tier["tier_num"] for tier in logs["tiers"]] == [0], logs
+    assert batches.get_batch_logs_buckets_batches(bucket, made.batch_id, tier_num=7)["tiers"] == []
+    failed = batches.get_failed_documents_buckets_batches_batch(
+        bucket, made.batch_id, tier_num=0, collection_id=facts, limit=5, offset=5)
+    assert (failed["limit"], failed["offset"], failed["results"]) == (5, 5, []), failed
+    retried = batches.retry_batch_buckets_batches(
+        bucket, made.batch_id,
+        mixpeek.RetryBatchRequest(retry_mode="all", tier_nums=[0], max_retry_count=5))
+    assert retried["tier_nums"] == [0] and retried["retried_count"] == 0, retried
+    again = batches.resubmit_batch_buckets_batches(
+        bucket, made.batch_id, from_tier=0, auto_submit=False,
+        request_body={"collection_ids": [facts], "dedup_strategy": "replace"})
+    assert again["status"] == "DRAFT" and not again["auto_submitted"], again
+    assert batches.submit_batch_buckets_batches(bucket, made.batch_id).task_id
+    assert finished(bucket, made.batch_id).documents_replaced == 1
+    again = batches.resubmit_batch_buckets_batches(bucket, made.batch_id, trigger_processing=True)
+    assert again["auto_submitted"], again
+    assert finished(bucket, made.batch_id).status == "COMPLETED"
+    refused(422, lambda: batches.resubmit_batch_buckets_batches(bucket, made.batch_id, from_tier=9))
+    bulk = batches.bulk_submit_batches_buckets(bucket, mixpeek.BulkSubmitBatchesRequest(
+        filters=nested(NOT=None), max_objects=1, collection_ids=[facts], dedup_strategy="skip"))
+    assert (bulk.total_objects, bulk.total_batches) == (1, 1), bulk
+    assert finished(bucket, bulk.batches[0].batch_id).status == "COMPLETED"
+    at_once = batches.create_batch_buckets_batches(
+        bucket, mixpeek.CreateBatchRequest(object_ids=[ids["a.txt"]]), auto_submit=True)
+    assert finished(bucket, at_once.batch_id).status == "COMPLETED"
+    some = batches.list_batches_buckets(bucket, mixpeek.ListBatchesRequest(
+        status="COMPLETED", collection_id=facts, limit=1, offset=1))
+    assert len(some.results) == 1, some
+    listed = tasks.list_tasks(
+        page_size=5, list_tasks_request=mixpeek.ListTasksRequest(
+            filters=mixpeek.LogicalOperatorInput.from_dict({
+                "AND": [{"field": "status", "operator": "eq", "value": "COMPLETED"}],
+                "NOT": [{"field": "status", "operator": "eq", "value": "FAILED"}],
+                "case_sensitive": True}),
+            sort=mixpeek.SortOption(field="created_at", direction="desc")))
+    assert listed.results and all(row.status == "COMPLETED" for row in listed.results), listed
+    assert tasks.list_tasks(limit=5, offset=10_000).results == []
+
+
+def every_field_of_collections(bucket: str, facts: str):
+    made = collection(
+        "everything", bucket, "passthrough_extractor",
+        source={"type": "bucket", "bucket_ids": [bucket], "source_namespace_id": "default",
+                "inherited_bucket_ids": [], "source_filters": {"filters": nested().to_dict()}},
+        passthrough=[{"source_path": "nothing", "target_path": "n", "default": "none",
+                      "required": False}],
+        input_schema={"properties": {"title": {"type": "string"}}}, enabled=True,
+        document_schema={"type": "object"}, schema_validation="warn",
+        taxonomy_applications=[], cluster_applications=[], alert_applications=[],
+        retriever_enrichments=[], retriever_transform=None, embedding_task=None)
+    assert made.input_schema.properties["title"], made.input_schema
+    request = {
+        "collection_name": "by one word",
+        "source": {"type": "bucket", "bucket_ids": [bucket]},
+        "features": ["custom:passthrough_extractor"]}
+    one = collections.create_collection(mixpeek.CreateCollectionRequest.from_dict(request))
+    assert one.feature_extractor.feature_extractor_name == "passthrough_extractor", one
+    mapped = dict(request, collection_name="mapped", features=None, feature_extractor={
+        "feature_extractor_name": "file_facts", "version": "v1", "params": {"kept": 1},
+        "include_all_source_fields": True,
+        "input_mappings": [{"input_key": "file", "source_type": "blob", "path": "content"}]})
+    many = collections.create_collection(mixpeek.CreateCollectionRequest.from_dict(mapped))
+    assert many.feature_extractor.include_all_source_fields, many
+    for field, value in {
+        "taxonomy_applications": [{"taxonomy_id": "tax_1"}],
+        "cluster_applications": [{"cluster_id": "clus_1", "auto_execute_on_batch": True,
+            "min_document_threshold": 1, "cooldown_seconds": 1, "execution_phase": 2}],
+        "alert_applications": [{"alert_id": "alt_1", "execution_mode": "on_ingest",
+            "input_mappings": [
+                {"input_key": "q", "source": {"source_type": "constant", "value": "x"}}]}],
+        "retriever_enrichments": [{"retriever_id": "ret_1",
+            "input_mappings": [
+                {"input_key": "q", "source": {"source_type": "constant", "value": "x"}}],
+            "write_back_fields": [{"source_field": "a", "target_field": "b", "mode": "first"}]}],
+        "embedding_task": "search",
+    }.items():
+        wanted = dict(request, collection_name=f"with {field}", **{field: value})
+        answer = refused(422, lambda: collections.create_collection(wanted))
+        assert field in answer, answer
+    for call in (
+        lambda **more: collections.list_collections(
+            page_size=1, list_collections_request=mixpeek.ListCollectionsRequest.from_dict({
+                "sorts": [{"field": "collection_name", "direction": "desc"}],
+                "case_sensitive": True, "include_system": True, "search": "everything"}), **more),
+        lambda **more: collections.list_collections_get(
+            namespace_id="default", include_system=False, page_size=1, search="everything", **more),
+    ):
+        assert [row.collection_id for row in call().results] == [made.collection_id]
+        assert call(offset=1).results == []
+    triggered = collections.trigger_collection(
+        made.collection_id, mixpeek.TriggerCollectionRequest.from_dict({
+            "include_buckets": [bucket], "dedup_strategy": "replace",
+            "source_filters": nested().to_dict()}))
+    assert triggered.object_count == 1, triggered
+    assert finished(bucket, triggered.batch_id).status == "COMPLETED"
+    refused(422, lambda: collections.trigger_collection(
+        made.collection_id, mixpeek.TriggerCollectionRequest(include_collections=[facts])))
+    answer = refused(422, lambda: collections.trigger_collection(
+        made.collection_id, {"reembed": {
+            "outputs": ["transcription_embedding"], "target_feature_uri": "u", "only_missing": True, "dry_run": True}}))
+    assert "reembed" in answer, answer
+    for name in (made.collection_id, one.collection_id, many.collection_id):
+        collections.delete_collection(name)
+
+
+def every_field_of_documents(bucket: str, facts: str):
+    made = [documents.create_document(facts, mixpeek.DocumentCreateRequest.from_dict({
+        "collection_id": facts, "root_object_id": "obj_1", "root_bucket_id": bucket,
+        "source_type": "bucket", "source_collection_id": None, "source_document_id": None,
+        "source_object_id": "obj_1", "lineage_path": "a/b", "lineage_chain": [],
+        "content_hash": "h", "document_schema_version": "1",
+        "metadata": {"rank": rank, "when": f"2026-0{rank}-15T10:00:00Z", "tags": ["t", str(rank)]},
+        "features": [{"feature_extractor_id": "mine_v1", "payload": {"said": "so"}}],
+        "vectors": {"v": [1.0, float(rank)], "w": [2.0]}})).document_id for rank in (1, 2, 3)]
+    mine = mixpeek.LogicalOperatorInput.from_dict({
+        "AND": [{"field": "said", "operator": "eq", "value": "SO"}],
+        "OR": [{"field": "rank", "operator": "gte", "value": 1}],
+        "NOT": [{"field": "rank", "operator": "eq", "value": 9}], "case_sensitive": False})
+    one = documents.get_document(
+        facts, made[0], return_vectors=True, return_vector_names="w", return_presigned_urls=True)
+    assert list(one.internal.additional_properties["vectors"]) == ["w"], one
+    named = documents.list_documents(facts, list_documents_request=mixpeek.ListDocumentsRequest(
+        filters=mine, return_vector_names=mixpeek.ReturnVectorNames(True), offset=1, limit=1,
+        sort=mixpeek.SortOption(field="rank", direction="desc")))
+    assert [row.document_id for row in named.results] == [made[1]], named
+    read = documents.list_documents_0(
+        facts, filters=json.dumps({"said": "so"}), sort="-rank", search="so", page_size=2,
+        return_vectors=True, return_presigned_urls=True, include_total=True)
+    assert [row.document_id for row in read.results] == [made[2], made[1]], read
+    assert read.pagination.total == 3, read.pagination
+    grouped = documents.aggregate_documents(
+        facts, mixpeek.DocumentAggregationRequest.from_dict({
+            "filters": {"said": "so"},
+            "group_by": [{"field": "when", "alias": "month", "date_trunc": "month"}],
+            "aggregations": [
+                {"function": "count", "alias": "n"},
+                {"function": "count_distinct", "distinct_field": "rank", "alias": "ranks"}],
+            "having": [{"field": "n", "operator": "gte", "value": 1}],
+            "sort_by": "month", "sort_direction": "asc", "limit": 2}))
+    assert grouped.total_groups == 3 and len(grouped.results) == 2, grouped
+    assert grouped.results[0].metrics == {"n": 1, "ranks": 1}, grouped
+    unwound = documents.aggregate_documents(
+        facts, mixpeek.DocumentAggregationRequest.from_dict({
+            "filters": {"said": "so"}, "unwind": "tags",
+            "group_by": [{"field": "tags"}, {"field": "when", "date_part": "year", "alias": "y"}],
+            "aggregations": [{"function": "count", "alias": "n"}]}))
+    assert {row.group["tags"]: row.metrics["n"] for row in unwound.results}["t"] == 3, unwound
+    ranged = documents.aggregate_documents(
+        facts, mixpeek.DocumentAggregationRequest.from_dict({
+            "filters": {"said": "so"},
+            "range_buckets": [
+                {"field": "rank", "boundaries": [0, 2, 5], "default_bucket": "none"}],
+            "group_by": [{"field": "rank"}],
+            "aggregations": [{"function": "count", "alias": "n"}]}))
+    assert {row.group["rank"]: row.metrics["n"] for row in ranged.results} == {"0-2": 2, "2-5": 1}
+    many = documents.batch_update(facts, mixpeek.BatchUpdateDocumentsRequest(
+        filters=mine, update_data={"seen": 1}))
+    assert many.updated_count == 3, many
+    bulk = documents.bulk_update(facts, mixpeek.BulkUpdateDocumentsRequest(
+        filters=mine, update_data={"seen": 2}))
+    assert bulk.updated_count == 3, bulk
+    gone = documents.batch_delete(facts, mixpeek.BatchDeleteDocumentsRequest(
+        filters=mine, reason="a test"))
+    assert gone.deleted_count == 3, gone
+    day, later = "2020-01-01", "2100-01-01T00:00:00Z"
+    for look in (analytics.get_bucket_storage_analytics, analytics.get_bucket_usage_analytics):
+        assert look(bucket, start_date=day, end_date=later, group_by="month").metrics
+    assert analytics.get_upload_performance_analytics_buckets(bucket, hours=1, group_by="day")
+
+
 def telling():
     def wanted(**more):
         return mixpeek.WebhookInput.from_dict({
@@ -414,6 +619,9 @@ ordering(bucket, facts, document)
 rows_and_tiers(bucket, facts)
 looking_back(bucket)
 fields_of_sources(bucket)
+every_field_of_batches(bucket, facts)
+every_field_of_collections(bucket, facts)
+every_field_of_documents(bucket, facts)
 telling()
 pathlib.Path(given["folder"], "a.txt").unlink()
 print("done", flush=True)

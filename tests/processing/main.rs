@@ -18,6 +18,7 @@ mod receiver;
 
 mod asked;
 mod client;
+mod commands;
 mod extract;
 mod facts;
 mod files;

@@ -37,8 +37,8 @@ export const bucketsOf = ({ source }) => source.bucket_ids ?? source.inherited_b
 /** How an extractor is called. @param {Api.ExtractorSettings | Api.Extractor} one */
 export const extractorName = ({ feature_extractor_name, version }) => `${feature_extractor_name} ${version}`;
 
-/** Batches whose failures are looked through. */
-const LOOKED_THROUGH = 20;
+/** Objects that are shown of each reason. */
+const SHOWN = 20;
 
 /**
  * The latest batches of a pipeline, over all its buckets.
@@ -50,26 +50,23 @@ export async function batchesOf(one) {
 }
 
 /**
- * What failed and was not done since, by reason, the most frequent first.
- * @param {Api.Pipeline} one @param {Api.Batch[]} batches
- * @returns {Promise<FailureGroup[]>}
+ * What failed and was not done since, by reason, the most frequent first, each with some of its objects.
+ * @param {string} collection @returns {Promise<FailureGroup[]>}
  */
-export async function failuresOf(one, batches) {
-  const failed = batches.filter((batch) => batch.failed_object_count > 0).slice(0, LOOKED_THROUGH);
-  const pages = await Promise.all(failed.map(({ bucket_id, batch_id }) => get(`${batchAt(bucket_id, batch_id)}/failed-documents`, { collection_id: one.collection_id, limit: 1000 })));
-  /** @type {Map<string, FailureGroup>} */
-  const groups = new Map();
-  const seen = new Set();
-  for (const object of /** @type {Api.FailedObject[]} */ (pages.flatMap(({ results }) => results))) {
-    if (seen.has(object.object_id)) continue;
-    seen.add(object.object_id);
-    const reason = `${object.error_type} ${object.error}`;
-    const group = groups.get(reason) ?? { type: object.error_type, error: object.error, objects: [] };
-    groups.set(reason, group);
-    group.objects.push(object);
-  }
-  return [...groups.values()].sort((a, b) => b.objects.length - a.objects.length);
+export async function failuresOf(collection) {
+  const path = /** @type {`/v1/collections/${string}/failures`} */ (`${of(collection)}/failures`);
+  const { groups } = await get(path, { limit: 1 });
+  return Promise.all(groups.map(async (group) => {
+    const { results } = await get(path, { error_type: group.error_type, error: group.error, limit: SHOWN });
+    return { ...group, objects: results };
+  }));
 }
+
+/**
+ * Tries all failures of a reason again.
+ * @param {string} collection @param {FailureGroup} group
+ */
+export const retryFailures = (collection, { error_type, error }) => post(`${of(collection)}/failures/retry`, { error_type, error, retry_mode: "all" });
 
 /**
  * @param {string} bucket @param {string} batch @returns {`/v1/buckets/${string}/batches/${string}`}
@@ -80,7 +77,7 @@ export const batchAt = (bucket, batch) => `${at.bucket(bucket)}/batches/${encode
  * Which objects, as a person says it.
  * @typedef {{folder: string, name: string, kind: string}} Which
  */
-/** @typedef {{type: string, error: string, objects: Api.FailedObject[]}} FailureGroup */
+/** @typedef {{error_type: string, error: string, count: number, objects: Api.FailedInPipeline[]}} FailureGroup */
 
 /** Kinds of files, by the beginning of their type. @type {[value: string, label: string][]} */
 export const KINDS = [["", "Every kind"], ["image/", "Images"], ["video/", "Videos"], ["audio/", "Audio"], ["application/pdf", "PDF"], ["text/", "Text"]];

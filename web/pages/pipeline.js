@@ -10,7 +10,7 @@ import { h } from "../lib/dom.js";
 import { count, counted, duration, moment } from "../lib/format.js";
 import { attempt, note } from "../lib/notes.js";
 import { badge, bar, button, cell, empty, heads, icon, link, name, said, section, stat } from "../lib/parts.js";
-import { batchAt, batchesOf, bucketsOf, conditionWords, extractorName, failuresOf, pipeline, pipelineAt, trigger } from "../lib/pipelines.js";
+import { batchAt, batchesOf, bucketsOf, conditionWords, extractorName, failuresOf, pipeline, pipelineAt, retryFailures, trigger } from "../lib/pipelines.js";
 import { soon } from "../lib/soon.js";
 import { stateOf } from "./pipelines.js";
 
@@ -53,7 +53,7 @@ export function open(visit) {
       const [one, { results }] = await Promise.all([pipeline(id), get("/v1/buckets", { limit: 1000 }), documents.load()]);
       state.buckets = new Map(results.map((/** @type {{bucket_id: string, bucket_name: string}} */ bucket) => [bucket.bucket_id, bucket.bucket_name]));
       state.batches = await batchesOf(one);
-      state.groups = one.failed ? await failuresOf(one, state.batches) : [];
+      state.groups = one.failed ? await failuresOf(id) : [];
       state.one = one;
     },
     view: () => {
@@ -82,17 +82,17 @@ export function open(visit) {
   function failures(one) {
     if (one.failed === 0) return empty("Nothing failed", "An object that fails is listed here with the reason. One bad object never stops the rest.");
     return h("section.stack", { "aria-label": "Failures" }, section("By reason", one.failed),
-      state.groups.map((group) => h("article.need", { key: `${group.type} ${group.error}` }, icon("alert"),
-        h("div", h("h3", `${counted(group.objects.length, "object")}: `, said(group.error)), h("p", FAILURES[group.type] ?? group.type),
-          h("details", h("summary", "Which"), h("ul", group.objects.slice(0, 20).map((object) => h("li", { key: object.object_id },
-            link(object.object_id, to.object(bucketsOf(one)[0], object.object_id)), ` tried ${counted(object.attempts, "time")}, ${moment(object.timestamp)}`,
-            object.stderr ? h("pre", { tabindex: "0" }, object.stderr) : null))), group.objects.length > 20 ? h("p.muted", `and ${count(group.objects.length - 20)} more`) : null)),
-        h("div.actions", button("Retry these", () => retry(group.objects.map((object) => object.object_id)), { kind: "small primary", "aria-label": `Retry these: ${group.error}` })))));
+      state.groups.map((group) => h("article.need", { key: `${group.error_type} ${group.error}` }, icon("alert"),
+        h("div", h("h3", `${counted(group.count, "object")}: `, said(group.error)), h("p", FAILURES[group.error_type] ?? group.error_type),
+          h("details", h("summary", "Which"), h("ul", group.objects.map((object) => h("li", { key: object.object_id },
+            link(object.object_id, to.object(object.bucket_id ?? bucketsOf(one)[0], object.object_id)), ` tried ${counted(object.attempts, "time")}, ${moment(object.timestamp)}`,
+            object.stderr ? h("pre", { tabindex: "0" }, object.stderr) : null))), group.count > group.objects.length ? h("p.muted", `and ${count(group.count - group.objects.length)} more`) : null)),
+        h("div.actions", button("Retry these", () => retry(group), { kind: "small primary", "aria-label": `Retry these: ${group.error}` })))));
   }
 
-  /** @param {string[]} objects */
-  function retry(objects) {
-    return attempt(() => trigger(id, { object_ids: objects, dedup_strategy: "replace" }), `${counted(objects.length, "object")} will be tried again.`).then(visit.refresh);
+  /** @param {import("../lib/pipelines.js").FailureGroup} group */
+  function retry(group) {
+    return attempt(() => retryFailures(id, group), `${counted(group.count, "object")} will be tried again.`).then(visit.refresh);
   }
 
   function batches() {

@@ -3,10 +3,15 @@
 use axum::{Json, extract::State};
 use jiff::{Timestamp, ToSpan as _, civil::Date, tz::Offset};
 use serde::Deserialize;
-use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::{JsonResult, Range, megabits};
+use super::{
+    JsonResult, Range, megabits,
+    wire::{
+        StorageAnalyticsResponse, StoragePoint, StorageSummary, UploadPerformanceResponse,
+        UploadPoint, UploadSummary, UsageAnalyticsResponse, UsageCostBreakdown, UsagePoint,
+    },
+};
 use crate::{
     api::{
         App, buckets,
@@ -129,7 +134,7 @@ fn by_step(hours: &[Hour], step: Step) -> Vec<(Timestamp, Hour)> {
     get, path = "/v1/analytics/buckets/{bucket_id}/storage", tag = "analytics_buckets",
     operation_id = "get_bucket_storage_analytics",
     params(("bucket_id" = String, Path, description = "Id or name"), TimeQuery),
-    responses((status = 200, description = "Its size over time", body = Object))
+    responses((status = 200, description = "Its size over time", body = StorageAnalyticsResponse))
 )]
 #[expect(clippy::cast_precision_loss, reason = "a rate needs no 53 bits")]
 pub(super) async fn storage(
@@ -137,7 +142,7 @@ pub(super) async fn storage(
     scope: Scope,
     FromPath(bucket): FromPath<String>,
     ValidQuery(query): ValidQuery<TimeQuery>,
-) -> JsonResult {
+) -> JsonResult<StorageAnalyticsResponse> {
     let bucket = buckets::find(&app, &scope, &bucket).await?;
     let range = range_of(&query, app.now())?;
     let step = Step::parse(query.group_by.as_deref(), Step::Day)?;
@@ -146,31 +151,31 @@ pub(super) async fn storage(
         app.engine.store.read(move |db| analytics::hours(db, key, range.start, range.end)).await?;
     let steps = by_step(&hours, step);
     let mut before: Option<u64> = None;
-    let metrics: Vec<Value> = steps
+    let metrics = steps
         .iter()
         .map(|(at, hour)| {
             let growth = before
                 .filter(|before| *before > 0)
                 .map(|before| (hour.bytes as f64 - before as f64) * 100.0 / before as f64);
             before = Some(hour.bytes);
-            json!({
-                "time_bucket": at,
-                "total_size_bytes": hour.bytes,
-                "object_count": hour.objects,
-                "avg_size_bytes": hour.bytes.checked_div(hour.objects).unwrap_or(0),
-                "growth_rate_percent": growth,
-            })
+            StoragePoint {
+                time_bucket: *at,
+                total_size_bytes: hour.bytes,
+                object_count: hour.objects,
+                avg_size_bytes: hour.bytes.checked_div(hour.objects).unwrap_or(0),
+                growth_rate_percent: growth,
+            }
         })
         .collect();
-    Ok(Json(json!({
-        "bucket_id": bucket.id,
-        "time_range": range.respond(),
-        "metrics": metrics,
-        "summary": {
-            "total_size_bytes": bucket.object_bytes,
-            "object_count": bucket.object_count,
+    Ok(Json(StorageAnalyticsResponse {
+        bucket_id: bucket.id.to_string(),
+        time_range: range.respond(),
+        metrics,
+        summary: StorageSummary {
+            total_size_bytes: bucket.object_bytes,
+            object_count: bucket.object_count,
         },
-    })))
+    }))
 }
 
 /// Show how a bucket was used
@@ -178,7 +183,7 @@ pub(super) async fn storage(
     get, path = "/v1/analytics/buckets/{bucket_id}/usage", tag = "analytics_buckets",
     operation_id = "get_bucket_usage_analytics",
     params(("bucket_id" = String, Path, description = "Id or name"), TimeQuery),
-    responses((status = 200, description = "Its use over time; nothing costs anything", body = Object))
+    responses((status = 200, description = "Its use over time; nothing costs anything", body = UsageAnalyticsResponse))
 )]
 #[expect(clippy::cast_precision_loss, reason = "gigabyte hours need no 53 bits")]
 pub(super) async fn usage(
@@ -186,7 +191,7 @@ pub(super) async fn usage(
     scope: Scope,
     FromPath(bucket): FromPath<String>,
     ValidQuery(query): ValidQuery<TimeQuery>,
-) -> JsonResult {
+) -> JsonResult<UsageAnalyticsResponse> {
     let bucket = buckets::find(&app, &scope, &bucket).await?;
     let range = range_of(&query, app.now())?;
     let step = Step::parse(query.group_by.as_deref(), Step::Day)?;
@@ -202,32 +207,32 @@ pub(super) async fn usage(
             ))
         })
         .await?;
-    let metrics: Vec<Value> = by_step(&hours, step)
+    let metrics = by_step(&hours, step)
         .into_iter()
         .map(|(at, _)| {
             let is_in = |other: Timestamp| step.beginning(other) == at && other <= range.end;
             let bytes: u64 =
                 hours.iter().filter(|hour| is_in(hour.at)).map(|hour| hour.bytes).sum();
-            json!({
-                "time_bucket": at,
-                "storage_gb_hours": bytes as f64 / 1_000_000_000.0,
-                "upload_operations": uploads.iter().filter(|upload| is_in(upload.at)).count(),
-                "sync_operations": runs.iter().filter(|run| is_in(run.started_at)).count(),
-                "total_credits": 0,
-                "estimated_cost_usd": 0.0,
-            })
+            let uploads = uploads.iter().filter(|upload| is_in(upload.at)).count();
+            let runs = runs.iter().filter(|run| is_in(run.started_at)).count();
+            UsagePoint {
+                time_bucket: at,
+                storage_gb_hours: bytes as f64 / 1_000_000_000.0,
+                upload_operations: uploads as u64,
+                sync_operations: runs as u64,
+                total_credits: 0,
+                estimated_cost_usd: 0.0,
+            }
         })
         .collect();
-    Ok(Json(json!({
-        "bucket_id": bucket.id,
-        "time_range": range.respond(),
-        "metrics": metrics,
-        "cost_breakdown": {
-            "storage_percent": 0.0, "upload_percent": 0.0, "sync_percent": 0.0, "other_percent": 0.0,
-        },
-        "total_credits": 0,
-        "total_cost_usd": 0.0,
-    })))
+    Ok(Json(UsageAnalyticsResponse {
+        bucket_id: bucket.id.to_string(),
+        time_range: range.respond(),
+        metrics,
+        cost_breakdown: UsageCostBreakdown::default(),
+        total_credits: 0,
+        total_cost_usd: 0.0,
+    }))
 }
 
 /// Show how fast uploads to a bucket were
@@ -235,7 +240,7 @@ pub(super) async fn usage(
     get, path = "/v1/analytics/buckets/{bucket_id}/upload-performance", tag = "analytics_buckets",
     operation_id = "get_bucket_upload_performance_analytics",
     params(("bucket_id" = String, Path, description = "Id or name"), UploadsQuery),
-    responses((status = 200, description = "Uploads over time", body = Object))
+    responses((status = 200, description = "Uploads over time", body = UploadPerformanceResponse))
 )]
 #[expect(clippy::cast_precision_loss, reason = "rates need no 53 bits")]
 pub(super) async fn upload_performance(
@@ -243,7 +248,7 @@ pub(super) async fn upload_performance(
     scope: Scope,
     FromPath(bucket): FromPath<String>,
     ValidQuery(query): ValidQuery<UploadsQuery>,
-) -> JsonResult {
+) -> JsonResult<UploadPerformanceResponse> {
     let bucket = buckets::find(&app, &scope, &bucket).await?;
     let range = Range::of_hours(query.hours, app.now());
     let step = Step::parse(query.group_by.as_deref(), Step::Hour)?;
@@ -257,7 +262,7 @@ pub(super) async fn upload_performance(
             _ => steps.push((at, vec![upload])),
         }
     }
-    let metrics: Vec<Value> = steps
+    let metrics = steps
         .iter()
         .map(|(at, all)| {
             let mut took: Vec<u64> = all.iter().map(|upload| upload.took_ms).collect();
@@ -266,21 +271,21 @@ pub(super) async fn upload_performance(
             let bytes: u64 = all.iter().map(|upload| upload.bytes).sum();
             let failed = all.iter().filter(|upload| upload.has_failed).count();
             let quantile = |percent: usize| took.get((took.len() - 1) * percent / 100).copied();
-            json!({
-                "time_bucket": at,
-                "upload_count": all.len(),
-                "avg_latency_ms": total / all.len() as u64,
-                "p95_latency_ms": quantile(95),
-                "p99_latency_ms": quantile(99),
-                "avg_throughput_mbps": megabits(bytes, total as f64 / 1000.0),
-                "error_rate": failed as f64 / all.len() as f64,
-            })
+            UploadPoint {
+                time_bucket: *at,
+                upload_count: all.len() as u64,
+                avg_latency_ms: total / all.len() as u64,
+                p95_latency_ms: quantile(95),
+                p99_latency_ms: quantile(99),
+                avg_throughput_mbps: megabits(bytes, total as f64 / 1000.0),
+                error_rate: failed as f64 / all.len() as f64,
+            }
         })
         .collect();
-    Ok(Json(json!({
-        "bucket_id": bucket.id,
-        "time_range": range.respond(),
-        "metrics": metrics,
-        "summary": {"total_uploads": uploads.len()},
-    })))
+    Ok(Json(UploadPerformanceResponse {
+        bucket_id: bucket.id.to_string(),
+        time_range: range.respond(),
+        metrics,
+        summary: UploadSummary { total_uploads: uploads.len() as u64 },
+    }))
 }

@@ -2,14 +2,19 @@
 //! anyway and one row an hour and bucket. Nothing costs credits here.
 
 mod buckets_by_time;
+mod wire;
 
 use axum::{Json, extract::State};
 use jiff::{Timestamp, ToSpan as _};
 use serde::Deserialize;
-use serde_json::{Value, json};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+use self::wire::{
+    AnalyticsTimeRange, BucketHealthResponse, BucketsHealthResponse, ComparedSyncResponse,
+    ErrorShareResponse, SyncComparisonResponse, SyncHealthResponse, SyncPerformanceResponse,
+    SyncRunResponse, SyncRunsSummary,
+};
 use super::{
     App, buckets,
     error::ApiError,
@@ -22,7 +27,7 @@ use crate::store::{
     buckets::Bucket,
 };
 
-type JsonResult = Result<Json<Value>, ApiError>;
+type JsonResult<T> = Result<Json<T>, ApiError>;
 
 /// How long nothing may move in a run before it counts as stuck.
 const STUCK_SECS: i64 = 300;
@@ -76,53 +81,55 @@ impl Range {
         Self { start: start.unwrap_or(Timestamp::MIN), end: now }
     }
 
-    fn respond(self) -> Value {
-        json!({"start": self.start, "end": self.end})
+    const fn respond(self) -> AnalyticsTimeRange {
+        AnalyticsTimeRange { start: self.start, end: self.end }
     }
 }
 
-fn health_of(db: &Connection, bucket: &Bucket, range: Range) -> Result<Value, ApiError> {
+fn health_of(
+    db: &Connection,
+    bucket: &Bucket,
+    range: Range,
+) -> Result<BucketHealthResponse, ApiError> {
     let failures = analytics::failures(db, bucket.key, range.start)?;
     let stuck_before = range.end.saturating_sub(STUCK_SECS.seconds()).unwrap_or(Timestamp::MIN);
     let syncs = analytics::sync_health(db, bucket.key, stuck_before)?;
     let total: u64 = failures.iter().map(|kind| kind.count).sum();
-    let stuck: Vec<&str> =
-        syncs.iter().filter(|sync| sync.is_stuck).map(|sync| sync.sync_id.as_str()).collect();
+    let stuck: Vec<String> =
+        syncs.iter().filter(|sync| sync.is_stuck).map(|sync| sync.sync_id.clone()).collect();
     let worst = syncs.iter().map(|sync| sync.consecutive_failures).max().unwrap_or(0);
     let overall = match (total, worst, stuck.len()) {
         (_, 3.., _) | (_, _, 1..) => "unhealthy",
         (0, 0, 0) => "healthy",
         _ => "degraded",
     };
-    let response = syncs.iter().map(|sync| {
-        json!({
-            "sync_config_id": sync.sync_id,
-            "consecutive_failures": sync.consecutive_failures,
-            "last_success_at": sync.last_success,
-            "last_failure_at": sync.last_failure,
-            "failure_rate": sync.failure_rate,
-        })
+    let sync_health = syncs.into_iter().map(|sync| SyncHealthResponse {
+        sync_config_id: sync.sync_id,
+        consecutive_failures: sync.consecutive_failures,
+        last_success_at: sync.last_success,
+        last_failure_at: sync.last_failure,
+        failure_rate: sync.failure_rate,
     });
-    Ok(json!({
-        "bucket_id": bucket.id,
-        "time_range": range.respond(),
-        "overall_health": overall,
-        "total_errors": total,
-        "error_breakdown": failures.iter().map(|kind| share_of(kind, total)).collect::<Vec<_>>(),
-        "sync_health": response.collect::<Vec<_>>(),
-        "stuck_syncs": stuck,
-    }))
+    Ok(BucketHealthResponse {
+        bucket_id: bucket.id.to_string(),
+        time_range: range.respond(),
+        overall_health: overall,
+        total_errors: total,
+        error_breakdown: failures.into_iter().map(|kind| share_of(kind, total)).collect(),
+        sync_health: sync_health.collect(),
+        stuck_syncs: stuck,
+    })
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a share needs no 53 bits")]
-fn share_of(kind: &Failures, total: u64) -> Value {
-    json!({
-        "error_type": kind.kind,
-        "count": kind.count,
-        "percentage": kind.count as f64 * 100.0 / total.max(1) as f64,
-        "first_seen": kind.first,
-        "last_seen": kind.last,
-    })
+fn share_of(kind: Failures, total: u64) -> ErrorShareResponse {
+    ErrorShareResponse {
+        error_type: kind.kind,
+        count: kind.count,
+        percentage: kind.count as f64 * 100.0 / total.max(1) as f64,
+        first_seen: kind.first,
+        last_seen: kind.last,
+    }
 }
 
 /// Show the state of a bucket
@@ -130,14 +137,14 @@ fn share_of(kind: &Failures, total: u64) -> Value {
     get, path = "/v1/analytics/buckets/{bucket_id}/health", tag = "analytics_buckets",
     operation_id = "get_bucket_health_analytics",
     params(("bucket_id" = String, Path, description = "Id or name"), HoursQuery),
-    responses((status = 200, description = "Its failures, and how its syncs fare", body = Object))
+    responses((status = 200, description = "Its failures, and how its syncs fare", body = BucketHealthResponse))
 )]
 async fn health(
     State(app): State<App>,
     scope: Scope,
     FromPath(bucket): FromPath<String>,
     ValidQuery(query): ValidQuery<HoursQuery>,
-) -> JsonResult {
+) -> JsonResult<BucketHealthResponse> {
     let bucket = buckets::find(&app, &scope, &bucket).await?;
     let range = Range::of_hours(query.hours, app.now());
     app.engine.store.read_or(move |db| health_of(db, &bucket, range)).await.map(Json)
@@ -148,29 +155,29 @@ async fn health(
     get, path = "/v1/analytics/buckets/health", tag = "analytics_buckets",
     operation_id = "get_namespace_buckets_health_analytics",
     params(HoursQuery),
-    responses((status = 200, description = "Buckets with failures", body = Object))
+    responses((status = 200, description = "Buckets with failures", body = BucketsHealthResponse))
 )]
 async fn all_health(
     State(app): State<App>,
     scope: Scope,
     ValidQuery(query): ValidQuery<HoursQuery>,
-) -> JsonResult {
+) -> JsonResult<BucketsHealthResponse> {
     let range = Range::of_hours(query.hours, app.now());
-    let response = app
+    let buckets = app
         .engine
         .store
         .read_or(move |db| {
             let mut response = Vec::new();
             for bucket in crate::store::buckets::of_namespace(db, scope.namespace_key)? {
                 let health = health_of(db, &bucket, range)?;
-                if health["overall_health"] != "healthy" {
+                if health.overall_health != "healthy" {
                     response.push(health);
                 }
             }
             Ok::<_, ApiError>(response)
         })
         .await?;
-    Ok(Json(json!({"time_range": range.respond(), "buckets": response})))
+    Ok(Json(BucketsHealthResponse { time_range: range.respond(), buckets }))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a rate needs no 53 bits")]
@@ -183,19 +190,36 @@ fn seconds_of(run: &SyncRun, now: Timestamp) -> f64 {
     end.duration_since(run.started_at).as_secs_f64().max(0.0)
 }
 
+fn run_response(run: SyncRun, now: Timestamp) -> SyncRunResponse {
+    let seconds = seconds_of(&run, now);
+    SyncRunResponse {
+        throughput_mbps: megabits(run.bytes, seconds),
+        duration_seconds: seconds,
+        sync_run_id: run.job_id,
+        sync_config_id: run.sync_id,
+        started_at: run.started_at,
+        files_discovered: run.discovered,
+        files_synced: run.synced,
+        files_failed: run.failed,
+        bytes_synced: run.bytes,
+        status: run.status,
+        provider_type: run.provider,
+    }
+}
+
 /// Show how the runs of a bucket's syncs went
 #[utoipa::path(
     get, path = "/v1/analytics/buckets/{bucket_id}/sync-performance", tag = "analytics_buckets",
     operation_id = "get_bucket_sync_performance_analytics",
     params(("bucket_id" = String, Path, description = "Id or name"), RunsQuery),
-    responses((status = 200, description = "Runs, the newest first", body = Object))
+    responses((status = 200, description = "Runs, the newest first", body = SyncPerformanceResponse))
 )]
 async fn sync_performance(
     State(app): State<App>,
     scope: Scope,
     FromPath(bucket): FromPath<String>,
     ValidQuery(query): ValidQuery<RunsQuery>,
-) -> JsonResult {
+) -> JsonResult<SyncPerformanceResponse> {
     let bucket = buckets::find(&app, &scope, &bucket).await?;
     let now = app.now();
     let range = Range::of_hours(query.hours, now);
@@ -206,34 +230,18 @@ async fn sync_performance(
         .store
         .read(move |db| analytics::sync_runs(db, key, sync.as_deref(), range.start, limit))
         .await?;
-    let response: Vec<Value> = runs
-        .iter()
-        .map(|run| {
-            let seconds = seconds_of(run, now);
-            json!({
-                "sync_run_id": run.job_id,
-                "sync_config_id": run.sync_id,
-                "started_at": run.started_at,
-                "duration_seconds": seconds,
-                "files_discovered": run.discovered,
-                "files_synced": run.synced,
-                "files_failed": run.failed,
-                "bytes_synced": run.bytes,
-                "throughput_mbps": megabits(run.bytes, seconds),
-                "status": run.status,
-                "provider_type": run.provider,
-            })
-        })
-        .collect();
-    let bytes: u64 = runs.iter().map(|run| run.bytes).sum();
-    let files: u64 = runs.iter().map(|run| run.synced).sum();
-    Ok(Json(json!({
-        "bucket_id": bucket.id,
-        "sync_config_id": query.sync_config_id,
-        "time_range": range.respond(),
-        "runs": response,
-        "summary": {"total_runs": runs.len(), "total_bytes": bytes, "total_files": files},
-    })))
+    let summary = SyncRunsSummary {
+        total_runs: runs.len() as u64,
+        total_bytes: runs.iter().map(|run| run.bytes).sum(),
+        total_files: runs.iter().map(|run| run.synced).sum(),
+    };
+    Ok(Json(SyncPerformanceResponse {
+        bucket_id: bucket.id.to_string(),
+        sync_config_id: query.sync_config_id,
+        time_range: range.respond(),
+        runs: runs.into_iter().map(|run| run_response(run, now)).collect(),
+        summary,
+    }))
 }
 
 /// Compare the syncs of a bucket
@@ -241,7 +249,7 @@ async fn sync_performance(
     get, path = "/v1/analytics/buckets/{bucket_id}/sync-comparison", tag = "analytics_buckets",
     operation_id = "compare_bucket_syncs_analytics",
     params(("bucket_id" = String, Path, description = "Id or name"), HoursQuery),
-    responses((status = 200, description = "Syncs", body = Object))
+    responses((status = 200, description = "Syncs", body = SyncComparisonResponse))
 )]
 #[expect(clippy::cast_precision_loss, reason = "an average needs no 53 bits")]
 async fn sync_comparison(
@@ -249,7 +257,7 @@ async fn sync_comparison(
     scope: Scope,
     FromPath(bucket): FromPath<String>,
     ValidQuery(query): ValidQuery<HoursQuery>,
-) -> JsonResult {
+) -> JsonResult<SyncComparisonResponse> {
     let bucket = buckets::find(&app, &scope, &bucket).await?;
     let now = app.now();
     let range = Range::of_hours(query.hours, now);
@@ -262,25 +270,27 @@ async fn sync_comparison(
     let mut ids: Vec<&str> = runs.iter().map(|run| run.sync_id.as_str()).collect();
     ids.sort_unstable();
     ids.dedup();
-    let configs: Vec<Value> = ids
+    let configs = ids
         .into_iter()
         .map(|id| {
             let of: Vec<&SyncRun> = runs.iter().filter(|run| run.sync_id == id).collect();
             let seconds: f64 = of.iter().map(|run| seconds_of(run, now)).sum();
             let bytes: u64 = of.iter().map(|run| run.bytes).sum();
             let worked = of.iter().filter(|run| run.status == "completed").count();
-            json!({
-                "sync_config_id": id,
-                "provider_type": of.first().map(|run| &run.provider),
-                "avg_duration_seconds": seconds / of.len() as f64,
-                "avg_throughput_mbps": megabits(bytes, seconds),
-                "success_rate": worked as f64 / of.len() as f64,
-                "total_files_synced": of.iter().map(|run| run.synced).sum::<u64>(),
-                "total_bytes_synced": bytes,
-            })
+            ComparedSyncResponse {
+                sync_config_id: id.to_owned(),
+                provider_type: of.first().map(|run| run.provider.clone()),
+                avg_duration_seconds: seconds / of.len() as f64,
+                avg_throughput_mbps: megabits(bytes, seconds),
+                success_rate: worked as f64 / of.len() as f64,
+                total_files_synced: of.iter().map(|run| run.synced).sum(),
+                total_bytes_synced: bytes,
+            }
         })
         .collect();
-    Ok(Json(json!({
-        "bucket_id": bucket.id, "time_range": range.respond(), "configs": configs,
-    })))
+    Ok(Json(SyncComparisonResponse {
+        bucket_id: bucket.id.to_string(),
+        time_range: range.respond(),
+        configs,
+    }))
 }

@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::{
     JsonResult, change, check_same, check_webhook, collections_of, read_details, refuse_running,
+    response::{ResubmitBatchResponse, RetryBatchResponse},
     task_of,
     wire::{CancelQuery, ResubmitBatchRequest, ResubmitQuery, RetryBatchRequest},
 };
@@ -82,7 +83,7 @@ pub(super) async fn cancel(
     params(("bucket_identifier" = String, Path, description = "Id or name"),
            ("batch_id" = String, Path, description = "Id")),
     request_body = RetryBatchRequest,
-    responses((status = 200, description = "How many are tried again", body = Object))
+    responses((status = 200, description = "How many are tried again", body = super::response::RetryBatchResponse))
 )]
 pub(super) async fn retry(
     State(app): State<App>,
@@ -99,44 +100,46 @@ pub(super) async fn retry(
     }
     let now = app.now();
     let response = change(&app, &scope, path, move |tx, _, batch| {
-            refuse_running(&batch)?;
-            if batch.status == BatchStatus::Draft {
-                return Err(ApiError::conflict("the batch is not submitted yet"));
-            }
-            let tiers = batch.tiers.clone().unwrap_or_default();
-            let wanted = body.tier_nums.filter(|tiers| !tiers.is_empty());
-            let numbers: Vec<u32> = (0..u32::try_from(tiers.len()).unwrap_or(u32::MAX))
-                .filter(|tier| wanted.as_ref().is_none_or(|wanted| wanted.contains(tier)))
-                .collect();
-            let keys: Vec<i64> =
-                numbers.iter().flat_map(|tier| tiers[*tier as usize].clone()).collect();
-            let most = body.max_retry_count.unwrap_or(3);
-            let (retried, left) = match batch.retries < most {
-                true => outcomes::retry(tx, batch.key, &keys, mode == "all")?,
-                false => (0, outcomes::count_finished(tx, batch.key, &keys)?.1),
-            };
-            if retried > 0 {
-                // What hangs on a tier is gone through again, too.
-                let first = numbers.first().copied().unwrap_or_default();
-                batches::queue_again(tx, &batch, first, &mode, now)?;
-            }
-            let status = batches::by_key(tx, batch.key)?.map(|batch| batch.status.as_str());
-            Ok::<_, ApiError>(json!({
-                "batch_id": batch.id,
-                "status": status,
-                "retry_mode": mode,
-                "retried_count": retried,
-                "skipped_count": left,
-                "tier_nums": numbers,
-                "retry_count": batch.retries + u32::from(retried > 0),
-                "message": match (retried, left) {
-                    (0, 0) => "Nothing has failed".to_owned(),
-                    (0, left) => format!("{left} failed for good, or were retried {most} times: retry_mode \
-                                          all and max_retry_count say otherwise"),
-                    (count, _) => format!("{count} are tried again"),
-                },
-            }))
-        })
+        refuse_running(&batch)?;
+        if batch.status == BatchStatus::Draft {
+            return Err(ApiError::conflict("the batch is not submitted yet"));
+        }
+        let tiers = batch.tiers.clone().unwrap_or_default();
+        let wanted = body.tier_nums.filter(|tiers| !tiers.is_empty());
+        let numbers: Vec<u32> = (0..u32::try_from(tiers.len()).unwrap_or(u32::MAX))
+            .filter(|tier| wanted.as_ref().is_none_or(|wanted| wanted.contains(tier)))
+            .collect();
+        let keys: Vec<i64> =
+            numbers.iter().flat_map(|tier| tiers[*tier as usize].clone()).collect();
+        let most = body.max_retry_count.unwrap_or(3);
+        let (retried, left) = match batch.retries < most {
+            true => outcomes::retry(tx, batch.key, &keys, mode == "all")?,
+            false => (0, outcomes::count_finished(tx, batch.key, &keys)?.1),
+        };
+        if retried > 0 {
+            // What hangs on a tier is gone through again, too.
+            let first = numbers.first().copied().unwrap_or_default();
+            batches::queue_again(tx, &batch, first, &mode, now)?;
+        }
+        let status = batches::by_key(tx, batch.key)?.map(|batch| batch.status.as_str());
+        Ok::<_, ApiError>(json!(RetryBatchResponse {
+            batch_id: batch.id.to_string(),
+            status,
+            retry_mode: mode,
+            retried_count: retried,
+            skipped_count: left,
+            tier_nums: numbers,
+            retry_count: batch.retries + u32::from(retried > 0),
+            message: match (retried, left) {
+                (0, 0) => "Nothing has failed".to_owned(),
+                (0, left) => format!(
+                    "{left} failed for good, or were retried {most} times: retry_mode \
+                                          all and max_retry_count say otherwise"
+                ),
+                (count, _) => format!("{count} are tried again"),
+            },
+        }))
+    })
     .await?;
     app.processor.nudge();
     Ok(Json(response))
@@ -149,7 +152,7 @@ pub(super) async fn retry(
     params(("bucket_identifier" = String, Path, description = "Id or name"),
            ("batch_id" = String, Path, description = "Id"), ResubmitQuery),
     request_body = ResubmitBatchRequest,
-    responses((status = 200, description = "The batch", body = super::response::BatchResponse))
+    responses((status = 200, description = "The batch", body = super::response::ResubmitBatchResponse))
 )]
 pub(super) async fn resubmit(
     State(app): State<App>,
@@ -189,15 +192,19 @@ pub(super) async fn resubmit(
             batches::begin_with(tx, batch.key, from_tier, now)?;
         }
         let details = read_details(tx, batch.key)?;
-        Ok::<_, ApiError>(json!({
-            "batch_id": batch.id,
-            "status": details.batch.status.as_str(),
-            "from_tier": from_tier,
-            "task_id": details.tasks.first().map(|task| &task.id),
-            "auto_submitted": submits,
-            "success": true,
-            "message": if submits { "The batch runs again" } else { "The batch is a draft again" },
-            "batch": details.to_json(now),
+        let message = match submits {
+            true => "The batch runs again",
+            false => "The batch is a draft again",
+        };
+        Ok::<_, ApiError>(json!(ResubmitBatchResponse {
+            batch_id: batch.id.to_string(),
+            status: details.batch.status.as_str(),
+            from_tier,
+            task_id: details.tasks.first().map(|task| task.id.to_string()),
+            auto_submitted: submits,
+            success: true,
+            message,
+            batch: details.to_json(now),
         }))
     })
     .await?;

@@ -1,12 +1,16 @@
 //! Diagnostics of a batch: what failed, what extractors logged, where time went.
 
 use axum::{Json, extract::State};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{
     JsonResult,
     details::details_of,
     read_batch,
+    response::{
+        BatchCountsResponse, BatchDiagnosisResponse, BatchLogsResponse, ExtractorPauseResponse,
+        FailedDocumentResponse, FailedDocumentsResponse, FailureGroupResponse, TierLogsResponse,
+    },
     wire::{FailedQuery, LogsQuery},
 };
 use crate::{
@@ -36,7 +40,7 @@ fn keys_of(batch: &Batch, tier: Option<u32>) -> Vec<i64> {
     tag = "bucket_batches", operation_id = "get_failed_documents_buckets",
     params(("bucket_identifier" = String, Path, description = "Id or name"),
            ("batch_id" = String, Path, description = "Id"), FailedQuery),
-    responses((status = 200, description = "Objects that failed, by collection", body = Object))
+    responses((status = 200, description = "Objects that failed, by collection", body = FailedDocumentsResponse))
 )]
 pub(super) async fn failed(
     State(app): State<App>,
@@ -61,25 +65,25 @@ pub(super) async fn failed(
             let collection = collections::by_key(db, row.collection_key)?;
             let tier =
                 batch.tiers.iter().flatten().position(|tier| tier.contains(&row.collection_key));
-            response.push(json!({
-                "object_id": row.object_id,
-                "collection_id": collection.map(|it| it.id.to_string()),
-                "tier_num": tier,
-                "error": row.error,
-                "error_type": row.class,
-                "attempts": row.attempts,
-                "timestamp": row.at,
-                "stderr": row.log.map(|log| tail(&log, 4096)),
-            }));
+            response.push(FailedDocumentResponse {
+                object_id: row.object_id,
+                collection_id: collection.map(|it| it.id.to_string()),
+                tier_num: tier.map(|tier| tier as u64),
+                error: row.error,
+                error_type: row.class,
+                attempts: row.attempts,
+                timestamp: row.at,
+                stderr: row.log.map(|log| tail(&log, 4096)),
+            });
         }
-        Ok::<_, ApiError>(json!({
-            "batch_id": batch.id,
-            "results": response,
-            "failed_documents": response,
-            "total": total,
-            "limit": limit,
-            "offset": offset,
-            "has_more": u64::from(offset) + (response.len() as u64) < total,
+        Ok::<_, ApiError>(json!(FailedDocumentsResponse {
+            batch_id: batch.id.to_string(),
+            total,
+            limit,
+            offset,
+            has_more: u64::from(offset) + (response.len() as u64) < total,
+            results: response.clone(),
+            failed_documents: response,
         }))
     })
     .await?;
@@ -100,7 +104,7 @@ fn tail(text: &str, bytes: usize) -> String {
     tag = "bucket_batches", operation_id = "get_batch_logs_buckets",
     params(("bucket_identifier" = String, Path, description = "Id or name"),
            ("batch_id" = String, Path, description = "Id"), LogsQuery),
-    responses((status = 200, description = "Logs by tier", body = Object))
+    responses((status = 200, description = "Logs by tier", body = BatchLogsResponse))
 )]
 pub(super) async fn logs(
     State(app): State<App>,
@@ -124,15 +128,15 @@ pub(super) async fn logs(
                     }
                 }
             }
-            tiers.push(json!({
-                "tier_num": tier,
-                "task_id": task.id,
-                "status": task.status.as_str(),
-                "logs": tail(&text, LOG_BYTES),
-                "is_cut": text.len() > LOG_BYTES,
-            }));
+            tiers.push(TierLogsResponse {
+                tier_num: tier,
+                task_id: task.id.to_string(),
+                status: task.status.as_str(),
+                logs: tail(&text, LOG_BYTES),
+                is_cut: text.len() > LOG_BYTES,
+            });
         }
-        Ok::<_, ApiError>(json!({"batch_id": batch.id, "tiers": tiers}))
+        Ok::<_, ApiError>(json!(BatchLogsResponse { batch_id: batch.id.to_string(), tiers }))
     })
     .await?;
     Ok(Json(response))
@@ -144,7 +148,7 @@ pub(super) async fn logs(
     tag = "bucket_batches", operation_id = "diagnose_batch_buckets",
     params(("bucket_identifier" = String, Path, description = "Id or name"),
            ("batch_id" = String, Path, description = "Id")),
-    responses((status = 200, description = "What can be said", body = Object))
+    responses((status = 200, description = "What can be said", body = BatchDiagnosisResponse))
 )]
 pub(super) async fn diagnose(
     State(app): State<App>,
@@ -162,19 +166,14 @@ pub(super) async fn diagnose(
                 .flatten()
                 .map(|collection| collection.settings.extractor.name.as_str())
                 .collect();
-            let pauses: Vec<Value> = pauses::all(db)?
+            let pauses: Vec<ExtractorPauseResponse> = pauses::all(db)?
                 .into_iter()
                 .filter(|pause| names.contains(&pause.name.as_str()))
-                .map(|pause| {
-                    json!({"extractor": pause.name, "reason": pause.reason, "since": pause.since,
-                           "next_probe_at": pause.probe_at})
-                })
-                .collect();
-            let errors: Vec<Value> = groups
-                .iter()
-                .map(|group| {
-                    json!({"error_type": group.class, "error": group.error, "count": group.count,
-                           "example_object_id": group.example})
+                .map(|pause| ExtractorPauseResponse {
+                    extractor: pause.name,
+                    reason: pause.reason,
+                    since: pause.since,
+                    next_probe_at: pause.probe_at,
                 })
                 .collect();
             let of_class = |class: &str| -> u64 {
@@ -204,24 +203,25 @@ pub(super) async fn diagnose(
             let seconds = |from: Option<jiff::Timestamp>, to: Option<jiff::Timestamp>| {
                 from.map(|from| to.unwrap_or(now).duration_since(from).as_secs_f64())
             };
-            Ok::<_, ApiError>(json!({
-                "batch_id": batch.id,
-                "status": batch.status.as_str(),
-                "summary": shown.to_json(now)["status_message"],
-                "waited_seconds": seconds(batch.submitted_at, batch.started_at.or(batch.completed_at)),
-                "ran_seconds": seconds(batch.started_at, batch.completed_at),
-                "objects": durations.len(),
-                "p50_ms": quantile(&durations, 50),
-                "p95_ms": quantile(&durations, 95),
-                "errors": errors,
-                "limits_hit": of_class("resource"),
-                "extractor_pauses": pauses,
-                "recommendations": advice,
-                "counts": {
-                    "submitted": shown.counts().submitted,
-                    "processed": shown.counts().processed,
-                    "failed": shown.counts().failed,
-                    "skipped": shown.counts().skipped,
+            let counts = shown.counts();
+            Ok::<_, ApiError>(json!(BatchDiagnosisResponse {
+                batch_id: batch.id.to_string(),
+                status: batch.status.as_str(),
+                summary: shown.to_json(now)["status_message"].clone(),
+                waited_seconds: seconds(batch.submitted_at, batch.started_at.or(batch.completed_at)),
+                ran_seconds: seconds(batch.started_at, batch.completed_at),
+                objects: durations.len() as u64,
+                p50_ms: quantile(&durations, 50),
+                p95_ms: quantile(&durations, 95),
+                limits_hit: of_class("resource"),
+                errors: groups.into_iter().map(FailureGroupResponse::from).collect(),
+                extractor_pauses: pauses,
+                recommendations: advice,
+                counts: BatchCountsResponse {
+                    submitted: counts.submitted,
+                    processed: counts.processed,
+                    failed: counts.failed,
+                    skipped: counts.skipped,
                 },
             }))
         })

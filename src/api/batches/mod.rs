@@ -10,9 +10,13 @@ use axum::{Json, extract::State};
 use serde_json::{Map, Value, json};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub(super) use self::response::TaskResponse;
+pub(super) use self::response::{FailureGroupResponse, TaskResponse};
 use self::{
     details::{Details, details_of, task_of},
+    response::{
+        BulkSubmitBatchesResponse, BulkSubmittedBatchResponse, DeletedBatchDocumentsResponse,
+        SubmitAllBatchesResponse, SubmitErrorResponse,
+    },
     wire::{
         AddObjectsQuery, AddObjectsToBatchRequest, BulkSubmitBatchesRequest, CreateBatchQuery,
         CreateBatchRequest, ListBatchesRequest, PatchBatchRequest, SubmitBatchRequest, SubmitQuery,
@@ -22,7 +26,7 @@ use super::{
     App, buckets,
     error::{ApiError, FieldError},
     filters::{self, LogicalOperatorInput},
-    json::{FromPath, Valid, ValidQuery},
+    json::{DeletedResponse, FromPath, Valid, ValidQuery},
     page::ListQuery,
     scope::Scope,
     submission::submit_now,
@@ -364,7 +368,7 @@ pub(super) fn check_webhook(url: Option<&str>) -> Result<(), ApiError> {
     post, path = "/v1/buckets/{bucket_identifier}/batches/submit-all", tag = "bucket_batches",
     operation_id = "submit_all_batches_buckets",
     params(("bucket_identifier" = String, Path, description = "Id or name")),
-    responses((status = 200, description = "What became of each", body = Object))
+    responses((status = 200, description = "What became of each", body = response::SubmitAllBatchesResponse))
 )]
 async fn submit_all(
     State(app): State<App>,
@@ -380,16 +384,18 @@ async fn submit_all(
         let done = app.engine.store.write(move |tx| submit_now(tx, draft.key, now)).await;
         match done {
             Ok(()) => submitted.push(id),
-            Err(error) => failed.push(json!({"batch_id": id, "error": error.message()})),
+            Err(error) => {
+                failed.push(SubmitErrorResponse { batch_id: id, error: error.message().to_owned() })
+            }
         }
     }
     app.processor.nudge();
-    Ok(Json(json!({
-        "submitted": submitted.len(),
-        "failed": failed.len(),
-        "total": submitted.len() + failed.len(),
-        "batch_ids": submitted,
-        "errors": failed,
+    Ok(Json(json!(SubmitAllBatchesResponse {
+        submitted: submitted.len() as u64,
+        failed: failed.len() as u64,
+        total: (submitted.len() + failed.len()) as u64,
+        batch_ids: submitted,
+        errors: failed,
     })))
 }
 
@@ -399,7 +405,7 @@ async fn submit_all(
     operation_id = "bulk_submit_batches_buckets",
     params(("bucket_identifier" = String, Path, description = "Id or name")),
     request_body = BulkSubmitBatchesRequest,
-    responses((status = 200, description = "The batches", body = Object))
+    responses((status = 200, description = "The batches", body = response::BulkSubmitBatchesResponse))
 )]
 async fn bulk_submit(
     State(app): State<App>,
@@ -440,27 +446,27 @@ async fn bulk_submit(
                 batches::add_keys(tx, key, &part)?;
                 submit_now(tx, key, now)?;
                 let details = read_details(tx, key)?;
-                Ok::<_, ApiError>(json!({
-                    "batch_id": batch.id,
-                    "status": "PENDING",
-                    "object_count": details.batch.object_count,
-                    "queue_position": details.queue_position,
-                    "error": null,
-                    "estimate": null,
-                }))
+                Ok::<_, ApiError>(BulkSubmittedBatchResponse {
+                    batch_id: details.batch.id.to_string(),
+                    status: "PENDING",
+                    object_count: details.batch.object_count,
+                    queue_position: details.queue_position,
+                    error: None,
+                    estimate: None,
+                })
             })
             .await?;
         made.push(response);
     }
     app.processor.nudge();
-    Ok(Json(json!({
-        "batch_group_id": group,
-        "total_objects": keys.len(),
-        "total_batches": made.len(),
-        "submitted": made.len(),
-        "failed": 0,
-        "chunk_size": chunk,
-        "batches": made,
+    Ok(Json(json!(BulkSubmitBatchesResponse {
+        batch_group_id: group,
+        total_objects: keys.len() as u64,
+        total_batches: made.len() as u64,
+        submitted: made.len() as u64,
+        failed: 0,
+        chunk_size: chunk,
+        batches: made,
     })))
 }
 
@@ -595,7 +601,7 @@ fn refuse_running(batch: &Batch) -> Result<(), ApiError> {
     operation_id = "delete_batch_buckets",
     params(("bucket_identifier" = String, Path, description = "Id or name"),
            ("batch_id" = String, Path, description = "Id")),
-    responses((status = 200, description = "It is gone", body = Object))
+    responses((status = 200, description = "It is gone", body = DeletedResponse))
 )]
 async fn delete(
     State(app): State<App>,
@@ -607,7 +613,7 @@ async fn delete(
         Ok::<_, ApiError>(batches::remove_record(tx, batch.key)?)
     })
     .await?;
-    Ok(Json(json!({"message": "Successfully deleted", "success": true})))
+    Ok(Json(json!(DeletedResponse::done())))
 }
 
 /// Delete the documents that a batch wrote
@@ -618,7 +624,7 @@ async fn delete(
     tag = "bucket_batches", operation_id = "delete_batch_documents_buckets",
     params(("bucket_identifier" = String, Path, description = "Id or name"),
            ("batch_id" = String, Path, description = "Id")),
-    responses((status = 200, description = "How many went", body = Object))
+    responses((status = 200, description = "How many went", body = response::DeletedBatchDocumentsResponse))
 )]
 async fn delete_documents(
     State(app): State<App>,
@@ -628,11 +634,11 @@ async fn delete_documents(
     let response = change(&app, &scope, path, move |tx, _, batch| {
         refuse_running(&batch)?;
         let removed = crate::store::processing::outcomes::remove_documents_of_batch(tx, batch.key)?;
-        Ok::<_, ApiError>(json!({
-            "batch_id": batch.id,
-            "deleted_count": removed,
-            "success": true,
-            "message": "Documents deleted",
+        Ok::<_, ApiError>(json!(DeletedBatchDocumentsResponse {
+            batch_id: batch.id.to_string(),
+            deleted_count: removed,
+            success: true,
+            message: "Documents deleted",
         }))
     })
     .await?;

@@ -10,6 +10,8 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+use crate::store::processing::outcomes::FailureGroup;
+
 /// A batch: objects that are processed together.
 #[derive(Debug, Serialize, ToSchema)]
 pub(in crate::api) struct BatchResponse {
@@ -392,4 +394,268 @@ pub(in crate::api) struct TaskResponse {
     pub queue_position: Option<u64>,
     /// Always null.
     pub estimated_wait_minutes: Option<f64>,
+}
+
+/// What a retry does.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct RetryBatchResponse {
+    /// Id of the batch.
+    pub batch_id: String,
+    /// Its status now.
+    pub status: Option<&'static str>,
+    /// `transient_only` or `all`.
+    pub retry_mode: String,
+    /// Objects that are tried again.
+    pub retried_count: u64,
+    /// Failures that stay.
+    pub skipped_count: u64,
+    /// The tiers that were looked at.
+    pub tier_nums: Vec<u32>,
+    /// How often the batch was retried.
+    pub retry_count: u32,
+    /// The same, for people.
+    pub message: String,
+}
+
+/// A batch that runs again.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ResubmitBatchResponse {
+    /// Id of the batch, which stays.
+    pub batch_id: String,
+    /// Its status now.
+    pub status: &'static str,
+    /// The tier that it begins with.
+    pub from_tier: u32,
+    /// Id of the task of its first tier.
+    pub task_id: Option<String>,
+    /// Whether it is submitted.
+    pub auto_submitted: bool,
+    /// Always true.
+    pub success: bool,
+    /// The same, for people.
+    pub message: &'static str,
+    /// The batch.
+    #[schema(value_type = BatchResponse)]
+    pub batch: Value,
+}
+
+/// Drafts that were submitted.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct SubmitAllBatchesResponse {
+    /// How many were submitted.
+    pub submitted: u64,
+    /// How many could not be.
+    pub failed: u64,
+    /// Both together.
+    pub total: u64,
+    /// Ids of those that were submitted.
+    pub batch_ids: Vec<String>,
+    /// Why the others could not be.
+    pub errors: Vec<SubmitErrorResponse>,
+}
+
+/// A batch that could not be submitted.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct SubmitErrorResponse {
+    /// Id.
+    pub batch_id: String,
+    /// Why.
+    pub error: String,
+}
+
+/// A bucket that was submitted in batches.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct BulkSubmitBatchesResponse {
+    /// What the batches have in common: `batch_group_id` in their metadata.
+    pub batch_group_id: String,
+    /// Objects in them.
+    pub total_objects: u64,
+    /// How many batches there are.
+    pub total_batches: u64,
+    /// The same.
+    pub submitted: u64,
+    /// Always 0.
+    pub failed: u64,
+    /// Objects of a batch, at most.
+    pub chunk_size: u32,
+    /// The batches.
+    pub batches: Vec<BulkSubmittedBatchResponse>,
+}
+
+/// One of them.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct BulkSubmittedBatchResponse {
+    /// Id.
+    pub batch_id: String,
+    /// Always `PENDING`.
+    pub status: &'static str,
+    /// How many objects it has.
+    pub object_count: u64,
+    /// How many batches are before it.
+    pub queue_position: Option<u64>,
+    /// Always null.
+    pub error: Option<String>,
+    /// Always null.
+    pub estimate: Option<Value>,
+}
+
+/// Documents of a batch that were deleted.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct DeletedBatchDocumentsResponse {
+    /// Id of the batch.
+    pub batch_id: String,
+    /// How many.
+    pub deleted_count: u64,
+    /// Always true.
+    pub success: bool,
+    /// The same, for people.
+    pub message: &'static str,
+}
+
+/// Objects that failed, by collection.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct FailedDocumentsResponse {
+    /// Id of the batch.
+    pub batch_id: String,
+    /// A page of them.
+    pub results: Vec<FailedDocumentResponse>,
+    /// The same.
+    pub failed_documents: Vec<FailedDocumentResponse>,
+    /// How many there are.
+    pub total: u64,
+    /// Rows of a page.
+    pub limit: u32,
+    /// Rows before it.
+    pub offset: u32,
+    /// Whether there are more behind it.
+    pub has_more: bool,
+}
+
+/// An object that failed in a collection.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(super) struct FailedDocumentResponse {
+    /// Id of the object.
+    pub object_id: String,
+    /// Id of the collection.
+    pub collection_id: Option<String>,
+    /// Its tier.
+    pub tier_num: Option<u64>,
+    /// Why, for people.
+    pub error: String,
+    /// `transient`, `permanent` or `resource`.
+    pub error_type: String,
+    /// Tries so far.
+    pub attempts: u32,
+    /// When it failed last.
+    #[schema(value_type = String, format = DateTime)]
+    pub timestamp: Timestamp,
+    /// The end of what the extractor said.
+    pub stderr: Option<String>,
+}
+
+/// What extractors said.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct BatchLogsResponse {
+    /// Id of the batch.
+    pub batch_id: String,
+    /// Tier by tier.
+    pub tiers: Vec<TierLogsResponse>,
+}
+
+/// What the extractors of a tier said.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct TierLogsResponse {
+    /// Which, from 0.
+    pub tier_num: u32,
+    /// Id of its task.
+    pub task_id: String,
+    /// How it stands.
+    pub status: &'static str,
+    /// Lines, each behind the id of its object; the last 256 KiB.
+    pub logs: String,
+    /// Whether there was more.
+    pub is_cut: bool,
+}
+
+/// Where the time of a batch went, and what to do about its failures.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct BatchDiagnosisResponse {
+    /// Id of the batch.
+    pub batch_id: String,
+    /// Its status.
+    pub status: &'static str,
+    /// How it stands, for people.
+    pub summary: Value,
+    /// From its submission to its first object.
+    pub waited_seconds: Option<f64>,
+    /// From its first object to its end, or to now.
+    pub ran_seconds: Option<f64>,
+    /// Objects whose time is known.
+    pub objects: u64,
+    /// What half of them did not exceed.
+    pub p50_ms: Option<u64>,
+    /// What 95 of 100 did not exceed.
+    pub p95_ms: Option<u64>,
+    /// Failures by what they say, the most frequent first.
+    pub errors: Vec<FailureGroupResponse>,
+    /// Objects that met a limit.
+    pub limits_hit: u64,
+    /// Extractors of it that are paused.
+    pub extractor_pauses: Vec<ExtractorPauseResponse>,
+    /// What to do.
+    pub recommendations: Vec<String>,
+    /// What became of its objects.
+    pub counts: BatchCountsResponse,
+}
+
+/// Failures that say the same.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(in crate::api) struct FailureGroupResponse {
+    /// `transient`, `permanent` or `resource`.
+    pub error_type: String,
+    /// What they say.
+    pub error: String,
+    /// How many.
+    pub count: u64,
+    /// Id of one of their objects.
+    pub example_object_id: Option<String>,
+}
+
+impl From<FailureGroup> for FailureGroupResponse {
+    fn from(group: FailureGroup) -> Self {
+        Self {
+            error_type: group.class,
+            error: group.error,
+            count: group.count,
+            example_object_id: group.example,
+        }
+    }
+}
+
+/// An extractor that is paused.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ExtractorPauseResponse {
+    /// Its name.
+    pub extractor: String,
+    /// Why.
+    pub reason: String,
+    /// Since when.
+    #[schema(value_type = String, format = DateTime)]
+    pub since: Timestamp,
+    /// When it is tried next.
+    #[schema(value_type = String, format = DateTime)]
+    pub next_probe_at: Timestamp,
+}
+
+/// What became of the objects of a batch, once for each collection.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct BatchCountsResponse {
+    /// All.
+    pub submitted: u64,
+    /// Those that were extracted.
+    pub processed: u64,
+    /// Those that failed.
+    pub failed: u64,
+    /// Those that were left out.
+    pub skipped: u64,
 }

@@ -2,8 +2,18 @@
 
 use serde_json::{Map, Value, json};
 
+use super::{
+    response::{
+        CollectionExtractorResponse, CollectionLineageResponse, CollectionResponse,
+        CollectionSchemaResponse, CollectionSourceResponse, CollectionVectorIndexResponse,
+        DisabledReasonResponse, ExtractorResponse, FieldPassthroughResponse, SourceFiltersResponse,
+        VectorDimensionsResponse,
+    },
+    wire::{CollectionScheduleConfig, SourceType},
+};
+
 use crate::{
-    model::{ExtractorSettings, SchemaValidation},
+    model::{Disabled, ExtractorSettings, Schedule, SchemaValidation},
     processing::{
         digest,
         extract::{Extractor, Extractors},
@@ -70,85 +80,81 @@ pub(super) fn details_of(
 impl Details {
     /// The answer.
     pub(super) fn to_json(&self, extractors: &Extractors) -> Value {
+        json!(self.response(extractors))
+    }
+
+    fn response(&self, extractors: &Extractors) -> CollectionResponse {
         let Collection { settings, .. } = &self.collection;
         let extractor = &settings.extractor;
         let known = extractors.find(&extractor.name, &extractor.version);
-        let output = output_schema(known.as_deref(), extractor);
-        let response = extractor_to_json(extractor);
-        let source = self.source_told();
-        let lineage = json!([{
-            "source_config": source, "feature_extractor": response, "output_schema": output,
-        }]);
-        let vectors: Vec<Value> = self
-            .vectors
-            .iter()
-            .map(|(name, dimensions)| {
-                json!({"name": name, "type": "dense", "feature_uri": null,
-                       "index": {"dimensions": dimensions}, "source": "extractor"})
-            })
-            .collect();
-        let mut answer = json!({
-            "collection_id": self.collection.id,
-            "collection_name": self.collection.name,
-            "description": settings.description,
-            "input_schema": settings.input_schema,
-            "output_schema": output,
-            "feature_extractor": response,
-            "source": source,
-            "source_bucket_schemas": null,
-            "source_lineage": lineage,
-            "index_map": null,
-            "vector_indexes": vectors,
-            "payload_indexes": [],
-            "embedding_task": null,
-            "enabled": self.collection.is_enabled,
-            "disabled_reason": self.collection.disabled,
-            "metadata": settings.metadata,
-            "schedule": settings.schedule.as_ref().map(|schedule| json!({
-                "trigger_type": "interval",
-                "schedule_config": {
-                    "interval_seconds": schedule.interval_seconds,
-                    "start_immediately": schedule.start_immediately,
-                },
-                "description": schedule.description,
-            })),
-            "trigger_id": null,
-            "created_at": self.collection.created_at,
-            "updated_at": self.collection.updated_at,
-            "lifecycle_state": "active",
-            "document_count": self.collection.document_count,
-            "schema_version": 1,
-            "schema_sync_enabled": true,
-            "document_schema": settings.document_schema,
-            "schema_validation": settings.schema_validation.as_str(),
-            "taxonomy_applications": [],
-            "cluster_applications": [],
-            "alert_applications": [],
-            "retriever_enrichments": [],
-        });
-        let more = json!({
-            "s3_vector_index": null,
-            "last_lifecycle_transition": null,
-            "tiering_rules": null,
-            "tiering": null,
-            "last_schema_sync": null,
-            "retriever_transform": null,
-            "vector_count": null,
-            "taxonomy_count": 0,
-            "retriever_count": 0,
-            "indexing_status": "READY",
-            "indexing_status_scoped": null,
-            "warnings": self.warnings(known.is_some()),
-            "waiting": self.standing.waiting,
-            "failed": self.standing.failed,
-            "outdated": self.standing.outdated,
-            "paused_reason": self.paused,
-            "next_run_at": self.collection.next_run_at,
-        });
-        if let (Value::Object(answer), Value::Object(more)) = (&mut answer, more) {
-            answer.extend(more);
+        let output_schema = output_schema(known.as_deref(), extractor);
+        let feature_extractor = extractor_response(extractor);
+        let source = self.source();
+        let lineage = CollectionLineageResponse {
+            source_config: source.clone(),
+            feature_extractor: feature_extractor.clone(),
+            output_schema: output_schema.clone(),
+        };
+        CollectionResponse {
+            collection_id: self.collection.id.to_string(),
+            collection_name: self.collection.name.clone(),
+            description: settings.description.clone(),
+            input_schema: settings.input_schema.clone(),
+            output_schema,
+            feature_extractor,
+            source,
+            source_bucket_schemas: None,
+            source_lineage: vec![lineage],
+            index_map: None,
+            vector_indexes: self.vector_indexes(),
+            payload_indexes: Vec::new(),
+            embedding_task: None,
+            enabled: self.collection.is_enabled,
+            disabled_reason: self.collection.disabled.clone().map(disabled_response),
+            metadata: settings.metadata.clone(),
+            schedule: settings.schedule.as_ref().map(schedule_response),
+            trigger_id: None,
+            created_at: self.collection.created_at,
+            updated_at: self.collection.updated_at,
+            lifecycle_state: "active",
+            document_count: self.collection.document_count,
+            schema_version: 1,
+            schema_sync_enabled: true,
+            document_schema: settings.document_schema.clone(),
+            schema_validation: settings.schema_validation.as_str(),
+            taxonomy_applications: Vec::new(),
+            cluster_applications: Vec::new(),
+            alert_applications: Vec::new(),
+            retriever_enrichments: Vec::new(),
+            s3_vector_index: None,
+            last_lifecycle_transition: None,
+            tiering_rules: None,
+            tiering: None,
+            last_schema_sync: None,
+            retriever_transform: None,
+            vector_count: None,
+            taxonomy_count: 0,
+            retriever_count: 0,
+            indexing_status: "READY",
+            indexing_status_scoped: None,
+            warnings: self.warnings(known.is_some()),
+            waiting: self.standing.waiting,
+            failed: self.standing.failed,
+            outdated: self.standing.outdated,
+            paused_reason: self.paused.clone(),
+            next_run_at: self.collection.next_run_at,
         }
-        answer
+    }
+
+    fn vector_indexes(&self) -> Vec<CollectionVectorIndexResponse> {
+        let vectors = self.vectors.iter().map(|(name, dimensions)| CollectionVectorIndexResponse {
+            name: name.clone(),
+            kind: "dense",
+            feature_uri: None,
+            index: VectorDimensionsResponse { dimensions: *dimensions },
+            source: "extractor",
+        });
+        vectors.collect()
     }
 
     fn warnings(&self, is_known: bool) -> Vec<String> {
@@ -164,53 +170,77 @@ impl Details {
         warnings
     }
 
-    fn source_told(&self) -> Value {
+    fn source(&self) -> CollectionSourceResponse {
         let source = &self.collection.settings.source;
         let is_bucket = self.upstream_ids.is_empty();
-        json!({
-            "type": if is_bucket { "bucket" } else { "collection" },
-            "bucket_ids": is_bucket.then_some(&self.bucket_ids),
-            "source_namespace_id": null,
-            "collection_id": match self.upstream_ids.as_slice() {
-                [only] => Some(only),
+        let filters = source.source_filters.clone();
+        CollectionSourceResponse {
+            kind: if is_bucket { SourceType::Bucket } else { SourceType::Collection },
+            bucket_ids: is_bucket.then(|| self.bucket_ids.clone()),
+            source_namespace_id: None,
+            collection_id: match self.upstream_ids.as_slice() {
+                [only] => Some(only.clone()),
                 _ => None,
             },
-            "collection_ids": (!is_bucket).then_some(&self.upstream_ids),
-            "inherited_bucket_ids": (!is_bucket).then_some(&self.root_ids),
-            "source_filters": source.source_filters.as_ref().map(|raw| json!({"filters": raw})),
-            "field_map": source.field_map,
-        })
+            collection_ids: (!is_bucket).then(|| self.upstream_ids.clone()),
+            inherited_bucket_ids: (!is_bucket).then(|| self.root_ids.clone()),
+            source_filters: filters.map(|filters| SourceFiltersResponse { filters }),
+            field_map: source.field_map.clone(),
+        }
+    }
+}
+
+fn schedule_response(schedule: &Schedule) -> CollectionScheduleConfig {
+    let config = [
+        ("interval_seconds".to_owned(), schedule.interval_seconds.into()),
+        ("start_immediately".to_owned(), schedule.start_immediately.into()),
+    ];
+    CollectionScheduleConfig {
+        trigger_type: "interval".to_owned(),
+        schedule_config: config.into_iter().collect(),
+        description: schedule.description.clone(),
+    }
+}
+
+fn disabled_response(disabled: Disabled) -> DisabledReasonResponse {
+    DisabledReasonResponse {
+        code: disabled.code,
+        message: disabled.message,
+        source_collection_id: disabled.source_collection_id,
+        source_collection_name: disabled.source_collection_name,
+        disabled_at: disabled.disabled_at,
     }
 }
 
 /// An extractor's settings as the client reads them: parameters carry the extractor's name.
-pub(super) fn extractor_to_json(settings: &ExtractorSettings) -> Value {
+fn extractor_response(settings: &ExtractorSettings) -> CollectionExtractorResponse {
     let parameters = settings.parameters.clone().map(|mut parameters| {
         parameters.insert("extractor_type".to_owned(), settings.name.clone().into());
         parameters
     });
-    let passthrough: Vec<Value> = settings
-        .passthrough
-        .iter()
-        .map(|field| {
-            json!({"source_path": field.source, "target_path": field.target,
-                   "default": field.default, "required": field.required})
-        })
-        .collect();
-    json!({
-        "feature_extractor_name": settings.name,
-        "version": settings.version,
-        "feature_extractor_id": format!("{}_{}", settings.name, settings.version),
-        "params": settings.params,
-        "parameters": parameters,
-        "input_mappings": settings.input_mappings,
-        "field_passthrough": passthrough,
-        "include_all_source_fields": settings.all_fields,
-    })
+    let passthrough = settings.passthrough.iter().map(|field| FieldPassthroughResponse {
+        source_path: field.source.clone(),
+        target_path: field.target.clone(),
+        default: field.default.clone(),
+        required: field.required,
+    });
+    CollectionExtractorResponse {
+        feature_extractor_name: settings.name.clone(),
+        version: settings.version.clone(),
+        feature_extractor_id: format!("{}_{}", settings.name, settings.version),
+        params: settings.params.clone(),
+        parameters,
+        input_mappings: settings.input_mappings.clone(),
+        field_passthrough: passthrough.collect(),
+        include_all_source_fields: settings.all_fields,
+    }
 }
 
 /// The fields of a collection's documents, in the words of a bucket's schema.
-pub(super) fn output_schema(known: Option<&Extractor>, settings: &ExtractorSettings) -> Value {
+pub(super) fn output_schema(
+    known: Option<&Extractor>,
+    settings: &ExtractorSettings,
+) -> CollectionSchemaResponse {
     let mut properties = Map::new();
     for field in &settings.passthrough {
         properties.insert(field.target.clone(), json!({"type": "string"}));
@@ -219,23 +249,23 @@ pub(super) fn output_schema(known: Option<&Extractor>, settings: &ExtractorSetti
         let response = json!({"type": field.kind, "description": field.description});
         properties.insert(field.name.clone(), response);
     }
-    json!({"properties": properties})
+    CollectionSchemaResponse { properties }
 }
 
 /// An extractor, for people who choose one.
-pub(super) fn extractor_listed(extractor: &Extractor) -> Value {
-    json!({
-        "feature_extractor_id": format!("{}_{}", extractor.name, extractor.version),
-        "feature_extractor_name": extractor.name,
-        "version": extractor.version,
-        "description": extractor.description,
-        "source": if extractor.is_builtin() { "builtin" } else { "own" },
-        "accepts": extractor.accepts,
-        "parameter_schema": extractor.parameters,
-        "output_schema": output_schema(Some(extractor), &ExtractorSettings::default()),
-        "not_confined": match extractor.is_service() {
+pub(super) fn extractor_listed(extractor: &Extractor) -> ExtractorResponse {
+    ExtractorResponse {
+        feature_extractor_id: format!("{}_{}", extractor.name, extractor.version),
+        feature_extractor_name: extractor.name.clone(),
+        version: extractor.version.clone(),
+        description: extractor.description.clone(),
+        source: if extractor.is_builtin() { "builtin" } else { "own" },
+        accepts: extractor.accepts.clone(),
+        parameter_schema: extractor.parameters.clone(),
+        output_schema: output_schema(Some(extractor), &ExtractorSettings::default()),
+        not_confined: match extractor.is_service() {
             true => vec!["service"],
             false => crate::processing::extract::confine::missing(),
         },
-    })
+    }
 }

@@ -2,6 +2,8 @@
 //! request's namespace.
 
 mod details;
+mod failures;
+mod response;
 mod settings;
 mod trigger;
 mod try_out;
@@ -13,6 +15,10 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use self::{
     details::{Details, details_of},
+    response::{
+        CollectionResponse, CollectionsStats, DeletedCollectionResponse, ExtractorResponse,
+        ListCollectionsResponse, ListExtractorsResponse,
+    },
     wire::{
         CollectionSearch, CreateCollectionRequest, DeleteCollectionQuery, ListCollectionsRequest,
         PatchCollectionRequest,
@@ -49,6 +55,8 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(try_out::try_out))
         .routes(routes!(get, patch, delete))
         .routes(routes!(trigger::trigger))
+        .routes(routes!(failures::list))
+        .routes(routes!(failures::retry))
 }
 
 /// The collection of that id or name in the namespace.
@@ -71,7 +79,7 @@ async fn respond(app: &App, collection: Collection) -> JsonResult {
 #[utoipa::path(
     post, path = "/v1/collections", tag = "collections", operation_id = "create_collection",
     request_body = CreateCollectionRequest,
-    responses((status = 200, description = "The collection", body = Object))
+    responses((status = 200, description = "The collection", body = CollectionResponse))
 )]
 async fn create(
     State(app): State<App>,
@@ -170,7 +178,7 @@ fn emit(
     get, path = "/v1/collections/{collection_identifier}", tag = "collections",
     operation_id = "get_collection",
     params(("collection_identifier" = String, Path, description = "Id or name")),
-    responses((status = 200, description = "The collection", body = Object))
+    responses((status = 200, description = "The collection", body = CollectionResponse))
 )]
 async fn get(
     State(app): State<App>,
@@ -189,7 +197,7 @@ async fn get(
     operation_id = "patch_collection",
     params(("collection_identifier" = String, Path, description = "Id or name")),
     request_body = PatchCollectionRequest,
-    responses((status = 200, description = "The collection", body = Object))
+    responses((status = 200, description = "The collection", body = CollectionResponse))
 )]
 async fn patch(
     State(app): State<App>,
@@ -276,7 +284,7 @@ fn busy(what: &str) -> ApiError {
     delete, path = "/v1/collections/{collection_identifier}", tag = "collections",
     operation_id = "delete_collection",
     params(("collection_identifier" = String, Path, description = "Id or name"), DeleteCollectionQuery),
-    responses((status = 200, description = "It is gone", body = Object))
+    responses((status = 200, description = "It is gone", body = DeletedCollectionResponse))
 )]
 async fn delete(
     State(app): State<App>,
@@ -299,14 +307,18 @@ async fn delete(
         })
         .await?;
     app.processor.nudge();
-    Ok(Json(json!({"message": "Successfully deleted", "success": true, "collection_id": id})))
+    Ok(Json(json!(DeletedCollectionResponse {
+        message: "Successfully deleted",
+        success: true,
+        collection_id: id,
+    })))
 }
 
 /// List collections
 #[utoipa::path(
     get, path = "/v1/collections", tag = "collections", operation_id = "list_collections_get",
     params(ListQuery, CollectionSearch),
-    responses((status = 200, description = "Collections", body = Object))
+    responses((status = 200, description = "Collections", body = ListCollectionsResponse))
 )]
 async fn list(
     State(app): State<App>,
@@ -330,7 +342,7 @@ async fn list(
     post, path = "/v1/collections/list", tag = "collections", operation_id = "list_collections",
     params(ListQuery),
     request_body = ListCollectionsRequest,
-    responses((status = 200, description = "Collections", body = Object))
+    responses((status = 200, description = "Collections", body = ListCollectionsResponse))
 )]
 async fn search(
     State(app): State<App>,
@@ -392,19 +404,19 @@ async fn page_of(
         page.finish(&mut rows, Some(total), &list, |row| rank(&row.collection, &field));
     #[expect(clippy::cast_precision_loss, reason = "an average needs no 53 bits")]
     let average = if total == 0 { 0.0 } else { documents as f64 / total as f64 };
-    Ok(Json(json!({
-        "results": rows.iter().map(|row| row.to_json(&app.extractors)).collect::<Vec<_>>(),
-        "pagination": pagination,
-        "total_count": total,
-        "stats": {
-            "total_documents": documents,
-            "avg_documents_per_collection": average,
-            "collections_with_taxonomies": 0,
-            "total_feature_extractors": total,
-            "total_taxonomies": 0,
-            "total_retrievers": 0,
+    Ok(Json(json!(ListCollectionsResponse {
+        results: rows.iter().map(|row| row.to_json(&app.extractors)).collect(),
+        pagination,
+        total_count: total,
+        stats: CollectionsStats {
+            total_documents: documents,
+            avg_documents_per_collection: average,
+            collections_with_taxonomies: 0,
+            total_feature_extractors: total,
+            total_taxonomies: 0,
+            total_retrievers: 0,
         },
-        "warnings": [],
+        warnings: Vec::new(),
     })))
 }
 
@@ -447,7 +459,7 @@ fn matches(collection: &Collection, response: &Value, wanted: &ListCollectionsRe
 #[utoipa::path(
     get, path = "/v1/collections/features/extractors", tag = "collections",
     operation_id = "list_feature_extractors",
-    responses((status = 200, description = "Extractors", body = Object))
+    responses((status = 200, description = "Extractors", body = ListExtractorsResponse))
 )]
 async fn extractors(State(app): State<App>) -> JsonResult {
     let results = app
@@ -458,7 +470,8 @@ async fn extractors(State(app): State<App>) -> JsonResult {
         .collect::<Vec<_>>();
     // Why not is for whoever can read the files: they name programs and addresses.
     let unusable: Vec<String> = app.extractors.unusable().into_iter().map(|it| it.name).collect();
-    Ok(Json(json!({"results": results, "total": results.len(), "unusable": unusable})))
+    let total = results.len() as u64;
+    Ok(Json(json!(ListExtractorsResponse { results, total, unusable })))
 }
 
 /// Show an extractor
@@ -466,7 +479,7 @@ async fn extractors(State(app): State<App>) -> JsonResult {
     get, path = "/v1/collections/features/extractors/{feature_extractor_id}", tag = "collections",
     operation_id = "get_feature_extractor",
     params(("feature_extractor_id" = String, Path, description = "Name, or name and version")),
-    responses((status = 200, description = "The extractor", body = Object))
+    responses((status = 200, description = "The extractor", body = ExtractorResponse))
 )]
 async fn extractor(State(app): State<App>, FromPath(named): FromPath<String>) -> JsonResult {
     app.extractors
@@ -474,5 +487,5 @@ async fn extractor(State(app): State<App>, FromPath(named): FromPath<String>) ->
         .into_iter()
         .find(|known| known.name == named || format!("{}_{}", known.name, known.version) == named)
         .ok_or_else(|| ApiError::not_found("extractor", &named))
-        .map(|extractor| Json(details::extractor_listed(&extractor)))
+        .map(|extractor| Json(json!(details::extractor_listed(&extractor))))
 }

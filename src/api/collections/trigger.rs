@@ -1,9 +1,9 @@
 //! A trigger: batches of all that a collection has not extracted as it is now.
 
 use axum::{Json, extract::State, http::StatusCode};
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::{found, settings, wire::TriggerCollectionRequest};
+use super::{found, response::TriggerCollectionResponse, settings, wire::TriggerCollectionRequest};
 use crate::{
     api::{
         App,
@@ -19,7 +19,7 @@ use crate::{
     store::{
         Connection, buckets,
         processing::{
-            batches,
+            Digest, batches,
             collections::{self, Collection, Upstream},
             tasks,
         },
@@ -32,14 +32,14 @@ use crate::{
     operation_id = "trigger_collection",
     params(("collection_identifier" = String, Path, description = "Id or name")),
     request_body = TriggerCollectionRequest,
-    responses((status = 202, description = "What was begun", body = Object))
+    responses((status = 202, description = "What was begun", body = TriggerCollectionResponse))
 )]
 pub(super) async fn trigger(
     State(app): State<App>,
     scope: Scope,
     FromPath(named): FromPath<String>,
     Valid(body): Valid<TriggerCollectionRequest>,
-) -> Result<(StatusCode, Json<Value>), ApiError> {
+) -> Result<(StatusCode, Json<TriggerCollectionResponse>), ApiError> {
     let collection = found(&app, &scope, &named).await?;
     if body.reembed.is_some() {
         return Err(ApiError::invalid_field(
@@ -51,15 +51,7 @@ pub(super) async fn trigger(
             .accepting(Value::Null),
         ));
     }
-    if !collection.is_enabled {
-        return Err(ApiError::conflict("the collection is disabled: enable it first")
-            .code("collection_disabled"));
-    }
-    let extractor = &collection.settings.extractor;
-    let known = app.extractors.find(&extractor.name, &extractor.version).ok_or_else(|| {
-        ApiError::conflict(format!("the extractor {:?} is not here any more", extractor.name))
-    })?;
-    let recipe = digest::recipe(&known, extractor);
+    let recipe = recipe_of(&app, &collection)?;
     let filter = body.source_filters.as_ref().map(settings::source_filter).transpose()?;
     let wanted = Trigger {
         dedup: body.dedup_strategy.unwrap_or_default(),
@@ -78,11 +70,27 @@ pub(super) async fn trigger(
             let wanted = Trigger { buckets, ..wanted };
             let id =
                 chores::begin_trigger(tx, namespace_key, collection.key, &wanted, &recipe, now)?;
-            to_json(tx, &collection, namespace_key, &id)
+            response_of(tx, &collection, namespace_key, &id)
         })
         .await?;
     app.processor.nudge();
     Ok((StatusCode::ACCEPTED, Json(answer)))
+}
+
+/// The recipe of a collection that can extract.
+///
+/// # Errors
+/// 409 where it is disabled, or its extractor is gone.
+pub(super) fn recipe_of(app: &App, collection: &Collection) -> Result<Digest, ApiError> {
+    if !collection.is_enabled {
+        return Err(ApiError::conflict("the collection is disabled: enable it first")
+            .code("collection_disabled"));
+    }
+    let extractor = &collection.settings.extractor;
+    let known = app.extractors.find(&extractor.name, &extractor.version).ok_or_else(|| {
+        ApiError::conflict(format!("the extractor {:?} is not here any more", extractor.name))
+    })?;
+    Ok(digest::recipe(&known, extractor))
 }
 
 /// The buckets that a trigger goes through.
@@ -129,12 +137,13 @@ fn not_a_source(field: &str, name: &str) -> ApiError {
     )
 }
 
-fn to_json(
+/// What a trigger has begun so far.
+pub(super) fn response_of(
     db: &Connection,
     collection: &Collection,
     namespace_key: i64,
     id: &TaskId,
-) -> Result<Value, ApiError> {
+) -> Result<TriggerCollectionResponse, ApiError> {
     let task = tasks::by_id(db, namespace_key, id.as_str())?
         .ok_or_else(|| ApiError::internal("the task of a trigger is gone"))?;
     let made = batches::of_trigger(db, task.key)?;
@@ -151,25 +160,25 @@ fn to_json(
         }
     }
     let tiers = collections::tiers(db, &[collection.key])?.len();
-    let batch_ids: Vec<&str> = made.iter().map(|batch| batch.id.as_str()).collect();
+    let batch_ids: Vec<String> = made.iter().map(|batch| batch.id.to_string()).collect();
     let message = match (made.is_empty(), trigger.is_made) {
         (true, _) => "Everything is extracted already",
         (false, true) => "Extraction has begun",
         (false, false) => "Extraction has begun; the task makes further batches",
     };
-    Ok(json!({
-        "batch_id": batch_ids.first(),
-        "task_id": id,
-        "collection_id": collection.id,
-        "source_bucket_ids": bucket_ids,
-        "source_collection_ids": upstream_ids,
-        "object_count": trigger.objects,
-        "batch_ids": batch_ids,
-        "task_ids": [id],
-        "batch_count": made.len(),
-        "document_count": null,
-        "total_tiers": tiers.max(1),
-        "message": message,
-        "estimate": null,
-    }))
+    Ok(TriggerCollectionResponse {
+        batch_id: batch_ids.first().cloned(),
+        task_id: id.to_string(),
+        collection_id: collection.id.to_string(),
+        source_bucket_ids: bucket_ids,
+        source_collection_ids: upstream_ids,
+        object_count: trigger.objects,
+        batch_ids,
+        task_ids: vec![id.to_string()],
+        batch_count: made.len() as u64,
+        document_count: None,
+        total_tiers: tiers.max(1) as u64,
+        message: message.to_owned(),
+        estimate: None,
+    })
 }

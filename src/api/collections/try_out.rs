@@ -2,10 +2,15 @@
 
 use axum::{Json, extract::State};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use utoipa::ToSchema;
 
-use super::{JsonResult, settings, wire::FeatureExtractorConfig};
+use super::{
+    JsonResult,
+    response::{TriedObjectResponse, TryCollectionResponse},
+    settings,
+    wire::FeatureExtractorConfig,
+};
 use crate::{
     api::{
         App, buckets,
@@ -34,7 +39,7 @@ pub(super) struct TryRequest {
 #[utoipa::path(
     post, path = "/v1/collections/try", tag = "collections", operation_id = "try_collection",
     request_body = TryRequest,
-    responses((status = 200, description = "What came of each object", body = Object))
+    responses((status = 200, description = "What came of each object", body = TryCollectionResponse))
 )]
 pub(super) async fn try_out(
     State(app): State<App>,
@@ -56,21 +61,21 @@ pub(super) async fn try_out(
         let tried =
             processing::try_out(&app.engine, &app.extractors, &extractor, &kept, &bucket, &object)
                 .await;
-        let (documents, error, class): (Vec<Value>, _, _) = match tried.outcome {
-            Ok(documents) => (documents.into_iter().map(Value::Object).collect(), None, None),
+        let (documents, error, error_type) = match tried.outcome {
+            Ok(documents) => (documents, None, None),
             Err(failure) => {
                 (Vec::new(), Some(failure.message.clone()), Some(failure.class.as_str()))
             }
         };
-        results.push(json!({
-            "object_id": object.id,
-            "key_prefix": object.path.to_json_text(),
-            "documents": documents,
-            "error": error,
-            "error_type": class,
-            "duration_ms": tried.took_ms,
-            "log": tried.log,
-        }));
+        results.push(TriedObjectResponse {
+            object_id: object.id.to_string(),
+            key_prefix: object.path.to_json_text(),
+            documents,
+            error,
+            error_type,
+            duration_ms: tried.took_ms,
+            log: tried.log,
+        });
     }
-    Ok(Json(json!({"results": results})))
+    Ok(Json(json!(TryCollectionResponse { results })))
 }

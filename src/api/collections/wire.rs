@@ -265,3 +265,35 @@ pub(super) struct TriggerCollectionRequest {
     /// Not here.
     pub reembed: Option<Map<String, Value>>,
 }
+
+/// Which failures are listed.
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FailuresQuery {
+    /// Only of this type: `transient`, `permanent` or `resource`.
+    pub error_type: Option<String>,
+    /// Only those that say exactly this.
+    pub error: Option<String>,
+    /// Rows of a page; 100 if nobody says.
+    #[schema(minimum = 1, maximum = 1000)]
+    pub limit: Option<u32>,
+    /// Rows to leave out first.
+    #[schema(minimum = 0)]
+    pub offset: Option<u32>,
+}
+query_parameters!(FailuresQuery);
+
+/// Which failures are tried again.
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RetryFailuresRequest {
+    /// `transient_only`, which takes limits that were met, too, or `all`; the first if nobody says.
+    pub retry_mode: Option<String>,
+    /// Only of this type: `transient`, `permanent` or `resource`.
+    pub error_type: Option<String>,
+    /// Only those that say exactly this.
+    pub error: Option<String>,
+    /// Only of these objects.
+    #[schema(max_items = 10000)]
+    pub object_ids: Option<Vec<String>>,
+}

@@ -5,7 +5,10 @@ use serde_json::{Map, Value, json};
 
 use super::{
     JsonResult, check_names,
-    details::{View, check_schema, found},
+    details::{
+        BatchDeleteDocumentsResponse, BatchDeleteLimits, BatchUpdateDocumentsResponse,
+        BulkUpdateDocumentsResponse, DocumentChangeResponse, View, check_schema, found,
+    },
     filter_of, query_of, respond,
     wire::{
         BatchDeleteDocumentsRequest, BatchUpdateDocumentsRequest, BulkUpdateDocumentsRequest,
@@ -18,7 +21,7 @@ use crate::{
         base::Base,
         collections,
         error::{ApiError, FieldError},
-        json::{FromPath, Valid},
+        json::{DeletedResponse, FromPath, Valid},
         scope::Scope,
     },
     processing::chores::{self, Edit},
@@ -251,7 +254,7 @@ async fn change(
     tag = "collection_documents", operation_id = "update_document",
     params(("collection_identifier" = String, Path, description = "Id or name"),
            ("document_id" = String, Path, description = "Id")),
-    request_body = Object,
+    request_body = DocumentUpdateRequest,
     responses((status = 200, description = "The document", body = super::details::DocumentResponse))
 )]
 pub(super) async fn put_document(
@@ -259,7 +262,7 @@ pub(super) async fn put_document(
     scope: Scope,
     base: Base,
     FromPath((collection, id)): FromPath<(String, String)>,
-    Valid(AnyObject(sent)): Valid<AnyObject>,
+    Valid(DocumentUpdateRequest(sent)): Valid<DocumentUpdateRequest>,
 ) -> JsonResult {
     change(&app, &scope, &base, &collection, id, sent).await
 }
@@ -270,7 +273,7 @@ pub(super) async fn put_document(
     tag = "collection_documents", operation_id = "patch_document",
     params(("collection_identifier" = String, Path, description = "Id or name"),
            ("document_id" = String, Path, description = "Id")),
-    request_body = Object,
+    request_body = DocumentUpdateRequest,
     responses((status = 200, description = "The document", body = super::details::DocumentResponse))
 )]
 pub(super) async fn patch(
@@ -278,15 +281,16 @@ pub(super) async fn patch(
     scope: Scope,
     base: Base,
     FromPath((collection, id)): FromPath<(String, String)>,
-    Valid(AnyObject(sent)): Valid<AnyObject>,
+    Valid(DocumentUpdateRequest(sent)): Valid<DocumentUpdateRequest>,
 ) -> JsonResult {
     change(&app, &scope, &base, &collection, id, sent).await
 }
 
-/// Any fields.
+/// Fields to change, by their names; dots lead into them, null removes one. `metadata` may hold
+/// them, too.
 #[derive(Debug, serde::Deserialize, utoipa::ToSchema)]
-#[schema(value_type = Object)]
-pub(super) struct AnyObject(pub Map<String, Value>);
+#[schema(value_type = std::collections::BTreeMap<String, Value>)]
+pub(super) struct DocumentUpdateRequest(pub Map<String, Value>);
 
 /// Delete a document
 ///
@@ -296,7 +300,7 @@ pub(super) struct AnyObject(pub Map<String, Value>);
     tag = "collection_documents", operation_id = "delete_document",
     params(("collection_identifier" = String, Path, description = "Id or name"),
            ("document_id" = String, Path, description = "Id")),
-    responses((status = 200, description = "It is gone", body = Object))
+    responses((status = 200, description = "It is gone", body = DeletedResponse))
 )]
 pub(super) async fn delete(
     State(app): State<App>,
@@ -315,7 +319,7 @@ pub(super) async fn delete(
         })
         .await?;
     crate::api::objects::collect_soon(&app);
-    Ok(Json(json!({"message": "Successfully deleted", "success": true})))
+    Ok(Json(json!(DeletedResponse::done())))
 }
 
 /// Delete documents, by id or by filter
@@ -324,7 +328,7 @@ pub(super) async fn delete(
     tag = "collection_documents", operation_id = "batch_delete_documents",
     params(("collection_identifier" = String, Path, description = "Id or name")),
     request_body = BatchDeleteDocumentsRequest,
-    responses((status = 200, description = "What became of each", body = Object))
+    responses((status = 200, description = "What became of each", body = BatchDeleteDocumentsResponse))
 )]
 pub(super) async fn delete_many(
     State(app): State<App>,
@@ -333,7 +337,7 @@ pub(super) async fn delete_many(
     Valid(body): Valid<BatchDeleteDocumentsRequest>,
 ) -> JsonResult {
     let collection = collections::found(&app, &scope, &named).await?;
-    let limits = json!({"max_document_ids": 1000, "at_once": AT_ONCE});
+    let limits = BatchDeleteLimits { max_document_ids: 1000, at_once: AT_ONCE };
     match (body.document_ids, body.filters) {
         (Some(ids), None) => {
             let now = app.now();
@@ -346,12 +350,10 @@ pub(super) async fn delete_many(
                         match documents::by_id(tx, collection.key, &id)? {
                             Some(document) => {
                                 documents::remove(tx, document.key)?;
-                                results.push(json!({"document_id": id, "success": true, "error": null}));
+                                results.push(changed(&id, None));
                                 gone.push(id);
                             }
-                            None => results.push(
-                                json!({"document_id": id, "success": false, "error": "there is no such document"}),
-                            ),
+                            None => results.push(changed(&id, Some(NOT_THERE.to_owned()))),
                         }
                     }
                     emit(tx, &collection, "deleted", &gone, now)?;
@@ -360,31 +362,41 @@ pub(super) async fn delete_many(
                 .await?;
             crate::api::objects::collect_soon(&app);
             let (deleted, results) = results;
-            Ok(Json(json!({
-                "task_id": null,
-                "status": "COMPLETED",
-                "deleted_count": deleted,
-                "failed_count": results.len() - deleted,
-                "results": results,
-                "limits": limits,
-                "message": "Batch delete completed",
+            Ok(Json(json!(BatchDeleteDocumentsResponse {
+                task_id: None,
+                status: "COMPLETED",
+                deleted_count: Some(deleted as u64),
+                failed_count: (results.len() - deleted) as u64,
+                results: Some(results),
+                limits,
+                message: "Batch delete completed",
             })))
         }
         (None, Some(filters)) => {
             let edit = edit_of(&app, &collection, Some(filters), None).await?;
             let (task_id, count) = carry_out(&app, &scope, collection, edit).await?;
-            Ok(Json(json!({
-                "task_id": task_id,
-                "status": if task_id.is_some() { "PENDING" } else { "COMPLETED" },
-                "deleted_count": count,
-                "failed_count": 0,
-                "results": null,
-                "limits": limits,
-                "message": if task_id.is_some() { "Batch delete enqueued" } else { "Batch delete completed" },
+            let (status, message) = match task_id {
+                Some(_) => ("PENDING", "Batch delete enqueued"),
+                None => ("COMPLETED", "Batch delete completed"),
+            };
+            Ok(Json(json!(BatchDeleteDocumentsResponse {
+                task_id,
+                status,
+                deleted_count: count,
+                failed_count: 0,
+                results: None,
+                limits,
+                message,
             })))
         }
         _ => Err(one_of("document_ids")),
     }
+}
+
+const NOT_THERE: &str = "there is no such document";
+
+fn changed(id: &str, error: Option<String>) -> DocumentChangeResponse {
+    DocumentChangeResponse { document_id: id.to_owned(), success: error.is_none(), error }
 }
 
 fn one_of(field: &str) -> ApiError {
@@ -451,7 +463,7 @@ async fn carry_out(
     tag = "collection_documents", operation_id = "batch_update_documents",
     params(("collection_identifier" = String, Path, description = "Id or name")),
     request_body = BatchUpdateDocumentsRequest,
-    responses((status = 200, description = "What became of each", body = Object))
+    responses((status = 200, description = "What became of each", body = BatchUpdateDocumentsResponse))
 )]
 pub(super) async fn update_many(
     State(app): State<App>,
@@ -471,10 +483,10 @@ pub(super) async fn update_many(
                 .engine
                 .store
                 .write(move |tx| {
-                    let (mut results, mut changed) = (Vec::new(), Vec::new());
+                    let (mut results, mut updated) = (Vec::new(), Vec::new());
                     for (id, patch) in updates {
                         let error = match documents::by_id(tx, collection.key, &id)? {
-                            None => Some("there is no such document".to_owned()),
+                            None => Some(NOT_THERE.to_owned()),
                             Some(document) => {
                                 let mut body = document.body.clone();
                                 documents::merge(&mut body, patch.clone());
@@ -482,25 +494,23 @@ pub(super) async fn update_many(
                                     Err(error) => Some(error.message().to_owned()),
                                     Ok(_) => {
                                         documents::edit(tx, document.key, &patch, now)?;
-                                        changed.push(id.clone());
+                                        updated.push(id.clone());
                                         None
                                     }
                                 }
                             }
                         };
-                        results.push(json!({
-                            "document_id": id, "success": error.is_none(), "error": error,
-                        }));
+                        results.push(changed(&id, error));
                     }
-                    emit(tx, &collection, "updated", &changed, now)?;
-                    Ok::<_, ApiError>((changed.len(), results))
+                    emit(tx, &collection, "updated", &updated, now)?;
+                    Ok::<_, ApiError>((updated.len(), results))
                 })
                 .await?;
-            Ok(Json(json!({
-                "updated_count": updated,
-                "failed_count": results.len() - updated,
-                "results": results,
-                "message": "Batch update completed",
+            Ok(Json(json!(BatchUpdateDocumentsResponse {
+                updated_count: updated as u64,
+                failed_count: (results.len() - updated) as u64,
+                results: Some(results),
+                message: "Batch update completed",
             })))
         }
         (None, Some(filters), Some(data)) => {
@@ -522,11 +532,11 @@ pub(super) async fn update_many(
                     break;
                 }
             }
-            Ok(Json(json!({
-                "updated_count": edit.count,
-                "failed_count": 0,
-                "results": null,
-                "message": "Batch update completed",
+            Ok(Json(json!(BatchUpdateDocumentsResponse {
+                updated_count: edit.count,
+                failed_count: 0,
+                results: None,
+                message: "Batch update completed",
             })))
         }
         _ => Err(one_of("updates")),
@@ -539,7 +549,7 @@ pub(super) async fn update_many(
     tag = "collection_documents", operation_id = "bulk_update_documents",
     params(("collection_identifier" = String, Path, description = "Id or name")),
     request_body = BulkUpdateDocumentsRequest,
-    responses((status = 200, description = "How many, or the task", body = Object))
+    responses((status = 200, description = "How many, or the task", body = BulkUpdateDocumentsResponse))
 )]
 pub(super) async fn bulk(
     State(app): State<App>,
@@ -551,10 +561,9 @@ pub(super) async fn bulk(
     let patch = patch_of(body.update_data)?;
     let edit = edit_of(&app, &collection, body.filters, Some(patch)).await?;
     let (task_id, count) = carry_out(&app, &scope, collection, edit).await?;
-    Ok(Json(json!({
-        "task_id": task_id,
-        "status": if task_id.is_some() { "PENDING" } else { "COMPLETED" },
-        "updated_count": count,
-        "message": if task_id.is_some() { "Bulk update enqueued" } else { "Bulk update completed" },
-    })))
+    let (status, message) = match task_id {
+        Some(_) => ("PENDING", "Bulk update enqueued"),
+        None => ("COMPLETED", "Bulk update completed"),
+    };
+    Ok(Json(json!(BulkUpdateDocumentsResponse { task_id, status, updated_count: count, message })))
 }

@@ -74,6 +74,115 @@ pub(super) struct DocumentResponse {
     pub fields: BTreeMap<String, Value>,
 }
 
+/// How many documents a collection has.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct CountDocumentsResponse {
+    /// Id of the collection.
+    pub collection_id: String,
+    /// How many.
+    pub count: u64,
+}
+
+/// The values of a field.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct DistinctValuesResponse {
+    /// The field.
+    pub field: String,
+    /// The most frequent values.
+    pub values: Vec<DistinctValueResponse>,
+    /// How many values there are.
+    pub total_distinct: u64,
+    /// Always empty.
+    pub query_info: Map<String, Value>,
+}
+
+/// A value of a field.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct DistinctValueResponse {
+    /// The value.
+    pub value: Value,
+    /// How many documents have it.
+    pub count: u64,
+}
+
+/// A clip of a document.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct DownloadResponse {
+    /// A link to it that needs no token, for an hour.
+    pub download_url: String,
+    /// Always true: nothing is cut here.
+    pub cached: bool,
+    /// Where it begins in what it is a clip of, in seconds.
+    pub start_time: f64,
+    /// Where it ends.
+    pub end_time: f64,
+}
+
+/// Documents that were deleted.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct BatchDeleteDocumentsResponse {
+    /// The task that deletes them, where they are too many to wait for.
+    pub task_id: Option<String>,
+    /// `COMPLETED`, or `PENDING` with a task.
+    pub status: &'static str,
+    /// How many were deleted; null with a task.
+    pub deleted_count: Option<u64>,
+    /// How many are not there.
+    pub failed_count: u64,
+    /// What became of each that was named.
+    pub results: Option<Vec<DocumentChangeResponse>>,
+    /// What one request may ask for.
+    pub limits: BatchDeleteLimits,
+    /// The same, for people.
+    pub message: &'static str,
+}
+
+/// What became of a document.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct DocumentChangeResponse {
+    /// Id.
+    pub document_id: String,
+    /// Whether it was changed.
+    pub success: bool,
+    /// Why it was not.
+    pub error: Option<String>,
+}
+
+/// What one request may ask for.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+pub(super) struct BatchDeleteLimits {
+    /// Ids.
+    pub max_document_ids: u64,
+    /// Documents that are deleted while one waits.
+    pub at_once: u64,
+}
+
+/// Documents that were changed.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct BatchUpdateDocumentsResponse {
+    /// How many were.
+    pub updated_count: u64,
+    /// How many were not.
+    pub failed_count: u64,
+    /// What became of each that was named.
+    pub results: Option<Vec<DocumentChangeResponse>>,
+    /// The same, for people.
+    pub message: &'static str,
+}
+
+/// Documents that were changed, or will be.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct BulkUpdateDocumentsResponse {
+    /// The task that changes them, where they are too many to wait for.
+    pub task_id: Option<String>,
+    /// `COMPLETED`, or `PENDING` with a task.
+    pub status: &'static str,
+    /// How many were changed; null with a task.
+    pub updated_count: Option<u64>,
+    /// The same, for people.
+    pub message: &'static str,
+}
+
 /// A file that belongs to a document.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct DocumentBlobResponse {

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use self::{
-    details::{Details, View, details_of, found},
+    details::{Details, DistinctValueResponse, View, details_of, found},
     wire::{DistinctValuesRequest, DocumentsQuery, GetDocumentQuery, ListDocumentsRequest},
 };
 use super::{
@@ -369,7 +369,7 @@ async fn respond(
     get, path = "/v1/collections/{collection_identifier}/documents/count",
     tag = "collection_documents", operation_id = "count_documents",
     params(("collection_identifier" = String, Path, description = "Id or name")),
-    responses((status = 200, description = "How many", body = Object))
+    responses((status = 200, description = "How many", body = details::CountDocumentsResponse))
 )]
 async fn count(
     State(app): State<App>,
@@ -377,8 +377,10 @@ async fn count(
     FromPath(collection): FromPath<String>,
 ) -> JsonResult {
     let collection = collections::found(&app, &scope, &collection).await?;
-    let (id, count) = (collection.id, collection.document_count);
-    Ok(Json(json!({"collection_id": id, "count": count})))
+    Ok(Json(json!(details::CountDocumentsResponse {
+        collection_id: collection.id.to_string(),
+        count: collection.document_count,
+    })))
 }
 
 /// List the values of a field
@@ -387,7 +389,8 @@ async fn count(
     tag = "collection_documents", operation_id = "distinct_document_values",
     params(("collection_identifier" = String, Path, description = "Id or name")),
     request_body = DistinctValuesRequest,
-    responses((status = 200, description = "Values, the most frequent first", body = Object))
+    responses((status = 200, description = "Values, the most frequent first",
+         body = details::DistinctValuesResponse))
 )]
 async fn distinct(
     State(app): State<App>,
@@ -402,13 +405,12 @@ async fn distinct(
     let wanted = query_of(&collection, filter.as_ref(), None, None)?;
     let limit = body.limit.unwrap_or(1000);
     let distinct = app.engine.store.read(move |db| wanted.distinct(db, &path, limit)).await?;
-    let values: Vec<Value> = distinct
-        .values
-        .into_iter()
-        .map(|(value, count)| json!({"value": value, "count": count}))
-        .collect();
-    Ok(Json(json!({
-        "field": body.field, "values": values, "total_distinct": distinct.count, "query_info": {},
+    let values = distinct.values.into_iter();
+    Ok(Json(json!(details::DistinctValuesResponse {
+        field: body.field,
+        values: values.map(|(value, count)| DistinctValueResponse { value, count }).collect(),
+        total_distinct: distinct.count,
+        query_info: Map::new(),
     })))
 }
 
@@ -418,7 +420,7 @@ async fn distinct(
     tag = "collection_documents", operation_id = "aggregate_documents",
     params(("collection_identifier" = String, Path, description = "Id or name")),
     request_body = DocumentAggregationRequest,
-    responses((status = 200, description = "Groups", body = Object))
+    responses((status = 200, description = "Groups", body = aggregate::ObjectAggregationResponse))
 )]
 async fn aggregate_documents(
     State(app): State<App>,
@@ -438,7 +440,7 @@ async fn aggregate_documents(
     tag = "collection_documents", operation_id = "download_document_scene",
     params(("collection_identifier" = String, Path, description = "Id or name"),
            ("document_id" = String, Path, description = "Id")),
-    responses((status = 200, description = "A link to the clip", body = Object))
+    responses((status = 200, description = "A link to the clip", body = details::DownloadResponse))
 )]
 async fn download(
     State(app): State<App>,
@@ -454,11 +456,11 @@ async fn download(
     let clip = blobs.iter().find(|blob| blob["purpose"] == "clip");
     let times = |name: &str| response.get(name).and_then(Value::as_f64);
     match clip {
-        Some(clip) => Ok(Json(json!({
-            "download_url": clip["presigned_url"],
-            "cached": true,
-            "start_time": times("start_time").unwrap_or(0.0),
-            "end_time": times("end_time").unwrap_or(0.0),
+        Some(clip) => Ok(Json(json!(details::DownloadResponse {
+            download_url: clip["presigned_url"].as_str().unwrap_or_default().to_owned(),
+            cached: true,
+            start_time: times("start_time").unwrap_or(0.0),
+            end_time: times("end_time").unwrap_or(0.0),
         }))),
         None => Err(ApiError::invalid_field(
             FieldError::new(

@@ -1,27 +1,69 @@
 //! The support bundle: states, counts and times. No path, name, address, message or secret is in
 //! it: those of a source are confidential.
 
-use serde_json::{Value, json};
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
 
 use super::STARTED;
 use crate::{
     api::{App, error::ApiError},
-    logging,
+    logging::{self, LogLevel},
     store::{
         events::{self, Event},
         jobs::Job,
-        overview::{self, Overview, SyncAtAGlance},
+        overview::{self, SyncAtAGlance},
     },
 };
 
 /// Events that are included.
 const EVENTS: u32 = 200;
 
+/// What helps to find a fault.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct SupportBundle {
+    /// Of this program.
+    version: &'static str,
+    /// The operating system.
+    system: &'static str,
+    /// The kind of processor.
+    processor: &'static str,
+    /// When it was put together.
+    #[schema(value_type = String, format = DateTime)]
+    made_at: Timestamp,
+    /// How long the server has been running.
+    uptime_seconds: u64,
+    /// What is logged.
+    log_level: Option<LogLevel>,
+    /// Everything together.
+    totals: BundleTotals,
+    /// How each sync stands, with its last runs.
+    syncs: Vec<Map<String, Value>>,
+    /// The last events, without names and messages.
+    events: Vec<Map<String, Value>>,
+}
+
+/// What there is.
+#[derive(Debug, Serialize, ToSchema)]
+struct BundleTotals {
+    /// Buckets.
+    buckets: u64,
+    /// Their objects.
+    objects: u64,
+    /// Bytes of these.
+    bytes: u64,
+    /// Bytes that are stored.
+    stored_bytes: u64,
+    /// Connections that fail.
+    failing_connections: u64,
+}
+
 /// Puts it together.
 ///
 /// # Errors
 /// The store's.
-pub(super) async fn gather(app: &App, namespace_key: i64) -> Result<Value, ApiError> {
+pub(super) async fn gather(app: &App, namespace_key: i64) -> Result<SupportBundle, ApiError> {
     let (seen, log) = app
         .engine
         .store
@@ -29,26 +71,26 @@ pub(super) async fn gather(app: &App, namespace_key: i64) -> Result<Value, ApiEr
             Ok((overview::overview(db, namespace_key)?, events::before(db, i64::MAX, EVENTS)?))
         })
         .await?;
-    Ok(json!({
-        "version": env!("CARGO_PKG_VERSION"),
-        "system": std::env::consts::OS,
-        "processor": std::env::consts::ARCH,
-        "made_at": app.now(),
-        "uptime_seconds": STARTED.elapsed().as_secs(),
-        "log_level": logging::level(),
-        "totals": totals(&seen),
-        "syncs": seen.syncs.iter().map(sync).collect::<Vec<_>>(),
-        "events": log.iter().map(event).collect::<Vec<_>>(),
-    }))
-}
-
-fn totals(seen: &Overview) -> Value {
-    json!({
-        "buckets": seen.buckets,
-        "objects": seen.objects,
-        "bytes": seen.bytes,
-        "stored_bytes": seen.stored_bytes,
-        "failing_connections": seen.failing.len(),
+    let fields = |value: Value| match value {
+        Value::Object(fields) => fields,
+        _ => Map::new(),
+    };
+    Ok(SupportBundle {
+        version: env!("CARGO_PKG_VERSION"),
+        system: std::env::consts::OS,
+        processor: std::env::consts::ARCH,
+        made_at: app.now(),
+        uptime_seconds: STARTED.elapsed().as_secs(),
+        log_level: logging::level(),
+        totals: BundleTotals {
+            buckets: seen.buckets,
+            objects: seen.objects,
+            bytes: seen.bytes,
+            stored_bytes: seen.stored_bytes,
+            failing_connections: seen.failing.len() as u64,
+        },
+        syncs: seen.syncs.iter().map(sync).map(fields).collect(),
+        events: log.iter().map(event).map(fields).collect(),
     })
 }
 

@@ -12,7 +12,6 @@ use axum::{
     http::header,
     response::{IntoResponse, Response},
 };
-use serde_json::Value;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use self::wire::{NewToken, SettingsResponse, SettingsUpdateRequest};
@@ -86,10 +85,10 @@ async fn rotate(State(app): State<App>) -> JsonResult<NewToken> {
 /// What helps to find a fault, without names, secrets or contents
 #[utoipa::path(
     get, path = "/v1/settings/support-bundle", tag = "settings", operation_id = "get_support_bundle",
-    responses((status = 200, body = Object))
+    responses((status = 200, body = bundle::SupportBundle))
 )]
 async fn support_bundle(State(app): State<App>, scope: Scope) -> Result<Response, ApiError> {
-    let bundle: Value = bundle::gather(&app, scope.namespace_key).await?;
+    let bundle = bundle::gather(&app, scope.namespace_key).await?;
     let saved = (header::CONTENT_DISPOSITION, "attachment; filename=\"catchment-support.json\"");
     Ok(([saved], Json(bundle)).into_response())
 }

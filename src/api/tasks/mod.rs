@@ -12,7 +12,7 @@ use super::{
     batches::{self, TaskResponse},
     error::{ApiError, FieldError},
     filters::{LogicalOperatorInput, SortOption},
-    json::{FromPath, Valid, ValidQuery},
+    json::{DeletedResponse, FromPath, Valid, ValidQuery},
     page::{ListQuery, PaginationResponse},
     scope::Scope,
 };
@@ -226,7 +226,7 @@ async fn list(
 #[utoipa::path(
     delete, path = "/v1/tasks/{task_id}", tag = "tasks", operation_id = "kill_task",
     params(("task_id" = String, Path, description = "Id")),
-    responses((status = 200, description = "It is stopped, or was not there", body = Object))
+    responses((status = 200, description = "It is stopped, or was not there", body = DeletedResponse))
 )]
 async fn delete(
     State(app): State<App>,
@@ -268,7 +268,7 @@ async fn delete(
         stop(&app, &job).await?;
     }
     app.processor.nudge();
-    Ok(Json(json!({"message": "Successfully deleted", "success": true})))
+    Ok(Json(json!(DeletedResponse::done())))
 }
 
 /// Lets a job of a sync end at its next checkpoint; one that has not begun does not begin.

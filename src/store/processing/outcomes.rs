@@ -337,6 +337,18 @@ pub struct FailedObject {
     pub log: Option<String>,
 }
 
+fn failed_object(row: &Row<'_>) -> rusqlite::Result<FailedObject> {
+    Ok(FailedObject {
+        collection_key: row.get(0)?,
+        object_id: row.get(1)?,
+        class: row.get::<_, Option<String>>(2)?.unwrap_or_default(),
+        error: row.get::<_, Option<String>>(3)?.unwrap_or_default(),
+        attempts: row.get(4)?,
+        at: time::from_ms(row.get(5)?),
+        log: row.get(6)?,
+    })
+}
+
 /// Failed objects of a batch in these collections, by collection, `skip` left out.
 ///
 /// # Errors
@@ -357,19 +369,117 @@ pub fn failed_of_batch(
     )?;
     let keys = serde_json::json!(collection_keys).to_string();
     let failed = statement
-        .query_map(params![batch_key, keys, limit, skip], |row| {
-            Ok(FailedObject {
-                collection_key: row.get(0)?,
-                object_id: row.get(1)?,
-                class: row.get::<_, Option<String>>(2)?.unwrap_or_default(),
-                error: row.get::<_, Option<String>>(3)?.unwrap_or_default(),
-                attempts: row.get(4)?,
-                at: time::from_ms(row.get(5)?),
-                log: row.get(6)?,
-            })
+        .query_map(params![batch_key, keys, limit, skip], failed_object)?
+        .collect::<std::result::Result<_, _>>()?;
+    Ok(failed)
+}
+
+/// Which failures of a collection somebody wants; all that are set must hold.
+#[derive(Clone, Debug, Default)]
+pub struct FailureFilter {
+    /// Of this class.
+    pub class: Option<String>,
+    /// That say exactly this.
+    pub error: Option<String>,
+    /// Of these objects, by public id.
+    pub object_ids: Option<Vec<String>>,
+    /// Only those that may pass.
+    pub passing_only: bool,
+}
+
+impl FailureFilter {
+    /// The condition, on rows of `outcomes`.
+    const CONDITION: &str = "outcomes.collection_key = ?1 AND outcomes.state = 'failed'
+        AND (?2 IS NULL OR class = ?2) AND (?3 IS NULL OR coalesce(error, '') = ?3)
+        AND (?4 IS NULL OR outcomes.object_key IN
+             (SELECT object_key FROM objects WHERE id IN (SELECT value FROM json_each(?4))))
+        AND (NOT ?5 OR class IN ('transient', 'resource'))";
+
+    fn object_ids(&self) -> Option<String> {
+        self.object_ids.as_ref().map(|ids| serde_json::json!(ids).to_string())
+    }
+}
+
+/// An object that failed in a collection.
+#[derive(Clone, Debug)]
+pub struct FailedInCollection {
+    /// How.
+    pub failed: FailedObject,
+    /// Public id of its bucket.
+    pub bucket_id: Option<String>,
+    /// Public id of the batch that tried it last.
+    pub batch_id: Option<String>,
+}
+
+/// Objects that failed in a collection, by age, `skip` left out.
+///
+/// # Errors
+/// SQLite's.
+pub fn failed_of_collection(
+    connection: &Connection,
+    collection_key: i64,
+    wanted: &FailureFilter,
+    skip: u64,
+    limit: u32,
+) -> Result<Vec<FailedInCollection>> {
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT collection_key, o.id, class, outcomes.error, attempts, outcomes.updated_at_ms, log,
+                (SELECT id FROM buckets k WHERE k.bucket_key = o.bucket_key),
+                (SELECT id FROM batches b WHERE b.batch_key = outcomes.batch_key)
+         FROM outcomes JOIN objects o USING (object_key)
+         WHERE {} ORDER BY object_key LIMIT ?6 OFFSET ?7",
+        FailureFilter::CONDITION
+    ))?;
+    let (class, error, ids) = (&wanted.class, &wanted.error, wanted.object_ids());
+    let values = params![collection_key, class, error, ids, wanted.passing_only, limit, skip];
+    let failed = statement
+        .query_map(values, |row| {
+            let (bucket_id, batch_id) = (row.get(7)?, row.get(8)?);
+            Ok(FailedInCollection { failed: failed_object(row)?, bucket_id, batch_id })
         })?
         .collect::<std::result::Result<_, _>>()?;
     Ok(failed)
+}
+
+/// How many objects failed in a collection.
+///
+/// # Errors
+/// SQLite's.
+pub fn count_failed(
+    connection: &Connection,
+    collection_key: i64,
+    wanted: &FailureFilter,
+) -> Result<u64> {
+    let (class, error, ids) = (&wanted.class, &wanted.error, wanted.object_ids());
+    Ok(connection
+        .prepare_cached(&format!(
+            "SELECT count(*) FROM outcomes JOIN objects o USING (object_key) WHERE {}",
+            FailureFilter::CONDITION
+        ))?
+        .query_row(params![collection_key, class, error, ids, wanted.passing_only], |row| {
+            row.get(0)
+        })?)
+}
+
+/// Lets objects that failed in a collection be tried again: the next trigger takes them. Returns
+/// how many.
+///
+/// # Errors
+/// SQLite's.
+pub fn retry_failed(
+    tx: &Transaction<'_>,
+    collection_key: i64,
+    wanted: &FailureFilter,
+) -> Result<u64> {
+    let (class, error, ids) = (&wanted.class, &wanted.error, wanted.object_ids());
+    let retried = tx
+        .prepare_cached(&format!(
+            "UPDATE outcomes SET state = 'waiting', attempts = 0, deaths = 0, retry_at_ms = NULL
+             WHERE {}",
+            FailureFilter::CONDITION
+        ))?
+        .execute(params![collection_key, class, error, ids, wanted.passing_only])?;
+    Ok(retried as u64)
 }
 
 /// Failures of a collection, grouped by class and what they say, the most frequent first.
@@ -541,6 +651,7 @@ pub fn unfinished_of_bucket(
     };
     let condition = match which {
         Which::All => "1".to_owned(),
+        Which::Waiting => "r.state = 'waiting'".to_owned(),
         Which::Outdated => "r.state = 'done' AND r.recipe <> ?5".to_owned(),
         Which::Unsettled => format!(
             "(r.state IS NULL OR r.state IN ('trying', 'waiting') OR {changed}
@@ -568,4 +679,6 @@ pub enum Which {
     All,
     /// Those that were extracted by another recipe.
     Outdated,
+    /// Those that wait to be tried again.
+    Waiting,
 }

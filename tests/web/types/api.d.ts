@@ -47,7 +47,6 @@ interface Known {
   "post /v1/collections/{c}/trigger": { message: string };
   "post /v1/collections/{c}/documents/list": { results: Api.Document[]; pagination: Schemas["PaginationResponse"] };
   "post /v1/buckets/{b}/batches/list": { results: Api.Batch[] };
-  "get /v1/buckets/{b}/batches/{t}/failed-documents": { results: Api.FailedObject[] };
   "get /v1/buckets/{b}/batches/{t}/logs": { tiers: { logs: string }[] };
 }
 
@@ -130,7 +129,7 @@ declare global {
       error: string | null; lifecycle_reason: string | null;
       progress: { percent: number; eta_seconds: number | null; queue_position: number | null };
     };
-    type FailedObject = { object_id: string; error: string; error_type: string; attempts: number; timestamp: string; stderr: string | null };
+    type FailedInPipeline = Schemas["FailedObjectOfCollection"];
     type Tried = {
       results: {
         object_id: string; key_prefix: string; error: string | null; documents: Record<string, unknown>[];

@@ -9,12 +9,8 @@ mod wire;
 
 use axum::{Json, extract::State};
 
-pub(in crate::api) use self::wire::DocumentAggregationRequest;
-use self::{
-    groups::Groups,
-    plan::Plan,
-    wire::{ObjectAggregationRequest, ObjectAggregationResponse},
-};
+pub(in crate::api) use self::wire::{DocumentAggregationRequest, ObjectAggregationResponse};
+use self::{groups::Groups, plan::Plan, wire::ObjectAggregationRequest};
 use crate::{
     api::{
         App,
