@@ -348,6 +348,7 @@ CREATE TABLE links (
     pass        INTEGER NOT NULL,              -- the pass that last listed it
     is_resolved INTEGER NOT NULL DEFAULT 0,    -- 0: the source is to be asked for its target
     is_used     INTEGER NOT NULL DEFAULT 0,    -- 1: its target has its place from it
+    target_key  TEXT,                          -- what opens the target; NULL: it needs nothing
     UNIQUE (sync_key, link_id)
 ) STRICT;
 CREATE INDEX links_by_target ON links (sync_key, target);

@@ -533,6 +533,7 @@ impl Plan {
                     error_type,
                     message,
                     passes_by_itself: false,
+                    wait: None,
                 });
             }
             EntryKind::Skipped(_) => {}

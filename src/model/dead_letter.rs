@@ -83,6 +83,13 @@ impl Life {
         Self { retry_at: None, reattempted_at: Some(now), ..self.clone() }
     }
 
+    /// The same, and not tried before the source lets it be.
+    #[must_use]
+    pub fn not_before(self, now: Timestamp, wait: Option<Duration>) -> Self {
+        let allowed = wait.and_then(|wait| now.checked_add(wait).ok());
+        Self { retry_at: self.retry_at.max(allowed), ..self }
+    }
+
     /// Whether its retries are used up.
     #[must_use]
     pub const fn is_exhausted(&self) -> bool {
@@ -141,6 +148,16 @@ mod tests {
             assert!(life.is_due(start(), Patience::Full), "with the next run");
         }
         assert_eq!(life.retries, 0);
+    }
+
+    #[test]
+    fn what_the_source_wants_to_be_waited_for_is_waited_for_if_that_is_longer() {
+        let wait = |hours: u64| Some(Duration::from_secs(hours * 60 * 60));
+        let life = Life::begun(start()).not_before(start(), wait(24));
+        assert!(!life.is_due(start() + 23.hours(), Patience::Full));
+        assert!(life.is_due(start() + 24.hours(), Patience::Full));
+        let again = life.failed_again(start()).not_before(start(), None);
+        assert_eq!(again.retry_at, Some(start() + 5.minutes()));
     }
 
     #[test]

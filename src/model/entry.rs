@@ -221,6 +221,8 @@ pub struct Link {
     pub name: Vec<u8>,
     /// What it leads to: an entry or a folder.
     pub target: EntryId,
+    /// What opens the target to who would not see it otherwise, where it needs that.
+    pub target_key: Option<String>,
 }
 
 /// Why an entry is left out whatever the filters say.

@@ -24,11 +24,12 @@ pub mod sharepoint;
 pub mod snowflake;
 pub mod tigris;
 mod trail;
+mod tree_walk;
 pub mod tuning;
 pub mod web;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     fmt,
     time::Duration,
 };
@@ -36,7 +37,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{
-    StreamExt as _, TryStreamExt as _,
+    StreamExt as _,
     stream::{self, BoxStream},
 };
 use jiff::Timestamp;
@@ -316,11 +317,16 @@ pub trait Source: Send + Sync {
 
     /// What these ids, at most a hundred, are now: entries, folders and links, wherever they are.
     /// Those that are gone, or that these credentials do not see, are `removed`; those that nothing
-    /// could be learned of are left out. Asked for the targets of links.
+    /// could be learned of are left out. Asked for the targets of links, with the keys that links
+    /// have for them ([`Link::target_key`]).
     ///
     /// # Errors
     /// As for [`Source::root`].
-    async fn by_ids(&self, _ids: &[EntryId]) -> Result<Page, SourceError> {
+    async fn by_ids(
+        &self,
+        _ids: &[EntryId],
+        _keys: &BTreeMap<EntryId, String>,
+    ) -> Result<Page, SourceError> {
         Err(not_implemented("by_ids"))
     }
 
@@ -402,68 +408,13 @@ pub trait Source: Send + Sync {
     }
 }
 
-/// Every entry of a source, from its beginning, shard by shard. Ends as [`Source::walk`] does.
-/// Where folders are listed one after the other, entries have their paths; else those of sources by
-/// id only have their names.
+/// Every entry of a source, from its beginning, shard by shard, with its full path. Ends as
+/// [`Source::walk`] does.
 pub fn walk_all(source: &dyn Source) -> BoxStream<'_, Result<Page, SourceError>> {
-    let profile = source.profile();
-    match profile.listing {
-        Listing::Flat => {
-            let pages = stream::iter(source.shards()).flat_map(|shard| source.walk(&shard, None));
-            pages.and_then(move |page| expanded(source, page)).boxed()
-        }
-        Listing::ByFolder { .. } => stream::unfold(
-            Some(profile.roots.into_iter().collect::<VecDeque<RootFolder>>()),
-            move |waiting| async move {
-                let mut waiting = waiting?;
-                let folder = waiting.pop_front()?;
-                match children_of(source, &folder).await {
-                    Ok((page, folders)) => {
-                        waiting.extend(folders);
-                        Some((Ok(page), Some(waiting)))
-                    }
-                    Err(error) => Some((Err(error), None)),
-                }
-            },
-        )
-        .boxed(),
+    if source.profile().is_by_id() {
+        return tree_walk::pages(source);
     }
-}
-
-/// A page with the entries of everything that it outlines, as if none of it was known.
-async fn expanded(source: &dyn Source, mut page: Page) -> Result<Page, SourceError> {
-    for outline in std::mem::take(&mut page.outlines) {
-        let Some(folder) = outline.folders.first().cloned() else { continue };
-        let placed = Placed { folder, path: EntryPath::new(Vec::new()), others: Vec::new() };
-        page.entries.extend(source.expand(&outline, &placed).await?);
-    }
-    Ok(page)
-}
-
-/// What is in a folder, with full paths: the entries, and the folders.
-async fn children_of(
-    source: &dyn Source,
-    folder: &RootFolder,
-) -> Result<(Page, Vec<RootFolder>), SourceError> {
-    let shard = source.shards().into_iter().next().unwrap_or_else(Shard::whole);
-    let below = |name: &[u8]| match folder.path.as_bytes() {
-        b"" => EntryPath::new(name),
-        path => EntryPath::new([path, b"/", name].concat()),
-    };
-    let (mut all, mut folders) = (Page::default(), Vec::new());
-    let mut pages = source.children(&shard, std::slice::from_ref(&folder.id));
-    while let Some(page) = pages.next().await {
-        let page = page?;
-        let place = |mut entry: Entry| {
-            entry.path = below(entry.path.as_bytes());
-            entry
-        };
-        all.entries.extend(page.entries.into_iter().map(place));
-        all.unlisted.extend(page.unlisted);
-        let found = page.folders.into_iter();
-        folders.extend(found.map(|of| RootFolder { path: below(&of.name), id: of.id }));
-    }
-    Ok((all, folders))
+    stream::iter(source.shards()).flat_map(|shard| source.walk(&shard, None)).boxed()
 }
 
 fn not_implemented(method: &str) -> SourceError {

@@ -1,7 +1,7 @@
 //! Dead letters: entries that keep failing, until they succeed or are gone. When one is retried is
 //! decided in [`Life`].
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
@@ -25,6 +25,8 @@ pub struct Failure {
     /// Whether the entry is as it should be as soon as somebody is done with it: the next run tries
     /// again, and it does not count as a retry that failed.
     pub passes_by_itself: bool,
+    /// How long the source wants nobody to try again.
+    pub wait: Option<Duration>,
 }
 
 /// A dead letter as the database knows it.
@@ -161,9 +163,13 @@ pub(super) fn record(
                     true => open.life.tried_too_early(now),
                     false => open.life.failed_again(now),
                 };
+                let life = life.not_before(now, failure.wait);
                 write(tx, target, failure, &life, runs + 1, now)?;
             }
-            Some(_) | None => write(tx, target, failure, &Life::begun(now), 1, now)?,
+            Some(_) | None => {
+                let life = Life::begun(now).not_before(now, failure.wait);
+                write(tx, target, failure, &life, 1, now)?;
+            }
         }
     }
     syncs::count_failed(tx, target.fence.sync_key, opened)

@@ -99,6 +99,16 @@ pub fn key_of(connection: &Connection, sync_key: i64, id: &EntryId) -> Result<Op
         .optional()?)
 }
 
+/// The path that is stored of an entry.
+///
+/// # Errors
+/// SQLite's.
+pub fn path_of(connection: &Connection, entry_key: i64) -> Result<EntryPath> {
+    Ok(connection
+        .prepare_cached("SELECT coalesce(path, source_id) FROM entries WHERE entry_key = ?1")?
+        .query_row([entry_key], |row| Ok(syncs::path(row.get(0)?)))?)
+}
+
 /// What is stored of entries that are known by id, besides their rows.
 #[derive(Default)]
 struct StoredDetails {

@@ -47,6 +47,7 @@ impl FetchedEntry {
             error_type,
             message,
             passes_by_itself: false,
+            wait: None,
         }
     }
 }

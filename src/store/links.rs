@@ -31,6 +31,8 @@ pub struct ToResolve {
     pub shard: String,
     /// What it leads to.
     pub target: EntryId,
+    /// What opens it, where it needs that.
+    pub target_key: Option<String>,
     /// What is known of the target.
     pub known: KnownTarget,
 }
@@ -80,7 +82,7 @@ pub fn has_any(connection: &Connection, sync_key: i64) -> Result<bool> {
 pub(super) fn find(connection: &Connection, sync_key: i64, id: &EntryId) -> Result<Option<Stored>> {
     Ok(connection
         .prepare_cached(
-            "SELECT parent, name, target, is_used FROM links
+            "SELECT parent, name, target, is_used, target_key FROM links
              WHERE sync_key = ?1 AND link_id = ?2",
         )?
         .query_row(params![sync_key, id.as_bytes()], |row| {
@@ -89,6 +91,7 @@ pub(super) fn find(connection: &Connection, sync_key: i64, id: &EntryId) -> Resu
                 parent: syncs::path(row.get(0)?),
                 name: row.get(1)?,
                 target: syncs::path(row.get(2)?),
+                target_key: row.get(4)?,
             };
             Ok(Stored { link, is_used: row.get(3)? })
         })
@@ -104,11 +107,11 @@ pub(super) fn save(
     is_same: bool,
 ) -> Result<()> {
     tx.prepare_cached(
-        "INSERT INTO links (sync_key, shard, link_id, parent, name, target, pass)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+        "INSERT INTO links (sync_key, shard, link_id, parent, name, target, pass, target_key)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?9)
          ON CONFLICT (sync_key, link_id) DO UPDATE SET
              shard = excluded.shard, parent = excluded.parent, name = excluded.name,
-             target = excluded.target, pass = excluded.pass,
+             target = excluded.target, pass = excluded.pass, target_key = excluded.target_key,
              is_resolved = iif(?8, is_resolved, 0), is_used = iif(?8, is_used, 0)",
     )?
     .execute(params![
@@ -120,6 +123,7 @@ pub(super) fn save(
         link.target.as_bytes(),
         target.pass,
         is_same,
+        link.target_key,
     ])?;
     Ok(())
 }
@@ -258,7 +262,8 @@ pub fn to_resolve(
         "SELECT l.link_key, l.shard, l.parent, l.target, e.entry_key, e.pass, d.parent,
                 f.pass, f.folder_id IS NOT NULL,
                 EXISTS (SELECT 1 FROM links u
-                        WHERE u.sync_key = ?1 AND u.target = l.target AND u.is_used = 1)
+                        WHERE u.sync_key = ?1 AND u.target = l.target AND u.is_used = 1),
+                l.target_key
          FROM links l
              LEFT JOIN entries e ON e.sync_key = ?1 AND e.source_id = l.target
                  AND NOT EXISTS (SELECT 1 FROM gone_entries g WHERE g.entry_key = e.entry_key)
@@ -294,7 +299,8 @@ pub fn to_resolve(
             }
             _ => KnownTarget::Nothing,
         };
-        found.push(ToResolve { link_key, shard: row.get(1)?, target, known });
+        let (shard, target_key) = (row.get(1)?, row.get(10)?);
+        found.push(ToResolve { link_key, shard, target, target_key, known });
     }
     Ok((found, last))
 }

@@ -33,6 +33,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/21_links.sql"),
     include_str!("migrations/22_document_index.sql"),
     include_str!("migrations/23_refusals.sql"),
+    include_str!("migrations/24_link_keys.sql"),
 ];
 
 /// The version of [`SCHEMA`].

@@ -29,7 +29,7 @@ use crate::{
         remove::{Gone, remove_object},
         row_position::RowPosition,
         stored::signed,
-        time, unique_keys,
+        syncs, time, unique_keys,
     },
 };
 
@@ -241,6 +241,9 @@ pub fn restore(
         }
         let entry = attach_entry(tx, *key)?;
         let (entry_key, sync_key) = entry.unzip();
+        if let Some(entry_key) = entry_key {
+            follow_entry(tx, *key, entry_key)?;
+        }
         let (id, size) = take_out(tx, *key, entry_key.unwrap_or_default(), now)?;
         unique_keys::set(tx, *key, unique_key.as_ref())?;
         if let Some(sync_key) = sync_key
@@ -256,6 +259,21 @@ pub fn restore(
     buckets::adjust(tx, bucket.key, count, bytes)?;
     events::objects(tx, EventKind::ObjectsAdded, bucket.key, &restored.ids, now)?;
     Ok(restored)
+}
+
+/// Gives an object that is restored the path of its entry, whose folder may have been renamed or
+/// moved meanwhile, unless its sync leaves objects as they are.
+fn follow_entry(tx: &Transaction<'_>, object_key: i64, entry_key: i64) -> Result<()> {
+    let (sync_key, path): (i64, Vec<u8>) = tx
+        .prepare_cached(
+            "SELECT sync_key, coalesce(path, source_id) FROM entries WHERE entry_key = ?1",
+        )?
+        .query_row([entry_key], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    if syncs::by_key(tx, sync_key)?.options.reconcile.on_update {
+        tx.prepare_cached("UPDATE objects SET path = ?2 WHERE object_key = ?1")?
+            .execute(params![object_key, path])?;
+    }
+    Ok(())
 }
 
 /// Gives an object that is restored its entry back. Another version than the one that was deleted

@@ -152,6 +152,7 @@ impl Changes<'_> {
                     error_type,
                     message,
                     passes_by_itself: false,
+                    wait: None,
                 };
                 let failed =
                     Renamed { object: None, failure: Some(failure.clone()), ..renamed.clone() };
@@ -177,6 +178,7 @@ impl Changes<'_> {
                     error_type: ErrorType::ValidationError,
                     message,
                     passes_by_itself: false,
+                    wait: None,
                 })
             })?)
     }

@@ -6,9 +6,11 @@
 #![allow(unreachable_pub)]
 #![allow(dead_code)]
 
+mod errors;
 #[path = "../support/fake_drive.rs"]
 mod fake_drive;
 mod peer;
+mod previews;
 #[path = "../support/server.rs"]
 mod server;
 mod shortcuts;

@@ -6,15 +6,18 @@ use crate::{
     counted,
     fake_drive::{DOCUMENT, FOLDER, FakeDrive, ROOT, SHORTCUT},
     synced::{Fixture, Object},
-    syncs::{credentials, home},
+    syncs::{credentials, home, killed_in_silence},
 };
 
 impl FakeDrive {
     /// A shortcut to a file or folder.
-    fn shortcut(&self, parent: &str, name: &str, target: &str) -> String {
+    pub fn shortcut(&self, parent: &str, name: &str, target: &str) -> String {
         let kind = self.state().files.get(target).map(|file| file.meta["mimeType"].clone());
         let kind = kind.unwrap_or_else(|| "text/plain".into());
-        let details = json!({ "targetId": target, "targetMimeType": kind });
+        let mut details = json!({ "targetId": target, "targetMimeType": kind });
+        if let Some(key) = self.state().keys.get(target) {
+            details["targetResourceKey"] = key.as_str().into();
+        }
         let more = json!({ "mimeType": SHORTCUT, "shortcutDetails": details });
         self.add(parent, name, more, Vec::new())
     }
@@ -251,4 +254,99 @@ fn a_shared_drive_asks_for_targets_that_its_feed_does_not_tell_of() {
     assert_eq!(fixture.run()["status"], "completed");
     assert_eq!(drive.counts(), counted(&[("changes", 1), ("batch", 1), ("download", 1)]));
     assert_eq!(fixture.objects()[&target].content, "after");
+}
+
+#[test]
+fn targets_that_are_shared_by_their_links_are_opened_with_the_keys_of_their_shortcuts() {
+    let places = Places::new();
+    let Places { drive, reports, other } = &places;
+    let target = drive.file(ROOT, "target.txt", "the target");
+    let document = drive.add(ROOT, "Plan", json!({ "mimeType": DOCUMENT }), b"plan".to_vec());
+    drive.file(other, "below.txt", "below");
+    for (number, id) in [&target, &document, other].into_iter().enumerate() {
+        let key = format!("0-Key_{number}");
+        drive.state().keys.insert(id.clone(), key.clone());
+        drive.change(id, json!({ "resourceKey": key }));
+    }
+    let shortcut = drive.shortcut(reports, "link.txt", &target);
+    drive.shortcut(reports, "plan", &document);
+    drive.shortcut(reports, "folder", other);
+    let fixture = places.synced();
+    assert_eq!(linked(&fixture), ["folder/below.txt", "link.txt", "plan.docx"]);
+    let object = fixture.objects()[&target].clone();
+
+    // The key is stored with the shortcut, for runs that do not list it.
+    drive.change(&shortcut, json!({ "name": "renamed.txt" }));
+    places.run_with(&fixture, &[("changes", 1), ("batch", 1)]);
+    let path = "renamed.txt".to_owned();
+    assert_eq!(fixture.objects()[&target], Object { path, ..object.clone() });
+    drive.rewrite(&target, "other content");
+    places.run_with(&fixture, &[("changes", 1), ("download", 1)]);
+    assert_eq!(fixture.objects()[&target].content, "other content");
+
+    let jobs = fixture.jobs().len();
+    fixture.server.post(&format!("{}/trigger?full_sync=true", fixture.sync), &json!({})).is(200);
+    assert_eq!(fixture.job_after(jobs)["status"], "completed");
+    assert_eq!(linked(&fixture), ["folder/below.txt", "plan.docx", "renamed.txt"]);
+    assert_eq!(fixture.objects()[&target].id, object.id);
+}
+
+/// Adds files numbered from 10 to 39 to what is synced: in `Reports`, at the end of shortcuts, and
+/// in a folder at the end of one.
+fn add_thirty(drive: &FakeDrive, reports: &str, other: &str) {
+    for number in 10..40 {
+        let (name, content) = (format!("{number:03}.txt"), format!("content {number}"));
+        match number % 3 {
+            0 => drop(drive.file(reports, &name, content)),
+            1 => drop(drive.file(other, &name, content)),
+            _ => {
+                let target = drive.file(ROOT, &format!("target {number}"), content);
+                drive.shortcut(reports, &name, &target);
+            }
+        }
+    }
+    drive.shortcut(reports, "link", other);
+}
+
+/// A drive with `Reports`, in which ten files are, and its sync, which has not run.
+fn ten_files() -> (FakeDrive, String, String, Fixture) {
+    let drive = FakeDrive::start();
+    drive.state().page_size = 10;
+    let (reports, other) = (drive.folder(ROOT, "Reports"), drive.folder(ROOT, "Other"));
+    for number in 0..10 {
+        drive.file(&reports, &format!("{number:03}.txt"), format!("content {number}"));
+    }
+    let fixture = Fixture::made(&home(&drive), "google_drive", &credentials(), "/Reports");
+    (drive, reports, other, fixture)
+}
+
+#[test]
+fn a_server_killed_anywhere_in_a_full_pass_with_shortcuts_has_every_file_once() {
+    // In the folder itself, at the targets of shortcuts, and in the folder that one leads to.
+    for killed_after in [5, 23, 34] {
+        let (drive, reports, other, fixture) = ten_files();
+        add_thirty(&drive, &reports, &other);
+        drive.state().silent_after = Some(killed_after);
+        fixture.begin();
+        let fixture = killed_in_silence(&drive, fixture, 40);
+        let is_linked = |path: &&String| path.starts_with("link/");
+        assert_eq!(fixture.paths().iter().filter(is_linked).count(), 10);
+    }
+}
+
+#[test]
+fn a_server_killed_anywhere_in_a_changes_pass_with_shortcuts_has_every_file_once() {
+    for killed_after in [5, 13, 25] {
+        let (drive, reports, other, fixture) = ten_files();
+        assert_eq!(fixture.run()["status"], "completed");
+        let before = fixture.objects();
+        add_thirty(&drive, &reports, &other);
+        drive.state().silent_after = Some(killed_after);
+        fixture.begin();
+        let fixture = killed_in_silence(&drive, fixture, 40);
+        let after = fixture.objects();
+        assert!(before.iter().all(|(file, object)| after[file] == *object));
+        let is_linked = |path: &&String| path.starts_with("link/");
+        assert_eq!(fixture.paths().iter().filter(is_linked).count(), 10);
+    }
 }

@@ -1,6 +1,6 @@
 //! Drives, synced through the built program, its API and its command line.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::{Value, json};
 
@@ -14,10 +14,15 @@ use crate::{
 
 /// An installation whose Google is the fake.
 pub fn home(drive: &FakeDrive) -> Catchment {
+    home_with(drive, "")
+}
+
+/// An installation whose Google is the fake, with further settings.
+fn home_with(drive: &FakeDrive, settings: &str) -> Catchment {
     let home = Catchment::new();
     std::fs::create_dir_all(home.data_dir()).unwrap();
     let url = drive.url();
-    let hosts = format!("[hosts]\ngoogle_api = \"{url}\"\ngoogle_token = \"{url}\"\n");
+    let hosts = format!("[hosts]\ngoogle_api = \"{url}\"\ngoogle_token = \"{url}\"\n{settings}");
     std::fs::write(home.data_dir().join("config.toml"), hosts).unwrap();
     home
 }
@@ -66,6 +71,67 @@ fn a_whole_drive_is_listed_by_pages_downloaded_once_and_costs_one_request_from_t
     assert_eq!(job["status"], "completed");
     assert_eq!(drive.counts(), counted(&[("changes", 1)]));
     assert_eq!(fixture.objects(), objects);
+}
+
+/// Files of a drive that is measured.
+const MANY: usize = 10_000;
+
+#[test]
+fn the_requests_for_ten_thousand_files_are_exactly_as_many_as_promised() {
+    let drive = FakeDrive::start();
+    let files: Vec<String> = (0..MANY)
+        .map(|number| drive.file(ROOT, &format!("{number:05}.txt"), format!("content {number}")))
+        .collect();
+    // Google lets a user download about 27 files a second.
+    let home = home_with(&drive, "[limits]\ngoogle_drive_units_per_minute = 1000000000\n");
+    let fixture = Fixture::made(&home, "google_drive", &credentials(), "root");
+    drive.requests();
+    let job = fixture.run();
+    assert_eq!((&job["status"], &job["files_synced"]), (&json!("completed"), &json!(MANY)));
+    let listing = [("startPageToken", 1), ("list", 10), ("changes", 1)];
+    let requests = counted(&[&listing[..], &[("download", MANY)]].concat());
+    assert_eq!(drive.counts(), requests, "12 that list, and the downloads");
+    assert_eq!(job["details"]["requests"], 12 + MANY, "{job}");
+
+    fixture.run();
+    assert_eq!(drive.counts(), counted(&[("changes", 1)]), "nothing has changed");
+
+    let before = object_ids(&fixture);
+    let folder = drive.folder(ROOT, "2026");
+    fixture.run();
+    assert_eq!(drive.counts(), counted(&[("changes", 1), ("list", 1)]), "a new folder is listed");
+    for file in &files {
+        drive.change(file, json!({ "parents": [folder] }));
+    }
+    fixture.run();
+    assert_eq!(drive.counts(), counted(&[("changes", 10)]), "all of them have moved");
+    drive.change(&folder, json!({ "name": "2026 final" }));
+    let job = fixture.run();
+    assert_eq!(drive.counts(), counted(&[("changes", 1)]), "their folder is renamed");
+    let counts = &job["metadata"]["counts"];
+    assert_eq!((&counts["updated"], &counts["bytes"]), (&json!(MANY), &json!(0)), "{job}");
+    let after = object_ids(&fixture);
+    assert!(after.values().all(|(_, path)| path.starts_with("2026 final/")));
+    assert!(before.iter().all(|(file, (object, _))| after[file].0 == *object));
+    assert_eq!((before.len(), after.len()), (MANY, MANY));
+}
+
+/// The id and the path of every object, by the ids of their files.
+fn object_ids(fixture: &Fixture) -> BTreeMap<String, (String, String)> {
+    let mut found = BTreeMap::new();
+    loop {
+        let all = format!("/v1/buckets/drive/objects/list?limit=1000&offset={}", found.len());
+        let list = fixture.server.post(&all, &json!({})).is(200);
+        let page = list["results"].as_array().unwrap();
+        if page.is_empty() {
+            return found;
+        }
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        found.extend(page.iter().map(|object| {
+            let file = text(&object["source"]["source_object_id"]);
+            (file, (text(&object["object_id"]), text(&object["key_prefix"])))
+        }));
+    }
 }
 
 #[test]
@@ -319,7 +385,7 @@ fn a_server_killed_in_a_changes_pass_goes_on_and_loses_no_change() {
 
 /// Waits until the drive falls silent, kills the server, and lets a new one finish: then there are
 /// so many objects, each with the content that its name says.
-fn killed_in_silence(drive: &FakeDrive, fixture: Fixture, expected: usize) -> Fixture {
+pub fn killed_in_silence(drive: &FakeDrive, fixture: Fixture, expected: usize) -> Fixture {
     poll_until("silence", DEADLINE, || drive.state().is_silent.then_some(()));
     let Fixture { server, sync } = fixture;
     let home = server.home.clone();
@@ -336,7 +402,34 @@ fn killed_in_silence(drive: &FakeDrive, fixture: Fixture, expected: usize) -> Fi
         let number: usize = object.path.rsplit('/').next().unwrap()[..3].parse().unwrap();
         assert_eq!(object.content, format!("content {number}"), "{}", object.path);
     }
+    let bucket = fixture.server.get("/v1/buckets/drive").is(200);
+    assert_eq!(bucket["object_count"], expected, "none of them twice");
     fixture
+}
+
+#[test]
+fn an_object_that_is_restored_from_the_trash_is_where_its_folder_is_by_then() {
+    let drive = FakeDrive::start();
+    let folder = reports(&drive, 3);
+    let fixture = synced(&drive, "root");
+    fixture.run();
+    let deleted = fixture.models()["Reports/2026/001.txt"].clone();
+    let object = format!("/v1/buckets/drive/objects/{}", deleted["object_id"].as_str().unwrap());
+    assert_eq!(fixture.server.delete(&object).status, 204);
+
+    drive.change(&folder, json!({ "name": "2026 final" }));
+    fixture.run();
+    let trash = "/v1/buckets/drive/objects/trash";
+    let listed = fixture.server.post(&format!("{trash}/list"), &json!({})).is(200);
+    let was = &listed["results"][0]["key_prefix"];
+    assert_eq!(was, "Reports/2026/001.txt", "the trash says where it was deleted");
+    let all = json!({ "object_ids": [deleted["object_id"]] });
+    fixture.server.post(&format!("{trash}/restore"), &all).is(200);
+    let restored = fixture.server.get(&object).is(200);
+    assert_eq!(restored["key_prefix"], "Reports/2026 final/001.txt");
+    fixture.run();
+    assert_eq!(fixture.paths().len(), 3);
+    assert_eq!(fixture.models()["Reports/2026 final/001.txt"]["object_id"], deleted["object_id"]);
 }
 
 #[test]

@@ -365,3 +365,27 @@ fn the_command_line_syncs_a_library() {
     home.run(&sync).exits(0).says(&["0 new"]);
     assert_eq!(asked(&graph), [1, 0, 0]);
 }
+
+#[test]
+fn a_preview_shows_paths_with_folders_and_counts_no_more_than_the_folder_that_is_synced() {
+    let graph = FakeGraph::start();
+    reports(&graph, 3);
+    graph.file("root", "elsewhere.txt", "not synced");
+    let fixture = synced(&graph, "/Reports");
+    let preview = |question: &Value| {
+        let preview = fixture.server.post(&format!("{SYNCS}/preview"), question).is(200);
+        let sample = preview["sample"].as_array().unwrap().iter();
+        let paths = sample.map(|entry| entry["path"].as_str().unwrap().to_owned());
+        let mut paths: Vec<String> = paths.collect();
+        paths.sort();
+        (paths, preview["looked_at"].as_u64().unwrap())
+    };
+    let connection = fixture.status()["connection_id"].clone();
+    let whole = preview(&json!({ "connection_id": connection, "source_path": "/" }));
+    let paths = ["Reports/2026/000.txt", "Reports/2026/001.txt", "Reports/2026/002.txt"];
+    let paths: Vec<&str> = paths.into_iter().chain(["elsewhere.txt"]).collect();
+    assert_eq!((whole.0, whole.1), (paths.into_iter().map(str::to_owned).collect(), 4));
+    let of_folder = preview(&json!({ "sync_config_id": fixture.status()["sync_config_id"] }));
+    let paths = ["2026/000.txt", "2026/001.txt", "2026/002.txt"].map(str::to_owned);
+    assert_eq!(of_folder, (paths.to_vec(), 3));
+}

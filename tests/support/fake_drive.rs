@@ -13,7 +13,7 @@ use std::{
 use md5::{Digest as _, Md5};
 use serde_json::{Map, Value, json};
 
-use crate::wire::{Answer, Reply, Request, Wire};
+use crate::wire::{Answer, Delivery, Reply, Request, Wire};
 
 pub const FOLDER: &str = "application/vnd.google-apps.folder";
 pub const SHORTCUT: &str = "application/vnd.google-apps.shortcut";
@@ -60,6 +60,21 @@ pub struct State {
     pub refuse_sign_in: Option<&'static str>,
     /// Reason and status for requests of a kind, so many times.
     pub faults: Vec<(&'static str, usize, u16, &'static str)>,
+    /// Status and reason for what is asked of these files' bytes.
+    pub refused_files: BTreeMap<String, (u16, &'static str)>,
+    /// Files that are listed and then are gone.
+    pub hidden: BTreeSet<String>,
+    /// The resource keys of files and folders that are shared by their links: who does not send
+    /// them does not see these.
+    pub keys: BTreeMap<String, String>,
+    /// Refuses every access token.
+    pub refuses_tokens: bool,
+    /// Listings say that not everything was searched.
+    pub searches_incompletely: bool,
+    /// The first page of a listing has nothing but the token of the next.
+    pub begins_with_an_empty_page: bool,
+    /// So many downloads end too early.
+    pub cuts_downloads: usize,
     /// Answers nine of ten requests with 429.
     pub throttles: bool,
     throttled: usize,
@@ -276,7 +291,8 @@ fn answer(
             ),
         };
     }
-    if request.header("authorization") != Some(&format!("Bearer token-{}", state.token)) {
+    let is_good = request.header("authorization") == Some(&format!("Bearer token-{}", state.token));
+    if state.refuses_tokens || !is_good {
         return refused(401, "authError");
     }
     if state.throttles {
@@ -295,12 +311,26 @@ fn answer(
         let of = if kind == "list" { "files" } else { "changes" };
         return json_answer(200, json!({ of: [], "nextPageToken": next }));
     }
+    if let Some((status, reason)) = state.refused_files.get(id)
+        && ["download", "export"].contains(&kind)
+    {
+        return refused(*status, reason);
+    }
+    if !is_open(state, request, id) {
+        return refused(404, "notFound");
+    }
     match kind {
-        "list" => list(state, query),
-        "get" => match found(state, id) {
+        "list" => list(state, request, query),
+        "get" => match found(state, id).filter(|_| !state.hidden.contains(id)) {
             Some(file) => json_answer(200, Value::Object(file.meta.clone())),
             None => refused(404, "notFound"),
         },
+        "download" if state.cuts_downloads > 0 => {
+            state.cuts_downloads -= 1;
+            let mut cut = download(state, request, id);
+            cut.delivery = Delivery::CutAfter(1);
+            cut
+        }
         "download" => download(state, request, id),
         "export" => export(state, id, query),
         "link" => Answer::new(200, state.files[id].content.clone()),
@@ -337,7 +367,18 @@ fn found<'a>(state: &'a State, id: &str) -> Option<&'a File> {
     state.files.get(if id == "root" { ROOT } else { id })
 }
 
-fn list(state: &State, query: &BTreeMap<String, String>) -> Answer {
+/// Whether a request has the resource key of a file, if that needs one
+/// (<https://developers.google.com/workspace/drive/api/guides/resource-keys>).
+fn is_open(state: &State, request: &Request, id: &str) -> bool {
+    let Some(key) = state.keys.get(id) else { return true };
+    let given = request.header("x-goog-drive-resource-keys").unwrap_or_default();
+    given.split(',').any(|pair| pair == format!("{id}/{key}"))
+}
+
+fn list(state: &State, request: &Request, query: &BTreeMap<String, String>) -> Answer {
+    if state.begins_with_an_empty_page && !query.contains_key("pageToken") {
+        return json_answer(200, json!({ "files": [], "nextPageToken": "page-0" }));
+    }
     let text = query.get("q").cloned().unwrap_or_default();
     if state.hides_several_parents && text.matches(" in parents").count() > 1 {
         return json_answer(200, json!({ "files": [] }));
@@ -350,6 +391,10 @@ fn list(state: &State, query: &BTreeMap<String, String>) -> Answer {
         .map(|(_, file)| file)
         .filter(|file| file.meta.get("driveId").and_then(Value::as_str) == drive)
         .filter(|file| Query::new(&text).matches(&file.meta))
+        .filter(|file| {
+            let parent = file.meta.get("parents").and_then(|parents| parents[0].as_str());
+            parent.is_none_or(|parent| is_open(state, request, parent))
+        })
         .collect();
     let from: usize = match query.get("pageToken") {
         None => 0,
@@ -362,7 +407,7 @@ fn list(state: &State, query: &BTreeMap<String, String>) -> Answer {
     let to = matching.len().min(from + wanted.min(state.page_size));
     let files: Vec<Value> =
         matching[from..to].iter().map(|file| Value::Object(file.meta.clone())).collect();
-    let mut body = json!({ "files": files });
+    let mut body = json!({ "files": files, "incompleteSearch": state.searches_incompletely });
     if to < matching.len() {
         body["nextPageToken"] = format!("page-{to}").into();
     }
@@ -427,7 +472,7 @@ fn batch(state: &State, request: &Request) -> Answer {
     for (number, line) in body.lines().filter(|line| line.starts_with("GET ")).enumerate() {
         let path = line.split(' ').nth(1).unwrap();
         let id = path.split('?').next().unwrap().rsplit('/').next().unwrap();
-        let (status, body) = match found(state, id) {
+        let (status, body) = match found(state, id).filter(|_| is_open(state, request, id)) {
             Some(file) => (200, Value::Object(file.meta.clone())),
             None => (404, json!({ "error": { "code": 404 } })),
         };

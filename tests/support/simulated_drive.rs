@@ -334,7 +334,8 @@ impl World {
             page.folders.push(folder(id, parent.as_deref(), name));
         } else if let Some(Shortcut { parent, name, target }) = self.shortcuts.get(id) {
             let (id, parent, target) = (path(id), path(parent), path(target));
-            page.links.push(Link { id, parent, name: name.clone().into_bytes(), target });
+            let (name, target_key) = (name.clone().into_bytes(), None);
+            page.links.push(Link { id, parent, name, target, target_key });
         } else {
             page.removed.push(path(id));
         }
@@ -584,7 +585,11 @@ impl Source for Opened {
         Ok(world.folders.get(&id).map(|(parent, name)| folder(&id, parent.as_deref(), name)))
     }
 
-    async fn by_ids(&self, ids: &[EntryId]) -> Result<Page, SourceError> {
+    async fn by_ids(
+        &self,
+        ids: &[EntryId],
+        _: &BTreeMap<EntryId, String>,
+    ) -> Result<Page, SourceError> {
         self.admitted().await?;
         let mut world = self.world();
         world.requests.push("by ids".into());

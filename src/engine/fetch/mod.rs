@@ -385,6 +385,7 @@ fn failed(action: &Action, error: &FetchError) -> Outcome {
         error_type,
         message: error_type.with_way_out(&error.to_string()),
         passes_by_itself: matches!(error, FetchError::Source(SourceError::BeingWritten { .. })),
+        wait: error.retry_after(),
     };
     match action.kind {
         // Its object gets the new name and otherwise stays as it is until the rest succeeds.

@@ -264,10 +264,16 @@ struct Looking<'a, R> {
 
 impl<R: FnMut(&EntryPath, Verdict)> Looking<'_, R> {
     fn add_page(&mut self, looked: Looked) {
-        let Looked { page, known, letters, rename_sources, mut foreseen } = looked;
+        let Looked { page, known, letters, rename_sources, mut moved, mut foreseen } = looked;
         self.preview.looked_at += page.entries.len() as u64;
         self.sightings.unlisted.extend(page.unlisted);
         for (position, entry) in page.entries.iter().enumerate() {
+            if let Some(from) = moved.remove(&position)
+                && self.passes(entry)
+            {
+                self.add_moved(entry, &known[position], from);
+                continue;
+            }
             match foreseen.remove(&position) {
                 Some(foreseen) => self.add_reevaluated(entry, &known[position], foreseen),
                 None => {
@@ -276,6 +282,19 @@ impl<R: FnMut(&EntryPath, Verdict)> Looking<'_, R> {
                 }
             }
         }
+    }
+
+    /// Whether the filters look at no more than the listing to take an entry.
+    fn passes(&self, entry: &Entry) -> bool {
+        matches!(&entry.kind, EntryKind::File(facts)
+            if self.filter.refuses(&entry.path, facts).is_none())
+    }
+
+    /// Reports a stored entry that has moved, or has another name, with its content.
+    fn add_moved(&mut self, entry: &Entry, known: &Known, from: EntryPath) {
+        self.sightings.seen.extend(known.row());
+        self.preview.counts.updated += 1;
+        (self.report)(&entry.path, Verdict::Rename { from });
     }
 
     /// Reports a stored entry that a run would evaluate again with a different result.

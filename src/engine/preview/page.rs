@@ -17,10 +17,10 @@ use crate::{
         plan::{self, Decision},
         rules,
     },
-    model::{Entry, EntryId, EntryKind, Identity},
+    model::{Entry, EntryId, EntryKind, EntryPath, Identity},
     sources::{Page, Source, retry::RetryPolicy},
     store::{
-        Store,
+        self, Connection, Store,
         dead_letters::{self, Open},
         entries::{self, CurrentRules, Known},
         syncs::Sync,
@@ -34,6 +34,8 @@ pub(super) struct Looked {
     pub(super) letters: HashMap<EntryId, Open>,
     /// For new entries: the row that each may have had before it was renamed.
     pub(super) rename_sources: Vec<Option<i64>>,
+    /// By position: the stored paths of entries that have others now.
+    pub(super) moved: HashMap<usize, EntryPath>,
     /// By position: stored entries that would have another result under the settings in question.
     pub(super) foreseen: HashMap<usize, Foreseen>,
 }
@@ -50,8 +52,8 @@ impl Looked {
         let entries = page.entries.len();
         let Some((store, sync)) = known else {
             let (known, rename_sources) = (vec![Known::No; entries], vec![None; entries]);
-            let (letters, foreseen) = (HashMap::new(), HashMap::new());
-            return Ok(Self { page, known, letters, rename_sources, foreseen });
+            let (letters, moved, foreseen) = (HashMap::new(), HashMap::new(), HashMap::new());
+            return Ok(Self { page, known, letters, rename_sources, moved, foreseen });
         };
         let follows = rules::follows_renames(question.options, question.run.refetch);
         let identity = |entry: &Entry| match &entry.kind {
@@ -60,6 +62,7 @@ impl Looked {
         };
         let identities: Vec<Option<Identity>> = page.entries.iter().map(identity).collect();
         let sync_key = sync.key;
+        let moves = source.profile().is_by_id() && question.options.reconcile.on_update;
         let read = store.read(move |db| {
             let known =
                 plan::compare(db, sync_key, &page, rules, |stored, listed| stored == listed.0)?;
@@ -74,7 +77,8 @@ impl Looked {
                 };
             let rename_sources =
                 known.iter().zip(&identities).map(rename_source).collect::<Result<_, _>>()?;
-            Ok(Self { page, known, letters, rename_sources, foreseen: HashMap::new() })
+            let moved = if moves { moved(db, &page, &known)? } else { HashMap::new() };
+            Ok(Self { page, known, letters, rename_sources, moved, foreseen: HashMap::new() })
         });
         Ok(read.await?)
     }
@@ -168,4 +172,23 @@ impl Looked {
             .map(|(position, _)| position)
             .collect()
     }
+}
+
+/// The stored paths of entries whose content is the same and that are elsewhere now, or have other
+/// names.
+fn moved(
+    db: &Connection,
+    page: &Page,
+    known: &[Known],
+) -> store::Result<HashMap<usize, EntryPath>> {
+    let mut moved = HashMap::new();
+    for (position, (entry, known)) in page.entries.iter().zip(known).enumerate() {
+        if let Known::Same { entry_key, .. } = known {
+            let path = entries::path_of(db, *entry_key)?;
+            if path != entry.path {
+                moved.insert(position, path);
+            }
+        }
+    }
+    Ok(moved)
 }

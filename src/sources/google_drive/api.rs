@@ -12,7 +12,10 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
-use super::refusal::{Meaning, Refusal, Subject};
+use super::{
+    refusal::{Meaning, Refusal, Subject},
+    resource_keys::{self, ResourceKeys},
+};
 use crate::{
     clock::SharedClock,
     sources::{
@@ -60,6 +63,7 @@ pub(super) struct Api {
     /// Scheme and host, without a slash at the end.
     pub(super) host: String,
     pub(super) clock: SharedClock,
+    pub(super) keys: ResourceKeys,
 }
 
 /// A request that can be sent more than once.
@@ -105,6 +109,16 @@ impl Api {
         let url = format!("{}{path}{question}{}", self.host, pairs.join("&"));
         let (method, headers, body) = (Method::GET, HeaderMap::new(), Bytes::new());
         Call { method, url, headers, body, units, subject }
+    }
+
+    /// The call with the resource keys of the files that it is about.
+    pub(super) fn with_keys<'a>(&self, call: Call, ids: impl IntoIterator<Item = &'a str>) -> Call {
+        match self.keys.header(ids) {
+            Some(keys) => {
+                call.header(header::HeaderName::from_static(resource_keys::HEADER), &keys)
+            }
+            None => call,
+        }
     }
 
     pub(super) fn usage(&self) -> Usage {
@@ -179,6 +193,9 @@ impl Api {
         let (mut stumbles, mut renewed) = (0, false);
         let mut token = self.grant.token().await?;
         loop {
+            if let Some(left) = self.client.budget().held_beyond(PATIENCE).await {
+                return Err(self.held("Google wants no requests until then", left));
+            }
             let response = self.client.send(self.request(&call, &token)?, call.units).await?;
             if response.status().is_success() || is_redirect(response.status()) {
                 return Ok(response);
@@ -192,7 +209,9 @@ impl Api {
                 Meaning::SlowDown(asked) => {
                     self.client.meter().was_limited();
                     if began.elapsed() > PATIENCE || asked.is_some_and(|asked| asked > PATIENCE) {
-                        return Err(self.held(asked.unwrap_or(PUT_OFF)));
+                        let wait = asked.unwrap_or(PUT_OFF);
+                        self.client.budget().rest(wait);
+                        return Err(self.held("Google keeps asking to slow down", wait));
                     }
                     self.client.budget().hold(asked.unwrap_or_else(&mut wait));
                 }
@@ -201,16 +220,19 @@ impl Api {
                     stumbles += 1;
                     tokio::time::sleep(wait()).await;
                 }
-                Meaning::Final(error) => return Err(error),
+                Meaning::Final(error) => {
+                    if let SourceError::Held { until, .. } = &error {
+                        let wait = until.duration_since(self.clock.now());
+                        self.client.budget().rest(Duration::try_from(wait).unwrap_or_default());
+                    }
+                    return Err(error);
+                }
             }
         }
     }
 
-    fn held(&self, wait: Duration) -> SourceError {
-        SourceError::Held {
-            message: "Google keeps asking to slow down".to_owned(),
-            until: self.clock.now() + wait,
-        }
+    fn held(&self, message: &str, wait: Duration) -> SourceError {
+        SourceError::Held { message: message.to_owned(), until: self.clock.now() + wait }
     }
 
     fn request(

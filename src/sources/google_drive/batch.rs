@@ -22,8 +22,13 @@ pub(super) struct Part {
 }
 
 impl Api {
-    /// Asks for paths below the host, at most [`MOST`]; returns what each has come to, in order.
-    pub(super) async fn batch(&self, paths: &[String]) -> Result<Vec<Part>, SourceError> {
+    /// Asks for paths below the host, at most [`MOST`], which are about these files; returns what
+    /// each has come to, in order. The headers of the whole hold for each request in it.
+    pub(super) async fn batch(
+        &self,
+        paths: &[String],
+        ids: &[&str],
+    ) -> Result<Vec<Part>, SourceError> {
         let mut body = String::new();
         for (number, path) in paths.iter().enumerate() {
             body.push_str(&format!(
@@ -37,6 +42,7 @@ impl Api {
             .call(Subject::Root, units, "/batch/drive/v3", &[])
             .header(header::CONTENT_TYPE, &format!("multipart/mixed; boundary={BOUNDARY}"))
             .post(body);
+        let call = self.with_keys(call, ids.iter().copied());
         let (headers, body) = self.whole(call).await?;
         let kind = text_of(&headers, header::CONTENT_TYPE.as_str()).unwrap_or_default();
         let parts = parts(kind, &String::from_utf8_lossy(&body), paths.len());

@@ -166,7 +166,7 @@ impl Api {
     ) -> Result<Response<Incoming>, SourceError> {
         let path = format!("/drive/v3/files/{id}/export");
         let call = self.call(Subject::File, units::DOWNLOAD, &path, &[("mimeType", format.mime)]);
-        let too_large = match self.open(call).await {
+        let too_large = match self.open(self.with_keys(call, [id])).await {
             Err(error @ SourceError::TooLarge { .. }) => error,
             outcome => return outcome,
         };
@@ -189,7 +189,8 @@ impl Api {
     ) -> Result<Option<Response<Incoming>>, SourceError> {
         let query = [("fields", "exportLinks"), ("supportsAllDrives", "true")];
         let path = format!("/drive/v3/files/{id}");
-        let links: Links = self.json(self.call(Subject::File, units::GET, &path, &query)).await?;
+        let call = self.call(Subject::File, units::GET, &path, &query);
+        let links: Links = self.json(self.with_keys(call, [id])).await?;
         match links.export_links.get(format.mime).and_then(Value::as_str) {
             Some(link) => self.open(self.link(link)?).await.map(Some),
             None => Ok(None),
@@ -204,6 +205,7 @@ impl Api {
     ) -> Result<Option<Response<Incoming>>, SourceError> {
         let path = format!("/drive/v3/files/{id}/download");
         let call = self.call(Subject::File, units::GET, &path, &[("mimeType", format.mime)]);
+        let call = self.with_keys(call, [id]);
         let mut operation: Operation = self.json(call.post(Vec::new())).await?;
         let began = tokio::time::Instant::now();
         while !operation.done {

@@ -6,9 +6,13 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::export::{FOLDER, Formats, GOOGLE_APPS, SHORTCUT};
+use super::{
+    export::{FOLDER, Formats, GOOGLE_APPS, SHORTCUT},
+    place::is_id,
+    resource_keys::ResourceKeys,
+};
 use crate::model::{
-    Details, Entry, EntryKind, EntryPath, ErrorType, ExpectedHash, Fingerprint, Folder,
+    Details, Entry, EntryId, EntryKind, EntryPath, ErrorType, ExpectedHash, Fingerprint, Folder,
     HashAlgorithm, Identity, Link, SizeKind, SkipReason, Version,
 };
 
@@ -16,7 +20,7 @@ use crate::model::{
 pub(super) const FIELDS: &str = "id,name,mimeType,parents,trashed,driveId,md5Checksum,\
      sha256Checksum,headRevisionId,size,modifiedTime,createdTime,description,starred,properties,\
      appProperties,webViewLink,owners(emailAddress),capabilities(canDownload),sharedWithMeTime,\
-     shortcutDetails(targetId,targetMimeType)";
+     resourceKey,shortcutDetails(targetId,targetMimeType,targetResourceKey)";
 
 /// The folder of files that are in none that the account sees. No file has this id.
 pub(super) const NOWHERE: &str = "-";
@@ -48,6 +52,8 @@ pub(super) struct File {
     owners: Vec<Owner>,
     capabilities: Capabilities,
     shared_with_me_time: Option<String>,
+    /// What opens it to who only has its link.
+    resource_key: Option<String>,
     shortcut_details: ShortcutDetails,
 }
 
@@ -56,6 +62,7 @@ pub(super) struct File {
 struct ShortcutDetails {
     target_id: Option<String>,
     target_mime_type: Option<String>,
+    target_resource_key: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -95,6 +102,17 @@ impl File {
         self.mime_type == FOLDER
     }
 
+    /// Notes the resource keys that the API shows with it: its own, and that of what it leads to.
+    pub(super) fn note_keys(&self, keys: &ResourceKeys) {
+        if let Some(key) = &self.resource_key {
+            keys.insert(&self.id, key);
+        }
+        let ShortcutDetails { target_id, target_resource_key, .. } = &self.shortcut_details;
+        if let (Some(target), Some(key)) = (target_id, target_resource_key) {
+            keys.insert(target, key);
+        }
+    }
+
     /// The size in bytes, of a file that has bytes of its own.
     pub(super) fn size(&self) -> Option<u64> {
         if self.mime_type.starts_with(GOOGLE_APPS) {
@@ -129,7 +147,8 @@ impl File {
             let mime = self.shortcut_details.target_mime_type.as_deref();
             let name = self.named_as(mime.unwrap_or_default(), formats);
             let target = EntryPath::new(target.as_bytes());
-            return Listed::Link(Link { id, parent, name: name.into_bytes(), target });
+            let target_key = self.shortcut_details.target_resource_key.clone();
+            return Listed::Link(Link { id, parent, name: name.into_bytes(), target, target_key });
         }
         let path = EntryPath::new(self.named_as(&self.mime_type, formats).into_bytes());
         let kind = self.kind(formats);
@@ -277,6 +296,12 @@ impl File {
         }
         all
     }
+}
+
+/// The id of a file or folder, unless it is one that stands for something else.
+pub(super) fn file_id(id: &EntryId) -> Option<&str> {
+    let id = str::from_utf8(id.as_bytes()).ok()?;
+    (![NOWHERE, SHARED].contains(&id) && is_id(id)).then_some(id)
 }
 
 fn from_hex(hex: &str) -> Option<Vec<u8>> {

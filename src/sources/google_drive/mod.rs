@@ -4,11 +4,14 @@
 //! - `provider`: settings, credentials, places, filters
 //! - `place`: what a `source_path` names, and the form in which it is stored once it is resolved
 //! - `source`: the place as a source
+//! - `listing`: listings and the change feed
+//! - `places`: places are resolved to ids, and people look around
 //! - `api`: one request, signed in and within the budget
 //! - `refusal`: what an error response means
 //! - `file`: what the API tells of a file, as an entry or a folder
 //! - `export`: documents without bytes of their own
 //! - `batch`: many requests in one
+//! - `resource_keys`: what opens files that are shared by their links
 //!
 //! Nothing here keeps state between runs, and nothing writes.
 
@@ -16,7 +19,10 @@ mod api;
 mod batch;
 mod export;
 mod file;
+mod listing;
 mod place;
+mod places;
 pub mod provider;
 mod refusal;
+mod resource_keys;
 mod source;

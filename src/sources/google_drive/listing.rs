@@ -1,0 +1,319 @@
+//! Listings and the change feed: what is asked for, and what the pages are to a sync.
+
+use futures_util::{
+    StreamExt as _,
+    stream::{self, BoxStream},
+};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::{Deserialize, de::DeserializeOwned};
+
+use super::{
+    api::units,
+    batch::Part,
+    export::FOLDER,
+    file::{FIELDS, File, Listed, Listings, NOWHERE, SHARED, file_id},
+    refusal::Subject,
+    source::{Drive, Root},
+};
+use crate::{
+    model::{Cursor, EntryId, EntryPath, FolderId},
+    sources::{Page, SourceError, trail::Trail},
+};
+
+/// Files of a page.
+const PAGE: &str = "1000";
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Files {
+    pub(super) files: Vec<File>,
+    pub(super) next_page_token: Option<String>,
+    incomplete_search: bool,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Changes {
+    pub(super) changes: Vec<Change>,
+    pub(super) next_page_token: Option<String>,
+    pub(super) new_start_page_token: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Change {
+    change_type: String,
+    removed: bool,
+    file_id: String,
+    file: Option<File>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct StartPageToken {
+    start_page_token: String,
+}
+
+/// Folders whose content is still to be listed: lots of those that one query lists, from the last
+/// one on, and where that continues.
+#[derive(Default)]
+pub(super) struct Rest {
+    lots: Vec<Vec<FolderId>>,
+    token: Option<String>,
+    trail: Trail,
+}
+
+impl Drive {
+    /// A page of files that a query finds, which is about these folders; in no order, if `order` is
+    /// empty.
+    pub(super) async fn list(
+        &self,
+        drive: Option<&str>,
+        query: &str,
+        token: Option<&str>,
+        folders: &[FolderId],
+        order: &str,
+    ) -> Result<Files, SourceError> {
+        let fields = format!("nextPageToken,incompleteSearch,files({FIELDS})");
+        let mut pairs = vec![
+            ("q", query),
+            ("pageSize", PAGE),
+            ("fields", &fields),
+            ("spaces", "drive"),
+            ("supportsAllDrives", "true"),
+            ("includeItemsFromAllDrives", "true"),
+        ];
+        match drive {
+            Some(drive) => pairs.extend([("corpora", "drive"), ("driveId", drive)]),
+            None => pairs.push(("corpora", "user")),
+        }
+        if !order.is_empty() {
+            pairs.push(("orderBy", order));
+        }
+        pairs.extend(token.map(|token| ("pageToken", token)));
+        let subject = if token.is_some() { Subject::Feed } else { Subject::Root };
+        let call = || {
+            let call = self.api.call(subject, units::LIST, "/drive/v3/files", &pairs);
+            self.api.with_keys(call, folders.iter().filter_map(file_id))
+        };
+        let files: Files = self.again(|| self.api.json(call())).await?;
+        match files.incomplete_search {
+            true => Err(SourceError::Transient {
+                message: "Google has not searched all drives".to_owned(),
+            }),
+            false => Ok(files),
+        }
+    }
+
+    /// The shared drive that is synced, or that the folder is in.
+    pub(super) fn drive(&self) -> Option<&str> {
+        match &self.root {
+            Root::Whole { drive, .. } | Root::Folder { drive, .. } => drive.as_deref(),
+            Root::Top | Root::Shared => None,
+        }
+    }
+
+    /// A condition with what holds for every listing, and with the person's query: folders are
+    /// listed all the same, for they lead to what it finds.
+    pub(super) fn query(&self, condition: &str) -> String {
+        let mut query = "trashed = false".to_owned();
+        if !condition.is_empty() {
+            query.push_str(&format!(" and ({condition})"));
+        }
+        if let Some(own) = &self.own_query {
+            query.push_str(&format!(" and (({own}) or mimeType = '{FOLDER}')"));
+        }
+        query
+    }
+
+    pub(super) fn page(&self, files: &[File], cursor: Option<String>) -> Page {
+        let mut page =
+            Page { cursor: cursor.map(|token| Cursor(token.into_bytes())), ..Page::default() };
+        for file in files.iter().filter(|file| !file.trashed) {
+            file.note_keys(&self.api.keys);
+            match file.listed(self.listings()) {
+                Listed::Folder(folder) => page.folders.push(folder),
+                Listed::Entry(entry) => page.entries.push(entry),
+                Listed::Link(link) => page.links.push(link),
+            }
+        }
+        page
+    }
+
+    pub(super) fn listings(&self) -> Listings<'_> {
+        Listings {
+            formats: &self.formats,
+            shared_is_root: self.root == Root::Shared,
+            follows_shortcuts: self.follows_shortcuts,
+        }
+    }
+
+    /// What is in some folders, lot after lot.
+    pub(super) fn listed(&self, rest: Rest) -> BoxStream<'_, Result<Page, SourceError>> {
+        stream::try_unfold(rest, move |Rest { mut lots, token, mut trail }| async move {
+            let Some(lot) = lots.last() else { return Ok(None) };
+            let query = self.query(&in_any(lot));
+            let Files { files, next_page_token: token, .. } =
+                self.list(self.drive(), &query, token.as_deref(), lot, "").await?;
+            trail.follow(files.len(), token.as_deref())?;
+            if token.is_none() {
+                lots.pop();
+            }
+            Ok(Some((self.page(&files, None), Rest { lots, token, trail })))
+        })
+        .boxed()
+    }
+
+    /// The first page of what several folders have, and what is left to list.
+    pub(super) async fn first_page(
+        &self,
+        folders: &[FolderId],
+    ) -> Result<(Option<Page>, Rest), SourceError> {
+        let each: Vec<Vec<FolderId>> = folders.iter().map(|folder| vec![folder.clone()]).collect();
+        if each.len() < 2 {
+            return Ok((None, Rest { lots: each, ..Rest::default() }));
+        }
+        let query = self.query(&in_any(folders));
+        let files = self.list(self.drive(), &query, None, folders, "").await?;
+        let page = self.page(&files.files, None);
+        Ok(match (files.files.is_empty(), files.next_page_token) {
+            // Service accounts may be told of nothing at all in a shared drive, when several
+            // folders are asked for at once.
+            (true, None) => (None, Rest { lots: each, ..Rest::default() }),
+            (_, None) => (Some(page), Rest::default()),
+            (_, token) => {
+                (Some(page), Rest { lots: vec![folders.to_vec()], token, ..Rest::default() })
+            }
+        })
+    }
+
+    /// Where the feed is now.
+    pub(super) async fn start_page_token(&self) -> Result<Cursor, SourceError> {
+        let mut query = vec![("supportsAllDrives", "true")];
+        query.extend(self.drive().map(|drive| ("driveId", drive)));
+        let token: StartPageToken = self
+            .again(|| {
+                let path = "/drive/v3/changes/startPageToken";
+                self.api.json(self.api.call(Subject::Root, units::LIST, path, &query))
+            })
+            .await?;
+        Ok(Cursor(token.start_page_token.into_bytes()))
+    }
+
+    pub(super) async fn feed(&self, token: &str) -> Result<Changes, SourceError> {
+        let fields = format!(
+            "nextPageToken,newStartPageToken,changes(changeType,removed,fileId,file({FIELDS}))"
+        );
+        let mut pairs = vec![
+            ("pageToken", token),
+            ("pageSize", PAGE),
+            ("fields", &fields),
+            ("spaces", "drive"),
+            ("includeRemoved", "true"),
+            ("supportsAllDrives", "true"),
+            ("includeItemsFromAllDrives", "true"),
+        ];
+        pairs.extend(self.drive().map(|drive| ("driveId", drive)));
+        self.again(|| {
+            self.api.json(self.api.call(Subject::Feed, units::LIST, "/drive/v3/changes", &pairs))
+        })
+        .await
+    }
+
+    /// A page of changes, with the last word on each id.
+    pub(super) fn changed(&self, changes: Vec<Change>, cursor: String) -> Page {
+        let mut last: Vec<Change> = Vec::with_capacity(changes.len());
+        let mut seen = std::collections::HashSet::new();
+        for change in changes.into_iter().rev() {
+            if change.change_type != "drive" && seen.insert(change.file_id.clone()) {
+                last.push(change);
+            }
+        }
+        let (mut files, mut removed) = (Vec::new(), Vec::new());
+        for change in last.into_iter().rev() {
+            match change.file {
+                Some(file) if !change.removed && !file.trashed => files.push(file),
+                _ => removed.push(EntryPath::new(change.file_id.into_bytes())),
+            }
+        }
+        Page { removed, ..self.page(&files, Some(cursor)) }
+    }
+
+    /// Which of these, at most [`batch::MOST`], exist and are not in the trash.
+    pub(super) async fn not_gone(&self, ids: &[EntryId]) -> Result<Vec<EntryId>, SourceError> {
+        #[derive(Deserialize)]
+        struct There {
+            #[serde(default)]
+            trashed: bool,
+        }
+        let mut existing = Vec::new();
+        for (id, part) in ids.iter().zip(self.parts(ids, "id,trashed").await?) {
+            match part.status {
+                404 => {}
+                200 => {
+                    let there: There = read(&part)?;
+                    if !there.trashed {
+                        existing.push(id.clone());
+                    }
+                }
+                // What is not known to be gone stays.
+                _ => existing.push(id.clone()),
+            }
+        }
+        Ok(existing)
+    }
+
+    /// What these, at most [`batch::MOST`], are now.
+    pub(super) async fn all_of(&self, ids: &[EntryId]) -> Result<Page, SourceError> {
+        let (mut files, mut removed) = (Vec::new(), Vec::new());
+        for (id, part) in ids.iter().zip(self.parts(ids, FIELDS).await?) {
+            match part.status {
+                404 => removed.push(id.clone()),
+                200 => {
+                    let file: File = read(&part)?;
+                    match file.trashed {
+                        true => removed.push(id.clone()),
+                        false => files.push(file),
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(Page { removed, ..self.page(&files, None) })
+    }
+
+    /// What the API says of each of these ids.
+    async fn parts(&self, ids: &[EntryId], fields: &str) -> Result<Vec<Part>, SourceError> {
+        let fields = utf8_percent_encode(fields, NON_ALPHANUMERIC).to_string();
+        let ids: Vec<&str> = ids.iter().map(|id| file_id(id).unwrap_or(NOWHERE)).collect();
+        let path =
+            |id: &&str| format!("/drive/v3/files/{id}?fields={fields}&supportsAllDrives=true");
+        let paths: Vec<String> = ids.iter().map(path).collect();
+        self.again(|| self.api.batch(&paths, &ids)).await
+    }
+}
+
+fn read<T: DeserializeOwned>(part: &Part) -> Result<T, SourceError> {
+    serde_json::from_str(&part.body)
+        .map_err(|error| SourceError::Garbled { message: error.to_string() })
+}
+
+/// Text in a query (<https://developers.google.com/workspace/drive/api/guides/search-files>).
+pub(super) fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
+}
+
+/// What a query says of the files of a folder.
+pub(super) fn condition(folder: &FolderId) -> String {
+    match str::from_utf8(folder.as_bytes()) {
+        Ok(SHARED) => "sharedWithMe = true".to_owned(),
+        Ok(id) => format!("{} in parents", quoted(id)),
+        Err(_) => format!("{} in parents", quoted(NOWHERE)),
+    }
+}
+
+/// What a query says of the files of any of these folders.
+fn in_any(folders: &[FolderId]) -> String {
+    let each: Vec<String> = folders.iter().map(condition).collect();
+    each.join(" or ")
+}
