@@ -482,6 +482,9 @@ async fn a_range_is_exactly_the_one_that_was_asked_for_either_way() {
         let end = both_ways(answer, 9, range(2, 3)).await.unwrap_err();
         assert!(end.starts_with(kind), "{kind}: {end}");
     }
+    let beyond_numbers = partial("0-18446744073709551615/*", "hel");
+    let end = both_ways(beyond_numbers, 9, range(0, 3)).await.unwrap_err();
+    assert!(end.starts_with("Permanent"), "{end}");
 }
 
 /// The head of an answer with `len` bytes of `size`.

@@ -189,7 +189,9 @@ impl RetryPolicy {
                     true => self.give_up_after.min(WAITED_IN_VAIN),
                     false => self.give_up_after,
                 };
-                wait.filter(|wait| brief <= BRIEFLY && started.elapsed() + *wait < give_up_after)
+                wait.filter(|wait| {
+                    brief <= BRIEFLY && started.elapsed().saturating_add(*wait) < give_up_after
+                })
             })
             .notify(|error, wait| watched.waits(error, wait))
             .await
@@ -278,6 +280,17 @@ mod tests {
             .await;
         assert!(outcome.is_err());
         assert!(started.elapsed() < Duration::from_secs(125), "{:?}", started.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_that_no_clock_can_count_is_not_waited_for() {
+        let outcome: Result<(), SourceError> = RetryPolicy::FETCH
+            .run(|| async {
+                tokio::time::sleep(Duration::from_secs(2)).await;
+                Err(rate_limited(u64::MAX))
+            })
+            .await;
+        assert!(matches!(outcome, Err(SourceError::RateLimited { .. })));
     }
 
     #[tokio::test(start_paused = true)]

@@ -5,16 +5,20 @@ use std::time::Duration;
 use http::{HeaderMap, header};
 use jiff::Timestamp;
 
-/// Retry-After, in seconds or as a date
+/// The longest wait that a provider is believed to ask for: some ask for more seconds than a clock
+/// can count.
+pub const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Retry-After, in seconds or as a date, at most [`LONGEST_WAIT`]
 /// (<https://www.rfc-editor.org/rfc/rfc9110#name-retry-after>).
 #[must_use]
 pub fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let text = text_of(headers, header::RETRY_AFTER.as_str())?.trim();
     if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
+        return Some(Duration::from_secs(seconds).min(LONGEST_WAIT));
     }
     let until = http_date(text)?;
-    Some(Duration::try_from(until.duration_since(now)).unwrap_or_default())
+    Some(Duration::try_from(until.duration_since(now)).unwrap_or_default().min(LONGEST_WAIT))
 }
 
 /// A date as HTTP headers spell it.

@@ -23,7 +23,7 @@ use url::form_urlencoded;
 
 use crate::sources::{
     SourceError,
-    http::{Connect, Resolver, Tcp},
+    http::{Connect, Resolver, Tcp, headers::LONGEST_WAIT},
 };
 
 /// How long an authorization server may take. Shorter than the lease on renewing credentials.
@@ -233,7 +233,8 @@ fn refusal(status: StatusCode, headers: &HeaderMap, body: &[u8], form: &Form) ->
         retry_after: headers
             .get(header::RETRY_AFTER)
             .and_then(|value| value.to_str().ok())
-            .and_then(|value| value.trim().parse().ok()),
+            .and_then(|value| value.trim().parse().ok())
+            .map(|seconds: u64| seconds.min(LONGEST_WAIT.as_secs())),
     }
 }
 

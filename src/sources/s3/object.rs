@@ -345,7 +345,9 @@ impl Pinned {
         if let Some(size) = size.filter(|size| *size != self.size) {
             return Err(Refusal::NotAsAsked { what: Unlike::Length, error: self.resized(size) });
         }
-        if start != range.start || end.checked_sub(start).map(|len| len + 1) != Some(range.len) {
+        if start != range.start
+            || end.checked_sub(start).and_then(|len| len.checked_add(1)) != Some(range.len)
+        {
             return Err(no_range(format!(
                 "the server answers with bytes {start}-{end} to a request for {} bytes from {}",
                 range.len, range.start

@@ -15,7 +15,7 @@ use crate::{
     sources::{
         SourceError,
         hosts::Host,
-        http::{self as transport, Client},
+        http::{self as transport, Client, headers::LONGEST_WAIT},
         oauth::{AccessToken, Grant},
         retry::RetryPolicy,
     },
@@ -318,7 +318,7 @@ impl Graph {
             "" => format!("the provider answered {status}"),
             code => format!("the provider answered {status}: {code}: {words}"),
         };
-        let wait = retry_after.map(Duration::from_secs);
+        let wait = retry_after.map(|wait| Duration::from_secs(wait).min(LONGEST_WAIT));
         match status.as_u16() {
             429 | 503 | 509 if wait.is_some_and(|wait| wait > LONG_WAIT) => {
                 let until = self.clock.now() + wait.unwrap_or_default();

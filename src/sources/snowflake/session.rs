@@ -32,7 +32,7 @@ use super::{
 };
 use crate::{
     clock::SharedClock,
-    sources::{SourceError, retry::RetryPolicy},
+    sources::{SourceError, http::headers::retry_after, retry::RetryPolicy},
 };
 
 /// Largest first answer, which comes with the metadata and is held whole.
@@ -379,7 +379,7 @@ impl Session {
         let body = collect(answer.body, EXPLANATION_BYTES).await.unwrap_or_default();
         let body = if is_gzip(&headers) { unpack(&body).unwrap_or_default() } else { body };
         let mut refusal = Refusal::read(status, &body);
-        refusal.retry_after = seconds(&headers, &header::RETRY_AFTER).map(Duration::from_secs);
+        refusal.retry_after = retry_after(&headers, self.clock.now());
         refusal.clock_ahead = clock_ahead(&headers, self.clock.now());
         Ok(Err(refusal))
     }
@@ -695,10 +695,6 @@ fn unpack(bytes: &[u8]) -> Result<Bytes, SourceError> {
 
 fn is_gzip(headers: &HeaderMap) -> bool {
     headers.get(header::CONTENT_ENCODING).is_some_and(|value| value.as_bytes() == b"gzip")
-}
-
-fn seconds(headers: &HeaderMap, name: &header::HeaderName) -> Option<u64> {
-    headers.get(name)?.to_str().ok()?.trim().parse().ok()
 }
 
 /// By how many seconds the clock of whoever answered is ahead of ours.
