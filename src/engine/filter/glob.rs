@@ -101,7 +101,7 @@ fn spellings(glob: &str) -> Result<Vec<Pattern>, String> {
         if spelling.is_empty() {
             return Err("it is empty".to_owned());
         }
-        let matcher = GlobBuilder::new(spelling)
+        let matcher = GlobBuilder::new(&without_slash_in_classes(spelling))
             .literal_separator(true)
             .backslash_escape(true)
             .build()
@@ -122,6 +122,65 @@ fn spellings(glob: &str) -> Result<Vec<Pattern>, String> {
         add(anchored, true)?;
     }
     Ok(patterns)
+}
+
+/// The glob for a compiler to which `[!a]` matches a `/` too, although `?` does not.
+fn without_slash_in_classes(glob: &str) -> String {
+    let mut spelled = String::with_capacity(glob.len());
+    let mut rest = glob;
+    while let Some(at) = rest.find(['\\', '[']) {
+        let (before, from) = rest.split_at(at);
+        spelled.push_str(before);
+        let len = match Class::of(from) {
+            Some(class) => {
+                spelled.push_str(&class.without_slash());
+                class.len
+            }
+            None => {
+                let len = from.chars().take(2).map(char::len_utf8).sum();
+                spelled.push_str(&from[..len]);
+                len
+            }
+        };
+        rest = &from[len..];
+    }
+    spelled + rest
+}
+
+/// `[ab]` or `[!ab]` at the beginning of a text.
+struct Class<'g> {
+    is_negated: bool,
+    members: &'g str,
+    /// Bytes of the whole.
+    len: usize,
+}
+
+impl<'g> Class<'g> {
+    fn of(text: &'g str) -> Option<Self> {
+        let inside = text.strip_prefix('[')?;
+        let members = inside.strip_prefix(['!', '^']).unwrap_or(inside);
+        // A bracket that comes first is a member.
+        let first = members.chars().next()?.len_utf8();
+        let end = first + members[first..].find(']')?;
+        let len = text.len() - members.len() + end + 1;
+        let is_negated = members.len() < inside.len();
+        Some(Self { is_negated, members: &members[..end], len })
+    }
+
+    /// The slash goes where it is no end of a range.
+    fn without_slash(&self) -> String {
+        let members = self.members;
+        if !self.is_negated {
+            return format!("[{members}]");
+        }
+        if !members.starts_with(['-', ']']) {
+            return format!("[!/{members}]");
+        }
+        match members.strip_suffix('-') {
+            Some(others) => format!("[!{others}/-]"),
+            None => format!("[!{members}/]"),
+        }
+    }
 }
 
 #[cfg(test)]

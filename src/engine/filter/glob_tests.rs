@@ -108,6 +108,14 @@ proptest! {
         prop_assert_eq!(matches(&text, &path), reference(&pieces, subject), "{} on {}", text, path);
     }
 
+    /// Above, hardly any path has a slash where a class is.
+    #[test]
+    fn a_negated_class_matches_no_slash(class in r"\[![]a.-]{1,4}\]", before in "[ab]{0,2}") {
+        let glob = format!("{before}{class}/x");
+        prop_assume!(spellings(&glob).is_ok());
+        prop_assert!(!matches(&glob, &format!("{before}//x")), "{}", class);
+    }
+
     #[test]
     fn no_text_makes_the_compiler_panic(glob in any::<String>()) {
         let _ = spellings(&glob);

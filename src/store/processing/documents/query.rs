@@ -713,8 +713,7 @@ mod tests {
                    {"type": "keyword"}, "colour", null]}');"#,
         )
         .unwrap();
-        db.pragma_update(None, "user_version", 21).unwrap();
-        migrate::bring_up_to_date(&mut db, std::path::Path::new("test")).unwrap();
+        db.execute_batch(include_str!("../../migrations/22_document_index.sql")).unwrap();
         steps(&mut db);
         let fields: Vec<(String, String)> = db
             .prepare("SELECT field, path FROM indexed_fields")
