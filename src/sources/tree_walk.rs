@@ -1,6 +1,6 @@
-//! Everything below the roots of a source that knows folders by id, with full paths, for who looks at
-//! it and stores nothing (previews). It goes as a run does, whose tree is in the store: first what
-//! is listed, then folders that no listing has, then the targets of links.
+//! Everything below the roots of a source that knows folders by id, with full paths, for previews,
+//! which store nothing. It goes as a run does, whose tree is in the store: first what is listed,
+//! then folders that no listing has, then the targets of links.
 //!
 //! Folders are kept in memory, and so are the ids of entries, and the entries whose folders are not
 //! known yet.
@@ -184,7 +184,7 @@ impl<'a> TreeWalk<'a> {
         }
     }
 
-    /// The entries of what is outlined; none if it is below no root, or none of its folders is known
+    /// The entries of what is outlined; none if it is below no root, or its folders are not known
     /// yet.
     async fn expanded(&mut self, outline: Outline) -> Result<Vec<Entry>, SourceError> {
         let (mut inside, mut unknown) = (Vec::new(), None);
