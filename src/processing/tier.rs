@@ -35,6 +35,8 @@ use crate::{
 
 /// Members that are decided about, and tried, in one go.
 const PAGE: u32 = 64;
+/// How often it is looked whether a batch is still wanted while its objects are extracted.
+const LOOK: Duration = Duration::from_millis(500);
 /// Documents that one transaction writes at most, but for those of one object.
 const DOCUMENTS: usize = 256;
 /// Tries of an object whose failure may pass, and of one that took too much.
@@ -295,9 +297,12 @@ impl Tier<'_> {
             });
         }
         let mut finished = Vec::new();
+        let mut unwanted = std::pin::pin!(until_unwanted(self.context.clone(), self.batch.key));
         loop {
             let next = tokio::select! {
                 () = self.context.stop.cancelled() => return Err(Interrupted::Stopped),
+                // What still runs ends with the processes that it has.
+                interrupted = &mut unwanted => return Err(interrupted),
                 next = running.join_next() => next,
             };
             match next {
@@ -494,7 +499,20 @@ impl Tier<'_> {
         let Ok(wait) = Duration::try_from(wait) else { return Ok(()) };
         tokio::select! {
             () = self.context.stop.cancelled() => Err(Interrupted::Stopped),
+            interrupted = until_unwanted(self.context.clone(), self.batch.key) => Err(interrupted),
             () = tokio::time::sleep(wait) => Ok(()),
+        }
+    }
+}
+
+/// Waits until somebody cancels a batch, or removes it.
+async fn until_unwanted(context: Context, batch_key: i64) -> Interrupted {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        match context.engine.store.read(move |db| batches::is_wanted(db, batch_key)).await {
+            Ok(true) => {}
+            Ok(false) => return Interrupted::Unwanted,
+            Err(error) => return error.into(),
         }
     }
 }

@@ -14,7 +14,7 @@ const OBEYS: &str = r#"
 version = "1"
 program = ["/bin/sh", "-c", "case $(cat \"$1\") in bad*) head -n 1 \"$1\" >&2; exit 65;; slow*) sleep 600;; *) echo words;; esac", "sh", "{input}"]
 output = "text"
-limits = { timeout = "4s" }
+limits = { timeout = "10m" }
 "#;
 
 /// A bucket `films` whose files only the collection `made` takes, through a program that obeys them.
@@ -255,7 +255,11 @@ fn a_restart_or_an_upgrade_of_the_data_directory_extracts_nothing_again() {
     assert!(server.stop().success());
     // As an installation of before indexes of documents left it: opening it brings it up to date.
     let db = rusqlite::Connection::open(home.data_dir().join("catchment.db")).unwrap();
-    db.execute_batch("DROP TABLE document_index; DROP TABLE indexed_fields;").unwrap();
+    db.execute_batch(
+        "DROP TABLE document_index; DROP TABLE indexed_fields;
+         ALTER TABLE secrets DROP COLUMN refusal;",
+    )
+    .unwrap();
     db.pragma_update(None, "user_version", 21).unwrap();
     drop(db);
     let server = crate::server::Server::on(&home);
