@@ -35,7 +35,7 @@ use crate::{
 
 /// Members that are decided about, and tried, in one go.
 const PAGE: u32 = 64;
-/// How often it is looked whether a batch is still wanted while its objects are extracted.
+/// How often a batch whose objects are extracted is checked for being cancelled.
 const LOOK: Duration = Duration::from_millis(500);
 /// Documents that one transaction writes at most, but for those of one object.
 const DOCUMENTS: usize = 256;
