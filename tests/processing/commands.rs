@@ -17,7 +17,8 @@ output = "text"
 limits = { timeout = "10m" }
 "#;
 
-/// A bucket `films` whose files only the collection `made` takes, through a program that obeys them.
+/// A bucket `films` whose files only the collection `made` takes, through a program that obeys
+/// them.
 struct Here {
     fixture: Fixture,
     objects: Vec<(String, String)>,

@@ -50,7 +50,8 @@ export async function batchesOf(one) {
 }
 
 /**
- * What failed and was not done since, by reason, the most frequent first, each with some of its objects.
+ * What failed and was not done since, by reason, the most frequent first, each with some of
+ * its objects.
  * @param {string} collection @returns {Promise<FailureGroup[]>}
  */
 export async function failuresOf(collection) {
@@ -77,7 +78,11 @@ export const batchAt = (bucket, batch) => `${at.bucket(bucket)}/batches/${encode
  * Which objects, as a person says it.
  * @typedef {{folder: string, name: string, kind: string}} Which
  */
-/** @typedef {{error_type: string, error: string, count: number, objects: Api.FailedInPipeline[]}} FailureGroup */
+/**
+ * Failures of one reason.
+ * @typedef {{error_type: string, error: string, count: number, objects: Api.FailedInPipeline[]}}
+ *   FailureGroup
+ */
 
 /** Kinds of files, by the beginning of their type. @type {[value: string, label: string][]} */
 export const KINDS = [["", "Every kind"], ["image/", "Images"], ["video/", "Videos"], ["audio/", "Audio"], ["application/pdf", "PDF"], ["text/", "Text"]];

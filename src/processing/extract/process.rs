@@ -24,8 +24,9 @@ use rustix::{
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Interest},
     net::{UnixStream, unix::OwnedReadHalf, unix::OwnedWriteHalf},
-    time::Instant,
+    time::{Instant, timeout},
 };
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Builtin, Class, Extracted, Failure, Given, Job,
@@ -45,6 +46,9 @@ const MEMORY: u64 = 1024 * 1024 * 1024;
 pub(super) const CPU_SECS: u64 = 24 * 3600;
 /// What is kept of a child's standard error.
 const LOG_BYTES: usize = 256 * 1024;
+
+/// How long to wait for the rest of the log of a child that has ended.
+const CLOSING: Duration = Duration::from_secs(1);
 /// The longest line that a child may write.
 const LINE_BYTES: u64 = OBJECT_BYTES;
 
@@ -266,13 +270,13 @@ impl Process {
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        let log = self.log.take();
         let Some(status) = self.group.status() else {
             return Failure {
-                log,
+                log: self.log.take(),
                 ..Failure::new(Class::Permanent, format!("it broke off: {error}"))
             };
         };
+        let log = self.log.whole().await;
         let failure = ended(status, &log);
         Failure { log, ..failure }
     }
@@ -475,17 +479,23 @@ impl Remains {
 
 /// The end of what a child writes to its standard error.
 #[derive(Clone, Debug)]
-pub(super) struct Log(Arc<Mutex<Vec<u8>>>);
+pub(super) struct Log {
+    kept: Arc<Mutex<Vec<u8>>>,
+    /// Cancelled once the child, and whatever it started, has closed it.
+    is_closed: CancellationToken,
+}
 
 impl Log {
     /// Reads along until the child closes it.
     pub(super) fn of(pipe: PipeReader) -> Self {
-        let kept = Self(Arc::default());
+        let kept = Self { kept: Arc::default(), is_closed: CancellationToken::new() };
         let log = kept.clone();
+        let closing = kept.is_closed.clone().drop_guard();
         let Ok(mut pipe) = tokio::net::unix::pipe::Receiver::from_owned_fd(pipe.into()) else {
             return kept;
         };
         tokio::spawn(async move {
+            let _closing = closing;
             let mut chunk = vec![0; 4096];
             while let Ok(read @ 1..) = pipe.read(&mut chunk).await {
                 log.push(&chunk[..read]);
@@ -495,14 +505,22 @@ impl Log {
     }
 
     fn push(&self, bytes: &[u8]) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.extend_from_slice(bytes);
         let too_many = kept.len().saturating_sub(LOG_BYTES);
         kept.drain(..too_many);
     }
 
+    /// All of it, of a child that has ended: its last words may not have been read yet.
+    pub(super) async fn whole(&self) -> String {
+        // A process that got away may keep it open.
+        let _ = timeout(CLOSING, self.is_closed.cancelled()).await;
+        self.take()
+    }
+
+    /// What has been read so far.
     pub(super) fn take(&self) -> String {
-        let bytes = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let bytes = std::mem::take(&mut *self.kept.lock().unwrap_or_else(PoisonError::into_inner));
         String::from_utf8_lossy(&bytes).into_owned()
     }
 }

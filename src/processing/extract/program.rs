@@ -211,7 +211,7 @@ impl Program {
         };
         let status = group.status();
         group.end().await;
-        let log = log.take();
+        let log = log.whole().await;
         let with_log = |failure: Failure| Failure { log: log.clone(), ..failure };
         let printed = printed.map_err(with_log)?;
         let status = status.ok_or_else(|| with_log(permanent("it did not end")))?;
