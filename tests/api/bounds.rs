@@ -95,3 +95,13 @@ fn no_request_that_changes_something_takes_a_form() {
         }
     }
 }
+
+#[test]
+fn a_page_beyond_the_last_possible_one_is_refused_by_every_list_that_takes_it_in_its_body() {
+    let server = Server::start();
+    for list in ["/v1/buckets/list", "/v1/collections/list", "/v1/namespaces/list"] {
+        for page in [0_u32, 1_000_001, u32::MAX] {
+            server.post(&format!("{list}?page=1"), &json!({ "page": page })).fails_with(422);
+        }
+    }
+}

@@ -205,7 +205,7 @@ pub(super) struct ListCollectionsRequest {
     #[schema(minimum = 0, maximum = 10000)]
     pub offset: Option<u32>,
     /// Which page, from 1.
-    #[schema(minimum = 1)]
+    #[schema(minimum = 1, maximum = 1_000_000)]
     pub page: Option<u32>,
     /// Only those with these values: `collection_name`, `enabled`, `feature_extractor_name`,
     /// `bucket_id`, `metadata.…`.
