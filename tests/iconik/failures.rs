@@ -7,7 +7,7 @@ use catchment::{
     sources::{ErrorClass, SourceError},
 };
 use futures_util::TryStreamExt as _;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     fake::FakeIconik,
@@ -75,13 +75,13 @@ async fn a_missing_collection_is_a_missing_root_and_one_the_index_does_not_know_
     assert!(matches!(error, SourceError::Transient { .. }), "{error:?}");
 }
 
-#[tokio::test]
-async fn never_more_is_asked_than_the_connection_allows() {
+/// Lists and expands forty assets by a connection with these settings, which allow twenty requests
+/// a second.
+async fn keeps_to_twenty_requests_a_second(settings: Value) {
     let fake = FakeIconik::start();
     for number in 0..40 {
         fake.asset(&number.to_string(), &[], "x");
     }
-    let settings = json!({ "rate_limit_rps": 20 });
     let source = open_with(&fake, "/", settings, json!({})).await.unwrap();
     let pages = walk(&*source).await;
     for outline in crate::library::outlines(&pages) {
@@ -97,6 +97,16 @@ async fn never_more_is_asked_than_the_connection_allows() {
     }
     let took = seen.last().unwrap().at.duration_since(seen[0].at);
     assert!(took > Duration::from_millis(1500), "{took:?} for {} requests", seen.len());
+}
+
+#[tokio::test]
+async fn never_more_is_asked_than_the_connection_allows() {
+    keeps_to_twenty_requests_a_second(json!({ "rate_limit_rps": 20 })).await;
+}
+
+#[tokio::test]
+async fn twenty_requests_a_second_are_allowed_where_nobody_names_a_limit() {
+    keeps_to_twenty_requests_a_second(json!({ "rate_limit_rps": null })).await;
 }
 
 #[tokio::test]

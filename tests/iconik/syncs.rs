@@ -1,6 +1,11 @@
 //! Libraries, synced through the built program and its API.
 
-use std::{collections::BTreeMap, io::Write as _, time::Duration};
+use std::{
+    collections::BTreeMap,
+    io::Write as _,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 
@@ -10,7 +15,7 @@ use crate::{
     support::{
         catchment::{Catchment, poll_until},
         peers::venv,
-        wire::Reply,
+        wire::{Answer, Reply, Wire},
     },
 };
 
@@ -752,6 +757,27 @@ fn the_limits_of_an_installation_hold_where_a_connection_names_none() {
             .filter(|seen| seen.at.duration_since(from.at) < Duration::from_secs(2));
         assert!(within.count() <= 26, "more than ten a second");
     }
+}
+
+#[test]
+fn a_connection_without_an_address_is_one_to_iconiks_own() {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let proxy = Wire::serve({
+        let asked = Arc::clone(&asked);
+        move |request| {
+            asked.lock().unwrap().push((request.method.clone(), request.target.clone()));
+            Answer::new(403, "no way out of here").into()
+        }
+    });
+    let home = Catchment::new().env("HTTPS_PROXY", proxy.url());
+    let keys = json!({ "type": "app_token", "app_id": APP_ID, "auth_token": AUTH_TOKEN });
+    let keys = home.write_home("keys.json", keys.to_string());
+    let credentials = ["--credentials", keys.to_str().unwrap()];
+    let connect =
+        home.start(&[&["connect", "iconik", "--name", "library"], &credentials[..]].concat());
+    let first = poll_until("a request", DEADLINE, || asked.lock().unwrap().first().cloned());
+    assert_eq!(first, ("CONNECT".to_owned(), "app.iconik.io:443".to_owned()));
+    connect.kill();
 }
 
 /// An installation with a connection of that name, made on the command line.
