@@ -31,7 +31,7 @@ use catchment::{
     sources::locate,
     store::{
         Store, StoreError, Transaction,
-        command_line_syncs::{self, BucketChoice, Place},
+        command_line_syncs::{self, BucketChoice, SyncSource},
         commit::{self, Batch, FetchedEntry, Stored, Target},
         jobs,
         leases::{self, Holder},
@@ -127,7 +127,7 @@ async fn fill(data_dir: &Path, objects: u64) {
             let name = BucketChoice::Named("million".parse().expect("a name"));
             let sync = command_line_syncs::ensure(
                 tx,
-                Place::Address(&location),
+                SyncSource::Address(&location),
                 &name,
                 &SyncOptions::default(),
                 now,

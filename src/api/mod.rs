@@ -147,7 +147,7 @@ impl App {
         let thumbnails = Thumbnails::new(
             engine.clone(),
             extractors.clone(),
-            processor::default_places(),
+            processor::default_concurrency(),
             config.thumbnail_cache.as_u64(),
         );
         Self {

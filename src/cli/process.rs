@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use super::{Exit, Outcome, Settings, error::CliError, output, signals::stop_on_signals};
 use crate::{
-    processing::processor::{Busy, Processor, default_places, until_idle},
+    processing::processor::{Busy, Processor, default_concurrency, until_idle},
     store::processing::{batches, collections},
 };
 
@@ -21,7 +21,7 @@ pub(super) struct Args {
 
     /// How many extractors may run at once [default: half of the processors]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
-    places: Option<u16>,
+    concurrency: Option<u16>,
 
     /// Print the result as JSON
     #[arg(long)]
@@ -32,13 +32,13 @@ pub(super) async fn run(args: Args, settings: &Settings) -> Outcome {
     let engine = settings.existing_engine()?;
     let stop = stop_on_signals("when running extractors are stopped")?;
     let extractors = super::extractors::of(&engine, None);
-    let places = args.places.map_or_else(default_places, usize::from);
+    let concurrency = args.concurrency.map_or_else(default_concurrency, usize::from);
     if args.watch {
-        let processor = Processor::start(engine.clone(), extractors, places);
+        let processor = Processor::start(engine.clone(), extractors, concurrency);
         stop.cancelled().await;
         processor.stop().await;
     } else {
-        match until_idle(engine.clone(), extractors, places, stop).await {
+        match until_idle(engine.clone(), extractors, concurrency, stop).await {
             Ok(()) => {}
             Err(Busy::Store(error)) => return Err(error.into()),
             Err(busy @ Busy::Held) => return Err(CliError::failed(busy)),

@@ -24,7 +24,7 @@ use crate::{
         server,
     },
     engine::{LiveProgress, leftovers, search_index},
-    processing::processor::{Processor, default_places},
+    processing::processor::{Processor, default_concurrency},
     scheduler::{Bounds, Observers, Scheduler},
     store::{Store, probe, settings},
     webhooks::Deliveries,
@@ -85,7 +85,7 @@ pub(super) async fn run(args: Args, settings: &Settings) -> Outcome {
     let for_services = BlobLinks::new(links.clone(), address, engine.clock().clone());
     let for_services = Arc::new(for_services.map_err(CliError::failed)?);
     let extractors = super::extractors::of(&engine, Some(for_services));
-    let processor = Processor::start(engine.clone(), extractors.clone(), default_places());
+    let processor = Processor::start(engine.clone(), extractors.clone(), default_concurrency());
     let deliveries = Deliveries::start(engine.clone());
     let background = Background {
         scheduler: &scheduler,

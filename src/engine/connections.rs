@@ -23,7 +23,7 @@ const TEST_PATIENCE: Duration = Duration::from_secs(25);
 
 /// What a new connection is to be called.
 #[derive(Clone, Debug)]
-pub enum WantedName {
+pub enum NewName {
     /// This, or it is not made.
     Exactly(String),
     /// This, or with the first number behind it that is free.
@@ -91,7 +91,7 @@ impl Engine {
     /// See [`ConnectionError`].
     pub async fn add_connection(
         &self,
-        name: WantedName,
+        name: NewName,
         accepted: Accepted,
         test: bool,
     ) -> Result<StoredConnection, ConnectionError> {
@@ -109,8 +109,8 @@ impl Engine {
         self.store
             .write(move |tx| {
                 let name = match name {
-                    WantedName::Exactly(name) => name,
-                    WantedName::Like(name) => connections::free_name(tx, &name)?,
+                    NewName::Exactly(name) => name,
+                    NewName::Like(name) => connections::free_name(tx, &name)?,
                 };
                 let new = NewConnection {
                     id: id.clone(),

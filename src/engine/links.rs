@@ -22,7 +22,7 @@ use crate::{
     sources::Page,
     store::{
         StoreError,
-        links::{self, KnownTarget, Wanted},
+        links::{self, KnownTarget, LinkFilter},
     },
 };
 
@@ -144,7 +144,7 @@ impl Links {
         let mut of_shard: Option<String> = None;
         loop {
             let (sync_key, roots) = (run.target.fence.sync_key, run.profile.roots.clone());
-            let wanted = Wanted { listed_by, asks_always: asks_always(run) };
+            let wanted = LinkFilter { listed_by, asks_always: asks_always(run) };
             let (next, last) = run
                 .store
                 .read(move |db| links::to_resolve(db, sync_key, &roots, wanted, after, LOOKED_AT))

@@ -7,7 +7,7 @@ use crate::{
     model::{Counts, JobId, Location, MaxDelete, RunStatus, SyncOptions},
     store::{
         self, Connection, Transaction,
-        command_line_syncs::{self, BucketChoice, Place},
+        command_line_syncs::{self, BucketChoice, SyncSource},
         syncs::{HeldRemovals, Sync},
     },
 };
@@ -45,12 +45,12 @@ impl Request {
         command_line_syncs::ensure(tx, self.place(), &self.bucket, &self.options, now)
     }
 
-    fn place(&self) -> Place<'_> {
+    fn place(&self) -> SyncSource<'_> {
         match self.connection {
             Some(connection_key) => {
-                Place::Connected { connection_key, source_path: &self.location.source_path }
+                SyncSource::Connected { connection_key, source_path: &self.location.source_path }
             }
-            None => Place::Address(&self.location),
+            None => SyncSource::Address(&self.location),
         }
     }
 }

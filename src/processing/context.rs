@@ -1,4 +1,4 @@
-//! What everything that processes shares: the data directory, the right to process, the places at
+//! What everything that processes shares: the data directory, the right to process, the slots in
 //! which extractors run, and which of them are paused.
 
 use std::{
@@ -37,7 +37,7 @@ pub(super) struct Context {
     pub(super) extractors: Extractors,
     pub(super) token: Token,
     pub(super) stop: CancellationToken,
-    pub(super) places: Places,
+    pub(super) slots: Slots,
     health: Arc<Mutex<HashMap<String, Health>>>,
 }
 
@@ -55,14 +55,14 @@ impl Context {
         extractors: Extractors,
         token: Token,
         stop: CancellationToken,
-        places: usize,
+        concurrency: usize,
     ) -> Self {
         Self {
             engine,
             extractors,
             token,
             stop,
-            places: Places::new(places),
+            slots: Slots::new(concurrency),
             health: Arc::default(),
         }
     }
@@ -138,9 +138,9 @@ impl Context {
     }
 }
 
-/// Places at which extractors run; fewer while a sync does.
+/// Slots at which extractors run; fewer while a sync does.
 #[derive(Clone, Debug)]
-pub(super) struct Places {
+pub(super) struct Slots {
     all: usize,
     free: Arc<Semaphore>,
     withheld: Arc<Mutex<Vec<OwnedSemaphorePermit>>>,
@@ -148,8 +148,8 @@ pub(super) struct Places {
     company: Arc<RwLock<()>>,
 }
 
-/// A place that is taken.
-pub(super) struct Place {
+/// A slot that is taken.
+pub(super) struct Slot {
     _permit: OwnedSemaphorePermit,
     _company: Company,
 }
@@ -160,7 +160,7 @@ enum Company {
     Unwelcome(tokio::sync::OwnedRwLockWriteGuard<()>),
 }
 
-impl Places {
+impl Slots {
     fn new(all: usize) -> Self {
         let all = all.max(1);
         Self {
@@ -171,7 +171,7 @@ impl Places {
         }
     }
 
-    /// Leaves one place, or all.
+    /// Leaves one slot, or all.
     pub(super) fn leave_only_one(&self, one: bool) {
         let mut withheld = self.withheld.lock().unwrap_or_else(PoisonError::into_inner);
         if !one {
@@ -186,13 +186,13 @@ impl Places {
         }
     }
 
-    /// Waits for a place; `alone`, until nothing else runs.
-    pub(super) async fn take(&self, alone: bool) -> Option<Place> {
+    /// Waits for a slot; `alone`, until nothing else runs.
+    pub(super) async fn take(&self, alone: bool) -> Option<Slot> {
         let company = match alone {
             true => Company::Unwelcome(self.company.clone().write_owned().await),
             false => Company::Welcome(self.company.clone().read_owned().await),
         };
         let permit = self.free.clone().acquire_owned().await.ok()?;
-        Some(Place { _permit: permit, _company: company })
+        Some(Slot { _permit: permit, _company: company })
     }
 }

@@ -21,7 +21,7 @@
 //!   other a child process that speaks lines. Nothing there knows of batches or of the database.
 //! - [`thumbnails`]: pictures drawn on demand, for whoever looks at an object; no collection
 //!   needed.
-//! - `context`: what all of these share: the right to process, places for extractors, their pauses.
+//! - `context`: what all of these share: the right to process, slots for extractors, their pauses.
 //!
 //! What does not live here: SQL (`store::processing`), HTTP (`api::{collections, batches, tasks,
 //! documents}`), anything about a sync's own run (`engine`).

@@ -2,7 +2,7 @@
 //! what waits, fairly and within bounds.
 //!
 //! A sync never waits for it. What is fresh comes before what somebody has asked for of old, for
-//! which one place is kept; among equals, the collections that have waited longest come first.
+//! which one slot is kept; among equals, the collections that have waited longest come first.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -59,16 +59,17 @@ impl Nudge {
 
 /// How many extractors may run at once where nobody says.
 #[must_use]
-pub fn default_places() -> usize {
+pub fn default_concurrency() -> usize {
     (std::thread::available_parallelism().map_or(1, NonZero::get) / 2).max(1)
 }
 
 impl Processor {
     /// Sets it to work on the data directory of `engine`.
     #[must_use]
-    pub fn start(engine: Engine, extractors: Extractors, places: usize) -> Self {
+    pub fn start(engine: Engine, extractors: Extractors, concurrency: usize) -> Self {
         let (nudge, stop) = (Nudge::default(), CancellationToken::new());
-        let work = Work::new(engine, extractors, places, stop.clone(), nudge.clone(), false);
+        let work =
+            MainLoop::new(engine, extractors, concurrency, stop.clone(), nudge.clone(), false);
         let task = tokio::spawn(async move {
             work.go_on().await;
         });
@@ -108,10 +109,10 @@ pub enum Busy {
 pub async fn until_idle(
     engine: Engine,
     extractors: Extractors,
-    places: usize,
+    concurrency: usize,
     stop: CancellationToken,
 ) -> Result<(), Busy> {
-    let mut work = Work::new(engine, extractors, places, stop, Nudge::default(), true);
+    let mut work = MainLoop::new(engine, extractors, concurrency, stop, Nudge::default(), true);
     if work.take_right().await?.is_none() {
         return Err(Busy::Held);
     }
@@ -119,10 +120,10 @@ pub async fn until_idle(
     Ok(())
 }
 
-struct Work {
+struct MainLoop {
     engine: Engine,
     extractors: Extractors,
-    places: usize,
+    concurrency: usize,
     stop: CancellationToken,
     nudge: Nudge,
     until_idle: bool,
@@ -137,11 +138,11 @@ struct Work {
     ticks: u64,
 }
 
-impl Work {
+impl MainLoop {
     fn new(
         engine: Engine,
         extractors: Extractors,
-        places: usize,
+        concurrency: usize,
         stop: CancellationToken,
         nudge: Nudge,
         until_idle: bool,
@@ -149,7 +150,7 @@ impl Work {
         Self {
             engine,
             extractors,
-            places,
+            concurrency,
             stop,
             nudge,
             until_idle,
@@ -194,7 +195,7 @@ impl Work {
         }
         let Some(context) = self.take_right().await? else { return Ok(false) };
         let syncs_run = !self.engine.store.read(leases::all).await?.is_empty();
-        context.places.leave_only_one(syncs_run);
+        context.slots.leave_only_one(syncs_run);
         let swept = sweep::step(&context).await?;
         let done = chores::step(&context).await?;
         context.extractors.tidy();
@@ -233,7 +234,7 @@ impl Work {
             self.extractors.clone(),
             token,
             self.stop.child_token(),
-            self.places,
+            self.concurrency,
         );
         (self.context, self.renewed) = (Some(context.clone()), Some(Instant::now()));
         Ok(Some(context))
@@ -275,8 +276,8 @@ impl Work {
             .filter(|batch| !self.active.contains_key(&batch.key))
             .filter(|batch| !first_tier(batch).iter().any(|key| held_up.contains(key)))
             .collect();
-        while let Some(place) = self.next(&waiting) {
-            let batch = waiting.remove(place);
+        while let Some(index) = self.next(&waiting) {
+            let batch = waiting.remove(index);
             self.ticks += 1;
             self.served.insert(first_tier(&batch).to_vec(), self.ticks);
             self.active.insert(batch.key, batch.is_backfill);
@@ -310,11 +311,11 @@ impl Work {
 
     /// Which of the waiting is next, if there is room for it.
     fn next(&self, waiting: &[Batch]) -> Option<usize> {
-        let room = self.places + 1;
+        let room = self.concurrency + 1;
         let backfill = self.active.values().filter(|is_backfill| **is_backfill).count();
         let fresh = self.active.len() - backfill;
-        let place_for = |is_backfill: bool| match is_backfill {
-            // One place is kept for what is of old, whatever comes in besides.
+        let slot_for = |is_backfill: bool| match is_backfill {
+            // One slot is kept for what is of old, whatever comes in besides.
             true => self.active.len() < room || backfill == 0,
             false => fresh < room,
         };
@@ -324,7 +325,7 @@ impl Work {
             (batch.is_backfill && !is_starved, served, batch.key)
         };
         (0..waiting.len())
-            .filter(|index| place_for(waiting[*index].is_backfill))
+            .filter(|index| slot_for(waiting[*index].is_backfill))
             .min_by_key(|index| rank(&waiting[*index]))
     }
 

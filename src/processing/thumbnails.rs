@@ -32,7 +32,7 @@ fn version() -> String {
     format!("{} {}", env!("CARGO_PKG_VERSION"), drawing::installed())
 }
 
-/// Draws pictures and keeps them; clones share their places.
+/// Draws pictures and keeps them; clones share their slots.
 #[derive(Clone, Debug)]
 pub struct Thumbnails {
     engine: Engine,
@@ -40,7 +40,7 @@ pub struct Thumbnails {
     extractor: Arc<Extractor>,
     /// Bytes that are kept.
     most: u64,
-    places: Arc<Semaphore>,
+    slots: Arc<Semaphore>,
 }
 
 /// What is to be drawn.
@@ -69,14 +69,14 @@ pub enum NoThumbnail {
 }
 
 impl Thumbnails {
-    /// Draws `places` pictures at once and keeps `most` bytes of them.
+    /// Draws `concurrency` pictures at once and keeps `most` bytes of them.
     #[must_use]
-    pub fn new(engine: Engine, extractors: Extractors, places: usize, most: u64) -> Self {
+    pub fn new(engine: Engine, extractors: Extractors, concurrency: usize, most: u64) -> Self {
         let mut extractor = Extractor::from(&builtin::thumbnail::THUMBNAIL);
         extractor.timeout = TIMEOUT;
         let extractor = Arc::new(extractor);
-        let places = Arc::new(Semaphore::new(places.max(1)));
-        Self { engine, extractors, extractor, most, places }
+        let slots = Arc::new(Semaphore::new(concurrency.max(1)));
+        Self { engine, extractors, extractor, most, slots }
     }
 
     /// The picture of a blob in WebP, `size` pixels at its longest edge at most.
@@ -87,7 +87,7 @@ impl Thumbnails {
         if let Some(known) = self.kept(subject, size).await? {
             return known;
         }
-        let wait = tokio::time::timeout(PATIENCE, self.places.acquire());
+        let wait = tokio::time::timeout(PATIENCE, self.slots.acquire());
         let busy = || NoThumbnail::NotNow("many other pictures are being drawn".to_owned());
         let Ok(Ok(_place)) = wait.await else { return Err(busy()) };
         // Somebody who waited for the same may have had it drawn.

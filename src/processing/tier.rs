@@ -275,7 +275,7 @@ impl Tier<'_> {
             running.spawn(async move {
                 // First a turn, then a place: nobody holds a place to wait for a turn.
                 let _turn = context.extractors.turn(&taking.extractor).await;
-                let _place = context.places.take(run.alone).await;
+                let _slot = context.slots.take(run.alone).await;
                 let run_id = format!("{batch_id}/{}/{}", taking.collection.id, run.object_id);
                 let settings = &taking.settings().extractor;
                 let parameters = settings.parameters.clone().unwrap_or_default();
@@ -427,7 +427,7 @@ impl Tier<'_> {
                             again.push(member);
                             continue;
                         }
-                        let place = documents::Place {
+                        let place = documents::Provenance {
                             collection_key: run.of.collection_key,
                             object_key: run.of.object_key,
                             batch_key: batch.key,

@@ -9,7 +9,7 @@ use crate::model::EntryPath;
 
 /// What to look for directly below a root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wanted {
+pub enum ItemKind {
     /// Folders, or what a provider has in their place.
     Folders,
     /// Files, or what a provider has in their place.

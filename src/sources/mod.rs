@@ -42,7 +42,7 @@ use futures_util::{
 };
 use jiff::Timestamp;
 
-use self::browse::{Level, Wanted};
+use self::browse::{ItemKind, Level};
 pub use self::{
     address::{address, locate, place, suggested_name},
     provider::{
@@ -258,7 +258,7 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// [`SourceError::PermissionDenied`] when these credentials work and may not see this place;
     /// else as for [`Source::root`].
-    async fn browse(&self, wanted: Wanted, limit: usize) -> Result<Level, SourceError> {
+    async fn browse(&self, wanted: ItemKind, limit: usize) -> Result<Level, SourceError> {
         let _ = (wanted, limit);
         Err(browse::not_browsable())
     }

@@ -39,7 +39,7 @@ enum Item {
 }
 
 /// Where a folder is.
-enum Place {
+enum Placement {
     Inside(EntryPath),
     Outside,
     /// Not known, because this folder is not.
@@ -157,7 +157,7 @@ impl<'a> TreeWalk<'a> {
 
     /// Has the content of a folder listed, where that is done separately.
     fn list_later(&mut self, id: &FolderId) {
-        let is_wanted = self.lists_folders && matches!(self.place(id), Place::Inside(_));
+        let is_wanted = self.lists_folders && matches!(self.place(id), Placement::Inside(_));
         if is_wanted && self.listed.insert(id.clone()) {
             self.to_list.push_back(id.clone());
         }
@@ -167,9 +167,9 @@ impl<'a> TreeWalk<'a> {
     fn put(&mut self, mut entry: Entry, page: &mut Page) {
         if let Some(parent) = entry.parent.clone() {
             let folder = match self.place(&parent) {
-                Place::Inside(folder) => folder,
-                Place::Outside => return,
-                Place::Unknown(folder) => {
+                Placement::Inside(folder) => folder,
+                Placement::Outside => return,
+                Placement::Unknown(folder) => {
                     return self.waiting.entry(folder).or_default().push(Item::Entry(entry));
                 }
             };
@@ -190,9 +190,9 @@ impl<'a> TreeWalk<'a> {
         let (mut inside, mut unknown) = (Vec::new(), None);
         for folder in &outline.folders {
             match self.place(folder) {
-                Place::Inside(path) => inside.push((path, folder.clone())),
-                Place::Unknown(folder) => unknown = Some(folder),
-                Place::Outside => {}
+                Placement::Inside(path) => inside.push((path, folder.clone())),
+                Placement::Unknown(folder) => unknown = Some(folder),
+                Placement::Outside => {}
             }
         }
         inside.sort();
@@ -218,10 +218,10 @@ impl<'a> TreeWalk<'a> {
         let mut keys = BTreeMap::new();
         for link in &self.links {
             let is_found = self.found.contains(&link.target)
-                || matches!(self.place(&link.target), Place::Inside(_));
+                || matches!(self.place(&link.target), Placement::Inside(_));
             let is_wanted = !is_found
                 && !self.asked.contains(&link.target)
-                && matches!(self.place(&link.parent), Place::Inside(_));
+                && matches!(self.place(&link.parent), Placement::Inside(_));
             if is_wanted && wanted.len() < AT_ONCE {
                 let place = (link.parent.clone(), link.name.clone());
                 wanted.entry(link.target.clone()).or_insert(place);
@@ -267,21 +267,21 @@ impl<'a> TreeWalk<'a> {
     }
 
     fn is_inside(&self, folder: Option<&FolderId>) -> bool {
-        folder.is_some_and(|folder| matches!(self.place(folder), Place::Inside(_)))
+        folder.is_some_and(|folder| matches!(self.place(folder), Placement::Inside(_)))
     }
 
-    fn place(&self, folder: &FolderId) -> Place {
+    fn place(&self, folder: &FolderId) -> Placement {
         let (mut names, mut at): (Vec<&[u8]>, _) = (Vec::new(), folder);
         loop {
             if let Some(root) = self.root(at) {
                 let inside =
                     names.iter().rev().fold(root.path.clone(), |path, name| below(&path, name));
-                return Place::Inside(inside);
+                return Placement::Inside(inside);
             }
             match self.folders.get(at) {
-                None => return Place::Unknown(at.clone()),
-                Some((None, _)) => return Place::Outside,
-                Some(_) if names.len() >= MAX_DEPTH => return Place::Outside,
+                None => return Placement::Unknown(at.clone()),
+                Some((None, _)) => return Placement::Outside,
+                Some(_) if names.len() >= MAX_DEPTH => return Placement::Outside,
                 Some((Some(parent), name)) => {
                     names.push(name);
                     at = parent;

@@ -12,7 +12,7 @@ use crate::model::{BucketName, Location, SyncOptions};
 
 /// Where a sync reads, as the command line says it.
 #[derive(Clone, Copy, Debug)]
-pub enum Place<'a> {
+pub enum SyncSource<'a> {
     /// At an address, which needs no credentials of ours: its connection is made with the sync.
     Address(&'a Location),
     /// Through a stored connection.
@@ -59,15 +59,15 @@ impl BucketChoice {
 /// SQLite's.
 pub fn find(
     connection: &Connection,
-    place: Place<'_>,
+    place: SyncSource<'_>,
     bucket: &BucketChoice,
 ) -> Result<Option<Sync>> {
     match place {
-        Place::Address(location) => match find_own(connection, location, bucket)? {
+        SyncSource::Address(location) => match find_own(connection, location, bucket)? {
             Some(found) => Ok(Some(found)),
             None => find_of_api(connection, location, bucket),
         },
-        Place::Connected { connection_key, source_path } => {
+        SyncSource::Connected { connection_key, source_path } => {
             find_connected(connection, connection_key, source_path, bucket)
         }
     }
@@ -155,7 +155,7 @@ fn find_connected(
 /// SQLite's.
 pub fn ensure(
     tx: &Transaction<'_>,
-    place: Place<'_>,
+    place: SyncSource<'_>,
     bucket: &BucketChoice,
     options: &SyncOptions,
     now: Timestamp,
@@ -174,11 +174,11 @@ pub fn ensure(
 fn keep(
     tx: &Transaction<'_>,
     found: &Sync,
-    place: Place<'_>,
+    place: SyncSource<'_>,
     options: &SyncOptions,
     now: Timestamp,
 ) -> Result<()> {
-    if let Place::Address(location) = place
+    if let SyncSource::Address(location) = place
         && found.location != *location
     {
         connections::ensure(tx, &location.connection, now)?;
@@ -188,16 +188,16 @@ fn keep(
 
 fn make(
     tx: &Transaction<'_>,
-    place: Place<'_>,
+    place: SyncSource<'_>,
     bucket: &BucketChoice,
     options: &SyncOptions,
     now: Timestamp,
 ) -> Result<Sync> {
     let (connection_key, source_path) = match place {
-        Place::Address(location) => {
+        SyncSource::Address(location) => {
             (connections::ensure(tx, &location.connection, now)?, location.source_path.as_slice())
         }
-        Place::Connected { connection_key, source_path } => (connection_key, source_path),
+        SyncSource::Connected { connection_key, source_path } => (connection_key, source_path),
     };
     let new = NewSync {
         bucket_key: buckets::ensure(tx, &bucket.for_new(tx)?, now)?,

@@ -39,7 +39,7 @@ pub struct ToResolve {
 
 /// Which links are to be resolved.
 #[derive(Clone, Copy, Debug)]
-pub struct Wanted {
+pub struct LinkFilter {
     /// Only those in folders that this pass has listed; `None`: in all that are known.
     pub listed_by: Option<i64>,
     /// Also those whose targets have their places from links, whatever is known of them.
@@ -254,7 +254,7 @@ pub fn to_resolve(
     connection: &Connection,
     sync_key: i64,
     roots: &[RootFolder],
-    wanted: Wanted,
+    wanted: LinkFilter,
     after: i64,
     most: usize,
 ) -> Result<(Vec<ToResolve>, Option<i64>)> {

@@ -60,7 +60,7 @@ pub struct StoredChannel {
 
 /// What a webhook is made of, or becomes.
 #[derive(Clone, Debug)]
-pub struct Wanted {
+pub struct WebhookSettings {
     /// See [`Webhook`].
     pub id: String,
     /// See [`Webhook`].
@@ -72,12 +72,12 @@ pub struct Wanted {
     /// See [`Webhook`].
     pub is_active: bool,
     /// Its channels, in order.
-    pub channels: Vec<WantedChannel>,
+    pub channels: Vec<ChannelSettings>,
 }
 
 /// What a channel is made of, or becomes.
 #[derive(Clone, Debug)]
-pub struct WantedChannel {
+pub struct ChannelSettings {
     /// The channel that it was until now; `None`: it is new.
     pub key: Option<i64>,
     /// Where it delivers to.
@@ -173,7 +173,7 @@ pub fn count(connection: &Connection) -> Result<usize> {
 ///
 /// # Errors
 /// [`super::StoreError::KeyRotated`] when another key seals by now, or SQLite's.
-pub fn insert(tx: &Transaction<'_>, wanted: &Wanted, now: Timestamp) -> Result<()> {
+pub fn insert(tx: &Transaction<'_>, wanted: &WebhookSettings, now: Timestamp) -> Result<()> {
     tx.prepare_cached(
         "INSERT INTO webhooks (id, name, event_types, resource_types, is_active, created_at_ms,
                                updated_at_ms)
@@ -194,11 +194,11 @@ pub fn insert(tx: &Transaction<'_>, wanted: &Wanted, now: Timestamp) -> Result<(
     Ok(())
 }
 
-fn resource_types(wanted: &Wanted) -> Result<Option<String>> {
+fn resource_types(wanted: &WebhookSettings) -> Result<Option<String>> {
     wanted.resource_types.as_ref().map(|types| json::write("webhook", types)).transpose()
 }
 
-fn insert_channel(tx: &Transaction<'_>, webhook_key: i64, wanted: &WantedChannel) -> Result<()> {
+fn insert_channel(tx: &Transaction<'_>, webhook_key: i64, wanted: &ChannelSettings) -> Result<()> {
     if let Some(sealed) = &wanted.sealed {
         secrets::check_key(tx, sealed)?;
     }
@@ -224,7 +224,7 @@ fn insert_channel(tx: &Transaction<'_>, webhook_key: i64, wanted: &WantedChannel
 pub fn update(
     tx: &Transaction<'_>,
     before: &Webhook,
-    wanted: &Wanted,
+    wanted: &WebhookSettings,
     now: Timestamp,
 ) -> Result<()> {
     tx.prepare_cached(
@@ -267,7 +267,7 @@ pub fn update(
     Ok(())
 }
 
-fn update_channel(tx: &Transaction<'_>, key: i64, wanted: &WantedChannel) -> Result<()> {
+fn update_channel(tx: &Transaction<'_>, key: i64, wanted: &ChannelSettings) -> Result<()> {
     if let Some(sealed) = &wanted.sealed {
         secrets::check_key(tx, sealed)?;
     }

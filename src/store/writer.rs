@@ -10,12 +10,12 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{Result, StoreError};
 
-type Work = Box<dyn FnOnce(&mut Connection) + Send>;
+type Write = Box<dyn FnOnce(&mut Connection) + Send>;
 
 /// Sends transactions to the writer thread, which ends when the last handle is dropped.
 #[derive(Debug)]
 pub(super) struct Writer {
-    queue: mpsc::Sender<Work>,
+    queue: mpsc::Sender<Write>,
 }
 
 impl Writer {
@@ -23,7 +23,7 @@ impl Writer {
     const QUEUE: usize = 4;
 
     pub(super) fn start(mut connection: Connection) -> Result<Self> {
-        let (queue, mut waiting) = mpsc::channel::<Work>(Self::QUEUE);
+        let (queue, mut waiting) = mpsc::channel::<Write>(Self::QUEUE);
         thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || {
@@ -76,7 +76,7 @@ impl Writer {
         E: From<StoreError> + Send + 'static,
     {
         let (sender, outcome) = oneshot::channel();
-        let work: Work = Box::new(move |connection| {
+        let work: Write = Box::new(move |connection| {
             // A fault in one transaction, which is rolled back, does not end all those to come.
             let done = catch_unwind(AssertUnwindSafe(|| work(connection)))
                 .unwrap_or_else(|_| Err(StoreError::Panicked.into()));

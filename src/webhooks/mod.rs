@@ -65,7 +65,7 @@ impl Deliveries {
     #[must_use]
     pub fn start(engine: Engine) -> Self {
         let stop = CancellationToken::new();
-        let work = Work {
+        let work = Dispatcher {
             context: Context { engine, poster: Poster::new(), stop: stop.clone() },
             running: JoinSet::new(),
             active: HashSet::new(),
@@ -91,7 +91,7 @@ struct Context {
     stop: CancellationToken,
 }
 
-struct Work {
+struct Dispatcher {
     context: Context,
     running: JoinSet<(i64, Result<Option<i64>, DeliveryError>)>,
     /// Channels that are being delivered for.
@@ -109,7 +109,7 @@ enum DeliveryError {
     Secrets(#[from] SecretsError),
 }
 
-impl Work {
+impl Dispatcher {
     async fn run(mut self) {
         let mut beat = tokio::time::interval(BEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);

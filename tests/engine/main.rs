@@ -26,7 +26,7 @@ use catchment::{
     sources::locate,
     store::{
         buckets,
-        command_line_syncs::{self, BucketChoice, Place},
+        command_line_syncs::{self, BucketChoice, SyncSource},
         dead_letters::{self, DeadLetter, DeadLetterFilter},
         events, jobs,
         objects::{self, After},
@@ -102,7 +102,7 @@ impl Fixture {
             .store
             .write(move |tx| {
                 let location = location();
-                let place = Place::Address(&location);
+                let place = SyncSource::Address(&location);
                 let sync = command_line_syncs::ensure(tx, place, &bucket(), &options, now)?;
                 jobs::queue(tx, sync.key, &job, cause, Sweep::of(full, full), now)
             })

@@ -33,11 +33,11 @@ use catchment::{
     },
     sources::{
         Body, ByteRange, Listing, Opening, Page, ProviderFilters, Reader as _, Source, SourceError,
-        browse::Wanted,
+        browse::ItemKind,
         google_drive::provider::GoogleDrive,
         http::Budgets,
         oauth::Grants,
-        provider::{Browsing as _, Places as _},
+        provider::{Browsing as _, Locations as _},
     },
 };
 use fake_drive::{DOCUMENT, FOLDER, FakeDrive, Large, ROOT, SHORTCUT};
@@ -540,12 +540,12 @@ async fn people_look_around_by_ids_from_all_drives_down() {
         account.open(&place).await.unwrap().browse(wanted, 100).await.unwrap()
     };
 
-    let top = level("/", Wanted::Folders).await;
+    let top = level("/", ItemKind::Folders).await;
     assert_eq!(top.items.len(), 2 + 12, "every shared drive");
-    let mine = level("/My Drive", Wanted::Folders).await;
+    let mine = level("/My Drive", ItemKind::Folders).await;
     assert_eq!(mine.items[0].id.as_deref(), Some(folder.as_str()));
     for path in [folder.as_str(), "/My Drive/folder"] {
-        let files = level(path, Wanted::Files).await;
+        let files = level(path, ItemKind::Files).await;
         assert_eq!((files.items.len(), files.items[0].size), (1, Some(7)));
     }
     let source = account.open(&String::from_utf8(GoogleDrive.root()).unwrap()).await.unwrap();

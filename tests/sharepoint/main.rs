@@ -41,7 +41,7 @@ use catchment::{
     },
     sources::{
         Body, ByteRange, Opener as _, Page, Registry, Source, SourceError, VersionMatch,
-        browse::Wanted, http::Budgets, oauth::Grants,
+        browse::ItemKind, http::Budgets, oauth::Grants,
     },
 };
 use futures_util::{StreamExt as _, TryStreamExt as _, stream::BoxStream};
@@ -514,19 +514,19 @@ async fn people_look_around_from_sites_to_libraries_to_folders_and_files() {
     let graph = FakeGraph::start();
     let folder = graph.folder("root", "Reports");
     graph.file("root", "a.txt", "content");
-    let look = async |place: &str, wanted: Wanted| {
+    let look = async |place: &str, wanted: ItemKind| {
         let source = open_as(&graph, place, application(), json!({})).await.unwrap();
         let level = source.browse(wanted, 100).await.unwrap();
         let told = level.items.iter().map(|item| (item.name.to_json_text(), item.id.clone()));
         told.collect::<BTreeSet<_>>()
     };
     let one = |name: &str, id: String| BTreeSet::from([(name.to_owned(), Some(id))]);
-    assert_eq!(look("/", Wanted::Folders).await, one("Team", "/sites/Team".into()));
+    assert_eq!(look("/", ItemKind::Folders).await, one("Team", "/sites/Team".into()));
     let library = format!("{DRIVE}!root");
-    assert_eq!(look("/sites/Team", Wanted::Folders).await, one("Documents", library.clone()));
+    assert_eq!(look("/sites/Team", ItemKind::Folders).await, one("Documents", library.clone()));
     let reports = format!("{DRIVE}!{folder}");
-    assert_eq!(look(&library, Wanted::Folders).await, one("Reports", reports));
-    let files = look(&library, Wanted::Files).await;
+    assert_eq!(look(&library, ItemKind::Folders).await, one("Reports", reports));
+    let files = look(&library, ItemKind::Files).await;
     assert_eq!(files.first().unwrap().0, "a.txt");
 }
 
@@ -536,7 +536,7 @@ async fn a_person_finds_their_drive_the_sites_that_they_follow_and_all_others() 
     graph.folder("root", "Reports");
     let look = async |place: &str| {
         let source = open_as(&graph, place, person(&graph), json!({})).await.unwrap();
-        let level = source.browse(Wanted::Folders, 100).await.unwrap();
+        let level = source.browse(ItemKind::Folders, 100).await.unwrap();
         level.items.iter().map(|item| item.name.to_json_text()).collect::<Vec<_>>()
     };
     assert_eq!(look("/").await, ["SharePoint sites", "Reports"]);
@@ -551,7 +551,7 @@ async fn a_person_finds_their_drive_the_sites_that_they_follow_and_all_others() 
     let config = json!({ "drive_id": drive });
     graph.folder(&root, "Mine");
     let source = open_as(&graph, "/", person(&graph), config).await.unwrap();
-    let level = source.browse(Wanted::Folders, 100).await.unwrap();
+    let level = source.browse(ItemKind::Folders, 100).await.unwrap();
     assert_eq!(level.items.len(), 1, "{level:?}");
 }
 

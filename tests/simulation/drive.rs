@@ -11,7 +11,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use catchment::{
     clock::{Clock as _, ManualClock},
     config::{Config, ServeConfig},
-    engine::{Engine, Report, Request, RunOptions, Silent, connections::WantedName},
+    engine::{Engine, Report, Request, RunOptions, Silent, connections::NewName},
     model::{
         BlobHash, BucketName, Connection, Credentials, Location, MaxDelete, ProviderName,
         RunStatus, SyncMode, SyncOptions, SyncStatus,
@@ -92,7 +92,7 @@ impl History {
             connection: location().connection,
             credentials: Some(Credentials::from_json(credentials.to_string())),
         };
-        let name = WantedName::Exactly("Work".to_owned());
+        let name = NewName::Exactly("Work".to_owned());
         let connection = engine.add_connection(name, accepted, false).await.unwrap().key;
         Self {
             random: fastrand::Rng::with_seed(seed),

@@ -15,7 +15,7 @@ use catchment::{
     sources::locate,
     store::{
         StoreError,
-        command_line_syncs::{self, BucketChoice, Place},
+        command_line_syncs::{self, BucketChoice, SyncSource},
         jobs,
         syncs::{self, Sync},
     },
@@ -161,7 +161,7 @@ impl History {
             .store
             .write(move |tx| {
                 let location = location();
-                let place = Place::Address(&location);
+                let place = SyncSource::Address(&location);
                 let sync = command_line_syncs::ensure(tx, place, &bucket_choice(), &stored, now)?;
                 // A new pass, as a run without a checkpoint begins one.
                 catchment::store::checkpoints::reset(tx, sync.key)?;

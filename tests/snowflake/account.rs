@@ -9,7 +9,7 @@ use catchment::{
     model::{Credentials, Location, ProviderName, SyncOptions},
     sources::{
         ErrorClass, Opener as _, Registry, Source, SourceError, accept,
-        browse::{Level, Wanted},
+        browse::{ItemKind, Level},
         http::Budgets,
         oauth::Grants,
         reader,
@@ -80,7 +80,7 @@ impl Connected {
     /// What is below a place.
     async fn level(&self, path: &str) -> Result<Level, SourceError> {
         let place = reader(&ProviderName::new("snowflake")).unwrap().browsed(path).unwrap();
-        self.open(place).await?.browse(Wanted::Folders, 100).await
+        self.open(place).await?.browse(ItemKind::Folders, 100).await
     }
 
     /// What a test of the connection says.

@@ -39,7 +39,7 @@ use crate::{
         buckets::Bucket,
         objects::query::Query,
         processing::{
-            batches::{self, Batch, NewBatch, Wanted},
+            batches::{self, Batch, BatchFilter, NewBatch},
             collections, documents, tasks,
         },
     },
@@ -524,7 +524,7 @@ async fn list(
                         .key,
                 ),
             };
-            let wanted = Wanted { status, collection };
+            let wanted = BatchFilter { status, collection };
             let rows = batches::page(db, bucket.key, &wanted, before, skip, limit)?
                 .into_iter()
                 .map(|batch| details_of(db, batch, false))

@@ -11,9 +11,9 @@ use serde_json::Value;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use self::wire::{
-    DeleteConnectionQuery, DeletedConnection, ListStorageConnectionsRequest,
+    DeleteConnectionQuery, DeletedConnection, ListStorageConnectionsRequest, RequestedStatus,
     StorageConnectionCreateRequest, StorageConnectionListResponse, StorageConnectionModel,
-    StorageConnectionUpdateRequest, WantedStatus,
+    StorageConnectionUpdateRequest,
 };
 use super::{
     App,
@@ -184,13 +184,13 @@ fn changed(
     accepted: Option<Accepted>,
 ) -> Result<StoredConnection, ApiError> {
     let is_active = match (body.status, body.is_active) {
-        (Some(status), Some(is_active)) if (status == WantedStatus::Active) != is_active => {
+        (Some(status), Some(is_active)) if (status == RequestedStatus::Active) != is_active => {
             return Err(ApiError::invalid_field(
                 FieldError::new("is_active", is_active, "status says the opposite")
                     .accepting("the same as status, or nothing"),
             ));
         }
-        (Some(status), _) => Some(status == WantedStatus::Active),
+        (Some(status), _) => Some(status == RequestedStatus::Active),
         (None, is_active) => is_active,
     };
     match is_active {

@@ -13,7 +13,7 @@ use crate::{
     model::{Connection, Location, SyncOptions},
     sources::{
         self, NotAFolder, Reader, SourceError,
-        browse::{Item, Level, Wanted},
+        browse::{Item, ItemKind, Level},
     },
     store::connections::StoredConnection,
 };
@@ -73,7 +73,7 @@ pub(super) async fn files(
     let path = query.path.unwrap_or_else(|| "/".to_owned());
     let limit = query.max_results.unwrap_or(FILES) as usize;
     let reader = reader(&connection.settings)?;
-    let level = list_level(&app, &connection, reader, &path, (Wanted::Files, limit)).await?;
+    let level = list_level(&app, &connection, reader, &path, (ItemKind::Files, limit)).await?;
     let truncated = level.truncated;
     let results = file_items(reader, &path, level);
     let total = results.len();
@@ -97,7 +97,7 @@ pub(super) async fn folders(
     let path = query.path.unwrap_or_else(|| "/".to_owned());
     let reader = reader(&connection.settings)?;
     let level =
-        list_level(&app, &connection, reader, &path, (Wanted::Folders, MOST_FOLDERS)).await?;
+        list_level(&app, &connection, reader, &path, (ItemKind::Folders, MOST_FOLDERS)).await?;
     let truncated = level.truncated;
     let results = folder_items(reader, &path, level);
     Ok(Json(ListFoldersResponse { results, parent_path: path, truncated }))
@@ -116,7 +116,7 @@ async fn list_level(
     connection: &StoredConnection,
     reader: &dyn Reader,
     path: &str,
-    (wanted, limit): (Wanted, usize),
+    (wanted, limit): (ItemKind, usize),
 ) -> Result<Level, ApiError> {
     let source_path = source_path(reader, path)?;
     let location = Location { connection: connection.settings.clone(), source_path };

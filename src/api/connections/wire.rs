@@ -50,7 +50,7 @@ impl ConnectionStatus {
 /// The states that a person may put a connection into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub(super) enum WantedStatus {
+pub(super) enum RequestedStatus {
     /// In use.
     Active,
     /// Switched off.
@@ -120,7 +120,7 @@ pub(super) struct StorageConnectionUpdateRequest {
     #[schema(value_type = Option<Map<String, Value>>)]
     pub metadata: Patch<Map<String, Value>>,
     /// `SUSPENDED` switches it off, `ACTIVE` on again.
-    pub status: Option<WantedStatus>,
+    pub status: Option<RequestedStatus>,
     /// The same: false switches it off, true on again.
     pub is_active: Option<bool>,
     /// Stored and returned unchanged.

@@ -31,7 +31,7 @@ use super::{
     json::{FromPath, Valid},
 };
 use crate::{
-    engine::connections::WantedName,
+    engine::connections::NewName,
     model::ProviderName,
     sources::{
         self,
@@ -234,8 +234,8 @@ async fn target(
         None => {
             let provider = body.provider_type.0.clone();
             let name = match &body.name {
-                Some(name) => WantedName::Exactly(name.clone()),
-                None => WantedName::Like(with.with().to_owned()),
+                Some(name) => NewName::Exactly(name.clone()),
+                None => NewName::Like(with.with().to_owned()),
             };
             Target::New { provider, name, config }
         }

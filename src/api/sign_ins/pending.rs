@@ -14,7 +14,7 @@ use super::returned::Returned;
 use crate::{
     engine::{
         Engine,
-        connections::{ConnectionError, WantedName},
+        connections::{ConnectionError, NewName},
     },
     model::{ConnectionId, ProviderName},
     sources::{
@@ -39,7 +39,7 @@ pub enum Target {
         /// Its provider.
         provider: ProviderName,
         /// Its name.
-        name: WantedName,
+        name: NewName,
         /// Its settings.
         config: Map<String, Value>,
     },

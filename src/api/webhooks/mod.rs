@@ -21,7 +21,7 @@ use crate::{
     model::{ChannelSecrets, Credentials, EVENT_TYPES},
     store::{
         StoreError, secrets,
-        webhooks::{self, Wanted, WantedChannel, Webhook},
+        webhooks::{self, ChannelSettings, Webhook, WebhookSettings},
     },
 };
 
@@ -157,7 +157,7 @@ async fn wanted(
     id: &str,
     body: &WebhookInput,
     channels: Vec<After>,
-) -> Result<Wanted, ApiError> {
+) -> Result<WebhookSettings, ApiError> {
     let mut sealed = Vec::new();
     for After { key, channel, secrets } in channels {
         let envelope = match channel.has_secrets() {
@@ -169,9 +169,9 @@ async fn wanted(
                 Some(sealed.map_err(ApiError::internal)?)
             }
         };
-        sealed.push(WantedChannel { key, channel, sealed: envelope });
+        sealed.push(ChannelSettings { key, channel, sealed: envelope });
     }
-    Ok(Wanted {
+    Ok(WebhookSettings {
         id: id.to_owned(),
         name: body.webhook_name.clone(),
         event_types: body.event_types.clone(),

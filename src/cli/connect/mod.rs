@@ -16,7 +16,7 @@ use super::{Exit, Outcome, Settings, error::CliError, output};
 use crate::{
     engine::{
         Engine,
-        connections::{ConnectionError, WantedName},
+        connections::{ConnectionError, NewName},
     },
     model::{Connection, ProviderName},
     sources::{self, Accepted, Provider, Wrong, provider::Schema},
@@ -203,10 +203,10 @@ async fn add(
     Ok(engine.add_connection(name, accepted, !args.no_test).await?)
 }
 
-fn wanted_name(args: &Args, default: &str) -> WantedName {
+fn wanted_name(args: &Args, default: &str) -> NewName {
     match &args.name {
-        Some(name) => WantedName::Exactly(name.clone()),
-        None => WantedName::Like(default.to_owned()),
+        Some(name) => NewName::Exactly(name.clone()),
+        None => NewName::Like(default.to_owned()),
     }
 }
 

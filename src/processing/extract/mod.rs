@@ -21,7 +21,6 @@ pub mod drawing;
 pub mod extractor;
 pub mod gather;
 pub mod own;
-mod place;
 pub mod pool;
 pub mod process;
 mod program;
@@ -29,6 +28,7 @@ pub mod protocol;
 pub mod scratch;
 pub mod service;
 pub mod spawner;
+mod staging;
 pub mod strays;
 
 pub use builtin::Builtin;

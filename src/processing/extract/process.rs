@@ -33,10 +33,9 @@ use super::{
     child::{self, MAX_FILES},
     confine::{self, Confinement},
     gather::{Gathering, OBJECT_BYTES},
-    place,
     protocol::{FileInput, FilePlace, Input, Request},
     scratch::Scratch,
-    spawner, strays,
+    spawner, staging, strays,
 };
 
 /// Address space of a child of ours.
@@ -348,7 +347,7 @@ fn kept(made: Extracted, scratch: Scratch) -> Extracted {
 async fn placed(job: Job, scratch: &Path) -> io::Result<Request> {
     let Job { run, object, inputs, parameters } = job;
     let folder = scratch.to_owned();
-    let placed = tokio::task::spawn_blocking(move || place::inputs(inputs, &folder, false))
+    let placed = tokio::task::spawn_blocking(move || staging::inputs(inputs, &folder, false))
         .await
         .map_err(io::Error::other)??;
     let scratch = scratch.to_owned();

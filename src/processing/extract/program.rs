@@ -23,11 +23,10 @@ use super::{
     Class, Extracted, Failure, Job, child,
     confine::{self, Confinement},
     gather::{DOCUMENT_BYTES, Gathering, OBJECT_BYTES},
-    place,
     process::{self, Group, Log, Process},
     protocol::{FilePlace, Input, Output, Request},
     scratch::Scratch,
-    spawner, strays,
+    spawner, staging, strays,
 };
 
 /// How long what a program has printed may take to come after its end.
@@ -175,7 +174,7 @@ impl Program {
         let Job { run, object, inputs, parameters } = job;
         let at = scratch.path().to_owned();
         let may_link = confine::missing().is_empty();
-        let placed = tokio::task::spawn_blocking(move || place::inputs(inputs, &at, may_link))
+        let placed = tokio::task::spawn_blocking(move || staging::inputs(inputs, &at, may_link))
             .await
             .map_err(|error| unprepared(io::Error::other(error)))?
             .map_err(unprepared)?;

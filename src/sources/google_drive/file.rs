@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 
 use super::{
     export::{FOLDER, Formats, GOOGLE_APPS, SHORTCUT},
-    place::is_id,
     resource_keys::ResourceKeys,
+    source_path::is_id,
 };
 use crate::model::{
     Details, Entry, EntryId, EntryKind, EntryPath, ErrorType, ExpectedHash, Fingerprint, Folder,

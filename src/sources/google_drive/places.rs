@@ -7,15 +7,15 @@ use super::{
     export::FOLDER,
     file::File,
     listing::{condition, quoted},
-    place::Place,
     refusal::Subject,
     source::{Drive, Root},
+    source_path::SourcePath,
 };
 use crate::{
     model::{EntryPath, FolderId},
     sources::{
         SourceError,
-        browse::{Item, Level, Wanted},
+        browse::{Item, ItemKind, Level},
         trail::Trail,
     },
 };
@@ -43,26 +43,26 @@ pub(super) struct User {
 impl Drive {
     pub(super) async fn resolve(
         &self,
-        place: Place,
+        place: SourcePath,
         shared_drive: Option<String>,
     ) -> Result<Root, SourceError> {
         Ok(match place {
-            Place::Top => Root::Top,
-            Place::SharedWithMe => Root::Shared,
-            Place::MyDrive { root } => Root::Whole { folder: root, drive: None },
-            Place::Drive => match shared_drive {
+            SourcePath::Top => Root::Top,
+            SourcePath::SharedWithMe => Root::Shared,
+            SourcePath::MyDrive { root } => Root::Whole { folder: root, drive: None },
+            SourcePath::Drive => match shared_drive {
                 Some(drive) => Root::Whole { folder: drive.clone(), drive: Some(drive) },
                 None => {
                     let folder = self.get(Subject::Root, "root").await?.id;
                     Root::Whole { folder, drive: None }
                 }
             },
-            Place::Folder { id, drive: Some(drive) } if id == drive => {
+            SourcePath::Folder { id, drive: Some(drive) } if id == drive => {
                 Root::Whole { folder: id, drive: Some(drive) }
             }
-            Place::Folder { id, drive } => Root::Folder { id, drive },
-            Place::Id(id) => self.by_id(&id).await?,
-            Place::Path(names) => {
+            SourcePath::Folder { id, drive } => Root::Folder { id, drive },
+            SourcePath::Id(id) => self.by_id(&id).await?,
+            SourcePath::Path(names) => {
                 let mut at = shared_drive.clone().unwrap_or_else(|| "root".to_owned());
                 for name in &names {
                     at = self.child(&at, name, shared_drive.as_deref()).await?;
@@ -130,13 +130,13 @@ impl Drive {
     }
 
     /// The drives and places that there are.
-    pub(super) async fn top(&self, wanted: Wanted, limit: usize) -> Result<Level, SourceError> {
-        if wanted == Wanted::Files {
+    pub(super) async fn top(&self, wanted: ItemKind, limit: usize) -> Result<Level, SourceError> {
+        if wanted == ItemKind::Files {
             return Ok(Level::default());
         }
         let mut items = vec![
             folder("My Drive", "root"),
-            folder("Shared with me", super::place::SHARED_WITH_ME),
+            folder("Shared with me", super::source_path::SHARED_WITH_ME),
         ];
         let (mut token, mut trail) = (None::<String>, Trail::default());
         loop {
@@ -164,12 +164,12 @@ impl Drive {
     pub(super) async fn level(
         &self,
         folder: &FolderId,
-        wanted: Wanted,
+        wanted: ItemKind,
         limit: usize,
     ) -> Result<Level, SourceError> {
         let kind = match wanted {
-            Wanted::Folders => "=",
-            Wanted::Files => "!=",
+            ItemKind::Folders => "=",
+            ItemKind::Files => "!=",
         };
         let query =
             format!("{} and mimeType {kind} '{FOLDER}' and trashed = false", condition(folder));

@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 
 use super::{
     export::Formats,
-    place::{Place, SHARED_WITH_ME, TOP},
     source::Drive,
+    source_path::{SHARED_WITH_ME, SourcePath, TOP},
 };
 use crate::{
     model::Shard,
@@ -17,7 +17,7 @@ use crate::{
         browse::Item,
         oauth::{google::WithGoogle, sign_in::SignIn},
         provider::{
-            Browsing, Filters, Kind, LocationError, NotAFolder, Opening, Places, Presence,
+            Browsing, Filters, Kind, LocationError, Locations, NotAFolder, Opening, Presence,
             Provider, ProviderFilterError, Reader, Schema, field::text,
         },
     },
@@ -96,14 +96,14 @@ impl Reader for GoogleDrive {
     }
 }
 
-impl Places for GoogleDrive {
+impl Locations for GoogleDrive {
     fn accepted(&self) -> &'static str {
         "a folder's id, root, a path such as /Reports/2026, or /Shared with me"
     }
 
     fn place(&self, text: &str, _: &Path) -> Result<Vec<u8>, String> {
-        let place = Place::parse(text)?;
-        if place == Place::Top {
+        let place = SourcePath::parse(text)?;
+        if place == SourcePath::Top {
             return Err("has a folder without a name in it".to_owned());
         }
         Ok(place.to_string().into_bytes())
@@ -171,7 +171,7 @@ impl Browsing for GoogleDrive {
             (_, Some(rest)) => rest,
             (path, None) => path,
         };
-        match Place::parse(place) {
+        match SourcePath::parse(place) {
             Ok(place) => Ok(place.to_string().into_bytes()),
             Err(_) => Err(NotAFolder {
                 message: "this is neither a folder's id nor a path",

@@ -18,16 +18,16 @@ use super::{
     batch,
     export::{Format, Formats},
     file::{FIELDS, File, Listed, SHARED, file_id},
-    place::Place,
     refusal::Subject,
     resource_keys::ResourceKeys,
+    source_path::SourcePath,
 };
 use crate::{
     model::{Credentials, Cursor, Entry, EntryId, EntryPath, Fingerprint, Folder, FolderId, Shard},
     sources::{
         Absence, Body, ByteRange, Content, Facts, Listing, Needs, Opening, Page, Profile,
         RootFolder, RootIdentity, Source, SourceError,
-        browse::{Level, Wanted},
+        browse::{ItemKind, Level},
         http::{Client, USER_AGENT, Usage, headers::text_of, stream},
         limits::Rate,
         oauth::google::Google,
@@ -114,7 +114,7 @@ impl Drive {
             follows_shortcuts: filters.get("follow_shortcuts") != Some(&false.into()),
         };
         let shared_drive = text("shared_drive_id").or(given(settings.shared_drive_id));
-        let place = Place::parse(&String::from_utf8_lossy(&location.source_path))
+        let place = SourcePath::parse(&String::from_utf8_lossy(&location.source_path))
             .map_err(|problem| misconfigured(format!("source_path {problem}")))?;
         drive.root = drive.resolve(place, shared_drive).await?;
         Ok(drive)
@@ -194,8 +194,8 @@ impl Source for Drive {
     fn place(&self) -> Option<Vec<u8>> {
         let place = match self.root.clone() {
             Root::Top | Root::Whole { drive: Some(_), .. } | Root::Shared => return None,
-            Root::Whole { folder, drive: None } => Place::MyDrive { root: folder },
-            Root::Folder { id, drive } => Place::Folder { id, drive },
+            Root::Whole { folder, drive: None } => SourcePath::MyDrive { root: folder },
+            Root::Folder { id, drive } => SourcePath::Folder { id, drive },
         };
         Some(place.to_string().into_bytes())
     }
@@ -372,7 +372,7 @@ impl Source for Drive {
         Ok(Facts { mime: fingerprint.mime.clone(), properties, ..Facts::default() })
     }
 
-    async fn browse(&self, wanted: Wanted, limit: usize) -> Result<Level, SourceError> {
+    async fn browse(&self, wanted: ItemKind, limit: usize) -> Result<Level, SourceError> {
         match self.profile().roots.first() {
             Some(root) => self.level(&root.id, wanted, limit).await,
             None => self.top(wanted, limit).await,

@@ -8,7 +8,7 @@ use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
-use super::{feed::instant, place::is_id};
+use super::{feed::instant, source_path::is_id};
 use crate::{
     model::{
         Details, Entry, EntryId, EntryKind, EntryPath, ErrorType, ExpectedHash, Fingerprint,
@@ -174,7 +174,7 @@ struct Resolution {
 
 /// Which files of an asset are wanted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Wanted {
+pub(super) enum FileSelection {
     /// Those of its original format.
     #[default]
     Originals,
@@ -190,7 +190,7 @@ pub(super) struct Whole<'a> {
     pub(super) files: &'a [File],
     pub(super) formats: &'a [Format],
     pub(super) proxies: &'a [Proxy],
-    pub(super) wanted: Wanted,
+    pub(super) wanted: FileSelection,
     pub(super) patterns: Option<&'a GlobSet>,
     pub(super) now: Timestamp,
 }
@@ -265,12 +265,12 @@ impl Asset {
     }
 
     /// Why it has no files that could be asked for.
-    pub(super) fn without_files(&self, wanted: Wanted) -> Option<SkipReason> {
+    pub(super) fn without_files(&self, wanted: FileSelection) -> Option<SkipReason> {
         if matches!(self.kind.as_deref(), Some("PLACEHOLDER" | "LINK")) {
             return Some(SkipReason::NoContent);
         }
         let is_archived = self.archive_status.as_deref() == Some("ARCHIVED");
-        (is_archived && wanted == Wanted::Originals).then_some(SkipReason::Archived)
+        (is_archived && wanted == FileSelection::Originals).then_some(SkipReason::Archived)
     }
 
     /// Whether it is so new that a proxy may yet be made of it, or has no date that would change
@@ -461,9 +461,9 @@ impl Whole<'_> {
     /// are still arriving.
     pub(super) fn entries(&self, placed: &Placed) -> (Vec<Entry>, bool) {
         let mut parts = match self.wanted {
-            Wanted::Originals => self.originals(),
-            Wanted::Proxy => self.proxy().into_iter().collect(),
-            Wanted::All => {
+            FileSelection::Originals => self.originals(),
+            FileSelection::Proxy => self.proxy().into_iter().collect(),
+            FileSelection::All => {
                 let mut all = self.originals();
                 all.extend(self.usable_proxies());
                 all
@@ -472,9 +472,11 @@ impl Whole<'_> {
         let is_arriving = parts.iter().any(|part| part.state == State::Arriving);
         if parts.is_empty() {
             let reason = match self.wanted {
-                Wanted::Proxy if self.asset.may_get_a_proxy(self.now) => SkipReason::NoProxyYet,
-                Wanted::Proxy => SkipReason::NoProxy,
-                Wanted::Originals | Wanted::All => SkipReason::NoContent,
+                FileSelection::Proxy if self.asset.may_get_a_proxy(self.now) => {
+                    SkipReason::NoProxyYet
+                }
+                FileSelection::Proxy => SkipReason::NoProxy,
+                FileSelection::Originals | FileSelection::All => SkipReason::NoContent,
             };
             return (vec![self.skipped(placed, reason)], is_arriving);
         }
@@ -770,7 +772,7 @@ mod tests {
                 files: &[],
                 formats: &[format],
                 proxies: &[],
-                wanted: Wanted::Originals,
+                wanted: FileSelection::Originals,
                 patterns: None,
                 now: Timestamp::UNIX_EPOCH,
             };

@@ -13,9 +13,9 @@ use super::{
     api::REFUSAL_BYTES,
     asset::{NamedPart, download_of},
     link::Link,
-    place::is_id,
     refusal::{About, Meaning, meaning},
     source::{Library, ids},
+    source_path::is_id,
 };
 use crate::{
     model::{EntryId, PartAddress, Version},

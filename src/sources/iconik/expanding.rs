@@ -6,7 +6,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
 use super::{
-    asset::{Asset, File, Format, NamedPart, Proxy, Wanted, Whole, needs_formats},
+    asset::{Asset, File, FileSelection, Format, NamedPart, Proxy, Whole, needs_formats},
     feed::MOST_ARRIVING,
     refusal::About,
     source::{Library, NOWHERE, Objects, Root, ids},
@@ -103,7 +103,7 @@ impl Library {
             return Ok(vec![whole.skipped(placed, reason)]);
         }
         let (files, formats, proxies);
-        if wanted != Wanted::Proxy {
+        if wanted != FileSelection::Proxy {
             files = match &asset.files {
                 Some(files) => files.clone(),
                 None => self.all(&asset.id, "files", |file: &File| &file.id).await?,
@@ -114,7 +114,7 @@ impl Library {
                 whole.formats = &formats;
             }
         }
-        if wanted != Wanted::Originals {
+        if wanted != FileSelection::Originals {
             proxies = match &asset.proxies {
                 Some(proxies) => proxies.clone(),
                 None => if_any(self.all(&asset.id, "proxies", |of: &Proxy| &of.id).await)?,

@@ -15,9 +15,9 @@ use serde_json::Value;
 use super::{
     asset::Asset,
     feed::{Token, Window, after_cursor, later},
-    place::is_id,
     search::{PAGE, Paging, Query},
     source::{CONCURRENCY, EVERYTHING, Library, NOWHERE, Root, WAY},
+    source_path::is_id,
     tree::{Collection, Tree},
 };
 use crate::{

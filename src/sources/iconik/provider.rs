@@ -7,9 +7,9 @@ use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use serde_json::{Map, Value};
 
 use super::{
-    asset::{NamedPart, Wanted},
-    place::{Place, is_id},
+    asset::{FileSelection, NamedPart},
     source::{Library, Scope},
+    source_path::{SourcePath, is_id},
 };
 use crate::{
     model::{MappingEntry, MappingSource, Shard},
@@ -17,7 +17,7 @@ use crate::{
         Source, SourceError,
         browse::Item,
         provider::{
-            Browsing, Filters, Kind, LocationError, NotAFolder, Opening, Places, Presence,
+            Browsing, Filters, Kind, LocationError, Locations, NotAFolder, Opening, Presence,
             Provider, ProviderFilterError, Reader, Schema,
             field::{Literal, Shape, field, text},
         },
@@ -92,13 +92,13 @@ impl Reader for Iconik {
     }
 }
 
-impl Places for Iconik {
+impl Locations for Iconik {
     fn accepted(&self) -> &'static str {
         ACCEPTED
     }
 
     fn place(&self, source_path: &str, _: &Path) -> Result<Vec<u8>, String> {
-        Ok(Place::parse(source_path)?.to_string().into_bytes())
+        Ok(SourcePath::parse(source_path)?.to_string().into_bytes())
     }
 
     fn schemes(&self) -> &'static [&'static str] {
@@ -253,12 +253,12 @@ fn globs(patterns: &[String]) -> Result<Option<GlobSet>, ProviderFilterError> {
     Ok(Some(set.build().map_err(wrong)?))
 }
 
-fn wanted(filters: &Map<String, Value>) -> Result<Wanted, ProviderFilterError> {
+fn wanted(filters: &Map<String, Value>) -> Result<FileSelection, ProviderFilterError> {
     match filters.get("files") {
-        None | Some(Value::Null) => Ok(Wanted::Originals),
-        Some(Value::String(text)) if text == "original" => Ok(Wanted::Originals),
-        Some(Value::String(text)) if text == "proxy" => Ok(Wanted::Proxy),
-        Some(Value::String(text)) if text == "all" => Ok(Wanted::All),
+        None | Some(Value::Null) => Ok(FileSelection::Originals),
+        Some(Value::String(text)) if text == "original" => Ok(FileSelection::Originals),
+        Some(Value::String(text)) if text == "proxy" => Ok(FileSelection::Proxy),
+        Some(Value::String(text)) if text == "all" => Ok(FileSelection::All),
         Some(value) => {
             let (problem, accepted) = ("is none of the files there are", "original, proxy or all");
             Err(ProviderFilterError::wrong_value("files", value, problem, accepted))
@@ -273,7 +273,7 @@ impl Browsing for Iconik {
     }
 
     fn browsed(&self, path: &str) -> Result<Vec<u8>, NotAFolder> {
-        let place = Place::parse(path).map_err(|_| NotAFolder {
+        let place = SourcePath::parse(path).map_err(|_| NotAFolder {
             message: "this is neither a collection's id nor a path of titles",
             accepted: ACCEPTED,
         })?;

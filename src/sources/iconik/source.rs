@@ -19,12 +19,12 @@ use tokio::sync::OnceCell;
 
 use super::{
     api::{Api, Base, REQUESTS_PER_MINUTE, Token as ApiToken},
-    asset::{Asset, NamedPart, Wanted, is_same},
+    asset::{Asset, FileSelection, NamedPart, is_same},
     feed::{Token, read_after},
     link::{Link, is_expired},
-    place::{Place, is_id},
     refusal::{About, unreadable},
     search::{PAGE, Paging},
+    source_path::{SourcePath, is_id},
     tree::{Collection, Tree},
 };
 use crate::{
@@ -35,7 +35,7 @@ use crate::{
     sources::{
         Absence, Body, ByteRange, Content, Facts, Listing, Needs, Opening, Outline, Page,
         PartFacts, Placed, Profile, RootFolder, RootIdentity, Source, SourceError, VersionMatch,
-        browse::{Level, Wanted as Kind},
+        browse::{ItemKind, Level},
         http::{Usage, body_of, headers::text_of},
         limits::Rate,
     },
@@ -83,7 +83,7 @@ pub(super) struct Scope {
     pub(super) collections: Vec<String>,
     pub(super) media_types: Vec<String>,
     pub(super) patterns: Option<GlobSet>,
-    pub(super) wanted: Wanted,
+    pub(super) wanted: FileSelection,
     pub(super) view: Option<String>,
     /// The named parts that the mapping makes blobs of.
     pub(super) parts: Vec<NamedPart>,
@@ -168,12 +168,12 @@ impl Library {
             walked: Mutex::default(),
             links: Mutex::default(),
         };
-        let place = Place::parse(&String::from_utf8_lossy(&location.source_path))
+        let place = SourcePath::parse(&String::from_utf8_lossy(&location.source_path))
             .map_err(|problem| misconfigured(format!("source_path {problem}")))?;
         library.root = match place {
-            Place::Everything => Root::Everything,
-            Place::Collection(id) => Root::Collection(id),
-            Place::Path(titles) => {
+            SourcePath::Everything => Root::Everything,
+            SourcePath::Collection(id) => Root::Collection(id),
+            SourcePath::Path(titles) => {
                 Root::Collection(library.tree().await?.find(&titles)?.id.clone())
             }
         };
@@ -467,15 +467,15 @@ impl Source for Library {
         Ok(Facts { mime: fingerprint.mime.clone(), properties, parts, ..Facts::default() })
     }
 
-    async fn browse(&self, wanted: Kind, limit: usize) -> Result<Level, SourceError> {
+    async fn browse(&self, wanted: ItemKind, limit: usize) -> Result<Level, SourceError> {
         match wanted {
-            Kind::Folders => {
+            ItemKind::Folders => {
                 let mut items = self.collections_in(self.root_id()).await?;
                 let truncated = items.len() > limit;
                 items.truncate(limit);
                 Ok(Level { items, truncated })
             }
-            Kind::Files => self.files_in(self.root_id(), limit).await,
+            ItemKind::Files => self.files_in(self.root_id(), limit).await,
         }
     }
 

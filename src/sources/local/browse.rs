@@ -15,13 +15,13 @@ use crate::{
     model::EntryPath,
     sources::{
         SourceError,
-        browse::{First, Item, Level, Wanted},
+        browse::{First, Item, ItemKind, Level},
         instant,
     },
 };
 
 /// The folders or the regular files directly in `folder`, hidden ones too.
-pub(super) fn level(folder: &Path, wanted: Wanted, limit: usize) -> Result<Level, SourceError> {
+pub(super) fn level(folder: &Path, wanted: ItemKind, limit: usize) -> Result<Level, SourceError> {
     let refused = |error: std::io::Error| root_error(folder, &error);
     let mut first = First::new(limit);
     for entry in fs::read_dir(folder).map_err(refused)? {
@@ -29,8 +29,8 @@ pub(super) fn level(folder: &Path, wanted: Wanted, limit: usize) -> Result<Level
         // What went away meanwhile is not shown.
         let Ok(kind) = entry.file_type() else { continue };
         let fits = match wanted {
-            Wanted::Folders => kind.is_dir(),
-            Wanted::Files => kind.is_file(),
+            ItemKind::Folders => kind.is_dir(),
+            ItemKind::Files => kind.is_file(),
         };
         if fits {
             first.offer(entry.file_name().into_vec(), ());
@@ -38,7 +38,7 @@ pub(super) fn level(folder: &Path, wanted: Wanted, limit: usize) -> Result<Level
     }
     Ok(first.into_level(|name, ()| {
         let facts = folder.join(OsStr::from_bytes(name)).symlink_metadata().ok()?;
-        let is_file = wanted == Wanted::Files;
+        let is_file = wanted == ItemKind::Files;
         Some(Item {
             name: EntryPath::new(name),
             id: None,

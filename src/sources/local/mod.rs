@@ -39,7 +39,7 @@ use self::{
 };
 use super::{
     Body, ByteRange, Content, Facts, Page, RootIdentity, Source, SourceError,
-    browse::{Level, Wanted},
+    browse::{ItemKind, Level},
     closings::Closings,
     instant,
     tuning::SourceTuning,
@@ -215,7 +215,7 @@ impl Source for Folder {
         (modified[8..] != [0; 4]).then(|| Identity::of(&[b"file", size, modified, inode]))
     }
 
-    async fn browse(&self, wanted: Wanted, limit: usize) -> Result<Level, SourceError> {
+    async fn browse(&self, wanted: ItemKind, limit: usize) -> Result<Level, SourceError> {
         let tree = self.tree.clone();
         blocking(move || browse::level(&tree.root, wanted, limit)).await
     }

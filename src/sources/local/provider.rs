@@ -15,9 +15,10 @@ use crate::{
     model::{Connection, EntryPath, ProviderName},
     sources::{
         Source, SourceError,
-        browse::{Item, Wanted},
+        browse::{Item, ItemKind},
         provider::{
-            Browsing, Filters, LocationError, NotAFolder, Opening, Places, Provider, Reader, Schema,
+            Browsing, Filters, LocationError, Locations, NotAFolder, Opening, Provider, Reader,
+            Schema,
         },
     },
 };
@@ -62,7 +63,7 @@ impl Reader for ThisComputer {
     }
 }
 
-impl Places for ThisComputer {
+impl Locations for ThisComputer {
     fn accepted(&self) -> &'static str {
         "an absolute folder outside Catchment's own data, as in /home/me/photos"
     }
@@ -138,7 +139,7 @@ impl Browsing for ThisComputer {
     }
 
     async fn test(&self, source: &dyn Source) -> Result<String, SourceError> {
-        source.browse(Wanted::Folders, 1).await?;
+        source.browse(ItemKind::Folders, 1).await?;
         Ok("Connection test succeeded: this computer".to_owned())
     }
 }

@@ -35,7 +35,7 @@ const LONGEST_PATH: usize = 8 * 1024;
 /// A part of the tree.
 enum Step {
     /// Everything in a folder.
-    List(Place),
+    List(PendingFolder),
     /// Some files of one folder, their names NUL-separated.
     Look { folder: Arc<OpenFolder>, names: Vec<u8> },
     /// Either of these, under way.
@@ -43,14 +43,14 @@ enum Step {
 }
 
 /// A folder that is still to be listed.
-struct Place {
+struct PendingFolder {
     /// Its name in the folder that it is in; empty for the root.
     name: Vec<u8>,
     /// The folder that it is in; none for the root.
     parent: Option<Arc<OpenFolder>>,
 }
 
-impl Place {
+impl PendingFolder {
     /// Path from the root, empty or ending with `/`.
     fn prefix(&self) -> Vec<u8> {
         prefix(&self.name, self.parent.as_ref())
@@ -151,7 +151,7 @@ impl Walk {
     const PAGE: usize = 1000;
 
     pub(super) fn new(tree: Arc<Tree>, from: Option<Cursor>) -> Self {
-        let root = Place { name: Vec::new(), parent: None };
+        let root = PendingFolder { name: Vec::new(), parent: None };
         Self {
             tree,
             todo: VecDeque::from([Step::List(root)]),
@@ -200,7 +200,7 @@ impl Walk {
     }
 
     /// Whether every path in a folder is behind us.
-    fn is_all_behind(&self, place: &Place) -> bool {
+    fn is_all_behind(&self, place: &PendingFolder) -> bool {
         let Some(from) = self.from.as_deref() else { return false };
         let prefix = place.prefix();
         prefix.as_slice() < from && !from.starts_with(&prefix)
@@ -223,7 +223,7 @@ impl Step {
     /// Sets the step going, if it is not.
     fn start(&mut self, tree: &Arc<Tree>) {
         if !matches!(self, Self::Running(_)) {
-            let work = std::mem::replace(self, Self::List(Place::nowhere()));
+            let work = std::mem::replace(self, Self::List(PendingFolder::nowhere()));
             let tree = tree.clone();
             *self = Self::Running(spawn_blocking(move || work.run(&tree)));
         }
@@ -248,7 +248,7 @@ impl Step {
     }
 }
 
-impl Place {
+impl PendingFolder {
     /// Stands in for a place that is being moved.
     const fn nowhere() -> Self {
         Self { name: Vec::new(), parent: None }
@@ -267,7 +267,7 @@ enum Target {
 }
 
 impl Tree {
-    fn list(&self, place: Place) -> Result<Done, SourceError> {
+    fn list(&self, place: PendingFolder) -> Result<Done, SourceError> {
         let prefix = place.prefix();
         if prefix.len() > LONGEST_PATH {
             let message = format!("the path of this folder is longer than {LONGEST_PATH} bytes");
@@ -287,8 +287,8 @@ impl Tree {
         }
     }
 
-    fn read_folder(&self, path: &Path, place: Place) -> io::Result<Vec<Step>> {
-        let Place { name, parent } = place;
+    fn read_folder(&self, path: &Path, place: PendingFolder) -> io::Result<Vec<Step>> {
+        let PendingFolder { name, parent } = place;
         let fd = match &parent {
             Some(parent) => {
                 let parent = self.opened(parent)?;
@@ -491,7 +491,7 @@ fn steps(names: &Names, folder: &Arc<OpenFolder>) -> Vec<Step> {
         }
         if is_folder {
             let name = name[..name.len() - 1].to_vec();
-            steps.push(Step::List(Place { name, parent: Some(folder.clone()) }));
+            steps.push(Step::List(PendingFolder { name, parent: Some(folder.clone()) }));
         } else {
             bunch.extend_from_slice(name);
             bunch.push(0);

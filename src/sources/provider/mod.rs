@@ -13,7 +13,7 @@
 //! 3. Write its source, an implementation of [`Source`], and check it with the conformance suite
 //!    (`tests/support/conformance.rs`).
 //! 4. Implement [`Reader`] for the struct and return it from [`Provider::reader`]. It consists of
-//!    four small traits, most of whose functions have defaults: [`Places`] (what `source_path` and
+//!    four small traits, most of whose functions have defaults: [`Locations`] (what `source_path` and
 //!    the command line take), [`Filters`] (what `provider_filters` take), [`Browsing`] (what people
 //!    see when they browse) and [`Reader::open`].
 //!
@@ -41,7 +41,7 @@ pub use self::{
 };
 use super::{
     Source, SourceError,
-    browse::{Item, Wanted},
+    browse::{Item, ItemKind},
     oauth::sign_in::SignIn,
     tuning::SourceTuning,
 };
@@ -103,7 +103,7 @@ pub trait Provider: fmt::Debug + Send + Sync {
 
 /// A provider that this version can read.
 #[async_trait]
-pub trait Reader: Places + Filters + Browsing + Send + Sync {
+pub trait Reader: Locations + Filters + Browsing + Send + Sync {
     /// Opens the source of a location. Makes no request that could be left until it is used.
     ///
     /// # Errors
@@ -164,7 +164,7 @@ impl Opening<'_> {
 }
 
 /// The places that a provider has.
-pub trait Places {
+pub trait Locations {
     /// What `source_path` takes, in words.
     fn accepted(&self) -> &'static str;
 
@@ -330,7 +330,7 @@ pub trait Browsing {
     /// # Errors
     /// Why it does not work.
     async fn test(&self, source: &dyn Source) -> Result<String, SourceError> {
-        source.browse(Wanted::Folders, 1).await?;
+        source.browse(ItemKind::Folders, 1).await?;
         Ok("Connection test succeeded".to_owned())
     }
 }

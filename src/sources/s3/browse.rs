@@ -17,7 +17,7 @@ use crate::{
     model::EntryPath,
     sources::{
         SourceError,
-        browse::{First, Item, Level, Wanted},
+        browse::{First, Item, ItemKind, Level},
     },
 };
 
@@ -44,10 +44,10 @@ struct Facts {
 
 impl Bucket {
     /// What lies directly below the prefix; where no bucket is named, the buckets as folders.
-    pub(super) async fn level(&self, wanted: Wanted, limit: usize) -> Result<Level, SourceError> {
+    pub(super) async fn level(&self, wanted: ItemKind, limit: usize) -> Result<Level, SourceError> {
         match (self.name.is_empty(), wanted) {
-            (true, Wanted::Folders) => self.buckets(limit).await,
-            (true, Wanted::Files) => Ok(Level::default()),
+            (true, ItemKind::Folders) => self.buckets(limit).await,
+            (true, ItemKind::Files) => Ok(Level::default()),
             (false, _) => self.folder(wanted, limit).await,
         }
     }
@@ -68,7 +68,7 @@ impl Bucket {
         Ok(first.into_level(|name, _| Some(item(name, Facts::default()))))
     }
 
-    async fn folder(&self, wanted: Wanted, limit: usize) -> Result<Level, SourceError> {
+    async fn folder(&self, wanted: ItemKind, limit: usize) -> Result<Level, SourceError> {
         let mut first = First::new(limit);
         let mut token = None;
         for page in 0..MOST_PAGES {
@@ -81,8 +81,10 @@ impl Bucket {
                 let key = decode_key(name, shelf.url_encoded);
                 let Some(name) = key.strip_prefix(self.prefix.as_bytes()) else { continue };
                 match (name.strip_suffix(b"/"), wanted) {
-                    (Some(folder), Wanted::Folders) => first.offer(folder.to_vec(), facts),
-                    (None, Wanted::Files) if !name.is_empty() => first.offer(name.to_vec(), facts),
+                    (Some(folder), ItemKind::Folders) => first.offer(folder.to_vec(), facts),
+                    (None, ItemKind::Files) if !name.is_empty() => {
+                        first.offer(name.to_vec(), facts)
+                    }
                     _ => {}
                 }
             }

@@ -66,7 +66,7 @@ use self::{
 };
 use super::{
     ByteRange, Content, ErrorClass, Facts, Needs, Opening, Page, RootIdentity, Source, SourceError,
-    browse::{Level, Wanted},
+    browse::{ItemKind, Level},
     http::{Budget, Tcp, Usage},
     retry::{RetryPolicy, inherited},
 };
@@ -127,12 +127,12 @@ struct Manners {
 }
 
 /// A bucket's name, and the prefix that keys are named behind.
-struct Place {
+struct BucketPrefix {
     name: String,
     prefix: String,
 }
 
-impl Place {
+impl BucketPrefix {
     /// The place that a `source_path` names.
     fn of(source_path: &[u8]) -> Self {
         let text = String::from_utf8_lossy(source_path);
@@ -160,7 +160,7 @@ impl S3 {
     ) -> Result<Self, SourceError> {
         let settings = S3Connection::of(&opening.location.connection)?;
         let resolved = credentials::resolve(service, &settings, opening.credentials).await?;
-        let place = Place::of(&opening.location.source_path);
+        let place = BucketPrefix::of(&opening.location.source_path);
         let keeper = opening.credentials.and_then(Credentials::keeper);
         let budget = opening.tuning.budgets.of(keeper.and_then(|keeper| keeper.id()), None);
         let bucket = Bucket::new(place, &settings, resolved, (budget, &opening.tuning.clock))?;
@@ -267,7 +267,7 @@ impl Source for S3 {
         object::identity(fingerprint)
     }
 
-    async fn browse(&self, wanted: Wanted, limit: usize) -> Result<Level, SourceError> {
+    async fn browse(&self, wanted: ItemKind, limit: usize) -> Result<Level, SourceError> {
         RetryPolicy::FETCH.run(|| self.bucket.level(wanted, limit)).await
     }
 
@@ -307,12 +307,12 @@ fn ordinary(key: &[u8]) -> Option<Path> {
 
 impl Bucket {
     fn new(
-        place: Place,
+        place: BucketPrefix,
         settings: &S3Connection,
         resolved: Resolved,
         (budget, clock): (Arc<Budget>, &SharedClock),
     ) -> Result<Self, SourceError> {
-        let Place { name, prefix } = place;
+        let BucketPrefix { name, prefix } = place;
         let Resolved { region, endpoint, signer } = resolved;
         let plain = endpoint.is_plain();
         let transport = Arc::new(Transport::new(plain, budget, Arc::clone(clock))?);

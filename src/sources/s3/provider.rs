@@ -11,9 +11,9 @@ use crate::{
     model::{Connection, ProviderName, Shard},
     sources::{
         Source, SourceError,
-        browse::{Item, Wanted},
+        browse::{Item, ItemKind},
         provider::{
-            Browsing, Filters, Given, Kind, LocationError, Opening, Places, Presence, Provider,
+            Browsing, Filters, Given, Kind, LocationError, Locations, Opening, Presence, Provider,
             ProviderFilterError, Reader, Schema, Wrong,
             field::{Field, Literal, Shape, field, one_of, text, word},
         },
@@ -325,7 +325,7 @@ impl Reader for Compatible {
     }
 }
 
-impl Places for Compatible {
+impl Locations for Compatible {
     fn accepted(&self) -> &'static str {
         "bucket or bucket/prefix, without scheme"
     }
@@ -460,7 +460,7 @@ impl Browsing for Compatible {
     async fn test(&self, source: &dyn Source) -> Result<String, SourceError> {
         /// Most buckets that are counted.
         const MOST: usize = 1000;
-        match source.browse(Wanted::Folders, MOST).await {
+        match source.browse(ItemKind::Folders, MOST).await {
             Ok(level) => {
                 Ok(format!("Connection test succeeded: {} buckets in sight", level.items.len()))
             }

@@ -13,7 +13,7 @@ use tokio::sync::Mutex;
 use super::{
     graph::{About, Graph},
     item::is_personal,
-    place::Collection,
+    source_path::Collection,
 };
 use crate::sources::{SourceError, trail::Trail};
 

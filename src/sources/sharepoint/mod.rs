@@ -3,7 +3,7 @@
 mod columns;
 mod graph;
 mod item;
-mod place;
 pub mod provider;
 mod reader;
 mod source;
+mod source_path;

@@ -9,9 +9,9 @@ use serde_json::{Map, Value};
 use super::{
     columns::Columns,
     graph::{Graph, USER_AGENT},
-    place::{ACCEPTED, Defaults, Place, parts_of},
     provider::Sharepoint,
     source::{Root, SharePoint},
+    source_path::{ACCEPTED, Defaults, SourcePath, parts_of},
 };
 use crate::{
     model::Shard,
@@ -22,7 +22,7 @@ use crate::{
         limits::Rate,
         oauth::microsoft::Microsoft,
         provider::{
-            Browsing, Filters, LocationError, NotAFolder, Opening, Places, ProviderFilterError,
+            Browsing, Filters, LocationError, Locations, NotAFolder, Opening, ProviderFilterError,
             Reader,
         },
     },
@@ -47,7 +47,7 @@ impl Reader for Sharepoint {
             folder: parts_of(setting("folder_path").as_deref().unwrap_or_default()),
         };
         let text = String::from_utf8_lossy(&location.source_path).into_owned();
-        let place = Place::read(&text).map_err(|wrong| SourceError::Misconfigured {
+        let place = SourcePath::read(&text).map_err(|wrong| SourceError::Misconfigured {
             message: format!("the place {wrong}"),
         })?;
         let hosts = Arc::clone(&tuning.hosts);
@@ -72,21 +72,21 @@ impl Reader for Sharepoint {
         let is_application = location.connection.text("credentials") == Some("client_credentials");
         let libraries = libraries(&options.provider_filters)
             .map_err(|problem| SourceError::Misconfigured { message: problem.to_string() })?;
-        let is_site = matches!(place, Place::Site { .. } | Place::Libraries { .. });
+        let is_site = matches!(place, SourcePath::Site { .. } | SourcePath::Libraries { .. });
         if !libraries.is_empty() && !is_site {
             let message = "provider_filters.libraries goes with a place /sites/Name".to_owned();
             return Err(SourceError::Misconfigured { message });
         }
         let is_nowhere = is_application && defaults.is_empty();
         let root = match place {
-            Place::Own { folder } if folder.is_empty() && is_nowhere => {
+            SourcePath::Own { folder } if folder.is_empty() && is_nowhere => {
                 Root::Sites { follows: false }
             }
-            Place::Own { folder } if folder.is_empty() && defaults.is_nothing() => {
-                Root::Own(graph.find(&Place::Own { folder }, &defaults).await?)
+            SourcePath::Own { folder } if folder.is_empty() && defaults.is_nothing() => {
+                Root::Own(graph.find(&SourcePath::Own { folder }, &defaults).await?)
             }
-            Place::Sites => Root::Sites { follows: !is_application },
-            Place::Site { path } if !libraries.is_empty() => {
+            SourcePath::Sites => Root::Sites { follows: !is_application },
+            SourcePath::Site { path } if !libraries.is_empty() => {
                 let (site, rest) = graph.site(&path, &defaults).await?;
                 if let Some(library) = rest.first() {
                     let message = format!(
@@ -98,12 +98,12 @@ impl Reader for Sharepoint {
                 let all = graph.libraries_named(&site.id, &libraries, &[]).await?;
                 Root::Libraries { site: site.id, all }
             }
-            Place::Libraries { site, all } if !libraries.is_empty() => {
+            SourcePath::Libraries { site, all } if !libraries.is_empty() => {
                 let all = graph.libraries_named(&site, &libraries, &all).await?;
                 Root::Libraries { site, all }
             }
-            Place::Libraries { site, .. } => Root::Site { id: site },
-            Place::Site { path } => match graph.site(&path, &defaults).await? {
+            SourcePath::Libraries { site, .. } => Root::Site { id: site },
+            SourcePath::Site { path } => match graph.site(&path, &defaults).await? {
                 (site, []) => Root::Site { id: site.id },
                 (site, rest) => Root::Folder(graph.folder_of_site(&site.id, rest).await?),
             },
@@ -118,14 +118,14 @@ impl Reader for Sharepoint {
     }
 }
 
-impl Places for Sharepoint {
+impl Locations for Sharepoint {
     fn accepted(&self) -> &'static str {
         ACCEPTED
     }
 
     fn place(&self, source_path: &str, _own_data: &Path) -> Result<Vec<u8>, String> {
-        match Place::read(source_path)? {
-            Place::Sites => Err(format!("names no site: write {ACCEPTED}")),
+        match SourcePath::read(source_path)? {
+            SourcePath::Sites => Err(format!("names no site: write {ACCEPTED}")),
             place => Ok(place.spelled().into_bytes()),
         }
     }
@@ -207,7 +207,7 @@ impl Browsing for Sharepoint {
     }
 
     fn browsed(&self, path: &str) -> Result<Vec<u8>, NotAFolder> {
-        let place = Place::read(path).map_err(|_| NotAFolder {
+        let place = SourcePath::read(path).map_err(|_| NotAFolder {
             message: "this is no place of SharePoint or OneDrive",
             accepted: ACCEPTED,
         })?;

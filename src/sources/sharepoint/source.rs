@@ -23,14 +23,14 @@ use super::{
     columns::Columns,
     graph::{About, BATCH, Graph},
     item::{self, DriveItem, Listed, SELECT},
-    place::{Collection, Found, Place, Site},
+    source_path::{Collection, Found, Site, SourcePath},
 };
 use crate::{
     model::{Cursor, Entry, EntryId, EntryKind, Fingerprint, Folder, FolderId, Shard, Version},
     sources::{
         Absence, Body, ByteRange, Content, Facts, Listing, Page, Profile, RootFolder, RootIdentity,
         Source, SourceError, VersionMatch,
-        browse::{Item, Level, Wanted},
+        browse::{Item, ItemKind, Level},
         http as transport,
         trail::Trail,
     },
@@ -152,10 +152,10 @@ impl Source for SharePoint {
     fn place(&self) -> Option<Vec<u8>> {
         let place = match &self.root {
             Root::Folder(Found { drive, item }) | Root::Own(Found { drive, item }) => {
-                Place::Item { drive: drive.clone(), item: item.clone() }
+                SourcePath::Item { drive: drive.clone(), item: item.clone() }
             }
             Root::Libraries { site, all } => {
-                Place::Libraries { site: site.clone(), all: all.clone() }
+                SourcePath::Libraries { site: site.clone(), all: all.clone() }
             }
             Root::Site { .. } | Root::Sites { .. } => return None,
         };
@@ -395,7 +395,7 @@ impl Source for SharePoint {
         item::compare(stored, &listed.0)
     }
 
-    async fn browse(&self, wanted: Wanted, limit: usize) -> Result<Level, SourceError> {
+    async fn browse(&self, wanted: ItemKind, limit: usize) -> Result<Level, SourceError> {
         let Found { drive, item } = match &self.root {
             Root::Folder(found) | Root::Own(found) => found,
             Root::Libraries { site: id, .. } | Root::Site { id } => {
@@ -408,7 +408,7 @@ impl Source for SharePoint {
         let mut next = Some(self.graph.host.url(&path));
         let (mut level, mut trail) = (Level::default(), Trail::default());
         let has_sites = matches!(self.root, Root::Own(_)) && !item::is_personal(drive);
-        if has_sites && wanted == Wanted::Folders {
+        if has_sites && wanted == ItemKind::Folders {
             level.items.push(folder("SharePoint sites", "/sites".to_owned()));
         }
         while let Some(link) = next.take() {
@@ -417,10 +417,10 @@ impl Source for SharePoint {
             next = page.next;
             for found in page.value {
                 let item = match (wanted, found.into_listed(drive)) {
-                    (Wanted::Folders, Listed::Folder(found)) => {
+                    (ItemKind::Folders, Listed::Folder(found)) => {
                         folder(found.name, found.id.to_json_text())
                     }
-                    (Wanted::Files, Listed::Entry(entry)) => file_of(entry),
+                    (ItemKind::Files, Listed::Entry(entry)) => file_of(entry),
                     _ => continue,
                 };
                 if level.items.len() == limit {

@@ -25,7 +25,7 @@ pub(super) struct Listed {
 
 /// What a connection says of a table's rows.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Wanted {
+pub(super) struct ConfiguredColumns {
     /// `primary_key_columns`.
     pub(super) key: Vec<String>,
     /// `incremental_column`.
@@ -103,7 +103,7 @@ pub(super) async fn declared_key(
 pub(super) async fn shape(
     session: &Arc<Session>,
     table: &Table,
-    wanted: &Wanted,
+    wanted: &ConfiguredColumns,
 ) -> Result<Shape, SourceError> {
     let columns: Vec<Column> =
         describe(session, table).await?.into_iter().map(|(column, _)| column).collect();

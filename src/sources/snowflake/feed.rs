@@ -8,7 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    catalogue::Wanted,
+    catalogue::ConfiguredColumns,
     columns::{Column, Kind},
     names::Table,
     pass::Progress,
@@ -28,7 +28,7 @@ pub(super) struct Mark {
     /// What rows are found and ordered by; none before a table was read.
     pub(super) order: Option<Order>,
     /// What the connection said of the table.
-    pub(super) wanted: Wanted,
+    pub(super) wanted: ConfiguredColumns,
     /// The pass that is under way.
     pub(super) under_way: Option<UnderWay>,
 }
@@ -84,7 +84,7 @@ impl Mark {
     /// # Errors
     /// [`SourceError::FeedExpired`] when it is none, or the connection says something else of the
     /// table by now.
-    pub(super) fn read(cursor: &Cursor, wanted: &Wanted) -> Result<Self, SourceError> {
+    pub(super) fn read(cursor: &Cursor, wanted: &ConfiguredColumns) -> Result<Self, SourceError> {
         let expired = |message: &str| SourceError::FeedExpired { message: message.to_owned() };
         let mark: Self = serde_json::from_slice(&cursor.0)
             .map_err(|_| expired("the token is not one of this version"))?;
@@ -115,8 +115,8 @@ impl Mark {
 mod tests {
     use super::*;
 
-    fn wanted(watermark: &str) -> Wanted {
-        Wanted { key: vec!["id".into()], watermark: Some(watermark.into()) }
+    fn wanted(watermark: &str) -> ConfiguredColumns {
+        ConfiguredColumns { key: vec!["id".into()], watermark: Some(watermark.into()) }
     }
 
     #[test]

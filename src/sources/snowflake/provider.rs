@@ -19,8 +19,8 @@ use crate::{
         Source, SourceError,
         browse::Item,
         provider::{
-            Browsing, Filters, Given, Kind, LocationError, NotAFolder, Opening, Places, Presence,
-            Provider, Reader, Schema, Wrong,
+            Browsing, Filters, Given, Kind, LocationError, Locations, NotAFolder, Opening,
+            Presence, Provider, Reader, Schema, Wrong,
             field::{Shape, field, integer, text},
         },
     },
@@ -151,7 +151,7 @@ impl Reader for Snowflake {
     }
 }
 
-impl Places for Snowflake {
+impl Locations for Snowflake {
     fn accepted(&self) -> &'static str {
         TABLE
     }

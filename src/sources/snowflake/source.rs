@@ -19,7 +19,7 @@ use tokio::sync::OnceCell;
 
 use super::{
     account::Account,
-    catalogue::{self, Listed, Wanted},
+    catalogue::{self, ConfiguredColumns, Listed},
     feed::{Finished, Mark, Order, UnderWay},
     names::{self, Name, NotATable, Table},
     pass::{Batch, Ended, Pass, Progress, Rowset, decode},
@@ -74,7 +74,7 @@ struct Settings {
 }
 
 /// A place in an account.
-enum Place {
+enum SourcePath {
     /// A table, whose rows are entries.
     Table(Table),
     /// Above or at a table, to look around in: no names, a database, a schema, a table.
@@ -110,24 +110,24 @@ impl Settings {
         })
     }
 
-    fn place(&self, source_path: &[u8]) -> Result<Place, SourceError> {
+    fn place(&self, source_path: &[u8]) -> Result<SourcePath, SourceError> {
         let text = String::from_utf8_lossy(source_path);
         let wrong = |error: NotATable| SourceError::Misconfigured { message: error.to_string() };
         match text.strip_prefix('/') {
-            Some("") => Ok(Place::Folder(Vec::new())),
-            Some(folder) => names::parse_parts(folder).map(Place::Folder).map_err(wrong),
+            Some("") => Ok(SourcePath::Folder(Vec::new())),
+            Some(folder) => names::parse_parts(folder).map(SourcePath::Folder).map_err(wrong),
             None => {
                 let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
                 let (database, schema) = (given(&self.database), given(&self.schema));
                 Table::parse(&text, database.as_deref(), schema.as_deref())
-                    .map(Place::Table)
+                    .map(SourcePath::Table)
                     .map_err(wrong)
             }
         }
     }
 
-    fn wanted(&self) -> Wanted {
-        Wanted {
+    fn wanted(&self) -> ConfiguredColumns {
+        ConfiguredColumns {
             key: self.primary_key_columns.clone().unwrap_or_default(),
             watermark: self.incremental_column.clone().filter(|name| !name.is_empty()),
         }
@@ -139,8 +139,8 @@ pub(super) struct Snowflake {
     session: Arc<Session>,
     /// What requests go over.
     wire: Arc<wire::Account>,
-    place: Place,
-    wanted: Wanted,
+    place: SourcePath,
+    wanted: ConfiguredColumns,
     /// The account's own host, whatever requests go through.
     host: String,
     shape: OnceCell<Shape>,
@@ -177,8 +177,8 @@ impl Snowflake {
             sign_in,
             context,
             table: match &place {
-                Place::Table(table) => Some(table.clone()),
-                Place::Folder(_) => None,
+                SourcePath::Table(table) => Some(table.clone()),
+                SourcePath::Folder(_) => None,
             },
             timeout: Duration::from_secs(settings.query_timeout_seconds),
             clock: Arc::clone(&opening.tuning.clock),
@@ -202,8 +202,8 @@ impl Snowflake {
 
     fn table(&self) -> Result<&Table, SourceError> {
         match &self.place {
-            Place::Table(table) => Ok(table),
-            Place::Folder(_) => Err(SourceError::Misconfigured {
+            SourcePath::Table(table) => Ok(table),
+            SourcePath::Folder(_) => Err(SourceError::Misconfigured {
                 message: "this is no table: name one as DATABASE.SCHEMA.TABLE".to_owned(),
             }),
         }
@@ -392,8 +392,8 @@ impl Snowflake {
             return Err(self.session.no_warehouse());
         }
         match &self.place {
-            Place::Table(_) => self.shape().await.map(drop),
-            Place::Folder(names) => self.folders(names, 1).await.map(drop),
+            SourcePath::Table(_) => self.shape().await.map(drop),
+            SourcePath::Folder(names) => self.folders(names, 1).await.map(drop),
         }
     }
 
@@ -427,7 +427,7 @@ impl Snowflake {
         let table =
             Table { database: database.clone(), schema: schema.clone(), name: name.clone() };
         let session = &self.session;
-        let shape = catalogue::shape(session, &table, &Wanted::default()).await?;
+        let shape = catalogue::shape(session, &table, &ConfiguredColumns::default()).await?;
         let statement = sql::first_rows(&shape, limit);
         let outcome = session.select(&statement, Takes::Warehouse).await;
         let selected = outcome.map_err(|failed| session.explain(failed))?;
@@ -623,8 +623,8 @@ impl Source for Snowflake {
     async fn root(&self) -> Result<RootIdentity, SourceError> {
         Ok(RootIdentity(match &self.place {
             // Not the table's creation time: it is made anew by many who load tables.
-            Place::Table(table) => Some(format!("{}/{table}", self.host)),
-            Place::Folder(_) => None,
+            SourcePath::Table(table) => Some(format!("{}/{table}", self.host)),
+            SourcePath::Folder(_) => None,
         }))
     }
 
@@ -714,11 +714,15 @@ impl Source for Snowflake {
         Ok(facts)
     }
 
-    async fn browse(&self, wanted: browse::Wanted, limit: usize) -> Result<Level, SourceError> {
+    async fn browse(&self, wanted: browse::ItemKind, limit: usize) -> Result<Level, SourceError> {
         match (&self.place, wanted) {
-            (Place::Folder(names), browse::Wanted::Folders) => self.folders(names, limit).await,
-            (Place::Folder(names), browse::Wanted::Files) => self.first_rows(names, limit).await,
-            (Place::Table(_), _) => Err(browse::not_browsable()),
+            (SourcePath::Folder(names), browse::ItemKind::Folders) => {
+                self.folders(names, limit).await
+            }
+            (SourcePath::Folder(names), browse::ItemKind::Files) => {
+                self.first_rows(names, limit).await
+            }
+            (SourcePath::Table(_), _) => Err(browse::not_browsable()),
         }
     }
 

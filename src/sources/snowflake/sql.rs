@@ -55,7 +55,7 @@ pub(super) struct Shape {
 }
 
 /// The place of a row in an order: the cells of the columns that it is ordered by.
-pub(super) type Place = [Option<String>];
+pub(super) type RowPosition = [Option<String>];
 
 /// A cell that a statement cannot be continued from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -119,7 +119,10 @@ pub(super) fn first_rows(shape: &Shape, limit: usize) -> Statement {
 ///
 /// # Errors
 /// When the place cannot be bound.
-pub(super) fn all_rows(shape: &Shape, after: Option<&Place>) -> Result<Statement, Unbindable> {
+pub(super) fn all_rows(
+    shape: &Shape,
+    after: Option<&RowPosition>,
+) -> Result<Statement, Unbindable> {
     let mut clause = Clause::default();
     if let Some(place) = after {
         clause.and_after(&shape.key.iter().collect::<Vec<_>>(), place)?;
@@ -138,7 +141,7 @@ pub(super) fn all_rows(shape: &Shape, after: Option<&Place>) -> Result<Statement
 /// When the place cannot be bound.
 pub(super) fn keys_and_hashes(
     shape: &Shape,
-    after: Option<&Place>,
+    after: Option<&RowPosition>,
 ) -> Result<Statement, Unbindable> {
     let mut clause = Clause::default();
     if let Some(place) = after {
@@ -159,7 +162,7 @@ pub(super) fn keys_and_hashes(
 pub(super) fn changed_rows(
     shape: &Shape,
     (from, until): (&str, Option<&str>),
-    after: Option<&Place>,
+    after: Option<&RowPosition>,
 ) -> Result<Statement, Unbindable> {
     let watermark = shape.watermark.as_ref().ok_or(Unbindable)?;
     let mut clause = Clause::default();
@@ -258,7 +261,7 @@ struct Clause {
 
 impl Clause {
     /// Only rows behind `place` in the order of `columns`.
-    fn and_after(&mut self, columns: &[&Column], place: &Place) -> Result<(), Unbindable> {
+    fn and_after(&mut self, columns: &[&Column], place: &RowPosition) -> Result<(), Unbindable> {
         if columns.len() != place.len() || columns.is_empty() {
             return Err(Unbindable);
         }

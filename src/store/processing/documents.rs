@@ -278,7 +278,7 @@ pub fn vector_names(connection: &Connection, collection_key: i64) -> Result<Vec<
 
 /// What documents are written as.
 #[derive(Clone, Copy, Debug)]
-pub struct Place {
+pub struct Provenance {
     /// The collection.
     pub collection_key: i64,
     /// The object.
@@ -296,7 +296,7 @@ pub struct Place {
 /// SQLite's.
 pub fn replace(
     tx: &Transaction<'_>,
-    place: &Place,
+    place: &Provenance,
     documents: &[New],
     now: Timestamp,
 ) -> Result<Written> {
@@ -337,7 +337,7 @@ pub fn replace(
 
 fn insert(
     tx: &Transaction<'_>,
-    place: &Place,
+    place: &Provenance,
     part: u32,
     new: &New,
     now: Timestamp,
@@ -366,7 +366,7 @@ fn insert(
 
 fn update(
     tx: &Transaction<'_>,
-    place: &Place,
+    place: &Provenance,
     key: i64,
     edits: Option<&str>,
     new: &New,

@@ -193,7 +193,7 @@ pub fn by_key(connection: &Connection, key: i64) -> Result<Option<Batch>> {
 
 /// Which batches of a bucket are wanted.
 #[derive(Clone, Debug, Default)]
-pub struct Wanted {
+pub struct BatchFilter {
     /// Of that status.
     pub status: Option<BatchStatus>,
     /// Of that collection, by its internal key.
@@ -207,7 +207,7 @@ pub struct Wanted {
 pub fn page(
     connection: &Connection,
     bucket_key: i64,
-    wanted: &Wanted,
+    wanted: &BatchFilter,
     before: Option<i64>,
     skip: u64,
     limit: u32,
@@ -238,7 +238,7 @@ const WANTED: &str = "(?3 IS NULL OR status = ?3)
 ///
 /// # Errors
 /// SQLite's.
-pub fn count(connection: &Connection, bucket_key: i64, wanted: &Wanted) -> Result<u64> {
+pub fn count(connection: &Connection, bucket_key: i64, wanted: &BatchFilter) -> Result<u64> {
     Ok(connection
         .prepare_cached(&format!(
             "SELECT count(*) FROM batches WHERE bucket_key = ?1 AND batch_key < ?2 AND {WANTED}"

@@ -16,7 +16,7 @@ pub(super) const TOP: &str = "//";
 
 /// A place in Drive.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum SourcePath {
     /// Above all drives, for people who look around.
     Top,
     /// The whole drive: My Drive, or the shared drive that settings name.
@@ -33,7 +33,7 @@ pub(super) enum Place {
     Path(Vec<String>),
 }
 
-impl Place {
+impl SourcePath {
     /// Reads a `source_path`.
     ///
     /// # Errors
@@ -66,7 +66,7 @@ impl Place {
 }
 
 /// As it is stored.
-impl fmt::Display for Place {
+impl fmt::Display for SourcePath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Top => f.write_str(TOP),
@@ -106,12 +106,12 @@ mod tests {
             "my!1AbCde",
             "0ADrive!1AbCde",
         ] {
-            assert_eq!(Place::parse(text).unwrap().to_string(), text);
+            assert_eq!(SourcePath::parse(text).unwrap().to_string(), text);
         }
-        assert_eq!(Place::parse("/").unwrap(), Place::Drive);
-        assert_eq!(Place::parse("/a/").unwrap(), Place::parse("/a").unwrap());
+        assert_eq!(SourcePath::parse("/").unwrap(), SourcePath::Drive);
+        assert_eq!(SourcePath::parse("/a/").unwrap(), SourcePath::parse("/a").unwrap());
         for wrong in ["", "gdrive://x", "a b", "//a", "/a//b", "x!y", "a'b"] {
-            assert!(Place::parse(wrong).is_err(), "{wrong}");
+            assert!(SourcePath::parse(wrong).is_err(), "{wrong}");
         }
     }
 }

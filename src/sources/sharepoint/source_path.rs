@@ -14,7 +14,7 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 
 /// What a `source_path` names.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum SourcePath {
     /// `DRIVE!ITEM`: what browsing returns.
     Item { drive: String, item: String },
     /// `/sites`: all of them, to look around in.
@@ -34,7 +34,7 @@ pub(super) enum Place {
 pub(super) const ACCEPTED: &str = "/sites/Name/Library/folder, /sites/Name with \
      provider_filters.libraries, /folder in the OneDrive of whoever signed in, /users/NAME@EXAMPLE.ORG/folder for an application, or the id of an item";
 
-impl Place {
+impl SourcePath {
     /// Reads a `source_path`.
     ///
     /// # Errors
@@ -82,7 +82,7 @@ impl Place {
 }
 
 /// A place that is named by ids.
-fn by_id(text: &str) -> Option<Place> {
+fn by_id(text: &str) -> Option<SourcePath> {
     let folder = |text: &str| {
         let (drive, item) = text.rsplit_once('!')?;
         let is_whole = !drive.is_empty() && !item.is_empty();
@@ -91,9 +91,9 @@ fn by_id(text: &str) -> Option<Place> {
     let Some((site, libraries)) = text.split_once('/') else {
         // The id of a site has three parts.
         if text.split(',').filter(|part| !part.is_empty()).count() == 3 {
-            return Some(Place::Libraries { site: text.to_owned(), all: Vec::new() });
+            return Some(SourcePath::Libraries { site: text.to_owned(), all: Vec::new() });
         }
-        return folder(text).map(|Found { drive, item }| Place::Item { drive, item });
+        return folder(text).map(|Found { drive, item }| SourcePath::Item { drive, item });
     };
     let parts: Vec<&str> = libraries.split('/').collect();
     let library = |part: &[&str]| match part {
@@ -102,7 +102,7 @@ fn by_id(text: &str) -> Option<Place> {
     };
     let all: Option<Vec<(String, Found)>> = parts.chunks(2).map(library).collect();
     let all = all.filter(|_| !site.is_empty())?;
-    Some(Place::Libraries { site: site.to_owned(), all })
+    Some(SourcePath::Libraries { site: site.to_owned(), all })
 }
 
 /// The parts of a path.
@@ -173,20 +173,22 @@ impl Graph {
     /// Finds a place.
     pub(super) async fn find(
         &self,
-        place: &Place,
+        place: &SourcePath,
         defaults: &Defaults,
     ) -> Result<Found, SourceError> {
         match place {
-            Place::Sites => {
+            SourcePath::Sites => {
                 Err(SourceError::RootMissing { message: "the place names no site".to_owned() })
             }
-            Place::Item { drive, item } => Ok(Found { drive: drive.clone(), item: item.clone() }),
-            Place::User { name, folder } => {
+            SourcePath::Item { drive, item } => {
+                Ok(Found { drive: drive.clone(), item: item.clone() })
+            }
+            SourcePath::User { name, folder } => {
                 let path = format!("/users/{}/drive", segment(name));
                 let drive: Drive = self.get(&path, About::Place).await?;
                 self.folder_of(&drive.id, folder).await
             }
-            Place::Own { folder } => {
+            SourcePath::Own { folder } => {
                 let drive = match (&defaults.drive, &defaults.site) {
                     (Some(drive), _) => drive.clone(),
                     (None, Some(site)) => {
@@ -198,11 +200,11 @@ impl Graph {
                 let path: Vec<String> = defaults.folder.iter().chain(folder).cloned().collect();
                 self.folder_of(&drive, &path).await
             }
-            Place::Site { path } => {
+            SourcePath::Site { path } => {
                 let (site, rest) = self.site(path, defaults).await?;
                 self.folder_of_site(&site.id, rest).await
             }
-            Place::Libraries { site, .. } => self.folder_of_site(site, &[]).await,
+            SourcePath::Libraries { site, .. } => self.folder_of_site(site, &[]).await,
         }
     }
 
@@ -367,8 +369,8 @@ mod tests {
 
     use super::*;
 
-    fn read(text: &str) -> Place {
-        Place::read(text).unwrap()
+    fn read(text: &str) -> SourcePath {
+        SourcePath::read(text).unwrap()
     }
 
     fn all(parts: &[&str]) -> Vec<String> {
@@ -377,24 +379,24 @@ mod tests {
 
     #[test]
     fn every_form_of_a_place_is_read_and_spelled_one_way() {
-        let site = Place::Site { path: all(&["Team", "Shared Documents", "a#b"]) };
+        let site = SourcePath::Site { path: all(&["Team", "Shared Documents", "a#b"]) };
         for (text, place, spelled) in [
             ("/sites/Team/Shared Documents/a#b/", site, "/sites/Team/Shared Documents/a#b"),
-            ("/", Place::Own { folder: Vec::new() }, "/"),
-            ("//a//b/", Place::Own { folder: all(&["a", "b"]) }, "/a/b"),
+            ("/", SourcePath::Own { folder: Vec::new() }, "/"),
+            ("//a//b/", SourcePath::Own { folder: all(&["a", "b"]) }, "/a/b"),
             (
                 "/users/ada@contoso.example/x",
-                Place::User { name: "ada@contoso.example".into(), folder: all(&["x"]) },
+                SourcePath::User { name: "ada@contoso.example".into(), folder: all(&["x"]) },
                 "/users/ada@contoso.example/x",
             ),
             (
                 "ABCDEF012345678!01ITEM",
-                Place::Item { drive: "0abcdef012345678".into(), item: "01ITEM".into() },
+                SourcePath::Item { drive: "0abcdef012345678".into(), item: "01ITEM".into() },
                 "0abcdef012345678!01ITEM",
             ),
             (
                 "contoso,1,2/b!A!01A/Shared Documents/b!B!01B/Bücher",
-                Place::Libraries {
+                SourcePath::Libraries {
                     site: "contoso,1,2".into(),
                     all: [("Shared Documents", "A"), ("Bücher", "B")]
                         .map(|(name, of)| {
@@ -409,12 +411,12 @@ mod tests {
             assert_eq!(read(text), place, "{text}");
             assert_eq!(read(text).spelled(), spelled);
         }
-        let site = Place::Libraries { site: "contoso,1,2".into(), all: Vec::new() };
+        let site = SourcePath::Libraries { site: "contoso,1,2".into(), all: Vec::new() };
         assert_eq!((read("contoso,1,2"), site.spelled().as_str()), (site.clone(), "contoso,1,2"));
         for wrong in
             ["a,b", "a,,b", "", "sites/Team", "/a/../b", "!x", "x!", "site/x!1", "site/x!1/"]
         {
-            assert!(Place::read(wrong).is_err(), "{wrong}");
+            assert!(SourcePath::read(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -21,7 +21,7 @@ use super::{
 
 /// What lies in a scratch folder.
 #[derive(Debug, Default)]
-pub(super) struct Placed {
+pub(super) struct Staged {
     /// The inputs, as a program is told of them.
     pub(super) inputs: BTreeMap<String, Input>,
     /// The files of blobs that are linked to.
@@ -37,8 +37,8 @@ pub(super) fn inputs(
     given: BTreeMap<String, Given>,
     folder: &Path,
     may_link: bool,
-) -> io::Result<Placed> {
-    let mut placed = Placed::default();
+) -> io::Result<Staged> {
+    let mut staged = Staged::default();
     for (number, (name, given)) in given.into_iter().enumerate() {
         let input = match given {
             Given::Value(value) => Input::Value(value),
@@ -48,16 +48,16 @@ pub(super) fn inputs(
                 match of_file(&file).filter(|_| may_link) {
                     Some(original) => {
                         std::os::unix::fs::symlink(&original, &path)?;
-                        placed.linked.push(original);
+                        staged.linked.push(original);
                     }
                     None => copy(&file, &path)?,
                 }
                 Input::File(FileInput { place: FilePlace::Path(path), facts })
             }
         };
-        placed.inputs.insert(name, input);
+        staged.inputs.insert(name, input);
     }
-    Ok(placed)
+    Ok(staged)
 }
 
 /// A dot and the ending of a file's name, by which many programs tell what it is: that of its name

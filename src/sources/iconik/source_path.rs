@@ -4,7 +4,7 @@ use std::fmt;
 
 /// A place in Iconik.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum SourcePath {
     /// `/`: everything that the token sees.
     Everything,
     /// A collection by its id, which is how it is stored.
@@ -13,7 +13,7 @@ pub(super) enum Place {
     Path(Vec<String>),
 }
 
-impl Place {
+impl SourcePath {
     /// Reads a `source_path`.
     ///
     /// # Errors
@@ -40,7 +40,7 @@ impl Place {
 }
 
 /// As it is stored.
-impl fmt::Display for Place {
+impl fmt::Display for SourcePath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Everything => f.write_str("/"),
@@ -64,21 +64,21 @@ mod tests {
 
     #[test]
     fn every_form_of_a_place_is_read_and_spelled_one_way() {
-        let path = Place::Path(vec!["News".into(), "A b".into()]);
+        let path = SourcePath::Path(vec!["News".into(), "A b".into()]);
         for (text, place, spelled) in [
-            ("/", Place::Everything, "/"),
+            ("/", SourcePath::Everything, "/"),
             ("/News/A b/", path, "/News/A b"),
             (
                 "5a5e8e1c-0f3b-11ee-be56-0242ac120002",
-                Place::Collection("5a5e8e1c-0f3b-11ee-be56-0242ac120002".into()),
+                SourcePath::Collection("5a5e8e1c-0f3b-11ee-be56-0242ac120002".into()),
                 "5a5e8e1c-0f3b-11ee-be56-0242ac120002",
             ),
         ] {
-            assert_eq!(Place::parse(text).unwrap(), place);
+            assert_eq!(SourcePath::parse(text).unwrap(), place);
             assert_eq!(place.to_string(), spelled);
         }
         for wrong in ["", "a b", "a/b", "/a//b", "x?y", "../x"] {
-            assert!(Place::parse(wrong).is_err(), "{wrong}");
+            assert!(SourcePath::parse(wrong).is_err(), "{wrong}");
         }
     }
 }
