@@ -21,6 +21,9 @@ use crate::{engine::RunError, store::StoreError};
 /// How many wrong fields a response lists: what somebody reads before sending the next request.
 pub const MOST_ERRORS: usize = 20;
 
+/// What handlers return: JSON, or the error.
+pub type JsonResult<T = Value> = Result<Json<T>, ApiError>;
+
 /// The name of a field as a message shows it: somebody else chose it, at any length.
 fn shortened(field: &str) -> &str {
     field.char_indices().nth(200).map_or(field, |(end, _)| &field[..end])

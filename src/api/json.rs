@@ -55,7 +55,7 @@ where
         refuse_other_types(&request)?;
         let bytes = Bytes::from_request(request, state).await.map_err(unreadable)?;
         refuse_deep(&bytes)?;
-        let value = if bytes.trim_ascii().is_empty() {
+        let value = if bytes.is_empty() {
             Value::Object(Map::new())
         } else {
             serde_json::from_slice(&bytes).map_err(|error| {

@@ -14,7 +14,7 @@ const LOCK_FILE: &str = "backup.lock";
 /// While this lives, no file of a blob is deleted, or a backup begun.
 #[derive(Debug)]
 #[must_use = "the lock is given back when this is dropped"]
-pub struct Held {
+pub struct KeepGuard {
     _lock: File,
 }
 
@@ -23,20 +23,20 @@ impl Blobs {
     ///
     /// # Errors
     /// The system's.
-    pub fn keep_all(&self) -> Result<Held, BlobError> {
+    pub fn keep_all(&self) -> Result<KeepGuard, BlobError> {
         let lock = self.lock_file()?;
         lock.lock().map_err(at(&self.root.join(LOCK_FILE)))?;
-        Ok(Held { _lock: lock })
+        Ok(KeepGuard { _lock: lock })
     }
 
     /// Leave to delete files; `None` while a backup copies them.
     ///
     /// # Errors
     /// The system's.
-    pub fn may_delete(&self) -> Result<Option<Held>, BlobError> {
+    pub fn may_delete(&self) -> Result<Option<KeepGuard>, BlobError> {
         let lock = self.lock_file()?;
         match lock.try_lock_shared() {
-            Ok(()) => Ok(Some(Held { _lock: lock })),
+            Ok(()) => Ok(Some(KeepGuard { _lock: lock })),
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(at(&self.root.join(LOCK_FILE))(error)),
         }
@@ -46,10 +46,10 @@ impl Blobs {
     ///
     /// # Errors
     /// The system's.
-    pub fn wait_to_delete(&self) -> Result<Held, BlobError> {
+    pub fn wait_to_delete(&self) -> Result<KeepGuard, BlobError> {
         let lock = self.lock_file()?;
         lock.lock_shared().map_err(at(&self.root.join(LOCK_FILE)))?;
-        Ok(Held { _lock: lock })
+        Ok(KeepGuard { _lock: lock })
     }
 
     fn lock_file(&self) -> Result<File, BlobError> {

@@ -41,7 +41,7 @@ use block::Blocks;
 
 use crate::model::{BlobHash, SyncId};
 
-pub use keep::Held;
+pub use keep::KeepGuard;
 pub use part_writer::{FilledBlock, PartWriter};
 pub use partial::Partial;
 pub use read::{Damage, Reader, Window};

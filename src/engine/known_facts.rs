@@ -5,7 +5,7 @@ use super::filter::Dossier;
 use crate::{
     model::{EntryPath, Fingerprint},
     sources::{Facts, Needs},
-    store::{entries::HANDED_OVER, shape::Kept},
+    store::{entries::HANDED_OVER, shape::StoredShape},
 };
 
 /// What is known of an entry so far.
@@ -33,7 +33,7 @@ impl KnownFacts {
 
     /// What is stored of an entry whose version has not changed, as far as its source would say the
     /// same of it.
-    pub(super) fn from_stored(kept: &Kept) -> Self {
+    pub(super) fn from_stored(kept: &StoredShape) -> Self {
         if kept.object.is_none() || kept.judged_by == Some(HANDED_OVER) {
             return Self::default();
         }

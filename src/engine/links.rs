@@ -53,7 +53,7 @@ fn asks_always(run: &Run) -> bool {
 }
 
 /// What the source says of some links or targets.
-pub(super) struct Found {
+pub(super) struct Resolved {
     /// As a page of the pass.
     pub(super) page: WalkedPage,
     /// Keys of links whose targets are resolved once the page is committed.
@@ -79,7 +79,7 @@ impl Links {
         &mut self,
         run: &Arc<Run>,
         have_found: impl Fn(i64) -> bool,
-    ) -> Result<Option<Found>, RunError> {
+    ) -> Result<Option<Resolved>, RunError> {
         if !tree::has_links(run) {
             return Ok(None);
         }
@@ -104,7 +104,7 @@ impl Links {
     }
 
     /// Links that the listing does not have: it may have skipped them.
-    async fn next_unlisted(&mut self, run: &Arc<Run>) -> Result<Option<Found>, RunError> {
+    async fn next_unlisted(&mut self, run: &Arc<Run>) -> Result<Option<Resolved>, RunError> {
         let (target, after) = (run.target, self.unlisted);
         let unlisted =
             run.store.read(move |db| links::unlisted(db, &target, after, AT_ONCE)).await?;
@@ -116,11 +116,14 @@ impl Links {
         // One that is a link no more, or is not to be followed, is none.
         removed.extend(entries.into_iter().map(|entry| entry.id));
         let page = Page { links, removed, ..Page::default() };
-        Ok(Some(Found { page: walked(run, &shard, page), resolved: Vec::new() }))
+        Ok(Some(Resolved { page: walked(run, &shard, page), resolved: Vec::new() }))
     }
 
     /// Folders that the listing does not have: it may have skipped them, or they may be elsewhere.
-    async fn next_unlisted_folders(&mut self, run: &Arc<Run>) -> Result<Option<Found>, RunError> {
+    async fn next_unlisted_folders(
+        &mut self,
+        run: &Arc<Run>,
+    ) -> Result<Option<Resolved>, RunError> {
         let (target, after) = (run.target, self.unlisted_folder);
         let unlisted =
             run.store.read(move |db| links::unlisted_folders(db, &target, after, AT_ONCE)).await?;
@@ -129,7 +132,7 @@ impl Links {
         let ids: Vec<EntryId> = unlisted.into_iter().map(|(.., id)| id).collect();
         let Page { folders, removed, .. } = run.source.by_ids(&ids, &BTreeMap::new()).await?;
         let page = Page { folders, removed, ..Page::default() };
-        Ok(Some(Found { page: walked(run, &shard, page), resolved: Vec::new() }))
+        Ok(Some(Resolved { page: walked(run, &shard, page), resolved: Vec::new() }))
     }
 
     async fn next_targets(
@@ -137,7 +140,7 @@ impl Links {
         run: &Arc<Run>,
         listed_by: Option<i64>,
         have_found: impl Fn(i64) -> bool,
-    ) -> Result<Option<Found>, RunError> {
+    ) -> Result<Option<Resolved>, RunError> {
         let (mut after, mut resolved) = (0, Vec::new());
         let mut asked: BTreeMap<EntryId, Vec<i64>> = BTreeMap::new();
         let mut target_keys = BTreeMap::new();
@@ -184,7 +187,7 @@ impl Links {
         let folders = page.folders.iter().map(|folder| &folder.id);
         let listed = entries.chain(folders).chain(&page.removed).chain(&nowhere);
         let resolved = listed.filter_map(|id| asked.get(id)).flatten().copied().collect();
-        Ok(Some(Found { page: walked(run, &shard, page), resolved }))
+        Ok(Some(Resolved { page: walked(run, &shard, page), resolved }))
     }
 }
 

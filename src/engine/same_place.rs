@@ -11,7 +11,7 @@ use super::{RunError, context::Run};
 use crate::{
     model::EntryKind,
     sources::retry::RetryPolicy,
-    store::entries::{self, Stored},
+    store::entries::{self, StoredEntry},
 };
 
 /// Entries that are looked at, at each end of the listing.
@@ -33,7 +33,7 @@ pub(super) async fn is_same_place(run: &Arc<Run>) -> Result<bool, RunError> {
 
 /// Whether an entry has the version or the time of modification that it had. Where inodes are made
 /// up at each mount, its version is another one.
-async fn is_unchanged(run: &Run, stored: Stored) -> Result<bool, RunError> {
+async fn is_unchanged(run: &Run, stored: StoredEntry) -> Result<bool, RunError> {
     let entry = match RetryPolicy::FETCH.run(|| run.source.stat(&stored.id)).await {
         Ok(entry) => entry,
         Err(error) if error.class().ends_run() => return Err(error.into()),

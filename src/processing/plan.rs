@@ -9,7 +9,7 @@ use super::{
     digest,
     extract::{Class, Extractor},
     job::{InputPlan, JobPlan, UpstreamOf},
-    view::{Found, View},
+    view::{View, ViewValue},
 };
 use crate::{
     model::{CollectionSettings, Dedup, ExtractorSettings, InputFrom, Passthrough},
@@ -343,9 +343,9 @@ pub(super) fn jobs(
 
 fn inputs(settings: &ExtractorSettings, view: &View<'_>) -> Vec<(String, InputPlan)> {
     let one = |path: &str| match view.find(path) {
-        Found::Blob(blob) => Some(InputPlan::Blob(blob)),
-        Found::Value(value) => Some(InputPlan::Value(value)),
-        Found::Nothing => None,
+        ViewValue::Blob(blob) => Some(InputPlan::Blob(blob)),
+        ViewValue::Value(value) => Some(InputPlan::Value(value)),
+        ViewValue::Nothing => None,
     };
     let mut inputs = Vec::new();
     for slot in &settings.inputs {

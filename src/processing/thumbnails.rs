@@ -18,7 +18,7 @@ use crate::{
     model::BlobHash,
     store::{
         StoreError,
-        thumbnails::{self, Kept},
+        thumbnails::{self, Drawn},
     },
 };
 
@@ -97,8 +97,8 @@ impl Thumbnails {
         let version = version();
         let drawn = self.draw(subject, size).await;
         let kept = match &drawn {
-            Ok(picture) => Kept::Picture(picture.to_vec()),
-            Err(NoThumbnail::NotDrawable(reason)) => Kept::None(reason.clone()),
+            Ok(picture) => Drawn::Picture(picture.to_vec()),
+            Err(NoThumbnail::NotDrawable(reason)) => Drawn::None(reason.clone()),
             Err(_) => return drawn,
         };
         let (hash, most, now) = (subject.hash, self.most, self.engine.clock().now());
@@ -125,8 +125,8 @@ impl Thumbnails {
             self.engine.store.write(move |tx| thumbnails::touch(tx, &hash, size, now)).await?;
         }
         Ok(Some(match kept {
-            Kept::Picture(webp) => Ok(webp.into()),
-            Kept::None(reason) => Err(NoThumbnail::NotDrawable(reason)),
+            Drawn::Picture(webp) => Ok(webp.into()),
+            Drawn::None(reason) => Err(NoThumbnail::NotDrawable(reason)),
         }))
     }
 

@@ -30,7 +30,7 @@ pub(super) struct Blob {
 
 /// What a path leads to.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Found {
+pub(super) enum ViewValue {
     Blob(Blob),
     Value(Value),
     Nothing,
@@ -38,13 +38,13 @@ pub(super) enum Found {
 
 impl View<'_> {
     /// What is of that name: a blob of that property first, then a field of that path.
-    pub(super) fn find(&self, path: &str) -> Found {
+    pub(super) fn find(&self, path: &str) -> ViewValue {
         if let Some(blob) = self.blob(path) {
-            return Found::Blob(blob);
+            return ViewValue::Blob(blob);
         }
         match self.field(path) {
-            Some(Value::Null) | None => Found::Nothing,
-            Some(value) => Found::Value(value),
+            Some(Value::Null) | None => ViewValue::Nothing,
+            Some(value) => ViewValue::Value(value),
         }
     }
 

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use super::{SecretsError, keys::Key};
 use crate::{
     model::Credentials,
-    store::secrets::{Kept, Sealed},
+    store::secrets::{Sealed, StoredSecrets},
 };
 
 /// The only layout so far.
@@ -41,7 +41,7 @@ pub(super) fn seal(
 }
 
 /// Opens what was sealed for that connection with that key.
-pub(super) fn open(key: &Key, kept: &Kept) -> Result<Credentials, SecretsError> {
+pub(super) fn open(key: &Key, kept: &StoredSecrets) -> Result<Credentials, SecretsError> {
     let unopened = || SecretsError::Unopened {
         owner: kept.owner_name.clone(),
         key_id: kept.sealed.key_id.clone(),

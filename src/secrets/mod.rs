@@ -30,7 +30,7 @@ use crate::{
     model::{ConnectionId, Credentials},
     store::{
         Store, StoreError,
-        secrets::{self, Kept, Sealed},
+        secrets::{self, Sealed, StoredSecrets},
     },
 };
 
@@ -244,7 +244,7 @@ impl Vault {
     ///
     /// # Errors
     /// When its key is gone, or it is damaged.
-    pub async fn open(&self, kept: &Kept) -> Result<Credentials, SecretsError> {
+    pub async fn open(&self, kept: &StoredSecrets) -> Result<Credentials, SecretsError> {
         let key = self.key(&kept.sealed.key_id).await?;
         envelope::open(&key, kept)
     }

@@ -10,7 +10,7 @@ use crate::{
     model::{ConnectionId, Credentials, Envelope, Keeper, KeeperError},
     store::{
         StoreError,
-        secrets::{self, Kept},
+        secrets::{self, StoredSecrets},
     },
 };
 
@@ -28,7 +28,7 @@ struct Vaulted {
 }
 
 impl Vault {
-    pub(super) fn keeper(&self, connection_key: i64, kept: &Kept) -> Arc<dyn Keeper> {
+    pub(super) fn keeper(&self, connection_key: i64, kept: &StoredSecrets) -> Arc<dyn Keeper> {
         Arc::new(Vaulted {
             vault: self.clone(),
             connection_key,

@@ -264,7 +264,7 @@ pub fn compare<'a>(
 
 /// An entry as the index has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stored {
+pub struct StoredEntry {
     /// The source's name for it.
     pub id: EntryId,
     /// The version that is stored.
@@ -278,7 +278,7 @@ pub struct Stored {
 ///
 /// # Errors
 /// SQLite's.
-pub fn sample(connection: &Connection, sync_key: i64, most: usize) -> Result<Vec<Stored>> {
+pub fn sample(connection: &Connection, sync_key: i64, most: usize) -> Result<Vec<StoredEntry>> {
     let mut statement = connection.prepare_cached(
         "SELECT * FROM (SELECT source_id, version, modified_ns FROM entries
                         WHERE sync_key = ?1 AND released = 0 ORDER BY source_id LIMIT ?2)
@@ -288,7 +288,7 @@ pub fn sample(connection: &Connection, sync_key: i64, most: usize) -> Result<Vec
     )?;
     Ok(statement
         .query_map(params![sync_key, most], |row| {
-            Ok(Stored {
+            Ok(StoredEntry {
                 id: syncs::path(row.get(0)?),
                 version: Version(row.get(1)?),
                 modified: row.get::<_, Option<i64>>(2)?.map(time::from_ns),

@@ -16,7 +16,7 @@ use crate::{
 
 /// A link as it is stored.
 #[derive(Clone, Debug)]
-pub(super) struct Stored {
+pub(super) struct StoredLink {
     pub(super) link: Link,
     /// Whether its target has its place from it.
     pub(super) is_used: bool,
@@ -79,7 +79,11 @@ pub fn has_any(connection: &Connection, sync_key: i64) -> Result<bool> {
         .exists([sync_key])?)
 }
 
-pub(super) fn find(connection: &Connection, sync_key: i64, id: &EntryId) -> Result<Option<Stored>> {
+pub(super) fn find(
+    connection: &Connection,
+    sync_key: i64,
+    id: &EntryId,
+) -> Result<Option<StoredLink>> {
     Ok(connection
         .prepare_cached(
             "SELECT parent, name, target, is_used, target_key FROM links
@@ -93,7 +97,7 @@ pub(super) fn find(connection: &Connection, sync_key: i64, id: &EntryId) -> Resu
                 target: syncs::path(row.get(2)?),
                 target_key: row.get(4)?,
             };
-            Ok(Stored { link, is_used: row.get(3)? })
+            Ok(StoredLink { link, is_used: row.get(3)? })
         })
         .optional()?)
 }

@@ -7,7 +7,7 @@ use crate::model::{EntryId, Version};
 
 /// What is stored of an outlined entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stored {
+pub struct StoredOutline {
     /// The key of its row.
     pub entry_key: u64,
     /// Its version.
@@ -55,7 +55,7 @@ pub fn stored(
     sync_key: i64,
     id: &EntryId,
     rules: CurrentRules,
-) -> Result<Option<Stored>> {
+) -> Result<Option<StoredOutline>> {
     let mut lookup = connection.prepare_cached(
         "SELECT e.entry_key, e.version, d.facts_mark, e.judged_by, e.is_duplicate,
                 g.entry_key IS NOT NULL, e.pass, d.further
@@ -66,7 +66,7 @@ pub fn stored(
     let found = lookup.query_row(params![sync_key, id.as_bytes()], |row| {
         let shares = !rules.shares_objects && row.get(4)?;
         let (is_gone, pass): (bool, i64) = (row.get(5)?, row.get(6)?);
-        Ok(Stored {
+        Ok(StoredOutline {
             entry_key: row.get(0)?,
             version: row.get(1)?,
             facts_mark: row.get(2)?,

@@ -39,7 +39,7 @@ pub enum Owner {
 
 /// Sealed secrets and whose they are.
 #[derive(Clone, Debug)]
-pub struct Kept {
+pub struct StoredSecrets {
     /// Which row keeps them.
     pub owner: Owner,
     /// Public id of the connection or webhook, which the envelope is bound to.
@@ -56,17 +56,21 @@ const OF_CONNECTIONS: &str = "SELECT connection_key, c.id, c.name, key_id, seale
 const OF_CHANNELS: &str = "SELECT channel_key, w.id, w.name, key_id, sealed
      FROM webhook_channels JOIN webhooks w USING (webhook_key) WHERE sealed IS NOT NULL";
 
-fn of_connection(row: &rusqlite::Row<'_>) -> rusqlite::Result<Kept> {
+fn of_connection(row: &rusqlite::Row<'_>) -> rusqlite::Result<StoredSecrets> {
     read(row, Owner::Connection, "connection")
 }
 
-fn of_channel(row: &rusqlite::Row<'_>) -> rusqlite::Result<Kept> {
+fn of_channel(row: &rusqlite::Row<'_>) -> rusqlite::Result<StoredSecrets> {
     read(row, Owner::Channel, "webhook")
 }
 
-fn read(row: &rusqlite::Row<'_>, owner: fn(i64) -> Owner, noun: &str) -> rusqlite::Result<Kept> {
+fn read(
+    row: &rusqlite::Row<'_>,
+    owner: fn(i64) -> Owner,
+    noun: &str,
+) -> rusqlite::Result<StoredSecrets> {
     let name: String = row.get(2)?;
-    Ok(Kept {
+    Ok(StoredSecrets {
         owner: owner(row.get(0)?),
         owner_id: row.get(1)?,
         owner_name: format!("the {noun} {name:?}"),
@@ -78,7 +82,7 @@ fn read(row: &rusqlite::Row<'_>, owner: fn(i64) -> Owner, noun: &str) -> rusqlit
 ///
 /// # Errors
 /// SQLite's.
-pub fn of(connection: &Connection, connection_key: i64) -> Result<Option<Kept>> {
+pub fn of(connection: &Connection, connection_key: i64) -> Result<Option<StoredSecrets>> {
     Ok(connection
         .prepare_cached(&format!("{OF_CONNECTIONS} WHERE connection_key = ?1"))?
         .query_row([connection_key], of_connection)
@@ -89,10 +93,10 @@ pub fn of(connection: &Connection, connection_key: i64) -> Result<Option<Kept>> 
 ///
 /// # Errors
 /// SQLite's.
-pub fn all(connection: &Connection) -> Result<Vec<Kept>> {
+pub fn all(connection: &Connection) -> Result<Vec<StoredSecrets>> {
     let mut statement = connection.prepare_cached(OF_CONNECTIONS)?;
     let connections = statement.query_map([], of_connection)?;
-    let mut kept: Vec<Kept> = connections.collect::<rusqlite::Result<_>>()?;
+    let mut kept: Vec<StoredSecrets> = connections.collect::<rusqlite::Result<_>>()?;
     let mut statement = connection.prepare_cached(OF_CHANNELS)?;
     for channel in statement.query_map([], of_channel)? {
         kept.push(channel?);
@@ -104,7 +108,7 @@ pub fn all(connection: &Connection) -> Result<Vec<Kept>> {
 ///
 /// # Errors
 /// SQLite's.
-pub fn of_channel_key(connection: &Connection, channel_key: i64) -> Result<Option<Kept>> {
+pub fn of_channel_key(connection: &Connection, channel_key: i64) -> Result<Option<StoredSecrets>> {
     Ok(connection
         .prepare_cached(&format!("{OF_CHANNELS} AND channel_key = ?1"))?
         .query_row([channel_key], of_channel)
@@ -313,7 +317,7 @@ pub fn key_is_made(tx: &Transaction<'_>, id: &str, now: Timestamp) -> Result<()>
 /// [`StoreError::KeyRotated`] when the envelopes are not those of `before` any more, or SQLite's.
 pub fn rotate(
     tx: &Transaction<'_>,
-    before: &[Kept],
+    before: &[StoredSecrets],
     after: &[Sealed],
     old: Option<&str>,
     new: &str,

@@ -320,7 +320,7 @@ fn update_size(tx: &Transaction<'_>, object_key: i64) -> Result<i64> {
 
 /// What is kept of an entry that was taken before, for deciding about it again without its bytes.
 #[derive(Clone, Debug)]
-pub struct Kept {
+pub struct StoredShape {
     /// Internal key of its object; `None` where that is another entry's, or was deleted through the
     /// API.
     pub object: Option<i64>,
@@ -340,7 +340,7 @@ pub struct Kept {
 ///
 /// # Errors
 /// SQLite's.
-pub fn kept(connection: &Connection, entry_key: i64) -> Result<Option<Kept>> {
+pub fn kept(connection: &Connection, entry_key: i64) -> Result<Option<StoredShape>> {
     let found = connection
         .prepare_cached(
             "SELECT judged_by, metadata, mime, objects.object_key, is_duplicate
@@ -349,7 +349,7 @@ pub fn kept(connection: &Connection, entry_key: i64) -> Result<Option<Kept>> {
              WHERE entries.entry_key = ?1",
         )?
         .query_row([entry_key], |row| {
-            Ok(Kept {
+            Ok(StoredShape {
                 judged_by: row.get(0)?,
                 metadata: row.get(1)?,
                 mime: row.get(2)?,

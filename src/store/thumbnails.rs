@@ -9,7 +9,7 @@ use crate::model::BlobHash;
 
 /// What is kept of a blob in one size.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Kept {
+pub enum Drawn {
     /// A picture, in WebP.
     Picture(Vec<u8>),
     /// There is none to be drawn, and why.
@@ -32,7 +32,7 @@ pub fn find(
     size: u32,
     version: &str,
     now: Timestamp,
-) -> Result<Option<(Kept, bool)>> {
+) -> Result<Option<(Drawn, bool)>> {
     let Some(blob_key) = blobs::key_of(connection, hash)? else { return Ok(None) };
     let found = connection
         .prepare_cached(
@@ -41,7 +41,7 @@ pub fn find(
         )?
         .query_row(params![blob_key, size, version], |row| {
             let (webp, reason): (Option<Vec<u8>>, Option<String>) = (row.get(0)?, row.get(1)?);
-            let kept = webp.map_or_else(|| Kept::None(reason.unwrap_or_default()), Kept::Picture);
+            let kept = webp.map_or_else(|| Drawn::None(reason.unwrap_or_default()), Drawn::Picture);
             Ok((kept, row.get::<_, i64>(2)? < now.as_millisecond() - FRESH_MS))
         })
         .optional()?;
@@ -68,15 +68,15 @@ pub fn keep(
     tx: &Transaction<'_>,
     hash: &BlobHash,
     size: u32,
-    kept: &Kept,
+    kept: &Drawn,
     version: &str,
     most: u64,
     now: Timestamp,
 ) -> Result<()> {
     let Some(blob_key) = blobs::key_of(tx, hash)? else { return Ok(()) };
     let (webp, reason) = match kept {
-        Kept::Picture(webp) => (Some(webp), None),
-        Kept::None(reason) => (None, Some(reason)),
+        Drawn::Picture(webp) => (Some(webp), None),
+        Drawn::None(reason) => (None, Some(reason)),
     };
     let bytes = webp.map_or(0, Vec::len) + reason.map_or(0, String::len);
     tx.prepare_cached(
@@ -141,7 +141,7 @@ mod tests {
         let hashes: Vec<BlobHash> = (0..4_u8).map(|byte| BlobHash::of(&[byte])).collect();
         let keys: Vec<i64> =
             hashes.iter().map(|hash| blobs::ensure(&tx, hash, 1, Some(&[0])).unwrap()).collect();
-        let picture = Kept::Picture(vec![7; 1000]);
+        let picture = Drawn::Picture(vec![7; 1000]);
         let keep_at = |hash, second| keep(&tx, hash, 256, &picture, "1", 2500, at(second)).unwrap();
         let has = |hash| find(&tx, hash, 256, "1", at(9)).unwrap().is_some();
         keep_at(&hashes[0], 0);
@@ -164,7 +164,7 @@ mod tests {
         let tx = db.transaction().unwrap();
         let (hash, now) = (BlobHash::of(b"a"), Timestamp::UNIX_EPOCH);
         blobs::ensure(&tx, &hash, 1, Some(b"a")).unwrap();
-        let none = Kept::None("it is text".to_owned());
+        let none = Drawn::None("it is text".to_owned());
         keep(&tx, &hash, 64, &none, "1", 1000, now).unwrap();
         assert_eq!(find(&tx, &hash, 64, "1", now).unwrap().unwrap().0, none);
         assert_eq!(find(&tx, &hash, 64, "2", now).unwrap(), None);

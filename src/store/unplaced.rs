@@ -30,7 +30,7 @@ pub struct Unplaced {
 
 /// An entry as it is stored.
 #[derive(Serialize, Deserialize)]
-struct Stored {
+struct StoredEntry {
     id: Vec<u8>,
     name: Vec<u8>,
     kind: Kind,
@@ -50,7 +50,7 @@ enum Kind {
     Unreadable(ErrorType, String),
 }
 
-impl From<&Entry> for Stored {
+impl From<&Entry> for StoredEntry {
     fn from(entry: &Entry) -> Self {
         let kind = match entry.kind.clone() {
             EntryKind::File(file) => Kind::File {
@@ -68,7 +68,7 @@ impl From<&Entry> for Stored {
     }
 }
 
-impl Stored {
+impl StoredEntry {
     fn into_entry(self, parent: FolderId, bytes: Option<Bytes>) -> Entry {
         let kind = match self.kind {
             Kind::File { size, version, modified, etag, mime, mut details } => {
@@ -101,7 +101,7 @@ pub(super) fn save(tx: &Transaction<'_>, sync_key: i64, entries: &[Unplaced]) ->
             shard,
             entry.id.as_bytes(),
             parent.as_bytes(),
-            json::write("unplaced entry", &Stored::from(entry))?,
+            json::write("unplaced entry", &StoredEntry::from(entry))?,
             bytes_of(entry),
         ])?;
     }
@@ -177,7 +177,7 @@ fn next(
     let mut rows = statement.query(params![sync_key, after, most])?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
-        let stored: Stored = json::read("unplaced entry", &row.get::<_, String>(3)?)?;
+        let stored: StoredEntry = json::read("unplaced entry", &row.get::<_, String>(3)?)?;
         let bytes = row.get::<_, Option<Vec<u8>>>(4)?.map(Bytes::from);
         let entry = stored.into_entry(syncs::path(row.get(2)?), bytes);
         found.push((row.get(0)?, Unplaced { shard: row.get(1)?, entry }));

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::server::Server;
+use crate::{buckets::bucket, server::Server};
 
 #[test]
 fn every_wrong_field_is_named_with_its_value_and_what_is_accepted() {
@@ -91,4 +91,18 @@ fn a_whole_number_may_be_spelled_with_a_fraction() {
     assert_eq!(made["polling_interval_seconds"], 614);
     let list = server.post("/v1/buckets/list", &json!({ "limit": 5.5 }));
     assert_eq!(list.status, 422);
+}
+
+#[test]
+fn a_body_of_white_space_is_not_json_and_no_body_at_all_names_nothing() {
+    let server = Server::start();
+    bucket(&server, "b");
+    let patch = |body: &str| {
+        let call = server.request("PATCH", "/v1/buckets/b");
+        call.header("Content-Type", "application/json").body(body).send()
+    };
+    for blank in ["\t", " ", "\r\n"] {
+        assert_eq!(patch(blank).fails_with(400)["code"], "invalid_json");
+    }
+    patch("").is(200);
 }

@@ -17,7 +17,7 @@ use self::wire::{
 };
 use super::{
     App, buckets,
-    error::ApiError,
+    error::{ApiError, JsonResult},
     json::{FromPath, ValidQuery, query_parameters},
     scope::Scope,
 };
@@ -26,8 +26,6 @@ use crate::store::{
     analytics::{self, Failures, SyncRun},
     buckets::Bucket,
 };
-
-type JsonResult<T> = Result<Json<T>, ApiError>;
 
 /// How long nothing may move in a run before it counts as stuck.
 const STUCK_SECS: i64 = 300;

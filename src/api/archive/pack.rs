@@ -30,7 +30,7 @@ use crate::{
         StoreError,
         blobs::BlobLocation,
         objects::{
-            chosen::{self, Found},
+            chosen::{self, ChosenObject},
             record::{BlobRecord, Record},
         },
     },
@@ -125,7 +125,7 @@ async fn pack(
         let (these, others) = rest.split_at(found.len());
         for (wanted, found) in these.iter().zip(found) {
             match found {
-                Some(Found { object, places }) => packer.object(&object, places).await?,
+                Some(ChosenObject { object, places }) => packer.object(&object, places).await?,
                 None => packer.note(&wanted.path, REMOVED),
             }
         }

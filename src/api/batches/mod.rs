@@ -24,7 +24,7 @@ use self::{
 };
 use super::{
     App, buckets,
-    error::{ApiError, FieldError},
+    error::{ApiError, FieldError, JsonResult},
     filters::{self, LogicalOperatorInput},
     json::{DeletedResponse, FromPath, Valid, ValidQuery},
     page::ListQuery,
@@ -44,8 +44,6 @@ use crate::{
         },
     },
 };
-
-type JsonResult = Result<Json<Value>, ApiError>;
 
 /// Objects that a filter may bring into one batch.
 const MOST: u32 = 50_000;

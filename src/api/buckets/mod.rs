@@ -20,7 +20,7 @@ use self::{
 };
 use super::{
     App,
-    error::{ApiError, FieldError},
+    error::{ApiError, FieldError, JsonResult},
     json::{FromPath, Listing, Patch, Valid, ValidQuery},
     page::{InBody, ListQuery, Page},
     scope::Scope,
@@ -33,8 +33,6 @@ use crate::{
         processing::batches,
     },
 };
-
-type JsonResult<T> = Result<Json<T>, ApiError>;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()

@@ -27,7 +27,7 @@ use self::{
 use super::{
     App,
     buckets::SortDirection,
-    error::{ApiError, FieldError},
+    error::{ApiError, FieldError, JsonResult},
     json::{FromPath, Listing, Patch, Valid, ValidQuery},
     page::{InBody, ListQuery, Page},
     scope::Scope,
@@ -43,8 +43,6 @@ use crate::{
         },
     },
 };
-
-type JsonResult = Result<Json<Value>, ApiError>;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()

@@ -17,7 +17,7 @@ use self::wire::{
 };
 use super::{
     App,
-    error::{ApiError, FieldError},
+    error::{ApiError, FieldError, JsonResult},
     json::{FromPath, Patch, Valid, ValidQuery},
     page::ListQuery,
 };
@@ -32,8 +32,6 @@ use crate::{
         syncs::Sync,
     },
 };
-
-type JsonResult<T> = Result<Json<T>, ApiError>;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()

@@ -20,7 +20,7 @@ use super::{
     buckets::{SortDirection, field_error},
     collections,
     content::{self, Shown},
-    error::{ApiError, FieldError},
+    error::{ApiError, FieldError, JsonResult},
     filters::{self, LogicalOperatorInput, SortOption},
     json::{FromPath, Listing, Valid, ValidQuery},
     objects::aggregate::{self, DocumentAggregationRequest},
@@ -37,8 +37,6 @@ use crate::{
         },
     },
 };
-
-type JsonResult = Result<Json<Value>, ApiError>;
 
 /// Documents of a collection, or groups of them.
 #[derive(Debug, Serialize, ToSchema)]

@@ -18,7 +18,7 @@ use self::wire::{
 use super::{
     App,
     buckets::field_error,
-    error::{ApiError, FieldError},
+    error::{ApiError, FieldError, JsonResult},
     json::{FromPath, Listing, Patch, Valid, ValidQuery},
     page::{InBody, ListQuery, Page},
 };
@@ -30,8 +30,6 @@ use crate::{
         processing::collections,
     },
 };
-
-type JsonResult<T> = Result<Json<T>, ApiError>;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()

@@ -32,7 +32,7 @@ use super::{
     App,
     base::Base,
     buckets::{self, field_error},
-    error::{ApiError, MOST_ERRORS},
+    error::{ApiError, JsonResult, MOST_ERRORS},
     filters,
     json::{FromPath, Valid, ValidQuery},
     page::{self, ListQuery, Page},
@@ -43,7 +43,7 @@ use crate::store::{
     RowPosition, StoreError,
     buckets::Bucket,
     objects::{
-        query::{Found, Query},
+        query::{KeyPage, Query},
         record::{self, Record},
         write::{self, CreateOptions, NewObject},
     },
@@ -51,8 +51,6 @@ use crate::store::{
 
 /// Objects that a page is looked for among, where no index finds them: a tenth of a second, about.
 const LOOKED_AT: u32 = 100_000;
-
-type JsonResult<T> = Result<Json<T>, ApiError>;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -144,7 +142,7 @@ async fn page_of(
             Ok((found, records, total))
         })
         .await?;
-    let Found { mut places, ends_at } = found;
+    let KeyPage { mut places, ends_at } = found;
     let mut pagination = page.finish(&mut places, total, &list, RowPosition::clone);
     if pagination.next_cursor.is_none() {
         pagination.next_cursor = ends_at.map(|place| page::encode_cursor(&list, &place));

@@ -272,10 +272,10 @@ impl View {
 
 impl ObjectResponse {
     /// All of it or, with `fields`, those and its ids.
-    pub(super) fn selected(self, fields: Option<&[String]>) -> Listed {
+    pub(super) fn selected(self, fields: Option<&[String]>) -> ListedObject {
         match fields {
-            Some(fields) => Listed::Parts(select(json!(self), fields)),
-            None => Listed::Whole(Box::new(self)),
+            Some(fields) => ListedObject::Parts(select(json!(self), fields)),
+            None => ListedObject::Whole(Box::new(self)),
         }
     }
 
@@ -307,7 +307,7 @@ impl ObjectResponse {
 /// An object of a list, or the selected parts of it.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
-pub(super) enum Listed {
+pub(super) enum ListedObject {
     /// All of it.
     Whole(Box<ObjectResponse>),
     /// Parts of it.
@@ -319,7 +319,7 @@ pub(super) enum Listed {
 pub(super) struct ListObjectsResponse {
     /// They.
     #[schema(value_type = Vec<ObjectResponse>)]
-    pub results: Vec<Listed>,
+    pub results: Vec<ListedObject>,
     /// Where this page is among the others.
     pub pagination: PaginationResponse,
     /// What this page comes to.

@@ -17,13 +17,11 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use self::wire::{NewToken, SettingsResponse, SettingsUpdateRequest};
 use super::{
     App, disk,
-    error::{ApiError, FieldError},
+    error::{ApiError, FieldError, JsonResult},
     json::Valid,
     scope::Scope,
 };
 use crate::{logging, store::settings};
-
-type JsonResult<T> = Result<Json<T>, ApiError>;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()

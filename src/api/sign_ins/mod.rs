@@ -27,7 +27,7 @@ use super::{
     App,
     base::Base,
     connections::{invalid, usable},
-    error::{ApiError, FieldError},
+    error::{ApiError, FieldError, JsonResult},
     json::{FromPath, Valid},
 };
 use crate::{
@@ -39,8 +39,6 @@ use crate::{
     },
     store::connections::{self, StoredConnection},
 };
-
-type JsonResult<T> = Result<Json<T>, ApiError>;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(start)).routes(routes!(get)).routes(routes!(answer))

@@ -10,7 +10,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     App,
     batches::{self, TaskResponse},
-    error::{ApiError, FieldError},
+    error::{ApiError, FieldError, JsonResult},
     filters::{LogicalOperatorInput, SortOption},
     json::{DeletedResponse, FromPath, Valid, ValidQuery},
     page::{ListQuery, PaginationResponse},
@@ -28,8 +28,6 @@ use crate::{
         syncs,
     },
 };
-
-type JsonResult = Result<Json<Value>, ApiError>;
 
 /// Tasks that a list looks at, the newest.
 const LOOKED_AT: u32 = 10_000;

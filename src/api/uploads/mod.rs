@@ -28,7 +28,7 @@ use super::{
     base::Base,
     buckets::{self, field_error},
     content::links,
-    error::ApiError,
+    error::{ApiError, JsonResult},
     filters,
     json::{FromPath, Valid, ValidQuery},
     objects,
@@ -48,8 +48,6 @@ use crate::{
 
 /// When an upload ends that only its confirmation ends: the last hour that there is, 9999-12-30.
 const NEVER: Timestamp = Timestamp::constant(253_402_207_200, 0);
-
-type JsonResult<T> = Result<Json<T>, ApiError>;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()

@@ -13,7 +13,7 @@ use self::{
 };
 use super::{
     App,
-    error::{ApiError, FieldError},
+    error::{ApiError, FieldError, JsonResult},
     json::{FromPath, Valid, ValidQuery},
     page::ListQuery,
 };
@@ -24,8 +24,6 @@ use crate::{
         webhooks::{self, ChannelSettings, Webhook, WebhookSettings},
     },
 };
-
-type JsonResult<T> = Result<Json<T>, ApiError>;
 
 /// The most webhooks there may be: each reads the log for itself.
 const MOST: usize = 100;

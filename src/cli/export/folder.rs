@@ -38,16 +38,16 @@ pub(super) struct Listing {
 
 /// What bears a name in a folder.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(super) struct FolderItem {
     kind: Kind,
     size: u64,
     modified: Option<Timestamp>,
-    listed: Listed,
+    listed: NameMatch,
 }
 
 /// How a folder lists what answers to a name.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Listed {
+pub(super) enum NameMatch {
     Exactly,
     /// By a name that the filesystem holds equal; `None` where it does not let on which.
     Otherwise(Option<EntryPath>),
@@ -99,7 +99,7 @@ impl Folder {
     /// Refuses a name that is taken by anything but a folder of exactly that name.
     fn check_folder(&mut self, name: &[u8]) -> Result<(), Trouble> {
         let Some(found) = self.find(name)? else { return Ok(()) };
-        if let Listed::Otherwise(other) = found.listed {
+        if let NameMatch::Otherwise(other) = found.listed {
             return Err(Refusal::Collision(other).into());
         }
         match found.kind {
@@ -109,7 +109,7 @@ impl Folder {
         }
     }
 
-    pub(super) fn find(&mut self, name: &[u8]) -> Result<Option<Found>, Trouble> {
+    pub(super) fn find(&mut self, name: &[u8]) -> Result<Option<FolderItem>, Trouble> {
         find(&self.dir, name, Some(&mut self.listing))
     }
 }
@@ -120,7 +120,7 @@ pub(super) fn find(
     dir: &Dir,
     name: &[u8],
     listing: Option<&mut Option<Listing>>,
-) -> Result<Option<Found>, Trouble> {
+) -> Result<Option<FolderItem>, Trouble> {
     let facts = match dir.symlink_metadata(path(name)) {
         Ok(facts) => facts,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -138,8 +138,8 @@ pub(super) fn find(
         Some(Some(listing)) => listing.has(name),
         Some(none) => none.insert(Listing::of(dir)?).has(name),
     };
-    let listed = if is_listed { Listed::Exactly } else { listed(dir, name, facts.ino())? };
-    Ok(Some(Found { kind, size: facts.len(), modified, listed }))
+    let listed = if is_listed { NameMatch::Exactly } else { listed(dir, name, facts.ino())? };
+    Ok(Some(FolderItem { kind, size: facts.len(), modified, listed }))
 }
 
 impl Listing {
@@ -159,13 +159,13 @@ impl Listing {
 }
 
 /// How `dir` lists what answers to `name`, which is this inode.
-fn listed(dir: &Dir, name: &[u8], inode: u64) -> io::Result<Listed> {
+fn listed(dir: &Dir, name: &[u8], inode: u64) -> io::Result<NameMatch> {
     let (folded, mut alike, mut same_inode) = (fold(name), None, None);
     for entry in entries(dir)? {
         let entry = entry?;
         let other = entry.file_name().to_bytes();
         if other == name {
-            return Ok(Listed::Exactly);
+            return Ok(NameMatch::Exactly);
         }
         if folded.is_some() && fold(other) == folded {
             alike = Some(EntryPath::new(other));
@@ -174,7 +174,7 @@ fn listed(dir: &Dir, name: &[u8], inode: u64) -> io::Result<Listed> {
             same_inode = Some(EntryPath::new(other));
         }
     }
-    Ok(Listed::Otherwise(alike.or(same_inode)))
+    Ok(NameMatch::Otherwise(alike.or(same_inode)))
 }
 
 /// What is the same for most names that filesystems hold equal. Only words depend on it.
@@ -182,7 +182,7 @@ fn fold(name: &[u8]) -> Option<String> {
     Some(str::from_utf8(name).ok()?.nfd().collect::<String>().to_lowercase())
 }
 
-impl Found {
+impl FolderItem {
     /// What to do with this in the way of `object`.
     pub(super) fn judge(
         &self,
@@ -190,7 +190,7 @@ impl Found {
         overwrite: bool,
         traits: &FilesystemTraits,
     ) -> Result<Verdict, Refusal> {
-        if let Listed::Otherwise(other) = &self.listed {
+        if let NameMatch::Otherwise(other) = &self.listed {
             return Err(Refusal::Collision(other.clone()));
         }
         let has_its_time = match (object.modified, self.modified) {
@@ -237,11 +237,11 @@ mod tests {
         }
     }
 
-    fn found(kind: Kind, size: u64, modified: Timestamp) -> Found {
-        Found { kind, size, modified: Some(modified), listed: Listed::Exactly }
+    fn found(kind: Kind, size: u64, modified: Timestamp) -> FolderItem {
+        FolderItem { kind, size, modified: Some(modified), listed: NameMatch::Exactly }
     }
 
-    fn judge(found: &Found, overwrite: bool) -> Result<Verdict, Refusal> {
+    fn judge(found: &FolderItem, overwrite: bool) -> Result<Verdict, Refusal> {
         let home = tempfile::tempdir().unwrap();
         let dir = Dir::open_ambient_dir(home.path(), ambient_authority()).unwrap();
         let traits = FilesystemTraits::of(&dir).unwrap();
@@ -276,7 +276,7 @@ mod tests {
         for kind in [Kind::File, Kind::Folder, Kind::Link] {
             for overwrite in [false, true] {
                 let mut there = found(kind, 3, MODIFIED);
-                there.listed = Listed::Otherwise(other.clone());
+                there.listed = NameMatch::Otherwise(other.clone());
                 assert_eq!(judge(&there, overwrite), Err(Refusal::Collision(other.clone())));
             }
         }
@@ -294,9 +294,9 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         fs::write(home.path().join("A.txt"), "").unwrap();
         let dir = Dir::open_ambient_dir(home.path(), ambient_authority()).unwrap();
-        assert_eq!(listed(&dir, b"A.txt", 0).unwrap(), Listed::Exactly);
+        assert_eq!(listed(&dir, b"A.txt", 0).unwrap(), NameMatch::Exactly);
         let other = Some(EntryPath::new("A.txt"));
-        assert_eq!(listed(&dir, b"a.txt", 0).unwrap(), Listed::Otherwise(other));
-        assert_eq!(listed(&dir, b"b", 0).unwrap(), Listed::Otherwise(None));
+        assert_eq!(listed(&dir, b"a.txt", 0).unwrap(), NameMatch::Otherwise(other));
+        assert_eq!(listed(&dir, b"b", 0).unwrap(), NameMatch::Otherwise(None));
     }
 }

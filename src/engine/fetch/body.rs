@@ -160,7 +160,8 @@ pub(super) async fn store_any(
     body: Body,
     hashes: &[ExpectedHash],
 ) -> Result<(Stored, Result<(), SourceError>), FetchError> {
-    let sink = Sink { blobs: blobs.clone(), checks: Checks::new(hashes), held: Held::default() };
+    let sink =
+        Sink { blobs: blobs.clone(), checks: Checks::new(hashes), held: HeldBytes::default() };
     let sink = match body {
         Body::Stream(stream) => {
             let write = |sink: &mut Sink, bytes: &[u8]| sink.write(bytes);
@@ -202,15 +203,15 @@ pub(super) async fn store_listed(
 struct Sink {
     blobs: Blobs,
     checks: Checks,
-    held: Held,
+    held: HeldBytes,
 }
 
-enum Held {
+enum HeldBytes {
     Memory(BytesMut),
     File(Box<Stage>),
 }
 
-impl Default for Held {
+impl Default for HeldBytes {
     fn default() -> Self {
         Self::Memory(BytesMut::new())
     }
@@ -220,16 +221,16 @@ impl Sink {
     fn write(&mut self, bytes: &[u8]) -> Result<(), BlobError> {
         self.checks.update(bytes);
         match &mut self.held {
-            Held::File(stage) => stage.write(bytes),
-            Held::Memory(memory) if (memory.len() + bytes.len()) as u64 <= INLINE_MAX => {
+            HeldBytes::File(stage) => stage.write(bytes),
+            HeldBytes::Memory(memory) if (memory.len() + bytes.len()) as u64 <= INLINE_MAX => {
                 memory.extend_from_slice(bytes);
                 Ok(())
             }
-            Held::Memory(memory) => {
+            HeldBytes::Memory(memory) => {
                 let mut stage = self.blobs.stage()?;
                 stage.write(memory)?;
                 stage.write(bytes)?;
-                self.held = Held::File(Box::new(stage));
+                self.held = HeldBytes::File(Box::new(stage));
                 Ok(())
             }
         }
@@ -237,8 +238,8 @@ impl Sink {
 
     fn finish(self) -> Result<(Stored, Result<(), SourceError>), FetchError> {
         let stored = match self.held {
-            Held::File(stage) => finish_any(*stage)?,
-            Held::Memory(memory) => {
+            HeldBytes::File(stage) => finish_any(*stage)?,
+            HeldBytes::Memory(memory) => {
                 let bytes = memory.freeze();
                 let (hash, size) = (BlobHash::of(&bytes), bytes.len() as u64);
                 Stored { hash, size, inline: Some(bytes) }

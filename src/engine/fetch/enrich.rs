@@ -26,12 +26,12 @@ use crate::{
         left_out::LeftOut,
         reevaluate::{OwnObject, Reevaluated, Relisted, Reshaped},
         renames::Renamed,
-        shape::{self, Kept, Shape},
+        shape::{self, Shape, StoredShape},
     },
 };
 
 /// What is stored of entries, by the keys of their rows.
-pub(super) type StoredEntries = HashMap<i64, Kept>;
+pub(super) type StoredEntries = HashMap<i64, StoredShape>;
 
 /// Reads what is stored of a bundle's entries in one go: a read for each would use a thread for
 /// each.
@@ -188,8 +188,8 @@ pub(super) async fn rename(
     }
     let object = match stored.get(&row) {
         // Its listing was and is all that is used: only its name changes.
-        Some(Kept { judged_by: None, .. }) if run.rules.mark.is_none() => None,
-        Some(kept @ Kept { object: Some(_), .. }) => {
+        Some(StoredShape { judged_by: None, .. }) if run.rules.mark.is_none() => None,
+        Some(kept @ StoredShape { object: Some(_), .. }) => {
             Some(reshaped(run, action, kept, &mut known, true).await?)
         }
         _ => None,
@@ -224,7 +224,7 @@ pub(super) fn renamed(action: &Action, row: i64, object: Option<Reshaped>) -> Re
 async fn reshaped(
     run: &Arc<Run>,
     action: &Action,
-    kept: &Kept,
+    kept: &StoredShape,
     known: &mut KnownFacts,
     updates_metadata: bool,
 ) -> Result<Reshaped, FetchError> {

@@ -17,7 +17,7 @@ use crate::{
     store::{
         Store,
         commit::Stored,
-        shape::{self, Kept, Shape},
+        shape::{self, Shape, StoredShape},
         unique_keys,
     },
 };
@@ -118,7 +118,7 @@ async fn draft(
     source: &dyn Source,
     mapping: Option<&Mapping>,
     entry: Entry,
-    kept: Kept,
+    kept: StoredShape,
 ) -> Result<Result<Draft, Foreseen>, SourceError> {
     let mut known = KnownFacts::from_stored(&kept);
     let missing = known.missing(mapping.map_or_else(Needs::default, Mapping::needs));
@@ -155,7 +155,7 @@ async fn draft(
 }
 
 /// The shape that the mapping has made, without blobs that would have to be fetched first.
-fn shape_of(mapping: &Mapping, mapped: Mapped, kept: &Kept, new: &mut Vec<String>) -> Shape {
+fn shape_of(mapping: &Mapping, mapped: Mapped, kept: &StoredShape, new: &mut Vec<String>) -> Shape {
     let mut blobs = Vec::new();
     for blob in &mapped.blobs {
         match &blob.bytes {

@@ -78,7 +78,7 @@ struct Capabilities {
 }
 
 /// What a file is to a sync.
-pub(super) enum Listed {
+pub(super) enum ListedItem {
     Folder(Folder),
     Entry(Entry),
     /// A shortcut that is followed.
@@ -134,13 +134,13 @@ impl File {
     }
 
     /// What it is to a sync.
-    pub(super) fn listed(&self, listings: Listings<'_>) -> Listed {
+    pub(super) fn listed(&self, listings: Listings<'_>) -> ListedItem {
         let Listings { formats, shared_is_root, follows_shortcuts } = listings;
         let id = EntryPath::new(self.id.as_bytes());
         let parent = self.parent(shared_is_root);
         if self.is_folder() {
             let name = self.name.clone().into_bytes();
-            return Listed::Folder(Folder { id, parent: Some(parent), name });
+            return ListedItem::Folder(Folder { id, parent: Some(parent), name });
         }
         if let Some(target) = self.shortcut_details.target_id.as_ref().filter(|_| follows_shortcuts)
         {
@@ -148,11 +148,17 @@ impl File {
             let name = self.named_as(mime.unwrap_or_default(), formats);
             let target = EntryPath::new(target.as_bytes());
             let target_key = self.shortcut_details.target_resource_key.clone();
-            return Listed::Link(Link { id, parent, name: name.into_bytes(), target, target_key });
+            return ListedItem::Link(Link {
+                id,
+                parent,
+                name: name.into_bytes(),
+                target,
+                target_key,
+            });
         }
         let path = EntryPath::new(self.named_as(&self.mime_type, formats).into_bytes());
         let kind = self.kind(formats);
-        Listed::Entry(Entry { id, path, parent: Some(parent), kind })
+        ListedItem::Entry(Entry { id, path, parent: Some(parent), kind })
     }
 
     /// Its name, with the extension of what a document of that type is exported to.
@@ -331,9 +337,9 @@ mod tests {
         let listings =
             Listings { formats: &formats, shared_is_root: false, follows_shortcuts: false };
         match file.listed(listings) {
-            Listed::Entry(entry) => entry,
-            Listed::Folder(folder) => panic!("{folder:?}"),
-            Listed::Link(link) => panic!("{link:?}"),
+            ListedItem::Entry(entry) => entry,
+            ListedItem::Folder(folder) => panic!("{folder:?}"),
+            ListedItem::Link(link) => panic!("{link:?}"),
         }
     }
 

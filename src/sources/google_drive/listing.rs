@@ -11,7 +11,7 @@ use super::{
     api::units,
     batch::Part,
     export::FOLDER,
-    file::{FIELDS, File, Listed, Listings, NOWHERE, SHARED, file_id},
+    file::{FIELDS, File, ListedItem, Listings, NOWHERE, SHARED, file_id},
     refusal::Subject,
     source::{Drive, Root},
 };
@@ -132,9 +132,9 @@ impl Drive {
         for file in files.iter().filter(|file| !file.trashed) {
             file.note_keys(&self.api.keys);
             match file.listed(self.listings()) {
-                Listed::Folder(folder) => page.folders.push(folder),
-                Listed::Entry(entry) => page.entries.push(entry),
-                Listed::Link(link) => page.links.push(link),
+                ListedItem::Folder(folder) => page.folders.push(folder),
+                ListedItem::Entry(entry) => page.entries.push(entry),
+                ListedItem::Link(link) => page.links.push(link),
             }
         }
         page

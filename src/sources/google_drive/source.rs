@@ -17,7 +17,7 @@ use super::{
     api::{Api, UNITS_PER_MINUTE, units},
     batch,
     export::{Format, Formats},
-    file::{FIELDS, File, Listed, SHARED, file_id},
+    file::{FIELDS, File, ListedItem, SHARED, file_id},
     refusal::Subject,
     resource_keys::ResourceKeys,
     source_path::SourcePath,
@@ -271,8 +271,8 @@ impl Source for Drive {
         match self.get(Subject::File, id).await {
             Ok(file) if file.trashed => Ok(None),
             Ok(file) => Ok(match file.listed(self.listings()) {
-                Listed::Folder(folder) => Some(folder),
-                Listed::Entry(_) | Listed::Link(_) => None,
+                ListedItem::Folder(folder) => Some(folder),
+                ListedItem::Entry(_) | ListedItem::Link(_) => None,
             }),
             Err(SourceError::NotFound { .. }) => Ok(None),
             Err(error) => Err(error),
@@ -324,8 +324,8 @@ impl Source for Drive {
         match self.get(Subject::File, id).await {
             Ok(file) if file.trashed => Ok(None),
             Ok(file) => Ok(match file.listed(self.listings()) {
-                Listed::Entry(entry) => Some(entry),
-                Listed::Folder(_) | Listed::Link(_) => None,
+                ListedItem::Entry(entry) => Some(entry),
+                ListedItem::Folder(_) | ListedItem::Link(_) => None,
             }),
             Err(SourceError::NotFound { .. }) => Ok(None),
             Err(error) => Err(error),

@@ -35,7 +35,7 @@ pub(super) struct Query {
 }
 
 /// A page of a search.
-pub(super) struct Found {
+pub(super) struct SearchPage {
     pub(super) assets: Vec<Asset>,
     /// How many the search finds altogether, as far as it says.
     pub(super) total: Option<u64>,
@@ -82,7 +82,7 @@ impl Paging {
     }
 }
 
-impl Found {
+impl SearchPage {
     /// Whether the search continues behind this page.
     pub(super) fn goes_on(&self, paging: &mut Paging) -> bool {
         paging.goes_on(self.assets.len(), self.total, self.assets.last().map(behind))
@@ -148,11 +148,11 @@ impl Api {
         query: &Query,
         after: Option<&[Value]>,
         per_page: usize,
-    ) -> Result<Found, SourceError> {
+    ) -> Result<SearchPage, SourceError> {
         let about = if after.is_some() { About::Page } else { About::Search };
         let Objects { objects, total } =
             self.objects::<Asset>(&query.body(after), per_page, about).await?;
-        Ok(Found { assets: objects.unwrap_or_default(), total })
+        Ok(SearchPage { assets: objects.unwrap_or_default(), total })
     }
 
     /// All collections that the token sees.

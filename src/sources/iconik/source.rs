@@ -63,7 +63,7 @@ pub(super) struct Library {
     pub(super) scope: Scope,
     tree: OnceCell<Tree>,
     /// The assets that were listed last, until they are asked for their files.
-    pub(super) listed: Mutex<Listed>,
+    pub(super) listed: Mutex<RecentPages>,
     /// Where the changes continue behind the walk that this source has made.
     walked: Mutex<Walked>,
     pub(super) links: Mutex<HashMap<EntryId, Arc<tokio::sync::Mutex<Option<Link>>>>>,
@@ -93,7 +93,7 @@ pub(super) struct Scope {
 
 /// The assets of the last two pages.
 #[derive(Default)]
-pub(super) struct Listed {
+pub(super) struct RecentPages {
     pub(super) now: HashMap<EntryId, Arc<Asset>>,
     pub(super) before: HashMap<EntryId, Arc<Asset>>,
 }

@@ -1,12 +1,12 @@
 //! Box.
 
-use super::Kept;
+use super::WithoutSource;
 use crate::sources::provider::{
     Given, Kind, Presence, Schema, Wrong,
     field::{Literal, text},
 };
 
-pub(in crate::sources) static BOX: Kept = Kept {
+pub(in crate::sources) static BOX: WithoutSource = WithoutSource {
     name: "box",
     schema: &Schema {
         model: "BoxConfig",

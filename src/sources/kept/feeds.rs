@@ -1,12 +1,12 @@
 //! Feeds and what is pushed.
 
-use super::Kept;
+use super::WithoutSource;
 use crate::sources::provider::{
     Kind, Presence, Schema,
     field::{Literal, Shape, field, integer, one_of, text},
 };
 
-pub(in crate::sources) static RSS: Kept = Kept {
+pub(in crate::sources) static RSS: WithoutSource = WithoutSource {
     name: "rss",
     schema: &Schema {
         model: "RSSConfig",
@@ -25,7 +25,7 @@ pub(in crate::sources) static RSS: Kept = Kept {
     rule: None,
 };
 
-pub(in crate::sources) static HTTP_API: Kept = Kept {
+pub(in crate::sources) static HTTP_API: WithoutSource = WithoutSource {
     name: "http_api",
     schema: &Schema {
         model: "HTTPAPIConfig",
@@ -50,7 +50,7 @@ pub(in crate::sources) static HTTP_API: Kept = Kept {
     rule: None,
 };
 
-pub(in crate::sources) static BRIGHTDATA: Kept = Kept {
+pub(in crate::sources) static BRIGHTDATA: WithoutSource = WithoutSource {
     name: "brightdata",
     schema: &Schema {
         model: "BrightDataConfig",
@@ -71,7 +71,7 @@ pub(in crate::sources) static BRIGHTDATA: Kept = Kept {
     rule: None,
 };
 
-pub(in crate::sources) static EMAIL: Kept = Kept {
+pub(in crate::sources) static EMAIL: WithoutSource = WithoutSource {
     name: "email",
     schema: &Schema {
         model: "EmailConfig",

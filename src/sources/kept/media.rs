@@ -1,12 +1,12 @@
 //! Media platforms and cameras.
 
-use super::Kept;
+use super::WithoutSource;
 use crate::sources::provider::{
     Given, Kind, Presence, Schema, Wrong,
     field::{Shape, field, integer, one_of, text, word},
 };
 
-pub(in crate::sources) static INSTAGRAM: Kept = Kept {
+pub(in crate::sources) static INSTAGRAM: WithoutSource = WithoutSource {
     name: "instagram",
     schema: &Schema {
         model: "InstagramConfig",
@@ -29,7 +29,7 @@ pub(in crate::sources) static INSTAGRAM: Kept = Kept {
     rule: None,
 };
 
-pub(in crate::sources) static TIKTOK: Kept = Kept {
+pub(in crate::sources) static TIKTOK: WithoutSource = WithoutSource {
     name: "tiktok",
     schema: &Schema {
         model: "TikTokConfig",
@@ -52,7 +52,7 @@ pub(in crate::sources) static TIKTOK: Kept = Kept {
     rule: None,
 };
 
-pub(in crate::sources) static MUX: Kept = Kept {
+pub(in crate::sources) static MUX: WithoutSource = WithoutSource {
     name: "mux",
     schema: &Schema {
         model: "MuxConfig",
@@ -72,7 +72,7 @@ pub(in crate::sources) static MUX: Kept = Kept {
     rule: None,
 };
 
-pub(in crate::sources) static RTSP: Kept = Kept {
+pub(in crate::sources) static RTSP: WithoutSource = WithoutSource {
     name: "rtsp",
     schema: &Schema {
         model: "RTSPConfig",

@@ -11,14 +11,14 @@ use super::provider::{Given, Provider, Schema, Wrong};
 
 /// A provider without a source.
 #[derive(Debug)]
-pub(super) struct Kept {
+pub(super) struct WithoutSource {
     name: &'static str,
     schema: &'static Schema,
     /// The rules between its fields, if it has any.
     rule: Option<fn(&Given<'_>) -> Vec<Wrong>>,
 }
 
-impl Provider for Kept {
+impl Provider for WithoutSource {
     fn name(&self) -> &'static str {
         self.name
     }

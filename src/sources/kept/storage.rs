@@ -1,6 +1,6 @@
 //! Object storage without an API compatible with S3, or not read through it yet.
 
-use super::Kept;
+use super::WithoutSource;
 use crate::sources::{
     provider::{
         Given, Kind, Presence, Schema, Wrong,
@@ -9,7 +9,7 @@ use crate::sources::{
     s3::provider::{ENDPOINT, REGION},
 };
 
-pub(in crate::sources) static BACKBLAZE: Kept = Kept {
+pub(in crate::sources) static BACKBLAZE: WithoutSource = WithoutSource {
     name: "backblaze",
     schema: &Schema {
         model: "BackblazeConfig",
@@ -26,7 +26,7 @@ pub(in crate::sources) static BACKBLAZE: Kept = Kept {
 };
 
 /// The contract has no model for it; its words are those of the provider's description.
-pub(in crate::sources) static SUPABASE: Kept = Kept {
+pub(in crate::sources) static SUPABASE: WithoutSource = WithoutSource {
     name: "supabase",
     schema: &Schema {
         model: "SupabaseConfig",
@@ -46,7 +46,7 @@ pub(in crate::sources) static SUPABASE: Kept = Kept {
     rule: None,
 };
 
-pub(in crate::sources) static GCS: Kept = Kept {
+pub(in crate::sources) static GCS: WithoutSource = WithoutSource {
     name: "gcs",
     schema: &Schema {
         model: "GCSConfig",
@@ -62,7 +62,7 @@ pub(in crate::sources) static GCS: Kept = Kept {
     rule: None,
 };
 
-pub(in crate::sources) static AZURE_BLOB: Kept = Kept {
+pub(in crate::sources) static AZURE_BLOB: WithoutSource = WithoutSource {
     name: "azure_blob",
     schema: &Schema {
         model: "AzureBlobConfig",

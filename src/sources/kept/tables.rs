@@ -1,12 +1,12 @@
 //! Databases.
 
-use super::Kept;
+use super::WithoutSource;
 use crate::sources::provider::{
     Kind, Presence, Schema,
     field::{Literal, Shape, field, integer, text},
 };
 
-pub(in crate::sources) static POSTGRESQL: Kept = Kept {
+pub(in crate::sources) static POSTGRESQL: WithoutSource = WithoutSource {
     name: "postgresql",
     schema: &Schema {
         model: "PostgreSQLConfig",

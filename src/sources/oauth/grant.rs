@@ -145,11 +145,11 @@ pub struct Grant {
     /// As they were kept when this grant last looked.
     credentials: Mutex<Credentials>,
     /// Locked for as long as a renewal takes.
-    held: Arc<tokio::sync::Mutex<Held>>,
+    held: Arc<tokio::sync::Mutex<GrantState>>,
 }
 
 #[derive(Debug, Default)]
-enum Held {
+enum GrantState {
     #[default]
     Nothing,
     Token {
@@ -170,8 +170,8 @@ impl Grant {
     pub async fn token(self: &Arc<Self>) -> Result<AccessToken, SourceError> {
         let held = Arc::clone(&self.held).lock_owned().await;
         match &*held {
-            Held::Token { token, until } if self.clock.now() < *until => Ok(token.clone()),
-            Held::Refused { error, at } if at.elapsed() < REFUSED_FOR => Err(error.clone()),
+            GrantState::Token { token, until } if self.clock.now() < *until => Ok(token.clone()),
+            GrantState::Refused { error, at } if at.elapsed() < REFUSED_FOR => Err(error.clone()),
             _ => self.see_renewal_through(held).await,
         }
     }
@@ -187,8 +187,8 @@ impl Grant {
     ) -> Result<AccessToken, SourceError> {
         let held = Arc::clone(&self.held).lock_owned().await;
         match &*held {
-            Held::Token { token, .. } if !token.is(refused) => Ok(token.clone()),
-            Held::Refused { error, at } if at.elapsed() < REFUSED_FOR => Err(error.clone()),
+            GrantState::Token { token, .. } if !token.is(refused) => Ok(token.clone()),
+            GrantState::Refused { error, at } if at.elapsed() < REFUSED_FOR => Err(error.clone()),
             _ => self.see_renewal_through(held).await,
         }
     }
@@ -197,17 +197,17 @@ impl Grant {
     /// be kept.
     async fn see_renewal_through(
         self: &Arc<Self>,
-        mut held: OwnedMutexGuard<Held>,
+        mut held: OwnedMutexGuard<GrantState>,
     ) -> Result<AccessToken, SourceError> {
         let grant = Arc::clone(self);
         let renewal = tokio::spawn(async move {
             let renewed = grant.renew().await;
             *held = match &renewed {
-                Ok((token, until)) => Held::Token { token: token.clone(), until: *until },
+                Ok((token, until)) => GrantState::Token { token: token.clone(), until: *until },
                 Err(error @ SourceError::SignInAgain { .. }) => {
-                    Held::Refused { error: error.clone(), at: Instant::now() }
+                    GrantState::Refused { error: error.clone(), at: Instant::now() }
                 }
-                Err(_) => Held::Nothing,
+                Err(_) => GrantState::Nothing,
             };
             renewed.map(|(token, _)| token)
         });

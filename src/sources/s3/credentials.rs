@@ -190,7 +190,7 @@ fn configured_endpoint(config: &SdkConfig) -> Option<String> {
 /// Credentials that a connection keeps, in the contract's shapes.
 #[derive(serde::Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-enum Kept {
+enum StoredCredentials {
     AccessKey {
         access_key_id: String,
         secret_access_key: String,
@@ -208,10 +208,10 @@ async fn kept(
     stored: &model::Credentials,
     region: &str,
 ) -> Result<SharedCredentialsProvider, SourceError> {
-    let kept: Kept =
+    let kept: StoredCredentials =
         stored.read().map_err(|error| SourceError::Misconfigured { message: error.to_string() })?;
     Ok(match kept {
-        Kept::AccessKey { access_key_id, secret_access_key, session_token } => {
+        StoredCredentials::AccessKey { access_key_id, secret_access_key, session_token } => {
             let keys = Credentials::new(
                 access_key_id,
                 secret_access_key,
@@ -221,7 +221,7 @@ async fn kept(
             );
             SharedCredentialsProvider::new(keys)
         }
-        Kept::IamRole { role_arn, external_id } => {
+        StoredCredentials::IamRole { role_arn, external_id } => {
             let settings = S3Connection {
                 role_arn: Some(role_arn),
                 external_id: Some(external_id),

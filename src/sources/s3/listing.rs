@@ -49,14 +49,14 @@ impl Position {
 /// One page as the server sent it, checked for itself.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Answer {
-    pub(super) objects: Vec<Listed>,
+    pub(super) objects: Vec<ListedObject>,
     /// Where the next page begins; `None` on the last.
     pub(super) next: Option<String>,
 }
 
 /// One object of a page.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Listed {
+pub(super) struct ListedObject {
     key: Vec<u8>,
     etag: String,
     size: Option<u64>,
@@ -116,10 +116,10 @@ struct Draft {
     token: Option<String>,
     key_count: Option<String>,
     prefixes: usize,
-    object: Listed,
+    object: ListedObject,
     key_missing: bool,
     raw_key: Option<String>,
-    objects: Vec<(String, Listed)>,
+    objects: Vec<(String, ListedObject)>,
 }
 
 /// Reads a page and proves that it is whole.
@@ -229,7 +229,7 @@ pub(super) fn decode_key(key: String, url_encoded: bool) -> Vec<u8> {
     }
 }
 
-impl Listed {
+impl ListedObject {
     /// The entry below `prefix`. `Ok(None)` for the marker of the prefix itself: consoles create
     /// empty objects named like folders, and the folder that is synced has no name within itself.
     fn into_entry(self, prefix: &[u8], listed: &[u8]) -> Result<Option<Entry>, SourceError> {
@@ -348,7 +348,7 @@ impl Progress {
     }
 }
 
-fn bounds(objects: &[Listed]) -> Option<(&[u8], &[u8])> {
+fn bounds(objects: &[ListedObject]) -> Option<(&[u8], &[u8])> {
     Some((&objects.first()?.key, &objects.last()?.key))
 }
 

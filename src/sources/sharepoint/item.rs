@@ -116,7 +116,7 @@ struct Marks {
 
 /// What an item is here.
 #[derive(Debug)]
-pub(super) enum Listed {
+pub(super) enum ListedItem {
     Folder(Folder),
     Entry(Entry),
     Removed(EntryId),
@@ -156,25 +156,25 @@ impl DriveItem {
     }
 
     /// The item as a listing of that drive has it.
-    pub(super) fn into_listed(self, drive: &str) -> Listed {
+    pub(super) fn into_listed(self, drive: &str) -> ListedItem {
         let id = entry_id(drive, &self.id);
         if self.deleted.is_some() {
-            return Listed::Removed(id);
+            return ListedItem::Removed(id);
         }
         let parent = self.parent_reference.as_ref().and_then(|parent| parent.id.as_deref());
         let parent = parent.map(|parent| entry_id(drive, parent));
         if self.root.is_some() {
             let name = Vec::new();
-            return Listed::Folder(Folder { id, parent: None, name });
+            return ListedItem::Folder(Folder { id, parent: None, name });
         }
         let Some(name) = self.name.clone().filter(|name| !name.is_empty()) else {
-            return Listed::Nothing;
+            return ListedItem::Nothing;
         };
         if self.folder.is_some() && self.package.is_none() && self.remote_item.is_none() {
-            return Listed::Folder(Folder { id, parent, name: name.into_bytes() });
+            return ListedItem::Folder(Folder { id, parent, name: name.into_bytes() });
         }
         let kind = self.kind();
-        Listed::Entry(Entry { id, path: EntryPath::new(name), parent, kind })
+        ListedItem::Entry(Entry { id, path: EntryPath::new(name), parent, kind })
     }
 
     fn kind(self) -> EntryKind {

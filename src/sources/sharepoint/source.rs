@@ -22,8 +22,8 @@ use tokio::time::Instant;
 use super::{
     columns::Columns,
     graph::{About, BATCH, Graph},
-    item::{self, DriveItem, Listed, SELECT},
-    source_path::{Collection, Found, Site, SourcePath},
+    item::{self, DriveItem, ListedItem, SELECT},
+    source_path::{Collection, DriveFolder, Site, SourcePath},
 };
 use crate::{
     model::{Cursor, Entry, EntryId, EntryKind, Fingerprint, Folder, FolderId, Shard, Version},
@@ -62,11 +62,11 @@ pub(super) struct SharePoint {
 /// What a source is opened at.
 pub(super) enum Root {
     /// A folder: what is below it can be synced.
-    Folder(Found),
+    Folder(DriveFolder),
     /// The drive of whoever signed in, which is looked around in beside the sites.
-    Own(Found),
+    Own(DriveFolder),
     /// Libraries of a site, by their names: what is in them can be synced.
-    Libraries { site: String, all: Vec<(String, Found)> },
+    Libraries { site: String, all: Vec<(String, DriveFolder)> },
     /// A site's libraries, to look around in.
     Site { id: String },
     /// All sites, to look around in; `follows`: those first that whoever signed in follows.
@@ -78,7 +78,7 @@ struct Part {
     shard: Shard,
     /// What the paths of its entries begin with.
     path: String,
-    found: Found,
+    found: DriveFolder,
 }
 
 /// How far a walk has come.
@@ -151,7 +151,7 @@ impl Source for SharePoint {
     /// Drive and item: a place stays the same when it is renamed.
     fn place(&self) -> Option<Vec<u8>> {
         let place = match &self.root {
-            Root::Folder(Found { drive, item }) | Root::Own(Found { drive, item }) => {
+            Root::Folder(DriveFolder { drive, item }) | Root::Own(DriveFolder { drive, item }) => {
                 SourcePath::Item { drive: drive.clone(), item: item.clone() }
             }
             Root::Libraries { site, all } => {
@@ -239,7 +239,7 @@ impl Source for SharePoint {
     async fn stat(&self, id: &EntryId) -> Result<Option<Entry>, SourceError> {
         match self.item(id).await {
             Ok(found) => match self.one(id, found).await? {
-                Listed::Entry(entry) => Ok(Some(entry)),
+                ListedItem::Entry(entry) => Ok(Some(entry)),
                 _ => Ok(None),
             },
             Err(SourceError::NotFound { .. }) => Ok(None),
@@ -334,7 +334,7 @@ impl Source for SharePoint {
     async fn folder(&self, id: &FolderId) -> Result<Option<Folder>, SourceError> {
         match self.item(id).await {
             Ok(found) => match self.one(id, found).await? {
-                Listed::Folder(folder) => Ok(Some(folder)),
+                ListedItem::Folder(folder) => Ok(Some(folder)),
                 _ => Ok(None),
             },
             Err(SourceError::NotFound { .. }) => Ok(None),
@@ -396,7 +396,7 @@ impl Source for SharePoint {
     }
 
     async fn browse(&self, wanted: ItemKind, limit: usize) -> Result<Level, SourceError> {
-        let Found { drive, item } = match &self.root {
+        let DriveFolder { drive, item } = match &self.root {
             Root::Folder(found) | Root::Own(found) => found,
             Root::Libraries { site: id, .. } | Root::Site { id } => {
                 return self.libraries(id).await;
@@ -417,10 +417,10 @@ impl Source for SharePoint {
             next = page.next;
             for found in page.value {
                 let item = match (wanted, found.into_listed(drive)) {
-                    (ItemKind::Folders, Listed::Folder(found)) => {
+                    (ItemKind::Folders, ListedItem::Folder(found)) => {
                         folder(found.name, found.id.to_json_text())
                     }
-                    (ItemKind::Files, Listed::Entry(entry)) => file_of(entry),
+                    (ItemKind::Files, ListedItem::Entry(entry)) => file_of(entry),
                     _ => continue,
                 };
                 if level.items.len() == limit {
@@ -450,7 +450,7 @@ impl SharePoint {
                 vec![Part { shard, path, found: found.clone() }]
             }
             Root::Libraries { all, .. } => {
-                let part = |(name, found): &(String, Found)| Part {
+                let part = |(name, found): &(String, DriveFolder)| Part {
                     shard: Shard::named(name),
                     path: name.clone(),
                     found: found.clone(),
@@ -481,7 +481,7 @@ impl SharePoint {
     }
 
     /// Makes sure that a folder is there.
-    async fn look_at(&self, Found { drive, item }: &Found) -> Result<(), SourceError> {
+    async fn look_at(&self, DriveFolder { drive, item }: &DriveFolder) -> Result<(), SourceError> {
         let path = format!("/drives/{drive}/items/{item}?$select={SELECT}");
         let found: DriveItem = self.graph.get(&path, About::Place).await?;
         if found.folder.is_none() && found.root.is_none() {
@@ -606,15 +606,15 @@ impl SharePoint {
             let url = item.download_url.take();
             self.name_columns(&part.found.drive, &mut item).await?;
             match item.into_listed(&part.found.drive) {
-                Listed::Folder(folder) => page.folders.push(folder),
-                Listed::Entry(entry) => {
+                ListedItem::Folder(folder) => page.folders.push(folder),
+                ListedItem::Entry(entry) => {
                     if let Some(url) = url {
                         self.urls().put(entry.id.clone(), url);
                     }
                     page.entries.push(entry);
                 }
-                Listed::Removed(id) => page.removed.push(id),
-                Listed::Nothing => {}
+                ListedItem::Removed(id) => page.removed.push(id),
+                ListedItem::Nothing => {}
             }
         }
         Ok(page)
@@ -642,7 +642,7 @@ impl SharePoint {
     }
 
     /// An item that was asked for by its id.
-    async fn one(&self, id: &EntryId, mut found: DriveItem) -> Result<Listed, SourceError> {
+    async fn one(&self, id: &EntryId, mut found: DriveItem) -> Result<ListedItem, SourceError> {
         let drive = item::parts(id).map_or("", |(drive, _)| drive);
         if let Some(url) = found.download_url.take() {
             self.urls().put(id.clone(), url);

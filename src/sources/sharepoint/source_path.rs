@@ -23,7 +23,7 @@ pub(super) enum SourcePath {
     Site { path: Vec<String> },
     /// `SITE/DRIVE!ITEM/Name/…`: a site and libraries of it, as a sync of several keeps them; the
     /// id of a site alone is what browsing returns for those that are not below /sites.
-    Libraries { site: String, all: Vec<(String, Found)> },
+    Libraries { site: String, all: Vec<(String, DriveFolder)> },
     /// `/users/UPN/folder`: a person's OneDrive, for applications.
     User { name: String, folder: Vec<String> },
     /// `/folder`: the connection's drive and folder, else the OneDrive of whoever signed in.
@@ -68,7 +68,7 @@ impl SourcePath {
         match self {
             Self::Item { drive, item } => format!("{drive}!{item}"),
             Self::Libraries { site, all } => {
-                all.iter().fold(site.clone(), |text, (name, Found { drive, item })| {
+                all.iter().fold(site.clone(), |text, (name, DriveFolder { drive, item })| {
                     format!("{text}/{drive}!{item}/{name}")
                 })
             }
@@ -86,21 +86,21 @@ fn by_id(text: &str) -> Option<SourcePath> {
     let folder = |text: &str| {
         let (drive, item) = text.rsplit_once('!')?;
         let is_whole = !drive.is_empty() && !item.is_empty();
-        is_whole.then(|| Found { drive: drive_id(drive), item: item.to_owned() })
+        is_whole.then(|| DriveFolder { drive: drive_id(drive), item: item.to_owned() })
     };
     let Some((site, libraries)) = text.split_once('/') else {
         // The id of a site has three parts.
         if text.split(',').filter(|part| !part.is_empty()).count() == 3 {
             return Some(SourcePath::Libraries { site: text.to_owned(), all: Vec::new() });
         }
-        return folder(text).map(|Found { drive, item }| SourcePath::Item { drive, item });
+        return folder(text).map(|DriveFolder { drive, item }| SourcePath::Item { drive, item });
     };
     let parts: Vec<&str> = libraries.split('/').collect();
     let library = |part: &[&str]| match part {
         [id, name] if !name.is_empty() => Some(((*name).to_owned(), folder(id)?)),
         _ => None,
     };
-    let all: Option<Vec<(String, Found)>> = parts.chunks(2).map(library).collect();
+    let all: Option<Vec<(String, DriveFolder)>> = parts.chunks(2).map(library).collect();
     let all = all.filter(|_| !site.is_empty())?;
     Some(SourcePath::Libraries { site: site.to_owned(), all })
 }
@@ -112,7 +112,7 @@ pub(super) fn parts_of(path: &str) -> Vec<String> {
 
 /// A folder of a drive.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Found {
+pub(super) struct DriveFolder {
     pub(super) drive: String,
     pub(super) item: String,
 }
@@ -175,13 +175,13 @@ impl Graph {
         &self,
         place: &SourcePath,
         defaults: &Defaults,
-    ) -> Result<Found, SourceError> {
+    ) -> Result<DriveFolder, SourceError> {
         match place {
             SourcePath::Sites => {
                 Err(SourceError::RootMissing { message: "the place names no site".to_owned() })
             }
             SourcePath::Item { drive, item } => {
-                Ok(Found { drive: drive.clone(), item: item.clone() })
+                Ok(DriveFolder { drive: drive.clone(), item: item.clone() })
             }
             SourcePath::User { name, folder } => {
                 let path = format!("/users/{}/drive", segment(name));
@@ -213,7 +213,7 @@ impl Graph {
         &self,
         site: &str,
         path: &[String],
-    ) -> Result<Found, SourceError> {
+    ) -> Result<DriveFolder, SourceError> {
         let libraries = self.libraries(site).await?;
         let Some((wanted, folder)) = path.split_first() else {
             return Err(no_library(None, &libraries));
@@ -230,10 +230,10 @@ impl Graph {
         &self,
         site: &str,
         names: &[String],
-        known: &[(String, Found)],
-    ) -> Result<Vec<(String, Found)>, SourceError> {
+        known: &[(String, DriveFolder)],
+    ) -> Result<Vec<(String, DriveFolder)>, SourceError> {
         let mut there = None;
-        let mut all: Vec<(String, Found)> = Vec::with_capacity(names.len());
+        let mut all: Vec<(String, DriveFolder)> = Vec::with_capacity(names.len());
         for name in names {
             let found = match known.iter().find(|(of, _)| of == name) {
                 Some((_, found)) => found.clone(),
@@ -307,7 +307,7 @@ impl Graph {
     }
 
     /// A folder of a drive, by its path there.
-    async fn folder_of(&self, drive: &str, path: &[String]) -> Result<Found, SourceError> {
+    async fn folder_of(&self, drive: &str, path: &[String]) -> Result<DriveFolder, SourceError> {
         let encoded: Vec<String> = path.iter().map(|part| segment(part)).collect();
         let place = match encoded.as_slice() {
             [] => format!("/drives/{drive}/root"),
@@ -319,7 +319,7 @@ impl Graph {
             let message = format!("/{} is a file: name the folder that it is in", path.join("/"));
             return Err(SourceError::RootMissing { message });
         }
-        Ok(Found { drive: drive_id(drive), item: item.id })
+        Ok(DriveFolder { drive: drive_id(drive), item: item.id })
     }
 }
 
@@ -401,7 +401,7 @@ mod tests {
                     all: [("Shared Documents", "A"), ("Bücher", "B")]
                         .map(|(name, of)| {
                             let (drive, item) = (format!("b!{of}"), format!("01{of}"));
-                            (name.to_owned(), Found { drive, item })
+                            (name.to_owned(), DriveFolder { drive, item })
                         })
                         .to_vec(),
                 },

@@ -17,7 +17,7 @@ use crate::sources::SourceError;
 
 /// Something with a name in the catalogue.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Listed {
+pub(super) struct CatalogueItem {
     pub(super) name: String,
     /// `TABLE`, `VIEW` and so on, where it is told.
     pub(super) kind: Option<String>,
@@ -194,7 +194,7 @@ pub(super) fn propose(columns: &[Column], declared: Vec<String>) -> Proposal {
 pub(super) async fn databases(
     session: &Arc<Session>,
     limit: usize,
-) -> Result<(Vec<Listed>, bool), SourceError> {
+) -> Result<(Vec<CatalogueItem>, bool), SourceError> {
     paged(session, limit, sql::databases).await
 }
 
@@ -203,7 +203,7 @@ pub(super) async fn schemas(
     session: &Arc<Session>,
     database: &Name,
     limit: usize,
-) -> Result<(Vec<Listed>, bool), SourceError> {
+) -> Result<(Vec<CatalogueItem>, bool), SourceError> {
     paged(session, limit, |count, after| sql::schemas(database, count, after)).await
 }
 
@@ -212,7 +212,7 @@ pub(super) async fn objects(
     session: &Arc<Session>,
     (database, schema): (&Name, &Name),
     limit: usize,
-) -> Result<(Vec<Listed>, bool), SourceError> {
+) -> Result<(Vec<CatalogueItem>, bool), SourceError> {
     paged(session, limit, |count, after| sql::objects(database, schema, count, after)).await
 }
 
@@ -232,8 +232,8 @@ async fn paged(
     session: &Arc<Session>,
     limit: usize,
     statement: impl Fn(usize, Option<&str>) -> Statement,
-) -> Result<(Vec<Listed>, bool), SourceError> {
-    let mut listed: Vec<Listed> = Vec::new();
+) -> Result<(Vec<CatalogueItem>, bool), SourceError> {
+    let mut listed: Vec<CatalogueItem> = Vec::new();
     loop {
         let count = (limit + 1 - listed.len()).min(SHOW_LIMIT);
         let after = listed.last().map(|last| last.name.clone());
@@ -242,7 +242,7 @@ async fn paged(
         let kind = result.columns.iter().position(|column| column.name == "kind");
         let found = rows.iter().flat_map(Rows::iter).filter_map(|row| {
             let kind = kind.and_then(|at| row.cell(at)).map(str::to_owned);
-            Some(Listed { name: row.cell(name)?.to_owned(), kind })
+            Some(CatalogueItem { name: row.cell(name)?.to_owned(), kind })
         });
         let before = listed.len();
         // `FROM` takes names that begin with the text: the last one comes again.

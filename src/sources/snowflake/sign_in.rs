@@ -37,7 +37,7 @@ const TURN_PATIENCE: Duration = Duration::from_secs(2 * RENEWAL_LEASE_SECS);
 /// Credentials, as the contract's two models have them.
 #[derive(Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-enum Stored {
+enum StoredCredentials {
     KeyPair {
         username: String,
         private_key: SecretString,
@@ -145,16 +145,16 @@ impl SignIn {
         let misconfigured = |message: String| SourceError::Misconfigured { message };
         let credentials = credentials
             .ok_or_else(|| misconfigured("this connection has no credentials".to_owned()))?;
-        let stored: Stored =
+        let stored: StoredCredentials =
             credentials.read().map_err(|error| misconfigured(error.to_string()))?;
         let way = match stored {
-            Stored::KeyPair { username, private_key, private_key_passphrase } => {
+            StoredCredentials::KeyPair { username, private_key, private_key_passphrase } => {
                 let key =
                     PrivateKey::read(private_key.expose_secret(), private_key_passphrase.as_ref())
                         .map_err(|error| misconfigured(format!("{}: {error}", error.field())))?;
                 Way::Key { key: Box::new(key), username }
             }
-            Stored::UsernamePassword { password } => Way::Token(password),
+            StoredCredentials::UsernamePassword { password } => Way::Token(password),
         };
         Ok(Self {
             account,

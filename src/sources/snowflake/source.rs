@@ -19,7 +19,7 @@ use tokio::sync::OnceCell;
 
 use super::{
     account::Account,
-    catalogue::{self, ConfiguredColumns, Listed},
+    catalogue::{self, CatalogueItem, ConfiguredColumns},
     feed::{Finished, Mark, Order, UnderWay},
     names::{self, Name, NotATable, Table},
     pass::{Batch, Ended, Pass, Progress, Rowset, decode},
@@ -413,7 +413,7 @@ impl Snowflake {
                 return self.columns(&table, limit).await;
             }
         };
-        let item = |found: Listed| {
+        let item = |found: CatalogueItem| {
             let mut full = names.to_vec();
             full.push(Name::exact(found.name.as_str()));
             item(&found.name, &full, found.kind)

@@ -69,7 +69,7 @@ pub fn named(connection: &Connection, bucket_key: i64, id: &str) -> Result<Optio
 
 /// An object, and where the bytes of each of its blobs are; `None` for one that has gone.
 #[derive(Clone, Debug)]
-pub struct Found {
+pub struct ChosenObject {
     /// The object.
     pub object: Record,
     /// Of its blobs, in their order.
@@ -86,13 +86,13 @@ pub fn with_bytes(
     bucket_key: i64,
     ids: Vec<ObjectId>,
     enough: usize,
-) -> Result<Vec<Option<Found>>> {
+) -> Result<Vec<Option<ChosenObject>>> {
     let (mut all, mut bytes) = (Vec::with_capacity(ids.len()), 0);
     for id in ids {
         let found = record::by_id(connection, bucket_key, id.as_str())?
             .map(|object| {
                 let places = object.blobs.iter().map(|blob| blobs::locate(connection, &blob.hash));
-                Ok::<_, StoreError>(Found { places: places.collect::<Result<_>>()?, object })
+                Ok::<_, StoreError>(ChosenObject { places: places.collect::<Result<_>>()?, object })
             })
             .transpose()?;
         let places = found.iter().flat_map(|found| found.places.iter().flatten());

@@ -51,7 +51,7 @@ pub(super) enum Index {
 
 /// A page of keys.
 #[derive(Clone, Debug, Default)]
-pub struct Found {
+pub struct KeyPage {
     /// Of what was found, in order.
     pub places: Vec<RowPosition>,
     /// The last place that was looked at, where there may be more behind it.
@@ -135,11 +135,11 @@ impl Query {
         skip: u64,
         limit: u32,
         most: Option<u32>,
-    ) -> Result<Found> {
+    ) -> Result<KeyPage> {
         let Some(most) = most.filter(|_| self.is_scan() && skip == 0) else {
             let index = self.fewest(connection)?.unwrap_or_else(|| self.ordered());
             let places = self.page(connection, index, after, None, skip, limit)?;
-            return Ok(Found { places, ends_at: None });
+            return Ok(KeyPage { places, ends_at: None });
         };
         // Where many match, the page is full before their number would be known.
         let first = (most / FIRST).max(1);
@@ -201,12 +201,12 @@ impl Query {
         after: Option<&RowPosition>,
         limit: u32,
         most: u32,
-    ) -> Result<Found> {
+    ) -> Result<KeyPage> {
         let all = Self { condition: None, ..self.clone() };
         let last = all.page(connection, index, after, None, u64::from(most) - 1, 1)?.pop();
         let places = self.page(connection, index, after, last.as_ref(), 0, limit)?;
         let ends_at = last.filter(|_| places.len() < limit as usize);
-        Ok(Found { places, ends_at })
+        Ok(KeyPage { places, ends_at })
     }
 
     /// Positions in the requested order: behind one, and up to another.
