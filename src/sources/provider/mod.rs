@@ -13,9 +13,9 @@
 //! 3. Write its source, an implementation of [`Source`], and check it with the conformance suite
 //!    (`tests/support/conformance.rs`).
 //! 4. Implement [`Reader`] for the struct and return it from [`Provider::reader`]. It consists of
-//!    four small traits, most of whose functions have defaults: [`Locations`] (what `source_path` and
-//!    the command line take), [`Filters`] (what `provider_filters` take), [`Browsing`] (what people
-//!    see when they browse) and [`Reader::open`].
+//!    four small traits, most of whose functions have defaults: [`Locations`] (what `source_path`
+//!    and the command line take), [`Filters`] (what `provider_filters` take), [`Browsing`] (what
+//!    people see when they browse) and [`Reader::open`].
 //!
 //! What does not live here: what a certain provider does, and how connections are stored.
 
