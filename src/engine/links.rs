@@ -47,7 +47,7 @@ pub(super) async fn begin(run: &Run) -> Result<(), RunError> {
     Ok(())
 }
 
-/// Whether nothing but asking tells of targets that are elsewhere.
+/// Whether only asking shows what became of targets that are elsewhere.
 fn asks_always(run: &Run) -> bool {
     run.kind == PassKind::Changes && run.profile.asks_for_targets
 }
@@ -74,7 +74,7 @@ pub(super) struct Links {
 
 impl Links {
     /// Asks for the next links that the listing has skipped, then for the next targets. `None` when
-    /// there are none left. `have_found` tells whether the pass has found the entry of a row.
+    /// there are none left. `have_found` says whether the pass has found the entry of a row.
     pub(super) async fn next(
         &mut self,
         run: &Arc<Run>,

@@ -172,7 +172,7 @@ pub(super) async fn listed(run: &Run, folders: Vec<FolderId>) -> Result<(), Stor
 }
 
 /// Asks the source for folders that entries are in and that it has not listed. Returns whether that
-/// has told anything new. In a changes pass only for entries that are stored: what else is in
+/// has returned anything new. In a changes pass only for entries that are stored: what else is in
 /// unknown folders is of no interest.
 pub(super) async fn learn_unknown_folders(run: &Arc<Run>) -> Result<bool, RunError> {
     let (sync_key, roots) = (run.target.fence.sync_key, run.profile.roots.clone());

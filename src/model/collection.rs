@@ -118,7 +118,7 @@ pub enum SchemaValidation {
     /// Nothing.
     #[default]
     Off,
-    /// It is told.
+    /// A warning is recorded.
     Warn,
     /// They are refused.
     Strict,

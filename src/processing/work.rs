@@ -1,5 +1,5 @@
-//! One object through an extractor: its bytes opened, the extractor asked, what it told made into
-//! documents whose files are durable. Nothing of it is in the database yet.
+//! One object through an extractor: its bytes opened, the extractor asked, what it returned made
+//! into documents whose files are durable. Nothing of it is in the database yet.
 
 use std::{
     collections::BTreeMap,

@@ -185,7 +185,7 @@ fn is_end(event: &Event) -> bool {
 
 /// Whether an event only says that a file is closed which could have been written to and was not.
 /// Where a write may have been missed, as in a folder that is not watched for long, the file's time
-/// of last change tells.
+/// of last change shows.
 fn is_without_change(event: &Event, closings: &Closings) -> bool {
     let EventKind::Access(AccessKind::Close(AccessMode::Write)) = event.kind else { return false };
     let [path] = event.paths.as_slice() else { return false };

@@ -1,4 +1,4 @@
-//! Who is writing files, as far as the system tells. A file that its writer has just closed is
+//! Who is writing files, as far as the system reports it. A file that its writer has just closed is
 //! finished, and no time need pass until that can be believed; one that is written all the time is
 //! not worth a try. Whoever watches folders writes it down here; where nothing is written down,
 //! nothing is known.

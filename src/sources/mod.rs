@@ -394,7 +394,7 @@ pub trait Source: Send + Sync {
         http::Usage::default()
     }
 
-    /// Waits for what it still has to tell its provider, such as that a statement is cancelled
+    /// Waits for what it still has to send its provider, such as that a statement is cancelled
     /// which nobody waits for any more; a few seconds at most. Called at the end of a run.
     async fn close(&self) {}
 

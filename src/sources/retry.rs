@@ -1,5 +1,5 @@
 //! Trying again: one policy beneath every provider's listing and every fetch. Whoever watches a run
-//! is told of what waits for its next try, however deep beneath the run that is.
+//! sees what waits for its next try, however deep beneath the run that is.
 
 use std::{
     fmt::Display,

@@ -54,7 +54,7 @@ pub(super) struct Indexed {
     pub collection_key: i64,
     /// Which index.
     pub field_key: i64,
-    /// The JSON column and the path in it, for what the index does not tell.
+    /// The JSON column and the path in it, for what the index does not hold.
     pub column: &'static str,
     /// See `column`.
     pub path: String,

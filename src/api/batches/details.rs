@@ -27,7 +27,7 @@ use crate::{
 /// Failed objects that a batch names itself; all of them are in their own list.
 const NAMED: u32 = 1000;
 
-/// A batch with all that is answered of it.
+/// A batch with everything that is returned of it.
 #[derive(Debug)]
 pub(in crate::api) struct Details {
     pub(in crate::api) batch: Batch,
@@ -43,7 +43,7 @@ pub(in crate::api) struct Details {
     pub(in crate::api) queue_position: Option<u64>,
 }
 
-/// Everything that is answered of a batch; its members and failures only where they are wanted.
+/// Everything that is returned of a batch; its members and failures only where they are wanted.
 pub(in crate::api) fn details_of(db: &Connection, batch: Batch, whole: bool) -> Result<Details> {
     let (bucket_id, namespace_id) = batches::whereabouts(db, batch.bucket_key)?;
     let mut tiers = Vec::new();

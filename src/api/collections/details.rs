@@ -27,7 +27,7 @@ use crate::{
     },
 };
 
-/// A collection with all that is answered of it.
+/// A collection with everything that is returned of it.
 #[derive(Debug)]
 pub(super) struct Details {
     pub(super) collection: Collection,
@@ -39,7 +39,7 @@ pub(super) struct Details {
     paused: Option<String>,
 }
 
-/// Everything that is answered of a collection.
+/// Everything that is returned of a collection.
 pub(super) fn details_of(
     db: &Connection,
     extractors: &Extractors,

@@ -288,7 +288,7 @@ fn root_object(db: &Connection, document: &Document) -> Result<Option<Value>> {
 }
 
 impl Details {
-    /// The document as it is answered.
+    /// The document as it is returned.
     pub(super) fn to_json(&self, app: &App, base: &Base, view: &View) -> Value {
         let document = &self.document;
         let mut response = match &view.select {

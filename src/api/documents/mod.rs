@@ -343,7 +343,7 @@ fn split(values: Vec<String>) -> Vec<String> {
     parts.map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect()
 }
 
-/// A document as it is answered.
+/// A document as it is returned.
 async fn respond(
     app: &App,
     base: &Base,

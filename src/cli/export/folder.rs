@@ -45,7 +45,7 @@ pub(super) struct FolderItem {
     listed: NameMatch,
 }
 
-/// How a folder lists what answers to a name.
+/// How a folder lists what a name finds.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum NameMatch {
     Exactly,
@@ -158,7 +158,7 @@ impl Listing {
     }
 }
 
-/// How `dir` lists what answers to `name`, which is this inode.
+/// How `dir` lists what `name` finds, which is this inode.
 fn listed(dir: &Dir, name: &[u8], inode: u64) -> io::Result<NameMatch> {
     let (folded, mut alike, mut same_inode) = (fold(name), None, None);
     for entry in entries(dir)? {
@@ -170,7 +170,7 @@ fn listed(dir: &Dir, name: &[u8], inode: u64) -> io::Result<NameMatch> {
         if folded.is_some() && fold(other) == folded {
             alike = Some(EntryPath::new(other));
         } else if entry.ino() == inode {
-            // A weaker sign: some filesystems list other inodes than they tell of a file.
+            // A weaker sign: some filesystems list other inodes than `stat` returns.
             same_inode = Some(EntryPath::new(other));
         }
     }

@@ -150,7 +150,7 @@ impl Target {
         }
     }
 
-    /// Makes what was written durable. Filesystems that write later tell here what went wrong.
+    /// Makes what was written durable. Filesystems that write later report here what went wrong.
     pub(super) fn flush(&self) -> io::Result<()> {
         #[cfg(target_os = "linux")]
         rustix::fs::syncfs(readable(&self.root.dir)?)?;
@@ -164,7 +164,7 @@ impl Target {
         self.chain.iter().zip(folders).take_while(|(level, name)| level.name == **name).count()
     }
 
-    /// Makes `folders` the current chain; answers whether the last of them was made just now.
+    /// Makes `folders` the current chain; returns whether the last of them was made just now.
     fn enter(&mut self, folders: &[&[u8]]) -> Result<bool, Trouble> {
         let known = self.known(folders);
         self.chain.truncate(known);

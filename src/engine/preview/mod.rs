@@ -161,7 +161,7 @@ pub async fn outlook(
     Ok(Outlook { preview, sample })
 }
 
-/// Walks `source`, which is that of `question`, and tells `report` what a run would do about each
+/// Walks `source`, which is that of `question`, and reports to `report` what a run would do about each
 /// entry that it would change or exclude. Writes nothing; `store` is `None` where there is no
 /// database.
 ///

@@ -39,7 +39,7 @@ pub struct Extractor {
     /// The digest of the owner's definition, which is part of the recipe; `None`: it is ours, whose
     /// version says it all.
     pub definition: Option<[u8; 16]>,
-    /// Words that must not show up in what is told of it.
+    /// Words that must not show up in what is shown of it.
     pub(super) secrets: Vec<String>,
     pub(super) how: How,
 }

@@ -67,7 +67,7 @@ pub struct Gathering {
     so_far: Extracted,
 }
 
-/// What is left out that is told of.
+/// How many things that were left out are named.
 const TOLD: usize = 10;
 
 impl Gathering {

@@ -322,7 +322,7 @@ impl Definition {
         }
         let is_of_object = |word: &Word| matches!(word, Word::Input(_) | Word::Parameter(_));
         if self.stay && words.iter().any(is_of_object) {
-            return Err("stay: a program that is kept is told its inputs in lines".to_owned());
+            return Err("stay: a program that is kept gets its inputs in lines".to_owned());
         }
         if output != OutputKind::Lines && !words.iter().any(|word| matches!(word, Word::Input(_))) {
             return Err("program: one word must be {input}".to_owned());

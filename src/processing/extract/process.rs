@@ -237,7 +237,7 @@ impl Process {
                 return Err(Broken::Off(io::ErrorKind::UnexpectedEof.into()));
             }
             let is_last = gathering.take(&line).map_err(|failure| {
-                // A failure that the extractor tells of is the end of its answer; else more
+                // A failure that the extractor reports is the end of its answer; else more
                 // follows.
                 match line.starts_with(b"{\"failed\"") {
                     true => Broken::Reported(failure),

@@ -103,7 +103,7 @@ pub enum Output {
     /// What an extractor of ours cannot draw itself. Another program draws it, and the extractor is
     /// given that picture in the place of the file. Of others it means nothing.
     Draw(Drawable),
-    /// All documents have been told.
+    /// All documents have been sent.
     Done(bool),
     /// Nothing is to be kept.
     Failed(Failed),

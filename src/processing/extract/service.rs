@@ -4,7 +4,7 @@
 //! `catchment` is the protocol itself: the line is the body of the request, and the response is
 //! lines. The others are shapes that many servers of models speak:
 //! <https://platform.openai.com/docs/api-reference>. A service runs where it runs: it is not
-//! confined, and what it answers is read with limits. Redirects are not followed.
+//! confined, and what it returns is read with limits. Redirects are not followed.
 
 use std::{
     collections::BTreeMap,
@@ -285,7 +285,7 @@ impl Service {
                 .into_bytes(),
             );
         }
-        // Servers tell the kind of sound by the ending of the name.
+        // Servers know the kind of sound by the ending of the name.
         let ending = facts.filename.rsplit_once('.').map_or("bin", |(_, ending)| ending);
         let mime = facts.mime_type.as_deref().unwrap_or("application/octet-stream");
         form.extend(

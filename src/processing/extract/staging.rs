@@ -22,7 +22,7 @@ use super::{
 /// What lies in a scratch folder.
 #[derive(Debug, Default)]
 pub(super) struct Staged {
-    /// The inputs, as a program is told of them.
+    /// The inputs, as a program is given them.
     pub(super) inputs: BTreeMap<String, Input>,
     /// The files of blobs that are linked to.
     pub(super) linked: Vec<PathBuf>,
@@ -60,7 +60,7 @@ pub(super) fn inputs(
     Ok(staged)
 }
 
-/// A dot and the ending of a file's name, by which many programs tell what it is: that of its name
+/// A dot and the ending of a file's name, by which many programs know what it is: that of its name
 /// where it is plain, else one of its type.
 fn ending(facts: &FileFacts) -> String {
     const LONGEST: usize = 10;

@@ -1,4 +1,4 @@
-//! What the API tells of a file, as an entry or a folder.
+//! What the API returns for a file, as an entry or a folder.
 
 use std::collections::BTreeMap;
 
@@ -28,7 +28,7 @@ pub(super) const NOWHERE: &str = "-";
 /// The folder of what is shared with the account. No file has this id.
 pub(super) const SHARED: &str = "shared-with-me";
 
-/// A file or folder, as much as [`FIELDS`] tells.
+/// A file or folder, as far as [`FIELDS`] selects it.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct File {

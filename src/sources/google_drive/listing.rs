@@ -177,7 +177,7 @@ impl Drive {
         let files = self.list(self.drive(), &query, None, folders, "").await?;
         let page = self.page(&files.files, None);
         Ok(match (files.files.is_empty(), files.next_page_token) {
-            // Service accounts may be told of nothing at all in a shared drive, when several
+            // Service accounts may get nothing at all in a shared drive, when several
             // folders are asked for at once.
             (true, None) => (None, Rest { lots: each, ..Rest::default() }),
             (_, None) => (Some(page), Rest::default()),

@@ -8,7 +8,7 @@
 //! - `places`: places are resolved to ids, and people look around
 //! - `api`: one request, signed in and within the budget
 //! - `refusal`: what an error response means
-//! - `file`: what the API tells of a file, as an entry or a folder
+//! - `file`: what the API returns for a file, as an entry or a folder
 //! - `export`: documents without bytes of their own
 //! - `batch`: many requests in one
 //! - `resource_keys`: what opens files that are shared by their links

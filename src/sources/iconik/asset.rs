@@ -1,4 +1,4 @@
-//! What the API tells of an asset and its files, as entries.
+//! What the API returns for an asset and its files, as entries.
 
 use std::{cmp::Reverse, collections::BTreeMap};
 
@@ -51,7 +51,7 @@ const PART: &str = "part://";
 /// How long after its date an asset may get its proxy: until then each full pass asks for it.
 const PROXY_IS_MADE_WITHIN: SignedDuration = SignedDuration::from_hours(7 * 24);
 
-/// Separates what the listing told from what the files are, in a version.
+/// Separates what the listing returned from what the files are, in a version.
 const EXPANDED: u8 = b'\n';
 
 /// `null` is what was left out.
@@ -63,7 +63,7 @@ where
     Ok(Option::<T>::deserialize(from)?.unwrap_or_default())
 }
 
-/// An asset, as a search or its own address tells it.
+/// An asset, as a search or its own address returns it.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Asset {
@@ -292,7 +292,7 @@ impl Asset {
         format!("{date} {}", self.version_id().unwrap_or_default()).replace('\n', " ")
     }
 
-    /// What a search tells of it: enough to see whether it has changed.
+    /// What a search returns for it: enough to see whether it has changed.
     pub(super) fn outline(&self, folders: Vec<EntryId>) -> Outline {
         let mark = Value::Object(self.properties()).to_string();
         Outline {
@@ -328,7 +328,7 @@ impl Asset {
             ("width", resolution.and_then(|of| of.width).map(Value::from)),
             ("height", resolution.and_then(|of| of.height).map(Value::from)),
         ];
-        // Sorted, so that the order in which the API tells them makes no difference.
+        // Sorted, so that the order in which the API returns them makes no difference.
         let mut all: BTreeMap<String, Value> = built_in
             .into_iter()
             .filter_map(|(name, value)| Some((name.to_owned(), value?)))
@@ -362,7 +362,7 @@ fn seconds(milliseconds: u64) -> Value {
 }
 
 /// The value of a field of metadata: several stay a list, one is that one, and none is absent. The
-/// search tells them as a list, the view's own address as `{"field_values": [{"value": …}]}`.
+/// search returns them as a list, the view's own address as `{"field_values": [{"value": …}]}`.
 fn field_value(value: &Value) -> Option<Value> {
     let values: Vec<Value> = match value {
         Value::Null => return None,
@@ -670,7 +670,7 @@ impl Whole<'_> {
         }
     }
 
-    /// The type as Iconik knows it, where the name tells none.
+    /// The type as Iconik knows it, where the name shows none.
     fn mime(&self) -> Option<String> {
         let of_format = self.formats.iter().filter(|format| format.is_original()).find_map(|of| {
             of.metadata

@@ -1,4 +1,4 @@
-//! Listing a library: its collections as folders, and what a search or the changes tell of assets.
+//! Listing a library: its collections as folders, and what a search or the changes return for them.
 
 use std::{
     collections::HashMap,
@@ -145,7 +145,7 @@ impl Library {
     }
 
     /// Whether an asset is one of those that are wanted: of one of the media, and, as far as the
-    /// tree tells, in this shard and in no earlier one.
+    /// tree shows, in this shard and in no earlier one.
     pub(super) fn belongs(&self, shard: Option<(&Tree, &Shard)>, asset: &Asset) -> bool {
         let is_of = |wanted: &String| asset.media_type().is_some_and(|of| of == wanted);
         let media_types = &self.scope.media_types;

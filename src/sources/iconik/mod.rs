@@ -4,7 +4,7 @@
 //! - `provider`: settings, credentials, places, filters, browsing
 //! - `place`: what a `source_path` names
 //! - `source`: the place as a source
-//! - `listing`: collections as folders, and what the search or the changes tell of assets
+//! - `listing`: collections as folders, and what the search or the changes return for assets
 //! - `expanding`: assets one by one, and their files
 //! - `downloads`: how the addresses of bytes are obtained and used
 //! - `link`: such an address
@@ -14,9 +14,9 @@
 //! - `api`: one request within the budget, and downloads from the hosts of storages
 //! - `refusal`: what an error response means
 //! - `tree`: the collections and their paths
-//! - `asset`: what the API tells of an asset and its files, as entries
+//! - `asset`: what the API returns for an asset and its files, as entries
 //!
-//! A search tells whether an asset has changed; only one that has is asked for its files.
+//! A search shows whether an asset has changed; only one that has is asked for its files.
 //! Nothing here keeps state between runs, and nothing writes.
 
 mod api;

@@ -30,7 +30,7 @@ pub(super) struct Query {
     pub(super) media_types: Vec<String>,
     /// Changed at that date or later, as the API spells it.
     pub(super) from: Option<String>,
-    /// The view whose fields of metadata are told.
+    /// The view whose fields of metadata are returned.
     pub(super) view: Option<String>,
 }
 

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::asset::or_default;
 use crate::sources::SourceError;
 
-/// A collection, as a search, its parent's contents or its own address tell it.
+/// A collection, as a search, its parent's contents or its own address return it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub(super) struct Collection {

@@ -40,7 +40,7 @@ pub(super) fn common_meaning(refusal: &Refusal) -> Option<SourceError> {
     if refusal.status.is_server_error() || stumbled {
         return Some(SourceError::Transient { message: message() });
     }
-    // Somebody on the way answered, not the authorization server.
+    // A proxy on the way responded, not the authorization server.
     (refusal.error.is_empty()).then(|| SourceError::Transient { message: message() })
 }
 

@@ -55,7 +55,7 @@ pub(super) fn fingerprint(etag: &str, size: u64, modified: Option<Timestamp>) ->
 }
 
 /// Whether a look at an object found what was listed, under another tag: some servers call one
-/// version differently in listings and in answers to each kind of read.
+/// version differently in listings and in responses to each kind of read.
 pub(super) fn is_called_otherwise(listed: &Fingerprint, now: &Fingerprint) -> bool {
     listed.size == now.size
         && listed.modified.is_some()
@@ -109,7 +109,7 @@ pub(super) fn is_archive(storage_class: &str) -> bool {
 /// An entry, from the answer to HEAD.
 pub(super) fn entry_of_head(id: &EntryId, headers: &HeaderMap) -> Result<Entry, SourceError> {
     let size = content_length(headers).ok_or_else(|| SourceError::Transient {
-        message: "the answer to HEAD tells no Content-Length".into(),
+        message: "the response to HEAD has no Content-Length".into(),
     })?;
     let etag = text_of(headers, header::ETAG.as_str()).unwrap_or_default();
     let modified = text_of(headers, header::LAST_MODIFIED.as_str()).and_then(http_date);

@@ -333,7 +333,7 @@ impl Locations for Compatible {
     /// `bucket[/prefix]`; one trailing slash says the same as none.
     fn place(&self, text: &str, _: &Path) -> Result<Vec<u8>, String> {
         if text.contains("://") {
-            return Err("has a scheme: the connection tells the provider already".to_owned());
+            return Err("has a scheme: the connection names the provider already".to_owned());
         }
         let place = text.strip_suffix('/').unwrap_or(text);
         if place.is_empty() || place.starts_with('/') {

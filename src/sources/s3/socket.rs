@@ -50,7 +50,7 @@ pub(super) async fn send(
     let driven = pin!(poll_fn(|context| connection.poll_without_shutdown(context)));
     let response = match select(asked, driven).await {
         Either::Left((response, _)) => response?,
-        // It has ended, and whoever asked is told how.
+        // It has ended, and the request's future returns how.
         Either::Right((_, asked)) => asked.await?,
     };
     Ok(Answer { response, connection })
@@ -70,7 +70,7 @@ fn name_host(request: &mut Request<HttpRequestBody>) {
 impl Answer {
     /// Lets hyper read the body.
     pub(super) fn by_hyper(self) -> Response<Incoming> {
-        // What becomes of it, whoever reads the body is told.
+        // An error of the connection reaches whoever reads the body.
         tokio::spawn(self.connection.map(drop));
         self.response
     }

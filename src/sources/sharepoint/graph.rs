@@ -285,7 +285,7 @@ impl Graph {
     fn mind(&self, status: StatusCode, headers: &HeaderMap) {
         let number = |name: &str| -> Option<u64> { headers.get(name)?.to_str().ok()?.parse().ok() };
         self.slow_down(status, retry_after(headers));
-        // Only told once most of what is allowed is used up.
+        // Only sent once most of what is allowed is used up.
         if let (Some(remaining), Some(reset)) =
             (number("RateLimit-Remaining"), number("RateLimit-Reset"))
         {

@@ -1,4 +1,4 @@
-//! A drive item as Graph tells it, and the folder or entry that it is here
+//! A drive item as Graph returns it, and the folder or entry that it is here
 //! (<https://learn.microsoft.com/graph/api/resources/driveitem>).
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
@@ -304,7 +304,7 @@ const fn algorithm_len(algorithm: HashAlgorithm) -> usize {
     }
 }
 
-/// Changes with everything that the listing tells besides content.
+/// Changes with everything that the listing shows besides content.
 fn mark_of(properties: &Map<String, Value>) -> i64 {
     let mut hasher = blake3::Hasher::new();
     for (name, value) in properties {

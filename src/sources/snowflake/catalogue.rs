@@ -19,7 +19,7 @@ use crate::sources::SourceError;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct CatalogueItem {
     pub(super) name: String,
-    /// `TABLE`, `VIEW` and so on, where it is told.
+    /// `TABLE`, `VIEW` and so on, where the catalogue says so.
     pub(super) kind: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! Columns of a table and what kinds of values they hold, as the two places spell them that tell:
+//! Columns of a table and what kinds of values they hold, as the two places that describe them spell them:
 //! the metadata of a result (`fixed`, scale 2) and `DESCRIBE TABLE` (`NUMBER(38,2)`).
 
 use serde::{Deserialize, Serialize};
@@ -21,7 +21,7 @@ pub(super) struct Column {
 }
 
 impl Column {
-    /// A column as the metadata of a result tells it.
+    /// A column as the metadata of a result describes it.
     pub(super) fn of_result(
         name: String,
         kind: &str,
@@ -33,7 +33,7 @@ impl Column {
         Self { name, kind, is_collated, scale }
     }
 
-    /// A column as `DESCRIBE TABLE` tells it, with a type such as `NUMBER(38,2)`.
+    /// A column as `DESCRIBE TABLE` shows it, with a type such as `NUMBER(38,2)`.
     pub(super) fn of_catalogue(name: String, text: &str) -> Self {
         let kind = Kind::of_catalogue(text);
         let scale = scale(text).filter(|_| kind == Kind::Decimal).unwrap_or_default();
@@ -84,7 +84,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// The kind that the metadata of a result tells.
+    /// The kind that the metadata of a result names.
     pub(super) fn of_result(name: &str, scale: Option<u32>) -> Self {
         match name.to_ascii_lowercase().as_str() {
             "fixed" if scale.unwrap_or_default() == 0 => Self::Integer,
@@ -105,7 +105,7 @@ impl Kind {
         }
     }
 
-    /// The kind that `DESCRIBE TABLE` or `SHOW COLUMNS` tells, such as `NUMBER(38,0)`.
+    /// The kind that `DESCRIBE TABLE` or `SHOW COLUMNS` names, such as `NUMBER(38,0)`.
     pub(super) fn of_catalogue(text: &str) -> Self {
         let text = text.trim().to_ascii_uppercase();
         let end = text.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));

@@ -7,7 +7,7 @@ use std::fmt;
 pub(super) struct Name(String);
 
 impl Name {
-    /// A name that the catalogue told.
+    /// A name as the catalogue spells it.
     pub(super) fn exact(text: impl Into<String>) -> Self {
         Self(text.into())
     }

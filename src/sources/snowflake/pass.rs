@@ -310,7 +310,7 @@ fn advance(high: &mut Option<String>, shape: &Shape, cell: &str, until: Option<&
     }
 }
 
-/// What tells one set of columns from another, whether a result or the catalogue tells them. Shapes
+/// What distinguishes one set of columns from another, be it a result's or the catalogue's. Shapes
 /// on the earth are asked for as JSON.
 fn fingerprint(columns: &[Column]) -> String {
     let mut hasher = blake3::Hasher::new();

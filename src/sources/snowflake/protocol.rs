@@ -94,7 +94,7 @@ pub(super) fn submission(statement: &Statement, context: &Context, timeout: Dura
     serde_json::to_vec(&submission).unwrap_or_default()
 }
 
-/// A result, as its first answer tells of it.
+/// A result, as its first response describes it.
 #[derive(Clone, Debug)]
 pub(super) struct ResultSet {
     pub(super) handle: String,

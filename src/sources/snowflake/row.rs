@@ -30,7 +30,7 @@ pub(super) struct Layout {
     watermark: Option<usize>,
     /// The column that Snowflake computed a hash of the row into.
     hash: Option<usize>,
-    /// What tells these columns from others.
+    /// What distinguishes these columns from others.
     print: String,
 }
 

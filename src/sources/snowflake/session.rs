@@ -72,7 +72,7 @@ pub(super) struct Response {
     pub(super) body: BoxStream<'static, Result<Bytes, SourceError>>,
 }
 
-/// Whether a statement needs a warehouse, so that its time is told.
+/// Whether a statement needs a warehouse, so that its time is reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Takes {
     /// `SHOW`, `DESCRIBE` and system functions need none.
@@ -473,7 +473,8 @@ impl Drop for Running<'_> {
 }
 
 impl Selected {
-    /// All rows, in order. Ends with an error unless every partition has as many rows as was told.
+    /// All rows, in order. Ends with an error unless every partition has as many rows as were
+    /// announced.
     pub(super) fn rows(self) -> BoxStream<'static, Result<Rows, Failed>> {
         let width = self.result.columns.len();
         let mut first = Vec::new();
@@ -697,7 +698,7 @@ fn is_gzip(headers: &HeaderMap) -> bool {
     headers.get(header::CONTENT_ENCODING).is_some_and(|value| value.as_bytes() == b"gzip")
 }
 
-/// By how many seconds the clock of whoever answered is ahead of ours.
+/// By how many seconds the clock of the server is ahead of ours.
 fn clock_ahead(headers: &HeaderMap, now: Timestamp) -> Option<i64> {
     let date = headers.get(header::DATE)?.to_str().ok()?;
     let theirs = jiff::fmt::rfc2822::parse(date).ok()?.timestamp();

@@ -364,7 +364,7 @@ impl Snowflake {
             // finds.
             _ if finished.is_some() => Ok(only(self.page(Vec::new(), Some(mark.cursor())))),
             _ => Err(SourceError::FeedExpired {
-                message: "rows have changed, and no incremental_column tells which".to_owned(),
+                message: "rows have changed, and no incremental_column shows which".to_owned(),
             }),
         }
     }
@@ -468,7 +468,7 @@ impl Snowflake {
     }
 }
 
-/// What tells credentials for an account from others, without telling them.
+/// What distinguishes credentials for an account from others, without revealing them.
 fn sign_in_id(base: &str, credentials: Option<&Credentials>) -> String {
     let secret = credentials.map(Credentials::expose_json).unwrap_or_default();
     let mut hasher = blake3::Hasher::new();
@@ -485,7 +485,7 @@ fn is_staged(value: &serde_json::Value) -> bool {
     is_path.is_some_and(|(stage, _)| !stage.contains(char::is_whitespace)) || is_file
 }
 
-/// The part of a version that tells what is in the row.
+/// The part of a version that says what is in the row.
 fn content(version: &[u8]) -> &[u8] {
     version.get(..CONTENT_BYTES).unwrap_or(version)
 }

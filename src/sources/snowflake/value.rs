@@ -60,7 +60,7 @@ pub(super) fn cell_of_key(kind: Kind, text: &str) -> String {
     cell.filter(|cell| key_text(kind, cell) == text).unwrap_or_else(|| text.to_owned())
 }
 
-/// What tells a part of a key from a part of another type that reads the same.
+/// What distinguishes a part of a key from one of another type that reads the same.
 pub(super) const fn key_tag(kind: Kind) -> char {
     match kind {
         Kind::Integer | Kind::Decimal => 'n',

@@ -22,7 +22,7 @@ pub struct Collection {
     pub namespace_key: i64,
     /// Its name, unique in its namespace.
     pub name: String,
-    /// What it is told.
+    /// How it is set up.
     pub settings: CollectionSettings,
     /// Whether it takes anything.
     pub is_enabled: bool,

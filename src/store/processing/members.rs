@@ -12,7 +12,7 @@ use crate::{
 pub struct Member {
     /// Internal key.
     pub object_key: i64,
-    /// Public id, which tells whether the object of that key is still the same.
+    /// Public id, which shows whether the object of that key is still the same.
     pub object_id: String,
 }
 

@@ -1,5 +1,5 @@
 //! The extractors that come with Catchment. Each is one function, which runs in a confined child
-//! process: it is given a request and open files and tells documents.
+//! process: it is given a request and open files and returns documents.
 //!
 //! A built-in never changes what it makes of an object under the same version: another result is
 //! another version, and nothing is extracted anew for it unasked.

@@ -107,7 +107,7 @@ fn own_fields(request: &Request, wanted: Option<bool>) -> Map<String, Value> {
     body
 }
 
-/// A document a row. A row that cannot be read is left out, and told.
+/// A document a row. A row that cannot be read is left out, and reported.
 fn rows(file: std::fs::File, vectors: &[VectorField], sink: &mut Sink<'_>) -> Result<(), Stop> {
     let mut reader = BufReader::with_capacity(256 * 1024, file);
     let mut line = Vec::new();

@@ -26,7 +26,7 @@ pub const SIZES: std::ops::RangeInclusive<u32> = 64..=1024;
 /// Bytes that a decoder may take at once. The child has more address space than that, for the file
 /// and the small picture.
 const DECODER_BYTES: u64 = 640 * 1024 * 1024;
-/// Bytes at the beginning of a file that tell its type.
+/// Bytes at the beginning of a file that show its type.
 const HEAD: u64 = 8192;
 /// What libwebp calls quality, from 0 to 100; its own default.
 const QUALITY: f32 = 75.0;

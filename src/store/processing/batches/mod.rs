@@ -52,7 +52,7 @@ pub struct Batch {
     pub object_count: u64,
     /// What its maker wants to keep with it.
     pub metadata: Map<String, Value>,
-    /// Whom to tell when it ends.
+    /// Whom to notify when it ends.
     pub webhook_url: Option<String>,
     /// Why it failed as a whole.
     pub error: Option<String>,
@@ -384,7 +384,7 @@ pub fn insert(tx: &Transaction<'_>, batch: &NewBatch, now: Timestamp) -> Result<
     Ok(tx.last_insert_rowid())
 }
 
-/// Says who is told once when a batch ends.
+/// Sets who is notified once when a batch ends.
 ///
 /// # Errors
 /// SQLite's.

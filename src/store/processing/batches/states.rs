@@ -1,5 +1,5 @@
-//! How a batch stands: from a draft through the queue and its tiers to its end, of which others are
-//! told in the same transaction, and back where somebody wants it run again.
+//! How a batch stands: from a draft through the queue and its tiers to its end, which events
+//! report in the same transaction, and back where somebody wants it run again.
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
@@ -105,7 +105,7 @@ pub fn is_wanted(connection: &Connection, batch_key: i64) -> Result<bool> {
         .exists([batch_key])?)
 }
 
-/// Ends a batch as its tiers came out, and tells of it.
+/// Ends a batch as its tiers came out, and emits the event.
 ///
 /// # Errors
 /// SQLite's.

@@ -503,7 +503,7 @@ fn has_value(operand: &Operand, value: &Value) -> Clause {
     }
 }
 
-/// A value as SQLite's JSON functions tell it: its type, and what it is.
+/// A value as SQLite's JSON functions return it: its type, and what it is.
 fn typed(value: &Value) -> (&'static str, rusqlite::types::Value) {
     match value {
         Value::Null => ("null", rusqlite::types::Value::Null),
@@ -519,7 +519,7 @@ fn typed(value: &Value) -> (&'static str, rusqlite::types::Value) {
     }
 }
 
-/// The value that they tell so.
+/// The value that they return so.
 fn of_type(kind: &str, column: ValueRef<'_>) -> Result<Value> {
     Ok(match (kind, column) {
         ("true", _) => true.into(),

@@ -61,7 +61,7 @@ const fn field(name: &'static str, kind: &'static str, description: &'static str
     Field { name, kind, description }
 }
 
-/// Bytes at the beginning of a file that tell its type.
+/// Bytes at the beginning of a file that show its type.
 const HEAD: u64 = 8192;
 
 type Facts = Map<String, Value>;

@@ -3,7 +3,7 @@
 //! long.
 //!
 //! [`sections`] is what every reader fills; [`split`] makes pieces of it. What a file is, its bytes
-//! say before its name does. Nothing is cut off silently: what is left out is told, and what is
+//! say before its name does. Nothing is cut off silently: what is left out is reported, and what is
 //! more than an object may have fails.
 
 mod book;
@@ -33,7 +33,7 @@ use self::{package::Package, sections::Text, split::SplitBy};
 use super::{Builtin, Field, Sink, Stop, file_of, parameters, permanent, too_much};
 use crate::processing::extract::protocol::{FileFacts, Output, Request};
 
-/// Bytes at the beginning of a file that tell what it is.
+/// Bytes at the beginning of a file that show what it is.
 const HEAD: u64 = 8192;
 /// Bytes of a file that is read as a whole: all but packages.
 const FILE_BYTES: u64 = 256 * 1024 * 1024;
@@ -109,7 +109,7 @@ fn schema() -> Value {
             },
             "max_document_pages": {
                 "type": ["integer", "null"], "minimum": 1, "maximum": 10_000,
-                "description": "Pages or slides that are read; further ones are left out and told",
+                "description": "Pages or slides that are read; further ones are left out and reported",
             },
         }),
     )
