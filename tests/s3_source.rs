@@ -605,7 +605,7 @@ async fn a_server_that_insists_on_another_region_is_not_asked_for_ever() {
 }
 
 #[tokio::test]
-async fn a_body_that_stands_still_times_out() {
+async fn a_stalled_body_times_out() {
     let head = "HTTP/1.1 200 OK\r\netag: \"v1\"\r\ncontent-length: 10\r\n\r\n";
     let server = Server::start(move |_, _| raw(format!("{head}hello"), true)).await;
     let source = server.source("s3://bucket").await;
@@ -647,7 +647,7 @@ async fn a_look_at_one_object_gives_the_fingerprint_of_its_listing() {
 }
 
 #[tokio::test]
-async fn a_look_at_one_object_tells_gone_from_forbidden_and_a_missing_bucket() {
+async fn looking_up_one_object_distinguishes_gone_from_forbidden_and_from_a_missing_bucket() {
     let bare = |status: u16| raw(format!("HTTP/1.1 {status} X\r\ncontent-length: 0\r\n\r\n"), true);
     for (status, code) in
         [(404, "NoSuchKey"), (404, "NoSuchBucket"), (403, "AccessDenied"), (400, "ExpiredToken")]

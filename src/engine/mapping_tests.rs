@@ -123,7 +123,7 @@ fn a_blob_is_the_file_a_url_or_text() {
 }
 
 #[test]
-fn mistakes_in_a_mapping_are_all_told_in_their_places() {
+fn mistakes_in_a_mapping_are_all_reported_where_they_are() {
     let problems = SchemaMapping::parse(&json!({"mappings": {
         "a": {"source": {"type": "tag", "key": ""}, "transform": "reverse"},
         "b": {"source": {"key": "x"}},

@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn the_endpoint_tells_two_connections_to_compatible_services_apart() {
+    fn the_endpoint_distinguishes_two_connections_to_compatible_services() {
         let at = |endpoint: Value| stored(json!({ "provider": "x", "endpoint_url": endpoint }));
         assert_eq!(at(Value::Null).identity(), "x");
         assert_eq!(at("http://h:9000/".into()).identity(), "x+http://h:9000");

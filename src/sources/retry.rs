@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn whoever_watches_is_told_of_each_try_to_come_and_of_the_end_in_other_tasks_too() {
+    async fn watchers_see_each_coming_try_and_the_end_in_other_tasks_too() {
         let told = Arc::new(Told::default());
         let tries = AtomicU32::new(0);
         let work = RetryPolicy::FETCH.run(move || {

@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_a_batch_is_told_for_each_collection_under_an_id_of_its_own() {
+    fn the_end_of_a_batch_is_reported_for_each_collection_under_an_id_of_its_own() {
         let detail = json!({"batch_id": "btch_1", "collection_ids": ["col_1", "col_2"]});
         let told = of(
             &event("batch.finished", None, detail),

@@ -89,7 +89,7 @@ fn a_page_of_another_site_changes_nothing_even_with_the_token() {
 }
 
 #[test]
-fn no_other_site_may_read_answers() {
+fn no_other_site_may_read_responses() {
     let server = Server::start();
     let call = server.request("GET", "/v1/namespaces").header("Origin", "https://evil.example");
     assert_eq!(call.send().header("access-control-allow-origin"), None);
@@ -103,7 +103,7 @@ fn no_other_site_may_read_answers() {
 }
 
 #[test]
-fn without_the_token_there_is_no_answer() {
+fn without_the_token_every_request_is_refused() {
     let server = Server::start();
     let get = |call: crate::server::Call| call.send().fails_with(401);
     get(server.request("GET", "/v1/namespaces").without_token());
@@ -284,7 +284,7 @@ fn a_request_that_arrives_too_slowly_is_cut_off() {
 }
 
 #[test]
-fn every_answer_tells_browsers_to_be_careful() {
+fn every_response_has_the_security_headers() {
     let server = Server::start();
     let refused = server.request("GET", "/").header("Host", "evil.example").send();
     let answers = [

@@ -242,7 +242,7 @@ fn every_blob_of_an_object_has_a_file_of_its_own() {
 }
 
 #[test]
-fn what_went_away_meanwhile_is_told_in_the_archive() {
+fn the_archive_names_objects_that_went_away_meanwhile() {
     let server = Server::start();
     let bucket = bucket(&server, "b");
     let gone = made(&server, &bucket, "gone.txt", &[("content", b"gone")]);

@@ -93,7 +93,7 @@ fn effort(server: &Server) -> Vec<String> {
 }
 
 #[test]
-fn every_answer_is_as_the_api_describes_it_and_nothing_makes_it_fail() {
+fn every_response_is_as_the_api_describes_it_and_no_request_makes_it_fail() {
     let server = Server::start();
     let run = Command::new(peers::venv("schemathesis"))
         .current_dir(server.home.home())

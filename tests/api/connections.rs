@@ -304,7 +304,7 @@ fn files_with(folder: &Path, needle: &str) -> Vec<std::path::PathBuf> {
 }
 
 #[test]
-fn a_secret_is_found_in_no_answer_no_log_and_no_file() {
+fn a_secret_is_found_in_no_response_no_log_and_no_file() {
     const CANARY: &str = "canary-0f3a9c";
     const LATER: &str = "canary-77b1e2";
     let home = Catchment::new().env("CATCHMENT_LOG", "debug");

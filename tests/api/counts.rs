@@ -199,7 +199,7 @@ fn failed_entries_that_are_requeued_are_why_a_job_begins() {
 }
 
 #[test]
-fn the_overview_and_the_settings_tell_the_same_of_the_disk() {
+fn the_overview_and_the_settings_show_the_same_disk_use() {
     let sync = FolderSync::of(Tree::of_files("tree", 3), json!({}), json!({}));
     poll_until("a quiet moment", DEADLINE, || {
         let disk = |path: &str| sync.server.get(path).is(200)["disk"].clone();

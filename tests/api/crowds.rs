@@ -61,7 +61,7 @@ fn a_refusal_before_a_long_body_closes_the_connection_and_says_so() {
 }
 
 #[test]
-fn calls_that_follow_a_refusal_with_a_short_body_are_answered() {
+fn requests_that_follow_a_refusal_with_a_short_body_are_served() {
     let server = Server::start();
     let mut stream = TcpStream::connect(server.address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();

@@ -122,7 +122,7 @@ fn a_listener_goes_on_behind_the_last_event_that_it_saw() {
 }
 
 #[test]
-fn a_listener_from_an_unknown_time_is_told_to_read_anew() {
+fn a_listener_with_an_unknown_cursor_is_told_to_start_over() {
     let server = Server::start();
     sync_something(&server, "a.jpg");
     for unknown in ["999999", "nonsense", "-5"] {
@@ -158,7 +158,7 @@ fn only_so_many_may_listen_at_once() {
 }
 
 #[test]
-fn while_a_source_fails_sync_job_and_events_tell_how_often_why_and_when_it_is_tried_next() {
+fn while_a_source_fails_sync_job_and_events_show_how_often_why_and_when_it_is_tried_next() {
     let (server, s3) = (Server::start(), FakeS3::start());
     s3.put("key", "bytes");
     crate::buckets::bucket(&server, "films");

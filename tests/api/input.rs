@@ -63,7 +63,7 @@ fn query_parameters_are_held_to_their_ranges_too() {
 }
 
 #[test]
-fn unknown_routes_and_methods_are_told_in_the_shape_of_errors() {
+fn unknown_routes_and_methods_are_refused_in_the_shape_of_errors() {
     let server = Server::start();
     server.get("/v1/nothing").fails_with(404);
     server.get("/nothing").fails_with(404);

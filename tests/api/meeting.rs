@@ -89,7 +89,7 @@ fn arguments_that_would_change_the_settings_of_that_sync_are_refused_by_name() {
 }
 
 #[test]
-fn a_sync_that_somebody_paused_stays_paused_and_the_way_out_is_told() {
+fn a_sync_that_somebody_paused_stays_paused_and_the_way_out_is_named() {
     let met = Met::after(|server, path| {
         server.post(&format!("{path}/pause"), &json!({"reason": "the disk is away"})).is(200);
     });

@@ -122,7 +122,7 @@ fn lists_are_searched_and_ordered() {
 }
 
 #[test]
-fn stats_are_told_for_those_that_there_are() {
+fn stats_are_returned_for_the_buckets_that_exist() {
     let server = Server::start();
     let body = json!({ "namespace_ids": ["default", "ns_unknown"] });
     let stats = server.post("/v1/namespaces/stats/batch", &body).is(200)["stats"].clone();

@@ -371,7 +371,7 @@ fn synced(home: &Catchment) -> (Server, String) {
 }
 
 #[test]
-fn a_synced_object_tells_where_it_comes_from() {
+fn a_synced_object_says_where_it_comes_from() {
     let home = Catchment::new();
     home.write_home("files/sub/a.png", "picture");
     let (server, bucket) = synced(&home);

@@ -57,7 +57,7 @@ impl Write for Log {
 }
 
 #[tokio::test]
-async fn a_panic_is_an_answer_with_an_id_that_is_in_the_log_and_tells_nothing_else() {
+async fn a_panic_returns_an_id_that_is_in_the_log_and_reveals_nothing_else() {
     let log = Log::default();
     let writer = log.clone();
     let lines = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone());

@@ -65,7 +65,7 @@ fn a_sync_is_resumed_with_its_new_settings_or_keeps_its_old_ones() {
 }
 
 #[test]
-fn a_sync_that_cannot_run_keeps_no_trace_of_having_been_told_to() {
+fn a_sync_that_cannot_run_keeps_no_trace_of_the_order() {
     with_sync(|server, _, sync| {
         let (pause, trigger) = (format!("{sync}/pause"), format!("{sync}/trigger"));
         let (approve, reject) =

@@ -50,7 +50,7 @@ fn a_server_that_is_asked_to_stop_ends_well_and_soon() {
 }
 
 #[test]
-fn systemd_is_told_when_the_server_is_ready_and_when_it_stops() {
+fn systemd_is_notified_when_the_server_is_ready_and_when_it_stops() {
     let home = Catchment::new();
     let socket = home.home().join("notify");
     let systemd = UnixDatagram::bind(&socket).unwrap();

@@ -152,7 +152,7 @@ fn a_new_sync_runs_at_once_and_its_totals_equal_its_jobs() {
 }
 
 #[test]
-fn every_setting_that_is_made_can_be_changed_and_is_told_again() {
+fn every_setting_that_is_made_can_be_changed_and_read_back() {
     let fixture = Fixture::with(1);
     let settings = json!({
         "description": "words",
@@ -285,7 +285,7 @@ fn a_reason_may_come_in_the_query_and_a_status_may_pause_and_resume() {
 }
 
 #[test]
-fn a_trigger_answers_with_its_job_at_once() {
+fn a_trigger_returns_its_job_at_once() {
     let fixture = Fixture::with(2);
     let sync = fixture.sync(json!({"sync_mode": "initial_only"}));
     assert_eq!(sync.has_completed(1)["status"], "COMPLETED");
@@ -336,7 +336,7 @@ fn a_run_that_is_unlocked_is_interrupted_and_taken_up_again() {
 }
 
 #[test]
-fn a_run_that_is_unlocked_hangs_up_on_who_stands_still_in_the_middle_of_a_large_object() {
+fn a_run_whose_lock_is_gone_closes_a_stalled_connection_in_the_middle_of_a_large_object() {
     let fixture = Fixture::with(1);
     let (server, s3) = (&fixture.server, FakeS3::start());
     s3.put("large", vec![7; 20 << 20]);
@@ -479,7 +479,7 @@ fn a_deleted_sync_is_kept_for_its_history_and_takes_no_orders() {
 }
 
 #[test]
-fn a_preview_tells_what_a_changed_filter_would_do_and_changes_nothing() {
+fn a_preview_shows_what_a_changed_filter_would_do_and_changes_nothing() {
     let fixture = Fixture::with(3);
     fixture.tree.write("a.txt", "text");
     let path = "/v1/buckets/films/syncs/preview";
@@ -503,7 +503,7 @@ fn a_preview_tells_what_a_changed_filter_would_do_and_changes_nothing() {
 }
 
 #[test]
-fn a_preview_tells_which_objects_a_changed_mapping_would_change() {
+fn a_preview_shows_which_objects_a_changed_mapping_would_change() {
     let fixture = Fixture::with(3);
     fixture.tree.write("a.txt", "text");
     let sync = fixture.sync(json!({}));

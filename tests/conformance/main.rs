@@ -239,8 +239,10 @@ async fn a_folder_of_google_drive_conforms() {
     conformance::reads_ranges(source, &files).await;
     let large = id_in(&drive, "large");
     let other = String::from_utf8(vec![1; 100_000]).unwrap();
-    conformance::lists_hashes_that_tell_what_has_changed(source, || drive.rewrite(&large, &other))
-        .await;
+    conformance::lists_have_hashes_that_show_what_has_changed(source, || {
+        drive.rewrite(&large, &other)
+    })
+    .await;
     conformance::knows_what_exists(source, || drive.delete(&large)).await;
 }
 
@@ -315,7 +317,7 @@ async fn a_drive_of_microsoft_graph_conforms() {
         graph.delete(&empty);
     })
     .await;
-    conformance::lists_hashes_that_tell_what_has_changed(source, || {
+    conformance::lists_have_hashes_that_show_what_has_changed(source, || {
         graph.change(&large, |item| item.bytes = Some(vec![1; 100_000]));
     })
     .await;

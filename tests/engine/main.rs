@@ -547,7 +547,7 @@ async fn a_root_under_another_name_is_known_by_what_lies_there() {
 }
 
 #[tokio::test]
-async fn a_preview_of_other_settings_tells_what_they_would_remove() {
+async fn a_preview_of_other_settings_shows_what_they_would_remove() {
     let fixture = Fixture::with_files(12);
     fixture.run().await;
     fixture.source.world().rename("file 11", "renamed");

@@ -87,7 +87,7 @@ async fn of_thousands_of_new_files_those_with_equal_bytes_share_an_object_where_
 }
 
 #[tokio::test]
-async fn new_files_among_changed_ones_are_told_apart() {
+async fn new_files_are_distinguished_from_changed_ones() {
     let fixture = Fixture::with_many_files();
     fixture.run().await;
     for file in (0..FILES).step_by(3) {

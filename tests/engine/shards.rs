@@ -298,7 +298,7 @@ async fn a_pass_that_has_listed_nothing_yet_leaves_nothing_to_go_on_from() {
 }
 
 #[tokio::test]
-async fn a_preview_without_a_prefix_tells_what_that_would_take_away() {
+async fn a_preview_without_a_prefix_shows_what_that_would_remove() {
     let fixture = Fixture::with_folders(3, &["a/", "b/"]);
     fixture.run().await;
     let mut options = listing(&["a/"]);

@@ -287,7 +287,7 @@ async fn several_folders_are_listed_by_one_request_and_one_by_one_where_nothing_
 }
 
 #[tokio::test]
-async fn the_feed_tells_of_renames_moves_trash_and_folders_and_the_last_word_counts() {
+async fn the_feed_reports_renames_moves_trash_and_folders_and_the_last_report_counts() {
     let drive = FakeDrive::start();
     let folder = drive.folder(ROOT, "folder");
     let renamed = drive.file(&folder, "before", "x");

@@ -229,7 +229,7 @@ fn a_full_pass_finds_the_targets_again_and_those_of_shortcuts_that_went_unreport
 }
 
 #[test]
-fn a_shared_drive_asks_for_targets_that_its_feed_does_not_tell_of() {
+fn a_shared_drive_asks_for_targets_that_its_feed_does_not_report() {
     let drive = FakeDrive::start();
     let shared = "0ASharedDrive";
     let of_drive = |more: Value| {

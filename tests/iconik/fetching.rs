@@ -25,7 +25,7 @@ async fn a_download_is_one_call_and_the_bytes_and_our_credentials_stay_with_the_
 }
 
 #[tokio::test]
-async fn parts_share_one_address_and_are_cut_out_of_a_whole_answer() {
+async fn parts_share_one_address_and_are_cut_out_of_a_whole_response() {
     let fake = FakeIconik::start();
     let asset = fake.asset("clip.mxf", &[], "0123456789");
     let source = open(&fake, "/").await;

@@ -205,7 +205,7 @@ async fn an_asset_is_its_closed_original_file_and_further_files_are_entries_belo
 }
 
 #[tokio::test]
-async fn where_the_search_tells_the_files_nothing_is_asked_for() {
+async fn where_the_search_returns_the_files_nothing_else_is_requested() {
     let fake = FakeIconik::start();
     fake.search_has_files();
     let asset = fake.asset("clip.mxf", &[], "content");
@@ -253,7 +253,7 @@ async fn more_than_a_thousand_files_of_an_asset_are_asked_for_behind_the_last_id
 }
 
 #[tokio::test]
-async fn without_a_checksum_the_size_and_the_date_of_a_file_tell_its_versions_apart() {
+async fn without_a_checksum_the_size_and_the_date_of_a_file_distinguish_its_versions() {
     let fake = FakeIconik::start();
     let asset = fake.asset("clip.mxf", &[], "content");
     fake.change(&asset, |asset| asset.file().has_checksum = false);

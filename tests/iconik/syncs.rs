@@ -722,7 +722,7 @@ fn a_refused_token_suspends_the_connection_at_once() {
 }
 
 #[test]
-fn a_job_tells_the_kind_of_its_pass_and_what_it_asked_for() {
+fn a_job_shows_the_kind_of_its_pass_and_its_requests() {
     let fake = FakeIconik::start();
     fake.asset("a.mxf", &[], "a");
     let fixture = Fixture::new(&fake);
@@ -815,7 +815,7 @@ fn the_command_line_syncs_through_a_connection_and_costs_one_search_while_nothin
 }
 
 #[test]
-fn several_connections_have_to_be_told_apart_and_one_to_another_provider_is_refused() {
+fn among_several_connections_one_must_be_named_and_another_providers_is_refused() {
     let fake = FakeIconik::start();
     let home = connected(&fake, &["one", "two"]);
     home.sync("iconik:///").exits(2).says(&["--connection", "one", "two"]);
@@ -985,7 +985,7 @@ fn the_public_client_makes_the_connection_and_the_sync_unmodified() {
 }
 
 #[test]
-fn the_answers_of_the_imitation_are_those_that_the_public_client_of_iconik_parses() {
+fn the_responses_of_the_imitation_are_those_that_the_public_client_of_iconik_parses() {
     let fake = FakeIconik::start();
     fake.search_has_files();
     let news = fake.collection("News", None);

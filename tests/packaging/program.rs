@@ -112,7 +112,7 @@ fn notices(socket: &std::os::unix::net::UnixDatagram, until: &str) -> Vec<String
 }
 
 #[test]
-fn a_server_tells_its_service_manager_that_it_is_ready_and_then_that_it_is_well() {
+fn a_server_notifies_its_service_manager_that_it_is_ready_and_then_that_it_is_alive() {
     let home = Catchment::new();
     let path = home.home().join("notify");
     let socket = std::os::unix::net::UnixDatagram::bind(&path).unwrap();

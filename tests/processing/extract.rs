@@ -12,7 +12,7 @@ const PNG: &[u8] =
     b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x03\0\0\0\x02\x08\x02\0\0\0\x12\x16\xf1\x4d";
 
 #[tokio::test]
-async fn file_facts_tell_the_true_type_and_the_measures_of_a_picture() {
+async fn file_facts_hold_the_true_type_and_the_dimensions_of_a_picture() {
     let facts = Asked::new().facts(PNG).await;
     assert_eq!(facts["mime_type"], "image/png");
     assert_eq!((facts["width"].as_u64(), facts["height"].as_u64()), (Some(3), Some(2)));
@@ -40,7 +40,7 @@ async fn file_facts_list_an_archive_without_unpacking_it() {
 }
 
 #[tokio::test]
-async fn a_row_that_cannot_be_read_is_left_out_and_told_while_the_others_become_documents() {
+async fn a_row_that_cannot_be_read_is_left_out_and_reported_while_the_others_become_documents() {
     let rows = b"{\"v\":[1,2],\"a\":1}\nnot json\n{\"v\":[1],\"a\":2}\n{\"v\":[3,4],\"a\":3}\n";
     let parameters = json!({"vector_fields": [{"field": "v", "name": "mine", "dimensions": 2}]});
     let found = Asked::new().of("passthrough_extractor", rows, parameters).await.unwrap();

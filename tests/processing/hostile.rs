@@ -203,7 +203,7 @@ async fn what_another_program_draws_is_hostile_to_no_avail_and_leaves_no_process
 }
 
 #[test]
-fn films_that_lie_are_told_of_as_far_as_they_can_be_believed() {
+fn films_with_false_metadata_are_described_as_far_as_they_can_be_believed() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let asked = Asked::new();
     let sources = [files::mp4(), files::webm()];

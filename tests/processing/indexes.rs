@@ -276,7 +276,7 @@ fn an_index_declared_later_has_every_document_and_follows_their_changes_and_remo
 }
 
 #[test]
-fn a_namespace_counts_its_collections_and_documents_and_takes_them_with_it_only_if_told_to() {
+fn a_namespace_counts_its_collections_and_documents_and_deletes_them_only_when_asked_to() {
     let here = Twins::of(&[json!({"colour": "red"}), json!({"colour": "blue"})], &["colour"]);
     let shown = here.0.get("/v1/namespaces/indexed").is(200);
     assert_eq!((&shown["collection_count"], &shown["document_count"]), (&json!(1), &json!(2)));

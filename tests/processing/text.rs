@@ -212,7 +212,7 @@ async fn web_pages_markdown_json_tables_and_plain_text_are_read_as_people_see_th
 }
 
 #[tokio::test]
-async fn what_has_no_words_is_told_and_what_cannot_be_read_says_why() {
+async fn a_file_without_words_is_reported_and_one_that_cannot_be_read_says_why() {
     let asked = Asked::new();
     let scan = files::pages(&["q 1 0 0 1 0 0 cm Q"]);
     let found = asked.of("text", &scan, json!({})).await.unwrap();

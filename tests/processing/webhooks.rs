@@ -99,7 +99,7 @@ fn a_delivery_that_fails_stalls_or_is_redirected_is_tried_again_before_what_is_b
 }
 
 #[test]
-fn a_receiver_that_does_not_answer_holds_no_other_up() {
+fn a_receiver_that_does_not_respond_delays_no_other() {
     let (server, dead, alive) = (server(), Receiver::start(), Receiver::start());
     dead.always(Mood::Stall);
     let mut both = hook(&dead.url());
@@ -197,7 +197,7 @@ fn addresses_that_give_a_machines_secrets_away_are_refused_by_name_and_by_number
 }
 
 #[test]
-fn a_webhook_that_is_switched_off_is_told_nothing_of_that_time() {
+fn a_webhook_gets_no_events_from_the_time_it_was_switched_off() {
     let (server, receiver) = (server(), Receiver::start());
     let made = server.post(HOOKS, &hook(&receiver.url())).is(200);
     let target = format!("{HOOKS}/{}", made["webhook_id"].as_str().unwrap());
@@ -214,7 +214,7 @@ fn a_webhook_that_is_switched_off_is_told_nothing_of_that_time() {
 }
 
 #[test]
-fn slack_is_told_a_line_at_an_address_that_is_not_shown() {
+fn slack_gets_one_line_at_an_address_that_is_not_shown() {
     let (server, receiver) = (server(), Receiver::start());
     let mut wanted = hook("");
     wanted["channels"] = json!([{"channel": "slack", "configs": {

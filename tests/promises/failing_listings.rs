@@ -51,7 +51,7 @@ fn a_listing_that_is_denied_on_any_page_removes_nothing() {
 }
 
 #[test]
-fn what_is_tried_again_is_told_while_it_waits() {
+fn a_retry_is_reported_while_it_waits() {
     let (s3, catchment) = four_pages();
     s3.inject(Fault::error(On::Listing, 500, "InternalError").after(2).times(2));
 
@@ -131,7 +131,7 @@ fn a_connection_that_is_reset_during_a_listing_removes_nothing() {
 }
 
 #[test]
-fn an_empty_answer_to_a_listing_removes_nothing() {
+fn an_empty_response_to_a_listing_removes_nothing() {
     let (s3, catchment) = four_pages();
     s3.inject(Fault::body(On::Listing, ""));
 

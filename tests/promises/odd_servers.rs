@@ -52,7 +52,7 @@ fn what_is_stored_packed_arrives_packed_from_a_server_that_unpacks_it() {
 }
 
 #[test]
-fn objects_of_a_server_that_tells_no_length_arrive() {
+fn objects_arrive_from_a_server_that_sends_no_content_length() {
     arrives_once(Manner::TellsNoLength);
 }
 

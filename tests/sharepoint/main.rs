@@ -333,7 +333,7 @@ async fn an_entry_listed_without_an_address_is_downloaded_all_the_same() {
 }
 
 #[tokio::test]
-async fn a_range_is_asked_for_at_the_download_host_only_and_cut_out_of_a_whole_answer() {
+async fn a_range_is_requested_at_the_download_host_only_and_cut_out_of_a_whole_response() {
     let graph = FakeGraph::start();
     graph.file("root", "a.txt", "0123456789");
     let source = open(&graph).await;
@@ -438,7 +438,7 @@ async fn what_cannot_be_downloaded_is_said_before_anything_is_asked() {
 }
 
 #[tokio::test]
-async fn a_listing_tells_size_hash_times_type_and_properties() {
+async fn a_listing_has_size_hash_times_type_and_properties() {
     let graph = FakeGraph::start();
     let name = "Zu\u{308}rich #1 %41 .txt ";
     graph.file("root", name, "content");

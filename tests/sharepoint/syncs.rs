@@ -64,7 +64,7 @@ pub fn asked(graph: &FakeGraph) -> [usize; 3] {
 }
 
 #[test]
-fn a_drive_is_told_by_pages_downloaded_once_and_costs_one_request_from_then_on() {
+fn a_drive_is_listed_by_pages_downloaded_once_and_costs_one_request_from_then_on() {
     let graph = FakeGraph::start();
     reports(&graph, 24);
     let fixture = synced(&graph, "/");

@@ -321,7 +321,7 @@ fn a_locked_file_comes_with_the_next_run_and_holds_back_no_other() {
 }
 
 #[test]
-fn what_cannot_be_taken_is_told_with_its_reason_and_costs_no_request() {
+fn what_cannot_be_downloaded_is_reported_with_its_reason_and_costs_no_request() {
     let graph = FakeGraph::start();
     graph.file("root", "a.txt", "a");
     for (name, facets) in [

@@ -177,7 +177,7 @@ fn looking_at_a_callback_ahead_does_not_use_it_up() {
 }
 
 #[test]
-fn a_person_who_refuses_is_told_in_the_providers_words() {
+fn a_persons_refusal_is_shown_in_the_providers_words() {
     let authority = FakeAuthority::start();
     let server = Server::on(&home(&authority));
     let sign_in = start(&server, &google());

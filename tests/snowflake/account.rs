@@ -183,7 +183,7 @@ async fn a_token_that_a_new_one_would_not_differ_from_is_not_tried_again() {
 }
 
 #[tokio::test]
-async fn a_warehouse_that_is_not_there_is_told_with_the_grant_that_helps() {
+async fn a_missing_warehouse_is_named_with_the_grant_that_helps() {
     let fake = FakeSnowflake::start();
     fake.faults(&json!({ "warehouses": ["OTHER_WH"] }));
     let error = Connected::to(&fake).test().await.unwrap_err().to_string();
@@ -192,7 +192,7 @@ async fn a_warehouse_that_is_not_there_is_told_with_the_grant_that_helps() {
 }
 
 #[tokio::test]
-async fn a_role_that_the_user_has_not_is_told() {
+async fn a_role_that_the_user_does_not_have_is_named() {
     let fake = FakeSnowflake::start();
     let connected = Connected::to(&fake).with(&json!({ "role": "boss" }));
     let error = connected.test().await.unwrap_err().to_string();
@@ -200,7 +200,7 @@ async fn a_role_that_the_user_has_not_is_told() {
 }
 
 #[tokio::test]
-async fn a_table_that_is_not_there_is_told_with_the_grants_that_help() {
+async fn a_missing_table_is_named_with_the_grants_that_help() {
     let fake = FakeSnowflake::start();
     let source = Connected::to(&fake).table("db.public.nope").await;
     let error = source.probe().await.unwrap_err();
@@ -232,7 +232,7 @@ async fn databases_schemas_tables_and_columns_are_looked_through_without_a_wareh
 }
 
 #[tokio::test]
-async fn a_column_that_a_connection_names_and_the_table_lacks_is_told_by_its_setting() {
+async fn a_column_that_the_table_lacks_is_reported_by_the_setting_that_names_it() {
     let fake = FakeSnowflake::start();
     fake.sql(&["create table T (ID number(38,0), DOC variant)"]);
     for (setting, value) in [

@@ -64,7 +64,7 @@ async fn nothing_new_is_one_statement_and_no_warehouse() {
 }
 
 #[tokio::test]
-async fn ties_at_the_bound_are_told_apart_by_nothing_and_kept_in_each_type_of_timestamp() {
+async fn ties_at_the_bound_are_all_kept_in_each_type_of_timestamp() {
     for (kind, suffix) in [("timestamp_ntz", ""), ("timestamp_ltz", ""), ("timestamp_tz", " 1500")]
     {
         let fake = FakeSnowflake::start();

@@ -104,7 +104,7 @@ fn ending_a_sync_on_the_command_line_cancels_its_statement() {
 }
 
 #[test]
-fn a_jobs_details_tell_how_long_a_warehouse_worked_and_no_change_is_one_request_without_any() {
+fn a_jobs_details_show_how_long_a_warehouse_worked_and_no_change_is_one_request_without_any() {
     let fake = FakeSnowflake::start();
     four_rows(&fake);
     let fixture = Fixture::with(&fake, &json!({ "incremental_column": "w" }));
@@ -283,7 +283,7 @@ fn the_command_line_says_which_connection_or_place_is_wrong() {
 }
 
 #[test]
-fn a_key_made_here_is_let_in_by_the_one_statement_that_the_test_tells() {
+fn a_key_made_here_signs_in_after_the_one_statement_that_the_test_shows() {
     let fake = FakeSnowflake::start();
     four_rows(&fake);
     let server = Server::on(&home(&fake));

@@ -262,7 +262,10 @@ pub async fn tells_what_is_gone(source: &dyn Source, remove: impl FnOnce()) {
 
 /// Bytes that were changed after they were listed do not have the hash that was listed; `change`
 /// writes other bytes of the same length. For sources that cannot pin a version.
-pub async fn lists_hashes_that_tell_what_has_changed(source: &dyn Source, change: impl FnOnce()) {
+pub async fn lists_have_hashes_that_show_what_has_changed(
+    source: &dyn Source,
+    change: impl FnOnce(),
+) {
     let before = listed(source).await;
     change();
     let after = listed(source).await;

@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn upper_and_lower_case_do_not_tell_files_apart() {
+    fn files_are_not_distinguished_by_upper_and_lower_case() {
         assert_eq!(files([b"a/x", b"A/x", b"A/y"]), ["a/x", "A/x (2)", "A/y"]);
     }
 

@@ -386,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_downloaded_is_left_out_or_told_without_a_request() {
+    fn what_cannot_be_downloaded_is_left_out_or_reported_without_a_request() {
         let kind = |mime: &str| entry(json!({ "mimeType": mime })).kind;
         let form = kind("application/vnd.google-apps.form");
         assert_eq!(form, EntryKind::Skipped(SkipReason::NoContent));

@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_root_and_a_refused_token_are_told_from_a_missing_file() {
+    fn a_missing_root_and_a_refused_token_are_distinguished_from_a_missing_file() {
         let of = |status, subject| match meaning(status, "notFound", subject) {
             Meaning::Final(error) => error,
             other => panic!("{other:?}"),

@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_names_below_localhost_are_answered_without_asking() {
+    fn only_names_below_localhost_are_resolved_without_a_query() {
         for name in ["bucket.localhost", "a.B.LocalHost", "bucket.localhost."] {
             assert!(is_this_machine(name), "{name}");
         }

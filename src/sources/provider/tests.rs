@@ -101,7 +101,7 @@ fn a_connection_is_the_same_after_it_was_stored() {
 }
 
 #[test]
-fn every_wrong_field_is_named_and_no_secret_is_told() {
+fn every_wrong_field_is_named_and_no_secret_is_shown() {
     for (name, schema) in all() {
         for kind in schema.kinds {
             let mut config = whole(schema, kind, "canary-secret");
@@ -174,7 +174,7 @@ fn what_this_build_will_not_do_is_refused_rather_than_ignored() {
 }
 
 #[test]
-fn credentials_in_an_address_are_refused_without_being_told() {
+fn credentials_in_an_address_are_refused_without_being_shown() {
     let config = json!({ "url": "rtsp://user:canary@camera/1?channel=2" });
     let wrong = accept(&ProviderName::new("rtsp"), &config).unwrap_err();
     assert!(!format!("{wrong:?}").contains("canary"));

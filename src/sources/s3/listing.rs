@@ -431,7 +431,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_document_under_a_success_is_told_apart() {
+    fn an_error_document_under_a_successful_status_is_detected() {
         assert_eq!(
             parse(b"<Error><Code>SlowDown</Code></Error>"),
             Err(ListingError::ErrorDocument)

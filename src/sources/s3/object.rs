@@ -584,7 +584,7 @@ mod tests {
     }
 
     #[test]
-    fn tags_are_read_exactly_and_an_answer_of_another_kind_is_none() {
+    fn tags_are_read_exactly_and_a_response_of_another_kind_has_none() {
         let document = "<?xml version=\"1.0\"?><Tagging xmlns=\"u\"><TagSet><Tag><Key>K &amp; l\
                         </Key><Value> ü </Value></Tag><Tag><Key>e</Key><Value/></Tag></TagSet>\
                         </Tagging>";
@@ -636,7 +636,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_tag_the_time_of_the_last_write_tells_versions_apart() {
+    fn without_a_tag_the_time_of_the_last_write_distinguishes_versions() {
         let modified = Timestamp::from_second(1_795_460_284).ok();
         let pinned = Pinned { etag: None, modified, ..pinned(None) };
         let check = |time: &str| {
@@ -668,7 +668,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_answers_a_range_with_everything_is_found_out() {
+    fn a_server_that_returns_everything_for_a_range_is_detected() {
         let whole = headers(&[("content-length", "10")]);
         let error = pinned(Some((2, 4))).check(StatusCode::OK, &whole).unwrap_err();
         assert!(error.to_string().contains("does not serve ranges"));

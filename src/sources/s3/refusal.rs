@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn what_another_try_may_mend_is_told_from_what_it_cannot() {
+    fn errors_that_a_retry_may_fix_are_distinguished_from_those_it_cannot() {
         assert!(matches!(object(500, "InternalError"), SourceError::Transient { .. }));
         assert!(matches!(object(502, ""), SourceError::Transient { .. }));
         assert!(matches!(object(400, "RequestTimeout"), SourceError::Transient { .. }));
@@ -347,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn slowing_down_tells_how_long_in_seconds_or_as_a_date() {
+    fn a_slow_down_says_how_long_in_seconds_or_as_a_date() {
         let wait =
             |value: &str| match answer(Subject::Object, 503, &[("retry-after", value)], "SlowDown")
                 .give_up()

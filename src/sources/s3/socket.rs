@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_stands_still_times_out_behind_what_has_come() {
+    fn a_stalled_body_times_out_after_the_bytes_that_came() {
         let (mut body, mut server) = body(Duration::from_millis(20));
         server.write_all(b"llo").unwrap();
         let (mut came, mut room) = (Vec::new(), [0; 100]);

@@ -456,7 +456,7 @@ mod tests {
     }
 
     #[test]
-    fn a_result_tells_its_columns_and_the_rows_of_its_partitions() {
+    fn a_result_names_its_columns_and_the_rows_of_its_partitions() {
         let body = json!({
             "code": "090001", "statementHandle": "h-1", "data": [["1", null]],
             "resultSetMetaData": {

@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_setting_is_told_by_its_field() {
+    fn a_wrong_setting_is_reported_by_its_field() {
         assert_eq!(wrong(&json!({"account": "a b"})), ["provider_config.account"]);
         assert_eq!(wrong(&json!({"warehouse": "my-wh"})), ["provider_config.warehouse"]);
         assert_eq!(wrong(&json!({"role": "a.b"})), ["provider_config.role"]);

@@ -372,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn a_watermark_tells_when_a_row_was_modified() {
+    fn a_watermark_shows_when_a_row_was_modified() {
         for (kind, cell, expected) in [
             (Kind::TimestampNtz, "1641008096.123456789", Some("2022-01-01T03:34:56.123456789Z")),
             (Kind::TimestampTz, "1641008096.1 960", Some("2022-01-01T03:34:56.1Z")),

@@ -367,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn what_went_wrong_is_told_without_a_cell() {
+    fn an_error_is_reported_without_a_cells_content() {
         let Err(Broken::Garbled(message)) = read(r#"{"data":[["secret",["secret"]]]}"#, 2, 0)
         else {
             panic!("it was read");

@@ -363,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_cannot_be_read_is_told_before_anything_is_sent() {
+    fn a_key_that_cannot_be_read_is_reported_before_anything_is_sent() {
         let credentials =
             json!({"type": "key_pair", "username": "u", "private_key": "secret-text"});
         let error = sign_in(&credentials).unwrap_err();

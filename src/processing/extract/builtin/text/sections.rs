@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_that_are_not_wanted_are_told() {
+    fn pages_that_are_left_out_are_reported() {
         let mut text = Text::up_to(Some(1));
         assert!(text.begin_page(1) && !text.begin_page(2) && !text.begin_page(3));
         assert_eq!(text.left_out(), ["2 pages behind max_document_pages"]);
