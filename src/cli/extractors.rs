@@ -81,7 +81,7 @@ pub(super) async fn run(args: Args, settings: &Settings) -> Outcome {
         None => list(&extractors, args.json),
         Some(Command::Check { name, file }) => {
             let outcome = check(&extractors, &name, file.as_deref()).await;
-            extractors.clear();
+            extractors.end_all().await;
             let _ = std::fs::remove_dir_all(&scratch);
             outcome
         }

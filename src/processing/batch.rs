@@ -1,5 +1,7 @@
 //! A batch from its first tier to its last.
 
+use std::collections::BTreeSet;
+
 use super::{
     context::Context,
     tier::{self, Interrupted, Tier},
@@ -50,7 +52,7 @@ async fn run_tier(
     }
     let (extractors, keys) = (context.extractors.clone(), keys.to_vec());
     let (bucket_key, batch_key) = (batch.bucket_key, batch.key);
-    let (takings, bucket, all_tasks, paused) = context
+    let ((takings, missing), bucket, all_tasks, paused) = context
         .engine
         .store
         .read(move |db| {
@@ -62,29 +64,38 @@ async fn run_tier(
             ))
         })
         .await?;
-    let takings = match takings {
-        Ok(takings) => takings,
-        // The owner's file is gone, or cannot be used: nothing fails for it, and all wait.
-        Err(name) => {
+    // The owner's file is gone, or cannot be used: nothing fails for it, and its objects wait.
+    for name in &missing {
+        if paused.iter().all(|pause| pause.name != *name || pause.probe_at <= now) {
             let reason = format!("there is no extractor {name:?} that can be used");
-            context.pause(&name, reason).await?;
-            return Err(Interrupted::Paused);
+            context.pause(name, reason).await?;
         }
-    };
+    }
     let task = all_tasks.into_iter().find(|task| task.tier == Some(number));
     let (Some(bucket), Some(task)) = (bucket, task) else { return Err(Interrupted::Unwanted) };
+    if takings.is_empty() && !missing.is_empty() {
+        return Err(Interrupted::Paused);
+    }
     if takings.is_empty() {
-        let now = context.engine.clock().now();
         context.write(move |tx| tasks::end(tx, task.key, BatchStatus::Skipped, None, now)).await?;
         return Ok(());
     }
-    let mut probes = false;
-    for taking in &takings {
+    let (mut waits, mut doubtful) = (BTreeSet::new(), BTreeSet::new());
+    for (index, taking) in takings.iter().enumerate() {
         let name = &taking.extractor.name;
-        if let Some(pause) = paused.iter().find(|pause| pause.name == *name) {
-            context.is_in_doubt(name, pause.probes + 1);
-            probes = true;
+        match paused.iter().find(|pause| pause.name == *name) {
+            Some(pause) if pause.probe_at > now => {
+                waits.insert(index);
+            }
+            Some(pause) => {
+                context.is_in_doubt(name, pause.probes + 1);
+                doubtful.insert(index);
+            }
+            None => {}
         }
     }
-    Tier { context, batch, bucket: &bucket, task: &task, takings, probes }.run().await
+    let lacks = !missing.is_empty();
+    Tier { context, batch, bucket: &bucket, task: &task, takings, paused: waits, doubtful, lacks }
+        .run()
+        .await
 }

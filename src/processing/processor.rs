@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use tokio::{
     sync::Notify,
     task::{JoinHandle, JoinSet},
@@ -22,10 +23,10 @@ use super::{batch, chores, context::Context, extract::Extractors, sweep, tier::I
 use crate::{
     engine::Engine,
     store::{
-        StoreError, leases,
+        Connection, StoreError, leases,
         processing::{
             batches::{self, Batch},
-            pauses,
+            collections, pauses,
             processor::{self, Token},
         },
     },
@@ -131,11 +132,20 @@ struct MainLoop {
     /// When the right was taken or renewed last.
     renewed: Option<Instant>,
     running: JoinSet<(i64, Result<(), Interrupted>)>,
-    /// Keys of batches that run, and whether they are backfill.
-    active: HashMap<i64, bool>,
+    /// Batches that run, by their keys.
+    active: HashMap<i64, Active>,
+    /// Keys of batches that wait for a paused extractor and for nothing else.
+    stalled: HashSet<i64>,
     /// When the collections of a batch were served last, by a clock that counts batches.
     served: HashMap<Vec<i64>, u64>,
     ticks: u64,
+}
+
+/// A batch that runs.
+struct Active {
+    is_backfill: bool,
+    /// The collections of the tier that it began with.
+    collections: Vec<i64>,
 }
 
 impl MainLoop {
@@ -158,6 +168,7 @@ impl MainLoop {
             renewed: None,
             running: JoinSet::new(),
             active: HashMap::new(),
+            stalled: HashSet::new(),
             served: HashMap::new(),
             ticks: 0,
         }
@@ -199,7 +210,8 @@ impl MainLoop {
         let swept = sweep::step(&context).await?;
         let done = chores::step(&context).await?;
         context.extractors.tidy();
-        if context.engine.blobs.reserve(0).is_err() {
+        let has_room = context.engine.blobs.disk().is_ok_and(|disk| disk.free > disk.floor);
+        if !has_room {
             // The disk is full: what runs ends, nothing more begins.
             return Ok(true);
         }
@@ -240,11 +252,17 @@ impl MainLoop {
         Ok(Some(context))
     }
 
-    async fn lose_right(&mut self) {
-        tracing::warn!("another process took processing over");
+    /// Stops what runs for this process, which another one has taken over: it would only find that
+    /// it may write nothing.
+    fn leave_off(&mut self) {
         if let Some(context) = self.context.take() {
+            tracing::warn!("another process took processing over");
             context.stop.cancel();
         }
+    }
+
+    async fn lose_right(&mut self) {
+        self.leave_off();
         while let Some(ended) = self.running.join_next().await {
             self.finish(ended).await;
         }
@@ -257,30 +275,29 @@ impl MainLoop {
         waiting: Vec<Batch>,
     ) -> Result<bool, StoreError> {
         let now = self.engine.clock().now();
-        let paused: HashSet<String> = self
-            .engine
-            .store
-            .read(pauses::all)
-            .await?
-            .into_iter()
-            .filter(|pause| pause.probe_at > now)
-            .map(|pause| pause.name)
-            .collect();
-        let held_up = match paused.is_empty() {
-            true => HashSet::new(),
-            false => self.held_up(context, &paused).await?,
-        };
+        let mut held = self.engine.store.read(move |db| Held::of(db, now)).await?;
+        for active in self.active.values() {
+            held.probes(&active.collections);
+        }
+        self.stalled.retain(|key| waiting.iter().any(|batch| batch.key == *key));
         let mut has_begun = false;
-        let mut waiting: Vec<Batch> = waiting
-            .into_iter()
-            .filter(|batch| !self.active.contains_key(&batch.key))
-            .filter(|batch| !first_tier(batch).iter().any(|key| held_up.contains(key)))
-            .collect();
-        while let Some(index) = self.next(&waiting) {
+        let mut waiting: Vec<Batch> =
+            waiting.into_iter().filter(|batch| !self.active.contains_key(&batch.key)).collect();
+        loop {
+            waiting.retain(|batch| match held.how_far(first_tier(batch)) {
+                HeldUp::Nothing => true,
+                // Once the others are done, all that is left waits for the paused.
+                HeldUp::Part => !self.stalled.contains(&batch.key),
+                HeldUp::All => false,
+            });
+            let Some(index) = self.next(&waiting) else { break };
             let batch = waiting.remove(index);
+            let collections = first_tier(&batch).to_vec();
+            held.probes(&collections);
             self.ticks += 1;
-            self.served.insert(first_tier(&batch).to_vec(), self.ticks);
-            self.active.insert(batch.key, batch.is_backfill);
+            self.served.insert(collections.clone(), self.ticks);
+            let active = Active { is_backfill: batch.is_backfill, collections };
+            self.active.insert(batch.key, active);
             let (context, key) = (context.clone(), batch.key);
             self.running.spawn(async move { (key, batch::run(&context, key).await) });
             has_begun = true;
@@ -288,31 +305,10 @@ impl MainLoop {
         Ok(has_begun)
     }
 
-    /// The collections whose extractors are paused.
-    async fn held_up(
-        &self,
-        context: &Context,
-        paused: &HashSet<String>,
-    ) -> Result<HashSet<i64>, StoreError> {
-        let paused = paused.clone();
-        context
-            .engine
-            .store
-            .read(move |db| {
-                let all = crate::store::processing::collections::all(db)?;
-                Ok(all
-                    .into_iter()
-                    .filter(|collection| paused.contains(&collection.settings.extractor.name))
-                    .map(|collection| collection.key)
-                    .collect())
-            })
-            .await
-    }
-
     /// Which of the waiting is next, if there is room for it.
     fn next(&self, waiting: &[Batch]) -> Option<usize> {
         let room = self.concurrency + 1;
-        let backfill = self.active.values().filter(|is_backfill| **is_backfill).count();
+        let backfill = self.active.values().filter(|active| active.is_backfill).count();
         let fresh = self.active.len() - backfill;
         let slot_for = |is_backfill: bool| match is_backfill {
             // One slot is kept for what is of old, whatever comes in besides.
@@ -336,12 +332,13 @@ impl MainLoop {
         match ended {
             Ok((key, outcome)) => {
                 self.active.remove(&key);
+                self.stalled.remove(&key);
                 match outcome {
-                    Ok(())
-                    | Err(Interrupted::Unwanted | Interrupted::Paused | Interrupted::Stopped) => {}
-                    Err(Interrupted::Store(StoreError::LeaseLost)) => {
-                        self.context = None;
+                    Ok(()) | Err(Interrupted::Unwanted | Interrupted::Stopped) => {}
+                    Err(Interrupted::Paused) => {
+                        self.stalled.insert(key);
                     }
+                    Err(Interrupted::Store(StoreError::LeaseLost)) => self.leave_off(),
                     Err(Interrupted::Store(error)) => {
                         tracing::error!(%error, "a batch could not go on: it is tried again");
                     }
@@ -364,7 +361,7 @@ impl MainLoop {
             context.stop.cancel();
         }
         while self.running.join_next().await.is_some() {}
-        self.extractors.clear();
+        self.extractors.end_all().await;
         self.give_back().await;
     }
 
@@ -376,6 +373,61 @@ impl MainLoop {
             if let Err(error) = released {
                 tracing::warn!(%error, "the right to process could not be given back");
             }
+        }
+    }
+}
+
+/// Which collections wait because their extractor is paused.
+struct Held {
+    /// Of extractors whose next probe is not due.
+    waiting: HashSet<i64>,
+    /// Of each extractor whose next probe is due. One batch at a time probes it.
+    due: Vec<HashSet<i64>>,
+}
+
+/// How much of a tier waits for paused extractors.
+enum HeldUp {
+    Nothing,
+    Part,
+    All,
+}
+
+impl Held {
+    fn of(db: &Connection, now: Timestamp) -> Result<Self, StoreError> {
+        let mut held = Self { waiting: HashSet::new(), due: Vec::new() };
+        let pauses = pauses::all(db)?;
+        if pauses.is_empty() {
+            return Ok(held);
+        }
+        let all = collections::all(db)?;
+        for pause in pauses {
+            let of_extractor = all.iter().filter(|one| one.settings.extractor.name == pause.name);
+            let keys: HashSet<i64> = of_extractor.map(|collection| collection.key).collect();
+            match pause.probe_at > now {
+                true => held.waiting.extend(keys),
+                false => held.due.push(keys),
+            }
+        }
+        Ok(held)
+    }
+
+    /// A batch with these collections probes their extractors: others wait for what it finds.
+    fn probes(&mut self, collections: &[i64]) {
+        let Self { waiting, due } = self;
+        due.retain(|keys| {
+            let is_probed = collections.iter().any(|key| keys.contains(key));
+            if is_probed {
+                waiting.extend(keys);
+            }
+            !is_probed
+        });
+    }
+
+    fn how_far(&self, collections: &[i64]) -> HeldUp {
+        match collections.iter().filter(|key| self.waiting.contains(key)).count() {
+            0 => HeldUp::Nothing,
+            count if count == collections.len() => HeldUp::All,
+            _ => HeldUp::Part,
         }
     }
 }

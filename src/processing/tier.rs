@@ -69,8 +69,13 @@ pub(super) struct Tier<'a> {
     pub(super) bucket: &'a Bucket,
     pub(super) task: &'a Task,
     pub(super) takings: Vec<Taking>,
-    /// Whether one object is tried before others: an extractor was paused.
-    pub(super) probes: bool,
+    /// By their places among `takings`: those whose extractor is paused. They wait, and the others
+    /// do not wait for them.
+    pub(super) paused: BTreeSet<usize>,
+    /// Those whose extractor was paused: one object is tried before others.
+    pub(super) doubtful: BTreeSet<usize>,
+    /// Whether a collection of the tier has an extractor that is not here now.
+    pub(super) lacks: bool,
 }
 
 impl Tier<'_> {
@@ -80,7 +85,8 @@ impl Tier<'_> {
         let mut after = i64::MIN;
         let mut later = Later::default();
         loop {
-            let limit = if self.probes { 1 } else { PAGE };
+            self.check_pauses()?;
+            let limit = if self.doubtful.is_empty() { PAGE } else { 1 };
             let batch_key = self.batch.key;
             let page = self
                 .context
@@ -93,10 +99,14 @@ impl Tier<'_> {
             self.go_through(page, &mut later).await?;
         }
         loop {
+            self.check_pauses()?;
             self.run_alone(&mut later).await?;
             let Some((at, members)) = later.take() else { break };
             self.wait_until(at).await?;
             self.go_through(members, &mut later).await?;
+        }
+        if self.lacks || !self.paused.is_empty() {
+            return Err(Interrupted::Paused);
         }
         let (key, now) = (self.task.key, self.now());
         self.guarded(move |tx| {
@@ -105,6 +115,14 @@ impl Tier<'_> {
             tasks::end(tx, key, BatchStatus::ended(worked, counts.failed), None, now)
         })
         .await
+    }
+
+    /// Goes on unless all that is left waits for paused extractors.
+    fn check_pauses(&self) -> Result<(), Interrupted> {
+        match self.paused.len() == self.takings.len() {
+            true => Err(Interrupted::Paused),
+            false => Ok(()),
+        }
     }
 
     fn now(&self) -> Timestamp {
@@ -141,6 +159,9 @@ impl Tier<'_> {
             if self.context.stop.is_cancelled() {
                 return Err(Interrupted::Stopped);
             }
+            if self.paused.contains(&index) {
+                continue;
+            }
             let only = later.only_for(index);
             let members: Vec<Member> = page
                 .iter()
@@ -161,6 +182,9 @@ impl Tier<'_> {
         while let Some((index, member)) = later.next_alone() {
             if self.context.stop.is_cancelled() {
                 return Err(Interrupted::Stopped);
+            }
+            if self.paused.contains(&index) {
+                continue;
             }
             let decided = self.decide(index, vec![member]).await?;
             let runs = self.note(index, decided, later, true).await?;
@@ -268,8 +292,10 @@ impl Tier<'_> {
         later: &mut Later,
     ) -> Result<(), Interrupted> {
         let mut running = JoinSet::new();
+        let mut handed_out = BTreeSet::new();
         for (member, mut run) in runs {
             run.bucket_id = self.bucket.id.to_string();
+            handed_out.insert((run.of.collection_key, run.of.object_key));
             let taking = self.takings[index].clone();
             let (context, batch_id) = (self.context.clone(), self.batch.id.clone());
             running.spawn(async move {
@@ -306,7 +332,17 @@ impl Tier<'_> {
                 next = running.join_next() => next,
             };
             match next {
-                Some(Ok(one)) => finished.push(one),
+                Some(Ok(one)) => {
+                    let is_off = one.is_unavailable();
+                    handed_out.remove(&(one.run.of.collection_key, one.run.of.object_key));
+                    finished.push(one);
+                    // The others would only find the same: they wait untried.
+                    if is_off {
+                        running.shutdown().await;
+                        self.take_back(handed_out).await?;
+                        return self.record(index, finished, later).await;
+                    }
+                }
                 // What it was of stays to be tried: the batch is gone through again.
                 Some(Err(error)) => {
                     return Err(StoreError::nonsense("extraction", error).into());
@@ -322,6 +358,19 @@ impl Tier<'_> {
                 self.record(index, std::mem::take(&mut finished), later).await?;
             }
         }
+    }
+
+    /// Takes back what was handed out and has not been tried to its end.
+    async fn take_back(&self, handed_out: BTreeSet<(i64, i64)>) -> Result<(), Interrupted> {
+        if handed_out.is_empty() {
+            return Ok(());
+        }
+        self.guarded(move |tx| {
+            handed_out
+                .into_iter()
+                .try_for_each(|(collection, object)| outcomes::refund(tx, collection, object))
+        })
+        .await
     }
 
     /// Records what has been extracted, in one transaction.
@@ -361,13 +410,19 @@ impl Tier<'_> {
         for member in again {
             later.add(now, index, member);
         }
-        match pause {
-            None => Ok(()),
-            Some(reason) => {
-                self.context.pause(&name, reason).await?;
-                Err(Interrupted::Paused)
-            }
+        if let Some(reason) = pause {
+            self.context.pause(&name, reason).await?;
+            let same = self.places_of(&name);
+            self.doubtful.retain(|index| !same.contains(index));
+            self.paused.extend(same);
         }
+        Ok(())
+    }
+
+    /// Where the collections of an extractor stand among `takings`.
+    fn places_of(&self, extractor: &str) -> BTreeSet<usize> {
+        let all = self.takings.iter().enumerate();
+        all.filter(|(_, taking)| taking.extractor.name == extractor).map(|(at, _)| at).collect()
     }
 
     /// Whether failures that may pass are the extractor's fault: of different objects, in a row.
@@ -387,7 +442,8 @@ impl Tier<'_> {
                 Err(failure) if failure.class == Class::Unavailable => {}
                 _ => {
                     self.context.works(name).await?;
-                    self.probes = false;
+                    let works = self.places_of(name);
+                    self.doubtful.retain(|index| !works.contains(index));
                     blame = None;
                 }
             }
@@ -551,6 +607,13 @@ struct Finished {
     took_ms: u64,
 }
 
+impl Finished {
+    /// Whether it is its extractor that cannot be used.
+    fn is_unavailable(&self) -> bool {
+        matches!(&self.outcome, Err(failure) if failure.class == Class::Unavailable)
+    }
+}
+
 struct Ended {
     member: Member,
     run: Run,
@@ -649,25 +712,29 @@ impl Later {
     }
 }
 
-/// The collections of a tier that take anything still, with what they take from; or the name of an
-/// extractor that is not here now. Those that are gone or switched off are left out.
+/// The collections of a tier that take anything still, with what they take from, and the names of
+/// extractors that are not here now. Collections that are gone or switched off are left out.
 pub(super) fn takings(
     db: &crate::store::Connection,
     extractors: &super::extract::Extractors,
     keys: &[i64],
-) -> Result<Result<Vec<Taking>, String>, StoreError> {
-    let mut takings = Vec::new();
+) -> Result<(Vec<Taking>, BTreeSet<String>), StoreError> {
+    let (mut takings, mut missing) = (Vec::new(), BTreeSet::new());
     for key in keys {
         let Some(collection) = collections::by_key(db, *key)? else { continue };
         if !collection.is_enabled || collection.is_deleting {
             continue;
         }
         let settings = &collection.settings.extractor;
-        let Some(extractor) = extractors.find(&settings.name, &settings.version) else {
-            return Ok(Err(settings.name.clone()));
-        };
-        let sources = collections::sources(db, *key)?;
-        takings.push(Taking::new(collection, extractor, sources));
+        match extractors.find(&settings.name, &settings.version) {
+            Some(extractor) => {
+                let sources = collections::sources(db, *key)?;
+                takings.push(Taking::new(collection, extractor, sources));
+            }
+            None => {
+                missing.insert(settings.name.clone());
+            }
+        }
     }
-    Ok(Ok(takings))
+    Ok((takings, missing))
 }

@@ -190,6 +190,18 @@ impl Store {
         self.shared.read(work)
     }
 
+    /// Runs `work` with the writing connection, between transactions: for what belongs to the
+    /// connection, such as SQLite's hooks into commits, with which a test ends its process at one.
+    ///
+    /// # Errors
+    /// The closure's.
+    pub async fn on_writer(
+        &self,
+        work: impl FnOnce(&mut Connection) -> Result<()> + Send + 'static,
+    ) -> Result<()> {
+        self.shared.writer()?.on_connection(work).await
+    }
+
     /// Gives the space of removed rows back to the filesystem, and empties the write-ahead log.
     ///
     /// # Errors

@@ -67,7 +67,8 @@ impl Writer {
         .await
     }
 
-    async fn on_connection<T, E>(
+    /// Runs `work` with the connection, outside of any transaction.
+    pub(super) async fn on_connection<T, E>(
         &self,
         work: impl FnOnce(&mut Connection) -> Result<T, E> + Send + 'static,
     ) -> Result<T, E>

@@ -172,6 +172,79 @@ fn a_batch_is_cancelled_retried_and_run_again_from_every_state_or_says_why_not()
     assert_eq!(here.documents(), 1);
 }
 
+/// As many files that never end as there are batches under way at once, and one more.
+fn never_ending() -> Vec<String> {
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let under_way = (processors / 2).max(1) + 1;
+    (0..under_way).map(|number| format!("slow {number}.txt")).collect()
+}
+
+#[test]
+fn a_batch_that_waits_in_the_queue_is_cancelled_and_run_again_without_having_begun() {
+    let slow = never_ending();
+    let mut all = files(&[("good.txt", "good"), ("bad.txt", "bad")]);
+    all.extend(slow.iter().map(|name| (name.clone(), format!("slow: {name}"))));
+    let here = Here::with(&all, None);
+    let server = &here.fixture.server;
+    let failed = here.batch(&["bad.txt"]);
+    failed.does("submit", json!({}), 200);
+    failed.becomes("FAILED");
+    let before: Vec<Batch<'_>> = slow.iter().map(|name| here.batch(&[name])).collect();
+    for batch in &before {
+        batch.does("submit", json!({}), 200);
+        batch.becomes("IN_PROGRESS");
+    }
+
+    let waiting = here.batch(&["good.txt"]);
+    let task = waiting.does("submit", json!({}), 200);
+    let task = format!("/v1/tasks/{}", task["task_id"].as_str().unwrap());
+    let is_pending = |batch: &Batch<'_>, task: &str| {
+        let shown = server.get(&batch.path).is(200);
+        assert_eq!((&shown["status"], &shown["lifecycle"]), (&json!("PENDING"), &json!("queued")));
+        assert_eq!((&shown["started_at"], &shown["health"]), (&Value::Null, &json!("healthy")));
+        assert_eq!(shown["queue_context"]["queue_position"], slow.len(), "{shown}");
+        assert_eq!(server.get(task).is(200)["status"], "PENDING");
+        batch.does("retry", json!({}), 409);
+        batch.does("resubmit", json!({}), 409);
+        assert_eq!(server.delete(&batch.path).status, 409);
+    };
+    is_pending(&waiting, &task);
+    let again = waiting.does("submit", json!({}), 200);
+    assert!(task.ends_with(again["task_id"].as_str().unwrap()), "the same task: {again}");
+
+    let stopped = waiting.does("cancel", json!({}), 200);
+    assert_eq!(stopped["cancellation"]["ray_jobs_requested"], 0, "nothing ran for it");
+    waiting.becomes("CANCELED");
+    let shown = server.get(&waiting.path).is(200);
+    assert_eq!((&shown["started_at"], shown["completed_at"].is_string()), (&Value::Null, true));
+    assert_eq!(server.get(&task).is(200)["status"], "CANCELED");
+    assert_eq!(waiting.does("retry", json!({"retry_mode": "all"}), 200)["retried_count"], 0);
+    let again = waiting.does("resubmit", json!({}), 200);
+    let task = format!("/v1/tasks/{}", again["task_id"].as_str().unwrap());
+    is_pending(&waiting, &task);
+    server.delete(&task).is(200);
+    waiting.becomes("CANCELED");
+    assert_eq!(server.get(&task).is(200)["status"], "CANCELED");
+    server.delete(&task).is(200);
+    let again = waiting.does("resubmit", json!({}), 200);
+    let task = format!("/v1/tasks/{}", again["task_id"].as_str().unwrap());
+
+    assert_eq!(failed.does("retry", json!({"retry_mode": "all"}), 200)["retried_count"], 1);
+    assert_eq!(failed.status(), "PENDING");
+    failed.does("cancel", json!({}), 200);
+    failed.becomes("CANCELED");
+    failed.does("resubmit", json!({}), 200);
+
+    assert_eq!(here.documents(), 0, "nothing has been extracted so far");
+    for batch in &before {
+        batch.does("cancel", json!({}), 200);
+    }
+    waiting.becomes("COMPLETED");
+    failed.becomes("FAILED");
+    assert_eq!(server.get(&task).is(200)["status"], "COMPLETED");
+    assert_eq!(here.documents(), 1);
+}
+
 #[test]
 fn the_failures_of_a_collection_are_listed_and_retried_over_all_its_batches() {
     const FAILING: usize = 24;

@@ -24,7 +24,11 @@ pub struct Fixture {
 
 impl Fixture {
     pub fn new() -> Self {
-        let home = Catchment::new().env("CATCHMENT_QUIET_PERIOD_MS", "0");
+        Self::on(Catchment::new())
+    }
+
+    /// The same on an installation that has nothing yet.
+    pub fn on(home: Catchment) -> Self {
         let server = Server::on(&home);
         let schema = json!({"properties": {}});
         let bucket = json!({"bucket_name": "films", "bucket_schema": schema});
@@ -73,10 +77,15 @@ impl Fixture {
 
     /// Waits until no batch is waiting or under way, and returns all batches, oldest first.
     pub fn settled(&self) -> Vec<Value> {
+        self.settled_in("films")
+    }
+
+    /// The same of another bucket.
+    pub fn settled_in(&self, bucket: &str) -> Vec<Value> {
         // A hostile object may use up all of its time, and that twice.
         poll_until("the end of all batches", 3 * DEADLINE, || {
-            let listed =
-                self.server.post("/v1/buckets/films/batches/list", &json!({"limit": 1000})).is(200);
+            let list = format!("/v1/buckets/{bucket}/batches/list");
+            let listed = self.server.post(&list, &json!({"limit": 1000})).is(200);
             let mut rows = listed["results"].as_array()?.clone();
             rows.reverse();
             let open = ["PENDING", "IN_PROGRESS"];
@@ -91,14 +100,20 @@ impl Fixture {
     }
 
     /// How many objects all batches have extracted.
-    fn extracted(&self) -> u64 {
+    pub fn extracted(&self) -> u64 {
+        self.extracted_in("films")
+    }
+
+    /// The same of another bucket.
+    pub fn extracted_in(&self, bucket: &str) -> u64 {
         let sum = |name: &str, batch: &Value| batch["progress"][name].as_u64().unwrap();
-        for batch in self.settled() {
+        let batches = self.settled_in(bucket);
+        for batch in &batches {
             for tier in batch["tier_tasks"].as_array().unwrap() {
                 assert_eq!(tier["audit"]["balanced"], true, "{batch}");
             }
         }
-        self.settled().iter().map(|batch| sum("objects_extracted", batch)).sum()
+        batches.iter().map(|batch| sum("objects_extracted", batch)).sum()
     }
 }
 
@@ -154,6 +169,23 @@ fn a_rename_extracts_nothing_and_changed_content_extracts_one_object() {
     });
     assert_eq!(here.extracted(), 3);
     assert_eq!(ids(&before), ids(&here.documents("facts")), "ids stay");
+}
+
+#[test]
+fn a_bucket_without_a_collection_notes_nothing_for_processing() {
+    let here = Fixture::new();
+    here.server.delete("/v1/collections/facts").is(200);
+    here.tree.write("a.txt", "one");
+    let sync = here.sync(json!({}));
+    here.tree.write("a.txt", "another");
+    here.tree.write("b.txt", "two");
+    here.run_again(&sync, 2);
+    let db = rusqlite::Connection::open(here.home.data_dir().join("catchment.db")).unwrap();
+    for table in ["to_batch", "batches", "batch_objects", "tasks", "outcomes", "documents"] {
+        let count = format!("SELECT count(*) FROM {table}");
+        let rows: u64 = db.query_row(&count, [], |row| row.get(0)).unwrap();
+        assert_eq!(rows, 0, "{table}");
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
+    process::Command,
     time::Duration,
 };
 
@@ -20,7 +21,7 @@ use crate::{
 const DEADLINE: Duration = Duration::from_secs(120);
 
 /// A definition of the owner's in the data directory.
-fn define(home: &Catchment, name: &str, text: &str) -> PathBuf {
+pub fn define(home: &Catchment, name: &str, text: &str) -> PathBuf {
     let folder = home.data_dir().join("extractors");
     fs::create_dir_all(&folder).unwrap();
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).unwrap();
@@ -39,7 +40,7 @@ fn example(home: &Catchment, name: &str) {
 }
 
 /// A collection `made` over all files of `here`, through an extractor that is defined already.
-fn collect(here: &Fixture, extractor: &str, parameters: Value) {
+pub fn collect(here: &Fixture, extractor: &str, parameters: Value) {
     let collection = json!({
         "collection_name": "made",
         "source": {"type": "bucket", "bucket_ids": ["films"]},
@@ -52,7 +53,7 @@ fn collect(here: &Fixture, extractor: &str, parameters: Value) {
 }
 
 /// What failed of the last batch: the object's error and its type.
-fn failures(here: &Fixture) -> Vec<(String, String)> {
+pub fn failures(here: &Fixture) -> Vec<(String, String)> {
     let batches = here.settled();
     let id = batches.last().unwrap()["batch_id"].as_str().unwrap().to_owned();
     let target = format!("/v1/buckets/films/batches/{id}/failed-documents");
@@ -62,7 +63,7 @@ fn failures(here: &Fixture) -> Vec<(String, String)> {
 }
 
 /// A shell that runs a script of a test. `{input}` is its first argument.
-fn shell(script: &str, more: &str) -> String {
+pub fn shell(script: &str, more: &str) -> String {
     let script = script.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
     format!(
         "version = \"1\"\nprogram = [\"/bin/sh\", \"-c\", \"{script}\", \"sh\", \"{{input}}\"]\n{more}\n"
@@ -70,7 +71,7 @@ fn shell(script: &str, more: &str) -> String {
 }
 
 /// Processes that were started for extractors of this installation and are still there.
-fn left_behind(home: &Catchment) -> Vec<i32> {
+pub fn left_behind(home: &Catchment) -> Vec<i32> {
     let mark = format!("CATCHMENT_SCRATCH={}", home.data_dir().display());
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").unwrap().flatten() {
@@ -83,7 +84,7 @@ fn left_behind(home: &Catchment) -> Vec<i32> {
     found
 }
 
-fn nothing_is_left(home: &Catchment) {
+pub fn nothing_is_left(home: &Catchment) {
     poll_until("the end of all processes", DEADLINE, || left_behind(home).is_empty().then_some(()));
 }
 
@@ -252,6 +253,12 @@ fn programs_that_never_end_grow_flood_or_hide_end_as_one_failed_object_each() {
             "memory",
         ),
         ("a flood", "yes", "timeout = \"60s\"", "printed more than"),
+        (
+            "a bomb of processes that start two more each",
+            "b() { [ $1 = 0 ] || { b $(($1-1)) & b $(($1-1)) & }; sleep 600; }; b 9",
+            "timeout = \"60s\", memory = \"64GiB\"",
+            "processes",
+        ),
         (
             "too many processes",
             "i=0; while [ $i -lt 400 ]; do sleep 600 & i=$((i+1)); done; wait",
@@ -567,6 +574,58 @@ fn the_script_for_embeddings_keeps_its_model_and_makes_vectors_of_texts() {
     assert_eq!(made.len(), 1, "{:?}", failures(&here));
     assert_eq!(made[0]["_internal"]["vectors"]["minilm"], json!([12.0, 0.25]));
     assert!(failures(&here)[0].0.contains("no text"));
+}
+
+#[test]
+fn a_python_that_is_installed_elsewhere_says_which_folder_it_must_be_allowed_to_read() {
+    let here = Fixture::new();
+    let python = |code: &str| {
+        let said = Command::new("/usr/bin/python3").args(["-c", code]).output().unwrap();
+        PathBuf::from(String::from_utf8(said.stdout).unwrap().trim())
+    };
+    let library = python("import sysconfig; print(sysconfig.get_path('stdlib'))");
+    // Installed as pyenv does it: a Python that looks for its files where it was built to be.
+    let installed = fs::canonicalize(here.home.home()).unwrap().join("pyenv/versions/3");
+    fs::create_dir_all(installed.join("bin")).unwrap();
+    fs::create_dir_all(installed.join("lib")).unwrap();
+    fs::copy(python("import sys; print(sys.executable)"), installed.join("bin/python3")).unwrap();
+    let copied = Command::new("cp")
+        .arg("-r")
+        .arg(&library)
+        .arg(installed.join("lib").join(library.file_name().unwrap()))
+        .status();
+    assert!(copied.unwrap().success());
+    let script = here.home.write_home("venv/bin/words.py", "print('{\"said\": \"words\"}')\n");
+    let venv = script.parent().unwrap().parent().unwrap().to_owned();
+    // Values of variables are blanked in reasons, so this one is another name for the folder.
+    let prefix = here.home.home().join("home of snake");
+    std::os::unix::fs::symlink(&installed, &prefix).unwrap();
+    std::os::unix::fs::symlink(installed.join("bin/python3"), venv.join("bin/python")).unwrap();
+    let text = format!(
+        "version = \"1\"\nprogram = [\"{0}/bin/python\", \"{0}/bin/words.py\", \"{{input}}\"]\n\
+         output = \"json\"\nallow = {{ read = [\"{0}\"] }}\n\
+         environment = {{ PYTHONHOME = \"{1}\" }}\n",
+        venv.display(),
+        prefix.display()
+    );
+    define(&here.home, "snake", &text);
+    collect(&here, "snake", Value::Null);
+    here.tree.write("a.txt", "a");
+    here.sync(json!({}));
+
+    let shown = poll_until("a pause", DEADLINE, || {
+        let shown = here.server.get("/v1/collections/made").is(200);
+        assert_eq!(shown["failed"], 0, "{shown}");
+        shown["paused_reason"].is_string().then_some(shown)
+    });
+    let reason = shown["paused_reason"].as_str().unwrap();
+    let add = format!("add {:?} to allow.read", installed.to_string_lossy());
+    assert!(reason.contains("extractors/snake.toml") && reason.contains(&add), "{reason}");
+
+    let folder = format!("\", \"{}\"] }}\nenv", installed.display());
+    define(&here.home, "snake", &text.replace("\"] }\nenv", &folder));
+    assert_eq!(here.settled()[0]["status"], "COMPLETED", "{:?}", failures(&here));
+    assert_eq!(here.documents("made")[0]["said"], "words");
 }
 
 #[test]

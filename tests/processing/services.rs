@@ -3,10 +3,11 @@
 
 use std::{
     fs,
-    os::unix::fs::PermissionsExt as _,
+    net::{Ipv4Addr, SocketAddrV4, TcpListener},
+    os::{fd::OwnedFd, unix::fs::PermissionsExt as _},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -17,7 +18,7 @@ use serde_json::{Value, json};
 use crate::{
     ledger::Fixture,
     support::{
-        catchment::poll_until,
+        catchment::{Catchment, poll_until},
         wire::{Answer, Reply, Request, Wire},
     },
 };
@@ -100,7 +101,7 @@ fn respond(request: &Request) -> Reply {
     Answer::new(200, answer.to_string()).header("Content-Type", "application/json").into()
 }
 
-fn define(here: &Fixture, name: &str, text: &str) {
+pub fn define(here: &Fixture, name: &str, text: &str) {
     let folder = here.home.data_dir().join("extractors");
     fs::create_dir_all(&folder).unwrap();
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).unwrap();
@@ -109,7 +110,7 @@ fn define(here: &Fixture, name: &str, text: &str) {
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
 }
 
-fn collect(here: &Fixture, extractor: &str, more: Value) {
+pub fn collect(here: &Fixture, extractor: &str, more: Value) {
     let mut config = json!({"feature_extractor_name": extractor, "version": "1"});
     config.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     let collection = json!({
@@ -298,6 +299,153 @@ fn a_service_that_is_off_or_refuses_the_key_fails_no_object() {
     define(&here, "embed", &good);
     assert_eq!(here.settled()[0]["status"], "COMPLETED", "{}", failed(&here));
     assert_eq!(made(&here).len(), 5);
+}
+
+/// A port that nobody listens at for now, and that nobody else can have.
+struct Port(OwnedFd);
+
+impl Port {
+    fn taken() -> Self {
+        use rustix::net::{AddressFamily, SocketType, bind, socket};
+        let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        bind(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).unwrap();
+        Self(socket)
+    }
+
+    fn url(&self) -> String {
+        let address = rustix::net::getsockname(&self.0).unwrap();
+        format!("http://{}", SocketAddrV4::try_from(address).unwrap())
+    }
+
+    /// Listens there from now on.
+    fn serve(self, handler: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Wire {
+        rustix::net::listen(&self.0, 128).unwrap();
+        Wire::serve_on(TcpListener::from(self.0), handler)
+    }
+}
+
+#[test]
+fn a_service_that_is_off_for_an_hour_fails_nothing_is_seldom_asked_and_gets_all_once_it_is_back() {
+    const OBJECTS: usize = 5;
+    /// The longest time between two probes, in seconds.
+    const LONGEST: u64 = 300;
+    let (home, clock) = Catchment::new().under_steered_clock();
+    let (here, port) = (Fixture::on(home), Port::taken());
+    let text = format!(
+        "version = \"1\"\nhttp = \"{}/v1/embeddings\"\nformat = \"openai_embeddings\"\n",
+        port.url()
+    );
+    define(&here, "embed", &text);
+    collect(&here, "embed", json!({}));
+    for number in 0..OBJECTS {
+        here.tree.write(format!("{number}.txt"), format!("text {number}"));
+    }
+    let sync = here.sync(json!({"batch_chunk_size": 2}));
+    // A bucket that has nothing to do with it shows that the processor has looked around since.
+    let other = json!({"bucket_name": "other", "bucket_schema": {"properties": {}}});
+    here.server.post("/v1/buckets", &other).is(200);
+    let beside = json!({
+        "collection_name": "beside",
+        "source": {"type": "bucket", "bucket_ids": ["other"]},
+        "feature_extractor": {"feature_extractor_name": "passthrough_extractor", "version": "v1"},
+    });
+    here.server.post("/v1/collections", &beside).is(200);
+    let looks = |number: usize| {
+        let object = json!({"key_prefix": format!("{number}"), "blobs": [], "number": number});
+        here.server.post("/v1/buckets/other/objects?auto_process=true", &object).is(200);
+        poll_until("what has nothing to do with it", DEADLINE, || {
+            (here.documents("beside").len() == number).then_some(())
+        });
+    };
+    let pauses = || here.server.log().matches("the extractor is paused").count();
+    poll_until("a pause", DEADLINE, || (pauses() > 0).then_some(()));
+
+    // For most of the hour nobody listens, then something that is not the service yet.
+    let is_on = Arc::new(AtomicBool::new(false));
+    let asked = Arc::new(AtomicUsize::new(0));
+    let (mut port, mut wire, mut last) = (Some(port), None, pauses());
+    for round in 1..=12 {
+        if round == 10 {
+            let (on, count) = (is_on.clone(), asked.clone());
+            wire = port.take().map(|port| {
+                port.serve(move |request| {
+                    count.fetch_add(1, Ordering::SeqCst);
+                    match on.load(Ordering::SeqCst) {
+                        true => respond(request),
+                        false => Answer::new(404, "no model is loaded").into(),
+                    }
+                })
+            });
+        }
+        clock.forward(LONGEST);
+        poll_until("a probe", DEADLINE, || (pauses() > last).then_some(()));
+        looks(round);
+        // In the beginning some seconds are long enough for the next.
+        assert!(round < 9 || pauses() == last + 1, "one probe in {LONGEST} s");
+        last = pauses();
+        let shown = here.server.get("/v1/collections/made").is(200);
+        assert_eq!((&shown["failed"], &shown["document_count"]), (&json!(0), &json!(0)), "{shown}");
+        let reason = if round < 10 { "cannot reach" } else { "no model is loaded" };
+        assert!(shown["paused_reason"].as_str().unwrap().contains(reason), "{shown}");
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), 3, "a probe is one request");
+    assert!(pauses() <= 30, "{} tries in an hour", pauses());
+
+    let ids = here.server.get(&sync).is(200)["batch_ids"].clone();
+    assert_eq!(ids.as_array().unwrap().len(), 3);
+    for id in ids.as_array().unwrap() {
+        let path = format!("/v1/buckets/films/batches/{}", id.as_str().unwrap());
+        let shown = here.server.get(&path).is(200);
+        assert_eq!(shown["health"], "stalled", "{shown}");
+        assert!(shown["queue_context"]["reason"].as_str().unwrap().contains("embed is paused"));
+        assert!(shown["status_message"].as_str().unwrap().contains("no model is loaded"));
+        assert_eq!((&shown["failed_object_count"], &shown["error"]), (&json!(0), &Value::Null));
+        assert_eq!(here.server.get(&format!("{path}/failed-documents")).is(200)["total"], 0);
+        let diagnosis = here.server.get(&format!("{path}/diagnose")).is(200);
+        let pause = &diagnosis["extractor_pauses"][0];
+        assert_eq!(pause["extractor"], "embed", "{diagnosis}");
+        assert!(pause["next_probe_at"].as_str() > pause["since"].as_str(), "{diagnosis}");
+    }
+    assert_eq!(here.documents("facts").len(), OBJECTS, "facts do not wait for the service");
+
+    is_on.store(true, Ordering::SeqCst);
+    asked.store(0, Ordering::SeqCst);
+    clock.forward(LONGEST);
+    for batch in here.settled() {
+        assert_eq!((&batch["status"], &batch["health"]), (&json!("COMPLETED"), &json!("healthy")));
+        for tier in batch["tier_tasks"].as_array().unwrap() {
+            assert_eq!(tier["audit"]["balanced"], true, "{batch}");
+        }
+    }
+    assert_eq!((made(&here).len(), asked.load(Ordering::SeqCst)), (OBJECTS, OBJECTS));
+    let db = rusqlite::Connection::open(here.home.data_dir().join("catchment.db")).unwrap();
+    let attempts = "SELECT max(attempts) FROM outcomes";
+    let most: u64 = db.query_row(attempts, [], |row| row.get(0)).unwrap();
+    assert_eq!(most, 1, "no try of that hour counts");
+    assert_eq!(here.server.get("/v1/collections/made").is(200)["paused_reason"], Value::Null);
+    drop(wire);
+}
+
+#[test]
+fn three_objects_that_fail_in_passing_pause_the_service_and_fail_none_of_them() {
+    let (here, models) = (Fixture::new(), Models::start());
+    let more = "[request]\nmodel = \"m\"";
+    define(&here, "embed", &models.definition("/v1/embeddings", "openai_embeddings", more));
+    collect(&here, "embed", json!({}));
+    models.is_busy.store(true, Ordering::Relaxed);
+    for number in 0..4 {
+        here.tree.write(format!("{number}.txt"), format!("text {number}"));
+    }
+    here.sync(json!({}));
+    let shown = poll_until("a pause", DEADLINE, || {
+        let shown = here.server.get("/v1/collections/made").is(200);
+        assert_eq!(shown["failed"], 0, "{shown}");
+        shown["paused_reason"].is_string().then_some(shown)
+    });
+    assert!(shown["paused_reason"].as_str().unwrap().contains("503"), "{shown}");
+    models.is_busy.store(false, Ordering::Relaxed);
+    assert_eq!(here.settled()[0]["status"], "COMPLETED", "{}", failed(&here));
+    assert_eq!(made(&here).len(), 4);
 }
 
 #[test]

@@ -137,6 +137,43 @@ fn what_was_not_delivered_is_delivered_by_the_next_server_once_more_at_most() {
 }
 
 #[test]
+fn a_receiver_that_was_off_for_longer_than_the_log_goes_back_is_told_that_events_are_lost() {
+    let home = Catchment::new();
+    let receiver = Receiver::start();
+    let server = Server::on(&home);
+    let bucket = json!({"bucket_name": "films", "bucket_schema": {"properties": {}}});
+    server.post("/v1/buckets", &bucket).is(200);
+    server.post(HOOKS, &hook(&receiver.url())).is(200);
+    make_object(&server, "first");
+    assert_eq!(receiver.waits_for(1)[0]["events_lost"], Value::Null);
+    receiver.always(Mood::Status(503));
+    make_object(&server, "lost");
+    let kept = make_object(&server, "kept");
+    poll_until("a failed try", DEADLINE, || (receiver.seen().len() > 1).then_some(()));
+    server.kill();
+    // As when as many events came since as the log keeps.
+    let db = rusqlite::Connection::open(home.data_dir().join("catchment.db")).unwrap();
+    let oldest = "SELECT max(event_key) FROM events WHERE kind = 'objects.added'";
+    let oldest: i64 = db.query_row(oldest, [], |row| row.get(0)).unwrap();
+    db.execute("DELETE FROM events WHERE event_key < ?1", [oldest]).unwrap();
+    drop(db);
+    receiver.always(Mood::Status(200));
+
+    let server = Server::on(&home);
+    let last = make_object(&server, "last");
+
+    let taken = receiver.waits_for(3);
+    assert_eq!(
+        (&taken[1]["data"]["ids"], &taken[1]["events_lost"]),
+        (&json!([kept]), &json!(true))
+    );
+    assert_eq!(
+        (&taken[2]["data"]["ids"], &taken[2]["events_lost"]),
+        (&json!([last]), &Value::Null)
+    );
+}
+
+#[test]
 fn secrets_are_never_returned_and_stay_when_they_are_left_out() {
     let (server, receiver) = (server(), Receiver::start());
     let made = server.post(HOOKS, &hook(&receiver.url())).is(200);

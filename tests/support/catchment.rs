@@ -138,6 +138,21 @@ impl Catchment {
         home
     }
 
+    /// The same under a clock that the test sets forward while programs run by it. What waits for
+    /// so many seconds goes by the real one.
+    pub fn under_steered_clock(&self) -> (Self, SteeredClock) {
+        let clock = SteeredClock { file: self.home().join("clock"), offset: 0.into() };
+        clock.forward(0);
+        let home = self
+            .under_clock("+0")
+            .without_env("FAKETIME")
+            .env("FAKETIME_TIMESTAMP_FILE", &clock.file)
+            .env("FAKETIME_NO_CACHE", "1")
+            .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+            .env("DONT_FAKE_MONOTONIC", "1");
+        (home, clock)
+    }
+
     /// The home directory, which is also the place for files of the test.
     pub fn home(&self) -> &Path {
         self.home.path()
@@ -243,6 +258,23 @@ impl Catchment {
     pub fn holds_exactly(&self, bucket: &str, contents: &BTreeMap<Vec<u8>, String>) {
         assert_same(&self.contents(bucket), contents);
         self.run(&["verify", bucket]).exits(0);
+    }
+}
+
+/// A clock that is set forward while programs run by it.
+pub struct SteeredClock {
+    file: PathBuf,
+    offset: std::sync::atomic::AtomicU64,
+}
+
+impl SteeredClock {
+    /// Sets it forward by so many seconds.
+    pub fn forward(&self, seconds: u64) {
+        let before = self.offset.fetch_add(seconds, std::sync::atomic::Ordering::SeqCst);
+        // Nobody reads half of it.
+        let next = self.file.with_extension("new");
+        std::fs::write(&next, format!("+{}\n", before + seconds)).unwrap();
+        std::fs::rename(next, &self.file).unwrap();
     }
 }
 

@@ -178,6 +178,14 @@ impl Wire {
     /// Serves on a free port of the loopback interface.
     pub fn serve(handler: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        Self::serve_on(listener, handler)
+    }
+
+    /// Serves those who connect to this listener.
+    pub fn serve_on(
+        listener: TcpListener,
+        handler: impl Fn(&Request) -> Reply + Send + Sync + 'static,
+    ) -> Self {
         let address = listener.local_addr().unwrap();
         let (handler, ending) = (Arc::new(handler), Arc::new(Ending::default()));
         let until = Arc::clone(&ending);

@@ -3,7 +3,10 @@
 //!
 //! Where the kernel has no Landlock the rest still holds; [`missing`] says what does not.
 
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use rustix::process::{Resource, Rlimit};
 use serde::{Deserialize, Serialize};
@@ -89,6 +92,18 @@ fn die_with_parent() -> io::Result<()> {
 #[cfg(target_os = "linux")]
 const SYSTEM: [&str; 8] =
     ["/usr", "/lib", "/lib64", "/bin", "/sbin", "/etc/ld.so.cache", "/etc/localtime", "/etc/fonts"];
+
+/// Folders and files that every program may read.
+#[cfg(target_os = "linux")]
+pub(super) fn system() -> impl Iterator<Item = &'static Path> {
+    SYSTEM.into_iter().map(Path::new)
+}
+
+/// Elsewhere nothing is kept from them.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn system() -> impl Iterator<Item = &'static Path> {
+    std::iter::once(Path::new("/"))
+}
 
 #[cfg(target_os = "linux")]
 fn lock_up(

@@ -409,17 +409,19 @@ fn default_inputs(how: &How) -> BTreeMap<String, String> {
 
 /// How many processes of so much memory may run at once: they share a quarter of what there is.
 fn room_for(memory: u64) -> usize {
+    quarter_of_memory()
+        .map_or(1, |bytes| usize::try_from(bytes / memory.max(1)).unwrap_or(usize::MAX))
+}
+
+/// A quarter of the memory of this computer, in bytes, which is what programs may use together.
+pub(super) fn quarter_of_memory() -> Option<u64> {
     #[cfg(target_os = "linux")]
     {
         let info = rustix::system::sysinfo();
-        let all = info.totalram as u64 * u64::from(info.mem_unit);
-        usize::try_from(all / 4 / memory.max(1)).unwrap_or(usize::MAX)
+        Some(info.totalram as u64 * u64::from(info.mem_unit) / 4)
     }
     #[cfg(not(target_os = "linux"))]
-    {
-        let _ = memory;
-        1
-    }
+    None
 }
 
 #[cfg(test)]

@@ -15,7 +15,8 @@ use tokio::{
 use super::{
     Class, Extracted, Extractor, Failure, Given, Job, builtin, drawing,
     extractor::How,
-    own::{Own, Unusable},
+    group,
+    own::{self, Own, Unusable},
     process::Process,
     program::Program,
     service::{Asking, Links},
@@ -28,6 +29,7 @@ const OBJECTS: u32 = 1000;
 /// How long a child without work is kept, and one of the owner's, which may have loaded a model.
 const IDLE: Duration = Duration::from_secs(30);
 const OWN_IDLE: Duration = Duration::from_secs(300);
+const MIB: u64 = 1024 * 1024;
 /// Children without work that are kept of one extractor.
 const MOST_IDLE: usize = 8;
 
@@ -53,8 +55,39 @@ struct Shared {
     links: Option<Arc<dyn Links>>,
     poster: Poster,
     idle: Mutex<HashMap<Kind, Vec<(Process, Instant)>>>,
+    /// What programs that run at once may use together, in MiB; `None`: nobody knows how much there
+    /// is.
+    memory: Option<Memory>,
     /// Turns at extractors of which only so many may run, by name, with how many that is.
     turns: Mutex<HashMap<String, (usize, Arc<Semaphore>)>>,
+}
+
+#[derive(Debug)]
+struct Memory {
+    all: u32,
+    free: Arc<Semaphore>,
+}
+
+impl Memory {
+    fn of(bytes: u64) -> Self {
+        // More than there are permits for is more than any program is given.
+        let all = u32::try_from(bytes / MIB).unwrap_or(u32::MAX).clamp(1, u32::MAX >> 3);
+        let permits = usize::try_from(all).unwrap_or(Semaphore::MAX_PERMITS);
+        Self { all, free: Arc::new(Semaphore::new(permits)) }
+    }
+
+    /// Waits until there is so much, or all of it for what wants more.
+    async fn take(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
+        let wanted = u32::try_from(bytes.div_ceil(MIB)).unwrap_or(u32::MAX).min(self.all);
+        self.free.clone().acquire_many_owned(wanted).await.ok()
+    }
+}
+
+/// A turn at an extractor, with the memory that it may use, for as long as it is held.
+#[derive(Debug)]
+pub struct Turn {
+    _turn: Option<OwnedSemaphorePermit>,
+    _memory: Option<OwnedSemaphorePermit>,
 }
 
 /// What children are alike in: the extractor, and for one of the owner's what its file says.
@@ -84,6 +117,7 @@ impl Extractors {
             links,
             poster: Poster::new(),
             idle: Mutex::default(),
+            memory: own::quarter_of_memory().map(Memory::of),
             turns: Mutex::default(),
         };
         Self { shared: Arc::new(shared) }
@@ -134,21 +168,31 @@ impl Extractors {
         self.shared.own.as_ref().map(Own::usable).unwrap_or_default()
     }
 
-    /// Waits for a turn at an extractor of which only so many may run at once.
-    pub async fn turn(&self, extractor: &Extractor) -> Option<OwnedSemaphorePermit> {
-        let most = extractor.concurrency?.min(Semaphore::MAX_PERMITS);
-        let turns = {
-            let mut all = self.shared.turns.lock().unwrap_or_else(PoisonError::into_inner);
-            let known = all
-                .entry(extractor.name.clone())
-                .or_insert_with(|| (most, Arc::new(Semaphore::new(most))));
-            if known.0 != most {
-                // Its file has changed. Those that run have turns of the old count.
-                *known = (most, Arc::new(Semaphore::new(most)));
-            }
-            known.1.clone()
+    /// Waits for a turn at an extractor of which only so many may run at once, and until the memory
+    /// that it may use is left by others.
+    pub async fn turn(&self, extractor: &Extractor) -> Turn {
+        let turn = match self.turns_at(extractor) {
+            Some(turns) => turns.acquire_owned().await.ok(),
+            None => None,
         };
-        turns.acquire_owned().await.ok()
+        let memory = match (&self.shared.memory, &extractor.how) {
+            (Some(memory), How::Program(own)) => memory.take(own.memory).await,
+            _ => None,
+        };
+        Turn { _turn: turn, _memory: memory }
+    }
+
+    fn turns_at(&self, extractor: &Extractor) -> Option<Arc<Semaphore>> {
+        let most = extractor.concurrency?.min(Semaphore::MAX_PERMITS);
+        let mut all = self.shared.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = all
+            .entry(extractor.name.clone())
+            .or_insert_with(|| (most, Arc::new(Semaphore::new(most))));
+        if known.0 != most {
+            // Its file has changed. Those that run have turns of the old count.
+            *known = (most, Arc::new(Semaphore::new(most)));
+        }
+        Some(known.1.clone())
     }
 
     /// Has an object extracted. Dropping the future ends the extraction, processes and all.
@@ -172,11 +216,17 @@ impl Extractors {
         };
         match outcome {
             Ok(made) => Ok(Extracted { log: extractor.blanked(made.log), ..made }),
-            Err(failure) => Err(Failure {
-                message: extractor.blanked(failure.message),
-                log: extractor.blanked(failure.log),
-                ..failure
-            }),
+            Err(failure) => {
+                let failure = match &extractor.how {
+                    How::Program(own) => own.explained(&extractor.name, failure),
+                    _ => failure,
+                };
+                Err(Failure {
+                    message: extractor.blanked(failure.message),
+                    log: extractor.blanked(failure.log),
+                    ..failure
+                })
+            }
         }
     }
 
@@ -210,8 +260,8 @@ impl Extractors {
         let asked = process.run_job(job, extractor.timeout).await;
         if !asked.is_spent && process.served < OBJECTS {
             self.keep(kind, process);
-        } else if own.is_some() {
-            process.end().await;
+        } else if asked.is_spent && own.is_some() {
+            process.kill().await;
         }
         asked.outcome
     }
@@ -243,9 +293,11 @@ impl Extractors {
         idle.retain(|_, kept| !kept.is_empty());
     }
 
-    /// Ends all children that have no work.
-    pub fn clear(&self) {
+    /// Ends all children that have no work, and waits for these and for those whose extraction was
+    /// broken off.
+    pub async fn end_all(&self) {
         self.lock().clear();
+        group::all_ended().await;
     }
 
     /// Ends what programs of the owner's have left behind whose scratch folder is one of these: the

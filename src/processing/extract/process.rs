@@ -11,16 +11,13 @@ use std::{
         fd::{AsFd as _, OwnedFd},
         unix::process::{CommandExt as _, ExitStatusExt as _},
     },
-    path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
+    path::Path,
+    process::{Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use rustix::{
-    net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags},
-    process::{Pid, Signal},
-};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Interest},
     net::{UnixStream, unix::OwnedReadHalf, unix::OwnedWriteHalf},
@@ -33,9 +30,10 @@ use super::{
     child::{self, MAX_FILES},
     confine::{self, Confinement},
     gather::{Gathering, OBJECT_BYTES},
+    group::Group,
     protocol::{FileInput, FilePlace, Input, Request},
     scratch::Scratch,
-    spawner, staging, strays,
+    spawner, staging,
 };
 
 /// Address space of a child of ours.
@@ -59,10 +57,10 @@ pub(super) struct Process {
     log: Log,
     /// How many objects it has had.
     pub(super) served: u32,
-    scratch: Scratch,
-    /// The most memory that it may use; `None`: its address space is limited.
-    memory: Option<u64>,
-    // The last to go: what it is killed with.
+    scratch: Arc<Scratch>,
+    /// Whether it is a program of the owner's.
+    is_program: bool,
+    // The last to go: what it is ended with.
     group: Group,
 }
 
@@ -76,7 +74,7 @@ impl Process {
         extractor: &Builtin,
         folder: &Path,
     ) -> io::Result<Self> {
-        let scratch = Scratch::new(folder)?;
+        let scratch = Arc::new(Scratch::new(folder)?);
         let confinement = Confinement {
             cpu_secs: CPU_SECS,
             address_space: Some(MEMORY),
@@ -102,7 +100,7 @@ impl Process {
     /// When it cannot be started.
     pub(super) async fn start_program(
         command: Command,
-        scratch: Scratch,
+        scratch: Arc<Scratch>,
         memory: u64,
     ) -> io::Result<Self> {
         Self::spawn(command, scratch, Some(memory)).await
@@ -110,7 +108,7 @@ impl Process {
 
     async fn spawn(
         mut command: Command,
-        scratch: Scratch,
+        scratch: Arc<Scratch>,
         memory: Option<u64>,
     ) -> io::Result<Self> {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
@@ -119,8 +117,11 @@ impl Process {
             .stdin(Stdio::from(OwnedFd::from(theirs.try_clone()?)))
             .stdout(Stdio::from(OwnedFd::from(theirs)))
             .stderr(log_in);
-        let group = Group::of(spawner::spawn(command).await?);
-        let group = if memory.is_some() { group.marked(scratch.path()) } else { group };
+        let child = spawner::spawn(command).await?;
+        let group = match memory {
+            Some(memory) => Group::of_program(child, scratch.clone(), memory),
+            None => Group::of(child),
+        };
         ours.set_nonblocking(true)?;
         let (lines, requests) = UnixStream::from_std(ours)?.into_split();
         Ok(Self {
@@ -129,7 +130,7 @@ impl Process {
             log: Log::of(log),
             served: 0,
             scratch,
-            memory,
+            is_program: memory.is_some(),
             group,
         })
     }
@@ -139,9 +140,9 @@ impl Process {
         self.scratch.path()
     }
 
-    /// Ends it with all that it has started, and waits for them.
-    pub(super) async fn end(self) {
-        self.group.end().await;
+    /// Kills it with all that it has started, and waits for them.
+    pub(super) async fn kill(self) {
+        self.group.kill().await;
     }
 
     /// Whether it is still there to be asked.
@@ -157,15 +158,15 @@ impl Process {
             Ok(scratch) => scratch,
             Err(error) => return Asked::spent(unavailable(error)),
         };
-        let (request, files) = match self.memory {
-            None => request_of(job, scratch.path()),
-            Some(_) => match placed(job, scratch.path()).await {
+        let (request, files) = match self.is_program {
+            false => request_of(job, scratch.path()),
+            true => match placed(job, scratch.path()).await {
                 Ok(request) => (request, Vec::new()),
                 Err(error) => return Asked::spent(unavailable(error)),
             },
         };
         let asked = self.converse(&request, files, scratch.path(), Instant::now() + timeout).await;
-        Asked { outcome: asked.outcome.map(|made| kept(made, scratch)), ..asked }
+        Asked { outcome: asked.outcome.map(|made| kept(made, Arc::new(scratch))), ..asked }
     }
 
     /// Has a program extract the one object that it was started for, whose inputs are in its
@@ -183,7 +184,7 @@ impl Process {
         let folder = self.scratch.path().to_owned();
         let asked = self.converse(&request, Vec::new(), &folder, until).await;
         let made = asked.outcome?;
-        Ok(kept(made, std::mem::take(&mut self.scratch)))
+        Ok(kept(made, self.scratch.clone()))
     }
 
     async fn converse(
@@ -195,11 +196,10 @@ impl Process {
     ) -> Asked {
         // Rounded: some of it has passed already.
         let patience = until.saturating_duration_since(Instant::now()) + Duration::from_millis(500);
-        let watched = self.group.watched(self.memory.unwrap_or(u64::MAX));
-        let is_watched = self.memory.is_some();
+        let watched = self.group.watched();
         let exchanged = tokio::select! {
             outcome = self.exchange(request, files, folder) => outcome,
-            too_much = watched, if is_watched => Err(Broken::Line(too_much)),
+            too_much = watched => Err(Broken::Line(too_much)),
             () = tokio::time::sleep_until(until) => Err(Broken::Line(Failure::new(
                 Class::Resource,
                 format!("it took longer than {} s", patience.as_secs()),
@@ -338,8 +338,8 @@ pub(super) fn ended(status: ExitStatus, log: &str) -> Failure {
 }
 
 /// What has been made, with the folder that its files are in.
-fn kept(made: Extracted, scratch: Scratch) -> Extracted {
-    Extracted { scratch: Some(Arc::new(scratch)), ..made }
+fn kept(made: Extracted, scratch: Arc<Scratch>) -> Extracted {
+    Extracted { scratch: Some(scratch), ..made }
 }
 
 /// The request to a program that is kept: what it is started with does not let it read blobs, so it
@@ -385,95 +385,6 @@ fn send_files(socket: &UnixStream, line: &[u8], files: &[File]) -> io::Result<us
         return Err(io::Error::other("too many files"));
     }
     Ok(rustix::net::sendmsg(socket, &[IoSlice::new(line)], &mut control, SendFlags::NOSIGNAL)?)
-}
-
-/// A process with all that it starts. Dropping it kills them and has them waited for.
-#[derive(Debug)]
-pub(super) struct Group {
-    child: Option<Child>,
-    pid: Option<Pid>,
-    ended: Option<ExitStatus>,
-    /// The scratch folder by which those are known that leave the group.
-    mark: Option<PathBuf>,
-}
-
-impl Group {
-    pub(super) fn of(child: Child) -> Self {
-        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-        Self { child: Some(child), pid, ended: None, mark: None }
-    }
-
-    /// The same, of a program that may start others.
-    pub(super) fn marked(mut self, scratch: &Path) -> Self {
-        self.mark = Some(scratch.to_owned());
-        self
-    }
-
-    /// How it ended, if it has.
-    pub(super) fn status(&mut self) -> Option<ExitStatus> {
-        if self.ended.is_none()
-            && let Some(child) = &mut self.child
-        {
-            self.ended = child.try_wait().ok().flatten();
-        }
-        self.ended
-    }
-
-    /// Ends once all of it take more than they may, saying so.
-    pub(super) fn watched(&self, memory: u64) -> impl Future<Output = Failure> + use<> {
-        let group = self.pid.map_or(-1, |pid| pid.as_raw_nonzero().get());
-        strays::too_much(group, self.mark.clone().unwrap_or_default(), memory)
-    }
-
-    /// Kills all of it, and waits until they are gone.
-    pub(super) async fn end(mut self) {
-        if let Some(remains) = self.kill() {
-            // Only a process that hangs in the kernel takes longer than a moment.
-            let gone = tokio::task::spawn_blocking(move || remains.wait());
-            let _ = tokio::time::timeout(Duration::from_secs(5), gone).await;
-        }
-    }
-
-    fn kill(&mut self) -> Option<Remains> {
-        let child = self.child.take()?;
-        if let Some(pid) = self.pid {
-            // Gone already, with all of its group: as good.
-            let _ = rustix::process::kill_process_group(pid, Signal::KILL);
-        }
-        Some(Remains { child, pid: self.pid, mark: self.mark.take() })
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        let Some(mut remains) = self.kill() else { return };
-        let is_gone = self.ended.is_some() || matches!(remains.child.try_wait(), Ok(Some(_)));
-        if !is_gone || remains.mark.is_some() {
-            // A killed process goes at once but for those that hang in the kernel: nobody waits
-            // here.
-            std::thread::spawn(move || remains.wait());
-        }
-    }
-}
-
-/// Processes that have been killed.
-struct Remains {
-    child: Child,
-    pid: Option<Pid>,
-    mark: Option<PathBuf>,
-}
-
-impl Remains {
-    fn wait(mut self) {
-        use rustix::process::{WaitOptions, waitpgid};
-        let _ = self.child.wait();
-        let Some(mark) = self.mark else { return };
-        strays::end(|scratch| scratch == mark);
-        // Of its group, those whose parent ended before them are this process's to clear away.
-        while let Some(pid) = self.pid
-            && let Ok(Some(_)) = waitpgid(pid, WaitOptions::NOHANG)
-        {}
-    }
 }
 
 /// The end of what a child writes to its standard error.

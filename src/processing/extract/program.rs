@@ -23,7 +23,8 @@ use super::{
     Class, Extracted, Failure, Job, child,
     confine::{self, Confinement},
     gather::{DOCUMENT_BYTES, Gathering, OBJECT_BYTES},
-    process::{self, Group, Log, Process},
+    group::Group,
+    process::{self, Log, Process},
     protocol::{FilePlace, Input, Output, Request},
     scratch::Scratch,
     spawner, staging, strays,
@@ -170,7 +171,7 @@ impl Program {
         timeout: Duration,
     ) -> Result<Extracted, Failure> {
         let until = Instant::now() + timeout;
-        let scratch = Scratch::new(folder).map_err(unprepared)?;
+        let scratch = Arc::new(Scratch::new(folder).map_err(unprepared)?);
         let Job { run, object, inputs, parameters } = job;
         let at = scratch.path().to_owned();
         let may_link = confine::missing().is_empty();
@@ -190,7 +191,7 @@ impl Program {
                 scratch: process.scratch().to_owned(),
             };
             let asked = process.ask_once(request, until).await;
-            process.end().await;
+            process.kill().await;
             return asked;
         }
         let mut command = self.command(&own, words, scratch.path(), &placed.linked, &run)?;
@@ -198,9 +199,9 @@ impl Program {
         let (log, log_in) = io::pipe().map_err(unprepared)?;
         command.stdin(Stdio::null()).stdout(out_in).stderr(log_in);
         let child = spawner::spawn(command).await.map_err(unprepared)?;
-        let mut group = Group::of(child).marked(scratch.path());
+        let mut group = Group::of_program(child, scratch.clone(), self.memory);
         let (log, out) = (Log::of(log), Receiver::from_owned_fd(out.into()).map_err(unprepared)?);
-        let watched = group.watched(self.memory);
+        let watched = group.watched();
         let printed = tokio::select! {
             printed = printed(out, &mut group) => printed,
             too_much = watched => Err(too_much),
@@ -209,7 +210,7 @@ impl Program {
             }
         };
         let status = group.status();
-        group.end().await;
+        group.kill().await;
         let log = log.whole().await;
         let with_log = |failure: Failure| Failure { log: log.clone(), ..failure };
         let printed = printed.map_err(with_log)?;
@@ -221,7 +222,7 @@ impl Program {
         for document in self.documents(&printed).map_err(with_log)? {
             gathering.take_output(Output::Document(document)).map_err(with_log)?;
         }
-        Ok(Extracted { log, scratch: Some(Arc::new(scratch)), ..gathering.finish() })
+        Ok(Extracted { log, scratch: Some(scratch), ..gathering.finish() })
     }
 
     /// Starts it to be kept.
@@ -229,7 +230,7 @@ impl Program {
     /// # Errors
     /// When it cannot be started.
     pub(super) async fn keep(&self, own: &Path, folder: &Path) -> Result<Process, Failure> {
-        let scratch = Scratch::new(folder).map_err(unprepared)?;
+        let scratch = Arc::new(Scratch::new(folder).map_err(unprepared)?);
         let words = self.words(&BTreeMap::new(), scratch.path(), &Map::new())?;
         self.start(own, words, scratch, &[], "kept").await
     }
@@ -238,7 +239,7 @@ impl Program {
         &self,
         own: &Path,
         words: Vec<OsString>,
-        scratch: Scratch,
+        scratch: Arc<Scratch>,
         linked: &[PathBuf],
         run: &str,
     ) -> Result<Process, Failure> {
@@ -302,6 +303,45 @@ impl Program {
         Ok(command)
     }
 
+    /// What to make of a failure. Where the program could not even load what it is made of, no
+    /// object is at fault, and its owner has to let it read that.
+    pub(super) fn explained(&self, name: &str, failure: Failure) -> Failure {
+        let Some(line) = failure.log.lines().find(|line| is_of_start(line)) else {
+            return failure;
+        };
+        let line: String = line.trim().chars().take(300).collect();
+        let what = match self.elsewhere() {
+            Some((file, folder)) => format!(
+                "it is a link to {}: add {:?} to allow.read",
+                file.display(),
+                folder.to_string_lossy()
+            ),
+            None => "add the folders that it needs to allow.read".to_owned(),
+        };
+        Failure {
+            class: Class::Unavailable,
+            message: format!(
+                "the program may not read what it needs to start ({line}). In \
+                 extractors/{name}.toml, {what}"
+            ),
+            ..failure
+        }
+    }
+
+    /// Where its file really is, and the folder that it is installed in, if it may not read that.
+    fn elsewhere(&self) -> Option<(PathBuf, PathBuf)> {
+        let Some(Word::Plain(word)) = self.words.first() else { return None };
+        let file = fs::canonicalize(found(Path::new(word)).ok()?).ok()?;
+        let folder = file.parent()?;
+        // PREFIX/bin/python
+        let prefix = folder.parent().filter(|_| folder.ends_with("bin")).unwrap_or(folder);
+        let holds = |readable: &Path| {
+            fs::canonicalize(readable).is_ok_and(|readable| prefix.starts_with(readable))
+        };
+        let is_readable = confine::system().any(holds) || self.read.iter().any(|it| holds(it));
+        (!is_readable).then(|| (file.clone(), prefix.to_owned()))
+    }
+
     /// The documents that it has printed.
     fn documents(&self, printed: &[u8]) -> Result<Vec<Map<String, Value>>, Failure> {
         if self.output == OutputKind::File {
@@ -330,6 +370,13 @@ impl Program {
             Err(error) => Err(permanent(format!("it printed no JSON: {error}"))),
         }
     }
+}
+
+/// Whether a line of a log is what the loader of programs, or Python, says where it cannot load its
+/// own files.
+fn is_of_start(line: &str) -> bool {
+    line.contains("error while loading shared libraries")
+        || line.contains("Fatal Python error: init")
 }
 
 /// Whether there is a program at that path.

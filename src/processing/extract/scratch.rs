@@ -6,7 +6,7 @@ use std::{
 };
 
 /// A folder that goes when it is dropped.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Scratch(PathBuf);
 
 impl Scratch {
@@ -30,9 +30,6 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        if self.0.as_os_str().is_empty() {
-            return;
-        }
         // What cannot go now goes with the staging folder that it is in.
         let _ = fs::remove_dir_all(&self.0);
     }

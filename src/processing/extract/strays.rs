@@ -4,12 +4,7 @@
 //! They are known by a variable of their environment, which holds the scratch folder of the child
 //! that they come from; a folder is never given twice.
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
-
-use super::{Class, Failure};
+use std::{path::Path, time::Duration};
 
 /// How often it is looked at what processes take.
 const LOOK: Duration = Duration::from_millis(250);
@@ -59,21 +54,25 @@ fn taken(_: i32, _: &Path) -> Taken {
     Taken::default()
 }
 
-/// Ends once the processes of a group take more than they may, saying so.
-pub(super) async fn too_much(group: i32, scratch: PathBuf, memory: u64) -> Failure {
+/// Ends once the processes of a program take more than they may, saying so.
+pub(super) async fn too_much(group: i32, scratch: &Path, memory: u64) -> String {
     loop {
         tokio::time::sleep(LOOK).await;
-        let at = scratch.clone();
-        let looked = tokio::task::spawn_blocking(move || taken(group, &at)).await;
-        let message = match looked {
-            Ok(taken) if taken.memory > memory => {
-                format!("it used more than {memory} bytes of memory")
-            }
-            Ok(taken) if taken.count > MOST => format!("it started more than {MOST} processes"),
-            _ => continue,
-        };
-        return Failure::new(Class::Resource, message);
+        let at = scratch.to_owned();
+        let looked = tokio::task::spawn_blocking(move || excess(group, &at, memory)).await;
+        if let Ok(Some(message)) = looked {
+            return message;
+        }
     }
+}
+
+/// What the processes of a program take that they may not, if anything, for people.
+pub(super) fn excess(group: i32, scratch: &Path, memory: u64) -> Option<String> {
+    let taken = taken(group, scratch);
+    if taken.memory > memory {
+        return Some(format!("it used more than {memory} bytes of memory"));
+    }
+    (taken.count > MOST).then(|| format!("it started more than {MOST} processes"))
 }
 
 /// Ends all processes whose scratch folder is one of these and waits for them, again and again
