@@ -5,8 +5,8 @@
 //! come with Catchment; they run in child processes of this same program ([`child`]), which confine
 //! themselves ([`confine`]) before they read a byte. [`own`] reads the owner's, each of which is a
 //! `program`, confined in the same way, or a [`service`]. [`process`] is the side that starts, asks
-//! and limits a child, and `group` ends it with all that it has started; `place` puts inputs where
-//! a program can read them; [`strays`] finds what a program has started; [`drawing`] has the
+//! and limits a child, and `group` ends it with all that it has started; `staging` puts inputs
+//! where a program can read them; [`strays`] finds what a program has started; [`drawing`] has the
 //! programs of the system that draw what ours cannot; [`gather`] puts lines together and refuses
 //! too many; [`spawner`] is the thread that all children are started from; [`pool`] keeps children
 //! for the next object.
