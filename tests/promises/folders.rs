@@ -376,3 +376,14 @@ fn sync_with_few_files(catchment: &Catchment, tree: &Tree) -> (Option<i32>, Stri
 fn remove(tree: &Tree) {
     std::process::Command::new("rm").arg("-rf").arg(tree.root()).status().unwrap();
 }
+
+/// As files of the kernel are.
+#[test]
+fn files_that_have_bytes_and_no_size_fail_and_are_not_stored_as_empty() {
+    let catchment = Catchment::new();
+
+    let run = catchment.sync("/proc/sys/kernel/random").exits(3).says(&["boot_id", "size is 0"]);
+
+    assert_eq!(run.summary().synced, 0, "{run}");
+    assert!(run.summary().failed > 2, "{run}");
+}

@@ -1,6 +1,6 @@
 //! Memory and disk follow what is there, not what somebody says is there.
 
-use std::{os::unix::fs::MetadataExt as _, path::Path};
+use std::{os::unix::fs::MetadataExt as _, path::Path, process::Command};
 
 use crate::support::{
     catchment::Catchment,
@@ -43,6 +43,26 @@ fn an_object_of_an_impossible_size_fails_and_no_other() {
         catchment.run(&["status", "--json"]).exits(0).says(&["too_large"]);
         s3.heal();
     }
+}
+
+#[test]
+fn an_object_of_an_impossible_size_takes_no_memory_before_it_fails() {
+    let s3 = FakeS3::start();
+    s3.put("small", "a");
+    s3.inject(Fault::body(On::Listing, listing("1125899906842624")));
+    let catchment = Catchment::reaching(&s3.endpoint());
+    let (source, endpoint) = (format!("s3://{BUCKET}"), s3.endpoint().url);
+    let command = catchment.command(&["sync", &source, "--endpoint-url", &endpoint]);
+    let mut limited = Command::new("sh");
+    // In KiB: what a run takes by far, and half of what a table of all the parts would.
+    limited.args(["-c", "ulimit -v 2000000 && exec \"$0\" \"$@\""]);
+    limited.arg(command.get_program()).args(command.get_args());
+    limited.env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+
+    let ended = limited.output().unwrap();
+
+    assert_eq!(ended.status.code(), Some(3), "{ended:?}");
+    assert_eq!(catchment.objects(BUCKET).len(), 1);
 }
 
 /// Bytes that the files below a folder take on its disk.

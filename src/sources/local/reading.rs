@@ -37,6 +37,7 @@ impl BlockingRead for Reading {
         };
         if read == 0 {
             self.check_version()?;
+            self.check_emptiness()?;
         }
         Ok(read)
     }
@@ -66,5 +67,20 @@ impl Reading {
             return Ok(());
         }
         Err(SourceError::Changed { message: format!("{:?} is being written", self.path) })
+    }
+
+    /// Files of `/proc`, and of some file systems in user space, have no size and bytes all the
+    /// same. What is stored as empty has to be empty.
+    fn check_emptiness(&mut self) -> Result<(), SourceError> {
+        let Some(file) = self.file.as_mut().filter(|_| self.range.len == 0) else {
+            return Ok(());
+        };
+        match file.get_mut().read(&mut [0]) {
+            Ok(0) => Ok(()),
+            Ok(_) => Err(SourceError::Unsupported {
+                message: format!("{:?} has bytes, though its size is 0", self.path),
+            }),
+            Err(error) => Err(source_error(&self.path, &error)),
+        }
     }
 }
