@@ -348,11 +348,19 @@ CREATE TABLE links (
     pass        INTEGER NOT NULL,              -- the pass that last listed it
     is_resolved INTEGER NOT NULL DEFAULT 0,    -- 0: the source is to be asked for its target
     is_used     INTEGER NOT NULL DEFAULT 0,    -- 1: its target has its place from it
-    target_key  TEXT,                          -- what opens the target; NULL: it needs nothing
     UNIQUE (sync_key, link_id)
 ) STRICT;
 CREATE INDEX links_by_target ON links (sync_key, target);
 CREATE INDEX links_to_resolve ON links (sync_key) WHERE is_resolved = 0;
+
+-- What opens entries, folders and links to who would not see them otherwise, as far as the source
+-- has shown it.
+CREATE TABLE access_keys (
+    sync_key    INTEGER NOT NULL REFERENCES syncs,
+    source_id   BLOB NOT NULL,                 -- the source's name for what it opens
+    access_key  TEXT NOT NULL,
+    PRIMARY KEY (sync_key, source_id)
+) STRICT;
 
 -- Where the change feed of each shard continues.
 CREATE TABLE feeds (

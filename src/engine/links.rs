@@ -111,11 +111,10 @@ impl Links {
         let Some((last, shard, _)) = unlisted.last().cloned() else { return Ok(None) };
         self.unlisted = last;
         let ids: Vec<EntryId> = unlisted.into_iter().map(|(.., id)| id).collect();
-        let Page { links, mut removed, entries, .. } =
-            run.source.by_ids(&ids, &BTreeMap::new()).await?;
+        let Page { links, mut removed, entries, access_keys, .. } = run.source.by_ids(&ids).await?;
         // One that is a link no more, or is not to be followed, is none.
         removed.extend(entries.into_iter().map(|entry| entry.id));
-        let page = Page { links, removed, ..Page::default() };
+        let page = Page { links, removed, access_keys, ..Page::default() };
         Ok(Some(Resolved { page: walked(run, &shard, page), resolved: Vec::new() }))
     }
 
@@ -130,8 +129,8 @@ impl Links {
         let Some((last, shard, _)) = unlisted.last().cloned() else { return Ok(None) };
         self.unlisted_folder = last;
         let ids: Vec<EntryId> = unlisted.into_iter().map(|(.., id)| id).collect();
-        let Page { folders, removed, .. } = run.source.by_ids(&ids, &BTreeMap::new()).await?;
-        let page = Page { folders, removed, ..Page::default() };
+        let Page { folders, removed, access_keys, .. } = run.source.by_ids(&ids).await?;
+        let page = Page { folders, removed, access_keys, ..Page::default() };
         Ok(Some(Resolved { page: walked(run, &shard, page), resolved: Vec::new() }))
     }
 
@@ -143,7 +142,6 @@ impl Links {
     ) -> Result<Option<Resolved>, RunError> {
         let (mut after, mut resolved) = (0, Vec::new());
         let mut asked: BTreeMap<EntryId, Vec<i64>> = BTreeMap::new();
-        let mut target_keys = BTreeMap::new();
         let mut of_shard: Option<String> = None;
         loop {
             let (sync_key, roots) = (run.target.fence.sync_key, run.profile.roots.clone());
@@ -159,13 +157,11 @@ impl Links {
                     resolved.push(link.link_key);
                 } else if let Some(keys) = asked.get_mut(&link.target) {
                     keys.push(link.link_key);
-                    target_keys.extend(link.target_key.map(|key| (link.target, key)));
                 } else if asked.len() < AT_ONCE
                     && of_shard.as_ref().is_none_or(|shard| *shard == link.shard)
                     && !self.asked.contains(&link.target)
                 {
                     of_shard = Some(link.shard);
-                    target_keys.extend(link.target_key.map(|key| (link.target.clone(), key)));
                     asked.insert(link.target, vec![link.link_key]);
                 }
             }
@@ -177,7 +173,7 @@ impl Links {
         let Some(shard) = of_shard else { return Ok(None) };
         let ids: Vec<EntryId> = asked.keys().cloned().collect();
         self.asked.extend(ids.iter().cloned());
-        let mut page = run.source.by_ids(&ids, &target_keys).await?;
+        let mut page = run.source.by_ids(&ids).await?;
         // A link to a link leads nowhere.
         let nowhere: Vec<EntryId> = page.links.drain(..).map(|link| link.id).collect();
         for _ in page.removed.iter().chain(&nowhere) {

@@ -49,6 +49,7 @@ pub(super) async fn walk_and_commit(
     stop: &CancellationToken,
     done: &mut Done,
 ) -> Result<Pass, RunError> {
+    tree::use_access_keys(run).await?;
     if run.kind == PassKind::Full && run.has_order() && !run.is_resumed {
         tree::begin_full_pass(run).await?;
     }

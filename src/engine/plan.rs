@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::{
     RunError,
-    context::Run,
+    context::{PassKind, Run},
     filter::{Filter, Rule, Unmet},
     request::RunOptions,
 };
@@ -340,15 +340,18 @@ fn place(
     let sync_key = run.target.fence.sync_key;
     let mut places = Places::new(db, sync_key, &run.profile.roots);
     for mut entry in std::mem::take(&mut page.entries) {
-        let Some(parent) = entry.parent.clone() else {
+        let mut folders = entry.folders();
+        if folders.is_empty() {
             page.entries.push(entry);
             continue;
-        };
-        match places.of(&parent)? {
+        }
+        let (first, placement) = places.of_first(&folders, run.kind == PassKind::Full)?;
+        match placement {
             Placement::Inside(folder) => {
                 let name = entry.path.as_bytes().to_vec();
                 entry.path = places::below(&folder, &name);
                 if let EntryKind::File(file) = &mut entry.kind {
+                    let parent = folders.swap_remove(first);
                     file.details.get_or_insert_default().place = Some((parent, name));
                 }
                 page.entries.push(entry);
@@ -359,6 +362,7 @@ fn place(
             }
             Placement::Unknown(_) => {
                 let shard = run.starts[shard].shard.name().to_owned();
+                entry.set_folders(folders.split_off(first));
                 plan.unplaced.push(Unplaced { shard, entry });
             }
         }

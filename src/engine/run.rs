@@ -23,6 +23,9 @@ use crate::{
     store::{checkpoints, feeds, leases, syncs::HeldRemovals},
 };
 
+/// How often a run begins a full pass because the change feed cannot be continued.
+const MOST_FULL_PASSES: usize = 3;
+
 impl Engine {
     /// Runs the sync that `request` describes, creating it if necessary, until it is done, fails,
     /// or `stop` is cancelled, which ends it at the next checkpoint.
@@ -91,7 +94,10 @@ impl Engine {
         let stop = either(stop, lease.unwanted().clone());
         let mut done = Done::default();
         let mut outcome = passes(&mut run, &lease, &stop, &mut done).await;
-        if matches!(outcome, Err(RunError::Source(SourceError::FeedExpired { .. }))) {
+        for _ in 0..MOST_FULL_PASSES {
+            if !matches!(outcome, Err(RunError::Source(SourceError::FeedExpired { .. }))) {
+                break;
+            }
             tracing::info!(job = %run.job, "the change feed cannot be continued: a full pass instead");
             outcome = match start_over(&mut run).await {
                 Ok(()) => {

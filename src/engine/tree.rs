@@ -16,7 +16,7 @@ use crate::{
     model::{EntryId, Folder, FolderId},
     sources::{Listing, Page, SourceError, retry::RetryPolicy},
     store::{
-        StoreError, feeds,
+        StoreError, access_keys, feeds,
         folders::{self, Lists, TreeChange},
         links,
         places::{Placement, Places},
@@ -26,6 +26,17 @@ use crate::{
 
 /// How many unknown folders are looked at together.
 const AT_ONCE: usize = 1000;
+
+/// Gives the source the keys that its pages had in earlier runs.
+pub(super) async fn use_access_keys(run: &Run) -> Result<(), StoreError> {
+    if !run.profile.is_by_id() {
+        return Ok(());
+    }
+    let sync_key = run.target.fence.sync_key;
+    let keys = run.store.read(move |db| access_keys::load(db, sync_key)).await?;
+    run.source.use_access_keys(keys);
+    Ok(())
+}
 
 /// Prepares a new full pass: takes the tokens of the feeds, and has the roots listed.
 pub(super) async fn begin_full_pass(run: &Arc<Run>) -> Result<(), RunError> {
@@ -113,7 +124,10 @@ pub(super) async fn apply(
         true => std::mem::take(&mut page.entries),
         false => Vec::new(),
     };
-    let says_nothing = page.folders.is_empty() && page.removed.is_empty() && page.links.is_empty();
+    let says_nothing = page.folders.is_empty()
+        && page.removed.is_empty()
+        && page.links.is_empty()
+        && page.access_keys.is_empty();
     if says_nothing && linked.is_empty() {
         return Ok(());
     }
@@ -126,11 +140,13 @@ pub(super) async fn apply(
         folders: std::mem::take(&mut page.folders),
         links: std::mem::take(&mut page.links),
         removed: std::mem::take(&mut page.removed),
+        may_be_elsewhere: run.profile.asks_for_targets,
         lists,
         is_listing: run.kind == PassKind::Full && !run.tree.is_listed.load(Ordering::Relaxed),
         updates_objects: run.sync.options.reconcile.on_update,
         reevaluates: run.rules.look_at_folders(),
     };
+    let keys = std::mem::take(&mut page.access_keys);
     let (target, now) = (run.target, run.clock.now());
     let name = run.starts[shard].shard.name().to_owned();
     let (changed, entries) = run
@@ -138,6 +154,7 @@ pub(super) async fn apply(
         .write(move |tx| {
             let changed = folders::apply(tx, &target, &roots, &name, &change, now)?;
             links::place(tx, &target, &roots, &mut linked, change.is_listing)?;
+            access_keys::save(tx, &target, &keys)?;
             Ok::<_, StoreError>((changed, linked))
         })
         .await?;

@@ -68,6 +68,27 @@ pub struct Entry {
     pub kind: EntryKind,
 }
 
+impl Entry {
+    /// The folders that it is in. It counts in the first of them that is below a root.
+    #[must_use]
+    pub fn folders(&self) -> Vec<FolderId> {
+        let further = match &self.kind {
+            EntryKind::File(Fingerprint { details: Some(details), .. }) => &details.other_folders,
+            _ => &Vec::new(),
+        };
+        self.parent.iter().chain(further).cloned().collect()
+    }
+
+    /// Says of an entry that is in folders that it is in these only.
+    pub fn set_folders(&mut self, folders: Vec<FolderId>) {
+        let mut folders = folders.into_iter();
+        self.parent = folders.next();
+        if let EntryKind::File(Fingerprint { details: Some(details), .. }) = &mut self.kind {
+            details.other_folders = folders.collect();
+        }
+    }
+}
+
 /// What a listing says about an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EntryKind {
@@ -149,6 +170,9 @@ pub struct Details {
     /// Its bytes: nothing is fetched then. At most 4 MiB in all entries of a page.
     #[serde(skip)]
     pub bytes: Option<Bytes>,
+    /// The folders that it is in besides its parent, where a source lets it be in several.
+    #[serde(skip)]
+    pub other_folders: Vec<FolderId>,
     /// Its folder and its own name; the engine sets it.
     #[serde(skip)]
     pub place: Option<(FolderId, Vec<u8>)>,
@@ -221,8 +245,6 @@ pub struct Link {
     pub name: Vec<u8>,
     /// What it leads to: an entry or a folder.
     pub target: EntryId,
-    /// What opens the target to who would not see it otherwise, where it needs that.
-    pub target_key: Option<String>,
 }
 
 /// Why an entry is left out whatever the filters say.

@@ -317,18 +317,17 @@ pub trait Source: Send + Sync {
 
     /// What these ids, at most a hundred, are now: entries, folders and links, wherever they are.
     /// Those that are gone, or that these credentials do not see, are `removed`; those that nothing
-    /// could be learned of are left out. Asked for the targets of links, with the keys that links
-    /// have for them ([`Link::target_key`]).
+    /// could be learned of are left out. Asked for the targets of links.
     ///
     /// # Errors
     /// As for [`Source::root`].
-    async fn by_ids(
-        &self,
-        _ids: &[EntryId],
-        _keys: &BTreeMap<EntryId, String>,
-    ) -> Result<Page, SourceError> {
+    async fn by_ids(&self, _ids: &[EntryId]) -> Result<Page, SourceError> {
         Err(not_implemented("by_ids"))
     }
+
+    /// Takes the keys that pages had in earlier runs ([`Page::access_keys`]), before anything is
+    /// listed.
+    fn use_access_keys(&self, _keys: Vec<(EntryId, String)>) {}
 
     /// The token of the change feed of a shard as of now: `changes` from there reports everything
     /// that happens from now on. Only called where the profile has a feed.
@@ -524,6 +523,9 @@ pub struct Page {
     pub removed: Vec<EntryId>,
     /// What the listing says about entries that have to be expanded once they have changed.
     pub outlines: Vec<Outline>,
+    /// What opens items to who would not see them otherwise, by their ids: all that the source was
+    /// not given before.
+    pub access_keys: Vec<(EntryId, String)>,
 }
 
 /// What a listing says about an entry that consists of files which it does not list: whether it has

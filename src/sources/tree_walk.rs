@@ -165,13 +165,15 @@ impl<'a> TreeWalk<'a> {
 
     /// Puts an entry into a page, unless it is below no root, or its folder is not known yet.
     fn put(&mut self, mut entry: Entry, page: &mut Page) {
-        if let Some(parent) = entry.parent.clone() {
-            let folder = match self.place(&parent) {
-                Placement::Inside(folder) => folder,
-                Placement::Outside => return,
-                Placement::Unknown(folder) => {
+        if entry.parent.is_some() {
+            let places = entry.folders().into_iter().map(|folder| (self.place(&folder), folder));
+            let first = places.into_iter().find(|(place, _)| !matches!(place, Placement::Outside));
+            let (folder, parent) = match first {
+                Some((Placement::Inside(path), folder)) => (path, folder),
+                Some((Placement::Unknown(folder), _)) => {
                     return self.waiting.entry(folder).or_default().push(Item::Entry(entry));
                 }
+                Some((Placement::Outside, _)) | None => return,
             };
             let name = entry.path.as_bytes().to_vec();
             entry.path = below(&folder, &name);
@@ -215,7 +217,6 @@ impl<'a> TreeWalk<'a> {
         // No listing has what is below them.
         self.lists_folders = true;
         let mut wanted: BTreeMap<EntryId, (FolderId, Vec<u8>)> = BTreeMap::new();
-        let mut keys = BTreeMap::new();
         for link in &self.links {
             let is_found = self.found.contains(&link.target)
                 || matches!(self.place(&link.target), Placement::Inside(_));
@@ -225,7 +226,6 @@ impl<'a> TreeWalk<'a> {
             if is_wanted && wanted.len() < AT_ONCE {
                 let place = (link.parent.clone(), link.name.clone());
                 wanted.entry(link.target.clone()).or_insert(place);
-                keys.extend(link.target_key.clone().map(|key| (link.target.clone(), key)));
             }
         }
         if wanted.is_empty() {
@@ -233,7 +233,7 @@ impl<'a> TreeWalk<'a> {
         }
         let ids: Vec<EntryId> = wanted.keys().cloned().collect();
         self.asked.extend(ids.iter().cloned());
-        let Page { entries, folders, .. } = self.source.by_ids(&ids, &keys).await?;
+        let Page { entries, folders, .. } = self.source.by_ids(&ids).await?;
         for Folder { id, parent, name } in folders {
             let own = (parent, name);
             let place = match wanted.get(&id) {

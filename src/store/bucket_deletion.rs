@@ -18,7 +18,7 @@ use crate::model::SyncStatus;
 const STEP: u32 = 500;
 
 /// The tables with rows that belong to a sync.
-const OF_SYNCS: [&str; 12] = [
+const OF_SYNCS: [&str; 13] = [
     "entries",
     "left_out",
     "held_back",
@@ -30,6 +30,7 @@ const OF_SYNCS: [&str; 12] = [
     "folders",
     "unplaced_entries",
     "links",
+    "access_keys",
     "feeds",
 ];
 

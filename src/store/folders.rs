@@ -56,6 +56,8 @@ pub struct TreeChange {
     pub links: Vec<Link>,
     /// Ids of entries, folders and links that were removed.
     pub removed: Vec<EntryId>,
+    /// Whether what was removed may still be elsewhere, where links lead to it.
+    pub may_be_elsewhere: bool,
     /// Of which folders the content has to be listed, too.
     pub lists: Lists,
     /// Whether the pass may still say where an unknown folder is.
@@ -112,6 +114,9 @@ pub fn apply(
     for id in &change.removed {
         tree.remove_link(id)?;
         tree.remove(id)?;
+        if change.may_be_elsewhere {
+            links::resolve(tx, sync_key, id)?;
+        }
     }
     dead_letters::resolve_gone(tx, sync_key, &change.removed, now)?;
     tree.finish()

@@ -31,8 +31,6 @@ pub struct ToResolve {
     pub shard: String,
     /// What it leads to.
     pub target: EntryId,
-    /// What opens it, where it needs that.
-    pub target_key: Option<String>,
     /// What is known of the target.
     pub known: KnownTarget,
 }
@@ -86,7 +84,7 @@ pub(super) fn find(
 ) -> Result<Option<StoredLink>> {
     Ok(connection
         .prepare_cached(
-            "SELECT parent, name, target, is_used, target_key FROM links
+            "SELECT parent, name, target, is_used FROM links
              WHERE sync_key = ?1 AND link_id = ?2",
         )?
         .query_row(params![sync_key, id.as_bytes()], |row| {
@@ -95,7 +93,6 @@ pub(super) fn find(
                 parent: syncs::path(row.get(0)?),
                 name: row.get(1)?,
                 target: syncs::path(row.get(2)?),
-                target_key: row.get(4)?,
             };
             Ok(StoredLink { link, is_used: row.get(3)? })
         })
@@ -111,12 +108,12 @@ pub(super) fn save(
     is_same: bool,
 ) -> Result<()> {
     tx.prepare_cached(
-        "INSERT INTO links (sync_key, shard, link_id, parent, name, target, pass, target_key)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?9)
+        "INSERT INTO links (sync_key, shard, link_id, parent, name, target, pass)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
          ON CONFLICT (sync_key, link_id) DO UPDATE SET
              shard = excluded.shard, parent = excluded.parent, name = excluded.name,
-             target = excluded.target, pass = excluded.pass, target_key = excluded.target_key,
-             is_resolved = iif(?8, is_resolved, 0), is_used = iif(?8, is_used, 0)",
+             target = excluded.target, pass = excluded.pass, is_resolved = iif(?8, is_resolved, 0),
+             is_used = iif(?8, is_used, 0)",
     )?
     .execute(params![
         target.fence.sync_key,
@@ -127,7 +124,6 @@ pub(super) fn save(
         link.target.as_bytes(),
         target.pass,
         is_same,
-        link.target_key,
     ])?;
     Ok(())
 }
@@ -240,11 +236,28 @@ pub fn place(
     leases::check(tx, target.fence)?;
     let sync_key = target.fence.sync_key;
     for entry in entries {
+        prefer_inside(tx, sync_key, roots, entry, is_listing)?;
         let own = entry.parent.as_ref();
         if let Some((folder, name)) = place_of(tx, sync_key, roots, &entry.id, own, is_listing)? {
             entry.parent = Some(folder);
             entry.path = EntryPath::new(name);
         }
+    }
+    Ok(())
+}
+
+/// Of several folders that an entry is in, the one counts that is below a root, before any link.
+fn prefer_inside(
+    tx: &Transaction<'_>,
+    sync_key: i64,
+    roots: &[RootFolder],
+    entry: &mut Entry,
+    is_listing: bool,
+) -> Result<()> {
+    let mut folders = entry.folders();
+    if folders.len() > 1 {
+        let (first, _) = Places::new(tx, sync_key, roots).of_first(&folders, is_listing)?;
+        entry.set_folders(folders.split_off(first));
     }
     Ok(())
 }
@@ -266,8 +279,7 @@ pub fn to_resolve(
         "SELECT l.link_key, l.shard, l.parent, l.target, e.entry_key, e.pass, d.parent,
                 f.pass, f.folder_id IS NOT NULL,
                 EXISTS (SELECT 1 FROM links u
-                        WHERE u.sync_key = ?1 AND u.target = l.target AND u.is_used = 1),
-                l.target_key
+                        WHERE u.sync_key = ?1 AND u.target = l.target AND u.is_used = 1)
          FROM links l
              LEFT JOIN entries e ON e.sync_key = ?1 AND e.source_id = l.target
                  AND NOT EXISTS (SELECT 1 FROM gone_entries g WHERE g.entry_key = e.entry_key)
@@ -303,8 +315,7 @@ pub fn to_resolve(
             }
             _ => KnownTarget::Nothing,
         };
-        let (shard, target_key) = (row.get(1)?, row.get(10)?);
-        found.push(ToResolve { link_key, shard, target, target_key, known });
+        found.push(ToResolve { link_key, shard: row.get(1)?, target, known });
     }
     Ok((found, last))
 }

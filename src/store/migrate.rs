@@ -34,6 +34,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/22_document_index.sql"),
     include_str!("migrations/23_refusals.sql"),
     include_str!("migrations/24_link_keys.sql"),
+    include_str!("migrations/25_access_keys.sql"),
 ];
 
 /// The version of [`SCHEMA`].

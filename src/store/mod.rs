@@ -6,6 +6,7 @@
 //! SQLite's own locking keeps them apart, and leases keep their runs apart. What does not live
 //! here: the bytes of large blobs, decisions about entries, network.
 
+pub mod access_keys;
 pub mod analytics;
 mod apply_fetched;
 pub mod blobs;

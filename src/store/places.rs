@@ -81,6 +81,24 @@ impl<'a> Places<'a> {
         Ok(place)
     }
 
+    /// The first of these folders that is below a root, by its index, and its place; the first that
+    /// is not known where none is. `waits`: one that is not known may yet turn out to be the first.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn of_first(&mut self, folders: &[FolderId], waits: bool) -> Result<(usize, Placement)> {
+        let mut unknown = None;
+        for (index, folder) in folders.iter().enumerate() {
+            match self.of(folder)? {
+                Placement::Outside => {}
+                inside @ Placement::Inside(_) => return Ok((index, inside)),
+                place @ Placement::Unknown(_) if waits => return Ok((index, place)),
+                place @ Placement::Unknown(_) => unknown = unknown.or(Some((index, place))),
+            }
+        }
+        Ok(unknown.unwrap_or((0, Placement::Outside)))
+    }
+
     /// Whether a folder is below a root, and the way there does not lead through another one.
     pub(super) fn is_inside_without(&self, folder: &FolderId, without: &FolderId) -> Result<bool> {
         let mut at = folder.clone();

@@ -33,6 +33,9 @@ pub struct Unplaced {
 struct StoredEntry {
     id: Vec<u8>,
     name: Vec<u8>,
+    /// The folders that it is in besides its parent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    other_folders: Vec<Vec<u8>>,
     kind: Kind,
 }
 
@@ -64,7 +67,13 @@ impl From<&Entry> for StoredEntry {
             EntryKind::Skipped(reason) => Kind::Skipped(reason),
             EntryKind::Unreadable { error_type, message } => Kind::Unreadable(error_type, message),
         };
-        Self { id: entry.id.as_bytes().to_vec(), name: entry.path.as_bytes().to_vec(), kind }
+        let others = entry.folders().into_iter().skip(1);
+        Self {
+            id: entry.id.as_bytes().to_vec(),
+            name: entry.path.as_bytes().to_vec(),
+            other_folders: others.map(|folder| folder.as_bytes().to_vec()).collect(),
+            kind,
+        }
     }
 }
 
@@ -82,7 +91,10 @@ impl StoredEntry {
             Kind::Unreadable(error_type, message) => EntryKind::Unreadable { error_type, message },
         };
         let (id, path) = (EntryPath::new(self.id), EntryPath::new(self.name));
-        Entry { id, path, parent: Some(parent), kind }
+        let mut entry = Entry { id, path, parent: None, kind };
+        let others = self.other_folders.into_iter().map(EntryPath::new);
+        entry.set_folders(std::iter::once(parent).chain(others).collect());
+        entry
     }
 }
 

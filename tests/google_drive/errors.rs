@@ -1,16 +1,29 @@
 //! What Google refuses, as a person meets it: whose failure it is, what it is called, and what is
 //! asked for again. Through the built program and its API.
 
+use std::time::Duration;
+
+use aws_lc_rs::{
+    encoding::{AsDer as _, Pkcs8V1Der},
+    rsa::{KeyPair, KeySize},
+};
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
 
 use crate::{
     fake_drive::{DOCUMENT, FakeDrive, Large, ROOT},
+    support::catchment::Catchment,
     synced::Fixture,
     syncs::{credentials, home},
 };
 
 /// A drive with two files, and its sync, which has not run.
 fn two_files() -> (FakeDrive, Fixture) {
+    two_files_on(home)
+}
+
+/// The same on an installation that this makes.
+fn two_files_on(home: impl Fn(&FakeDrive) -> Catchment) -> (FakeDrive, Fixture) {
     let drive = FakeDrive::start();
     drive.file(ROOT, "one.txt", "one");
     drive.file(ROOT, "two.txt", "two");
@@ -85,28 +98,33 @@ fn a_file_whose_own_quota_is_spent_is_due_in_a_day() {
 }
 
 #[test]
-fn a_quota_that_is_spent_for_the_day_holds_the_connection_until_midnight_in_california() {
-    let (drive, fixture) = two_files();
-    drive.state().faults.push(("list", 1, 403, "dailyLimitExceeded"));
-    assert_eq!(fixture.run()["status"], "interrupted");
-    let status = fixture.status();
-    assert_eq!(
-        (&status["status"], &status["consecutive_failures"]),
-        (&json!("INTERRUPTED"), &json!(0))
-    );
-    let due: jiff::Timestamp = status["next_sync_at"].as_str().unwrap().parse().unwrap();
-    let pacific = due.in_tz("America/Los_Angeles").unwrap();
-    assert_eq!((pacific.hour(), pacific.minute()), (0, 0), "{status}");
-    assert_eq!(fixture.letters(), []);
-    assert_eq!(connection(&fixture)["status"], "ACTIVE");
-    if due.duration_since(jiff::Timestamp::now()).as_mins() < 20 {
-        // So near to midnight a run waits for it.
-        return;
+fn what_is_spent_for_the_day_holds_the_connection_until_midnight_in_california() {
+    // At noon there: shortly before midnight a run would wait for it.
+    let now = jiff::Timestamp::now().in_tz("America/Los_Angeles").unwrap();
+    let noon = now.date().at(12, 0, 0, 0).in_tz("America/Los_Angeles").unwrap();
+    let minutes = noon.timestamp().duration_since(now.timestamp()).as_mins();
+    let clock = format!("{minutes:+}m");
+    // Requests, and bytes.
+    for (kind, reason) in [("list", "dailyLimitExceeded"), ("download", "quotaExceeded")] {
+        let (drive, fixture) = two_files_on(|drive| home(drive).under_clock(&clock));
+        drive.state().faults.push((kind, 99, 403, reason));
+        assert_eq!(fixture.run()["status"], "interrupted");
+        let status = fixture.status();
+        assert_eq!(
+            (&status["status"], &status["consecutive_failures"]),
+            (&json!("INTERRUPTED"), &json!(0))
+        );
+        let due: jiff::Timestamp = status["next_sync_at"].as_str().unwrap().parse().unwrap();
+        let pacific = due.in_tz("America/Los_Angeles").unwrap();
+        assert_eq!(pacific.date(), now.date().tomorrow().unwrap(), "{status}");
+        assert_eq!((pacific.hour(), pacific.minute()), (0, 0), "{status}");
+        assert_eq!(fixture.letters(), []);
+        assert_eq!(connection(&fixture)["status"], "ACTIVE");
+        // A run that somebody asks for meanwhile asks Google for nothing.
+        drive.requests();
+        assert_eq!(fixture.run()["status"], "interrupted");
+        assert_eq!(drive.requests(), []);
     }
-    // A run that somebody asks for meanwhile asks Google for nothing.
-    drive.requests();
-    assert_eq!(fixture.run()["status"], "interrupted");
-    assert_eq!(drive.requests(), []);
 }
 
 #[test]
@@ -150,7 +168,10 @@ fn a_sign_in_that_has_ended_suspends_the_connection_which_says_to_sign_in_again(
     assert_eq!(fixture.run()["status"], "completed");
     drive.expire_token();
     drive.state().refuse_sign_in = Some("invalid_grant");
-    assert_eq!(fixture.run()["status"], "failed");
+    let job = fixture.run();
+    assert_eq!(job["status"], "failed");
+    assert!(job["error"].as_str().unwrap().contains("sign in again"), "{job}");
+    assert_eq!(fixture.letters(), [], "no file is to blame");
     let connection = connection(&fixture);
     assert_eq!(connection["status"], "SUSPENDED", "{connection}");
     assert!(connection["last_error"].as_str().unwrap().contains("sign in again"), "{connection}");
@@ -222,4 +243,135 @@ fn a_download_that_is_cut_short_is_fetched_again() {
     assert_eq!(fixture.paths(), ["one.txt", "two.txt"]);
     assert_eq!(drive.counts()["download"], 3);
     assert!(fixture.objects().values().all(|object| object.path.starts_with(&object.content)));
+}
+
+/// The credentials of a service account, with a key of its own.
+fn service_account() -> Value {
+    let key = KeyPair::generate(KeySize::Rsa2048).unwrap();
+    let der: Pkcs8V1Der<'_> = key.as_der().unwrap();
+    let base64 = BASE64_STANDARD.encode(der.as_ref());
+    json!({
+        "type": "service_account", "project_id": "p", "private_key_id": "key-1",
+        "private_key": format!("-----BEGIN PRIVATE KEY-----\n{base64}\n-----END PRIVATE KEY-----\n"),
+        "client_email": "robot@p.iam.gserviceaccount.com", "client_id": "123456",
+        // What else is in a key file as it is downloaded.
+        "auth_uri": "https://accounts.google.com/o/oauth2/auth",
+        "token_uri": "https://oauth2.googleapis.com/token",
+        "auth_provider_x509_cert_url": "https://www.googleapis.com/oauth2/v1/certs",
+        "client_x509_cert_url": "https://www.googleapis.com/robot/v1/metadata/x509/robot",
+        "universe_domain": "googleapis.com",
+    })
+}
+
+#[test]
+fn a_service_account_that_may_not_act_for_people_names_the_delegation_that_it_needs() {
+    let drive = FakeDrive::start();
+    drive.file(ROOT, "one.txt", "one");
+    let fixture = Fixture::made(&home(&drive), "google_drive", &service_account(), "root");
+    assert_eq!(fixture.run()["status"], "completed");
+    // Another person is another token.
+    let place = fixture.status()["connection_id"].as_str().unwrap().to_owned();
+    let place = format!("/v1/organizations/connections/{place}");
+    let acts = json!({
+        "provider_config": { "impersonate_user": "ada@example.org" }, "test_before_save": false,
+    });
+    fixture.server.patch(&place, &acts).is(200);
+    drive.state().refuse_sign_in = Some("unauthorized_client");
+    let names_it = |text: &Value| {
+        let words = ["ada@example.org", "delegation", "123456", "auth/drive.readonly"];
+        words.iter().all(|word| text.as_str().is_some_and(|text| text.contains(word)))
+    };
+
+    let job = fixture.run();
+
+    assert_eq!(job["status"], "failed", "{job}");
+    assert!(names_it(&job["error"]), "{job}");
+    let health = connection(&fixture);
+    assert!(names_it(&health["last_error"]), "{health}");
+    assert_eq!(health["status"], "ACTIVE", "it is put right at Google, not here");
+    let test = fixture.server.post(&format!("{place}/test"), &json!({})).is(200);
+    assert!(test["success"] == false && names_it(&test["message"]), "{test}");
+    assert_eq!((fixture.letters(), fixture.paths()), (Vec::new(), vec!["one.txt".to_owned()]));
+
+    drive.state().refuse_sign_in = None;
+    assert_eq!(fixture.run()["status"], "completed", "once it is granted");
+    assert_eq!(connection(&fixture)["last_error"], Value::Null);
+}
+
+#[test]
+fn the_test_of_a_service_account_says_with_whom_to_share_the_folder() {
+    let drive = FakeDrive::start();
+    let email = "robot@p.iam.gserviceaccount.com";
+    drive.state().account = email.to_owned();
+    let fixture = Fixture::made(&home(&drive), "google_drive", &service_account(), "root");
+    let id = fixture.status()["connection_id"].as_str().unwrap().to_owned();
+    let test = format!("/v1/organizations/connections/{id}/test");
+    let test = fixture.server.post(&test, &json!({})).is(200);
+    assert_eq!(test["success"], true, "{test}");
+    let words = format!("share the folder with {email}");
+    assert!(test["message"].as_str().unwrap().contains(&words), "{test}");
+}
+
+#[test]
+fn bursts_of_server_errors_are_waited_out_and_nobody_is_blamed_for_them() {
+    let (drive, fixture) = two_files();
+    // The server has an access token already.
+    drive.expire_token();
+    drive.state().faults = vec![
+        ("token", 2, 503, "unavailable"),
+        ("startPageToken", 1, 500, "internalError"),
+        ("list", 2, 502, "badGateway"),
+        ("list", 1, 403, "userRateLimitExceeded"),
+        ("changes", 1, 503, "backendError"),
+        ("download", 1, 403, "rateLimitExceeded"),
+        ("download", 3, 504, "gatewayTimeout"),
+    ];
+    let job = fixture.run();
+    assert_eq!((&job["status"], &job["files_failed"]), (&json!("completed"), &json!(0)), "{job}");
+    assert!(drive.state().faults.iter().all(|fault| fault.1 == 0), "all of it has happened");
+    assert_eq!(fixture.paths(), ["one.txt", "two.txt"]);
+    assert_eq!(fixture.letters(), []);
+    let health = connection(&fixture);
+    assert_eq!((&health["status"], &health["last_error"]), (&json!("ACTIVE"), &Value::Null));
+}
+
+#[test]
+fn an_outage_whose_end_google_names_ends_the_run_without_blame_until_then() {
+    for kind in ["token", "startPageToken", "list", "download"] {
+        let (drive, fixture) = two_files();
+        drive.expire_token();
+        drive.state().faults.push((kind, 99, 503, "backendError after 3600"));
+
+        let job = fixture.run();
+
+        assert_eq!(job["status"], "interrupted", "{kind}: {job}");
+        let status = fixture.status();
+        assert_eq!(status["status"], "INTERRUPTED", "{kind}: {status}");
+        assert_eq!(status["consecutive_failures"], 0, "{kind}: {status}");
+        let due: jiff::Timestamp = status["next_sync_at"].as_str().unwrap().parse().unwrap();
+        let left = due.duration_since(jiff::Timestamp::now());
+        assert!((50..=60).contains(&left.as_mins()), "{kind}: {status}");
+        assert_eq!(fixture.letters(), [], "{kind}");
+        let health = connection(&fixture);
+        let blame = (&health["status"], &health["consecutive_failures"]);
+        assert_eq!(blame, (&json!("ACTIVE"), &json!(0)), "{kind}: {health}");
+    }
+}
+
+#[test]
+fn a_file_that_google_cannot_deliver_while_it_delivers_others_fails_alone() {
+    let (drive, fixture) = two_files();
+    let broken = drive.file(ROOT, "broken.txt", "broken");
+    drive.state().refused_files.insert(broken.clone(), (500, "internalError"));
+    let began = std::time::Instant::now();
+    fixture.run();
+    assert!(began.elapsed() < Duration::from_secs(100), "{:?}", began.elapsed());
+    let kind = "download_failed".to_owned();
+    assert_eq!(fixture.letters(), [("broken.txt".to_owned(), kind)]);
+    assert_eq!(fixture.paths(), ["one.txt", "two.txt"]);
+    let seen = drive.requests();
+    let tries = seen.iter().filter(|seen| seen.id == broken).count();
+    let whether_it_is_up = seen.iter().filter(|seen| seen.kind == "about").count();
+    assert_eq!((tries, whether_it_is_up), (1 + 5, 1));
+    assert_eq!(connection(&fixture)["status"], "ACTIVE");
 }

@@ -6,19 +6,25 @@
 #![allow(unreachable_pub)]
 #![allow(dead_code)]
 
+mod document;
 mod errors;
 #[path = "../support/fake_drive.rs"]
 mod fake_drive;
+mod keys;
+mod large;
+mod parents;
 mod peer;
 mod previews;
 #[path = "../support/server.rs"]
 mod server;
+mod shared;
 mod shortcuts;
 #[path = "../support/mod.rs"]
 mod support;
 #[path = "../support/synced.rs"]
 mod synced;
 mod syncs;
+mod tokens;
 
 use support::wire;
 

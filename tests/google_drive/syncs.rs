@@ -1,6 +1,10 @@
 //! Drives, synced through the built program, its API and its command line.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 
@@ -10,6 +14,7 @@ use crate::{
     server::Server,
     support::catchment::{Catchment, poll_until},
     synced::{DEADLINE, Fixture, Object, SYNCS},
+    wire::{Answer, Wire},
 };
 
 /// An installation whose Google is the fake.
@@ -18,7 +23,7 @@ pub fn home(drive: &FakeDrive) -> Catchment {
 }
 
 /// An installation whose Google is the fake, with further settings.
-fn home_with(drive: &FakeDrive, settings: &str) -> Catchment {
+pub fn home_with(drive: &FakeDrive, settings: &str) -> Catchment {
     let home = Catchment::new();
     std::fs::create_dir_all(home.data_dir()).unwrap();
     let url = drive.url();
@@ -32,12 +37,12 @@ pub fn credentials() -> Value {
 }
 
 /// A sync of a place in the drive, made through the API of a server.
-fn synced(drive: &FakeDrive, place: &str) -> Fixture {
+pub fn synced(drive: &FakeDrive, place: &str) -> Fixture {
     Fixture::made(&home(drive), "google_drive", &credentials(), place)
 }
 
 /// A drive with so many files in `/Reports/2026`, in pages of ten; returns their folder.
-fn reports(drive: &FakeDrive, files: usize) -> String {
+pub fn reports(drive: &FakeDrive, files: usize) -> String {
     drive.state().page_size = 10;
     let reports = drive.folder(ROOT, "Reports");
     let folder = drive.folder(&reports, "2026");
@@ -515,4 +520,25 @@ fn a_run_takes_up_exactly_as_many_files_as_it_may() {
         assert_eq!(synced, [json!(10), json!(10), json!(4)], "{place}");
         assert_eq!(fixture.paths().len(), 24);
     }
+}
+
+#[test]
+fn a_proxy_is_asked_for_access_tokens() {
+    let asked: Arc<Mutex<Vec<String>>> = Arc::default();
+    let seen = Arc::clone(&asked);
+    let proxy = Wire::serve(move |request| {
+        seen.lock().unwrap().push(format!("{} {}", request.method, request.target));
+        Answer::new(403, "").into()
+    });
+    let home = Catchment::new().env("HTTPS_PROXY", proxy.url());
+    let connection = json!({
+        "name": "Work", "provider_type": "google_drive", "test_before_save": false,
+        "provider_config": { "credentials": credentials() },
+    });
+    Server::on(&home).post("/v1/organizations/connections", &connection).is(200);
+    let _test = home.start(&["connections", "test", "Work"]);
+    poll_until("the proxy", DEADLINE, || {
+        let asked = asked.lock().unwrap();
+        asked.iter().any(|target| target == "CONNECT oauth2.googleapis.com:443").then_some(())
+    });
 }

@@ -331,7 +331,7 @@ fn a_restart_or_an_upgrade_of_the_data_directory_extracts_nothing_again() {
     let db = rusqlite::Connection::open(home.data_dir().join("catchment.db")).unwrap();
     db.execute_batch(
         "DROP TABLE document_index; DROP TABLE indexed_fields;
-         ALTER TABLE secrets DROP COLUMN refusal; ALTER TABLE links DROP COLUMN target_key;",
+         ALTER TABLE secrets DROP COLUMN refusal; DROP TABLE access_keys;",
     )
     .unwrap();
     db.pragma_update(None, "user_version", 21).unwrap();

@@ -492,3 +492,20 @@ fn a_run_takes_up_exactly_as_many_files_as_it_may() {
     assert_eq!(synced, [json!(10), json!(10), json!(4)]);
     assert_eq!(fixture.paths().len(), 24);
 }
+
+#[test]
+fn a_provider_that_wants_to_be_left_alone_for_ever_is_asked_again_after_a_day() {
+    let graph = FakeGraph::start();
+    graph.file("root", "a.txt", "a");
+    let fixture = synced(&graph, "/");
+    graph.inject(Fault::reply(Kind::Delta, || {
+        Answer::new(429, "").header("Retry-After", u64::MAX.to_string()).into()
+    }));
+
+    let job = fixture.run();
+
+    assert_eq!(job["status"], "interrupted", "{job}");
+    let next = fixture.status()["next_sync_at"].as_str().unwrap().parse::<jiff::Timestamp>();
+    let hours = next.unwrap().duration_since(jiff::Timestamp::now()).as_hours();
+    assert!((22..=24).contains(&hours), "{hours} hours");
+}

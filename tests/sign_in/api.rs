@@ -83,6 +83,8 @@ fn a_person_who_signs_in_with_google_gets_a_connection() {
     let query = query_of(sign_in["authorize_url"].as_str().unwrap());
     assert_eq!(query["access_type"], "offline");
     assert_eq!(query["prompt"], "consent");
+    assert_eq!(query["code_challenge_method"], "S256");
+    assert_eq!(query["client_id"], CLIENT, "there is no client but the person's own");
     assert_eq!(query["scope"], "https://www.googleapis.com/auth/drive.readonly");
     assert_eq!(status(&server, &sign_in)["status"], "waiting");
 

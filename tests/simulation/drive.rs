@@ -1,10 +1,11 @@
 //! Sources by id against a model: random histories of a drive with renames, moves, folders and
-//! shortcuts that come and go, feeds that repeat, expire and say nothing of some changes, listings
-//! that skip, access tokens that are refused and refresh tokens that are good once, requests that
-//! are asked to slow down or held for longer than a run waits, deaths in the middle of either kind
-//! of pass. After each complete run the bucket is what the drive has, every file that was there
-//! before has kept its object, nothing is blamed for having been made to wait, and the refresh
-//! token that is stored is the one that is good.
+//! shortcuts that come and go, feeds that repeat, expire and say nothing of some changes, shared
+//! drives that go, and whose feeds say nothing of what shortcuts lead to, listings that skip,
+//! access tokens that are refused and refresh tokens that are good once, requests that are asked
+//! to slow down or held for longer than a run waits, deaths in the middle of either kind of pass.
+//! After each complete run the bucket is what the drive has, every file that was there before has
+//! kept its object, nothing is blamed for having been made to wait, and the refresh token that is
+//! stored is the one that is good.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -30,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     fake_authority::{CLIENT, SECRET},
-    simulated_drive::{Drive, ELSEWHERE, ROOT, Used},
+    simulated_drive::{Drive, ELSEWHERE, ROOT, Shortcut, Used},
 };
 
 /// Histories that are played.
@@ -68,6 +69,7 @@ impl History {
     async fn new(seed: u64) -> Self {
         let drive = Drive::default();
         drive.world().by_folder = seed % 2 == 1;
+        drive.world().is_shared = seed % 4 >= 2;
         let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
         let hosts = format!("google_token = {:?}", drive.authority.url());
         let config = Config {
@@ -150,6 +152,13 @@ impl History {
                 let content = format!("content {}", self.random.u32(..));
                 self.drive.world().put(&id, &file.parent, &file.name, content);
                 self.did("changed file");
+                let is_elsewhere = {
+                    let world = self.drive.world();
+                    !world.is_here(&id) && world.is_target(&id)
+                };
+                if is_elsewhere {
+                    self.did("changed target in another drive");
+                }
             }
             5 | 6 => {
                 let Some(id) = self.any(&files) else { return };
@@ -294,6 +303,45 @@ impl History {
         read.await.unwrap()
     }
 
+    /// What was lost or moved in another drive, and is no target of a shortcut itself, is known
+    /// only after a full pass: until then nothing else may differ.
+    async fn find_out_what_happened_elsewhere(&mut self) {
+        let (found, used) = (self.bucket().await, self.used_shortcuts().await);
+        let unknown: Vec<String> = {
+            let world = self.drive.world();
+            let expected = world.expected(&used);
+            let ids = world.expected_ids();
+            let is_known = |id: &String| {
+                let (_, path, hash) = found.get(id)?;
+                let (expected, content) = expected.get(id).filter(|_| ids.contains(id))?;
+                Some(expected == path && *hash == BlobHash::of(content))
+            };
+            let all = found.keys().chain(&ids);
+            all.filter(|id| is_known(id) != Some(true)).cloned().collect()
+        };
+        if unknown.is_empty() {
+            return;
+        }
+        {
+            let world = self.drive.world();
+            for id in unknown {
+                assert!(!world.is_here(&id), "{id} is in the drive, and its feed tells of it");
+                let is_target = used.get(&id).is_some_and(|shortcut| {
+                    let leads_here = |of: &Shortcut| of.target == id;
+                    world.is_here(shortcut) && world.shortcuts.get(shortcut).is_some_and(leads_here)
+                });
+                assert!(!is_target, "{id} is a target, and is asked for in each pass");
+            }
+        }
+        self.did("loss in another drive");
+        self.clock.set(self.clock.now() + Duration::from_secs(25 * 3600));
+        let report = self.run().await.expect("nothing dies");
+        assert!(report.error.is_none(), "{:?}", report.error);
+        if report.status == RunStatus::Held {
+            self.approve_emptied(&report).await;
+        }
+    }
+
     async fn check(&mut self) {
         let (found, used) = (self.bucket().await, self.used_shortcuts().await);
         let ids = found.keys().cloned().collect();
@@ -373,6 +421,7 @@ impl History {
             2 => world.generation += 1,
             3 => world.die_after = Some(at + 1),
             4 | 5 => world.hold = Some((at * at, until)),
+            6 if world.is_shared => world.is_gone = true,
             _ => {}
         }
     }
@@ -385,6 +434,7 @@ impl History {
         world.expire_before_page = None;
         world.die_after = None;
         world.hold = None;
+        world.is_gone = false;
         world.skipped.clear();
     }
 
@@ -401,7 +451,14 @@ impl History {
             self.plan_faults();
             self.plan_delays();
             if !is_silent && self.random.bool() {
+                let is_gone = self.drive.world().is_gone;
+                let before = self.bucket().await;
                 match self.run().await {
+                    Some(report) if is_gone => {
+                        assert!(report.error.is_some(), "a drive that is gone fails the run");
+                        assert_eq!(self.bucket().await, before, "and nothing is removed");
+                        self.did("shared drive that was gone");
+                    }
                     None => {
                         self.did("death");
                         // Its lease ends with its time.
@@ -449,6 +506,7 @@ impl History {
             } else {
                 assert_eq!(report.status, RunStatus::Completed);
             }
+            self.find_out_what_happened_elsewhere().await;
             self.check().await;
             // What is edited from now on is no longer stored and unchanged.
             self.drive.world().skipped.clear();
@@ -531,6 +589,9 @@ fn after_any_history_of_a_drive_the_bucket_is_what_the_drive_has() {
         "hold",
         "request that was asked to slow down",
         "access token that was refused",
+        "shared drive that was gone",
+        "loss in another drive",
+        "changed target in another drive",
     ];
     let missing: Vec<_> = kinds.iter().filter(|what| !happened.contains_key(*what)).collect();
     assert!(one.is_some() || missing.is_empty(), "it never came to {missing:?}");

@@ -31,6 +31,8 @@ pub struct Seen {
     pub id: String,
     pub query: BTreeMap<String, String>,
     pub authorization: Option<String>,
+    /// The range of bytes that it asks for.
+    pub range: Option<String>,
     pub status: u16,
 }
 
@@ -58,7 +60,8 @@ pub struct State {
     token: u32,
     /// Refuse refresh tokens with this error.
     pub refuse_sign_in: Option<&'static str>,
-    /// Reason and status for requests of a kind, so many times.
+    /// For requests of a kind, so many times: status and reason, as in `backendError`, or with
+    /// seconds for Retry-After, as in `backendError after 60`.
     pub faults: Vec<(&'static str, usize, u16, &'static str)>,
     /// Status and reason for what is asked of these files' bytes.
     pub refused_files: BTreeMap<String, (u16, &'static str)>,
@@ -73,6 +76,10 @@ pub struct State {
     pub searches_incompletely: bool,
     /// The first page of a listing has nothing but the token of the next.
     pub begins_with_an_empty_page: bool,
+    /// What Google calls malicious: it is only downloaded by who acknowledges that.
+    pub abusive: BTreeSet<String>,
+    /// So many downloads are a byte short, and end cleanly.
+    pub truncates_downloads: usize,
     /// So many downloads end too early.
     pub cuts_downloads: usize,
     /// Answers nine of ten requests with 429.
@@ -80,6 +87,9 @@ pub struct State {
     throttled: usize,
     /// Answers listings of several folders with nothing.
     pub hides_several_parents: bool,
+    /// Page tokens of listings and of the feed that are refused, each once for each time that it is
+    /// here.
+    pub refused_page_tokens: Vec<String>,
     /// Refuses every token of the feed before this position.
     pub forgets_feed_before: usize,
     pub large: BTreeMap<String, Large>,
@@ -92,6 +102,12 @@ pub struct State {
     /// Whether it does.
     pub is_silent: bool,
     pub drives: Vec<(String, String)>,
+    /// Shared drives that are gone, or that the account is no member of any more.
+    pub gone_drives: BTreeSet<String>,
+    /// Files that have left a shared drive, with that drive.
+    left: BTreeSet<(String, String)>,
+    /// Who is signed in.
+    pub account: String,
     seen: Vec<Seen>,
     number: u32,
     url: String,
@@ -104,7 +120,12 @@ pub struct FakeDrive {
 
 impl FakeDrive {
     pub fn start() -> Self {
-        let state = Arc::new(Mutex::new(State { page_size: 1000, token: 1, ..State::default() }));
+        let state = Arc::new(Mutex::new(State {
+            page_size: 1000,
+            token: 1,
+            account: "me@example.org".to_owned(),
+            ..State::default()
+        }));
         let shared = Arc::clone(&state);
         let wire = Wire::serve(move |request| respond(&mut shared.lock().unwrap(), request));
         state.lock().unwrap().url = wire.url();
@@ -175,8 +196,16 @@ impl FakeDrive {
     /// Changes facts of a file.
     pub fn change(&self, id: &str, more: Value) {
         let mut state = self.state();
+        let drive = |meta: &Map<String, Value>| {
+            meta.get("driveId").and_then(Value::as_str).map(str::to_owned)
+        };
         let meta = &mut state.files.get_mut(id).unwrap().meta;
+        let before = drive(meta);
         meta.extend(more.as_object().unwrap().clone());
+        let after = drive(meta);
+        if let Some(before) = before.filter(|before| after.as_ref() != Some(before)) {
+            state.left.insert((before, id.to_owned()));
+        }
         state.log.push(id.to_owned());
     }
 
@@ -237,6 +266,7 @@ fn respond(state: &mut State, request: &Request) -> Reply {
         id,
         query,
         authorization: request.header("authorization").map(str::to_owned),
+        range: request.header("range").map(str::to_owned),
         status: answer.status,
     });
     answer.into()
@@ -283,6 +313,9 @@ fn answer(
     query: &BTreeMap<String, String>,
 ) -> Answer {
     if kind == "token" {
+        if let Some(fault) = fault(state, kind) {
+            return fault;
+        }
         return match state.refuse_sign_in {
             Some(error) => json_answer(400, json!({ "error": error })),
             None => json_answer(
@@ -301,15 +334,23 @@ fn answer(
             return refused(429, "rateLimitExceeded").header("Retry-After", "0");
         }
     }
-    if let Some(fault) = state.faults.iter_mut().find(|fault| fault.0 == kind && fault.1 > 0) {
-        fault.1 -= 1;
-        return refused(fault.2, fault.3);
+    if let Some(fault) = fault(state, kind) {
+        return fault;
+    }
+    let token = query.get("pageToken");
+    let is_refused = |refused: &String| Some(refused) == token;
+    if let Some(at) = state.refused_page_tokens.iter().position(is_refused) {
+        state.refused_page_tokens.remove(at);
+        return refused(400, "invalid");
     }
     if state.has_endless_pages && matches!(kind, "list" | "changes") {
         state.number += 1;
         let next = format!("empty-{}", state.number);
         let of = if kind == "list" { "files" } else { "changes" };
         return json_answer(200, json!({ of: [], "nextPageToken": next }));
+    }
+    if query.get("driveId").is_some_and(|drive| state.gone_drives.contains(drive)) {
+        return refused(404, "teamDriveNotFound");
     }
     if let Some((status, reason)) = state.refused_files.get(id)
         && ["download", "export"].contains(&kind)
@@ -325,6 +366,18 @@ fn answer(
             Some(file) => json_answer(200, Value::Object(file.meta.clone())),
             None => refused(404, "notFound"),
         },
+        "download"
+            if state.abusive.contains(id)
+                && query.get("acknowledgeAbuse").is_none_or(|given| given != "true") =>
+        {
+            refused(403, "cannotDownloadAbusiveFile")
+        }
+        "download" if state.truncates_downloads > 0 => {
+            state.truncates_downloads -= 1;
+            let mut short = download(state, request, id);
+            short.range.end -= 1;
+            short
+        }
         "download" if state.cuts_downloads > 0 => {
             state.cuts_downloads -= 1;
             let mut cut = download(state, request, id);
@@ -356,11 +409,21 @@ fn answer(
         }
         "about" => json_answer(
             200,
-            json!({ "user": { "emailAddress": "me@example.org", "permissionId": "0123" } }),
+            json!({ "user": { "emailAddress": state.account, "permissionId": "0123" } }),
         ),
         "batch" => batch(state, request),
         _ => refused(404, "notFound"),
     }
+}
+
+/// The next fault that is planned for requests of a kind.
+fn fault(state: &mut State, kind: &str) -> Option<Answer> {
+    let fault = state.faults.iter_mut().find(|fault| fault.0 == kind && fault.1 > 0)?;
+    fault.1 -= 1;
+    let (_, _, status, reason) = *fault;
+    let (reason, after) = reason.split_once(" after ").unwrap_or((reason, ""));
+    let answer = refused(status, reason);
+    Some(if after.is_empty() { answer } else { answer.header("Retry-After", after) })
 }
 
 fn found<'a>(state: &'a State, id: &str) -> Option<&'a File> {
@@ -422,18 +485,24 @@ fn changes(state: &State, query: &BTreeMap<String, String>) -> Answer {
     let to = state.log.len().min(from + state.page_size);
     // The feed of a shared drive is about nothing else.
     let drive = query.get("driveId").map(String::as_str);
+    let has_left = |id: &str| {
+        let of = state.files.get(id).and_then(|file| file.meta.get("driveId")?.as_str());
+        drive.is_some_and(|drive| {
+            of != Some(drive) && state.left.contains(&(drive.to_owned(), id.to_owned()))
+        })
+    };
     let is_told = |id: &&String| {
         let of = state.files.get(*id).map(|file| file.meta.get("driveId").and_then(Value::as_str));
-        drive.is_none() || of.is_none_or(|of| of == drive)
+        drive.is_none() || of.is_none_or(|of| of == drive) || has_left(id)
     };
     let changes: Vec<Value> = state.log[from..to]
         .iter()
         .filter(is_told)
         .map(|id| match state.files.get(id) {
-            Some(file) => {
+            Some(file) if !has_left(id) => {
                 json!({ "changeType": "file", "removed": false, "fileId": id, "file": file.meta })
             }
-            None => json!({ "changeType": "file", "removed": true, "fileId": id }),
+            _ => json!({ "changeType": "file", "removed": true, "fileId": id }),
         })
         .collect();
     let next = if to < state.log.len() { "nextPageToken" } else { "newStartPageToken" };

@@ -84,6 +84,11 @@ pub struct World {
     pub generation: u64,
     /// Counts what happens.
     pub clock: u64,
+    /// Whether it is a shared drive, and what is below [`ELSEWHERE`] in another one: then listings
+    /// and the feed say nothing of that, and targets there have to be asked for.
+    pub is_shared: bool,
+    /// Whether it is gone, for as long as that lasts.
+    pub is_gone: bool,
     /// Whether it is listed folder by folder.
     pub by_folder: bool,
     /// Listings do not show these files, though they exist.
@@ -121,44 +126,52 @@ pub struct World {
 impl World {
     /// Makes a file or changes its content.
     pub fn put(&mut self, id: &str, parent: &str, name: &str, content: impl Into<Vec<u8>>) {
+        let was_here = self.is_here(id);
         self.clock += 1;
         let (version, mark) = (self.clock, i64::try_from(self.clock).unwrap());
         let (parent, name) = (parent.to_owned(), name.to_owned());
         self.files
             .insert(id.to_owned(), File { parent, name, version, mark, content: content.into() });
-        self.log.push(id.to_owned());
+        self.report(id, was_here);
     }
 
     /// Moves or renames a file.
     pub fn relocate(&mut self, id: &str, parent: &str, name: &str) {
+        let was_here = self.is_here(id);
         self.clock += 1;
         if let Some(file) = self.files.get_mut(id) {
             file.parent = parent.to_owned();
             file.name = name.to_owned();
             file.mark = i64::try_from(self.clock).unwrap();
-            self.log.push(id.to_owned());
+            self.report(id, was_here);
         }
     }
 
     /// Makes, moves or renames a folder.
     pub fn put_folder(&mut self, id: &str, parent: &str, name: &str) {
+        let was_here = self.is_here(id);
         self.folders.insert(id.to_owned(), (Some(parent.to_owned()), name.to_owned()));
-        self.log.push(id.to_owned());
+        self.report(id, was_here);
     }
 
     /// Makes, moves, renames or retargets a shortcut.
     pub fn put_shortcut(&mut self, id: &str, parent: &str, name: &str, target: &str) {
         let [parent, name, target] = [parent, name, target].map(str::to_owned);
+        let was_here = self.is_here(id);
         self.shortcuts.insert(id.to_owned(), Shortcut { parent, name, target });
-        self.log.push(id.to_owned());
+        self.report(id, was_here);
     }
 
     /// Removes a file or a shortcut, or a folder with all that is below it; of that the feed says
     /// nothing, unless shortcuts lead there.
     pub fn remove(&mut self, id: &str) {
-        self.files.remove(id);
-        self.shortcuts.remove(id);
-        if self.folders.remove(id).is_some() {
+        let was_here = self.is_here(id);
+        self.remove_silently(id);
+        self.report(id, was_here);
+    }
+
+    fn remove_silently(&mut self, id: &str) {
+        if self.folders.contains_key(id) {
             for child in self.children_of(id) {
                 if self.is_target(&child) {
                     self.remove(&child);
@@ -167,13 +180,37 @@ impl World {
                 }
             }
         }
-        self.log.push(id.to_owned());
+        self.folders.remove(id);
+        self.files.remove(id);
+        self.shortcuts.remove(id);
     }
 
-    fn remove_silently(&mut self, id: &str) {
-        self.remove(id);
-        // What is said of it itself comes last.
-        self.log.pop();
+    /// Has the feed say that something has happened to what was in the drive, or is now.
+    fn report(&mut self, id: &str, was_here: bool) {
+        if was_here || self.is_here(id) {
+            self.log.push(id.to_owned());
+        }
+    }
+
+    /// Whether something is in the drive that is synced; of a drive that is not shared everything
+    /// that there is.
+    pub fn is_here(&self, id: &str) -> bool {
+        let own = |id: &str| {
+            let shortcut = self.shortcuts.get(id).map(|shortcut| shortcut.parent.clone());
+            shortcut.or_else(|| self.own_place(id).map(|(parent, _)| parent))
+        };
+        let exists = id == ROOT || id == ELSEWHERE || own(id).is_some();
+        if !self.is_shared {
+            return exists;
+        }
+        let mut at = id.to_owned();
+        while at != ROOT {
+            match own(&at) {
+                Some(parent) => at = parent,
+                None => return false,
+            }
+        }
+        true
     }
 
     /// Whether a shortcut leads there.
@@ -334,8 +371,8 @@ impl World {
             page.folders.push(folder(id, parent.as_deref(), name));
         } else if let Some(Shortcut { parent, name, target }) = self.shortcuts.get(id) {
             let (id, parent, target) = (path(id), path(parent), path(target));
-            let (name, target_key) = (name.clone().into_bytes(), None);
-            page.links.push(Link { id, parent, name, target, target_key });
+            let name = name.clone().into_bytes();
+            page.links.push(Link { id, parent, name, target });
         } else {
             page.removed.push(path(id));
         }
@@ -537,7 +574,7 @@ impl Source for Opened {
             has_feed: true,
             absence: Absence::Ask { at_once: 3 },
             has_outlines: false,
-            asks_for_targets: false,
+            asks_for_targets: self.world().is_shared,
         }
     }
 
@@ -545,11 +582,14 @@ impl Source for Opened {
         let from = from.map(|from| String::from_utf8(from.0).unwrap());
         self.paged(move |world| {
             world.requests.push("walk".into());
+            if world.is_gone {
+                return vec![Err(gone())];
+            }
             let mut items: Vec<String> = world.files.keys().cloned().collect();
             items.extend(world.shortcuts.keys().cloned());
             items.extend(world.folders.keys().filter(|id| *id != ROOT).cloned());
             items.sort();
-            items.retain(|id| !world.skipped.contains(id));
+            items.retain(|id| world.is_here(id) && !world.skipped.contains(id));
             items.retain(|id| from.as_ref().is_none_or(|from| id > from));
             let last = |index: usize| {
                 let at = ((index + 1) * PAGE).min(items.len());
@@ -568,6 +608,9 @@ impl Source for Opened {
         let folders = folders.to_vec();
         self.paged(move |world| {
             world.requests.push("children".into());
+            if world.is_gone {
+                return vec![Err(gone())];
+            }
             let items: Vec<String> = folders
                 .iter()
                 .flat_map(|folder| world.children_of(&text(folder)))
@@ -585,11 +628,7 @@ impl Source for Opened {
         Ok(world.folders.get(&id).map(|(parent, name)| folder(&id, parent.as_deref(), name)))
     }
 
-    async fn by_ids(
-        &self,
-        ids: &[EntryId],
-        _: &BTreeMap<EntryId, String>,
-    ) -> Result<Page, SourceError> {
+    async fn by_ids(&self, ids: &[EntryId]) -> Result<Page, SourceError> {
         self.admitted().await?;
         let mut world = self.world();
         world.requests.push("by ids".into());
@@ -601,6 +640,9 @@ impl Source for Opened {
     async fn feed_token(&self, _: &Shard) -> Result<Cursor, SourceError> {
         self.admitted().await?;
         let mut world = self.world();
+        if world.is_gone {
+            return Err(gone());
+        }
         world.requests.push("token".into());
         Ok(token(world.generation, world.log.len()))
     }
@@ -615,7 +657,7 @@ impl Source for Opened {
             let from = String::from_utf8(from.0).unwrap();
             let (generation, at) = from.split_once(':').unwrap();
             let expired = || SourceError::FeedExpired { message: "resync required".into() };
-            if generation != world.generation.to_string() {
+            if world.is_gone || generation != world.generation.to_string() {
                 return vec![Err(expired())];
             }
             let at: usize = at.parse().unwrap();
@@ -625,6 +667,7 @@ impl Source for Opened {
             let mut pages =
                 pages(world, &items, |index| token(generation, (at + (index + 1) * PAGE).min(end)));
             for page in pages.iter_mut().flatten() {
+                leave_out_elsewhere(world, page);
                 let mut seen = BTreeSet::new();
                 page.entries.retain(|entry| seen.insert(entry.id.clone()));
                 page.links.retain(|link| seen.insert(link.id.clone()));
@@ -694,4 +737,25 @@ impl Source for Opened {
 
 fn token(generation: u64, at: usize) -> Cursor {
     Cursor(format!("{generation}:{at}").into_bytes())
+}
+
+/// What has left a shared drive is removed, as its feed says it.
+fn leave_out_elsewhere(world: &World, page: &mut Page) {
+    let mut removed = Vec::new();
+    let mut stays = |id: &EntryId| {
+        let is_here = world.is_here(&text(id));
+        if !is_here {
+            removed.push(id.clone());
+        }
+        is_here
+    };
+    page.entries.retain(|entry| stays(&entry.id));
+    page.folders.retain(|folder| stays(&folder.id));
+    page.links.retain(|link| stays(&link.id));
+    page.removed.extend(removed);
+}
+
+/// The error of a drive that is gone, or that nobody here is a member of any more.
+fn gone() -> SourceError {
+    SourceError::RootMissing { message: "there is no such drive".into() }
 }

@@ -4,14 +4,14 @@ import { join } from "node:path";
 import test from "node:test";
 import { authority } from "./support/authority.mjs";
 import { enter, findings } from "./support/browser.mjs";
-import { scratch, serve } from "./support/server.mjs";
+import { movingClock, scratch, serve } from "./support/server.mjs";
 
 const GOOGLE = { id: "123.apps.googleusercontent.com", secret: "canary-secret" };
 
-async function connections(t) {
+async function connections(t, options = {}) {
   const dataDir = join(await scratch(t), "data");
   const fake = await authority(t, dataDir);
-  const server = await serve(t, dataDir);
+  const server = await serve(t, dataDir, options);
   const page = await enter(t, server, { elsewhere: [fake.url, `http://localhost:${new URL(server.url).port}`], faults: /status of 4\d\d/ });
   await page.goto(`${server.url}/#/connections`);
   return { fake, server, page };
@@ -83,6 +83,29 @@ test("a callback that is opened twice says that nothing has changed", async (t) 
   await page.getByText("Nothing has changed.").waitFor();
   const { results } = await server.api("POST", "/v1/organizations/connections/list", {});
   assert.equal(results.length, 1);
+});
+
+test("a callback that comes late, or with a state that is not ours, changes nothing and says so", async (t) => {
+  const clock = await movingClock(t);
+  const { fake, server, page } = await connections(t, { clock });
+  const unchanged = async () => {
+    await page.getByText("Nothing has changed.").waitFor();
+    const { results } = await server.api("POST", "/v1/organizations/connections/list", {});
+    assert.deepEqual([results, fake.seen], [[], []]);
+  };
+  await register(page);
+  await page.getByRole("button", { name: "Sign in with Google" }).click();
+  const callback = new URL(await page.getByRole("link", { name: "Allow" }).getAttribute("href"));
+  callback.searchParams.set("state", "foreign");
+  await page.goto(callback.href);
+  await unchanged();
+  assert.doesNotMatch(await page.content(), /canary/);
+
+  await page.goBack();
+  await clock.forward("11m");
+  await page.getByRole("link", { name: "Allow" }).click();
+  await unchanged();
+  assert.doesNotMatch(server.log(), /canary/);
 });
 
 test("signing in with Microsoft comes back to localhost and moves on to where it began", async (t) => {

@@ -73,6 +73,9 @@ pub enum Outcome {
 /// How often an entry that changes while it is read is listed again.
 const REREADS: usize = 3;
 
+/// How often an entry in parts is fetched again whose bytes do not have the hash that they should.
+const REFETCHES: usize = 3;
+
 /// From this size on an entry is fetched in parts.
 const IN_PARTS: u64 = 2 * PART_BYTES;
 
@@ -439,7 +442,7 @@ async fn content(run: &Arc<Run>, action: &Action) -> Result<Fetched, FetchError>
         return Ok(Fetched { facts: Facts::default(), stored, is_size_mismatch: false });
     }
     if file.size >= IN_PARTS && has_ranges(run, action) {
-        match parts::fetch(run, action).await {
+        match in_parts(run, action).await {
             Err(FetchError::Source(SourceError::Corrupt { .. }))
                 if file.size_kind() == SizeKind::Claimed =>
             {
@@ -458,6 +461,21 @@ async fn content(run: &Arc<Run>, action: &Action) -> Result<Fetched, FetchError>
     }
     let (facts, stored) = RetryPolicy::FETCH.run(|| in_one(run, action)).await?;
     Ok(Fetched { facts, stored, is_size_mismatch: false })
+}
+
+/// The bytes of an entry, fetched in parts; all of them again where they do not have the hash that
+/// they should have, unless that may itself be wrong.
+async fn in_parts(run: &Arc<Run>, action: &Action) -> Result<(Facts, Stored), FetchError> {
+    let mut again = match action.fingerprint.size_kind() {
+        SizeKind::Exact => REFETCHES,
+        SizeKind::Claimed | SizeKind::Unknown => 0,
+    };
+    loop {
+        match parts::fetch(run, action).await {
+            Err(FetchError::Source(SourceError::Corrupt { .. })) if again > 0 => again -= 1,
+            outcome => return outcome,
+        }
+    }
 }
 
 /// One attempt to fetch the bytes of an entry, front to back.

@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use backon::{BackoffBuilder as _, ExponentialBuilder};
+use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::Full;
@@ -48,7 +48,8 @@ const PATIENCE: Duration = Duration::from_secs(10 * 60);
 /// How long the run is put off then, where the API does not say.
 const PUT_OFF: Duration = Duration::from_secs(15 * 60);
 
-/// How often a request is sent again that the API stumbled over.
+/// How often a request is sent again that the API stumbled over, before the API is asked for
+/// something else: then it is down, or the request is at fault.
 const STUMBLES: usize = 5;
 
 /// Redirects of a download that are followed.
@@ -182,16 +183,9 @@ impl Api {
     /// Sends a call until there is a success or a redirect, or an error that sending again does not
     /// help against.
     async fn send(&self, call: Call) -> Result<Response<Incoming>, SourceError> {
-        let began = Instant::now();
-        let mut waits = ExponentialBuilder::default()
-            .with_min_delay(Duration::from_millis(500))
-            .with_max_delay(Duration::from_secs(64))
-            .with_jitter()
-            .without_max_times()
-            .build();
-        let mut wait = || waits.next().unwrap_or(Duration::from_secs(64));
+        let mut patience = Patience::new();
         let (mut stumbles, mut renewed) = (0, false);
-        let mut token = self.grant.token().await?;
+        let mut token = self.token(None, &mut patience).await?;
         loop {
             if let Some(left) = self.client.budget().held_beyond(PATIENCE).await {
                 return Err(self.held("Google wants no requests until then", left));
@@ -203,22 +197,26 @@ impl Api {
             match self.refusal(response).await.meaning(call.subject, self.clock.now()) {
                 Meaning::Unauthorized(error) if renewed => return Err(error),
                 Meaning::Unauthorized(_) => {
-                    token = self.grant.token_after(&token).await?;
+                    token = self.token(Some(&token), &mut patience).await?;
                     renewed = true;
                 }
                 Meaning::SlowDown(asked) => {
                     self.client.meter().was_limited();
-                    if began.elapsed() > PATIENCE || asked.is_some_and(|asked| asked > PATIENCE) {
+                    if patience.is_over() || asked.is_some_and(|asked| asked > PATIENCE) {
                         let wait = asked.unwrap_or(PUT_OFF);
-                        self.client.budget().rest(wait);
-                        return Err(self.held("Google keeps asking to slow down", wait));
+                        return Err(self.put_off("Google keeps asking to slow down", wait));
                     }
-                    self.client.budget().hold(asked.unwrap_or_else(&mut wait));
+                    self.client.budget().hold(asked.unwrap_or_else(|| patience.next_wait()));
                 }
-                Meaning::Stumbled(error) if stumbles == STUMBLES => return Err(error),
-                Meaning::Stumbled(_) => {
+                Meaning::Stumbled(error) => {
+                    if stumbles >= STUMBLES && self.is_up(&token).await {
+                        return Err(given_up(call.subject, error));
+                    }
+                    if patience.is_over() {
+                        return Err(self.put_off(&error.to_string(), PUT_OFF));
+                    }
                     stumbles += 1;
-                    tokio::time::sleep(wait()).await;
+                    tokio::time::sleep(patience.next_wait()).await;
                 }
                 Meaning::Final(error) => {
                     if let SourceError::Held { until, .. } = &error {
@@ -229,6 +227,46 @@ impl Api {
                 }
             }
         }
+    }
+
+    /// The access token, or another one in the place of one that was refused. That the sign-in
+    /// server stumbles is nobody's failure either.
+    async fn token(
+        &self,
+        refused: Option<&AccessToken>,
+        patience: &mut Patience,
+    ) -> Result<AccessToken, SourceError> {
+        loop {
+            let error = match refused {
+                None => self.grant.token().await,
+                Some(refused) => self.grant.token_after(refused).await,
+            };
+            let (message, asked) = match error {
+                Err(SourceError::RateLimited { message, retry_after }) => (message, retry_after),
+                Err(SourceError::Transient { message } | SourceError::Timeout { message }) => {
+                    (message, None)
+                }
+                outcome => return outcome,
+            };
+            if patience.is_over() || asked.is_some_and(|asked| asked > PATIENCE) {
+                return Err(self.put_off(&message, asked.unwrap_or(PUT_OFF)));
+            }
+            tokio::time::sleep(asked.unwrap_or_else(|| patience.next_wait())).await;
+        }
+    }
+
+    /// Whether the API responds to a request that it has no reason to stumble over.
+    async fn is_up(&self, token: &AccessToken) -> bool {
+        let call = self.call(Subject::Root, units::GET, "/drive/v3/about", &[("fields", "kind")]);
+        let Ok(request) = self.request(&call, token) else { return false };
+        let response = self.client.send(request, call.units).await;
+        response.is_ok_and(|response| !response.status().is_server_error())
+    }
+
+    /// Lets the connection rest; returns the error with which the run ends.
+    fn put_off(&self, message: &str, wait: Duration) -> SourceError {
+        self.client.budget().rest(wait);
+        self.held(message, wait)
     }
 
     fn held(&self, message: &str, wait: Duration) -> SourceError {
@@ -266,6 +304,41 @@ impl Api {
         let (parts, body) = response.into_parts();
         let bytes = explanation(body, REFUSAL_BYTES).await;
         Refusal::parse(parts.status, &parts.headers, &bytes, self.clock.now())
+    }
+}
+
+/// The error of a request that fails again and again while the API responds to others.
+fn given_up(subject: Subject, error: SourceError) -> SourceError {
+    match subject {
+        Subject::File => SourceError::Permanent { message: error.to_string() },
+        Subject::Root | Subject::Feed => error,
+    }
+}
+
+/// How long a request has been asked to wait, and how long it waits next.
+struct Patience {
+    began: Instant,
+    waits: ExponentialBackoff,
+}
+
+impl Patience {
+    const LONGEST_WAIT: Duration = Duration::from_secs(64);
+
+    fn new() -> Self {
+        let waits = ExponentialBuilder::default()
+            .with_min_delay(Duration::from_millis(500))
+            .with_max_delay(Self::LONGEST_WAIT)
+            .with_jitter()
+            .without_max_times();
+        Self { began: Instant::now(), waits: waits.build() }
+    }
+
+    fn is_over(&self) -> bool {
+        self.began.elapsed() > PATIENCE
+    }
+
+    fn next_wait(&mut self) -> Duration {
+        self.waits.next().unwrap_or(Self::LONGEST_WAIT)
     }
 }
 

@@ -1,14 +1,11 @@
 //! What the API returns for a file, as an entry or a folder.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::{
     export::{FOLDER, Formats, GOOGLE_APPS, SHORTCUT},
-    resource_keys::ResourceKeys,
     source_path::is_id,
 };
 use crate::model::{
@@ -102,15 +99,12 @@ impl File {
         self.mime_type == FOLDER
     }
 
-    /// Notes the resource keys that the API shows with it: its own, and that of what it leads to.
-    pub(super) fn note_keys(&self, keys: &ResourceKeys) {
-        if let Some(key) = &self.resource_key {
-            keys.insert(&self.id, key);
-        }
+    /// The resource keys that the API shows with it, by ids: its own, and that of what it leads to.
+    pub(super) fn resource_keys(&self) -> impl Iterator<Item = (&str, &str)> {
         let ShortcutDetails { target_id, target_resource_key, .. } = &self.shortcut_details;
-        if let (Some(target), Some(key)) = (target_id, target_resource_key) {
-            keys.insert(target, key);
-        }
+        let own = self.resource_key.as_ref().map(|key| (self.id.as_str(), key.as_str()));
+        let target = target_id.as_deref().zip(target_resource_key.as_deref());
+        own.into_iter().chain(target)
     }
 
     /// The size in bytes, of a file that has bytes of its own.
@@ -122,7 +116,7 @@ impl File {
         }
     }
 
-    /// The folder that it is in. Old files may have several; the first counts.
+    /// The folder that it is in, the first where an old file has several.
     fn parent(&self, shared_is_root: bool) -> EntryPath {
         let shared = shared_is_root && self.shared_with_me_time.is_some();
         let parent = match self.parents.first() {
@@ -147,14 +141,7 @@ impl File {
             let mime = self.shortcut_details.target_mime_type.as_deref();
             let name = self.named_as(mime.unwrap_or_default(), formats);
             let target = EntryPath::new(target.as_bytes());
-            let target_key = self.shortcut_details.target_resource_key.clone();
-            return ListedItem::Link(Link {
-                id,
-                parent,
-                name: name.into_bytes(),
-                target,
-                target_key,
-            });
+            return ListedItem::Link(Link { id, parent, name: name.into_bytes(), target });
         }
         let path = EntryPath::new(self.named_as(&self.mime_type, formats).into_bytes());
         let kind = self.kind(formats);
@@ -197,15 +184,18 @@ impl File {
             None => self.version(size),
         };
         let details = Details {
-            place: None,
-            further: 0,
             size: if size.is_some() { SizeKind::Exact } else { SizeKind::Unknown },
             no_ranges: format.is_some(),
             hashes: if format.is_some() { Vec::new() } else { self.hashes() },
             facts_mark: Some(self.facts_mark()),
             properties: Some(self.all_properties()),
-            parts: BTreeMap::new(),
-            bytes: None,
+            other_folders: self
+                .parents
+                .iter()
+                .skip(1)
+                .map(|id| EntryPath::new(id.as_bytes()))
+                .collect(),
+            ..Details::default()
         };
         Fingerprint {
             size: size.unwrap_or_default(),

@@ -1,5 +1,7 @@
 //! Listings and the change feed: what is asked for, and what the pages are to a sync.
 
+use std::sync::PoisonError;
+
 use futures_util::{
     StreamExt as _,
     stream::{self, BoxStream},
@@ -12,7 +14,7 @@ use super::{
     batch::Part,
     export::FOLDER,
     file::{FIELDS, File, ListedItem, Listings, NOWHERE, SHARED, file_id},
-    refusal::Subject,
+    refusal::{RESTARTS, Subject},
     source::{Drive, Root},
 };
 use crate::{
@@ -54,13 +56,29 @@ struct StartPageToken {
     start_page_token: String,
 }
 
-/// Folders whose content is still to be listed: lots of those that one query lists, from the last
-/// one on, and where that continues.
+/// Folders that one query lists: all in the drive that is synced, or all elsewhere.
+#[derive(Debug)]
+pub(super) struct Lot {
+    folders: Vec<FolderId>,
+    is_elsewhere: bool,
+}
+
+impl Lot {
+    fn each(&self) -> impl Iterator<Item = Self> {
+        let is_elsewhere = self.is_elsewhere;
+        let lot = move |folder: &FolderId| Self { folders: vec![folder.clone()], is_elsewhere };
+        self.folders.iter().map(lot)
+    }
+}
+
+/// Folders whose content is still to be listed, and where that continues.
 #[derive(Default)]
-pub(super) struct Rest {
-    lots: Vec<Vec<FolderId>>,
+struct Rest {
+    lots: Vec<Lot>,
     token: Option<String>,
     trail: Trail,
+    /// How often a lot has begun anew because its page token was refused.
+    restarts: usize,
 }
 
 impl Drive {
@@ -130,9 +148,16 @@ impl Drive {
         let mut page =
             Page { cursor: cursor.map(|token| Cursor(token.into_bytes())), ..Page::default() };
         for file in files.iter().filter(|file| !file.trashed) {
-            file.note_keys(&self.api.keys);
+            for (id, key) in file.resource_keys() {
+                if self.api.keys.insert(id, key) {
+                    page.access_keys.push((EntryPath::new(id.as_bytes()), key.to_owned()));
+                }
+            }
             match file.listed(self.listings()) {
-                ListedItem::Folder(folder) => page.folders.push(folder),
+                ListedItem::Folder(folder) => {
+                    self.note_drive(file);
+                    page.folders.push(folder);
+                }
                 ListedItem::Entry(entry) => page.entries.push(entry),
                 ListedItem::Link(link) => page.links.push(link),
             }
@@ -148,43 +173,90 @@ impl Drive {
         }
     }
 
-    /// What is in some folders, lot after lot.
-    pub(super) fn listed(&self, rest: Rest) -> BoxStream<'_, Result<Page, SourceError>> {
-        stream::try_unfold(rest, move |Rest { mut lots, token, mut trail }| async move {
-            let Some(lot) = lots.last() else { return Ok(None) };
-            let query = self.query(&in_any(lot));
-            let Files { files, next_page_token: token, .. } =
-                self.list(self.drive(), &query, token.as_deref(), lot, "").await?;
-            trail.follow(files.len(), token.as_deref())?;
-            if token.is_none() {
-                lots.pop();
+    /// What is in some folders, lot after lot, from the last one on.
+    pub(super) fn listed(&self, lots: Vec<Lot>) -> BoxStream<'_, Result<Page, SourceError>> {
+        let rest = Rest { lots, ..Rest::default() };
+        stream::try_unfold(rest, move |mut rest| async move {
+            let Some(lot) = rest.lots.last() else { return Ok(None) };
+            let (folders, drive) = (&lot.folders, self.drive_of(lot));
+            let query = self.query(&in_any(folders));
+            let listed = self.list(drive, &query, rest.token.as_deref(), folders, "").await;
+            let Files { files, next_page_token: token, .. } = match listed {
+                // What was listed before comes a second time.
+                Err(SourceError::FeedExpired { .. }) if rest.restarts < RESTARTS => {
+                    (rest.token, rest.trail) = (None, Trail::default());
+                    rest.restarts += 1;
+                    return Ok(Some((Page::default(), rest)));
+                }
+                Err(SourceError::FeedExpired { message }) => {
+                    return Err(SourceError::Garbled { message });
+                }
+                listed => listed?,
+            };
+            rest.trail.follow(files.len(), token.as_deref())?;
+            if token.is_none()
+                && let Some(lot) = rest.lots.pop()
+                && lot.folders.len() > 1
+                && files.is_empty()
+                && rest.token.is_none()
+            {
+                // Service accounts may be told of nothing at all in a shared drive, when several
+                // folders are asked for at once.
+                rest.lots.extend(lot.each());
             }
-            Ok(Some((self.page(&files, None), Rest { lots, token, trail })))
+            rest.token = token;
+            Ok(Some((self.page(&files, None), rest)))
         })
         .boxed()
     }
 
-    /// The first page of what several folders have, and what is left to list.
-    pub(super) async fn first_page(
-        &self,
-        folders: &[FolderId],
-    ) -> Result<(Option<Page>, Rest), SourceError> {
-        let each: Vec<Vec<FolderId>> = folders.iter().map(|folder| vec![folder.clone()]).collect();
-        if each.len() < 2 {
-            return Ok((None, Rest { lots: each, ..Rest::default() }));
-        }
-        let query = self.query(&in_any(folders));
-        let files = self.list(self.drive(), &query, None, folders, "").await?;
-        let page = self.page(&files.files, None);
-        Ok(match (files.files.is_empty(), files.next_page_token) {
-            // Service accounts may get nothing at all in a shared drive, when several
-            // folders are asked for at once.
-            (true, None) => (None, Rest { lots: each, ..Rest::default() }),
-            (_, None) => (Some(page), Rest::default()),
-            (_, token) => {
-                (Some(page), Rest { lots: vec![folders.to_vec()], token, ..Rest::default() })
+    /// Folders by where they are. Listings of a shared drive have nothing of what is in folders
+    /// elsewhere, to which shortcuts lead.
+    pub(super) async fn lots(&self, folders: &[FolderId]) -> Result<Vec<Lot>, SourceError> {
+        let (mut here, mut elsewhere) = (Vec::new(), Vec::new());
+        if self.drive().is_some() {
+            let unknown: Vec<EntryId> =
+                folders.iter().filter(|id| self.is_elsewhere(id).is_none()).cloned().collect();
+            if !unknown.is_empty() {
+                // An earlier run was shown them.
+                self.all_of(&unknown).await?;
             }
-        })
+        }
+        for folder in folders {
+            match self.is_elsewhere(folder) {
+                Some(true) => elsewhere.push(folder.clone()),
+                Some(false) | None => here.push(folder.clone()),
+            }
+        }
+        let lots = [
+            Lot { folders: here, is_elsewhere: false },
+            Lot { folders: elsewhere, is_elsewhere: true },
+        ];
+        Ok(lots.into_iter().filter(|lot| !lot.folders.is_empty()).collect())
+    }
+
+    /// The drive that a lot is listed in.
+    fn drive_of(&self, lot: &Lot) -> Option<&str> {
+        self.drive().filter(|_| !lot.is_elsewhere)
+    }
+
+    /// Notes where a folder is, if that makes a difference.
+    fn note_drive(&self, folder: &File) {
+        if let Some(drive) = self.drive() {
+            let is_elsewhere = folder.drive_id.as_deref() != Some(drive);
+            let mut folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
+            folders.insert(folder.id.clone(), is_elsewhere);
+        }
+    }
+
+    /// Whether a folder is in another drive than the shared one that is synced; `None` where that
+    /// is not known.
+    fn is_elsewhere(&self, folder: &FolderId) -> Option<bool> {
+        let id = file_id(folder)?;
+        if self.root.is(id) {
+            return Some(false);
+        }
+        self.folders.lock().unwrap_or_else(PoisonError::into_inner).get(id).copied()
     }
 
     /// Where the feed is now.

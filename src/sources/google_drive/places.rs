@@ -57,11 +57,17 @@ impl Drive {
                     Root::Whole { folder, drive: None }
                 }
             },
-            SourcePath::Folder { id, drive: Some(drive) } if id == drive => {
+            SourcePath::Folder { id, drive: Some(drive), .. } if id == drive => {
                 Root::Whole { folder: id, drive: Some(drive) }
             }
-            SourcePath::Folder { id, drive } => Root::Folder { id, drive },
-            SourcePath::Id(id) => self.by_id(&id).await?,
+            SourcePath::Folder { id, drive, key } => {
+                self.opened_with(&id, key);
+                Root::Folder { id, drive }
+            }
+            SourcePath::Id { id, key } => {
+                self.opened_with(&id, key);
+                self.by_id(&id).await?
+            }
             SourcePath::Path(names) => {
                 let mut at = shared_drive.clone().unwrap_or_else(|| "root".to_owned());
                 for name in &names {
@@ -70,6 +76,10 @@ impl Drive {
                 Root::Folder { id: at, drive: shared_drive }
             }
         })
+    }
+
+    fn opened_with(&self, id: &str, key: Option<String>) {
+        key.map(|key| self.api.keys.insert(id, &key));
     }
 
     async fn by_id(&self, id: &str) -> Result<Root, SourceError> {

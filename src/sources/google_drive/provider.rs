@@ -98,7 +98,7 @@ impl Reader for GoogleDrive {
 
 impl Locations for GoogleDrive {
     fn accepted(&self) -> &'static str {
-        "a folder's id, root, a path such as /Reports/2026, or /Shared with me"
+        "a folder's id or link, root, a path such as /Reports/2026, or /Shared with me"
     }
 
     fn place(&self, text: &str, _: &Path) -> Result<Vec<u8>, String> {

@@ -18,6 +18,9 @@ const CONSOLE: &str = "https://console.cloud.google.com/apis/library/drive.googl
 /// How long a file waits whose own download quota is used up.
 const FILE_QUOTA: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// How often a listing begins anew because its page token is refused.
+pub(super) const RESTARTS: usize = 3;
+
 /// What was asked for, which decides what a refusal is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Subject {
@@ -147,6 +150,7 @@ impl Refusal {
             (403, _) if subject == Subject::File => SourceError::PermissionDenied { message },
             (403, _) => SourceError::Auth { message },
             (412 | 416, _) => SourceError::Changed { message },
+            (503, _) if self.retry_after.is_some() => return Meaning::SlowDown(self.retry_after),
             (500..=599 | 408, _) => {
                 return Meaning::Stumbled(SourceError::Transient { message });
             }

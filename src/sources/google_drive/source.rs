@@ -1,6 +1,6 @@
 //! A drive, a folder, or what is shared with the account, as a source.
 
-use std::collections::BTreeMap;
+use std::{collections::HashMap, sync::Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -18,7 +18,7 @@ use super::{
     batch,
     export::{Format, Formats},
     file::{FIELDS, File, ListedItem, SHARED, file_id},
-    refusal::Subject,
+    refusal::{RESTARTS, Subject},
     resource_keys::ResourceKeys,
     source_path::SourcePath,
 };
@@ -42,9 +42,6 @@ const FOLDERS_AT_ONCE: usize = 50;
 /// How many downloads at once the quota lets through without waiting.
 const CONCURRENCY: usize = 8;
 
-/// How often a listing begins anew because its page token is refused.
-const RESTARTS: usize = 3;
-
 /// See the module.
 pub(super) struct Drive {
     pub(super) api: Api,
@@ -54,6 +51,9 @@ pub(super) struct Drive {
     pub(super) own_query: Option<String>,
     acknowledge_abuse: bool,
     pub(super) follows_shortcuts: bool,
+    /// Of the folders that pages had, whether they are in another drive than the shared one that
+    /// is synced; empty where none is.
+    pub(super) folders: Mutex<HashMap<String, bool>>,
 }
 
 /// What is synced, known by ids.
@@ -67,6 +67,16 @@ pub(super) enum Root {
     Folder { id: String, drive: Option<String> },
     /// What is shared with the account.
     Shared,
+}
+
+impl Root {
+    /// Whether the folder of that id is it.
+    pub(super) fn is(&self, folder: &str) -> bool {
+        match self {
+            Self::Whole { folder: id, .. } | Self::Folder { id, .. } => id == folder,
+            Self::Top | Self::Shared => false,
+        }
+    }
 }
 
 /// The settings of a connection.
@@ -112,6 +122,7 @@ impl Drive {
             own_query: text("q"),
             acknowledge_abuse: filters.get("acknowledge_abuse") == Some(&true.into()),
             follows_shortcuts: filters.get("follow_shortcuts") != Some(&false.into()),
+            folders: Mutex::default(),
         };
         let shared_drive = text("shared_drive_id").or(given(settings.shared_drive_id));
         let place = SourcePath::parse(&String::from_utf8_lossy(&location.source_path))
@@ -124,9 +135,7 @@ impl Drive {
         let path = format!("/drive/v3/files/{id}");
         let query = [("fields", FIELDS), ("supportsAllDrives", "true")];
         let call = || self.api.call(subject, units::GET, &path, &query);
-        let file: File = self.again(|| self.api.json(self.api.with_keys(call(), [id]))).await?;
-        file.note_keys(&self.api.keys);
-        Ok(file)
+        self.again(|| self.api.json(self.api.with_keys(call(), [id]))).await
     }
 
     /// Asks until there is a response, as a listing does.
@@ -195,7 +204,10 @@ impl Source for Drive {
         let place = match self.root.clone() {
             Root::Top | Root::Whole { drive: Some(_), .. } | Root::Shared => return None,
             Root::Whole { folder, drive: None } => SourcePath::MyDrive { root: folder },
-            Root::Folder { id, drive } => SourcePath::Folder { id, drive },
+            Root::Folder { id, drive } => {
+                let key = self.api.keys.of(&id);
+                SourcePath::Folder { id, drive, key }
+            }
         };
         Some(place.to_string().into_bytes())
     }
@@ -258,9 +270,9 @@ impl Source for Drive {
         folders: &[FolderId],
     ) -> BoxStream<'_, Result<Page, SourceError>> {
         let folders = folders.to_vec();
-        stream::once(async move { self.first_page(&folders).await })
-            .flat_map(|first| match first {
-                Ok((page, rest)) => stream::iter(page.map(Ok)).chain(self.listed(rest)).boxed(),
+        stream::once(async move { self.lots(&folders).await })
+            .flat_map(|lots| match lots {
+                Ok(lots) => self.listed(lots),
                 Err(error) => stream::iter([Err(error)]).boxed(),
             })
             .boxed()
@@ -308,15 +320,14 @@ impl Source for Drive {
         Ok(existing)
     }
 
-    async fn by_ids(
-        &self,
-        ids: &[EntryId],
-        keys: &BTreeMap<EntryId, String>,
-    ) -> Result<Page, SourceError> {
-        for (id, key) in keys {
-            self.api.keys.insert(&id.to_json_text(), key);
-        }
+    async fn by_ids(&self, ids: &[EntryId]) -> Result<Page, SourceError> {
         self.all_of(ids).await
+    }
+
+    fn use_access_keys(&self, keys: Vec<(EntryId, String)>) {
+        for (id, key) in keys {
+            self.api.keys.insert(&id.to_json_text(), &key);
+        }
     }
 
     async fn stat(&self, id: &EntryId) -> Result<Option<Entry>, SourceError> {

@@ -2,6 +2,10 @@
 
 use std::fmt;
 
+use url::Url;
+
+use super::resource_keys::is_key;
+
 /// The path of what other people have shared.
 pub(super) const SHARED_WITH_ME: &str = "/Shared with me";
 
@@ -14,6 +18,9 @@ const MY: &str = "my";
 /// The place that browsing begins at: above all drives. No sync reads it.
 pub(super) const TOP: &str = "//";
 
+/// What links to folders begin with, as people copy them.
+const LINK: &str = "https://drive.google.com/";
+
 /// A place in Drive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum SourcePath {
@@ -25,10 +32,10 @@ pub(super) enum SourcePath {
     MyDrive { root: String },
     /// What is shared with the account.
     SharedWithMe,
-    /// A folder by its id, wherever it is.
-    Id(String),
-    /// A folder by its id; `drive` is the shared drive that it is in.
-    Folder { id: String, drive: Option<String> },
+    /// A folder by its id, wherever it is, with the resource key of its link, if that has one.
+    Id { id: String, key: Option<String> },
+    /// The same; `drive` is the shared drive that it is in.
+    Folder { id: String, drive: Option<String>, key: Option<String> },
     /// A folder by the names of the folders that lead to it.
     Path(Vec<String>),
 }
@@ -53,16 +60,35 @@ impl SourcePath {
                 false => Ok(Self::Path(names)),
             };
         }
-        match text.split_once('!') {
-            Some((ROOT, root)) if is_id(root) => Ok(Self::MyDrive { root: root.to_owned() }),
-            Some((MY, id)) if is_id(id) => Ok(Self::Folder { id: id.to_owned(), drive: None }),
-            Some((drive, id)) if is_id(drive) && is_id(id) => {
-                Ok(Self::Folder { id: id.to_owned(), drive: Some(drive.to_owned()) })
+        if text.starts_with(LINK) {
+            return link(text).ok_or_else(|| "is no link to a folder".to_owned());
+        }
+        let mut parts = text.split('!');
+        match (parts.next(), parts.next(), parts.next(), parts.next()) {
+            (Some(ROOT), Some(root), None, None) if is_id(root) => {
+                Ok(Self::MyDrive { root: root.to_owned() })
             }
-            None if is_id(text) => Ok(Self::Id(text.to_owned())),
+            (Some(drive), Some(id), key, None)
+                if (drive == MY || is_id(drive)) && is_id(id) && key.is_none_or(is_key) =>
+            {
+                let drive = (drive != MY).then(|| drive.to_owned());
+                Ok(Self::Folder { id: id.to_owned(), drive, key: key.map(str::to_owned) })
+            }
+            (Some(id), None, ..) if is_id(id) => Ok(Self::Id { id: id.to_owned(), key: None }),
             _ => Err("is neither a folder's id nor a path that begins with /".to_owned()),
         }
     }
+}
+
+/// The folder that a link leads to, as in
+/// `https://drive.google.com/drive/folders/ID?resourcekey=KEY`.
+fn link(text: &str) -> Option<SourcePath> {
+    let url = Url::parse(text).ok()?;
+    let mut segments = url.path_segments()?.skip_while(|segment| *segment != "folders");
+    let id = segments.nth(1).filter(|id| is_id(id))?.to_owned();
+    let given = url.query_pairs().find(|(name, _)| name == "resourcekey");
+    let key = given.map(|(_, key)| key.into_owned()).filter(|key| is_key(key));
+    Some(SourcePath::Id { id, key })
 }
 
 /// As it is stored.
@@ -73,9 +99,13 @@ impl fmt::Display for SourcePath {
             Self::Drive => f.write_str(ROOT),
             Self::MyDrive { root } => write!(f, "{ROOT}!{root}"),
             Self::SharedWithMe => f.write_str(SHARED_WITH_ME),
-            Self::Id(id) => f.write_str(id),
-            Self::Folder { id, drive } => {
-                write!(f, "{}!{id}", drive.as_deref().unwrap_or(MY))
+            Self::Id { id, key: None } => f.write_str(id),
+            Self::Id { id, key: Some(key) } => {
+                write!(f, "{LINK}drive/folders/{id}?resourcekey={key}")
+            }
+            Self::Folder { id, drive, key } => {
+                write!(f, "{}!{id}", drive.as_deref().unwrap_or(MY))?;
+                key.iter().try_for_each(|key| write!(f, "!{key}"))
             }
             Self::Path(names) => write!(f, "/{}", names.join("/")),
         }
@@ -105,13 +135,48 @@ mod tests {
             "1AbC-d_e9",
             "my!1AbCde",
             "0ADrive!1AbCde",
+            "my!1AbCde!0-Key_1",
+            "0ADrive!1AbCde!0-Key_1",
+            "https://drive.google.com/drive/folders/1AbC-d_e9?resourcekey=0-Key_1",
         ] {
             assert_eq!(SourcePath::parse(text).unwrap().to_string(), text);
         }
         assert_eq!(SourcePath::parse("/").unwrap(), SourcePath::Drive);
         assert_eq!(SourcePath::parse("/a/").unwrap(), SourcePath::parse("/a").unwrap());
-        for wrong in ["", "gdrive://x", "a b", "//a", "/a//b", "x!y", "a'b"] {
+        for wrong in [
+            "",
+            "gdrive://x",
+            "a b",
+            "//a",
+            "/a//b",
+            "x!y",
+            "a'b",
+            "my!1AbCde!a key",
+            "my!1AbCde!0-Key_1!more",
+            "https://drive.google.com/file/d/1AbC-d_e9/view",
+            "https://drive.google.com/drive/folders/..",
+            "https://drive.google.com.example.org/drive/folders/1AbC-d_e9",
+        ] {
             assert!(SourcePath::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn links_are_taken_as_browsers_show_them() {
+        let of = |id: &str, key: Option<&str>| SourcePath::Id {
+            id: id.to_owned(),
+            key: key.map(str::to_owned),
+        };
+        for (link, place) in [
+            ("drive/folders/1AbC-d_e9", of("1AbC-d_e9", None)),
+            ("drive/folders/1AbC-d_e9?usp=sharing", of("1AbC-d_e9", None)),
+            ("drive/u/0/folders/1AbC-d_e9/", of("1AbC-d_e9", None)),
+            (
+                "drive/folders/1AbC-d_e9?usp=drive_link&resourcekey=0-Key_1",
+                of("1AbC-d_e9", Some("0-Key_1")),
+            ),
+        ] {
+            assert_eq!(SourcePath::parse(&format!("{LINK}{link}")), Ok(place), "{link}");
         }
     }
 }

@@ -1,6 +1,6 @@
 // The built program, serving a data directory of its own.
 import { spawn, execFile } from "node:child_process";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -33,9 +33,24 @@ export async function eventually(what, said = "what was waited for", seconds = 6
   }
 }
 
-/** Starts `catchment serve`. */
-export async function serve(t, dataDir, { listen = "127.0.0.1:0" } = {}) {
-  const child = spawn(PROGRAM, ["--data-dir", dataDir, "serve", "--listen", listen], { stdio: ["ignore", "pipe", "pipe"] });
+/**
+ * A clock for a program, which can be put forward while that runs, as in
+ * `await clock.forward("11m")`.
+ */
+export async function movingClock(t) {
+  const file = join(await scratch(t), "clock");
+  const forward = (by) => writeFile(file, `+${by}`);
+  await forward("0s");
+  const { stdout } = await run("faketime", ["-f", "+0s", "env"]);
+  const preload = /^LD_PRELOAD=(.+)$/m.exec(stdout)[1];
+  const env = { LD_PRELOAD: preload, FAKETIME_TIMESTAMP_FILE: file, FAKETIME_NO_CACHE: "1", FAKETIME_DONT_FAKE_MONOTONIC: "1", DONT_FAKE_MONOTONIC: "1" };
+  return { env, forward };
+}
+
+/** Starts `catchment serve`, by its own clock where it has one. */
+export async function serve(t, dataDir, { listen = "127.0.0.1:0", clock } = {}) {
+  const env = { ...process.env, ...clock?.env };
+  const child = spawn(PROGRAM, ["--data-dir", dataDir, "serve", "--listen", listen], { env, stdio: ["ignore", "pipe", "pipe"] });
   let said = "";
   let log = "";
   child.stdout.on("data", (text) => { said += text; });
