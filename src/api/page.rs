@@ -162,6 +162,14 @@ impl Page {
         self.limit + 1
     }
 
+    /// How many rows the list has, where those that were read (see [`Page::fetch`]) are its last:
+    /// nobody need count them then.
+    #[must_use]
+    pub const fn total_at_end(&self, read: usize) -> Option<u64> {
+        let is_end = read <= self.limit as usize && (read > 0 || self.offset == 0);
+        if is_end && self.cursor.is_none() { Some(self.offset + read as u64) } else { None }
+    }
+
     /// Cuts the rows that were read (see [`Page::fetch`]) to the page and says where it is among
     /// the others. `place` names the place behind a row, see [`Page::place`].
     pub fn finish<R, P: Serialize>(
@@ -212,6 +220,19 @@ mod tests {
         let next = ListQuery { cursor: told.next_cursor, ..ListQuery::default() }.page().unwrap();
         assert_eq!(next.place::<i64>("numbers").unwrap(), Some(20));
         assert!(next.place::<i64>("letters").is_err());
+    }
+
+    #[test]
+    fn rows_are_counted_only_where_a_page_does_not_show_how_many_there_are() {
+        let of = |offset, cursor: Option<&str>| {
+            let cursor = cursor.map(str::to_owned);
+            ListQuery { limit: Some(10), offset, cursor, ..ListQuery::default() }.page().unwrap()
+        };
+        let first = of(None, None);
+        assert_eq!([0, 10, 11].map(|rows| first.total_at_end(rows)), [Some(0), Some(10), None]);
+        let later = of(Some(20), None);
+        assert_eq!([0, 3].map(|rows| later.total_at_end(rows)), [None, Some(23)]);
+        assert_eq!(of(None, Some("where the page before ended")).total_at_end(3), None);
     }
 
     #[test]

@@ -193,8 +193,8 @@ async fn page_of(
     }
     let list = format!("documents/{}/{:?}", collection.id, body.sort);
     let after: Option<RowPosition> = page.place(&list)?;
-    let (limit, skip, counts) = (page.limit + 1, page.offset, page.include_total);
-    let (for_read, key) = (view.clone(), collection.key);
+    let (limit, skip, counts) = (page.fetch(), page.offset, page.include_total);
+    let (for_read, key, asked) = (view.clone(), collection.key, page.clone());
     let (mut places, all_details, total) = app
         .engine
         .store
@@ -204,7 +204,10 @@ async fn page_of(
                 (false, _) => None,
                 (true, true) => crate::store::processing::collections::by_key(db, key)?
                     .map(|collection| collection.document_count),
-                (true, false) => Some(wanted.count(db)?),
+                (true, false) => match asked.total_at_end(places.len()) {
+                    Some(total) => Some(total),
+                    None => Some(wanted.count(db)?),
+                },
             };
             let shown = places.iter().take(limit as usize - 1).map(RowPosition::key);
             let all_details = documents::by_keys(db, shown)?

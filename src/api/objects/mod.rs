@@ -126,6 +126,7 @@ async fn page_of(
         .map_err(|problem| ApiError::invalid_field(field_error(problem.within("filters"))))?;
     let (skip, limit, counts) = (page.offset, page.fetch(), page.include_total);
     let most = (!page.is_counted).then_some(LOOKED_AT);
+    let asked = page.clone();
     let (found, records, total) = app
         .engine
         .store
@@ -137,7 +138,13 @@ async fn page_of(
             let total = match (counts, query.wants_all()) {
                 (false, _) => None,
                 (true, true) => Some(bucket.object_count),
-                (true, false) => Some(query.count(db)?),
+                (true, false) => {
+                    let is_whole = found.ends_at.is_none();
+                    match asked.total_at_end(places.len()).filter(|_| is_whole) {
+                        Some(total) => Some(total),
+                        None => Some(query.count(db)?),
+                    }
+                }
             };
             Ok((found, records, total))
         })

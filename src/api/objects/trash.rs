@@ -59,7 +59,7 @@ pub(super) async fn list(
     let query =
         query_of(&bucket, body.object_ids.as_deref(), body.filters, body.search.as_deref())?;
     let (skip, limit, counts) = (page.offset, page.fetch(), page.include_total);
-    let in_all = bucket.trash_count;
+    let (in_all, asked) = (bucket.trash_count, page.clone());
     let (mut rows, records, total) = app
         .engine
         .store
@@ -70,7 +70,10 @@ pub(super) async fn list(
             let total = match (counts, query.wants_all()) {
                 (false, _) => None,
                 (true, true) => Some(in_all),
-                (true, false) => Some(query.count(db)?),
+                (true, false) => match asked.total_at_end(rows.len()) {
+                    Some(total) => Some(total),
+                    None => Some(query.count(db)?),
+                },
             };
             Ok((rows, records, total))
         })
