@@ -138,12 +138,14 @@ impl Context {
     }
 }
 
-/// Slots at which extractors run; fewer while a sync does.
+/// Slots at which extractors run, and as many for objects that are made ready for the next free one;
+/// fewer while a sync runs.
 #[derive(Clone, Debug)]
 pub(super) struct Slots {
     all: usize,
     free: Arc<Semaphore>,
-    withheld: Arc<Mutex<Vec<OwnedSemaphorePermit>>>,
+    ahead: Arc<Semaphore>,
+    withheld: Arc<Mutex<[Vec<OwnedSemaphorePermit>; 2]>>,
     /// Read by those that do not mind company.
     company: Arc<RwLock<()>>,
 }
@@ -166,6 +168,7 @@ impl Slots {
         Self {
             all,
             free: Arc::new(Semaphore::new(all)),
+            ahead: Arc::new(Semaphore::new(all)),
             withheld: Arc::default(),
             company: Arc::default(),
         }
@@ -174,16 +177,22 @@ impl Slots {
     /// Leaves one slot, or all.
     pub(super) fn leave_only_one(&self, one: bool) {
         let mut withheld = self.withheld.lock().unwrap_or_else(PoisonError::into_inner);
-        if !one {
-            withheld.clear();
-            return;
-        }
-        while withheld.len() + 1 < self.all {
-            match self.free.clone().try_acquire_owned() {
-                Ok(permit) => withheld.push(permit),
-                Err(_) => break,
+        for (slots, withheld) in [&self.free, &self.ahead].into_iter().zip(&mut *withheld) {
+            if !one {
+                withheld.clear();
+            }
+            while one && withheld.len() + 1 < self.all {
+                match slots.clone().try_acquire_owned() {
+                    Ok(permit) => withheld.push(permit),
+                    Err(_) => break,
+                }
             }
         }
+    }
+
+    /// Waits until an object may be made ready: it holds this until it has a slot.
+    pub(super) async fn prepare(&self) -> Option<OwnedSemaphorePermit> {
+        self.ahead.clone().acquire_owned().await.ok()
     }
 
     /// Waits for a slot; `alone`, until nothing else runs.

@@ -14,8 +14,9 @@ use serde_json::{Map, Value, json};
 use tokio::task::spawn_blocking;
 
 use super::{
+    context::{Slot, Slots},
     extract::{
-        Class, Document, Extractor, Extractors, Failure, Given, Job, Piece,
+        Class, Document, Extracted, Extractor, Extractors, Failure, Given, Job, Piece,
         protocol::{FileFacts, ObjectFacts},
     },
     job::{InputPlan, JobPlan},
@@ -43,29 +44,71 @@ pub(super) struct Made {
     pub(super) log: String,
 }
 
-/// Has an object extracted, call by call. Returns what came of it and how long it took.
-pub(super) async fn extract(
-    engine: &Engine,
-    extractors: &Extractors,
-    extractor: &Extractor,
-    parameters: &Map<String, Value>,
-    run_id: &str,
-    run: &Run,
-) -> (Result<Made, Failure>, Duration) {
-    let begun = Instant::now();
-    let mut made = Made::default();
-    for job in &run.jobs {
-        let outcome = one(engine, extractors, extractor, parameters, run_id, run, job).await;
-        match outcome {
-            Ok(more) => {
-                made.documents.extend(more.documents);
-                made.left_out += more.left_out;
-                made.log.push_str(&more.log);
-            }
-            Err(failure) => return (Err(failure), begun.elapsed()),
-        }
+impl Made {
+    fn add(&mut self, more: Self) {
+        self.documents.extend(more.documents);
+        self.left_out += more.left_out;
+        self.log.push_str(&more.log);
     }
-    (Ok(made), begun.elapsed())
+}
+
+/// What an object goes through.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Through<'a> {
+    pub(super) engine: &'a Engine,
+    pub(super) extractors: &'a Extractors,
+    pub(super) extractor: &'a Extractor,
+    pub(super) parameters: &'a Map<String, Value>,
+    /// The same for every try of this object in this batch.
+    pub(super) run_id: &'a str,
+}
+
+/// Has an object extracted, call by call. Returns what came of it and how long it took.
+///
+/// Its bytes are opened and checked before it takes a slot, and its documents made after it has left
+/// it: an extractor need not wait for either.
+pub(super) async fn extract(
+    through: Through<'_>,
+    run: &Run,
+    slots: Option<&Slots>,
+) -> (Result<Made, Failure>, Duration) {
+    let Some(plan) = run.jobs.first() else { return (Ok(Made::default()), Duration::ZERO) };
+    let (mut ahead, mut slot) = (None, None);
+    if let Some(slots) = slots {
+        ahead = slots.prepare().await;
+    }
+    let first = match prepare(through, run, plan).await {
+        Ok(job) => job,
+        Err(failure) => return (Err(failure), Duration::ZERO),
+    };
+    if let Some(slots) = slots {
+        slot = slots.take(run.alone).await;
+    }
+    drop(ahead);
+    let begun = Instant::now();
+    let outcome = call_by_call(through, run, first, slot).await;
+    (outcome, begun.elapsed())
+}
+
+async fn call_by_call(
+    through: Through<'_>,
+    run: &Run,
+    first: Job,
+    mut slot: Option<Slot>,
+) -> Result<Made, Failure> {
+    let (mut made, mut next) = (Made::default(), Some(first));
+    for (number, plan) in run.jobs.iter().enumerate() {
+        let job = match next.take() {
+            Some(job) => job,
+            None => prepare(through, run, plan).await?,
+        };
+        let extracted = through.extractors.extract(through.extractor, job).await?;
+        if number + 1 == run.jobs.len() {
+            drop(slot.take());
+        }
+        made.add(documents_of(through.engine, plan, extracted).await?);
+    }
+    Ok(made)
 }
 
 /// An object tried out.
@@ -105,7 +148,9 @@ pub async fn try_out(
     };
     let run = Run::of_jobs(bucket, object, jobs);
     let parameters = settings.parameters.clone().unwrap_or_default();
-    let (outcome, took) = extract(engine, extractors, extractor, &parameters, "try", &run).await;
+    let parameters = &parameters;
+    let through = Through { engine, extractors, extractor, parameters, run_id: "try" };
+    let (outcome, took) = extract(through, &run, None).await;
     let log = match &outcome {
         Ok(made) => made.log.clone(),
         Err(failure) => failure.log.clone(),
@@ -117,36 +162,36 @@ pub async fn try_out(
     }
 }
 
-async fn one(
-    engine: &Engine,
-    extractors: &Extractors,
-    extractor: &Extractor,
-    parameters: &Map<String, Value>,
-    run_id: &str,
-    run: &Run,
-    plan: &JobPlan,
-) -> Result<Made, Failure> {
+/// One call: its inputs opened.
+async fn prepare(through: Through<'_>, run: &Run, plan: &JobPlan) -> Result<Job, Failure> {
     let mut inputs = BTreeMap::new();
     for (name, input) in &plan.inputs {
         let given = match input {
             InputPlan::Value(value) => Given::Value(value.clone()),
             InputPlan::Blob(blob) => {
-                Given::File { file: open(engine, &blob.hash).await?, facts: facts_of(blob) }
+                Given::File { file: open(through.engine, &blob.hash).await?, facts: facts_of(blob) }
             }
         };
         inputs.insert(name.clone(), given);
     }
-    let job = Job {
-        run: run_id.to_owned(),
+    Ok(Job {
+        run: through.run_id.to_owned(),
         object: ObjectFacts {
             object_id: run.object_id.clone(),
             bucket_id: run.bucket_id.clone(),
             path: run.path.clone(),
         },
         inputs,
-        parameters: parameters.clone(),
-    };
-    let extracted = extractors.extract(extractor, job).await?;
+        parameters: through.parameters.clone(),
+    })
+}
+
+/// The documents that a call made, ready to be written.
+async fn documents_of(
+    engine: &Engine,
+    plan: &JobPlan,
+    extracted: Extracted,
+) -> Result<Made, Failure> {
     let files = engine.blobs.clone();
     let (carried, origin) = (plan.carried.clone(), origin_of(plan));
     let hash = plan.content_hash.clone();

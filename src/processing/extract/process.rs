@@ -58,6 +58,8 @@ pub(super) struct Process {
     /// How many objects it has had.
     pub(super) served: u32,
     scratch: Arc<Scratch>,
+    /// Whether it writes files, which go when nobody needs them: it has a folder for each object.
+    writes: bool,
     /// Whether it is a program of the owner's.
     is_program: bool,
     // The last to go: what it is ended with.
@@ -90,7 +92,7 @@ impl Process {
             .env_clear()
             .env(confine::PARENT, std::process::id().to_string())
             .process_group(0);
-        Self::spawn(command, scratch, None).await
+        Self::spawn(command, scratch, extractor.draws, None).await
     }
 
     /// Starts a program of the owner's, whose command marks it with its scratch folder. What it
@@ -103,12 +105,13 @@ impl Process {
         scratch: Arc<Scratch>,
         memory: u64,
     ) -> io::Result<Self> {
-        Self::spawn(command, scratch, Some(memory)).await
+        Self::spawn(command, scratch, true, Some(memory)).await
     }
 
     async fn spawn(
         mut command: Command,
         scratch: Arc<Scratch>,
+        writes: bool,
         memory: Option<u64>,
     ) -> io::Result<Self> {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
@@ -130,6 +133,7 @@ impl Process {
             log: Log::of(log),
             served: 0,
             scratch,
+            writes,
             is_program: memory.is_some(),
             group,
         })
@@ -154,6 +158,11 @@ impl Process {
     /// the child has to go: `Asked::spent` says so.
     pub(super) async fn run_job(&mut self, job: Job, timeout: Duration) -> Asked {
         self.served += 1;
+        if !self.writes {
+            let folder = self.scratch.path().to_owned();
+            let (request, files) = request_of(job, &folder);
+            return self.converse(&request, files, &folder, Instant::now() + timeout).await;
+        }
         let scratch = match Scratch::new(self.scratch.path()) {
             Ok(scratch) => scratch,
             Err(error) => return Asked::spent(unavailable(error)),

@@ -31,7 +31,8 @@ pub struct Builtin {
     pub needs_input: bool,
     /// Whether its documents take over all fields unless somebody says otherwise.
     pub carries_fields: bool,
-    /// Whether it may ask for a picture of what it cannot draw itself.
+    /// Whether it draws pictures: it writes them to its scratch folder, and may ask for one of what
+    /// it cannot draw itself. Others write no files.
     pub draws: bool,
     /// MIME types that it takes, `type/*` and `*/*` among them.
     pub accepts: &'static [&'static str],

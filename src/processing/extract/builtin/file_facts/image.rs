@@ -1,29 +1,23 @@
 //! What a camera wrote into a picture.
 
-use std::{
-    fs::File,
-    io::{BufReader, Read as _},
-};
+use std::{fs::File, io::BufReader};
 
-use nom_exif::{EntryValue, Exif, ExifTag, GPSInfo, IfdIndex, MediaParser, MediaSource};
+use bytes::Bytes;
+use nom_exif::{EntryValue, Exif, ExifIter, ExifTag, GPSInfo, IfdIndex, MediaParser, MediaSource};
 use serde_json::{Map, Value, json};
 
-use super::{Facts, moment, number, rewind, set, words};
+use super::{Facts, HEAD, moment, number, rewind, set, words};
 
 /// Bytes at the beginning that have a picture's measures.
-const HEAD: u64 = 256 * 1024;
+const MEASURED: usize = 256 * 1024;
 /// Values of an EXIF entry that are worth keeping; longer ones are the maker's own data.
 const LONGEST: usize = 64;
 /// The tag of who took the picture.
 const ARTIST: u16 = 0x013b;
 
-pub(super) fn read(file: &mut File, facts: &mut Facts) {
-    measure(file, facts);
-    if !rewind(file) {
-        return;
-    }
-    let Ok(source) = MediaSource::seekable(BufReader::new(&*file)) else { return };
-    let Ok(found) = MediaParser::new().parse_exif(source) else { return };
+pub(super) fn read(file: &mut File, head: &Bytes, facts: &mut Facts) {
+    measure(&head[..head.len().min(MEASURED)], facts);
+    let Some(found) = exif_of(file, head) else { return };
     let exif: Exif = found.into();
     let text = |tag| exif.get(tag).and_then(EntryValue::as_str).and_then(words);
     set(facts, "camera_make", text(ExifTag::Make));
@@ -42,12 +36,20 @@ pub(super) fn read(file: &mut File, facts: &mut Facts) {
     set(facts, "exif", (!all.is_empty()).then_some(all));
 }
 
-fn measure(file: &mut File, facts: &mut Facts) {
-    let mut head = Vec::new();
-    if !rewind(file) || (&mut *file).take(HEAD).read_to_end(&mut head).is_err() {
-        return;
+/// The fields of a camera: from memory where the head is all of the file.
+fn exif_of(file: &mut File, head: &Bytes) -> Option<ExifIter> {
+    let mut parser = MediaParser::new();
+    if (head.len() as u64) < HEAD {
+        return parser.parse_exif(MediaSource::from_memory(head.clone()).ok()?).ok();
     }
-    if let Ok(size) = imagesize::blob_size(&head) {
+    if !rewind(file) {
+        return None;
+    }
+    parser.parse_exif(MediaSource::seekable(BufReader::new(&*file)).ok()?).ok()
+}
+
+fn measure(head: &[u8], facts: &mut Facts) {
+    if let Ok(size) = imagesize::blob_size(head) {
         set(facts, "width", Some(size.width as u64));
         set(facts, "height", Some(size.height as u64));
     }

@@ -20,6 +20,7 @@ use std::{
     io::{self, Read as _, Seek as _, SeekFrom},
 };
 
+use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
 use super::{Builtin, Field, Sink, Stop, file_of, parameters, permanent};
@@ -61,8 +62,10 @@ const fn field(name: &'static str, kind: &'static str, description: &'static str
     Field { name, kind, description }
 }
 
+/// Bytes at the beginning of a file that are read in one go, whatever it is: all of most pictures.
+const HEAD: u64 = 1024 * 1024;
 /// Bytes at the beginning of a file that show its type.
-const HEAD: u64 = 8192;
+const SIGNATURE: usize = 8192;
 
 type Facts = Map<String, Value>;
 
@@ -75,13 +78,12 @@ fn run(
         return Err(permanent("there is no file to look at"));
     };
     let unreadable = |error| permanent(format!("the file cannot be read: {error}"));
-    let mut head = Vec::new();
-    (&mut file).take(HEAD).read_to_end(&mut head).map_err(unreadable)?;
-    let mime = mime_of(&head, known);
+    let head = head_of(&mut file, known.size_bytes).map_err(unreadable)?;
+    let mime = mime_of(&head[..head.len().min(SIGNATURE)], known);
     let mut facts = Facts::new();
     facts.insert("size_bytes".to_owned(), known.size_bytes.into());
     match mime.split('/').next() {
-        Some("image") => image::read(&mut file, &mut facts),
+        Some("image") => image::read(&mut file, &head, &mut facts),
         Some("audio") => audio::read(&mut file, &mut facts),
         Some("video") => movie::read(&mut file, &mime, &mut facts),
         _ => {}
@@ -96,9 +98,17 @@ fn run(
     } else if mime == "application/pdf" {
         document::read_pdf(&mut file, &mut facts);
     }
-    xmp::read(&mut file, &mut facts);
+    xmp::read(&head, &mut facts);
     facts.insert("mime_type".to_owned(), mime.into());
     Sink(emit).document(facts)
+}
+
+fn head_of(file: &mut File, size: u64) -> io::Result<Bytes> {
+    // One byte more than there are: the end is found without another buffer.
+    let room = usize::try_from(size.min(HEAD - 1) + 1).unwrap_or_default();
+    let mut head = Vec::with_capacity(room);
+    file.take(HEAD).read_to_end(&mut head)?;
+    Ok(head.into())
 }
 
 /// The type by its bytes; else as its source or name has it.

@@ -1,31 +1,27 @@
 //! XMP: the packet of XML that cameras, editors and word processors put into files of many kinds.
 
-use std::{fs::File, io::Read as _};
+use std::sync::LazyLock;
 
 use quick_xml::{Reader, XmlVersion, events::Event};
+use regex::bytes::Regex;
 
-use super::{Facts, moment, rewind, set, words};
+use super::{Facts, moment, set, words};
 
-/// Bytes at the beginning of a file in which a packet is looked for.
-const SEARCHED: u64 = 1024 * 1024;
 /// Bytes of a packet that are read at most.
 const LONGEST: usize = 256 * 1024;
-const BEGINNING: &[u8] = b"<x:xmpmeta";
-const END: &[u8] = b"</x:xmpmeta>";
+/// Searched for in all that is read of every file, which has to be quick.
+static BEGINNING: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new("<x:xmpmeta").ok());
+static END: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new("</x:xmpmeta>").ok());
 
-pub(super) fn read(file: &mut File, facts: &mut Facts) {
-    let mut bytes = Vec::new();
-    if !rewind(file) || file.take(SEARCHED).read_to_end(&mut bytes).is_err() {
-        return;
-    }
-    let Some(start) = find(&bytes, BEGINNING) else { return };
-    let packet = &bytes[start..bytes.len().min(start + LONGEST)];
-    let Some(end) = find(packet, END) else { return };
-    take(&packet[..end + END.len()], facts);
-}
-
-fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
-    bytes.windows(wanted.len()).position(|window| window == wanted)
+/// Takes what a packet says that is at the beginning of a file.
+pub(super) fn read(head: &[u8], facts: &mut Facts) {
+    let first = |wanted: &Option<Regex>, bytes: &[u8]| {
+        wanted.as_ref()?.find(bytes).map(|found| (found.start(), found.end()))
+    };
+    let Some((start, _)) = first(&BEGINNING, head) else { return };
+    let packet = &head[start..head.len().min(start + LONGEST)];
+    let Some((_, end)) = first(&END, packet) else { return };
+    take(&packet[..end], facts);
 }
 
 /// Titles, authors and times, wherever in the packet they are.
