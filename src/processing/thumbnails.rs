@@ -27,7 +27,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 /// How long somebody waits for their turn, while others' pictures are drawn.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// What a reason holds for: another version of this program may draw more, and so may programs of
-/// the system that are installed later.
+/// the system that are installed later. Too much time or memory holds for a while only.
 fn version() -> String {
     format!("{} {}", env!("CARGO_PKG_VERSION"), drawing::installed())
 }
@@ -58,8 +58,13 @@ pub struct Subject {
 #[derive(Debug, thiserror::Error)]
 pub enum NoThumbnail {
     /// None can be drawn of this, whoever asks.
-    #[error("{0}")]
-    NotDrawable(String),
+    #[error("{reason}")]
+    NotDrawable {
+        /// Why.
+        reason: String,
+        /// Whether it took too much time or memory: it is tried again after a while.
+        may_pass: bool,
+    },
     /// It may be there later: others are being drawn, or something failed in passing.
     #[error("{0}")]
     NotNow(String),
@@ -98,7 +103,9 @@ impl Thumbnails {
         let drawn = self.draw(subject, size).await;
         let kept = match &drawn {
             Ok(picture) => Drawn::Picture(picture.to_vec()),
-            Err(NoThumbnail::NotDrawable(reason)) => Drawn::None(reason.clone()),
+            Err(NoThumbnail::NotDrawable { reason, may_pass }) => {
+                Drawn::None { reason: reason.clone(), may_pass: *may_pass }
+            }
             Err(_) => return drawn,
         };
         let (hash, most, now) = (subject.hash, self.most, self.engine.clock().now());
@@ -126,7 +133,7 @@ impl Thumbnails {
         }
         Ok(Some(match kept {
             Drawn::Picture(webp) => Ok(webp.into()),
-            Drawn::None(reason) => Err(NoThumbnail::NotDrawable(reason)),
+            Drawn::None { reason, may_pass } => Err(NoThumbnail::NotDrawable { reason, may_pass }),
         }))
     }
 
@@ -149,7 +156,8 @@ impl Thumbnails {
         let made = self.extractors.extract(&self.extractor, job).await.map_err(why)?;
         let Some(piece) = made.documents.first().and_then(|document| document.blobs.first()) else {
             let reason = made.left_out.first().map_or("there is no picture", String::as_str);
-            return Err(NoThumbnail::NotDrawable(reason.to_owned()));
+            let reason = reason.to_owned();
+            return Err(NoThumbnail::NotDrawable { reason, may_pass: false });
         };
         let failed = |error| NoThumbnail::NotNow(format!("the picture cannot be read: {error}"));
         Ok(fs::read(&piece.path).map_err(failed)?.into())
@@ -157,8 +165,10 @@ impl Thumbnails {
 }
 
 fn why(failure: Failure) -> NoThumbnail {
-    match failure.class {
-        Class::Permanent | Class::Resource => NoThumbnail::NotDrawable(failure.message),
-        Class::Transient | Class::Unavailable => NoThumbnail::NotNow(failure.message),
+    let Failure { class, message: reason, .. } = failure;
+    match class {
+        Class::Permanent => NoThumbnail::NotDrawable { reason, may_pass: false },
+        Class::Resource => NoThumbnail::NotDrawable { reason, may_pass: true },
+        Class::Transient | Class::Unavailable => NoThumbnail::NotNow(reason),
     }
 }

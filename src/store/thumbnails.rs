@@ -12,9 +12,19 @@ use crate::model::BlobHash;
 pub enum Drawn {
     /// A picture, in WebP.
     Picture(Vec<u8>),
-    /// There is none to be drawn, and why.
-    None(String),
+    /// There is none to be drawn.
+    None {
+        /// Why.
+        reason: String,
+        /// Whether another try may end otherwise: it took too much time or memory.
+        may_pass: bool,
+    },
 }
+
+/// How long what may pass is not tried again, after the first, second and third try. After a fourth
+/// one it holds as long as any other reason.
+const WAITS_MS: [i64; 3] = [10 * MINUTE_MS, 6 * 60 * MINUTE_MS, 3 * 24 * 60 * MINUTE_MS];
+const MINUTE_MS: i64 = 60 * 1000;
 
 /// How long somebody's looking at a picture need not be written down again.
 const FRESH_MS: i64 = 24 * 60 * 60 * 1000;
@@ -22,7 +32,8 @@ const FRESH_MS: i64 = 24 * 60 * 60 * 1000;
 const ROW_BYTES: u64 = 64;
 
 /// What is kept of a blob in that size, and whether it is to be [`touch`]ed. A reason that another
-/// version of the program gave does not count: this one may know better.
+/// version of the program gave does not count, for this one may know better; nor does one that may
+/// have passed by now.
 ///
 /// # Errors
 /// SQLite's.
@@ -36,12 +47,19 @@ pub fn find(
     let Some(blob_key) = blobs::key_of(connection, hash)? else { return Ok(None) };
     let found = connection
         .prepare_cached(
-            "SELECT webp, reason, used_at_ms FROM thumbnails
-             WHERE blob_key = ?1 AND size = ?2 AND (webp IS NOT NULL OR version = ?3)",
+            "SELECT webp, reason, used_at_ms, retry_at_ms IS NOT NULL FROM thumbnails
+             WHERE blob_key = ?1 AND size = ?2
+               AND (webp IS NOT NULL
+                    OR version = ?3 AND (retry_at_ms IS NULL OR retry_at_ms > ?4))",
         )?
-        .query_row(params![blob_key, size, version], |row| {
-            let (webp, reason): (Option<Vec<u8>>, Option<String>) = (row.get(0)?, row.get(1)?);
-            let kept = webp.map_or_else(|| Drawn::None(reason.unwrap_or_default()), Drawn::Picture);
+        .query_row(params![blob_key, size, version, now.as_millisecond()], |row| {
+            let kept = match row.get::<_, Option<Vec<u8>>>(0)? {
+                Some(webp) => Drawn::Picture(webp),
+                None => Drawn::None {
+                    reason: row.get::<_, Option<String>>(1)?.unwrap_or_default(),
+                    may_pass: row.get(3)?,
+                },
+            };
             Ok((kept, row.get::<_, i64>(2)? < now.as_millisecond() - FRESH_MS))
         })
         .optional()?;
@@ -74,14 +92,20 @@ pub fn keep(
     now: Timestamp,
 ) -> Result<()> {
     let Some(blob_key) = blobs::key_of(tx, hash)? else { return Ok(()) };
-    let (webp, reason) = match kept {
-        Drawn::Picture(webp) => (Some(webp), None),
-        Drawn::None(reason) => (None, Some(reason)),
+    let (webp, reason, tries) = match kept {
+        Drawn::Picture(webp) => (Some(webp), None, 0),
+        Drawn::None { reason, may_pass: false } => (None, Some(reason), 0),
+        Drawn::None { reason, may_pass: true } => {
+            (None, Some(reason), 1 + tries_of(tx, blob_key, size, version)?)
+        }
     };
+    let wait = tries.checked_sub(1).and_then(|place| WAITS_MS.get(place));
+    let retry_at_ms = wait.map(|wait| now.as_millisecond() + wait);
     let bytes = webp.map_or(0, Vec::len) + reason.map_or(0, String::len);
     tx.prepare_cached(
-        "INSERT OR REPLACE INTO thumbnails (blob_key, size, webp, reason, version, bytes, used_at_ms)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        "INSERT OR REPLACE INTO thumbnails (blob_key, size, webp, reason, version, bytes, used_at_ms,
+                                            tries, retry_at_ms)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
     )?
     .execute(params![
         blob_key,
@@ -91,8 +115,21 @@ pub fn keep(
         version,
         bytes as u64 + ROW_BYTES,
         now.as_millisecond(),
+        tries,
+        retry_at_ms,
     ])?;
     make_room(tx, most)
+}
+
+/// How often this version has tried a blob in vain that may have been drawn.
+fn tries_of(tx: &Transaction<'_>, blob_key: i64, size: u32, version: &str) -> Result<usize> {
+    Ok(tx
+        .prepare_cached(
+            "SELECT tries FROM thumbnails WHERE blob_key = ?1 AND size = ?2 AND version = ?3",
+        )?
+        .query_row(params![blob_key, size, version], |row| row.get(0))
+        .optional()?
+        .unwrap_or_default())
 }
 
 fn make_room(tx: &Transaction<'_>, most: u64) -> Result<()> {
@@ -157,16 +194,45 @@ mod tests {
         assert_eq!(left, 1);
     }
 
-    #[test]
-    fn why_there_is_no_picture_holds_for_the_version_that_said_it() {
+    /// A database with one blob, and its hash.
+    fn one_blob() -> (Connection, BlobHash) {
         let mut db = Connection::open_in_memory().unwrap();
         db.execute_batch(include_str!("../../schema.sql")).unwrap();
+        let hash = BlobHash::of(b"a");
         let tx = db.transaction().unwrap();
-        let (hash, now) = (BlobHash::of(b"a"), Timestamp::UNIX_EPOCH);
         blobs::ensure(&tx, &hash, 1, Some(b"a")).unwrap();
-        let none = Drawn::None("it is text".to_owned());
+        tx.commit().unwrap();
+        (db, hash)
+    }
+
+    #[test]
+    fn why_there_is_no_picture_holds_for_the_version_that_said_it() {
+        let (mut db, hash) = one_blob();
+        let tx = db.transaction().unwrap();
+        let now = Timestamp::UNIX_EPOCH;
+        let none = Drawn::None { reason: "it is text".to_owned(), may_pass: false };
         keep(&tx, &hash, 64, &none, "1", 1000, now).unwrap();
         assert_eq!(find(&tx, &hash, 64, "1", now).unwrap().unwrap().0, none);
+        assert_eq!(find(&tx, &hash, 64, "2", now).unwrap(), None);
+    }
+
+    #[test]
+    fn what_took_too_long_is_tried_three_times_more_and_less_and_less_often() {
+        let (mut db, hash) = one_blob();
+        let tx = db.transaction().unwrap();
+        let none = Drawn::None { reason: "it took longer than 60 s".to_owned(), may_pass: true };
+        let is_kept = |now| find(&tx, &hash, 64, "1", now).unwrap().is_some();
+        let mut now = Timestamp::UNIX_EPOCH;
+        for minutes in [10, 6 * 60, 3 * 24 * 60] {
+            keep(&tx, &hash, 64, &none, "1", 1000, now).unwrap();
+            let due = now + std::time::Duration::from_secs(minutes * 60);
+            assert!(is_kept(due - std::time::Duration::from_secs(1)), "{minutes} minutes");
+            assert!(!is_kept(due), "{minutes} minutes");
+            now = due;
+        }
+        keep(&tx, &hash, 64, &none, "1", 1000, now).unwrap();
+        let years = std::time::Duration::from_secs(10 * 365 * 24 * 3600);
+        assert!(is_kept(now + years), "after four tries it holds for this version");
         assert_eq!(find(&tx, &hash, 64, "2", now).unwrap(), None);
     }
 }

@@ -1,7 +1,11 @@
 //! Small pictures of objects: drawn when somebody asks, kept within a bound, never where there is
 //! nothing to draw.
 
-use std::{os::unix::fs::symlink, path::Path, process::Command};
+use std::{
+    os::unix::fs::{PermissionsExt as _, symlink},
+    path::Path,
+    process::Command,
+};
 
 use image::{DynamicImage, ImageFormat};
 use serde_json::{Value, json};
@@ -308,6 +312,32 @@ fn where_a_program_is_missing_its_name_is_said_and_once_it_is_there_it_draws() {
     }
     assert_eq!(here.thumbnail("a.png").status, 200, "ours need none");
     symlink(Path::new("/usr/bin/pdftoppm"), programs.path().join("pdftoppm")).unwrap();
+    let drawn = here.thumbnail("paper.pdf");
+    assert_eq!(drawn.status, 200, "{}", drawn.text());
+}
+
+#[test]
+fn a_drawing_that_was_ended_for_what_it_took_is_tried_again_after_a_while_and_not_before() {
+    let programs = tempfile::tempdir().unwrap();
+    let drawer = programs.path().join("pdftoppm");
+    // It ends as one does that takes too much of the processor.
+    std::fs::write(&drawer, "#!/bin/sh\nkill -9 $$\n").unwrap();
+    std::fs::set_permissions(&drawer, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let home = home().env("PATH", programs.path());
+    let here = Gallery::of(&home, &[("paper.pdf", red_page())]);
+    let is_refused = |round: &str| {
+        let refused = here.thumbnail("paper.pdf");
+        assert_eq!(refused.status, 415, "{round}: {}", refused.text());
+        assert!(refused.text().contains("signal 9"), "{round}: {}", refused.text());
+    };
+    is_refused("drawn");
+    std::fs::remove_file(&drawer).unwrap();
+    symlink(Path::new("/usr/bin/pdftoppm"), &drawer).unwrap();
+    is_refused("kept");
+    let db = rusqlite::Connection::open(home.data_dir().join("catchment.db")).unwrap();
+    db.busy_timeout(DEADLINE).unwrap();
+    let passed = db.execute("UPDATE thumbnails SET retry_at_ms = retry_at_ms - 700000", []);
+    assert_eq!(passed.unwrap(), 1, "more than ten minutes later");
     let drawn = here.thumbnail("paper.pdf");
     assert_eq!(drawn.status, 200, "{}", drawn.text());
 }

@@ -82,7 +82,7 @@ pub(super) async fn thumbnail(
     let subject = Subject { hash: blob.hash, size: blob.size, mime: blob.mime.clone() };
     match app.thumbnails.of(&subject, size).await {
         Ok(picture) => Ok((about, picture).into_response()),
-        Err(NoThumbnail::NotDrawable(reason)) => Err(not_drawable(&reason)),
+        Err(NoThumbnail::NotDrawable { reason, .. }) => Err(not_drawable(&reason)),
         Err(NoThumbnail::NotNow(reason)) => Err(ApiError::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "unavailable",
