@@ -11,26 +11,8 @@ import { entry, leave, left, restore } from "./lib/memory.js";
 import { icon, problem } from "./lib/parts.js";
 
 /**
- * @typedef {{params: string[], query: URLSearchParams, kept: unknown, redraw: () => void,
- *   refresh: () => Promise<void>, go: (address: string) => void,
- *   rewrite: (query: Record<string, string | undefined>) => void}} Visit
- * What a page is given: its part of the address, what it kept when it was left here, and ways to
- * draw itself and to open others. `go` opens another address, `rewrite` changes the query of the
- * address without opening the page anew.
- *
- * @typedef {{title: () => string, view: () => import("./lib/dom.js").Child, refresh?: () =>
- * Promise<unknown>,
- *   event?: (event: Api.LiveEvent) => void, ticks?: boolean, wide?: boolean,
- *   keep?: () => unknown, moved?: (query: URLSearchParams, kept: unknown) => Promise<void>,
- *   close?: () => void}} Page
- * `refresh` loads what the page shows: when it opens, and when the server is back. `ticks`: it
- * shows relative times, and is drawn every second. `keep`: what it wants back when Back returns
- * here. `moved`: shows another query of its own address, without being opened anew.
- */
-
-/**
  * Every address, and the page behind it; the last that fits counts.
- * @type {[pattern: RegExp, load: () => Promise<{open: (visit: Visit) => Page}>, section: string][]}
+ * @type {[pattern: RegExp, load: () => Promise<{open: Ui.OpenPage}>, section: string][]}
  */
 const PAGES = [
   [/^\/$/, () => import("./pages/home.js"), "home"],
@@ -67,7 +49,7 @@ const root = /** @type {HTMLElement} */ (document.getElementById("app"));
 history.scrollRestoration = "manual";
 
 /**
- * @type {{page: Page | null, path: string, entry: string, section: string, error: unknown,
+ * @type {{page: Ui.Page | null, path: string, entry: string, section: string, error: unknown,
  *   opened: number, signedOut: boolean, lost: boolean}}
  */
 const state = { page: null, path: "", entry: entry(), section: "home", error: null, opened: 0, signedOut: false, lost: false };

@@ -83,7 +83,7 @@ test("what failed is told by reason and can be retried, and the log of its batch
     const answer = await route.fetch();
     return route.fulfill({ response: answer, json: { ...(await answer.json()), failed: retried ? 0 : 1 } });
   });
-  const failure = { bucket_id: sync.bucket, object_id: object.object_id, batch_id: "btch_of_it", error: "the file is damaged", error_type: "permanent", attempts: 1, timestamp: "2026-01-02T03:04:05Z", stderr: "bad header" };
+  const failure = { bucket_id: sync.bucket, object_id: object.object_id, key_prefix: object.key_prefix, mime_type: "image/png", batch_id: "btch_of_it", error: "the file is damaged", error_type: "permanent", attempts: 1, timestamp: "2026-01-02T03:04:05Z", stderr: "bad header" };
   const group = { error_type: "permanent", error: "the file is damaged", count: 1, example_object_id: object.object_id };
   await page.route("**/failures?*", (route) => route.fulfill({ json: { collection_id, groups: [group], results: [failure], total: 1, limit: 20, offset: 0, has_more: false } }));
   page.on("request", (request) => { if (request.url().endsWith("/failures/retry")) retried = request.postDataJSON(); });

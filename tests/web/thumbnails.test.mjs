@@ -77,3 +77,29 @@ test("documents and objects of the same content are shown with the small picture
   await page.goto(`${server.url}/#/pipelines/new?bucket=${sync.bucket}`);
   await isDrawn(page.getByText(/Tried on:/));
 });
+
+test("objects that failed in a pipeline are shown with their path and their small picture", async (t) => {
+  const folder = await scratch(t);
+  const source = join(folder, "source");
+  await mkdir(source);
+  await writeFile(join(source, "a.png"), picture(64, 32));
+  await writeFile(join(source, "b.txt"), "words");
+  const server = await serve(t, join(folder, "data"));
+  const sync = await server.sync("box", { source_path: source });
+  await server.settled(sync, 1, 2);
+  const made = await server.api("POST", "/v1/collections", {
+    collection_name: "titled", source: { type: "bucket", bucket_ids: [sync.bucket] },
+    feature_extractor: {
+      feature_extractor_name: "file_facts", version: "v1", field_passthrough: [{ source_path: "title", required: true }],
+    },
+  });
+  await server.api("POST", "/v1/collections/titled/trigger", {});
+  await eventually(async () => (await server.api("GET", "/v1/collections/titled")).failed === 2, "the failures");
+  const page = await enter(t, server);
+  await page.goto(`${server.url}/#/pipelines/${made.collection_id}?show=failures`);
+  const failures = page.getByRole("region", { name: "Failures" });
+  await failures.getByText("Which", { exact: true }).click();
+  await isDrawn(failures.getByRole("link", { name: "a.png" }));
+  await failures.getByRole("link", { name: "b.txt" }).click();
+  await page.getByRole("heading", { level: 1, name: "b.txt" }).waitFor();
+});

@@ -7,24 +7,10 @@ import { h } from "./dom.js";
 import { note } from "./notes.js";
 import { button, choice, field, input, problem } from "./parts.js";
 
-/**
- * @typedef {{key: string, label: string, hint?: string, kind?: "secret" | "json" | "list",
- *   for?: string}} Field `key` is its path in `provider_config`; a `secret` is never shown again,
- * `json` is a whole object, pasted as it was downloaded, and secret too, `list` is separated by
- * commas. `for`: only for that type of credentials.
- *
- * @typedef {{label: string, placeholder: string, hint: string, top: string, level?: number}}
- * PlaceWords How the places of a provider are called, and what is above them all. `level`: how deep
- * the places are, where nothing above them can be synced and what is below them is only shown.
- *
- * @typedef {{id: string, label: string, name: string, types: [type: string, label: string][],
- *   fields: Field[], place: PlaceWords}} Provider `types`: of its credentials, the usual one first.
- */
-
-/** @type {PlaceWords} */
+/** @type {Ui.PlaceWords} */
 const BUCKETS = { label: "Bucket and prefix", placeholder: "bucket/prefix", hint: "Without a prefix, the whole bucket.", top: "All buckets" };
 
-/** @type {Provider[]} */
+/** @type {Ui.Provider[]} */
 export const PROVIDERS = [
   { id: "s3", label: "Amazon S3 or S3-compatible storage", name: "S3", types: [["access_key", "An access key"]], place: BUCKETS, fields: [
     { key: "credentials.access_key_id", label: "Access key id", hint: "Leave empty to use this computer's AWS credentials" },
@@ -73,7 +59,7 @@ export const PROVIDERS = [
     ] },
 ];
 
-/** @type {PlaceWords} */
+/** @type {Ui.PlaceWords} */
 const FOLDERS = { label: "Folder", placeholder: "/home/you/Pictures", hint: "An absolute path. Everything below it is included, hidden files too.", top: "/" };
 
 /** How the places of a provider are called. @param {string} [provider] */
@@ -82,20 +68,13 @@ export const placeWords = (provider) => (provider === "local" ? FOLDERS : provid
 /** Used where no credentials are given: those that this computer has already. */
 const AMBIENT = { type: "ambient" };
 
-/**
- * What a person typed. `stored` are the settings of the connection that is edited, which the values
- * begin with; `type` is that of the credentials.
- * @typedef {{provider: string, name: string, type?: string, values: Record<string, string>,
- *   stored?: Record<string, unknown>}} ConnectionDraft
- */
-
-/** @param {string} provider @returns {ConnectionDraft} */
+/** @param {string} provider @returns {Ui.ConnectionDraft} */
 export const blankConnection = (provider = "s3") => ({ provider, name: "", values: {} });
 
 /**
  * The draft of a connection that exists: with what is stored, which is all but its credentials.
  * @param {Pick<Api.Connection, "provider_type" | "name" | "provider_config">} connection
- * @returns {ConnectionDraft}
+ * @returns {Ui.ConnectionDraft}
  */
 export function draftOf({ provider_type, name, provider_config }) {
   const { credentials, ...stored } = provider_config ?? {};
@@ -108,7 +87,7 @@ const providerOf = (id) => PROVIDERS.find((provider) => provider.id === id);
 
 /**
  * The fields of a draft: those of its credentials only where it can have such.
- * @param {ConnectionDraft} draft
+ * @param {Ui.ConnectionDraft} draft
  */
 function fieldsOf({ provider, type, stored }) {
   const known = providerOf(provider);
@@ -122,7 +101,7 @@ function fieldsOf({ provider, type, stored }) {
 /**
  * The `provider_config` that the fields make. What is as it was stored is omitted; what was emptied
  * is null, which clears it.
- * @param {ConnectionDraft} draft
+ * @param {Ui.ConnectionDraft} draft
  */
 export function configOf(draft) {
   /** @type {Record<string, unknown>} */
@@ -156,7 +135,7 @@ function pasted(text) {
 /**
  * Makes the connection, once it has been tested and works; one whose key is made here is stored
  * first, so that there is a key to let in.
- * @param {ConnectionDraft} draft
+ * @param {Ui.ConnectionDraft} draft
  */
 export async function make(draft) {
   const provider = providerOf(draft.provider);
@@ -171,24 +150,23 @@ export async function make(draft) {
 
 /**
  * What of a draft may be stored in the browser: all but its credentials.
- * @param {ConnectionDraft} draft
- * @returns {ConnectionDraft}
+ * @param {Ui.ConnectionDraft} draft
+ * @returns {Ui.ConnectionDraft}
  */
 export const withoutCredentials = (draft) =>
   ({ ...draft, values: Object.fromEntries(Object.entries(draft.values).filter(([key]) => !key.startsWith("credentials"))) });
 
 /**
  * `changed` is called at everything that is typed.
- * @param {{draft: ConnectionDraft, error?: unknown, busy?: boolean, changed: () => void, submit: ()
- * => void,
- *   cancel?: () => void, action: string}} options
+ * @param {{draft: Ui.ConnectionDraft, error?: unknown, busy?: boolean, changed: () => void,
+ *   submit: () => void, cancel?: () => void, action: string}} options
  */
 export function connectionForm({ draft, error, busy, changed, submit, cancel, action }) {
   const provider = providerOf(draft.provider);
   const editing = Boolean(draft.stored);
   /** @type {Record<string, string>} */
   const wrong = Object.fromEntries(wrongFields(error).map((item) => [item.field.replace(/^.*provider_config\./, ""), item.message]));
-  /** @param {Field} one */
+  /** @param {Ui.ConnectionField} one */
   const control = ({ key, label, hint, kind }) => {
     const isStored = editing && key.startsWith("credentials");
     const value = draft.values[key] ?? "";

@@ -6,7 +6,7 @@ import { problem } from "./parts.js";
 /**
  * Asks before something is done, and does it while the dialog is open, so that an error is shown in
  * it. Returns whether it was done.
- * @param {{title: string, body: import("./dom.js").Child, action: string, danger?: boolean, field?:
+ * @param {{title: string, body: Ui.Child, action: string, danger?: boolean, field?:
  * {label: string,
  *   placeholder?: string, value?: string}, run: (text: string) => Promise<unknown>}} question
  * @returns {Promise<boolean>}

@@ -1,6 +1,5 @@
 /** Documents as a table, with search. */
 
-/** @import { Child } from "./dom.js" */
 import { to } from "./addresses.js";
 import { post } from "./api.js";
 import { h } from "./dom.js";
@@ -82,7 +81,7 @@ export function documentTable({ collection, object, search = "", redraw, searche
 
 /**
  * The object that a document comes from.
- * @param {Api.Document} row @param {() => void} redraw @returns {Child}
+ * @param {Api.Document} row @param {() => void} redraw @returns {Ui.Child}
  */
 const origin = ({ root_object: from, _internal: { part } }, redraw) =>
   (from ? h("a.faced", { href: to.object(from.bucket_id, from.object_id) }, face(from.bucket_id, { id: from.object_id, mime: from.mime_type ?? "", blob: from.object_id }, 64, redraw), name(from.key_prefix), part ? ` (${part + 1})` : "") : h("span.muted", "created manually"));

@@ -6,20 +6,6 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/**
- * @typedef {{tag: string, props: Props, children: Drawing[], key?: string | number,
- *   text?: string, dom?: Element | Text, unmount?: (() => void) | void}} Drawing What is to be
- *   drawn.
- * @typedef {Api.Child} Child A drawing, text, a number, an array of these, or nothing (null, false
- * …).
- * @typedef {Event & {target: HTMLInputElement}} FieldEvent of a field
- * @typedef {{[name: string]: unknown, key?: string | number, onclick?: (event: MouseEvent) =>
- * unknown,
- *   oninput?: (event: FieldEvent) => unknown, onchange?: (event: FieldEvent) => unknown,
- *   onsubmit?: (event: SubmitEvent) => unknown, onkeydown?: (event: KeyboardEvent) => unknown,
- *   mount?: (element: HTMLElement) => (() => void) | void}} Props
- */
-
 /** Set as properties: attributes have no effect once a person has used the field. */
 const PROPERTIES = new Set(["value", "checked", "indeterminate", "open", "muted"]);
 
@@ -29,24 +15,24 @@ const PROPERTIES = new Set(["value", "checked", "indeterminate", "open", "muted"
  * `style` as an object; `mount(element)`, called once it is in the page, which may return a
  * function to call when it is removed. False, null and undefined leave an attribute out.
  * @param {string} what
- * @param {Props | Child} [props]
- * @param {...Child} children
- * @returns {Drawing}
+ * @param {Ui.Props | Ui.Child} [props]
+ * @param {...Ui.Child} children
+ * @returns {Ui.Drawing}
  */
 export function h(what, props, ...children) {
   const [tag, ...classes] = what.split(".");
   const own = isProps(props) ? props : null;
   const { key, ...rest } = own ?? {};
   if (classes.length) rest.class = [...classes, rest.class ?? ""].join(" ").trim();
-  return { tag, props: rest, children: flat(own ? children : [/** @type {Child} */ (props), ...children]), key };
+  return { tag, props: rest, children: flat(own ? children : [/** @type {Ui.Child} */ (props), ...children]), key };
 }
 
-/** @param {Props | Child} value @returns {value is Props} */
+/** @param {Ui.Props | Ui.Child} value @returns {value is Ui.Props} */
 const isProps = (value) => typeof value === "object" && value !== null && !Array.isArray(value) && !("children" in value);
 
-/** @param {Child[]} children @returns {Drawing[]} */
+/** @param {Ui.Child[]} children @returns {Ui.Drawing[]} */
 function flat(children) {
-  /** @type {Drawing[]} */
+  /** @type {Ui.Drawing[]} */
   const out = [];
   for (const child of children) {
     if (Array.isArray(child)) out.push(...flat(child));
@@ -57,13 +43,13 @@ function flat(children) {
   return out;
 }
 
-/** @type {WeakMap<Element, Drawing[]>} What each root shows now. */
+/** @type {WeakMap<Element, Ui.Drawing[]>} What each root shows now. */
 const drawn = new WeakMap();
 
 /**
  * Makes `root` show `children` and nothing else.
  * @param {Element} root
- * @param {...Child} children
+ * @param {...Ui.Child} children
  */
 export function render(root, ...children) {
   const next = flat(children);
@@ -77,12 +63,12 @@ export function render(root, ...children) {
 }
 
 /**
- * @param {Element} parent @param {Drawing[]} before @param {Drawing[]} next @param {boolean} svg
- * @param {(() => void)[]} mounted
+ * @param {Element} parent @param {Ui.Drawing[]} before @param {Ui.Drawing[]} next
+ * @param {boolean} svg @param {(() => void)[]} mounted
  */
 function patchChildren(parent, before, next, svg, mounted) {
   const match = matcher(before);
-  /** @type {Drawing[]} */
+  /** @type {Ui.Drawing[]} */
   const gone = [];
   const pairs = next.map((node) => match(node, gone));
   for (const old of [...gone, ...match.rest()]) remove(old);
@@ -99,19 +85,19 @@ function patchChildren(parent, before, next, svg, mounted) {
 
 /**
  * Finds for each node the one that it takes the place of: by key, else the next one of its kind.
- * @param {Drawing[]} before
+ * @param {Ui.Drawing[]} before
  */
 function matcher(before) {
-  /** @type {Map<string, Drawing>} */
+  /** @type {Map<string, Ui.Drawing>} */
   const keyed = new Map();
-  /** @type {Drawing[]} */
+  /** @type {Ui.Drawing[]} */
   const loose = [];
   for (const old of before) {
     if (old.key === undefined) loose.push(old);
     else keyed.set(`${old.tag} ${old.key}`, old);
   }
   let at = 0;
-  /** @param {Drawing} node @param {Drawing[]} gone @returns {Drawing | undefined} */
+  /** @param {Ui.Drawing} node @param {Ui.Drawing[]} gone @returns {Ui.Drawing | undefined} */
   const match = (node, gone) => {
     if (node.key !== undefined) {
       const id = `${node.tag} ${node.key}`;
@@ -129,19 +115,19 @@ function matcher(before) {
   return match;
 }
 
-/** @param {Drawing} node */
+/** @param {Ui.Drawing} node */
 function remove(node) {
   unmount(node);
   node.dom?.remove();
 }
 
-/** @param {Drawing} node */
+/** @param {Ui.Drawing} node */
 function unmount(node) {
   node.unmount?.();
   node.children.forEach(unmount);
 }
 
-/** @param {Drawing} node @param {boolean} svg @param {(() => void)[]} mounted */
+/** @param {Ui.Drawing} node @param {boolean} svg @param {(() => void)[]} mounted */
 function create(node, svg, mounted) {
   if (node.tag === "#text") {
     node.dom = document.createTextNode(node.text ?? "");
@@ -157,8 +143,8 @@ function create(node, svg, mounted) {
 }
 
 /**
- * @param {Drawing} old
- * @param {Drawing} node
+ * @param {Ui.Drawing} old
+ * @param {Ui.Drawing} node
  * @param {boolean} svg
  * @param {(() => void)[]} mounted
  */
@@ -176,7 +162,7 @@ function patch(old, node, svg, mounted) {
 
 /** An element by the names of its properties. @typedef {Element & Record<string, unknown>} Open */
 
-/** @param {Element} element_ @param {Props} before @param {Props} next */
+/** @param {Element} element_ @param {Ui.Props} before @param {Ui.Props} next */
 function patchProps(element_, before, next) {
   const element = /** @type {Open} */ (element_);
   for (const name of Object.keys(before)) {

@@ -3,26 +3,9 @@
  * the request that they make. Holds no credentials.
  */
 
-/**
- * @typedef {{target: string, source: string, value: string, transform: string}} MappingRow
- * @typedef {{connection_id: string, source_path: string, bucket_id: string, bucket_name: string,
- * bucket_named: boolean,
- * include: string, exclude: string, extensions: string, mime: string, min: string, max: string,
- * after: string,
- * before: string, metadata: {field: string, operator: string, value: string}[], mapping:
- * MappingRow[],
- *   sync_mode: string, interval: number, on_update: boolean, on_delete: boolean,
- * on_filter_drift: boolean, skip_duplicates: boolean, description: string, places: Record<string,
- * string>,
- *   making: import("./connection-form.js").ConnectionDraft | null}} Draft
- * @typedef {(change: Partial<Draft>) => void} Change
- * `places` has the place that was chosen in each connection, `making` a connection that is being
- * written.
- */
-
 const KEPT = "catchment new sync";
 
-/** @returns {Draft} */
+/** @returns {Ui.Draft} */
 export const blank = () => ({
   connection_id: "", source_path: "", bucket_id: "", bucket_name: "", bucket_named: false,
   include: "", exclude: "", extensions: "", mime: "", min: "", max: "", after: "", before: "", metadata: [], mapping: [],
@@ -30,7 +13,7 @@ export const blank = () => ({
   places: {}, making: null,
 });
 
-/** The draft that this tab kept, or a new one. @returns {Draft} */
+/** The draft that this tab kept, or a new one. @returns {Ui.Draft} */
 export function kept() {
   try {
     return { ...blank(), ...JSON.parse(sessionStorage.getItem(KEPT) ?? "{}") };
@@ -39,13 +22,13 @@ export function kept() {
   }
 }
 
-/** @param {Draft} draft */
+/** @param {Ui.Draft} draft */
 export const keep = (draft) => sessionStorage.setItem(KEPT, JSON.stringify(draft));
 
 /** It was started: the next one begins anew. */
 export const forget = () => sessionStorage.removeItem(KEPT);
 
-/** The form of a sync that exists. @param {Api.Sync} sync @returns {Draft} */
+/** The form of a sync that exists. @param {Api.Sync} sync @returns {Ui.Draft} */
 export function ofSync(sync) {
   const filters = sync.file_filters ?? {};
   const reconcile = sync.reconcile ?? {};
@@ -92,7 +75,7 @@ const words = (text) => text.split(/[\s,]+/).filter(Boolean);
 /** @param {string} day */
 const midnight = (day) => (day ? `${day}T00:00:00Z` : null);
 
-/** @param {Draft} draft @returns {Api.Filters | null} */
+/** @param {Ui.Draft} draft @returns {Api.Filters | null} */
 function filtersOf(draft) {
   const all = {
     include_patterns: lines(draft.include), exclude_patterns: lines(draft.exclude), extensions: words(draft.extensions),
@@ -119,7 +102,7 @@ export const SOURCES = [
 
 /** @typedef {{source?: string | Record<string, unknown>, transform?: string | null}} Mapped */
 
-/** @param {string} target @param {Mapped} entry @returns {MappingRow} */
+/** @param {string} target @param {Mapped} entry @returns {Ui.MappingRow} */
 function rowOf(target, entry) {
   /** @type {Record<string, unknown>} */
   const { type: type_ = "file", ...rest } = typeof entry.source === "string" ? { type: entry.source } : entry.source ?? {};
@@ -128,7 +111,7 @@ function rowOf(target, entry) {
   return { target, source: type, value: key && rest[key] !== undefined && rest[key] !== null ? String(rest[key]) : "", transform: entry.transform ?? "" };
 }
 
-/** @param {MappingRow} row */
+/** @param {Ui.MappingRow} row */
 function mappingOf(row) {
   const key = SOURCES.find(([type]) => type === row.source)?.[2];
   const value = row.source === "folder_path" ? (row.value.trim() === "" ? null : Number(row.value)) : row.value;
@@ -140,7 +123,7 @@ function mappingOf(row) {
 
 /**
  * The settings that a draft makes: the body of create, and of PATCH.
- * @param {Draft} draft
+ * @param {Ui.Draft} draft
  */
 export function requestOf(draft) {
   const mappings = draft.mapping.filter((row) => row.target);
@@ -159,7 +142,7 @@ export function requestOf(draft) {
 
 /**
  * What a row of the mapping gives for an entry, as far as its path tells.
- * @param {MappingRow} row
+ * @param {Ui.MappingRow} row
  * @param {string} path
  */
 export function sampleOf(row, path) {

@@ -16,7 +16,7 @@ const REMEMBERED = 10_000;
 export const mayHaveOne = (mime) => /^(image|video)\/|^application\/pdf$|^audio\/(mpeg|mp4|x-m4a|(x-)?flac|ogg)$/.test(mime);
 
 /**
- * @param {string} bucket @param {Pick<import("./objects.js").Item, "id" | "mime" | "blob">} item
+ * @param {string} bucket @param {Pick<Ui.Item, "id" | "mime" | "blob">} item
  * @param {number} size of the longest edge, in pixels
  * @param {() => void} redraw called once it turns out that there is no picture
  */

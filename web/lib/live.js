@@ -3,15 +3,7 @@
  * sync.
  */
 
-/**
- * @typedef {{phase: string, done: number, total: number | null, bytes: number,
- *   bytesTotal: number | null, rate: number | null, eta: number | null, files: string[],
- *   counts: Api.Counts, retry: {attempt: number, at: string, reason: string} | null}} Progress
- * `retry`: what is tried again, and when. `done` and `total` count entries; `rate` is bytes a
- * second, `eta` seconds, `files` those in flight.
- */
-
-/** @type {Map<string, Progress>} */
+/** @type {Map<string, Ui.Progress>} */
 const running = new Map();
 
 /** @param {Api.LiveEvent} event */
@@ -22,7 +14,7 @@ export function heard(event) {
   else if (event.type === "job.progress" || event.type === "job.started") running.set(sync, read(event));
 }
 
-/** @param {Api.LiveEvent} event @returns {Progress} */
+/** @param {Api.LiveEvent} event @returns {Ui.Progress} */
 function read(event) {
   const counts = event.counts ?? {};
   return {
@@ -39,7 +31,7 @@ function read(event) {
   };
 }
 
-/** @param {string} sync @returns {Progress | undefined} */
+/** @param {string} sync @returns {Ui.Progress | undefined} */
 export const progressOf = (sync) => running.get(sync);
 
 /**

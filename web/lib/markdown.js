@@ -2,8 +2,6 @@
 
 import { h } from "./dom.js";
 
-/** @typedef {import("./dom.js").Child} Child */
-
 const FENCE = /^ {0,3}(```+|~~~+)/;
 const HEADING = /^ {0,3}(#{1,6})\s+(.*?)\s*#*$/;
 const RULE = /^ {0,3}([-*_])(\s*\1){2,}\s*$/;
@@ -11,13 +9,13 @@ const QUOTE = /^ {0,3}> ?/;
 const ITEM = /^(\s*)([-*+]|\d{1,9}[.)])\s+/;
 const DIVIDER = /^\s*\|?(\s*:?-+:?\s*\|)+\s*:?-*:?\s*\|?\s*$/;
 
-/** @param {string} text @returns {Child[]} */
+/** @param {string} text @returns {Ui.Child[]} */
 export const markdown = (text) => blocks(text.replaceAll("\r\n", "\n").split("\n"), { level: 1 });
 
 /**
  * @param {string[]} lines
  * @param {{level: number}} above the level of the last heading: none is skipped
- * @returns {Child[]}
+ * @returns {Ui.Child[]}
  */
 function blocks(lines, above) {
   const out = [];
@@ -80,9 +78,9 @@ function table([head, , ...rows]) {
 
 const INLINE = /(`+)(.+?)\1|!\[([^\]]*)\]\([^)]*\)|\[([^\]]+)\]\((\S+?)(?:\s+"[^"]*")?\)|<(https?:[^>\s]+)>|(\*\*|__)(?=\S)(.+?)\7|([*_])(?=\S)(.+?)\9(?!\w)|~~(.+?)~~/;
 
-/** @param {string} text @returns {Child[]} */
+/** @param {string} text @returns {Ui.Child[]} */
 function inline(text) {
-  /** @type {Child[]} */
+  /** @type {Ui.Child[]} */
   const out = [];
   let rest = text;
   for (let found = INLINE.exec(rest); found; found = INLINE.exec(rest)) {
@@ -100,7 +98,7 @@ function inline(text) {
 
 /**
  * A link that leaves this app, if it leads to the web; else only its words.
- * @param {string} to @param {Child[]} words
+ * @param {string} to @param {Ui.Child[]} words
  */
 const linked = (to, words) =>
   (/^(https?|mailto):/i.test(to) ? h("a", { href: to, target: "_blank", rel: "noopener noreferrer" }, words) : words);

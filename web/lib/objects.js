@@ -4,16 +4,7 @@ import { at, get, post } from "./api.js";
 import { baseName, bytes, counted } from "./format.js";
 import { attempt, note } from "./notes.js";
 
-/**
- * @typedef {{kind: "folder", path: string, name: string}} Folder
- * @typedef {{kind: "object", id: string, path: string, name: string, size: number | null, mime:
- * string,
- *   modified: string | null, added: string | null, blob: string | null}} Item
- * @typedef {{prefix: string, search: string, sort: string, type: string}} Place
- * What is shown: a folder (`prefix`), or with a search or a type, everything below it.
- */
-
-/** @param {Api.Object_} object @returns {Item} */
+/** @param {Api.Object_} object @returns {Ui.Item} */
 export function itemOf(object) {
   const blob = object.blobs?.[0];
   const path = object.key_prefix ?? object.object_id;
@@ -23,24 +14,24 @@ export function itemOf(object) {
   };
 }
 
-/** @param {Api.Leaf} object as a tree has it @returns {Item} */
+/** @param {Api.Leaf} object as a tree has it @returns {Ui.Item} */
 const leafOf = (object) => ({
   kind: "object", id: object.object_id, path: object.key_prefix, name: baseName(object.key_prefix), size: object.size_bytes,
   mime: object.mime_type ?? "", modified: object.modified_at, added: null, blob: "content",
 });
 
-/** Whether a place is shown folder by folder. @param {Place} place */
+/** Whether a place is shown folder by folder. @param {Ui.Place} place */
 export const byFolder = (place) => !place.search && !place.type && place.sort === "path";
 
 /**
  * The folders of a place, and how many objects it has.
- * @param {string} bucket @param {Place} place @returns {Promise<{folders: Folder[], total:
+ * @param {string} bucket @param {Ui.Place} place @returns {Promise<{folders: Ui.Folder[], total:
  * number}>}
  */
 export async function opening(bucket, place) {
   if (byFolder(place)) {
     const tree = await get(`${at.bucket(bucket)}/tree`, { prefix: place.prefix, limit: 0 });
-    const folders = (tree.folders ?? []).map((folder) => /** @type {Folder} */ ({ kind: "folder", ...folder }));
+    const folders = (tree.folders ?? []).map((folder) => /** @type {Ui.Folder} */ ({ kind: "folder", ...folder }));
     return { folders, total: tree.object_count ?? 0 };
   }
   const answer = await post(`${at.bucket(bucket)}/objects/list`, bodyOf(place), { limit: 1, include_total: true });
@@ -49,9 +40,8 @@ export async function opening(bucket, place) {
 
 /**
  * Objects of a place, from one on.
- * @param {string} bucket @param {Place} place @param {number} offset @param {number} limit @param
- * {AbortSignal} signal
- * @returns {Promise<Item[]>}
+ * @param {string} bucket @param {Ui.Place} place @param {number} offset @param {number} limit
+ * @param {AbortSignal} signal @returns {Promise<Ui.Item[]>}
  */
 export async function objectsOf(bucket, place, offset, limit, signal) {
   if (byFolder(place)) {
@@ -70,7 +60,7 @@ const SORTS = {
   largest: { field: "size_bytes", direction: "desc" },
 };
 
-/** @param {Place} place */
+/** @param {Ui.Place} place */
 export function bodyOf(place) {
   const conditions = [];
   if (place.prefix) conditions.push({ field: "key_prefix", operator: "starts_with", value: place.prefix });
@@ -84,9 +74,9 @@ export function bodyOf(place) {
 
 /**
  * The objects before and after one, in the order of a place.
- * @param {string} bucket @param {Place} place @param {number} index where the object was listed
+ * @param {string} bucket @param {Ui.Place} place @param {number} index where the object was listed
  * @param {string} id
- * @returns {Promise<{before: [Item, number] | null, after: [Item, number] | null}>}
+ * @returns {Promise<{before: [Ui.Item, number] | null, after: [Ui.Item, number] | null}>}
  */
 export async function neighbours(bucket, place, index, id) {
   const size = 100;
@@ -105,15 +95,15 @@ export async function neighbours(bucket, place, index, id) {
   return { before: before ? [before, first + at_ - 1] : null, after: after ? [after, first + at_ + 1] : null };
 }
 
-/** A place as the query of an address. @param {Place} place */
+/** A place as the query of an address. @param {Ui.Place} place */
 export const placeQuery = ({ prefix, search, sort, type }) => ({ path: prefix, search, sort: sort === "path" ? "" : sort, type });
 
-/** The place that an address asks for. @param {URLSearchParams} query @returns {Place} */
+/** The place that an address asks for. @param {URLSearchParams} query @returns {Ui.Place} */
 export const placeOf = (query) => ({
   prefix: query.get("path") ?? "", search: query.get("search") ?? "", sort: query.get("sort") ?? "path", type: query.get("type") ?? "",
 });
 
-/** The request for an archive of all that a place shows. @param {Place} place */
+/** The request for an archive of all that a place shows. @param {Ui.Place} place */
 export function archiveOf(place) {
   const { sort: _, filters, ...body } = bodyOf({ ...place, prefix: "" });
   return { ...body, ...(filters ? { filters } : {}), ...(place.prefix ? { prefix: place.prefix } : {}) };

@@ -5,8 +5,6 @@ import { h } from "./dom.js";
 import { count, moment, visible, when } from "./format.js";
 import { attempt, note } from "./notes.js";
 
-/** @typedef {import("./dom.js").Child} Child */
-
 /**
  * A name from a source: text only, its writing direction isolated, nothing hidden in it.
  * @param {?string} [text] @param {object} [props]
@@ -79,7 +77,7 @@ export const icon = (which) => drawing(ICONS[which]);
 
 /**
  * A button. `kind`: primary, danger, quiet or plain.
- * @param {Child} label @param {(event: Event) => unknown} onclick
+ * @param {Ui.Child} label @param {(event: Event) => unknown} onclick
  * @param {{kind?: string, icon?: keyof typeof ICONS, busy?: boolean, disabled?: boolean,
  * [attribute: string]: unknown}} [options]
  */
@@ -92,9 +90,9 @@ export function button(label, onclick, options = {}) {
 }
 
 /**
- * @param {Child} label
+ * @param {Ui.Child} label
  * @param {string} href
- * @param {import("./dom.js").Props & {icon?: keyof typeof ICONS}} [options]
+ * @param {Ui.Props & {icon?: keyof typeof ICONS}} [options]
  */
 export function link(label, href, options = {}) {
   const { icon: which, ...rest } = options;
@@ -141,7 +139,7 @@ export function syncBadge(sync) {
   return badge(sync.status);
 }
 
-/** @param {string} title @param {Child} body @param {...Child} actions */
+/** @param {string} title @param {Ui.Child} body @param {...Ui.Child} actions */
 export function empty(title, body, ...actions) {
   return h("div.empty", h("h2", title), h("p", body), h("div.actions", actions));
 }
@@ -175,14 +173,14 @@ export function bar(label, share) {
   );
 }
 
-/** Facts as a list of terms. @param {[string, Child][]} pairs */
+/** Facts as a list of terms. @param {[string, Ui.Child][]} pairs */
 export function facts(pairs) {
   return h("dl.facts", pairs.filter(([, value]) => value !== null && value !== undefined && value !== false)
       .map(([term, value]) => h("div", { key: term }, h("dt", term), h("dd", value))),
   );
 }
 
-/** @param {string} label @param {Child} value @param {Child} [note] */
+/** @param {string} label @param {Ui.Child} value @param {Ui.Child} [note] */
 export const stat = (label, value, note) =>
   h("div.stat", h("dt", label), h("dd", h("b", value), note ? h("small", note) : null));
 
@@ -196,8 +194,8 @@ export const input = (value, changed, props) =>
   h("input", { type: "text", spellcheck: "false", autocomplete: "off", value, oninput: (event) => changed(event.target.value), ...props });
 
 /** A field with its label, a hint, and what is wrong with it.
- * @param {string} label @param {import("./dom.js").Drawing} control
- * @param {{hint?: Child, error?: string | null, id?: string}} [options] */
+ * @param {string} label @param {Ui.Drawing} control
+ * @param {{hint?: Ui.Child, error?: string | null, id?: string}} [options] */
 export function field(label, control, { hint, error, id } = {}) {
   const about = error || hint;
   const noteId = id && about ? `${id}-note` : null;
@@ -225,29 +223,29 @@ export function command(text, label = "Copy") {
 /**
  * A short cell of a table that becomes a list on small screens.
  * @param {string} label
- * @param {...Child} content
+ * @param {...Ui.Child} content
  */
 export const cell = (label, ...content) => h("td.short", { "data-label": label }, content);
 
 /**
  * A heading with a count beside it.
- * @param {Child} title
+ * @param {Ui.Child} title
  * @param {number} [number]
- * @param {...Child} beside
+ * @param {...Ui.Child} beside
  */
 export const section = (title, number, ...beside) =>
   h("div.section", h("h2", title, number === undefined ? null : h("span.number", count(number))), beside);
 
 /**
  * The head of a page: what it is, a line about it, what can be done.
- * @param {Child} title
- * @param {Child} [about]
- * @param {...Child} actions
+ * @param {Ui.Child} title
+ * @param {Ui.Child} [about]
+ * @param {...Ui.Child} actions
  */
 export const pageHead = (title, about, ...actions) =>
   h("header.page-head", h("div", h("h1", title), about ? h("p", about) : null), actions.length ? h("div.actions", actions) : null);
 
-/** The first row of a table; a column without a title has buttons. @param {Child[]} titles */
+/** The first row of a table; a column without a title has buttons. @param {Ui.Child[]} titles */
 export const heads = (titles) =>
   h("thead", h("tr", titles.map((title) => h("th", { scope: "col" }, title || h("span.sr", "Actions")))));
 

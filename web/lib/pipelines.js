@@ -52,7 +52,7 @@ export async function batchesOf(one) {
 /**
  * What failed and was not done since, by reason, the most frequent first, each with some of
  * its objects.
- * @param {string} collection @returns {Promise<FailureGroup[]>}
+ * @param {string} collection @returns {Promise<Ui.FailureGroup[]>}
  */
 export async function failuresOf(collection) {
   const path = /** @type {`/v1/collections/${string}/failures`} */ (`${of(collection)}/failures`);
@@ -65,7 +65,7 @@ export async function failuresOf(collection) {
 
 /**
  * Tries all failures of a reason again.
- * @param {string} collection @param {FailureGroup} group
+ * @param {string} collection @param {Ui.FailureGroup} group
  */
 export const retryFailures = (collection, { error_type, error }) => post(`${of(collection)}/failures/retry`, { error_type, error, retry_mode: "all" });
 
@@ -74,20 +74,10 @@ export const retryFailures = (collection, { error_type, error }) => post(`${of(c
  */
 export const batchAt = (bucket, batch) => `${at.bucket(bucket)}/batches/${encodeURIComponent(batch)}`;
 
-/**
- * Which objects, as a person says it.
- * @typedef {{folder: string, name: string, kind: string}} Which
- */
-/**
- * Failures of one reason.
- * @typedef {{error_type: string, error: string, count: number, objects: Api.FailedInPipeline[]}}
- *   FailureGroup
- */
-
 /** Kinds of files, by the beginning of their type. @type {[value: string, label: string][]} */
 export const KINDS = [["", "Every kind"], ["image/", "Images"], ["video/", "Videos"], ["audio/", "Audio"], ["application/pdf", "PDF"], ["text/", "Text"]];
 
-/** @param {Which} which @returns {Api.Conditions | null} */
+/** @param {Ui.Which} which @returns {Api.Conditions | null} */
 export function conditionsOf({ folder, name, kind }) {
   /** @type {Api.Conditions["AND"]} */
   const all = [];
@@ -97,12 +87,12 @@ export function conditionsOf({ folder, name, kind }) {
   return all.length ? { AND: all } : null;
 }
 
-/** Which of them a condition is. @type {Record<string, keyof Which>} */
+/** Which of them a condition is. @type {Record<string, keyof Ui.Which>} */
 const SAID_BY = { "key_prefix starts_with": "folder", "key_prefix contains": "name", "mime_type starts_with": "kind" };
 
 /**
  * What conditions say, if a person could have said it here.
- * @param {Api.Conditions | undefined} conditions @returns {Which | null}
+ * @param {Api.Conditions | undefined} conditions @returns {Ui.Which | null}
  */
 export function whichOf(conditions) {
   const which = { folder: "", name: "", kind: "" };

@@ -1,28 +1,21 @@
 /** What is selected in a bucket. It stays selected wherever one goes, while the tab is open. */
 
-/** @import { Folder, Item, Place } from "./objects.js" */
 import { at, post } from "./api.js";
 import { counted } from "./format.js";
 import { archiveOf, bodyOf, objectsOf } from "./objects.js";
-
-/**
- * @typedef {{kind: "object", id: string, path: string} | {kind: "folder", path: string} |
- *   {kind: "all", place: Place, path: string, count: number}} Chosen
- * `all` is everything that a place shows, named by nothing but the place.
- */
 
 /** Objects that are selected one by one: more are selected as everything that is shown. */
 const ONE_BY_ONE = 5000;
 /** Rows of a request. */
 const PAGE = 1000;
 
-/** @type {Map<string, Map<string, Chosen>>} */
+/** @type {Map<string, Map<string, Ui.Chosen>>} */
 const selections = new Map();
 
-/** @param {Folder | Item} item */
+/** @param {Ui.Folder | Ui.Item} item */
 const keyOf = (item) => (item.kind === "folder" ? `folder ${item.path}` : item.id);
 
-/** @param {Folder | Item} item @returns {Chosen} */
+/** @param {Ui.Folder | Ui.Item} item @returns {Ui.Chosen} */
 const chosen = (item) => (item.kind === "folder" ? { kind: "folder", path: item.path } : { kind: "object", id: item.id, path: item.path });
 
 /** The selection of a bucket. @param {string} bucket */
@@ -31,20 +24,20 @@ export function selectionIn(bucket) {
   selections.set(bucket, all);
 
   return {
-    /** @param {Folder | Item} item */
+    /** @param {Ui.Folder | Ui.Item} item */
     has: (item) => all.has("all") || all.has(keyOf(item)),
-    /** @param {Folder | Item} item */
+    /** @param {Ui.Folder | Ui.Item} item */
     toggle(item) {
       if (all.delete("all")) all.clear();
       else if (!all.delete(keyOf(item))) all.set(keyOf(item), chosen(item));
     },
-    /** @param {(Folder | Item)[]} items */
+    /** @param {(Ui.Folder | Ui.Item)[]} items */
     add(items) {
       for (const item of items) all.set(keyOf(item), chosen(item));
     },
     /**
      * Selects everything that a place shows.
-     * @param {Place} place @param {Folder[]} folders @param {number} total objects
+     * @param {Ui.Place} place @param {Ui.Folder[]} folders @param {number} total objects
      */
     async addAll(place, folders, total) {
       if (folders.length + total <= ONE_BY_ONE) {
@@ -88,16 +81,16 @@ export function selectionIn(bucket) {
   };
 }
 
-/** @param {string} prefix @returns {Place} */
+/** @param {string} prefix @returns {Ui.Place} */
 const within = (prefix) => ({ prefix, search: "", sort: "path", type: "" });
 
 /**
  * Objects of a place, between two.
- * @param {string} bucket @param {Place} place @param {number} from @param {number} to
+ * @param {string} bucket @param {Ui.Place} place @param {number} from @param {number} to
  */
 export async function rowsOf(bucket, place, from, to) {
   const { signal } = new AbortController();
-  /** @type {Item[]} */
+  /** @type {Ui.Item[]} */
   const rows = [];
   if (to - from > ONE_BY_ONE) throw new Error("At most 5,000 objects can be selected individually. Ctrl+A selects everything shown.");
   for (let page = Math.floor(from / PAGE); page * PAGE < to; page += 1) {
@@ -107,7 +100,7 @@ export async function rowsOf(bucket, place, from, to) {
   return rows;
 }
 
-/** @param {string} bucket @param {Place} place */
+/** @param {string} bucket @param {Ui.Place} place */
 async function* idsOf(bucket, place) {
   let cursor = "";
   do {

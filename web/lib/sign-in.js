@@ -7,24 +7,10 @@ import { post } from "./api.js";
 import { h } from "./dom.js";
 import { command } from "./parts.js";
 
-/**
- * @typedef {{clientId: string, clientSecret: string, tenantId: string, name: string}} SignInDraft
- *
- * @typedef {{key: keyof SignInDraft, label: string, hint: string, secret?: boolean,
- * optional?: boolean, check: (value: string) => string | null}} SignInField `check` returns what is
- * wrong.
- *
- * @typedef {{title: string, body: import("./dom.js").Child, href?: string, go?: string, done?:
- * string, fields?: SignInField[]}} Step
- *
- * @typedef {{id: string, with: string, what: string, steps: Step[], renews: string[],
- * onDevices: boolean}} SignIn `renews`: the kinds of credentials that a sign-in makes.
- */
-
 /** @param {string} address */
 const redirect = (address) => h("div", command(address));
 
-/** @type {SignIn[]} */
+/** @type {Ui.SignIn[]} */
 export const SIGN_INS = [
   { id: "google_drive", with: "Google", what: "Google Drive", renews: ["oauth"], onDevices: false, steps: [
     { title: "Choose a project", href: "https://console.cloud.google.com/projectcreate", go: "Open Google Cloud",
@@ -58,7 +44,7 @@ export const SIGN_INS = [
 /** @param {string} id */
 export const signInTo = (id) => SIGN_INS.find((one) => one.id === id);
 
-/** @returns {SignInDraft} */
+/** @returns {Ui.SignInDraft} */
 const blank = () => ({ clientId: "", clientSecret: "", tenantId: "", name: "" });
 
 /** @param {string} id */
@@ -67,7 +53,7 @@ const place = (id) => `sign-in:${id}`;
 /**
  * What was typed before the browser went to the provider; never a secret.
  * @param {string} id
- * @returns {SignInDraft}
+ * @returns {Ui.SignInDraft}
  */
 export function draftOf(id) {
   try {
@@ -77,7 +63,7 @@ export function draftOf(id) {
   }
 }
 
-/** @param {string} id @param {SignInDraft} draft */
+/** @param {string} id @param {Ui.SignInDraft} draft */
 export const keepDraft = (id, { clientId, tenantId, name }) =>
   sessionStorage.setItem(place(id), JSON.stringify({ clientId, tenantId, name }));
 
@@ -89,8 +75,8 @@ export const isHere = () => /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(loca
 
 /**
  * Begins a sign-in.
- * @param {SignIn} provider
- * @param {SignInDraft} draft
+ * @param {Ui.SignIn} provider
+ * @param {Ui.SignInDraft} draft
  * @param {{renew?: string | null, device?: boolean}} options
  */
 export const begin = (provider, draft, { renew, device }) => post("/v1/sign-ins", renew

@@ -3,14 +3,7 @@
 import { bytes, interval } from "./format.js";
 
 /**
- * Settings of a sync that words are made of.
- * @typedef {Partial<Pick<Api.Sync, "connection_id" | "source_path" | "polling_interval_seconds" |
- *   "file_filters" | "skip_duplicates">> & {sync_mode?: string, reconcile?:
- *   Partial<Api.Sync["reconcile"]> | null}} SettingsInWords
- */
-
-/**
- * @param {SettingsInWords} sync
+ * @param {Ui.SettingsInWords} sync
  * @param {{bucket?: string, connection?: string}} names
  */
 export function inWords(sync, names) {

@@ -1,7 +1,5 @@
 /** Activity: what happened, newest first, in sentences; a run is one line. */
 
-/** @import { Page, Visit } from "../app.js" */
-/** @import { Child } from "../lib/dom.js" */
 import { to } from "../lib/addresses.js";
 import { get, post } from "../lib/api.js";
 import { deletedSyncs } from "../lib/deleted.js";
@@ -24,7 +22,7 @@ const EVENTS = 500;
  * @typedef {{of: Api.LiveEvent, begun?: Api.LiveEvent, parts: Api.LiveEvent[]}} Line
  */
 
-/** @param {Visit} visit @returns {Page} */
+/** @param {Ui.Visit} visit @returns {Ui.Page} */
 export function open(visit) {
   const asked = (/** @type {string} */ key) => visit.query.get(key) ?? "";
   /**
@@ -173,7 +171,7 @@ function hasWords(line, { search, names: names_ }) {
   return wanted.every((word) => text.includes(word));
 }
 
-/** The words of what is drawn. @param {Child} child @returns {string} */
+/** The words of what is drawn. @param {Ui.Child} child @returns {string} */
 function textOf(child) {
   if (Array.isArray(child)) return child.map(textOf).join("");
   if (typeof child !== "object" || child === null) return typeof child === "boolean" || child === undefined ? "" : String(child ?? "");
@@ -183,7 +181,7 @@ function textOf(child) {
 /**
  * A line as an icon, a tone and words.
  * @param {Line} line @param {Names} names_
- * @returns {[Parameters<typeof icon>[0], string, Child]}
+ * @returns {[Parameters<typeof icon>[0], string, Ui.Child]}
  */
 function tell({ of: event, begun, parts }, { syncs, buckets, connections, collections }) {
   const detail = event.detail ?? {};
@@ -220,9 +218,9 @@ function tell({ of: event, begun, parts }, { syncs, buckets, connections, collec
 
 /**
  * A run that has ended.
- * @param {Api.Detail} detail @param {Child} what @param {{began?: Api.LiveEvent, isResumed?:
+ * @param {Api.Detail} detail @param {Ui.Child} what @param {{began?: Api.LiveEvent, isResumed?:
  * boolean}} options
- * @returns {[Parameters<typeof icon>[0], string, Child]}
+ * @returns {[Parameters<typeof icon>[0], string, Ui.Child]}
  */
 function finished(detail, what, { began, isResumed }) {
   const failed = detail.status === "failed";

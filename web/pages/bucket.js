@@ -1,7 +1,5 @@
 /** A bucket: its tree by path, as a list or as pictures; search, sort, filter; many at once. */
 
-/** @import { Page, Visit } from "../app.js" */
-/** @import { Folder, Item, Place } from "../lib/objects.js" */
 import { to } from "../lib/addresses.js";
 import { at, get, post, queryString } from "../lib/api.js";
 import { ask } from "../lib/dialog.js";
@@ -23,14 +21,14 @@ const TILE = { width: 152, height: 158 };
 /** What covers the first and the last rows: the heads of the columns, the selection. */
 const COVERED = { above: 40, below: 130 };
 
-/** @param {Visit} visit @returns {Page} */
+/** @param {Ui.Visit} visit @returns {Ui.Page} */
 export function open(visit) {
   const [bucketId] = visit.params;
   /**
    * `wanted` is what was asked for, `place` what is shown; `active` has the cursor, and `anchor` is
    * where a selection with Shift begins.
-   * @type {{bucket: Api.Bucket | null, wanted: Place, place: Place, view: string, folders:
-   * Folder[],
+   * @type {{bucket: Api.Bucket | null, wanted: Ui.Place, place: Ui.Place, view: string, folders:
+   * Ui.Folder[],
    *   total: number, ready: boolean, error: unknown, active: number, anchor: number, width:
    *   number}}
    */
@@ -70,7 +68,7 @@ export function open(visit) {
     await look();
   }, 3000);
 
-  /** @param {Partial<Place & {view: string}>} wanted */
+  /** @param {Partial<Ui.Place & {view: string}>} wanted */
   function change({ view, ...place }) {
     if (view) state.view = view;
     Object.assign(state.wanted, place);
@@ -83,7 +81,7 @@ export function open(visit) {
   const columns = () => (state.view === "grid" ? Math.max(2, Math.floor((state.width - 12) / TILE.width)) : 1);
   const rowHeight = () => (state.view === "grid" ? TILE.height : NARROW.matches ? ROW_OF_TWO : ROW);
   const length = () => state.folders.length + state.total;
-  /** @param {number} index @returns {Folder | Item | undefined} */
+  /** @param {number} index @returns {Ui.Folder | Ui.Item | undefined} */
   const itemAt = (index) => (index < state.folders.length ? state.folders[index] : rows.at(index - state.folders.length));
   const sight = () => inSight({
     rows: Math.ceil(length() / columns()), rowHeight: rowHeight(), viewHeight: innerHeight,
@@ -97,7 +95,7 @@ export function open(visit) {
 
   /**
    * The address of an object, which says where it is listed.
-   * @param {Item} item @param {number} index
+   * @param {Ui.Item} item @param {number} index
    */
   const objectAt = (item, index) => to.object(bucketId, item.id, { ...placeQuery(state.place), at: index - state.folders.length + 1 });
 
@@ -218,12 +216,12 @@ export function open(visit) {
     );
   }
 
-  /** @param {number} index @param {Folder | Item | undefined} item */
+  /** @param {number} index @param {Ui.Folder | Ui.Item | undefined} item */
   function marks(index, item) {
     return (index === state.active ? " active" : "") + (item && selection.has(item) ? " selected" : "");
   }
 
-  /** @param {Folder | Item} item @param {number} index */
+  /** @param {Ui.Folder | Ui.Item} item @param {number} index */
   function box(item, index) {
     return h("input", {
       type: "checkbox", tabindex: "-1", checked: selection.has(item), "aria-label": `Select ${item.name}`,
@@ -236,11 +234,11 @@ export function open(visit) {
   function line(index, top) {
     const item = itemAt(index);
     const props = { key: index, class: `many-row${marks(index, item)}`, role: "row", id: `item-${index}`, "aria-rowindex": index + 1, "aria-selected": item && selection.has(item) ? "true" : "false", style: { transform: `translateY(${top}px)` } };
-    /** @param {import("../lib/dom.js").Child[]} cells */
+    /** @param {Ui.Child[]} cells */
     const row = (...cells) => h("div", props, cells.map((cell, at_) => h("span", { key: at_, role: "gridcell", class: COLUMNS[at_] }, cell)));
     /**
      * @param {string} href @param {"folder" | ReturnType<typeof pictureOf>} which
-     * @param {import("../lib/dom.js").Child} sign @param {string} called
+     * @param {Ui.Child} sign @param {string} called
      */
     const what = (href, which, sign, called) => h("a", { class: `what ${which}`, tabindex: "-1", href }, sign, name(called));
     if (!item) return row(null, h("div.skeleton"));
@@ -272,19 +270,19 @@ const COLUMNS = ["pick", "title", "num", "when", "type"];
 
 /**
  * Whether the date that is shown, and sorted by, is when an object was added.
- * @param {Place} place
+ * @param {Ui.Place} place
  */
 const byAdded = ({ sort }) => sort === "added";
 
-/** The query of the address that shows this again. @param {{wanted: Place, view: string}} state */
+/** The query of the address that shows this. @param {{wanted: Ui.Place, view: string}} state */
 const shown = ({ wanted, view }) => ({ ...placeQuery(wanted), view: view === "list" ? "" : view });
 
 /** @param {string} prefix */
 const parentOf = (prefix) => prefix.slice(0, prefix.lastIndexOf("/", prefix.length - 2) + 1);
 
 /**
- * @param {{wanted: Place, view: string}} state
- * @param {(to: Partial<Place & {view: string}>) => void} change @param {() => void} search
+ * @param {{wanted: Ui.Place, view: string}} state
+ * @param {(to: Partial<Ui.Place & {view: string}>) => void} change @param {() => void} search
  */
 function tools(state, change, search) {
   return h("div.bucket-bar", { role: "search" },
@@ -296,7 +294,7 @@ function tools(state, change, search) {
       /** @type {const} */ ([["list", "List"], ["grid", "Grid"]]).map(([view, label]) => h("button", { key: view, type: "button", "aria-pressed": state.view === view ? "true" : "false", onclick: () => change({ view }) }, icon(view), label))));
 }
 
-/** @param {(path: string) => string} within @param {{place: Place}} state */
+/** @param {(path: string) => string} within @param {{place: Ui.Place}} state */
 function trail(within, state) {
   if (!state.place.prefix) return null;
   const parts = state.place.prefix.split("/").slice(0, -1);
@@ -305,7 +303,7 @@ function trail(within, state) {
     parts.map((part, index) => h("span", { key: index }, " / ", index === parts.length - 1 ? h("b", name(part)) : link(name(part || "·"), within(`${parts.slice(0, index + 1).join("/")}/`)))));
 }
 
-/** @param {{place: Place}} state @param {string} bucketId */
+/** @param {{place: Ui.Place}} state @param {string} bucketId */
 function nothing(state, bucketId) {
   return state.place.search || state.place.type
     ? empty("No matches", "No object here matches this search and kind.")
@@ -313,7 +311,8 @@ function nothing(state, bucketId) {
 }
 
 /**
- * @param {ReturnType<typeof selectionIn>} selection @param {Api.Bucket} bucket @param {Visit} visit
+ * @param {ReturnType<typeof selectionIn>} selection @param {Api.Bucket} bucket
+ * @param {Ui.Visit} visit
  */
 function selected(selection, bucket, visit) {
   const bucketId = bucket.bucket_id;

@@ -1,6 +1,5 @@
 /** Every bucket in a row. */
 
-/** @import { Page, Visit } from "../app.js" */
 import { to } from "../lib/addresses.js";
 import { at, get, post, remove } from "../lib/api.js";
 import { ask } from "../lib/dialog.js";
@@ -9,7 +8,7 @@ import { bytes, count, counted } from "../lib/format.js";
 import { button, cell, empty, heads, link, name, pageHead, timeOf } from "../lib/parts.js";
 import { soon } from "../lib/soon.js";
 
-/** @param {Visit} visit @returns {Page} */
+/** @param {Ui.Visit} visit @returns {Ui.Page} */
 export function open(visit) {
   /** @type {Api.Bucket[] | null} */
   let buckets = null;
@@ -29,7 +28,7 @@ export function open(visit) {
   };
 }
 
-/** @param {Api.Bucket} bucket @param {Visit} visit */
+/** @param {Api.Bucket} bucket @param {Ui.Visit} visit */
 function row(bucket, visit) {
   return h("tr", { key: bucket.bucket_id },
     h("td", { "data-label": "Bucket", class: "main" }, link(name(bucket.bucket_name), to.bucket(bucket.bucket_id), { class: "strong" }), bucket.description ? h("small", name(bucket.description, { title: null })) : null),

@@ -1,6 +1,5 @@
 /** Connections: their health, the syncs that use them; test, edit, delete. */
 
-/** @import { Page, Visit } from "../app.js" */
 import { to } from "../lib/addresses.js";
 import { at, get, patch, post, remove } from "../lib/api.js";
 import { PROVIDERS, blankConnection, configOf, connectionForm, draftOf, make } from "../lib/connection-form.js";
@@ -13,11 +12,11 @@ import { SIGN_INS, signInTo } from "../lib/sign-in.js";
 import { soon } from "../lib/soon.js";
 import { signInOf, wayOut } from "../lib/way-out.js";
 
-/** @param {Visit} visit @returns {Page} */
+/** @param {Ui.Visit} visit @returns {Ui.Page} */
 export function open(visit) {
   const [shown] = visit.params;
   /**
-   * @typedef {{id?: string, draft: import("../lib/connection-form.js").ConnectionDraft, busy?:
+   * @typedef {{id?: string, draft: Ui.ConnectionDraft, busy?:
    * boolean,
    *   error?: unknown}} Form
    * @type {{list: Api.Connection[] | null, syncs: Api.SyncRow[], form: Form | null,
@@ -123,7 +122,7 @@ const CREDENTIALS = {
 /**
  * The settings of a connection, without secrets and defaults.
  * @param {Record<string, unknown>} config
- * @returns {[string, import("../lib/dom.js").Child][]}
+ * @returns {[string, Ui.Child][]}
  */
 function configFacts(config) {
   const usual = { addressing: "auto", anonymous: false, requester_pays: false, use_ssl: true, verify_ssl: true };

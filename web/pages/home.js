@@ -1,7 +1,5 @@
 /** Home: what is here, what is running, what needs attention, and every sync in a row. */
 
-/** @import { Page, Visit } from "../app.js" */
-/** @import { Child } from "../lib/dom.js" */
 import { to } from "../lib/addresses.js";
 import { get } from "../lib/api.js";
 import { spark } from "../lib/chart.js";
@@ -14,7 +12,7 @@ import { approveRemovals, isHeld, pause, phaseWords, rejectRemovals, resume, run
 import { deletedSyncs } from "../lib/deleted.js";
 import { soon } from "../lib/soon.js";
 
-/** @param {Visit} visit @returns {Page} */
+/** @param {Ui.Visit} visit @returns {Ui.Page} */
 export function open(visit) {
   /** @type {Api.Overview | null} */
   let overview = null;
@@ -133,9 +131,9 @@ export function running(sync, job, row) {
   );
 }
 
-/** @param {Api.Overview} overview @param {Visit} visit */
+/** @param {Api.Overview} overview @param {Ui.Visit} visit */
 function needs(overview, visit) {
-  /** @type {Child[]} */
+  /** @type {Ui.Child[]} */
   const cards = [];
   for (const row of overview.syncs) cards.push(...needsOfSync(row, visit));
   for (const connection of overview.failing_connections ?? []) {
@@ -149,11 +147,11 @@ function needs(overview, visit) {
   return h("section", { key: "needs", "aria-label": "Needs attention" }, section("Needs attention", cards.length), h("div.cards", cards));
 }
 
-/** @param {Api.SyncRow} sync @param {Visit} visit */
+/** @param {Api.SyncRow} sync @param {Ui.Visit} visit */
 function needsOfSync(sync, visit) {
-  /** @type {Child[]} */
+  /** @type {Ui.Child[]} */
   const out = [];
-  /** @param {string} tone @param {string} text @param {...Child} actions */
+  /** @param {string} tone @param {string} text @param {...Ui.Child} actions */
   const need = (tone, text, ...actions) =>
     out.push(card(`${out.length} ${sync.sync_config_id}`, tone, [name(sync.source_path), " → ", name(sync.bucket_name)], text, ...actions));
   /**
@@ -178,14 +176,14 @@ function needsOfSync(sync, visit) {
 /**
  * @param {string} key
  * @param {string} tone
- * @param {Child} title
+ * @param {Ui.Child} title
  * @param {string} text
- * @param {...Child} actions
+ * @param {...Ui.Child} actions
  */
 const card = (key, tone, title, text, ...actions) =>
   h("article", { key, class: `need ${tone}` }, icon("alert"), h("div", h("h3", title), h("p", said(text))), h("div.actions", actions));
 
-/** @param {Api.SyncRow[]} rows @param {Visit} visit */
+/** @param {Api.SyncRow[]} rows @param {Ui.Visit} visit */
 function table(rows, visit) {
   if (rows.length === 0) {
     return empty("No syncs yet", "A sync keeps a bucket up to date with a place.", link("New sync", "#/new", { class: "button primary" }));
@@ -198,7 +196,7 @@ function table(rows, visit) {
   );
 }
 
-/** @param {Api.SyncRow} sync @param {Visit} visit */
+/** @param {Api.SyncRow} sync @param {Ui.Visit} visit */
 function syncRow(sync, visit) {
   const going = isRunning(sync);
   const last = sync.runs.filter((job) => job.status !== "running").at(-1);

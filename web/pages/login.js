@@ -1,11 +1,9 @@
 /** For a browser that is not signed in: how to sign in. */
 
-/** @import { Page } from "../app.js" */
-
 import { h } from "../lib/dom.js";
 import { command } from "../lib/parts.js";
 
-/** @returns {Page} */
+/** @returns {Ui.Page} */
 export function open() {
   return {
     title: () => "Sign in",

@@ -1,7 +1,5 @@
 /** A new pipeline in one page, or an existing one: from, do, keep, try on three files, save. */
 
-/** @import { Page, Visit } from "../app.js" */
-/** @import { Which } from "../lib/pipelines.js" */
 import { to } from "../lib/addresses.js";
 import { ApiError, at, get, patch, post } from "../lib/api.js";
 import { h } from "../lib/dom.js";
@@ -17,18 +15,17 @@ import { settled } from "../lib/soon.js";
 /** How many files a pipeline is tried on. */
 const TRIED = 3;
 
-/** @param {Visit} visit @returns {Page} */
+/** @param {Ui.Visit} visit @returns {Ui.Page} */
 export function open(visit) {
   const [id] = visit.params;
   /**
    * `which` is null where the filters of a stored pipeline say what this page cannot; they stay.
-   * @type {{one: Api.Pipeline | null, name: string, bucket: string, which: Which | null, extractor:
-   * string,
-   *   typed: Record<string, string>, keep: "none" | "some" | "all", kept: string, backfill:
-   *   boolean, known: Api.Extractor[], buckets: {bucket_id: string, bucket_name: string,
-   *   bucket_schema?: {properties?: object}}[], count: number | null, size: number, samples:
-   *   Api.Object_[], tried: Api.Tried | null, trying: boolean,
-   *   tryError: unknown, error: unknown, busy: boolean, ready: boolean}}
+   * @type {{one: Api.Pipeline | null, name: string, bucket: string, which: Ui.Which | null,
+   *   extractor: string, typed: Record<string, string>, keep: "none" | "some" | "all",
+   *   kept: string, backfill: boolean, known: Api.Extractor[],
+   *   buckets: {bucket_id: string, bucket_name: string, bucket_schema?: {properties?: object}}[],
+   *   count: number | null, size: number, samples: Api.Object_[], tried: Api.Tried | null,
+   *   trying: boolean, tryError: unknown, error: unknown, busy: boolean, ready: boolean}}
    */
   const state = {
     one: null, name: "", bucket: visit.query.get("bucket") ?? "", which: { folder: visit.query.get("folder") ?? "", name: "", kind: "" }, extractor: "",
@@ -128,7 +125,7 @@ export function open(visit) {
       if (state.buckets.length === 0) return [pageHead("New pipeline"), h("p", "There is no bucket yet: ", h("a", { href: "#/new" }, "make a sync first"), ".")];
       const one = chosen();
       const whole = Boolean(state.bucket && state.name.trim().length >= 3 && one && fits(one.parameter_schema, state.typed));
-      /** @type {[string, import("../lib/dom.js").Child][]} */
+      /** @type {[string, Ui.Child][]} */
       const steps = [["From", from()], ["Do", does()], ["Keep", keeps()], [`Try on ${TRIED} files`, tries(whole)], ["Save", saves(whole)]];
       return [
         pageHead(id ? "Edit pipeline" : "New pipeline", "Objects of a bucket go through an extractor and become documents. Nothing leaves this computer."),

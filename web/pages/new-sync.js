@@ -3,7 +3,6 @@
  * typed is kept in the tab's storage until the sync is started.
  */
 
-/** @import { Page, Visit } from "../app.js" */
 import { to } from "../lib/addresses.js";
 import { ApiError, at, get, patch, post, wrongAt } from "../lib/api.js";
 import { blankConnection, connectionForm, make, placeWords, withoutCredentials } from "../lib/connection-form.js";
@@ -20,23 +19,19 @@ import { filterStep } from "./new-sync/filters.js";
 import { mappingStep } from "./new-sync/mapping.js";
 import { previewOf, previewPanel } from "./new-sync/preview.js";
 
-/** @import { Child } from "../lib/dom.js" */
-/** @import { Change, Draft } from "../lib/draft.js" */
-/** @import { Preview } from "./new-sync/preview.js" */
-
 /**
  * @typedef {{connection_id: string, name: string, provider_type: string}} Reached
- * @typedef {{draft: import("../lib/connection-form.js").ConnectionDraft, busy?: boolean,
+ * @typedef {{draft: Ui.ConnectionDraft, busy?: boolean,
  *   error?: unknown}} Making
- * @typedef {{draft: Draft, connections: Reached[], buckets: Pick<Api.Bucket, "bucket_id" |
+ * @typedef {{draft: Ui.Draft, connections: Reached[], buckets: Pick<Api.Bucket, "bucket_id" |
  * "bucket_name">[],
- *   making: Making | null, preview: Preview | null, previewing: boolean, previewError: unknown,
+ *   making: Making | null, preview: Ui.Preview | null, previewing: boolean, previewError: unknown,
  *   error: unknown, busy: boolean, ready: boolean, home: string, taken: string[]}} State
  */
 
 const LOCAL = { connection_id: "conn_local", name: "This computer", provider_type: "local" };
 
-/** @param {Visit} visit @returns {Page} */
+/** @param {Ui.Visit} visit @returns {Ui.Page} */
 export function open(visit) {
   const [bucketId, syncId] = visit.params;
   const editing = Boolean(syncId);
@@ -98,14 +93,14 @@ export function open(visit) {
 
   /**
    * Begins to write a connection, or stops.
-   * @param {import("../lib/connection-form.js").ConnectionDraft | null} draft
+   * @param {Ui.ConnectionDraft | null} draft
    */
   function write(draft) {
     state.making = draft && { draft };
     state.draft.making = draft && withoutCredentials(draft);
   }
 
-  /** @param {Partial<Draft>} change_ */
+  /** @param {Partial<Ui.Draft>} change_ */
   function change(change_) {
     const { draft } = state;
     if (change_.connection_id !== undefined) {
@@ -180,12 +175,12 @@ export function open(visit) {
       const bucketName = state.buckets.find((one) => one.bucket_id === draft.bucket_id)?.bucket_name ?? draft.bucket_name;
       const whole = Boolean(draft.connection_id && draft.source_path && (draft.bucket_id || draft.bucket_name));
       const seen = (state.preview?.items ?? []).filter((item) => item.verdict !== "exclude").map((item) => item.path);
-      /** @type {[title: string, body: Child][]} */
+      /** @type {[title: string, body: Ui.Child][]} */
       const steps = [
         ["Where the files are", editing
           ? facts([["Connection", name(connection?.name ?? draft.connection_id)], ["Place", name(draft.source_path)], ["Bucket", name(bucketName)], ["", "These stay. For another place, make a new sync."]])
           : sourceStep(state, change, write)],
-        ...(editing ? [] : /** @type {[string, Child][]} */ ([
+        ...(editing ? [] : /** @type {[string, Ui.Child][]} */ ([
           ["Which folder", draft.connection_id ? placeStep(state, connection, places, change) : h("p.muted", "Choose or create a connection first.")],
           ["Into which bucket", bucketStep(state, change)],
         ])),
@@ -227,7 +222,7 @@ const removalWords = (state) => counted(removals(state), "object");
 /** @param {State} state */
 const saveWords = (state) => (removals(state) === 0 ? "Save changes" : state.preview?.held ? `Save, and hold ${counted(removals(state), "removal")}` : `Save, and remove ${removalWords(state)}`);
 
-/** Asks before an edit is saved that removes objects. @param {State & {preview: Preview}} state */
+/** Asks before saving what removes objects. @param {State & {preview: Ui.Preview}} state */
 const agreed = (state) => ask({
   title: state.preview.held ? "Save these changes?" : `Remove ${removalWords(state)} from the bucket?`,
   body: [h("p", `The next run finds ${removalWords(state)} that no longer match or are gone from the source`, state.preview.held ? ", and holds their removal until you approve it." : ", and removes them. The source is never changed."),
@@ -240,7 +235,7 @@ const agreed = (state) => ask({
 /** @param {object} settings */
 const withoutNull = (settings) => Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== null));
 
-/** @param {Draft} draft @param {string | undefined} syncId @param {AbortSignal} signal */
+/** @param {Ui.Draft} draft @param {string | undefined} syncId @param {AbortSignal} signal */
 function askPreview(draft, syncId, signal) {
   if (Number.isNaN(sizeOf(draft.min)) || Number.isNaN(sizeOf(draft.max))) {
     throw new ApiError(422, { message: "A size is a number with a unit, such as 10 MB." });
@@ -253,8 +248,8 @@ function askPreview(draft, syncId, signal) {
 }
 
 /**
- * @param {State} state @param {Change} change
- * @param {(draft: import("../lib/connection-form.js").ConnectionDraft | null) => void} write
+ * @param {State} state @param {Ui.Change} change
+ * @param {(draft: Ui.ConnectionDraft | null) => void} write
  */
 function sourceStep(state, change, write) {
   const { making } = state;
@@ -274,7 +269,7 @@ function sourceStep(state, change, write) {
   };
   /**
    * @param {string} id
-   * @param {Child} title
+   * @param {Ui.Child} title
    * @param {string} about
    * @param {boolean} checked
    * @param {() => void} choose
@@ -293,7 +288,7 @@ function sourceStep(state, change, write) {
 
 /**
  * @param {State} state @param {Reached | undefined} connection
- * @param {ReturnType<typeof browser>} places @param {Change} change
+ * @param {ReturnType<typeof browser>} places @param {Ui.Change} change
  */
 function placeStep(state, connection, places, change) {
   const words = placeWords(connection?.provider_type);
@@ -305,14 +300,14 @@ function placeStep(state, connection, places, change) {
   ];
 }
 
-/** @param {State} state @param {Change} change */
+/** @param {State} state @param {Ui.Change} change */
 function bucketStep({ draft, buckets, error }, change) {
   const wrong = wrongAt(error, "bucket_name");
   return h("div.fields", field("Bucket", choice("bucket", draft.bucket_id, [["", "A new bucket"], ...buckets.map((bucket) => [bucket.bucket_id, bucket.bucket_name])], (bucket_id) => change({ bucket_id })), { id: "bucket", hint: "Several syncs can share a bucket." }),
     draft.bucket_id ? null : field("Its name", input(draft.bucket_name, (bucket_name) => change({ bucket_name, bucket_named: bucket_name !== "" }), { maxlength: 100, placeholder: "pictures" }), { id: "bucket-name", error: wrong }));
 }
 
-/** @param {Draft} draft @param {Change} change */
+/** @param {Ui.Draft} draft @param {Ui.Change} change */
 function scheduleStep(draft, change) {
   /**
    * @param {string} label

@@ -1,6 +1,5 @@
 /** An object: its preview, its fields, its blobs, where it came from, what shares its content. */
 
-/** @import { Page, Visit } from "../app.js" */
 import { to } from "../lib/addresses.js";
 import { at, get, remove } from "../lib/api.js";
 import { ask } from "../lib/dialog.js";
@@ -18,7 +17,7 @@ import { preview } from "./object/preview.js";
 const OURS = new Set(["object_id", "bucket_id", "key_prefix", "blobs", "source_details", "edges", "status", "error", "created_at",
   "updated_at", "document_count", "consistency", "source", "path_bytes", "namespace_id", "internal_id", "metadata_type", "twins", "edited_fields", "released"]);
 
-/** @param {Visit} visit @returns {Page} */
+/** @param {Ui.Visit} visit @returns {Ui.Page} */
 export function open(visit) {
   const [bucketId, objectId] = visit.params;
   /**
@@ -164,7 +163,7 @@ function blobs(object, bucketId) {
 }
 
 /**
- * @param {Api.Twin[]} others @param {import("../lib/objects.js").Item} item
+ * @param {Api.Twin[]} others @param {Ui.Item} item
  * @param {() => void} redraw
  */
 function twins(others, item, redraw) {

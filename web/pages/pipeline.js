@@ -1,12 +1,11 @@
 /** A pipeline: its documents, what failed and why, its batches; pause, retry, log. */
 
-/** @import { Page, Visit } from "../app.js" */
-/** @import { FailureGroup } from "../lib/pipelines.js" */
 import { to } from "../lib/addresses.js";
 import { get, patch, post, remove } from "../lib/api.js";
 import { ask } from "../lib/dialog.js";
 import { documentTable } from "../lib/documents.js";
 import { h } from "../lib/dom.js";
+import { face } from "../lib/face.js";
 import { count, counted, duration, moment } from "../lib/format.js";
 import { attempt, note } from "../lib/notes.js";
 import { badge, bar, button, cell, empty, heads, icon, link, name, said, section, stat } from "../lib/parts.js";
@@ -22,12 +21,12 @@ const TABS = [["documents", "Documents"], ["failures", "Failures"], ["batches", 
  */
 const FAILURES = { transient: "May pass", permanent: "Cannot be read", resource: "Took too much time, memory or room" };
 
-/** @param {Visit} visit @returns {Page} */
+/** @param {Ui.Visit} visit @returns {Ui.Page} */
 export function open(visit) {
   const [id] = visit.params;
   /**
    * @type {{one: Api.Pipeline | null, buckets: Map<string, string>, batches: Api.Batch[], groups:
-   * FailureGroup[],
+   * Ui.FailureGroup[],
    *   tab: string, log: {batch: string, text: string} | null}}
    */
   const state = { one: null, buckets: new Map(), batches: [], groups: [], tab: visit.query.get("show") ?? "documents", log: null };
@@ -84,13 +83,18 @@ export function open(visit) {
     return h("section.stack", { "aria-label": "Failures" }, section("By reason", one.failed),
       state.groups.map((group) => h("article.need", { key: `${group.error_type} ${group.error}` }, icon("alert"),
         h("div", h("h3", `${counted(group.count, "object")}: `, said(group.error)), h("p", FAILURES[group.error_type] ?? group.error_type),
-          h("details", h("summary", "Which"), h("ul", group.objects.map((object) => h("li", { key: object.object_id },
-            link(object.object_id, to.object(object.bucket_id ?? bucketsOf(one)[0], object.object_id)), ` tried ${counted(object.attempts, "time")}, ${moment(object.timestamp)}`,
+          h("details", h("summary", "Which"), h("ul", group.objects.map((object) => h("li", { key: object.object_id }, failedObject(one, object), ` tried ${counted(object.attempts, "time")}, ${moment(object.timestamp)}`,
             object.stderr ? h("pre", { tabindex: "0" }, object.stderr) : null))), group.count > group.objects.length ? h("p.muted", `and ${count(group.count - group.objects.length)} more`) : null)),
         h("div.actions", button("Retry these", () => retry(group), { kind: "small primary", "aria-label": `Retry these: ${group.error}` })))));
   }
 
-  /** @param {import("../lib/pipelines.js").FailureGroup} group */
+  /** @param {Api.Pipeline} one @param {Api.FailedInPipeline} object */
+  function failedObject(one, { object_id: object, bucket_id, key_prefix, mime_type }) {
+    const bucket = bucket_id ?? bucketsOf(one)[0];
+    return h("a.faced", { href: to.object(bucket, object) }, face(bucket, { id: object, mime: mime_type ?? "", blob: object }, 64, visit.redraw), name(key_prefix));
+  }
+
+  /** @param {Ui.FailureGroup} group */
   function retry(group) {
     return attempt(() => retryFailures(id, group), `${counted(group.count, "object")} will be tried again.`).then(visit.refresh);
   }
@@ -126,7 +130,7 @@ export function open(visit) {
   }
 }
 
-/** @param {Api.Pipeline} one @param {Map<string, string>} buckets @param {Visit} visit */
+/** @param {Api.Pipeline} one @param {Map<string, string>} buckets @param {Ui.Visit} visit */
 function head(one, buckets, visit) {
   const base = pipelineAt(one.collection_id);
   const from = bucketsOf(one);

@@ -1,6 +1,5 @@
 /** Every pipeline in a row. */
 
-/** @import { Page, Visit } from "../app.js" */
 import { to } from "../lib/addresses.js";
 import { get } from "../lib/api.js";
 import { h } from "../lib/dom.js";
@@ -9,7 +8,7 @@ import { badge, cell, empty, heads, link, name, pageHead } from "../lib/parts.js
 import { bucketsOf, conditionWords, extractorName, pipelines } from "../lib/pipelines.js";
 import { soon } from "../lib/soon.js";
 
-/** @param {Visit} visit @returns {Page} */
+/** @param {Ui.Visit} visit @returns {Ui.Page} */
 export function open(visit) {
   /** @type {Api.Pipeline[] | null} */
   let rows = null;

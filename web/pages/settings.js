@@ -1,6 +1,5 @@
 /** Settings: version, data directory and disk, token, allowed hosts, log level. */
 
-/** @import { Page, Visit } from "../app.js" */
 import { fieldsOf, get, messageOf, patch, post } from "../lib/api.js";
 import { ask } from "../lib/dialog.js";
 import { h } from "../lib/dom.js";
@@ -14,7 +13,7 @@ import { bar, button, choice, command, facts, field, link, pageHead, section } f
  */
 /** @typedef {State & {settings: Api.Settings}} Loaded */
 
-/** @param {Visit} visit @returns {Page} */
+/** @param {Ui.Visit} visit @returns {Ui.Page} */
 export function open(visit) {
   /** @type State */
   const state = { settings: null, hosts: null, token: null, error: null };
@@ -58,7 +57,7 @@ function disk(disk) {
     ]));
 }
 
-/** @param {Loaded} state @param {Visit} visit */
+/** @param {Loaded} state @param {Ui.Visit} visit */
 function token(state, visit) {
   return h("section.panel.stack", section("Token"),
     h("p", "Programs need it to use the API. A new token replaces the old one at once; browsers stay signed in."),
@@ -74,7 +73,7 @@ function token(state, visit) {
         }).then(visit.redraw))));
 }
 
-/** @param {Loaded} state @param {Visit} visit */
+/** @param {Loaded} state @param {Ui.Visit} visit */
 function access(state, visit) {
   const known = state.settings.allowed_hosts.join("\n");
   const typed = state.hosts ?? known;
@@ -94,7 +93,7 @@ function access(state, visit) {
     }, { disabled: typed === known })));
 }
 
-/** @param {Api.Settings} settings @param {Visit} visit */
+/** @param {Api.Settings} settings @param {Ui.Visit} visit */
 function log(settings, visit) {
   return h("section.panel.stack", section("Log"),
     field("Level", choice("log-level", settings.log_level ?? "", [["error", "Errors"], ["warn", "Warnings"], ["info", "Events"], ["debug", "Every step"], ["trace", "Everything"]],

@@ -1,6 +1,5 @@
 /** Signing in to a provider: setting up a client there, step by step, then the sign-in itself. */
 
-/** @import { Page, Visit } from "../app.js" */
 import { to } from "../lib/addresses.js";
 import { at, get, post } from "../lib/api.js";
 import { h } from "../lib/dom.js";
@@ -10,7 +9,7 @@ import { begin, draftOf, forgetDraft, isHere, keepDraft, signInTo } from "../lib
 /** How often a sign-in that continues elsewhere is looked at, in milliseconds. */
 const LOOK = 1000;
 
-/** @param {Visit} visit @returns {Page} */
+/** @param {Ui.Visit} visit @returns {Ui.Page} */
 export function open(visit) {
   const provider = signInTo(visit.params[0]);
   const renew = visit.query.get("renew");
@@ -112,7 +111,7 @@ export function open(visit) {
     ],
   };
 
-  /** @param {import("../lib/sign-in.js").Step} step @param {number} index */
+  /** @param {Ui.Step} step @param {number} index */
   function stepOf(step, index) {
     const isDone = index < state.step;
     if (index > state.step) return h("li.step.later", { key: index }, h("h2", step.title));

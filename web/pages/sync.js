@@ -1,6 +1,5 @@
 /** A sync: its controls, its history, its failures, held removals, and its settings. */
 
-/** @import { Page, Visit } from "../app.js" */
 import { to } from "../lib/addresses.js";
 import { at, get, post, remove } from "../lib/api.js";
 import { history } from "../lib/chart.js";
@@ -29,7 +28,7 @@ const MOST_RUNS = 960;
  * @typedef {State & {sync: Api.Sync}} Loaded
  */
 
-/** @param {Visit} visit @returns {Page} */
+/** @param {Ui.Visit} visit @returns {Ui.Page} */
 export function open(visit) {
   const [bucketId, syncId] = visit.params;
   const base = at.sync(bucketId, syncId);
@@ -98,7 +97,7 @@ export function open(visit) {
   };
 }
 
-/** @param {Loaded} state @param {Api.Job | undefined} job @param {Visit} visit */
+/** @param {Loaded} state @param {Api.Job | undefined} job @param {Ui.Visit} visit */
 function head({ sync, bucket, connection }, job, visit) {
   const base = at.sync(sync.bucket_id, sync.sync_config_id);
   return h("header.page-head", h("div", h("h1", name(sync.source_path)),
@@ -143,7 +142,7 @@ const fullRun = (sync) => ask({
   run: () => runNow(sync, true),
 });
 
-/** @param {Api.Sync} sync @param {Visit} visit */
+/** @param {Api.Sync} sync @param {Ui.Visit} visit */
 function held(sync, visit) {
   if (!isHeld(sync)) return null;
   return h("section.need.warn", { "aria-label": "Held removals" },
@@ -175,7 +174,7 @@ const trouble = (sync, connection) => h("div.problem", icon("alert"),
     wayOut(sync.last_error, { connection })),
 );
 
-/** @param {State} state @param {Visit} visit */
+/** @param {State} state @param {Ui.Visit} visit */
 function past(state, visit) {
   if (state.jobs.length === 0) {
     return empty("No runs yet", "The first run copies every entry of the source. Later runs fetch only what changed.");
@@ -232,7 +231,7 @@ const ERRORS = {
 /** @param {string} type */
 const errorWords = (type) => ERRORS[/** @type {keyof typeof ERRORS} */ (type)] ?? type;
 
-/** @param {Loaded} state @param {ReturnType<typeof at.sync>} base @param {Visit} visit */
+/** @param {Loaded} state @param {ReturnType<typeof at.sync>} base @param {Ui.Visit} visit */
 function failures(state, base, visit) {
   const over = isDeleted(state.sync);
   if (state.letters.length === 0 && !state.errorType) {
@@ -292,7 +291,7 @@ function configuration({ sync, bucket, connection }) {
   );
 }
 
-/** @param {Loaded} state @param {ReturnType<typeof at.sync>} base @param {Visit} visit */
+/** @param {Loaded} state @param {ReturnType<typeof at.sync>} base @param {Ui.Visit} visit */
 function inside({ sync }, base, visit) {
   const shards = Object.entries(sync.sync_checkpoints ?? {});
   return h("div.stack", h("section.panel.stack", section("The lease"),

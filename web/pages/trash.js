@@ -1,6 +1,5 @@
 /** The trash of a bucket: deleted objects, which can be restored until they are purged. */
 
-/** @import { Page, Visit } from "../app.js" */
 import { to } from "../lib/addresses.js";
 import { at, get, post } from "../lib/api.js";
 import { ask } from "../lib/dialog.js";
@@ -14,7 +13,7 @@ import { soon } from "../lib/soon.js";
 
 const PAGE = 100;
 
-/** @param {Visit} visit @returns {Page} */
+/** @param {Ui.Visit} visit @returns {Ui.Page} */
 export function open(visit) {
   const [bucketId] = visit.params;
   const trash = /** @type {const} */ (`${at.bucket(bucketId)}/objects/trash`);

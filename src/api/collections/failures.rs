@@ -55,6 +55,8 @@ pub(super) async fn list(
         .map(|row| FailedObjectOfCollection {
             object_id: row.failed.object_id,
             bucket_id: row.bucket_id,
+            key_prefix: row.path.to_json_text(),
+            mime_type: row.mime,
             batch_id: row.batch_id,
             error: row.failed.error,
             error_type: row.failed.class,

@@ -395,6 +395,10 @@ pub(in crate::api) struct FailedObjectOfCollection {
     pub object_id: String,
     /// Id of its bucket.
     pub bucket_id: Option<String>,
+    /// Its path.
+    pub key_prefix: String,
+    /// Its MIME type, if one is known.
+    pub mime_type: Option<String>,
     /// Id of the batch that tried it last.
     pub batch_id: Option<String>,
     /// Why, for people.

@@ -8,7 +8,10 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 
 use super::{Digest, collections, documents};
-use crate::store::{Result, StoreError, time};
+use crate::{
+    model::EntryPath,
+    store::{Result, StoreError, time},
+};
 
 /// How an object stands in a collection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,13 +108,15 @@ pub struct Try {
     pub recipe: Digest,
 }
 
-/// Counts a try, before it begins.
+/// Counts a try, before it begins. Returns whether it may: not while another batch tries the same
+/// object.
 ///
 /// # Errors
 /// SQLite's.
-pub fn begin(tx: &Transaction<'_>, batch_key: i64, of: &Try, now: Timestamp) -> Result<()> {
-    tx.prepare_cached(
-        "INSERT INTO outcomes (collection_key, object_key, state, input, recipe, attempts,
+pub fn begin(tx: &Transaction<'_>, batch_key: i64, of: &Try, now: Timestamp) -> Result<bool> {
+    let begun = tx
+        .prepare_cached(
+            "INSERT INTO outcomes (collection_key, object_key, state, input, recipe, attempts,
                                batch_key, updated_at_ms)
          VALUES (?1, ?2, 'trying', ?3, ?4, 1, ?5, ?6)
          ON CONFLICT (collection_key, object_key) DO UPDATE SET
@@ -119,17 +124,21 @@ pub fn begin(tx: &Transaction<'_>, batch_key: i64, of: &Try, now: Timestamp) -> 
              attempts = CASE WHEN input = ?3 AND batch_key IS ?5 AND state = 'waiting'
                              THEN attempts + 1 ELSE 1 END,
              deaths = CASE WHEN input = ?3 THEN deaths ELSE 0 END,
-             input = ?3, batch_key = ?5",
-    )?
-    .execute(params![
-        of.collection_key,
-        of.object_key,
-        of.input,
-        of.recipe,
-        batch_key,
-        now.as_millisecond()
-    ])?;
-    Ok(())
+             input = ?3, batch_key = ?5
+         WHERE outcomes.state <> 'trying' OR outcomes.batch_key IS ?5
+            OR outcomes.batch_key NOT IN (SELECT b.batch_key FROM batches b
+                                          WHERE b.batch_key = outcomes.batch_key
+                                            AND b.status = 'IN_PROGRESS')",
+        )?
+        .execute(params![
+            of.collection_key,
+            of.object_key,
+            of.input,
+            of.recipe,
+            batch_key,
+            now.as_millisecond()
+        ])?;
+    Ok(begun > 0)
 }
 
 /// Whether a try is still under way as it was handed out: its object is the same, has not changed
@@ -272,16 +281,16 @@ fn write_failure(
     Ok(())
 }
 
-/// Takes a try back, as if it had not begun: it was not the object's fault.
+/// Takes a try of a batch back, as if it had not begun: it was not the object's fault.
 ///
 /// # Errors
 /// SQLite's.
-pub fn refund(tx: &Transaction<'_>, collection_key: i64, object_key: i64) -> Result<()> {
+pub fn refund(tx: &Transaction<'_>, batch_key: i64, of: &Try) -> Result<()> {
     tx.prepare_cached(
         "UPDATE outcomes SET state = 'waiting', attempts = max(attempts - 1, 0)
-         WHERE collection_key = ?1 AND object_key = ?2 AND state = 'trying'",
+         WHERE collection_key = ?1 AND object_key = ?2 AND batch_key = ?3 AND state = 'trying'",
     )?
-    .execute([collection_key, object_key])?;
+    .execute([of.collection_key, of.object_key, batch_key])?;
     Ok(())
 }
 
@@ -409,6 +418,10 @@ pub struct FailedInCollection {
     pub bucket_id: Option<String>,
     /// Public id of the batch that tried it last.
     pub batch_id: Option<String>,
+    /// The object's path.
+    pub path: EntryPath,
+    /// The object's MIME type, if one is known.
+    pub mime: Option<String>,
 }
 
 /// Objects that failed in a collection, by age, `skip` left out.
@@ -425,7 +438,7 @@ pub fn failed_of_collection(
     let mut statement = connection.prepare_cached(&format!(
         "SELECT collection_key, o.id, class, outcomes.error, attempts, outcomes.updated_at_ms, log,
                 (SELECT id FROM buckets k WHERE k.bucket_key = o.bucket_key),
-                (SELECT id FROM batches b WHERE b.batch_key = outcomes.batch_key)
+                (SELECT id FROM batches b WHERE b.batch_key = outcomes.batch_key), o.path, o.mime
          FROM outcomes JOIN objects o USING (object_key)
          WHERE {} ORDER BY object_key LIMIT ?6 OFFSET ?7",
         FailureFilter::CONDITION
@@ -434,8 +447,13 @@ pub fn failed_of_collection(
     let values = params![collection_key, class, error, ids, wanted.passing_only, limit, skip];
     let failed = statement
         .query_map(values, |row| {
-            let (bucket_id, batch_id) = (row.get(7)?, row.get(8)?);
-            Ok(FailedInCollection { failed: failed_object(row)?, bucket_id, batch_id })
+            Ok(FailedInCollection {
+                failed: failed_object(row)?,
+                bucket_id: row.get(7)?,
+                batch_id: row.get(8)?,
+                path: EntryPath::new(row.get::<_, Vec<u8>>(9)?),
+                mime: row.get(10)?,
+            })
         })?
         .collect::<std::result::Result<_, _>>()?;
     Ok(failed)

@@ -56,9 +56,6 @@ declare global {
     type Answer<Method extends string, Path extends string> =
       [ByHand<Method, Path>] extends [never] ? ([InDocument<Method, Path>] extends [never] ? unknown : InDocument<Method, Path>) : ByHand<Method, Path>;
 
-    /** What can be drawn; here, because comments of JavaScript cannot say a type that contains itself. */
-    type Child = import("../../../web/lib/dom.js").Drawing | string | number | boolean | null | undefined | Child[];
-
     type Counts = { [name: string]: number | undefined };
     type Held = { count: number; of: number; sample: string[]; held_at: string; reason: string };
     type Notice = { code: string; message: string; until?: string | null };

@@ -61,7 +61,7 @@ export function browser({ redraw, choose }) {
     /**
      * Shows a place, and those above it as far as its path names them.
      * @param {string} connection @param {string} provider @param {string} place
-     * @param {import("../../lib/connection-form.js").PlaceWords} words
+     * @param {Ui.PlaceWords} words
      */
     open(connection, provider, place, { top, level }) {
       if (!connection) return;

@@ -1,21 +1,20 @@
 /** Which files: the filters of a sync that is being edited. */
 
-/** @import { Change, Draft } from "../../lib/draft.js" */
 import { h } from "../../lib/dom.js";
 import { sizeOf } from "../../lib/draft.js";
 import { button, choice, field, input } from "../../lib/parts.js";
 
-/** @param {Draft} draft @param {Change} change */
+/** @param {Ui.Draft} draft @param {Ui.Change} change */
 export function filterStep(draft, change) {
   /**
    * @param {string} label
-   * @param {keyof Draft} key
+   * @param {keyof Ui.Draft} key
    * @param {string} placeholder
    * @param {string} [hint]
    * @param {string} [type]
    */
   const text = (label, key, placeholder, hint, type = "text") => field(label, input(String(draft[key]), (value) => change({ [key]: value }), { type, placeholder }), { id: `filter-${key}`, hint, error: (key === "min" || key === "max") && Number.isNaN(sizeOf(String(draft[key]))) ? "A number with a unit, such as 10 MB" : null });
-  /** @param {string} label @param {keyof Draft} key @param {string} placeholder */
+  /** @param {string} label @param {keyof Ui.Draft} key @param {string} placeholder */
   const patterns = (label, key, placeholder) => field(label, h("textarea", {
     rows: 2, value: draft[key], placeholder, spellcheck: "false", oninput: (event) => change({ [key]: event.target.value }),
   }), { id: `filter-${key}`, hint: "One pattern per line. Without / it matches names in any folder." });

@@ -2,14 +2,13 @@
  * How files are stored: the mapping of a sync that is being edited, with samples from real entries.
  */
 
-/** @import { Change, Draft, MappingRow } from "../../lib/draft.js" */
 import { h } from "../../lib/dom.js";
 import { SOURCES, sampleOf } from "../../lib/draft.js";
 import { button, choice, field, input, name } from "../../lib/parts.js";
 
 /**
- * @param {Draft} draft @param {string[]} paths of real entries, for samples
- * @param {Change} change
+ * @param {Ui.Draft} draft @param {string[]} paths of real entries, for samples
+ * @param {Ui.Change} change
  */
 export function mappingStep(draft, paths, change) {
   const { mapping } = draft;
@@ -18,7 +17,7 @@ export function mappingStep(draft, paths, change) {
       ? "Each file becomes an object with one blob, content. Add fields to give objects properties from paths, names, tags or metadata."
       : "Without a row for the file itself, objects have fields and no content."),
     mapping.map((row, index) => {
-      /** @param {Partial<MappingRow>} to */
+      /** @param {Partial<Ui.MappingRow>} to */
       const set = (to) => { Object.assign(row, to); change({ mapping }); };
       const [, , key, placeholder] = SOURCES.find(([type]) => type === row.source) ?? SOURCES[0];
       const samples = paths.map((path) => sampleOf(row, path)).filter((value) => value !== null);

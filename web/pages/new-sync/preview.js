@@ -4,15 +4,7 @@ import { h } from "../../lib/dom.js";
 import { bytes, count, counted } from "../../lib/format.js";
 import { name, said } from "../../lib/parts.js";
 
-/**
- * @typedef {{add: number, update: number, remove: number, exclude: number, fail: number, same:
- * number,
- *   bytes: number, looked: number, whole: boolean, held: boolean,
- * rules: [rule: string, count: number][], items: {path: string, verdict: string, size: number |
- * null, why: string}[]}} Preview
- */
-
-/** The API's answer, as this page shows it. @param {Api.Preview} answer @returns {Preview} */
+/** The API's answer, as this page shows it. @param {Api.Preview} answer @returns {Ui.Preview} */
 export function previewOf(answer) {
   const counts = answer.counts ?? {};
   const items = answer.sample.map((item) => ({
@@ -27,7 +19,7 @@ export function previewOf(answer) {
 
 const VERDICTS = { add: "Add", update: "Update", remove: "Remove", exclude: "Exclude", fail: "Fails", rename: "Rename", wait: "Waits" };
 
-/** @param {Preview | null} preview @param {boolean} placed whether a place was chosen */
+/** @param {Ui.Preview | null} preview @param {boolean} placed whether a place was chosen */
 export function previewPanel(preview, placed) {
   if (!preview) return h("p.muted", placed ? "Listing the source…" : "Choose a folder to see what a run would copy, and why it leaves out the rest.");
   const nothing = preview.looked === 0 && preview.items.length === 0;

@@ -1,6 +1,5 @@
 /** What the bytes of an object look like: pictures, sound, film, text, tables, Markdown, PDF. */
 
-/** @import { Item } from "../../lib/objects.js" */
 import { at } from "../../lib/api.js";
 import { h } from "../../lib/dom.js";
 import { mayHaveOne } from "../../lib/face.js";
@@ -17,7 +16,7 @@ const ROWS = 500;
 const LOOKED_AT = 4096;
 
 /**
- * @typedef {{kind: string, url: string, small: string, item: Item | null, text: string,
+ * @typedef {{kind: string, url: string, small: string, item: Ui.Item | null, text: string,
  * cut: boolean, broken: boolean, error: unknown}} State
  */
 
