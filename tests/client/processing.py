@@ -1,9 +1,10 @@
 """Processing, walked by the public client as it comes from PyPI, unmodified: every operation on
 collections, batches, tasks, documents, analytics and webhooks.
 
-Reads one JSON line from standard input: {"server": URL, "token": S, "folder": PATH}. The folder has
-`a.txt`, `b.txt` and `rows.jsonl`. Every answer is parsed by the client's own models; an assertion says
-what must be in them. The word `done` is the end.
+Reads one JSON line from standard input: {"server": URL, "token": S, "folder": PATH, "requests":
+PATH}. The folder has `a.txt`, `b.txt` and `rows.jsonl`; the last is the list of all that the client
+can send. Every answer is parsed by the client's own models; an assertion says what must be in them.
+It fails if anything of that list was never sent. The word `done` is the end.
 """
 
 import json
@@ -23,12 +24,33 @@ from mixpeek.api.tasks_api import TasksApi
 from mixpeek.api.webhooks_api import WebhooksApi
 from mixpeek.exceptions import ApiException
 
+from recorder import Recorder
+
 DEADLINE = 90.0
+
+#: What there is none of here, by operation and field, with what an error says of it.
+OF_COLLECTIONS = {
+    field: field for field in (
+        "taxonomy_applications", "cluster_applications", "alert_applications", "retriever_enrichments")}
+OF_WEBHOOKS = {
+    **{f"channels[].configs.{field}": field for field in ("payload_template", "blocks_template")},
+    **{f"channels[].configs.{field}": "channels[0].channel" for field in (
+        "to_addresses", "subject_template", "body_template", "content_type", "cc_addresses", "bcc_addresses")}}
+REFUSED = {
+    "POST /v1/collections": {
+        **OF_COLLECTIONS, "retriever_transform": "retriever_transform", "embedding_task": "embedding_task"},
+    "PATCH /v1/collections/{collection_identifier}": OF_COLLECTIONS,
+    "POST /v1/collections/{collection_identifier}/trigger": {"reembed": "reembed"},
+    "GET /v1/collections/{collection_identifier}/documents/{document_id}/download": {"": "has no clip"},
+    "POST /v1/organizations/webhooks": OF_WEBHOOKS,
+    "PUT /v1/organizations/webhooks/{identifier}": OF_WEBHOOKS,
+}
 
 given = json.loads(sys.stdin.readline())
 config = mixpeek.Configuration(host=given["server"], access_token=given["token"])
 config.api_key["NamespaceHeader"] = "default"
 client = mixpeek.ApiClient(config)
+recorder = Recorder(client)
 buckets = BucketsApi(client)
 objects = BucketObjectsApi(client)
 syncs = BucketSyncsApi(client)
@@ -64,6 +86,19 @@ def refused(status: int, call) -> str:
         assert error.status == status, error
         return error.body
     raise AssertionError(f"was not refused with {status}")
+
+
+def every_way_of_paging(pages, identity):
+    """Each parameter of paging leads to the same two rows, one after the other."""
+    both = [identity(row) for row in pages(limit=2).results]
+    assert len(both) == 2, both
+    first = pages(page_size=1, include_total=True)
+    assert [identity(row) for row in first.results] == both[:1], first
+    pagination = first.pagination
+    assert pagination.total >= 2 and pagination.next_cursor, first
+    behind = [{name: pagination.next_cursor} for name in ("cursor", "next_cursor", "after")]
+    for way in ({"offset": 1}, {"page": 2}, *behind):
+        assert [identity(row) for row in pages(limit=1, **way).results] == both[1:], way
 
 
 def finished(bucket: str, batch: str):
@@ -110,7 +145,9 @@ def collecting(bucket: str) -> str:
         description="what files say", metadata={"made": "by the client"}, enabled=True,
         source={"type": "bucket", "bucket_ids": [bucket], "source_filters": {"filters": {
             "AND": [{"field": "key_prefix", "operator": "ends_with", "value": ".txt"}]}}},
-        schedule={"trigger_type": "interval", "schedule_config": {"interval_seconds": 3600}},
+        schedule={
+            "trigger_type": "interval", "schedule_config": {"interval_seconds": 3600},
+            "description": "every hour"},
     ).collection_id
     answer = refused(422, lambda: collection("cloud", bucket, "multimodal_extractor"))
     assert "file_facts" in answer, answer
@@ -309,6 +346,10 @@ def rows_and_tiers(bucket: str, facts: str):
     below = collection(
         "below", bucket, "passthrough_extractor",
         source={"type": "collection", "collection_ids": [rows]}).collection_id
+    lowest = collection(
+        "lowest", bucket, "passthrough_extractor",
+        source={"type": "collection", "collection_id": rows}).collection_id
+    collections.delete_collection(lowest)
     triggered = collections.trigger_collection(rows, mixpeek.TriggerCollectionRequest())
     assert triggered.total_tiers == 2, triggered
     batch = finished(bucket, triggered.batch_id)
@@ -316,8 +357,13 @@ def rows_and_tiers(bucket: str, facts: str):
     balanced(batch)
     assert documents.count_documents(rows).count == 2
     assert documents.count_documents(below).count == 2
-    colours = documents.distinct_document_values(
-        below, mixpeek.DistinctValuesRequest(field="colour"))
+    (row,) = (it for it in objects.list_objects_buckets(bucket).results if it.key_prefix == "rows.jsonl")
+    again = collections.trigger_collection(below, mixpeek.TriggerCollectionRequest(
+        include_collections=[rows], object_ids=[row.object_id], dedup_strategy="replace"))
+    assert again.object_count == 1, again
+    assert finished(bucket, again.batch_id).documents_replaced == 2
+    colours = documents.distinct_document_values(below, mixpeek.DistinctValuesRequest(
+        field="colour", filters={"colour": ["red", "blue"]}, limit=10))
     assert sorted(row.value for row in colours.values) == ["blue", "red"], colours
     collections.delete_collection(rows)
     found = collections.get_collection(below)
@@ -356,7 +402,9 @@ def looking_back(bucket: str):
     health = analytics.get_bucket_health_analytics(bucket, hours=24)
     assert health.overall_health == "healthy" and health.sync_health, health
     assert analytics.get_namespace_buckets_health_analytics(hours=1).buckets == []
-    runs = analytics.get_sync_performance_analytics_buckets(bucket, hours=24, limit=10)
+    (sync,) = syncs.list_sync_configurations_buckets(bucket).results
+    runs = analytics.get_sync_performance_analytics_buckets(
+        bucket, hours=24, limit=10, sync_config_id=sync.sync_config_id)
     assert runs.runs[0].files_synced == 3, runs
     compared = analytics.get_sync_comparison_analytics_buckets(bucket, hours=24)
     assert compared.configs[0].total_files_synced == 3, compared
@@ -382,7 +430,8 @@ def every_field_of_batches(bucket: str, facts: str):
     made = batches.create_batch_buckets_batches(
         bucket,
         mixpeek.CreateBatchRequest(
-            filters=nested(), collection_ids=[facts],
+            filters=nested(), collection_ids=[facts], limit=1, auto_submit=False,
+            trigger_processing=False,
             metadata={"campaign_id": "c", "tags": ["x"], "source": "s", "notes": "n"}),
         skip_validation=True, auto_submit=False, trigger_processing=False)
     assert (len(made.object_ids), made.status) == (1, "DRAFT"), made
@@ -393,12 +442,14 @@ def every_field_of_batches(bucket: str, facts: str):
     assert more.batch_id == made.batch_id, more
     patched = batches.patch_batch_buckets_batches(
         bucket, made.batch_id,
-        mixpeek.PatchBatchRequest(metadata={"campaign_id": "d", "tags": ["y"]}))
+        mixpeek.PatchBatchRequest(metadata={"campaign_id": "d", "tags": ["y"], "source": "t"}))
+    assert patched.metadata.source == "t", patched.metadata
     assert (patched.metadata.campaign_id, patched.metadata.tags) == ("d", ["y"]), patched
     submitted = batches.submit_batch_buckets_batches(
         bucket, made.batch_id, force=True,
         submit_batch_request=mixpeek.SubmitBatchRequest(
-            collection_ids=[facts], include_processing_history=True))
+            collection_ids=[facts], include_processing_history=True,
+            webhook_url="http://127.0.0.1:9/ended"))
     assert submitted.task_id, submitted
     assert finished(bucket, made.batch_id).status == "COMPLETED"
     logs = batches.get_batch_logs_buckets_batches(bucket, made.batch_id, tier_num=0)
@@ -413,7 +464,10 @@ def every_field_of_batches(bucket: str, facts: str):
     assert retried["tier_nums"] == [0] and retried["retried_count"] == 0, retried
     again = batches.resubmit_batch_buckets_batches(
         bucket, made.batch_id, from_tier=0, auto_submit=False,
-        request_body={"collection_ids": [facts], "dedup_strategy": "replace"})
+        request_body={
+            "collection_ids": [facts], "dedup_strategy": "replace", "from_tier": 0,
+            "auto_submit": False, "include_processing_history": True,
+            "webhook_url": "http://127.0.0.1:9/ended"})
     assert again["status"] == "DRAFT" and not again["auto_submitted"], again
     assert batches.submit_batch_buckets_batches(bucket, made.batch_id).task_id
     assert finished(bucket, made.batch_id).documents_replaced == 1
@@ -422,7 +476,7 @@ def every_field_of_batches(bucket: str, facts: str):
     assert finished(bucket, made.batch_id).status == "COMPLETED"
     refused(422, lambda: batches.resubmit_batch_buckets_batches(bucket, made.batch_id, from_tier=9))
     bulk = batches.bulk_submit_batches_buckets(bucket, mixpeek.BulkSubmitBatchesRequest(
-        filters=nested(NOT=None), max_objects=1, collection_ids=[facts], dedup_strategy="skip"))
+        filters=nested(), max_objects=1, collection_ids=[facts], dedup_strategy="skip"))
     assert (bulk.total_objects, bulk.total_batches) == (1, 1), bulk
     assert finished(bucket, bulk.batches[0].batch_id).status == "COMPLETED"
     at_once = batches.create_batch_buckets_batches(
@@ -431,15 +485,55 @@ def every_field_of_batches(bucket: str, facts: str):
     some = batches.list_batches_buckets(bucket, mixpeek.ListBatchesRequest(
         status="COMPLETED", collection_id=facts, limit=1, offset=1))
     assert len(some.results) == 1, some
+    of_bucket = {"bucket_id": bucket, "namespace_id": "default", "limit": 1}
+    first = batches.list_batches_buckets(bucket, mixpeek.ListBatchesRequest(**of_bucket))
+    second = batches.list_batches_buckets(bucket, mixpeek.ListBatchesRequest(
+        **of_bucket, cursor=first.pagination["next_cursor"]))
+    assert first.results[0].batch_id != second.results[0].batch_id, second
+    every_way_of_paging(tasks.list_tasks, lambda row: row.task_id)
+    searched = tasks.list_tasks(list_tasks_request=mixpeek.ListTasksRequest(
+        search=made.batch_id, status="COMPLETED"))
+    assert searched.results, "the tasks of that batch"
     listed = tasks.list_tasks(
         page_size=5, list_tasks_request=mixpeek.ListTasksRequest(
             filters=mixpeek.LogicalOperatorInput.from_dict({
                 "AND": [{"field": "status", "operator": "eq", "value": "COMPLETED"}],
+                "OR": [{"field": "task_type", "operator": "starts_with", "value": "api_"}],
                 "NOT": [{"field": "status", "operator": "eq", "value": "FAILED"}],
                 "case_sensitive": True}),
             sort=mixpeek.SortOption(field="created_at", direction="desc")))
     assert listed.results and all(row.status == "COMPLETED" for row in listed.results), listed
     assert tasks.list_tasks(limit=5, offset=10_000).results == []
+
+
+CONDITIONS = {
+    "AND": [{"field": "a", "operator": "eq", "value": 1}], "case_sensitive": True,
+    "OR": [{"field": "b", "operator": "eq", "value": 1}],
+    "NOT": [{"field": "c", "operator": "eq", "value": 1}]}
+FED = [{"input_key": "q", "source": {"source_type": "constant", "value": "x", "path": "p"}}]
+WRITTEN = [{"source_field": "a", "target_field": "b", "mode": "first"}]
+#: What a collection can be told to do with models and retrievers of a cloud.
+FROM_ABROAD = {
+    "taxonomy_applications": [{
+        "taxonomy_id": "tax_1", "execution_mode": "materialize", "target_collection_id": "col_1",
+        "scroll_filters": CONDITIONS, "execution_phase": 1, "priority": 1,
+        "hierarchical_enrichment_style": "full_chain"}],
+    "cluster_applications": [{
+        "cluster_id": "clus_1", "auto_execute_on_batch": True, "min_document_threshold": 1,
+        "cooldown_seconds": 1, "execution_phase": 2, "priority": 1}],
+    "alert_applications": [{
+        "alert_id": "alt_1", "execution_mode": "on_ingest", "input_mappings": FED,
+        "execution_phase": 4, "priority": 1}],
+    "retriever_enrichments": [{
+        "retriever_id": "ret_1", "input_mappings": FED, "write_back_fields": WRITTEN,
+        "execution_phase": 2, "priority": 1, "scroll_filters": CONDITIONS, "enabled": True}],
+    "retriever_transform": {
+        "retriever_id": "ret_1", "retriever_version": 1, "input_mappings": FED,
+        "write_back_fields": WRITTEN, "unique_id_field": "id", "stages": [{
+            "stage_name": "one", "stage_type": "filter", "config": {"a": 1}, "batch_size": "1",
+            "description": "d", "on_error": "skip", "output_alias": "o"}]},
+    "embedding_task": "search",
+}
 
 
 def every_field_of_collections(bucket: str, facts: str):
@@ -466,22 +560,29 @@ def every_field_of_collections(bucket: str, facts: str):
         "input_mappings": [{"input_key": "file", "source_type": "blob", "path": "content"}]})
     many = collections.create_collection(mixpeek.CreateCollectionRequest.from_dict(mapped))
     assert many.feature_extractor.include_all_source_fields, many
-    for field, value in {
-        "taxonomy_applications": [{"taxonomy_id": "tax_1"}],
-        "cluster_applications": [{"cluster_id": "clus_1", "auto_execute_on_batch": True,
-            "min_document_threshold": 1, "cooldown_seconds": 1, "execution_phase": 2}],
-        "alert_applications": [{"alert_id": "alt_1", "execution_mode": "on_ingest",
-            "input_mappings": [
-                {"input_key": "q", "source": {"source_type": "constant", "value": "x"}}]}],
-        "retriever_enrichments": [{"retriever_id": "ret_1",
-            "input_mappings": [
-                {"input_key": "q", "source": {"source_type": "constant", "value": "x"}}],
-            "write_back_fields": [{"source_field": "a", "target_field": "b", "mode": "first"}]}],
-        "embedding_task": "search",
-    }.items():
+    for field, value in FROM_ABROAD.items():
         wanted = dict(request, collection_name=f"with {field}", **{field: value})
+        wanted = mixpeek.CreateCollectionRequest.from_dict(wanted)
         answer = refused(422, lambda: collections.create_collection(wanted))
         assert field in answer, answer
+        if field.endswith(("applications", "enrichments")):
+            answer = refused(422, lambda: collections.update_collection(one.collection_id, {field: value}))
+            assert field in answer, answer
+    changed = collections.update_collection(one.collection_id, {
+        "collection_name": "another word", "description": "d", "metadata": {"a": 1}, "enabled": True,
+        "schedule": {"trigger_type": "interval", "schedule_config": {"interval_seconds": 60}},
+        "document_schema": {"type": "object"}, "schema_validation": "strict",
+        "feature_extractor": {"feature_extractor_name": "passthrough_extractor", "version": "v1"},
+        "source_filters": {"AND": [{"field": "key_prefix", "operator": "eq", "value": "a.txt"}]}})
+    assert changed.collection_name == "another word" and changed.metadata == {"a": 1}, changed
+    assert changed.source.source_filters.filters.var_and, changed.source
+    every_way_of_paging(collections.list_collections, lambda row: row.collection_id)
+    every_way_of_paging(collections.list_collections_get, lambda row: row.collection_id)
+    named = {"filters": {"collection_name": "everything"}, "sort": {"field": "created_at", "direction": "desc"}}
+    for more, found in (({"page_size": 1}, 1), ({"limit": 1, "page": 2}, 0), ({"limit": 1, "offset": 1}, 0)):
+        listed = collections.list_collections(
+            list_collections_request=mixpeek.ListCollectionsRequest.from_dict({**named, **more}))
+        assert len(listed.results) == found, (more, listed)
     for call in (
         lambda **more: collections.list_collections(
             page_size=1, list_collections_request=mixpeek.ListCollectionsRequest.from_dict({
@@ -502,7 +603,8 @@ def every_field_of_collections(bucket: str, facts: str):
         made.collection_id, mixpeek.TriggerCollectionRequest(include_collections=[facts])))
     answer = refused(422, lambda: collections.trigger_collection(
         made.collection_id, {"reembed": {
-            "outputs": ["transcription_embedding"], "target_feature_uri": "u", "only_missing": True, "dry_run": True}}))
+            "outputs": ["transcription_embedding"], "target_feature_uri": "u",
+            "document_ids": ["doc_1"], "only_missing": True, "dry_run": True}}))
     assert "reembed" in answer, answer
     for name in (made.collection_id, one.collection_id, many.collection_id):
         collections.delete_collection(name)
@@ -511,11 +613,14 @@ def every_field_of_collections(bucket: str, facts: str):
 def every_field_of_documents(bucket: str, facts: str):
     made = [documents.create_document(facts, mixpeek.DocumentCreateRequest.from_dict({
         "collection_id": facts, "root_object_id": "obj_1", "root_bucket_id": bucket,
-        "source_type": "bucket", "source_collection_id": None, "source_document_id": None,
-        "source_object_id": "obj_1", "lineage_path": "a/b", "lineage_chain": [],
+        "source_type": "bucket", "source_collection_id": "col_0", "source_document_id": "doc_0",
+        "source_object_id": "obj_1", "lineage_path": "a/b", "lineage_chain": [{
+            "collection_id": "col_0", "feature_extractor_id": "mine_v1", "document_id": "doc_0",
+            "timestamp": "2026-01-02T03:04:05Z"}],
         "content_hash": "h", "document_schema_version": "1",
         "metadata": {"rank": rank, "when": f"2026-0{rank}-15T10:00:00Z", "tags": ["t", str(rank)]},
-        "features": [{"feature_extractor_id": "mine_v1", "payload": {"said": "so"}}],
+        "features": [{
+            "feature_extractor_id": "mine_v1", "payload": {"said": "so"}, "vectors": {"f": [3.0]}}],
         "vectors": {"v": [1.0, float(rank)], "w": [2.0]}})).document_id for rank in (1, 2, 3)]
     mine = mixpeek.LogicalOperatorInput.from_dict({
         "AND": [{"field": "said", "operator": "eq", "value": "SO"}],
@@ -533,6 +638,30 @@ def every_field_of_documents(bucket: str, facts: str):
         return_vectors=True, return_presigned_urls=True, include_total=True)
     assert [row.document_id for row in read.results] == [made[2], made[1]], read
     assert read.pagination.total == 3, read.pagination
+    for pages in (documents.list_documents, documents.list_documents_0):
+        every_way_of_paging(lambda **way: pages(facts, **way), lambda row: row.document_id)
+        asked = pages(
+            facts, filters=json.dumps({"said": "so"}), sort="rank", search="so", limit=1,
+            return_vectors=True, return_presigned_urls=True)
+        assert [row.document_id for row in asked.results] == made[:1], asked
+    body = {
+        "filters": mine.to_dict(), "sort": {"field": "rank", "direction": "asc"}, "search": "so",
+        "partition": {"index": 0, "count": 1}, "include_total": True,
+        "return_presigned_urls": True, "return_vectors": True, "return_vector_names": ["w"],
+        "select": ["rank"], "expand": ["root_object"], "limit": 1}
+
+    def told(**more):
+        return documents.list_documents(
+            facts, list_documents_request=mixpeek.ListDocumentsRequest.from_dict({**body, **more}))
+
+    second = told(offset=1)
+    assert [row.document_id for row in second.results] == made[1:2], second
+    assert second.total_documents == 3, second
+    third = told(cursor=second.pagination.next_cursor)
+    assert [row.document_id for row in third.results] == made[2:], third
+    groups = documents.list_documents(facts, list_documents_request=mixpeek.ListDocumentsRequest(
+        group_by="rank", filters=mine)).groups
+    assert sorted(group.group_key for group in groups) == [1, 2, 3], groups
     grouped = documents.aggregate_documents(
         facts, mixpeek.DocumentAggregationRequest.from_dict({
             "filters": {"said": "so"},
@@ -564,9 +693,10 @@ def every_field_of_documents(bucket: str, facts: str):
     bulk = documents.bulk_update(facts, mixpeek.BulkUpdateDocumentsRequest(
         filters=mine, update_data={"seen": 2}))
     assert bulk.updated_count == 3, bulk
+    documents.delete_document(facts, made[0])
     gone = documents.batch_delete(facts, mixpeek.BatchDeleteDocumentsRequest(
         filters=mine, reason="a test"))
-    assert gone.deleted_count == 3, gone
+    assert gone.deleted_count == 2, gone
     day, later = "2020-01-01", "2100-01-01T00:00:00Z"
     for look in (analytics.get_bucket_storage_analytics, analytics.get_bucket_usage_analytics):
         assert look(bucket, start_date=day, end_date=later, group_by="month").metrics
@@ -591,12 +721,34 @@ def telling():
             **more,
         })
 
-    made = webhooks.create_webhook_organizations(wanted())
+    abroad = [
+        {"channel": "webhook", "configs": {
+            "url": "http://127.0.0.1:9/hook", "payload_template": {"text": "{{event}}"}}},
+        {"channel": "slack", "configs": {
+            "webhook_url": "http://127.0.0.1:9/T/B/key", "blocks_template": "[]"}},
+        {"channel": "email", "configs": {
+            "to_addresses": ["someone@example.com"], "subject_template": "s", "body_template": "b",
+            "content_type": "html", "cc_addresses": ["c@example.com"], "bcc_addresses": ["b@example.com"]}},
+    ]
+    for channel in abroad:
+        answer = refused(422, lambda: webhooks.create_webhook_organizations(wanted(channels=[channel])))
+        assert "channels[0]" in answer, answer
+    ours = {
+        "webhook_id": "wh_0123456789abcdef", "internal_id": "int_1", "delivery_health": {"status": "x"},
+        "created_at": "2026-01-02T03:04:05Z", "updated_at": "2026-01-02T03:04:05Z"}
+    made = webhooks.create_webhook_organizations(wanted(is_active=True, **ours))
+    assert made.webhook_id != ours["webhook_id"], "ids are given by the server"
     http, slack = (channel.configs.actual_instance for channel in made.channels)
     assert http.signing_secret == "redacted" and http.headers == {"X-Token": "redacted"}, http
     assert http.timeout == 2.5 and slack.channel == "#told" and "key" not in slack.webhook_url, made
     assert made.is_active and made.delivery_health["status"] == "healthy", made
-    kept = mixpeek.WebhookInput.from_dict({**made.to_dict(), "is_active": False})
+    other = webhooks.create_webhook_organizations(wanted(webhook_name="other"))
+    every_way_of_paging(webhooks.list_webhooks_organizations, lambda row: row.webhook_id)
+    webhooks.delete_webhook_organizations(other.webhook_id)
+    for channel in abroad:
+        refused(422, lambda: webhooks.update_webhook_organizations(
+            made.webhook_id, wanted(channels=[channel])))
+    kept = mixpeek.WebhookInput.from_dict({**made.to_dict(), **ours, "is_active": False})
     changed = webhooks.update_webhook_organizations(made.webhook_id, kept)
     assert not changed.is_active and len(changed.channels) == 2, changed
     listed = webhooks.list_webhooks_organizations(
@@ -623,5 +775,11 @@ every_field_of_batches(bucket, facts)
 every_field_of_collections(bucket, facts)
 every_field_of_documents(bucket, facts)
 telling()
-pathlib.Path(given["folder"], "a.txt").unlink()
+of_processing = ("/batches", "/tasks", "/collections", "/webhooks", "/analytics")
+operations = {
+    name: can for name, can in json.loads(pathlib.Path(given["requests"]).read_text()).items()
+    if any(place in name for place in of_processing)}
+assert len(operations) == 52, sorted(operations)
+unsent = recorder.unsent(operations, REFUSED)
+assert not unsent, "never sent:\n" + "\n".join(unsent)
 print("done", flush=True)

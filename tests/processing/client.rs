@@ -1,4 +1,4 @@
-//! The public Python client walks processing from end to end.
+//! The public Python client walks processing from end to end, with every field that it can send.
 
 use std::{
     fs,
@@ -15,7 +15,7 @@ use crate::{
 };
 
 #[test]
-fn the_public_client_walks_every_operation_of_processing() {
+fn the_public_client_walks_every_operation_of_processing_with_every_field_of_its_requests() {
     let home = Catchment::new().env("CATCHMENT_QUIET_PERIOD_MS", "0");
     let server = Server::on(&home);
     let folder = tempfile::tempdir().unwrap();
@@ -24,9 +24,11 @@ fn the_public_client_walks_every_operation_of_processing() {
     let rows = "{\"colour\":\"red\",\"v\":[1,2]}\n{\"colour\":\"blue\",\"v\":[3,4]}\n";
     fs::write(folder.path().join("rows.jsonl"), rows).unwrap();
 
-    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/client/processing.py");
+    let tests = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let script = tests.join("client/processing.py");
     let mut walk = Command::new(peers::venv("python"))
         .arg(script)
+        .env("PYTHONDONTWRITEBYTECODE", "1")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -34,7 +36,7 @@ fn the_public_client_walks_every_operation_of_processing() {
         .unwrap();
     let given = json!({
         "server": format!("http://{}", server.address), "token": server.token,
-        "folder": folder.path(),
+        "folder": folder.path(), "requests": tests.join("fixtures/client_requests.json"),
     });
     writeln!(walk.stdin.take().unwrap(), "{given}").unwrap();
     let walked = walk.wait_with_output().unwrap();
