@@ -154,7 +154,8 @@ CREATE TABLE leases (
     host           TEXT NOT NULL,
     pid            INTEGER NOT NULL,
     acquired_at_ms INTEGER NOT NULL,
-    expires_at_ms  INTEGER NOT NULL
+    expires_at_ms  INTEGER NOT NULL,
+    is_to_stop     INTEGER NOT NULL DEFAULT 0  -- 1: at its next checkpoint
 ) STRICT;
 
 -- One run of a sync, with what it did. A job waits in phase `queued`, without a start, until a
@@ -844,7 +845,9 @@ CREATE TABLE thumbnails (
     reason        TEXT,                        -- why not
     version       TEXT NOT NULL,               -- of the program that made it
     bytes         INTEGER NOT NULL,            -- what it takes, about
-    used_at_ms    INTEGER NOT NULL             -- within a day
+    used_at_ms    INTEGER NOT NULL,            -- within a day
+    tries         INTEGER NOT NULL DEFAULT 0,  -- in vain, that may have passed; by that version
+    retry_at_ms   INTEGER                      -- a reason holds until then; NULL: for that version
 ) STRICT;
 CREATE UNIQUE INDEX thumbnails_by_blob ON thumbnails (blob_key, size);
 CREATE INDEX thumbnails_by_use ON thumbnails (used_at_ms, bytes);

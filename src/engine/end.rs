@@ -204,10 +204,12 @@ impl EndOfRun {
         if to_batch::is_wanted(tx, target.bucket_key)? {
             to_batch::make_batches(tx, &syncs::by_key(tx, sync_key)?, true, now)?;
         }
+        // Asked for, a stop is not continued at once.
+        let at_once = self.was_stopped && !leases::is_to_stop(tx, target.fence)?;
         leases::release(tx, target.fence)?;
         syncs::survived(tx, sync_key)?;
         let nothing_there = self.note_nothing_there(tx, sync_key)?;
-        let next_job = self.update_sync(tx, target, dead_letters, now)?;
+        let next_job = self.update_sync(tx, target, dead_letters, at_once, now)?;
         let has_orphans = blobs::has_orphans(tx)?;
         Ok(Aftermath { dead_letters, next_job, has_orphans, nothing_there })
     }
@@ -230,6 +232,7 @@ impl EndOfRun {
         tx: &Transaction<'_>,
         target: &Target,
         dead_letters: u64,
+        at_once: bool,
         now: Timestamp,
     ) -> store::Result<Option<JobId>> {
         let sync_key = target.fence.sync_key;
@@ -246,7 +249,7 @@ impl EndOfRun {
             Some(_) if self.held_until.is_some() => {
                 Ending::Held { until: self.held_until.unwrap_or(now) }
             }
-            Some(why) => Ending::of_error(self.run_status, self.was_stopped, why),
+            Some(why) => Ending::of_error(self.run_status, at_once, why),
         };
         let mut state = sync_state::after(&sync, ending, now);
         let may_run = !matches!(state.status, SyncStatus::Suspended | SyncStatus::Archived);

@@ -45,9 +45,9 @@ pub enum Ending<'a> {
 impl<'a> Ending<'a> {
     /// The ending of a run that ended early with an error.
     #[must_use]
-    pub fn of_error(status: RunStatus, was_stopped: bool, error: &'a str) -> Self {
+    pub fn of_error(status: RunStatus, at_once: bool, error: &'a str) -> Self {
         match status {
-            RunStatus::Interrupted => Self::Interrupted { at_once: was_stopped },
+            RunStatus::Interrupted => Self::Interrupted { at_once },
             _ => Self::Failed(error),
         }
     }

@@ -14,7 +14,7 @@ use super::{
     context::Context,
     extract::{Class, Failure},
     plan::{self, Rules, Run, Taking, Verdict},
-    work::{self, Made},
+    work::{self, Made, Through},
 };
 use crate::{
     model::BatchStatus,
@@ -263,24 +263,36 @@ impl Tier<'_> {
         if tries.is_empty() && carries.is_empty() && counts == Counts::default() {
             return Ok(runs);
         }
-        self.guarded(move |tx| {
-            for carry in carries {
-                let (collection, object) = (carry.collection_key, carry.object_key);
-                documents::carry(tx, collection, object, &carry.old, &carry.new, now)?;
-                let text = carried_text(&carry.new);
-                outcomes::set_carried(tx, collection, object, text.as_deref())?;
-            }
-            for (of, class, message) in &fails {
-                outcomes::begin(tx, batch_key, of, now)?;
-                let failed = Failed { class: class.as_str(), error: message, log: "", took_ms: 0 };
-                outcomes::fail(tx, of, &failed, now)?;
-            }
-            for of in &tries {
-                outcomes::begin(tx, batch_key, of, now)?;
-            }
-            tasks::add_counts(tx, task_key, &counts, now)
-        })
-        .await?;
+        let elsewhere = self
+            .guarded(move |tx| {
+                let mut elsewhere = BTreeSet::new();
+                for carry in carries {
+                    let (collection, object) = (carry.collection_key, carry.object_key);
+                    documents::carry(tx, collection, object, &carry.old, &carry.new, now)?;
+                    let text = carried_text(&carry.new);
+                    outcomes::set_carried(tx, collection, object, text.as_deref())?;
+                }
+                for (of, class, message) in &fails {
+                    if !outcomes::begin(tx, batch_key, of, now)? {
+                        (counts.failed, counts.skipped) = (counts.failed - 1, counts.skipped + 1);
+                        continue;
+                    }
+                    let failed =
+                        Failed { class: class.as_str(), error: message, log: "", took_ms: 0 };
+                    outcomes::fail(tx, of, &failed, now)?;
+                }
+                // Another batch that runs beside this one may have begun with it since.
+                for of in &tries {
+                    if !outcomes::begin(tx, batch_key, of, now)? {
+                        counts.skipped += 1;
+                        elsewhere.insert(of.object_key);
+                    }
+                }
+                tasks::add_counts(tx, task_key, &counts, now)?;
+                Ok(elsewhere)
+            })
+            .await?;
+        runs.retain(|(_, run)| !elsewhere.contains(&run.of.object_key));
         Ok(runs)
     }
 
@@ -299,21 +311,18 @@ impl Tier<'_> {
             let taking = self.takings[index].clone();
             let (context, batch_id) = (self.context.clone(), self.batch.id.clone());
             running.spawn(async move {
-                // First a turn, then a place: nobody holds a place to wait for a turn.
+                // First a turn, then a slot: nobody holds a slot to wait for a turn.
                 let _turn = context.extractors.turn(&taking.extractor).await;
-                let _slot = context.slots.take(run.alone).await;
                 let run_id = format!("{batch_id}/{}/{}", taking.collection.id, run.object_id);
-                let settings = &taking.settings().extractor;
-                let parameters = settings.parameters.clone().unwrap_or_default();
-                let (outcome, took) = work::extract(
-                    &context.engine,
-                    &context.extractors,
-                    &taking.extractor,
-                    &parameters,
-                    &run_id,
-                    &run,
-                )
-                .await;
+                let parameters = taking.settings().extractor.parameters.clone();
+                let through = Through {
+                    engine: &context.engine,
+                    extractors: &context.extractors,
+                    extractor: &taking.extractor,
+                    parameters: &parameters.unwrap_or_default(),
+                    run_id: &run_id,
+                };
+                let (outcome, took) = work::extract(through, &run, Some(&context.slots)).await;
                 Finished {
                     member,
                     run,
@@ -468,7 +477,7 @@ impl Tier<'_> {
                 let is_current =
                     outcomes::is_current(tx, batch.key, &run.of, &run.object_id, run.revision_ms)?;
                 if !is_current {
-                    outcomes::refund(tx, run.of.collection_key, run.of.object_key)?;
+                    outcomes::refund(tx, batch.key, &run.of)?;
                     again.push(member);
                     continue;
                 }
@@ -479,7 +488,7 @@ impl Tier<'_> {
                         if blobs.any(|blob| {
                             blob.stored.inline.is_none() && !files.exists(&blob.stored.hash)
                         }) {
-                            outcomes::refund(tx, run.of.collection_key, run.of.object_key)?;
+                            outcomes::refund(tx, batch.key, &run.of)?;
                             again.push(member);
                             continue;
                         }
@@ -513,7 +522,7 @@ impl Tier<'_> {
                         outcomes::wait(tx, &run.of, &failed(&failure, took_ms), at, now)?;
                     }
                     End::Refund(_) => {
-                        outcomes::refund(tx, run.of.collection_key, run.of.object_key)?;
+                        outcomes::refund(tx, batch.key, &run.of)?;
                     }
                 }
             }

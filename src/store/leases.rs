@@ -83,7 +83,8 @@ pub fn check(tx: &Transaction<'_>, fence: Fence) -> Result<()> {
 pub enum Wish {
     /// Go on.
     GoOn,
-    /// Stop at the next checkpoint: the sync was paused, switched off or deleted.
+    /// Stop at the next checkpoint: somebody asked for it, or the sync was paused, switched off or
+    /// deleted.
     Stop,
     /// It holds nothing any more.
     Lost,
@@ -96,7 +97,7 @@ pub enum Wish {
 pub fn wish(connection: &Connection, fence: Fence) -> Result<Wish> {
     let stop: Option<bool> = connection
         .prepare_cached(
-            "SELECT s.status = 'ARCHIVED' OR NOT s.is_active
+            "SELECT l.is_to_stop OR s.status = 'ARCHIVED' OR NOT s.is_active
                  OR (s.pause IS NOT NULL AND NOT s.pause ->> '$.drain')
              FROM leases l JOIN syncs s USING (sync_key) WHERE sync_key = ?1 AND token = ?2",
         )?
@@ -107,6 +108,26 @@ pub fn wish(connection: &Connection, fence: Fence) -> Result<Wish> {
         Some(true) => Wish::Stop,
         None => Wish::Lost,
     })
+}
+
+/// Asks the run that holds the lease of a sync to stop at its next checkpoint.
+///
+/// # Errors
+/// SQLite's.
+pub fn ask_to_stop(tx: &Transaction<'_>, sync_key: i64) -> Result<()> {
+    tx.prepare_cached("UPDATE leases SET is_to_stop = 1 WHERE sync_key = ?1")?
+        .execute([sync_key])?;
+    Ok(())
+}
+
+/// Whether the run that holds a lease was asked to stop.
+///
+/// # Errors
+/// SQLite's.
+pub fn is_to_stop(connection: &Connection, fence: Fence) -> Result<bool> {
+    Ok(connection
+        .prepare_cached("SELECT 1 FROM leases WHERE sync_key = ?1 AND token = ?2 AND is_to_stop")?
+        .exists([fence.sync_key, fence.token])?)
 }
 
 /// Takes the lease of a sync away from its holder. Returns who that was.

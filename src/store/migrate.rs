@@ -35,6 +35,8 @@ const STEPS: &[&str] = &[
     include_str!("migrations/23_refusals.sql"),
     include_str!("migrations/24_link_keys.sql"),
     include_str!("migrations/25_access_keys.sql"),
+    include_str!("migrations/26_thumbnail_tries.sql"),
+    include_str!("migrations/27_stops.sql"),
 ];
 
 /// The version of [`SCHEMA`].

@@ -79,6 +79,45 @@ fn a_run_that_a_server_stops_for_is_gone_on_with_first_thing() {
     assert_eq!(oldest["status"], "interrupted", "{oldest}");
 }
 
+#[test]
+fn the_task_of_a_run_stops_it_at_its_checkpoint_and_the_next_run_continues_there() {
+    let s3 = FakeS3::start();
+    s3.page_size(10);
+    for number in 0..40 {
+        s3.put(format!("key {number:02}"), format!("bytes of {number}"));
+    }
+    s3.inject(Fault::delivery(On::GetOf("key 35"), Delivery::StallAfter(0)));
+    let home = Catchment::new();
+    let server = Server::on(&home);
+    let sync = sync_of(&server, &s3);
+    poll_until("a checkpoint", DEADLINE, || {
+        let now = server.get(&sync).is(200);
+        (now["total_files_synced"].as_u64()? >= 20).then_some(())
+    });
+    let first = running_job(&server, &sync).expect("it runs");
+    let task = first.as_str().unwrap().replacen("job_", "task_", 1);
+    let task = format!("/v1/tasks/{task}");
+    assert_eq!(server.get(&task).is(200)["status"], "IN_PROGRESS");
+    server.delete(&task).is(200);
+    poll_until("the end of the run", DEADLINE, || {
+        (server.get(&task).is(200)["status"] == "INTERRUPTED").then_some(())
+    });
+    server.delete(&task).is(200);
+    let stopped = server.get(&sync).is(200);
+    assert_eq!(stopped["status"], "INTERRUPTED", "{stopped}");
+    assert_eq!(stopped["paused"], false, "{stopped}");
+    let due: jiff::Timestamp = stopped["next_sync_at"].as_str().unwrap().parse().unwrap();
+    assert!(due > jiff::Timestamp::now() + Duration::from_secs(30), "not at once: {stopped}");
+
+    s3.heal();
+    let before = s3.count(Kind::Get);
+    server.post(&format!("{sync}/trigger"), &json!({})).is(200);
+    poll_until("every object", DEADLINE, || {
+        (server.get("/v1/buckets/films").is(200)["object_count"] == 40).then_some(())
+    });
+    assert!(s3.count(Kind::Get) - before <= 20, "what was committed is not fetched again");
+}
+
 /// A sync of everything there, one request at a time.
 fn sync_of(server: &Server, s3: &FakeS3) -> String {
     connect(server, s3);

@@ -19,14 +19,14 @@ limits = { timeout = "10m" }
 
 /// A bucket `films` whose files only the collection `made` takes, through a program that obeys
 /// them.
-struct Here {
-    fixture: Fixture,
-    objects: Vec<(String, String)>,
+pub struct Here {
+    pub fixture: Fixture,
+    pub objects: Vec<(String, String)>,
 }
 
 impl Here {
     /// With these files, of which no batch is made, unless a chunk size says how many a batch has.
-    fn with(files: &[(String, String)], chunk: Option<u32>) -> Self {
+    pub fn with(files: &[(String, String)], chunk: Option<u32>) -> Self {
         let fixture = Fixture::new();
         fixture.server.delete("/v1/collections/facts").is(200);
         let folder = fixture.home.data_dir().join("extractors");
@@ -58,7 +58,7 @@ impl Here {
         Self { fixture, objects }
     }
 
-    fn batch(&self, files: &[&str]) -> Batch<'_> {
+    pub fn batch(&self, files: &[&str]) -> Batch<'_> {
         let ids: Vec<&str> = files
             .iter()
             .map(|file| {
@@ -77,24 +77,24 @@ impl Here {
     }
 }
 
-struct Batch<'a> {
+pub struct Batch<'a> {
     here: &'a Here,
-    path: String,
+    pub path: String,
 }
 
 impl Batch<'_> {
-    fn does(&self, what: &str, body: Value, status: u16) -> Value {
+    pub fn does(&self, what: &str, body: Value, status: u16) -> Value {
         let answer = self.here.fixture.server.post(&format!("{}/{what}", self.path), &body);
         assert_eq!(answer.status, status, "{what}: {}", answer.text());
         answer.json()
     }
 
-    fn status(&self) -> String {
+    pub fn status(&self) -> String {
         let shown = self.here.fixture.server.get(&self.path).is(200);
         shown["status"].as_str().unwrap().to_owned()
     }
 
-    fn becomes(&self, wanted: &str) {
+    pub fn becomes(&self, wanted: &str) {
         poll_until(wanted, DEADLINE, || (self.status() == wanted).then_some(()));
         if ["IN_PROGRESS", "CANCELED"].contains(&wanted) {
             return;
@@ -107,7 +107,7 @@ impl Batch<'_> {
     }
 }
 
-fn files(files: &[(&str, &str)]) -> Vec<(String, String)> {
+pub fn files(files: &[(&str, &str)]) -> Vec<(String, String)> {
     files.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect()
 }
 
@@ -331,7 +331,9 @@ fn a_restart_or_an_upgrade_of_the_data_directory_extracts_nothing_again() {
     let db = rusqlite::Connection::open(home.data_dir().join("catchment.db")).unwrap();
     db.execute_batch(
         "DROP TABLE document_index; DROP TABLE indexed_fields;
-         ALTER TABLE secrets DROP COLUMN refusal; DROP TABLE access_keys;",
+         ALTER TABLE secrets DROP COLUMN refusal; DROP TABLE access_keys;
+         ALTER TABLE thumbnails DROP COLUMN tries; ALTER TABLE thumbnails DROP COLUMN retry_at_ms;
+         ALTER TABLE leases DROP COLUMN is_to_stop;",
     )
     .unwrap();
     db.pragma_update(None, "user_version", 21).unwrap();

@@ -19,6 +19,7 @@ mod receiver;
 mod asked;
 mod client;
 mod commands;
+mod contract;
 mod extract;
 mod facts;
 mod files;

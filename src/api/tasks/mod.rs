@@ -10,7 +10,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     App,
     batches::{self, TaskResponse},
-    error::{ApiError, FieldError, JsonResult},
+    error::{ApiError, JsonResult},
     filters::{LogicalOperatorInput, SortOption},
     json::{DeletedResponse, FromPath, Valid, ValidQuery},
     page::{ListQuery, PaginationResponse},
@@ -21,6 +21,7 @@ use crate::{
     store::{
         Connection,
         jobs::{self, Job},
+        leases,
         processing::{
             batches as batch_store, collections,
             tasks::{self, Task},
@@ -269,21 +270,19 @@ async fn delete(
     Ok(Json(json!(DeletedResponse::done())))
 }
 
-/// Lets a job of a sync end at its next checkpoint; one that has not begun does not begin.
+/// Lets a job of a sync end at its next checkpoint: its next run, when that is due, continues from
+/// there. One that has not begun does not begin.
 async fn stop(app: &App, job: &Job) -> Result<(), ApiError> {
     if job.completed_at.is_some() {
         return Ok(());
     }
-    if job.started_at.is_some() {
-        return Err(ApiError::invalid_field(
-            FieldError::new("task_id", job.id.as_str(), "is a run of a sync that is under way")
-                .accepting("pause its sync: it stops at the next checkpoint"),
-        ));
-    }
-    let (key, now) = (job.sync_key, app.now());
+    let (key, has_begun, now) = (job.sync_key, job.started_at.is_some(), app.now());
     app.engine
         .store
-        .write(move |tx| jobs::skip_waiting(tx, key, "its task was deleted", now))
+        .write(move |tx| match has_begun {
+            true => leases::ask_to_stop(tx, key),
+            false => jobs::skip_waiting(tx, key, "its task was deleted", now),
+        })
         .await?;
     Ok(())
 }
