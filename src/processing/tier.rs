@@ -374,10 +374,11 @@ impl Tier<'_> {
         if handed_out.is_empty() {
             return Ok(());
         }
+        let batch_key = self.batch.key;
         self.guarded(move |tx| {
-            handed_out
-                .into_iter()
-                .try_for_each(|(collection, object)| outcomes::refund(tx, collection, object))
+            handed_out.into_iter().try_for_each(|(collection, object)| {
+                outcomes::refund(tx, batch_key, collection, object)
+            })
         })
         .await
     }
@@ -477,7 +478,7 @@ impl Tier<'_> {
                 let is_current =
                     outcomes::is_current(tx, batch.key, &run.of, &run.object_id, run.revision_ms)?;
                 if !is_current {
-                    outcomes::refund(tx, batch.key, &run.of)?;
+                    outcomes::refund(tx, batch.key, run.of.collection_key, run.of.object_key)?;
                     again.push(member);
                     continue;
                 }
@@ -488,7 +489,12 @@ impl Tier<'_> {
                         if blobs.any(|blob| {
                             blob.stored.inline.is_none() && !files.exists(&blob.stored.hash)
                         }) {
-                            outcomes::refund(tx, batch.key, &run.of)?;
+                            outcomes::refund(
+                                tx,
+                                batch.key,
+                                run.of.collection_key,
+                                run.of.object_key,
+                            )?;
                             again.push(member);
                             continue;
                         }
@@ -522,7 +528,7 @@ impl Tier<'_> {
                         outcomes::wait(tx, &run.of, &failed(&failure, took_ms), at, now)?;
                     }
                     End::Refund(_) => {
-                        outcomes::refund(tx, batch.key, &run.of)?;
+                        outcomes::refund(tx, batch.key, run.of.collection_key, run.of.object_key)?;
                     }
                 }
             }

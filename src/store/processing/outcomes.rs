@@ -285,12 +285,17 @@ fn write_failure(
 ///
 /// # Errors
 /// SQLite's.
-pub fn refund(tx: &Transaction<'_>, batch_key: i64, of: &Try) -> Result<()> {
+pub fn refund(
+    tx: &Transaction<'_>,
+    batch_key: i64,
+    collection_key: i64,
+    object_key: i64,
+) -> Result<()> {
     tx.prepare_cached(
         "UPDATE outcomes SET state = 'waiting', attempts = max(attempts - 1, 0)
          WHERE collection_key = ?1 AND object_key = ?2 AND batch_key = ?3 AND state = 'trying'",
     )?
-    .execute([of.collection_key, of.object_key, batch_key])?;
+    .execute([collection_key, object_key, batch_key])?;
     Ok(())
 }
 
