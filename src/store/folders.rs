@@ -4,10 +4,13 @@ use jiff::Timestamp;
 use rusqlite::{Connection, Transaction, params};
 
 use super::{
-    Result, dead_letters,
+    Result,
+    below::{self, Content, Folders},
+    dead_letters,
     entries::HANDED_OVER,
     events::EventKind,
     feeds, gone, jobs, leases, links,
+    new_entries::pieces,
     places::{Placement, Places},
     processing::to_batch::Batching,
     syncs,
@@ -104,7 +107,9 @@ pub fn apply(
 ) -> Result<TreeChanged> {
     leases::check(tx, target.fence)?;
     let sync_key = target.fence.sync_key;
-    let mut tree = Tree { tx, target, roots, change, now, moved_entries: 0, moved: Vec::new() };
+    let (moved_entries, moved) = (0, Touched::default());
+    let batching = Batching::of(tx, sync_key, target.bucket_key)?;
+    let mut tree = Tree { tx, target, roots, change, now, moved_entries, moved, batching };
     for folder in &change.folders {
         tree.put(shard, folder)?;
     }
@@ -130,8 +135,10 @@ struct Tree<'a> {
     change: &'a TreeChange,
     now: Timestamp,
     moved_entries: u64,
-    /// Keys of the objects that have moved.
-    moved: Vec<i64>,
+    /// The objects that have moved.
+    moved: Touched,
+    /// What is noted for processing; `None` where the bucket has no collection.
+    batching: Option<Batching>,
 }
 
 impl Tree<'_> {
@@ -258,65 +265,76 @@ impl Tree<'_> {
     /// it are back.
     fn rewrite_below(&mut self, folder: &FolderId, path: &EntryPath) -> Result<()> {
         let (tx, sync_key) = (self.tx, self.target.fence.sync_key);
-        if !has_content(tx, sync_key, folder)? {
-            return Ok(());
-        }
-        let (id, path, now) = (folder.as_bytes(), path.as_bytes(), self.now.as_millisecond());
-        tx.prepare_cached(&format!(
-            "{BELOW} DELETE FROM gone_entries
-             WHERE sync_key = ?1 AND is_outside = 1
-                   AND +entry_key IN (SELECT entry_key FROM content)"
-        ))?
-        .execute(params![sync_key, id, path])?;
-        let moved = tx
-            .prepare_cached(&format!(
-                "{BELOW} UPDATE entries
-                 SET path = content.path, judged_by = iif(?4, ?5, judged_by) FROM content
-                 WHERE entries.entry_key = content.entry_key AND entries.path IS NOT content.path"
-            ))?
-            .execute(params![sync_key, id, path, self.change.reevaluates, HANDED_OVER])?;
-        self.moved_entries += moved as u64;
-        if moved == 0 || !self.change.updates_objects {
-            return Ok(());
-        }
-        let mut update = tx.prepare_cached(&format!(
-            "{BELOW} UPDATE objects SET path = content.path, updated_at_ms = ?4 FROM content
+        below::in_steps(tx, sync_key, folder.as_bytes(), path.as_bytes(), |step| {
+            pieces(step).try_for_each(|entries| {
+                gone::clear_outside(tx, entries)?;
+                let moved = self.rewrite_entries(entries)?;
+                self.moved_entries += moved;
+                let follows = moved > 0 && self.change.updates_objects;
+                if follows { self.rewrite_objects(entries) } else { Ok(()) }
+            })
+        })
+    }
+
+    /// Gives entries their paths. Returns how many had others.
+    fn rewrite_entries(&self, entries: &[Content]) -> Result<u64> {
+        let mut update = self.tx.prepare_cached(&format!(
+            "{} UPDATE entries
+             SET path = content.path, judged_by = iif({}, {HANDED_OVER}, judged_by) FROM content
+             WHERE entries.entry_key = content.entry_key AND entries.path IS NOT content.path",
+            below::rows_of(entries.len()),
+            self.change.reevaluates,
+        ))?;
+        below::bind(&mut update, entries)?;
+        Ok(update.raw_execute()? as u64)
+    }
+
+    /// Gives the objects of entries their paths.
+    fn rewrite_objects(&mut self, entries: &[Content]) -> Result<()> {
+        let now = 2 * entries.len() + 1;
+        let mut update = self.tx.prepare_cached(&format!(
+            "{} UPDATE objects SET path = content.path, updated_at_ms = ?{now} FROM content
              JOIN entries e ON e.entry_key = content.entry_key AND e.is_duplicate = 0
              WHERE objects.object_key = e.object_key AND objects.entry_key = e.entry_key
                    AND objects.path IS NOT content.path
-             RETURNING object_key"
+             RETURNING object_key",
+            below::rows_of(entries.len()),
         ))?;
-        let mut rows = update.query(params![sync_key, id, path, now])?;
+        below::bind(&mut update, entries)?;
+        update.raw_bind_parameter(now, self.now.as_millisecond())?;
+        let mut moved = Vec::with_capacity(entries.len());
+        let mut rows = update.raw_query();
         while let Some(row) = rows.next()? {
-            self.moved.push(row.get(0)?);
+            moved.push(row.get(0)?);
         }
-        Ok(())
+        for object_key in &moved {
+            self.moved.add_object(self.tx, *object_key)?;
+        }
+        match &self.batching {
+            Some(batching) => batching.moved(self.tx, &moved),
+            None => Ok(()),
+        }
     }
 
     /// Records as gone the entries below a folder that is below no root that is known.
     fn record_outside(&self, folder: &FolderId) -> Result<()> {
-        self.tx
-            .prepare_cached(&format!(
-                "{BELOW} INSERT INTO gone_entries (entry_key, sync_key, is_drifted, is_outside)
-                 SELECT entry_key, ?1, 0, 1 FROM content WHERE true
-                 ON CONFLICT DO UPDATE SET is_drifted = 0, is_outside = 1 WHERE is_drifted = 1"
-            ))?
-            .execute(params![self.target.fence.sync_key, folder.as_bytes(), &b""[..]])?;
-        Ok(())
+        let (tx, sync_key) = (self.tx, self.target.fence.sync_key);
+        below::in_steps(tx, sync_key, folder.as_bytes(), b"", |step| {
+            pieces(step).try_for_each(|entries| gone::record_outside(tx, sync_key, entries))
+        })
     }
 
     /// Marks a folder and all that are known below it.
     fn mark_all_to_list(&self, folder: &FolderId) -> Result<()> {
-        self.tx
-            .prepare_cached(&format!(
-                "{BELOW} UPDATE folders SET to_list = 1
-                 WHERE sync_key = ?1 AND folder_id IN (SELECT folder_id FROM below)"
-            ))?
-            .execute(params![self.target.fence.sync_key, folder.as_bytes(), &b""[..]])?;
+        let (tx, sync_key) = (self.tx, self.target.fence.sync_key);
+        let mut folders = Folders::new(tx, sync_key, folder.as_bytes(), b"");
+        while let Some(folder) = folders.next()? {
+            mark_to_list(tx, sync_key, &EntryPath::new(folder))?;
+        }
         Ok(())
     }
 
-    /// Counts what has moved, says so, and notes it for processing.
+    /// Counts what has moved, and says so.
     fn finish(self) -> Result<TreeChanged> {
         let Self { tx, target, change, now, moved_entries, moved, .. } = self;
         if moved_entries > 0 && change.reevaluates {
@@ -327,16 +345,7 @@ impl Tree<'_> {
             let counts = Counts { updated: updated_entries, ..Counts::default() };
             jobs::count(tx, target.fence.sync_key, target.job_key, &counts, now)?;
         }
-        if !moved.is_empty() {
-            let mut updated = Touched::default();
-            for object_key in &moved {
-                updated.add_object(tx, *object_key)?;
-            }
-            updated.emit_event(tx, EventKind::ObjectsUpdated, target, now)?;
-            if let Some(batching) = Batching::of(tx, target.fence.sync_key, target.bucket_key)? {
-                batching.moved(tx, &moved)?;
-            }
-        }
+        moved.emit_event(tx, EventKind::ObjectsUpdated, target, now)?;
         Ok(TreeChanged { updated_entries })
     }
 }
@@ -348,16 +357,6 @@ fn is_listed_by(tx: &Transaction<'_>, target: &Target, folder: &FolderId) -> Res
             "SELECT 1 FROM folders WHERE sync_key = ?1 AND folder_id = ?2 AND pass = ?3",
         )?
         .exists(params![target.fence.sync_key, folder.as_bytes(), target.pass])?)
-}
-
-/// Whether anything is known to be in a folder.
-fn has_content(tx: &Transaction<'_>, sync_key: i64, folder: &FolderId) -> Result<bool> {
-    Ok(tx
-        .prepare_cached(
-            "SELECT 1 WHERE EXISTS (SELECT 1 FROM folders WHERE sync_key = ?1 AND parent = ?2)
-                 OR EXISTS (SELECT 1 FROM entry_details WHERE sync_key = ?1 AND parent = ?2)",
-        )?
-        .exists(params![sync_key, folder.as_bytes()])?)
 }
 
 fn upsert(tx: &Transaction<'_>, target: &Target, shard: &str, folder: &Folder) -> Result<()> {
@@ -378,21 +377,6 @@ fn upsert(tx: &Transaction<'_>, target: &Target, shard: &str, folder: &Folder) -
     ])?;
     Ok(())
 }
-
-/// All folders below one (`?2`, whose path is `?3`), itself included, with their paths; and the
-/// entries in them.
-const BELOW: &str = "WITH RECURSIVE below (folder_id, path, depth) AS (
-         SELECT ?2, ?3, 0
-         UNION ALL
-         SELECT f.folder_id,
-                CAST(iif(length(b.path) = 0, f.name, b.path || x'2f' || f.name) AS BLOB), depth + 1
-         FROM below b JOIN folders f ON f.sync_key = ?1 AND f.parent = b.folder_id
-         WHERE depth < 1000
-     ), content (entry_key, path) AS (
-         SELECT d.entry_key,
-                CAST(iif(length(b.path) = 0, d.name, b.path || x'2f' || d.name) AS BLOB)
-         FROM below b JOIN entry_details d ON d.sync_key = ?1 AND d.parent = b.folder_id
-     )";
 
 /// The folders that are not known and that something known is in which was found to be below no
 /// root that is known, each with the shard of what is in it.
@@ -506,3 +490,7 @@ pub fn delete_unlisted(tx: &Transaction<'_>, target: &Target) -> Result<()> {
         .execute([target.fence.sync_key, target.pass])?;
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "folders_tests.rs"]
+mod tests;

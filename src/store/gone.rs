@@ -4,7 +4,10 @@
 use roaring::RoaringTreemap;
 use rusqlite::{Connection, Transaction, params};
 
-use super::Result;
+use super::{
+    Result,
+    below::{self, Content},
+};
 use crate::model::EntryId;
 
 /// The keys of entries that are gone.
@@ -69,6 +72,37 @@ pub fn record(tx: &Transaction<'_>, sync_key: i64, keys: &[u64], is_drifted: boo
 /// An entry was listed again.
 pub(super) fn clear(tx: &Transaction<'_>, entry_key: i64) -> Result<()> {
     tx.prepare_cached("DELETE FROM gone_entries WHERE entry_key = ?1")?.execute([entry_key])?;
+    Ok(())
+}
+
+/// Records entries as gone because their folder is below no root that is known.
+pub(super) fn record_outside(
+    tx: &Transaction<'_>,
+    sync_key: i64,
+    entries: &[Content],
+) -> Result<()> {
+    let mut insert = tx.prepare_cached(&format!(
+        "{} INSERT INTO gone_entries (entry_key, sync_key, is_drifted, is_outside)
+         SELECT entry_key, ?{}, 0, 1 FROM content WHERE true
+         ON CONFLICT DO UPDATE SET is_drifted = 0, is_outside = 1 WHERE is_drifted = 1",
+        below::rows_of(entries.len()),
+        2 * entries.len() + 1,
+    ))?;
+    below::bind(&mut insert, entries)?;
+    insert.raw_bind_parameter(2 * entries.len() + 1, sync_key)?;
+    insert.raw_execute()?;
+    Ok(())
+}
+
+/// The folder of entries is below a root again.
+pub(super) fn clear_outside(tx: &Transaction<'_>, entries: &[Content]) -> Result<()> {
+    let mut delete = tx.prepare_cached(&format!(
+        "{} DELETE FROM gone_entries
+         WHERE is_outside = 1 AND entry_key IN (SELECT entry_key FROM content)",
+        below::rows_of(entries.len()),
+    ))?;
+    below::bind(&mut delete, entries)?;
+    delete.raw_execute()?;
     Ok(())
 }
 

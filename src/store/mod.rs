@@ -9,6 +9,7 @@
 pub mod access_keys;
 pub mod analytics;
 mod apply_fetched;
+mod below;
 pub mod blobs;
 pub mod bucket_deletion;
 pub mod buckets;
@@ -84,7 +85,7 @@ mod writer;
 
 use std::{
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use rusqlite::TransactionBehavior;
@@ -116,6 +117,9 @@ struct Shared {
 impl Store {
     /// Idle read connections that are kept; more are opened under load and closed after.
     const IDLE_READERS: usize = 16;
+
+    /// Of those, the ones that keep the pages that they have read in memory, 4 MiB each at most.
+    const WARM_READERS: usize = 4;
 
     /// Opens the database in `data_dir`, creating the directory (mode 0700) and the database if
     /// need be, and bringing an older one up to date.
@@ -217,8 +221,12 @@ impl Shared {
         self.writer.as_ref().ok_or(StoreError::ReadOnly)
     }
 
+    fn idle(&self) -> MutexGuard<'_, Vec<Connection>> {
+        self.readers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn read<T>(&self, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
-        let idle = self.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let idle = self.idle().pop();
         let mut connection = match idle {
             Some(connection) => connection,
             None => open::connect_reader(&self.path, self.writer.is_some())?,
@@ -226,7 +234,11 @@ impl Shared {
         let snapshot = connection.transaction_with_behavior(TransactionBehavior::Deferred)?;
         let outcome = work(&snapshot);
         drop(snapshot);
-        let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        let idle = self.idle().len();
+        if (Store::WARM_READERS..Store::IDLE_READERS).contains(&idle) {
+            connection.execute_batch("PRAGMA shrink_memory")?;
+        }
+        let mut readers = self.idle();
         if readers.len() < Store::IDLE_READERS {
             readers.push(connection);
         }

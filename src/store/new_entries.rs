@@ -289,7 +289,7 @@ impl Row<'_, '_> {
 }
 
 /// Rows in pieces of the sizes that there are statements for.
-fn pieces<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
+pub(super) fn pieces<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
     std::iter::from_fn(move || {
         let size = AT_ONCE.into_iter().find(|size| *size <= rows.len())?;
         let (piece, rest) = rows.split_at(size);

@@ -22,7 +22,7 @@ pub enum Placement {
 }
 
 /// More folders above each other than this are a circle.
-const MAX_DEPTH: usize = 1000;
+pub(super) const MAX_DEPTH: usize = 1000;
 
 /// The places of folders, each looked up once.
 pub struct Places<'a> {
