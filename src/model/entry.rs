@@ -146,6 +146,20 @@ impl Fingerprint {
     pub fn bytes(&self) -> Option<&Bytes> {
         self.details.as_ref()?.bytes.as_ref()
     }
+
+    /// What of it is stored: without what only filters, mappings and fetches look at, which is most
+    /// of what there is in memory of an entry that waits for its commit.
+    #[must_use]
+    pub fn to_store(&self) -> Self {
+        Self {
+            size: self.size,
+            version: self.version.clone(),
+            modified: self.modified,
+            etag: self.etag.clone(),
+            mime: self.mime.clone(),
+            details: self.details.as_ref().map(|details| Box::new(details.to_store())),
+        }
+    }
 }
 
 /// What a listing says about a file besides its size, version and times.
@@ -179,6 +193,19 @@ pub struct Details {
     /// How many further files of it are taken, each as an entry of its own; the engine sets it.
     #[serde(skip)]
     pub further: u32,
+}
+
+impl Details {
+    fn to_store(&self) -> Self {
+        Self {
+            size: self.size,
+            no_ranges: self.no_ranges,
+            facts_mark: self.facts_mark,
+            place: self.place.clone(),
+            further: self.further,
+            ..Self::default()
+        }
+    }
 }
 
 /// Where a named part of an entry is: a smaller version of it, a poster. Only its source can read

@@ -3,7 +3,11 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use futures_util::{FutureExt as _, TryStreamExt as _, future::ready, stream::BoxStream};
+use futures_util::{
+    FutureExt as _, StreamExt as _, TryStreamExt as _,
+    future::ready,
+    stream::{BoxStream, once},
+};
 use tokio::task::spawn_blocking;
 
 use super::checks::Checks;
@@ -160,14 +164,19 @@ pub(super) async fn store_any(
     body: Body,
     hashes: &[ExpectedHash],
 ) -> Result<(Stored, Result<(), SourceError>), FetchError> {
-    let sink =
-        Sink { blobs: blobs.clone(), checks: Checks::new(hashes), held: HeldBytes::default() };
+    let checks = Checks::new(hashes);
     let sink = match body {
         Body::Stream(stream) => {
+            let stream = match few(stream).await? {
+                Few::Whole(bytes) => return Ok(checked(bytes, checks, &**observer)),
+                Few::Beginning(stream) => stream,
+            };
+            let sink = Sink { blobs: blobs.clone(), checks, held: HeldBytes::default() };
             let write = |sink: &mut Sink, bytes: &[u8]| sink.write(bytes);
             in_buffers(observer, stream, sink, write).await?
         }
         Body::Blocking(reader) => {
+            let sink = Sink { blobs: blobs.clone(), checks, held: HeldBytes::default() };
             let observer = observer.clone();
             read_blocking(reader, move |reader| {
                 let mut sink = sink;
@@ -178,6 +187,37 @@ pub(super) async fn store_any(
         }
     };
     on_blocking_thread(move || sink.finish()).await
+}
+
+/// A body that is few bytes, or more.
+enum Few {
+    Whole(Bytes),
+    Beginning(BoxStream<'static, Result<Bytes, SourceError>>),
+}
+
+/// Collects a body as long as it is small enough to stay in memory.
+async fn few(
+    mut stream: BoxStream<'static, Result<Bytes, SourceError>>,
+) -> Result<Few, FetchError> {
+    let mut bytes = BytesMut::new();
+    while bytes.len() as u64 <= INLINE_MAX {
+        match stream.try_next().await? {
+            Some(chunk) => bytes.extend_from_slice(&chunk),
+            None => return Ok(Few::Whole(bytes.freeze())),
+        }
+    }
+    Ok(Few::Beginning(once(ready(Ok(bytes.freeze()))).chain(stream).boxed()))
+}
+
+/// Checks and hashes few bytes at once, which takes less than handing them to another thread: with
+/// that, a hundred downloads at a time kept as many threads, and each the memory it had used.
+fn checked(
+    bytes: Bytes,
+    mut checks: Checks,
+    observer: &dyn Observer,
+) -> (Stored, Result<(), SourceError>) {
+    checks.update(&bytes);
+    (in_memory(bytes, observer), checks.finish())
 }
 
 /// Stores bytes that came with the listing.
@@ -273,7 +313,9 @@ async fn collect(
     let mut first = stream.try_next().await?.unwrap_or_default();
     if first.len() as u64 == size {
         return match stream.try_next().await? {
-            None => Ok(first),
+            // A copy: it is a piece of the buffer that its connection reads into, which would stay
+            // in memory as a whole until the entry is committed.
+            None => Ok(Bytes::copy_from_slice(&first)),
             Some(more) => Err(wrong_size(size, size + more.len() as u64).into()),
         };
     }

@@ -140,7 +140,7 @@ pub(super) async fn reevaluate(
         }
         _ => None,
     };
-    let (path, fingerprint) = (action.path.clone(), action.fingerprint.clone());
+    let (path, fingerprint) = (action.path.clone(), action.fingerprint.to_store());
     let listing = (is_same && fingerprint.details.is_some())
         .then(|| Box::new(Relisted { path, fingerprint, updates_object }));
     let own = None;
@@ -160,7 +160,7 @@ async fn own_object(
     Ok(OwnObject {
         id: action.id.clone(),
         path: action.path.clone(),
-        fingerprint: action.fingerprint.clone(),
+        fingerprint: action.fingerprint.to_store(),
         mime: mime(facts.mime.clone(), action),
         metadata: metadata_of(facts, &action.fingerprint),
         shape,
@@ -213,7 +213,7 @@ pub(super) fn renamed(action: &Action, row: i64, object: Option<Reshaped>) -> Re
         entry_key: row,
         id: action.id.clone(),
         path: action.path.clone(),
-        fingerprint: action.fingerprint.clone(),
+        fingerprint: action.fingerprint.to_store(),
         object,
         failure: None,
     }

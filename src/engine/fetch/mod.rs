@@ -370,7 +370,7 @@ fn fetched_entry(
     FetchedEntry {
         id: action.id.clone(),
         path: action.path.clone(),
-        fingerprint: action.fingerprint.clone(),
+        fingerprint: action.fingerprint.to_store(),
         identity: run.source.identity(&action.fingerprint),
         mime,
         metadata,
