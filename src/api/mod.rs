@@ -49,10 +49,15 @@ mod ui;
 mod uploads;
 mod webhooks;
 
-use std::{any::Any, sync::Arc, time::Duration};
+use std::{
+    any::Any,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use axum::{
     Router,
+    body::Bytes,
     extract::{DefaultBodyLimit, Request},
     http::{Method, StatusCode, Uri},
     middleware,
@@ -208,18 +213,12 @@ fn resources() -> OpenApiRouter<App> {
 }
 
 /// Everything that the server serves.
-///
-/// # Errors
-/// When the API's description cannot be put into JSON.
-pub fn router(app: App) -> Result<Router, serde_json::Error> {
-    std::sync::LazyLock::force(&settings::STARTED);
-    let (routes, document) = resources().split_for_parts();
-    let document = serde_json::to_value(openapi::finish(document))?;
-    let page = docs::page(&document);
-    let json = document.to_string();
-    Ok(routes
-        .route("/openapi.json", get(async move || openapi::answer(json.clone())))
-        .route("/docs", get(async move || page_of_ours(page.clone())))
+pub fn router(app: App) -> Router {
+    LazyLock::force(&settings::STARTED);
+    let (routes, _) = resources().split_for_parts();
+    routes
+        .route("/openapi.json", get(document))
+        .route("/docs", get(document_to_read))
         .route("/metrics", get(metrics::answer))
         .route(
             "/login",
@@ -237,11 +236,34 @@ pub fn router(app: App) -> Result<Router, serde_json::Error> {
         .layer(middleware::from_fn_with_state(app.clone(), metrics::observe))
         .layer(middleware::from_fn(headers::protect))
         .layer(middleware::from_fn(request_id::assign))
-        .with_state(app))
+        .with_state(app)
 }
 
-fn page_of_ours(page: String) -> Response {
-    ([(axum::http::header::CONTENT_SECURITY_POLICY, headers::PAGE)], Html(page)).into_response()
+/// What the API says of itself.
+struct Description {
+    json: Bytes,
+    page: Bytes,
+}
+
+/// Describes the API once somebody asks: that takes longer than everything else that a server does
+/// before it listens, and most of the memory.
+async fn described() -> Result<&'static Description, ApiError> {
+    static DESCRIPTION: LazyLock<Result<Description, serde_json::Error>> = LazyLock::new(|| {
+        let (_, document) = resources().split_for_parts();
+        let document = serde_json::to_value(openapi::finish(document))?;
+        Ok(Description { json: document.to_string().into(), page: docs::page(&document).into() })
+    });
+    let described = tokio::task::spawn_blocking(|| DESCRIPTION.as_ref());
+    described.await.map_err(ApiError::internal)?.map_err(ApiError::internal)
+}
+
+async fn document() -> Result<Response, ApiError> {
+    Ok(openapi::answer(described().await?.json.clone()))
+}
+
+async fn document_to_read() -> Result<Response, ApiError> {
+    let page = Html(described().await?.page.clone());
+    Ok(([(axum::http::header::CONTENT_SECURITY_POLICY, headers::PAGE)], page).into_response())
 }
 
 async fn file_or_nothing(request: Request) -> Response {

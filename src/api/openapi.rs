@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::{
+    body::Bytes,
     http::{HeaderValue, header},
     response::{IntoResponse, Response},
 };
@@ -110,6 +111,6 @@ fn may_be_empty(content: &RefOr<Content>, schemas: &BTreeMap<String, RefOr<Schem
 }
 
 /// Answers with the document.
-pub(super) fn answer(json: String) -> Response {
+pub(super) fn answer(json: Bytes) -> Response {
     ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], json).into_response()
 }

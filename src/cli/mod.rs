@@ -3,6 +3,7 @@
 //! Commands call the engine and the store; none decides anything that the API would have to decide
 //! again.
 
+mod arenas;
 mod backup;
 mod completions;
 mod connect;
@@ -175,6 +176,9 @@ pub fn main() -> ExitCode {
     // Before there is a second thread: a process can only confine the one that it is.
     if let Command::Extract { name, confinement, words } = &cli.command {
         return extract::child::serve(name, confinement, words);
+    }
+    if matches!(cli.command, Command::Serve(_) | Command::Sync(_)) {
+        arenas::limit();
     }
     log_to_stderr(&cli);
     let outcome = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

@@ -96,7 +96,7 @@ pub(super) async fn run(args: Args, settings: &Settings) -> Outcome {
     let app = App::new(engine, config, access, links, background, stopping.clone());
     tokio::spawn(api::resume_deletions(app.clone()));
     tokio::spawn(search_index::keep_up_to_date(store.clone(), app.stopping.clone()));
-    let router = api::router(app).map_err(CliError::failed)?;
+    let router = api::router(app);
 
     announce(&store, address).await?;
     tell_systemd(&[NotifyState::Ready]);

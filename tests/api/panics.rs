@@ -92,7 +92,7 @@ async fn a_panic_returns_an_id_that_is_in_the_log_and_reveals_nothing_else() {
         processor: Nudge::default(),
     };
     let app = App::new(engine, config, access, links, background, stopping);
-    let router = api::router(app).unwrap();
+    let router = api::router(app);
     let ask = async |target: &str| {
         let mut request = Request::get(target)
             .header("Host", "127.0.0.1:7400")

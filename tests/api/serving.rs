@@ -229,3 +229,25 @@ fn the_log_names_each_request_by_its_id() {
     assert_eq!(line["path"], "/v1/namespaces");
     assert_eq!(line["status"], 200);
 }
+
+/// The numbers of arenas that a server's environment says, all of them.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn arenas(server: &Server) -> Vec<String> {
+    let environment = std::fs::read(format!("/proc/{}/environ", server.pid())).unwrap();
+    let environment = String::from_utf8(environment).unwrap();
+    let numbers = environment.split('\0').filter_map(|word| word.strip_prefix("MALLOC_ARENA_MAX="));
+    numbers.map(str::to_owned).collect()
+}
+
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[test]
+fn a_server_begins_with_two_arenas_of_memory_unless_somebody_has_set_a_number() {
+    let server = Server::start();
+    server.get("/v1/health").is(200);
+    assert_eq!(arenas(&server), ["2"]);
+    let other = Server::on(&Catchment::new().env("MALLOC_ARENA_MAX", "5"));
+    assert_eq!(arenas(&other), ["5"]);
+    let home = Catchment::new().env("GLIBC_TUNABLES", "glibc.malloc.arena_max=3");
+    let tuned = Server::on(&home);
+    assert!(arenas(&tuned).is_empty());
+}

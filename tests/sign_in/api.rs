@@ -227,7 +227,7 @@ async fn a_sign_in_that_is_late_has_expired() {
         processor: Nudge::default(),
     };
     let app = App::new(engine, config, access, links, background, stopping);
-    let router = router(app).unwrap();
+    let router = router(app);
     let ask = async |method: &str, target: &str, body: String| {
         let request = Request::builder()
             .method(method)
