@@ -5,7 +5,7 @@ use rusqlite::{OptionalExtension as _, Statement, Transaction, params};
 use super::{Result, places::MAX_DEPTH};
 /// An entry below a folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Content {
+pub(super) struct EntryBelow {
     /// Key of its row.
     pub(super) entry_key: i64,
     /// Its path, by the folders that lead to it.
@@ -29,9 +29,9 @@ pub(super) fn in_steps(
     sync_key: i64,
     folder: &[u8],
     path: &[u8],
-    mut take: impl FnMut(&[Content]) -> Result<()>,
+    mut take: impl FnMut(&[EntryBelow]) -> Result<()>,
 ) -> Result<()> {
-    let mut folders = Folders::new(tx, sync_key, folder, path);
+    let mut folders = FoldersBelow::new(tx, sync_key, folder, path);
     let (mut step, mut bytes) = (Vec::with_capacity(STEP), 0);
     while let Some(folder) = folders.next()? {
         let mut content = tx.prepare_cached(
@@ -42,7 +42,7 @@ pub(super) fn in_steps(
             let mut path = folders.path.clone();
             append(&mut path, &row.get::<_, Option<Vec<u8>>>(1)?.unwrap_or_default());
             bytes += path.len();
-            step.push(Content { entry_key: row.get(0)?, path });
+            step.push(EntryBelow { entry_key: row.get(0)?, path });
             if step.len() == STEP || bytes >= STEP_BYTES {
                 take(&step)?;
                 step.clear();
@@ -54,8 +54,8 @@ pub(super) fn in_steps(
 }
 
 /// Binds entries to the numbered parameters of [`rows_of`] as many.
-pub(super) fn bind(statement: &mut Statement<'_>, entries: &[Content]) -> rusqlite::Result<()> {
-    for (at, Content { entry_key, path }) in entries.iter().enumerate() {
+pub(super) fn bind(statement: &mut Statement<'_>, entries: &[EntryBelow]) -> rusqlite::Result<()> {
+    for (at, EntryBelow { entry_key, path }) in entries.iter().enumerate() {
         statement.raw_bind_parameter(2 * at + 1, entry_key)?;
         statement.raw_bind_parameter(2 * at + 2, path)?;
     }
@@ -72,7 +72,7 @@ pub(super) fn rows_of(count: usize) -> String {
 
 /// A folder and all that are known below it, each before what is in it. No more of them are in
 /// memory than lead to the one that is visited.
-pub(super) struct Folders<'a> {
+pub(super) struct FoldersBelow<'a> {
     tx: &'a Transaction<'a>,
     sync_key: i64,
     /// The path of the folder that is visited.
@@ -91,7 +91,7 @@ struct OnTheWay {
     last_child: i64,
 }
 
-impl<'a> Folders<'a> {
+impl<'a> FoldersBelow<'a> {
     /// The folders below one, whose path is `path`.
     pub(super) fn new(tx: &'a Transaction<'a>, sync_key: i64, first: &[u8], path: &[u8]) -> Self {
         let first = OnTheWay { id: first.to_vec(), path_bytes: path.len(), last_child: i64::MIN };
@@ -109,7 +109,7 @@ impl<'a> Folders<'a> {
         while let Some(at) = self.way.last_mut() {
             self.path.truncate(at.path_bytes);
             let child = child_behind(self.tx, self.sync_key, &at.id, at.last_child)?;
-            let Some(Child { key, id, name }) = child else {
+            let Some(ChildFolder { key, id, name }) = child else {
                 self.way.pop();
                 continue;
             };
@@ -129,7 +129,7 @@ impl<'a> Folders<'a> {
 }
 
 /// A folder in another one.
-struct Child {
+struct ChildFolder {
     key: i64,
     id: Vec<u8>,
     name: Vec<u8>,
@@ -141,7 +141,7 @@ fn child_behind(
     sync_key: i64,
     parent: &[u8],
     behind: i64,
-) -> Result<Option<Child>> {
+) -> Result<Option<ChildFolder>> {
     Ok(tx
         .prepare_cached(
             "SELECT folder_key, folder_id, name FROM folders
@@ -149,7 +149,7 @@ fn child_behind(
              ORDER BY folder_key LIMIT 1",
         )?
         .query_row(params![sync_key, parent, behind], |row| {
-            Ok(Child { key: row.get(0)?, id: row.get(1)?, name: row.get(2)? })
+            Ok(ChildFolder { key: row.get(0)?, id: row.get(1)?, name: row.get(2)? })
         })
         .optional()?)
 }

@@ -5,7 +5,7 @@ use rusqlite::{Connection, Transaction, params};
 
 use super::{
     Result,
-    below::{self, Content, Folders},
+    below::{self, EntryBelow, FoldersBelow},
     dead_letters,
     entries::HANDED_OVER,
     events::EventKind,
@@ -277,7 +277,7 @@ impl Tree<'_> {
     }
 
     /// Gives entries their paths. Returns how many had others.
-    fn rewrite_entries(&self, entries: &[Content]) -> Result<u64> {
+    fn rewrite_entries(&self, entries: &[EntryBelow]) -> Result<u64> {
         let mut update = self.tx.prepare_cached(&format!(
             "{} UPDATE entries
              SET path = content.path, judged_by = iif({}, {HANDED_OVER}, judged_by) FROM content
@@ -290,7 +290,7 @@ impl Tree<'_> {
     }
 
     /// Gives the objects of entries their paths.
-    fn rewrite_objects(&mut self, entries: &[Content]) -> Result<()> {
+    fn rewrite_objects(&mut self, entries: &[EntryBelow]) -> Result<()> {
         let now = 2 * entries.len() + 1;
         let mut update = self.tx.prepare_cached(&format!(
             "{} UPDATE objects SET path = content.path, updated_at_ms = ?{now} FROM content
@@ -327,7 +327,7 @@ impl Tree<'_> {
     /// Marks a folder and all that are known below it.
     fn mark_all_to_list(&self, folder: &FolderId) -> Result<()> {
         let (tx, sync_key) = (self.tx, self.target.fence.sync_key);
-        let mut folders = Folders::new(tx, sync_key, folder.as_bytes(), b"");
+        let mut folders = FoldersBelow::new(tx, sync_key, folder.as_bytes(), b"");
         while let Some(folder) = folders.next()? {
             mark_to_list(tx, sync_key, &EntryPath::new(folder))?;
         }

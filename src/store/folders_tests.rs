@@ -232,7 +232,7 @@ fn what_is_below_a_folder_comes_in_steps_of_a_bounded_length_and_is_complete() {
     let (mut lengths, mut paths) = (Vec::new(), Vec::new());
     below::in_steps(&tx, SYNC, b"large", b"name of large", |step| {
         lengths.push(step.len());
-        let text = |entry: &Content| String::from_utf8(entry.path.clone()).unwrap();
+        let text = |entry: &EntryBelow| String::from_utf8(entry.path.clone()).unwrap();
         paths.extend(step.iter().map(text));
         Ok(())
     })
@@ -274,7 +274,7 @@ fn folders_that_are_in_each_other_are_visited_once() {
     )
     .unwrap();
     let tx = db.transaction().unwrap();
-    let mut folders = Folders::new(&tx, SYNC, b"a", b"");
+    let mut folders = FoldersBelow::new(&tx, SYNC, b"a", b"");
     let mut visited = Vec::new();
     while let Some(folder) = folders.next().unwrap() {
         visited.push(String::from_utf8(folder).unwrap());

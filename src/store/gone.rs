@@ -6,7 +6,7 @@ use rusqlite::{Connection, Transaction, params};
 
 use super::{
     Result,
-    below::{self, Content},
+    below::{self, EntryBelow},
 };
 use crate::model::EntryId;
 
@@ -79,7 +79,7 @@ pub(super) fn clear(tx: &Transaction<'_>, entry_key: i64) -> Result<()> {
 pub(super) fn record_outside(
     tx: &Transaction<'_>,
     sync_key: i64,
-    entries: &[Content],
+    entries: &[EntryBelow],
 ) -> Result<()> {
     let mut insert = tx.prepare_cached(&format!(
         "{} INSERT INTO gone_entries (entry_key, sync_key, is_drifted, is_outside)
@@ -95,7 +95,7 @@ pub(super) fn record_outside(
 }
 
 /// The folder of entries is below a root again.
-pub(super) fn clear_outside(tx: &Transaction<'_>, entries: &[Content]) -> Result<()> {
+pub(super) fn clear_outside(tx: &Transaction<'_>, entries: &[EntryBelow]) -> Result<()> {
     let mut delete = tx.prepare_cached(&format!(
         "{} DELETE FROM gone_entries
          WHERE is_outside = 1 AND entry_key IN (SELECT entry_key FROM content)",
