@@ -402,6 +402,34 @@ fn a_program_that_is_kept_serves_many_objects_and_is_replaced_when_it_breaks() {
 }
 
 #[test]
+fn a_program_that_is_kept_is_replaced_after_a_thousand_objects() {
+    const FILES: usize = 1010;
+    let here = Fixture::new();
+    lines(&here.home, "kept", "stay = true\nlimits = { concurrency = 1 }");
+    collect(&here, "kept", Value::Null);
+    for number in 0..FILES {
+        here.tree.write(format!("{number}.txt"), format!("wish{number}"));
+    }
+    here.sync(json!({"batch_chunk_size": 1000}));
+    poll_until("all documents", DEADLINE, || {
+        here.settled();
+        let counted = here.server.get("/v1/collections/made/documents/count").is(200);
+        (counted["count"] == FILES).then_some(())
+    });
+    let highest = json!({
+        "group_by": [{"field": "pid"}],
+        "aggregations": [{"function": "max", "field": "count", "alias": "most"}],
+    });
+    let target = "/v1/collections/made/documents/aggregate";
+    let groups = here.server.post(target, &highest).is(200)["results"].clone();
+    let served: Vec<f64> = (groups.as_array().unwrap().iter())
+        .map(|group| group["metrics"]["most"].as_f64().unwrap())
+        .collect();
+    assert!(served.len() >= 2, "{groups}");
+    assert!(served.iter().all(|count| *count <= 1000.0), "{groups}");
+}
+
+#[test]
 fn a_program_that_is_started_for_each_object_speaks_the_same_lines() {
     let here = Fixture::new();
     lines(&here.home, "once", "");

@@ -111,8 +111,9 @@ impl Quiet {
         });
     }
 
-    fn process(&self, places: u32) {
-        self.home.run(&["process", "--places", &places.to_string()]);
+    fn process(&self, concurrency: u32) {
+        let run = self.home.run(&["process", "--concurrency", &concurrency.to_string()]);
+        assert!(matches!(run.code(), Some(0 | 3)), "{run}");
     }
 }
 
@@ -322,4 +323,54 @@ fn an_object_that_fails_in_passing_is_tried_four_times_with_one_name_and_longer_
     let runs = told.words();
     assert_eq!(runs.len(), 4, "{runs:?}");
     assert!(runs.iter().all(|run| *run == runs[0] && run.contains("obj_")), "{runs:?}");
+}
+
+#[test]
+fn a_schedule_takes_what_no_batch_has_taken_each_time_that_it_is_due() {
+    let (home, clock) = Catchment::new().under_steered_clock();
+    let here = Fixture::on(home);
+    here.server.delete("/v1/collections/facts").is(200);
+    let mut collection = Fixture::collection("hourly");
+    collection["schedule"] =
+        json!({"trigger_type": "interval", "schedule_config": {"interval_seconds": 3600}});
+    here.tree.write("a.txt", "a");
+    let sync = here.sync(json!({"skip_batch_submission": true}));
+    here.server.post("/v1/collections", &collection).is(200);
+    let has = |documents: usize| {
+        poll_until("the documents", DEADLINE, || {
+            (here.documents("hourly").len() == documents).then_some(())
+        });
+        here.settled()
+    };
+    has(0);
+    clock.forward(3700);
+    assert_eq!(has(1).len(), 1);
+    here.tree.write("b.txt", "b");
+    here.run_again(&sync, 2);
+    clock.forward(3700);
+    let batches = has(2);
+    assert_eq!(batches.last().unwrap()["object_count"], 1, "only what is new: {batches:?}");
+}
+
+#[test]
+fn the_members_of_a_batch_without_failures_are_forgotten_after_a_month() {
+    let files = [("good.txt", "good"), ("bad.txt", "bad")];
+    let script = "case $what in bad) exit 65;; esac";
+    let quiet = Quiet::with(&files, &[("mixed", telling("mixed", script, ""))]);
+    quiet.queue(&names(&files), &["mixed"], false);
+    quiet.process(1);
+    let db = quiet.db();
+    let members = || {
+        let of_batches = "SELECT b.status FROM batch_objects JOIN batches b USING (batch_key)";
+        let mut statement = db.prepare(of_batches).unwrap();
+        let mut found: Vec<String> =
+            statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+        found.sort();
+        found
+    };
+    assert_eq!(members(), ["COMPLETED", "FAILED"]);
+    quiet.home.at_time("+29d").run(&["process"]);
+    assert_eq!(members(), ["COMPLETED", "FAILED"]);
+    quiet.home.at_time("+31d").run(&["process"]);
+    assert_eq!(members(), ["FAILED"], "what failed can be retried for ever");
 }
