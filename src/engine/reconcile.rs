@@ -35,7 +35,8 @@ pub(super) async fn remove_missing(
     stop: &CancellationToken,
     counts: &mut Counts,
 ) -> Result<Option<Held>, RunError> {
-    let proof = Proof::of(run, pass).await?;
+    let mut proof = Proof::of(run, pass).await?;
+    proof.find_drift(run).await?;
     // Entries that this very run has added are not missing, and a feed that reports no removal
     // removes nothing.
     let removes_nothing = run.kind == PassKind::Changes && proof.gone.is_empty();
@@ -113,6 +114,52 @@ impl Proof {
 
     fn is_approved(&self, entry: &Missing) -> bool {
         u64::try_from(entry.entry_key).is_ok_and(|key| self.approved.contains(key))
+    }
+
+    /// Finds out which of the entries that a listing lacks are there and no longer pass filters
+    /// that only the source knows.
+    async fn find_drift(&mut self, run: &Arc<Run>) -> Result<(), RunError> {
+        let Absence::Ask { at_once } = run.profile.absence else { return Ok(()) };
+        if !run.profile.filters_itself || run.kind != PassKind::Full {
+            return Ok(());
+        }
+        let listed = self.scope.listed.clone();
+        let everything = Scope { absent: true, drifted: true, listed };
+        let scope = std::mem::replace(&mut self.scope, everything);
+        let (mut drifted, mut from) = (Vec::new(), Some(Vec::new()));
+        while let Some(id) = from {
+            let (mut missing, next) = self.missing(run, id).await?;
+            missing.retain(|entry| !self.is_proved(entry));
+            for asked in missing.chunks(at_once.max(1)) {
+                let ids: Vec<EntryId> = asked.iter().map(|entry| entry.id.clone()).collect();
+                let found = RetryPolicy::LISTING.run(|| run.source.drifted(&ids)).await?;
+                let found: HashSet<EntryId> = found.into_iter().collect();
+                let keys = asked.iter().filter(|entry| found.contains(&entry.id));
+                drifted.extend(keys.filter_map(|entry| u64::try_from(entry.entry_key).ok()));
+            }
+            from = next;
+        }
+        self.scope = scope;
+        if drifted.is_empty() {
+            return Ok(());
+        }
+        let target = run.target;
+        let gone = run
+            .store
+            .write(move |tx| {
+                leases::check(tx, target.fence)?;
+                gone::record(tx, target.fence.sync_key, &drifted, true)?;
+                gone::load(tx, target.fence.sync_key)
+            })
+            .await?;
+        self.gone = Arc::new(gone);
+        Ok(())
+    }
+
+    /// Whether an entry is known to be gone, or not to pass the filters, without asking for it.
+    fn is_proved(&self, entry: &Missing) -> bool {
+        u64::try_from(entry.entry_key)
+            .is_ok_and(|key| self.gone.contains(key) || self.sightings.drifted.contains(key))
     }
 
     /// Keeps the proof that these entries are gone.
@@ -194,12 +241,8 @@ impl Proof {
         let Absence::Ask { at_once } = run.profile.absence else {
             return Ok(missing.iter().map(|entry| entry.entry_key).collect());
         };
-        let is_proved = |entry: &Missing| {
-            u64::try_from(entry.entry_key)
-                .is_ok_and(|key| self.gone.contains(key) || self.sightings.drifted.contains(key))
-        };
         let (proved, doubtful): (Vec<Missing>, Vec<Missing>) =
-            missing.into_iter().partition(is_proved);
+            missing.into_iter().partition(|entry| self.is_proved(entry));
         let mut keys: Vec<i64> = proved.iter().map(|entry| entry.entry_key).collect();
         for asked in doubtful.chunks(at_once.max(1)) {
             let ids: Vec<EntryId> = asked.iter().map(|entry| entry.id.clone()).collect();

@@ -353,6 +353,16 @@ pub trait Source: Send + Sync {
         Err(not_implemented("existing"))
     }
 
+    /// Which of these entries exist and do not pass the filters that the source applies itself.
+    /// Only called where the profile says [`Profile::filters_itself`], of entries that a full
+    /// listing did not have, with at most as many ids as for [`Source::existing`].
+    ///
+    /// # Errors
+    /// As for [`Source::root`].
+    async fn drifted(&self, _ids: &[EntryId]) -> Result<Vec<EntryId>, SourceError> {
+        Err(not_implemented("drifted"))
+    }
+
     /// The entries of what a page outlined and is new or has changed: that of its own id first.
     /// Empty where it is gone.
     ///
@@ -434,6 +444,8 @@ pub struct Profile {
     pub has_feed: bool,
     /// What proves that an entry is gone.
     pub absence: Absence,
+    /// Whether listings leave out what does not pass filters that only the source knows.
+    pub filters_itself: bool,
     /// Whether pages outline their entries ([`Page::outlines`]). A feed of outlines need not report
     /// folders: those that they are in and that are not known yet are asked for
     /// ([`Source::folder`]).

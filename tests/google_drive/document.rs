@@ -79,7 +79,7 @@ fn the_shared_drive_of_a_sync_counts_before_that_of_its_connection() {
 }
 
 #[test]
-fn a_query_makes_every_run_a_full_listing_and_what_does_not_match_any_more_is_not_taken_for_gone() {
+fn a_query_makes_every_run_a_full_listing_and_what_that_skips_is_not_taken_for_gone() {
     let drive = FakeDrive::start();
     let folder = reports(&drive, 3);
     let wanted = drive.file(&folder, "wanted", "wanted");
@@ -103,13 +103,42 @@ fn a_query_makes_every_run_a_full_listing_and_what_does_not_match_any_more_is_no
     let before = fixture.objects();
     assert_eq!(before[&wanted].path, "Reports/2026/wanted");
 
-    drive.change(&wanted, json!({ "name": "other" }));
+    // What a listing skips is there, and is in the listing of its folder.
+    drive.state().skipped_of_many.insert(wanted.clone());
     assert_eq!(fixture.run()["status"], "completed");
     assert_eq!(fixture.objects(), before);
+    drive.state().skipped_of_many.clear();
     drive.delete(&wanted);
     drive.file(&folder, "also", "also");
     assert_eq!(fixture.run()["status"], "completed");
     assert_eq!(fixture.paths(), ["Reports/2026/also"]);
+}
+
+#[test]
+fn what_stops_to_match_a_query_has_drifted_and_goes_only_where_that_is_wanted() {
+    for is_wanted in [true, false] {
+        let drive = FakeDrive::start();
+        let folder = reports(&drive, 0);
+        let files: Vec<String> =
+            (0..6).map(|number| drive.file(&folder, "wanted", format!("{number}"))).collect();
+        let order = json!({
+            "source_path": "root", "provider_filters": { "q": "name = 'wanted'" },
+            "reconcile": { "on_filter_drift": is_wanted },
+        });
+        let fixture = made(&drive, &order);
+        fixture.run();
+        let before = fixture.objects();
+        drive.change(&files[0], json!({ "name": "other" }));
+        assert_eq!(fixture.run()["status"], "completed");
+        assert_eq!(fixture.objects().contains_key(&files[0]), !is_wanted);
+        assert_eq!(fixture.objects().len(), if is_wanted { 5 } else { 6 });
+        drive.change(&files[0], json!({ "name": "wanted" }));
+        assert_eq!(fixture.run()["status"], "completed");
+        assert_eq!(fixture.objects().len(), 6);
+        if !is_wanted {
+            assert_eq!(fixture.objects(), before);
+        }
+    }
 }
 
 #[test]
@@ -205,6 +234,21 @@ fn requests_keep_to_the_rate_that_is_configured() {
     assert_eq!(fixture.run()["status"], "completed");
     assert!(began.elapsed() > Duration::from_secs(3), "{:?}", began.elapsed());
     assert_eq!(fixture.paths().len(), 20);
+}
+
+#[test]
+fn nothing_is_asked_before_the_time_that_google_names() {
+    let drive = FakeDrive::start();
+    reports(&drive, 3);
+    let fixture = made(&drive, &json!({ "source_path": "root" }));
+    drive.state().faults.push(("list", 1, 429, "rateLimitExceeded after 2"));
+    let job = fixture.run();
+    assert_eq!((&job["status"], &job["files_failed"]), (&json!("completed"), &json!(0)), "{job}");
+    let seen = drive.requests();
+    let refused = seen.iter().position(|seen| seen.status == 429).unwrap();
+    let wait = seen[refused + 1].at.duration_since(seen[refused].at);
+    assert!(wait >= Duration::from_secs(2), "{wait:?}");
+    assert_eq!(job["details"]["rate_limit_hits"], 1, "{job}");
 }
 
 #[test]

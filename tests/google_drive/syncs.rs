@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    io::Write as _,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -12,7 +13,10 @@ use crate::{
     counted,
     fake_drive::{FOLDER, FakeDrive, ROOT},
     server::Server,
-    support::catchment::{Catchment, poll_until},
+    support::{
+        catchment::{Catchment, poll_until},
+        peers::venv,
+    },
     synced::{DEADLINE, Fixture, Object, SYNCS},
     wire::{Answer, Wire},
 };
@@ -453,6 +457,28 @@ fn places_that_are_none_are_refused_when_the_sync_is_made() {
         let refused = fixture.server.post(SYNCS, &order).blames("source_path");
         assert!(refused.to_string().contains(word), "{refused}");
     }
+}
+
+#[test]
+fn the_public_client_makes_the_connection_and_the_sync_and_reads_the_objects() {
+    let drive = FakeDrive::start();
+    reports(&drive, 2);
+    let server = Server::on(&home(&drive));
+    let given = json!({
+        "server": format!("http://{}", server.address), "token": server.token,
+        "credentials": credentials(),
+    });
+    let mut client = std::process::Command::new(venv("python"))
+        .arg(format!("{}/tests/client/drive.py", env!("CARGO_MANIFEST_DIR")))
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = client.stdin.take().unwrap();
+    stdin.write_all(format!("{given}\n").as_bytes()).unwrap();
+    let output = client.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.trim() == "done", "{said}\n{}", server.log());
 }
 
 #[test]

@@ -574,6 +574,7 @@ impl Source for Opened {
             has_feed: true,
             absence: Absence::Ask { at_once: 3 },
             has_outlines: false,
+            filters_itself: false,
             asks_for_targets: self.world().is_shared,
         }
     }

@@ -1,5 +1,6 @@
 // Google Drive in the hands of a person.
 import assert from "node:assert/strict";
+import { generateKeyPairSync } from "node:crypto";
 import { join } from "node:path";
 import test from "node:test";
 import { enter, findings } from "./support/browser.mjs";
@@ -44,6 +45,24 @@ test("a sign-in that ended says what to do, on Home and beside the connection", 
   assert.deepEqual(await findings(page), []);
   await panel.getByRole("link", { name: "Sign in again", exact: true }).first().click();
   await page.getByText("Your client stays as it is").waitFor();
+});
+
+test("the test of a service account says with whom to share the folder", async (t) => {
+  const dataDir = join(await scratch(t), "data");
+  const email = "robot@project.iam.gserviceaccount.com";
+  await drive(t, dataDir, [], () => null, email);
+  const server = await serve(t, dataDir);
+  const { privateKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
+  const key = privateKey.export({ type: "pkcs8", format: "pem" }).toString();
+  await server.api("POST", "/v1/organizations/connections", {
+    name: "Robot", provider_type: "google_drive", test_before_save: false,
+    provider_config: { credentials: { type: "service_account", project_id: "project", private_key_id: "1", private_key: key, client_email: email, client_id: "123" } },
+  });
+  const page = await enter(t, server);
+  await page.goto(`${server.url}/#/connections`);
+  const panel = page.getByRole("region", { name: "Robot" });
+  await panel.getByRole("button", { name: "Test Robot" }).click();
+  await panel.getByText(`share the folder with ${email}`).waitFor();
 });
 
 test("a Google document opens as what it was exported to, with a link to the original", async (t) => {

@@ -36,6 +36,9 @@ pub(super) mod units {
 /// Units of a minute and user.
 pub(super) const UNITS_PER_MINUTE: u32 = 325_000;
 
+/// Folders that one query may list.
+pub(super) const FOLDERS_AT_ONCE: usize = 50;
+
 /// Largest JSON response: a thousand files, each with a description and properties.
 const JSON_BYTES: usize = 64 * 1024 * 1024;
 

@@ -1,16 +1,19 @@
 //! Listings and the change feed: what is asked for, and what the pages are to a sync.
 
-use std::sync::PoisonError;
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::PoisonError,
+};
 
 use futures_util::{
-    StreamExt as _,
+    StreamExt as _, TryStreamExt as _,
     stream::{self, BoxStream},
 };
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{
-    api::units,
+    api::{FOLDERS_AT_ONCE, units},
     batch::Part,
     export::FOLDER,
     file::{FIELDS, File, ListedItem, Listings, NOWHERE, SHARED, file_id},
@@ -18,7 +21,7 @@ use super::{
     source::{Drive, Root},
 };
 use crate::{
-    model::{Cursor, EntryId, EntryPath, FolderId},
+    model::{Cursor, Entry, EntryId, EntryPath, FolderId},
     sources::{Page, SourceError, trail::Trail},
 };
 
@@ -333,6 +336,24 @@ impl Drive {
             }
         }
         Ok(existing)
+    }
+
+    /// Which of these, at most [`batch::MOST`], are there and do not match the person's query: the
+    /// folders that they are in, listed by themselves, do not have them either.
+    pub(super) async fn not_matching(&self, ids: &[EntryId]) -> Result<Vec<EntryId>, SourceError> {
+        let mut entries = self.all_of(ids).await?.entries;
+        entries.retain(|entry| entry.folders().iter().all(|folder| file_id(folder).is_some()));
+        let folders: BTreeSet<FolderId> = entries.iter().flat_map(Entry::folders).collect();
+        let folders: Vec<FolderId> = folders.into_iter().collect();
+        let mut matching = HashSet::new();
+        for folders in folders.chunks(FOLDERS_AT_ONCE) {
+            let mut pages = self.listed(self.lots(folders).await?);
+            while let Some(page) = pages.try_next().await? {
+                matching.extend(page.entries.into_iter().map(|entry| entry.id));
+            }
+        }
+        entries.retain(|entry| !matching.contains(&entry.id));
+        Ok(entries.into_iter().map(|entry| entry.id).collect())
     }
 
     /// What these, at most [`batch::MOST`], are now.

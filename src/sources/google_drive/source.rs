@@ -14,7 +14,7 @@ use hyper::body::Incoming;
 use serde::Deserialize;
 
 use super::{
-    api::{Api, UNITS_PER_MINUTE, units},
+    api::{Api, FOLDERS_AT_ONCE, UNITS_PER_MINUTE, units},
     batch,
     export::{Format, Formats},
     file::{FIELDS, File, ListedItem, SHARED, file_id},
@@ -35,9 +35,6 @@ use crate::{
         trail::Trail,
     },
 };
-
-/// Folders that one query lists.
-const FOLDERS_AT_ONCE: usize = 50;
 
 /// How many downloads at once the quota lets through without waiting.
 const CONCURRENCY: usize = 8;
@@ -228,6 +225,7 @@ impl Source for Drive {
             },
             has_feed: self.own_query.is_none(),
             absence: Absence::Ask { at_once: batch::MOST },
+            filters_itself: self.own_query.is_some(),
             has_outlines: false,
             // The feed of a shared drive is about nothing else.
             asks_for_targets: self.follows_shortcuts && self.drive().is_some(),
@@ -318,6 +316,10 @@ impl Source for Drive {
             existing.extend(self.not_gone(ids).await?);
         }
         Ok(existing)
+    }
+
+    async fn drifted(&self, ids: &[EntryId]) -> Result<Vec<EntryId>, SourceError> {
+        self.not_matching(ids).await
     }
 
     async fn by_ids(&self, ids: &[EntryId]) -> Result<Page, SourceError> {

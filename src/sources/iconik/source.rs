@@ -256,6 +256,7 @@ impl Source for Library {
             listing: Listing::Flat,
             has_feed: true,
             has_outlines: true,
+            filters_itself: false,
             asks_for_targets: false,
             absence: Absence::Ask { at_once: ASKED_AT_ONCE },
         }

@@ -185,6 +185,7 @@ impl Source for SharePoint {
             has_feed: true,
             absence: Absence::Ask { at_once: BATCH },
             has_outlines: false,
+            filters_itself: false,
             asks_for_targets: false,
         }
     }

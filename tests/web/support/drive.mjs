@@ -12,9 +12,9 @@ export const ROOT = "0AMyDriveRoot";
 /**
  * Serves `files` (`{id, name, parents, mimeType}`; what is `exported` of a document), and writes
  * the `config.toml` that leads to it.
- * `refuse` may give the token endpoint's error instead of a token.
+ * `refuse` may give the token endpoint's error instead of a token; `account` is who signs in.
  */
-export async function drive(t, dataDir, files, refuse = () => null) {
+export async function drive(t, dataDir, files, refuse = () => null, account = "ada@example.org") {
   const all = [{ id: ROOT, name: "My Drive", mimeType: FOLDER, parents: [] }, ...files];
   const server = createServer((request, response) => {
     const url = new URL(request.url, "http://fake");
@@ -22,7 +22,7 @@ export async function drive(t, dataDir, files, refuse = () => null) {
     request.resume();
     if (url.pathname === "/token") return refuse() ? json(400, { error: refuse() }) : json(200, { access_token: "canary-access", expires_in: 3599, token_type: "Bearer" });
     const [, id] = /^\/drive\/v3\/files\/(.+)$/.exec(url.pathname) ?? [];
-    if (url.pathname === "/drive/v3/about") return json(200, { user: { emailAddress: "ada@example.org" } });
+    if (url.pathname === "/drive/v3/about") return json(200, { user: { emailAddress: account } });
     if (url.pathname === "/drive/v3/drives") return json(200, { drives: [] });
     if (url.pathname === "/drive/v3/changes/startPageToken") return json(200, { startPageToken: "1" });
     const [, document] = /^(.+)\/export$/.exec(id ?? "") ?? [];
