@@ -79,8 +79,13 @@ impl Connected {
 
     /// What is below a place.
     async fn level(&self, path: &str) -> Result<Level, SourceError> {
+        self.look(path, ItemKind::Folders, 100).await
+    }
+
+    /// The same, of either kind and no more than that.
+    async fn look(&self, path: &str, wanted: ItemKind, most: usize) -> Result<Level, SourceError> {
         let place = reader(&ProviderName::new("snowflake")).unwrap().browsed(path).unwrap();
-        self.open(place).await?.browse(ItemKind::Folders, 100).await
+        self.open(place).await?.browse(wanted, most).await
     }
 
     /// What a test of the connection says.
@@ -229,6 +234,35 @@ async fn databases_schemas_tables_and_columns_are_looked_through_without_a_wareh
     assert!(notes[0].ends_with("suits primary_key_columns"), "{notes:?}");
     assert!(notes[2].ends_with("suits incremental_column"), "{notes:?}");
     assert!(fake.log().iter().all(|entry| entry["takes_warehouse"] == false));
+}
+
+#[tokio::test]
+async fn a_schema_of_more_tables_than_one_answer_holds_is_shown_whole() {
+    let fake = FakeSnowflake::start();
+    fake.many_tables(["DB", "BIG"], 10_050);
+    let level = Connected::to(&fake).look("/DB/BIG", ItemKind::Folders, 20_000).await.unwrap();
+    let names: Vec<String> = level.items.iter().map(|item| item.name.to_json_text()).collect();
+    assert_eq!(names, (0..10_050).map(|at| format!("T{at:05}")).collect::<Vec<_>>());
+    let shown = fake.statements();
+    let shown: Vec<_> = shown.iter().filter(|text| text.starts_with("SHOW OBJECTS")).collect();
+    assert_eq!(shown.len(), 2, "{shown:?}");
+    assert!(shown[1].ends_with("FROM 'T09999'"), "{shown:?}");
+}
+
+#[tokio::test]
+async fn the_first_rows_of_a_table_are_a_query_that_only_whoever_wants_to_see_them_makes() {
+    let fake = FakeSnowflake::start();
+    let columns = json!([["ID", "fixed", 0], ["V", "text", null]]);
+    let rows: Vec<_> = (10..40).map(|id| json!([id.to_string(), "x"])).collect();
+    fake.table(["DB", "S", "T"], &columns, &["ID"], &json!(rows));
+    let connected = Connected::to(&fake);
+    let queries = || fake.log().iter().filter(|entry| entry["takes_warehouse"] == true).count();
+    connected.level("/DB/S/T").await.unwrap();
+    assert_eq!(queries(), 0);
+    let level = connected.look("/DB/S/T", ItemKind::Files, 5).await.unwrap();
+    let names: Vec<String> = level.items.iter().map(|item| item.name.to_json_text()).collect();
+    assert_eq!(names, ["10.json", "11.json", "12.json", "13.json", "14.json"]);
+    assert_eq!(queries(), 1);
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ Prints `{"port": N}` and then serves until its standard input ends. `/control/..
 
     POST /control/sql     {"sql": [...]}                      run by fakesnow
     POST /control/table   {"name", "columns": [[name, type, scale]], "rows": [[cell]], "key": [..]}
+    POST /control/many    {"schema": [database, schema], "count"}   so many empty tables, T00000 and on
     POST /control/rows    {"name", "insert": [[cell]], "delete": [[cell]]}   delete by key
     POST /control/faults  {...}                               see FAULTS; merged
     POST /control/users   {"ACCOUNT.USER": {"key": base64 | null, "tokens": [..]}}
@@ -598,6 +599,10 @@ class Handler(BaseHTTPRequestHandler):
                 key = tuple(body["name"])
                 tables[key] = Table(body)
                 last_change[key] = next(changes)
+            elif path == "/control/many":
+                for at in range(body["count"]):
+                    name = [*body["schema"], f"T{at:05}"]
+                    tables[tuple(name)] = Table({"name": name, "columns": [], "rows": []})
             elif path == "/control/rows":
                 key = tuple(body["name"])
                 table = tables[key]

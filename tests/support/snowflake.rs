@@ -67,6 +67,11 @@ impl FakeSnowflake {
         self.control("table", &table);
     }
 
+    /// So many empty tables of that kind in a schema, `T00000` and on.
+    pub fn many_tables(&self, schema: [&str; 2], count: usize) {
+        self.control("many", &json!({ "schema": schema, "count": count }));
+    }
+
     /// Changes the rows of such a table: those with these keys go, these come.
     pub fn change(&self, name: [&str; 3], delete: &Value, insert: &Value) {
         self.control("rows", &json!({ "name": name, "delete": delete, "insert": insert }));
