@@ -17,6 +17,7 @@ the data goes.
 
 import gzip
 import json
+import logging
 import os
 import pathlib
 import re
@@ -28,6 +29,7 @@ import threading
 import time
 import urllib.parse
 import urllib.request
+import warnings
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 HERE = pathlib.Path(__file__).resolve().parent.parent
@@ -143,6 +145,9 @@ def rendered(cursor):
 def serve():
     os.environ["TZ"] = "UTC"
     time.tzset()
+    # What fakesnow says of itself is no result.
+    logging.disable(logging.INFO)
+    warnings.simplefilter("ignore")
     import uvicorn
     from fakesnow.server import app, shared_fs
 
