@@ -1,7 +1,7 @@
 //! Connections made, renewed and tested: what the API, the command line and sign-ins have in
 //! common.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::Engine;
 use crate::{
@@ -71,11 +71,9 @@ impl Engine {
         };
         let root = Location { connection: connection.clone(), source_path: reader.root() };
         let test = async {
-            // Whoever tests it wants its credentials to be sent, even if they were refused before.
-            if let Some(keeper) = credentials.and_then(Credentials::keeper) {
-                keeper.clear_refusal().await?;
-            }
             let source = self.connect(&root, credentials, &SyncOptions::default()).await?;
+            // Whoever tests it wants its credentials to be sent, even if they were refused before.
+            source.clear_refusal().await?;
             reader.test(source.as_ref()).await
         };
         tokio::time::timeout(TEST_PATIENCE, test).await.unwrap_or_else(|_| {
@@ -253,7 +251,7 @@ impl Engine {
                 Ok(Some(stored))
             }
             Some(new) => {
-                let draft = Draft::new(new);
+                let draft = Draft::beside(Arc::new(self.vault.clone()), new);
                 let tried = draft.credentials().kept_by(draft.clone());
                 self.test_connection(connection, Some(&tried)).await?;
                 Ok(Some(draft.credentials()))

@@ -8,6 +8,8 @@ use std::{
 use async_trait::async_trait;
 use secrecy::{ExposeSecret as _, SecretString};
 
+use super::{Connection, ProviderName};
+
 /// The credentials of a connection as a JSON object, in the shape of its provider's credentials
 /// model (`{"type": "access_key", …}`). Printed redacted; wiped from memory when dropped.
 ///
@@ -101,14 +103,44 @@ pub trait Keeper: fmt::Debug + Send + Sync {
     /// When it cannot be written down; the lease expires then.
     async fn release(&self) -> Result<(), KeeperError>;
 
-    /// What their server said when it refused these credentials, to this process or another. They
-    /// are not to be sent again.
+    /// All credentials that are kept, of other connections too; `None` where nobody knows them.
+    fn all(&self) -> Option<Arc<dyn AllKept>>;
+}
+
+/// Whether the credentials of a connection are certain ones, however they are spelled.
+pub type IsSame = dyn Fn(&Connection, &Credentials) -> bool + Send + Sync;
+
+/// All credentials that are kept.
+pub trait AllKept: fmt::Debug + Send + Sync {
+    /// Certain credentials for a provider, whichever connections have them.
+    fn trial(&self, provider: ProviderName, is_same: Box<IsSame>) -> Arc<dyn Trial>;
+}
+
+/// Credentials as their server knows them, whichever connections have them: one process at a time
+/// tries them until the server has accepted them, and nobody does once it has refused them.
+#[async_trait]
+pub trait Trial: Send + Sync {
+    /// Takes the right to try them, for as long as [`Keeper::claim`] would: `false` while another
+    /// process has it.
+    ///
+    /// # Errors
+    /// When it cannot be written down.
+    async fn claim(&self) -> Result<bool, KeeperError>;
+
+    /// Gives that right back.
+    ///
+    /// # Errors
+    /// When it cannot be written down; it expires then.
+    async fn release(&self) -> Result<(), KeeperError>;
+
+    /// What their server said when it refused them, to this process or another. They are not to be
+    /// sent again.
     ///
     /// # Errors
     /// When it cannot be read.
     async fn refusal(&self) -> Result<Option<String>, KeeperError>;
 
-    /// Writes down that their server refused these credentials, unless others are kept by now.
+    /// Writes down that their server refused them, with every connection that has them.
     ///
     /// # Errors
     /// When it cannot be written down.
@@ -144,13 +176,21 @@ pub struct KeeperError {
 pub struct Draft {
     /// The credentials, and how often they were exchanged.
     kept: Mutex<(Credentials, u64)>,
+    /// Those that are kept already, among which the same ones may be.
+    all: Option<Arc<dyn AllKept>>,
 }
 
 impl Draft {
     /// Keeps `credentials` in memory.
     #[must_use]
     pub fn new(credentials: Credentials) -> Arc<Self> {
-        Arc::new(Self { kept: Mutex::new((credentials, 0)) })
+        Arc::new(Self { kept: Mutex::new((credentials, 0)), all: None })
+    }
+
+    /// Keeps `credentials` in memory beside those that are kept already.
+    #[must_use]
+    pub fn beside(all: Arc<dyn AllKept>, credentials: Credentials) -> Arc<Self> {
+        Arc::new(Self { kept: Mutex::new((credentials, 0)), all: Some(all) })
     }
 
     /// The credentials as they are now.
@@ -192,15 +232,7 @@ impl Keeper for Draft {
         Ok(())
     }
 
-    async fn refusal(&self) -> Result<Option<String>, KeeperError> {
-        Ok(None)
-    }
-
-    async fn record_refusal(&self, _: &str) -> Result<(), KeeperError> {
-        Ok(())
-    }
-
-    async fn clear_refusal(&self) -> Result<(), KeeperError> {
-        Ok(())
+    fn all(&self) -> Option<Arc<dyn AllKept>> {
+        self.all.clone()
     }
 }

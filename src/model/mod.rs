@@ -38,7 +38,8 @@ pub use collection::{
 pub use connection::{Connection, Location, ProviderName};
 pub use counts::Counts;
 pub use credentials::{
-    Credentials, Draft, Envelope, Keeper, KeeperError, RENEWAL_LEASE_SECS, UnreadableCredentials,
+    AllKept, Credentials, Draft, Envelope, IsSame, Keeper, KeeperError, RENEWAL_LEASE_SECS, Trial,
+    UnreadableCredentials,
 };
 pub use dead_letter::{Life, MAX_RETRIES, Patience};
 pub use entry::{

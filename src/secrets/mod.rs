@@ -7,6 +7,7 @@
 //! - `keys`: where keys are kept
 //! - `keyring`: the operating system's
 //! - `renewal`: credentials that renew themselves while they are used
+//! - `trial`: the same credentials in several connections, tried and refused as one
 //!
 //! No key is made before there is something to seal, and reading nothing touches no key. Each
 //! envelope says which key opens it, so several can be in use at once; a key is removed only once
@@ -16,6 +17,7 @@ mod envelope;
 mod keyring;
 mod keys;
 mod renewal;
+mod trial;
 
 use std::{
     collections::HashMap,

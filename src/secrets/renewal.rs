@@ -1,5 +1,5 @@
 //! The vault as the keeper of one connection's credentials, for providers that give new ones while
-//! the old ones are used.
+//! the old ones are used. The same credentials in several connections are in `trial`.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use super::{SecretsError, Vault};
 use crate::{
-    model::{ConnectionId, Credentials, Envelope, Keeper, KeeperError},
+    model::{AllKept, ConnectionId, Credentials, Envelope, Keeper, KeeperError},
     store::{
         StoreError,
         secrets::{self, StoredSecrets},
@@ -23,8 +23,6 @@ struct Vaulted {
     vault: Vault,
     connection_key: i64,
     connection_id: ConnectionId,
-    /// As they were kept when these were read.
-    sealed: Vec<u8>,
 }
 
 impl Vault {
@@ -33,7 +31,6 @@ impl Vault {
             vault: self.clone(),
             connection_key,
             connection_id: ConnectionId::from_stored(kept.owner_id.clone()),
-            sealed: kept.sealed.bytes.clone(),
         })
     }
 }
@@ -83,25 +80,12 @@ impl Keeper for Vaulted {
         release.await.map_err(failed)
     }
 
-    async fn refusal(&self) -> Result<Option<String>, KeeperError> {
-        let key = self.connection_key;
-        self.vault.store.read(move |db| secrets::refusal(db, key)).await.map_err(failed)
-    }
-
-    async fn record_refusal(&self, refusal: &str) -> Result<(), KeeperError> {
-        let (key, sealed, refusal) = (self.connection_key, self.sealed.clone(), refusal.to_owned());
-        let record =
-            self.vault.store.write(move |tx| secrets::record_refusal(tx, key, &sealed, &refusal));
-        record.await.map_err(failed)
-    }
-
-    async fn clear_refusal(&self) -> Result<(), KeeperError> {
-        let key = self.connection_key;
-        self.vault.store.write(move |tx| secrets::clear_refusal(tx, key)).await.map_err(failed)
+    fn all(&self) -> Option<Arc<dyn AllKept>> {
+        Some(Arc::new(self.vault.clone()))
     }
 }
 
-fn failed(error: impl Into<SecretsError>) -> KeeperError {
+pub(super) fn failed(error: impl Into<SecretsError>) -> KeeperError {
     let error = error.into();
     KeeperError {
         is_transient: matches!(error, SecretsError::Store(_)),

@@ -143,6 +143,14 @@ pub trait Source: Send + Sync {
         self.walk(&first, None).next().await.transpose().map(drop)
     }
 
+    /// Forgets that the provider has refused the credentials: a person wants them to be sent again.
+    ///
+    /// # Errors
+    /// When that cannot be written down.
+    async fn clear_refusal(&self) -> Result<(), SourceError> {
+        Ok(())
+    }
+
     /// Whether the place is there, or could be, and has no entry at all; asked when a sync is made.
     ///
     /// # Errors

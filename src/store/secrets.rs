@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
-use super::{Result, StoreError};
-use crate::model::RENEWAL_LEASE_SECS;
+use super::{Result, StoreError, json};
+use crate::model::{self, ProviderName, RENEWAL_LEASE_SECS};
 
 /// Name of the row of `installation` that says which key seals.
 const CURRENT: &str = "secrets_key";
@@ -52,6 +52,19 @@ pub struct StoredSecrets {
 
 const OF_CONNECTIONS: &str = "SELECT connection_key, c.id, c.name, key_id, sealed
      FROM secrets JOIN connections c USING (connection_key)";
+
+/// A connection and the credentials that it has.
+#[derive(Clone, Debug)]
+pub struct Has {
+    /// Internal key of the connection.
+    pub connection_key: i64,
+    /// Its settings.
+    pub settings: model::Connection,
+    /// Its credentials.
+    pub kept: Kept,
+    /// What their server said when it refused them.
+    pub refusal: Option<String>,
+}
 
 const OF_CHANNELS: &str = "SELECT channel_key, w.id, w.name, key_id, sealed
      FROM webhook_channels JOIN webhooks w USING (webhook_key) WHERE sealed IS NOT NULL";
@@ -197,16 +210,53 @@ pub fn release(tx: &Transaction<'_>, connection_key: i64, renewer: &str) -> Resu
     Ok(())
 }
 
-/// What their server said when it refused the credentials of a connection.
+/// Takes the lease on the credentials of several connections, as [`claim`] does: of all or of none.
 ///
 /// # Errors
 /// SQLite's.
-pub fn refusal(connection: &Connection, connection_key: i64) -> Result<Option<String>> {
-    let refusal = connection
-        .prepare_cached("SELECT refusal FROM secrets WHERE connection_key = ?1")?
-        .query_row([connection_key], |row| row.get(0))
-        .optional()?;
-    Ok(refusal.flatten())
+pub fn claim_all(
+    tx: &Transaction<'_>,
+    connection_keys: &[i64],
+    renewer: &str,
+    now: Timestamp,
+) -> Result<bool> {
+    for key in connection_keys {
+        if !claim(tx, *key, renewer, now)? {
+            release_all(tx, connection_keys, renewer)?;
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Gives the leases of [`claim_all`] back.
+///
+/// # Errors
+/// SQLite's.
+pub fn release_all(tx: &Transaction<'_>, connection_keys: &[i64], renewer: &str) -> Result<()> {
+    connection_keys.iter().try_for_each(|key| release(tx, *key, renewer))
+}
+
+/// The connections of a provider that have credentials.
+///
+/// # Errors
+/// SQLite's.
+pub fn of_provider(connection: &Connection, provider: &ProviderName) -> Result<Vec<Has>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT connection_key, c.id, c.name, key_id, sealed, c.settings, refusal
+         FROM secrets JOIN connections c USING (connection_key) WHERE c.provider = ?1",
+    )?;
+    let mut rows = statement.query([provider.as_str()])?;
+    let mut all = Vec::new();
+    while let Some(row) = rows.next()? {
+        all.push(Has {
+            connection_key: row.get(0)?,
+            kept: of_connection(row)?,
+            settings: json::read("connection", &row.get::<_, String>(5)?)?,
+            refusal: row.get(6)?,
+        });
+    }
+    Ok(all)
 }
 
 /// Writes down that the credentials which were read as `sealed` were refused.

@@ -57,6 +57,30 @@ async fn a_submission_that_stumbles_is_repeated_under_its_own_id() {
 }
 
 #[tokio::test]
+async fn a_submission_whose_connection_breaks_is_repeated_under_its_own_id() {
+    let (fake, source) = ten_rows(&json!({})).await;
+    source.probe().await.unwrap();
+    fake.faults(&json!({ "submit": [{"status": 0}, {"status": 0}] }));
+    assert_eq!(rows(source.as_ref()).await.len(), 10);
+    let log = fake.log();
+    let broken = log.iter().position(|entry| entry["status"] == 0).unwrap();
+    let ids: Vec<_> = log[broken..broken + 3].iter().map(|of| &of["query"]["requestId"]).collect();
+    assert!(ids[0].is_string() && ids[0] == ids[1] && ids[1] == ids[2], "{log:?}");
+    assert_eq!(log[broken + 2]["query"]["retry"], "true");
+    assert_eq!(queries(&fake).len(), 1);
+}
+
+#[tokio::test]
+async fn a_partition_that_is_not_ready_is_asked_for_again_and_the_statement_is_not() {
+    let busy = json!({"status": 429, "code": "390505", "headers": {"Retry-After": "1"}});
+    let (fake, source) = ten_rows(&json!({ "late": {"1": 2, "4": 1} })).await;
+    source.probe().await.unwrap();
+    fake.faults(&json!({ "poll": [null, busy] }));
+    assert_eq!(rows(source.as_ref()).await.len(), 10);
+    assert_eq!(queries(&fake).len(), 1);
+}
+
+#[tokio::test]
 async fn a_partition_that_is_cut_short_goes_on_where_it_broke_off() {
     let (fake, source) = ten_rows(&json!({ "cut": {"2": 2} })).await;
     assert_eq!(rows(source.as_ref()).await.len(), 10);

@@ -191,6 +191,115 @@ fn a_refused_key_is_sent_once_by_two_processes_together_and_again_when_a_person_
 }
 
 #[test]
+fn a_refused_key_is_not_sent_by_another_connection_that_has_it_however_it_is_spelled() {
+    let fake = FakeSnowflake::start();
+    four_rows(&fake);
+    let fixture = Fixture::with(&fake, &json!({}));
+    let first = fixture.sync("db.s.t", &json!({}));
+    let twin = fixture.server.post(
+        "/v1/organizations/connections",
+        &json!({
+            "name": "twin", "provider_type": "snowflake", "test_before_save": false,
+            "provider_config": {
+                "account": "https://app.snowflake.com/org/acc", "warehouse": "load_wh",
+                "role": "reader", "database": "db",
+                "credentials": {
+                    "type": "key_pair", "username": USER.to_lowercase(),
+                    "private_key": private_key().replace('\n', "\\n"),
+                },
+            },
+        }),
+    );
+    let twin = twin.is(200)["connection_id"].as_str().unwrap().to_owned();
+    let both = [fixture.connection.clone(), twin.clone()];
+    let fixture = Fixture { connection: twin, ..fixture };
+    let second = fixture.sync("db.s.t", &json!({}));
+    let user = format!("ORG-ACC.{USER}");
+    fake.users(&json!({ &user: { "key": null } }));
+    assert_eq!(fixture.run(&first)["status"], "failed");
+    assert_eq!(refusals(&fake), 1);
+
+    // Another process: what it knows is what was written down.
+    let home = fixture.server.home.clone();
+    assert!(fixture.server.stop().success());
+    let fixture = Fixture { server: Server::on(&home), ..fixture };
+    let sent = fake.log().len();
+    assert_eq!(fixture.run(&second)["status"], "failed");
+    assert_eq!(fake.log().len(), sent, "{:?}", fake.log().split_off(sent));
+    let path = |connection: &String| format!("/v1/organizations/connections/{connection}");
+    for connection in &both {
+        let told = fixture.server.get(&path(connection)).is(200);
+        assert_eq!(told["status"], "SUSPENDED", "{told}");
+        assert!(told.to_string().contains("ALTER USER"), "{told}");
+    }
+
+    // A person who tests one of them wants the key to be sent.
+    fake.users(&json!({ &user: { "key": public_key() } }));
+    for connection in &both {
+        let test = fixture.server.post(&format!("{}/test", path(connection)), &json!({})).is(200);
+        assert_eq!(test["success"], true, "{test}");
+    }
+    assert_eq!(fixture.run(&second)["status"], "completed");
+    assert_eq!(refusals(&fake), 1);
+}
+
+#[test]
+fn a_key_that_two_connections_have_is_tried_by_one_process_at_a_time() {
+    let fake = FakeSnowflake::start();
+    four_rows(&fake);
+    let home = connected(&fake, &["one", "two"]);
+    fake.users(&json!({ format!("ORG-ACC.{USER}"): { "key": null } }));
+    // Whoever comes second is there before the first one has its answer.
+    fake.faults(&json!({ "refusal_seconds": 2 }));
+    let both = ["one", "two"]
+        .map(|name| home.start_sync("snowflake://db.s.t", &["--connection", name]));
+    for sync in both {
+        sync.ends().exits(1).says(&["ALTER USER"]);
+    }
+    assert_eq!(refusals(&fake), 1);
+}
+
+#[test]
+fn fetch_size_is_taken_within_its_bounds_and_changes_no_request() {
+    let fake = FakeSnowflake::start();
+    let columns = json!([["ID", "fixed", 0]]);
+    let rows: Vec<_> = (0..450).map(|id| json!([id.to_string()])).collect();
+    fake.table(T, &columns, &["ID"], &json!(rows));
+    fake.faults(&json!({ "first_rows": 150, "partition_rows": 150 }));
+    let asked = [100, 10_000].map(|size| {
+        let fixture = Fixture::with(&fake, &json!({ "fetch_size": size }));
+        let connection = format!("/v1/organizations/connections/{}", fixture.connection);
+        let told = fixture.server.get(&connection).is(200);
+        assert_eq!(told["provider_config"]["fetch_size"], size, "{told}");
+        let sync = fixture.sync("db.s.t", &json!({}));
+        let before = fake.log().len();
+        assert_eq!(fixture.run(&sync)["status"], "completed");
+        assert_eq!(fixture.rows().len(), 450);
+        let log = fake.log().split_off(before);
+        let what = |entry: &Value| {
+            (entry["statement"].clone(), entry["parameters"].clone(), entry["query"]["partition"].clone())
+        };
+        log.iter().map(what).collect::<Vec<_>>()
+    });
+    assert_eq!(asked[0], asked[1]);
+    let partitions = asked[0].iter().filter(|(_, _, partition)| !partition.is_null()).count();
+    assert_eq!(partitions, 2, "as Snowflake has divided them: {:?}", asked[0]);
+
+    let server = Server::on(&home(&fake));
+    for wrong in [json!(99), json!(10_001), json!("many"), json!(1000.5)] {
+        let order = json!({
+            "name": "wrong", "provider_type": "snowflake", "test_before_save": false,
+            "provider_config": {
+                "account": ACCOUNT, "warehouse": "load_wh", "fetch_size": wrong,
+                "credentials": {"type": "username_password", "username": USER, "password": "x"},
+            },
+        });
+        let made = server.post("/v1/organizations/connections", &order);
+        made.blames("provider_config.fetch_size");
+    }
+}
+
+#[test]
 fn every_kind_of_refused_sign_in_suspends_the_connection_after_one_request() {
     for (status, code, message) in [
         (401, "390144", "JWT token is invalid."),

@@ -59,11 +59,13 @@ FAULTS = {
     # How many seconds it takes to cancel a statement, and to refuse a sign-in.
     "cancel_seconds": 0,
     "refusal_seconds": 0,
-    # Answers to the next submissions or polls, one each: {"status", "code", "message", "headers"}.
+    # Answers to the next submissions or polls, one each: {"status", "code", "message", "headers"};
+    # status 0: the connection breaks.
     "submit": [],
     "poll": [],
-    # By the number of a partition: how many more times it is gone (404), cut short, or short of
-    # rows.
+    # By the number of a partition: how many more times it is not ready (202), gone (404), cut
+    # short, or short of rows.
+    "late": {},
     "gone": {},
     "cut": {},
     "torn": {},
@@ -92,6 +94,10 @@ released = threading.Event()
 fake = FakeSnow()
 connection = fake.connect("DB", "PUBLIC")
 handles = itertools.count(1)
+
+
+class Broken(Exception):
+    pass
 
 
 class Refused(Exception):
@@ -467,6 +473,8 @@ class Handler(BaseHTTPRequestHandler):
             entry["token"] = hashlib.sha256(self.headers.get("Authorization", "").encode()).hexdigest()[:12]
             entry["user"] = authenticate(self.headers)
             self.api(url.path, query, body, entry)
+        except Broken:
+            entry["status"], self.close_connection = 0, True
         except Refused as refused:
             entry["status"], entry["code"] = refused.status, refused.code
             time.sleep(faults["refusal_seconds"] if refused.status == 401 else 0)
@@ -492,6 +500,8 @@ class Handler(BaseHTTPRequestHandler):
         with lock:
             if faults[which]:
                 wanted = faults[which].pop(0)
+                if wanted and wanted["status"] == 0:
+                    raise Broken
                 if wanted:
                     raise Refused(wanted["status"], wanted.get("code", ""), wanted.get("message", ""), wanted.get("headers"))
 
@@ -540,6 +550,9 @@ class Handler(BaseHTTPRequestHandler):
         at = max(partition, 0)
         if at >= len(result.spans):
             raise Refused(400, "391904", "no such partition")
+        if self.counts_down("late", at):
+            entry["status"] = 202
+            return self.running(handle)
         if self.counts_down("gone", at):
             raise Refused(404, "000709", f"Statement {handle} not found")
         rows = result.partition(at)

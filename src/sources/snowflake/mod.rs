@@ -30,3 +30,6 @@ mod time;
 mod value;
 mod variant;
 mod wire;
+
+/// What connections to it are called by.
+const NAME: &str = "snowflake";

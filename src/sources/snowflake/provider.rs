@@ -8,6 +8,7 @@ use secrecy::ExposeSecret as _;
 use serde_json::{Map, Value};
 
 use super::{
+    NAME,
     account::Account,
     key_pair::PrivateKey,
     names::{self, Name, NotATable},
@@ -73,7 +74,7 @@ const TABLE: &str = "DATABASE.SCHEMA.TABLE, or SCHEMA.TABLE or TABLE where the c
 
 impl Provider for Snowflake {
     fn name(&self) -> &'static str {
-        "snowflake"
+        NAME
     }
 
     fn schema(&self) -> Option<&'static Schema> {
@@ -161,7 +162,7 @@ impl Locations for Snowflake {
     }
 
     fn schemes(&self) -> &'static [&'static str] {
-        &["snowflake"]
+        &[NAME]
     }
 
     fn example(&self) -> &'static str {

@@ -174,7 +174,7 @@ impl Session {
         timeout: Duration,
     ) -> Result<Selected, Failed> {
         let started = Instant::now();
-        let outcome = self.submit_and_wait(statement, takes, timeout, started).await;
+        let outcome = self.submit_and_wait(statement, takes, timeout).await;
         if takes == Takes::Warehouse {
             let took = started.elapsed();
             *self.worked.lock().unwrap_or_else(PoisonError::into_inner) += took;
@@ -194,8 +194,8 @@ impl Session {
         statement: &Statement,
         takes: Takes,
         timeout: Duration,
-        started: Instant,
     ) -> Result<Bytes, Failed> {
+        let mut wait = Wait::new(timeout + QUEUE_ALLOWANCE);
         // What may take long is submitted so that its handle is known at once: without it, it could
         // not be cancelled.
         let answers_at_once = takes == Takes::Warehouse;
@@ -209,23 +209,13 @@ impl Session {
         }
         let running = Running { session: self, handle };
         let call = Call::get(format!("{STATEMENTS}/{}", running.handle));
-        let mut wait = FIRST_POLL;
         loop {
             let (status, body) = self.request(|_| call.request()).await?;
             if status != 202 {
                 running.finish();
                 return Ok(body);
             }
-            if started.elapsed() > timeout + QUEUE_ALLOWANCE {
-                let message = "the statement's own time limit has passed".to_owned();
-                return Err(Failed::Refused(Refusal {
-                    status: 408,
-                    message,
-                    ..Refusal::default()
-                }));
-            }
-            tokio::time::sleep(wait).await;
-            wait = (wait * 3 / 2).min(LONGEST_POLL);
+            wait.next().await?;
         }
     }
 
@@ -418,6 +408,28 @@ impl Session {
     }
 }
 
+/// Waits between two looks at what Snowflake is still at, for so long and no longer.
+struct Wait {
+    until: Instant,
+    next: Duration,
+}
+
+impl Wait {
+    fn new(most: Duration) -> Self {
+        Self { until: Instant::now() + most, next: FIRST_POLL }
+    }
+
+    async fn next(&mut self) -> Result<(), Failed> {
+        if Instant::now() > self.until {
+            let message = "the statement's own time limit has passed".to_owned();
+            return Err(Failed::Refused(Refusal { status: 408, message, ..Refusal::default() }));
+        }
+        tokio::time::sleep(self.next).await;
+        self.next = (self.next * 3 / 2).min(LONGEST_POLL);
+        Ok(())
+    }
+}
+
 impl Call {
     fn get(path: String) -> Self {
         Self { method: Method::GET, path, body: Bytes::new() }
@@ -503,6 +515,16 @@ struct Partitions {
     ahead: Option<Reading>,
 }
 
+/// What came of a request for a partition.
+enum PartitionRead {
+    /// Snowflake is still at it.
+    NotYet,
+    /// So many rows.
+    Rows(u64),
+    /// Nobody wants more rows.
+    Stopped,
+}
+
 /// Rows of a partition as they come; the channel ends after the last, or after an error.
 type Reading = mpsc::Receiver<Result<Rows, Failed>>;
 
@@ -565,28 +587,32 @@ impl Others {
         let call = Call::get(format!("{STATEMENTS}/{}?partition={at}", self.result.handle));
         let width = self.result.columns.len();
         let taken = Mutex::new(0_u64);
-        let count = self
-            .session
-            .persist(
-                |_| call.request(),
-                |answer| {
-                    let taken = &taken;
-                    async move {
-                        let from = *taken.lock().unwrap_or_else(PoisonError::into_inner);
-                        let (sent, outcome) = decode(answer, width, from, sender.clone()).await?;
-                        *taken.lock().unwrap_or_else(PoisonError::into_inner) += sent;
-                        match outcome {
-                            Ok(count) => Ok(Some(count)),
-                            Err(Broken::Stopped) => Ok(None),
-                            Err(Broken::Garbled(message)) => Err(garbled(&message)),
-                        }
-                    }
-                },
-            )
-            .await?;
-        match count {
-            Some(count) if count != expected => Err(torn(at, count, expected).into()),
-            _ => Ok(()),
+        let taken = &taken;
+        let read = |answer: Response| async move {
+            if answer.status == 202 {
+                return Ok(PartitionRead::NotYet);
+            }
+            let from = *taken.lock().unwrap_or_else(PoisonError::into_inner);
+            let (sent, outcome) = decode(answer, width, from, sender.clone()).await?;
+            *taken.lock().unwrap_or_else(PoisonError::into_inner) += sent;
+            match outcome {
+                Ok(count) => Ok(PartitionRead::Rows(count)),
+                Err(Broken::Stopped) => Ok(PartitionRead::Stopped),
+                Err(Broken::Garbled(message)) => Err(garbled(&message)),
+            }
+        };
+        let mut wait = Wait::new(self.session.timeout + QUEUE_ALLOWANCE);
+        loop {
+            return match self.session.persist(|_| call.request(), read).await? {
+                PartitionRead::NotYet => {
+                    wait.next().await?;
+                    continue;
+                }
+                PartitionRead::Rows(count) if count != expected => {
+                    Err(torn(at, count, expected).into())
+                }
+                PartitionRead::Rows(_) | PartitionRead::Stopped => Ok(()),
+            };
         }
     }
 }
@@ -715,5 +741,67 @@ fn torn(at: usize, count: u64, expected: u64) -> SourceError {
             "Snowflake's answer with rows: partition {at} has {count} rows, where {expected} were \
              announced"
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{super::account, *};
+    use crate::{clock::SystemClock, model::Credentials, sources::snowflake::names::Name};
+
+    /// An account that is never done with a statement. Keeps what it was asked.
+    #[derive(Default)]
+    struct NeverDone(Mutex<Vec<String>>);
+
+    impl NeverDone {
+        fn asked(&self, ending: &str) -> Vec<String> {
+            let asked = self.0.lock().unwrap();
+            asked.iter().filter(|path| path.ends_with(ending)).cloned().collect()
+        }
+    }
+
+    #[async_trait]
+    impl Wire for NeverDone {
+        async fn send(&self, request: Request<Bytes>) -> Result<Response, SourceError> {
+            let mut asked = self.0.lock().unwrap();
+            asked.push(request.uri().path().to_owned());
+            let submitted = asked.iter().filter(|path| path.ends_with("statements")).count();
+            let body = json!({ "statementHandle": format!("h-{submitted}") }).to_string();
+            let body = stream::iter([Ok(Bytes::from(body))]).boxed();
+            Ok(Response { status: 202, headers: HeaderMap::new(), body })
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_statement_that_outlasts_its_time_is_cancelled_and_so_is_its_second_try() {
+        let account = account::Account::parse("org-acc").unwrap();
+        let token = json!({"type": "username_password", "username": "u", "password": "pat"});
+        let token = Credentials::from_json(token.to_string());
+        let wire = Arc::new(NeverDone::default());
+        let session = Arc::new(Session {
+            wire: Arc::clone(&wire) as Arc<dyn Wire>,
+            sign_in: Arc::new(SignIn::new(account, Some(&token)).unwrap()),
+            context: Context { warehouse: Name::exact("WH"), role: None, lets_in: None },
+            table: None,
+            timeout: Duration::from_secs(300),
+            clock: Arc::new(SystemClock),
+            worked: Mutex::default(),
+            cancels: Mutex::default(),
+        });
+        let statement = Statement { text: "SELECT 1".to_owned(), binds: Vec::new() };
+        let began = Instant::now();
+        let outcome = session.select(&statement, Takes::Warehouse).await;
+        let Err(Failed::Refused(refusal)) = outcome else { panic!("it came to its end") };
+        assert_eq!(refusal.meaning(), Meaning::StatementTimeout);
+        let waited = began.elapsed().as_secs();
+        // Once as long as it may, once twice as long, and ten minutes for the queue each time.
+        assert!((2100..2140).contains(&waited), "{waited}");
+        session.close().await;
+        assert_eq!(wire.asked("statements").len(), 2);
+        let cancelled = wire.asked("/cancel");
+        assert_eq!(cancelled.len(), 2, "{cancelled:?}");
+        assert!(cancelled[0].ends_with("h-1/cancel") && cancelled[1].ends_with("h-2/cancel"));
     }
 }

@@ -17,12 +17,13 @@ use serde::Deserialize;
 use tokio::{runtime::Handle, time::Instant};
 
 use super::{
+    NAME,
     account::Account,
     key_pair::{KeyError, PrivateKey, TOKEN_LIFETIME},
     protocol::Refusal,
 };
 use crate::{
-    model::{Credentials, Keeper, RENEWAL_LEASE_SECS},
+    model::{Connection, Credentials, ProviderName, RENEWAL_LEASE_SECS, Trial},
     sources::SourceError,
 };
 
@@ -52,6 +53,21 @@ enum StoredCredentials {
 enum Way {
     Key { key: Box<PrivateKey>, username: String },
     Token(SecretString),
+}
+
+impl Way {
+    /// The way that credentials are for; else what is wrong with them, which quotes none.
+    fn of(credentials: &Credentials) -> Result<Self, String> {
+        Ok(match credentials.read().map_err(|error| error.to_string())? {
+            StoredCredentials::KeyPair { username, private_key, private_key_passphrase } => {
+                let key =
+                    PrivateKey::read(private_key.expose_secret(), private_key_passphrase.as_ref())
+                        .map_err(|error| format!("{}: {error}", error.field()))?;
+                Self::Key { key: Box::new(key), username }
+            }
+            StoredCredentials::UsernamePassword { password } => Self::Token(password),
+        })
+    }
 }
 
 /// A token, and how it is announced.
@@ -88,35 +104,66 @@ pub(super) struct SignIn {
     is_proven: AtomicBool,
     /// Until then, one request at a time: the refusal of one is that of all.
     first: tokio::sync::Mutex<()>,
-    /// What other processes learn of a refusal from; none of credentials that are not stored.
-    keeper: Option<Arc<dyn Keeper>>,
+    print: Print,
+    /// What other connections with these credentials, and other processes, learn of a refusal from.
+    trial: Option<Arc<dyn Trial>>,
+}
+
+/// Distinguishes credentials and whom they are for, however they are spelled. Not to be stored: a
+/// token that somebody made up could be guessed from it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Print(blake3::Hash);
+
+impl Print {
+    fn of(account: &Account, way: &Way) -> Option<Self> {
+        let mut hasher = blake3::Hasher::new();
+        let mut part = |text: &str| {
+            hasher.update(&(text.len() as u64).to_le_bytes()).update(text.as_bytes());
+        };
+        part(&account.host);
+        part(&account.token_name);
+        match way {
+            Way::Key { key, username } => {
+                part(&username.trim().to_uppercase());
+                part(&key.fingerprint().ok()?);
+            }
+            Way::Token(token) => part(token.expose_secret()),
+        }
+        Some(Self(hasher.finalize()))
+    }
+
+    /// That of a stored connection; none where it cannot sign in.
+    fn of_stored(connection: &Connection, credentials: &Credentials) -> Option<Self> {
+        let account = connection.settings.get("config")?.get("account")?.as_str()?;
+        Self::of(&Account::parse(account).ok()?, &Way::of(credentials).ok()?)
+    }
 }
 
 /// The right to try credentials that are not proven. Dropped, it is given back.
 pub(super) struct Turn<'a> {
     _first: tokio::sync::MutexGuard<'a, ()>,
-    keeper: Option<Arc<dyn Keeper>>,
+    trial: Option<Arc<dyn Trial>>,
 }
 
 impl Turn<'_> {
     /// Gives it back.
     pub(super) async fn end(mut self) {
-        if let Some(keeper) = self.keeper.take() {
-            release(keeper).await;
+        if let Some(trial) = self.trial.take() {
+            release(trial).await;
         }
     }
 }
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        if let (Some(keeper), Ok(runtime)) = (self.keeper.take(), Handle::try_current()) {
-            runtime.spawn(release(keeper));
+        if let (Some(trial), Ok(runtime)) = (self.trial.take(), Handle::try_current()) {
+            runtime.spawn(release(trial));
         }
     }
 }
 
-async fn release(keeper: Arc<dyn Keeper>) {
-    if let Err(error) = keeper.release().await {
+async fn release(trial: Arc<dyn Trial>) {
+    if let Err(error) = trial.release().await {
         tracing::warn!(%error, "other processes have to wait before they sign in");
     }
 }
@@ -145,25 +192,27 @@ impl SignIn {
         let misconfigured = |message: String| SourceError::Misconfigured { message };
         let credentials = credentials
             .ok_or_else(|| misconfigured("this connection has no credentials".to_owned()))?;
-        let stored: StoredCredentials =
-            credentials.read().map_err(|error| misconfigured(error.to_string()))?;
-        let way = match stored {
-            StoredCredentials::KeyPair { username, private_key, private_key_passphrase } => {
-                let key =
-                    PrivateKey::read(private_key.expose_secret(), private_key_passphrase.as_ref())
-                        .map_err(|error| misconfigured(format!("{}: {error}", error.field())))?;
-                Way::Key { key: Box::new(key), username }
-            }
-            StoredCredentials::UsernamePassword { password } => Way::Token(password),
+        let way = Way::of(credentials).map_err(misconfigured)?;
+        let print = Print::of(&account, &way)
+            .ok_or_else(|| misconfigured("the private key has no public half".to_owned()))?;
+        let is_same = move |connection: &Connection, credentials: &Credentials| {
+            Print::of_stored(connection, credentials) == Some(print)
         };
+        let all = credentials.keeper().and_then(|keeper| keeper.all());
         Ok(Self {
             account,
             way,
             state: Mutex::default(),
             is_proven: AtomicBool::default(),
             first: tokio::sync::Mutex::default(),
-            keeper: credentials.keeper().cloned(),
+            print,
+            trial: all.map(|all| all.trial(ProviderName::new(NAME), Box::new(is_same))),
         })
+    }
+
+    /// What sources with the same credentials share this by. Does not reveal them.
+    pub(super) fn id(&self) -> String {
+        format!("{NAME} {}", self.print.0.to_hex())
     }
 
     /// Waits until nobody else, in this process or another, tries these credentials for the first
@@ -179,11 +228,11 @@ impl SignIn {
         if self.is_proven.load(Ordering::Acquire) {
             return Ok(None);
         }
-        let Some(keeper) = &self.keeper else {
-            return Ok(Some(Turn { _first: first, keeper: None }));
+        let Some(trial) = &self.trial else {
+            return Ok(Some(Turn { _first: first, trial: None }));
         };
         let began = Instant::now();
-        while !keeper.claim().await? {
+        while !trial.claim().await? {
             if began.elapsed() > TURN_PATIENCE {
                 let message = "another process signs in with the same credentials and does not \
                                finish"
@@ -192,7 +241,7 @@ impl SignIn {
             }
             tokio::time::sleep(TURN_POLL).await;
         }
-        Ok(Some(Turn { _first: first, keeper: Some(Arc::clone(keeper)) }))
+        Ok(Some(Turn { _first: first, trial: Some(Arc::clone(trial)) }))
     }
 
     /// Learns of a refusal that another process got.
@@ -200,12 +249,24 @@ impl SignIn {
     /// # Errors
     /// The database's.
     pub(super) async fn learn_refusal(&self) -> Result<(), SourceError> {
-        let Some(keeper) = &self.keeper else { return Ok(()) };
-        let Some(refusal) = keeper.refusal().await? else { return Ok(()) };
+        let Some(trial) = &self.trial else { return Ok(()) };
+        let Some(refusal) = trial.refusal().await? else { return Ok(()) };
         // Whatever it says: that there is one is what counts.
         let unknown = |_| Refusal { status: 401, ..Refusal::default() };
         let refusal = serde_json::from_str(&refusal).unwrap_or_else(unknown);
         self.state.lock().unwrap_or_else(PoisonError::into_inner).refused = Some(refusal);
+        Ok(())
+    }
+
+    /// Forgets the refusal of these credentials: a person wants them to be sent again.
+    ///
+    /// # Errors
+    /// The database's.
+    pub(super) async fn clear_refusal(&self) -> Result<(), SourceError> {
+        if let Some(trial) = &self.trial {
+            trial.clear_refusal().await?;
+        }
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).refused = None;
         Ok(())
     }
 
@@ -266,10 +327,10 @@ impl SignIn {
     /// Remembers that these credentials were refused, for all processes.
     pub(super) async fn refuse(&self, refusal: &Refusal) {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).refused = Some(refusal.clone());
-        let (Some(keeper), Ok(refusal)) = (&self.keeper, serde_json::to_string(refusal)) else {
+        let (Some(trial), Ok(refusal)) = (&self.trial, serde_json::to_string(refusal)) else {
             return;
         };
-        if let Err(error) = keeper.record_refusal(&refusal).await {
+        if let Err(error) = trial.record_refusal(&refusal).await {
             tracing::warn!(%error, "other processes do not know that the sign-in was refused");
         }
     }

@@ -32,7 +32,7 @@ use super::{
 };
 use crate::{
     model::{
-        Connection, Credentials, Cursor, Details, Entry, EntryId, EntryKind, EntryPath, ErrorType,
+        Connection, Cursor, Details, Entry, EntryId, EntryKind, EntryPath, ErrorType,
         Fingerprint, Shard, Version,
     },
     sources::{
@@ -168,8 +168,7 @@ impl Snowflake {
             None => format!("https://{host}"),
         };
         let sign_in = SignIn::new(account, opening.credentials)?;
-        let id = sign_in_id(&base, opening.credentials);
-        let sign_in = opening.tuning.grants.shared(&id, || sign_in);
+        let sign_in = opening.tuning.grants.shared(&sign_in.id(), || sign_in);
         let context = Context { lets_in: sign_in.statement(), ..settings.context()? };
         let wire = wire::Account::new(base, opening)?;
         let session = Session {
@@ -468,14 +467,6 @@ impl Snowflake {
     }
 }
 
-/// What distinguishes credentials for an account from others, without revealing them.
-fn sign_in_id(base: &str, credentials: Option<&Credentials>) -> String {
-    let secret = credentials.map(Credentials::expose_json).unwrap_or_default();
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(base.as_bytes()).update(b"\0").update(secret.as_bytes());
-    format!("snowflake {}", hasher.finalize().to_hex())
-}
-
 /// Whether a value refers to a file in a stage: a path such as `@STAGE/a.jpg`, or a FILE, which
 /// arrives as the text of its JSON.
 fn is_staged(value: &serde_json::Value) -> bool {
@@ -630,6 +621,10 @@ impl Source for Snowflake {
 
     async fn probe(&self) -> Result<(), SourceError> {
         self.find().await
+    }
+
+    async fn clear_refusal(&self) -> Result<(), SourceError> {
+        self.session.sign_in.clear_refusal().await
     }
 
     fn profile(&self) -> Profile {
