@@ -95,6 +95,17 @@ fn a_daily_pass_reads_keys_and_hashes_and_only_the_rows_that_differ() {
 }
 
 #[test]
+fn a_view_that_changes_with_the_clock_and_tells_no_change_is_compared_by_the_daily_pass() {
+    let fake = FakeSnowflake::start();
+    table(&fake, [(1, 100, "a"), (2, 200, "b")]);
+    let (fixture, sync) = synced(&fake);
+    fake.faults(&json!({ "same_last_change": true }));
+    fake.change(T, &json!([["1"]]), &json!([row((3, 300, "c"))]));
+    completes(&fixture, &sync);
+    assert_eq!(values(&fixture), expected(&[(2, "b"), (3, "c")]));
+}
+
+#[test]
 fn the_first_pass_and_one_after_changed_settings_read_the_rows_themselves() {
     let fake = FakeSnowflake::start();
     table(&fake, [(1, 100, "a"), (2, 200, "b")]);

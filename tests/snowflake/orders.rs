@@ -324,6 +324,87 @@ fn every_kind_of_refused_sign_in_suspends_the_connection_after_one_request() {
 }
 
 #[test]
+fn every_right_that_is_missing_fails_the_run_with_the_grant_that_helps() {
+    let warehouse = r#"GRANT USAGE ON WAREHOUSE \"LOAD_WH\" TO ROLE \"READER\";"#;
+    let table = r#"GRANT SELECT ON TABLE \"DB\".\"S\".\"T\" TO ROLE \"READER\";"#;
+    let fake = FakeSnowflake::start();
+    four_rows(&fake);
+    let fixture = Fixture::with(&fake, &json!({}));
+    let sync = fixture.sync("db.s.t", &json!({}));
+    for (code, message, grant) in [
+        ("390201", "The requested warehouse does not exist or not authorized.", warehouse),
+        ("000606", "No active warehouse selected in the current session.", warehouse),
+        ("002003", "Object 'T' does not exist or not authorized.", table),
+        ("003001", "Insufficient privileges to operate on table 'T'.", table),
+    ] {
+        let refusal = json!({ "status": 422, "code": code, "message": message });
+        fake.faults(&json!({ "submit": [refusal] }));
+        let before = fake.log().len();
+        let job = fixture.run(&sync);
+        assert_eq!(job["status"], "failed", "{job}");
+        assert!(job.to_string().contains(grant), "{job}");
+        assert_eq!(fake.log().len() - before, 1, "{code} is not tried again");
+    }
+    assert_eq!(fixture.run(&sync)["status"], "completed", "once it is granted");
+}
+
+#[test]
+fn a_throttled_request_is_waited_for_as_long_as_it_says_and_told_in_the_jobs_details() {
+    let fake = FakeSnowflake::start();
+    four_rows(&fake);
+    let fixture = Fixture::with(&fake, &json!({}));
+    let sync = fixture.sync("db.s.t", &json!({}));
+    let busy = json!({ "status": 429, "code": "390505", "headers": {"Retry-After": "2"} });
+    fake.faults(&json!({ "submit": [busy] }));
+    let job = fixture.run(&sync);
+    assert_eq!(job["status"], "completed", "{job}");
+    assert_eq!(job["details"]["rate_limit_hits"], 1, "{job}");
+    assert!(job["details"]["throttled_seconds"].as_f64().unwrap() >= 1.0, "{job}");
+    let log = fake.log();
+    let busy = log.iter().position(|entry| entry["status"] == 429).unwrap();
+    assert_eq!(log[busy]["query"]["requestId"], log[busy + 1]["query"]["requestId"]);
+    assert_eq!(log[busy + 1]["query"]["retry"], "true");
+}
+
+/// What a run asks for, a word for each request.
+fn asked(fixture: &Fixture, sync: &str, fake: &FakeSnowflake) -> Vec<String> {
+    let before = fake.log().len();
+    let job = fixture.run(sync);
+    assert_eq!(job["status"], "completed", "{job}");
+    let log = fake.log().split_off(before);
+    assert_eq!(job["details"]["requests"], log.len(), "{job}");
+    let word = |entry: &Value| match (entry["statement"].as_str(), &entry["query"]["partition"]) {
+        (Some(text), _) if text.contains("LAST_CHANGE") => "anything new".to_owned(),
+        (Some(text), _) => text.split(' ').next().unwrap().to_owned(),
+        (None, Value::Null) => "result".to_owned(),
+        (None, partition) => format!("partition {}", partition.as_str().unwrap()),
+    };
+    log.iter().map(word).collect()
+}
+
+#[test]
+fn a_pass_is_one_query_and_a_request_for_each_partition_however_many_rows_there_are() {
+    let fake = FakeSnowflake::start();
+    let columns = json!([["ID", "fixed", 0], ["W", "timestamp_ntz", 9]]);
+    let row = |id: u32, second: u32| json!([id.to_string(), format!("17000{second:05}.000000000")]);
+    let rows: Vec<_> = (0..250).map(|id| row(id, id * 10)).collect();
+    fake.table(T, &columns, &["ID"], &json!(rows));
+    fake.faults(&json!({ "first_rows": 100, "partition_rows": 100 }));
+    let fixture = Fixture::with(&fake, &json!({ "incremental_column": "w" }));
+    let sync = fixture.sync("db.s.t", &json!({}));
+    let first = asked(&fixture, &sync, &fake);
+    let of_the_table = ["SELECT", "result", "partition 1", "partition 2"];
+    assert!(first.windows(4).any(|part| part == of_the_table), "{first:?}");
+    assert_eq!(first.iter().filter(|word| *word == "SELECT").count(), 1, "{first:?}");
+    assert_eq!(asked(&fixture, &sync, &fake), ["anything new"]);
+    let news: Vec<_> = (1000..1150).map(|id| row(id, 10_000 + id)).collect();
+    fake.change(T, &json!([]), &json!(news));
+    let changed = asked(&fixture, &sync, &fake);
+    assert_eq!(changed, ["anything new", "SELECT", "result", "partition 1"]);
+    assert_eq!(fixture.rows().len(), 400);
+}
+
+#[test]
 fn a_spent_quota_lets_the_sync_rest_for_an_hour_without_blame() {
     let fake = FakeSnowflake::start();
     four_rows(&fake);

@@ -79,6 +79,21 @@ fn a_dropped_table_fails_the_run_with_the_grants_that_help_and_removes_nothing()
 }
 
 #[test]
+fn a_pass_whose_rows_are_fewer_than_announced_removes_nothing() {
+    let fake = FakeSnowflake::start();
+    let (fixture, sync) = synced(&fake);
+    table(&fake, &rows(25));
+    fake.faults(&json!({ "torn": {"0": 1000} }));
+    let job = fixture.run(&sync);
+    assert_eq!(job["status"], "failed", "{job}");
+    assert!(job.to_string().contains("announced"), "{job}");
+    assert_eq!(fixture.rows().len(), 30);
+    fake.faults(&json!({ "torn": {} }));
+    assert_eq!(fixture.run(&sync)["status"], "completed");
+    assert_eq!(fixture.rows().len(), 25, "what is whole is proof");
+}
+
+#[test]
 fn a_warehouse_that_is_gone_fails_the_run_with_the_grant_that_helps() {
     let fake = FakeSnowflake::start();
     let (fixture, sync) = synced(&fake);

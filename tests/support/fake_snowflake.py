@@ -75,8 +75,10 @@ FAULTS = {
     "warehouses": ["LOAD_WH"],
     # Roles that the user has, besides none.
     "roles": ["READER"],
-    # Whether SYSTEM$LAST_CHANGE_COMMIT_TIME is refused.
+    # Whether SYSTEM$LAST_CHANGE_COMMIT_TIME is refused, and whether it tells no change of rows any
+    # more.
     "no_last_change": False,
+    "same_last_change": False,
     # What is added to this server's clock, in seconds.
     "clock": 0,
 }
@@ -623,7 +625,8 @@ class Handler(BaseHTTPRequestHandler):
                 gone = {tuple(cells) for cells in body.get("delete", [])}
                 table.rows = [row for row in table.rows if tuple(row[i] for i in at) not in gone]
                 table.rows += [tuple(row) for row in body.get("insert", [])]
-                last_change[key] = next(changes)
+                if not faults["same_last_change"]:
+                    last_change[key] = next(changes)
             elif path == "/control/faults":
                 faults.update(body)
                 if body.get("hold") is not None:
