@@ -199,7 +199,9 @@ impl Observer for Watcher {
 
     fn fetched(&self, path: &EntryPath) {
         self.change(|state| {
-            state.in_flight.remove(&path.to_string());
+            if !state.in_flight.is_empty() {
+                state.in_flight.remove(&path.to_string());
+            }
         });
     }
 

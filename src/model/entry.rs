@@ -196,7 +196,9 @@ pub struct Details {
 }
 
 impl Details {
-    fn to_store(&self) -> Self {
+    /// What of them is stored, see [`Fingerprint::to_store`].
+    #[must_use]
+    pub fn to_store(&self) -> Self {
         Self {
             size: self.size,
             no_ranges: self.no_ranges,
@@ -205,6 +207,12 @@ impl Details {
             further: self.further,
             ..Self::default()
         }
+    }
+
+    /// Whether the index keeps anything of them besides the entry's row.
+    #[must_use]
+    pub fn has_stored_facts(&self) -> bool {
+        self.place.is_some() || self.facts_mark.is_some() || self.further > 0
     }
 }
 

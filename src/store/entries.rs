@@ -99,6 +99,21 @@ pub fn key_of(connection: &Connection, sync_key: i64, id: &EntryId) -> Result<Op
         .optional()?)
 }
 
+/// Whether anything is stored from the first to the last of these ids, in their order. What is
+/// listed in order, and new, has nothing between it: then none of it need be looked up.
+pub(super) fn any_between<'a>(
+    connection: &Connection,
+    sync_key: i64,
+    ids: impl Iterator<Item = &'a EntryId> + Clone,
+) -> Result<bool> {
+    let (Some(first), Some(last)) = (ids.clone().min(), ids.max()) else { return Ok(false) };
+    Ok(connection
+        .prepare_cached(
+            "SELECT 1 FROM entries WHERE sync_key = ?1 AND source_id BETWEEN ?2 AND ?3",
+        )?
+        .exists(params![sync_key, first.as_bytes(), last.as_bytes()])?)
+}
+
 /// The path that is stored of an entry.
 ///
 /// # Errors
@@ -126,10 +141,11 @@ struct StoredDetails {
 pub fn compare_by_id<'a>(
     connection: &Connection,
     sync_key: i64,
-    entries: impl Iterator<Item = (&'a EntryId, Option<&'a Fingerprint>)>,
+    entries: impl Iterator<Item = (&'a EntryId, Option<&'a Fingerprint>)> + Clone,
     rules: CurrentRules,
     is_same: impl Fn(&[u8], &Version) -> bool,
 ) -> Result<Vec<Known>> {
+    let any = any_between(connection, sync_key, entries.clone().map(|(id, _)| id))?;
     let mut lookup = connection.prepare_cached(
         "SELECT e.entry_key, e.version, e.judged_by, d.parent, d.name, d.facts_mark,
                 g.entry_key IS NOT NULL, e.pass, e.is_duplicate, e.object_key
@@ -139,6 +155,10 @@ pub fn compare_by_id<'a>(
     )?;
     entries
         .map(|(id, file)| {
+            let version = file.map(|file| &file.version);
+            if !any {
+                return recall(connection, sync_key, id, version, rules, Known::No);
+            }
             let found = lookup
                 .query_row(params![sync_key, id.as_bytes()], |row| {
                     let entry_key = row.get(0)?;
@@ -172,7 +192,6 @@ pub fn compare_by_id<'a>(
                 })
                 .optional()?
                 .unwrap_or(Known::No);
-            let version = file.map(|file| &file.version);
             recall(connection, sync_key, id, version, rules, found)
         })
         .collect()
@@ -225,15 +244,19 @@ pub(super) fn save_details(
 pub fn compare<'a>(
     connection: &Connection,
     sync_key: i64,
-    entries: impl Iterator<Item = (&'a EntryId, Option<&'a Version>)>,
+    entries: impl Iterator<Item = (&'a EntryId, Option<&'a Version>)> + Clone,
     rules: CurrentRules,
 ) -> Result<Vec<Known>> {
+    let any = any_between(connection, sync_key, entries.clone().map(|(id, _)| id))?;
     let mut lookup = connection.prepare_cached(
         "SELECT entry_key, version, judged_by, pass, is_duplicate, object_key
          FROM entries WHERE sync_key = ?1 AND source_id = ?2",
     )?;
     entries
         .map(|(id, version)| {
+            if !any {
+                return recall(connection, sync_key, id, version, rules, Known::No);
+            }
             let found = lookup
                 .query_row(params![sync_key, id.as_bytes()], |row| {
                     let entry_key = row.get(0)?;

@@ -3,23 +3,63 @@
 //! Nearly everything that a first pass commits is of this kind, and a statement for each row of
 //! each table takes longer than writing the rows: with one for each, a sync of 500,000 rows took
 //! half as long again, measured. Whatever needs a closer look is left to `apply_fetched`.
+//!
+//! Each table gets all rows of a batch before the next one does, and hashes are looked up and
+//! inserted in their order: so the pages of one index are at hand while they are needed.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::OnceLock,
+};
 
 use rusqlite::{Statement, ToSql, Transaction, params_from_iter};
 
 use super::{
     Result, blobs,
     changes::Changes,
+    entries,
     fetched::FetchedEntry,
     stored::{Stored, signed},
     time,
 };
-use crate::model::{BlobHash, CONTENT, ObjectId};
+use crate::model::{BlobHash, CONTENT, EntryId, ObjectId};
 
 /// How many rows a statement inserts or looks up: of few sizes, so that it is prepared once. For
 /// each statement, SQLite keeps a copy of every page that it changes, which many rows share.
 const AT_ONCE: [usize; 3] = [250, 25, 1];
+
+/// Rows that are inserted into a table. Its first columns have the same values in all rows, the
+/// others have each row's own.
+struct Table {
+    columns: &'static str,
+    shared: usize,
+    own: usize,
+    /// The statement for each number of rows.
+    statements: OnceLock<[String; AT_ONCE.len()]>,
+}
+
+static ENTRIES: Table = Table::new(
+    "entries (sync_key, is_duplicate, pass, judged_by,
+              entry_key, source_id, path, version, modified_ns, etag, object_key, identity)",
+    4,
+    8,
+);
+static ENTRY_DETAILS: Table = Table::new(
+    "entry_details (sync_key, entry_key, parent, name, facts_mark, further)",
+    1,
+    5,
+);
+static IDENTITIES: Table = Table::new("recent_identities (identity, entry_key)", 0, 2);
+static OBJECTS: Table = Table::new(
+    "objects (bucket_key, created_at_ms, updated_at_ms,
+              object_key, id, entry_key, path, size, modified_ns, mime, metadata)",
+    3,
+    8,
+);
+static OBJECT_BLOBS: Table = Table::new("object_blobs (property, object_key, blob_key)", 1, 2);
+static BLOBS: Table = Table::new("blobs (blob_key, hash, size, inline)", 0, 4);
+static HASHES: Table = Table::new("recent_hashes (prefix, blob_key)", 0, 2);
+static BLOB_BYTES: Table = Table::new("blob_bytes (blob_key, bytes)", 0, 2);
 
 /// An entry, and the keys that its rows get.
 struct NewEntry<'e> {
@@ -48,13 +88,14 @@ impl Changes<'_> {
         }
         let (plain, mut others): (Vec<_>, Vec<_>) =
             entries.into_iter().partition(|entry| entry.shape.is_none());
-        for entries in plain.chunks(AT_ONCE[0]) {
-            let (new, blobs) = self.choose(entries, &mut others)?;
-            insert_blobs(self.tx, &blobs)?;
-            self.insert_entries(&new)?;
-            self.insert_objects(&new)?;
-            self.note_added(&new)?;
+        if plain.is_empty() {
+            return Ok(others);
         }
+        let (new, blobs) = self.choose(&plain, &mut others)?;
+        insert_blobs(self.tx, blobs)?;
+        self.insert_entries(&new)?;
+        self.insert_objects(&new)?;
+        self.note_added(&new)?;
         Ok(others)
     }
 
@@ -65,20 +106,22 @@ impl Changes<'_> {
         entries: &[&'e FetchedEntry],
         others: &mut Vec<&'e FetchedEntry>,
     ) -> Result<(Vec<NewEntry<'e>>, Vec<NewBlob<'e>>)> {
-        let mut known = self.ids_with_rows(entries)?;
-        let hashes: Vec<&BlobHash> = entries.iter().map(|entry| &entry.stored.hash).collect();
-        let mut recorded = keys_of(self.tx, &hashes)?;
+        let with_rows = self.ids_with_rows(entries)?;
+        let mut chosen: HashSet<&EntryId> = HashSet::with_capacity(entries.len());
+        let hashes = entries.iter().map(|entry| &entry.stored.hash).collect();
+        let mut recorded = keys_of(self.tx, hashes)?;
         let mut entry_key = last_key(self.tx, "SELECT coalesce(max(entry_key), 0) FROM entries")?;
         let mut blob_key = last_key(self.tx, "SELECT coalesce(max(blob_key), 0) FROM blobs")?;
         // In order, so that each goes to the end of the index.
         let mut object_ids: Vec<_> = entries.iter().map(|_| ObjectId::generate()).collect();
-        object_ids.sort_by(|a, b| b.as_str().cmp(a.as_str()));
+        object_ids.sort_unstable_by(|a, b| b.as_str().cmp(a.as_str()));
         let (mut new, mut blobs) = (Vec::with_capacity(entries.len()), Vec::new());
         for entry in entries {
             let stored = &entry.stored;
             let recorded_key = recorded.get(&stored.hash).copied();
             let may_share = self.target.skip_duplicates && recorded_key.is_some();
-            if may_share || !known.insert(entry.id.as_bytes().to_vec()) {
+            let has_row = !with_rows.is_empty() && with_rows.contains(entry.id.as_bytes());
+            if may_share || has_row || !chosen.insert(&entry.id) {
                 others.push(entry);
                 continue;
             }
@@ -103,10 +146,13 @@ impl Changes<'_> {
     /// The ids of those entries that have a row.
     fn ids_with_rows(&self, entries: &[&FetchedEntry]) -> Result<HashSet<Vec<u8>>> {
         let mut known = HashSet::new();
+        let sync_key = self.target.fence.sync_key;
+        if !entries::any_between(self.tx, sync_key, entries.iter().map(|entry| &entry.id))? {
+            return Ok(known);
+        }
         for entries in pieces(entries) {
             let mut lookup = self.tx.prepare_cached(&format!(
-                "SELECT source_id FROM entries WHERE sync_key = {} AND source_id IN ({})",
-                self.target.fence.sync_key,
+                "SELECT source_id FROM entries WHERE sync_key = {sync_key} AND source_id IN ({})",
                 places(entries.len()),
             ))?;
             let ids = params_from_iter(entries.iter().map(|entry| entry.id.as_bytes()));
@@ -119,36 +165,28 @@ impl Changes<'_> {
     }
 
     fn insert_entries(&self, new: &[NewEntry<'_>]) -> Result<()> {
-        let sync_key = self.target.fence.sync_key;
-        let into = "entries (entry_key, sync_key, source_id, path, version, modified_ns, etag,
-                             object_key, is_duplicate, pass, identity, judged_by)";
-        insert(self.tx, into, 12, new, |NewEntry { entry, entry_key, object_key, .. }, row| {
+        let Self { tx, target, .. } = self;
+        let sync_key = target.fence.sync_key;
+        let shared: [&dyn ToSql; 4] = [&sync_key, &false, &target.pass, &target.mark];
+        ENTRIES.insert(tx, &shared, new, |NewEntry { entry, entry_key, object_key, .. }, row| {
             let file = &entry.fingerprint;
             row.add(entry_key)?;
-            row.add(sync_key)?;
             row.add(entry.id.as_bytes())?;
             row.add(entry.path_unless_id())?;
             row.add(&file.version.0)?;
             row.add(file.modified.map(time::to_ns))?;
             row.add(&file.etag)?;
             row.add(object_key)?;
-            row.add(false)?;
-            row.add(self.target.pass)?;
-            row.add(entry.identity.map(|identity| identity.0))?;
-            row.add(self.target.mark)
+            row.add(entry.identity.map(|identity| identity.0))
         })?;
         let details: Vec<_> = new
             .iter()
             .filter_map(|new| Some((new.entry_key, new.entry.fingerprint.details.as_deref()?)))
-            .filter(|(_, details)| {
-                details.place.is_some() || details.facts_mark.is_some() || details.further > 0
-            })
+            .filter(|(_, details)| details.has_stored_facts())
             .collect();
-        let into = "entry_details (entry_key, sync_key, parent, name, facts_mark, further)";
-        insert(self.tx, into, 6, &details, |(entry_key, details), row| {
+        ENTRY_DETAILS.insert(tx, &[&sync_key], &details, |(entry_key, details), row| {
             let place = details.place.as_ref();
             row.add(entry_key)?;
-            row.add(sync_key)?;
             row.add(place.map(|(parent, _)| parent.as_bytes()))?;
             row.add(place.map(|(_, name)| name))?;
             row.add(details.facts_mark)?;
@@ -156,7 +194,7 @@ impl Changes<'_> {
         })?;
         let identities: Vec<_> =
             new.iter().filter_map(|new| Some((new.entry.identity?, new.entry_key))).collect();
-        insert(self.tx, "recent_identities", 2, &identities, |(identity, entry_key), row| {
+        IDENTITIES.insert(tx, &[], &identities, |(identity, entry_key), row| {
             row.add(identity.0)?;
             row.add(entry_key)
         })
@@ -164,26 +202,19 @@ impl Changes<'_> {
 
     fn insert_objects(&self, new: &[NewEntry<'_>]) -> Result<()> {
         let now = self.now.as_millisecond();
-        let into = "objects (object_key, id, bucket_key, entry_key, path, size, modified_ns, mime,
-                             metadata, created_at_ms, updated_at_ms)";
-        insert(self.tx, into, 11, new, |new, row| {
+        OBJECTS.insert(self.tx, &[&self.target.bucket_key, &now, &now], new, |new, row| {
             let entry = new.entry;
             row.add(new.object_key)?;
             row.add(new.object_id.as_str())?;
-            row.add(self.target.bucket_key)?;
             row.add(new.entry_key)?;
             row.add(entry.path.as_bytes())?;
             row.add(entry.stored.size)?;
             row.add(entry.fingerprint.modified.map(time::to_ns))?;
             row.add(&entry.mime)?;
-            row.add(&entry.metadata)?;
-            row.add(now)?;
-            row.add(now)
+            row.add(&entry.metadata)
         })?;
-        let into = "object_blobs (object_key, property, blob_key)";
-        insert(self.tx, into, 3, new, |new, row| {
+        OBJECT_BLOBS.insert(self.tx, &[&CONTENT], new, |new, row| {
             row.add(new.object_key)?;
-            row.add(CONTENT)?;
             row.add(new.blob_key)
         })
     }
@@ -204,29 +235,31 @@ impl Changes<'_> {
     }
 }
 
-fn insert_blobs(tx: &Transaction<'_>, new: &[NewBlob<'_>]) -> Result<()> {
-    insert(tx, "blobs (blob_key, hash, size, inline)", 4, new, |NewBlob { key, stored }, row| {
+fn insert_blobs(tx: &Transaction<'_>, mut new: Vec<NewBlob<'_>>) -> Result<()> {
+    BLOBS.insert(tx, &[], &new, |NewBlob { key, stored }, row| {
         row.add(key)?;
         row.add(stored.hash.as_bytes())?;
         row.add(stored.size)?;
         row.add(stored.inline.is_some())
     })?;
-    insert(tx, "recent_hashes", 2, new, |NewBlob { key, stored }, row| {
-        row.add(blobs::prefix(&stored.hash))?;
-        row.add(key)
-    })?;
     let inline: Vec<_> =
         new.iter().filter_map(|new| Some((new.key, new.stored.inline.as_ref()?))).collect();
-    insert(tx, "blob_bytes (blob_key, bytes)", 2, &inline, |(key, bytes), row| {
+    BLOB_BYTES.insert(tx, &[], &inline, |(key, bytes), row| {
         row.add(key)?;
         row.add(&bytes[..])
+    })?;
+    new.sort_unstable_by_key(|new| *new.stored.hash.as_bytes());
+    HASHES.insert(tx, &[], &new, |NewBlob { key, stored }, row| {
+        row.add(blobs::prefix(&stored.hash))?;
+        row.add(key)
     })
 }
 
 /// The keys of those blobs that are recorded.
-fn keys_of(tx: &Transaction<'_>, hashes: &[&BlobHash]) -> Result<HashMap<BlobHash, i64>> {
-    let mut keys = HashMap::new();
-    for hashes in pieces(hashes) {
+fn keys_of(tx: &Transaction<'_>, mut hashes: Vec<&BlobHash>) -> Result<HashMap<BlobHash, i64>> {
+    hashes.sort_unstable_by_key(|hash| *hash.as_bytes());
+    let mut keys = HashMap::with_capacity(hashes.len());
+    for hashes in pieces(&hashes) {
         let places = places(hashes.len());
         let level = |table| {
             format!(
@@ -252,35 +285,57 @@ fn last_key(tx: &Transaction<'_>, query: &str) -> Result<i64> {
     Ok(tx.prepare_cached(query)?.query_row([], |row| row.get(0))?)
 }
 
-/// Inserts rows of so many columns; `bind` adds the values of one.
-fn insert<T>(
-    tx: &Transaction<'_>,
-    into: &str,
-    columns: usize,
-    rows: &[T],
-    bind: impl Fn(&T, &mut Row<'_, '_>) -> rusqlite::Result<()>,
-) -> Result<()> {
-    let values = vec!["?"; columns].join(", ");
-    for rows in pieces(rows) {
-        let rows_of_values = vec![format!("({values})"); rows.len()].join(", ");
+impl Table {
+    const fn new(columns: &'static str, shared: usize, own: usize) -> Self {
+        Self { columns, shared, own, statements: OnceLock::new() }
+    }
+
+    /// The statement for so many rows, one of [`AT_ONCE`].
+    fn statement(&self, rows: usize) -> &str {
+        let statements = self.statements.get_or_init(|| AT_ONCE.map(|rows| self.written_for(rows)));
+        let at = AT_ONCE.iter().position(|size| *size == rows).unwrap_or_default();
+        &statements[at]
+    }
+
+    fn written_for(&self, rows: usize) -> String {
+        let row = |at: usize| {
+            let first = self.shared + at * self.own + 1;
+            let values = (1..=self.shared).chain(first..first + self.own);
+            let values: Vec<String> = values.map(|number| format!("?{number}")).collect();
+            format!("({})", values.join(", "))
+        };
+        let rows: Vec<String> = (0..rows).map(row).collect();
         // FAIL: the transaction is rolled back in any case, and need not be able to undo the
         // statement alone.
-        let mut statement =
-            tx.prepare_cached(&format!("INSERT OR FAIL INTO {into} VALUES {rows_of_values}"))?;
-        let mut row = Row { statement: &mut statement, next: 1 };
-        rows.iter().try_for_each(|values| bind(values, &mut row))?;
-        statement.raw_execute()?;
+        format!("INSERT OR FAIL INTO {} VALUES {}", self.columns, rows.join(", "))
     }
-    Ok(())
+
+    /// Inserts rows; `bind` adds one's own values.
+    fn insert<T>(
+        &self,
+        tx: &Transaction<'_>,
+        shared: &[&dyn ToSql],
+        rows: &[T],
+        bind: impl Fn(&T, &mut Values<'_, '_>) -> rusqlite::Result<()>,
+    ) -> Result<()> {
+        for rows in pieces(rows) {
+            let mut statement = tx.prepare_cached(self.statement(rows.len()))?;
+            let mut values = Values { statement: &mut statement, next: 1 };
+            shared.iter().try_for_each(|value| values.add(value))?;
+            rows.iter().try_for_each(|row| bind(row, &mut values))?;
+            statement.raw_execute()?;
+        }
+        Ok(())
+    }
 }
 
-/// Takes the values of a row, in the order of its columns.
-struct Row<'s, 'c> {
+/// Takes the values of a statement, in the order of its columns.
+struct Values<'s, 'c> {
     statement: &'s mut Statement<'c>,
     next: usize,
 }
 
-impl Row<'_, '_> {
+impl Values<'_, '_> {
     fn add(&mut self, value: impl ToSql) -> rusqlite::Result<()> {
         self.statement.raw_bind_parameter(self.next, value)?;
         self.next += 1;

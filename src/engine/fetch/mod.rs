@@ -144,32 +144,51 @@ pub(super) async fn fetch(run: Arc<Run>, bundle: Bundle) -> Vec<Finished> {
         Ok(stored) => stored,
         Err(error) => return fatal_for(&bundle, error.into()),
     };
-    for (_, action) in &bundle {
-        run.observer.fetching(&action.path, action.bytes());
+    let has_listed_bytes = bundle.iter().all(|(_, action)| is_whole_as_listed(&run, action));
+    if !has_listed_bytes {
+        bundle.iter().for_each(|(_, of)| run.observer.fetching(&of.path, of.bytes()));
     }
     let one_by_one = bundle.len() == 1
         || run.rules.need_facts()
         || bundle.iter().any(|(_, action)| {
             action.kind != ActionKind::Fetch || action.fingerprint.details.is_some()
         });
-    let first_tries = match one_by_one {
-        true => bundle.iter().map(|_| None).collect(),
-        false => read_together(&run, &bundle).await,
+    let first_tries = match (has_listed_bytes, one_by_one) {
+        (true, _) => bundle.iter().map(|(_, action)| listed_bytes(&run, action)).collect(),
+        (false, true) => bundle.iter().map(|_| None).collect(),
+        (false, false) => read_together(&run, &bundle).await,
     };
     let mut finished = Vec::with_capacity(bundle.len());
     for ((page, mut action), first_try) in bundle.into_iter().zip(first_tries) {
+        let (id, known, bytes) = (action.id.clone(), action.known, action.bytes());
         let outcome = match first_try {
             Some((facts, bytes)) => {
-                Outcome::Fetched(Box::new(fetched_entry(&run, &action, facts, bytes, None)))
+                run.observer.fetched(&action.path);
+                Outcome::Fetched(Box::new(fetched_entry(&run, action, facts, bytes, None)))
             }
-            None => carry_out_or_fail(&run, &mut action, &stored).await,
+            None => {
+                let outcome = carry_out_or_fail(&run, &mut action, &stored).await;
+                run.observer.fetched(&action.path);
+                outcome
+            }
         };
-        run.observer.fetched(&action.path);
-        let is_in_memory = action.bytes() <= INLINE_MAX;
-        let room = is_in_memory.then(|| room.clone());
-        finished.push(Finished { page, id: action.id, known: action.known, outcome, room });
+        let room = (bytes <= INLINE_MAX).then(|| room.clone());
+        finished.push(Finished { page, id, known, outcome, room });
     }
     finished
+}
+
+/// Whether everything that is needed of a new or changed entry came with its listing.
+fn is_whole_as_listed(run: &Run, action: &Action) -> bool {
+    action.kind == ActionKind::Fetch
+        && !run.rules.need_facts()
+        && action.fingerprint.properties().is_none()
+        && action.fingerprint.bytes().is_some_and(|bytes| bytes.len() as u64 <= INLINE_MAX)
+}
+
+fn listed_bytes(run: &Run, action: &Action) -> Option<(Facts, Stored)> {
+    let bytes = action.fingerprint.bytes()?;
+    Some((Facts::default(), in_memory(bytes.clone(), &*run.observer)))
 }
 
 /// The disk space that an entry needs: small ones are written to the database's log and, later, to
@@ -343,7 +362,8 @@ async fn fetch_whole(
     let nothing = BTreeMap::new();
     let urls = before.filter(|_| run.full_since.is_none()).map_or(&nothing, |kept| &kept.urls);
     let shape = enrich::shape(run, action, &mut known, urls).await?;
-    Ok(Outcome::Fetched(Box::new(fetched_entry(run, action, known.facts, stored, shape))))
+    let entry = fetched_entry(run, action.clone(), known.facts, stored, shape);
+    Ok(Outcome::Fetched(Box::new(entry)))
 }
 
 /// What became of an entry that cannot be found. While the listing shows it, that is its failure:
@@ -360,23 +380,21 @@ async fn not_found(run: &Run, action: &Action, error: &FetchError) -> Outcome {
 
 fn fetched_entry(
     run: &Run,
-    action: &Action,
+    action: Action,
     facts: Facts,
     stored: Stored,
     shape: Option<Box<Shape>>,
 ) -> FetchedEntry {
     let metadata = enrich::metadata_of(&facts, &action.fingerprint);
-    let mime = enrich::mime(facts.mime, action);
-    FetchedEntry {
-        id: action.id.clone(),
-        path: action.path.clone(),
-        fingerprint: action.fingerprint.to_store(),
-        identity: run.source.identity(&action.fingerprint),
-        mime,
-        metadata,
-        stored,
-        shape,
-    }
+    let mime = enrich::mime(facts.mime, &action);
+    let identity = run.source.identity(&action.fingerprint);
+    let Action { id, path, mut fingerprint, known, .. } = action;
+    // Thousands of them wait for their commit: they keep only what that stores.
+    fingerprint.mime = None;
+    let details = fingerprint.details.take();
+    let details = details.filter(|details| known.is_some() || details.has_stored_facts());
+    fingerprint.details = details.map(|details| Box::new(details.to_store()));
+    FetchedEntry { id, path, fingerprint, identity, mime, metadata, stored, shape }
 }
 
 fn failed(action: &Action, error: &FetchError) -> Outcome {

@@ -13,7 +13,7 @@ use super::{
     columns::{Column, Kind},
     protocol::{Meaning, Refusal},
     row::{Layout, Row, State, Twins},
-    rows::Rows,
+    rows::{RowRef, Rows},
     session::{Failed, Selected, Session, Takes},
     sql::{self, Shape, Statement},
     value,
@@ -193,6 +193,7 @@ impl Pass {
         };
         let layout = &reading.layout;
         let mut taken = Vec::with_capacity(rows.len());
+        let mut last = None;
         for row in rows.iter() {
             let entry = match self.shape.key.is_empty() {
                 true => layout.keyless(row, &mut self.twins),
@@ -201,12 +202,10 @@ impl Pass {
                         Rowset::Keys => layout.key_only(row),
                         Rowset::All | Rowset::Since(_) => layout.keyed(row),
                     };
-                    let place = self.place(layout, row);
-                    if entry.state != State::NullKey && self.progress.place.as_ref() == Some(&place)
-                    {
+                    if entry.state != State::NullKey && self.is_at(last, layout, row) {
                         return Err(Ended::Source(self.same_key()));
                     }
-                    self.progress.place = Some(place);
+                    last = Some(row);
                     entry
                 }
             };
@@ -216,6 +215,10 @@ impl Pass {
             }
             taken.push(entry);
         }
+        if let Some(last) = last {
+            let place = self.place(layout, last).map(|cell| cell.map(str::to_owned));
+            self.progress.place = Some(place.collect());
+        }
         if !self.shape.key.is_empty() {
             self.fruitless = 0;
         }
@@ -223,13 +226,25 @@ impl Pass {
     }
 
     /// What a row is ordered by.
-    fn place(&self, layout: &Layout, row: super::rows::RowRef<'_>) -> Vec<Option<String>> {
-        let mut place = Vec::new();
-        if matches!(self.rowset, Rowset::Since(_)) {
-            place.push(layout.watermark(row).map(str::to_owned));
+    fn place<'a>(
+        &self,
+        layout: &'a Layout,
+        row: RowRef<'a>,
+    ) -> impl Iterator<Item = Option<&'a str>> {
+        let watermark = matches!(self.rowset, Rowset::Since(_)).then(|| layout.watermark(row));
+        watermark.into_iter().chain(layout.key_cells(row))
+    }
+
+    /// Whether a row is in the place of the one before it, `last` of this batch or the last one of
+    /// the batch before.
+    fn is_at(&self, last: Option<RowRef<'_>>, layout: &Layout, row: RowRef<'_>) -> bool {
+        match (last, &self.progress.place) {
+            (Some(last), _) => self.place(layout, row).eq(self.place(layout, last)),
+            (None, Some(last)) => {
+                self.place(layout, row).eq(last.iter().map(|cell| cell.as_deref()))
+            }
+            (None, None) => false,
         }
-        place.extend(layout.key_cells(row));
-        place
     }
 
     /// Lets the statement run again where its result is gone; anything else ends the pass.

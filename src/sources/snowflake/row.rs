@@ -89,8 +89,11 @@ impl Layout {
     }
 
     /// The cells of a row's key, in its order.
-    pub(super) fn key_cells(&self, row: RowRef<'_>) -> Vec<Option<String>> {
-        self.key.iter().map(|at| row.cell(*at).map(str::to_owned)).collect()
+    pub(super) fn key_cells<'a>(
+        &'a self,
+        row: RowRef<'a>,
+    ) -> impl Iterator<Item = Option<&'a str>> {
+        self.key.iter().map(move |at| row.cell(*at))
     }
 
     /// The cell that a row's watermark is in.

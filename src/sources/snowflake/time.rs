@@ -59,7 +59,10 @@ pub(super) fn time_of_day(nanos: i128) -> Option<String> {
 pub(super) fn date_time(nanos: i128, offset: i32) -> Option<String> {
     let local = nanos.checked_add(i128::from(offset) * 60 * NANOS)?;
     let days = i64::try_from(local.div_euclid(DAY_SECONDS * NANOS)).ok()?;
-    Some(format!("{}T{}", date(days)?, clock(local.rem_euclid(DAY_SECONDS * NANOS))))
+    let mut text = date(days)?;
+    text.push('T');
+    text.push_str(&clock(local.rem_euclid(DAY_SECONDS * NANOS)));
+    Some(text)
 }
 
 /// `+HH:MM` of minutes.
@@ -111,13 +114,21 @@ pub(super) fn zoned_of_text(text: &str) -> Option<String> {
     Some(format!("{} {}", seconds(nanos), minutes + OFFSET_BIAS))
 }
 
+/// Of nanoseconds within a day.
 fn clock(nanos: i128) -> String {
-    let (seconds, fraction) = (nanos / NANOS, nanos % NANOS);
+    // They fit, and 128 bits are slow to print.
+    let nanos = u64::try_from(nanos).unwrap_or_default();
+    let (seconds, fraction) = (nanos / 1_000_000_000, nanos % 1_000_000_000);
     format!("{:02}:{:02}:{:02}.{fraction:09}", seconds / 3600, seconds / 60 % 60, seconds % 60)
 }
 
 fn whole(digits: &str) -> Option<i128> {
-    (digits.len() <= 30 && is_digits(digits)).then(|| digits.parse().ok()).flatten()
+    match digits.len() {
+        // 64 bits hold them, and are faster.
+        ..=18 if is_digits(digits) => digits.parse::<u64>().ok().map(i128::from),
+        19..=30 if is_digits(digits) => digits.parse().ok(),
+        _ => None,
+    }
 }
 
 fn is_digits(text: &str) -> bool {

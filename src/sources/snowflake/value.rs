@@ -153,12 +153,14 @@ fn canonical(kind: Kind, cell: &str) -> Canonical<'_> {
 
 /// An integer that 64 bits hold.
 fn whole(cell: &str) -> Option<Cow<'_, str>> {
-    let text = match (cell.parse::<i64>(), cell.parse::<u64>()) {
-        (Ok(number), _) => number.to_string(),
-        (_, Ok(number)) => number.to_string(),
-        _ => return None,
+    // An i64 or a u64.
+    let number = cell.parse::<i64>().map(i128::from);
+    let number = number.or_else(|_| cell.parse::<u64>().map(i128::from)).ok()?;
+    let is_canonical = match cell.strip_prefix('-').unwrap_or(cell).as_bytes() {
+        [b'1'..=b'9', ..] => true,
+        _ => cell == "0",
     };
-    Some(if text == cell { cell.into() } else { text.into() })
+    Some(if is_canonical { cell.into() } else { number.to_string().into() })
 }
 
 /// A double as JSON writes it; none for what JSON has no number for.
