@@ -354,7 +354,7 @@ fn a_throttled_request_is_waited_for_as_long_as_it_says_and_told_in_the_jobs_det
     four_rows(&fake);
     let fixture = Fixture::with(&fake, &json!({}));
     let sync = fixture.sync("db.s.t", &json!({}));
-    let busy = json!({ "status": 429, "code": "390505", "headers": {"Retry-After": "2"} });
+    let busy = json!({ "status": 429, "code": "390505", "headers": {"Retry-After": "4"} });
     fake.faults(&json!({ "submit": [busy] }));
     let job = fixture.run(&sync);
     assert_eq!(job["status"], "completed", "{job}");

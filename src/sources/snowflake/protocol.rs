@@ -199,8 +199,6 @@ pub(super) struct Refusal {
     pub(super) code: String,
     /// In Snowflake's words, shortened; without what could be data.
     pub(super) message: String,
-    /// How long it asks us to wait.
-    pub(super) retry_after: Option<Duration>,
     /// By how much the server's clock is ahead of this machine's, in seconds.
     pub(super) clock_ahead: Option<i64>,
 }
@@ -260,7 +258,7 @@ impl Refusal {
             false => message.split_whitespace().collect::<Vec<_>>().join(" "),
         };
         let message = message.chars().take(MESSAGE_CHARS).filter(|c| !c.is_control()).collect();
-        Self { status, code, message, retry_after: None, clock_ahead: None }
+        Self { status, code, message, clock_ahead: None }
     }
 
     /// What it means.
@@ -348,7 +346,8 @@ impl Refusal {
                 SourceError::Held { message: said, until }
             }
             Meaning::Throttled => {
-                SourceError::RateLimited { message: said, retry_after: self.retry_after }
+                // The budget waits for as long as Snowflake asks, and tells how long that was.
+                SourceError::RateLimited { message: said, retry_after: None }
             }
             Meaning::Cancelled | Meaning::Stumbled | Meaning::ResultGone => {
                 SourceError::Transient { message: said }

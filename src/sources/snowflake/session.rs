@@ -32,7 +32,7 @@ use super::{
 };
 use crate::{
     clock::SharedClock,
-    sources::{SourceError, http::headers::retry_after, retry::RetryPolicy},
+    sources::{SourceError, retry::RetryPolicy},
 };
 
 /// Largest first answer, which comes with the metadata and is held whole.
@@ -369,7 +369,6 @@ impl Session {
         let body = collect(answer.body, EXPLANATION_BYTES).await.unwrap_or_default();
         let body = if is_gzip(&headers) { unpack(&body).unwrap_or_default() } else { body };
         let mut refusal = Refusal::read(status, &body);
-        refusal.retry_after = retry_after(&headers, self.clock.now());
         refusal.clock_ahead = clock_ahead(&headers, self.clock.now());
         Ok(Err(refusal))
     }
