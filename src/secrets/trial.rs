@@ -38,26 +38,26 @@ impl SameKept {
         let kept = self.vault.store.read(move |db| secrets::of_provider(db, &provider));
         let mut same = Vec::new();
         for has in kept.await.map_err(failed)? {
-            if self.is_same(&has).await? {
+            if self.is_same(&has).await {
                 same.push(has);
             }
         }
         Ok(same)
     }
 
-    async fn is_same(&self, has: &Has) -> Result<bool, KeeperError> {
+    async fn is_same(&self, has: &Has) -> bool {
         let mut hasher = blake3::Hasher::new();
         hasher.update(&has.kept.sealed.bytes).update(&has.connection_key.to_le_bytes());
         let settings = serde_json::to_vec(&has.settings).unwrap_or_default();
         let hash = hasher.update(&settings).finalize();
         if let Some(same) = self.lock().get(&hash) {
-            return Ok(*same);
+            return *same;
         }
-        // What cannot be opened is sent by nobody.
-        let opened = self.vault.open(&has.kept).await.ok();
-        let same = opened.is_some_and(|credentials| (self.is_same)(&has.settings, &credentials));
+        // What cannot be opened is sent by nobody, as long as it cannot.
+        let Ok(credentials) = self.vault.open(&has.kept).await else { return false };
+        let same = (self.is_same)(&has.settings, &credentials);
         self.lock().insert(hash, same);
-        Ok(same)
+        same
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<blake3::Hash, bool>> {

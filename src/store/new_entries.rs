@@ -44,11 +44,8 @@ static ENTRIES: Table = Table::new(
     4,
     8,
 );
-static ENTRY_DETAILS: Table = Table::new(
-    "entry_details (sync_key, entry_key, parent, name, facts_mark, further)",
-    1,
-    5,
-);
+static ENTRY_DETAILS: Table =
+    Table::new("entry_details (sync_key, entry_key, parent, name, facts_mark, further)", 1, 5);
 static IDENTITIES: Table = Table::new("recent_identities (identity, entry_key)", 0, 2);
 static OBJECTS: Table = Table::new(
     "objects (bucket_key, created_at_ms, updated_at_ms,
@@ -168,17 +165,22 @@ impl Changes<'_> {
         let Self { tx, target, .. } = self;
         let sync_key = target.fence.sync_key;
         let shared: [&dyn ToSql; 4] = [&sync_key, &false, &target.pass, &target.mark];
-        ENTRIES.insert(tx, &shared, new, |NewEntry { entry, entry_key, object_key, .. }, row| {
-            let file = &entry.fingerprint;
-            row.add(entry_key)?;
-            row.add(entry.id.as_bytes())?;
-            row.add(entry.path_unless_id())?;
-            row.add(&file.version.0)?;
-            row.add(file.modified.map(time::to_ns))?;
-            row.add(&file.etag)?;
-            row.add(object_key)?;
-            row.add(entry.identity.map(|identity| identity.0))
-        })?;
+        ENTRIES.insert(
+            tx,
+            &shared,
+            new,
+            |NewEntry { entry, entry_key, object_key, .. }, row| {
+                let file = &entry.fingerprint;
+                row.add(entry_key)?;
+                row.add(entry.id.as_bytes())?;
+                row.add(entry.path_unless_id())?;
+                row.add(&file.version.0)?;
+                row.add(file.modified.map(time::to_ns))?;
+                row.add(&file.etag)?;
+                row.add(object_key)?;
+                row.add(entry.identity.map(|identity| identity.0))
+            },
+        )?;
         let details: Vec<_> = new
             .iter()
             .filter_map(|new| Some((new.entry_key, new.entry.fingerprint.details.as_deref()?)))

@@ -251,8 +251,8 @@ fn a_key_that_two_connections_have_is_tried_by_one_process_at_a_time() {
     fake.users(&json!({ format!("ORG-ACC.{USER}"): { "key": null } }));
     // Whoever comes second is there before the first one has its answer.
     fake.faults(&json!({ "refusal_seconds": 2 }));
-    let both = ["one", "two"]
-        .map(|name| home.start_sync("snowflake://db.s.t", &["--connection", name]));
+    let both =
+        ["one", "two"].map(|name| home.start_sync("snowflake://db.s.t", &["--connection", name]));
     for sync in both {
         sync.ends().exits(1).says(&["ALTER USER"]);
     }
@@ -277,7 +277,11 @@ fn fetch_size_is_taken_within_its_bounds_and_changes_no_request() {
         assert_eq!(fixture.rows().len(), 450);
         let log = fake.log().split_off(before);
         let what = |entry: &Value| {
-            (entry["statement"].clone(), entry["parameters"].clone(), entry["query"]["partition"].clone())
+            (
+                entry["statement"].clone(),
+                entry["parameters"].clone(),
+                entry["query"]["partition"].clone(),
+            )
         };
         log.iter().map(what).collect::<Vec<_>>()
     });

@@ -182,6 +182,7 @@ pub(super) async fn fetch(run: Arc<Run>, bundle: Bundle) -> Vec<Finished> {
 fn is_whole_as_listed(run: &Run, action: &Action) -> bool {
     action.kind == ActionKind::Fetch
         && !run.rules.need_facts()
+        && action.fingerprint.known_size().is_some()
         && action.fingerprint.properties().is_none()
         && action.fingerprint.bytes().is_some_and(|bytes| bytes.len() as u64 <= INLINE_MAX)
 }

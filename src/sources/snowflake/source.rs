@@ -32,8 +32,8 @@ use super::{
 };
 use crate::{
     model::{
-        Connection, Cursor, Details, Entry, EntryId, EntryKind, EntryPath, ErrorType,
-        Fingerprint, Shard, Version,
+        Connection, Cursor, Details, Entry, EntryId, EntryKind, EntryPath, ErrorType, Fingerprint,
+        Shard, Version,
     },
     sources::{
         Body, ByteRange, Content, Facts, Needs, Outline, Page, Profile, RootIdentity, Source,
