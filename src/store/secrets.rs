@@ -61,7 +61,7 @@ pub struct Has {
     /// Its settings.
     pub settings: model::Connection,
     /// Its credentials.
-    pub kept: Kept,
+    pub kept: StoredSecrets,
     /// What their server said when it refused them.
     pub refusal: Option<String>,
 }
