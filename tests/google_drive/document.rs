@@ -237,6 +237,31 @@ fn requests_keep_to_the_rate_that_is_configured() {
 }
 
 #[test]
+fn a_folder_that_goes_while_its_drive_is_listed_is_empty_and_no_failure() {
+    let drive = FakeDrive::start();
+    let reports = drive.folder(ROOT, "Reports");
+    let folders = ["a", "b", "c"].map(|name| drive.folder(&reports, name));
+    for folder in &folders {
+        drive.file(folder, "file.txt", "content");
+    }
+    drive.state().vanishing.insert(folders[1].clone());
+    let fixture = made(&drive, &json!({ "source_path": "/Reports" }));
+    let job = fixture.run();
+    assert_eq!(job["status"], "completed", "{job}");
+    assert_eq!(fixture.paths(), ["a/file.txt", "c/file.txt"]);
+    drive.requests();
+    assert_eq!(fixture.run()["status"], "completed");
+    assert_eq!(drive.counts(), counted(&[("changes", 1)]));
+
+    // That of the place itself is the place's.
+    drive.state().vanishing.insert(reports);
+    let jobs = fixture.jobs().len();
+    fixture.server.post(&format!("{}/trigger?full_sync=true", fixture.sync), &json!({})).is(200);
+    assert_eq!(fixture.job_after(jobs)["status"], "failed");
+    assert_eq!(fixture.paths(), ["a/file.txt", "c/file.txt"]);
+}
+
+#[test]
 fn nothing_is_asked_before_the_time_that_google_names() {
     let drive = FakeDrive::start();
     reports(&drive, 3);

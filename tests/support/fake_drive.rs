@@ -98,6 +98,8 @@ pub struct State {
     pub large: BTreeMap<String, Large>,
     /// Pages of listings and changes have nothing on them and lead on to others, for ever.
     pub has_endless_pages: bool,
+    /// Folders that go as soon as they are listed: listings of what is in them are refused.
+    pub vanishing: BTreeSet<String>,
     /// Listings of more than some folders do not have these files, though they exist.
     pub skipped_of_many: BTreeSet<String>,
     /// Listings do not have these files, though they exist.
@@ -451,6 +453,9 @@ fn list(state: &State, request: &Request, query: &BTreeMap<String, String>) -> A
     let text = query.get("q").cloned().unwrap_or_default();
     if state.hides_several_parents && text.matches(" in parents").count() > 1 {
         return json_answer(200, json!({ "files": [] }));
+    }
+    if state.vanishing.iter().any(|id| text.contains(&format!("'{id}' in parents"))) {
+        return refused(404, "notFound");
     }
     let drive = query.get("driveId").map(String::as_str);
     let matching: Vec<&File> = state

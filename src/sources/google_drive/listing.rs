@@ -194,6 +194,14 @@ impl Drive {
                 Err(SourceError::FeedExpired { message }) => {
                     return Err(SourceError::Garbled { message });
                 }
+                // One of them is gone: in that there is nothing.
+                Err(SourceError::RootMissing { .. })
+                    if rest.token.is_none() && !self.is_root_only(folders) =>
+                {
+                    let several = rest.lots.pop().filter(|lot| lot.folders.len() > 1);
+                    rest.lots.extend(several.iter().flat_map(Lot::each));
+                    return Ok(Some((Page::default(), rest)));
+                }
                 listed => listed?,
             };
             rest.trail.follow(files.len(), token.as_deref())?;
@@ -211,6 +219,10 @@ impl Drive {
             Ok(Some((self.page(&files, None), rest)))
         })
         .boxed()
+    }
+
+    fn is_root_only(&self, folders: &[FolderId]) -> bool {
+        matches!(folders, [only] if file_id(only).is_some_and(|id| self.root.is(id)))
     }
 
     /// Folders by where they are. Listings of a shared drive have nothing of what is in folders
