@@ -138,8 +138,8 @@ impl Context {
     }
 }
 
-/// Slots at which extractors run, and as many for objects that are made ready for the next free one;
-/// fewer while a sync runs.
+/// Slots at which extractors run, and as many for objects that are made ready for the next free
+/// one; fewer while a sync runs.
 #[derive(Clone, Debug)]
 pub(super) struct Slots {
     all: usize,

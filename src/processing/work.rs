@@ -65,8 +65,8 @@ pub(super) struct Through<'a> {
 
 /// Has an object extracted, call by call. Returns what came of it and how long it took.
 ///
-/// Its bytes are opened and checked before it takes a slot, and its documents made after it has left
-/// it: an extractor need not wait for either.
+/// Its bytes are opened and checked before it takes a slot, and its documents made after it has
+/// left it: an extractor need not wait for either.
 pub(super) async fn extract(
     through: Through<'_>,
     run: &Run,

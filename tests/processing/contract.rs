@@ -383,3 +383,26 @@ fn webhooks_refuse_templates_and_mail_and_deleting_one_again_changes_nothing() {
     }
     server.get(&one).fails_with(404);
 }
+
+#[test]
+fn process_that_watches_extracts_what_each_sync_brings_and_documents_are_searched_by_words() {
+    let Fixture { home, server, tree } = Fixture::new();
+    assert!(server.stop().success());
+    let source = tree.root().to_str().unwrap();
+    let watching = home.start(&["process", "--watch"]);
+    for (name, count) in [("one", 1), ("two", 2)] {
+        tree.write(format!("{name}.txt"), name);
+        home.run(&["sync", source, "--bucket", "films"]).exits(0);
+        poll_until("the documents", DEADLINE, || {
+            let listed = home.run(&["documents", "facts"]).exits(0).stdout();
+            (listed.lines().count() == count).then_some(())
+        });
+    }
+    watching.signal(rustix::process::Signal::TERM);
+    watching.ends().exits(0);
+    let found =
+        home.run(&["documents", "facts", "--search", "txt two", "--json"]).exits(0).stdout();
+    let found: Value = serde_json::from_str(&found).unwrap();
+    assert_eq!(found["path"], "two.txt", "{found}");
+    home.run(&["documents", "none"]).exits(1).says(&["no collection", "facts"]);
+}

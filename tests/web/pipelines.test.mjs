@@ -57,6 +57,31 @@ test("a pipeline is made from a bucket, tried on three files without keeping any
   assert.deepEqual([made.document_count, made.failed, made.waiting], [4, 0, 0]);
 });
 
+test("settings of an extractor are drawn from its schema, and documents carry the fields that were chosen", async (t) => {
+  const { server, page } = await filled(t);
+  await page.goto(`${server.url}/#/pipelines/new`);
+  await page.getByLabel("Kind").selectOption("text/");
+  await page.getByText("1 object goes through it now.").waitFor();
+  await page.getByRole("radio", { name: /^text / }).check();
+  const size = page.getByLabel("chunk size", { exact: true });
+  for (const [typed, problem] of [["many", "A whole number"], ["50", "At least 100"]]) {
+    await size.fill(typed);
+    await page.getByText(problem, { exact: true }).waitFor();
+  }
+  await size.fill("120");
+  await page.getByLabel("split by", { exact: true }).selectOption("characters");
+  await page.getByLabel("Fields of the object that its documents carry").selectOption("some");
+  await page.getByLabel("Which", { exact: true }).fill("key_prefix");
+  await page.getByRole("button", { name: "Try", exact: true }).click();
+  await page.getByRole("article").getByText(/"key_prefix": "notes\.txt"/).first().waitFor();
+  await page.getByLabel("Name", { exact: true }).fill("words");
+  await page.getByRole("button", { name: "Save" }).click();
+  await page.getByRole("heading", { name: "words", level: 1 }).waitFor();
+  const { feature_extractor: saved } = await server.api("GET", "/v1/collections/words");
+  assert.deepEqual([saved.parameters.chunk_size, saved.parameters.split_by], [120, "characters"]);
+  await page.getByRole("columnheader", { name: "key_prefix" }).waitFor();
+});
+
 test("documents are a table that is searched, and lead to the objects that they come from", async (t) => {
   const { server, page, collection_id } = await piped(t);
   await page.goto(`${server.url}/#/pipelines/${collection_id}`);
