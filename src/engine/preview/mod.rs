@@ -161,8 +161,8 @@ pub async fn outlook(
     Ok(Outlook { preview, sample })
 }
 
-/// Walks `source`, which is that of `question`, and reports to `report` what a run would do about each
-/// entry that it would change or exclude. Writes nothing; `store` is `None` where there is no
+/// Walks `source`, which is that of `question`, and reports to `report` what a run would do about
+/// each entry that it would change or exclude. Writes nothing; `store` is `None` where there is no
 /// database.
 ///
 /// # Errors

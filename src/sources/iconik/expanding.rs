@@ -229,7 +229,8 @@ impl Library {
         }
     }
 
-    /// Asks for the view's fields where a filter or mapping names one that the search did not return.
+    /// Asks for the view's fields where a filter or mapping names one that the search did not
+    /// return.
     pub(super) async fn with_metadata(&self, asset: Arc<Asset>) -> Result<Arc<Asset>, SourceError> {
         let is_part = |name: &String| {
             self.scope.parts.iter().any(|part| name.eq_ignore_ascii_case(part.name()))

@@ -1,5 +1,5 @@
-//! Columns of a table and what kinds of values they hold, as the two places that describe them spell them:
-//! the metadata of a result (`fixed`, scale 2) and `DESCRIBE TABLE` (`NUMBER(38,2)`).
+//! Columns of a table and what kinds of values they hold, as the two places that describe them
+//! spell them: the metadata of a result (`fixed`, scale 2) and `DESCRIBE TABLE` (`NUMBER(38,2)`).
 
 use serde::{Deserialize, Serialize};
 

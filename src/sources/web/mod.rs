@@ -156,8 +156,8 @@ pub fn without_query(url: &str) -> String {
 }
 
 impl Web {
-    /// A fetcher that gives servers so long to begin their responses; with `allow_private`, addresses
-    /// of this machine and its networks too.
+    /// A fetcher that gives servers so long to begin their responses; with `allow_private`,
+    /// addresses of this machine and its networks too.
     #[must_use]
     pub fn new(allow_private: bool, answer_timeout: Duration) -> Self {
         let proxies = Connect::new(Tcp::new_with_resolver(Resolver::new()));
