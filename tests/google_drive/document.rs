@@ -242,7 +242,7 @@ fn a_folder_that_goes_while_its_drive_is_listed_is_empty_and_no_failure() {
     let reports = drive.folder(ROOT, "Reports");
     let folders = ["a", "b", "c"].map(|name| drive.folder(&reports, name));
     for folder in &folders {
-        drive.file(folder, "file.txt", "content");
+        drive.file(folder, "file.txt", format!("in {folder}"));
     }
     drive.state().vanishing.insert(folders[1].clone());
     let fixture = made(&drive, &json!({ "source_path": "/Reports" }));
