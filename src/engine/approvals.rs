@@ -16,7 +16,7 @@ use crate::{
     store::{
         self, StoreError, Transaction,
         events::About,
-        jobs, leases, reconcile,
+        feeds, jobs, leases, reconcile,
         syncs::{self, HeldReason, HeldRemovals, Sync},
     },
 };
@@ -56,6 +56,8 @@ impl Engine {
                 }
                 let entries = syncs::held_entries(tx, sync_key)?;
                 syncs::hold_removals(tx, sync_key, Some((&removals, &entries)))?;
+                // A feed does not report again what was held, so that everything is listed.
+                feeds::invalidate(tx, sync_key)?;
                 let job_key = jobs::queue(tx, sync_key, &id, Cause::Manual, Sweep::None, now)?;
                 emit_event(tx, About::job(sync_key, job_key), "approved", &removals, now)
             })

@@ -181,7 +181,8 @@ impl Engine {
     }
 
     /// Which kind of pass is due, and the root. A changes pass does not look at the root: what its
-    /// feed reports is about the root of the last full pass.
+    /// feed reports is about the root of the last full pass. Nor does it see what was held and has
+    /// come back since, so that a run that approves removals lists everything.
     async fn pass_kind(
         &self,
         source: &dyn Source,
@@ -189,7 +190,8 @@ impl Engine {
         options: &SyncOptions,
         run: &RunOptions,
     ) -> Result<(PassKind, Result<RootIdentity, SourceError>), RunError> {
-        let may_follow = source.profile().has_feed && !run.full && !run.adopt_root;
+        let approves = run.approves.is_some() && sync.is_some_and(|it| it.held_removals.is_some());
+        let may_follow = source.profile().has_feed && !run.full && !run.adopt_root && !approves;
         if let Some(sync) = sync.filter(|_| may_follow) {
             let sync_key = sync.key;
             let (feeds, unfinished) = self

@@ -7,6 +7,7 @@
 #![allow(dead_code)]
 
 mod document;
+mod doubtful;
 mod errors;
 #[path = "../support/fake_drive.rs"]
 mod fake_drive;

@@ -104,6 +104,12 @@ pub struct State {
     pub skipped_of_many: BTreeSet<String>,
     /// Listings do not have these files, though they exist.
     pub skipped: BTreeSet<String>,
+    /// The feed reports changes of these files without saying what they are now.
+    pub reported_without_file: BTreeSet<String>,
+    /// The feed reports these files as removed, though they exist.
+    pub reported_as_removed: BTreeSet<String>,
+    /// Batches have a proxy's 404 for these files.
+    pub blocked_by_a_proxy: BTreeSet<String>,
     /// After so many downloads it says nothing any more.
     pub silent_after: Option<usize>,
     /// Whether it does.
@@ -245,13 +251,14 @@ fn json_answer(status: u16, body: Value) -> Answer {
 }
 
 fn refused(status: u16, reason: &str) -> Answer {
-    json_answer(
-        status,
-        json!({ "error": {
-            "code": status, "message": format!("refused: {reason}"),
-            "errors": [{ "domain": "global", "reason": reason, "message": "refused" }],
-        }}),
-    )
+    json_answer(status, error_document(status, reason))
+}
+
+fn error_document(status: u16, reason: &str) -> Value {
+    json!({ "error": {
+        "code": status, "message": format!("refused: {reason}"),
+        "errors": [{ "domain": "global", "reason": reason, "message": "refused" }],
+    }})
 }
 
 fn respond(state: &mut State, request: &Request) -> Reply {
@@ -511,7 +518,10 @@ fn changes(state: &State, query: &BTreeMap<String, String>) -> Answer {
         .iter()
         .filter(is_told)
         .map(|id| match state.files.get(id) {
-            Some(file) if !has_left(id) => {
+            _ if state.reported_without_file.contains(id) => {
+                json!({ "changeType": "file", "removed": false, "fileId": id })
+            }
+            Some(file) if !has_left(id) && !state.reported_as_removed.contains(id) => {
                 json!({ "changeType": "file", "removed": false, "fileId": id, "file": file.meta })
             }
             _ => json!({ "changeType": "file", "removed": true, "fileId": id }),
@@ -554,8 +564,9 @@ fn batch(state: &State, request: &Request) -> Answer {
         let path = line.split(' ').nth(1).unwrap();
         let id = path.split('?').next().unwrap().rsplit('/').next().unwrap();
         let (status, body) = match found(state, id).filter(|_| is_open(state, request, id)) {
-            Some(file) => (200, Value::Object(file.meta.clone())),
-            None => (404, json!({ "error": { "code": 404 } })),
+            _ if state.blocked_by_a_proxy.contains(id) => (404, "<html>Not here</html>".to_owned()),
+            Some(file) => (200, Value::Object(file.meta.clone()).to_string()),
+            None => (404, error_document(404, "notFound").to_string()),
         };
         parts.push_str(&format!(
             "--batch_x\r\nContent-Type: application/http\r\nContent-ID: <response-item-{number}>\r\n\

@@ -1,7 +1,7 @@
 //! What the API returns for a file, as an entry or a folder.
 
 use jiff::Timestamp;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::IgnoredAny};
 use serde_json::{Map, Value};
 
 use super::{
@@ -29,49 +29,111 @@ pub(super) const SHARED: &str = "shared-with-me";
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct File {
+    #[serde(deserialize_with = "lenient")]
     pub(super) id: String,
+    #[serde(deserialize_with = "lenient")]
     pub(super) name: String,
+    #[serde(deserialize_with = "lenient")]
     pub(super) mime_type: String,
+    #[serde(deserialize_with = "lenient")]
     pub(super) parents: Vec<String>,
+    #[serde(deserialize_with = "lenient")]
     pub(super) trashed: bool,
+    #[serde(deserialize_with = "lenient")]
     pub(super) drive_id: Option<String>,
+    #[serde(deserialize_with = "lenient")]
     md5_checksum: Option<String>,
+    #[serde(deserialize_with = "lenient")]
     sha256_checksum: Option<String>,
+    #[serde(deserialize_with = "lenient")]
     head_revision_id: Option<String>,
+    #[serde(deserialize_with = "size_text")]
     size: Option<String>,
+    #[serde(deserialize_with = "lenient")]
     pub(super) modified_time: Option<Timestamp>,
+    #[serde(deserialize_with = "lenient")]
     created_time: Option<Timestamp>,
+    #[serde(deserialize_with = "lenient")]
     description: Option<String>,
+    #[serde(deserialize_with = "lenient")]
     starred: bool,
+    #[serde(deserialize_with = "lenient")]
     properties: Map<String, Value>,
+    #[serde(deserialize_with = "lenient")]
     app_properties: Map<String, Value>,
+    #[serde(deserialize_with = "lenient")]
     web_view_link: Option<String>,
+    #[serde(deserialize_with = "lenient")]
     owners: Vec<Owner>,
+    #[serde(deserialize_with = "lenient")]
     capabilities: Capabilities,
+    #[serde(deserialize_with = "lenient")]
     shared_with_me_time: Option<String>,
     /// What opens it to who only has its link.
+    #[serde(deserialize_with = "lenient")]
     resource_key: Option<String>,
+    #[serde(deserialize_with = "lenient")]
     shortcut_details: ShortcutDetails,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct ShortcutDetails {
+    #[serde(deserialize_with = "lenient")]
     target_id: Option<String>,
+    #[serde(deserialize_with = "lenient")]
     target_mime_type: Option<String>,
+    #[serde(deserialize_with = "lenient")]
     target_resource_key: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Owner {
+    #[serde(deserialize_with = "lenient")]
     email_address: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Capabilities {
+    #[serde(deserialize_with = "lenient")]
     can_download: Option<bool>,
+}
+
+/// Reads a field, or its default where it is of another type than documented: a file is synced
+/// with what can be read of it, and the others of its page are no worse off.
+fn lenient<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + Default,
+{
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Read<T> {
+        Documented(T),
+        Other(IgnoredAny),
+    }
+    Ok(match Read::deserialize(deserializer)? {
+        Read::Documented(value) => value,
+        Read::Other(_) => T::default(),
+    })
+}
+
+/// Reads a number of bytes, which is documented as text.
+fn size_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Read {
+        Text(String),
+        Number(u64),
+        Other(IgnoredAny),
+    }
+    Ok(match Read::deserialize(deserializer)? {
+        Read::Text(text) => Some(text),
+        Read::Number(number) => Some(number.to_string()),
+        Read::Other(_) => None,
+    })
 }
 
 /// What a file is to a sync.
@@ -152,11 +214,18 @@ impl File {
     fn named_as(&self, mime_type: &str, formats: &Formats) -> String {
         match formats.of(mime_type) {
             Some(format) => format!("{}.{}", self.name, format.extension),
+            None if self.name.is_empty() => self.id.clone(),
             None => self.name.clone(),
         }
     }
 
     fn kind(&self, formats: &Formats) -> EntryKind {
+        if !is_id(&self.id) || self.name.is_empty() {
+            return EntryKind::Unreadable {
+                error_type: ErrorType::UnsupportedType,
+                message: "Google returned it without a valid id and name".to_owned(),
+            };
+        }
         if self.mime_type == SHORTCUT {
             return EntryKind::Skipped(SkipReason::Shortcut);
         }
@@ -317,7 +386,7 @@ mod tests {
 
     fn entry(more: Value) -> Entry {
         let mut file = json!({
-            "id": "f1", "name": "report", "mimeType": "text/plain", "parents": ["p1"], "size": "5",
+            "id": "file1", "name": "report", "mimeType": "text/plain", "parents": ["p1"], "size": "5",
             "md5Checksum": "5d41402abc4b2a76b9719d911017c592",
             "modifiedTime": "2026-01-02T03:04:05.678Z",
         });
@@ -386,6 +455,26 @@ mod tests {
             refused,
             EntryKind::Unreadable { error_type: ErrorType::PermissionDenied, .. }
         ));
+    }
+
+    #[test]
+    fn a_field_of_another_type_than_documented_is_left_out_and_the_rest_is_read() {
+        let odd = fingerprint(json!({
+            "size": 5, "modifiedTime": "2026-02-31T00:00:00Z", "starred": "yes", "owners": null,
+        }));
+        let plain = fingerprint(json!({}));
+        assert_eq!((odd.size, odd.version), (5, plain.version));
+        assert_eq!(odd.modified, None);
+        let nowhere = entry(json!({ "parents": null }));
+        assert_eq!(nowhere.parent, Some(EntryPath::new(NOWHERE.as_bytes())));
+    }
+
+    #[test]
+    fn a_file_without_a_valid_id_or_name_cannot_be_read() {
+        for odd in [json!({ "id": "1.odd:id" }), json!({ "id": "abc" }), json!({ "name": 7 })] {
+            let kind = entry(odd.clone()).kind;
+            assert!(matches!(kind, EntryKind::Unreadable { .. }), "{odd}: {kind:?}");
+        }
     }
 
     #[test]

@@ -14,10 +14,10 @@ use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{
     api::{FOLDERS_AT_ONCE, units},
-    batch::Part,
+    batch::{self, Part},
     export::FOLDER,
     file::{FIELDS, File, ListedItem, Listings, NOWHERE, SHARED, file_id},
-    refusal::{RESTARTS, Subject},
+    refusal::{self, RESTARTS, Subject},
     source::{Drive, Root},
 };
 use crate::{
@@ -57,6 +57,13 @@ pub(super) struct Change {
 #[serde(rename_all = "camelCase")]
 struct StartPageToken {
     start_page_token: String,
+}
+
+/// What some ids are now. Those that could not be asked for are in neither.
+#[derive(Default)]
+struct FilesNow {
+    files: Vec<File>,
+    gone: Vec<EntryId>,
 }
 
 /// Folders that one query lists: all in the drive that is synced, or all elsewhere.
@@ -307,8 +314,13 @@ impl Drive {
         .await
     }
 
-    /// A page of changes, with the last word on each id.
-    pub(super) fn changed(&self, changes: Vec<Change>, cursor: String) -> Page {
+    /// A page of changes, with the last word on each id. What changed and comes without its file is
+    /// asked for: only what Google calls removed, or is in the trash, is gone.
+    pub(super) async fn changed(
+        &self,
+        changes: Vec<Change>,
+        cursor: String,
+    ) -> Result<Page, SourceError> {
         let mut last: Vec<Change> = Vec::with_capacity(changes.len());
         let mut seen = std::collections::HashSet::new();
         for change in changes.into_iter().rev() {
@@ -316,14 +328,21 @@ impl Drive {
                 last.push(change);
             }
         }
-        let (mut files, mut removed) = (Vec::new(), Vec::new());
+        let (mut files, mut removed, mut unknown) = (Vec::new(), Vec::new(), Vec::new());
         for change in last.into_iter().rev() {
+            let id = EntryPath::new(change.file_id.into_bytes());
             match change.file {
                 Some(file) if !change.removed && !file.trashed => files.push(file),
-                _ => removed.push(EntryPath::new(change.file_id.into_bytes())),
+                None if !change.removed => unknown.push(id),
+                _ => removed.push(id),
             }
         }
-        Page { removed, ..self.page(&files, Some(cursor)) }
+        for ids in unknown.chunks(batch::MOST) {
+            let now = self.files_now(ids).await?;
+            files.extend(now.files);
+            removed.extend(now.gone);
+        }
+        Ok(Page { removed, ..self.page(&files, Some(cursor)) })
     }
 
     /// Which of these, at most [`batch::MOST`], exist and are not in the trash.
@@ -336,13 +355,13 @@ impl Drive {
         let mut existing = Vec::new();
         for (id, part) in ids.iter().zip(self.parts(ids, "id,trashed").await?) {
             match part.status {
-                404 => {}
                 200 => {
                     let there: There = read(&part)?;
                     if !there.trashed {
                         existing.push(id.clone());
                     }
                 }
+                _ if is_not_found(&part) => {}
                 // What is not known to be gone stays.
                 _ => existing.push(id.clone()),
             }
@@ -370,21 +389,26 @@ impl Drive {
 
     /// What these, at most [`batch::MOST`], are now.
     pub(super) async fn all_of(&self, ids: &[EntryId]) -> Result<Page, SourceError> {
-        let (mut files, mut removed) = (Vec::new(), Vec::new());
+        let FilesNow { files, gone } = self.files_now(ids).await?;
+        Ok(Page { removed: gone, ..self.page(&files, None) })
+    }
+
+    async fn files_now(&self, ids: &[EntryId]) -> Result<FilesNow, SourceError> {
+        let mut now = FilesNow::default();
         for (id, part) in ids.iter().zip(self.parts(ids, FIELDS).await?) {
             match part.status {
-                404 => removed.push(id.clone()),
                 200 => {
                     let file: File = read(&part)?;
                     match file.trashed {
-                        true => removed.push(id.clone()),
-                        false => files.push(file),
+                        true => now.gone.push(id.clone()),
+                        false => now.files.push(file),
                     }
                 }
+                _ if is_not_found(&part) => now.gone.push(id.clone()),
                 _ => {}
             }
         }
-        Ok(Page { removed, ..self.page(&files, None) })
+        Ok(now)
     }
 
     /// What the API says of each of these ids.
@@ -396,6 +420,11 @@ impl Drive {
         let paths: Vec<String> = ids.iter().map(path).collect();
         self.again(|| self.api.batch(&paths, &ids)).await
     }
+}
+
+/// Whether Google itself says that there is no such file: a proxy's 404 is none.
+fn is_not_found(part: &Part) -> bool {
+    part.status == 404 && refusal::reason(part.body.as_bytes()) == "notFound"
 }
 
 fn read<T: DeserializeOwned>(part: &Part) -> Result<T, SourceError> {

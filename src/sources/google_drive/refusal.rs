@@ -74,6 +74,20 @@ struct Cause {
     reason: String,
 }
 
+impl Body {
+    fn reason(&self) -> String {
+        let causes = self.errors.iter().chain(&self.details);
+        let reason = causes.map(|cause| cause.reason.as_str()).find(|reason| !reason.is_empty());
+        clean(reason.unwrap_or_default())
+    }
+}
+
+/// The reason that an error response gives; nothing if it is not Google's.
+pub(super) fn reason(body: &[u8]) -> String {
+    let Document { error } = serde_json::from_slice(body).unwrap_or_default();
+    error.reason()
+}
+
 impl Refusal {
     /// Reads as much as there is: proxies respond with anything.
     pub(super) fn parse(
@@ -83,11 +97,9 @@ impl Refusal {
         now: Timestamp,
     ) -> Self {
         let Document { error } = serde_json::from_slice(body).unwrap_or_default();
-        let causes = error.errors.iter().chain(&error.details);
-        let reason = causes.map(|cause| cause.reason.as_str()).find(|reason| !reason.is_empty());
         Self {
             status,
-            reason: clean(reason.unwrap_or_default()),
+            reason: error.reason(),
             message: clean(&error.message),
             retry_after: retry_after(headers, now),
         }
@@ -148,6 +160,10 @@ impl Refusal {
                 SourceError::FeedExpired { message }
             }
             (403, _) if subject == Subject::File => SourceError::PermissionDenied { message },
+            // A proxy's: Google's own have words.
+            (403, "") if self.message.is_empty() => {
+                return Meaning::Stumbled(SourceError::Transient { message });
+            }
             (403, _) => SourceError::Auth { message },
             (412 | 416, _) => SourceError::Changed { message },
             (503, _) if self.retry_after.is_some() => return Meaning::SlowDown(self.retry_after),
@@ -249,5 +265,18 @@ mod tests {
         for status in [400, 404, 410] {
             assert!(matches!(of(status, Subject::Feed), SourceError::FeedExpired { .. }));
         }
+    }
+
+    #[test]
+    fn a_403_that_is_not_googles_is_a_proxys_and_blames_no_credentials() {
+        let meaning = |body: &[u8]| {
+            let now = "2026-01-15T20:00:00Z".parse().unwrap();
+            let refusal = Refusal::parse(StatusCode::FORBIDDEN, &HeaderMap::new(), body, now);
+            refusal.meaning(Subject::Feed, now)
+        };
+        let proxy = meaning(b"<html>Forbidden</html>");
+        assert!(matches!(proxy, Meaning::Stumbled(SourceError::Transient { .. })), "{proxy:?}");
+        let google = meaning(br#"{"error": {"message": "The caller may not do that"}}"#);
+        assert!(matches!(google, Meaning::Final(SourceError::Auth { .. })), "{google:?}");
     }
 }

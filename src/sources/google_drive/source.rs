@@ -305,7 +305,8 @@ impl Source for Drive {
                 let message = "Google's page of changes has no token".to_owned();
                 SourceError::Garbled { message }
             })?;
-            Ok(Some((self.changed(page.changes, cursor), next.map(|next| (next, trail)))))
+            let changed = self.changed(page.changes, cursor).await?;
+            Ok(Some((changed, next.map(|next| (next, trail)))))
         })
         .boxed()
     }
