@@ -1,5 +1,6 @@
 //! Reports of removals that are not to be believed, and files that cannot be read: whatever Google,
-//! or a proxy in its place, says, nothing goes that is there, and nothing is passed over in silence.
+//! or a proxy in its place, says, nothing goes that is there, and nothing is passed over in
+//! silence.
 
 use serde_json::json;
 
