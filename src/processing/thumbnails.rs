@@ -2,7 +2,7 @@
 //! in the same confined processes, kept in the database within a bound. No collection is
 //! needed, and nothing here waits for processing.
 
-use std::{collections::BTreeMap, fs, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, io::Read as _, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use serde_json::{Map, json};
@@ -160,7 +160,9 @@ impl Thumbnails {
             return Err(NoThumbnail::NotDrawable { reason, may_pass: false });
         };
         let failed = |error| NoThumbnail::NotNow(format!("the picture cannot be read: {error}"));
-        Ok(fs::read(&piece.path).map_err(failed)?.into())
+        let (mut file, mut webp) = (piece.file.open().map_err(failed)?, Vec::new());
+        (&mut file).take(piece.file.size()).read_to_end(&mut webp).map_err(failed)?;
+        Ok(webp.into())
     }
 }
 

@@ -307,7 +307,11 @@ fn document_of(
 }
 
 fn blob_of(files: &Blobs, piece: &Piece) -> Result<NewBlob, Failure> {
-    let stored = store(files, &piece.path).map_err(|error| {
+    let file = piece.file.open().map_err(|error| {
+        let message = format!("a file that the extractor sent could not be read: {error}");
+        Failure::new(class_of(&error), message)
+    })?;
+    let stored = store(files, file, piece.file.size()).map_err(|error| {
         Failure::new(Class::Transient, format!("what it made could not be kept: {error}"))
     })?;
     Ok(NewBlob {
@@ -318,13 +322,27 @@ fn blob_of(files: &Blobs, piece: &Piece) -> Result<NewBlob, Failure> {
     })
 }
 
-/// Makes a file of an extractor's durable, or small enough to be kept in the database.
-fn store(files: &Blobs, path: &Path) -> Result<Stored, Box<dyn std::error::Error + Send + Sync>> {
-    let mut file = File::open(path)?;
-    let size = file.metadata()?.len();
+/// What to do where a file of an extractor's cannot be opened: unless this computer is short of
+/// something, the extractor has replaced it.
+fn class_of(error: &io::Error) -> Class {
+    use rustix::io::Errno;
+    match Errno::from_io_error(error) {
+        Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::IO) => Class::Transient,
+        _ => Class::Permanent,
+    }
+}
+
+/// Makes a file of an extractor's durable, or small enough to be kept in the database. No more of
+/// it is read than it had when the extractor sent it.
+fn store(
+    files: &Blobs,
+    file: File,
+    size: u64,
+) -> Result<Stored, Box<dyn std::error::Error + Send + Sync>> {
+    let mut file = file.take(size);
     if size <= INLINE_MAX {
         let mut bytes = Vec::new();
-        file.take(INLINE_MAX).read_to_end(&mut bytes)?;
+        file.read_to_end(&mut bytes)?;
         let hash = BlobHash::of(&bytes);
         return Ok(Stored { hash, size: bytes.len() as u64, inline: Some(Bytes::from(bytes)) });
     }

@@ -1,7 +1,11 @@
 //! Files that mean harm: each ends as one object with its reason, whatever it does to the process
 //! that reads it, and nothing of that process is left.
 
-use std::{fs, io::Write as _, time::Duration};
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    time::Duration,
+};
 
 use catchment::processing::extract::Class;
 use image::ImageFormat;
@@ -196,7 +200,9 @@ async fn what_another_program_draws_is_hostile_to_no_avail_and_leaves_no_process
             .of_type("thumbnail", Some("image/svg+xml"), bytes, json!({}), Duration::from_secs(30))
             .await
             .unwrap();
-        fs::read(&found.documents[0].blobs[0].path).unwrap()
+        let mut bytes = Vec::new();
+        found.documents[0].blobs[0].file.open().unwrap().read_to_end(&mut bytes).unwrap();
+        bytes
     };
     let with = picture(&of(&format!("file://{}", secret.path().display()))).await;
     assert_eq!(with, picture(&of("file:///nothing.png")).await);

@@ -25,6 +25,7 @@ mod facts;
 mod files;
 mod hostile;
 mod indexes;
+mod jail;
 mod kept;
 mod kills;
 mod ledger;

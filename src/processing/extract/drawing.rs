@@ -7,9 +7,10 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
+    fs::File,
     io,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -20,6 +21,7 @@ use super::{
     gather::OBJECT_BYTES,
     program::{OutputKind, Program, Word, is_program, permanent},
     protocol::{Drawable, FileFacts, ObjectFacts},
+    scratch::Scratch,
 };
 
 /// How long a program may take to draw: generous, for it gives way to everything else on the
@@ -220,8 +222,7 @@ pub(super) async fn draw(
         message: format!("{} could not draw it: {}", drawer.name, failure.message),
         ..failure
     })?;
-    let scratch = made.scratch.as_deref().map(|scratch| scratch.path().to_owned());
-    let picture = scratch.and_then(|scratch| picture_in(&scratch));
+    let picture = made.scratch.as_ref().and_then(picture_in);
     picture.ok_or_else(|| {
         let last = made.log.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
         let last: String = last.chars().take(500).collect();
@@ -230,18 +231,14 @@ pub(super) async fn draw(
 }
 
 /// The picture in a folder, which has to be a plain file: no link leads out of it.
-fn picture_in(scratch: &Path) -> Option<Drawn> {
-    let mut places = NAMES.into_iter().map(|name| scratch.join(name));
-    let (place, size) = places.find_map(|place| {
-        let found = fs::symlink_metadata(&place).ok().filter(fs::Metadata::is_file)?;
-        Some((place, found.len()))
-    })?;
+fn picture_in(scratch: &Arc<Scratch>) -> Option<Drawn> {
+    let found = NAMES.into_iter().find_map(|name| scratch.file(Path::new(name)).ok())?;
     let facts = FileFacts {
         mime_type: Some("image/png".to_owned()),
-        size_bytes: size,
+        size_bytes: found.size(),
         ..FileFacts::default()
     };
-    Some(Drawn { file: File::open(place).ok()?, facts })
+    Some(Drawn { file: found.open().ok()?, facts })
 }
 
 fn missing(drawable: Drawable) -> Failure {

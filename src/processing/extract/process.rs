@@ -158,24 +158,27 @@ impl Process {
     /// the child has to go: `Asked::spent` says so.
     pub(super) async fn run_job(&mut self, job: Job, timeout: Duration) -> Asked {
         self.served += 1;
-        if !self.writes {
-            let folder = self.scratch.path().to_owned();
-            let (request, files) = request_of(job, &folder);
-            return self.converse(&request, files, &folder, Instant::now() + timeout).await;
-        }
-        let scratch = match Scratch::new(self.scratch.path()) {
-            Ok(scratch) => scratch,
+        let (request, files, scratch) = match self.prepared(job).await {
+            Ok(prepared) => prepared,
             Err(error) => return Asked::spent(unavailable(error)),
         };
-        let (request, files) = match self.is_program {
-            false => request_of(job, scratch.path()),
-            true => match placed(job, scratch.path()).await {
-                Ok(request) => (request, Vec::new()),
-                Err(error) => return Asked::spent(unavailable(error)),
-            },
+        let asked = self.converse(&request, files, &scratch, Instant::now() + timeout).await;
+        Asked { outcome: asked.outcome.map(|made| kept(made, scratch)), ..asked }
+    }
+
+    /// The request for an object, the files that come with it, and the folder to write to.
+    async fn prepared(&self, job: Job) -> io::Result<(Request, Vec<File>, Arc<Scratch>)> {
+        let own = self.scratch.path();
+        let scratch = match (self.writes, self.is_program) {
+            (false, _) => self.scratch.clone(),
+            (true, false) => Arc::new(Scratch::new(own)?),
+            (true, true) => {
+                let (request, scratch) = placed(job, own).await?;
+                return Ok((request, Vec::new(), Arc::new(scratch)));
+            }
         };
-        let asked = self.converse(&request, files, scratch.path(), Instant::now() + timeout).await;
-        Asked { outcome: asked.outcome.map(|made| kept(made, Arc::new(scratch))), ..asked }
+        let (request, files) = request_of(job, scratch.path());
+        Ok((request, files, scratch))
     }
 
     /// Has a program extract the one object that it was started for, whose inputs are in its
@@ -190,24 +193,23 @@ impl Process {
         until: Instant,
     ) -> Result<Extracted, Failure> {
         self.served += 1;
-        let folder = self.scratch.path().to_owned();
-        let asked = self.converse(&request, Vec::new(), &folder, until).await;
-        let made = asked.outcome?;
-        Ok(kept(made, self.scratch.clone()))
+        let scratch = self.scratch.clone();
+        let asked = self.converse(&request, Vec::new(), &scratch, until).await;
+        Ok(kept(asked.outcome?, scratch))
     }
 
     async fn converse(
         &mut self,
         request: &Request,
         files: Vec<File>,
-        folder: &Path,
+        scratch: &Arc<Scratch>,
         until: Instant,
     ) -> Asked {
         // Rounded: some of it has passed already.
         let patience = until.saturating_duration_since(Instant::now()) + Duration::from_millis(500);
         let watched = self.group.watched();
         let exchanged = tokio::select! {
-            outcome = self.exchange(request, files, folder) => outcome,
+            outcome = self.exchange(request, files, scratch) => outcome,
             too_much = watched => Err(Broken::Line(too_much)),
             () = tokio::time::sleep_until(until) => Err(Broken::Line(Failure::new(
                 Class::Resource,
@@ -231,13 +233,13 @@ impl Process {
         &mut self,
         request: &Request,
         files: Vec<File>,
-        folder: &Path,
+        scratch: &Arc<Scratch>,
     ) -> Result<Extracted, Broken> {
         let mut line = serde_json::to_vec(request).map_err(io::Error::from)?;
         line.push(b'\n');
         self.send(&line, &files).await?;
         drop(files);
-        let mut gathering = Gathering::new(folder);
+        let mut gathering = Gathering::new(Some(scratch.clone()));
         let mut line = Vec::new();
         loop {
             line.clear();
@@ -352,15 +354,20 @@ fn kept(made: Extracted, scratch: Arc<Scratch>) -> Extracted {
 }
 
 /// The request to a program that is kept: what it is started with does not let it read blobs, so it
-/// gets copies.
-async fn placed(job: Job, scratch: &Path) -> io::Result<Request> {
+/// gets copies. They are made beside its folder `own`, where it may not write, and moved into it.
+async fn placed(job: Job, own: &Path) -> io::Result<(Request, Scratch)> {
     let Job { run, object, inputs, parameters } = job;
-    let folder = scratch.to_owned();
-    let placed = tokio::task::spawn_blocking(move || staging::inputs(inputs, &folder, false))
-        .await
-        .map_err(io::Error::other)??;
-    let scratch = scratch.to_owned();
-    Ok(Request { run, object, inputs: placed.inputs, parameters, scratch })
+    let own = own.to_owned();
+    let place = move || {
+        let scratch = Scratch::new(own.parent().unwrap_or(&own))?;
+        let path = scratch.path_in(&own);
+        let placed = staging::inputs(inputs, scratch.path(), &path, false)?;
+        Ok::<_, io::Error>((placed.inputs, scratch.moved_into(&own)?))
+    };
+    let (inputs, scratch) =
+        tokio::task::spawn_blocking(place).await.map_err(io::Error::other)??;
+    let at = scratch.path().to_owned();
+    Ok((Request { run, object, inputs, parameters, scratch: at }, scratch))
 }
 
 fn request_of(job: Job, scratch: &Path) -> (Request, Vec<File>) {

@@ -175,10 +175,11 @@ impl Program {
         let Job { run, object, inputs, parameters } = job;
         let at = scratch.path().to_owned();
         let may_link = confine::missing().is_empty();
-        let placed = tokio::task::spawn_blocking(move || staging::inputs(inputs, &at, may_link))
-            .await
-            .map_err(|error| unprepared(io::Error::other(error)))?
-            .map_err(unprepared)?;
+        let placed =
+            tokio::task::spawn_blocking(move || staging::inputs(inputs, &at, &at, may_link))
+                .await
+                .map_err(|error| unprepared(io::Error::other(error)))?
+                .map_err(unprepared)?;
         let (own, words) =
             (own.to_owned(), self.words(&placed.inputs, scratch.path(), &parameters)?);
         if self.output == OutputKind::Lines {
@@ -218,7 +219,7 @@ impl Program {
         if !status.success() {
             return Err(with_log(process::ended(status, &log)));
         }
-        let mut gathering = Gathering::new(scratch.path());
+        let mut gathering = Gathering::new(Some(scratch.clone()));
         for document in self.documents(&printed).map_err(with_log)? {
             gathering.take_output(Output::Document(document)).map_err(with_log)?;
         }

@@ -215,7 +215,7 @@ impl Service {
         let values = response["data"][0]["embedding"].clone();
         let values: Vec<f32> = serde_json::from_value(values)
             .map_err(|_| permanent("the service responded without data[0].embedding"))?;
-        let mut gathering = Gathering::new(&PathBuf::new());
+        let mut gathering = Gathering::new(None);
         let mut document = Map::new();
         if let Some(model) = response["model"].as_str() {
             document.insert("model".to_owned(), model.into());
@@ -314,7 +314,7 @@ fn sound_of(mime: &str) -> &'static str {
 }
 
 fn lines(body: &[u8]) -> Result<Extracted, Failure> {
-    let mut gathering = Gathering::new(&PathBuf::from("/nowhere"));
+    let mut gathering = Gathering::new(None);
     for line in body.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()) {
         if gathering.take(line)? {
             return Ok(gathering.finish());
@@ -362,7 +362,7 @@ fn transcription(body: &[u8]) -> Result<Extracted, Failure> {
 }
 
 fn one_document(document: Map<String, Value>) -> Result<Extracted, Failure> {
-    let mut gathering = Gathering::new(&PathBuf::new());
+    let mut gathering = Gathering::new(None);
     gathering.take_output(Output::Document(document))?;
     Ok(gathering.finish())
 }

@@ -28,14 +28,17 @@ pub(super) struct Staged {
     pub(super) linked: Vec<PathBuf>,
 }
 
-/// Puts inputs into a folder. `may_link`: the program is started for them, so that it can be let
-/// read what they link to, and the kernel keeps it from doing more.
+/// Puts inputs into a folder, which no program may write to yet: it could put links in their place.
+/// `path` is where the folder will be when a program is given them. `may_link`: the program is
+/// started for them, so that it can be let read what they link to, and the kernel keeps it from
+/// doing more.
 ///
 /// # Errors
 /// The disk's.
 pub(super) fn inputs(
     given: BTreeMap<String, Given>,
     folder: &Path,
+    path: &Path,
     may_link: bool,
 ) -> io::Result<Staged> {
     let mut staged = Staged::default();
@@ -44,15 +47,16 @@ pub(super) fn inputs(
             Given::Value(value) => Input::Value(value),
             Given::File { file, facts } => {
                 let stem = if number == 0 { "input".to_owned() } else { format!("input{number}") };
-                let path = folder.join(format!("{stem}{}", ending(&facts)));
+                let name = format!("{stem}{}", ending(&facts));
+                let place = folder.join(&name);
                 match of_file(&file).filter(|_| may_link) {
                     Some(original) => {
-                        std::os::unix::fs::symlink(&original, &path)?;
+                        std::os::unix::fs::symlink(&original, &place)?;
                         staged.linked.push(original);
                     }
-                    None => copy(&file, &path)?,
+                    None => copy(&file, &place)?,
                 }
-                Input::File(FileInput { place: FilePlace::Path(path), facts })
+                Input::File(FileInput { place: FilePlace::Path(path.join(name)), facts })
             }
         };
         staged.inputs.insert(name, input);
