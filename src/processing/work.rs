@@ -5,7 +5,6 @@ use std::{
     collections::BTreeMap,
     fs::File,
     io::{self, Read as _, Seek as _, Write as _},
-    path::Path,
     time::{Duration, Instant},
 };
 
