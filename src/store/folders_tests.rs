@@ -86,7 +86,8 @@ impl Tree {
                  made_by, named_bucket, status, created_at_ms, updated_at_ms)
              SELECT 1, 'sync', 1, connection_key, x'', '{}', 'api', 0, 'ACTIVE', 0, 0
              FROM connections;
-             INSERT INTO leases VALUES (1, 1, 'worker', 'host', 1, 0, 0);
+             INSERT INTO leases (sync_key, token, worker, host, pid, acquired_at_ms,
+                 expires_at_ms) VALUES (1, 1, 'worker', 'host', 1, 0, 0);
              INSERT INTO jobs (job_key, id, sync_key, status, phase, cause, queued_at_ms,
                  updated_at_ms) VALUES (1, 'job', 1, 'running', 'discovering', 'manual', 0, 0);
              INSERT INTO folders (sync_key, shard, folder_id, name, pass)
