@@ -208,7 +208,7 @@ fn a_file_that_is_a_link_is_never_written_through() {
     symlink(&victim, home.out().join("a")).unwrap();
     home.export(&[]).says(3, &["not exported: a (a symbolic link of that name exists"]);
     assert!(fs::symlink_metadata(home.out().join("a")).unwrap().is_symlink());
-    home.export(&["--overwrite"]).says(0, &["exported 1 objects"]);
+    home.export(&["--overwrite"]).says(0, &["exported 1 object "]);
     assert_eq!(contents(&home.out()), contents(&home.source()));
     assert_eq!(fs::read(&victim).unwrap(), b"untouched");
 }
@@ -226,7 +226,7 @@ fn a_file_in_the_way_of_a_folder_is_reported_and_kept() {
 #[test]
 fn only_what_begins_with_the_prefix_is_exported() {
     let home = Home::with(&[(b"2025/a", b"1"), (b"2026/b", b"2"), (b"2026-c", b"3")]);
-    home.export(&["--prefix", "2026/"]).says(0, &["exported 1 objects"]);
+    home.export(&["--prefix", "2026/"]).says(0, &["exported 1 object "]);
     assert_eq!(contents(&home.out()).into_keys().collect::<Vec<_>>(), ["2026/b"]);
 }
 

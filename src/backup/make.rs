@@ -1,8 +1,9 @@
 //! Making a backup, or adding to one.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -15,13 +16,14 @@ use super::{
     BackupError, FORMAT, MANIFEST_FILE, Manifest, Moved, Secrets, StateFile, at,
     bytes::{self, Move},
     make_dir,
-    seal::Bundle,
+    seal::{Bundle, ExtractorFile},
     sync_dir, sync_file,
 };
 use crate::{
     blobs,
     engine::Engine,
     model::BlobHash,
+    processing::extract::Extractors,
     secrets::SecretsError,
     store::{
         StoreError, installation, secrets,
@@ -55,6 +57,8 @@ pub struct Made {
     pub state_bytes: u64,
     /// Blobs that went, since nothing needs them any more.
     pub removed: u64,
+    /// How many files of the owner's extractors were left out with the secrets.
+    pub extractors_left_out: usize,
     /// Keys to credentials that could not be had, and why.
     pub missing_keys: Vec<String>,
 }
@@ -65,6 +69,7 @@ pub struct Made {
 /// The store's.
 pub async fn has_secrets(engine: &Engine) -> Result<bool, BackupError> {
     let has_files = SECRET_FILES.iter().any(|name| engine.data_dir().join(name).exists());
+    let has_files = has_files || !extractors(engine.data_dir())?.is_empty();
     Ok(has_files || !engine.store.read(secrets::key_ids).await?.is_empty())
 }
 
@@ -87,6 +92,7 @@ pub async fn make(
     let draft = dir.join("incoming/state.db");
     let without_secrets = matches!(keep, Keep::LeaveOut);
     let (bundle, missing_keys) = copy_state(engine, &draft, without_secrets).await?;
+    let extractors_left_out = if without_secrets { bundle.extractors.len() } else { 0 };
     let secrets = match keep {
         _ if bundle.is_empty() => Secrets::None,
         Keep::LeaveOut => Secrets::LeftOut,
@@ -116,7 +122,7 @@ pub async fn make(
         };
         manifest.write(&dir)?;
         let removed = remove_the_rest(&snapshot, &manifest, &dir)?;
-        Ok(Made { manifest, moved, state_bytes, removed, missing_keys })
+        Ok(Made { manifest, moved, state_bytes, removed, extractors_left_out, missing_keys })
     })
     .await
 }
@@ -211,7 +217,32 @@ async fn gather(
             bundle.files.insert((*name).to_owned(), text);
         }
     }
+    bundle.extractors = extractors(engine.data_dir())?;
     Ok((bundle, missing))
+}
+
+/// The owner's extractors, with the permissions that their files have.
+fn extractors(data_dir: &Path) -> Result<BTreeMap<String, ExtractorFile>, BackupError> {
+    let folder = Extractors::own_folder(data_dir);
+    let entries = match fs::read_dir(&folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        Err(error) => return Err(at(&folder)(error)),
+    };
+    let mut all = BTreeMap::new();
+    for entry in entries {
+        let path = entry.map_err(at(&folder))?.path();
+        let name = path.file_name().and_then(|name| name.to_str());
+        let Some(name) = name.filter(|name| name.ends_with(".toml")) else { continue };
+        let facts = fs::metadata(&path).map_err(at(&path))?;
+        if facts.is_file() {
+            let bytes = Zeroizing::new(fs::read(&path).map_err(at(&path))?);
+            let bytes = Zeroizing::new(BASE64_STANDARD.encode(&*bytes));
+            let mode = facts.permissions().mode() & 0o777;
+            all.insert(name.to_owned(), ExtractorFile { mode, bytes });
+        }
+    }
+    Ok(all)
 }
 
 fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, BackupError> {

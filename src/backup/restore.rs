@@ -4,7 +4,7 @@
 use std::{
     fs,
     io::{self, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -20,6 +20,7 @@ use super::{
     sync_dir, sync_file,
 };
 use crate::{
+    processing::extract::Extractors,
     secrets::put_key_file,
     store::{
         DATABASE_FILE, RESTORING_FILE,
@@ -170,7 +171,29 @@ fn put_files(data_dir: &Path, manifest: &Manifest, bundle: Bundle) -> Result<(),
         }
         replace(&data_dir.join(name), &bytes)?;
     }
-    Ok(())
+    put_extractors(data_dir, &bundle)
+}
+
+/// The owner's extractors, with the permissions that their files had. Their folder is the owner's
+/// alone: they are refused in one that others may write.
+fn put_extractors(data_dir: &Path, bundle: &Bundle) -> Result<(), BackupError> {
+    if bundle.extractors.is_empty() {
+        return Ok(());
+    }
+    let folder = Extractors::own_folder(data_dir);
+    make_dir(&folder)?;
+    for (name, file) in &bundle.extractors {
+        let bytes = BASE64_STANDARD.decode(file.bytes.as_bytes());
+        let bytes = bytes.map_err(|error| BackupError::Seal(error.to_string()))?;
+        if name.contains(['/', '\0']) || name.starts_with('.') {
+            return Err(BackupError::Seal(format!("{name:?} is no name of a file")));
+        }
+        let path = folder.join(name);
+        replace(&path, &bytes)?;
+        let permissions = fs::Permissions::from_mode(file.mode & 0o777);
+        fs::set_permissions(&path, permissions).map_err(at(&path))?;
+    }
+    sync_dir(&folder)
 }
 
 /// Gives the database its name, which makes the data directory complete.

@@ -47,11 +47,24 @@ pub(super) struct Bundle {
     pub(super) keys: BTreeMap<String, Zeroizing<String>>,
     /// Files of the data directory that are secret, by name, as base64.
     pub(super) files: BTreeMap<String, Zeroizing<String>>,
+    /// The owner's extractors, by the name of their file: what their `environment` and headers say
+    /// may be secret.
+    #[serde(default)]
+    pub(super) extractors: BTreeMap<String, ExtractorFile>,
+}
+
+/// A file of the owner's.
+#[derive(Serialize, Deserialize)]
+pub(super) struct ExtractorFile {
+    /// Its permissions.
+    pub(super) mode: u32,
+    /// Its bytes as base64.
+    pub(super) bytes: Zeroizing<String>,
 }
 
 impl Bundle {
     pub(super) fn is_empty(&self) -> bool {
-        self.keys.is_empty() && self.files.is_empty()
+        self.keys.is_empty() && self.files.is_empty() && self.extractors.is_empty()
     }
 
     pub(super) fn seal(

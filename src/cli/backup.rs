@@ -31,7 +31,8 @@ pub(super) struct Args {
     /// The folder for the backup: an empty one, or that of an earlier backup
     dir: PathBuf,
 
-    /// Leave credentials, their keys and the token out; enter them again after a restore
+    /// Leave credentials, their keys, the token and your extractors out; bring them again after a
+    /// restore
     #[arg(long)]
     without_secrets: bool,
 
@@ -57,6 +58,13 @@ pub(super) async fn run(args: Args, settings: &Settings) -> Outcome {
     match args.json {
         true => output::json_line(&mut out, &json(&args, &made, since))?,
         false => writeln!(out, "{}", text(&args, &made, since))?,
+    }
+    if made.extractors_left_out > 0 {
+        output::warning(&format!(
+            "catchment: not in the backup: {} in extractors/, which may hold secrets; without \
+             --without-secrets they are sealed with the others",
+            output::counted(made.extractors_left_out as u64, "file")
+        ));
     }
     for missing in &made.missing_keys {
         output::warning(&format!("catchment: not in the backup: {missing}"));
@@ -108,6 +116,7 @@ fn json(args: &Args, made: &Made, since: Instant) -> serde_json::Value {
         "blobs": moved_json(&made.moved),
         "removed": made.removed,
         "secrets": made.manifest.secrets().as_str(),
+        "extractors_left_out": made.extractors_left_out,
         "seconds": since.elapsed().as_secs_f64(),
     })
 }
@@ -147,8 +156,8 @@ pub(super) fn moved_text(moved: &Moved) -> String {
         shared => format!(", {} of them shared with the original", output::count(shared)),
     };
     format!(
-        "{} new blobs ({}{shared}), {} already there",
-        output::count(new),
+        "{} ({}{shared}), {} already there",
+        output::counted(new, "new blob"),
         output::size(moved.bytes),
         output::count(moved.kept),
     )

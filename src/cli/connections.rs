@@ -73,7 +73,11 @@ async fn list(settings: &Settings, as_json: bool) -> Outcome {
             continue;
         }
         let StoredConnection { name, provider, status, .. } = connection;
-        writeln!(out, "{name}  {provider}  {}  {}", status.to_lowercase(), connection.id)?;
+        let status = match sources::reader(&connection.settings.provider) {
+            Some(_) => status.to_lowercase(),
+            None => sources::NOT_READ.to_owned(),
+        };
+        writeln!(out, "{name}  {provider}  {status}  {}", connection.id)?;
         if let Some(error) = &connection.last_error {
             writeln!(out, "    {error}")?;
         }
@@ -121,8 +125,8 @@ async fn remove(engine: &Engine, name: &str, force: bool, as_json: bool) -> Outc
     }
     engine.archive_connection(&connection, force).await.map_err(|error| match error {
         ConnectionError::InUse(syncs) => CliError::usage(format!(
-            "{} active syncs use it: --force pauses them",
-            output::count(syncs.len() as u64)
+            "it is in use by {}: --force pauses what uses it",
+            output::counted(syncs.len() as u64, "active sync")
         )),
         error => error.into(),
     })?;

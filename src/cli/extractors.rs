@@ -99,6 +99,7 @@ fn list(extractors: &Extractors, as_json: bool) -> Outcome {
                 "description": extractor.description,
                 "source": if extractor.is_builtin() { "builtin" } else { "own" },
                 "accepts": extractor.accepts,
+                "network": extractor.reaches_network(),
                 "parameters": extractor.parameters,
             });
             output::json_line(&mut out, &value)?;
@@ -140,7 +141,8 @@ async fn check(extractors: &Extractors, name: &str, file: Option<&Path>) -> Outc
         Ok(made) => {
             show(&made)?;
             let took = begun.elapsed().as_millis();
-            output::warning(&format!("{} documents in {took} ms", made.documents.len()));
+            let documents = output::counted(made.documents.len() as u64, "document");
+            output::warning(&format!("{documents} in {took} ms"));
             if !made.log.is_empty() {
                 output::warning(made.log.trim_end());
             }

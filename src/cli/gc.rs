@@ -24,11 +24,9 @@ pub(super) async fn run(args: Args, settings: &Settings) -> Outcome {
         let value = serde_json::json!({ "blobs": collected.blobs, "bytes": collected.bytes });
         output::json_line(&mut out, &value)?;
     } else {
-        let (blobs, bytes) = (output::count(collected.blobs), output::size(collected.bytes));
-        std::io::Write::write_fmt(
-            &mut out,
-            format_args!("{blobs} unused blobs removed, {bytes} freed\n"),
-        )?;
+        let blobs = output::counted(collected.blobs, "unused blob");
+        let bytes = output::size(collected.bytes);
+        std::io::Write::write_fmt(&mut out, format_args!("{blobs} removed, {bytes} freed\n"))?;
     }
     Ok(Exit::Done)
 }

@@ -73,7 +73,8 @@ async fn list_buckets(store: &Store, json: bool) -> Outcome {
         } else {
             let (objects, size) =
                 (output::count(bucket.object_count), output::size(bucket.object_bytes));
-            writeln!(out, "{objects:>12} objects  {size:>10}  {}", bucket.name)?;
+            let noun = if bucket.object_count == 1 { "object " } else { "objects" };
+            writeln!(out, "{objects:>12} {noun}  {size:>10}  {}", bucket.name)?;
         }
     }
     out.flush()?;

@@ -130,7 +130,8 @@ pub(super) fn called(address: SocketAddr) -> SocketAddr {
     address
 }
 
-/// The file that says where the server of a data directory listens.
+/// The file that says where the servers of a data directory listen, a line each, the last one
+/// started last.
 #[derive(Debug)]
 pub(super) struct AddressFile(PathBuf);
 
@@ -141,22 +142,42 @@ impl AddressFile {
 
     /// Writes it until the server ends.
     pub(super) fn say(&self, address: SocketAddr) -> io::Result<Said<'_>> {
-        fs::write(&self.0, address.to_string())?;
+        let mut all = self.others(address);
+        all.retain(|other| listens(*other));
+        all.push(address);
+        self.write(&all)?;
         Ok(Said { file: self, address })
     }
 
-    fn read(&self) -> Option<SocketAddr> {
-        fs::read_to_string(&self.0).ok()?.trim().parse().ok()
+    fn read(&self) -> Vec<SocketAddr> {
+        let text = fs::read_to_string(&self.0).unwrap_or_default();
+        text.lines().filter_map(|line| line.trim().parse().ok()).collect()
     }
 
-    /// The address, if a server listens there: one that was killed leaves its file behind.
+    fn others(&self, address: SocketAddr) -> Vec<SocketAddr> {
+        self.read().into_iter().filter(|other| *other != address).collect()
+    }
+
+    /// Whole or not at all: somebody may be reading it.
+    fn write(&self, all: &[SocketAddr]) -> io::Result<()> {
+        let lines: Vec<String> = all.iter().map(ToString::to_string).collect();
+        let draft = self.0.with_extension(format!("address.{}", std::process::id()));
+        fs::write(&draft, lines.join("\n"))?;
+        fs::rename(&draft, &self.0)
+    }
+
+    /// The address of the server that was started last and listens: one that was killed leaves its
+    /// line behind.
     pub(super) fn reachable(&self) -> Option<SocketAddr> {
-        let address = called(self.read()?);
-        TcpStream::connect_timeout(&address, Duration::from_secs(2)).ok().map(|_| address)
+        self.read().into_iter().rev().find(|address| listens(*address)).map(called)
     }
 }
 
-/// Removes the file when the server ends, unless another server has replaced it since.
+fn listens(address: SocketAddr) -> bool {
+    TcpStream::connect_timeout(&called(address), Duration::from_secs(2)).is_ok()
+}
+
+/// Removes the server's line when it ends, and the file with the last line.
 #[derive(Debug)]
 pub(super) struct Said<'a> {
     file: &'a AddressFile,
@@ -165,8 +186,9 @@ pub(super) struct Said<'a> {
 
 impl Drop for Said<'_> {
     fn drop(&mut self) {
-        if self.file.read() == Some(self.address) {
-            let _ = fs::remove_file(&self.file.0);
-        }
+        let _ = match self.file.others(self.address).as_slice() {
+            [] => fs::remove_file(&self.file.0),
+            others => self.file.write(others),
+        };
     }
 }

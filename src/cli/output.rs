@@ -44,6 +44,12 @@ pub(super) fn count(number: u64) -> String {
     text
 }
 
+/// How many there are of something: `1 document`, `1,234 documents`. `one` is its singular.
+pub(super) fn counted(number: u64, one: &str) -> String {
+    let many = if one.ends_with("ch") { "es" } else { "s" };
+    format!("{} {one}{}", count(number), if number == 1 { "" } else { many })
+}
+
 /// A path in JSON: as text, and as exact bytes where the text is not exact.
 #[derive(Debug, Serialize)]
 pub(super) struct JsonPath {

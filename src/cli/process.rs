@@ -65,10 +65,10 @@ pub(super) async fn run(args: Args, settings: &Settings) -> Outcome {
     } else {
         writeln!(
             out,
-            "{} documents; {} objects failed; {} batches waiting",
-            output::count(documents),
-            output::count(failed),
-            output::count(waiting)
+            "{}; {} failed; {} waiting",
+            output::counted(documents, "document"),
+            output::counted(failed, "object"),
+            output::counted(waiting, "batch")
         )?;
     }
     Ok(if failed > 0 { Exit::SomeFailed } else { Exit::Done })

@@ -84,9 +84,9 @@ async fn read(store: &Store) -> Result<Status, CliError> {
 
 fn text(status: &Status, data_dir: &std::path::Path) -> String {
     let mut lines = vec![format!(
-        "{}: {} blobs, {}",
+        "{}: {}, {}",
         data_dir.display(),
-        output::count(status.blobs),
+        output::counted(status.blobs, "blob"),
         output::size(status.blob_bytes)
     )];
     if status.buckets.is_empty() {
@@ -94,9 +94,9 @@ fn text(status: &Status, data_dir: &std::path::Path) -> String {
     }
     for bucket in &status.buckets {
         lines.push(format!(
-            "\n{}: {} objects, {}",
+            "\n{}: {}, {}",
             bucket.name,
-            output::count(bucket.object_count),
+            output::counted(bucket.object_count, "object"),
             output::size(bucket.object_bytes)
         ));
         for sync in status.syncs.iter().filter(|sync| sync.sync.bucket_key == bucket.key) {

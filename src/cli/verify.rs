@@ -99,12 +99,12 @@ fn damage_json(damage: &Damage) -> serde_json::Value {
 }
 
 fn summary_text(verified: &Verified, left: usize) -> String {
-    let (blobs, bytes) = (output::count(verified.blobs), output::size(verified.bytes));
+    let (blobs, bytes) = (output::counted(verified.blobs, "blob"), output::size(verified.bytes));
     match (verified.damaged.len(), left) {
-        (0, _) => format!("{blobs} blobs, {bytes}: all whole"),
-        (found, 0) => format!("{blobs} blobs, {bytes}: {found} damaged, all repaired"),
+        (0, _) => format!("{blobs}, {bytes}: all whole"),
+        (found, 0) => format!("{blobs}, {bytes}: {found} damaged, all repaired"),
         (found, left) => format!(
-            "{blobs} blobs, {bytes}: {found} damaged, {left} not repaired{}",
+            "{blobs}, {bytes}: {found} damaged, {left} not repaired{}",
             if left == found { "; --repair fetches them again" } else { "" }
         ),
     }

@@ -50,9 +50,9 @@ pub use self::{
         ProviderFilters, Reader, Wrong,
     },
     registry::{
-        Opener, Registry, accept, amend, built_in, filters_besides_shards, filters_look_at_folders,
-        is_configurable, provider_filters, providers, public_config, readable, reader, schemas,
-        watched,
+        NOT_READ, Opener, Registry, accept, amend, built_in, filters_besides_shards,
+        filters_look_at_folders, is_configurable, provider_filters, providers, public_config,
+        readable, reader, schemas, watched,
     },
 };
 use crate::model::{

@@ -40,6 +40,9 @@ static PROVIDERS: &[&dyn Provider] = &[
     &kept::media::RTSP,
 ];
 
+/// The state of a connection to a provider that has no reader.
+pub const NOT_READ: &str = "stored; this build does not sync from it yet";
+
 /// Every provider.
 pub fn providers() -> impl Iterator<Item = &'static dyn Provider> {
     PROVIDERS.iter().copied()

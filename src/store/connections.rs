@@ -213,7 +213,8 @@ pub fn test_failed(
     now: Timestamp,
 ) -> Result<()> {
     tx.prepare_cached(
-        "UPDATE connections SET last_error = substr(?2, 1, 1000), updated_at_ms = ?3
+        "UPDATE connections SET last_error = substr(?2, 1, 1000), updated_at_ms = ?3,
+             status = iif(status = 'ACTIVE', 'FAILED', status)
          WHERE connection_key = ?1",
     )?
     .execute(params![connection_key, reason, now.as_millisecond()])?;

@@ -194,6 +194,17 @@ fn another_process_makes_a_new_link() {
 }
 
 #[test]
+fn of_two_servers_on_a_data_directory_the_first_is_found_once_the_second_has_stopped() {
+    let first = Server::start();
+    let second = Server::on(&first.home);
+    let link = first.home.run(&["open"]).exits(0).stdout();
+    assert!(link.starts_with(&format!("http://{}/", second.address)), "{link}");
+    second.stop();
+    let link = first.home.run(&["open"]).exits(0).stdout();
+    assert!(link.starts_with(&format!("http://{}/", first.address)), "{link}");
+}
+
+#[test]
 fn a_link_is_good_for_ten_minutes() {
     let home = Catchment::new();
     let server = Server::on(&home);

@@ -81,6 +81,44 @@ fn what_is_restored_elsewhere_is_whole_and_goes_on_without_a_download() {
 }
 
 #[test]
+fn the_owners_extractors_and_the_configuration_come_back_with_their_permissions() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let passphrase = "a passphrase of a test";
+    let home = Catchment::new().env("CATCHMENT_BACKUP_PASSPHRASE", passphrase);
+    let folder = home.data_dir().join("extractors");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(home.data_dir().join("config.toml"), "[serve]\n").unwrap();
+    let text = "version = \"1\"\nprogram = [\"cat\", \"{input}\"]\noutput = \"text\"\n\
+                environment = { KEY = \"canary-secret\" }\n";
+    for (name, mode) in [("mine.toml", 0o600), ("open.toml", 0o644)] {
+        std::fs::write(folder.join(name), text).unwrap();
+        let permissions = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(folder.join(name), permissions).unwrap();
+    }
+    let tree = Tree::new("source");
+    tree.write("a", "a");
+    home.sync(tree.root()).exits(0);
+    assert_eq!(back_up(&home)["secrets"], "sealed");
+    let manifest = std::fs::read_to_string(place(&home).join("backup.json")).unwrap();
+    assert!(!manifest.contains("canary"), "{manifest}");
+
+    let other = elsewhere(&home);
+    restore(&place(&home), &other).exits(0);
+
+    for (name, mode) in [("mine.toml", 0o600), ("open.toml", 0o644)] {
+        let path = other.data_dir().join("extractors").join(name);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, mode);
+    }
+    let config = std::fs::read_to_string(other.data_dir().join("config.toml")).unwrap();
+    assert_eq!(config, "[serve]\n");
+    assert!(other.run(&["extractors"]).exits(0).stdout().contains("mine@1"));
+    let into = home.home().join("bare");
+    let args = [OsStr::new("backup"), into.as_os_str(), OsStr::new("--without-secrets")];
+    home.run(&args).exits(0).says(&["not in the backup: 2 files in extractors/"]);
+}
+
+#[test]
 fn the_next_backup_copies_only_what_is_new_and_drops_what_is_gone() {
     let s3 = source();
     let home = Catchment::reaching(&s3.endpoint());

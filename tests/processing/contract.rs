@@ -170,6 +170,12 @@ fn a_collection_is_refused_with_what_is_accepted_in_its_place() {
         "parameters": {"extractor_type": "text", "split_by": "mood"},
     }});
     with(odd).blames("feature_extractor.parameters.split_by");
+    let odd = json!({"feature_extractor": {
+        "feature_extractor_name": "text", "version": "v1", "parameters": {"splitby": "page"},
+    }});
+    let blamed = with(odd).blames("feature_extractor.parameters.splitby");
+    assert_eq!(blamed["type"], "extra_forbidden", "{blamed}");
+    assert!(blamed["accepted"].as_array().unwrap().contains(&json!("split_by")), "{blamed}");
     with(json!({"collection_name": "ab"})).blames("collection_name");
     let cron = json!({"trigger_type": "cron", "schedule_config": {"cron_expression": "* * * * *"}});
     with(json!({"schedule": cron})).blames("schedule.trigger_type");

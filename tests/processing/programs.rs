@@ -88,6 +88,55 @@ pub fn nothing_is_left(home: &Catchment) {
     poll_until("the end of all processes", DEADLINE, || left_behind(home).is_empty().then_some(()));
 }
 
+#[test]
+fn the_first_commands_of_the_document_work_in_a_fresh_installation() {
+    let manual = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/extractors.md");
+    let manual = fs::read_to_string(manual).unwrap();
+    let commands = manual.lines().filter_map(|line| line.strip_prefix("    "));
+    let commands: Vec<&str> =
+        commands.take_while(|line| !line.starts_with("catchment extractors check")).collect();
+    assert!(commands.len() > 1, "{commands:?}");
+    let home = Catchment::new();
+    let ran = Command::new("sh")
+        .args(["-e", "-c", &commands.join("\n")])
+        .env("HOME", home.home())
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .status();
+    assert!(ran.unwrap().success(), "{commands:?}");
+    let made = home.home().join(".local/share/catchment");
+    let listed = home.with_data_dir(&made).run(&["extractors"]).exits(0).stdout();
+    assert!(listed.contains("exiftool@"), "{listed}");
+}
+
+#[test]
+fn a_line_without_an_end_is_too_much_and_not_for_good() {
+    let home = Catchment::new();
+    let endless = "head -c 70000000 /dev/zero | tr '\\0' x; sleep 60";
+    define(&home, "oneline", &shell(endless, "output = \"lines\""));
+    let file = home.write_home("a.txt", "a");
+    let run = home.run(&["extractors", "check", "oneline", file.to_str().unwrap()]);
+    run.exits(1).says(&["it wrote a line of more than", "(resource)"]);
+}
+
+#[test]
+fn the_list_of_extractors_says_which_reach_the_network_and_not_where() {
+    let home = Catchment::new();
+    define(&home, "alone", &shell("cat $1", "output = \"text\""));
+    define(&home, "online", &shell("cat $1", "output = \"text\"\nallow = { network = true }"));
+    let service = "version = \"1\"\nhttp = \"http://canary.example:9/x\"\n\
+                   format = \"catchment\"\n";
+    define(&home, "elsewhere", service);
+    let server = Server::on(&home);
+    let answer = server.get("/v1/collections/features/extractors");
+    assert!(!answer.text().contains("canary"), "{answer}");
+    let all = answer.is(200)["results"].as_array().unwrap().clone();
+    let of = |name: &str| {
+        let found = all.iter().find(|one| one["feature_extractor_name"] == name);
+        found.unwrap_or_else(|| panic!("{name}: {all:?}"))["network"].clone()
+    };
+    assert_eq!(["text", "alone", "online", "elsewhere"].map(of), [false, false, true, true]);
+}
+
 /// 44 bytes of header and a tenth of a second of silence.
 fn wav() -> Vec<u8> {
     let samples = vec![0_u8; 1600];

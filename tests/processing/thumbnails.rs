@@ -125,6 +125,8 @@ fn what_has_no_picture_says_why() {
             assert_eq!(refused.status, 415, "{name}, {round}: {}", refused.text());
             let message = refused.json()["error"]["message"].as_str().unwrap().to_owned();
             assert!(message.contains(reason), "{name}, {round}: {message}");
+            let ours = here.server.home.data_dir().to_str().unwrap().to_owned();
+            assert!(!message.contains(&ours) && !message.contains("staging"), "{message}");
         }
     }
     let unknown = here.server.get("/v1/buckets/pictures/objects/obj_none/thumbnail");

@@ -113,7 +113,16 @@ fn a_profile_that_is_not_there_is_named() {
 
     let run = catchment.sync_with(format!("s3://{BUCKET}"), &["--profile", "nobody"]);
 
-    run.exits(1).says(&["nobody"]);
+    run.exits(1).says(&["nobody", "there are none", "credentials"]);
+}
+
+#[test]
+fn a_size_and_a_pattern_that_are_none_are_told_what_is_one() {
+    let catchment = Catchment::new();
+    let run = catchment.run(&["sync", ".", "--min-size", "5XB"]);
+    run.exits(2).says(&["5XB", "KB, MB, GB, TB, KiB, MiB", "1.5MiB"]);
+    let run = catchment.run(&["sync", ".", "--include", "[a"]);
+    run.exits(2).says(&["--include", "accepted: a pattern, as in *.jpg"]);
 }
 
 #[test]

@@ -60,7 +60,7 @@ fn a_full_target_is_named_and_left_without_half_a_file() {
     run.says(&[
         "No space left on device",
         "/out",
-        "exported 1 objects",
+        "exported 1 object ",
         "run it again to continue",
     ]);
     let mut fitted = tree.contents();

@@ -114,7 +114,8 @@ fn connect_signs_in_through_a_browser_on_this_computer() {
 fn connect_takes_the_address_at_which_a_browser_elsewhere_ended() {
     let authority = FakeAuthority::start();
     let home = home(&authority);
-    let args = ["connect", "sharepoint", "--client-id", PUBLIC_CLIENT, "--name", "Work"];
+    let args =
+        ["connect", "sharepoint", "--client-id", PUBLIC_CLIENT, "--name", "Work", "--no-test"];
     let mut connecting = Waiting::start(&home, &args, "");
     let address = authority.agree(&connecting.line_with("http://"));
     connecting.paste("http://127.0.0.1:1/oauth/callback?state=foreign&code=x");
@@ -127,11 +128,48 @@ fn connect_takes_the_address_at_which_a_browser_elsewhere_ended() {
 fn connect_signs_in_on_another_device() {
     let authority = FakeAuthority::start();
     let home = home(&authority);
-    let args = ["connect", "sharepoint", "--client-id", PUBLIC_CLIENT, "--device"];
+    let args = ["connect", "sharepoint", "--client-id", PUBLIC_CLIENT, "--device", "--no-test"];
     let mut connecting = Waiting::start(&home, &args, "");
     assert!(connecting.line_with("code").contains("ABCD-1234"));
     authority.agree_on_devices();
     assert!(connecting.ends().contains("\"Microsoft\" is ready"));
+}
+
+#[test]
+fn connect_says_that_the_connection_of_a_sign_in_does_not_work() {
+    let authority = FakeAuthority::start();
+    authority.switch_the_api_off();
+    let home = home(&authority);
+    let client = serde_json::json!({"installed": {"client_id": CLIENT, "client_secret": SECRET}});
+    let client = home.write_home("client.json", client.to_string());
+    let client = client.to_str().unwrap();
+    let given = home.run(&["connect", "google_drive", "--credentials", client]).exits(2);
+    let given =
+        given.says(&["no credentials", &format!("--client-id {CLIENT}"), "--client-secret-file"]);
+    assert!(!given.stdout().contains("canary"));
+    let args = ["connect", "google_drive", "--client-id", CLIENT, "--client-secret-file", client];
+    let mut connecting = Waiting::start(&home, &args, "");
+    let page = open(&authority.agree(&connecting.line_with("http://")));
+    assert!(page.contains("switch the Drive API on"), "{page}");
+    connecting.line_with("does not work: ");
+    assert_eq!(connecting.child.wait().unwrap().code(), Some(1));
+    assert_eq!(listed(&home)[0]["status"], "FAILED");
+}
+
+#[test]
+fn a_provider_that_is_only_stored_is_said_to_be_and_another_word_for_one_finds_its_name() {
+    let home = Catchment::new();
+    let feed = ["connect", "rss", "--set", "user_agent=reader"];
+    let made = home.run(&feed).exits(0).stdout();
+    assert!(made.contains("stored; this build does not sync from it yet"), "{made}");
+    assert!(!made.contains("ready"), "{made}");
+    let all = home.run(&["connections"]).exits(0).stdout();
+    assert!(all.contains("this build does not sync from it yet"), "{all}");
+    let refused = home.run(&["connect", "gdrive"]).exits(2);
+    refused.says(&["did you mean google_drive?", "does not sync from them yet"]);
+    let credentials = home.write_home("oauth.json", "{\"type\": \"oauth\"}");
+    let args = ["connect", "google_drive", "--credentials", credentials.to_str().unwrap()];
+    home.run(&args).exits(2).says(&["credentials.client_id: is required"]);
 }
 
 #[test]
@@ -151,11 +189,13 @@ fn a_person_who_refuses_ends_the_command_with_the_reason() {
 fn connect_renews_a_connection_with_the_client_that_it_has() {
     let authority = FakeAuthority::start();
     let home = home(&authority);
-    let args = ["connect", "sharepoint", "--client-id", PUBLIC_CLIENT, "--name", "Work"];
+    let args =
+        ["connect", "sharepoint", "--client-id", PUBLIC_CLIENT, "--name", "Work", "--no-test"];
     let mut connecting = Waiting::start(&home, &args, "");
     open(&authority.agree(&connecting.line_with("http://")));
     connecting.ends();
-    let mut again = Waiting::start(&home, &["connect", "sharepoint", "--renew", "Work"], "");
+    let mut again =
+        Waiting::start(&home, &["connect", "sharepoint", "--renew", "Work", "--no-test"], "");
     open(&authority.agree(&again.line_with("http://")));
     again.ends();
     assert_eq!(listed(&home).len(), 1);

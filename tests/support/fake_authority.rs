@@ -48,6 +48,9 @@ struct State {
     used: BTreeMap<String, u32>,
     /// Authorization codes, each good once: redirect address, challenge, client.
     codes: BTreeMap<String, (String, String, String)>,
+    /// What people grant, whatever they are asked for; `None`: what they are asked for.
+    grants: Option<String>,
+    is_api_off: bool,
     /// Device codes, and whether somebody has agreed.
     devices: BTreeMap<String, bool>,
     access: BTreeSet<String>,
@@ -71,6 +74,8 @@ impl FakeAuthority {
             current: BTreeMap::new(),
             used: BTreeMap::new(),
             codes: BTreeMap::new(),
+            grants: None,
+            is_api_off: false,
             devices: BTreeMap::new(),
             access: BTreeSet::new(),
             rotates: true,
@@ -121,6 +126,16 @@ impl FakeAuthority {
     /// Gives access tokens only, as a server does that was not asked for offline access.
     pub fn give_no_refresh_tokens(&self) {
         self.lock().gives_refresh_tokens = false;
+    }
+
+    /// Lets people grant only that from now on, as those do who leave a box unticked.
+    pub fn grant_only(&self, scope: &str) {
+        self.lock().grants = Some(scope.to_owned());
+    }
+
+    /// Switches Google's API off for the client's project.
+    pub fn switch_the_api_off(&self) {
+        self.lock().is_api_off = true;
     }
 
     /// Takes that long for each token.
@@ -285,7 +300,12 @@ impl State {
     /// What Google says of who is signed in.
     fn who(&self, request: &Request) -> Answer {
         let bearer = request.header("authorization").and_then(|text| text.strip_prefix("Bearer "));
+        let off = json!({ "error": {
+            "code": 403, "message": "Google Drive API has not been used in project 1 before",
+            "errors": [{ "reason": "accessNotConfigured" }],
+        } });
         let (status, body) = match bearer.is_some_and(|token| self.access.contains(token)) {
+            true if self.is_api_off => (403, off),
             true => (200, json!({ "user": { "emailAddress": "me@example.org" } })),
             false => (401, json!({ "error": { "code": 401, "message": "Invalid Credentials" } })),
         };
@@ -395,8 +415,11 @@ impl State {
         let access = self.next("access");
         self.access.insert(access.clone());
         let mut body = json!({
-            "access_token": access, "token_type": "Bearer", "expires_in": 3599, "scope": "read",
+            "access_token": access, "token_type": "Bearer", "expires_in": 3599,
         });
+        if let Some(granted) = &self.grants {
+            body["scope"] = granted.as_str().into();
+        }
         if let Some(refresh) = refresh {
             body["refresh_token"] = refresh.into();
         }

@@ -40,6 +40,7 @@ test("a pipeline is made from a bucket, tried on three files without keeping any
   await page.getByLabel("Kind").selectOption("image/");
   await page.getByText("4 objects go through it now.").waitFor();
   await page.getByRole("radio", { name: /file_facts/ }).check();
+  await page.getByText("Nothing leaves this computer.").waitFor();
   await page.getByRole("button", { name: "Try", exact: true }).click();
   const tried = page.getByRole("article");
   await tried.first().getByText(/1 document in/).waitFor();
@@ -80,6 +81,25 @@ test("settings of an extractor are drawn from its schema, and documents carry th
   const { feature_extractor: saved } = await server.api("GET", "/v1/collections/words");
   assert.deepEqual([saved.parameters.chunk_size, saved.parameters.split_by], [120, "characters"]);
   await page.getByRole("columnheader", { name: "key_prefix" }).waitFor();
+});
+
+test("a new pipeline says where each extractor takes objects, and no address", async (t) => {
+  const { page } = await filled(t);
+  // What the list says of a service and of a program with a network.
+  await page.route("**/features/extractors*", async (route) => {
+    const answer = await route.fetch();
+    const { results, ...rest } = await answer.json();
+    const own = (feature_extractor_name, more) => ({ ...results[0], feature_extractor_name, source: "own", network: true, ...more });
+    return route.fulfill({ response: answer, json: { ...rest, results: [...results, own("whisper", { not_confined: ["service"] }), own("fetcher", { not_confined: [] })] } });
+  });
+  await page.getByRole("link", { name: "Pipelines" }).click();
+  await page.getByRole("link", { name: "New pipeline" }).first().click();
+  await page.getByText("Nothing leaves this computer.").waitFor();
+  await page.getByRole("radio", { name: /whisper/ }).check();
+  await page.getByText("Sends each object to the service that the extractor whisper is set up with.").waitFor();
+  await page.getByRole("radio", { name: /fetcher/ }).check();
+  await page.getByText("The program of the extractor fetcher may use the network.").waitFor();
+  assert.equal(await page.getByText("Nothing leaves this computer.").count(), 0);
 });
 
 test("documents are a table that is searched, and lead to the objects that they come from", async (t) => {

@@ -96,7 +96,7 @@ export function open(visit) {
     const renewable = signInOf(connection);
     return h("section", { key: id, class: "panel stack", "aria-label": connection.name, "aria-current": id === shown ? "true" : null },
       h("header.page-head", h("div", h("h2", name(connection.name)),
-          h("p", connection.status === "SUSPENDED" || connection.consecutive_failures > 0 ? badge("FAILED", connection.status === "SUSPENDED" ? "Suspended after failures" : "Failing") : connection.last_used_at || local || tested?.success ? badge("ACTIVE", "Working") : badge("PENDING", "Not used yet"),
+          h("p", ["SUSPENDED", "FAILED"].includes(connection.status) || connection.consecutive_failures > 0 ? badge("FAILED", connection.status === "SUSPENDED" ? "Suspended after failures" : "Failing") : connection.last_used_at || local || tested?.success ? badge("ACTIVE", "Working") : badge("PENDING", "Not used yet"),
             h("span", local ? "Folders of this computer" : kind), connection.last_used_at ? h("span", "used ", timeOf(connection.last_used_at)) : null)),
         h("div.actions", renewable ? link("Sign in again", to.signIn(renewable.id, { renew: id }), { class: `button small ${connection.last_error?.includes("sign in again") ? "primary" : ""}`, "aria-label": `Sign in again: ${connection.name}` }) : null,
           button(tested?.busy ? "Testing…" : "Test", () => test(connection), { kind: "small", busy: tested?.busy, "aria-label": `Test ${connection.name}` }),

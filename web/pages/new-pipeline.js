@@ -128,7 +128,7 @@ export function open(visit) {
       /** @type {[string, Ui.Child][]} */
       const steps = [["From", from()], ["Do", does()], ["Keep", keeps()], [`Try on ${TRIED} files`, tries(whole)], ["Save", saves(whole)]];
       return [
-        pageHead(id ? "Edit pipeline" : "New pipeline", "Objects of a bucket go through an extractor and become documents. Nothing leaves this computer."),
+        pageHead(id ? "Edit pipeline" : "New pipeline", "Objects of a bucket go through an extractor and become documents."),
         h("div.steps", steps.map(([title, body], index) => h("section.panel.stack", { key: title, "aria-label": title }, h("h2.numbered", h("i", { "aria-hidden": "true" }, index + 1), title), body))),
       ];
     },
@@ -168,8 +168,15 @@ export function open(visit) {
         h("input", { type: "radio", name: "extractor", checked: state.extractor === extractorName(each), onchange: () => change({ extractor: extractorName(each) }) }),
         h("span", extractorName(each), h("small", said(each.description)), each.accepts.includes("*/*") ? null : h("small", `For ${each.accepts.join(", ")}`))))),
       h("p.muted", "You can add extractors as files in the extractors folder of the data directory: your own programs and services. They cannot be added here, so nobody who reaches this page can run a program."),
+      one ? h("p", { role: "status" }, whereTo(one)) : null,
       one ? schemaForm(one.parameter_schema, state.typed, () => change({}), wrongFields("parameters.")) : h("p.bad", `The extractor ${state.extractor} is not here any more. Choose another one.`),
     ];
+  }
+
+  /** Where objects go through an extractor. @param {Api.Extractor} one */
+  function whereTo(one) {
+    if (one.not_confined.includes("service")) return `Sends each object to the service that the extractor ${one.feature_extractor_name} is set up with.`;
+    return one.network ? `The program of the extractor ${one.feature_extractor_name} may use the network.` : "Nothing leaves this computer.";
   }
 
   function keeps() {

@@ -155,7 +155,7 @@ function blobs(object, bucketId) {
     (object.blobs ?? []).map((blob) => h("div", { key: blob.blob_id, class: "stack" },
       facts([
         ["Property", name(blob.property)],
-        ["Size", blob.details?.size_bytes === undefined ? "–" : `${bytes(blob.details.size_bytes)} (${blob.details.size_bytes?.toLocaleString("en")} bytes)`],
+        ["Size", blob.details?.size_bytes === undefined ? "–" : blob.details.size_bytes < 1024 ? counted(blob.details.size_bytes, "byte") : `${bytes(blob.details.size_bytes)} (${counted(blob.details.size_bytes, "byte")})`],
         ["Type", name(blob.details?.mime_type)],
         ["", link("Download", at.content(bucketId, object.object_id, blob.blob_id), { download: blob.details?.filename ?? "" })],
       ]),

@@ -267,5 +267,6 @@ pub(super) fn extractor_listed(extractor: &Extractor) -> ExtractorResponse {
             true => vec!["service"],
             false => crate::processing::extract::confine::missing(),
         },
+        network: extractor.reaches_network(),
     }
 }

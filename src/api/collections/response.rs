@@ -310,6 +310,9 @@ pub(in crate::api) struct ExtractorResponse {
     pub output_schema: CollectionSchemaResponse,
     /// In what it is not confined here.
     pub not_confined: Vec<&'static str>,
+    /// Whether objects may leave this computer by it: it is a service, wherever that runs, or a
+    /// program that may use the network.
+    pub network: bool,
 }
 
 /// What a trigger began.

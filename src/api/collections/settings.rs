@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use jsonschema::{ValidationError, error::ValidationErrorKind};
 use serde_json::{Map, Value, json};
 
 use super::wire::{
@@ -146,17 +147,35 @@ fn check_parameters(
     let value = Value::Object(parameters.clone());
     let wrong: Vec<FieldError> = validator
         .iter_errors(&value)
-        .map(|error| {
+        .flat_map(|error| {
             let place = error.instance_path().to_string().replace('/', ".");
-            FieldError::new(
-                format!("feature_extractor.parameters{place}"),
-                error.instance().clone().into_owned(),
-                error.to_string(),
-            )
-            .accepting(schema["properties"].clone())
+            let place = format!("feature_extractor.parameters{place}");
+            if let ValidationErrorKind::AdditionalProperties { unexpected } = error.kind() {
+                return unknown_parameters(&place, unexpected, known_beside(schema, &error));
+            }
+            let value = error.instance().clone().into_owned();
+            let wrong = FieldError::new(place, value, error.to_string());
+            vec![wrong.accepting(schema["properties"].clone())]
         })
         .collect();
     if wrong.is_empty() { Ok(()) } else { Err(ApiError::invalid(wrong)) }
+}
+
+/// The names of the parameters that a schema knows where it found others.
+fn known_beside(schema: &Value, error: &ValidationError<'_>) -> Vec<String> {
+    let place = error.schema_path().to_string();
+    let place = place.rsplit_once('/').map_or("", |(outer, _)| outer);
+    let known = schema.pointer(place).and_then(|outer| outer["properties"].as_object());
+    known.map(|known| known.keys().cloned().collect()).unwrap_or_default()
+}
+
+fn unknown_parameters(place: &str, unknown: &[String], known: Vec<String>) -> Vec<FieldError> {
+    let wrong = unknown.iter().map(|name| {
+        let message = format!("there is no such parameter; there are: {}", known.join(", "));
+        let wrong = FieldError::secret(format!("{place}.{name}"), message);
+        wrong.accepting(known.clone()).of_kind("extra_forbidden")
+    });
+    wrong.collect()
 }
 
 /// What an extractor is given; what it asks for itself, if nobody says.

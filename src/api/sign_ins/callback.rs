@@ -9,7 +9,7 @@ use axum::{
 };
 
 use super::{
-    pending::{SignIns, connect},
+    pending::{Connected, SignIns},
     returned::{Outcome, Returned},
 };
 use crate::{
@@ -19,7 +19,6 @@ use crate::{
         html::{self, escape},
     },
     engine::Engine,
-    model::ConnectionId,
     sources::oauth::sign_in::declined,
 };
 
@@ -27,7 +26,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Finished {
     /// The connection, or why there is none.
-    pub outcome: Result<ConnectionId, String>,
+    pub outcome: Result<Connected, String>,
     /// The address of the interface's page that continues from here.
     pub next: String,
 }
@@ -40,15 +39,14 @@ pub async fn finish(sign_ins: &SignIns, engine: &Engine, returned: Returned) -> 
             Err(declined(taken.begun.with(), &error, &description))
         }
         Outcome::Code(code) => match taken.begun.finish(engine.grants(), &code).await {
-            Ok(credentials) => connect(engine, &taken.target, credentials).await,
+            Ok(credentials) => sign_ins.connect(engine, &taken.target, credentials).await,
             Err(error) => Err(error.to_string()),
         },
     };
-    let outcome = outcome.map(|connection| connection.id);
     sign_ins.end(&taken.id, outcome.clone());
     let interface = &taken.back_to;
     let next = match &outcome {
-        Ok(connection) => format!("{interface}/#/connections/{connection}?test=1"),
+        Ok(Connected { id, .. }) => format!("{interface}/#/connections/{id}?test=1"),
         Err(_) => {
             let provider = taken.target.provider();
             format!("{interface}/#/sign-in/{provider}?ended={}", taken.id)
@@ -89,7 +87,14 @@ pub fn belongs_to_none() -> Response {
 #[must_use]
 pub fn farewell(finished: &Finished) -> Response {
     let words = match &finished.outcome {
-        Ok(_) => "You are signed in. Close this page and go back to the terminal.".to_owned(),
+        Ok(Connected { problem: None, .. }) => {
+            "You are signed in. Close this page and go back to the terminal.".to_owned()
+        }
+        Ok(Connected { problem: Some(why), .. }) => format!(
+            "You are signed in, but the connection does not work yet: {}. Close this page and go \
+             back to the terminal.",
+            escape(why.trim_end_matches('.'))
+        ),
         Err(why) => escape(why),
     };
     html::page(StatusCode::OK, None, &format!("<p>{words}</p>"))
@@ -100,7 +105,16 @@ pub fn farewell(finished: &Finished) -> Response {
 pub fn page(finished: &Finished) -> Response {
     let link = escape(&finished.next);
     match &finished.outcome {
-        Ok(_) => {
+        Ok(Connected { problem: Some(why), .. }) => {
+            let body = format!(
+                "<p>You are signed in, but the connection does not work yet.</p><p>{}</p>\
+                 <p>Put that right, then test the connection: \
+                 <a href=\"{link}\">Go on to Catchment</a></p>",
+                escape(why)
+            );
+            html::page(StatusCode::OK, None, &body)
+        }
+        Ok(Connected { problem: None, .. }) => {
             let body = format!(
                 "<p>You are signed in. The connection is ready.</p>\
                  <p><a href=\"{link}\">Go on to Catchment</a></p>"

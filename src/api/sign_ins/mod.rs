@@ -251,9 +251,12 @@ async fn target(
 
 fn refused(error: SignInError) -> ApiError {
     match error {
-        SignInError::Refused(_) | SignInError::NotLasting(_) => ApiError::invalid_field(
-            FieldError::secret("client_id", error.to_string()).accepting("a client that may ask"),
-        ),
+        SignInError::Refused(_) | SignInError::NotLasting(_) | SignInError::NotGranted { .. } => {
+            ApiError::invalid_field(
+                FieldError::secret("client_id", error.to_string())
+                    .accepting("a client that may ask"),
+            )
+        }
         SignInError::Failed(_) => ApiError::conflict(error.to_string()).code("sign_in_failed"),
     }
 }

@@ -110,13 +110,22 @@ pub struct Started {
     pub expires_at: Timestamp,
 }
 
+/// The connection that came of a sign-in.
+#[derive(Clone, Debug)]
+pub struct Connected {
+    /// Its id.
+    pub id: ConnectionId,
+    /// Why it does not work, as its test found.
+    pub problem: Option<String>,
+}
+
 /// How a sign-in stands, as it may be shown.
 #[derive(Clone, Debug)]
 pub enum Shown {
     /// The person has not come back yet.
     Waiting,
     /// This connection came of it.
-    Done(ConnectionId),
+    Done(Connected),
     /// Why it failed.
     Failed(String),
     /// The person did not come back in time.
@@ -138,7 +147,11 @@ pub struct Taken {
 
 /// See the module. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct SignIns(Arc<Mutex<HashMap<String, Pending>>>);
+pub struct SignIns {
+    all: Arc<Mutex<HashMap<String, Pending>>>,
+    /// Whether connections are kept as they come.
+    skips_tests: bool,
+}
 
 #[derive(Debug)]
 struct Pending {
@@ -154,7 +167,7 @@ enum Step {
     Device,
     /// The provider is being asked for tokens.
     Finishing,
-    Done(ConnectionId),
+    Done(Connected),
     Failed(String),
 }
 
@@ -165,6 +178,12 @@ impl Pending {
 }
 
 impl SignIns {
+    /// Those of somebody who wants connections not to be tested.
+    #[must_use]
+    pub fn without_tests() -> Self {
+        Self { skips_tests: true, ..Self::default() }
+    }
+
     /// Begins one.
     ///
     /// # Errors
@@ -256,13 +275,32 @@ impl SignIns {
     }
 
     /// Writes down how one ended.
-    pub fn end(&self, id: &str, outcome: Result<ConnectionId, String>) {
+    pub fn end(&self, id: &str, outcome: Result<Connected, String>) {
         if let Some(pending) = self.lock().get_mut(id) {
             pending.step = match outcome {
                 Ok(connection) => Step::Done(connection),
                 Err(why) => Step::Failed(why),
             };
         }
+    }
+
+    /// Makes or renews the connection, and tests it: somebody may have signed in well, and the
+    /// provider's API be off.
+    pub(super) async fn connect(
+        &self,
+        engine: &Engine,
+        target: &Target,
+        credentials: Map<String, Value>,
+    ) -> Result<Connected, String> {
+        let connection = stored(engine, target, credentials).await?;
+        let tested = match self.skips_tests {
+            true => Ok(String::new()),
+            false => engine
+                .test_stored_connection(&connection)
+                .await
+                .unwrap_or_else(|error| Err(error.to_string())),
+        };
+        Ok(Connected { id: connection.id, problem: tested.err() })
     }
 
     fn waits(&self, id: &str, now: Timestamp) -> Option<Target> {
@@ -272,7 +310,7 @@ impl SignIns {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Pending>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -285,22 +323,21 @@ async fn wait_for_device(sign_ins: SignIns, engine: Engine, id: String, mut begu
         match begun.poll(engine.grants()).await {
             Ok(Poll::Waiting(longer)) => wait = longer,
             Ok(Poll::Done(credentials)) => {
-                let outcome = connect(&engine, &target, credentials).await;
-                return sign_ins.end(&id, outcome.map(|connection| connection.id));
+                let outcome = sign_ins.connect(&engine, &target, credentials).await;
+                return sign_ins.end(&id, outcome);
             }
             Err(error) => return sign_ins.end(&id, Err(error.to_string())),
         }
     }
 }
 
-/// Makes or renews the connection.
-pub(super) async fn connect(
+async fn stored(
     engine: &Engine,
     target: &Target,
     credentials: Map<String, Value>,
 ) -> Result<StoredConnection, String> {
     let accepted = target.accept(credentials).map_err(|wrong| {
-        let wrong: Vec<String> = wrong.into_iter().map(|wrong| wrong.message).collect();
+        let wrong: Vec<String> = wrong.iter().map(ToString::to_string).collect();
         wrong.join("; ")
     })?;
     let connected = match target {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::pending::{Shown, Started};
+use super::pending::{Connected, Shown, Started};
 use crate::api::connections::StorageProvider;
 
 /// What to sign in to, and by which client of yours.
@@ -82,7 +82,8 @@ pub(super) enum SignInStatus {
 pub(super) struct SignInModel {
     pub sign_in_id: String,
     pub status: SignInStatus,
-    /// Why it failed, in the provider's words.
+    /// Why it failed, in the provider's words; of one that is done, why the connection does not
+    /// work.
     pub error: Option<String>,
     /// The connection that came of it.
     pub connection_id: Option<String>,
@@ -92,7 +93,9 @@ impl SignInModel {
     pub(super) fn of(id: &str, shown: Shown) -> Self {
         let (status, error, connection_id) = match shown {
             Shown::Waiting => (SignInStatus::Waiting, None, None),
-            Shown::Done(connection) => (SignInStatus::Done, None, Some(connection.to_string())),
+            Shown::Done(Connected { id, problem }) => {
+                (SignInStatus::Done, problem, Some(id.to_string()))
+            }
             Shown::Failed(why) => (SignInStatus::Failed, Some(why), None),
             Shown::Expired => (SignInStatus::Expired, None, None),
         };

@@ -104,7 +104,7 @@ pub(super) async fn run(args: Args, settings: &Settings) -> Outcome {
         }
         (file, _) => {
             let credentials = match file {
-                Some(file) => Some(credentials_in(file)?),
+                Some(file) => Some(credentials_in(provider, file)?),
                 None => ask::credentials(provider)?,
             };
             add(&engine, provider, &args, config, credentials).await?
@@ -118,9 +118,34 @@ pub(super) async fn run(args: Args, settings: &Settings) -> Outcome {
 fn configurable(name: &str) -> Result<&'static dyn Provider, CliError> {
     let all = || sources::providers().filter(|provider| provider.schema().is_some());
     all().find(|provider| provider.name() == name).ok_or_else(|| {
-        let names: Vec<&str> = all().map(|provider| provider.name()).collect();
-        CliError::usage(format!("there is no provider {name:?}: write one of {}", names.join(", ")))
+        let (read, kept): (Vec<_>, Vec<_>) = all().partition(|it| it.reader().is_some());
+        let meant = match read.iter().chain(&kept).find(|provider| is_meant(**provider, name)) {
+            Some(provider) => format!("did you mean {}? Write", provider.name()),
+            None => "write".to_owned(),
+        };
+        CliError::usage(format!(
+            "there is no provider {name:?}: {meant} one of {}. This build also stores connections \
+             to {}, and does not sync from them yet",
+            names(&read),
+            names(&kept)
+        ))
     })
+}
+
+fn names(providers: &[&dyn Provider]) -> String {
+    providers.iter().map(|provider| provider.name()).collect::<Vec<_>>().join(", ")
+}
+
+/// Whether a word that is no provider's name is another word for that one: the scheme of its
+/// addresses, or its name, or part of that, written otherwise.
+fn is_meant(provider: &dyn Provider, word: &str) -> bool {
+    let plain = |text: &str| {
+        text.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_lowercase()
+    };
+    let (word, own) = (plain(word), plain(provider.name()));
+    let mut schemes = provider.reader().map_or(&[][..], |reader| reader.schemes()).iter();
+    schemes.any(|scheme| *scheme == word)
+        || word.len() > 2 && (own.contains(&word) || word.contains(&own))
 }
 
 /// Whether somebody who could sign in would rather bring other credentials; asked only where
@@ -162,9 +187,9 @@ fn given_settings(
 }
 
 /// The credentials in a file.
-fn credentials_in(file: &Path) -> Result<Map<String, Value>, CliError> {
+fn credentials_in(provider: &dyn Provider, file: &Path) -> Result<Map<String, Value>, CliError> {
     let text = secret_text(file)?;
-    serde_json::from_str(&text).map_err(|error| {
+    let given: Map<String, Value> = serde_json::from_str(&text).map_err(|error| {
         // The error names a place, not what is there.
         CliError::usage(format!(
             "{}: this is no JSON object with credentials (line {}, column {})",
@@ -172,7 +197,17 @@ fn credentials_in(file: &Path) -> Result<Map<String, Value>, CliError> {
             error.line(),
             error.column()
         ))
-    })
+    })?;
+    match provider.sign_in().and_then(|with| with.client_in(&given)) {
+        None => Ok(given),
+        Some(client) => Err(CliError::usage(format!(
+            "{file}: this is a client that people sign in through, and no credentials. Sign in with \
+             it: catchment connect {} --client-id {} --client-secret-file {file}",
+            provider.name(),
+            client.id,
+            file = file.display(),
+        ))),
+    }
 }
 
 /// The text of a file, or of standard input for `-`.
@@ -212,11 +247,8 @@ fn wanted_name(args: &Args, default: &str) -> NewName {
 
 fn accepted(outcome: Result<Accepted, Vec<Wrong>>) -> Result<Accepted, CliError> {
     outcome.map_err(|wrong| {
-        let told = wrong.iter().map(|wrong| {
-            let place = wrong.field.trim_start_matches("provider_config.");
-            format!("{place}: {} (accepted: {})", wrong.message, wrong.accepted)
-        });
-        CliError::usage(told.collect::<Vec<_>>().join("\n  "))
+        let told: Vec<String> = wrong.iter().map(ToString::to_string).collect();
+        CliError::usage(told.join("\n  "))
     })
 }
 
@@ -230,7 +262,11 @@ fn print(connection: &StoredConnection, as_json: bool) -> Result<(), CliError> {
         });
         return output::json_line(&mut out, &value);
     }
-    writeln!(out, "connection {:?} is ready: {}", connection.name, connection.id)?;
+    let state = match sources::reader(&connection.settings.provider) {
+        Some(_) => "ready",
+        None => sources::NOT_READ,
+    };
+    writeln!(out, "connection {:?} is {state}: {}", connection.name, connection.id)?;
     Ok(())
 }
 

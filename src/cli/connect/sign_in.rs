@@ -16,7 +16,7 @@ use axum::{
     response::{IntoResponse as _, Response},
     routing::get,
 };
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value};
 use tokio::{net::TcpListener, sync::mpsc};
 
@@ -24,7 +24,7 @@ use super::{Args, SignInArgs, accepted, ask, named, secret_text, wanted_name};
 use crate::{
     api::sign_ins::{
         callback::{self, Finished},
-        pending::{Shown, SignIns, Started, Target, Way},
+        pending::{Connected, Shown, SignIns, Started, Target, Way},
         returned::Returned,
     },
     cli::{error::CliError, open},
@@ -75,13 +75,23 @@ pub(super) async fn run(
         },
     };
     accepted(target.accept(with.credentials(&client, "a refresh token")))?;
-    let sign_ins = SignIns::default();
+    let sign_ins = match args.no_test {
+        true => SignIns::without_tests(),
+        false => SignIns::default(),
+    };
     let id = match args.sign_in.device {
         true => on_device(engine, &sign_ins, with, client, target).await?,
         false => in_browser(engine, &sign_ins, with, client, target, args.sign_in.browser).await?,
     };
     match sign_ins.standing(&id, engine.clock().now()) {
-        Some(Shown::Done(connection)) => named(engine, connection.as_str()).await,
+        Some(Shown::Done(Connected { id, problem: None })) => named(engine, id.as_str()).await,
+        Some(Shown::Done(Connected { id, problem: Some(why) })) => {
+            let name = named(engine, id.as_str()).await?.name;
+            Err(CliError::failed(format!(
+                "you are signed in and the connection {name:?} is stored, but it does not work: \
+                 {why}. `catchment connections test {name:?}` tests it again"
+            )))
+        }
         Some(Shown::Failed(why)) => Err(CliError::failed(why)),
         _ => Err(CliError::failed("nobody signed in in time: run the same command again")),
     }
@@ -110,7 +120,7 @@ fn client(
     };
     let is_stored = own("client_id").as_deref() == Some(&id);
     let secret = match &args.client_secret_file {
-        Some(file) => Some(secret_text(file)?.trim().to_owned()),
+        Some(file) => Some(secret_in(with, &secret_text(file)?)?),
         None if is_stored && own("client_secret").is_some() => own("client_secret"),
         None if ask::can_ask() && (asks || !with.takes_public_clients()) => {
             let label = match with.takes_public_clients() {
@@ -133,6 +143,18 @@ fn client(
         )));
     }
     Ok(Client { id, secret: secret.map(SecretString::from), tenant })
+}
+
+/// The secret in a text: all of it, or that of the client which a file from the provider describes.
+fn secret_in(with: &dyn SignIn, text: &str) -> Result<String, CliError> {
+    let Ok(file) = serde_json::from_str::<Map<String, Value>>(text) else {
+        return Ok(text.trim().to_owned());
+    };
+    let secret = with.client_in(&file).and_then(|client| client.secret);
+    let secret = secret.ok_or_else(|| {
+        CliError::usage("--client-secret-file: this JSON file has no secret of a client in it")
+    })?;
+    Ok(secret.expose_secret().to_owned())
 }
 
 async fn on_device(

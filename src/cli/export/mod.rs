@@ -352,8 +352,8 @@ struct Tally {
 impl Tally {
     fn words(&self) -> String {
         format!(
-            "exported {} objects ({}), {} unchanged, {} not exported",
-            output::count(self.exported),
+            "exported {} ({}), {} unchanged, {} not exported",
+            output::counted(self.exported, "object"),
             output::size(self.bytes),
             output::count(self.unchanged),
             output::count(self.failed),

@@ -101,11 +101,11 @@ struct Which {
     metadata: Vec<MetadataFilter>,
 
     /// Include only files of at least this size (4096, 10KB, 1.5MiB)
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
     min_size: Option<ByteSize>,
 
     /// Include only files of at most this size
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
     max_size: Option<ByteSize>,
 
     /// Include only files modified after this (2026-01-31, 2026-01-31T12:00:00Z, or an age: 7d)
@@ -222,6 +222,16 @@ fn endpoint(text: &str) -> Result<String, String> {
             Err(format!("{text:?} is not an endpoint: write http://HOST[:PORT] or https://HOST"))
         }
     }
+}
+
+/// A size: a number of bytes, or one with a unit.
+fn size(text: &str) -> Result<ByteSize, String> {
+    text.parse().map_err(|_| {
+        format!(
+            "{text:?} is not a size: write a number of bytes, or one with KB, MB, GB, TB, KiB, MiB, \
+             GiB or TiB, as in 4096, 10KB or 1.5MiB"
+        )
+    })
 }
 
 /// An instant, or an age before now.

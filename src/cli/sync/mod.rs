@@ -170,8 +170,11 @@ async fn waiting_words(engine: &Engine) -> Option<String> {
     let is_alone = engine.worker().others_since().is_none();
     (is_alone && objects > 0).then(|| {
         format!(
-            "{} objects wait to be extracted: `catchment process` does it, and so does a server",
-            output::count(objects)
+            "{} to be extracted: `catchment process` does it, and so does a server",
+            match objects {
+                1 => "1 object waits".to_owned(),
+                many => format!("{} objects wait", output::count(many)),
+            }
         )
     })
 }

@@ -63,6 +63,9 @@ fn excess(glob: &str) -> Option<String> {
     })
 }
 
+/// What to write, for people.
+const ACCEPTED: &str = "a pattern, as in *.jpg, 2026/**, cache/* or *.{jpg,png}";
+
 /// Compiles globs; those that are none become problems of `field`.
 pub(super) fn patterns(
     field: &str,
@@ -77,18 +80,16 @@ pub(super) fn patterns(
         if let Some(excess) = excess(glob) {
             let shown = glob.chars().take(80).collect::<String>() + "…";
             let message = format!("the pattern is too large: {excess}");
-            problems.push(FieldProblem::new(format!("{field}.{index}"), shown, message));
+            let problem = FieldProblem::new(format!("{field}.{index}"), shown, message);
+            problems.push(problem.accepts(ACCEPTED));
             continue;
         }
         match spellings(glob) {
             Ok(more) => patterns.extend(more),
             Err(reason) => {
                 let message = format!("{glob:?} is not a valid pattern: {reason}");
-                problems.push(FieldProblem::new(
-                    format!("{field}.{index}"),
-                    glob.as_str(),
-                    message,
-                ));
+                let problem = FieldProblem::new(format!("{field}.{index}"), glob.as_str(), message);
+                problems.push(problem.accepts(ACCEPTED));
             }
         }
     }

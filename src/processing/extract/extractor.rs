@@ -76,6 +76,17 @@ impl Extractor {
         matches!(self.how, How::Service(_))
     }
 
+    /// Whether objects may leave this computer by it: it is a service, wherever that runs, or a
+    /// program that is let use the network.
+    #[must_use]
+    pub const fn reaches_network(&self) -> bool {
+        match &self.how {
+            How::Builtin(_) => false,
+            How::Program(program) => program.network,
+            How::Service(_) => true,
+        }
+    }
+
     /// The text without what must not show up in it.
     pub(super) fn blanked(&self, mut text: String) -> String {
         for secret in &self.secrets {

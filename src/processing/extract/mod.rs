@@ -7,7 +7,7 @@
 //! `program`, confined in the same way, or a [`service`]. [`process`] is the side that starts, asks
 //! and limits a child, and `group` ends it with all that it has started; `staging` puts inputs
 //! where a program can read them; [`strays`] finds what a program has started; [`drawing`] has the
-//! programs of the system that draw what ours cannot; [`gather`] puts lines together and refuses
+//! programs of the system that draw what ours cannot; `places` keeps paths of ours out of what is told; [`gather`] puts lines together and refuses
 //! too many; [`spawner`] is the thread that all children are started from; [`pool`] keeps children
 //! for the next object.
 //!
@@ -22,6 +22,7 @@ pub mod extractor;
 pub mod gather;
 mod group;
 pub mod own;
+mod places;
 pub mod pool;
 pub mod process;
 mod program;

@@ -17,6 +17,7 @@ use super::{
     extractor::How,
     group,
     own::{self, Own, Unusable},
+    places::Places,
     process::Process,
     program::Program,
     service::{Asking, Links},
@@ -51,6 +52,8 @@ struct Shared {
     folder: PathBuf,
     /// The owner's extractors.
     own: Option<Own>,
+    /// Folders of ours whose paths are no one else's business.
+    places: Places,
     /// Links to what services are to fetch, where a server runs.
     links: Option<Arc<dyn Links>>,
     poster: Poster,
@@ -109,10 +112,13 @@ impl Extractors {
         own: Option<PathBuf>,
         links: Option<Arc<dyn Links>>,
     ) -> Self {
+        // A child that has changed to its scratch folder still finds it by this.
+        let folder = std::path::absolute(&folder).unwrap_or(folder);
+        let data_dir = own.as_deref().and_then(Path::parent);
         let shared = Shared {
             program,
-            // A child that has changed to its scratch folder still finds it by this.
-            folder: std::path::absolute(&folder).unwrap_or(folder),
+            places: Places::of([Some(&*folder), data_dir].into_iter().flatten()),
+            folder,
             own: own.map(Own::new),
             links,
             poster: Poster::new(),
@@ -203,7 +209,7 @@ impl Extractors {
         for (name, value) in &extractor.defaults {
             job.parameters.entry(name.clone()).or_insert_with(|| value.clone());
         }
-        let Shared { program, folder, links, poster, .. } = &*self.shared;
+        let Shared { program, folder, links, poster, places, .. } = &*self.shared;
         let timeout = extractor.timeout;
         let outcome = match &extractor.how {
             How::Builtin(builtin) if builtin.draws => self.run_drawing(extractor, job).await,
@@ -215,15 +221,19 @@ impl Extractors {
             }
         };
         match outcome {
-            Ok(made) => Ok(Extracted { log: extractor.blanked(made.log), ..made }),
+            Ok(made) => {
+                let left_out = made.left_out.iter().map(|why| places.shortened(why)).collect();
+                let log = extractor.blanked(places.shortened(&made.log));
+                Ok(Extracted { log, left_out, ..made })
+            }
             Err(failure) => {
                 let failure = match &extractor.how {
                     How::Program(own) => own.explained(&extractor.name, failure),
                     _ => failure,
                 };
                 Err(Failure {
-                    message: extractor.blanked(failure.message),
-                    log: extractor.blanked(failure.log),
+                    message: extractor.blanked(places.shortened(&failure.message)),
+                    log: extractor.blanked(places.shortened(&failure.log)),
                     ..failure
                 })
             }

@@ -244,6 +244,12 @@ impl Process {
         loop {
             line.clear();
             let read = (&mut self.lines).take(LINE_BYTES).read_until(b'\n', &mut line).await?;
+            if read as u64 == LINE_BYTES && line.last() != Some(&b'\n') {
+                return Err(Broken::Line(Failure::new(
+                    Class::Resource,
+                    format!("it wrote a line of more than {LINE_BYTES} bytes"),
+                )));
+            }
             if read == 0 || line.last() != Some(&b'\n') {
                 return Err(Broken::Off(io::ErrorKind::UnexpectedEof.into()));
             }

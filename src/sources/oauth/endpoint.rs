@@ -106,6 +106,8 @@ pub(super) struct Tokens {
     pub(super) expires_in: u64,
     /// In the place of the one that was sent, or for the first time.
     pub(super) refresh_token: Option<SecretString>,
+    /// What was granted, separated by spaces; absent where that is what was asked for.
+    pub(super) scope: Option<String>,
 }
 
 const fn an_hour() -> u64 {

@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 use super::{
     Authority,
     authority::{Form, Refusal, common_meaning, reason},
-    sign_in::{Client, Server, SignIn},
+    sign_in::{Client, Needed, Server, SignIn},
 };
 use crate::{
     model::Credentials,
@@ -160,6 +160,22 @@ impl SignIn for WithGoogle {
     /// Desktop clients have a secret, and Google wants it.
     fn takes_public_clients(&self) -> bool {
         false
+    }
+
+    /// Google's page has a box for it, which is not ticked.
+    fn needs(&self) -> Option<Needed> {
+        Some(Needed { scope: SCOPE, called: "See and download all your Google Drive files" })
+    }
+
+    /// The console's file `client_secret_….json`.
+    fn client_in(&self, file: &Map<String, Value>) -> Option<Client> {
+        let client = file.get("installed").or_else(|| file.get("web"))?;
+        let text = |name: &str| client.get(name).and_then(Value::as_str);
+        Some(Client {
+            id: text("client_id")?.to_owned(),
+            secret: text("client_secret").map(SecretString::from),
+            tenant: None,
+        })
     }
 
     fn server(&self, _: &Client, hosts: &Hosts) -> Server {

@@ -44,11 +44,33 @@ pub trait SignIn: fmt::Debug + Send + Sync {
         false
     }
 
+    /// What a person may refuse while signing in and nothing works without; `None` where all is
+    /// granted or nothing.
+    fn needs(&self) -> Option<Needed> {
+        None
+    }
+
+    /// The client that a file describes which the provider offers for download; `None` where it is
+    /// no such file.
+    fn client_in(&self, file: &Map<String, Value>) -> Option<Client> {
+        let _ = file;
+        None
+    }
+
     /// The authorization server for that client.
     fn server(&self, client: &Client, hosts: &Hosts) -> Server;
 
     /// The credentials that a refresh token makes.
     fn credentials(&self, client: &Client, refresh_token: &str) -> Map<String, Value>;
+}
+
+/// A permission that a person ticks or leaves.
+#[derive(Clone, Copy, Debug)]
+pub struct Needed {
+    /// Its name in the response.
+    pub scope: &'static str,
+    /// What its box says on the provider's page.
+    pub called: &'static str,
 }
 
 /// The client that a person has registered with the provider.
@@ -89,6 +111,17 @@ pub enum SignInError {
          access"
     )]
     NotLasting(&'static str),
+    /// The person signed in and left out what Catchment needs.
+    #[error(
+        "{with} signed you in, but Catchment may not read your files: sign in again, and tick the \
+         box \"{called}\" on the page of {with}"
+    )]
+    NotGranted {
+        /// Whom the person signed in with.
+        with: &'static str,
+        /// What the box says.
+        called: &'static str,
+    },
     /// The provider could not be asked, or this machine failed.
     #[error("{0}")]
     Failed(String),
@@ -305,6 +338,11 @@ fn credentials(
     client: &Client,
     tokens: Tokens,
 ) -> Result<Map<String, Value>, SignInError> {
+    if let (Some(needed), Some(granted)) = (with.needs(), &tokens.scope)
+        && !granted.split(' ').any(|scope| scope == needed.scope)
+    {
+        return Err(SignInError::NotGranted { with: with.with(), called: needed.called });
+    }
     match tokens.refresh_token {
         Some(token) => Ok(with.credentials(client, token.expose_secret())),
         None => Err(SignInError::NotLasting(with.with())),

@@ -3,6 +3,8 @@
 //! Nothing that may be a secret is repeated in an error: of credentials, unknown keys and addresses
 //! it names only the field and what is accepted there.
 
+use std::fmt;
+
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -38,11 +40,18 @@ pub struct Wrong {
 /// The place of everything here in a request.
 const ROOT: &str = "provider_config";
 
+/// For people, from within `provider_config`.
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let field = self.field.trim_start_matches("provider_config.");
+        write!(f, "{field}: {} (accepted: {})", self.message, self.accepted)
+    }
+}
+
 impl Wrong {
     /// A field that must be there and is not.
     pub(in crate::sources) fn missing(field: String, accepted: String) -> Self {
-        let message = format!("{field} is required");
-        Self { field, value: None, kind: "missing", message, accepted }
+        Self { field, value: None, kind: "missing", message: "is required".into(), accepted }
     }
 
     /// A field with a value that it cannot have; `field` is its path within `provider_config`.
@@ -62,8 +71,13 @@ impl Wrong {
     }
 
     fn extra(field: String, known: &[&str]) -> Self {
-        let message = format!("{field} is not a known key");
-        Self { field, value: None, kind: "extra_forbidden", message, accepted: known.join(", ") }
+        Self {
+            field,
+            value: None,
+            kind: "extra_forbidden",
+            message: "is not a known key".into(),
+            accepted: known.join(", "),
+        }
     }
 }
 
@@ -137,7 +151,7 @@ fn not_an_object(field: &str) -> Wrong {
         field: field.to_owned(),
         value: None,
         kind: "invalid",
-        message: format!("{field} is not an object"),
+        message: "is not an object".into(),
         accepted: "an object".into(),
     }
 }
@@ -257,7 +271,7 @@ impl Check {
                 Some(value) => {
                     let told = !secret && !field.shape.may_hide_a_secret();
                     self.wrong.push(Wrong {
-                        message: format!("{path} is not {}", field.shape.accepted()),
+                        message: format!("is not {}", field.shape.accepted()),
                         field: path,
                         value: told.then(|| value.clone()),
                         kind: "invalid",

@@ -104,12 +104,26 @@ async fn require_profile(profile: Option<&str>) -> Result<(), SourceError> {
         })?;
     match profiles.get_profile(name) {
         Some(_) => Ok(()),
-        None => Err(SourceError::Misconfigured {
-            message: format!(
-                "there is no profile {name:?} in the AWS config and credentials files; there are: {}",
-                profiles.profiles().collect::<Vec<_>>().join(", ")
-            ),
-        }),
+        None => {
+            let known: Vec<&str> = profiles.profiles().collect();
+            let known = match known.as_slice() {
+                [] => "there are none".to_owned(),
+                known => format!("there are: {}", known.join(", ")),
+            };
+            let place = |variable: &str, usual: &str| {
+                std::env::var(variable).unwrap_or_else(|_| usual.to_owned())
+            };
+            let (config, keys) = (
+                place("AWS_CONFIG_FILE", "~/.aws/config"),
+                place("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials"),
+            );
+            Err(SourceError::Misconfigured {
+                message: format!(
+                    "there is no profile {name:?} in {config} and {keys}, the AWS config and \
+                     credentials files; {known}"
+                ),
+            })
+        }
     }
 }
 

@@ -21,6 +21,8 @@ export async function authority(t, dataDir) {
       const back = `${query.redirect_uri}?state=${encodeURIComponent(query.state)}`;
       return response.writeHead(200, { "Content-Type": "text/html" }).end(`<!doctype html><title>Consent</title><h1>Catchment wants to see your files</h1><a href="${back}&amp;code=${code}">Allow</a> <a href="${back}&amp;error=access_denied">Cancel</a>`);
     }
+    if (url.pathname === "/drive/v3/about") return json(200, { user: { emailAddress: "me@example.org" } });
+    if (url.pathname.startsWith("/v1.0/")) return json(200, { id: "1", value: [] });
     if (!url.pathname.endsWith("/token")) return response.writeHead(404).end();
     let body = "";
     for await (const piece of request) body += piece;

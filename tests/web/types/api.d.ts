@@ -118,7 +118,7 @@ declare global {
     };
     type Extractor = {
       feature_extractor_name: string; version: string; description: string; source: string; accepts: string[];
-      parameter_schema: Schema;
+      parameter_schema: Schema; not_confined: string[]; network: boolean;
     };
     type Batch = {
       batch_id: string; bucket_id: string; status: string; object_count: number; failed_object_count: number;
