@@ -87,7 +87,7 @@ fn the_owners_extractors_and_the_configuration_come_back_with_their_permissions(
     let home = Catchment::new().env("CATCHMENT_BACKUP_PASSPHRASE", passphrase);
     let folder = home.data_dir().join("extractors");
     std::fs::create_dir_all(&folder).unwrap();
-    std::fs::write(home.data_dir().join("config.toml"), "[serve]\n").unwrap();
+    std::fs::write(home.data_dir().join("config.toml"), "open_metrics = true\n").unwrap();
     let text = "version = \"1\"\nprogram = [\"cat\", \"{input}\"]\noutput = \"text\"\n\
                 environment = { KEY = \"canary-secret\" }\n";
     for (name, mode) in [("mine.toml", 0o600), ("open.toml", 0o644)] {
@@ -111,7 +111,7 @@ fn the_owners_extractors_and_the_configuration_come_back_with_their_permissions(
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, mode);
     }
     let config = std::fs::read_to_string(other.data_dir().join("config.toml")).unwrap();
-    assert_eq!(config, "[serve]\n");
+    assert_eq!(config, "open_metrics = true\n");
     assert!(other.run(&["extractors"]).exits(0).stdout().contains("mine@1"));
     let into = home.home().join("bare");
     let args = [OsStr::new("backup"), into.as_os_str(), OsStr::new("--without-secrets")];
