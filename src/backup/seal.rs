@@ -140,7 +140,7 @@ mod tests {
 
     fn bundle() -> Bundle {
         let keys = BTreeMap::from([("key_1".to_owned(), Zeroizing::new("canary".to_owned()))]);
-        Bundle { keys, files: BTreeMap::new() }
+        Bundle { keys, ..Bundle::default() }
     }
 
     #[test]
