@@ -1,7 +1,8 @@
 //! What a child process takes from itself before it reads a byte that came from outside: rights,
 //! room and time. Only safe calls, made by the child in its only thread.
 //!
-//! Where the kernel has no Landlock the rest still holds; [`missing`] says what does not.
+//! Where the kernel has no Landlock or no filters of system calls the rest still holds; [`missing`]
+//! says what does not.
 
 use std::{
     io,
@@ -42,7 +43,7 @@ const NICE: i32 = 10;
 /// Confines this process, for good. To be called before there are other threads.
 ///
 /// # Errors
-/// When a limit cannot be set. A kernel without Landlock is no error.
+/// When a limit cannot be set. A kernel without Landlock or filters is no error.
 pub fn enter(confinement: &Confinement) -> io::Result<()> {
     rustix::process::setpgid(None, None).or_else(leads_already)?;
     die_with_parent()?;
@@ -61,7 +62,7 @@ pub fn enter(confinement: &Confinement) -> io::Result<()> {
     rustix::process::nice(NICE)?;
     std::env::set_current_dir(&confinement.scratch)?;
     lock_up(confinement).map_err(io::Error::other)?;
-    Ok(())
+    forbid(confinement)
 }
 
 /// A process that leads its session cannot change its group, and need not.
@@ -118,9 +119,13 @@ fn lock_up(
     if !confinement.network {
         rules = rules.handle_access(AccessNet::from_all(abi))?.scope(Scope::from_all(abi))?;
     }
+    // It may reach others, and still not end or stop them.
+    rules = rules.scope(Scope::Signal)?;
     let read = AccessFs::from_read(abi);
     let devices: &[&str] =
         if confinement.devices { &["/dev", "/sys/devices", "/sys/bus", "/sys/class"] } else { &[] };
+    // All but devices, which lead out of it.
+    let scratch = AccessFs::from_all(abi) & !(AccessFs::MakeChar | AccessFs::MakeBlock);
     let everyday = ["/dev/null", "/dev/zero", "/dev/urandom", "/dev/random"];
     rules
         .create()?
@@ -128,7 +133,7 @@ fn lock_up(
         .add_rules(path_beneath_rules(&confinement.read, read))?
         .add_rules(path_beneath_rules(everyday, AccessFs::from_file(abi)))?
         .add_rules(path_beneath_rules(devices, AccessFs::from_all(abi)))?
-        .add_rules(path_beneath_rules([&confinement.scratch], AccessFs::from_all(abi)))?
+        .add_rules(path_beneath_rules([&confinement.scratch], scratch))?
         .restrict_self()
 }
 
@@ -137,7 +142,20 @@ fn lock_up(_: &Confinement) -> Result<(), std::convert::Infallible> {
     Ok(())
 }
 
-/// What this system cannot keep a child from, for the page of an extractor: `files`, `network`.
+#[cfg(target_os = "linux")]
+fn forbid(confinement: &Confinement) -> io::Result<()> {
+    use super::syscalls;
+    syscalls::forbid(confinement.network)
+        .or_else(|error| if syscalls::is_unavailable(&error) { Ok(()) } else { Err(error) })
+}
+
+#[cfg(not(target_os = "linux"))]
+fn forbid(_: &Confinement) -> io::Result<()> {
+    Ok(())
+}
+
+/// What this system cannot keep a child from, for the page of an extractor: `files`, `network`, and
+/// `attributes` of files that it may read.
 #[must_use]
 pub fn missing() -> Vec<&'static str> {
     static MISSING: std::sync::LazyLock<Vec<&'static str>> = std::sync::LazyLock::new(probe);
@@ -149,17 +167,21 @@ pub fn missing() -> Vec<&'static str> {
 fn probe() -> Vec<&'static str> {
     use landlock::{ABI, LandlockStatus};
     let nothing = Confinement::default();
-    let status = std::thread::spawn(move || lock_up(&nothing).ok()).join().ok().flatten();
-    match status.map(|status| status.landlock) {
-        Some(LandlockStatus::Available { effective_abi, .. }) if effective_abi >= ABI::V4 => {
-            Vec::new()
-        }
-        Some(LandlockStatus::Available { .. }) => vec!["network"],
-        _ => vec!["files", "network"],
-    }
+    let confined = std::thread::spawn(move || {
+        let status = lock_up(&nothing).ok().map(|status| status.landlock);
+        (status, super::syscalls::forbid(nothing.network).is_ok())
+    });
+    let (status, has_filters) = confined.join().unwrap_or_default();
+    // Before the third version a file could be cut short by whoever may read it.
+    let has_files = matches!(
+        status,
+        Some(LandlockStatus::Available { effective_abi, .. }) if effective_abi >= ABI::V3
+    );
+    let all = [("files", has_files), ("network", has_filters), ("attributes", has_filters)];
+    all.into_iter().filter(|(_, is_kept)| !is_kept).map(|(name, _)| name).collect()
 }
 
 #[cfg(not(target_os = "linux"))]
 fn probe() -> Vec<&'static str> {
-    vec!["files", "network"]
+    vec!["files", "network", "attributes"]
 }

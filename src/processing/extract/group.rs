@@ -6,7 +6,7 @@
 
 use std::{
     path::Path,
-    process::{Child, ExitStatus},
+    process::ExitStatus,
     sync::{Arc, Condvar, Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
@@ -16,7 +16,11 @@ use rustix::process::{
     Pid, Signal, WaitOptions, kill_process_group, test_kill_process_group, waitpgid,
 };
 
-use super::{Class, Failure, scratch::Scratch, strays};
+use super::{
+    Class, Failure,
+    scratch::Scratch,
+    strays::{self, Started},
+};
 
 /// How long a program has to end once it was asked to.
 const GRACE: Duration = Duration::from_secs(5);
@@ -34,18 +38,18 @@ pub(super) struct Group {
 
 impl Group {
     /// A child of ours, which starts no others.
-    pub(super) fn of(child: Child) -> Self {
+    pub(super) fn of(child: Started) -> Self {
         Self::new(child, None)
     }
 
     /// A program, which may start others; they are known by its scratch folder, which stays until
     /// all of them have ended. `memory` is the most that they may use together, in bytes.
-    pub(super) fn of_program(child: Child, scratch: Arc<Scratch>, memory: u64) -> Self {
+    pub(super) fn of_program(child: Started, scratch: Arc<Scratch>, memory: u64) -> Self {
         Self::new(child, Some(Program { scratch, memory }))
     }
 
-    fn new(child: Child, program: Option<Program>) -> Self {
-        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    fn new(child: Started, program: Option<Program>) -> Self {
+        let pid = Pid::from_raw(child.id());
         Self { members: Some(Members { child, pid, program }), ended: None }
     }
 
@@ -120,7 +124,7 @@ struct Program {
 /// The processes of a group.
 #[derive(Debug)]
 struct Members {
-    child: Child,
+    child: Started,
     pid: Option<Pid>,
     program: Option<Program>,
 }
@@ -180,9 +184,9 @@ impl Members {
             self.signal(Signal::KILL);
         }
         let _ = self.child.wait();
-        if let Some(program) = &self.program {
-            let mark = program.scratch.path().to_owned();
-            strays::end(|scratch: &Path| scratch == mark);
+        match &self.program {
+            Some(program) => strays::end(|scratch: &Path| scratch == program.scratch.path()),
+            None => strays::clear_away(),
         }
         let until = Instant::now() + KILLED;
         while self.are_there() && Instant::now() < until {
@@ -216,6 +220,7 @@ pub(super) async fn all_ended() {
     let wait = || {
         let count = ENDING.0.lock().unwrap_or_else(PoisonError::into_inner);
         drop(ENDING.1.wait_timeout_while(count, GRACE + 2 * KILLED, |count| *count > 0));
+        strays::clear_away();
     };
     if let Err(error) = tokio::task::spawn_blocking(wait).await {
         tracing::error!(%error, "could not wait for what extractors left running");

@@ -3,13 +3,13 @@
 //! The boundary is [`protocol`]: a [`protocol::Request`] goes in, [`protocol::Output`]s come out, a
 //! JSON line each. [`extractor`] is what callers see of each. [`builtin`] has the extractors that
 //! come with Catchment; they run in child processes of this same program ([`child`]), which confine
-//! themselves ([`confine`]) before they read a byte. [`own`] reads the owner's, each of which is a
-//! `program`, confined in the same way, or a [`service`]. [`process`] is the side that starts, asks
-//! and limits a child, and `group` ends it with all that it has started; `staging` puts inputs
-//! where a program can read them; [`strays`] finds what a program has started; [`drawing`] has the
-//! programs of the system that draw what ours cannot; `places` keeps paths of ours out of what is told; [`gather`] puts lines together and refuses
-//! too many; [`spawner`] is the thread that all children are started from; [`pool`] keeps children
-//! for the next object.
+//! themselves ([`confine`], `syscalls`) before they read a byte. [`own`] reads the owner's, each of
+//! which is a `program`, confined in the same way, or a [`service`]. [`process`] is the side that
+//! starts, asks and limits a child, and `group` ends it with all that it has started; `staging`
+//! puts inputs where a program can read them; [`strays`] finds what a program has started;
+//! [`drawing`] has the programs of the system that draw what ours cannot; `places` keeps our paths
+//! out of messages; [`gather`] puts lines together and refuses too many; [`spawner`] is the thread
+//! that all children are started from; [`pool`] keeps children for the next object.
 //!
 //! Callers use [`Extractors`]. What does not live here: which objects are extracted when, what
 //! becomes of a failure, and the database.
@@ -32,6 +32,8 @@ pub mod service;
 pub mod spawner;
 mod staging;
 pub mod strays;
+#[cfg(target_os = "linux")]
+mod syscalls;
 
 pub use builtin::Builtin;
 pub use extractor::{Extractor, Field};

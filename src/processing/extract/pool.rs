@@ -293,12 +293,12 @@ impl Extractors {
         }
     }
 
-    /// Ends children that have had no work for a while.
+    /// Ends children that have had no work for a while, and clears away those that have ended.
     pub fn tidy(&self) {
         let mut idle = self.lock();
         for ((_, definition), kept) in idle.iter_mut() {
             let patience = if definition.is_some() { OWN_IDLE } else { IDLE };
-            kept.retain(|(_, since)| since.elapsed() < patience);
+            kept.retain_mut(|(process, since)| process.is_alive() && since.elapsed() < patience);
         }
         idle.retain(|_, kept| !kept.is_empty());
     }

@@ -17,7 +17,10 @@ use std::{
     time::Duration,
 };
 
-use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
+use rustix::{
+    net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags},
+    process::Signal,
+};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Interest},
     net::{UnixStream, unix::OwnedReadHalf, unix::OwnedWriteHalf},
@@ -338,6 +341,10 @@ pub(super) fn ended(status: ExitStatus, log: &str) -> Failure {
     let last: String = last.map(|line| line.trim().chars().take(500).collect()).unwrap_or_default();
     let said = |words: String| if last.is_empty() { words } else { format!("{words}: {last}") };
     match (status.signal(), status.code()) {
+        (Some(signal), _) if signal == Signal::SYS.as_raw() => Failure::new(
+            Class::Permanent,
+            "it made a system call of another architecture, which no extractor may",
+        ),
         (Some(signal), _) => Failure::new(
             Class::Resource,
             format!("it was ended by signal {signal}, which too much memory or time does"),

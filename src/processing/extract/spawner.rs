@@ -3,14 +3,16 @@
 
 use std::{
     io,
-    process::{Child, Command},
+    process::Command,
     sync::{LazyLock, Mutex, PoisonError, mpsc},
     thread,
 };
 
 use tokio::sync::oneshot;
 
-type Order = (Command, oneshot::Sender<io::Result<Child>>);
+use super::strays::{self, Started};
+
+type Order = (Command, oneshot::Sender<io::Result<Started>>);
 
 static ORDERS: LazyLock<Mutex<mpsc::Sender<Order>>> = LazyLock::new(|| {
     let (orders, waiting) = mpsc::channel::<Order>();
@@ -18,7 +20,7 @@ static ORDERS: LazyLock<Mutex<mpsc::Sender<Order>>> = LazyLock::new(|| {
     let _ = thread::Builder::new().name("spawner".to_owned()).spawn(move || {
         adopt_orphans();
         for (mut command, answer) in waiting {
-            let _ = answer.send(command.spawn());
+            let _ = answer.send(strays::start(&mut command));
         }
     });
     Mutex::new(orders)
@@ -28,7 +30,7 @@ static ORDERS: LazyLock<Mutex<mpsc::Sender<Order>>> = LazyLock::new(|| {
 ///
 /// # Errors
 /// The system's.
-pub(super) async fn spawn(command: Command) -> io::Result<Child> {
+pub(super) async fn spawn(command: Command) -> io::Result<Started> {
     let gone = || io::Error::other("the thread that starts processes has ended");
     let (answer, answered) = oneshot::channel();
     let orders = ORDERS.lock().unwrap_or_else(PoisonError::into_inner).clone();

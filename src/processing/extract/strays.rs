@@ -2,9 +2,19 @@
 //! memory they have taken, and to end those that left the group that they were started in.
 //!
 //! They are known by a variable of their environment, which holds the scratch folder of the child
-//! that they come from; a folder is never given twice.
+//! that they come from; a folder is never given twice. A program can take the variable away from
+//! what it starts. Such a process is known by its parent, or, once that has ended and this process
+//! has become its parent, by what it cannot take off: it is confined, and nobody here has started
+//! it. It belongs to no program any more, and is ended.
 
-use std::{path::Path, time::Duration};
+use std::{
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 /// How often it is looked at what processes take.
 const LOOK: Duration = Duration::from_millis(250);
@@ -14,6 +24,63 @@ pub const MARK: &str = "CATCHMENT_SCRATCH";
 
 /// Processes that one extractor may have at once.
 const MOST: usize = 256;
+
+/// The processes that were started here and that nobody has waited for yet, with the mark of those
+/// that have one.
+static STARTED: Mutex<BTreeMap<i32, Option<PathBuf>>> = Mutex::new(BTreeMap::new());
+
+fn started() -> MutexGuard<'static, BTreeMap<i32, Option<PathBuf>>> {
+    STARTED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A child that was started here. Dropping it kills it, unless it has ended.
+#[derive(Debug)]
+pub(super) struct Started {
+    child: Child,
+    id: i32,
+}
+
+/// Starts a child.
+///
+/// # Errors
+/// The system's.
+pub(super) fn start(command: &mut Command) -> io::Result<Started> {
+    let mark = command.get_envs().find(|(name, _)| *name == MARK);
+    let mark = mark.and_then(|(_, folder)| folder).map(PathBuf::from);
+    // Nobody looks for strays until it is known that this is none.
+    let mut all = started();
+    let child = command.spawn()?;
+    let id = i32::try_from(child.id()).map_err(io::Error::other)?;
+    all.insert(id, mark);
+    Ok(Started { child, id })
+}
+
+impl Started {
+    /// Its number.
+    pub(super) fn id(&self) -> i32 {
+        self.id
+    }
+
+    /// How it has ended, if it has.
+    pub(super) fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
+        self.child.try_wait()
+    }
+
+    /// Waits for its end.
+    pub(super) fn wait(&mut self) -> io::Result<ExitStatus> {
+        self.child.wait()
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+        started().remove(&self.id);
+    }
+}
 
 /// What the processes of a child take together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,18 +97,15 @@ fn taken(group: i32, scratch: &Path) -> Taken {
     let all = linux::processes();
     let mut taken = Taken::default();
     let mut family: std::collections::HashSet<i32> = [group].into();
-    // A child has a higher number than its parent, but where numbers begin anew: two looks suffice
-    // for a family of any sense.
-    for _ in 0..2 {
-        for process in &all {
-            let belongs = process.group == group
-                || family.contains(&process.parent)
-                || (process.is_adopted() && linux::has_mark(process.id, |it| it == scratch));
-            if belongs {
-                family.insert(process.id);
-            }
+    for process in &all {
+        let belongs = process.group == group
+            || (process.is_adopted()
+                && linux::mark(process.id).is_some_and(|mark| mark == scratch));
+        if belongs {
+            family.insert(process.id);
         }
     }
+    linux::add_descendants(&all, &mut family);
     for process in all.iter().filter(|process| family.contains(&process.id)) {
         taken.count += 1;
         taken.memory += process.memory;
@@ -59,7 +123,12 @@ pub(super) async fn too_much(group: i32, scratch: &Path, memory: u64) -> String 
     loop {
         tokio::time::sleep(LOOK).await;
         let at = scratch.to_owned();
-        let looked = tokio::task::spawn_blocking(move || excess(group, &at, memory)).await;
+        let look = move || {
+            #[cfg(target_os = "linux")]
+            linux::end_now(|_| false, linux::Among::Adopted);
+            excess(group, &at, memory)
+        };
+        let looked = tokio::task::spawn_blocking(look).await;
         if let Ok(Some(message)) = looked {
             return message;
         }
@@ -75,32 +144,32 @@ pub(super) fn excess(group: i32, scratch: &Path, memory: u64) -> Option<String> 
     (taken.count > MOST).then(|| format!("it started more than {MOST} processes"))
 }
 
-/// Ends all processes whose scratch folder is one of these and waits for them, again and again
-/// until there are none: they may start others meanwhile.
+/// Ends all processes whose scratch folder is one of these, and strays that belong to no program
+/// any more, and waits for them, again and again until there are none: they may start others
+/// meanwhile.
 #[cfg(target_os = "linux")]
 pub fn end(is_one: impl Fn(&Path) -> bool) {
-    use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
-    const LOOKS: usize = 200;
-    let mut ended: std::collections::HashSet<Pid> = std::collections::HashSet::new();
-    for _ in 0..LOOKS {
-        let alive = linux::processes().into_iter().filter(|process| !process.is_zombie);
-        let found: Vec<Pid> = alive
-            .filter(|process| linux::has_mark(process.id, &is_one))
-            .filter_map(|process| Pid::from_raw(process.id))
-            .collect();
-        for pid in &found {
-            let _ = kill_process(*pid, Signal::KILL);
-        }
-        ended.extend(&found);
-        // Those whose parent ended first are this process's to clear away; for others it is an
-        // error.
-        ended.retain(|pid| matches!(waitpid(Some(*pid), WaitOptions::NOHANG), Ok(None)));
-        if found.is_empty() && ended.is_empty() {
-            return;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(2));
+    end_among(linux::Among::All, is_one);
+}
+
+/// Ends strays that belong to no program any more, and waits for them.
+#[cfg(target_os = "linux")]
+pub(super) fn clear_away() {
+    end_among(linux::Among::Adopted, |_| false);
+}
+
+#[cfg(target_os = "linux")]
+fn end_among(among: linux::Among, is_one: impl Fn(&Path) -> bool) {
+    const PATIENCE: Duration = Duration::from_secs(5);
+    let until = std::time::Instant::now() + PATIENCE;
+    while linux::end_now(&is_one, among) && std::time::Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(2));
     }
 }
+
+/// Elsewhere there are none that could be found.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn clear_away() {}
 
 /// Elsewhere the group is all that can be found.
 #[cfg(not(target_os = "linux"))]
@@ -108,7 +177,26 @@ pub fn end(_: impl Fn(&Path) -> bool) {}
 
 #[cfg(target_os = "linux")]
 mod linux {
-    use std::{ffi::OsStr, fs, os::unix::ffi::OsStrExt as _, path::Path, sync::LazyLock};
+    use std::{
+        collections::HashSet,
+        ffi::OsString,
+        fs,
+        os::unix::ffi::OsStringExt as _,
+        path::{Path, PathBuf},
+        sync::LazyLock,
+        time::Duration,
+    };
+
+    use rustix::process::{Pid, Signal, WaitOptions, getpgrp, kill_process, waitpid};
+
+    /// Whose environment is read.
+    #[derive(Clone, Copy, PartialEq, Eq)]
+    pub(super) enum Among {
+        /// That of every process: what another server has left behind is found, too.
+        All,
+        /// That of this process's children only.
+        Adopted,
+    }
 
     /// Bytes of a page of memory: `AT_PAGESZ` of what the kernel gave this process at its start,
     /// <https://man7.org/linux/man-pages/man3/getauxval.3.html>.
@@ -161,13 +249,89 @@ mod linux {
             .collect()
     }
 
-    /// Whether a process has a mark that is one of these.
-    pub(super) fn has_mark(id: i32, is_one: impl Fn(&Path) -> bool) -> bool {
-        let Ok(environment) = fs::read(format!("/proc/{id}/environ")) else { return false };
-        environment.split(|byte| *byte == 0).any(|pair| {
-            let value =
-                pair.strip_prefix(super::MARK.as_bytes()).and_then(|rest| rest.strip_prefix(b"="));
-            value.is_some_and(|value| is_one(Path::new(OsStr::from_bytes(value))))
+    /// Adds what the processes of a family have started.
+    pub(super) fn add_descendants(all: &[Process], family: &mut HashSet<i32>) {
+        loop {
+            let known = family.len();
+            let of_family = all.iter().filter(|process| family.contains(&process.parent));
+            let more: Vec<i32> = of_family.map(|process| process.id).collect();
+            family.extend(more);
+            if family.len() == known {
+                return;
+            }
+        }
+    }
+
+    /// The mark of a process, unless it has none or does not show it.
+    pub(super) fn mark(id: i32) -> Option<PathBuf> {
+        let read = || fs::read(format!("/proc/{id}/environ")).ok();
+        let mut environment = read()?;
+        if environment.is_empty() {
+            // It may be becoming another program just now.
+            std::thread::sleep(Duration::from_millis(1));
+            environment = read()?;
+        }
+        environment.split(|byte| *byte == 0).find_map(|pair| {
+            let value = pair.strip_prefix(super::MARK.as_bytes())?.strip_prefix(b"=")?;
+            Some(PathBuf::from(OsString::from_vec(value.to_vec())))
         })
+    }
+
+    /// How far a process is confined: how many filters of system calls it has, or whether any, and
+    /// whether it can gain no rights. Neither is ever taken back, and both are handed down.
+    fn confinement(id: &str) -> Option<(u32, u32)> {
+        let status = fs::read_to_string(format!("/proc/{id}/status")).ok()?;
+        let number = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+            line.trim().parse().ok()
+        };
+        let filters = number("Seccomp_filters:").or_else(|| number("Seccomp:"));
+        Some((filters.unwrap_or(0), number("NoNewPrivs:").unwrap_or(0)))
+    }
+
+    /// Whether it is confined further than this process: it comes from an extractor.
+    fn is_confined(id: i32) -> bool {
+        static OWN: LazyLock<(u32, u32)> =
+            LazyLock::new(|| confinement("self").unwrap_or_default());
+        confinement(&id.to_string())
+            .is_some_and(|(filters, rights)| filters > OWN.0 || rights > OWN.1)
+    }
+
+    /// Kills the processes whose mark is one of these, and this process's children that come from
+    /// an extractor, were not started here and have no mark of a program that still runs, all with
+    /// what they have started. Waits for those that have ended. Returns whether any was killed.
+    pub(super) fn end_now(is_one: impl Fn(&Path) -> bool, among: Among) -> bool {
+        let started = super::started();
+        let all = processes();
+        let own = i32::try_from(std::process::id()).unwrap_or(-1);
+        let own_group = getpgrp().as_raw_nonzero().get();
+        let is_running = |mark: &PathBuf| started.values().flatten().any(|known| known == mark);
+        let (mut doomed, mut ended) = (HashSet::new(), Vec::new());
+        for process in all.iter().filter(|process| !started.contains_key(&process.id)) {
+            // A child that a library has started is in this process's group.
+            let is_adopted =
+                process.parent == own && process.group != own_group && is_confined(process.id);
+            if process.is_zombie {
+                ended.extend(is_adopted.then_some(process.id));
+            } else if is_adopted || among == Among::All {
+                let is_doomed = match mark(process.id) {
+                    Some(mark) if is_one(&mark) => true,
+                    Some(mark) if is_running(&mark) => false,
+                    _ => is_adopted,
+                };
+                if is_doomed {
+                    doomed.insert(process.id);
+                }
+            }
+        }
+        add_descendants(&all, &mut doomed);
+        doomed.retain(|id| !started.contains_key(id));
+        for pid in doomed.iter().filter_map(|id| Pid::from_raw(*id)) {
+            let _ = kill_process(pid, Signal::KILL);
+        }
+        for pid in ended.into_iter().filter_map(Pid::from_raw) {
+            let _ = waitpid(Some(pid), WaitOptions::NOHANG);
+        }
+        !doomed.is_empty()
     }
 }
