@@ -213,8 +213,7 @@ pub fn test_failed(
     now: Timestamp,
 ) -> Result<()> {
     tx.prepare_cached(
-        "UPDATE connections SET last_error = substr(?2, 1, 1000), updated_at_ms = ?3,
-             status = iif(status = 'ACTIVE', 'FAILED', status)
+        "UPDATE connections SET last_error = substr(?2, 1, 1000), updated_at_ms = ?3
          WHERE connection_key = ?1",
     )?
     .execute(params![connection_key, reason, now.as_millisecond()])?;

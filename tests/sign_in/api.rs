@@ -121,7 +121,6 @@ fn a_sign_in_whose_connection_does_not_work_says_why_on_its_page_and_in_the_conn
     assert_eq!(ended["status"], "done", "{ended}");
     assert!(ended["error"].as_str().unwrap().contains("switch the Drive API on"), "{ended}");
     let made = &connections(&server)[0];
-    assert_eq!((&made["status"], &made["is_active"]), (&json!("FAILED"), &json!(false)), "{made}");
     assert!(made["last_error"].as_str().unwrap().contains("switch the Drive API on"), "{made}");
 }
 

@@ -153,7 +153,8 @@ fn connect_says_that_the_connection_of_a_sign_in_does_not_work() {
     assert!(page.contains("switch the Drive API on"), "{page}");
     connecting.line_with("does not work: ");
     assert_eq!(connecting.child.wait().unwrap().code(), Some(1));
-    assert_eq!(listed(&home)[0]["status"], "FAILED");
+    let problem = listed(&home)[0]["last_error"].as_str().unwrap().to_owned();
+    assert!(problem.contains("switch the Drive API on"), "{problem}");
 }
 
 #[test]
