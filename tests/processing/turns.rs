@@ -253,7 +253,7 @@ fn nothing_is_extracted_while_the_disk_is_as_full_as_it_may_be() {
     quiet.queue(&[SIX[0].0], &["plain"], false);
     let full = quiet.home.clone().env("CATCHMENT_MIN_FREE", "1EiB");
     let said = full.run(&["process"]).exits(0).stdout();
-    assert!(said.contains("0 documents; 0 objects failed; 1 batches waiting"), "{said}");
+    assert!(said.contains("0 documents; 0 objects failed; 1 batch waiting"), "{said}");
     assert_eq!(quiet.told.words(), [] as [&str; 0]);
     let said = quiet.home.run(&["process"]).exits(0).stdout();
     assert!(said.contains("1 document; 0 objects failed; 0 batches waiting"), "{said}");
