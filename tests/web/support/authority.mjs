@@ -22,12 +22,13 @@ export async function authority(t, dataDir) {
       return response.writeHead(200, { "Content-Type": "text/html" }).end(`<!doctype html><title>Consent</title><h1>Catchment wants to see your files</h1><a href="${back}&amp;code=${code}">Allow</a> <a href="${back}&amp;error=access_denied">Cancel</a>`);
     }
     if (url.pathname === "/drive/v3/about") return json(200, { user: { emailAddress: "me@example.org" } });
-    if (url.pathname.startsWith("/v1.0/")) return json(200, { id: "1", value: [] });
+    if (url.pathname.startsWith("/v1.0/")) return json(200, { id: "1", name: "root", driveType: "business", webUrl: "https://x.example/d", folder: { childCount: 0 }, root: {}, parentReference: { driveId: "1" }, value: [] });
     if (!url.pathname.endsWith("/token")) return response.writeHead(404).end();
     let body = "";
     for await (const piece of request) body += piece;
     const form = Object.fromEntries(new URLSearchParams(body));
     seen.push(form);
+    if (form.grant_type === "refresh_token") return json(200, { access_token: "canary-access", expires_in: 3599 });
     const granted = codes.get(form.code);
     codes.delete(form.code);
     const challenge = createHash("sha256").update(form.code_verifier ?? "").digest("base64url");
