@@ -113,8 +113,7 @@ enum LogFormat {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Sync a folder, or a place at S3, Tigris, Google Drive, SharePoint, Snowflake or Iconik, into
-    /// a local bucket
+    /// Sync a folder, bucket, drive, media library or table into a local bucket
     Sync(Box<sync::Args>),
     /// Serve the API and the browser interface, and run syncs when they are due
     Serve(serve::Args),
