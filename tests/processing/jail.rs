@@ -207,7 +207,7 @@ fn what_a_program_starts_under_no_name_ends_with_it_and_leaves_no_zombie() {
     python(&here.home, &script, "");
     collect(&here, "pry", Value::Null);
     for number in 0..3 {
-        here.tree.write(&format!("{number}.txt"), number.to_string());
+        here.tree.write(format!("{number}.txt"), number.to_string());
     }
     here.sync(json!({}));
     assert_eq!(failures(&here), []);
