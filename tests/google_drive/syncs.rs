@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    io::Write as _,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -15,7 +14,7 @@ use crate::{
     server::Server,
     support::{
         catchment::{Catchment, poll_until},
-        peers::venv,
+        client::run_client,
     },
     synced::{DEADLINE, Fixture, Object, SYNCS},
     wire::{Answer, Wire},
@@ -468,17 +467,7 @@ fn the_public_client_makes_the_connection_and_the_sync_and_reads_the_objects() {
         "server": format!("http://{}", server.address), "token": server.token,
         "credentials": credentials(),
     });
-    let mut client = std::process::Command::new(venv("python"))
-        .arg(format!("{}/tests/client/drive.py", env!("CARGO_MANIFEST_DIR")))
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut stdin = client.stdin.take().unwrap();
-    stdin.write_all(format!("{given}\n").as_bytes()).unwrap();
-    let output = client.wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && said.trim() == "done", "{said}\n{}", server.log());
+    run_client("drive.py", &given, || server.log());
 }
 
 #[test]

@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    io::Write as _,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -14,7 +13,7 @@ use crate::{
     server::Server,
     support::{
         catchment::{Catchment, poll_until},
-        peers::venv,
+        client::run_client,
         wire::{Answer, Reply, Wire},
     },
 };
@@ -954,22 +953,6 @@ fn unknown_filters_and_places_are_refused_by_their_fields() {
     }
 }
 
-/// Runs a script of the public clients, which says `done` at its end.
-fn script(name: &str, given: &Value, log: impl Fn() -> String) {
-    let path = format!("{}/tests/client/{name}", env!("CARGO_MANIFEST_DIR"));
-    let mut client = std::process::Command::new(venv("python"))
-        .arg(path)
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut stdin = client.stdin.take().unwrap();
-    stdin.write_all(format!("{given}\n").as_bytes()).unwrap();
-    let output = client.wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && said.trim() == "done", "{said}\n{}", log());
-}
-
 #[test]
 fn the_public_client_makes_the_connection_and_the_sync_unmodified() {
     let fake = FakeIconik::start();
@@ -981,7 +964,7 @@ fn the_public_client_makes_the_connection_and_the_sync_unmodified() {
         "server": format!("http://{}", server.address), "token": server.token,
         "base_url": fake.url(), "app_id": APP_ID, "auth_token": AUTH_TOKEN,
     });
-    script("library.py", &given, || server.log());
+    run_client("library.py", &given, || server.log());
 }
 
 #[test]
@@ -1001,7 +984,7 @@ fn the_responses_of_the_imitation_are_those_that_the_public_client_of_iconik_par
         "base_url": fake.url(), "app_id": APP_ID, "auth_token": AUTH_TOKEN, "asset": asset,
         "collection": news, "view": VIEW,
     });
-    script("iconik.py", &given, String::new);
+    run_client("iconik.py", &given, String::new);
 }
 
 #[test]

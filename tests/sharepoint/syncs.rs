@@ -1,16 +1,14 @@
 //! Libraries and drives, synced through the built program, its API and its command line.
 
-use std::io::Write as _;
-
 use serde_json::{Value, json};
 
 use crate::{
     server::Server,
     support::{
         catchment::{Catchment, poll_until},
+        client::run_client,
         fake_authority::PUBLIC_CLIENT,
         fake_graph::{DRIVE, FakeGraph, Fault, Kind, Seen},
-        peers::venv,
         wire::Reply,
     },
     synced::{DEADLINE, Fixture, Object, SYNCS},
@@ -337,17 +335,7 @@ fn the_public_client_makes_the_connection_and_the_sync_unmodified() {
         "server": format!("http://{}", server.address), "token": server.token,
         "client_id": PUBLIC_CLIENT, "refresh_token": graph.authority.refresh_token(),
     });
-    let mut client = std::process::Command::new(venv("python"))
-        .arg(format!("{}/tests/client/onedrive.py", env!("CARGO_MANIFEST_DIR")))
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut stdin = client.stdin.take().unwrap();
-    stdin.write_all(format!("{given}\n").as_bytes()).unwrap();
-    let output = client.wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && said.trim() == "done", "{said}\n{}", server.log());
+    run_client("onedrive.py", &given, || server.log());
 }
 
 #[test]

@@ -7,7 +7,10 @@ use serde_json::{Value, json};
 use crate::{
     fake::{ACCOUNT, FakeSnowflake, USER, private_key},
     server::Server,
-    support::catchment::{Catchment, poll_until},
+    support::{
+        catchment::{Catchment, poll_until},
+        client::run_client,
+    },
 };
 
 /// No run of these tests takes longer, on a slow and busy machine.
@@ -248,20 +251,9 @@ fn the_public_client_makes_the_connection_and_the_sync_unmodified() {
         "insert into FILMS values (1, 'Stalker'), (2, 'Solaris')",
     ]);
     let server = Server::on(&home(&fake));
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/client/table.py");
-    let mut client = std::process::Command::new(crate::support::peers::venv("python"))
-        .arg(script)
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
     let given = json!({
         "server": format!("http://{}", server.address), "token": server.token,
         "username": USER, "private_key": private_key(), "table": "db.public.films",
     });
-    let mut stdin = client.stdin.take().unwrap();
-    std::io::Write::write_all(&mut stdin, format!("{given}\n").as_bytes()).unwrap();
-    let output = client.wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && said.trim() == "done", "{said}\n{}", server.log());
+    run_client("table.py", &given, || server.log());
 }

@@ -7,6 +7,7 @@
 
 pub mod accounts;
 pub mod catchment;
+pub mod client;
 pub mod cloud;
 pub mod content;
 pub mod fake_authority;
