@@ -33,13 +33,9 @@ pub(super) struct File {
     pub(super) id: String,
     #[serde(deserialize_with = "lenient")]
     pub(super) name: String,
-    #[serde(deserialize_with = "lenient")]
     pub(super) mime_type: String,
-    #[serde(deserialize_with = "lenient")]
     pub(super) parents: Vec<String>,
-    #[serde(deserialize_with = "lenient")]
     pub(super) trashed: bool,
-    #[serde(deserialize_with = "lenient")]
     pub(super) drive_id: Option<String>,
     #[serde(deserialize_with = "lenient")]
     md5_checksum: Option<String>,
@@ -67,23 +63,18 @@ pub(super) struct File {
     owners: Vec<Owner>,
     #[serde(deserialize_with = "lenient")]
     capabilities: Capabilities,
-    #[serde(deserialize_with = "lenient")]
     shared_with_me_time: Option<String>,
     /// What opens it to who only has its link.
     #[serde(deserialize_with = "lenient")]
     resource_key: Option<String>,
-    #[serde(deserialize_with = "lenient")]
     shortcut_details: ShortcutDetails,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct ShortcutDetails {
-    #[serde(deserialize_with = "lenient")]
     target_id: Option<String>,
-    #[serde(deserialize_with = "lenient")]
     target_mime_type: Option<String>,
-    #[serde(deserialize_with = "lenient")]
     target_resource_key: Option<String>,
 }
 
@@ -101,8 +92,9 @@ struct Capabilities {
     can_download: Option<bool>,
 }
 
-/// Reads a field, or its default where it is of another type than documented: a file is synced
-/// with what can be read of it, and the others of its page are no worse off.
+/// Reads a fact of a file, or its default where it is of another type than documented: the file is
+/// synced with what can be read of it, and the others of its page are no worse off. What decides
+/// where a file is, or what, is not read so: a wrong guess would remove it.
 fn lenient<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
@@ -465,8 +457,20 @@ mod tests {
         let plain = fingerprint(json!({}));
         assert_eq!((odd.size, odd.version), (5, plain.version));
         assert_eq!(odd.modified, None);
-        let nowhere = entry(json!({ "parents": null }));
-        assert_eq!(nowhere.parent, Some(EntryPath::new(NOWHERE.as_bytes())));
+    }
+
+    #[test]
+    fn what_decides_where_a_file_is_has_to_be_as_documented() {
+        for odd in [
+            json!({ "parents": null }),
+            json!({ "parents": "p1" }),
+            json!({ "mimeType": 5 }),
+            json!({ "trashed": "no" }),
+            json!({ "sharedWithMeTime": 5 }),
+            json!({ "shortcutDetails": [] }),
+        ] {
+            assert!(serde_json::from_value::<File>(odd.clone()).is_err(), "{odd}");
+        }
     }
 
     #[test]

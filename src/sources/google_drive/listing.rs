@@ -201,7 +201,7 @@ impl Drive {
                 Err(SourceError::FeedExpired { message }) => {
                     return Err(SourceError::Garbled { message });
                 }
-                // One of them is gone: in that there is nothing.
+                // One of them is gone, and has nothing in it.
                 Err(SourceError::RootMissing { .. })
                     if rest.token.is_none() && !self.is_root_only(folders) =>
                 {
@@ -218,8 +218,8 @@ impl Drive {
                 && files.is_empty()
                 && rest.token.is_none()
             {
-                // Service accounts may be told of nothing at all in a shared drive, when several
-                // folders are asked for at once.
+                // Service accounts may get nothing at all in a shared drive, when several folders
+                // are asked for at once.
                 rest.lots.extend(lot.each());
             }
             rest.token = token;
@@ -240,7 +240,7 @@ impl Drive {
             let unknown: Vec<EntryId> =
                 folders.iter().filter(|id| self.is_elsewhere(id).is_none()).cloned().collect();
             if !unknown.is_empty() {
-                // An earlier run was shown them.
+                // An earlier run has listed them.
                 self.all_of(&unknown).await?;
             }
         }
@@ -322,7 +322,7 @@ impl Drive {
         cursor: String,
     ) -> Result<Page, SourceError> {
         let mut last: Vec<Change> = Vec::with_capacity(changes.len());
-        let mut seen = std::collections::HashSet::new();
+        let mut seen = HashSet::new();
         for change in changes.into_iter().rev() {
             if change.change_type != "drive" && seen.insert(change.file_id.clone()) {
                 last.push(change);

@@ -79,7 +79,9 @@ impl Drive {
     }
 
     fn opened_with(&self, id: &str, key: Option<String>) {
-        key.map(|key| self.api.keys.insert(id, &key));
+        if let Some(key) = key {
+            self.api.keys.insert(id, &key);
+        }
     }
 
     async fn by_id(&self, id: &str) -> Result<Root, SourceError> {
