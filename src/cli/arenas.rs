@@ -8,12 +8,12 @@
 //! memory back were measured, too: with jemalloc and mimalloc, as they are and with any setting
 //! that helped, a run held a quarter to a half more than with these two arenas.
 //!
-//! The number is set by a call that is not safe Rust, which this crate does without, or before the
-//! process begins.
+//! The number can only be set by an unsafe call, which this crate does without, or in the
+//! environment before the program starts.
 
-/// Begins this process anew with two arenas, as what it is and in the same place: its number, its
-/// open files and its arguments stay. Does nothing where somebody has set a number, this function
-/// included; and where it is not possible everything works all the same.
+/// Executes this program again with two arenas; process id, arguments and open files stay. Does
+/// nothing where the number is set already, by somebody or by this function, and where the program
+/// cannot be executed again.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 pub(super) fn limit() {
     use std::{env, os::unix::process::CommandExt as _, process::Command};

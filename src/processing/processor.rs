@@ -275,7 +275,7 @@ impl MainLoop {
         waiting: Vec<Batch>,
     ) -> Result<bool, StoreError> {
         let now = self.engine.clock().now();
-        let mut held = self.engine.store.read(move |db| Held::of(db, now)).await?;
+        let mut held = self.engine.store.read(move |db| PausedCollections::of(db, now)).await?;
         for active in self.active.values() {
             held.probes(&active.collections);
         }
@@ -378,7 +378,7 @@ impl MainLoop {
 }
 
 /// Which collections wait because their extractor is paused.
-struct Held {
+struct PausedCollections {
     /// Of extractors whose next probe is not due.
     waiting: HashSet<i64>,
     /// Of each extractor whose next probe is due. One batch at a time probes it.
@@ -392,7 +392,7 @@ enum HeldUp {
     All,
 }
 
-impl Held {
+impl PausedCollections {
     fn of(db: &Connection, now: Timestamp) -> Result<Self, StoreError> {
         let mut held = Self { waiting: HashSet::new(), due: Vec::new() };
         let pauses = pauses::all(db)?;

@@ -3,6 +3,7 @@
 use rusqlite::{OptionalExtension as _, Statement, Transaction, params};
 
 use super::{Result, places::MAX_DEPTH};
+
 /// An entry below a folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct EntryBelow {

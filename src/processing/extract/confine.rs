@@ -119,12 +119,12 @@ fn lock_up(
     if !confinement.network {
         rules = rules.handle_access(AccessNet::from_all(abi))?.scope(Scope::from_all(abi))?;
     }
-    // It may reach others, and still not end or stop them.
+    // A program with a network may reach other processes; signals to them stay forbidden.
     rules = rules.scope(Scope::Signal)?;
     let read = AccessFs::from_read(abi);
     let devices: &[&str] =
         if confinement.devices { &["/dev", "/sys/devices", "/sys/bus", "/sys/class"] } else { &[] };
-    // All but devices, which lead out of it.
+    // No device nodes: they lead to what is outside of the folder.
     let scratch = AccessFs::from_all(abi) & !(AccessFs::MakeChar | AccessFs::MakeBlock);
     let everyday = ["/dev/null", "/dev/zero", "/dev/urandom", "/dev/random"];
     rules

@@ -69,7 +69,7 @@ pub struct Gathering {
 }
 
 /// How many things that were left out are named.
-const TOLD: usize = 10;
+const NAMED: usize = 10;
 
 impl Gathering {
     /// Nothing yet, of an extractor that writes to this folder, if it has one.
@@ -110,7 +110,7 @@ impl Gathering {
             Output::Progress(_) => Ok(false),
             Output::LeftOut(why) => {
                 self.so_far.left_out_count += 1;
-                if self.so_far.left_out.len() < TOLD {
+                if self.so_far.left_out.len() < NAMED {
                     self.so_far.left_out.push(why.chars().take(500).collect());
                 }
                 Ok(false)

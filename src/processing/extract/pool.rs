@@ -17,7 +17,7 @@ use super::{
     extractor::How,
     group,
     own::{self, Own, Unusable},
-    places::Places,
+    own_paths::OwnPaths,
     process::Process,
     program::Program,
     service::{Asking, Links},
@@ -52,8 +52,8 @@ struct Shared {
     folder: PathBuf,
     /// The owner's extractors.
     own: Option<Own>,
-    /// Folders of ours whose paths are no one else's business.
-    places: Places,
+    /// Folders of ours, whose paths are not shown.
+    own_paths: OwnPaths,
     /// Links to what services are to fetch, where a server runs.
     links: Option<Arc<dyn Links>>,
     poster: Poster,
@@ -117,7 +117,7 @@ impl Extractors {
         let data_dir = own.as_deref().and_then(Path::parent);
         let shared = Shared {
             program,
-            places: Places::of([Some(&*folder), data_dir].into_iter().flatten()),
+            own_paths: OwnPaths::of([Some(&*folder), data_dir].into_iter().flatten()),
             folder,
             own: own.map(Own::new),
             links,
@@ -209,7 +209,7 @@ impl Extractors {
         for (name, value) in &extractor.defaults {
             job.parameters.entry(name.clone()).or_insert_with(|| value.clone());
         }
-        let Shared { program, folder, links, poster, places, .. } = &*self.shared;
+        let Shared { program, folder, links, poster, own_paths, .. } = &*self.shared;
         let timeout = extractor.timeout;
         let outcome = match &extractor.how {
             How::Builtin(builtin) if builtin.draws => self.run_drawing(extractor, job).await,
@@ -222,8 +222,8 @@ impl Extractors {
         };
         match outcome {
             Ok(made) => {
-                let left_out = made.left_out.iter().map(|why| places.shortened(why)).collect();
-                let log = extractor.blanked(places.shortened(&made.log));
+                let left_out = made.left_out.iter().map(|why| own_paths.redacted(why)).collect();
+                let log = extractor.blanked(own_paths.redacted(&made.log));
                 Ok(Extracted { log, left_out, ..made })
             }
             Err(failure) => {
@@ -232,8 +232,8 @@ impl Extractors {
                     _ => failure,
                 };
                 Err(Failure {
-                    message: extractor.blanked(places.shortened(&failure.message)),
-                    log: extractor.blanked(places.shortened(&failure.log)),
+                    message: extractor.blanked(own_paths.redacted(&failure.message)),
+                    log: extractor.blanked(own_paths.redacted(&failure.log)),
                     ..failure
                 })
             }

@@ -2,7 +2,7 @@
 //! (<https://developers.google.com/workspace/drive/api/reference/rest/v3>).
 //!
 //! - `provider`: settings, credentials, places, filters
-//! - `place`: what a `source_path` names, and the form in which it is stored once it is resolved
+//! - `source_path`: what a `source_path` names, as people write it and as it is stored
 //! - `source`: the place as a source
 //! - `listing`: listings and the change feed
 //! - `places`: places are resolved to ids, and people look around

@@ -2,7 +2,7 @@
 //! (<https://app.iconik.io/docs/>).
 //!
 //! - `provider`: settings, credentials, places, filters, browsing
-//! - `place`: what a `source_path` names
+//! - `source_path`: what a `source_path` names
 //! - `source`: the place as a source
 //! - `listing`: collections as folders, and what the search or the changes return for assets
 //! - `expanding`: assets one by one, and their files

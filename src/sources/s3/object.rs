@@ -152,7 +152,7 @@ pub(super) fn facts(headers: &HeaderMap) -> Facts {
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html> tell, by the names that
 /// filters know. The storage class is only sent where it is not STANDARD.
 pub(super) fn properties(headers: &HeaderMap) -> serde_json::Map<String, serde_json::Value> {
-    const TOLD: [(&str, &str); 6] = [
+    const KEPT_HEADERS: [(&str, &str); 6] = [
         ("x-amz-storage-class", "storage_class"),
         ("cache-control", "cache_control"),
         ("content-disposition", "content_disposition"),
@@ -160,10 +160,11 @@ pub(super) fn properties(headers: &HeaderMap) -> serde_json::Map<String, serde_j
         ("content-language", "content_language"),
         ("x-amz-version-id", "version_id"),
     ];
-    let told = TOLD.iter().filter_map(|(header, name)| Some((*name, text_of(headers, header)?)));
+    let kept =
+        KEPT_HEADERS.iter().filter_map(|(header, name)| Some((*name, text_of(headers, header)?)));
     [("storage_class", "STANDARD")]
         .into_iter()
-        .chain(told)
+        .chain(kept)
         .map(|(name, value)| (name.to_owned(), value.into()))
         .collect()
 }

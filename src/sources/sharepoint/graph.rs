@@ -280,8 +280,8 @@ impl Graph {
         self.refusal(parts.status, retry_after(&parts.headers), &body, about)
     }
 
-    /// Slows everybody down where the provider asks for it, and before it has to
-    /// (<https://learn.microsoft.com/sharepoint/dev/general-development/how-to-avoid-getting-throttled-or-blocked-in-sharepoint-online#ratelimit-headers---preview>).
+    /// Slows everybody down where the provider asks for it, and before it has to: its headers
+    /// `RateLimit-…` are described where [`USER_AGENT`] is, too.
     fn mind(&self, status: StatusCode, headers: &HeaderMap) {
         let number = |name: &str| -> Option<u64> { headers.get(name)?.to_str().ok()?.parse().ok() };
         self.slow_down(status, retry_after(headers));

@@ -55,7 +55,7 @@ pub(super) struct Shape {
 }
 
 /// The place of a row in an order: the cells of the columns that it is ordered by.
-pub(super) type RowPosition = [Option<String>];
+pub(super) type OrderKey = [Option<String>];
 
 /// A cell that a statement cannot be continued from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -119,10 +119,7 @@ pub(super) fn first_rows(shape: &Shape, limit: usize) -> Statement {
 ///
 /// # Errors
 /// When the place cannot be bound.
-pub(super) fn all_rows(
-    shape: &Shape,
-    after: Option<&RowPosition>,
-) -> Result<Statement, Unbindable> {
+pub(super) fn all_rows(shape: &Shape, after: Option<&OrderKey>) -> Result<Statement, Unbindable> {
     let mut clause = Clause::default();
     if let Some(place) = after {
         clause.and_after(&shape.key.iter().collect::<Vec<_>>(), place)?;
@@ -141,7 +138,7 @@ pub(super) fn all_rows(
 /// When the place cannot be bound.
 pub(super) fn keys_and_hashes(
     shape: &Shape,
-    after: Option<&RowPosition>,
+    after: Option<&OrderKey>,
 ) -> Result<Statement, Unbindable> {
     let mut clause = Clause::default();
     if let Some(place) = after {
@@ -162,7 +159,7 @@ pub(super) fn keys_and_hashes(
 pub(super) fn changed_rows(
     shape: &Shape,
     (from, until): (&str, Option<&str>),
-    after: Option<&RowPosition>,
+    after: Option<&OrderKey>,
 ) -> Result<Statement, Unbindable> {
     let watermark = shape.watermark.as_ref().ok_or(Unbindable)?;
     let mut clause = Clause::default();
@@ -261,7 +258,7 @@ struct Clause {
 
 impl Clause {
     /// Only rows behind `place` in the order of `columns`.
-    fn and_after(&mut self, columns: &[&Column], place: &RowPosition) -> Result<(), Unbindable> {
+    fn and_after(&mut self, columns: &[&Column], place: &OrderKey) -> Result<(), Unbindable> {
         if columns.len() != place.len() || columns.is_empty() {
             return Err(Unbindable);
         }

@@ -70,13 +70,13 @@ pub(super) fn read_tar_gz(file: &mut File, facts: &mut Facts) {
 }
 
 #[derive(Default)]
-struct Member {
+struct Contents {
     count: u64,
     first: Vec<Value>,
 }
 
-fn list_tar<R: Read>(reader: &mut R, mut skip: impl FnMut(&mut R, u64) -> bool) -> Member {
-    let mut listed = Member::default();
+fn list_tar<R: Read>(reader: &mut R, mut skip: impl FnMut(&mut R, u64) -> bool) -> Contents {
+    let mut listed = Contents::default();
     let mut header = [0; RECORD as usize];
     while reader.read_exact(&mut header).is_ok() && header[0] != 0 && listed.count < COUNTED {
         let Some(size) = octal(&header[124..136]) else { break };
