@@ -83,11 +83,14 @@ def documents(work, server):
     summed = [{"function": "sum", "field": "price", "alias": "sum"}]
     by = lambda field, metrics: {"group_by": [{"field": field}], "aggregations": metrics}
     total = {"limit": 100, "include_total": True}
+    one_of_20 = {"field": "maker", "operator": "in", "value": [f"maker {number}" for number in range(20)]}
     cases = {
         "filter, indexed text": ("list", {"filters": {"colour": "RED"}, **total}),
         "filter, indexed number": ("list", {"filters": {"AND": [{"field": "year", "operator": "gte", "value": 2020}]}, **total}),
         "filter, two fields": ("list", {"filters": {"colour": "red", "maker": "maker 3"}, **total}),
         "filter, not indexed": ("list", {"filters": {"maker": "maker 3"}, **total}),
+        "filter, one of 20, not indexed": ("list", {"filters": {"AND": [one_of_20]}, **total}),
+        "filter, part of a text": ("list", {"filters": {"AND": [{"field": "title", "operator": "contains", "value": "999"}]}, **total}),
         "filter, finds nothing": ("list", {"filters": {"maker": "nobody"}, **total}),
         "order, indexed": ("list", {"sort": {"field": "year", "direction": "desc"}, "limit": 100}),
         "order, not indexed": ("list", {"sort": {"field": "price", "direction": "desc"}, "limit": 100}),

@@ -209,8 +209,7 @@ fn json_test(column: &str, path: &str, conditions: &[Condition]) -> Result<Claus
         let open = format!("{function}({column}, ");
         Clause::default().sql(&open).bind(path.to_owned()).sql(")")
     };
-    let tests = conditions.iter().map(in_json).collect::<Result<Vec<_>, _>>()?;
-    let test = Clause::joined(tests, false);
+    let test = any_in_json(conditions)?;
     Ok(Clause::default()
         .sql("(CASE ")
         .then(of_field("json_type"))
@@ -299,6 +298,31 @@ fn never_null(clause: Clause) -> Clause {
     Clause::default().sql("(").then(clause).sql(" IS TRUE)")
 }
 
+/// One of the tests of an item `j`. The texts that it may be are looked up together: compared with
+/// one after the other, each would fold the item's case again.
+fn any_in_json(conditions: &[Condition]) -> Result<Clause, FieldProblem> {
+    let (texts, others): (Vec<_>, Vec<_>) =
+        conditions.iter().partition(|condition| wanted_text(condition).is_some());
+    let mut tests = others.into_iter().map(in_json).collect::<Result<Vec<_>, _>>()?;
+    if let [first, ..] = texts[..] {
+        let open = Clause::default().sql("j.type = 'text' AND ");
+        let open = open.then(in_case(Clause::default().sql("j.value"), first)).sql(" IN (");
+        let wanted = texts.iter().filter_map(|condition| wanted_text(condition)).enumerate();
+        let listed = wanted
+            .fold(open, |list, (at, text)| list.sql(if at == 0 { "" } else { ", " }).bind(text));
+        tests.push(listed.sql(")"));
+    }
+    Ok(Clause::joined(tests, false))
+}
+
+/// The text that a value must be, as [`in_case`] compares it; `None` where the test is another.
+fn wanted_text(condition: &Condition) -> Option<String> {
+    match &condition.test {
+        Test::Is(Relation::Eq, Literal::Text(text)) => Some(text_in_case(text, condition)),
+        _ => None,
+    }
+}
+
 /// The test of an item `j` of `json_each`, by its JSON type.
 fn in_json(condition: &Condition) -> Result<Clause, FieldProblem> {
     let value = Clause::default().sql("j.value");
@@ -336,15 +360,25 @@ fn number_test(value: &Clause, condition: &Condition) -> Result<Clause, FieldPro
     Ok(value.clone().sql(symbol(relation)).bind(number))
 }
 
-fn text_test(value: &Clause, condition: &Condition) -> Result<Clause, FieldProblem> {
-    let fold = |text: &str| match condition.case_sensitive {
+/// Text as a condition compares it: as it is, or without its case.
+fn in_case(text: Clause, condition: &Condition) -> Clause {
+    match condition.case_sensitive {
+        true => text,
+        false => Clause::default().sql("folded(").then(text).sql(")"),
+    }
+}
+
+/// The same of a text that is compared with.
+fn text_in_case(text: &str, condition: &Condition) -> String {
+    match condition.case_sensitive {
         true => text.to_owned(),
         false => functions::fold(text),
-    };
-    let folded = match condition.case_sensitive {
-        true => value.clone(),
-        false => Clause::default().sql("folded(").then(value.clone()).sql(")"),
-    };
+    }
+}
+
+fn text_test(value: &Clause, condition: &Condition) -> Result<Clause, FieldProblem> {
+    let fold = |text: &str| text_in_case(text, condition);
+    let folded = in_case(value.clone(), condition);
     Ok(match &condition.test {
         Test::IsNull(_) => value.clone().sql(" IS NOT NULL"),
         Test::Is(relation, Literal::Text(text)) => folded.sql(symbol(*relation)).bind(fold(text)),
@@ -366,11 +400,11 @@ fn text_test(value: &Clause, condition: &Condition) -> Result<Clause, FieldProbl
                     .bind(text),
             }
         }
-        Test::Regex(pattern) => finds(&in_case(pattern, condition), value, condition)?,
+        Test::Regex(pattern) => finds(&pattern_in_case(pattern, condition), value, condition)?,
         Test::Phrase(text) => {
             let words: Vec<_> = functions::words(text).map(regex::escape).collect();
             let pattern = format!(r"\b{}\b", words.join(r"[^\p{Alphabetic}\p{N}]+"));
-            finds(&in_case(&pattern, condition), value, condition)?
+            finds(&pattern_in_case(&pattern, condition), value, condition)?
         }
         Test::Words(text) => Clause::default()
             .sql("has_words(")
@@ -389,7 +423,7 @@ fn begins(text: Clause, beginning: &str) -> Clause {
     start.sql(") = ").bind(beginning.to_owned())
 }
 
-fn in_case(pattern: &str, condition: &Condition) -> String {
+fn pattern_in_case(pattern: &str, condition: &Condition) -> String {
     match condition.case_sensitive {
         true => pattern.to_owned(),
         false => format!("(?i){pattern}"),
