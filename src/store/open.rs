@@ -169,7 +169,7 @@ pub(super) fn connect_writer(path: &Path) -> Result<Connection> {
         // back when it starts over.
         "PRAGMA synchronous = FULL;
          PRAGMA journal_size_limit = 67108864;
-         PRAGMA cache_size = -12288;
+         PRAGMA cache_size = -8192;
          PRAGMA foreign_keys = ON;
          PRAGMA temp_store = MEMORY;",
     )?;
@@ -197,6 +197,6 @@ pub(super) fn connect_copier(path: &Path) -> Result<Connection> {
 pub(super) fn connect_reader(path: &Path, can_write: bool) -> Result<Connection> {
     let connection =
         if can_write { connect(path)? } else { connect_where_nothing_can_be_written(path)? };
-    connection.execute_batch("PRAGMA query_only = ON; PRAGMA cache_size = -4096;")?;
+    connection.execute_batch("PRAGMA query_only = ON; PRAGMA cache_size = -2048;")?;
     Ok(connection)
 }
