@@ -467,7 +467,7 @@ mod tests {
             json!({ "mimeType": 5 }),
             json!({ "trashed": "no" }),
             json!({ "sharedWithMeTime": 5 }),
-            json!({ "shortcutDetails": [] }),
+            json!({ "shortcutDetails": "1target" }),
         ] {
             assert!(serde_json::from_value::<File>(odd.clone()).is_err(), "{odd}");
         }
