@@ -1,5 +1,5 @@
-//! SharePoint and OneDrive, by Microsoft Graph: drives of files and folders known by their ids, with
-//! a change feed.
+//! SharePoint and OneDrive, by Microsoft Graph: drives of files and folders known by their ids,
+//! with a change feed.
 //!
 //! - `provider`: settings and credentials
 //! - `reader`: how a location is opened, browsed and filtered
