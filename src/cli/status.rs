@@ -2,8 +2,12 @@
 
 use std::io::Write as _;
 
+use jiff::Timestamp;
+
 use super::{Exit, Outcome, Settings, error::CliError, output};
 use crate::{
+    engine::{lease, worker::Worker},
+    model::JobStatus,
     sources,
     store::{
         Connection, Store, StoreError, blobs, buckets,
@@ -46,14 +50,21 @@ struct SyncStatus {
     dead_letters: Vec<DeadLetter>,
 }
 
-fn gather(db: &Connection) -> Result<Status, StoreError> {
+/// `worker` tells the holders of leases that live from those that do not.
+fn gather(db: &Connection, worker: &Worker) -> Result<Status, StoreError> {
     let stored = blobs::totals(db)?;
     let syncs = syncs::all(db)?
         .into_iter()
         .map(|sync| {
+            let holder = leases::holder(db, sync.key)?
+                .filter(|holder| lease::is_alive(holder, worker, Timestamp::now()));
+            let mut jobs = jobs::latest(db, sync.key, SHOWN)?;
+            if holder.is_none() {
+                jobs.iter_mut().for_each(show_as_interrupted);
+            }
             Ok(SyncStatus {
-                jobs: jobs::latest(db, sync.key, SHOWN)?,
-                holder: leases::holder(db, sync.key)?,
+                jobs,
+                holder,
                 open_dead_letters: dead_letters::open_count(db, sync.key)?,
                 dead_letters: dead_letters::open(db, sync.key, SHOWN)?,
                 sync,
@@ -63,10 +74,17 @@ fn gather(db: &Connection) -> Result<Status, StoreError> {
     Ok(Status { buckets: buckets::all(db)?, syncs, blobs: stored.blobs, blob_bytes: stored.bytes })
 }
 
+/// A job whose process died is under way until the next run of its sync records what it was.
+fn show_as_interrupted(job: &mut Job) {
+    if job.status == JobStatus::Running.as_str() {
+        JobStatus::Interrupted.as_str().clone_into(&mut job.status);
+    }
+}
+
 pub(super) async fn run(args: Args, settings: &Settings) -> Outcome {
     let data_dir = settings.config()?.data_dir;
     let status = match settings.store()? {
-        Some(store) => read(&store).await?,
+        Some(store) => read(&store, Worker::unregistered(&data_dir)).await?,
         None => Status { buckets: Vec::new(), syncs: Vec::new(), blobs: 0, blob_bytes: 0 },
     };
     let mut out = std::io::stdout().lock();
@@ -78,8 +96,8 @@ pub(super) async fn run(args: Args, settings: &Settings) -> Outcome {
     Ok(Exit::Done)
 }
 
-async fn read(store: &Store) -> Result<Status, CliError> {
-    Ok(store.read(gather).await?)
+async fn read(store: &Store, worker: Worker) -> Result<Status, CliError> {
+    Ok(store.read(move |db| gather(db, &worker)).await?)
 }
 
 fn text(status: &Status, data_dir: &std::path::Path) -> String {

@@ -50,6 +50,20 @@ fn the_lease_of_a_killed_run_is_taken_over_at_once() {
 }
 
 #[test]
+fn the_status_shows_a_killed_run_as_interrupted_and_one_under_way_as_running() {
+    let (_s3, catchment, first) = standing_run();
+    let pid = first.pid().to_string();
+    catchment.run(&["status"]).exits(0).says(&["is under way", &pid, "running"]);
+
+    first.kill();
+
+    let status = catchment.run(&["status"]).exits(0).says(&["interrupted"]).stdout();
+    assert!(!status.contains("is under way") && !status.contains("running"), "{status}");
+    let status = catchment.run(&["status", "--json"]).exits(0).events();
+    assert_eq!(status[0]["syncs"][0]["locked_by"], serde_json::Value::Null);
+}
+
+#[test]
 fn another_sync_runs_beside_it_in_the_same_data_directory() {
     let (s3, catchment, first) = standing_run();
     let tree = Tree::of_files("tree", 50);
