@@ -9,10 +9,11 @@ use super::{
 use crate::{
     model::BatchStatus,
     store::{
-        StoreError, buckets,
+        StoreError, Transaction, buckets,
         processing::{
             batches::{self, Batch},
-            pauses, tasks,
+            pauses,
+            tasks::{self, Counts},
         },
     },
 };
@@ -24,7 +25,12 @@ pub(super) async fn run(context: &Context, batch_key: i64) -> Result<(), Interru
     let tiers = batch.tiers.clone().unwrap_or_default();
     let first = batch.tier as usize;
     for (tier, keys) in tiers.iter().enumerate().skip(first) {
-        run_tier(context, &batch, tier, keys).await?;
+        // The ledger has what is settled by now, and what is deleted is left out.
+        while let Err(interrupted) = run_tier(context, &batch, tier, keys).await {
+            if !matches!(interrupted, Interrupted::Deleted) {
+                return Err(interrupted);
+            }
+        }
     }
     let now = context.engine.clock().now();
     let ended = context
@@ -77,7 +83,12 @@ async fn run_tier(
         return Err(Interrupted::Paused);
     }
     if takings.is_empty() {
-        context.write(move |tx| tasks::end(tx, task.key, BatchStatus::Skipped, None, now)).await?;
+        // What was counted for a collection that is deleted meanwhile counts no more.
+        let skipped = move |tx: &Transaction<'_>| {
+            tasks::set_counts(tx, task.key, &Counts::default(), now)?;
+            tasks::end(tx, task.key, BatchStatus::Skipped, None, now)
+        };
+        context.write(skipped).await?;
         return Ok(());
     }
     let (mut waits, mut doubtful) = (BTreeSet::new(), BTreeSet::new());

@@ -334,7 +334,8 @@ impl MainLoop {
                 self.active.remove(&key);
                 self.stalled.remove(&key);
                 match outcome {
-                    Ok(()) | Err(Interrupted::Unwanted | Interrupted::Stopped) => {}
+                    Ok(())
+                    | Err(Interrupted::Unwanted | Interrupted::Deleted | Interrupted::Stopped) => {}
                     Err(Interrupted::Paused) => {
                         self.stalled.insert(key);
                     }

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     model::BatchStatus,
     store::{
-        StoreError, Transaction,
+        Connection, StoreError, Transaction,
         buckets::Bucket,
         events::{self, About, EventKind},
         processing::{
@@ -35,7 +35,7 @@ use crate::{
 
 /// Members that are decided about, and tried, in one go.
 const PAGE: u32 = 64;
-/// How often a batch whose objects are extracted is checked for being cancelled.
+/// How often it is checked whether what is extracted is still wanted.
 const LOOK: Duration = Duration::from_millis(500);
 /// Documents that one transaction writes at most, but for those of one object.
 const DOCUMENTS: usize = 256;
@@ -51,6 +51,9 @@ pub(super) enum Interrupted {
     /// The batch was stopped, or its record removed.
     #[error("the batch is not wanted any more")]
     Unwanted,
+    /// A collection of the tier is deleted: the tier begins again without it.
+    #[error("a collection is deleted")]
+    Deleted,
     /// An extractor is paused: the batch continues later.
     #[error("an extractor is paused")]
     Paused,
@@ -109,7 +112,7 @@ impl Tier<'_> {
             return Err(Interrupted::Paused);
         }
         let (key, now) = (self.task.key, self.now());
-        self.guarded(move |tx| {
+        self.guarded(&[], move |tx| {
             let counts = tasks::by_key(tx, key)?.map(|task| task.counts).unwrap_or_default();
             let worked = counts.processed + counts.skipped;
             tasks::end(tx, key, BatchStatus::ended(worked, counts.failed), None, now)
@@ -131,10 +134,10 @@ impl Tier<'_> {
 
     /// Sets the counts to what the ledger already has, which is what the walk will not count again.
     async fn begin(&self) -> Result<(), Interrupted> {
-        let keys: Vec<i64> = self.takings.iter().map(|taking| taking.collection.key).collect();
+        let keys = self.all();
         let (task, now) = (self.task.clone(), self.now());
         let (batch_key, members) = (self.batch.key, self.batch.object_count);
-        self.guarded(move |tx| {
+        self.guarded(&self.all(), move |tx| {
             let (processed, failed) = outcomes::count_finished(tx, batch_key, &keys)?;
             let counts = Counts {
                 submitted: members * keys.len() as u64,
@@ -264,7 +267,7 @@ impl Tier<'_> {
             return Ok(runs);
         }
         let elsewhere = self
-            .guarded(move |tx| {
+            .guarded(&self.only(index), move |tx| {
                 let mut elsewhere = BTreeSet::new();
                 for carry in carries {
                     let (collection, object) = (carry.collection_key, carry.object_key);
@@ -332,7 +335,8 @@ impl Tier<'_> {
             });
         }
         let mut finished = Vec::new();
-        let mut unwanted = std::pin::pin!(until_unwanted(self.context.clone(), self.batch.key));
+        let unwanted = until_unwanted(self.context.clone(), self.batch.key, self.only(index));
+        let mut unwanted = std::pin::pin!(unwanted);
         loop {
             let next = tokio::select! {
                 () = self.context.stop.cancelled() => return Err(Interrupted::Stopped),
@@ -348,7 +352,7 @@ impl Tier<'_> {
                     // The others would only find the same: they wait untried.
                     if is_off {
                         running.shutdown().await;
-                        self.take_back(handed_out).await?;
+                        self.take_back(index, handed_out).await?;
                         return self.record(index, finished, later).await;
                     }
                 }
@@ -370,12 +374,16 @@ impl Tier<'_> {
     }
 
     /// Takes back what was handed out and has not been tried to its end.
-    async fn take_back(&self, handed_out: BTreeSet<(i64, i64)>) -> Result<(), Interrupted> {
+    async fn take_back(
+        &self,
+        index: usize,
+        handed_out: BTreeSet<(i64, i64)>,
+    ) -> Result<(), Interrupted> {
         if handed_out.is_empty() {
             return Ok(());
         }
         let batch_key = self.batch.key;
-        self.guarded(move |tx| {
+        self.guarded(&self.only(index), move |tx| {
             handed_out.into_iter().try_for_each(|(collection, object)| {
                 outcomes::refund(tx, batch_key, collection, object)
             })
@@ -471,7 +479,7 @@ impl Tier<'_> {
         let taking = self.takings[index].clone();
         let (batch, task_key, now) = (self.batch.clone(), self.task.key, self.now());
         let files = self.context.engine.blobs.clone();
-        self.guarded(move |tx| {
+        self.guarded(&self.only(index), move |tx| {
             let (mut counts, mut again, mut written_ids) =
                 (Counts::default(), Vec::new(), Vec::new());
             for Ended { member, run, end, took_ms } in settled {
@@ -549,48 +557,83 @@ impl Tier<'_> {
         .await
     }
 
-    /// A transaction that only happens while this process may process and the batch is wanted.
+    /// The keys of the tier's collections.
+    fn all(&self) -> Vec<i64> {
+        self.takings.iter().map(|taking| taking.collection.key).collect()
+    }
+
+    /// The key of one of them.
+    fn only(&self, index: usize) -> [i64; 1] {
+        [self.takings[index].collection.key]
+    }
+
+    /// A transaction that only happens while this process may process, the batch is wanted and
+    /// these collections are not deleted.
     async fn guarded<T: Send + 'static>(
         &self,
+        collections: &[i64],
         work: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, Interrupted> {
-        let batch_key = self.batch.key;
-        let done = self
-            .context
-            .write(move |tx| match batches::is_wanted(tx, batch_key)? {
-                true => work(tx).map(Some),
-                false => Ok(None),
+        let (batch_key, collections) = (self.batch.key, collections.to_vec());
+        self.context
+            .write(move |tx| match unwanted(tx, batch_key, &collections)? {
+                Some(interrupted) => Ok(Err(interrupted)),
+                None => work(tx).map(Ok),
             })
-            .await?;
-        done.ok_or(Interrupted::Unwanted)
+            .await?
     }
 
     async fn wait_until(&self, at: Timestamp) -> Result<(), Interrupted> {
         let wait = at.duration_since(self.now());
         let Ok(wait) = Duration::try_from(wait) else { return Ok(()) };
+        let unwanted = until_unwanted(self.context.clone(), self.batch.key, self.all());
         tokio::select! {
             () = self.context.stop.cancelled() => Err(Interrupted::Stopped),
-            interrupted = until_unwanted(self.context.clone(), self.batch.key) => Err(interrupted),
+            interrupted = unwanted => Err(interrupted),
             () = tokio::time::sleep(wait) => Ok(()),
         }
     }
 }
 
-/// Waits until somebody cancels a batch, or removes it.
-async fn until_unwanted(context: Context, batch_key: i64) -> Interrupted {
+/// Waits until somebody cancels a batch, removes it, or deletes one of these collections.
+async fn until_unwanted(
+    context: Context,
+    batch_key: i64,
+    collections: impl Into<Vec<i64>>,
+) -> Interrupted {
+    let collections = collections.into();
     loop {
         tokio::time::sleep(LOOK).await;
-        match context.engine.store.read(move |db| batches::is_wanted(db, batch_key)).await {
-            Ok(true) => {}
-            Ok(false) => return Interrupted::Unwanted,
+        let keys = collections.clone();
+        let look = move |db: &Connection| unwanted(db, batch_key, &keys);
+        match context.engine.store.read(look).await {
+            Ok(None) => {}
+            Ok(Some(interrupted)) => return interrupted,
             Err(error) => return error.into(),
         }
     }
 }
 
+/// Why a batch, or what it does for these collections, is not to go on, if it is not.
+fn unwanted(
+    db: &Connection,
+    batch_key: i64,
+    collections: &[i64],
+) -> Result<Option<Interrupted>, StoreError> {
+    if !batches::is_wanted(db, batch_key)? {
+        return Ok(Some(Interrupted::Unwanted));
+    }
+    for key in collections {
+        if !collections::is_kept(db, *key)? {
+            return Ok(Some(Interrupted::Deleted));
+        }
+    }
+    Ok(None)
+}
+
 /// The keys of the members that a collection wants; `None`: all of them.
 fn wanted(
-    db: &crate::store::Connection,
+    db: &Connection,
     taking: &Taking,
     bucket: &Bucket,
     members: &[Member],
@@ -730,7 +773,7 @@ impl Later {
 /// The collections of a tier that take anything still, with what they take from, and the names of
 /// extractors that are not here now. Collections that are gone or switched off are left out.
 pub(super) fn takings(
-    db: &crate::store::Connection,
+    db: &Connection,
     extractors: &super::extract::Extractors,
     keys: &[i64],
 ) -> Result<(Vec<Taking>, BTreeSet<String>), StoreError> {

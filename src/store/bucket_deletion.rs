@@ -52,8 +52,8 @@ pub fn active_syncs(tx: &Transaction<'_>, bucket_key: i64) -> Result<Vec<String>
     Ok(ids)
 }
 
-/// Marks a bucket as deleted, frees its name and stops its syncs: runs under way may write nothing
-/// more.
+/// Marks a bucket as deleted, frees its name and stops its syncs and batches: runs under way may
+/// write nothing more.
 ///
 /// # Errors
 /// SQLite's.
@@ -74,6 +74,7 @@ pub fn begin(tx: &Transaction<'_>, bucket: &Bucket, now: Timestamp) -> Result<()
         "UPDATE buckets SET is_deleting = 1, name = id, updated_at_ms = ?2 WHERE bucket_key = ?1",
     )?
     .execute(params![bucket.key, now.as_millisecond()])?;
+    batches::cancel_of_bucket(tx, bucket.key, now)?;
     collections::lose_bucket(tx, bucket.key, now)?;
     buckets::emit_event(tx, bucket.key, "deleted", now)
 }

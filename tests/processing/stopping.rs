@@ -107,6 +107,57 @@ fn a_program_that_will_not_end_is_killed_after_five_seconds_with_all_that_it_sta
 }
 
 #[test]
+fn a_collection_deleted_by_force_ends_its_programs_and_only_its_work_is_lost() {
+    for manners in ["polite", "stubborn"] {
+        let (here, told, batch) = under_way(manners);
+        let refused = here.server.delete("/v1/collections/made").fails_with(409);
+        assert_eq!(refused["code"], "batch_runs");
+        assert!(refused["message"].as_str().unwrap().contains("?force=true"), "{refused}");
+        assert!(!left_behind(&here.home).is_empty(), "what is refused ends nothing");
+
+        here.server.delete("/v1/collections/made?force=true").is(200);
+
+        // By itself it would run for ten minutes.
+        nothing_is_left(&here.home);
+        assert_eq!(told.has("ended"), manners == "polite");
+        here.server.get("/v1/collections/made").fails_with(404);
+        assert_eq!(here.settled().len(), 1);
+        let ended = here.server.get(&batch).is(200);
+        assert_eq!(ended["status"], "COMPLETED", "{ended}");
+        let audit = &ended["tier_tasks"][0]["audit"];
+        assert_eq!((&audit["balanced"], &audit["processed"]), (&json!(true), &json!(1)), "{ended}");
+        assert_eq!(here.documents("facts").len(), 1, "the other collection has its document");
+        let db = rusqlite::Connection::open(here.home.data_dir().join("catchment.db")).unwrap();
+        poll_until("the end of the collection", DEADLINE, || {
+            let rows = "SELECT (SELECT count(*) FROM collections) + (SELECT count(*) FROM outcomes)
+                             + (SELECT count(*) FROM documents)";
+            let rows: u64 = db.query_row(rows, [], |row| row.get(0)).unwrap();
+            (rows == 3).then_some(())
+        });
+    }
+}
+
+#[test]
+fn a_bucket_deleted_by_force_ends_its_programs_and_its_task_says_when_it_is_gone() {
+    let (here, told, batch) = under_way("polite");
+    let gone = here.server.delete("/v1/buckets/films?force_foreclose=true").is(200);
+    nothing_is_left(&here.home);
+    assert!(told.has("ended"));
+    let task = format!("/v1/tasks/{}", gone["task_id"].as_str().unwrap());
+    let ended = poll_until("the end of the bucket", DEADLINE, || {
+        let shown = here.server.get(&task).is(200);
+        (shown["status"] == "COMPLETED").then_some(shown)
+    });
+    assert_eq!(ended["task_type"], "api_buckets_delete", "{ended}");
+    assert_eq!(ended["additional_data"]["bucket_id"], gone["bucket_id"], "{ended}");
+    here.server.get(&batch).fails_with(404);
+    assert_eq!(here.documents("made").len(), 0);
+    let listed = json!({"task_type": "api_buckets_delete"});
+    let listed = here.server.post("/v1/tasks/list", &listed).is(200);
+    assert_eq!(listed["results"].as_array().unwrap().len(), 1, "{listed}");
+}
+
+#[test]
 fn a_server_that_stops_waits_until_its_programs_have_ended_whatever_their_manners() {
     for manners in ["polite", "stubborn"] {
         let (here, told, _) = under_way(manners);

@@ -2,10 +2,17 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+use serde_json::json;
+
 use super::{ApiError, App, Bucket, Scope, buckets, response::DeletedBucket};
 use crate::{
     engine::collect,
-    store::{StoreError, bucket_deletion},
+    model::{BatchStatus, TaskId, TaskKind},
+    store::{
+        StoreError, Transaction, bucket_deletion,
+        processing::tasks::{self, Of},
+    },
 };
 
 /// How long a response waits for the removal. Small buckets are gone by then.
@@ -18,32 +25,53 @@ pub(super) async fn delete(
     is_forced: bool,
 ) -> Result<DeletedBucket, ApiError> {
     let (namespace_key, now) = (scope.namespace_key, app.now());
-    let bucket = app
+    let (bucket, task_id) = app
         .engine
         .store
         .write(move |tx| {
             let bucket = buckets::named(tx, namespace_key, &named)?
                 .ok_or_else(|| ApiError::not_found("bucket", named))?;
             if bucket.is_deleting {
-                return Ok(bucket);
+                let task_id = task_of(tx, namespace_key, &bucket, now)?;
+                return Ok((bucket, task_id));
             }
             let active = bucket_deletion::active_syncs(tx, bucket.key)?;
             if !active.is_empty() && !is_forced {
                 return Err(has_active_syncs(active));
             }
             bucket_deletion::begin(tx, &bucket, now)?;
-            Ok(bucket)
+            let task_id = task_of(tx, namespace_key, &bucket, now)?;
+            Ok((bucket, task_id))
         })
         .await?;
     let work = tokio::spawn(finish(app.clone(), bucket.key));
     let is_done = matches!(tokio::time::timeout(PATIENCE, work).await, Ok(Ok(true)));
     Ok(DeletedBucket {
-        task_id: format!("task_{}", ulid::Ulid::generate()),
+        task_id: task_id.to_string(),
         status: if is_done { "COMPLETED" } else { "IN_PROGRESS" },
         bucket_id: bucket.id.to_string(),
         bucket_name: bucket.name,
         object_count: bucket.object_count,
     })
+}
+
+/// The task of a deletion that is under way; a new one where it has none.
+fn task_of(
+    tx: &Transaction<'_>,
+    namespace_key: i64,
+    bucket: &Bucket,
+    now: Timestamp,
+) -> Result<TaskId, StoreError> {
+    if let Some(task) = tasks::of_deletion(tx, bucket.key)? {
+        return Ok(task.id);
+    }
+    let detail = json!({
+        "bucket_key": bucket.key, "bucket_id": bucket.id, "objects": bucket.object_count,
+    });
+    let (kind, of) = (TaskKind::DeleteBucket, Of::default());
+    let (key, id) = tasks::insert(tx, kind, namespace_key, &of, &detail, now)?;
+    tasks::begin(tx, key, now)?;
+    Ok(id)
 }
 
 fn has_active_syncs(ids: Vec<String>) -> ApiError {
@@ -82,12 +110,15 @@ pub(in crate::api) fn delete_in_background(app: &App, going: Vec<Bucket>) {
 /// when the server starts again.
 async fn finish(app: App, bucket_key: i64) -> bool {
     let end = async {
-        while !app.engine.store.write(move |tx| bucket_deletion::step(tx, bucket_key)).await? {
+        loop {
+            let now = app.now();
+            if app.engine.store.write(move |tx| step(tx, bucket_key, now)).await? {
+                return Ok::<_, StoreError>(true);
+            }
             if app.stopping.is_cancelled() {
                 return Ok(false);
             }
         }
-        Ok::<_, StoreError>(true)
     };
     match end.await {
         Ok(is_done) => {
@@ -101,4 +132,13 @@ async fn finish(app: App, bucket_key: i64) -> bool {
             false
         }
     }
+}
+
+/// The next step of a deletion; its task ends with the last one.
+fn step(tx: &Transaction<'_>, bucket_key: i64, now: Timestamp) -> Result<bool, StoreError> {
+    let is_done = bucket_deletion::step(tx, bucket_key)?;
+    if is_done && let Some(task) = tasks::of_deletion(tx, bucket_key)? {
+        tasks::end(tx, task.key, BatchStatus::Completed, None, now)?;
+    }
+    Ok(is_done)
 }

@@ -80,6 +80,7 @@ fn to_json(db: &Connection, task: Task) -> Result<Value, ApiError> {
         inputs: Vec::new(),
         outputs: batch_ids.clone(),
         additional_data: json!({
+            "bucket_id": task.detail.get("bucket_id"),
             "collection_id": collection.flatten().map(|it| it.id.to_string()),
             "batch_ids": batch_ids,
             "count": task.detail.get("count"),
@@ -256,7 +257,8 @@ async fn delete(
                 }
                 None => {
                     return Err(ApiError::conflict(
-                        "a change of documents cannot be stopped half done: wait for its end",
+                        "a change of documents or a deletion cannot be stopped half done: wait for its \
+                         end",
                     ));
                 }
             }

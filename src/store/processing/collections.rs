@@ -451,6 +451,16 @@ pub fn begin_removal(tx: &Transaction<'_>, collection: &Collection, now: Timesta
     Ok(())
 }
 
+/// Whether a collection is there and is not being deleted.
+///
+/// # Errors
+/// SQLite's.
+pub fn is_kept(connection: &Connection, key: i64) -> Result<bool> {
+    Ok(connection
+        .prepare_cached("SELECT 1 FROM collections WHERE collection_key = ?1 AND is_deleting = 0")?
+        .exists([key])?)
+}
+
 /// Takes a bucket that goes away from the collections that take from it; those that have nothing
 /// else are switched off.
 pub(crate) fn lose_bucket(tx: &Transaction<'_>, bucket_key: i64, now: Timestamp) -> Result<()> {

@@ -41,7 +41,8 @@ pub fn has_work(connection: &Connection, now: Timestamp) -> Result<bool> {
             "SELECT EXISTS (SELECT 1 FROM batches INDEXED BY batches_open
                             WHERE status IN ('PENDING', 'IN_PROGRESS'))
                 OR EXISTS (SELECT 1 FROM tasks INDEXED BY tasks_open
-                           WHERE status IN ('PENDING', 'IN_PROGRESS') AND batch_key IS NULL)
+                           WHERE status IN ('PENDING', 'IN_PROGRESS') AND batch_key IS NULL
+                             AND kind <> 'api_buckets_delete')
                 OR EXISTS (SELECT 1 FROM collections WHERE is_deleting = 1)
                 OR EXISTS (SELECT 1 FROM collections
                            WHERE next_run_at_ms <= ?1 AND is_enabled AND is_deleting = 0)",

@@ -185,15 +185,28 @@ pub fn of_namespace(connection: &Connection, namespace_key: i64, limit: u32) -> 
     several(connection, rest, params![namespace_key, limit])
 }
 
-/// Tasks that wait or are under way and are no tier of a batch, the oldest first.
+/// The task of the deletion of a bucket, while that is under way.
+///
+/// # Errors
+/// SQLite's.
+pub fn of_deletion(connection: &Connection, bucket_key: i64) -> Result<Option<Task>> {
+    let rest = "WHERE status IN ('PENDING', 'IN_PROGRESS') AND kind = ?1
+                  AND detail ->> '$.bucket_key' = ?2";
+    let kind = TaskKind::DeleteBucket.as_str();
+    Ok(several(connection, rest, params![kind, bucket_key])?.pop())
+}
+
+/// Tasks that wait or are under way and that a processor carries out besides tiers of batches, the
+/// oldest first.
 ///
 /// # Errors
 /// SQLite's.
 pub fn open_chores(connection: &Connection) -> Result<Vec<Task>> {
     several(
         connection,
-        "WHERE status IN ('PENDING', 'IN_PROGRESS') AND batch_key IS NULL ORDER BY task_key",
-        [],
+        "WHERE status IN ('PENDING', 'IN_PROGRESS') AND batch_key IS NULL AND kind <> ?1
+         ORDER BY task_key",
+        [TaskKind::DeleteBucket.as_str()],
     )
 }
 

@@ -18,7 +18,8 @@ pub use filling::{
     add_keys, add_objects, add_unknown, forget_members, has_members_before, object_ids,
 };
 pub use states::{
-    all_ended, begin_tier, begin_with, cancel, end, is_wanted, make_draft, queue_again, submit,
+    all_ended, begin_tier, begin_with, cancel, cancel_of_bucket, end, is_wanted, make_draft,
+    queue_again, submit,
 };
 
 /// A batch as the database knows it.

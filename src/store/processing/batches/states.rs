@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     super::{outcomes, tasks},
-    Batch, whereabouts,
+    Batch, by_key, whereabouts,
 };
 use crate::{
     model::{BatchStatus, TaskKind},
@@ -134,6 +134,26 @@ pub fn cancel(
     set_ended(tx, batch, BatchStatus::Canceled, reason, now)?;
     tasks::cancel_of_batch(tx, batch.key, now)?;
     outcomes::let_go(tx, batch.key)
+}
+
+/// Stops the batches of a bucket that goes.
+///
+/// # Errors
+/// SQLite's.
+pub fn cancel_of_bucket(tx: &Transaction<'_>, bucket_key: i64, now: Timestamp) -> Result<()> {
+    let open: Vec<i64> = tx
+        .prepare_cached(
+            "SELECT batch_key FROM batches INDEXED BY batches_open
+             WHERE status IN ('PENDING', 'IN_PROGRESS') AND bucket_key = ?1",
+        )?
+        .query_map([bucket_key], |row| row.get(0))?
+        .collect::<std::result::Result<_, _>>()?;
+    for key in open {
+        if let Some(batch) = by_key(tx, key)? {
+            cancel(tx, &batch, Some("its bucket is deleted"), now)?;
+        }
+    }
+    Ok(())
 }
 
 fn set_ended(
