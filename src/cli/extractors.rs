@@ -100,6 +100,7 @@ fn list(extractors: &Extractors, as_json: bool) -> Outcome {
                 "source": if extractor.is_builtin() { "builtin" } else { "own" },
                 "accepts": extractor.accepts,
                 "network": extractor.reaches_network(),
+                "not_confined": if extractor.is_service() { vec!["service"] } else { missing.clone() },
                 "parameters": extractor.parameters,
             });
             output::json_line(&mut out, &value)?;
@@ -113,8 +114,8 @@ fn list(extractors: &Extractors, as_json: bool) -> Outcome {
         output::warning(&format!("extractors/{}.toml cannot be used: {}", file.name, file.why));
     }
     if !missing.is_empty() && !as_json {
-        let what = missing.join(" and ");
-        writeln!(out, "This system's kernel does not let extractors be kept from: {what}")?;
+        let what = missing.join(", ");
+        writeln!(out, "The kernel of this computer does not keep extractors from: {what}")?;
     }
     Ok(if unusable.is_empty() { Exit::Done } else { Exit::SomeFailed })
 }

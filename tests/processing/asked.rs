@@ -1,6 +1,12 @@
 //! Extractors asked without a server: each in a child process, as always.
 
-use std::{collections::BTreeMap, fs::File, io::Write as _, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::Write as _,
+    path::PathBuf,
+    time::Duration,
+};
 
 use catchment::processing::extract::{
     Extracted, Extractors, Failure, Given, Job,
@@ -19,8 +25,36 @@ impl Asked {
     pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let program = PathBuf::from(env!("CARGO_BIN_EXE_catchment"));
-        let extractors = Extractors::new(program, folder.path().join("scratch"));
+        let own = Some(folder.path().join("own"));
+        let extractors = Extractors::with(program, folder.path().join("scratch"), own, None);
         Self { folder, extractors }
+    }
+
+    /// The same with an extractor of the owner's.
+    pub fn with(name: &str, definition: &str) -> Self {
+        use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+        let asked = Self::new();
+        let own = asked.folder.path().join("own");
+        fs::DirBuilder::new().mode(0o700).create(&own).unwrap();
+        let path = own.join(format!("{name}.toml"));
+        let mut file = File::options().write(true).create_new(true).mode(0o600).open(path).unwrap();
+        file.write_all(definition.as_bytes()).unwrap();
+        asked
+    }
+
+    /// Ends what has had no work for long enough.
+    pub fn tidy(&self) {
+        self.extractors.tidy();
+    }
+
+    /// The processes that run for it, by their command lines.
+    pub fn processes(&self) -> Vec<String> {
+        let folder = self.folder.path().to_str().unwrap();
+        let all = fs::read_dir("/proc").unwrap().flatten().filter_map(|process| {
+            let line = fs::read(process.path().join("cmdline")).ok()?;
+            Some(String::from_utf8_lossy(&line).replace('\0', " "))
+        });
+        all.filter(|line| line.contains(folder)).collect()
     }
 
     /// What an extractor makes of bytes whose type nobody knows.

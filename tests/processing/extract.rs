@@ -1,11 +1,11 @@
 //! The extractors that come with Catchment, each asked in a child process of its own.
 
-use std::io::Write as _;
+use std::{io::Write as _, time::Duration};
 
 use catchment::processing::extract::Class;
 use serde_json::json;
 
-use crate::asked::Asked;
+use crate::{asked::Asked, ledger::DEADLINE, programs::LINES, support::catchment::poll_until};
 
 /// A PNG of 3 by 2 pixels, as far as its header goes.
 const PNG: &[u8] =
@@ -62,4 +62,36 @@ async fn one_child_serves_many_objects_and_survives_those_that_fail() {
         let found = asked.of("passthrough_extractor", b"{}", parameters.clone()).await.unwrap();
         assert_eq!(found.documents.len(), 1);
     }
+}
+
+#[tokio::test]
+async fn a_child_without_work_ends_after_half_a_minute_and_a_program_that_stays_after_five() {
+    let text = format!(
+        "version = \"1\"\nprogram = [\"/usr/bin/python3\", \"-c\", {}]\noutput = \"lines\"\nstay = true\n",
+        json!(LINES)
+    );
+    let asked = Asked::with("kept", &text);
+    asked.facts(PNG).await;
+    asked.of("kept", b"wish", json!({})).await.unwrap();
+    let running = |kind: &str| {
+        let kind = format!("__extract {kind} ");
+        asked.processes().iter().any(|line| line.contains(&kind))
+    };
+    let both = || [running("file_facts"), running("guard")];
+    let becomes = |wanted: [bool; 2]| {
+        poll_until("the end of a child", DEADLINE, || (both() == wanted).then_some(()));
+    };
+    let wait = async |seconds: u64| {
+        tokio::time::advance(Duration::from_secs(seconds)).await;
+        asked.tidy();
+    };
+    tokio::time::pause();
+    wait(29).await;
+    assert_eq!(both(), [true, true]);
+    wait(2).await;
+    becomes([false, true]);
+    wait(267).await;
+    assert_eq!(both(), [false, true]);
+    wait(3).await;
+    becomes([false, false]);
 }

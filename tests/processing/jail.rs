@@ -5,6 +5,7 @@ use std::{
     fs,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
+    process::{Command, Stdio},
     time::Duration,
 };
 
@@ -13,6 +14,7 @@ use serde_json::{Value, json};
 use crate::{
     ledger::Fixture,
     programs::{collect, define, failures, shell},
+    server::Server,
     support::catchment::{Catchment, poll_until},
 };
 
@@ -166,12 +168,19 @@ fn a_program_changes_no_rights_owners_times_and_attributes_not_even_of_files_tha
     assert_eq!(before, (told(&file), told(&other)));
 }
 
+/// The processes with these words on their command line.
+fn with_words(words: &[&str]) -> Vec<i32> {
+    let processes = fs::read_dir("/proc").unwrap().flatten().filter_map(|process| {
+        let line = fs::read(process.path().join("cmdline")).ok()?;
+        let has = |word: &str| line.split(|byte| *byte == 0).any(|found| found == word.as_bytes());
+        words.iter().all(|word| has(word)).then(|| process.file_name().to_str()?.parse().ok())?
+    });
+    processes.collect()
+}
+
 /// Whether a process with this word on its command line is there.
 fn is_there(word: &str) -> bool {
-    let processes = fs::read_dir("/proc").unwrap().flatten();
-    processes
-        .filter_map(|process| fs::read(process.path().join("cmdline")).ok())
-        .any(|line| line.split(|byte| *byte == 0).any(|found| found == word.as_bytes()))
+    !with_words(&[word]).is_empty()
 }
 
 /// How many children of a process have ended and were not waited for.
@@ -221,15 +230,203 @@ fn what_a_program_starts_under_no_name_ends_with_it_and_leaves_no_zombie() {
 }
 
 #[test]
-fn what_a_program_starts_under_no_name_is_ended_while_it_runs_for_nobody_counts_its_memory() {
+fn what_a_program_starts_under_no_name_counts_for_its_limits_and_ends_with_it() {
     let home = Catchment::new();
-    let seconds = format!("87{}.25", std::process::id());
-    // The pipe ends with the last process that has it.
+    let word = format!("hoards-{}", std::process::id());
     let script = format!(
-        "{}r, w = os.pipe()\nos.set_inheritable(w, True)\nforget()\nos.close(w)\nos.read(r, 1)\n\
-         print('{{\"is_ended\": true}}')\n",
-        forks(&seconds)
+        "hoard = 'import time; kept = b\"x\" * (300 << 20); time.sleep(600)'\n\
+         if os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0:\n        \
+         os.execve('/usr/bin/python3', ['python3', '-c', hoard, '{word}'], {{}})\n    \
+         os._exit(0)\nos.wait()\ntime.sleep(600)\n"
     );
     python(&home, &script, "");
-    assert_eq!(checked(&home, &home.write_home("a.txt", "a")), json!({"is_ended": true}));
+    let definition = home.data_dir().join("extractors/pry.toml");
+    let text = fs::read_to_string(&definition).unwrap();
+    let limits = "timeout = \"50s\", memory = \"150MiB\"";
+    fs::write(&definition, text.replace("timeout = \"50s\"", limits)).unwrap();
+    let file = home.write_home("a.txt", "a");
+    let said = home.run(&["extractors", "check", "pry", file.to_str().unwrap()]);
+    said.exits(1).says(&["bytes of memory", "(resource)"]);
+    assert!(!is_there(&word));
+}
+
+/// A served pipeline whose program runs for long, and has hidden a process from everybody. Returns
+/// the words by which both are known.
+fn hiding() -> (Fixture, [String; 2]) {
+    let here = Fixture::new();
+    let [hidden, own] = ["84", "85"].map(|of| format!("{of}{}.25", std::process::id()));
+    let script =
+        format!("{}forget()\nos.execv('/bin/sleep', ['sleep', '{own}'])\n", forks(&hidden));
+    python(&here.home, &script, "");
+    collect(&here, "pry", Value::Null);
+    here.tree.write("a.txt", "a");
+    here.sync(json!({}));
+    let words = [hidden, own];
+    poll_until("both", DEADLINE, || words.iter().all(|word| is_there(word)).then_some(()));
+    (here, words)
+}
+
+#[test]
+fn nothing_that_a_program_has_started_and_hidden_outlives_a_server_that_is_killed() {
+    let (here, words) = hiding();
+    let Fixture { home: _home, server, tree: _tree } = here;
+    server.kill();
+    poll_until("the end of all", DEADLINE, || {
+        (!words.iter().any(|word| is_there(word))).then_some(())
+    });
+}
+
+#[test]
+fn what_a_program_has_hidden_is_ended_though_its_guard_is_killed() {
+    let (here, words) = hiding();
+    let all = |words: &[String]| -> Vec<i32> {
+        words.iter().flat_map(|word| with_words(&[word])).collect()
+    };
+    let before = all(&words);
+    let of_ours = |guard: &i32| {
+        let line = fs::read(format!("/proc/{guard}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains(here.home.data_dir().to_str().unwrap())
+    };
+    let guards: Vec<i32> =
+        with_words(&["__extract", "guard"]).into_iter().filter(of_ours).collect();
+    assert_eq!(guards.len(), 1);
+    let guard = rustix::process::Pid::from_raw(guards[0]).unwrap();
+    rustix::process::kill_process(guard, rustix::process::Signal::KILL).unwrap();
+    // The object is tried once more, so that there are others of these words.
+    poll_until("the end of the first", DEADLINE, || {
+        let now = all(&words);
+        (!before.iter().any(|process| now.contains(process))).then_some(())
+    });
+    assert!(here.server.stop().success());
+    assert!(all(&words).is_empty());
+}
+
+#[test]
+fn copies_that_take_over_rights_and_times_fail_with_the_reason_and_plain_copies_do_not() {
+    let home = Catchment::new();
+    let file = home.write_home("a.txt", "words");
+    let script = "import shutil, subprocess\n\
+        source, said = sys.argv[1], {}\n\
+        def run(*words):\n    done = subprocess.run(words, capture_output=True, text=True)\n    \
+        return [done.returncode, done.stderr.strip().rsplit(': ', 1)[-1]]\n\
+        def copied(copy, target):\n    try:\n        copy(source, target)\n        \
+        return open(target).read()\n    except OSError as error:\n        return str(error.errno)\n\
+        said['cp'] = run('cp', source, 'one')\n\
+        said['cp -p'] = run('cp', '-p', source, 'two')\n\
+        said['copyfile'] = copied(shutil.copyfile, 'three')\n\
+        said['copy'] = copied(shutil.copy, 'four')\n\
+        said['copy2'] = copied(shutil.copy2, 'five')\n\
+        said['chmod +x'] = run('chmod', '+x', 'one')\n\
+        said['left'] = [name for name in ('one', 'three') if open(name).read() == 'words']\n\
+        print(json.dumps(said))\n";
+    python(&home, script, "");
+    let refused = "Operation not permitted";
+    let expected = json!({
+        "cp": [0, ""], "cp -p": [1, refused], "copyfile": "words", "copy": "1", "copy2": "1",
+        "chmod +x": [1, refused], "left": ["one", "three"],
+    });
+    assert_eq!(checked(&home, &file), expected);
+}
+
+/// Becomes a program that finds an older kernel: one without what the first word says.
+const OLDER_KERNEL: &str = r#"
+import ctypes, errno, os, platform, struct, sys
+without, program = sys.argv[1], sys.argv[2:]
+seccomp, prctl = (317, 157) if platform.machine() == "x86_64" else (277, 167)
+LOAD, EQUAL, RETURN, ALLOW, ERROR = 0x20, 0x15, 0x06, 0x7fff0000, 0x00050000
+refuse = lambda number: [(EQUAL, 0, 1, number), (RETURN, 0, 0, ERROR | errno.ENOSYS)]
+rules = [(LOAD, 0, 0, 0)]
+if without == "landlock":
+    for number in (444, 445, 446):
+        rules += refuse(number)
+else:
+    rules += refuse(seccomp)
+    # PR_SET_SECCOMP, by the first argument.
+    rules += [(EQUAL, 0, 3, prctl), (LOAD, 0, 0, 16), (EQUAL, 0, 1, 22), (RETURN, 0, 0, ERROR | errno.EINVAL)]
+rules.append((RETURN, 0, 0, ALLOW))
+code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *rule) for rule in rules))
+filter = ctypes.create_string_buffer(struct.pack("HxxxxxxP", len(rules), ctypes.addressof(code)))
+libc = ctypes.CDLL(None, use_errno=True)
+for words in ((38, 1, 0, 0, 0), (22, 2, ctypes.addressof(filter), 0, 0)):
+    if libc.prctl(words[0], *(ctypes.c_ulong(word) for word in words[1:])) != 0:
+        sys.exit(f"prctl: {os.strerror(ctypes.get_errno())}")
+os.execv(program[0], program)
+"#;
+
+/// A command of an installation on a kernel without that.
+fn on_a_kernel_without(what: &str, home: &Catchment, args: &[&str]) -> Command {
+    let given = home.command(args);
+    let mut command = Command::new("/usr/bin/python3");
+    command.args(["-c", OLDER_KERNEL, what]).arg(given.get_program()).args(given.get_args());
+    command.env_clear();
+    command.envs(given.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// What such a command prints.
+fn said_without(what: &str, home: &Catchment, args: &[&str]) -> String {
+    let run = on_a_kernel_without(what, home, args).output().unwrap();
+    assert!(run.status.success(), "{args:?}: {}", String::from_utf8_lossy(&run.stderr));
+    String::from_utf8(run.stdout).unwrap()
+}
+
+#[test]
+fn a_kernel_that_cannot_confine_is_named_everywhere_and_programs_keep_the_rest_of_their_limits() {
+    let script = "secret, source = os.path.dirname(__file__) + '/../secret', sys.argv[1]\n\
+        tried({\n\
+        'secret': lambda: open(secret),\n\
+        'chmod': lambda: os.chmod(secret, 0o600),\n\
+        'socket': lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM),\n\
+        'change of the input': lambda: open(source, 'w').write('changed'),\n\
+        })\n";
+    let not_confined = |listed: String| -> Value {
+        let first: Value = serde_json::from_str(listed.lines().next().unwrap()).unwrap();
+        first["not_confined"].clone()
+    };
+    let list = ["extractors", "--json"];
+    let here = not_confined(Catchment::new().run(&list).exits(0).stdout());
+    for (without, lost, tried) in [
+        (
+            "landlock",
+            ["files", "processes"],
+            json!({"secret": 0, "chmod": 1, "socket": 13, "change of the input": 0}),
+        ),
+        (
+            "seccomp",
+            ["network", "attributes"],
+            json!({"secret": 13, "chmod": 0, "socket": 0, "change of the input": 0}),
+        ),
+    ] {
+        // This kernel may lack something already.
+        let is_missing = |what: &&str| {
+            lost.contains(what) || here.as_array().unwrap().iter().any(|it| it == what)
+        };
+        let all = ["files", "network", "attributes", "processes"];
+        let missing: Vec<&str> = all.into_iter().filter(is_missing).collect();
+        let home = Catchment::new();
+        python(&home, script, "");
+        home.write_home("secret", "secret");
+        let file = home.write_home("a.txt", "as it was");
+        let check = ["extractors", "check", "pry", file.to_str().unwrap()];
+        let said: Value = serde_json::from_str(&said_without(without, &home, &check)).unwrap();
+        assert_eq!(said, tried, "without {without}");
+        assert_eq!(fs::read_to_string(&file).unwrap(), "as it was", "without {without}");
+
+        let words = format!("does not keep extractors from: {}", missing.join(", "));
+        assert!(said_without(without, &home, &["extractors"]).contains(&words));
+        assert_eq!(not_confined(said_without(without, &home, &list)), json!(missing));
+        let doctor = said_without(without, &home, &["doctor", "--json"]);
+        let doctor: Value = serde_json::from_str(&doctor).unwrap();
+        let findings = doctor["findings"].as_array().unwrap();
+        let found = findings.iter().find(|it| it["check"] == "confinement").unwrap();
+        assert_eq!(found["status"], "warning", "{found}");
+        assert!(found["message"].as_str().unwrap().contains(&words), "{found}");
+
+        let serve = ["serve", "--listen", "127.0.0.1:0"];
+        let server = Server::by(&home, on_a_kernel_without(without, &home, &serve));
+        let listed = server.get("/v1/collections/features/extractors").is(200);
+        let all = listed["results"].as_array().unwrap();
+        assert!(all.iter().all(|one| one["not_confined"] == json!(missing)), "{listed}");
+    }
 }

@@ -181,12 +181,24 @@ fn pdf(words: &str) -> Vec<u8> {
     bytes
 }
 
+/// A picture of a page that says something.
+fn scan(words: &str) -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let [page, picture] = ["page.pdf", "page"].map(|name| folder.path().join(name));
+    fs::write(&page, pdf(words)).unwrap();
+    let mut draws = Command::new("pdftoppm");
+    draws.args(["-png", "-singlefile", "-gray", "-r", "150"]).arg(&page).arg(&picture);
+    assert!(draws.status().unwrap().success());
+    fs::read(picture.with_extension("png")).unwrap()
+}
+
 #[test]
-fn exiftool_ffprobe_and_pdftotext_of_debian_make_documents_with_the_examples_as_they_are() {
+fn the_programs_of_debian_make_documents_with_the_examples_as_they_are() {
     for (program, file, bytes, check) in [
         ("exiftool", "sound.wav", wav(), "RIFF:NumChannels"),
         ("ffprobe", "sound.wav", wav(), "streams"),
         ("pdftotext", "page.pdf", pdf("forty two elephants"), "text"),
+        ("tesseract", "page.png", scan("forty two elephants"), "text"),
     ] {
         let here = Fixture::new();
         example(&here.home, program);
@@ -199,7 +211,7 @@ fn exiftool_ffprobe_and_pdftotext_of_debian_make_documents_with_the_examples_as_
         assert_eq!(made.len(), 1, "{program}");
         assert!(!made[0][check].is_null(), "{program}: {}", made[0]);
         assert_eq!(made[0]["path"], file);
-        if program == "pdftotext" {
+        if check == "text" {
             assert!(made[0]["text"].as_str().unwrap().contains("forty two elephants"));
             let found = json!({"search": "elephants"});
             let found = here.server.post("/v1/collections/made/documents/list", &found).is(200);
@@ -373,7 +385,7 @@ fn the_programs_of_a_server_that_is_killed_are_ended_and_its_object_is_extracted
 }
 
 /// Speaks lines: counts its objects, and does what the content of each says.
-const LINES: &str = r#"
+pub const LINES: &str = r#"
 import json, os, sys
 count = 0
 for line in sys.stdin:
@@ -448,6 +460,75 @@ fn a_program_that_is_kept_serves_many_objects_and_is_replaced_when_it_breaks() {
     let Fixture { home, server, tree: _tree } = here;
     server.stop();
     nothing_is_left(&home);
+}
+
+#[test]
+fn a_program_that_is_kept_ends_after_a_while_without_work_and_is_there_for_the_next_object() {
+    let here = Fixture::new();
+    lines(&here.home, "kept", "stay = true\nlimits = { idle = \"1s\" }");
+    collect(&here, "kept", Value::Null);
+    here.tree.write("a.txt", "first");
+    let sync = here.sync(json!({}));
+    here.settled();
+    let first = here.documents("made");
+    assert_eq!(first.len(), 1, "{:?}", failures(&here));
+
+    nothing_is_left(&here.home);
+
+    here.tree.write("b.txt", "second");
+    here.run_again(&sync, 2);
+    let both = poll_until("the second", DEADLINE, || {
+        let made = here.documents("made");
+        (made.len() == 2).then_some(made)
+    });
+    let second = both.iter().find(|document| document["wish"] == "second").unwrap();
+    assert_ne!(second["pid"], first[0]["pid"]);
+    assert_eq!(second["count"], 1, "it is its first");
+}
+
+#[test]
+fn numpy_of_debian_computes_and_writes_files_confined() {
+    let script = r#"
+import json, os, sys
+import numpy
+for line in sys.stdin:
+    request = json.loads(line)
+    rows = numpy.loadtxt(request["inputs"]["file"]["path"])
+    # Linear algebra runs in threads, where there are processors for them.
+    square = numpy.random.default_rng(1).random((600, 600))
+    error = float(numpy.abs(numpy.linalg.solve(square, square @ square) - square).max())
+    path = os.path.join(request["scratch"], "rows.npy")
+    numpy.save(path, rows)
+    mapped = numpy.memmap(os.path.join(request["scratch"], "mapped"), dtype="f8", mode="w+", shape=(1000, 1000))
+    mapped[:] = 1
+    mapped.flush()
+    for said in (
+        {"document": {"is_exact": error < 1e-6, "sum": float(mapped.sum())}},
+        {"vector": {"name": "mean", "values": rows.mean(axis=0).tolist()}},
+        {"blob": {"path": "rows.npy", "field": "rows"}},
+        {"done": True},
+    ):
+        print(json.dumps(said), flush=True)
+"#;
+    let here = Fixture::new();
+    let script = here.home.write_home("programs/vectors.py", script);
+    let text = format!(
+        "version = \"1\"\nprogram = [\"/usr/bin/python3\", \"{}\"]\noutput = \"lines\"\nstay = true\n\
+         allow = {{ read = [\"{}\"] }}\n",
+        script.display(),
+        script.parent().unwrap().display()
+    );
+    define(&here.home, "vectors", &text);
+    collect(&here, "vectors", Value::Null);
+    here.tree.write("a.txt", "1 2 3\n3 4 8\n");
+    here.sync(json!({}));
+    assert_eq!(here.settled()[0]["status"], "COMPLETED", "{:?}", failures(&here));
+    let asked = json!({"return_vectors": true});
+    let listed = here.server.post("/v1/collections/made/documents/list", &asked).is(200);
+    let made = &listed["results"][0];
+    assert_eq!((&made["is_exact"], &made["sum"]), (&json!(true), &json!(1e6)), "{made}");
+    assert_eq!(made["_internal"]["vectors"]["mean"], json!([2.0, 3.0, 5.5]));
+    assert_eq!(made["document_blobs"][0]["field"], "rows", "{made}");
 }
 
 #[test]

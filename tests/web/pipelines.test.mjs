@@ -90,7 +90,7 @@ test("a new pipeline says where each extractor takes objects, and no address", a
     const answer = await route.fetch();
     const { results, ...rest } = await answer.json();
     const own = (feature_extractor_name, more) => ({ ...results[0], feature_extractor_name, source: "own", network: true, ...more });
-    return route.fulfill({ response: answer, json: { ...rest, results: [...results, own("whisper", { not_confined: ["service"] }), own("fetcher", { not_confined: [] })] } });
+    return route.fulfill({ response: answer, json: { ...rest, results: [...results, own("whisper", { not_confined: ["service"] }), own("fetcher", { not_confined: [] }), own("loose", { not_confined: ["files", "processes"] })] } });
   });
   await page.getByRole("link", { name: "Pipelines" }).click();
   await page.getByRole("link", { name: "New pipeline" }).first().click();
@@ -100,6 +100,10 @@ test("a new pipeline says where each extractor takes objects, and no address", a
   await page.getByRole("radio", { name: /fetcher/ }).check();
   await page.getByText("The program of the extractor fetcher may use the network.").waitFor();
   assert.equal(await page.getByText("Nothing leaves this computer.").count(), 0);
+  const loose = page.getByText("The kernel of this computer does not keep extractors from: files, processes.");
+  assert.equal(await loose.count(), 0);
+  await page.getByRole("radio", { name: /loose/ }).check();
+  await loose.waitFor();
 });
 
 test("documents are a table that is searched, and lead to the objects that they come from", async (t) => {

@@ -169,6 +169,7 @@ export function open(visit) {
         h("span", extractorName(each), h("small", said(each.description)), each.accepts.includes("*/*") ? null : h("small", `For ${each.accepts.join(", ")}`))))),
       h("p.muted", "You can add extractors as files in the extractors folder of the data directory: your own programs and services. They cannot be added here, so nobody who reaches this page can run a program."),
       one ? h("p", { role: "status" }, whereTo(one)) : null,
+      one ? notKeptFrom(one) : null,
       one ? schemaForm(one.parameter_schema, state.typed, () => change({}), wrongFields("parameters.")) : h("p.bad", `The extractor ${state.extractor} is not here any more. Choose another one.`),
     ];
   }
@@ -177,6 +178,12 @@ export function open(visit) {
   function whereTo(one) {
     if (one.not_confined.includes("service")) return `Sends each object to the service that the extractor ${one.feature_extractor_name} is set up with.`;
     return one.network ? `The program of the extractor ${one.feature_extractor_name} may use the network.` : "Nothing leaves this computer.";
+  }
+
+  /** What the kernel of this computer cannot keep a program from. @param {Api.Extractor} one */
+  function notKeptFrom(one) {
+    const what = one.not_confined.filter((each) => each !== "service");
+    return what.length ? h("p.muted", `The kernel of this computer does not keep extractors from: ${what.join(", ")}. Choose only programs that you trust with your files.`) : null;
   }
 
   function keeps() {

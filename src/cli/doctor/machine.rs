@@ -13,7 +13,7 @@ use bytesize::ByteSize;
 use jiff::Timestamp;
 
 use super::Finding;
-use crate::{blobs, cli::open::AddressFile, config::Config};
+use crate::{blobs, cli::open::AddressFile, config::Config, processing::extract::confine};
 
 /// What is written to see how fast the disk is.
 const SAMPLE: usize = 4 << 20;
@@ -51,6 +51,22 @@ pub(super) fn disk(config: &Config) -> Vec<Finding> {
         });
     }
     findings
+}
+
+/// What the kernel can keep extractors from.
+pub(super) fn confinement() -> Finding {
+    match confine::missing().join(", ") {
+        missing if missing.is_empty() => Finding::ok(
+            "confinement",
+            "extractors are kept from files, networks and processes that are not theirs",
+        ),
+        missing => Finding::warning(
+            "confinement",
+            format!("the kernel of this computer does not keep extractors from: {missing}"),
+            "Use Linux 6.12 or later with Landlock and seccomp switched on, or only programs that \
+             you trust with your files",
+        ),
+    }
 }
 
 /// The folder itself, or the nearest one above it that is there.

@@ -2,7 +2,7 @@
 //! mend it. Changes nothing, and shows no secret.
 //!
 //! - here: what a finding is, and how findings are shown
-//! - `machine`: disk, clock, watches, port
+//! - `machine`: disk, clock, watches, port, confinement
 //! - `state`: the data directory, the database, keys, and whether providers can be reached
 
 mod machine;
@@ -72,6 +72,7 @@ pub(super) async fn run(args: Args, settings: &Settings) -> Outcome {
     findings.extend(machine::disk(&config));
     findings.extend(state::findings(&config).await);
     findings.push(machine::port(&config));
+    findings.push(machine::confinement());
     let mut out = std::io::stdout().lock();
     let has_errors = findings.iter().any(|finding| finding.status == Status::Error);
     if args.json {

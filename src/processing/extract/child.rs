@@ -1,7 +1,8 @@
 //! The child's side of an extractor: `catchment __extract NAME CONFINEMENT`.
 //!
-//! One of the owner's programs is `catchment __extract program CONFINEMENT -- WORDS`: the process
-//! confines itself and becomes that program. What follows is about our own.
+//! One of the owner's programs is `catchment __extract guard CONFINEMENT -- WORDS`, which stays
+//! ([`guard`]) and starts `catchment __extract program CONFINEMENT -- WORDS`: that process confines
+//! itself and becomes the program. What follows is about our own.
 //!
 //! It confines itself, then reads requests from the socket that is its standard input, open files
 //! coming with them, and writes outputs to its standard output. It opens nothing by name but what
@@ -16,6 +17,7 @@ use std::{
     mem::MaybeUninit,
     os::unix::process::CommandExt as _,
     panic::{self, AssertUnwindSafe},
+    path::{Path, PathBuf},
     process::{Command, ExitCode},
 };
 
@@ -27,13 +29,16 @@ use rustix::{
 use super::{
     builtin,
     confine::{self, Confinement},
+    guard,
     protocol::{Failed, Output, Request},
 };
 
 /// The hidden subcommand that runs it.
 pub const COMMAND: &str = "__extract";
 /// Stands for the name of an extractor where a program of the owner's is to be run.
-pub const PROGRAM: &str = "program";
+pub const GUARD: &str = "guard";
+/// The same for the process that becomes the program.
+const PROGRAM: &str = "program";
 /// The code with which this program ends where it cannot become another (`EX_OSERR` of
 /// `sysexits.h`).
 pub const NOT_STARTED: i32 = 71;
@@ -47,8 +52,11 @@ const CHUNK: usize = 64 * 1024;
 /// Serves requests for the built-in extractor of that name until there are no more.
 #[must_use]
 pub fn serve(name: &str, confinement: &str, words: &[OsString]) -> ExitCode {
-    if name == PROGRAM {
-        let error = become_program(confinement, words);
+    if name == GUARD || name == PROGRAM {
+        let error = match name {
+            GUARD => guard_program(confinement, words),
+            _ => become_program(confinement, words),
+        };
         let program = words.first().map(|word| word.to_string_lossy()).unwrap_or_default();
         // Nobody may be reading any more.
         let _ = writeln!(io::stderr(), "{CANNOT_START} {program}: {error}");
@@ -60,6 +68,31 @@ pub fn serve(name: &str, confinement: &str, words: &[OsString]) -> ExitCode {
             let _ = writeln!(io::stderr(), "{error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// This program, even where its file has been replaced meanwhile.
+#[must_use]
+pub fn own_program() -> PathBuf {
+    let own = Path::new("/proc/self/exe");
+    match own.exists() {
+        true => own.to_owned(),
+        false => std::env::current_exe().unwrap_or_else(|_| own.to_owned()),
+    }
+}
+
+/// Starts the program and guards it. Returns only why it could not.
+fn guard_program(confinement: &str, words: &[OsString]) -> io::Error {
+    let is_asked = match serde_json::from_str(confinement) {
+        Ok(Confinement { is_asked, .. }) => is_asked,
+        Err(error) => return error.into(),
+    };
+    let mut command = Command::new(own_program());
+    command.args([COMMAND, PROGRAM, confinement, "--"]).args(words);
+    command.env(confine::PARENT, std::process::id().to_string());
+    match guard::stay(&mut command, is_asked) {
+        Err(error) => error,
+        Ok(never) => match never {},
     }
 }
 

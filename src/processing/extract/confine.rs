@@ -30,6 +30,11 @@ pub struct Confinement {
     pub network: bool,
     /// Whether it may use devices such as a graphics card.
     pub devices: bool,
+    /// The process group that nothing of it may join: that of the process that started it, which
+    /// knows what an extractor has started by its group.
+    pub apart_from: Option<i32>,
+    /// Whether a program gets requests: its standard input is the socket that its output is.
+    pub is_asked: bool,
 }
 
 /// The variable that tells a child which process started it.
@@ -45,7 +50,6 @@ const NICE: i32 = 10;
 /// # Errors
 /// When a limit cannot be set. A kernel without Landlock or filters is no error.
 pub fn enter(confinement: &Confinement) -> io::Result<()> {
-    rustix::process::setpgid(None, None).or_else(leads_already)?;
     die_with_parent()?;
     let limits = [
         (Resource::Cpu, Some(confinement.cpu_secs)),
@@ -63,11 +67,6 @@ pub fn enter(confinement: &Confinement) -> io::Result<()> {
     std::env::set_current_dir(&confinement.scratch)?;
     lock_up(confinement).map_err(io::Error::other)?;
     forbid(confinement)
-}
-
-/// A process that leads its session cannot change its group, and need not.
-fn leads_already(error: rustix::io::Errno) -> Result<(), rustix::io::Errno> {
-    if error == rustix::io::Errno::PERM { Ok(()) } else { Err(error) }
 }
 
 #[cfg(target_os = "linux")]
@@ -145,7 +144,7 @@ fn lock_up(_: &Confinement) -> Result<(), std::convert::Infallible> {
 #[cfg(target_os = "linux")]
 fn forbid(confinement: &Confinement) -> io::Result<()> {
     use super::syscalls;
-    syscalls::forbid(confinement.network)
+    syscalls::forbid(confinement.network, confinement.apart_from)
         .or_else(|error| if syscalls::is_unavailable(&error) { Ok(()) } else { Err(error) })
 }
 
@@ -154,8 +153,8 @@ fn forbid(_: &Confinement) -> io::Result<()> {
     Ok(())
 }
 
-/// What this system cannot keep a child from, for the page of an extractor: `files`, `network`, and
-/// `attributes` of files that it may read.
+/// What this system cannot keep a child from, for the page of an extractor: `files`, `network`,
+/// `attributes` of files that it may read, and other `processes`, which it could end.
 #[must_use]
 pub fn missing() -> Vec<&'static str> {
     static MISSING: std::sync::LazyLock<Vec<&'static str>> = std::sync::LazyLock::new(probe);
@@ -169,19 +168,27 @@ fn probe() -> Vec<&'static str> {
     let nothing = Confinement::default();
     let confined = std::thread::spawn(move || {
         let status = lock_up(&nothing).ok().map(|status| status.landlock);
-        (status, super::syscalls::forbid(nothing.network).is_ok())
+        (status, super::syscalls::forbid(nothing.network, None).is_ok())
     });
     let (status, has_filters) = confined.join().unwrap_or_default();
-    // Before the third version a file could be cut short by whoever may read it.
-    let has_files = matches!(
-        status,
-        Some(LandlockStatus::Available { effective_abi, .. }) if effective_abi >= ABI::V3
-    );
-    let all = [("files", has_files), ("network", has_filters), ("attributes", has_filters)];
+    let has_rules = |of: ABI| matches!(status, Some(LandlockStatus::Available { effective_abi, .. }) if effective_abi >= of);
+    let all = [
+        // Before the third version a file could be cut short by whoever may read it.
+        ("files", has_rules(ABI::V3)),
+        ("network", has_filters),
+        ("attributes", has_filters),
+        ("processes", has_rules(ABI::V6)),
+    ];
     all.into_iter().filter(|(_, is_kept)| !is_kept).map(|(name, _)| name).collect()
 }
 
 #[cfg(not(target_os = "linux"))]
 fn probe() -> Vec<&'static str> {
-    vec!["files", "network", "attributes"]
+    vec!["files", "network", "attributes", "processes"]
+}
+
+/// Whether a child can be let read a file without being able to change anything of it.
+#[must_use]
+pub fn can_only_read() -> bool {
+    !missing().iter().any(|what| ["files", "attributes"].contains(what))
 }

@@ -8,6 +8,8 @@ use super::{builtin::Builtin, program::Program, service::Service};
 
 /// How long an extractor of ours may take over one object.
 const TIMEOUT: Duration = Duration::from_secs(120);
+/// How long a child of ours without work is kept.
+const IDLE: Duration = Duration::from_secs(30);
 
 /// An extractor.
 #[derive(Clone, Debug)]
@@ -34,6 +36,8 @@ pub struct Extractor {
     pub(super) defaults: Map<String, Value>,
     /// How long it may take over one object.
     pub timeout: Duration,
+    /// How long a process of it that has no work is kept.
+    pub(super) idle: Duration,
     /// How many objects it may have at once; `None`: as many as there are places.
     pub concurrency: Option<usize>,
     /// The digest of the owner's definition, which is part of the recipe; `None`: it is ours, whose
@@ -115,6 +119,7 @@ impl From<&'static Builtin> for Extractor {
             parameters: (builtin.parameters)(),
             defaults: Map::new(),
             timeout: TIMEOUT,
+            idle: IDLE,
             concurrency: None,
             definition: None,
             secrets: Vec::new(),

@@ -3,9 +3,10 @@
 //! What breaks a limit is killed at once. A program that is merely no longer wanted, because its
 //! batch was cancelled or this process is to end, is first asked to end (SIGTERM), and killed with
 //! all that is left of it after [`GRACE`]. A child of ours has nothing to put in order.
+//!
+//! A program is started by its guard, and it is the guard that is the first process of its group.
 
 use std::{
-    path::Path,
     process::ExitStatus,
     sync::{Arc, Condvar, Mutex, PoisonError},
     thread,
@@ -18,6 +19,7 @@ use rustix::process::{
 
 use super::{
     Class, Failure,
+    guard::Hold,
     scratch::Scratch,
     strays::{self, Started},
 };
@@ -26,7 +28,7 @@ use super::{
 const GRACE: Duration = Duration::from_secs(5);
 /// How often it is looked whether it has.
 const LOOK: Duration = Duration::from_millis(10);
-/// How long to wait for what was killed: only a process that hangs in the kernel takes so long.
+/// How long to wait for what is killed: only a process that hangs in the kernel takes so long.
 const KILLED: Duration = Duration::from_secs(5);
 
 /// A process with all that it starts. Dropping it ends them; [`all_ended`] waits for that.
@@ -42,10 +44,16 @@ impl Group {
         Self::new(child, None)
     }
 
-    /// A program, which may start others; they are known by its scratch folder, which stays until
-    /// all of them have ended. `memory` is the most that they may use together, in bytes.
-    pub(super) fn of_program(child: Started, scratch: Arc<Scratch>, memory: u64) -> Self {
-        Self::new(child, Some(Program { scratch, memory }))
+    /// A program, which may start others, by its guard and the hold on that. Its scratch folder
+    /// stays until all of them have ended. `memory` is the most that they may use together, in
+    /// bytes.
+    pub(super) fn of_program(
+        guard: Started,
+        hold: Hold,
+        scratch: Arc<Scratch>,
+        memory: u64,
+    ) -> Self {
+        Self::new(guard, Some(Program { hold, scratch, memory }))
     }
 
     fn new(child: Started, program: Option<Program>) -> Self {
@@ -58,7 +66,7 @@ impl Group {
         if self.ended.is_none()
             && let Some(members) = &mut self.members
         {
-            self.ended = members.child.try_wait().ok().flatten();
+            self.ended = members.status();
         }
         self.ended
     }
@@ -68,13 +76,12 @@ impl Group {
     pub(super) fn watched(&self) -> impl Future<Output = Failure> + use<> {
         let watched = self.members.as_ref().and_then(|members| {
             let program = members.program.as_ref()?;
-            Some((members.number(), program.scratch.clone(), program.memory))
+            Some((members.number(), program.memory))
         });
         async move {
             match watched {
-                Some((group, scratch, memory)) => {
-                    let message = strays::too_much(group, scratch.path(), memory).await;
-                    Failure::new(Class::Resource, message)
+                Some((guard, memory)) => {
+                    Failure::new(Class::Resource, strays::too_much(guard, memory).await)
                 }
                 None => std::future::pending().await,
             }
@@ -117,6 +124,7 @@ impl Drop for Group {
 /// What a program has that a child of ours has not.
 #[derive(Debug)]
 struct Program {
+    hold: Hold,
     scratch: Arc<Scratch>,
     memory: u64,
 }
@@ -133,6 +141,12 @@ impl Members {
     /// The number of the group, which is that of its first process.
     fn number(&self) -> i32 {
         self.pid.map_or(-1, |pid| pid.as_raw_nonzero().get())
+    }
+
+    /// How the process that is asked has ended, if it has.
+    fn status(&mut self) -> Option<ExitStatus> {
+        let of_program = self.program.as_mut().and_then(|program| program.hold.status());
+        of_program.or_else(|| self.child.try_wait().ok().flatten())
     }
 
     fn signal(&self, signal: Signal) {
@@ -172,26 +186,53 @@ impl Members {
     }
 
     fn take_too_much(&self) -> bool {
-        self.program.as_ref().is_some_and(|program| {
-            strays::excess(self.number(), program.scratch.path(), program.memory).is_some()
-        })
+        self.program
+            .as_ref()
+            .is_some_and(|program| strays::excess(self.number(), program.memory).is_some())
     }
 
     /// Kills them and whatever left the group, and waits for all.
     fn kill(mut self) {
+        match self.program.take() {
+            Some(program) => self.let_go(program),
+            None => {
+                self.kill_group();
+                strays::clear_away();
+            }
+        }
+    }
+
+    /// Leaves it to its guard to end a program, which ends when nothing is left; does it without the
+    /// guard where that was killed or hangs.
+    fn let_go(mut self, program: Program) {
+        let Program { hold, scratch, .. } = program;
+        drop(hold);
+        let until = Instant::now() + KILLED;
+        let mut pause = Duration::from_millis(1);
+        let guard = loop {
+            match self.child.try_wait() {
+                Ok(None) if Instant::now() < until => thread::sleep(pause),
+                other => break other.ok().flatten(),
+            }
+            pause = (pause * 2).min(LOOK);
+        };
+        if guard.is_some_and(|status| status.code().is_some()) {
+            return;
+        }
+        self.kill_group();
+        strays::end(|marked| marked == scratch.path());
+        let until = Instant::now() + KILLED;
+        while self.are_there() && Instant::now() < until {
+            thread::sleep(LOOK);
+        }
+    }
+
+    fn kill_group(&mut self) {
         // The number of a group that is gone may be another's by now.
         if self.are_there() {
             self.signal(Signal::KILL);
         }
         let _ = self.child.wait();
-        match &self.program {
-            Some(program) => strays::end(|scratch: &Path| scratch == program.scratch.path()),
-            None => strays::clear_away(),
-        }
-        let until = Instant::now() + KILLED;
-        while self.are_there() && Instant::now() < until {
-            thread::sleep(LOOK);
-        }
     }
 }
 

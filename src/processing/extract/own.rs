@@ -35,6 +35,8 @@ const LONGEST: u64 = 256 * 1024;
 const MEMORY: ByteSize = ByteSize::gib(2);
 const FILE: ByteSize = ByteSize::gib(1);
 const TIMEOUT: Duration = Duration::from_secs(120);
+/// How long a process that stays is kept without work: it may have loaded a model.
+const IDLE: Duration = Duration::from_secs(300);
 
 /// The folder with the owner's extractors.
 #[derive(Debug)]
@@ -197,6 +199,7 @@ struct Definition {
 #[serde(default, deny_unknown_fields)]
 struct Limits {
     timeout: Option<String>,
+    idle: Option<String>,
     memory: Option<ByteSize>,
     file: Option<ByteSize>,
     concurrency: Option<usize>,
@@ -215,7 +218,11 @@ impl Definition {
         if self.version.is_empty() || self.version.len() > 64 {
             return Err("version must have 1 to 64 characters".to_owned());
         }
-        let timeout = self.timeout()?;
+        let timeout = time("limits.timeout", self.limits.timeout.as_deref())?.unwrap_or(TIMEOUT);
+        let idle = time("limits.idle", self.limits.idle.as_deref())?;
+        if idle.is_some() && !self.stay {
+            return Err("limits.idle belongs to a program that stays".to_owned());
+        }
         let parameters = self.schema(name)?;
         let (definition, defaults) = (self.digest(), self.defaults());
         let memory = self.limits.memory.unwrap_or(MEMORY).as_u64();
@@ -250,19 +257,10 @@ impl Definition {
             defaults,
             parameters,
             timeout,
+            idle: idle.unwrap_or(IDLE),
             concurrency: Some(concurrency.unwrap_or(usize::MAX).min(most).max(1)),
             definition: Some(definition),
             how,
-        })
-    }
-
-    fn timeout(&self) -> Result<Duration, String> {
-        let Some(text) = &self.limits.timeout else { return Ok(TIMEOUT) };
-        let parsed = text.parse::<jiff::SignedDuration>().ok();
-        let parsed = parsed.and_then(|it| Duration::try_from(it).ok());
-        let is_sound = |it: &Duration| !it.is_zero() && *it <= Duration::from_secs(24 * 3600);
-        parsed.filter(is_sound).ok_or_else(|| {
-            format!("limits.timeout: {text:?} is no time up to a day, such as 90s, 10m or 2h")
         })
     }
 
@@ -396,6 +394,15 @@ impl Definition {
     }
 }
 
+fn time(field: &str, text: Option<&str>) -> Result<Option<Duration>, String> {
+    let Some(text) = text else { return Ok(None) };
+    let parsed = text.parse::<jiff::SignedDuration>().ok();
+    let parsed = parsed.and_then(|it| Duration::try_from(it).ok());
+    let is_sound = |it: &Duration| !it.is_zero() && *it <= Duration::from_secs(24 * 3600);
+    let wrong = || format!("{field}: {text:?} is no time up to a day, such as 90s, 10m or 2h");
+    parsed.filter(is_sound).map(Some).ok_or_else(wrong)
+}
+
 /// The content, and for models that read text the text that there is.
 fn default_inputs(how: &How) -> BTreeMap<String, String> {
     let file = ("file".to_owned(), CONTENT.to_owned());
@@ -453,6 +460,7 @@ mod tests {
             ("x", PROGRAM.replace("'{input}'", "'--file={input}'"), "whole argument"),
             ("x", PROGRAM.replace(", '{input}'", ""), "{input}"),
             ("x", format!("{PROGRAM}limits = {{ timeout = 'soon' }}"), "limits.timeout"),
+            ("x", format!("{PROGRAM}limits = {{ idle = '1m' }}"), "stays"),
             ("x", format!("{PROGRAM}allow = {{ read = ['here'] }}"), "absolute"),
             (
                 "x",

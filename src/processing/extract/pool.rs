@@ -4,7 +4,6 @@ use std::{
     collections::HashMap,
     path::{Path, PathBuf},
     sync::{Arc, LazyLock, Mutex, PoisonError},
-    time::Duration,
 };
 
 use tokio::{
@@ -13,7 +12,7 @@ use tokio::{
 };
 
 use super::{
-    Class, Extracted, Extractor, Failure, Given, Job, builtin, drawing,
+    Class, Extracted, Extractor, Failure, Given, Job, builtin, child, drawing,
     extractor::How,
     group,
     own::{self, Own, Unusable},
@@ -27,9 +26,6 @@ use crate::sources::http::post::Poster;
 
 /// Objects after which a child is replaced, whatever it has gathered by then.
 const OBJECTS: u32 = 1000;
-/// How long a child without work is kept, and one of the owner's, which may have loaded a model.
-const IDLE: Duration = Duration::from_secs(30);
-const OWN_IDLE: Duration = Duration::from_secs(300);
 const MIB: u64 = 1024 * 1024;
 /// Children without work that are kept of one extractor.
 const MOST_IDLE: usize = 8;
@@ -57,7 +53,7 @@ struct Shared {
     /// Links to what services are to fetch, where a server runs.
     links: Option<Arc<dyn Links>>,
     poster: Poster,
-    idle: Mutex<HashMap<Kind, Vec<(Process, Instant)>>>,
+    idle: Mutex<HashMap<Kind, Vec<Kept>>>,
     /// What programs that run at once may use together, in MiB; `None`: nobody knows how much there
     /// is.
     memory: Option<Memory>,
@@ -91,6 +87,14 @@ impl Memory {
 pub struct Turn {
     _turn: Option<OwnedSemaphorePermit>,
     _memory: Option<OwnedSemaphorePermit>,
+}
+
+/// A child without work.
+#[derive(Debug)]
+struct Kept {
+    process: Process,
+    /// Until when it is kept.
+    until: Instant,
 }
 
 /// What children are alike in: the extractor, and for one of the owner's what its file says.
@@ -138,11 +142,7 @@ impl Extractors {
     /// The program that runs here, even where its file has been replaced meanwhile.
     #[must_use]
     pub fn own_program() -> PathBuf {
-        let own = Path::new("/proc/self/exe");
-        match own.exists() {
-            true => own.to_owned(),
-            false => std::env::current_exe().unwrap_or_else(|_| own.to_owned()),
-        }
+        child::own_program()
     }
 
     /// The extractor of that name and version. One of the owner's is whatever version its file
@@ -269,7 +269,7 @@ impl Extractors {
         };
         let asked = process.run_job(job, extractor.timeout).await;
         if !asked.is_spent && process.served < OBJECTS {
-            self.keep(kind, process);
+            self.keep(kind, Kept { process, until: Instant::now() + extractor.idle });
         } else if asked.is_spent && own.is_some() {
             process.kill().await;
         }
@@ -296,9 +296,9 @@ impl Extractors {
     /// Ends children that have had no work for a while, and clears away those that have ended.
     pub fn tidy(&self) {
         let mut idle = self.lock();
-        for ((_, definition), kept) in idle.iter_mut() {
-            let patience = if definition.is_some() { OWN_IDLE } else { IDLE };
-            kept.retain_mut(|(process, since)| process.is_alive() && since.elapsed() < patience);
+        let now = Instant::now();
+        for kept in idle.values_mut() {
+            kept.retain_mut(|one| one.process.is_alive() && now < one.until);
         }
         idle.retain(|_, kept| !kept.is_empty());
     }
@@ -319,7 +319,7 @@ impl Extractors {
     fn take_idle(&self, kind: &Kind) -> Option<Process> {
         let mut idle = self.lock();
         let kept = idle.get_mut(kind)?;
-        while let Some((mut process, _)) = kept.pop() {
+        while let Some(Kept { mut process, .. }) = kept.pop() {
             if process.is_alive() {
                 return Some(process);
             }
@@ -327,15 +327,15 @@ impl Extractors {
         None
     }
 
-    fn keep(&self, kind: Kind, process: Process) {
+    fn keep(&self, kind: Kind, one: Kept) {
         let mut idle = self.lock();
         let kept = idle.entry(kind).or_default();
         if kept.len() < MOST_IDLE {
-            kept.push((process, Instant::now()));
+            kept.push(one);
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Kind, Vec<(Process, Instant)>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Kind, Vec<Kept>>> {
         self.shared.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

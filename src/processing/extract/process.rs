@@ -19,7 +19,7 @@ use std::{
 
 use rustix::{
     net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags},
-    process::Signal,
+    process::{Signal, getpgrp},
 };
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Interest},
@@ -34,6 +34,7 @@ use super::{
     confine::{self, Confinement},
     gather::{Gathering, OBJECT_BYTES},
     group::Group,
+    guard::Hold,
     protocol::{FileInput, FilePlace, Input, Request},
     scratch::Scratch,
     spawner, staging,
@@ -85,6 +86,7 @@ impl Process {
             address_space: Some(MEMORY),
             file_bytes: OBJECT_BYTES,
             scratch: scratch.path().to_owned(),
+            apart_from: Some(getpgrp().as_raw_nonzero().get()),
             ..Confinement::default()
         };
         let mut command = Command::new(program);
@@ -119,13 +121,17 @@ impl Process {
     ) -> io::Result<Self> {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
         let (log, log_in) = io::pipe()?;
-        command
-            .stdin(Stdio::from(OwnedFd::from(theirs.try_clone()?)))
-            .stdout(Stdio::from(OwnedFd::from(theirs)))
-            .stderr(log_in);
+        let hold = match memory {
+            Some(memory) => Some((Hold::on(&mut command)?, memory)),
+            None => {
+                command.stdin(Stdio::from(OwnedFd::from(theirs.try_clone()?)));
+                None
+            }
+        };
+        command.stdout(Stdio::from(OwnedFd::from(theirs))).stderr(log_in);
         let child = spawner::spawn(command).await?;
-        let group = match memory {
-            Some(memory) => Group::of_program(child, scratch.clone(), memory),
+        let group = match hold {
+            Some((hold, memory)) => Group::of_program(child, hold, scratch.clone(), memory),
             None => Group::of(child),
         };
         ours.set_nonblocking(true)?;

@@ -11,11 +11,12 @@ use std::{
     fs, io,
     os::unix::{ffi::OsStrExt as _, fs::PermissionsExt as _, process::CommandExt as _},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
     sync::Arc,
     time::Duration,
 };
 
+use rustix::process::getpgrp;
 use serde_json::{Map, Value};
 use tokio::{io::AsyncReadExt as _, net::unix::pipe::Receiver, time::Instant};
 
@@ -24,6 +25,7 @@ use super::{
     confine::{self, Confinement},
     gather::{DOCUMENT_BYTES, Gathering, OBJECT_BYTES},
     group::Group,
+    guard::Hold,
     process::{self, Log, Process},
     protocol::{FilePlace, Input, Output, Request},
     scratch::Scratch,
@@ -174,7 +176,7 @@ impl Program {
         let scratch = Arc::new(Scratch::new(folder).map_err(unprepared)?);
         let Job { run, object, inputs, parameters } = job;
         let at = scratch.path().to_owned();
-        let may_link = confine::missing().is_empty();
+        let may_link = confine::can_only_read();
         let placed =
             tokio::task::spawn_blocking(move || staging::inputs(inputs, &at, &at, may_link))
                 .await
@@ -198,9 +200,10 @@ impl Program {
         let mut command = self.command(&own, words, scratch.path(), &placed.linked, &run)?;
         let (out, out_in) = io::pipe().map_err(unprepared)?;
         let (log, log_in) = io::pipe().map_err(unprepared)?;
-        command.stdin(Stdio::null()).stdout(out_in).stderr(log_in);
+        let hold = Hold::on(&mut command).map_err(unprepared)?;
+        command.stdout(out_in).stderr(log_in);
         let child = spawner::spawn(command).await.map_err(unprepared)?;
-        let mut group = Group::of_program(child, scratch.clone(), self.memory);
+        let mut group = Group::of_program(child, hold, scratch.clone(), self.memory);
         let (log, out) = (Log::of(log), Receiver::from_owned_fd(out.into()).map_err(unprepared)?);
         let watched = group.watched();
         let printed = tokio::select! {
@@ -258,7 +261,7 @@ impl Program {
         words.filter_map(Result::transpose).collect()
     }
 
-    /// This program, which confines itself and then becomes the owner's.
+    /// This program, which guards another that confines itself and then becomes the owner's.
     fn command(
         &self,
         own: &Path,
@@ -282,12 +285,14 @@ impl Program {
             scratch: scratch.to_owned(),
             network: self.network,
             devices: self.devices,
+            apart_from: Some(getpgrp().as_raw_nonzero().get()),
+            is_asked: self.output == OutputKind::Lines,
         };
         let confinement = serde_json::to_string(&confinement)
             .map_err(|error| unprepared(io::Error::other(error)))?;
         let mut command = Command::new(own);
         command
-            .args([child::COMMAND, child::PROGRAM])
+            .args([child::COMMAND, child::GUARD])
             .arg(confinement)
             .arg("--")
             .args(words)
@@ -299,7 +304,6 @@ impl Program {
             .env("LANG", "C.UTF-8")
             .env("CATCHMENT_RUN", run)
             .env(strays::MARK, scratch)
-            .env(confine::PARENT, std::process::id().to_string())
             .process_group(0);
         Ok(command)
     }

@@ -18,7 +18,10 @@ static ORDERS: LazyLock<Mutex<mpsc::Sender<Order>>> = LazyLock::new(|| {
     let (orders, waiting) = mpsc::channel::<Order>();
     // Without a thread nobody takes orders: `spawn` says so.
     let _ = thread::Builder::new().name("spawner".to_owned()).spawn(move || {
-        adopt_orphans();
+        // Those of programs whose guard was killed, so that they can be found.
+        if let Err(error) = strays::adopt_orphans() {
+            tracing::warn!(%error, "stray processes of extractors cannot be found");
+        }
         for (mut command, answer) in waiting {
             let _ = answer.send(strays::start(&mut command));
         }
@@ -37,14 +40,3 @@ pub(super) async fn spawn(command: Command) -> io::Result<Started> {
     orders.send((command, answer)).map_err(|_| gone())?;
     answered.await.map_err(|_| gone())?
 }
-
-/// Grandchildren whose parent ends become this process's children, so that they can be found.
-#[cfg(target_os = "linux")]
-fn adopt_orphans() {
-    if let Err(error) = rustix::process::set_child_subreaper(Some(rustix::process::getpid())) {
-        tracing::warn!(%error, "stray processes of extractors cannot be found");
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn adopt_orphans() {}

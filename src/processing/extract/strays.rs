@@ -1,11 +1,12 @@
-//! The processes that an extractor has started, found again in the system's list: to see how much
-//! memory they have taken, and to end those that left the group that they were started in.
+//! The processes that an extractor has started, found in the system's list: to see how much they
+//! take, and to end them.
 //!
-//! They are known by a variable of their environment, which holds the scratch folder of the child
-//! that they come from; a folder is never given twice. A program can take the variable away from
-//! what it starts. Such a process is known by its parent, or, once that has ended and this process
-//! has become its parent, by what it cannot take off: it is confined, and nobody here has started
-//! it. It belongs to no program any more, and is ended.
+//! Whatever a program starts descends from its guard: orphans become the guard's children. Only
+//! where a guard was killed do they become this process's. Then they are known by a variable of
+//! their environment, which holds the scratch folder of the program that they come from (a folder
+//! is never given twice), and, if the program has taken that away, by what it cannot take off: such
+//! a process is confined, and nobody here has started it. It belongs to no program any more, and is
+//! ended.
 
 use std::{
     collections::BTreeMap,
@@ -91,21 +92,12 @@ struct Taken {
     memory: u64,
 }
 
-/// What the group of a process and whatever it started take.
+/// What all that a guard has started takes.
 #[cfg(target_os = "linux")]
-fn taken(group: i32, scratch: &Path) -> Taken {
+fn taken(guard: i32) -> Taken {
     let all = linux::processes();
+    let family = linux::descendants(&all, guard);
     let mut taken = Taken::default();
-    let mut family: std::collections::HashSet<i32> = [group].into();
-    for process in &all {
-        let belongs = process.group == group
-            || (process.is_adopted()
-                && linux::mark(process.id).is_some_and(|mark| mark == scratch));
-        if belongs {
-            family.insert(process.id);
-        }
-    }
-    linux::add_descendants(&all, &mut family);
     for process in all.iter().filter(|process| family.contains(&process.id)) {
         taken.count += 1;
         taken.memory += process.memory;
@@ -114,34 +106,63 @@ fn taken(group: i32, scratch: &Path) -> Taken {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn taken(_: i32, _: &Path) -> Taken {
+fn taken(_: i32) -> Taken {
     Taken::default()
 }
 
-/// Ends once the processes of a program take more than they may, saying so.
-pub(super) async fn too_much(group: i32, scratch: &Path, memory: u64) -> String {
+/// Ends once all that a guard has started takes more than it may, saying so.
+pub(super) async fn too_much(guard: i32, memory: u64) -> String {
     loop {
         tokio::time::sleep(LOOK).await;
-        let at = scratch.to_owned();
-        let look = move || {
-            #[cfg(target_os = "linux")]
-            linux::end_now(|_| false, linux::Among::Adopted);
-            excess(group, &at, memory)
-        };
-        let looked = tokio::task::spawn_blocking(look).await;
+        let looked = tokio::task::spawn_blocking(move || excess(guard, memory)).await;
         if let Ok(Some(message)) = looked {
             return message;
         }
     }
 }
 
-/// What the processes of a program take that they may not, if anything, for people.
-pub(super) fn excess(group: i32, scratch: &Path, memory: u64) -> Option<String> {
-    let taken = taken(group, scratch);
+/// What all that a guard has started takes that it may not, if anything, for people.
+pub(super) fn excess(guard: i32, memory: u64) -> Option<String> {
+    let taken = taken(guard);
     if taken.memory > memory {
         return Some(format!("it used more than {memory} bytes of memory"));
     }
     (taken.count > MOST).then(|| format!("it started more than {MOST} processes"))
+}
+
+/// Makes this process the parent of every descendant whose own parent ends.
+///
+/// # Errors
+/// The system's.
+#[cfg(target_os = "linux")]
+pub(super) fn adopt_orphans() -> io::Result<()> {
+    Ok(rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?)
+}
+
+/// Elsewhere they are lost.
+#[cfg(not(target_os = "linux"))]
+#[expect(clippy::unnecessary_wraps, reason = "elsewhere it can fail")]
+pub(super) fn adopt_orphans() -> io::Result<()> {
+    Ok(())
+}
+
+/// Kills all that descends from this process, again and again until it has no descendants: they may
+/// start others meanwhile. Somebody else waits for its children.
+#[cfg(target_os = "linux")]
+pub(super) fn end_started() {
+    const LONGEST: Duration = Duration::from_millis(100);
+    let mut pause = Duration::from_millis(1);
+    while linux::kill_started() {
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(LONGEST);
+    }
+}
+
+/// Elsewhere the group is all that can be found.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn end_started() {
+    use rustix::process::{Signal, getpgrp, kill_process_group};
+    let _ = kill_process_group(getpgrp(), Signal::KILL);
 }
 
 /// Ends all processes whose scratch folder is one of these, and strays that belong to no program
@@ -222,13 +243,6 @@ mod linux {
         pub(super) is_zombie: bool,
     }
 
-    impl Process {
-        /// Whether its parent is this process, or nobody.
-        pub(super) fn is_adopted(&self) -> bool {
-            self.parent <= 1 || u32::try_from(self.parent).is_ok_and(|it| it == std::process::id())
-        }
-    }
-
     /// All that this process may see. <https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html>
     pub(super) fn processes() -> Vec<Process> {
         let Ok(folder) = fs::read_dir("/proc") else { return Vec::new() };
@@ -250,7 +264,7 @@ mod linux {
     }
 
     /// Adds what the processes of a family have started.
-    pub(super) fn add_descendants(all: &[Process], family: &mut HashSet<i32>) {
+    fn add_descendants(all: &[Process], family: &mut HashSet<i32>) {
         loop {
             let known = family.len();
             let of_family = all.iter().filter(|process| family.contains(&process.parent));
@@ -260,6 +274,29 @@ mod linux {
                 return;
             }
         }
+    }
+
+    /// All that a process has started, and what that has, without itself.
+    pub(super) fn descendants(all: &[Process], of: i32) -> HashSet<i32> {
+        let mut family = HashSet::from([of]);
+        add_descendants(all, &mut family);
+        family.remove(&of);
+        family
+    }
+
+    /// Kills all that descends from this process. Returns whether there was any.
+    pub(super) fn kill_started() -> bool {
+        let all = processes();
+        let family = descendants(&all, own());
+        let alive = all.iter().filter(|process| !process.is_zombie && family.contains(&process.id));
+        for pid in alive.filter_map(|process| Pid::from_raw(process.id)) {
+            let _ = kill_process(pid, Signal::KILL);
+        }
+        !family.is_empty()
+    }
+
+    fn own() -> i32 {
+        i32::try_from(std::process::id()).unwrap_or(-1)
     }
 
     /// The mark of a process, unless it has none or does not show it.
@@ -303,7 +340,7 @@ mod linux {
     pub(super) fn end_now(is_one: impl Fn(&Path) -> bool, among: Among) -> bool {
         let started = super::started();
         let all = processes();
-        let own = i32::try_from(std::process::id()).unwrap_or(-1);
+        let own = own();
         let own_group = getpgrp().as_raw_nonzero().get();
         let is_running = |mark: &PathBuf| started.values().flatten().any(|known| known == mark);
         let (mut doomed, mut ended) = (HashSet::new(), Vec::new());

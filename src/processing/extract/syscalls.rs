@@ -6,7 +6,6 @@
 
 use std::{collections::BTreeMap, io};
 
-use rustix::process::{getpgid, getppid};
 use seccompiler::{
     BackendError, BpfProgram, Error, SeccompAction, SeccompCmpArgLen, SeccompCmpOp,
     SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
@@ -103,13 +102,14 @@ const CONTROLS: &[u64] =
     &[0x4008_6602, 0x4004_6602, 0x401c_5820, 0x4008_7602, 0x4080_6685, 0x800c_6613, 0x5412];
 
 /// Keeps this thread, and whatever it becomes and starts, from these calls for good. Without
-/// `network` it makes no sockets, but pairs whose ends it has both.
+/// `network` it makes no sockets, but pairs whose ends it has both. `apart_from` is the number of a
+/// process group that nothing of it may join.
 ///
 /// # Errors
 /// When the kernel has no such filters, or refuses this one.
-pub(super) fn forbid(network: bool) -> io::Result<()> {
+pub(super) fn forbid(network: bool, apart_from: Option<i32>) -> io::Result<()> {
     let not_permitted = SeccompAction::Errno(libc::EPERM.unsigned_abs());
-    apply(never().and_then(|rules| program(rules, not_permitted)))?;
+    apply(never(apart_from).and_then(|rules| program(rules, not_permitted)))?;
     if network {
         return Ok(());
     }
@@ -153,7 +153,7 @@ fn with_x32(mut rules: Rules) -> Rules {
     rules
 }
 
-fn never() -> Result<Rules, BackendError> {
+fn never(apart_from: Option<i32>) -> Result<Rules, BackendError> {
     let all = [ATTRIBUTES, OLDER, POWERS].concat();
     let mut rules: Rules = all.into_iter().map(|number| (number, Vec::new())).collect();
     let controls = CONTROLS.iter().map(|control| rule(vec![is(1, *control)?]));
@@ -161,10 +161,8 @@ fn never() -> Result<Rules, BackendError> {
     // The limits of another process.
     let of_another = rule(vec![is_not(0, 0)?, is_set(2)?])?;
     rules.insert(libc::SYS_prlimit64, vec![of_another]);
-    // The group of the process that started this one: by its own groups, what an extractor has
-    // started is known.
-    if let Ok(group) = getpgid(getppid()) {
-        let group = u64::from(group.as_raw_nonzero().get().unsigned_abs());
+    if let Some(group) = apart_from {
+        let group = u64::from(group.unsigned_abs());
         rules.insert(libc::SYS_setpgid, vec![rule(vec![is(1, group)?])?]);
     }
     Ok(rules)
