@@ -54,7 +54,8 @@ pub fn write_hour(tx: &Transaction<'_>, now: Timestamp) -> Result<()> {
     Ok(())
 }
 
-/// How large a bucket was from one time to another: one row an hour that was written down.
+/// How large a bucket was at each hour from one time to another. Hours that nobody wrote down, for
+/// Catchment did not run, are as the last one before them; those before the first are absent.
 ///
 /// # Errors
 /// SQLite's.
@@ -64,18 +65,25 @@ pub fn hours(
     from: Timestamp,
     to: Timestamp,
 ) -> Result<Vec<Hour>> {
+    let end = hour_of(to);
+    let from = hour_of(from).max(end - KEPT);
     let mut statement = connection.prepare_cached(
         "SELECT hour, objects, bytes FROM bucket_hours
-         WHERE bucket_key = ?1 AND hour BETWEEN ?2 AND ?3 ORDER BY hour",
+         WHERE bucket_key = ?1 AND hour <= ?3
+           AND hour >= coalesce((SELECT max(hour) FROM bucket_hours
+                                 WHERE bucket_key = ?1 AND hour <= ?2), ?2)
+         ORDER BY hour",
     )?;
-    let hours = statement
-        .query_map(params![bucket_key, hour_of(from), hour_of(to)], |row| {
-            let hour: i64 = row.get(0)?;
-            let at = time::from_ms(hour * HOUR_MS);
-            Ok(Hour { at, objects: row.get(1)?, bytes: row.get(2)? })
-        })?
+    let written: Vec<(i64, u64, u64)> = statement
+        .query_map([bucket_key, from, end], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
         .collect::<std::result::Result<_, _>>()?;
-    Ok(hours)
+    let nexts = written.iter().skip(1).map(|(hour, ..)| *hour).chain([end + 1]);
+    let hours = written.iter().zip(nexts).flat_map(|((hour, objects, bytes), next)| {
+        let of_hour =
+            |hour| Hour { at: time::from_ms(hour * HOUR_MS), objects: *objects, bytes: *bytes };
+        ((*hour).max(from)..next).map(of_hour)
+    });
+    Ok(hours.collect())
 }
 
 /// Failures of one kind.

@@ -123,7 +123,9 @@ fn a_signed_link_ends_after_an_hour() {
         later.request("GET", &link[0]).without_token().send()
     };
     assert_eq!(ask("+59m").text(), "soon gone");
-    ask("+61m").fails_with(401);
+    let ended = ask("+61m").fails_with(401);
+    assert_eq!(ended["code"], "link_expired", "{ended}");
+    assert!(ended["message"].as_str().unwrap().contains("ask for a new one"), "{ended}");
 }
 
 #[test]

@@ -97,8 +97,7 @@ fn a_submitted_batch_has_one_task_and_holds_back_what_would_change_under_it() {
     server.patch("/v1/collections/made", &json!({"description": "while it runs"})).is(200);
     server.delete("/v1/collections/made?force=true").is(200);
     server.get("/v1/collections/made").fails_with(404);
-    running.does("cancel", json!({}), 200);
-    running.becomes("CANCELED");
+    running.becomes("COMPLETED");
 }
 
 #[test]
@@ -325,10 +324,16 @@ fn a_change_of_more_than_ten_thousand_documents_is_a_task_that_reaches_each_of_t
     assert_eq!(ended(&bulk)["task_type"], "api_collections_documents_bulk_update");
     assert_eq!(count(json!({"seen": true})), 10_002);
 
-    let some = json!({"filters": {"from": "a"}});
-    let gone = server.request("DELETE", &format!("{documents}/batch")).json(&some).send().is(200);
-    assert_eq!((&gone["status"], &gone["deleted_count"]), (&json!("COMPLETED"), &json!(5001)));
-    assert_eq!(count(json!({})), 5001);
+    let delete = |filter: Value| {
+        let body = json!({"filters": filter});
+        server.request("DELETE", &format!("{documents}/batch")).json(&body).send().is(200)
+    };
+    let few = delete(json!({"from": "a", "number": 0}));
+    assert_eq!((&few["status"], &few["deleted_count"]), (&json!("COMPLETED"), &json!(1)), "{few}");
+    let many = delete(json!({"seen": true}));
+    assert_eq!((&many["status"], &many["deleted_count"]), (&json!("PENDING"), &Value::Null));
+    assert_eq!(ended(&many)["task_type"], "api_collections_documents_bulk_delete");
+    assert_eq!(count(json!({})), 0);
 }
 
 #[test]
@@ -359,6 +364,56 @@ fn analytics_count_what_failed_by_its_kind_and_leave_healthy_buckets_out() {
     let usage = server.get(&format!("{analytics}/films/usage")).is(200);
     assert_eq!(usage["total_credits"], 0, "nobody bills: {usage}");
     server.get(&format!("{analytics}/none/health")).fails_with(404);
+}
+
+#[test]
+fn hours_in_which_nothing_ran_are_as_the_last_before_them_and_there_are_none_before_the_first() {
+    const HOUR: i64 = 3600;
+    let here = Fixture::new();
+    let server = &here.server;
+    let get = |what: &str, query: &str| {
+        let target = format!("/v1/analytics/buckets/films/{what}?group_by=hour{query}");
+        server.get(&target).is(200)["metrics"].as_array().unwrap().clone()
+    };
+    poll_until("this hour", DEADLINE, || (!get("storage", "").is_empty()).then_some(()));
+    let db = rusqlite::Connection::open(here.home.data_dir().join("catchment.db")).unwrap();
+    db.busy_timeout(DEADLINE).unwrap();
+    let now: i64 = db.query_row("SELECT max(hour) FROM bucket_hours", [], |it| it.get(0)).unwrap();
+    for (hour, objects, bytes) in [(now - 50, 1, 100), (now - 10, 4, 1000)] {
+        let row = "INSERT INTO bucket_hours SELECT bucket_key, ?1, ?2, ?3 FROM buckets";
+        db.execute(row, [hour, objects, bytes]).unwrap();
+    }
+    let time = |hour: i64| jiff::Timestamp::from_second(hour * HOUR).unwrap();
+    let at = |point: &Value| {
+        let time: jiff::Timestamp = point["time_bucket"].as_str().unwrap().parse().unwrap();
+        time.as_second() / HOUR
+    };
+
+    let all = get("storage", "");
+    let hours: Vec<i64> = all.iter().map(at).collect();
+    // An hour may have begun since.
+    let last = *hours.last().unwrap();
+    assert!((now..=now + 1).contains(&last), "{last} at {now}");
+    assert_eq!(hours, (now - 50..=last).collect::<Vec<_>>());
+    for (point, hour) in all.iter().zip(hours) {
+        let expected = match hour - now {
+            ..-10 => (100, 1, 100),
+            -10..0 => (1000, 4, 250),
+            _ => (0, 0, 0),
+        };
+        let shown = ["total_size_bytes", "object_count", "avg_size_bytes"]
+            .map(|field| point[field].as_u64().unwrap());
+        assert_eq!((shown[0], shown[1], shown[2]), expected, "{point}");
+    }
+    let range = format!("&start_date={}&end_date={}", time(now - 30), time(now - 20));
+    let part = get("storage", &range);
+    assert_eq!((at(&part[0]), part.len()), (now - 30, 11), "it begins in the middle of a gap");
+    assert!(part.iter().all(|point| point["total_size_bytes"] == 100), "{part:?}");
+    let before = format!("&start_date={}&end_date={}", time(now - 90), time(now - 51));
+    assert_eq!(get("storage", &before), [] as [Value; 0]);
+    let used = get("usage", &range);
+    assert_eq!(used.len(), 11);
+    assert!(used.iter().all(|point| point["storage_gb_hours"] == 1e-7), "{used:?}");
 }
 
 #[test]

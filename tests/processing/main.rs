@@ -30,6 +30,7 @@ mod kept;
 mod kills;
 mod ledger;
 mod openapi;
+mod operations;
 mod options;
 mod programs;
 mod services;

@@ -273,6 +273,39 @@ fn fetch(address: std::net::SocketAddr, target: &str) -> (Vec<u8>, u16) {
 }
 
 #[test]
+fn a_link_for_a_service_ends_with_its_time_and_says_so_when_it_is_used_later() {
+    let (home, clock) = Catchment::new().under_steered_clock();
+    let here = Fixture::on(home);
+    let links = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&links);
+    let wire = Wire::serve(move |request| {
+        let line: Value = serde_json::from_slice(&request.body).unwrap();
+        kept.lock().unwrap().push(line["inputs"]["file"]["url"].as_str().unwrap().to_owned());
+        Answer::new(200, "{\"document\":{}}\n{\"done\":true}\n").into()
+    });
+    let text = format!(
+        "version = \"1\"\nhttp = \"{}/\"\nformat = \"catchment\"\nlimits = {{ timeout = \"10m\" }}\n",
+        wire.url()
+    );
+    define(&here, "remote", &text);
+    collect(&here, "remote", json!({}));
+    here.tree.write("large.bin", vec![b'L'; 100_000]);
+    here.sync(json!({}));
+    assert_eq!(here.settled()[0]["status"], "COMPLETED", "{}", failed(&here));
+    let link = links.lock().unwrap()[0].clone();
+    let target = link.strip_prefix(&format!("http://{}", here.server.address)).unwrap();
+    let open = || here.server.request("GET", target).without_token().send();
+    clock.forward(500);
+    assert_eq!(open().body.len(), 100_000);
+    clock.forward(110);
+    let ended = open().fails_with(401);
+    assert_eq!(ended["code"], "link_expired", "{ended}");
+    assert!(ended["message"].as_str().unwrap().contains("this link ended at"), "{ended}");
+    let with_token = here.server.get(target).fails_with(401);
+    assert_eq!(with_token["code"], "link_expired", "{with_token}");
+}
+
+#[test]
 fn a_service_that_is_off_or_refuses_the_key_fails_no_object() {
     let (here, models) = (Fixture::new(), Models::start());
     let more = "[request]\nmodel = \"m\"";

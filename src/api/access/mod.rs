@@ -116,9 +116,9 @@ async fn check(app: &App, parts: &Parts) -> Result<(), ApiError> {
         host::refuse_foreign(headers, &us)?;
     }
     refuse_secrets_in_query(parts)?;
-    let is_linked = app.links.admits(&parts.method, &parts.uri, app.now());
+    let link = app.links.admission(&parts.method, &parts.uri, app.now());
     refuse_forms(parts)?;
-    if is_linked || !needs_token(app, parts) {
+    if link.is_admitted() || !needs_token(app, parts) {
         return Ok(());
     }
     if is_admitted(app, parts).await? {
@@ -130,6 +130,9 @@ async fn check(app: &App, parts: &Parts) -> Result<(), ApiError> {
     if bearer(headers).is_some() {
         // 256 random bits need no slowing down of those who guess.
         return Err(ApiError::unauthorized("this is not the token; `catchment token` shows it"));
+    }
+    if let Some(ended) = link.ended() {
+        return Err(ended);
     }
     Err(ApiError::unauthorized(
         "send the token as `Authorization: Bearer TOKEN`; `catchment token` shows it",

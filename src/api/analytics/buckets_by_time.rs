@@ -1,5 +1,7 @@
 //! A bucket's size, use and uploads over time, grouped by hour, day, week or month.
 
+use std::collections::BTreeMap;
+
 use axum::{Json, extract::State};
 use jiff::{Timestamp, ToSpan as _, civil::Date, tz::Offset};
 use serde::Deserialize;
@@ -115,8 +117,7 @@ fn range_of(query: &TimeQuery, now: Timestamp) -> Result<Range, ApiError> {
     Ok(Range { start, end })
 }
 
-/// The last hour of each step, with the step's beginning. Hours that nobody wrote down are those
-/// before them; time before the first is absent.
+/// The last hour of each step, with the step's beginning.
 fn by_step(hours: &[Hour], step: Step) -> Vec<(Timestamp, Hour)> {
     let mut steps: Vec<(Timestamp, Hour)> = Vec::new();
     for hour in hours {
@@ -147,8 +148,9 @@ pub(super) async fn storage(
     let range = range_of(&query, app.now())?;
     let step = Step::parse(query.group_by.as_deref(), Step::Day)?;
     let key = bucket.key;
+    let until = range.end.min(app.now());
     let hours =
-        app.engine.store.read(move |db| analytics::hours(db, key, range.start, range.end)).await?;
+        app.engine.store.read(move |db| analytics::hours(db, key, range.start, until)).await?;
     let steps = by_step(&hours, step);
     let mut before: Option<u64> = None;
     let metrics = steps
@@ -195,40 +197,45 @@ pub(super) async fn usage(
     let bucket = buckets::find(&app, &scope, &bucket).await?;
     let range = range_of(&query, app.now())?;
     let step = Step::parse(query.group_by.as_deref(), Step::Day)?;
-    let key = bucket.key;
+    let (key, until) = (bucket.key, range.end.min(app.now()));
     let (hours, uploads, runs) = app
         .engine
         .store
         .read(move |db| {
             Ok((
-                analytics::hours(db, key, range.start, range.end)?,
+                analytics::hours(db, key, range.start, until)?,
                 analytics::uploads(db, key, range.start)?,
                 analytics::sync_runs(db, key, None, range.start, u32::MAX)?,
             ))
         })
         .await?;
-    let metrics = by_step(&hours, step)
-        .into_iter()
-        .map(|(at, _)| {
-            let is_in = |other: Timestamp| step.beginning(other) == at && other <= range.end;
-            let bytes: u64 =
-                hours.iter().filter(|hour| is_in(hour.at)).map(|hour| hour.bytes).sum();
-            let uploads = uploads.iter().filter(|upload| is_in(upload.at)).count();
-            let runs = runs.iter().filter(|run| is_in(run.started_at)).count();
-            UsagePoint {
-                time_bucket: at,
-                storage_gb_hours: bytes as f64 / 1_000_000_000.0,
-                upload_operations: uploads as u64,
-                sync_operations: runs as u64,
-                total_credits: 0,
-                estimated_cost_usd: 0.0,
-            }
-        })
-        .collect();
+    let mut metrics: BTreeMap<Timestamp, UsagePoint> = BTreeMap::new();
+    for hour in &hours {
+        let at = step.beginning(hour.at);
+        let point = metrics.entry(at).or_insert_with(|| UsagePoint {
+            time_bucket: at,
+            storage_gb_hours: 0.0,
+            upload_operations: 0,
+            sync_operations: 0,
+            total_credits: 0,
+            estimated_cost_usd: 0.0,
+        });
+        point.storage_gb_hours += hour.bytes as f64 / 1_000_000_000.0;
+    }
+    for upload in uploads.iter().filter(|upload| upload.at <= range.end) {
+        if let Some(point) = metrics.get_mut(&step.beginning(upload.at)) {
+            point.upload_operations += 1;
+        }
+    }
+    for run in runs.iter().filter(|run| run.started_at <= range.end) {
+        if let Some(point) = metrics.get_mut(&step.beginning(run.started_at)) {
+            point.sync_operations += 1;
+        }
+    }
     Ok(Json(UsageAnalyticsResponse {
         bucket_id: bucket.id.to_string(),
         time_range: range.respond(),
-        metrics,
+        metrics: metrics.into_values().collect(),
         cost_breakdown: UsageCostBreakdown::default(),
         total_credits: 0,
         total_cost_usd: 0.0,

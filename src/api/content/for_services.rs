@@ -91,8 +91,10 @@ pub(super) async fn content(
     FromPath(hex): FromPath<String>,
     request: HeaderMap,
 ) -> Result<Response, ApiError> {
-    if !app.links.admits(&method, &uri, app.now()) {
-        return Err(ApiError::forbidden("this is read by a signed link only"));
+    let link = app.links.admission(&method, &uri, app.now());
+    if !link.is_admitted() {
+        let unsigned = || ApiError::forbidden("this is read by a signed link only");
+        return Err(link.ended().unwrap_or_else(unsigned));
     }
     let gone = || ApiError::not_found("blob", &hex);
     let hash: BlobHash = format!("blake3:{hex}").parse().map_err(|_| gone())?;

@@ -13,6 +13,7 @@ use sha2::Sha256;
 
 use crate::api::{
     access::token::{Fingerprint, Token},
+    error::ApiError,
     query::query_value,
 };
 
@@ -22,6 +23,31 @@ const KEY_BYTES: usize = 32;
 
 /// How long a link is valid by default, in seconds.
 pub(in crate::api) const DEFAULT_SECS: u64 = 3600;
+
+/// What the address of a request, as a link, admits to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::api) enum Admission {
+    /// What is asked for.
+    Admitted,
+    /// Nothing any more: it was a link of ours until then.
+    Ended(Timestamp),
+    /// Nothing: it is no link of ours.
+    None,
+}
+
+impl Admission {
+    /// Whether it does.
+    pub(in crate::api) fn is_admitted(self) -> bool {
+        self == Self::Admitted
+    }
+
+    /// The refusal of a link that has ended.
+    pub(in crate::api) fn ended(self) -> Option<ApiError> {
+        let Self::Ended(at) = self else { return None };
+        let message = format!("this link ended at {at}: ask for a new one");
+        Some(ApiError::unauthorized(message).code("link_expired"))
+    }
+}
 
 /// Makes and checks signed links.
 pub struct Links {
@@ -70,29 +96,33 @@ impl Links {
     }
 
     /// Whether the request is one that a link of ours admits to.
-    pub(in crate::api) fn admits(&self, method: &Method, uri: &Uri, now: Timestamp) -> bool {
+    pub(in crate::api) fn admission(
+        &self,
+        method: &Method,
+        uri: &Uri,
+        now: Timestamp,
+    ) -> Admission {
         let method = match *method {
             Method::HEAD => &Method::GET,
             ref other => other,
         };
-        self.is_signed(method, uri, now)
+        match self.end_of(method, uri) {
+            None => Admission::None,
+            Some(end) if now < end => Admission::Admitted,
+            Some(end) => Admission::Ended(end),
+        }
     }
 
-    fn is_signed(&self, method: &Method, uri: &Uri, now: Timestamp) -> bool {
+    /// Until when a link of ours admits to the request; `None` where none does.
+    fn end_of(&self, method: &Method, uri: &Uri) -> Option<Timestamp> {
         let query = uri.query().unwrap_or_default();
         let value = |name| query_value(query, name);
-        let (Some(signature), Some(namespace)) = (value("signature"), value("namespace")) else {
-            return false;
-        };
-        let Some(expires) = value("expires").and_then(|text| text.parse::<i64>().ok()) else {
-            return false;
-        };
-        let Some(signature) = unhex(&signature) else { return false };
+        let expires = value("expires")?.parse::<i64>().ok()?;
+        let signature = unhex(&value("signature")?)?;
+        let mac = self.mac(method, uri.path(), &value("namespace")?, expires)?;
         // The comparison takes as long for every wrong signature.
-        let is_ours = self
-            .mac(method, uri.path(), &namespace, expires)
-            .is_some_and(|mac| mac.verify_slice(&signature).is_ok());
-        is_ours && now.as_second() < expires
+        mac.verify_slice(&signature).ok()?;
+        Timestamp::from_second(expires).ok()
     }
 
     /// `None` while there is no token to bind it to.
@@ -169,20 +199,22 @@ mod tests {
         Timestamp::from_second(seconds).unwrap()
     }
 
-    fn admits(link: &str, method: &Method, now: i64) -> bool {
-        links().is_signed(method, &link.parse().unwrap(), at(now))
+    fn admits(link: &str, method: &Method, now: i64) -> Admission {
+        links().admission(method, &link.parse().unwrap(), at(now))
     }
 
     #[test]
     fn a_link_admits_to_its_path_by_its_method_until_it_ends() {
         let link = links().sign(&Method::GET, "/v1/a/content", "ns_1", at(100));
-        assert!(admits(&link, &Method::GET, 99));
-        assert!(!admits(&link, &Method::GET, 100));
-        assert!(!admits(&link, &Method::PUT, 99));
+        assert_eq!(admits(&link, &Method::GET, 99), Admission::Admitted);
+        assert_eq!(admits(&link, &Method::HEAD, 99), Admission::Admitted);
+        assert_eq!(admits(&link, &Method::GET, 100), Admission::Ended(at(100)));
+        assert_eq!(admits(&link, &Method::PUT, 99), Admission::None);
         for (is, other) in
             [("/a/", "/b/"), ("ns_1", "ns_2"), ("=100", "=999"), ("signature=", "signature=00")]
         {
-            assert!(!admits(&link.replace(is, other), &Method::GET, 99), "{other}");
+            let forged = link.replace(is, other);
+            assert_eq!(admits(&forged, &Method::GET, 99), Admission::None, "{other}");
         }
     }
 }

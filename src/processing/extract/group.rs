@@ -202,8 +202,8 @@ impl Members {
         }
     }
 
-    /// Leaves it to its guard to end a program, which ends when nothing is left; does it without the
-    /// guard where that was killed or hangs.
+    /// Leaves it to its guard to end a program, which ends when nothing is left. Where the guard was
+    /// killed or hangs, does it without.
     fn let_go(mut self, program: Program) {
         let Program { hold, scratch, .. } = program;
         drop(hold);
