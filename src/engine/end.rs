@@ -89,6 +89,7 @@ impl Run {
         let end = EndOfRun {
             kind: self.kind,
             details: self.details(),
+            remark: self.source.remark(),
             basis: self.has_order().then(|| self.basis.clone()),
             ..EndOfRun::new(outcome, self.options.full)
         };
@@ -130,6 +131,8 @@ struct EndOfRun {
     held_until: Option<Timestamp>,
     /// What the run has asked of its provider, as JSON.
     details: String,
+    /// What its source remarks on how it is listed.
+    remark: Option<String>,
 }
 
 impl EndOfRun {
@@ -164,6 +167,7 @@ impl EndOfRun {
             basis: None,
             held_until: error.and_then(RunError::held_until),
             details: String::new(),
+            remark: None,
         }
     }
 
@@ -186,6 +190,7 @@ impl EndOfRun {
             syncs::set_full_since(tx, sync_key, None)?;
             syncs::refuse_root(tx, sync_key, None)?;
             if self.kind == PassKind::Full {
+                syncs::set_notice(tx, sync_key, Notice::ListedInFull, self.remark.as_deref())?;
                 dead_letters::resolve_others(tx, sync_key, target.pass, &self.unlisted, now)?;
                 if let Some(basis) = &self.basis {
                     feeds::complete_full_pass(tx, target, basis, now)?;

@@ -211,7 +211,7 @@ impl Mapping {
         }
         if let Some(schema) = &self.schema {
             let there: Vec<&str> = blobs.iter().map(|blob| blob.property.as_str()).collect();
-            fields = schema.conform(fields, &there)?;
+            fields = schema.conform(fields, &there).map_err(|wrong| self.shown(wrong))?;
         }
         let unique_key = match &self.unique_key {
             Some(key) => key.value_of(&fields)?,
@@ -219,11 +219,24 @@ impl Mapping {
         };
         Ok(Mapped { fields, unique_key, blobs })
     }
+
+    /// What may be shown of a value that does not fit: nothing of a column, which is the data of
+    /// somebody.
+    fn shown(&self, wrong: Mismatch) -> Mismatch {
+        let is_within = |field: &&Field| {
+            let rest = wrong.field.strip_prefix(&field.target);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        match self.fields.iter().find(is_within).map(|field| &field.source) {
+            Some(Source::Property(_)) => wrong.without_value(),
+            _ => wrong,
+        }
+    }
 }
 
 impl Field {
     fn value(&self, path: &EntryPath, facts: &Facts) -> Result<Option<Value>, Mismatch> {
-        let mismatch = |message: String| Mismatch { field: self.target.clone(), message };
+        let mismatch = |message: String| Mismatch::of(self.target.as_str(), message);
         let found = self.source.value(path, facts).filter(|value| !value.is_null());
         let value = match (found, self.transform) {
             (Some(Value::String(text)), Some(transform)) => {
@@ -300,7 +313,7 @@ impl Blob {
     }
 
     fn mismatch(&self, message: &str) -> Mismatch {
-        Mismatch { field: self.property.clone(), message: message.to_owned() }
+        Mismatch::of(self.property.as_str(), message)
     }
 }
 

@@ -98,6 +98,8 @@ pub struct Report {
     pub next: Option<JobId>,
     /// Whether the source has never had an entry.
     pub nothing_there: bool,
+    /// What its source remarks on how it is listed.
+    pub remark: Option<String>,
     /// Why it ended early.
     pub error: Option<RunError>,
 }
@@ -113,6 +115,7 @@ impl Report {
             held: None,
             next: None,
             nothing_there: false,
+            remark: None,
             error: Some(error),
         }
     }

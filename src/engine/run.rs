@@ -108,6 +108,7 @@ impl Engine {
             };
         }
         run.source.close().await;
+        let remark = run.source.remark();
         let counts = done.counts;
         let ended = run.end(&outcome).await;
         drop(lease);
@@ -131,6 +132,7 @@ impl Engine {
             held,
             next,
             nothing_there,
+            remark,
             error,
         }
     }

@@ -95,7 +95,7 @@ impl UniqueKey {
                 Err(PartProblem::Length) => {
                     let message = "is part of the bucket's unique key, and has to be of 1 to 255 \
                                    characters for that";
-                    return Err(Mismatch { field: name.clone(), message: message.to_owned() });
+                    return Err(Mismatch::of(name, message));
                 }
             }
         }

@@ -12,6 +12,8 @@ pub enum Notice {
     WatchLimited,
     /// Its provider lets nobody make requests before a certain time.
     WaitingForProvider,
+    /// Its source can only be listed in full, whatever has changed.
+    ListedInFull,
 }
 
 impl Notice {
@@ -22,6 +24,7 @@ impl Notice {
             Self::NothingThereYet => "nothing_there_yet",
             Self::WatchLimited => "watch_limited",
             Self::WaitingForProvider => "waiting_for_provider",
+            Self::ListedInFull => "listed_in_full",
         }
     }
 }

@@ -406,6 +406,12 @@ pub trait Source: Send + Sync {
         Ok(None)
     }
 
+    /// What a person should know of how this place is listed, as far as it was looked at; `None`
+    /// where that is nothing unusual. Makes no request.
+    fn remark(&self) -> Option<String> {
+        None
+    }
+
     /// What it has asked of its provider since it was opened. Zero where nothing is requested.
     fn usage(&self) -> http::Usage {
         http::Usage::default()

@@ -197,6 +197,23 @@ async fn a_missing_warehouse_is_named_with_the_grant_that_helps() {
 }
 
 #[tokio::test]
+async fn a_missing_database_or_schema_of_the_connection_is_named_with_the_grant_that_helps() {
+    let fake = FakeSnowflake::start();
+    fake.sql(&["create table FILMS (ID number(38,0) primary key)"]);
+    let test = async |change: Value| Connected::to(&fake).with(&change).test().await;
+    test(json!({ "schema": "public" })).await.unwrap();
+    let error = test(json!({ "database": "nope" })).await.unwrap_err();
+    assert!(matches!(error, SourceError::Misconfigured { .. }), "{error:?}");
+    let error = error.to_string();
+    assert!(error.starts_with("database: ") && error.contains("\"NOPE\""), "{error}");
+    assert!(error.contains(r#"GRANT USAGE ON DATABASE "NOPE" TO ROLE "READER";"#), "{error}");
+    let error = test(json!({ "schema": "nope" })).await.unwrap_err().to_string();
+    assert!(error.starts_with("schema: "), "{error}");
+    assert!(error.contains(r#"GRANT USAGE ON SCHEMA "DB"."NOPE" TO ROLE "READER";"#), "{error}");
+    assert!(fake.log().iter().all(|entry| entry["takes_warehouse"] != true), "no warehouse wakes");
+}
+
+#[tokio::test]
 async fn a_role_that_the_user_does_not_have_is_named() {
     let fake = FakeSnowflake::start();
     let connected = Connected::to(&fake).with(&json!({ "role": "boss" }));

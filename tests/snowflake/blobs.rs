@@ -13,7 +13,10 @@ use serde_json::{Value, json};
 
 use crate::{
     fake::FakeSnowflake,
-    support::wire::{Answer, Wire},
+    support::{
+        catchment::Catchment,
+        wire::{Answer, Wire},
+    },
     syncs::{Fixture, home},
 };
 
@@ -38,11 +41,18 @@ fn web() -> (Wire, Arc<AtomicUsize>) {
 
 /// A table of films with the column POSTER, and a sync that makes a blob of it.
 fn films(fake: &FakeSnowflake, posters: &[(u32, Option<String>)]) -> (Fixture, String) {
+    films_on(fake, &home(fake).env("CATCHMENT_ALLOW_PRIVATE_URLS", "true"), posters)
+}
+
+fn films_on(
+    fake: &FakeSnowflake,
+    home: &Catchment,
+    posters: &[(u32, Option<String>)],
+) -> (Fixture, String) {
     let columns = json!([["ID", "fixed", 0], ["TITLE", "text", null], ["POSTER", "text", null]]);
     let rows = posters.iter().map(|(id, poster)| json!([id.to_string(), "x", poster]));
     fake.table(T, &columns, &["ID"], &json!(rows.collect::<Vec<_>>()));
-    let home = home(fake).env("CATCHMENT_ALLOW_PRIVATE_URLS", "true");
-    let fixture = Fixture::on(&home, &json!({}));
+    let fixture = Fixture::on(home, &json!({}));
     let poster = json!({
         "target_type": "blob", "blob_property": "poster", "blob_type": "image",
         "source": {"type": "column", "name": "poster"},
@@ -132,6 +142,30 @@ fn what_cannot_be_fetched_is_a_dead_letter_of_its_row_by_its_reason() {
     ];
     let expected = expected.map(|(path, why)| (path.to_owned(), why.to_owned()));
     assert_eq!(letters(&fixture, &sync), BTreeMap::from(expected));
+}
+
+#[test]
+fn a_url_that_leads_into_the_own_network_is_asked_for_by_no_row() {
+    let (fake, (web, asked)) = (FakeSnowflake::start(), web());
+    let posters = [(1, Some(format!("{}/a.png", web.url()))), (2, None)];
+    let (fixture, sync) = films_on(&fake, &home(&fake), &posters);
+    fixture.run(&sync);
+    let refused = letters(&fixture, &sync);
+    assert_eq!(refused.keys().collect::<Vec<_>>(), ["1.json"], "{refused:?}");
+    assert_eq!(asked.load(Ordering::SeqCst), 0);
+    assert_eq!(fixture.rows().into_keys().collect::<Vec<_>>(), ["2.json"]);
+}
+
+#[test]
+fn a_column_of_files_in_stages_is_not_fetched() {
+    let fake = FakeSnowflake::start();
+    let (fixture, sync) = films(&fake, &[]);
+    let columns = json!([["ID", "fixed", 0], ["TITLE", "text", null], ["POSTER", "file", null]]);
+    let file = r#"{"STAGE": "@DB.S.ST", "RELATIVE_PATH": "a.jpg", "SIZE": 3}"#;
+    fake.table(T, &columns, &["ID"], &json!([["1", "x", file]]));
+    fixture.run(&sync);
+    let expected = BTreeMap::from([("1.json".to_owned(), "unsupported_type".to_owned())]);
+    assert_eq!(letters(&fixture, &sync), expected);
 }
 
 #[test]

@@ -97,6 +97,21 @@ async fn a_result_that_is_gone_is_asked_for_again_behind_the_last_row() {
 }
 
 #[tokio::test]
+async fn a_result_that_is_not_kept_any_more_is_asked_for_again_however_snowflake_says_so() {
+    // Results are kept for a day.
+    for (status, code) in [(404, ""), (404, "000709"), (422, "000710"), (410, ""), (422, "391911")]
+    {
+        let (fake, source) = ten_rows(&json!({})).await;
+        let gone = json!({ "status": status, "code": code, "message": "not found" });
+        fake.faults(&json!({ "poll": [null, null, gone] }));
+        assert_eq!(rows(source.as_ref()).await.len(), 10, "{status} {code}");
+        let queries = queries(&fake);
+        assert_eq!(queries.len(), 2, "{status} {code}");
+        assert_eq!(queries[1], json!({"1": {"type": "FIXED", "value": "13"}}));
+    }
+}
+
+#[tokio::test]
 async fn a_result_that_is_always_gone_ends_the_pass() {
     let (fake, source) = ten_rows(&json!({ "first_rows": 0, "gone": {"1": 100} })).await;
     let error = pages(source.as_ref(), None).await.unwrap_err();

@@ -158,6 +158,44 @@ async fn what_is_written_while_a_pass_is_broken_off_is_the_next_ones() {
     assert!(news(source.as_ref(), token).await.unwrap().0.is_empty());
 }
 
+/// A nanosecond later than a cell says.
+fn next_nanosecond(cell: &str) -> String {
+    let (moment, offset) = cell.split_once(' ').map_or((cell, None), |(m, o)| (m, Some(o)));
+    let nanos = moment.replace('.', "").parse::<u64>().unwrap() + 1;
+    let moment = format!("{}.{:09}", nanos / 1_000_000_000, nanos % 1_000_000_000);
+    offset.map_or(moment.clone(), |offset| format!("{moment} {offset}"))
+}
+
+#[tokio::test]
+async fn ties_at_the_upper_bound_of_a_pass_that_goes_on_are_all_kept_in_each_type_of_timestamp() {
+    for (kind, suffix) in [("timestamp_ntz", ""), ("timestamp_ltz", ""), ("timestamp_tz", " 1500")]
+    {
+        let fake = FakeSnowflake::start();
+        let now = jiff::Timestamp::now().as_second();
+        let at = |seconds: i64| format!("{seconds}.123456789{suffix}");
+        let connected = table(&fake, kind, &[("1", &at(1_700_000_000))]);
+        let token = full_pass(connected.table("db.s.t").await.as_ref()).await;
+        let rows: Vec<_> = (2..6).map(|id| json!([id.to_string(), at(now + id - 100)])).collect();
+        fake.change(T, &json!([]), &json!(rows));
+        fake.faults(&json!({ "first_rows": 2, "partition_rows": 2 }));
+        let source = connected.table("db.s.t").await;
+        let pages: Vec<_> =
+            source.changes(&Shard::whole(), token).try_collect::<Vec<_>>().await.unwrap();
+        let broken_off = pages[0].cursor.clone().unwrap();
+        let progress = read(&broken_off)["under_way"]["progress"].clone();
+        let bound = progress["until"].as_str().unwrap_or_else(|| panic!("{progress}")).to_owned();
+        // The same moment by another clock, where the column has clocks.
+        let tie = bound.replace(" 1440", " 960");
+        let behind = next_nanosecond(&bound);
+        fake.change(T, &json!([]), &json!([["6", bound], ["7", tie], ["8", behind]]));
+        let source = connected.table("db.s.t").await;
+        let (rest, token) = news(source.as_ref(), broken_off).await.unwrap();
+        assert_eq!(rest, ids(&["3", "4", "5", "6", "7"]), "{kind}: 8 is the next pass's");
+        let (next, _) = news(source.as_ref(), token).await.unwrap();
+        assert!(next.is_superset(&ids(&["6", "7", "8"])), "{kind}: {next:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_row_from_the_future_hides_nothing_that_is_written_until_then() {
     let fake = FakeSnowflake::start();
@@ -239,6 +277,44 @@ async fn where_snowflake_has_no_token_of_the_last_change_the_query_decides() {
     fake.change(T, &json!([]), &json!([["2", "1700000009.0"]]));
     let source = connected.table("db.s.t").await;
     assert_eq!(news(source.as_ref(), token).await.unwrap().0, ids(&["1", "2"]));
+}
+
+#[tokio::test]
+async fn a_column_of_another_type_takes_a_full_pass_though_nothing_can_be_compared_with_it() {
+    let fake = FakeSnowflake::start();
+    let connected = table(&fake, "timestamp_ntz", &[("1", "1700000000.0")]);
+    let token = full_pass(connected.table("db.s.t").await.as_ref()).await;
+    for (kind, scale, cell) in [
+        ("timestamp_ltz", json!(9), "1700000009.0"),
+        ("fixed", json!(0), "7"),
+        ("text", json!(null), "x"),
+    ] {
+        let columns = json!([["ID", "fixed", 0], ["W", kind, scale]]);
+        fake.table(T, &columns, &["ID"], &json!([["1", cell], ["2", cell]]));
+        let source = connected.table("db.s.t").await;
+        let error = news(source.as_ref(), token.clone()).await.unwrap_err();
+        assert!(matches!(error, SourceError::FeedExpired { .. }), "{kind}: {error:?}");
+        full_pass(source.as_ref()).await;
+    }
+}
+
+#[tokio::test]
+async fn a_full_pass_begins_again_where_its_key_has_another_type_than_when_it_broke_off() {
+    let fake = FakeSnowflake::start();
+    let texts = json!([["K", "text", null], ["V", "text", null]]);
+    let rows: Vec<_> = ["a", "b", "c", "d"].map(|key| json!([key, "x"])).into();
+    fake.table(T, &texts, &["K"], &json!(rows));
+    fake.faults(&json!({ "first_rows": 2, "partition_rows": 2 }));
+    let connected = Connected::to(&fake);
+    let broken_off = pages(connected.table("db.s.t").await.as_ref(), None).await.unwrap();
+    let broken_off = broken_off[0].cursor.clone();
+    for (kind, cells) in [("fixed", ["1", "2"]), ("date", ["19000", "19001"])] {
+        let columns = json!([["K", kind, 0], ["V", "text", null]]);
+        fake.table(T, &columns, &["K"], &json!(cells.map(|key| json!([key, "y"]))));
+        let source = connected.table("db.s.t").await;
+        let pages = pages(source.as_ref(), broken_off.clone()).await.unwrap();
+        assert_eq!(pages.iter().map(|page| page.entries.len()).sum::<usize>(), 2, "{kind}");
+    }
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::{
-    fake::{ACCOUNT, FakeSnowflake, USER, private_key, public_key},
+    fake::{ACCOUNT, FakeSnowflake, TOKEN, USER, private_key, public_key},
     server::Server,
     support::catchment::{Catchment, poll_until},
     syncs::{DEADLINE, Fixture, home},
@@ -342,12 +342,14 @@ fn every_right_that_is_missing_fails_the_run_with_the_grant_that_helps() {
         ("003001", "Insufficient privileges to operate on table 'T'.", table),
     ] {
         let refusal = json!({ "status": 422, "code": code, "message": message });
-        fake.faults(&json!({ "submit": [refusal] }));
+        // The token of the last change may be refused where the rows may be read.
+        let requests = if grant == table { 2 } else { 1 };
+        fake.faults(&json!({ "submit": vec![refusal; requests] }));
         let before = fake.log().len();
         let job = fixture.run(&sync);
         assert_eq!(job["status"], "failed", "{job}");
         assert!(job.to_string().contains(grant), "{job}");
-        assert_eq!(fake.log().len() - before, 1, "{code} is not tried again");
+        assert_eq!(fake.log().len() - before, requests, "{code} is not tried again");
     }
     assert_eq!(fixture.run(&sync)["status"], "completed", "once it is granted");
 }
@@ -417,14 +419,168 @@ fn a_spent_quota_lets_the_sync_rest_for_an_hour_without_blame() {
     let spent = json!({
         "status": 422, "code": "090073", "message": "the resource monitor has exceeded its quota",
     });
-    fake.faults(&json!({ "submit": [null, null, null, spent] }));
-    let job = fixture.run(&sync);
+    fake.faults(&json!({ "query": [spent] }));
+    rests_for_an_hour(&fixture, &sync);
+}
+
+/// Runs a sync, which is interrupted and due in an hour.
+fn rests_for_an_hour(fixture: &Fixture, sync: &str) {
+    let job = fixture.run(sync);
     assert_eq!(job["status"], "interrupted", "{job}");
-    let told = fixture.server.get(&sync).is(200);
+    let told = fixture.server.get(sync).is(200);
     let due: jiff::Timestamp = told["next_sync_at"].as_str().unwrap().parse().unwrap();
     let wait = due.duration_since(jiff::Timestamp::now()).as_secs();
     assert!((3000..=3600).contains(&wait), "{wait} s: {told}");
     assert_eq!(told["consecutive_failures"], 0, "{told}");
+    let notices = told["notices"].to_string();
+    assert!(notices.contains("waiting_for_provider") && notices.contains("quota"), "{notices}");
+}
+
+#[test]
+fn a_spent_quota_lets_the_whole_connection_rest_in_another_process_too() {
+    let fake = FakeSnowflake::start();
+    four_rows(&fake);
+    fake.table(["DB", "S", "U"], &json!([["ID", "fixed", 0]]), &["ID"], &json!([["1"]]));
+    let fixture = Fixture::with(&fake, &json!({}));
+    let [first, second] = ["db.s.t", "db.s.u"].map(|table| fixture.sync(table, &json!({})));
+    assert_eq!(fixture.run(&second)["status"], "completed");
+    let spent = json!({
+        "status": 422, "code": "090073", "message": "the resource monitor has exceeded its quota",
+    });
+    fake.faults(&json!({ "query": [spent] }));
+    rests_for_an_hour(&fixture, &first);
+    let before = fake.log().len();
+    rests_for_an_hour(&fixture, &second);
+    let home = fixture.server.home.clone();
+    assert!(fixture.server.stop().success());
+    let fixture = Fixture { server: Server::on(&home), ..fixture };
+    rests_for_an_hour(&fixture, &second);
+    assert_eq!(fake.log().len(), before, "{:?}", fake.log().split_off(before));
+}
+
+#[test]
+fn a_statement_that_takes_too_long_twice_fails_the_run_and_names_the_setting() {
+    let fake = FakeSnowflake::start();
+    four_rows(&fake);
+    let fixture = Fixture::with(&fake, &json!({ "query_timeout_seconds": 40 }));
+    let sync = fixture.sync("db.s.t", &json!({}));
+    let slow =
+        json!({ "status": 408, "code": "000630", "message": "Statement reached its timeout" });
+    fake.faults(&json!({ "query": [slow, slow] }));
+    let before = fake.log().len();
+    let job = fixture.run(&sync);
+    assert_eq!(job["status"], "failed", "{job}");
+    assert!(job.to_string().contains("query_timeout_seconds"), "{job}");
+    let log = fake.log().split_off(before);
+    let queries = log.iter().filter(|entry| entry["takes_warehouse"] == true);
+    assert_eq!(queries.map(|entry| entry["timeout"].clone()).collect::<Vec<_>>(), [40, 80]);
+}
+
+#[test]
+fn a_clock_that_is_off_is_named_by_tests_and_runs_and_the_key_is_sent_once() {
+    let fake = FakeSnowflake::start();
+    four_rows(&fake);
+    let fixture = Fixture::with(&fake, &json!({}));
+    let sync = fixture.sync("db.s.t", &json!({}));
+    // Another process, for tokens are good for an hour.
+    let home = fixture.server.home.clone();
+    assert!(fixture.server.stop().success());
+    fake.faults(&json!({ "clock": -7200 }));
+    let fixture = Fixture { server: Server::on(&home), ..fixture };
+    let job = fixture.run(&sync);
+    assert_eq!(job["status"], "failed", "{job}");
+    assert!(job.to_string().contains("s ahead of Snowflake's"), "{job}");
+    let connection = format!("/v1/organizations/connections/{}", fixture.connection);
+    let told = fixture.server.get(&connection).is(200);
+    assert_eq!(told["status"], "SUSPENDED", "{told}");
+    assert!(told["last_error"].to_string().contains("set the clock"), "{told}");
+    assert_eq!(refusals(&fake), 1);
+    fake.faults(&json!({ "clock": 7200 }));
+    let test = fixture.server.post(&format!("{connection}/test"), &json!({})).is(200);
+    assert!(test["message"].to_string().contains("s behind Snowflake's"), "{test}");
+}
+
+#[test]
+fn a_refused_token_is_sent_by_nothing_that_is_not_a_test_of_a_person() {
+    let fake = FakeSnowflake::start();
+    four_rows(&fake);
+    let token = json!({ "credentials": {
+        "type": "username_password", "username": USER, "password": TOKEN,
+    } });
+    let fixture = Fixture::with(&fake, &token);
+    let first = fixture.sync("db.s.t", &json!({}));
+    let order = json!({
+        "name": "twin", "provider_type": "snowflake", "test_before_save": false,
+        "provider_config": {
+            "account": "org-acc.snowflakecomputing.com", "warehouse": "load_wh", "role": "reader",
+            "credentials": token["credentials"],
+        },
+    });
+    let twin = fixture.server.post("/v1/organizations/connections", &order).is(200);
+    let twin = twin["connection_id"].as_str().unwrap().to_owned();
+    let both = [fixture.connection.clone(), twin.clone()];
+    let second = Fixture { connection: twin, ..fixture };
+    let other = second.sync("db.s.t", &json!({}));
+    let user = format!("ORG-ACC.{USER}");
+    fake.users(&json!({ &user: { "tokens": [] } }));
+    let job = second.run(&first);
+    assert!(job.to_string().contains("programmatic access token"), "{job}");
+    assert_eq!(refusals(&fake), 1);
+
+    let nothing_is_sent = |fixture: &Fixture| {
+        let before = fake.log().len();
+        for connection in &both {
+            let at = format!("/v1/organizations/connections/{connection}");
+            fixture.server.get(&format!("{at}/folders"));
+            fixture.server.get(&format!("{at}/files?path=/DB/S/T"));
+            let table = json!({ "connection_id": connection, "source_path": "db.s.t" });
+            let preview = fixture.server.post("/v1/syncs/preview", &table);
+            assert_ne!(preview.status, 200, "{preview}");
+            let made = fixture.server.post("/v1/buckets/rows/syncs", &table);
+            assert_ne!(made.status, 200, "{made}");
+        }
+        for sync in [&first, &other] {
+            fixture.server.post(&format!("{sync}/trigger"), &json!({}));
+        }
+        waits_for("the end of all runs", || {
+            let jobs = [&first, &other].map(|sync| fixture.jobs(sync));
+            jobs.iter().flatten().all(|job| job["status"] != "running")
+        });
+        assert_eq!(fake.log().len(), before, "{:?}", fake.log().split_off(before));
+    };
+    nothing_is_sent(&second);
+    let home = second.server.home.clone();
+    assert!(second.server.stop().success());
+    let fixture = Fixture { server: Server::on(&home), ..second };
+    nothing_is_sent(&fixture);
+
+    fake.users(&json!({ &user: { "tokens": [TOKEN] } }));
+    for connection in &both {
+        let test = format!("/v1/organizations/connections/{connection}/test");
+        assert_eq!(fixture.server.post(&test, &json!({})).is(200)["success"], true);
+    }
+    assert_eq!(fixture.run(&other)["status"], "completed");
+    assert_eq!(refusals(&fake), 1);
+}
+
+#[test]
+fn the_first_rows_of_a_table_are_shown_to_who_asks_for_them_which_is_said_to_take_a_query() {
+    let fake = FakeSnowflake::start();
+    four_rows(&fake);
+    let fixture = Fixture::with(&fake, &json!({}));
+    let at = format!("/v1/organizations/connections/{}", fixture.connection);
+    let queries = || fake.log().iter().filter(|entry| entry["takes_warehouse"] == true).count();
+    fixture.server.get(&format!("{at}/folders?path=/DB/S/T")).is(200);
+    assert_eq!(queries(), 0);
+    let files = fixture.server.get(&format!("{at}/files?path=/DB/S/T&max_results=2")).is(200);
+    let names = files["results"].as_array().unwrap().iter();
+    assert_eq!(names.map(|file| file["name"].clone()).collect::<Vec<_>>(), ["1.json", "2.json"]);
+    assert_eq!(files["results"][0]["mime_type"], "application/json", "{files}");
+    assert_eq!(queries(), 1);
+    let api = fixture.server.get("/openapi.json").is(200);
+    let about = "/v1/organizations/connections/{connection_identifier}/files";
+    let about = api["paths"][about]["get"]["description"].to_string();
+    assert!(about.contains("first rows") && about.contains("wakes"), "{about}");
 }
 
 /// An installation with connections of these names, made on the command line.

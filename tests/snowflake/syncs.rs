@@ -187,6 +187,126 @@ fn a_row_with_null_in_its_key_is_a_dead_letter_that_names_no_cell() {
 }
 
 #[test]
+fn an_object_says_that_its_row_is_json_how_large_it_is_and_when_it_was_written() {
+    let fake = FakeSnowflake::start();
+    let columns = json!([["ID", "fixed", 0], ["W", "timestamp_tz", 9], ["V", "text", null]]);
+    let row = json!([["1", "1641008096.123456789 960", "ü"]]);
+    fake.table(["DB", "S", "T"], &columns, &["ID"], &row);
+    let fixture = Fixture::with(&fake, &json!({ "incremental_column": "w" }));
+    let sync = fixture.sync("db.s.t", &json!({}));
+    assert_eq!(fixture.run(&sync)["status"], "completed");
+    let text = r#"{"ID":1,"W":"2021-12-31T19:34:56.123456789-08:00","V":"ü"}"#;
+    let hash = blake3::hash(text.as_bytes()).to_hex();
+    let list = fixture.server.post("/v1/buckets/rows/objects/list", &json!({})).is(200);
+    let object = &list["results"][0];
+    let details = json!({
+        "filename": "1.json", "size_bytes": text.len(), "mime_type": "application/json",
+        "hash": format!("blake3:{hash}"),
+    });
+    assert_eq!(object["blobs"][0]["details"], details, "{object}");
+    let source = &object["source"];
+    assert_eq!(source["provider"], "snowflake", "{object}");
+    assert_eq!(source["source_object_id"], "n1:1", "{object}");
+    assert_eq!(source["path"], "1.json", "{object}");
+    assert_eq!(source["size_bytes"], text.len(), "{object}");
+    assert_eq!(source["modified_at"], "2022-01-01T03:34:56.123456789Z", "in UTC: {object}");
+    let url = object["blobs"][0]["properties"]["url"].as_str().unwrap();
+    let content = fixture.server.get(&format!("/v1/{}", url.split_once("/v1/").unwrap().1));
+    assert_eq!(content.header("content-type"), Some("application/json"));
+    assert_eq!(content.text(), text);
+    // What a filter calls a row's type.
+    let only = json!({ "file_filters": { "mime_types": ["text/*"] } });
+    fixture.server.patch(&sync, &only).is(200);
+    assert_eq!(fixture.run(&sync)["metadata"]["counts"]["filtered"], 1);
+}
+
+#[test]
+fn keys_of_any_text_and_length_become_objects_that_are_read_changed_and_removed() {
+    const T: [&str; 3] = ["DB", "S", "T"];
+    let fake = FakeSnowflake::start();
+    let (long, wide) = ("x".repeat(1500), "ü/".repeat(700));
+    let keys = [
+        "../../etc/passwd",
+        "/",
+        "..",
+        "50%",
+        "%2F",
+        "\u{1}\r\n\u{7f}\u{9b}",
+        "<script>",
+        "",
+        " ",
+        "it's \"x\"",
+        "\u{202e}gpj",
+        &long,
+        &wide,
+    ];
+    let rows = |keys: &[&str], value: &str| -> Vec<Value> {
+        keys.iter().map(|key| json!([key, value])).collect()
+    };
+    let columns = json!([["K", "text", null], ["V", "text", null]]);
+    fake.table(T, &columns, &["K"], &json!(rows(&keys, "a")));
+    let fixture = Fixture::with(&fake, &json!({}));
+    let sync = fixture.sync("db.s.t", &json!({}));
+    let path = |key: &str| {
+        let part = |c: char| match c {
+            '/' | '%' | '\u{0}'..='\u{1f}' | '\u{7f}'..='\u{9f}' => {
+                let bytes = c.to_string().into_bytes();
+                bytes.iter().map(|byte| format!("%{byte:02X}")).collect()
+            }
+            _ => c.to_string(),
+        };
+        key.chars().map(part).collect::<String>() + ".json"
+    };
+    let expected = |keys: &[&str], value: &str| -> BTreeMap<String, Value> {
+        keys.iter().map(|key| (path(key), json!({ "K": key, "V": value }))).collect()
+    };
+    assert_eq!(fixture.run(&sync)["status"], "completed");
+    assert_eq!(fixture.rows(), expected(&keys, "a"));
+    // Looked up by their keys.
+    let all: Vec<Value> = keys.iter().map(|key| json!([key])).collect();
+    fake.change(T, &json!(all), &json!(rows(&keys, "b")));
+    assert_eq!(fixture.run(&sync)["metadata"]["counts"]["updated"], keys.len());
+    assert_eq!(fixture.rows(), expected(&keys, "b"));
+    let (gone, kept) = keys.split_at(6);
+    fake.change(T, &json!(all[..gone.len()]), &json!([]));
+    assert_eq!(fixture.run(&sync)["metadata"]["counts"]["removed"], gone.len());
+    assert_eq!(fixture.rows(), expected(kept, "b"));
+}
+
+#[test]
+fn a_column_is_found_without_regard_to_case_unless_two_differ_only_by_it() {
+    let fake = FakeSnowflake::start();
+    let columns = json!([
+        ["ID", "fixed", 0],
+        ["Title", "text", null],
+        ["note", "text", null],
+        ["NOTE", "text", null],
+    ]);
+    fake.table(["DB", "S", "T"], &columns, &["ID"], &json!([["1", "Mirror", "small", "large"]]));
+    let fixture = Fixture::with(&fake, &json!({}));
+    let mapped = |column: &str| {
+        let field = json!({
+            "target_type": "field", "required": true, "source": {"type": "column", "name": column},
+        });
+        json!({ "schema_mapping": { "mappings": { "title": field } } })
+    };
+    let sync = fixture.sync("db.s.t", &mapped("TITLE"));
+    let title = |column: &str| {
+        fixture.server.patch(&sync, &mapped(column)).is(200);
+        assert_eq!(fixture.run(&sync)["status"], "completed");
+        let list = fixture.server.post("/v1/buckets/rows/objects/list", &json!({})).is(200);
+        list["results"][0]["title"].clone()
+    };
+    assert_eq!(title("title"), "Mirror");
+    assert_eq!(title("note"), "small");
+    assert_eq!(title("NOTE"), "large");
+    fixture.server.patch(&sync, &mapped("Note")).is(200);
+    fixture.run(&sync);
+    let letters = fixture.server.post(&format!("{sync}/dlq"), &json!({})).is(200);
+    assert_eq!(letters["results"][0]["error_type"], "schema_mismatch", "{letters}");
+}
+
+#[test]
 fn a_server_killed_in_the_middle_of_a_table_has_each_row_once_afterwards() {
     let fake = FakeSnowflake::start();
     let columns = json!([["ID", "fixed", 0], ["V", "text", null]]);

@@ -110,7 +110,8 @@ fn a_warehouse_that_is_gone_fails_the_run_with_the_grant_that_helps() {
 fn a_row_of_more_than_16_mib_is_a_dead_letter_and_the_run_goes_on() {
     let fake = FakeSnowflake::start();
     let mut rows = rows(30);
-    rows[7] = json!(["7", "x".repeat(17 * 1024 * 1024)]);
+    // More than a whole partition has otherwise.
+    rows[7] = json!(["7", "x".repeat(40 * 1024 * 1024)]);
     table(&fake, &rows);
     let fixture = Fixture::with(&fake, &json!({}));
     let sync = fixture.sync("db.s.t", &json!({}));

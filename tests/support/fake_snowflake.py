@@ -11,7 +11,9 @@ What no imitation can show (that Snowflake itself takes these statements and val
 Prints `{"port": N}` and then serves until its standard input ends. `/control/...` needs no sign-in:
 
     POST /control/sql     {"sql": [...]}                      run by fakesnow
-    POST /control/table   {"name", "columns": [[name, type, scale]], "rows": [[cell]], "key": [..]}
+    POST /control/table   {"name", "columns": [[name, type, scale]], "rows": [[cell]], "key": [..],
+                           "object": what SHOW OBJECTS says of it, "virtual": names of its columns
+                           that are virtual, "no_last_change": whether it has no token of changes}
     POST /control/many    {"schema": [database, schema], "count"}   so many empty tables, T00000 and on
     POST /control/rows    {"name", "insert": [[cell]], "delete": [[cell]]}   delete by key
     POST /control/faults  {...}                               see FAULTS; merged
@@ -59,10 +61,16 @@ FAULTS = {
     # How many seconds it takes to cancel a statement, and to refuse a sign-in.
     "cancel_seconds": 0,
     "refusal_seconds": 0,
-    # Answers to the next submissions or polls, one each: {"status", "code", "message", "headers"};
-    # status 0: the connection breaks.
+    # Answers to the next submissions, to those of them that take a warehouse, or to the next polls,
+    # one each: {"status", "code", "message", "headers"}, or in place of code and message the whole
+    # "body" as text; status 0: the connection breaks.
     "submit": [],
+    "query": [],
     "poll": [],
+    # By the number of a partition: what is sent in its place, as text, or the number of the one
+    # whose rows are.
+    "bodies": {},
+    "instead": {},
     # By the number of a partition: how many more times it is not ready (202), gone (404), cut
     # short, or short of rows.
     "late": {},
@@ -82,6 +90,9 @@ FAULTS = {
     # What is added to this server's clock, in seconds.
     "clock": 0,
 }
+
+# Columns of SHOW OBJECTS that say Y of tables of a special kind.
+SPECIAL = ("is_hybrid", "is_dynamic", "is_iceberg")
 
 lock = threading.RLock()
 faults = json.loads(json.dumps(FAULTS))
@@ -103,9 +114,9 @@ class Broken(Exception):
 
 
 class Refused(Exception):
-    def __init__(self, status, code, message, headers=None):
+    def __init__(self, status, code, message, headers=None, body=None):
         self.status, self.code, self.message = status, code, message
-        self.headers = headers or {}
+        self.headers, self.body = headers or {}, body
 
 
 def key_of(cell, kind):
@@ -133,6 +144,8 @@ def bound(binding):
     """A bound value, likewise."""
     kind, value = binding["type"].lower(), binding["value"]
     assert value is None or isinstance(value, str), "bound values are strings"
+    if kind == "fixed" and not re.fullmatch(r"-?[\d.]+", value):
+        raise Refused(422, "100038", f"Numeric value '{value}' is not recognized")
     if kind == "date":
         return kind, int(value) // 86_400_000
     if kind.startswith("time"):
@@ -148,6 +161,9 @@ class Table:
         self.rows = [tuple(row) for row in spec["rows"]]
         self.key = spec.get("key", [])
         self.parts = spec["name"]
+        self.object = {"kind": "TABLE", **dict.fromkeys(SPECIAL, "N"), **spec.get("object", {})}
+        self.virtual = spec.get("virtual", [])
+        self.no_last_change = spec.get("no_last_change", False)
 
     def index(self, name):
         for at, column in enumerate(self.columns):
@@ -252,9 +268,10 @@ def execute(statement, bindings):
     """Columns and rows of a statement, and whether it takes a warehouse."""
     binds = [bindings[str(at)] for at in range(1, len(bindings) + 1)]
     if found := re.fullmatch(r"SELECT SYSTEM\$LAST_CHANGE_COMMIT_TIME\('((?:[^']|'')*)'\)", statement):
-        if faults["no_last_change"]:
-            raise Refused(422, "001044", "SQL compilation error: not supported for this object")
         name = found[1].replace("''", "'")
+        table = table_of(name)
+        if faults["no_last_change"] or (table and table.no_last_change):
+            raise Refused(422, "001044", "SQL compilation error: not supported for this object")
         key = tuple(part.replace('""', '"') for part in re.findall(r'"((?:[^"]|"")+)"', name))
         if key not in last_change:
             run_fakesnow(f"SELECT 1 FROM {name} LIMIT 0", [])
@@ -262,7 +279,8 @@ def execute(statement, bindings):
     if found := re.fullmatch(r"DESCRIBE TABLE (.*)", statement, re.S):
         if table := table_of(found[1]):
             columns = [(name, "text", None) for name in ("name", "type", "kind", "null?")]
-            rows = [(name, catalogue(kind, scale), "COLUMN", "Y") for name, kind, scale in table.columns]
+            role = lambda name: "VIRTUAL" if name in table.virtual else "COLUMN"
+            rows = [(name, catalogue(kind, scale), role(name), "Y") for name, kind, scale in table.columns]
             return columns, rows, False
     if found := re.fullmatch(r"SHOW PRIMARY KEYS IN TABLE (.*)", statement, re.S):
         if table := table_of(found[1]):
@@ -292,23 +310,37 @@ def catalogue(kind, scale):
     }.get(kind, f"{kind.upper()}(9)" if kind.startswith("time") else kind.upper())
 
 
+def is_there(within):
+    """Whether there is such a database, or schema in a database, of either kind of tables."""
+    if not 1 <= len(within) <= 2 or any(list(key[: len(within)]) == within for key in tables):
+        return True
+    siblings = ["SHOW DATABASES", f'SHOW SCHEMAS IN DATABASE "{within[0]}"'][len(within) - 1]
+    columns, rows = run_fakesnow(siblings, [])
+    at = [column[0] for column in columns].index("name")
+    return any(row[at] == within[-1] for row in rows)
+
+
 def show(found):
     """SHOW, of both kinds of tables, with LIMIT and FROM, which fakesnow overlooks."""
     text, what, limit, after = found[1], found[2], found[3], found[4]
     within = re.findall(r'"((?:[^"]|"")+)"', text)
-    columns = [("name", "text", None), ("kind", "text", None)]
+    if not is_there(within):
+        raise Refused(422, "002043", "SQL compilation error: Object does not exist, or operation cannot be performed.")
+    flags = SPECIAL if what == "OBJECTS" else ()
+    columns = [(name, "text", None) for name in ("name", "kind", *flags)]
     rows = []
     try:
         shown, all_rows = run_fakesnow(text, [])
         names = [column[0] for column in shown]
         at, kind = names.index("name"), names.index("kind") if "kind" in names else None
-        rows = [(row[at], row[kind] if kind is not None else None) for row in all_rows]
+        rows = [(row[at], row[kind] if kind is not None else None, *("N" for _ in flags)) for row in all_rows]
     except Refused:
         if not any(list(key[: len(within)]) == within for key in tables):
             raise
     depth = {"DATABASES": 0, "SCHEMAS": 1, "OBJECTS": 2}.get(what)
     if depth is not None:
-        rows += [(key[depth], "TABLE") for key in tables if list(key[:depth]) == within]
+        told = lambda table: [table.object[name] for name in ("kind", *flags)]
+        rows += [(key[depth], *told(table)) for key, table in tables.items() if list(key[:depth]) == within]
     rows = sorted(set(rows), key=lambda row: row[0])
     if after is not None:
         rows = [row for row in rows if row[0] > after.replace("''", "'")]
@@ -480,6 +512,8 @@ class Handler(BaseHTTPRequestHandler):
         except Refused as refused:
             entry["status"], entry["code"] = refused.status, refused.code
             time.sleep(faults["refusal_seconds"] if refused.status == 401 else 0)
+            if refused.body is not None:
+                return self.send(refused.status, refused.body.encode(), refused.headers)
             self.answer(refused.status, {"code": refused.code, "message": refused.message, "sqlState": "42000"}, refused.headers)
 
     def api(self, path, query, body, entry):
@@ -505,7 +539,7 @@ class Handler(BaseHTTPRequestHandler):
                 if wanted and wanted["status"] == 0:
                     raise Broken
                 if wanted:
-                    raise Refused(wanted["status"], wanted.get("code", ""), wanted.get("message", ""), wanted.get("headers"))
+                    raise Refused(wanted["status"], wanted.get("code", ""), wanted.get("message", ""), wanted.get("headers"), wanted.get("body"))
 
     def submit(self, query, body, entry):
         entry["statement"], entry["bindings"] = body["statement"], body.get("bindings", {})
@@ -520,6 +554,8 @@ class Handler(BaseHTTPRequestHandler):
             if handle is None:
                 columns, rows, takes_warehouse = execute(body["statement"], body.get("bindings", {}))
                 entry["takes_warehouse"] = takes_warehouse
+                if takes_warehouse:
+                    self.scripted("query")
                 if takes_warehouse and body.get("warehouse") not in faults["warehouses"]:
                     raise Refused(422, "390201", "The requested warehouse does not exist or not authorized.")
                 handle = f"01b00000-0000-0000-0000-{next(handles):012d}"
@@ -557,16 +593,18 @@ class Handler(BaseHTTPRequestHandler):
             return self.running(handle)
         if self.counts_down("gone", at):
             raise Refused(404, "000709", f"Statement {handle} not found")
-        rows = result.partition(at)
+        rows = result.partition(faults["instead"].get(str(at), at))
         if self.counts_down("torn", at):
             rows = rows[:-1]
         entry["status"] = 200
-        if at == 0:
+        if str(at) in faults["bodies"]:
+            body, headers = faults["bodies"][str(at)].encode(), {}
+        elif at == 0:
             body, headers = json.dumps({**meta(handle, result), "data": rows}).encode(), {}
         else:
             body = result.packed.get(at) or gzip.compress(json.dumps({"data": rows}).encode(), 1)
             headers = {"Content-Encoding": "gzip"}
-            if not faults["torn"]:
+            if not faults["torn"] and not faults["instead"]:
                 result.packed[at] = body
         self.send(200, body, headers, cut=self.counts_down("cut", at), hold=faults["hold"] == at)
 

@@ -67,6 +67,13 @@ impl FakeSnowflake {
         self.control("table", &table);
     }
 
+    /// Such a table of another kind: `more` has what `/control/table` takes besides.
+    pub fn table_of_kind(&self, name: [&str; 3], columns: &Value, rows: &Value, more: &Value) {
+        let mut table = json!({ "name": name, "columns": columns, "rows": rows });
+        table.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        self.control("table", &table);
+    }
+
     /// So many empty tables of that kind in a schema, `T00000` and on.
     pub fn many_tables(&self, schema: [&str; 2], count: usize) {
         self.control("many", &json!({ "schema": schema, "count": count }));

@@ -60,6 +60,37 @@ test("a table of Snowflake is browsed to, and its columns say which suit as key 
   assert.match(await place.inputValue(), /SALES.*SHOP.*ORDERS/);
 });
 
+test("a table without a key says so before it is synced and afterwards, and a run says how long a warehouse worked", async (t) => {
+  const dataDir = join(await scratch(t), "data");
+  const fake = await snowflake(t, dataDir);
+  await fake.control("users", { "ORG-ACC.LOADER": { key: null, tokens: ["pat"] } });
+  const columns = [["ID", "fixed", 0], ["LINE", "text", null]];
+  await fake.control("table", { name: ["DB", "S", "ORDERS"], columns, key: ["ID"], rows: [["1", "a"]] });
+  await fake.control("table", { name: ["DB", "S", "LOG"], columns, key: [], rows: [["1", "a"], ["2", "b"]] });
+  const server = await serve(t, dataDir);
+  await server.api("POST", "/v1/organizations/connections", {
+    name: "Sales", provider_type: "snowflake", test_before_save: false,
+    provider_config: { account: "org-acc", warehouse: "LOAD_WH", credentials: { type: "username_password", username: "LOADER", password: "pat" } },
+  });
+  const page = await enter(t, server, REFUSED);
+  await page.goto(`${server.url}/#/new`);
+  await page.getByRole("radio", { name: /Sales/ }).check();
+  const place = page.getByLabel("Table or view");
+  const preview = page.getByRole("complementary", { name: "Preview and summary" });
+  const words = /declares no key, so each row is known by a hash of what is in it.*every change takes a pass over the whole table/;
+  await place.fill("DB.S.ORDERS");
+  await preview.getByText("1 to add").waitFor();
+  assert.equal(await preview.getByText(words).count(), 0, "it has a key");
+  await place.fill("DB.S.LOG");
+  await preview.getByText(words).waitFor();
+  await preview.getByText("2 to add").waitFor();
+  await page.getByRole("button", { name: "Start syncing" }).click();
+  await page.getByRole("heading", { name: "DB.S.LOG" }).waitFor();
+  await page.getByRole("status").filter({ hasText: words }).waitFor();
+  await page.getByRole("region", { name: "History" }).getByText(/\d+ requests · a warehouse worked [\d.]+ m?s/).waitFor({ timeout: 60_000 });
+  await page.getByRole("status").filter({ hasText: words }).waitFor();
+});
+
 test("a sync that its provider makes wait says so and until when, and calls it no failure", async (t) => {
   const folder = await scratch(t);
   await mkdir(join(folder, "source"));

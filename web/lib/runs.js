@@ -3,7 +3,7 @@
 import { at, post } from "./api.js";
 import { ask } from "./dialog.js";
 import { h } from "./dom.js";
-import { count, counted } from "./format.js";
+import { count, counted, duration } from "./format.js";
 import { attempt, note } from "./notes.js";
 import { badge, pathList } from "./parts.js";
 
@@ -48,6 +48,16 @@ export function didWhat(job) {
     counts.unchanged ? `${count(counts.unchanged)} unchanged` : "",
   ].filter(Boolean);
   return parts.length ? parts.join(" · ") : (/** @type {Record<string, string>} */ (DID_NOTHING))[job.status ?? ""] ?? "Nothing to do";
+}
+
+/** What a job has cost its provider, in words. @param {Api.Job} job */
+export function costOf({ details }) {
+  const { requests, throttled_seconds: waited, warehouse_seconds: warehouse } = details ?? {};
+  return [
+    requests ? counted(requests, "request") : "",
+    waited && waited >= 1 ? `waited ${duration(waited)} for the provider` : "",
+    warehouse ? `a warehouse worked ${duration(warehouse)}` : "",
+  ].filter(Boolean).join(" · ");
 }
 
 /** What a job did that counted nothing. */

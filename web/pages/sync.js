@@ -8,7 +8,7 @@ import { h } from "../lib/dom.js";
 import { bytes, clock, count, counted, duration, interval, moment, until } from "../lib/format.js";
 import { attempt, note } from "../lib/notes.js";
 import { badge, button, cell, command, empty, facts, heads, icon, link, name, quietChoice, said, section, syncBadge, timeOf } from "../lib/parts.js";
-import { approveRemovals, causeWords, didWhat, isHeld, jobBadge, pause, rejectRemovals, resume, runNow, runOf, sampleOf, waitsFor, whyHeld } from "../lib/runs.js";
+import { approveRemovals, causeWords, costOf, didWhat, isHeld, jobBadge, pause, rejectRemovals, resume, runNow, runOf, sampleOf, waitsFor, whyHeld } from "../lib/runs.js";
 import { soon } from "../lib/soon.js";
 import { inWords } from "../lib/words.js";
 import { wayOut } from "../lib/way-out.js";
@@ -189,7 +189,7 @@ function past(state, visit) {
       history(runs, chosen.sync_job_id, (id) => { state.run = id; visit.redraw(); }),
       h("p.muted", "Bar heights use a square-root scale, so that small runs stay visible beside large ones."),
       h("div.chosen-run", { "aria-live": "polite" },
-        jobBadge(chosen), h("b", moment(chosen.started_at ?? chosen.updated_at)), h("span", didWhat(chosen)), h("span.muted", bytes(runOf(chosen).bytes)),
+        jobBadge(chosen), h("b", moment(chosen.started_at ?? chosen.updated_at)), h("span", didWhat(chosen)), h("span.muted", bytes(runOf(chosen).bytes)), costOf(chosen) ? h("span.muted", costOf(chosen)) : null,
         chosen.error ? h("span.bad", said(chosen.error)) : null)),
     h("table.rows", h("caption.sr", "Runs, newest first"),
       heads(["Started", "State", "Trigger", "What it did", "Bytes", "Duration"]),

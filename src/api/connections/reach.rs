@@ -57,6 +57,9 @@ pub(super) async fn test(
 }
 
 /// Get the files in a folder
+///
+/// Where the folder is a table these are its first rows, which takes a query: it wakes what the
+/// provider bills by time.
 #[utoipa::path(
     get, path = "/v1/organizations/connections/{connection_identifier}/files",
     tag = "organization_connections",

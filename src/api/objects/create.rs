@@ -119,8 +119,11 @@ pub(super) fn conform(
     let Some(schema) = &bucket.settings.bucket_schema else { return Ok(fields) };
     schema.conform(fields, blobs).map_err(|mismatch| {
         ApiError::invalid_field(
-            FieldError { value: None, ..FieldError::new(mismatch.field, (), mismatch.message) }
-                .accepting("what the bucket's schema says"),
+            FieldError {
+                value: None,
+                ..FieldError::new(mismatch.field.as_str(), (), mismatch.reason())
+            }
+            .accepting("what the bucket's schema says"),
         )
     })
 }

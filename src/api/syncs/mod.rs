@@ -165,6 +165,7 @@ async fn create(
     let source_path = source.place().unwrap_or(location.source_path);
     // What cannot be looked at now fails the first run, and says why.
     let is_empty = source.is_empty().await.unwrap_or(false);
+    let remark = source.remark();
 
     let now = app.now();
     let key = app
@@ -192,6 +193,7 @@ async fn create(
                 let message = Some(NOTHING_THERE_YET);
                 syncs::set_notice(tx, sync.key, Notice::NothingThereYet, message)?;
             }
+            syncs::set_notice(tx, sync.key, Notice::ListedInFull, remark.as_deref())?;
             if !active {
                 switch(tx, sync.key, false, now)?;
             }

@@ -211,7 +211,7 @@ pub(super) struct SyncConfigurationModel {
 /// Something that is true of a sync and needs no action.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(in crate::api) struct NoticeModel {
-    /// `nothing_there_yet`, `watch_limited` or `waiting_for_provider`.
+    /// `nothing_there_yet`, `watch_limited`, `waiting_for_provider` or `listed_in_full`.
     #[schema(value_type = String)]
     pub code: Notice,
     /// For people.
@@ -219,6 +219,11 @@ pub(in crate::api) struct NoticeModel {
 }
 
 impl NoticeModel {
+    /// The notice of a source that has something to remark on how it is listed.
+    pub(super) fn of_remark(remark: Option<String>) -> Vec<Self> {
+        remark.map(|message| Self { code: Notice::ListedInFull, message }).into_iter().collect()
+    }
+
     /// The notices of a sync.
     pub(in crate::api) fn of(notices: &BTreeMap<Notice, String>) -> Vec<Self> {
         let one =

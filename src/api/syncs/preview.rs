@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    ErrorResponse, find_bucket, job::counts, place, settings::defaults, sync,
+    ErrorResponse, find_bucket, job::counts, model::NoticeModel, place, settings::defaults, sync,
     wire::SyncPreviewRequest,
 };
 use crate::{
@@ -57,6 +57,8 @@ struct SyncPreviewResponse {
     excluded: std::collections::BTreeMap<String, u64>,
     /// Some entries of each kind.
     sample: Vec<PreviewedEntry>,
+    /// What would be true of the sync, and need no action.
+    notices: Vec<NoticeModel>,
 }
 
 /// What would become of one entry.
@@ -155,6 +157,7 @@ async fn run_preview(
     };
     let most = usize::try_from(body.sample_size.unwrap_or(20)).unwrap_or_default();
     let (store, now, stop) = (app.engine.store.clone(), app.now(), app.stopping.clone());
+    let notices = NoticeModel::of_remark(source.remark());
     // On a thread of its own: what looks at entries is not made to move between threads.
     let runtime = Handle::current();
     let looking = tokio::task::spawn_blocking(move || {
@@ -163,7 +166,7 @@ async fn run_preview(
         runtime.block_on(preview::outlook(&store, source.as_ref(), question, bounds, most, &stop))
     });
     let outlook = looking.await.map_err(ApiError::internal)??;
-    Ok(Json(to_response(sync_id, outlook)))
+    Ok(Json(to_response(sync_id, outlook, notices)))
 }
 
 /// What is to be previewed.
@@ -231,7 +234,11 @@ async fn new(app: &App, body: &SyncPreviewRequest) -> Result<PreviewTarget, ApiE
     }
 }
 
-fn to_response(sync_config_id: Option<String>, outlook: Outlook) -> SyncPreviewResponse {
+fn to_response(
+    sync_config_id: Option<String>,
+    outlook: Outlook,
+    notices: Vec<NoticeModel>,
+) -> SyncPreviewResponse {
     let Outlook { preview, sample } = outlook;
     SyncPreviewResponse {
         sync_config_id,
@@ -242,6 +249,7 @@ fn to_response(sync_config_id: Option<String>, outlook: Outlook) -> SyncPreviewR
         removals_held: preview.held,
         excluded: preview.excluded,
         sample: sample.into_iter().map(|(path, verdict)| entry(&path, verdict)).collect(),
+        notices,
     }
 }
 

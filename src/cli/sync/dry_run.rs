@@ -120,6 +120,7 @@ fn as_report(preview: &Preview) -> Report {
         held: None,
         next: None,
         nothing_there: false,
+        remark: None,
         error: None,
     }
 }

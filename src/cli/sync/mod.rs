@@ -144,6 +144,9 @@ fn closing_words(report: &Report, left_out: &LeftOut, took: std::time::Duration)
     if report.nothing_there {
         words.push_str(&format!("\n{NOTHING_THERE_YET}"));
     }
+    if let Some(remark) = &report.remark {
+        words.push_str(&format!("\n{remark}"));
+    }
     for (reason, entries) in left_out {
         words.push_str(&format!("\n{} left out: {}", output::count(*entries), reason.describe()));
     }

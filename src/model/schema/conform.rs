@@ -16,13 +16,41 @@ use super::{
 pub struct Mismatch {
     /// The path of the field, from the object's root; empty for the value that was asked about.
     pub field: String,
-    /// What does not fit.
+    /// The value, abbreviated, where it may be shown.
+    pub value: Option<String>,
+    /// What does not fit; what to say behind the value, where there is one.
     pub message: String,
 }
 
 impl Mismatch {
-    fn new(message: impl Into<String>) -> Self {
-        Self { field: String::new(), message: message.into() }
+    /// What does not fit, of a field and without a value.
+    #[must_use]
+    pub fn of(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { field: field.into(), value: None, message: message.into() }
+    }
+
+    fn with(value: &Value, message: String) -> Self {
+        Self { field: String::new(), value: Some(abbreviated(value)), message }
+    }
+
+    /// The same, for those who may not see the value.
+    #[must_use]
+    pub fn without_value(self) -> Self {
+        match self.value {
+            Some(_) => {
+                Self { value: None, message: format!("has a value {}", self.message), ..self }
+            }
+            None => self,
+        }
+    }
+
+    /// What does not fit, without the field.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        match &self.value {
+            Some(value) => format!("is {value}, {}", self.message),
+            None => self.message.clone(),
+        }
     }
 
     /// The same, seen from further out.
@@ -38,8 +66,8 @@ impl Mismatch {
 impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.field.as_str() {
-            "" => f.write_str(&self.message),
-            field => write!(f, "field {field:?} {}", self.message),
+            "" => f.write_str(&self.reason()),
+            field => write!(f, "field {field:?} {}", self.reason()),
         }
     }
 }
@@ -76,11 +104,7 @@ impl SchemaField {
             return Ok(value);
         }
         let all: Vec<String> = permitted.iter().map(Value::to_string).collect();
-        Err(Mismatch::new(format!(
-            "is {}, but may only be {}",
-            abbreviated(&value),
-            all.join(", ")
-        )))
+        Err(Mismatch::with(&value, format!("which is none of {}", all.join(", "))))
     }
 
     /// [`SchemaField::conform`] without a look at the permitted values.
@@ -135,10 +159,7 @@ impl SchemaField {
             kind if kind.is_blob() => "; such a field is a blob: map it with target_type blob",
             _ => "",
         };
-        Mismatch::new(format!(
-            "is {}, which is no {kind} in the bucket's schema{advice}",
-            abbreviated(value)
-        ))
+        Mismatch::with(value, format!("which is no {kind} in the bucket's schema{advice}"))
     }
 }
 
@@ -160,7 +181,7 @@ fn conform_object(
                 }
                 _ if field.required == Some(true) => {
                     let message = "is missing, and the bucket's schema requires it";
-                    return Err(Mismatch::new(message).within(name));
+                    return Err(Mismatch::of(name, message));
                 }
                 _ => {}
             },
@@ -306,7 +327,7 @@ mod tests {
         let wrong = |value: Value| schema.conform(&value).unwrap_err().to_string();
         assert!(wrong(json!({"id": "a", "tags": [1, "x"]})).starts_with("field \"tags.1\" is"));
         assert!(wrong(json!({})).contains("\"id\" is missing"));
-        assert!(wrong(json!({"id": "a", "lang": "fr"})).contains("may only be \"en\", \"de\""));
+        assert!(wrong(json!({"id": "a", "lang": "fr"})).contains("none of \"en\", \"de\""));
         assert!(wrong(json!("{}")).contains("json_parse"));
     }
 

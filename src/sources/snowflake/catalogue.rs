@@ -9,7 +9,7 @@ use super::{
     columns::{self, Column},
     names::{Name, Table},
     protocol::ResultSet,
-    rows::Rows,
+    rows::{RowRef, Rows},
     session::Session,
     sql::{self, SHOW_LIMIT, Shape, Statement},
 };
@@ -19,9 +19,16 @@ use crate::sources::SourceError;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct CatalogueItem {
     pub(super) name: String,
-    /// `TABLE`, `VIEW` and so on, where the catalogue says so.
+    /// `TABLE`, `VIEW`, `DYNAMIC TABLE` and so on, where the catalogue says so.
     pub(super) kind: Option<String>,
 }
+
+/// Columns of `SHOW OBJECTS` that say `Y` of tables of a special kind, whose `kind` is TABLE.
+const SPECIAL_TABLES: [(&str, &str); 3] = [
+    ("is_dynamic", "DYNAMIC TABLE"),
+    ("is_iceberg", "ICEBERG TABLE"),
+    ("is_hybrid", "HYBRID TABLE"),
+];
 
 /// What a connection says of a table's rows.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,7 +60,7 @@ const USUAL_WATERMARKS: [&str; 10] = [
     "created_at",
 ];
 
-/// The columns of a table, in its order.
+/// The columns of a table, in its order; those of an external table are virtual, and columns too.
 pub(super) async fn describe(
     session: &Arc<Session>,
     table: &Table,
@@ -61,15 +68,11 @@ pub(super) async fn describe(
     let (result, rows) = session.all(&sql::describe(table)).await?;
     let name = position(&result, "name")?;
     let kind = position(&result, "type")?;
-    let role = result.columns.iter().position(|column| column.name == "kind");
-    let mut columns = Vec::new();
-    for row in rows.iter().flat_map(Rows::iter) {
-        let is_column = role.and_then(|at| row.cell(at)).is_none_or(|role| role == "COLUMN");
-        if let (true, Some(name), Some(text)) = (is_column, row.cell(name), row.cell(kind)) {
-            columns.push((Column::of_catalogue(name.to_owned(), text), text.to_owned()));
-        }
-    }
-    Ok(columns)
+    let column = |row: RowRef<'_>| {
+        let (name, kind) = (row.cell(name)?, row.cell(kind)?);
+        Some((Column::of_catalogue(name.to_owned(), kind), kind.to_owned()))
+    };
+    Ok(rows.iter().flat_map(Rows::iter).filter_map(column).collect())
 }
 
 /// The columns of the declared primary key, in its order; none where none is declared, as in views.
@@ -239,9 +242,8 @@ async fn paged(
         let after = listed.last().map(|last| last.name.clone());
         let (result, rows) = session.all(&statement(count, after.as_deref())).await?;
         let name = position(&result, "name")?;
-        let kind = result.columns.iter().position(|column| column.name == "kind");
         let found = rows.iter().flat_map(Rows::iter).filter_map(|row| {
-            let kind = kind.and_then(|at| row.cell(at)).map(str::to_owned);
+            let kind = kind_of(&result, row);
             Some(CatalogueItem { name: row.cell(name)?.to_owned(), kind })
         });
         let before = listed.len();
@@ -253,6 +255,20 @@ async fn paged(
             listed.truncate(limit);
             return Ok((listed, has_more));
         }
+    }
+}
+
+/// What kind of thing a row of a `SHOW` is about, as people call it.
+fn kind_of(result: &ResultSet, row: RowRef<'_>) -> Option<String> {
+    let cell = |name: &str| {
+        let at = result.columns.iter().position(|column| column.name.eq_ignore_ascii_case(name))?;
+        row.cell(at)
+    };
+    let special = SPECIAL_TABLES.iter().find(|(column, _)| cell(column) == Some("Y"));
+    match special {
+        Some((_, kind)) => Some((*kind).to_owned()),
+        // Dynamic tables were DYNAMIC_TABLE once, and may be in some accounts.
+        None => cell("kind").map(|kind| kind.replace('_', " ")),
     }
 }
 

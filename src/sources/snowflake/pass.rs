@@ -1,7 +1,7 @@
 //! A pass over a table: one statement, its rows in order, and the statement again behind the last
 //! row where its result is gone before it was read to its end.
 
-use std::sync::Arc;
+use std::{cmp::Ordering, sync::Arc};
 
 use futures_util::{
     StreamExt as _,
@@ -67,6 +67,9 @@ pub(super) struct Batch {
 pub(super) enum Ended {
     /// The columns are not those that it began with: only a full pass is of use.
     Reshaped(String),
+    /// An answer is not what it says: rows before the place that the pass has reached may not have
+    /// been read.
+    Untrue(SourceError),
     /// Anything else.
     Source(SourceError),
 }
@@ -158,7 +161,7 @@ impl Pass {
         Ok(Reading { layout, batches: selected.rows() })
     }
 
-    fn statement(&self) -> Result<Statement, SourceError> {
+    fn statement(&self) -> Result<Statement, Failed> {
         let place = self.progress.place.as_deref();
         let statement = match &self.rowset {
             Rowset::All => sql::all_rows(&self.shape, place),
@@ -169,7 +172,8 @@ impl Pass {
                 sql::changed_rows(&self.shape, (from, until), place)
             }
         };
-        statement.map_err(|error| SourceError::Permanent { message: error.to_string() })
+        // Its columns have other types than those that the place was read from.
+        statement.map_err(|error| reshaped(&error.to_string()))
     }
 
     /// How the columns of a result become rows. They must be those that the pass began with.
@@ -192,6 +196,13 @@ impl Pass {
             return Ok(Batch { rows: Vec::new(), progress: self.progress.clone() });
         };
         let layout = &reading.layout;
+        if rows.iter().next().is_some_and(|first| self.is_passed(layout, first)) {
+            let message =
+                "Snowflake's answer with rows: they come in another order than was asked \
+                           for"
+                .to_owned();
+            return Err(Ended::Untrue(SourceError::Garbled { message }));
+        }
         let mut taken = Vec::with_capacity(rows.len());
         let mut last = None;
         for row in rows.iter() {
@@ -235,6 +246,22 @@ impl Pass {
         watermark.into_iter().chain(layout.key_cells(row))
     }
 
+    /// Whether a row lies before the place that the pass has reached: its partition is another one
+    /// than was asked for, and that one's rows would seem to be gone.
+    fn is_passed(&self, layout: &Layout, row: RowRef<'_>) -> bool {
+        if self.shape.key.is_empty() {
+            return self.twins.is_passed(layout.hash(row));
+        }
+        let Some(reached) = &self.progress.place else { return false };
+        let watermark =
+            self.shape.watermark.iter().filter(|_| matches!(self.rowset, Rowset::Since(_)));
+        let kinds = watermark.chain(&self.shape.key).map(|column| column.kind);
+        let mut orders = kinds
+            .zip(self.place(layout, row).zip(reached))
+            .map(|(kind, (cell, reached))| value::compare(kind, cell, reached.as_deref()));
+        orders.find(|order| *order != Some(Ordering::Equal)).flatten() == Some(Ordering::Less)
+    }
+
     /// Whether a row is in the place of the one before it, `last` of this batch or the last one of
     /// the batch before.
     fn is_at(&self, last: Option<RowRef<'_>>, layout: &Layout, row: RowRef<'_>) -> bool {
@@ -251,7 +278,10 @@ impl Pass {
     fn recover(&mut self, failed: Failed) -> Result<(), Ended> {
         self.reading = None;
         match failed {
-            Failed::Refused(refusal) if refusal.meaning() == Meaning::Shape => {
+            Failed::Refused(refusal)
+                if refusal.meaning() == Meaning::Shape
+                    || (self.is_bound() && refusal.is_of_statement()) =>
+            {
                 Err(Ended::Reshaped(refusal.message))
             }
             Failed::Refused(refusal)
@@ -262,8 +292,15 @@ impl Pass {
                 self.fruitless += 1;
                 Ok(())
             }
+            Failed::Untrue(error) => Err(Ended::Untrue(error)),
             failed => Err(Ended::Source(self.session.explain(failed))),
         }
+    }
+
+    /// Whether the statement compares columns with values that were read earlier, which it may
+    /// refuse once their types are other ones.
+    fn is_bound(&self) -> bool {
+        self.progress.place.is_some() || matches!(self.rowset, Rowset::Since(_))
     }
 
     fn same_key(&self) -> SourceError {

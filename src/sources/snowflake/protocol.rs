@@ -25,7 +25,7 @@ const QUERY_TAG: &str = "catchment";
 const PARTITION_MB: u32 = 16;
 
 /// How long a connection rests whose quota is spent.
-const QUOTA_HOLD: SignedDuration = SignedDuration::from_hours(1);
+pub(super) const QUOTA_HOLD: SignedDuration = SignedDuration::from_hours(1);
 
 /// How much of a provider's own words is passed on.
 const MESSAGE_CHARS: usize = 300;
@@ -40,6 +40,38 @@ pub(super) struct Context {
     pub(super) role: Option<Name>,
     /// The statement that lets the connection's key in, where it has one.
     pub(super) lets_in: Option<String>,
+}
+
+impl Context {
+    /// The role, or a word in the place of a name that is not known.
+    fn role(&self) -> String {
+        self.role.as_ref().map_or_else(|| "ROLE".to_owned(), Name::to_string)
+    }
+
+    /// What lets the role look into a database and a schema in it.
+    pub(super) fn usage_grants(&self, names: &[Name]) -> String {
+        let role = self.role();
+        let on_database =
+            |database: &str| format!("GRANT USAGE ON DATABASE {database} TO ROLE {role};");
+        match names {
+            [] => on_database("..."),
+            [database] => on_database(&database.to_string()),
+            [database, schema, ..] => format!(
+                "{} GRANT USAGE ON SCHEMA {database}.{schema} TO ROLE {role};",
+                on_database(&database.to_string())
+            ),
+        }
+    }
+
+    /// What lets the role read a table.
+    fn table_grants(&self, table: &Table) -> String {
+        let usage = self.usage_grants(&[table.database.clone(), table.schema.clone()]);
+        format!(
+            "check the spelling, or let the role read it: {usage} GRANT SELECT ON TABLE {table} TO \
+             ROLE {}; (or ON VIEW, DYNAMIC TABLE or EXTERNAL TABLE, if it is one)",
+            self.role()
+        )
+    }
 }
 
 #[derive(Serialize)]
@@ -296,6 +328,11 @@ impl Refusal {
         }
     }
 
+    /// Whether the statement itself was refused, for a reason that has no name here.
+    pub(super) fn is_of_statement(&self) -> bool {
+        self.status == 422 && self.meaning() == Meaning::Other
+    }
+
     fn names_warehouse(&self) -> bool {
         self.message.to_ascii_lowercase().contains("warehouse")
     }
@@ -308,7 +345,7 @@ impl Refusal {
         now: Timestamp,
     ) -> SourceError {
         let said = self.said();
-        let role = context.role.as_ref().map_or_else(|| "ROLE".to_owned(), Name::to_string);
+        let role = context.role();
         match self.meaning() {
             Meaning::TokenExpired | Meaning::SignIn => {
                 SourceError::SignInAgain { message: said, way_out: self.sign_in_advice(context) }
@@ -328,7 +365,7 @@ impl Refusal {
             }
             Meaning::Missing => match table {
                 Some(table) => SourceError::RootMissing {
-                    message: format!("{said}; {}", grants(table, &role)),
+                    message: format!("{said}; {}", context.table_grants(table)),
                 },
                 None => SourceError::Misconfigured { message: said },
             },
@@ -386,16 +423,6 @@ impl Refusal {
          service user needs a network policy"
             .to_owned()
     }
-}
-
-/// What lets a role read a table.
-fn grants(table: &Table, role: &str) -> String {
-    let Table { database, schema, .. } = table;
-    format!(
-        "check the spelling, or let the role read it: GRANT USAGE ON DATABASE {database} TO ROLE \
-         {role}; GRANT USAGE ON SCHEMA {database}.{schema} TO ROLE {role}; GRANT SELECT ON TABLE \
-         {table} TO ROLE {role};"
-    )
 }
 
 #[cfg(test)]

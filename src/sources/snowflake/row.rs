@@ -1,6 +1,6 @@
 //! A row as an entry: its id, path, bytes and version.
 
-use std::collections::HashMap;
+use std::{cmp::Ordering, collections::HashMap};
 
 use jiff::Timestamp;
 use percent_encoding::{AsciiSet, percent_encode_byte, utf8_percent_encode};
@@ -262,6 +262,12 @@ pub(super) struct Twins {
 }
 
 impl Twins {
+    /// Whether a hash comes before the last one, in the order that was asked for.
+    pub(super) fn is_passed(&self, hash: Option<&str>) -> bool {
+        let last = self.hash.as_deref();
+        last.is_some() && value::compare(Kind::Integer, hash, last) == Some(Ordering::Less)
+    }
+
     /// How many equal rows came before this one.
     fn count(&mut self, hash: Option<&str>, row: [u8; 32]) -> u64 {
         if self.hash.as_deref() != hash {

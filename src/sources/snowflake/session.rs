@@ -25,7 +25,7 @@ use uuid::Uuid;
 
 use super::{
     names::Table,
-    protocol::{self, Context, Meaning, Refusal, ResultSet, STATEMENTS},
+    protocol::{self, Context, Meaning, QUOTA_HOLD, Refusal, ResultSet, STATEMENTS},
     rows::{Broken, Rows, Sink, Stopped, read_partition},
     sign_in::{NoBearer, SignIn},
     sql::Statement,
@@ -35,8 +35,9 @@ use crate::{
     sources::{SourceError, retry::RetryPolicy},
 };
 
-/// Largest first answer, which comes with the metadata and is held whole.
-const FIRST_ANSWER_BYTES: usize = 32 * 1024 * 1024;
+/// Largest answer, unpacked. Partitions have some 16 MiB; one that is a single row can have more,
+/// for a cell can have 128 MiB. The first one, which comes with the metadata, is held whole.
+const ANSWER_BYTES: usize = 256 * 1024 * 1024;
 
 /// Largest explanation of a refusal that is read.
 const EXPLANATION_BYTES: usize = 64 * 1024;
@@ -63,6 +64,9 @@ pub(super) trait Wire: Send + Sync {
     /// # Errors
     /// When there is no answer.
     async fn send(&self, request: Request<Bytes>) -> Result<Response, SourceError>;
+
+    /// Lets the whole connection rest: no request of it is sent for so long.
+    fn rest(&self, wait: Duration);
 }
 
 /// An answer, whatever it says.
@@ -101,6 +105,8 @@ pub(super) struct Session {
 pub(super) enum Failed {
     /// Refused by Snowflake.
     Refused(Refusal),
+    /// An answer does not keep what it announced: nothing that was read of it proves anything.
+    Untrue(SourceError),
     /// Anything else.
     Source(SourceError),
 }
@@ -246,7 +252,7 @@ impl Session {
         request: impl Fn(bool) -> Request<Bytes> + Send + Sync,
     ) -> Result<(u16, Bytes), Failed> {
         let answer = self.persist(request, |answer| async move {
-            let bytes = collect(answer.body, FIRST_ANSWER_BYTES).await?;
+            let bytes = collect(answer.body, ANSWER_BYTES).await?;
             let is_packed = is_gzip(&answer.headers);
             Ok((answer.status, if is_packed { unpack(&bytes)? } else { bytes }))
         });
@@ -370,6 +376,9 @@ impl Session {
         let body = if is_gzip(&headers) { unpack(&body).unwrap_or_default() } else { body };
         let mut refusal = Refusal::read(status, &body);
         refusal.clock_ahead = clock_ahead(&headers, self.clock.now());
+        if refusal.meaning() == Meaning::Quota {
+            self.wire.rest(QUOTA_HOLD.unsigned_abs());
+        }
         Ok(Err(refusal))
     }
 
@@ -402,7 +411,7 @@ impl Session {
             Failed::Refused(refusal) => {
                 refusal.error(&self.context, self.table.as_ref(), self.clock.now())
             }
-            Failed::Source(error) => error,
+            Failed::Untrue(error) | Failed::Source(error) => error,
         }
     }
 }
@@ -493,7 +502,7 @@ impl Selected {
         let expected = self.result.partitions.first().copied().unwrap_or_default();
         let first = match outcome {
             Ok(count) if count == expected => first.into_iter().map(Ok).collect(),
-            Ok(count) => vec![Err(Failed::Source(torn(0, count, expected)))],
+            Ok(count) => vec![Err(Failed::Untrue(torn(0, count, expected)))],
             Err(Broken::Garbled(message)) => vec![Err(Failed::Source(garbled(&message)))],
             Err(Broken::Stopped) => Vec::new(),
         };
@@ -592,7 +601,7 @@ impl Others {
                 return Ok(PartitionRead::NotYet);
             }
             let from = *taken.lock().unwrap_or_else(PoisonError::into_inner);
-            let (sent, outcome) = decode(answer, width, from, sender.clone()).await?;
+            let (sent, outcome) = decode(answer, width, from, sender.clone(), ANSWER_BYTES).await?;
             *taken.lock().unwrap_or_else(PoisonError::into_inner) += sent;
             match outcome {
                 Ok(count) => Ok(PartitionRead::Rows(count)),
@@ -608,7 +617,7 @@ impl Others {
                     continue;
                 }
                 PartitionRead::Rows(count) if count != expected => {
-                    Err(torn(at, count, expected).into())
+                    Err(Failed::Untrue(torn(at, count, expected)))
                 }
                 PartitionRead::Rows(_) | PartitionRead::Stopped => Ok(()),
             };
@@ -616,13 +625,14 @@ impl Others {
     }
 }
 
-/// Reads the rows behind the first `skip` on a thread of their own; returns how many were handed
-/// on, and how it ended.
+/// Reads the rows behind the first `skip` on a thread of their own, of at most so many bytes of an
+/// answer; returns how many were handed on, and how it ended.
 async fn decode(
     answer: Response,
     width: usize,
     skip: u64,
     sender: mpsc::Sender<Result<Rows, Failed>>,
+    most: usize,
 ) -> Result<(u64, Result<u64, Broken>), SourceError> {
     let is_packed = is_gzip(&answer.headers);
     let runtime = Handle::current();
@@ -630,19 +640,22 @@ async fn decode(
         let body =
             BodyReader { body: answer.body, chunk: Bytes::new(), runtime, sender: sender.clone() };
         let mut sink = Channel { sender, sent: 0 };
-        let buffered = |reader: Box<dyn Read>| io::BufReader::with_capacity(64 * 1024, reader);
-        let outcome = match is_packed {
-            true => {
-                let unpacked = MultiGzDecoder::new(io::BufReader::new(body));
-                read_partition(buffered(Box::new(unpacked)), width, skip, &mut sink)
-            }
-            false => read_partition(buffered(Box::new(body)), width, skip, &mut sink),
+        let reader: Box<dyn Read> = match is_packed {
+            true => Box::new(MultiGzDecoder::new(io::BufReader::new(body))),
+            false => Box::new(body),
         };
-        (sink.sent, outcome)
+        let mut text = reader.take(most as u64 + 1);
+        let buffered = io::BufReader::with_capacity(64 * 1024, &mut text);
+        let outcome = read_partition(buffered, width, skip, &mut sink);
+        match text.limit() {
+            // A cell that goes on and on is in memory as a whole.
+            0 => Err(too_long(most as u64)),
+            _ => Ok((sink.sent, outcome)),
+        }
     };
     tokio::task::spawn_blocking(work).await.map_err(|error| SourceError::Permanent {
         message: format!("reading rows came to an end: {error}"),
-    })
+    })?
 }
 
 /// Hands rows on to whoever reads the stream.
@@ -698,8 +711,7 @@ async fn collect(
     while let Some(chunk) = body.next().await {
         let chunk = chunk?;
         if bytes.len() + chunk.len() > limit {
-            let message = format!("Snowflake's answer is longer than {limit} bytes");
-            return Err(SourceError::Permanent { message });
+            return Err(too_long(limit as u64));
         }
         bytes.extend_from_slice(&chunk);
     }
@@ -708,13 +720,11 @@ async fn collect(
 
 fn unpack(bytes: &[u8]) -> Result<Bytes, SourceError> {
     let mut unpacked = Vec::new();
-    let limit = FIRST_ANSWER_BYTES as u64;
+    let limit = ANSWER_BYTES as u64;
     let read = MultiGzDecoder::new(bytes).take(limit + 1).read_to_end(&mut unpacked);
     match read {
         Ok(count) if count as u64 <= limit => Ok(unpacked.into()),
-        Ok(_) => Err(SourceError::Permanent {
-            message: format!("Snowflake's answer is longer than {limit} bytes"),
-        }),
+        Ok(_) => Err(too_long(limit)),
         Err(error) => Err(garbled(&error.to_string())),
     }
 }
@@ -734,6 +744,10 @@ fn garbled(message: &str) -> SourceError {
     SourceError::Garbled { message: format!("Snowflake's answer with rows: {message}") }
 }
 
+fn too_long(limit: u64) -> SourceError {
+    SourceError::Permanent { message: format!("Snowflake's answer is longer than {limit} bytes") }
+}
+
 fn torn(at: usize, count: u64, expected: u64) -> SourceError {
     SourceError::Garbled {
         message: format!(
@@ -745,6 +759,8 @@ fn torn(at: usize, count: u64, expected: u64) -> SourceError {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use serde_json::json;
 
     use super::{super::account, *};
@@ -771,6 +787,32 @@ mod tests {
             let body = stream::iter([Ok(Bytes::from(body))]).boxed();
             Ok(Response { status: 202, headers: HeaderMap::new(), body })
         }
+
+        fn rest(&self, _: Duration) {}
+    }
+
+    /// An answer with these bytes, packed.
+    fn packed(text: &[u8]) -> Response {
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        packed.write_all(text).unwrap();
+        let packed = Bytes::from(packed.finish().unwrap());
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_ENCODING, http::HeaderValue::from_static("gzip"));
+        Response { status: 200, headers, body: stream::iter([Ok(packed)]).boxed() }
+    }
+
+    #[tokio::test]
+    async fn a_partition_that_unpacks_to_more_than_it_may_is_not_read_on() {
+        let text = format!(r#"{{"data":[["1"],["{}"]]}}"#, "x".repeat(100_000));
+        let read = async |most: usize| {
+            let (sender, _receiver) = mpsc::channel(BATCHES_AHEAD);
+            decode(packed(text.as_bytes()), 1, 0, sender, most).await
+        };
+        assert!(matches!(read(text.len()).await, Ok((2, Ok(2)))));
+        let Err(SourceError::Permanent { message }) = read(text.len() - 1).await else {
+            panic!("it was read on");
+        };
+        assert!(message.contains(&(text.len() - 1).to_string()), "{message}");
     }
 
     #[tokio::test(start_paused = true)]

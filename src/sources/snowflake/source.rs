@@ -126,6 +126,14 @@ impl Settings {
         }
     }
 
+    /// The database, and the schema in it, that tables are in which are named without them.
+    fn defaults(&self) -> Vec<Name> {
+        let given = |name: &Option<String>| names::one_name(name.as_deref()?).ok();
+        let database = given(&self.database);
+        let schema = database.as_ref().and_then(|_| given(&self.schema));
+        database.into_iter().chain(schema).collect()
+    }
+
     fn wanted(&self) -> ConfiguredColumns {
         ConfiguredColumns {
             key: self.primary_key_columns.clone().unwrap_or_default(),
@@ -140,6 +148,8 @@ pub(super) struct Snowflake {
     /// What requests go over.
     wire: Arc<wire::Account>,
     place: SourcePath,
+    /// The connection's own database, and schema, as far as it has them.
+    defaults: Vec<Name>,
     wanted: ConfiguredColumns,
     /// The account's own host, whatever requests go through.
     host: String,
@@ -188,6 +198,7 @@ impl Snowflake {
             session: Arc::new(session),
             wire,
             place,
+            defaults: settings.defaults(),
             wanted: settings.wanted(),
             host,
             shape: OnceCell::new(),
@@ -295,11 +306,12 @@ impl Snowflake {
         page
     }
 
-    /// Snowflake's token of the last change; none where it has none for this table.
+    /// Snowflake's token of the last change; none where it has none for this table, or the role may
+    /// not learn it: whether the table is there and may be read, its rows show.
     async fn last_change(&self) -> Result<Option<String>, SourceError> {
         match self.session.all(&sql::last_change(self.table()?)).await {
             Ok((_, rows)) => Ok(rows.first().and_then(|rows| rows.single()).map(str::to_owned)),
-            Err(SourceError::Permanent { message }) => {
+            Err(SourceError::Permanent { message } | SourceError::RootMissing { message }) => {
                 tracing::debug!(message, "whether anything is new has to be asked with a query");
                 Ok(None)
             }
@@ -321,7 +333,16 @@ impl Snowflake {
         let keys_only = keys_only && !shape.key.is_empty();
         let last = progress.unwrap_or(Progress { keys_only, ..Progress::default() });
         let order = Order::of(&shape);
-        let walk = Walk { source: self, shape, order, last, pass: None, listed: 0 };
+        let walk = Walk {
+            source: self,
+            shape,
+            order,
+            last,
+            pass: None,
+            has_begun_again: false,
+            failed: None,
+            listed: 0,
+        };
         Ok(stream::unfold(walk, |mut walk| async move {
             let next = walk.next().await.transpose()?;
             Some((next, walk))
@@ -356,7 +377,8 @@ impl Snowflake {
                 })?;
                 let rowset = Rowset::Since(since);
                 let pass = Pass::new(Arc::clone(&self.session), shape, rowset, progress.clone());
-                let news = News { source: self, batches: pass.batches(), mark, change, progress };
+                let batches = pass.batches();
+                let news = News { source: self, batches, mark, change, progress, failed: None };
                 Ok(stream::unfold(Some(news), |news| async move { news?.next().await }).boxed())
             }
             // The walk of this very run has just read everything: what came since, the next one
@@ -392,7 +414,36 @@ impl Snowflake {
         }
         match &self.place {
             SourcePath::Table(_) => self.shape().await.map(drop),
+            SourcePath::Folder(names) if names.is_empty() => self.find_defaults().await,
             SourcePath::Folder(names) => self.folders(names, 1).await.map(drop),
+        }
+    }
+
+    /// Finds what the connection's own database and schema name, or any database where it has none.
+    async fn find_defaults(&self) -> Result<(), SourceError> {
+        let listed = self.folders(&self.defaults, 1).await;
+        let (setting, missing) = match self.defaults.as_slice() {
+            [] => ("role", "no database is in sight".to_owned()),
+            [database] => ("database", format!("there is no {database} in sight")),
+            [database, schema, ..] => {
+                ("schema", format!("there is no {database}.{schema} in sight"))
+            }
+        };
+        let is_there = match &listed {
+            // A schema may be empty, an account that has no database is none that can be read.
+            Ok(level) => !self.defaults.is_empty() || !level.items.is_empty(),
+            Err(SourceError::Misconfigured { .. }) => false,
+            Err(_) => return listed.map(drop),
+        };
+        let context = &self.session.context;
+        match is_there {
+            true => Ok(()),
+            false => Err(SourceError::Misconfigured {
+                message: format!(
+                    "{setting}: {missing}; check the spelling, or let the role use it: {}",
+                    context.usage_grants(&self.defaults)
+                ),
+            }),
         }
     }
 
@@ -467,6 +518,11 @@ impl Snowflake {
     }
 }
 
+/// What a person should know of a table without a key.
+const WITHOUT_KEY: &str = "this table declares no key, so each row is known by a hash of what is in it: a row that \
+     changes is one that goes and one that comes, and every change takes a pass over the whole \
+     table. If columns tell its rows apart, name them in the connection's primary_key_columns";
+
 /// Whether a value refers to a file in a stage: a path such as `@STAGE/a.jpg`, or a FILE, which
 /// arrives as the text of its JSON.
 fn is_staged(value: &serde_json::Value) -> bool {
@@ -502,12 +558,19 @@ struct Walk<'a> {
     order: Order,
     last: Progress,
     pass: Option<BoxStream<'static, Result<Batch, Ended>>>,
+    /// Whether it has begun again because the columns were other ones.
+    has_begun_again: bool,
+    /// The error that it ends with, once it is written down that the next one begins anew.
+    failed: Option<SourceError>,
     /// How many rows were listed by their keys.
     listed: u64,
 }
 
 impl Walk<'_> {
     async fn next(&mut self) -> Result<Option<Page>, SourceError> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
         loop {
             if self.last.keys_only && self.has_looked_up_most() {
                 tracing::info!("most rows have changed: the rest of the table is read whole");
@@ -533,12 +596,19 @@ impl Walk<'_> {
                     return Ok(Some(self.source.outlined(rows, cursor)));
                 }
                 // Other columns than when it was interrupted: from the beginning.
-                Some(Err(Ended::Reshaped(_))) if self.last != Progress::default() => {
+                Some(Err(Ended::Reshaped(_)))
+                    if self.last != Progress::default() && !self.has_begun_again =>
+                {
+                    self.has_begun_again = true;
                     self.last = Progress::default();
                     self.pass = None;
                 }
                 Some(Err(Ended::Reshaped(message))) => {
                     return Err(SourceError::Transient { message });
+                }
+                Some(Err(Ended::Untrue(error))) => {
+                    self.failed = Some(error);
+                    return Ok(Some(self.anew()));
                 }
                 Some(Err(Ended::Source(error))) => return Err(error),
                 None => {
@@ -551,6 +621,16 @@ impl Walk<'_> {
                 }
             }
         }
+    }
+
+    /// A page behind which the table is listed from its beginning: whoever went on behind the last
+    /// row would take for gone what was left out before it.
+    fn anew(&self) -> Page {
+        let beginning = Progress { keys_only: self.last.keys_only, ..Progress::default() };
+        // Texts only: this cannot fail.
+        let cursor = serde_json::to_vec(&beginning).unwrap_or_default();
+        let has_places = !self.shape.key.is_empty();
+        Page { cursor: has_places.then_some(Cursor(cursor)), ..Page::default() }
     }
 
     fn has_looked_up_most(&self) -> bool {
@@ -567,16 +647,26 @@ struct News<'a> {
     /// The token of the last change before it began.
     change: Option<String>,
     progress: Progress,
+    /// The error that it ends with, once it is written down that the next one begins anew.
+    failed: Option<SourceError>,
 }
 
 impl News<'_> {
     async fn next(mut self) -> Option<(Result<Page, SourceError>, Option<Self>)> {
+        if let Some(error) = self.failed.take() {
+            return Some((Err(error), None));
+        }
         match self.batches.next().await {
             Some(Ok(Batch { rows, progress })) => {
                 self.progress = progress.clone();
                 let under_way = Some(UnderWay { change: self.change.clone(), progress });
                 let mark = Mark { under_way, ..self.mark.clone() };
                 Some((Ok(self.source.page(rows, Some(mark.cursor()))), Some(self)))
+            }
+            Some(Err(Ended::Untrue(error))) => {
+                self.failed = Some(error);
+                let mark = Mark { under_way: None, ..self.mark.clone() };
+                Some((Ok(self.source.page(Vec::new(), Some(mark.cursor()))), Some(self)))
             }
             Some(Err(Ended::Source(error))) => Some((Err(error), None)),
             Some(Err(Ended::Reshaped(message))) => {
@@ -719,6 +809,11 @@ impl Source for Snowflake {
             }
             (SourcePath::Table(_), _) => Err(browse::not_browsable()),
         }
+    }
+
+    fn remark(&self) -> Option<String> {
+        let shape = self.shape.get()?;
+        shape.key.is_empty().then(|| WITHOUT_KEY.to_owned())
     }
 
     fn usage(&self) -> Usage {

@@ -3,7 +3,7 @@
 //! Cells arrive as text whatever their type. A cell that does not read as its type is passed on as
 //! the text that it is: nothing is lost, and nothing here can fail.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, cmp::Ordering};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 
@@ -95,21 +95,53 @@ pub(super) fn bind_value(kind: Kind, cell: &str) -> Option<String> {
 
 /// Whether a watermark comes behind another in the order of its column.
 pub(super) fn is_later(kind: Kind, cell: &str, than: &str) -> bool {
-    let pair = |place: fn(&str) -> Option<i128>| match (place(cell), place(than)) {
-        (Some(cell), Some(than)) => cell > than,
+    match (place(kind, cell), place(kind, than)) {
+        (Some(cell), Some(than)) => cell.compare(&than).is_gt(),
         (cell, than) => cell.is_some() && than.is_none(),
-    };
+    }
+}
+
+/// How two cells of a column follow each other, NULL first; none where that cannot be told.
+pub(super) fn compare(kind: Kind, cell: Option<&str>, with: Option<&str>) -> Option<Ordering> {
+    match (cell, with) {
+        (Some(cell), Some(with)) => Some(place(kind, cell)?.compare(&place(kind, with)?)),
+        (cell, with) => Some(cell.is_some().cmp(&with.is_some())),
+    }
+}
+
+/// Where a cell is in the order of its column.
+enum Place<'a> {
+    Number(i128),
+    Double(f64),
+    /// Byte by byte.
+    Text(&'a str),
+}
+
+impl Place<'_> {
+    /// Compares it with another one of the same column.
+    fn compare(&self, with: &Self) -> Ordering {
+        match (self, with) {
+            (Self::Number(one), Self::Number(other)) => one.cmp(other),
+            (Self::Double(one), Self::Double(other)) => one.total_cmp(other),
+            (Self::Text(one), Self::Text(other)) => one.cmp(other),
+            _ => Ordering::Equal,
+        }
+    }
+}
+
+/// None where the cell does not read as its type.
+fn place(kind: Kind, cell: &str) -> Option<Place<'_>> {
     match kind {
-        Kind::Integer | Kind::Date => pair(|text| text.parse().ok()),
+        Kind::Integer | Kind::Date => cell.parse().ok().map(Place::Number),
         // One column has one number of decimal places.
-        Kind::Decimal => pair(|text| text.replace('.', "").parse().ok()),
-        Kind::Float => match (cell.parse::<f64>(), than.parse::<f64>()) {
-            (Ok(cell), Ok(than)) => cell.total_cmp(&than).is_gt(),
-            (cell, than) => cell.is_ok() && than.is_err(),
-        },
-        Kind::Time | Kind::TimestampNtz | Kind::TimestampLtz => pair(time::nanos),
-        Kind::TimestampTz => pair(|text| Some(time::zoned(text)?.0)),
-        _ => cell > than,
+        Kind::Decimal => cell.replace('.', "").parse().ok().map(Place::Number),
+        // Both zeros are the same.
+        Kind::Float => cell.parse().ok().map(|number: f64| Place::Double(number + 0.0)),
+        Kind::Time | Kind::TimestampNtz | Kind::TimestampLtz => {
+            time::nanos(cell).map(Place::Number)
+        }
+        Kind::TimestampTz => time::zoned(cell).map(|(nanos, _)| Place::Number(nanos)),
+        _ => Some(Place::Text(cell)),
     }
 }
 
@@ -307,6 +339,26 @@ mod tests {
             assert!(!is_later(kind, later, later), "{kind:?}");
         }
         assert!(!is_later(Kind::TimestampTz, "1.0 1500", "1.0 1440"), "the same instant");
+    }
+
+    #[test]
+    fn cells_follow_each_other_as_the_statement_orders_them() {
+        use Ordering::{Equal, Greater, Less};
+        for (kind, cell, with, expected) in [
+            (Kind::Text, None, Some(""), Some(Less)),
+            (Kind::Text, None, None, Some(Equal)),
+            (Kind::Text, Some("a"), None, Some(Greater)),
+            (Kind::Text, Some("Z"), Some("a"), Some(Less)),
+            (Kind::Binary, Some("0A"), Some("A0"), Some(Less)),
+            (Kind::Boolean, Some("false"), Some("true"), Some(Less)),
+            (Kind::Float, Some("-0"), Some("0"), Some(Equal)),
+            (Kind::Float, Some("NaN"), Some("inf"), Some(Greater)),
+            (Kind::Integer, Some("10"), Some("9"), Some(Greater)),
+            // DECFLOAT.
+            (Kind::Decimal, Some("1.5E+40"), Some("2"), None),
+        ] {
+            assert_eq!(compare(kind, cell, with), expected, "{kind:?} {cell:?} {with:?}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! How requests reach an account: over the HTTP client that all providers share, at the account's
 //! own host or the one that the installation names.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -21,6 +21,9 @@ use crate::{
 
 /// What every request counts for in the budget of its connection.
 const WEIGHT: u32 = 1;
+
+/// How long a run waits for a connection that rests: longer than for any Retry-After.
+const PATIENCE: Duration = Duration::from_secs(6 * 60);
 
 /// Requests to one account.
 pub(super) struct Account {
@@ -52,6 +55,10 @@ impl Account {
 #[async_trait]
 impl Wire for Account {
     async fn send(&self, mut request: Request<Bytes>) -> Result<Response, SourceError> {
+        if let Some(left) = self.client.budget().held_beyond(PATIENCE).await {
+            let message = "the quota of the warehouse is spent".to_owned();
+            return Err(SourceError::Held { message, until: self.clock.now() + left });
+        }
         let address: Uri = format!("{}{}", self.base, request.uri()).parse().map_err(|error| {
             SourceError::Permanent { message: format!("{} is no address: {error}", self.base) }
         })?;
@@ -65,5 +72,9 @@ impl Wire for Account {
             }
         }
         Ok(Response { status: parts.status.as_u16(), headers: parts.headers, body: stream(body) })
+    }
+
+    fn rest(&self, wait: Duration) {
+        self.client.budget().rest(wait);
     }
 }

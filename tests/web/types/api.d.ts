@@ -59,7 +59,9 @@ declare global {
     type Counts = { [name: string]: number | undefined };
     type Held = { count: number; of: number; sample: string[]; held_at: string; reason: string };
     type Notice = { code: string; message: string; until?: string | null };
-    type Job = With<Schemas["SyncJobModel"], { progress?: { counts?: Counts } | null; metadata?: { counts?: Counts } | null }>;
+    /** What a job has asked of its provider. */
+    type Asked = { requests?: number; throttled_seconds?: number; warehouse_seconds?: number };
+    type Job = With<Schemas["SyncJobModel"], { progress?: { counts?: Counts } | null; metadata?: { counts?: Counts } | null; details?: Asked | null }>;
     type Run = With<Schemas["RunSummary"], { counts: Counts }>;
     type Sync = With<Schemas["SyncConfigurationModel"], { held_removals?: Held | null; notices?: Notice[]; sync_checkpoints?: Record<string, Record<string, unknown>> | null }>;
     type SyncRow = With<Schemas["SyncSummary"], { held_removals?: Held | null; notices?: Notice[]; runs: Run[] }>;

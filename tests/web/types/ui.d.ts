@@ -80,7 +80,7 @@ declare global {
     type Preview = {
       add: number; update: number; remove: number; exclude: number; fail: number; same: number; bytes: number;
       looked: number; whole: boolean; held: boolean; rules: [rule: string, count: number][];
-      items: { path: string; verdict: string; size: number | null; why: string }[];
+      items: { path: string; verdict: string; size: number | null; why: string }[]; notices: Api.Notice[];
     };
 
     /**

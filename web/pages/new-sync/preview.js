@@ -14,6 +14,7 @@ export function previewOf(answer) {
     add: counts.synced ?? 0, update: counts.updated ?? 0, remove: counts.removed ?? 0, exclude: counts.filtered ?? 0,
     fail: counts.failed ?? 0, same: counts.unchanged ?? 0, bytes: answer.bytes_to_fetch ?? 0, looked: answer.looked_at ?? 0,
     whole: answer.complete !== false, held: Boolean(answer.removals_held), items, rules: Object.entries(answer.excluded ?? {}),
+    notices: answer.notices,
   };
 }
 
@@ -32,6 +33,7 @@ export function previewPanel(preview, placed) {
       h("span", h("b", count(preview.exclude)), " left out"),
       preview.fail ? h("span", h("b.verdict.fail", count(preview.fail)), " fail") : null,
       h("span", h("b", bytes(preview.bytes)), " to fetch")),
+    preview.notices.map((one) => h("p.muted", { key: one.code, role: "status" }, said(one.message))),
     preview.held ? h("p.bad", "So many removals at once would be held until you approve them.") : null,
     preview.rules.length ? h("ul.rules", { "aria-label": "Why entries are left out" }, preview.rules.map(([rule, number]) => h("li", { key: rule }, said(rule), ": ", h("b", count(number))))) : null,
     nothing ? h("p.muted", "Nothing is there yet. A sync copies what appears later.") : null,
