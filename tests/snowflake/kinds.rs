@@ -156,7 +156,7 @@ fn a_table_without_a_key_says_so_before_it_is_synced_and_until_it_has_one() {
     }
     let sync = fixture.sync("db.s.t", &json!({ "skip_duplicates": false }));
     let now = || told(&fixture.server.get(&sync).is(200)["notices"]);
-    assert_eq!(now(), [message.clone()], "as soon as it is made");
+    assert_eq!(now(), std::slice::from_ref(&message), "as soon as it is made");
     fixture.run(&sync);
     assert_eq!((now(), fixture.rows().len()), (vec![message], 3));
     // Every change takes a full pass: the row that changes is another one.
