@@ -7,6 +7,8 @@
 mod address;
 pub mod browse;
 pub mod closings;
+mod content;
+mod error;
 pub mod google_drive;
 pub mod hosts;
 pub mod http;
@@ -28,14 +30,7 @@ mod tree_walk;
 pub mod tuning;
 pub mod web;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-    time::Duration,
-};
-
 use async_trait::async_trait;
-use bytes::Bytes;
 use futures_util::{
     StreamExt as _,
     stream::{self, BoxStream},
@@ -45,6 +40,8 @@ use jiff::Timestamp;
 use self::browse::{ItemKind, Level};
 pub use self::{
     address::{address, locate, place, suggested_name},
+    content::{BlockingRead, Body, ByteRange, Content, Facts, Needs, PartFacts},
+    error::{ErrorClass, SourceError},
     provider::{
         Accepted, LocationError, NotAFolder, Opening, Provider, ProviderFilterError,
         ProviderFilters, Reader, Wrong,
@@ -56,8 +53,8 @@ pub use self::{
     },
 };
 use crate::model::{
-    Cursor, Entry, EntryId, EntryPath, ErrorType, ExpectedHash, Fingerprint, Folder, FolderId,
-    Identity, Link, PartAddress, Shard, Version,
+    Cursor, Entry, EntryId, EntryPath, ExpectedHash, Fingerprint, Folder, FolderId, Identity, Link,
+    PartAddress, Shard, Version,
 };
 
 /// A place that can be listed and read.
@@ -599,338 +596,6 @@ impl Placed {
     pub fn at_its_own_path() -> Self {
         let nowhere = EntryPath::new(Vec::new());
         Self { folder: nowhere.clone(), path: nowhere, others: Vec::new() }
-    }
-}
-
-/// A range of an entry's bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ByteRange {
-    /// The first byte.
-    pub start: u64,
-    /// How many bytes, at least one.
-    pub len: u64,
-}
-
-/// An opened entry.
-pub struct Content {
-    /// What the provider says about it, as far as the response to the fetch says.
-    pub facts: Facts,
-    /// The bytes.
-    pub body: Body,
-}
-
-/// What is known of a named part.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PartFacts {
-    /// Its MIME type.
-    pub mime: Option<String>,
-    /// Its own name.
-    pub filename: Option<String>,
-}
-
-/// What comes along with the bytes, at no extra request.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Facts {
-    /// The MIME type that the provider keeps for it.
-    pub mime: Option<String>,
-    /// User metadata (S3: `x-amz-meta-*`), names in lower case, sorted by name.
-    pub metadata: BTreeMap<String, String>,
-    /// Tags that people put on it, by their exact names. Only where they were asked for.
-    pub tags: BTreeMap<String, String>,
-    /// What else the provider knows of it: a row's columns, a drive's properties, headers.
-    pub properties: serde_json::Map<String, serde_json::Value>,
-    /// Its named parts that mappings can make blobs of; `None` where it has no such part.
-    pub parts: BTreeMap<String, Option<PartAddress>>,
-    /// Names of properties that refer to files of the provider which cannot be fetched.
-    pub references: BTreeSet<String>,
-    /// Whether the properties came with the listing, which makes them all the metadata there is.
-    pub is_listed: bool,
-}
-
-/// What is wanted of an entry besides its listing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Needs {
-    /// [`Facts::metadata`].
-    pub metadata: bool,
-    /// [`Facts::tags`].
-    pub tags: bool,
-    /// [`Facts::properties`] and [`Facts::mime`].
-    pub properties: bool,
-}
-
-impl Needs {
-    /// Whether nothing is wanted.
-    #[must_use]
-    pub const fn is_nothing(self) -> bool {
-        !(self.metadata || self.tags || self.properties)
-    }
-
-    /// What this wants and `other` does not.
-    #[must_use]
-    pub const fn without(self, other: Self) -> Self {
-        Self {
-            metadata: self.metadata && !other.metadata,
-            tags: self.tags && !other.tags,
-            properties: self.properties && !other.properties,
-        }
-    }
-
-    /// What either wants.
-    #[must_use]
-    pub const fn and(self, other: Self) -> Self {
-        Self {
-            metadata: self.metadata || other.metadata,
-            tags: self.tags || other.tags,
-            properties: self.properties || other.properties,
-        }
-    }
-}
-
-/// How the bytes of an entry arrive.
-pub enum Body {
-    /// From a network, as they come.
-    Stream(BoxStream<'static, Result<Bytes, SourceError>>),
-    /// From a file, or from a socket that is read to where the bytes belong: to be drained on a
-    /// blocking thread.
-    Blocking(Box<dyn BlockingRead>),
-}
-
-/// Bytes that are read with blocking calls. A file is opened with the first read.
-pub trait BlockingRead: Send {
-    /// Fills the front of `buffer` and says how much; 0 at the end, and only once it is certain
-    /// that the version that was asked for has been read, whole and unmixed.
-    ///
-    /// # Errors
-    /// [`SourceError::Changed`] when the file was written meanwhile, or as [`Source::fetch`].
-    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, SourceError>;
-
-    /// What ends a read under way when it is dropped, from whichever thread: for readers that may
-    /// wait for somebody for long.
-    fn drop_guard(&self) -> Option<Box<dyn Send>> {
-        None
-    }
-}
-
-/// What went wrong at a source, by what the caller does next ([`SourceError::class`]).
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum SourceError {
-    /// The connection broke, the server stumbled: worth another try.
-    #[error("{message}")]
-    Transient {
-        /// The provider's reason.
-        message: String,
-    },
-    /// An answer that makes no sense, or is cut short: worth a few more tries, not many.
-    #[error("{message}")]
-    Garbled {
-        /// What is wrong with it.
-        message: String,
-    },
-    /// The name of the host leads nowhere, and never has: worth a few more tries, not many.
-    #[error("{message}")]
-    Unresolved {
-        /// Which name, and the system's reason.
-        message: String,
-    },
-    /// The provider asks to slow down.
-    #[error("the provider asks to slow down: {message}")]
-    RateLimited {
-        /// The provider's reason.
-        message: String,
-        /// How long it asks us to wait.
-        retry_after: Option<Duration>,
-    },
-    /// No answer in time.
-    #[error("no answer in time: {message}")]
-    Timeout {
-        /// What was being waited for.
-        message: String,
-    },
-    /// The credentials do not work, for anything: the connection's failure, no entry's.
-    #[error("the credentials were refused: {message}")]
-    Auth {
-        /// The provider's reason.
-        message: String,
-    },
-    /// The root itself is not there.
-    #[error("{message}")]
-    RootMissing {
-        /// What is missing, and how to go on.
-        message: String,
-    },
-    /// This entry is not there (any more).
-    #[error("gone from the source: {message}")]
-    NotFound {
-        /// The provider's reason.
-        message: String,
-    },
-    /// This entry may not be read.
-    #[error("permission denied: {message}")]
-    PermissionDenied {
-        /// The provider's reason.
-        message: String,
-    },
-    /// The entry has another version now than the one asked for.
-    #[error("it changed while it was read: {message}")]
-    Changed {
-        /// What differed.
-        message: String,
-    },
-    /// What arrived does not have the checksum that the provider keeps: worth a few more tries, for
-    /// the fault may lie on the way.
-    #[error("what arrived is not what the provider has a checksum of: {message}")]
-    Corrupt {
-        /// The two checksums.
-        message: String,
-    },
-    /// The provider lets us make no request before a certain time: the run ends without blame and
-    /// is due then.
-    #[error("the provider makes us wait until {}: {message}", .until.strftime("%Y-%m-%dT%H:%M:%SZ"))]
-    Held {
-        /// The provider's reason.
-        message: String,
-        /// When it ends.
-        until: Timestamp,
-    },
-    /// The credentials work no more and only a person can renew them: the connection is suspended
-    /// at once.
-    #[error("{message}: {way_out}")]
-    SignInAgain {
-        /// The provider's reason.
-        message: String,
-        /// What the person has to do.
-        way_out: String,
-    },
-    /// The provider refuses the token of the change feed: a full pass is needed.
-    #[error("the change feed cannot be continued: {message}")]
-    FeedExpired {
-        /// The provider's reason.
-        message: String,
-    },
-    /// What the provider sent has another length than it listed, though it ended cleanly. Only
-    /// where the size is not exact.
-    #[error("the provider lists {listed} bytes and sent {sent}")]
-    SizeMismatch {
-        /// The listed size.
-        listed: u64,
-        /// What arrived.
-        sent: u64,
-    },
-    /// This entry is larger than the provider or this program can handle.
-    #[error("too large: {message}")]
-    TooLarge {
-        /// The limit.
-        message: String,
-    },
-    /// This entry is of a kind that cannot be downloaded.
-    #[error("cannot be downloaded: {message}")]
-    Unsupported {
-        /// The provider's reason.
-        message: String,
-    },
-    /// Somebody is writing this entry all the time: it is whole once that ends.
-    #[error("{message}")]
-    BeingWritten {
-        /// Which one.
-        message: String,
-    },
-    /// The settings of the connection cannot work.
-    #[error("{message}")]
-    Misconfigured {
-        /// What is wrong, and how to put it right.
-        message: String,
-    },
-    /// An answer that makes no sense, or a refusal that another try will not change.
-    #[error("{message}")]
-    Permanent {
-        /// The provider's reason.
-        message: String,
-    },
-}
-
-/// What to do about a [`SourceError`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ErrorClass {
-    /// Try again, after a while.
-    Retry,
-    /// Try again, a few times.
-    RetryBriefly,
-    /// Look at the entry again: it has changed.
-    Reread,
-    /// The entry is gone: there is nothing to take.
-    Gone,
-    /// Give this entry up and go on with the rest.
-    Entry,
-    /// Stop the run: nothing else would work either.
-    Connection,
-    /// Stop the run without blame: it is due again when the hold ends.
-    Hold,
-    /// Make a full pass instead.
-    StartOver,
-}
-
-impl ErrorClass {
-    /// Whether the run ends: nothing else would work now either.
-    #[must_use]
-    pub const fn ends_run(self) -> bool {
-        matches!(self, Self::Connection | Self::Hold | Self::StartOver)
-    }
-}
-
-impl SourceError {
-    /// What to do about it.
-    #[must_use]
-    pub const fn class(&self) -> ErrorClass {
-        match self {
-            Self::Transient { .. } | Self::RateLimited { .. } | Self::Timeout { .. } => {
-                ErrorClass::Retry
-            }
-            Self::Garbled { .. }
-            | Self::Unresolved { .. }
-            | Self::Corrupt { .. }
-            | Self::SizeMismatch { .. } => ErrorClass::RetryBriefly,
-            Self::Changed { .. } => ErrorClass::Reread,
-            Self::NotFound { .. } => ErrorClass::Gone,
-            Self::PermissionDenied { .. }
-            | Self::Permanent { .. }
-            | Self::TooLarge { .. }
-            | Self::Unsupported { .. }
-            | Self::BeingWritten { .. } => ErrorClass::Entry,
-            Self::Auth { .. }
-            | Self::SignInAgain { .. }
-            | Self::RootMissing { .. }
-            | Self::Misconfigured { .. } => ErrorClass::Connection,
-            Self::Held { .. } => ErrorClass::Hold,
-            Self::FeedExpired { .. } => ErrorClass::StartOver,
-        }
-    }
-
-    /// How the API names it on a dead letter.
-    #[must_use]
-    pub const fn error_type(&self) -> ErrorType {
-        match self {
-            Self::Transient { .. }
-            | Self::Garbled { .. }
-            | Self::Unresolved { .. }
-            | Self::Permanent { .. } => ErrorType::DownloadFailed,
-            Self::RateLimited { .. } | Self::Held { .. } => ErrorType::RateLimited,
-            Self::TooLarge { .. } => ErrorType::TooLarge,
-            Self::Unsupported { .. } => ErrorType::UnsupportedType,
-            Self::Timeout { .. } => ErrorType::Timeout,
-            Self::Auth { .. } | Self::SignInAgain { .. } | Self::PermissionDenied { .. } => {
-                ErrorType::PermissionDenied
-            }
-            Self::RootMissing { .. } | Self::NotFound { .. } => ErrorType::NotFound,
-            Self::Changed { .. } | Self::BeingWritten { .. } => ErrorType::ChangedDuringRead,
-            Self::Corrupt { .. } | Self::SizeMismatch { .. } => ErrorType::ChecksumMismatch,
-            Self::Misconfigured { .. } | Self::FeedExpired { .. } => ErrorType::Internal,
-        }
-    }
-}
-
-impl fmt::Debug for Content {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Content").field("facts", &self.facts).finish_non_exhaustive()
     }
 }
 

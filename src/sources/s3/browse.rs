@@ -8,7 +8,8 @@ use http::Method;
 use jiff::Timestamp;
 
 use super::{
-    Bucket, LISTING_BYTES, Site, address,
+    address,
+    bucket::{Bucket, LISTING_BYTES, Site},
     listing::decode_key,
     refusal::{Refusal, Subject},
     xml,
