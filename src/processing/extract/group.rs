@@ -202,8 +202,8 @@ impl Members {
         }
     }
 
-    /// Leaves it to its guard to end a program, which ends when nothing is left. Where the guard was
-    /// killed or hangs, does it without.
+    /// Leaves it to its guard to end a program; the guard ends when nothing is left. Where that was
+    /// killed or hangs, ends the program without it.
     fn let_go(mut self, program: Program) {
         let Program { hold, scratch, .. } = program;
         drop(hold);
