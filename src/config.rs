@@ -42,6 +42,7 @@ struct File {
     min_free: Option<ByteSize>,
     quiet_period_ms: Option<u64>,
     thumbnail_cache: Option<ByteSize>,
+    processing: Option<NonZeroU16>,
     listen: Option<SocketAddr>,
     allowed_hosts: Vec<String>,
     open_metrics: bool,
@@ -84,6 +85,8 @@ pub struct Config {
     pub quiet_period: Duration,
     /// How much of what was drawn of pictures on demand is kept, in the database.
     pub thumbnail_cache: ByteSize,
+    /// How many extractors may run at once; `None`: half as many as there are processors.
+    pub processing: Option<NonZeroU16>,
     /// URLs in a source's data may lead to this machine and its private networks.
     pub allow_private_urls: bool,
     /// How long the server of a URL in a source's data may take to begin its response.
@@ -183,6 +186,8 @@ impl Config {
         let thumbnail_cache = environment("CATCHMENT_THUMBNAIL_CACHE", "a size such as 1GiB")?
             .or(file.thumbnail_cache)
             .unwrap_or(Self::THUMBNAIL_CACHE);
+        let processing =
+            environment("CATCHMENT_PROCESSING", "a number of extractors")?.or(file.processing);
         let serve = ServeConfig {
             listen: environment("CATCHMENT_LISTEN", "an address such as 127.0.0.1:7400")?
                 .or(file.listen)
@@ -205,6 +210,7 @@ impl Config {
             min_free,
             quiet_period,
             thumbnail_cache,
+            processing,
             allow_private_urls,
             url_timeout,
             keyring,

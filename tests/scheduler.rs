@@ -57,6 +57,7 @@ impl House {
             data_dir: dir.path().join("data"),
             quiet_period,
             thumbnail_cache: Config::THUMBNAIL_CACHE,
+            processing: None,
             ..Config::load(Some(dir.path().join("data"))).unwrap()
         };
         let engine = Engine::open(&config, clock, Arc::new(Registry)).unwrap();

@@ -1,6 +1,6 @@
 //! `catchment process`: carries out the batches that wait, without a server.
 
-use std::io::Write as _;
+use std::{io::Write as _, num::NonZero};
 
 use super::{Exit, Outcome, Settings, error::CliError, output, signals::stop_on_signals};
 use crate::{
@@ -19,7 +19,7 @@ pub(super) struct Args {
     #[arg(long)]
     watch: bool,
 
-    /// How many extractors may run at once [default: half of the processors]
+    /// How many extractors may run at once [default: as configured, else half of the processors]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     concurrency: Option<u16>,
 
@@ -32,7 +32,9 @@ pub(super) async fn run(args: Args, settings: &Settings) -> Outcome {
     let engine = settings.existing_engine()?;
     let stop = stop_on_signals("when running extractors are stopped")?;
     let extractors = super::extractors::of(&engine, None);
-    let concurrency = args.concurrency.map_or_else(default_concurrency, usize::from);
+    let configured = settings.config()?.processing.map(NonZero::get);
+    let wanted = args.concurrency.or(configured);
+    let concurrency = wanted.map_or_else(default_concurrency, usize::from);
     if args.watch {
         let processor = Processor::start(engine.clone(), extractors, concurrency);
         stop.cancelled().await;

@@ -85,7 +85,8 @@ pub(super) async fn run(args: Args, settings: &Settings) -> Outcome {
     let for_services = BlobLinks::new(links.clone(), address, engine.clock().clone());
     let for_services = Arc::new(for_services.map_err(CliError::failed)?);
     let extractors = super::extractors::of(&engine, Some(for_services));
-    let processor = Processor::start(engine.clone(), extractors.clone(), default_concurrency());
+    let at_once = config.processing.map_or_else(default_concurrency, |most| most.get().into());
+    let processor = Processor::start(engine.clone(), extractors.clone(), at_once);
     let deliveries = Deliveries::start(engine.clone());
     let background = Background {
         scheduler: &scheduler,

@@ -68,6 +68,7 @@ async fn a_panic_returns_an_id_that_is_in_the_log_and_reveals_nothing_else() {
         min_free: Some(bytesize::ByteSize(0)),
         quiet_period: std::time::Duration::ZERO,
         thumbnail_cache: Config::THUMBNAIL_CACHE,
+        processing: None,
         allow_private_urls: false,
         url_timeout: Config::URL_TIMEOUT,
         keyring: false,

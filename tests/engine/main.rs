@@ -64,6 +64,7 @@ impl Fixture {
             min_free: Some(bytesize::ByteSize(0)),
             quiet_period: Duration::ZERO,
             thumbnail_cache: Config::THUMBNAIL_CACHE,
+            processing: None,
             allow_private_urls: false,
             url_timeout: Config::URL_TIMEOUT,
             keyring: false,

@@ -267,7 +267,11 @@ fn a_batch_says_what_failed_why_how_often_and_what_to_do_and_tells_no_secret() {
     assert_eq!(examples, [&bad, &big].map(|row| row["object_id"].as_str().unwrap()).into());
     assert!(errors.iter().all(|group| group["count"] == 1), "{diagnosis}");
     let advice = diagnosis["recommendations"].to_string();
-    assert!(advice.contains("raise the limits") && advice.contains("cannot be read"), "{advice}");
+    assert!(
+        advice.contains("raise the limits in extractors/mixed.toml")
+            && advice.contains("cannot be read"),
+        "{advice}"
+    );
     for told in [&rows, &logs, &diagnosis] {
         assert!(!told.to_string().contains("swordfish"), "{told}");
     }
@@ -277,6 +281,26 @@ fn a_batch_says_what_failed_why_how_often_and_what_to_do_and_tells_no_secret() {
     here.settled();
     let rows = here.server.get(&format!("{path}/failed-documents?limit=1&offset=1")).is(200);
     assert_eq!((&rows["total"], &rows["has_more"]), (&json!(2), &json!(false)), "{rows}");
+}
+
+#[test]
+fn limits_are_counted_over_all_failures_though_only_the_most_frequent_are_named() {
+    const FILES: usize = 55;
+    let here = Fixture::new();
+    let script = "    name = request['object']['path']\n    \
+                  say(failed={'message': 'too much in ' + name, 'class': 'resource'})\n    continue";
+    asked(&here.home, "heavy", script);
+    collect(&here, "heavy", Value::Null);
+    for number in 0..FILES {
+        here.tree.write(format!("{number}.txt"), format!("{number}"));
+    }
+    here.sync(json!({}));
+    let batch = here.settled().remove(0);
+    assert_eq!(batch["failed_object_count"], FILES, "{}", batch["status_message"]);
+    let path = format!("{BATCHES}/{}", batch["batch_id"].as_str().unwrap());
+    let diagnosis = here.server.get(&format!("{path}/diagnose")).is(200);
+    assert_eq!(diagnosis["limits_hit"], FILES);
+    assert_eq!(diagnosis["errors"].as_array().unwrap().len(), 50);
 }
 
 #[test]

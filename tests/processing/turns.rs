@@ -191,6 +191,32 @@ fn as_many_objects_as_there_are_places_are_extracted_at_once_and_while_a_sync_ru
 }
 
 #[test]
+fn as_many_extractors_run_at_once_as_the_settings_say_in_a_server_and_without_one() {
+    for (most, allowed) in [("1", 1..=1), ("3", 2..=3)] {
+        let quiet = Quiet::with(&SIX, &[("slow", telling("slow", "sleep 0.5", SMALL))]);
+        let home = quiet.home.clone().env("CATCHMENT_PROCESSING", most);
+        quiet.queue(&names(&SIX), &["slow"], false);
+        home.run(&["process"]).exits(0);
+        let words = quiet.told.words();
+        assert_eq!(words.len(), 12, "{words:?}");
+        assert!(allowed.contains(&most_at_once(&words)), "{most}: {words:?}");
+
+        let set = format!("processing = {most}\n");
+        std::fs::write(quiet.home.data_dir().join("config.toml"), set).unwrap();
+        let server = Server::on(&quiet.home);
+        let again = json!({"dedup_strategy": "replace"});
+        server.post("/v1/collections/slow/trigger", &again).is(202);
+        let words = poll_until("all of them", DEADLINE, || {
+            let words = quiet.told.words();
+            (words.len() == 24).then_some(words)
+        });
+        assert!(allowed.contains(&most_at_once(&words[12..])), "{most}: {words:?}");
+    }
+    let none = Catchment::new().env("CATCHMENT_PROCESSING", "0");
+    none.run(&["extractors"]).exits(1).says(&["CATCHMENT_PROCESSING", "a number of extractors"]);
+}
+
+#[test]
 fn what_took_too_much_is_tried_once_more_while_nothing_else_runs() {
     let script = "case $what in big) kill -KILL $$;; *) sleep 0.3;; esac";
     let files = [("big.txt", "big"), SIX[0], SIX[1], SIX[2], SIX[3], SIX[4], SIX[5]];

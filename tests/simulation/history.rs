@@ -95,6 +95,7 @@ impl History {
             min_free: Some(bytesize::ByteSize(0)),
             quiet_period: Duration::ZERO,
             thumbnail_cache: Config::THUMBNAIL_CACHE,
+            processing: None,
             hosts: Arc::default(),
             limits: catchment::config::Limits::default(),
             serve: ServeConfig::default(),

@@ -1,5 +1,7 @@
 //! Diagnostics of a batch: what failed, what extractors logged, where time went.
 
+use std::collections::BTreeSet;
+
 use axum::{Json, extract::State};
 use serde_json::json;
 
@@ -155,76 +157,94 @@ pub(super) async fn diagnose(
     scope: Scope,
     FromPath(path): FromPath<(String, String)>,
 ) -> JsonResult {
-    let now = app.now();
+    let (now, extractors) = (app.now(), app.extractors.clone());
     let response = read_batch(&app, &scope, path, move |db, batch| {
-            let durations = outcomes::durations(db, batch.key)?;
-            let groups = outcomes::failures_of_batch(db, batch.key)?;
-            let shown = details_of(db, batch.clone(), false)?;
-            let names: Vec<&str> = shown
+        let durations = outcomes::durations(db, batch.key)?;
+        let groups = outcomes::failures_of_batch(db, batch.key)?;
+        let shown = details_of(db, batch.clone(), false)?;
+        let names: Vec<&str> = shown
+            .tiers
+            .iter()
+            .flatten()
+            .map(|collection| collection.settings.extractor.name.as_str())
+            .collect();
+        let pauses: Vec<ExtractorPauseResponse> = pauses::all(db)?
+            .into_iter()
+            .filter(|pause| names.contains(&pause.name.as_str()))
+            .map(|pause| ExtractorPauseResponse {
+                extractor: pause.name,
+                reason: pause.reason,
+                since: pause.since,
+                next_probe_at: pause.probe_at,
+            })
+            .collect();
+        let failed = outcomes::failed_by_class(db, batch.key)?;
+        let of_class = |class: &str| -> u64 {
+            failed.iter().filter(|(of, ..)| of == class).map(|(.., count)| count).sum()
+        };
+        let is_limited =
+            |key: i64| failed.iter().any(|(of, of_key, _)| of == "resource" && *of_key == key);
+        let mut advice = Vec::new();
+        if of_class("resource") > 0 {
+            let own: BTreeSet<String> = shown
                 .tiers
                 .iter()
                 .flatten()
-                .map(|collection| collection.settings.extractor.name.as_str())
-                .collect();
-            let pauses: Vec<ExtractorPauseResponse> = pauses::all(db)?
-                .into_iter()
-                .filter(|pause| names.contains(&pause.name.as_str()))
-                .map(|pause| ExtractorPauseResponse {
-                    extractor: pause.name,
-                    reason: pause.reason,
-                    since: pause.since,
-                    next_probe_at: pause.probe_at,
+                .filter(|collection| is_limited(collection.key))
+                .map(|collection| &collection.settings.extractor)
+                .filter(|it| {
+                    let known = extractors.find(&it.name, &it.version);
+                    !known.is_some_and(|known| known.is_builtin())
                 })
+                .map(|it| format!("extractors/{}.toml", it.name))
                 .collect();
-            let of_class = |class: &str| -> u64 {
-                groups.iter().filter(|group| group.class == class).map(|group| group.count).sum()
-            };
-            let mut advice = Vec::new();
-            if of_class("resource") > 0 {
-                advice.push(
-                    "Some objects took too much time, memory or room: raise the limits of an extractor \
-                     of yours in its file, or leave such objects out with a filter"
-                        .to_owned(),
-                );
-            }
-            if of_class("transient") > 0 {
-                advice.push("Retry the batch: some failures may pass".to_owned());
-            }
-            if of_class("permanent") > 0 {
-                advice.push(
-                    "Some objects cannot be read: look at one of each kind, correct it at its source, \
+            let own = own.into_iter().collect::<Vec<_>>().join(" and ");
+            let raise =
+                if own.is_empty() { own } else { format!("raise the limits in {own}, or ") };
+            advice.push(format!(
+                "Some objects took too much time, memory or room: {raise}leave such objects out \
+                     with a filter"
+            ));
+        }
+        if of_class("transient") > 0 {
+            advice.push("Retry the batch: some failures may pass".to_owned());
+        }
+        if of_class("permanent") > 0 {
+            advice.push(
+                "Some objects cannot be read: look at one of each kind, correct it at its source, \
                      or leave it out with a filter"
-                        .to_owned(),
-                );
-            }
-            if !pauses.is_empty() {
-                advice.push("An extractor is paused: see its reason; it is probed by itself".to_owned());
-            }
-            let seconds = |from: Option<jiff::Timestamp>, to: Option<jiff::Timestamp>| {
-                from.map(|from| to.unwrap_or(now).duration_since(from).as_secs_f64())
-            };
-            let counts = shown.counts();
-            Ok::<_, ApiError>(json!(BatchDiagnosisResponse {
-                batch_id: batch.id.to_string(),
-                status: batch.status.as_str(),
-                summary: shown.to_json(now)["status_message"].clone(),
-                waited_seconds: seconds(batch.submitted_at, batch.started_at.or(batch.completed_at)),
-                ran_seconds: seconds(batch.started_at, batch.completed_at),
-                objects: durations.len() as u64,
-                p50_ms: quantile(&durations, 50),
-                p95_ms: quantile(&durations, 95),
-                limits_hit: of_class("resource"),
-                errors: groups.into_iter().map(FailureGroupResponse::from).collect(),
-                extractor_pauses: pauses,
-                recommendations: advice,
-                counts: BatchCountsResponse {
-                    submitted: counts.submitted,
-                    processed: counts.processed,
-                    failed: counts.failed,
-                    skipped: counts.skipped,
-                },
-            }))
-        })
+                    .to_owned(),
+            );
+        }
+        if !pauses.is_empty() {
+            advice
+                .push("An extractor is paused: see its reason; it is probed by itself".to_owned());
+        }
+        let seconds = |from: Option<jiff::Timestamp>, to: Option<jiff::Timestamp>| {
+            from.map(|from| to.unwrap_or(now).duration_since(from).as_secs_f64())
+        };
+        let counts = shown.counts();
+        Ok::<_, ApiError>(json!(BatchDiagnosisResponse {
+            batch_id: batch.id.to_string(),
+            status: batch.status.as_str(),
+            summary: shown.to_json(now)["status_message"].clone(),
+            waited_seconds: seconds(batch.submitted_at, batch.started_at.or(batch.completed_at)),
+            ran_seconds: seconds(batch.started_at, batch.completed_at),
+            objects: durations.len() as u64,
+            p50_ms: quantile(&durations, 50),
+            p95_ms: quantile(&durations, 95),
+            limits_hit: of_class("resource"),
+            errors: groups.into_iter().map(FailureGroupResponse::from).collect(),
+            extractor_pauses: pauses,
+            recommendations: advice,
+            counts: BatchCountsResponse {
+                submitted: counts.submitted,
+                processed: counts.processed,
+                failed: counts.failed,
+                skipped: counts.skipped,
+            },
+        }))
+    })
     .await?;
     Ok(Json(response))
 }

@@ -524,6 +524,21 @@ pub fn failures_of_batch(connection: &Connection, batch_key: i64) -> Result<Vec<
     groups(connection, "batch_key = ?1", batch_key)
 }
 
+/// How many objects failed in a batch, by class and by internal key of the collection.
+///
+/// # Errors
+/// SQLite's.
+pub fn failed_by_class(connection: &Connection, batch_key: i64) -> Result<Vec<(String, i64, u64)>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT coalesce(class, ''), collection_key, count(*) FROM outcomes
+         WHERE batch_key = ?1 AND state = 'failed' GROUP BY class, collection_key",
+    )?;
+    let counts = statement
+        .query_map([batch_key], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+        .collect::<std::result::Result<_, _>>()?;
+    Ok(counts)
+}
+
 /// Failures that say the same.
 #[derive(Clone, Debug)]
 pub struct FailureGroup {
