@@ -334,6 +334,52 @@ fn a_service_that_is_off_or_refuses_the_key_fails_no_object() {
     assert_eq!(made(&here).len(), 5);
 }
 
+#[test]
+fn a_collection_deleted_by_force_lets_its_batches_end_that_wait_for_its_service() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let busy = Wire::serve(move |_| {
+        count.fetch_add(1, Ordering::SeqCst);
+        Answer::new(503, "later").header("Retry-After", "3600").into()
+    });
+    let off = Port::taken();
+    for (what, url) in [("for an hour", busy.url()), ("until it is there", off.url())] {
+        let here = Fixture::new();
+        let text = format!("version = \"1\"\nhttp = \"{url}/\"\nformat = \"catchment\"\n");
+        define(&here, "remote", &text);
+        collect(&here, "remote", json!({}));
+        here.tree.write("a.txt", "a");
+        let sync = here.sync(json!({}));
+        poll_until("a refusal", DEADLINE, || {
+            let shown = here.server.get("/v1/collections/made").is(200);
+            let is_paused = shown["paused_reason"].is_string();
+            (is_paused || asked.load(Ordering::SeqCst) > 0).then_some(())
+        });
+        assert_eq!(
+            here.server.delete("/v1/collections/made").fails_with(409)["code"],
+            "batch_runs"
+        );
+
+        here.server.delete("/v1/collections/made?force=true").is(200);
+
+        let batch = here.settled().remove(0);
+        assert_eq!(batch["status"], "COMPLETED", "what waits {what}: {batch}");
+        let audit = &batch["tier_tasks"][0]["audit"];
+        let counts = json!({"submitted": 1, "processed": 1, "failed": 0, "skipped": 0});
+        for (name, expected) in counts.as_object().unwrap() {
+            assert_eq!(&audit[name], expected, "{name} of what waits {what}: {batch}");
+        }
+        // What comes later is no matter of a collection that is gone.
+        here.tree.write("b.txt", "b");
+        here.run_again(&sync, 2);
+        poll_until("the next document", DEADLINE, || {
+            here.settled();
+            (here.documents("facts").len() == 2).then_some(())
+        });
+        asked.store(0, Ordering::SeqCst);
+    }
+}
+
 /// A port that nobody listens at for now, and that nobody else can have.
 struct Port(OwnedFd);
 

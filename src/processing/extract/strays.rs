@@ -141,7 +141,6 @@ pub(super) fn adopt_orphans() -> io::Result<()> {
 
 /// Elsewhere they are lost.
 #[cfg(not(target_os = "linux"))]
-#[expect(clippy::unnecessary_wraps, reason = "elsewhere it can fail")]
 pub(super) fn adopt_orphans() -> io::Result<()> {
     Ok(())
 }
