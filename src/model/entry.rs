@@ -34,6 +34,17 @@ impl Cursor {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Version(pub Vec<u8>);
 
+impl Version {
+    /// For people: as it is where it is text, else in hexadecimal.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        match str::from_utf8(&self.0) {
+            Ok(text) if !text.contains(char::is_control) => text.to_owned(),
+            _ => self.0.iter().map(|byte| format!("{byte:02x}")).collect(),
+        }
+    }
+}
+
 /// A hash of what a source knows of a file besides its name and what a rename changes: two files
 /// with equal identities have equal bytes. (Folder: inode, size, mtime. S3: the MD5, the size.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -564,6 +564,38 @@ fn a_refused_token_is_sent_by_nothing_that_is_not_a_test_of_a_person() {
 }
 
 #[test]
+fn other_credentials_in_the_place_of_refused_ones_are_sent() {
+    let fake = FakeSnowflake::start();
+    four_rows(&fake);
+    let fixture = Fixture::with(&fake, &json!({}));
+    let sync = fixture.sync("db.s.t", &json!({}));
+    fake.users(&json!({ format!("ORG-ACC.{USER}"): { "key": null, "tokens": [TOKEN] } }));
+    assert_eq!(fixture.run(&sync)["status"], "failed");
+    let token = json!({ "type": "username_password", "username": USER, "password": TOKEN });
+    let connection = format!("/v1/organizations/connections/{}", fixture.connection);
+    let change = json!({ "provider_config": { "credentials": token } });
+    let changed = fixture.server.patch(&connection, &change).is(200);
+    assert!(!changed.to_string().contains(TOKEN), "{changed}");
+    let tested = fixture.server.post(&format!("{connection}/test"), &json!({})).is(200);
+    assert_eq!(tested["success"], true, "{tested}");
+    assert_eq!(fixture.run(&sync)["status"], "completed");
+    assert_eq!(refusals(&fake), 1);
+}
+
+#[test]
+fn a_proxy_that_lets_nobody_through_refuses_no_key() {
+    let fake = FakeSnowflake::start();
+    four_rows(&fake);
+    let fixture = Fixture::with(&fake, &json!({}));
+    let sync = fixture.sync("db.s.t", &json!({}));
+    let page = json!({ "status": 403, "body": "<title>Blocked</title>" });
+    fake.faults(&json!({ "submit": [page] }));
+    assert_eq!(fixture.run(&sync)["status"], "completed");
+    let connection = format!("/v1/organizations/connections/{}", fixture.connection);
+    assert_eq!(fixture.server.get(&connection).is(200)["status"], "ACTIVE");
+}
+
+#[test]
 fn the_first_rows_of_a_table_are_shown_to_who_asks_for_them_which_is_said_to_take_a_query() {
     let fake = FakeSnowflake::start();
     four_rows(&fake);

@@ -209,6 +209,7 @@ fn an_object_says_that_its_row_is_json_how_large_it_is_and_when_it_was_written()
     assert_eq!(source["source_object_id"], "n1:1", "{object}");
     assert_eq!(source["path"], "1.json", "{object}");
     assert_eq!(source["size_bytes"], text.len(), "{object}");
+    assert!(source["version"].as_str().unwrap().starts_with(hash.as_str()), "{object}");
     assert_eq!(source["modified_at"], "2022-01-01T03:34:56.123456789Z", "in UTC: {object}");
     let url = object["blobs"][0]["properties"]["url"].as_str().unwrap();
     let content = fixture.server.get(&format!("/v1/{}", url.split_once("/v1/").unwrap().1));

@@ -3,7 +3,10 @@
 
 use serde_json::{Value, json};
 
-use crate::{fake::FakeSnowflake, syncs::Fixture};
+use crate::{
+    fake::{FakeSnowflake, USER, public_key},
+    syncs::Fixture,
+};
 
 const T: [&str; 3] = ["DB", "S", "T"];
 
@@ -58,6 +61,22 @@ fn a_table_that_is_made_anew_with_the_same_rows_is_the_same_table() {
         objects.iter().map(|object| object["object_id"].clone()).collect()
     };
     assert_eq!(ids(&before), ids(&after));
+}
+
+#[test]
+fn the_table_of_that_name_in_another_account_is_another_source() {
+    let fake = FakeSnowflake::start();
+    let (fixture, sync) = synced(&fake);
+    let rows = fixture.rows();
+    fake.users(&json!({ format!("ORG-OTHER.{USER}"): { "key": public_key() } }));
+    table(&fake, &[json!(["100", "of the other account"])]);
+    let connection = format!("/v1/organizations/connections/{}", fixture.connection);
+    let other = json!({ "provider_config": { "account": "org-other" } });
+    fixture.server.patch(&connection, &other).is(200);
+    fixture.run(&sync);
+    let held = fixture.server.get(&sync).is(200)["held_removals"].clone();
+    assert_eq!(held["reason"], "source_replaced", "{held}");
+    assert_eq!(fixture.rows(), rows);
 }
 
 #[test]

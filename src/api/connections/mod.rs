@@ -218,6 +218,11 @@ fn changed(
     if let Some(accepted) = accepted {
         connection.settings = accepted.connection;
         connection.last_error = None;
+        // What its failures have suspended may be used again, what a person has not.
+        let has_failed = connection.consecutive_failures > 0;
+        if connection.status == "FAILED" || (connection.status == "SUSPENDED" && has_failed) {
+            connection.status = "ACTIVE".to_owned();
+        }
         connection.consecutive_failures = 0;
     }
     Ok(connection)

@@ -16,7 +16,7 @@ use crate::{
         page::PaginationResponse,
         scope::Scope,
     },
-    model::{self, BucketId, EntryPath},
+    model::{self, BucketId, Version},
     store::{
         objects::{
             UNPROCESSED,
@@ -213,7 +213,7 @@ impl View {
                 sync_config_id: source.sync_id.to_string(),
                 source_object_id: source.source_id.to_json_text(),
                 path: path.clone(),
-                version: EntryPath::new(source.version).to_json_text(),
+                version: Version(source.version).to_text(),
                 etag: source.etag,
                 size_bytes: record.size,
                 modified_at: record.modified,

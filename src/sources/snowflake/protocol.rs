@@ -318,6 +318,8 @@ impl Refusal {
         let says = |word: &str| self.message.to_ascii_lowercase().contains(word);
         match self.status {
             401 | 403 if says("expired") => Meaning::TokenExpired,
+            // Snowflake says why: this is something between it and this machine.
+            403 if self.code.is_empty() && self.message.is_empty() => Meaning::Stumbled,
             401 | 403 => Meaning::SignIn,
             404 | 410 => Meaning::ResultGone,
             408 => Meaning::StatementTimeout,
@@ -556,6 +558,7 @@ mod tests {
             (429, "390505", "Too many requests", Meaning::Throttled),
             (429, "", "", Meaning::Throttled),
             (503, "", "", Meaning::Stumbled),
+            (403, "", "", Meaning::Stumbled),
             (404, "", "handle not found", Meaning::ResultGone),
             (422, "391908", "result too large", Meaning::ResultGone),
             (422, "001003", "syntax error", Meaning::Other),

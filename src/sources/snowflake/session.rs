@@ -815,13 +815,13 @@ mod tests {
         assert!(message.contains(&(text.len() - 1).to_string()), "{message}");
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_statement_that_outlasts_its_time_is_cancelled_and_so_is_its_second_try() {
+    /// A session with one.
+    fn never_done() -> (Arc<NeverDone>, Arc<Session>) {
         let account = account::Account::parse("org-acc").unwrap();
         let token = json!({"type": "username_password", "username": "u", "password": "pat"});
         let token = Credentials::from_json(token.to_string());
         let wire = Arc::new(NeverDone::default());
-        let session = Arc::new(Session {
+        let session = Session {
             wire: Arc::clone(&wire) as Arc<dyn Wire>,
             sign_in: Arc::new(SignIn::new(account, Some(&token)).unwrap()),
             context: Context { warehouse: Name::exact("WH"), role: None, lets_in: None },
@@ -830,7 +830,28 @@ mod tests {
             clock: Arc::new(SystemClock),
             worked: Mutex::default(),
             cancels: Mutex::default(),
-        });
+        };
+        (wire, Arc::new(session))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_partition_that_is_never_ready_is_not_waited_for_without_end() {
+        let (_, session) = never_done();
+        let handle = "h-1".to_owned();
+        let result = ResultSet { handle, columns: Vec::new(), partitions: vec![0, 1], began: None };
+        let mut reading = Arc::new(Others { session, result }).begin(1).unwrap();
+        let began = Instant::now();
+        let Some(Err(Failed::Refused(refusal))) = reading.recv().await else {
+            panic!("it was read");
+        };
+        assert_eq!(refusal.meaning(), Meaning::StatementTimeout);
+        let waited = began.elapsed().as_secs();
+        assert!((900..920).contains(&waited), "{waited}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_statement_that_outlasts_its_time_is_cancelled_and_so_is_its_second_try() {
+        let (wire, session) = never_done();
         let statement = Statement { text: "SELECT 1".to_owned(), binds: Vec::new() };
         let began = Instant::now();
         let outcome = session.select(&statement, Takes::Warehouse).await;
