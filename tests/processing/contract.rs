@@ -367,6 +367,50 @@ fn analytics_count_what_failed_by_its_kind_and_leave_healthy_buckets_out() {
 }
 
 #[test]
+fn what_there_is_none_of_here_costs_nothing_and_is_null() {
+    let here = Fixture::new();
+    here.tree.write("a.txt", "a");
+    here.sync(json!({}));
+    let id = here.settled().remove(0)["batch_id"].as_str().unwrap().to_owned();
+    let batch = here.server.get(&format!("{BATCHES}/{id}")).is(200);
+    for (name, cost) in batch["cost"].as_object().unwrap() {
+        assert_eq!(cost.as_f64(), Some(0.0), "{name}");
+    }
+    for name in [
+        "manifest_key",
+        "submitted_by_key_id",
+        "submitted_by_key_prefix",
+        "submitted_by_is_internal",
+        "quota_block_first_seen_at",
+        "internal_metadata",
+        "dedup_audit",
+    ] {
+        assert_eq!(batch.get(name), Some(&Value::Null), "{name}: {batch}");
+    }
+    for name in ["max_node_death_resubmits", "max_deploy_resubmits"] {
+        assert_eq!(batch[name], i32::MAX, "a restart always goes on");
+    }
+    let tier = &batch["tier_tasks"][0];
+    assert_eq!((&tier["ray_job_id"], &tier["status"]), (&Value::Null, &json!("COMPLETED")));
+    assert_eq!(tier["audit"]["lost"], 0);
+    let collection = here.server.get("/v1/collections/facts").is(200);
+    assert_eq!(collection["lifecycle_state"], "active");
+    for name in ["tiering", "tiering_rules", "s3_vector_index"] {
+        assert_eq!(collection.get(name), Some(&Value::Null), "{name}: {collection}");
+    }
+    for (name, value) in [
+        ("lifecycle_state", json!("cold")),
+        ("s3_vector_index", json!({})),
+        ("taxonomy_applications", json!([{"taxonomy_id": "tax_1"}])),
+        ("retriever_transform", json!({"retriever_id": "ret_1"})),
+    ] {
+        let mut order = Fixture::collection("another");
+        order[name] = value;
+        assert_eq!(here.server.post("/v1/collections", &order).status, 422, "{name}");
+    }
+}
+
+#[test]
 fn hours_in_which_nothing_ran_are_as_the_last_before_them_and_there_are_none_before_the_first() {
     const HOUR: i64 = 3600;
     let here = Fixture::new();

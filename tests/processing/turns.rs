@@ -349,6 +349,48 @@ fn an_object_that_fails_in_passing_is_tried_four_times_with_one_name_and_longer_
     let runs = told.words();
     assert_eq!(runs.len(), 4, "{runs:?}");
     assert!(runs.iter().all(|run| *run == runs[0] && run.contains("obj_")), "{runs:?}");
+
+    let batch = here.settled().remove(0);
+    let path = format!("/v1/buckets/films/batches/{}", batch["batch_id"].as_str().unwrap());
+    let diagnosis = here.server.get(&format!("{path}/diagnose")).is(200);
+    assert!(diagnosis["recommendations"].to_string().contains("Retry the batch"), "{diagnosis}");
+    let again = here.server.post(&format!("{path}/retry"), &json!({})).is(200);
+    assert_eq!(again["retried_count"], 1, "it may pass: {again}");
+    here.server.post(&format!("{path}/cancel"), &json!({})).is(200);
+    let again = here.server.post("/v1/collections/made/trigger", &json!({})).is(202);
+    assert_eq!(again["object_count"], 1, "a trigger takes it, too: {again}");
+}
+
+#[test]
+fn a_batch_that_another_process_carries_out_is_shown_and_cancelled_by_the_server() {
+    let script = "case $what in two) while :; do sleep 0.2; done;; esac";
+    let quiet = Quiet::with(&SIX[..2], &[("slow", telling("slow", script, SMALL))]);
+    quiet.queue(&names(&SIX[..2]), &["slow"], false);
+    let process = quiet.home.start(&["process", "--concurrency", "2"]);
+    poll_until("both", DEADLINE, || {
+        let words = quiet.told.words();
+        let has = |word: &str| words.iter().any(|said| said == word);
+        (has("ended/slow/one") && has("began/slow/two")).then_some(())
+    });
+
+    let server = Server::on(&quiet.home);
+    let batches = |status: &str| {
+        let wanted = json!({"status": status});
+        let listed = server.post("/v1/buckets/films/batches/list", &wanted).is(200);
+        listed["results"].as_array().unwrap().clone()
+    };
+    poll_until("the first, as it is written down", DEADLINE, || {
+        (batches("COMPLETED").len() == 1).then_some(())
+    });
+    let counted = server.get("/v1/collections/slow/documents/count").is(200);
+    assert_eq!(counted["count"], 1);
+    let running = batches("IN_PROGRESS");
+    assert_eq!((running.len(), &running[0]["health"]), (1, &json!("healthy")), "{running:?}");
+    let path = format!("/v1/buckets/films/batches/{}", running[0]["batch_id"].as_str().unwrap());
+    server.post(&format!("{path}/cancel"), &json!({})).is(200);
+    process.ends().exits(0);
+    assert_eq!(server.get(&path).is(200)["status"], "CANCELED");
+    assert!(!quiet.told.words().contains(&"ended/slow/two".to_owned()));
 }
 
 #[test]
