@@ -20,7 +20,7 @@ use super::{
 use crate::{
     blobs::Blobs,
     clock::SharedClock,
-    model::{Counts, EntryId, JobId},
+    model::{Counts, EntryId, FolderId, JobId},
     sources::{Page, Profile, RootIdentity, Source, SourceError, web::Web},
     store::{
         Store, StoreError,
@@ -97,6 +97,10 @@ pub struct TreeNotes {
     pub(super) has_links: AtomicBool,
     /// Whether the pass has come to the end of its listing and its feed.
     pub(super) is_listed: AtomicBool,
+    /// Whether it looks up what its listing lacks: then only folders count that it has seen itself.
+    pub(super) is_looking_up: AtomicBool,
+    /// Folders that the source was asked for in vain.
+    pub(super) unreadable: Mutex<Arc<HashSet<FolderId>>>,
 }
 
 /// What has turned out of a source's tags, which it assumes to be hashes of content.
@@ -281,4 +285,6 @@ pub struct Pass {
     pub listed_something: bool,
     /// Keys of the `left_out` rows whose entries this run listed.
     pub left_out: RoaringTreemap,
+    /// Entries that were looked up, because the listing lacks them, and are gone.
+    pub absent: HashSet<EntryId>,
 }

@@ -129,8 +129,8 @@ impl Links {
         let Some((last, shard, _)) = unlisted.last().cloned() else { return Ok(None) };
         self.unlisted_folder = last;
         let ids: Vec<EntryId> = unlisted.into_iter().map(|(.., id)| id).collect();
-        let Page { folders, removed, access_keys, .. } = run.source.by_ids(&ids).await?;
-        let page = Page { folders, removed, access_keys, ..Page::default() };
+        // Of those that cannot be looked at counts what was known of them.
+        let page = run.source.folders(&ids).await?;
         Ok(Some(Resolved { page: walked(run, &shard, page), resolved: Vec::new() }))
     }
 

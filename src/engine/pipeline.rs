@@ -20,9 +20,10 @@ use super::{
     lease::Lease,
     links::{self, Links},
     plan::{self, Action},
+    reconcile::ToLookUp,
     renames::RenameCandidates,
     shards::PageId,
-    tree,
+    tree::{self, TreeView},
     walk::{self, WalkedPage},
 };
 use crate::{
@@ -56,7 +57,8 @@ pub(super) async fn walk_and_commit(
     links::begin(run).await?;
     let updated_before = run.tree.updated_entries.load(Ordering::Relaxed);
     let again = walk::again_pages(walk::failed_before(run).await?);
-    let mut pipeline = Pipeline { committer: Committer::new(run, done, root), lease, stop };
+    let committer = Committer::new(run, done, root);
+    let mut pipeline = Pipeline { committer, lease, stop, links: Links::default() };
     let mut walked = match again.is_empty() {
         true => Walked::Whole,
         false => pipeline.drive_pages(stream::iter(again), Lists::Nothing).await?,
@@ -72,6 +74,9 @@ pub(super) async fn walk_and_commit(
     }
     if walked == Walked::Whole && run.has_order() {
         walked = pipeline.replay_and_place().await?;
+    }
+    if walked == Walked::Whole && run.profile.looks_up() {
+        walked = pipeline.look_up_missing(root).await?;
     }
     let mut committer = pipeline.committer;
     committer.count_moved(run.tree.updated_entries.load(Ordering::Relaxed) - updated_before);
@@ -90,7 +95,7 @@ pub(super) async fn walk_and_commit(
         candidates.delete_all().await?;
     }
     committer.flush().await?;
-    Ok(committer.into_pass(walked))
+    Ok(committer.pass(walked))
 }
 
 /// A pass of a source at work.
@@ -98,6 +103,7 @@ struct Pipeline<'a> {
     committer: Committer<'a>,
     lease: &'a Lease,
     stop: &'a CancellationToken,
+    links: Links,
 }
 
 impl Pipeline<'_> {
@@ -142,7 +148,7 @@ impl Pipeline<'_> {
         Ok(Walked::Whole)
     }
 
-    /// Follows the feeds, and finds a place for entries whose folders were not known.
+    /// Follows the feeds, and finds a place for what is listed.
     async fn replay_and_place(&mut self) -> Result<Walked, RunError> {
         let run = self.committer.run();
         if run.profile.has_feed {
@@ -153,10 +159,12 @@ impl Pipeline<'_> {
                 }
             }
         }
-        if !run.profile.is_by_id() {
-            return Ok(Walked::Whole);
-        }
-        let mut links = Links::default();
+        if run.profile.is_by_id() { self.find_places().await } else { Ok(Walked::Whole) }
+    }
+
+    /// Finds a place for entries whose folders were not known, and for the targets of links.
+    async fn find_places(&mut self) -> Result<Walked, RunError> {
+        let run = self.committer.run();
         loop {
             if self.list_folders(Lists::New).await? == Walked::Slice {
                 return Ok(Walked::Slice);
@@ -166,29 +174,48 @@ impl Pipeline<'_> {
             if has_placed || has_learned {
                 continue;
             }
-            match self.resolve_links(&mut links).await? {
+            match self.resolve_links().await? {
                 None => return Ok(Walked::Slice),
                 Some(true) => {}
                 Some(false) => break,
             }
         }
-        let target = run.target;
-        run.store
-            .write(move |tx| {
-                unplaced::record_outside(tx, &target)?;
-                unplaced::delete_all(tx, &target)
-            })
-            .await?;
+        tree::keep_unknown(run).await?;
+        Ok(Walked::Whole)
+    }
+
+    /// Looks up what would be removed because the listing lacks it: what is still there is where
+    /// the source says that it is now, and what is below no root is gone.
+    async fn look_up_missing(&mut self, root: &RootIdentity) -> Result<Walked, RunError> {
+        let run = self.committer.run();
+        let pass = self.committer.pass(Walked::Whole);
+        let Some(mut missing) = ToLookUp::of(run, pass).await? else { return Ok(Walked::Whole) };
+        // Of a root that is gone, everything is.
+        walk::check_root_again(run, root).await?;
+        run.tree.is_looking_up.store(true, Ordering::Relaxed);
+        while let Some(ids) = missing.next(run).await? {
+            for some in ids.chunks(missing.at_once) {
+                let mut page = run.source.by_ids(some).await?;
+                self.committer.record_absent(std::mem::take(&mut page.removed));
+                let pages = stream::iter([Ok(walk::looked_up(page))]);
+                if self.drive_pages(pages, Lists::New).await? == Walked::Slice {
+                    return Ok(Walked::Slice);
+                }
+            }
+            if self.find_places().await? == Walked::Slice {
+                return Ok(Walked::Slice);
+            }
+        }
         Ok(Walked::Whole)
     }
 
     /// Asks for the targets of links that are not known to be below a root. Returns whether there
     /// were any, `None` at the end of the run's slice.
-    async fn resolve_links(&mut self, links: &mut Links) -> Result<Option<bool>, RunError> {
+    async fn resolve_links(&mut self) -> Result<Option<bool>, RunError> {
         let run = self.committer.run();
         run.tree.is_listed.store(true, Ordering::Relaxed);
         let committer = &self.committer;
-        let Some(found) = links.next(run, |row| committer.have_found(row)).await? else {
+        let Some(found) = self.links.next(run, |row| committer.have_found(row)).await? else {
             return Ok(Some(false));
         };
         let pages = stream::iter([Ok(found.page)]);
@@ -205,15 +232,19 @@ impl Pipeline<'_> {
         let run = self.committer.run();
         let (mut after, mut has_placed) = (0, false);
         loop {
-            let (sync_key, roots) = (run.target.fence.sync_key, run.profile.roots.clone());
+            let (sync_key, view) = (run.target.fence.sync_key, TreeView::of(run));
+            let waits = run.kind == PassKind::Full;
             let (next, last) = run
                 .store
-                .read(move |db| unplaced::placeable(db, sync_key, &roots, after, PLACED_AT_ONCE))
+                .read(move |db| {
+                    let mut places = view.places(db);
+                    unplaced::placeable(db, sync_key, &mut places, waits, after, PLACED_AT_ONCE)
+                })
                 .await?;
             let Some(last) = last else { return Ok(Some(has_placed)) };
             after = last;
             let mut pages: Vec<WalkedPage> = Vec::new();
-            for (key, Unplaced { shard, entry }) in next {
+            for (key, Unplaced { shard, entry, .. }) in next {
                 let shard = run.starts.iter().position(|start| start.shard.name() == shard);
                 let shard = shard.unwrap_or_default();
                 match pages.last_mut() {

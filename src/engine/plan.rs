@@ -12,6 +12,7 @@ use super::{
     context::{PassKind, Run},
     filter::{Filter, Rule, Unmet},
     request::RunOptions,
+    tree::TreeView,
 };
 use crate::{
     model::{
@@ -24,7 +25,7 @@ use crate::{
         dead_letters::{self, Failure, Open},
         entries::{self, CurrentRules, Known},
         left_out::LeftOut,
-        places::{self, Placement, Places},
+        places::{self, Placement},
         unplaced::Unplaced,
     },
 };
@@ -338,7 +339,8 @@ fn place(
     plan: &mut Plan,
 ) -> store::Result<()> {
     let sync_key = run.target.fence.sync_key;
-    let mut places = Places::new(db, sync_key, &run.profile.roots);
+    let view = TreeView::of(run);
+    let mut places = view.places(db);
     for mut entry in std::mem::take(&mut page.entries) {
         let mut folders = entry.folders();
         if folders.is_empty() {
@@ -362,8 +364,8 @@ fn place(
             }
             Placement::Unknown(_) => {
                 let shard = run.starts[shard].shard.name().to_owned();
-                entry.set_folders(folders.split_off(first));
-                plan.unplaced.push(Unplaced { shard, entry });
+                let waits_for = folders.swap_remove(first);
+                plan.unplaced.push(Unplaced { shard, entry, waits_for });
             }
         }
     }

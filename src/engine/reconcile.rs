@@ -28,6 +28,58 @@ use crate::{
 /// Rows that one read or one transaction handles.
 const PAGE: usize = 1000;
 
+/// What a full pass would remove though nothing has proved it gone, to be looked up first.
+pub(super) struct ToLookUp {
+    /// How many ids the source is asked for at once.
+    pub(super) at_once: usize,
+    proof: Proof,
+    /// The guard holds the removals that nobody has approved.
+    only_approved: bool,
+    from: Option<Vec<u8>>,
+}
+
+impl ToLookUp {
+    /// That of a pass whose listing is complete; `None` where there is nothing to look up. Where
+    /// the guard holds the removals, nobody is asked about them.
+    pub(super) async fn of(run: &Arc<Run>, pass: Pass) -> Result<Option<Self>, RunError> {
+        let Absence::LookUp { at_once } = run.profile.absence else { return Ok(None) };
+        if run.kind == PassKind::Changes || !run.had_entries {
+            return Ok(None);
+        }
+        let mut proof = Proof::of(run, pass).await?;
+        proof.find_drift(run).await?;
+        if proof.scope.is_empty() {
+            return Ok(None);
+        }
+        let survey = proof.survey(run, false).await?;
+        // A listing that has skipped everything is no source that is empty.
+        let is_held = !survey.source_is_empty && survey.held(run, &proof).await?.is_some();
+        let only_approved = is_held;
+        if only_approved && proof.approved.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(Self { at_once: at_once.max(1), proof, only_approved, from: Some(Vec::new()) }))
+    }
+
+    /// The ids of the next ones; `None` when there are no more.
+    pub(super) async fn next(&mut self, run: &Arc<Run>) -> Result<Option<Vec<EntryId>>, RunError> {
+        while let Some(from) = self.from.take() {
+            let (missing, next) = self.proof.missing(run, from).await?;
+            self.from = next;
+            let is_doubtful = |entry: &Missing| {
+                !self.proof.is_proved(entry)
+                    && (!self.only_approved || self.proof.is_approved(entry))
+            };
+            let ids: Vec<EntryId> =
+                missing.into_iter().filter(is_doubtful).map(|entry| entry.id).collect();
+            if !ids.is_empty() {
+                return Ok(Some(ids));
+            }
+        }
+        Ok(None)
+    }
+}
+
 /// Removes what the pass proved gone, and returns the removals that the guard holds instead.
 pub(super) async fn remove_missing(
     run: &Arc<Run>,
@@ -43,7 +95,7 @@ pub(super) async fn remove_missing(
     if proof.scope.is_empty() || !run.had_entries || removes_nothing {
         return Ok(None);
     }
-    let survey = proof.survey(run).await?;
+    let survey = proof.survey(run, true).await?;
     if survey.rows == 0 {
         return Ok(None);
     }
@@ -73,12 +125,14 @@ struct Proof {
     approved: Arc<RoaringTreemap>,
     /// What an earlier pass held, if nobody has decided yet.
     held_before: Option<HeldRemovals>,
+    /// Entries that were looked up and are gone.
+    absent: Arc<HashSet<EntryId>>,
 }
 
 impl Proof {
     /// Records what the pass proves about entries that were released or left out before.
     async fn of(run: &Arc<Run>, pass: Pass) -> Result<Self, RunError> {
-        let Pass { sightings, left_out: listed, listed_something, .. } = pass;
+        let Pass { sightings, left_out: listed, listed_something, absent, .. } = pass;
         let sightings = Arc::new(sightings);
         let (target, found, now) = (run.target, sightings.clone(), run.clock.now());
         let knows_all_listed = run.kind == PassKind::Full && !run.is_resumed;
@@ -109,6 +163,7 @@ impl Proof {
             scope: run.removal_scope(),
             approved: Arc::new(if is_approved { entries } else { RoaringTreemap::new() }),
             held_before: held.filter(|_| !is_approved),
+            absent: Arc::new(absent),
         })
     }
 
@@ -119,7 +174,7 @@ impl Proof {
     /// Finds out which of the entries that a listing lacks are there and no longer pass filters
     /// that only the source knows.
     async fn find_drift(&mut self, run: &Arc<Run>) -> Result<(), RunError> {
-        let Absence::Ask { at_once } = run.profile.absence else { return Ok(()) };
+        let Some(at_once) = run.profile.absence.at_once() else { return Ok(()) };
         if !run.profile.filters_itself || run.kind != PassKind::Full {
             return Ok(());
         }
@@ -130,7 +185,7 @@ impl Proof {
         while let Some(id) = from {
             let (mut missing, next) = self.missing(run, id).await?;
             missing.retain(|entry| !self.is_proved(entry));
-            for asked in missing.chunks(at_once.max(1)) {
+            for asked in missing.chunks(at_once) {
                 let ids: Vec<EntryId> = asked.iter().map(|entry| entry.id.clone()).collect();
                 let found = RetryPolicy::LISTING.run(|| run.source.drifted(&ids)).await?;
                 let found: HashSet<EntryId> = found.into_iter().collect();
@@ -158,8 +213,9 @@ impl Proof {
 
     /// Whether an entry is known to be gone, or not to pass the filters, without asking for it.
     fn is_proved(&self, entry: &Missing) -> bool {
-        u64::try_from(entry.entry_key)
-            .is_ok_and(|key| self.gone.contains(key) || self.sightings.drifted.contains(key))
+        self.absent.contains(&entry.id)
+            || u64::try_from(entry.entry_key)
+                .is_ok_and(|key| self.gone.contains(key) || self.sightings.drifted.contains(key))
     }
 
     /// Keeps the proof that these entries are gone.
@@ -180,12 +236,14 @@ impl Proof {
         Ok(())
     }
 
-    async fn survey(&self, run: &Arc<Run>) -> Result<Survey, RunError> {
+    /// Counts what is missing. `confirms`: of a source that lists nothing any more only what is
+    /// gone, however much that is.
+    async fn survey(&self, run: &Arc<Run>, confirms: bool) -> Result<Survey, RunError> {
         let mut survey = Survey { source_is_empty: self.source_is_empty, ..Survey::default() };
         let mut from = Some(Vec::new());
         while let Some(id) = from {
             let (mut missing, next) = self.missing(run, id).await?;
-            if self.source_is_empty && run.profile.absence != Absence::Listing {
+            if confirms && self.source_is_empty && run.profile.absence != Absence::Listing {
                 // A listing that has skipped everything is no source that is empty.
                 let gone: HashSet<i64> =
                     self.confirm_gone(run, missing.clone()).await?.into_iter().collect();
@@ -236,14 +294,28 @@ impl Proof {
     }
 
     /// The keys of those entries that are gone: where listings may skip entries, the source is
-    /// asked for each that its feed has not reported.
+    /// asked for each that its feed has not reported, or was asked where each is.
     async fn confirm_gone(&self, run: &Run, missing: Vec<Missing>) -> Result<Vec<i64>, RunError> {
-        let Absence::Ask { at_once } = run.profile.absence else {
-            return Ok(missing.iter().map(|entry| entry.entry_key).collect());
-        };
         let (proved, doubtful): (Vec<Missing>, Vec<Missing>) =
             missing.into_iter().partition(|entry| self.is_proved(entry));
         let mut keys: Vec<i64> = proved.iter().map(|entry| entry.entry_key).collect();
+        let at_once = match run.profile.absence {
+            Absence::Listing => {
+                keys.extend(doubtful.iter().map(|entry| entry.entry_key));
+                return Ok(keys);
+            }
+            Absence::LookUp { .. } => {
+                if !doubtful.is_empty() {
+                    tracing::warn!(
+                        count = doubtful.len(),
+                        "entries that the listing lacks exist, and nobody can say where; they are \
+                         kept"
+                    );
+                }
+                return Ok(keys);
+            }
+            Absence::Ask { at_once } => at_once,
+        };
         for asked in doubtful.chunks(at_once.max(1)) {
             let ids: Vec<EntryId> = asked.iter().map(|entry| entry.id.clone()).collect();
             let existing: HashSet<EntryId> =

@@ -2,11 +2,9 @@
 //! before the page's entries are planned, so that their paths are known.
 
 use std::{
-    collections::HashMap,
-    sync::{Arc, atomic::Ordering},
+    collections::{HashMap, HashSet},
+    sync::{Arc, PoisonError, atomic::Ordering},
 };
-
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::{
     RunError,
@@ -14,11 +12,11 @@ use super::{
 };
 use crate::{
     model::{EntryId, Folder, FolderId},
-    sources::{Listing, Page, SourceError, retry::RetryPolicy},
+    sources::{Listing, Page, RootFolder, SourceError, retry::RetryPolicy},
     store::{
-        StoreError, access_keys, feeds,
+        Connection, StoreError, access_keys, feeds,
         folders::{self, Lists, TreeChange},
-        links,
+        links::{self, LinkListing},
         places::{Placement, Places},
         unplaced,
     },
@@ -26,6 +24,44 @@ use crate::{
 
 /// How many unknown folders are looked at together.
 const AT_ONCE: usize = 1000;
+
+/// How many the source is asked for in one call.
+const ASKED_AT_ONCE: usize = 100;
+
+/// What a pass goes by to say where folders are.
+#[derive(Clone, Debug)]
+pub(super) struct TreeView {
+    sync_key: i64,
+    roots: Vec<RootFolder>,
+    /// Only folders count that this pass has listed or asked for.
+    pub(super) listed_by: Option<i64>,
+    unreadable: Arc<HashSet<FolderId>>,
+}
+
+impl TreeView {
+    /// That of a run, as of now.
+    pub(super) fn of(run: &Run) -> Self {
+        let is_looking_up = run.tree.is_looking_up.load(Ordering::Relaxed);
+        Self {
+            sync_key: run.target.fence.sync_key,
+            roots: run.profile.roots.clone(),
+            listed_by: is_looking_up.then_some(run.target.pass),
+            unreadable: unreadable(run),
+        }
+    }
+
+    /// Where folders are.
+    pub(super) fn places<'a>(&'a self, db: &'a Connection) -> Places<'a> {
+        Places::new(db, self.sync_key, &self.roots)
+            .listed_by(self.listed_by)
+            .with_unreadable(self.unreadable.clone())
+    }
+}
+
+/// The folders that the source was asked for in vain.
+fn unreadable(run: &Run) -> Arc<HashSet<FolderId>> {
+    run.tree.unreadable.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
 
 /// Gives the source the keys that its pages had in earlier runs.
 pub(super) async fn use_access_keys(run: &Run) -> Result<(), StoreError> {
@@ -147,13 +183,14 @@ pub(super) async fn apply(
         reevaluates: run.rules.look_at_folders(),
     };
     let keys = std::mem::take(&mut page.access_keys);
-    let (target, now) = (run.target, run.clock.now());
+    let (target, now, view) = (run.target, run.clock.now(), TreeView::of(run));
     let name = run.starts[shard].shard.name().to_owned();
     let (changed, entries) = run
         .store
         .write(move |tx| {
             let changed = folders::apply(tx, &target, &roots, &name, &change, now)?;
-            links::place(tx, &target, &roots, &mut linked, change.is_listing)?;
+            let listing = LinkListing { waits: change.is_listing, listed_by: view.listed_by };
+            links::place(tx, &target, &roots, &mut linked, listing)?;
             access_keys::save(tx, &target, &keys)?;
             Ok::<_, StoreError>((changed, linked))
         })
@@ -192,38 +229,68 @@ pub(super) async fn listed(run: &Run, folders: Vec<FolderId>) -> Result<(), Stor
 /// has returned anything new. In a changes pass only for entries that are stored: what else is in
 /// unknown folders is of no interest.
 pub(super) async fn learn_unknown_folders(run: &Arc<Run>) -> Result<bool, RunError> {
-    let (sync_key, roots) = (run.target.fence.sync_key, run.profile.roots.clone());
-    let only_stored = run.kind == PassKind::Changes;
+    let (view, only_stored) = (TreeView::of(run), run.kind == PassKind::Changes);
     let unknown: HashMap<FolderId, String> = run
         .store
         .read(move |db| {
-            let mut places = Places::new(db, sync_key, &roots);
-            let above = folders::unknown_above(db, sync_key, &roots, AT_ONCE)?;
-            let mut unknown: HashMap<_, _> =
-                above.into_iter().map(|(shard, folder)| (folder, shard)).collect();
-            for (shard, parent) in unplaced::parents(db, sync_key, only_stored, AT_ONCE)? {
-                if let Placement::Unknown(folder) = places.of(&parent)? {
+            let (sync_key, mut places) = (view.sync_key, view.places(db));
+            let most = AT_ONCE + view.unreadable.len();
+            let outside = folders::above_outside(db, sync_key)?;
+            let waited_for = unplaced::parents(db, sync_key, only_stored, most)?;
+            let mut unknown = HashMap::new();
+            for (shard, parent) in outside.into_iter().chain(waited_for) {
+                if let Placement::Unknown(folder) = places.of(&parent)?
+                    && !view.unreadable.contains(&folder)
+                    && unknown.len() < AT_ONCE
+                {
                     unknown.insert(folder, shard);
                 }
             }
             Ok::<_, StoreError>(unknown)
         })
         .await?;
-    let asks = unknown.into_iter().map(|(id, shard)| async move {
-        let found = RetryPolicy::FETCH.run(|| run.source.folder(&id)).await;
-        // One that cannot be seen is in no folder that is synced.
-        let nowhere = || Folder { id: id.clone(), parent: None, name: Vec::new() };
-        match found {
-            Err(error) if error.class().ends_run() => Err(error),
-            found => Ok((shard, found.ok().flatten().unwrap_or_else(nowhere))),
+    let ids: Vec<FolderId> = unknown.keys().cloned().collect();
+    for some in ids.chunks(ASKED_AT_ONCE) {
+        let mut found = run.source.folders(some).await?;
+        let keys = std::mem::take(&mut found.access_keys);
+        let nowhere = |id| Folder { id, parent: None, name: Vec::new() };
+        let folders: Vec<Folder> =
+            found.folders.into_iter().chain(found.removed.into_iter().map(nowhere)).collect();
+        let known: HashSet<&FolderId> = folders.iter().map(|folder| &folder.id).collect();
+        note_unreadable(run, some.iter().filter(|id| !known.contains(id)));
+        let mut page = Page { access_keys: keys, ..Page::default() };
+        for folder in folders {
+            let of = |shard: &&String| run.starts.iter().position(|at| at.shard.name() == *shard);
+            let shard = unknown.get(&folder.id).as_ref().and_then(of);
+            page.folders = vec![folder];
+            apply(run, shard.unwrap_or_default(), &mut page, Lists::New).await?;
         }
-    });
-    let found: Vec<(String, Folder)> =
-        stream::iter(asks).buffer_unordered(run.concurrency).try_collect().await?;
-    for (shard, folder) in &found {
-        let shard = run.starts.iter().position(|start| start.shard.name() == shard);
-        let mut page = Page { folders: vec![folder.clone()], ..Page::default() };
-        apply(run, shard.unwrap_or_default(), &mut page, Lists::New).await?;
     }
-    Ok(!found.is_empty())
+    Ok(!ids.is_empty())
+}
+
+/// The source was asked for these folders in vain.
+fn note_unreadable<'a>(run: &Run, ids: impl Iterator<Item = &'a FolderId>) {
+    let mut unreadable = run.tree.unreadable.lock().unwrap_or_else(PoisonError::into_inner);
+    for id in ids {
+        tracing::warn!(
+            folder = %id,
+            "a folder that entries are in cannot be read; what is stored of them stays"
+        );
+        Arc::make_mut(&mut unreadable).insert(id.clone());
+    }
+}
+
+/// Nothing more is to be learned in this pass: what still waits for a folder is forgotten, and what
+/// is stored of it stays, as does what is below a folder that moved to where nobody can look.
+pub(super) async fn keep_unknown(run: &Run) -> Result<(), StoreError> {
+    let (target, view) = (run.target, TreeView::of(run));
+    run.store
+        .write(move |tx| {
+            if !view.unreadable.is_empty() {
+                folders::keep_unknown(tx, &target, &mut view.places(tx))?;
+            }
+            unplaced::delete_all(tx, &target)
+        })
+        .await
 }

@@ -177,6 +177,11 @@ pub(super) fn children<'a>(
     run.source.children(&run.starts[shard].shard, folders).map_ok(walked).err_into().boxed()
 }
 
+/// What the source says of entries that its listing lacks.
+pub(super) fn looked_up(page: Page) -> WalkedPage {
+    WalkedPage { shard: 0, page, position: None, placed: Vec::new() }
+}
+
 /// What the change feed of a shard reports from a token on.
 pub(super) fn changes<'a>(
     run: &'a Run,

@@ -37,7 +37,10 @@ use futures_util::{
 };
 use jiff::Timestamp;
 
-use self::browse::{ItemKind, Level};
+use self::{
+    browse::{ItemKind, Level},
+    retry::RetryPolicy,
+};
 pub use self::{
     address::{address, locate, place, suggested_name},
     content::{BlockingRead, Body, ByteRange, Content, Facts, Needs, PartFacts},
@@ -102,7 +105,11 @@ use crate::model::{
 /// **What is gone.** In a full pass what was not listed is gone; in a changes pass only what
 /// `removed` names, or what is below no root any more. If the listing is not reliable, the profile
 /// asks for [`Absence::Ask`]: before anything is removed, the engine passes its ids to
-/// [`existing`](Source::existing), and what still exists stays.
+/// [`existing`](Source::existing), and what still exists stays. Where neither the listing nor the
+/// feed has everything that is moved away, it asks for [`Absence::LookUp`]: what
+/// [`by_ids`](Source::by_ids) returns then is taken as if it had been listed, so that an entry is
+/// where it is now, and goes if that is below no root. A folder of which nothing can be learned
+/// ([`folders`](Source::folders)) removes nothing.
 ///
 /// **What the listing says.** [`Details`](crate::model::Details) in the fingerprint: how far the
 /// size can be trusted, the hashes to check, a mark of all facts that are not content, the
@@ -311,8 +318,8 @@ pub trait Source: Send + Sync {
         stream::iter([Err(not_implemented("children"))]).boxed()
     }
 
-    /// The folder of that id as it is now; `None` if it is gone or is no folder. Asked for parents
-    /// that a full pass has not listed.
+    /// The folder of that id as it is now; `None` if it is gone or is no folder. See
+    /// [`folders`](Source::folders).
     ///
     /// # Errors
     /// As for [`Source::fetch`].
@@ -320,9 +327,33 @@ pub trait Source: Send + Sync {
         Ok(None)
     }
 
+    /// What these folders, at most a hundred, are now. Those that are gone, or are no folders, are
+    /// `removed`: nothing is below a root by them. Those of which nothing could be learned are left
+    /// out. Asked for folders that something is in and that a full pass has not listed.
+    ///
+    /// # Errors
+    /// As for [`Source::root`].
+    async fn folders(&self, ids: &[FolderId]) -> Result<Page, SourceError> {
+        let asks = ids.iter().map(|id| async move {
+            (RetryPolicy::FETCH.run(|| self.folder(id)).await, id.clone())
+        });
+        let mut asks = stream::iter(asks).buffer_unordered(self.default_concurrency());
+        let mut page = Page::default();
+        while let Some((found, id)) = asks.next().await {
+            match found {
+                Ok(Some(folder)) => page.folders.push(folder),
+                Ok(None) => page.removed.push(id),
+                Err(error) if error.class().ends_run() => return Err(error),
+                Err(_) => {}
+            }
+        }
+        Ok(page)
+    }
+
     /// What these ids, at most a hundred, are now: entries, folders and links, wherever they are.
     /// Those that are gone, or that these credentials do not see, are `removed`; those that nothing
-    /// could be learned of are left out. Asked for the targets of links.
+    /// could be learned of are left out. Asked for the targets of links, and where the profile says
+    /// [`Absence::LookUp`] for what a full listing did not have.
     ///
     /// # Errors
     /// As for [`Source::root`].
@@ -472,6 +503,12 @@ impl Profile {
     pub fn is_by_id(&self) -> bool {
         !self.roots.is_empty()
     }
+
+    /// Whether entries that a listing lacks are looked up.
+    #[must_use]
+    pub const fn looks_up(&self) -> bool {
+        matches!(self.absence, Absence::LookUp { .. })
+    }
 }
 
 /// A folder whose content is synced.
@@ -507,6 +544,23 @@ pub enum Absence {
         /// How many ids one call asks for.
         at_once: usize,
     },
+    /// Looking it up ([`Source::by_ids`]), because a listing may skip entries, and no feed reports
+    /// all of those that are moved away.
+    LookUp {
+        /// How many ids one call asks for.
+        at_once: usize,
+    },
+}
+
+impl Absence {
+    /// How many ids one call asks for; `None` where nothing is asked.
+    #[must_use]
+    pub fn at_once(self) -> Option<usize> {
+        match self {
+            Self::Listing => None,
+            Self::Ask { at_once } | Self::LookUp { at_once } => Some(at_once.max(1)),
+        }
+    }
 }
 
 /// What a source says of two versions of an entry.

@@ -9,7 +9,8 @@ use super::{
     dead_letters,
     entries::HANDED_OVER,
     events::EventKind,
-    feeds, gone, jobs, leases, links,
+    feeds, gone, jobs, leases,
+    links::{self, LinkListing},
     new_entries::pieces,
     places::{Placement, Places},
     processing::to_batch::Batching,
@@ -149,8 +150,8 @@ impl Tree<'_> {
             return upsert(tx, self.target, shard, &Folder { parent: None, ..folder.clone() });
         }
         let own = folder.parent.as_ref();
-        let is_listing = self.change.is_listing;
-        match links::place_of(tx, sync_key, self.roots, &folder.id, own, is_listing)? {
+        let listing = LinkListing { waits: self.change.is_listing, listed_by: None };
+        match links::place_of(tx, sync_key, self.roots, &folder.id, own, listing)? {
             Some((parent, name)) => {
                 let folder = Folder { id: folder.id.clone(), parent: Some(parent), name };
                 self.put_placed(shard, &folder, true)
@@ -378,34 +379,36 @@ fn upsert(tx: &Transaction<'_>, target: &Target, shard: &str, folder: &Folder) -
     Ok(())
 }
 
-/// The folders that are not known and that something known is in which was found to be below no
-/// root that is known, each with the shard of what is in it.
+/// The folders of entries that were found to be below no root that is known, each with its shard.
 ///
 /// # Errors
 /// SQLite's.
-pub fn unknown_above(
-    connection: &Connection,
-    sync_key: i64,
-    roots: &[RootFolder],
-    most: usize,
-) -> Result<Vec<(String, FolderId)>> {
-    let parents: Vec<(String, FolderId)> = connection
+pub fn above_outside(connection: &Connection, sync_key: i64) -> Result<Vec<(String, FolderId)>> {
+    Ok(connection
         .prepare_cached(
             "SELECT DISTINCT f.shard, d.parent
              FROM gone_entries g JOIN entry_details d USING (entry_key)
                  JOIN folders f ON f.sync_key = g.sync_key AND f.folder_id = d.parent
-             WHERE g.sync_key = ?1 AND g.is_outside = 1 LIMIT ?2",
+             WHERE g.sync_key = ?1 AND g.is_outside = 1",
         )?
-        .query_map(params![sync_key, most], |row| Ok((row.get(0)?, syncs::path(row.get(1)?))))?
-        .collect::<Result<_, _>>()?;
-    let mut places = Places::new(connection, sync_key, roots);
-    let mut unknown = Vec::new();
-    for (shard, parent) in parents {
-        if let Placement::Unknown(folder) = places.of(&parent)? {
-            unknown.push((shard, folder));
+        .query_map([sync_key], |row| Ok((row.get(0)?, syncs::path(row.get(1)?))))?
+        .collect::<Result<_, _>>()?)
+}
+
+/// Takes back that entries are gone whose folders are below no root that is known, where that is
+/// because nobody can say where one of the folders above them is.
+///
+/// # Errors
+/// [`super::StoreError::LeaseLost`], or SQLite's.
+pub fn keep_unknown(tx: &Transaction<'_>, target: &Target, places: &mut Places<'_>) -> Result<()> {
+    leases::check(tx, target.fence)?;
+    let sync_key = target.fence.sync_key;
+    for (_, parent) in above_outside(tx, sync_key)? {
+        if matches!(places.of(&parent)?, Placement::Unknown(_)) {
+            gone::clear_outside_in(tx, sync_key, &parent)?;
         }
     }
-    Ok(unknown)
+    Ok(())
 }
 
 /// Marks a folder: what is in it has to be listed.

@@ -8,7 +8,7 @@ use super::{
     Result,
     below::{self, EntryBelow},
 };
-use crate::model::EntryId;
+use crate::model::{EntryId, FolderId};
 
 /// The keys of entries that are gone.
 #[derive(Clone, Debug, Default)]
@@ -103,6 +103,20 @@ pub(super) fn clear_outside(tx: &Transaction<'_>, entries: &[EntryBelow]) -> Res
     ))?;
     below::bind(&mut delete, entries)?;
     delete.raw_execute()?;
+    Ok(())
+}
+
+/// Where a folder is, is not known: nothing is known of where the entries in it are.
+pub(super) fn clear_outside_in(
+    tx: &Transaction<'_>,
+    sync_key: i64,
+    folder: &FolderId,
+) -> Result<()> {
+    tx.prepare_cached(
+        "DELETE FROM gone_entries WHERE is_outside = 1 AND entry_key IN (
+             SELECT entry_key FROM entry_details WHERE sync_key = ?1 AND parent = ?2)",
+    )?
+    .execute(params![sync_key, folder.as_bytes()])?;
     Ok(())
 }
 

@@ -44,6 +44,15 @@ pub struct LinkFilter {
     pub asks_always: bool,
 }
 
+/// What a page goes by that is about entries to which links may lead.
+#[derive(Clone, Copy, Debug)]
+pub struct LinkListing {
+    /// The pass may still come to say where an unknown folder is.
+    pub waits: bool,
+    /// Only folders that this pass has listed are known.
+    pub listed_by: Option<i64>,
+}
+
 /// What is known of the target of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KnownTarget {
@@ -180,15 +189,14 @@ pub fn begin_pass(tx: &Transaction<'_>, target: &Target, only_used: bool) -> Res
 }
 
 /// The place that an entry or a folder has from one of its links: the folder and the name; `None`
-/// where it has none, or is below a root by its own folder `parent`. `is_listing`: the pass may
-/// still come to say where that is.
+/// where it has none, or is below a root by its own folder `parent`.
 pub(super) fn place_of(
     tx: &Transaction<'_>,
     sync_key: i64,
     roots: &[RootFolder],
     id: &EntryId,
     parent: Option<&FolderId>,
-    is_listing: bool,
+    listing: LinkListing,
 ) -> Result<Option<(FolderId, Vec<u8>)>> {
     let mut statement = tx.prepare_cached(
         "SELECT link_id, parent, name FROM links WHERE sync_key = ?1 AND target = ?2
@@ -196,13 +204,13 @@ pub(super) fn place_of(
     )?;
     let mut rows = statement.query(params![sync_key, id.as_bytes()])?;
     let Some(mut row) = rows.next()? else { return Ok(None) };
-    let mut places = Places::new(tx, sync_key, roots);
+    let mut places = Places::new(tx, sync_key, roots).listed_by(listing.listed_by);
     if let Some(parent) = parent {
         if places.is_inside_without(parent, id)? {
             use_link(tx, sync_key, id, None)?;
             return Ok(None);
         }
-        if is_listing && matches!(places.of(parent)?, Placement::Unknown(_)) {
+        if listing.waits && matches!(places.of(parent)?, Placement::Unknown(_)) {
             return Ok(None);
         }
     }
@@ -231,14 +239,14 @@ pub fn place(
     target: &Target,
     roots: &[RootFolder],
     entries: &mut [Entry],
-    is_listing: bool,
+    listing: LinkListing,
 ) -> Result<()> {
     leases::check(tx, target.fence)?;
     let sync_key = target.fence.sync_key;
     for entry in entries {
-        prefer_inside(tx, sync_key, roots, entry, is_listing)?;
+        prefer_inside(tx, sync_key, roots, entry, listing)?;
         let own = entry.parent.as_ref();
-        if let Some((folder, name)) = place_of(tx, sync_key, roots, &entry.id, own, is_listing)? {
+        if let Some((folder, name)) = place_of(tx, sync_key, roots, &entry.id, own, listing)? {
             entry.parent = Some(folder);
             entry.path = EntryPath::new(name);
         }
@@ -252,12 +260,14 @@ fn prefer_inside(
     sync_key: i64,
     roots: &[RootFolder],
     entry: &mut Entry,
-    is_listing: bool,
+    listing: LinkListing,
 ) -> Result<()> {
     let mut folders = entry.folders();
     if folders.len() > 1 {
-        let (first, _) = Places::new(tx, sync_key, roots).of_first(&folders, is_listing)?;
-        entry.set_folders(folders.split_off(first));
+        let mut places = Places::new(tx, sync_key, roots).listed_by(listing.listed_by);
+        if let (first, Placement::Inside(_)) = places.of_first(&folders, listing.waits)? {
+            entry.set_folders(folders.split_off(first));
+        }
     }
     Ok(())
 }

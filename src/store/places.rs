@@ -1,6 +1,9 @@
 //! Where the folders of sources that know folders by id are, by the names that lead there.
 
-use std::collections::HashMap;
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
@@ -31,6 +34,8 @@ pub struct Places<'a> {
     roots: &'a [RootFolder],
     /// Folders that another pass has listed are not known.
     listed_by: Option<i64>,
+    /// Folders that nobody can say anything of.
+    unreadable: Arc<HashSet<FolderId>>,
     known: HashMap<FolderId, Placement>,
 }
 
@@ -38,7 +43,14 @@ impl<'a> Places<'a> {
     /// The places of a sync's folders.
     #[must_use]
     pub fn new(connection: &'a Connection, sync_key: i64, roots: &'a [RootFolder]) -> Self {
-        Self { connection, sync_key, roots, listed_by: None, known: HashMap::new() }
+        let (listed_by, unreadable, known) = (None, Arc::default(), HashMap::new());
+        Self { connection, sync_key, roots, listed_by, unreadable, known }
+    }
+
+    /// The places of folders, of which these are not waited for: the source was asked in vain.
+    #[must_use]
+    pub fn with_unreadable(self, unreadable: Arc<HashSet<FolderId>>) -> Self {
+        Self { unreadable, ..self }
     }
 
     /// The places of the folders that a pass has listed.
@@ -92,8 +104,14 @@ impl<'a> Places<'a> {
             match self.of(folder)? {
                 Placement::Outside => {}
                 inside @ Placement::Inside(_) => return Ok((index, inside)),
-                place @ Placement::Unknown(_) if waits => return Ok((index, place)),
-                place @ Placement::Unknown(_) => unknown = unknown.or(Some((index, place))),
+                Placement::Unknown(folder) => {
+                    let may_become_known = !self.unreadable.contains(&folder);
+                    let place = Placement::Unknown(folder);
+                    if waits && may_become_known {
+                        return Ok((index, place));
+                    }
+                    unknown = unknown.or(Some((index, place)));
+                }
             }
         }
         Ok(unknown.unwrap_or((0, Placement::Outside)))

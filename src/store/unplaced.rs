@@ -6,7 +6,7 @@ use rusqlite::{Connection, Transaction, params};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Result, gone, json, leases,
+    Result, json, leases,
     places::{Placement, Places},
     syncs,
     target::Target,
@@ -16,7 +16,6 @@ use crate::{
         Details, Entry, EntryId, EntryKind, EntryPath, ErrorType, Fingerprint, FolderId,
         SkipReason, Version,
     },
-    sources::RootFolder,
 };
 
 /// An entry with its shard.
@@ -26,6 +25,8 @@ pub struct Unplaced {
     pub shard: String,
     /// The entry, which has a parent.
     pub entry: Entry,
+    /// Of its folders, the one whose place is not known.
+    pub waits_for: FolderId,
 }
 
 /// An entry as it is stored.
@@ -33,9 +34,9 @@ pub struct Unplaced {
 struct StoredEntry {
     id: Vec<u8>,
     name: Vec<u8>,
-    /// The folders that it is in besides its parent.
+    /// The folders that it is in, if they are several.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    other_folders: Vec<Vec<u8>>,
+    folders: Vec<Vec<u8>>,
     kind: Kind,
 }
 
@@ -67,11 +68,15 @@ impl From<&Entry> for StoredEntry {
             EntryKind::Skipped(reason) => Kind::Skipped(reason),
             EntryKind::Unreadable { error_type, message } => Kind::Unreadable(error_type, message),
         };
-        let others = entry.folders().into_iter().skip(1);
+        let folders = Some(entry.folders()).filter(|folders| folders.len() > 1);
         Self {
             id: entry.id.as_bytes().to_vec(),
             name: entry.path.as_bytes().to_vec(),
-            other_folders: others.map(|folder| folder.as_bytes().to_vec()).collect(),
+            folders: folders
+                .iter()
+                .flatten()
+                .map(|folder| folder.as_bytes().to_vec())
+                .collect(),
             kind,
         }
     }
@@ -92,16 +97,17 @@ impl StoredEntry {
         };
         let (id, path) = (EntryPath::new(self.id), EntryPath::new(self.name));
         let mut entry = Entry { id, path, parent: None, kind };
-        let others = self.other_folders.into_iter().map(EntryPath::new);
-        entry.set_folders(std::iter::once(parent).chain(others).collect());
+        match self.folders.is_empty() {
+            true => entry.set_folders(vec![parent]),
+            false => entry.set_folders(self.folders.into_iter().map(EntryPath::new).collect()),
+        }
         entry
     }
 }
 
 /// Stores entries. Of an entry that is stored already, the later occurrence is kept.
 pub(super) fn save(tx: &Transaction<'_>, sync_key: i64, entries: &[Unplaced]) -> Result<()> {
-    for Unplaced { shard, entry } in entries {
-        let Some(parent) = &entry.parent else { continue };
+    for Unplaced { shard, entry, waits_for } in entries {
         tx.prepare_cached("DELETE FROM unplaced_entries WHERE sync_key = ?1 AND source_id = ?2")?
             .execute(params![sync_key, entry.id.as_bytes()])?;
         tx.prepare_cached(
@@ -112,7 +118,7 @@ pub(super) fn save(tx: &Transaction<'_>, sync_key: i64, entries: &[Unplaced]) ->
             sync_key,
             shard,
             entry.id.as_bytes(),
-            parent.as_bytes(),
+            waits_for.as_bytes(),
             json::write("unplaced entry", &StoredEntry::from(entry))?,
             bytes_of(entry),
         ])?;
@@ -131,48 +137,33 @@ fn bytes_of(entry: &Entry) -> Option<&[u8]> {
 /// Entries whose place is known by now, and the last key that was looked at.
 pub type Placeable = (Vec<(i64, Unplaced)>, Option<i64>);
 
-/// Of the next entries behind `after`, those whose place is known by now, and the last key that was
-/// looked at, `None` if there were none. At most `most` are looked at.
+/// Of the next entries behind `after`, those whose place is known by now, or that another of their
+/// folders has to be waited for, and the last key that was looked at, `None` if there were none. At
+/// most `most` are looked at. `waits` is that of [`Places::of_first`].
 ///
 /// # Errors
 /// SQLite's.
 pub fn placeable(
     connection: &Connection,
     sync_key: i64,
-    roots: &[RootFolder],
+    places: &mut Places<'_>,
+    waits: bool,
     after: i64,
     most: usize,
 ) -> Result<Placeable> {
     let found = next(connection, sync_key, after, most)?;
     let last = found.last().map(|(key, _)| *key);
-    let mut places = Places::new(connection, sync_key, roots);
     let mut placeable = Vec::new();
     for (key, unplaced) in found {
-        let Some(parent) = &unplaced.entry.parent else { continue };
-        if !matches!(places.of(parent)?, Placement::Unknown(_)) {
+        let folders = unplaced.entry.folders();
+        let (first, place) = places.of_first(&folders, waits)?;
+        let waits_still = matches!(place, Placement::Unknown(_))
+            && folders.get(first) == Some(&unplaced.waits_for);
+        if !waits_still {
             placeable.push((key, unplaced));
         }
     }
     Ok((placeable, last))
-}
-
-/// Records as gone the stored entries whose new folder is not known even at the end of the pass:
-/// they are below no root any more.
-///
-/// # Errors
-/// [`super::StoreError::LeaseLost`], or SQLite's.
-pub fn record_outside(tx: &Transaction<'_>, target: &Target) -> Result<()> {
-    leases::check(tx, target.fence)?;
-    let sync_key = target.fence.sync_key;
-    let mut after = 0;
-    loop {
-        let found = next(tx, sync_key, after, 1000)?;
-        let Some((last, _)) = found.last() else { return Ok(()) };
-        after = *last;
-        for (_, unplaced) in found {
-            gone::record_removed(tx, sync_key, &unplaced.entry.id)?;
-        }
-    }
 }
 
 /// The next entries behind `after`. At most `most`.
@@ -191,13 +182,14 @@ fn next(
     while let Some(row) = rows.next()? {
         let stored: StoredEntry = json::read("unplaced entry", &row.get::<_, String>(3)?)?;
         let bytes = row.get::<_, Option<Vec<u8>>>(4)?.map(Bytes::from);
-        let entry = stored.into_entry(syncs::path(row.get(2)?), bytes);
-        found.push((row.get(0)?, Unplaced { shard: row.get(1)?, entry }));
+        let waits_for = syncs::path(row.get(2)?);
+        let entry = stored.into_entry(waits_for.clone(), bytes);
+        found.push((row.get(0)?, Unplaced { shard: row.get(1)?, entry, waits_for }));
     }
     Ok(found)
 }
 
-/// The folders that these entries are in, each with the shard of an entry. `only_stored`: only of
+/// The folders that these entries wait for, each with the shard of an entry. `only_stored`: only of
 /// those that have a row.
 ///
 /// # Errors

@@ -13,6 +13,7 @@ mod errors;
 mod fake_drive;
 mod keys;
 mod large;
+mod moved_away;
 mod parents;
 mod peer;
 mod previews;
@@ -39,7 +40,7 @@ use catchment::{
         Location, ProviderName, Shard, SkipReason, SyncOptions,
     },
     sources::{
-        Body, ByteRange, Listing, Opening, Page, ProviderFilters, Reader as _, Source, SourceError,
+        Absence, Body, ByteRange, Listing, Opening, Page, ProviderFilters, Reader as _, Source, SourceError,
         browse::ItemKind,
         google_drive::provider::GoogleDrive,
         http::Budgets,
@@ -478,11 +479,16 @@ async fn what_is_missing_is_asked_for_by_hundreds_and_only_what_is_gone_or_trash
     drive.change(&ids[150].to_json_text(), json!({ "trashed": true }));
     drive.requests();
 
-    let existing = source.existing(&ids).await.unwrap();
+    let Absence::LookUp { at_once } = source.profile().absence else { panic!("it is looked up") };
+    let (mut gone, mut there) = (Vec::new(), Vec::new());
+    for some in ids.chunks(at_once) {
+        let page = source.by_ids(some).await.unwrap();
+        gone.extend(page.removed);
+        there.extend(page.entries.into_iter().map(|entry| entry.id));
+    }
 
-    ids.remove(150);
-    ids.remove(0);
-    assert_eq!(existing, ids);
+    assert_eq!(gone, [ids.remove(0), ids.remove(149)]);
+    assert_eq!(there, ids);
     assert_eq!(drive.counts(), counted(&[("batch", 3)]));
 }
 

@@ -112,3 +112,47 @@ fn tokens_of_the_feed_that_are_refused_several_times_in_one_run_end_in_a_full_pa
     assert_eq!((counts["startPageToken"], counts["download"]), (3, 10), "{counts:?}");
     assert_eq!(fixture.paths().len(), 15);
 }
+
+#[test]
+fn tokens_of_the_feed_that_cannot_be_sent_back_cost_a_listing_and_lose_nothing() {
+    for long in ["startPageToken", "newStartPageToken", "nextPageToken"] {
+        let drive = FakeDrive::start();
+        let folder = reports(&drive, 5);
+        let fixture = made(&drive, "root");
+        drive.state().long_tokens.insert(long);
+        for number in 5..8 {
+            // More than a page of changes.
+            for file in 0..12 {
+                drive.file(&folder, &format!("{number} {file}"), format!("{number} {file}"));
+            }
+            assert_eq!(fixture.run()["status"], "completed", "{long}");
+            let files = 5 + 12 * (number - 4);
+            assert_eq!(fixture.paths().len(), files, "{long}");
+        }
+        drive.delete(fixture.objects().keys().next().unwrap());
+        drive.state().long_tokens.clear();
+        assert_eq!(fixture.run()["status"], "completed");
+        assert_eq!(fixture.paths().len(), 5 + 12 * 3 - 1, "{long}");
+        drive.requests();
+        fixture.run();
+        assert_eq!(drive.counts(), counted(&[("changes", 1)]), "{long}: the new token is good");
+    }
+}
+
+#[test]
+fn a_page_token_that_cannot_be_sent_back_fails_the_run_with_the_reason_and_removes_nothing() {
+    for place in ["root", "/Reports"] {
+        let drive = FakeDrive::start();
+        reports(&drive, 24);
+        let fixture = made(&drive, place);
+        assert_eq!(fixture.run()["status"], "completed");
+        drive.state().long_tokens.insert("page");
+        let before = fixture.jobs().len();
+        let full = format!("{}/trigger?full_sync=true", fixture.sync);
+        fixture.server.post(&full, &json!({})).is(200);
+        let job = fixture.job_after(before);
+        assert_eq!(job["status"], "failed", "{place}");
+        assert!(job["error"].as_str().unwrap().contains("it has 100008 bytes"), "{job}");
+        assert_eq!(fixture.paths().len(), 24);
+    }
+}

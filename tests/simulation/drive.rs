@@ -31,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     fake_authority::{CLIENT, SECRET},
-    simulated_drive::{Drive, ELSEWHERE, ROOT, Shortcut, Used},
+    simulated_drive::{Drive, ELSEWHERE, ROOT, Shortcut, Used, World},
 };
 
 /// Histories that are played.
@@ -596,6 +596,117 @@ fn after_any_history_of_a_drive_the_bucket_is_what_the_drive_has() {
     ];
     let missing: Vec<_> = kinds.iter().filter(|what| !happened.contains_key(*what)).collect();
     assert!(one.is_some() || missing.is_empty(), "it never came to {missing:?}");
+}
+
+impl History {
+    /// Does something that the feed says nothing of, a day before the next run.
+    fn silently(&self, edit: impl FnOnce(&mut World)) {
+        let mut world = self.drive.world();
+        let reported = world.log.len();
+        edit(&mut world);
+        world.log.truncate(reported);
+        drop(world);
+        self.clock.set(self.clock.now() + Duration::from_secs(25 * 3600));
+    }
+
+    async fn run_whole(&self) {
+        let report = self.run().await.unwrap();
+        assert!(report.error.is_none(), "{:?}", report.error);
+        assert_eq!(report.status, RunStatus::Completed);
+    }
+}
+
+/// The kinds of drives, each with a folder `a` of some files and another folder `b` of one, synced
+/// once.
+async fn drives() -> Vec<History> {
+    let mut drives = Vec::new();
+    for kind in 0..4 {
+        let mut history = History::new(kind).await;
+        {
+            let mut world = history.drive.world();
+            world.put_folder("a", ROOT, "a");
+            world.put_folder("b", ROOT, "b");
+            world.put_folder("inner", "a", "inner");
+            for number in 0..8 {
+                let folder = if number < 4 { "a" } else { "inner" };
+                world.put(&format!("file {number}"), folder, &format!("{number}"), "content");
+            }
+            world.put("other", "b", "other", "other");
+            world.put_folder("far", ELSEWHERE, "far");
+        }
+        history.run_whole().await;
+        history.check().await;
+        history.drive.world().requests.clear();
+        drives.push(history);
+    }
+    drives
+}
+
+#[test]
+fn what_is_silently_moved_is_where_it_is_after_a_full_pass() {
+    play(async {
+        for mut history in drives().await {
+            history.silently(|world| {
+                world.relocate("file 0", "far", "out of the drive");
+                world.relocate("file 1", "b", "into another folder");
+                world.relocate("file 4", "far", "out of a folder in a folder");
+            });
+            history.run_whole().await;
+            history.check().await;
+            let requests = history.drive.world().requests.clone();
+            assert!(!requests.iter().any(|request| request.starts_with("fetch")), "{requests:?}");
+        }
+    });
+}
+
+#[test]
+fn a_folder_that_is_silently_moved_takes_what_is_in_it_along() {
+    play(async {
+        for to in ["b", "far"] {
+            for mut history in drives().await {
+                history.silently(|world| world.put_folder("inner", to, "moved"));
+                history.run_whole().await;
+                history.check().await;
+                assert_eq!(history.objects.len(), if to == "b" { 9 } else { 5 });
+            }
+        }
+    });
+}
+
+#[test]
+fn what_is_moved_to_where_nobody_can_look_stays_until_somebody_can() {
+    play(async {
+        for is_silent in [true, false] {
+            for mut history in drives().await {
+                let before = history.bucket().await;
+                history.drive.world().unreadable.insert("far".to_owned());
+                let moves = |world: &mut World| {
+                    world.relocate("file 0", "far", "0");
+                    world.put_folder("inner", "far", "inner");
+                };
+                // What leaves a shared drive is reported as removed.
+                let is_reported = !is_silent && !history.drive.world().is_shared;
+                match is_reported {
+                    true => moves(&mut history.drive.world()),
+                    false => history.silently(moves),
+                }
+                // A flat listing of the whole drive has the folder itself, and says where it is.
+                let is_listed = {
+                    let world = history.drive.world();
+                    !world.by_folder && !world.is_shared
+                };
+                for _ in 0..3 {
+                    history.run_whole().await;
+                    assert!(is_listed || history.bucket().await == before);
+                    history.silently(|_| {});
+                }
+                history.drive.world().unreadable.clear();
+                history.run_whole().await;
+                history.check().await;
+                assert_eq!(history.objects.len(), 9 - 5);
+            }
+        }
+    });
 }
 
 /// A drive with so many files in one folder, synced once.

@@ -68,7 +68,7 @@ pub struct State {
     pub faults: Vec<(&'static str, usize, u16, &'static str)>,
     /// Status and reason for what is asked of these files' bytes.
     pub refused_files: BTreeMap<String, (u16, &'static str)>,
-    /// Files that are listed and then are gone.
+    /// What is listed, or named as a parent, and cannot be seen when it is asked for.
     pub hidden: BTreeSet<String>,
     /// The resource keys of files and folders that are shared by their links: who does not send
     /// them does not see these.
@@ -93,6 +93,8 @@ pub struct State {
     /// Page tokens of listings and of the feed that are refused, each once for each time that it is
     /// here.
     pub refused_page_tokens: Vec<String>,
+    /// Tokens by these names have 100,000 bytes.
+    pub long_tokens: BTreeSet<&'static str>,
     /// Refuses every token of the feed before this position.
     pub forgets_feed_before: usize,
     pub large: BTreeMap<String, Large>,
@@ -220,6 +222,13 @@ impl FakeDrive {
             state.left.insert((before, id.to_owned()));
         }
         state.log.push(id.to_owned());
+    }
+
+    /// Changes facts of a file of which the feed says nothing.
+    pub fn change_silently(&self, id: &str, more: Value) {
+        let reported = self.state().log.len();
+        self.change(id, more);
+        self.state().log.truncate(reported);
     }
 
     /// Gives a file other bytes.
@@ -414,7 +423,8 @@ fn answer(
             )
         }
         "startPageToken" => {
-            json_answer(200, json!({ "startPageToken": format!("feed-{}", state.log.len()) }))
+            let token = token(state, "startPageToken", format!("feed-{}", state.log.len()));
+            json_answer(200, json!({ "startPageToken": token }))
         }
         "changes" => changes(state, query),
         "drives" => {
@@ -491,13 +501,15 @@ fn list(state: &State, request: &Request, query: &BTreeMap<String, String>) -> A
         matching[from..to].iter().map(|file| Value::Object(file.meta.clone())).collect();
     let mut body = json!({ "files": files, "incompleteSearch": state.searches_incompletely });
     if to < matching.len() {
-        body["nextPageToken"] = format!("page-{to}").into();
+        body["nextPageToken"] = token(state, "page", format!("page-{to}")).into();
     }
     json_answer(200, body)
 }
 
 fn changes(state: &State, query: &BTreeMap<String, String>) -> Answer {
-    let from = query.get("pageToken").and_then(|token| token.strip_prefix("feed-")?.parse().ok());
+    let from = query.get("pageToken").and_then(|token| {
+        token.split(':').next()?.strip_prefix("feed-")?.parse().ok()
+    });
     let Some(from) = from.filter(|from: &usize| *from >= state.forgets_feed_before) else {
         return refused(400, "invalid");
     };
@@ -528,7 +540,13 @@ fn changes(state: &State, query: &BTreeMap<String, String>) -> Answer {
         })
         .collect();
     let next = if to < state.log.len() { "nextPageToken" } else { "newStartPageToken" };
-    json_answer(200, json!({ "changes": changes, next: format!("feed-{to}") }))
+    let token = token(state, next, format!("feed-{to}"));
+    json_answer(200, json!({ "changes": changes, next: token }))
+}
+
+/// A token, which may have to be a long one.
+fn token(state: &State, name: &str, token: String) -> String {
+    if state.long_tokens.contains(name) { token + ":" + &"x".repeat(100_000) } else { token }
 }
 
 fn download(state: &State, request: &Request, id: &str) -> Answer {
@@ -563,7 +581,8 @@ fn batch(state: &State, request: &Request) -> Answer {
     for (number, line) in body.lines().filter(|line| line.starts_with("GET ")).enumerate() {
         let path = line.split(' ').nth(1).unwrap();
         let id = path.split('?').next().unwrap().rsplit('/').next().unwrap();
-        let (status, body) = match found(state, id).filter(|_| is_open(state, request, id)) {
+        let is_seen = is_open(state, request, id) && !state.hidden.contains(id);
+        let (status, body) = match found(state, id).filter(|_| is_seen) {
             _ if state.blocked_by_a_proxy.contains(id) => (404, "<html>Not here</html>".to_owned()),
             Some(file) => (200, Value::Object(file.meta.clone()).to_string()),
             None => (404, error_document(404, "notFound").to_string()),

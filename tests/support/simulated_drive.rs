@@ -93,6 +93,8 @@ pub struct World {
     pub by_folder: bool,
     /// Listings do not show these files, though they exist.
     pub skipped: BTreeSet<String>,
+    /// Folders that may not be looked at.
+    pub unreadable: BTreeSet<String>,
     /// The next listing or feed breaks before this page.
     pub break_before_page: Option<usize>,
     /// The feed refuses its token before this page.
@@ -572,7 +574,7 @@ impl Source for Opened {
             roots: vec![RootFolder { id: path(ROOT), path: path("") }],
             listing,
             has_feed: true,
-            absence: Absence::Ask { at_once: 3 },
+            absence: Absence::LookUp { at_once: 3 },
             has_outlines: false,
             filters_itself: false,
             asks_for_targets: self.world().is_shared,
@@ -626,6 +628,10 @@ impl Source for Opened {
         let mut world = self.world();
         world.requests.push("folder".into());
         let id = text(id);
+        if world.unreadable.contains(&id) {
+            let message = format!("{id} may not be looked at");
+            return Err(SourceError::PermissionDenied { message });
+        }
         Ok(world.folders.get(&id).map(|(parent, name)| folder(&id, parent.as_deref(), name)))
     }
 
@@ -680,14 +686,6 @@ impl Source for Opened {
             }
             pages
         })
-    }
-
-    async fn existing(&self, ids: &[EntryId]) -> Result<Vec<EntryId>, SourceError> {
-        self.admitted().await?;
-        let mut world = self.world();
-        world.requests.push("existing".into());
-        let existing = world.expected_ids();
-        Ok(ids.iter().filter(|id| existing.contains(&text(id))).cloned().collect())
     }
 
     async fn stat(&self, id: &EntryId) -> Result<Option<Entry>, SourceError> {

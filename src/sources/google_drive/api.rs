@@ -51,9 +51,23 @@ const PATIENCE: Duration = Duration::from_secs(10 * 60);
 /// How long the run is put off then, where the API does not say.
 const PUT_OFF: Duration = Duration::from_secs(15 * 60);
 
+/// How long one request is sent again to an API that has never responded: somebody may be waiting
+/// for the reason.
+const FIRST_PATIENCE: Duration = Duration::from_secs(100);
+
 /// How often a request is sent again that the API stumbled over, before the API is asked for
 /// something else: then it is down, or the request is at fault.
 const STUMBLES: usize = 5;
+
+/// The same where nothing comes, for which each try waits long already.
+const SILENCES: usize = 1;
+
+/// Longest page token, or token of changes, that is sent back: a few hundred bytes are usual, and
+/// an address of more than 64 KiB is none.
+const TOKEN_BYTES: usize = 16 * 1024;
+
+/// Stands for a token of changes that cannot be sent back.
+pub(super) const NO_TOKEN: &str = "";
 
 /// Redirects of a download that are followed.
 const REDIRECTS: usize = 3;
@@ -187,13 +201,25 @@ impl Api {
     /// help against.
     async fn send(&self, call: Call) -> Result<Response<Incoming>, SourceError> {
         let mut patience = Patience::new();
-        let (mut stumbles, mut renewed) = (0, false);
+        let mut renewed = false;
         let mut token = self.token(None, &mut patience).await?;
         loop {
             if let Some(left) = self.client.budget().held_beyond(PATIENCE).await {
                 return Err(self.held("Google wants no requests until then", left));
             }
-            let response = self.client.send(self.request(&call, &token)?, call.units).await?;
+            let sent = self.client.send(self.request(&call, &token)?, call.units).await;
+            let response = match sent {
+                Ok(response) => response,
+                Err(
+                    error @ (SourceError::Transient { .. }
+                    | SourceError::Timeout { .. }
+                    | SourceError::Unresolved { .. }),
+                ) => {
+                    self.stumbled(call.subject, error, &token, &mut patience).await?;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             if response.status().is_success() || is_redirect(response.status()) {
                 return Ok(response);
             }
@@ -205,21 +231,15 @@ impl Api {
                 }
                 Meaning::SlowDown(asked) => {
                     self.client.meter().was_limited();
-                    if patience.is_over() || asked.is_some_and(|asked| asked > PATIENCE) {
+                    let is_over = patience.is_over(&self.client);
+                    if is_over || asked.is_some_and(|asked| asked > PATIENCE) {
                         let wait = asked.unwrap_or(PUT_OFF);
                         return Err(self.put_off("Google keeps asking to slow down", wait));
                     }
                     self.client.budget().hold(asked.unwrap_or_else(|| patience.next_wait()));
                 }
                 Meaning::Stumbled(error) => {
-                    if stumbles >= STUMBLES && self.is_up(&token).await {
-                        return Err(given_up(call.subject, error));
-                    }
-                    if patience.is_over() {
-                        return Err(self.put_off(&error.to_string(), PUT_OFF));
-                    }
-                    stumbles += 1;
-                    tokio::time::sleep(patience.next_wait()).await;
+                    self.stumbled(call.subject, error, &token, &mut patience).await?;
                 }
                 Meaning::Final(error) => {
                     if let SourceError::Held { until, .. } = &error {
@@ -230,6 +250,31 @@ impl Api {
                 }
             }
         }
+    }
+
+    /// The API stumbled over a request, or did not respond: waits before it is sent again, unless it
+    /// is the request's fault, or the outage has lasted too long. Then the run is to be continued
+    /// later, and nobody is to blame.
+    async fn stumbled(
+        &self,
+        subject: Subject,
+        error: SourceError,
+        token: &AccessToken,
+        patience: &mut Patience,
+    ) -> Result<(), SourceError> {
+        let most = match &error {
+            SourceError::Timeout { .. } => SILENCES,
+            _ => STUMBLES,
+        };
+        if patience.stumbles >= most && self.is_up(token).await {
+            return Err(given_up(subject, error));
+        }
+        if patience.is_over(&self.client) {
+            return Err(self.put_off(&error.to_string(), PUT_OFF));
+        }
+        patience.stumbles += 1;
+        tokio::time::sleep(patience.next_wait()).await;
+        Ok(())
     }
 
     /// The access token, or another one in the place of one that was refused. That the sign-in
@@ -251,7 +296,8 @@ impl Api {
                 }
                 outcome => return outcome,
             };
-            if patience.is_over() || asked.is_some_and(|asked| asked > PATIENCE) {
+            let is_over = patience.is_over(&self.client);
+            if is_over || asked.is_some_and(|asked| asked > PATIENCE) {
                 return Err(self.put_off(&message, asked.unwrap_or(PUT_OFF)));
             }
             tokio::time::sleep(asked.unwrap_or_else(|| patience.next_wait())).await;
@@ -321,6 +367,8 @@ fn given_up(subject: Subject, error: SourceError) -> SourceError {
 /// How long a request has been asked to wait, and how long it waits next.
 struct Patience {
     began: Instant,
+    /// How often the API has stumbled over it.
+    stumbles: usize,
     waits: ExponentialBackoff,
 }
 
@@ -333,16 +381,22 @@ impl Patience {
             .with_max_delay(Self::LONGEST_WAIT)
             .with_jitter()
             .without_max_times();
-        Self { began: Instant::now(), waits: waits.build() }
+        Self { began: Instant::now(), stumbles: 0, waits: waits.build() }
     }
 
-    fn is_over(&self) -> bool {
-        self.began.elapsed() > PATIENCE
+    fn is_over(&self, client: &Client<Full<Bytes>>) -> bool {
+        let longest = if client.has_responded() { PATIENCE } else { FIRST_PATIENCE };
+        self.began.elapsed() > longest
     }
 
     fn next_wait(&mut self) -> Duration {
         self.waits.next().unwrap_or(Self::LONGEST_WAIT)
     }
+}
+
+/// Whether a token can be sent back.
+pub(super) fn is_token(token: &str) -> bool {
+    (1..=TOKEN_BYTES).contains(&token.len())
 }
 
 fn is_redirect(status: StatusCode) -> bool {

@@ -13,7 +13,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{
-    api::{FOLDERS_AT_ONCE, units},
+    api::{FOLDERS_AT_ONCE, NO_TOKEN, is_token, units},
     batch::{self, Part},
     export::FOLDER,
     file::{FIELDS, File, ListedItem, Listings, NOWHERE, SHARED, file_id},
@@ -125,11 +125,18 @@ impl Drive {
             self.api.with_keys(call, folders.iter().filter_map(file_id))
         };
         let files: Files = self.again(|| self.api.json(call())).await?;
-        match files.incomplete_search {
-            true => Err(SourceError::Transient {
-                message: "Google has not searched all drives".to_owned(),
+        if files.incomplete_search {
+            let message = "Google has not searched all drives".to_owned();
+            return Err(SourceError::Transient { message });
+        }
+        match &files.next_page_token {
+            Some(token) if !is_token(token) => Err(SourceError::Garbled {
+                message: format!(
+                    "Google's page token cannot be sent back: it has {} bytes",
+                    token.len()
+                ),
             }),
-            false => Ok(files),
+            _ => Ok(files),
         }
     }
 
@@ -291,7 +298,8 @@ impl Drive {
                 self.api.json(self.api.call(Subject::Root, units::LIST, path, &query))
             })
             .await?;
-        Ok(Cursor(token.start_page_token.into_bytes()))
+        let token = token.start_page_token;
+        Ok(Cursor(if is_token(&token) { token.into_bytes() } else { NO_TOKEN.into() }))
     }
 
     pub(super) async fn feed(&self, token: &str) -> Result<Changes, SourceError> {
@@ -345,28 +353,26 @@ impl Drive {
         Ok(Page { removed, ..self.page(&files, Some(cursor)) })
     }
 
-    /// Which of these, at most [`batch::MOST`], exist and are not in the trash.
-    pub(super) async fn not_gone(&self, ids: &[EntryId]) -> Result<Vec<EntryId>, SourceError> {
-        #[derive(Deserialize)]
-        struct There {
-            #[serde(default)]
-            trashed: bool,
+    /// What these folders, at most [`batch::MOST`], are now. One that the account does not see may
+    /// be anywhere.
+    pub(super) async fn folders_now(&self, ids: &[FolderId]) -> Result<Page, SourceError> {
+        let (ids, nowhere): (Vec<FolderId>, Vec<FolderId>) =
+            ids.iter().cloned().partition(|id| file_id(id).is_some());
+        if ids.is_empty() {
+            return Ok(Page { removed: nowhere, ..Page::default() });
         }
-        let mut existing = Vec::new();
-        for (id, part) in ids.iter().zip(self.parts(ids, "id,trashed").await?) {
-            match part.status {
-                200 => {
-                    let there: There = read(&part)?;
-                    if !there.trashed {
-                        existing.push(id.clone());
-                    }
+        let (mut files, mut removed) = (Vec::new(), nowhere);
+        for (id, part) in ids.iter().zip(self.parts(&ids, FIELDS).await?) {
+            if part.status == 200 {
+                let file: File = read(&part)?;
+                match file.is_folder() && !file.trashed {
+                    true => files.push(file),
+                    false => removed.push(id.clone()),
                 }
-                _ if is_not_found(&part) => {}
-                // What is not known to be gone stays.
-                _ => existing.push(id.clone()),
             }
         }
-        Ok(existing)
+        let Page { folders, access_keys, .. } = self.page(&files, None);
+        Ok(Page { folders, removed, access_keys, ..Page::default() })
     }
 
     /// Which of these, at most [`batch::MOST`], are there and do not match the person's query: the

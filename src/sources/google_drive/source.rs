@@ -1,6 +1,12 @@
 //! A drive, a folder, or what is shared with the account, as a source.
 
-use std::{collections::HashMap, sync::Mutex};
+use std::{
+    collections::HashMap,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -14,7 +20,7 @@ use hyper::body::Incoming;
 use serde::Deserialize;
 
 use super::{
-    api::{Api, FOLDERS_AT_ONCE, UNITS_PER_MINUTE, units},
+    api::{Api, FOLDERS_AT_ONCE, NO_TOKEN, UNITS_PER_MINUTE, is_token, units},
     batch,
     export::{Format, Formats},
     file::{FIELDS, File, ListedItem, SHARED, file_id},
@@ -51,6 +57,8 @@ pub(super) struct Drive {
     /// Of the folders that pages had, whether they are in another drive than the shared one that
     /// is synced; empty where none is.
     pub(super) folders: Mutex<HashMap<String, bool>>,
+    /// Whether it has been asked where the feed is, as it is by a full pass.
+    is_listing_all: AtomicBool,
 }
 
 /// What is synced, known by ids.
@@ -120,6 +128,7 @@ impl Drive {
             acknowledge_abuse: filters.get("acknowledge_abuse") == Some(&true.into()),
             follows_shortcuts: filters.get("follow_shortcuts") != Some(&false.into()),
             folders: Mutex::default(),
+            is_listing_all: AtomicBool::new(false),
         };
         let shared_drive = text("shared_drive_id").or(given(settings.shared_drive_id));
         let place = SourcePath::parse(&String::from_utf8_lossy(&location.source_path))
@@ -165,6 +174,19 @@ impl Drive {
             Some(range) => check_range(&response, range, size).map(|()| response),
             None => Ok(response),
         }
+    }
+}
+
+impl Drive {
+    /// What the feed is from a token on that cannot be sent back: in a full pass it ends, so that
+    /// the next pass is a full one, too; and in a changes pass a full one is needed now.
+    fn without_feed(&self, bytes: usize) -> Result<Page, SourceError> {
+        let message = format!("Google's token of changes cannot be sent back: it has {bytes} bytes");
+        if !self.is_listing_all.load(Ordering::Relaxed) {
+            return Err(SourceError::FeedExpired { message });
+        }
+        tracing::warn!("{message}");
+        Ok(Page { cursor: Some(Cursor(NO_TOKEN.into())), ..Page::default() })
     }
 }
 
@@ -224,7 +246,7 @@ impl Source for Drive {
                 _ => Listing::ByFolder { at_once: FOLDERS_AT_ONCE },
             },
             has_feed: self.own_query.is_none(),
-            absence: Absence::Ask { at_once: batch::MOST },
+            absence: Absence::LookUp { at_once: batch::MOST },
             filters_itself: self.own_query.is_some(),
             has_outlines: false,
             // The feed of a shared drive is about nothing else.
@@ -290,7 +312,9 @@ impl Source for Drive {
     }
 
     async fn feed_token(&self, _: &Shard) -> Result<Cursor, SourceError> {
-        self.start_page_token().await
+        let token = self.start_page_token().await?;
+        self.is_listing_all.store(true, Ordering::Relaxed);
+        Ok(token)
     }
 
     fn changes(&self, _: &Shard, from: Cursor) -> BoxStream<'_, Result<Page, SourceError>> {
@@ -298,6 +322,10 @@ impl Source for Drive {
         let start = Some((from, Trail::default()));
         stream::try_unfold(start, move |at| async move {
             let Some((token, mut trail)) = at else { return Ok(None) };
+            if !is_token(&token) {
+                let page = self.without_feed(token.len())?;
+                return Ok(Some((page, None)));
+            }
             let page = self.feed(&token).await?;
             let next = page.next_page_token.filter(|next| *next != token);
             trail.follow(page.changes.len(), next.as_deref())?;
@@ -305,18 +333,16 @@ impl Source for Drive {
                 let message = "Google's page of changes has no token".to_owned();
                 SourceError::Garbled { message }
             })?;
+            // One that cannot be sent back is not kept either.
+            let cursor = if is_token(&cursor) { cursor } else { NO_TOKEN.to_owned() };
             let changed = self.changed(page.changes, cursor).await?;
             Ok(Some((changed, next.map(|next| (next, trail)))))
         })
         .boxed()
     }
 
-    async fn existing(&self, ids: &[EntryId]) -> Result<Vec<EntryId>, SourceError> {
-        let mut existing = Vec::new();
-        for ids in ids.chunks(batch::MOST) {
-            existing.extend(self.not_gone(ids).await?);
-        }
-        Ok(existing)
+    async fn folders(&self, ids: &[FolderId]) -> Result<Page, SourceError> {
+        self.folders_now(ids).await
     }
 
     async fn drifted(&self, ids: &[EntryId]) -> Result<Vec<EntryId>, SourceError> {

@@ -107,6 +107,11 @@ where
         &self.budget
     }
 
+    /// Whether a server has ever responded.
+    pub fn has_responded(&self) -> bool {
+        self.has_responded.load(Relaxed)
+    }
+
     /// What this client has sent and waited for.
     pub const fn meter(&self) -> &Arc<Meter> {
         &self.meter
