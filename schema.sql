@@ -336,6 +336,15 @@ CREATE TABLE unplaced_entries (
 CREATE INDEX unplaced_entries_by_sync ON unplaced_entries (sync_key);
 CREATE UNIQUE INDEX unplaced_entries_by_id ON unplaced_entries (sync_key, source_id);
 
+-- Folders and entries that are in several folders.
+CREATE TABLE several_parents (
+    sync_key INTEGER NOT NULL REFERENCES syncs,
+    child    BLOB NOT NULL,                    -- a folder_id or a source_id
+    position INTEGER NOT NULL,                 -- from 0 on: the first that is below a root counts
+    parent   BLOB NOT NULL,                    -- a folder_id
+    PRIMARY KEY (sync_key, child, position)
+) STRICT;
+
 -- Links to files and folders of such sources. A target that is below no root by its own folder has
 -- the place of a link.
 CREATE TABLE links (

@@ -95,10 +95,14 @@ pub struct TreeNotes {
     pub(super) updated_entries: AtomicU64,
     /// Whether the sync has any links.
     pub(super) has_links: AtomicBool,
+    /// Whether anything is in several folders.
+    pub(super) has_several_parents: AtomicBool,
     /// Whether the pass has come to the end of its listing and its feed.
     pub(super) is_listed: AtomicBool,
     /// Whether it looks up what its listing lacks: then only folders count that it has seen itself.
     pub(super) is_looking_up: AtomicBool,
+    /// How often places were found anew for what is in several folders.
+    pub(super) rounds: AtomicU32,
     /// Folders that the source was asked for in vain.
     pub(super) unreadable: Mutex<Arc<HashSet<FolderId>>>,
 }

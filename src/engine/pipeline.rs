@@ -55,6 +55,9 @@ pub(super) async fn walk_and_commit(
         tree::begin_full_pass(run).await?;
     }
     links::begin(run).await?;
+    if run.profile.is_by_id() {
+        tree::look_for_several_parents(run).await?;
+    }
     let updated_before = run.tree.updated_entries.load(Ordering::Relaxed);
     let again = walk::again_pages(walk::failed_before(run).await?);
     let committer = Committer::new(run, done, root);
@@ -171,7 +174,7 @@ impl Pipeline<'_> {
             }
             let Some(has_placed) = self.place_entries().await? else { return Ok(Walked::Slice) };
             let has_learned = tree::learn_unknown_folders(run).await?;
-            if has_placed || has_learned {
+            if has_placed || has_learned || tree::settle_several_parents(run).await? {
                 continue;
             }
             match self.resolve_links().await? {

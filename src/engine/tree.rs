@@ -18,7 +18,7 @@ use crate::{
         folders::{self, Lists, TreeChange},
         links::{self, LinkListing},
         places::{Placement, Places},
-        unplaced,
+        several_parents, unplaced,
     },
 };
 
@@ -93,9 +93,18 @@ pub(super) async fn begin_full_pass(run: &Arc<Run>) -> Result<(), RunError> {
             let lists_roots = profile.listing != Listing::Flat;
             folders::begin_full_pass(tx, &target, &profile.roots, &first, lists_roots)?;
             links::begin_pass(tx, &target, false)?;
+            several_parents::delete_all(tx, &target)?;
             unplaced::delete_all(tx, &target)
         })
         .await?;
+    Ok(())
+}
+
+/// Looks whether anything is in several folders.
+pub(super) async fn look_for_several_parents(run: &Run) -> Result<(), StoreError> {
+    let sync_key = run.target.fence.sync_key;
+    let has_any = run.store.read(move |db| several_parents::has_any(db, sync_key)).await?;
+    run.tree.has_several_parents.store(has_any, Ordering::Relaxed);
     Ok(())
 }
 
@@ -156,6 +165,13 @@ pub(super) async fn apply(
     if !page.links.is_empty() {
         run.tree.has_links.store(true, Ordering::Relaxed);
     }
+    if !page.several_parents.is_empty() {
+        run.tree.has_several_parents.store(true, Ordering::Relaxed);
+    }
+    let in_one = match run.tree.has_several_parents.load(Ordering::Relaxed) {
+        true => in_one_folder(page),
+        false => Vec::new(),
+    };
     let mut linked = match has_links(run) {
         true => std::mem::take(&mut page.entries),
         false => Vec::new(),
@@ -163,7 +179,9 @@ pub(super) async fn apply(
     let says_nothing = page.folders.is_empty()
         && page.removed.is_empty()
         && page.links.is_empty()
-        && page.access_keys.is_empty();
+        && page.access_keys.is_empty()
+        && page.several_parents.is_empty()
+        && in_one.is_empty();
     if says_nothing && linked.is_empty() {
         return Ok(());
     }
@@ -176,6 +194,7 @@ pub(super) async fn apply(
         folders: std::mem::take(&mut page.folders),
         links: std::mem::take(&mut page.links),
         removed: std::mem::take(&mut page.removed),
+        several_parents: std::mem::take(&mut page.several_parents),
         may_be_elsewhere: run.profile.asks_for_targets,
         lists,
         is_listing: run.kind == PassKind::Full && !run.tree.is_listed.load(Ordering::Relaxed),
@@ -188,6 +207,7 @@ pub(super) async fn apply(
     let (changed, entries) = run
         .store
         .write(move |tx| {
+            several_parents::save(tx, &target, &change.several_parents, &in_one)?;
             let changed = folders::apply(tx, &target, &roots, &name, &change, now)?;
             let listing = LinkListing { waits: change.is_listing, listed_by: view.listed_by };
             links::place(tx, &target, &roots, &mut linked, listing)?;
@@ -198,6 +218,43 @@ pub(super) async fn apply(
     page.entries.extend(entries);
     run.tree.updated_entries.fetch_add(changed.updated_entries, Ordering::Relaxed);
     Ok(())
+}
+
+/// What a page has that is in one folder or in none.
+fn in_one_folder(page: &Page) -> Vec<EntryId> {
+    let several: HashSet<&EntryId> = page.several_parents.iter().map(|(id, _)| id).collect();
+    let in_one = page.entries.iter().filter(|entry| entry.folders().len() < 2);
+    let entries = in_one.map(|entry| &entry.id);
+    let all = entries.chain(page.folders.iter().map(|folder| &folder.id)).chain(&page.removed);
+    all.filter(|id| !several.contains(id)).cloned().collect()
+}
+
+/// How often in a pass places are found anew for what is in several folders: each time some of
+/// their folders have moved with the others.
+const MOST_ROUNDS: u32 = 100;
+
+/// Gives what is in several folders its place in the first of them that is below a root by now.
+/// Returns whether anything has moved.
+pub(super) async fn settle_several_parents(run: &Run) -> Result<bool, RunError> {
+    let is_over = run.tree.rounds.fetch_add(1, Ordering::Relaxed) >= MOST_ROUNDS;
+    if is_over || !run.tree.has_several_parents.load(Ordering::Relaxed) {
+        return Ok(false);
+    }
+    let (target, now, roots) = (run.target, run.clock.now(), run.profile.roots.clone());
+    let listed_by = (run.kind == PassKind::Full).then_some(target.pass);
+    let change = TreeChange {
+        lists: Lists::New,
+        updates_objects: run.sync.options.reconcile.on_update,
+        reevaluates: run.rules.look_at_folders(),
+        ..TreeChange::default()
+    };
+    let changed = run
+        .store
+        .write(move |tx| folders::settle(tx, &target, &roots, &change, listed_by, now))
+        .await?;
+    let Some(changed) = changed else { return Ok(false) };
+    run.tree.updated_entries.fetch_add(changed.updated_entries, Ordering::Relaxed);
+    Ok(true)
 }
 
 /// Whether targets of links may have their places from them.
@@ -230,6 +287,7 @@ pub(super) async fn listed(run: &Run, folders: Vec<FolderId>) -> Result<(), Stor
 /// unknown folders is of no interest.
 pub(super) async fn learn_unknown_folders(run: &Arc<Run>) -> Result<bool, RunError> {
     let (view, only_stored) = (TreeView::of(run), run.kind == PassKind::Changes);
+    let pass = run.target.pass;
     let unknown: HashMap<FolderId, String> = run
         .store
         .read(move |db| {
@@ -246,6 +304,17 @@ pub(super) async fn learn_unknown_folders(run: &Arc<Run>) -> Result<bool, RunErr
                     unknown.insert(folder, shard);
                 }
             }
+            if !only_stored {
+                // Which folder counts is only known if it is known of all before it.
+                let mut places = view.places(db).listed_by(Some(pass));
+                for (_, parents) in several_parents::all(db, sync_key)? {
+                    if let (_, Placement::Unknown(folder)) = places.of_first(&parents, true)?
+                        && !view.unreadable.contains(&folder)
+                    {
+                        unknown.entry(folder).or_default();
+                    }
+                }
+            }
             Ok::<_, StoreError>(unknown)
         })
         .await?;
@@ -253,6 +322,7 @@ pub(super) async fn learn_unknown_folders(run: &Arc<Run>) -> Result<bool, RunErr
     for some in ids.chunks(ASKED_AT_ONCE) {
         let mut found = run.source.folders(some).await?;
         let keys = std::mem::take(&mut found.access_keys);
+        let several = std::mem::take(&mut found.several_parents);
         let nowhere = |id| Folder { id, parent: None, name: Vec::new() };
         let folders: Vec<Folder> =
             found.folders.into_iter().chain(found.removed.into_iter().map(nowhere)).collect();
@@ -262,6 +332,8 @@ pub(super) async fn learn_unknown_folders(run: &Arc<Run>) -> Result<bool, RunErr
         for folder in folders {
             let of = |shard: &&String| run.starts.iter().position(|at| at.shard.name() == *shard);
             let shard = unknown.get(&folder.id).as_ref().and_then(of);
+            let is_of = |of: &&(EntryId, Vec<FolderId>)| of.0 == folder.id;
+            page.several_parents = several.iter().filter(is_of).cloned().collect();
             page.folders = vec![folder];
             apply(run, shard.unwrap_or_default(), &mut page, Lists::New).await?;
         }

@@ -593,6 +593,9 @@ pub struct Page {
     pub unlisted: Vec<EntryPath>,
     /// Folders that were listed or have changed, where the source knows folders by id.
     pub folders: Vec<Folder>,
+    /// Of folders and entries that are in several folders: these, in order. Each has its place in
+    /// the first of them that is below a root.
+    pub several_parents: Vec<(EntryId, Vec<FolderId>)>,
     /// Links that were listed or have changed. Their targets are asked for ([`Source::by_ids`])
     /// unless they are below a root themselves; the folders among them are listed.
     pub links: Vec<Link>,

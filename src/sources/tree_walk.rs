@@ -46,6 +46,9 @@ enum Placement {
     Unknown(FolderId),
 }
 
+/// A folder: those that it is in, and its name.
+type KnownFolder = (Vec<FolderId>, Vec<u8>);
+
 struct TreeWalk<'a> {
     source: &'a dyn Source,
     profile: Profile,
@@ -55,7 +58,7 @@ struct TreeWalk<'a> {
     lists_folders: bool,
     to_list: VecDeque<FolderId>,
     listed: HashSet<FolderId>,
-    folders: HashMap<FolderId, (Option<FolderId>, Vec<u8>)>,
+    folders: HashMap<FolderId, KnownFolder>,
     /// By the folder that is not known.
     waiting: HashMap<FolderId, Vec<Item>>,
     links: Vec<Link>,
@@ -123,10 +126,12 @@ impl<'a> TreeWalk<'a> {
     /// Takes note of the folders of a page, and gives its entries their paths, and those that have
     /// waited for these folders.
     async fn placed(&mut self, page: Page) -> Result<Page, SourceError> {
-        let Page { entries, folders, links, outlines, unlisted, .. } = page;
+        let Page { entries, folders, links, outlines, unlisted, several_parents, .. } = page;
+        let several: HashMap<EntryId, Vec<FolderId>> = several_parents.into_iter().collect();
         let mut items: Vec<Item> = Vec::new();
         for folder in folders {
-            items.extend(self.learn(folder));
+            let parents = several.get(&folder.id).cloned();
+            items.extend(self.learn(folder, parents));
         }
         self.links.extend(links);
         items.extend(entries.into_iter().map(Item::Entry));
@@ -146,10 +151,11 @@ impl<'a> TreeWalk<'a> {
     }
 
     /// Takes note of a folder; returns what has waited for it.
-    fn learn(&mut self, folder: Folder) -> Vec<Item> {
+    fn learn(&mut self, folder: Folder, several: Option<Vec<FolderId>>) -> Vec<Item> {
         let Folder { id, parent, name } = folder;
         if !self.is_root(&id) {
-            self.folders.entry(id.clone()).or_insert((parent, name));
+            let parents = several.unwrap_or_else(|| parent.into_iter().collect());
+            self.folders.entry(id.clone()).or_insert((parents, name));
             self.list_later(&id);
         }
         self.waiting.remove(&id).unwrap_or_default()
@@ -238,9 +244,9 @@ impl<'a> TreeWalk<'a> {
             let own = (parent, name);
             let place = match wanted.get(&id) {
                 Some((parent, name)) if !self.is_inside(own.0.as_ref()) => {
-                    (Some(parent.clone()), name.clone())
+                    (vec![parent.clone()], name.clone())
                 }
-                _ => own,
+                _ => (own.0.into_iter().collect(), own.1),
             };
             self.folders.insert(id.clone(), place);
             self.list_later(&id);
@@ -271,23 +277,28 @@ impl<'a> TreeWalk<'a> {
     }
 
     fn place(&self, folder: &FolderId) -> Placement {
-        let (mut names, mut at): (Vec<&[u8]>, _) = (Vec::new(), folder);
-        loop {
-            if let Some(root) = self.root(at) {
-                let inside =
-                    names.iter().rev().fold(root.path.clone(), |path, name| below(&path, name));
-                return Placement::Inside(inside);
-            }
-            match self.folders.get(at) {
-                None => return Placement::Unknown(at.clone()),
-                Some((None, _)) => return Placement::Outside,
-                Some(_) if names.len() >= MAX_DEPTH => return Placement::Outside,
-                Some((Some(parent), name)) => {
-                    names.push(name);
-                    at = parent;
-                }
+        let mut steps = MAX_DEPTH;
+        self.place_within(folder, &mut steps)
+    }
+
+    /// The same, with no more than so many `steps` up.
+    fn place_within(&self, folder: &FolderId, steps: &mut usize) -> Placement {
+        if let Some(root) = self.root(folder) {
+            return Placement::Inside(root.path.clone());
+        }
+        let Some((parents, name)) = self.folders.get(folder) else {
+            return Placement::Unknown(folder.clone());
+        };
+        for parent in parents {
+            let Some(left) = steps.checked_sub(1) else { break };
+            *steps = left;
+            match self.place_within(parent, steps) {
+                Placement::Inside(path) => return Placement::Inside(below(&path, name)),
+                Placement::Outside => {}
+                unknown @ Placement::Unknown(_) => return unknown,
             }
         }
+        Placement::Outside
     }
 }
 

@@ -18,7 +18,7 @@ use crate::model::SyncStatus;
 const STEP: u32 = 500;
 
 /// The tables with rows that belong to a sync.
-const OF_SYNCS: [&str; 13] = [
+const OF_SYNCS: [&str; 14] = [
     "entries",
     "left_out",
     "held_back",
@@ -29,6 +29,7 @@ const OF_SYNCS: [&str; 13] = [
     "to_batch",
     "folders",
     "unplaced_entries",
+    "several_parents",
     "links",
     "access_keys",
     "feeds",

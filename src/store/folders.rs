@@ -1,7 +1,7 @@
 //! Folders of sources that know folders by id: the tree that the paths of entries are made of.
 
 use jiff::Timestamp;
-use rusqlite::{Connection, Transaction, params};
+use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
 use super::{
     Result,
@@ -12,8 +12,9 @@ use super::{
     feeds, gone, jobs, leases,
     links::{self, LinkListing},
     new_entries::pieces,
-    places::{Placement, Places},
+    places::{self, Placement, Places},
     processing::to_batch::Batching,
+    several_parents,
     syncs,
     target::Target,
     touched::Touched,
@@ -60,6 +61,8 @@ pub struct TreeChange {
     pub links: Vec<Link>,
     /// Ids of entries, folders and links that were removed.
     pub removed: Vec<EntryId>,
+    /// Of folders and entries that are in several folders: these, in order.
+    pub several_parents: Vec<(EntryId, Vec<FolderId>)>,
     /// Whether what was removed may still be elsewhere, where links lead to it.
     pub may_be_elsewhere: bool,
     /// Of which folders the content has to be listed, too.
@@ -128,6 +131,32 @@ pub fn apply(
     tree.finish()
 }
 
+/// Gives each folder and entry that is in several folders its place in the first of them that is
+/// below a root, of those that this pass has listed with `listed_by`. Returns what that did; `None`
+/// where all are in their places.
+///
+/// # Errors
+/// [`super::StoreError::LeaseLost`], or SQLite's.
+pub fn settle(
+    tx: &Transaction<'_>,
+    target: &Target,
+    roots: &[RootFolder],
+    change: &TreeChange,
+    listed_by: Option<i64>,
+    now: Timestamp,
+) -> Result<Option<TreeChanged>> {
+    leases::check(tx, target.fence)?;
+    let sync_key = target.fence.sync_key;
+    let (moved_entries, moved) = (0, Touched::default());
+    let batching = Batching::of(tx, sync_key, target.bucket_key)?;
+    let mut tree = Tree { tx, target, roots, change, now, moved_entries, moved, batching };
+    let mut is_changed = false;
+    for (id, parents) in several_parents::all(tx, sync_key)? {
+        is_changed |= tree.settle(&id, &parents, listed_by)?;
+    }
+    if is_changed { tree.finish().map(Some) } else { Ok(None) }
+}
+
 /// A change of the tree under way.
 struct Tree<'a> {
     tx: &'a Transaction<'a>,
@@ -149,15 +178,79 @@ impl Tree<'_> {
             // Where a root is does not matter; nothing that is above it moves its content.
             return upsert(tx, self.target, shard, &Folder { parent: None, ..folder.clone() });
         }
-        let own = folder.parent.as_ref();
+        let first = self.first_inside(&folder.id)?;
+        let own = first.as_ref().or(folder.parent.as_ref());
         let listing = LinkListing { waits: self.change.is_listing, listed_by: None };
         match links::place_of(tx, sync_key, self.roots, &folder.id, own, listing)? {
             Some((parent, name)) => {
                 let folder = Folder { id: folder.id.clone(), parent: Some(parent), name };
                 self.put_placed(shard, &folder, true)
             }
-            None => self.put_placed(shard, folder, false),
+            None => {
+                let folder = Folder { parent: own.cloned(), ..folder.clone() };
+                self.put_placed(shard, &folder, false)
+            }
         }
+    }
+
+    /// Of the folders that a folder is in, the first that is below a root, if they are several.
+    fn first_inside(&self, id: &FolderId) -> Result<Option<FolderId>> {
+        let several = self.change.several_parents.iter().find(|(child, _)| child == id);
+        let Some((_, parents)) = several else { return Ok(None) };
+        let places = Places::new(self.tx, self.target.fence.sync_key, self.roots);
+        for parent in parents {
+            if places.is_inside_without(parent, id)? {
+                return Ok(Some(parent.clone()));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Gives a folder or an entry its place in the first of its folders that is below a root;
+    /// `None` for `listed_by`: whatever pass has listed them. Returns whether that is another one.
+    fn settle(
+        &mut self,
+        id: &EntryId,
+        parents: &[FolderId],
+        listed_by: Option<i64>,
+    ) -> Result<bool> {
+        let (tx, sync_key, roots) = (self.tx, self.target.fence.sync_key, self.roots);
+        let known = Places::new(tx, sync_key, roots).listed_by(listed_by);
+        let mut first = None;
+        for parent in parents {
+            if first.is_none() && known.is_inside_without(parent, id)? {
+                first = Some(parent);
+            }
+        }
+        let Some(first) = first else { return Ok(false) };
+        if let Some((parent, name)) = known.row(id)? {
+            if parent.as_ref() == Some(first) || links::has_place_from(tx, sync_key, id)? {
+                return Ok(false);
+            }
+            let folder = Folder { id: id.clone(), parent: Some(first.clone()), name };
+            self.put_placed(&shard_of(tx, sync_key, id)?, &folder, false)?;
+            return Ok(true);
+        }
+        match entry_in(tx, sync_key, id)? {
+            Some((entry_key, parent, name)) if parent != *first => {
+                if links::has_place_from(tx, sync_key, id)? {
+                    return Ok(false);
+                }
+                self.move_entry(entry_key, first, &name)?;
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// Gives an entry its place in another of its folders, which is below a root.
+    fn move_entry(&mut self, entry_key: i64, folder: &FolderId, name: &[u8]) -> Result<()> {
+        let Placement::Inside(path) = self.place(folder)? else { return Ok(()) };
+        self.tx
+            .prepare_cached("UPDATE entry_details SET parent = ?2 WHERE entry_key = ?1")?
+            .execute(params![entry_key, folder.as_bytes()])?;
+        let path = places::below(&path, name).as_bytes().to_vec();
+        self.rewrite(&[EntryBelow { entry_key, path }])
     }
 
     /// Stores a folder that has its parent and its name from its listing, or from a link.
@@ -267,14 +360,17 @@ impl Tree<'_> {
     fn rewrite_below(&mut self, folder: &FolderId, path: &EntryPath) -> Result<()> {
         let (tx, sync_key) = (self.tx, self.target.fence.sync_key);
         below::in_steps(tx, sync_key, folder.as_bytes(), path.as_bytes(), |step| {
-            pieces(step).try_for_each(|entries| {
-                gone::clear_outside(tx, entries)?;
-                let moved = self.rewrite_entries(entries)?;
-                self.moved_entries += moved;
-                let follows = moved > 0 && self.change.updates_objects;
-                if follows { self.rewrite_objects(entries) } else { Ok(()) }
-            })
+            pieces(step).try_for_each(|entries| self.rewrite(entries))
         })
+    }
+
+    /// Gives entries, and their objects, their paths; those that were gone with a folder are back.
+    fn rewrite(&mut self, entries: &[EntryBelow]) -> Result<()> {
+        gone::clear_outside(self.tx, entries)?;
+        let moved = self.rewrite_entries(entries)?;
+        self.moved_entries += moved;
+        let follows = moved > 0 && self.change.updates_objects;
+        if follows { self.rewrite_objects(entries) } else { Ok(()) }
     }
 
     /// Gives entries their paths. Returns how many had others.
@@ -349,6 +445,31 @@ impl Tree<'_> {
         moved.emit_event(tx, EventKind::ObjectsUpdated, target, now)?;
         Ok(TreeChanged { updated_entries })
     }
+}
+
+/// The shard of a folder.
+fn shard_of(tx: &Transaction<'_>, sync_key: i64, folder: &FolderId) -> Result<String> {
+    Ok(tx
+        .prepare_cached("SELECT shard FROM folders WHERE sync_key = ?1 AND folder_id = ?2")?
+        .query_row(params![sync_key, folder.as_bytes()], |row| row.get(0))?)
+}
+
+/// An entry that is in a folder: the key of its row, the folder, and its name.
+fn entry_in(
+    tx: &Transaction<'_>,
+    sync_key: i64,
+    id: &EntryId,
+) -> Result<Option<(i64, FolderId, Vec<u8>)>> {
+    Ok(tx
+        .prepare_cached(
+            "SELECT entry_key, d.parent, d.name FROM entries JOIN entry_details d USING (entry_key)
+             WHERE entries.sync_key = ?1 AND source_id = ?2 AND d.parent IS NOT NULL",
+        )?
+        .query_row(params![sync_key, id.as_bytes()], |row| {
+            let name: Option<Vec<u8>> = row.get(2)?;
+            Ok((row.get(0)?, syncs::path(row.get(1)?), name.unwrap_or_default()))
+        })
+        .optional()?)
 }
 
 /// Whether the current pass has listed a folder already.

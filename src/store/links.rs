@@ -137,6 +137,17 @@ pub(super) fn save(
     Ok(())
 }
 
+/// Whether a target has its place from a link.
+pub(super) fn has_place_from(
+    connection: &Connection,
+    sync_key: i64,
+    target: &EntryId,
+) -> Result<bool> {
+    Ok(connection
+        .prepare_cached("SELECT 1 FROM links WHERE sync_key = ?1 AND target = ?2 AND is_used = 1")?
+        .exists(params![sync_key, target.as_bytes()])?)
+}
+
 pub(super) fn delete(tx: &Transaction<'_>, sync_key: i64, id: &EntryId) -> Result<()> {
     tx.prepare_cached("DELETE FROM links WHERE sync_key = ?1 AND link_id = ?2")?
         .execute(params![sync_key, id.as_bytes()])?;

@@ -37,6 +37,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/25_access_keys.sql"),
     include_str!("migrations/26_thumbnail_tries.sql"),
     include_str!("migrations/27_stops.sql"),
+    include_str!("migrations/28_several_parents.sql"),
 ];
 
 /// The version of [`SCHEMA`].

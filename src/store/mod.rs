@@ -63,6 +63,7 @@ pub mod schedule;
 pub mod secrets;
 pub mod sessions;
 pub mod settings;
+pub mod several_parents;
 pub mod shape;
 pub mod snapshot;
 mod stored;

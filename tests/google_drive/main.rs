@@ -14,6 +14,7 @@ mod fake_drive;
 mod keys;
 mod large;
 mod moved_away;
+mod outage;
 mod parents;
 mod peer;
 mod previews;

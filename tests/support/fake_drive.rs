@@ -116,6 +116,10 @@ pub struct State {
     pub silent_after: Option<usize>,
     /// Whether it does.
     pub is_silent: bool,
+    /// Whether it tears down every connection.
+    pub is_off: bool,
+    /// After so many downloads it does.
+    pub off_after: Option<usize>,
     pub drives: Vec<(String, String)>,
     /// Shared drives that are gone, or that the account is no member of any more.
     pub gone_drives: BTreeSet<String>,
@@ -274,6 +278,15 @@ fn respond(state: &mut State, request: &Request) -> Reply {
     let path = request.raw_path().to_owned();
     let query: BTreeMap<String, String> = url_pairs(request.raw_query()).into_iter().collect();
     let (kind, id) = kind(&path, &query);
+    if kind == "download"
+        && let Some(left) = &mut state.off_after
+    {
+        state.is_off |= *left == 0;
+        *left = left.saturating_sub(1);
+    }
+    if state.is_off {
+        return Reply::Reset;
+    }
     if kind == "download"
         && let Some(left) = &mut state.silent_after
     {

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::model::{
     Details, Entry, EntryId, EntryKind, EntryPath, ErrorType, ExpectedHash, Fingerprint, Folder,
-    HashAlgorithm, Identity, Link, SizeKind, SkipReason, Version,
+    FolderId, HashAlgorithm, Identity, Link, SizeKind, SkipReason, Version,
 };
 
 /// The fields of a file that are asked for.
@@ -24,6 +24,9 @@ pub(super) const NOWHERE: &str = "-";
 
 /// The folder of what is shared with the account. No file has this id.
 pub(super) const SHARED: &str = "shared-with-me";
+
+/// Of how many folders that a file is in it is kept.
+const MOST_PARENTS: usize = 100;
 
 /// A file or folder, as far as [`FIELDS`] selects it.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -170,7 +173,16 @@ impl File {
         }
     }
 
-    /// The folder that it is in, the first where an old file has several.
+    /// Its id and the folders that it is in, where those are several: nothing new can be in more
+    /// than one since 2020, but what was before may still be
+    /// (<https://developers.google.com/workspace/drive/api/guides/ref-single-parent>).
+    pub(super) fn several_parents(&self) -> Option<(EntryId, Vec<FolderId>)> {
+        let path = |id: &String| EntryPath::new(id.as_bytes());
+        let parents = || self.parents.iter().take(MOST_PARENTS).map(path).collect();
+        (self.parents.len() > 1).then(|| (path(&self.id), parents()))
+    }
+
+    /// The folder that it is in, the first where an old one has several.
     fn parent(&self, shared_is_root: bool) -> EntryPath {
         let shared = shared_is_root && self.shared_with_me_time.is_some();
         let parent = match self.parents.first() {
@@ -253,6 +265,7 @@ impl File {
             other_folders: self
                 .parents
                 .iter()
+                .take(MOST_PARENTS)
                 .skip(1)
                 .map(|id| EntryPath::new(id.as_bytes()))
                 .collect(),

@@ -170,6 +170,7 @@ impl Drive {
                     page.access_keys.push((EntryPath::new(id.as_bytes()), key.to_owned()));
                 }
             }
+            page.several_parents.extend(file.several_parents());
             match file.listed(self.listings()) {
                 ListedItem::Folder(folder) => {
                     self.note_drive(file);
@@ -371,8 +372,7 @@ impl Drive {
                 }
             }
         }
-        let Page { folders, access_keys, .. } = self.page(&files, None);
-        Ok(Page { folders, removed, access_keys, ..Page::default() })
+        Ok(Page { removed, ..self.page(&files, None) })
     }
 
     /// Which of these, at most [`batch::MOST`], are there and do not match the person's query: the
