@@ -44,6 +44,7 @@ impl Engine {
     /// As there.
     pub async fn queue_approved_removals(&self, sync: &Sync) -> Result<JobId, StoreError> {
         let job = JobId::generate();
+        let moved = self.place_of_replaced_root(sync).await;
         let (engine, sync_key, id) = (self.clone(), sync.key, job.clone());
         self.store
             .write(move |tx| {
@@ -51,6 +52,13 @@ impl Engine {
                 let mut removals = engine.held_or_refused(tx, sync_key)?;
                 removals.approved_at = Some(now);
                 if let Some(root) = &removals.root {
+                    let root = match &moved {
+                        Some((place, root)) => {
+                            syncs::set_source_path(tx, sync_key, place)?;
+                            root
+                        }
+                        None => root,
+                    };
                     syncs::remember_root(tx, sync_key, Some(root))?;
                     syncs::refuse_root(tx, sync_key, None)?;
                 }
@@ -63,6 +71,21 @@ impl Engine {
             })
             .await?;
         Ok(job)
+    }
+
+    /// Where another account than before is signed in, its place may be another one: its own drive.
+    /// Returns that and the identity of its root. If it cannot be found out, the run says why.
+    async fn place_of_replaced_root(&self, sync: &Sync) -> Option<(Vec<u8>, String)> {
+        let is_replaced = sync.refused_root.is_some()
+            || sync.held_removals.as_ref().is_some_and(|held| held.root.is_some());
+        if !is_replaced {
+            return None;
+        }
+        let place = self.open_source(sync).await.ok()?.place_for_account().await.ok()??;
+        let mut moved = sync.clone();
+        moved.location.source_path.clone_from(&place);
+        let root = self.open_source(&moved).await.ok()?.root().await.ok()?;
+        Some((place, root.0?))
     }
 
     /// Keeps the objects whose removal is held. Nobody is asked about them again until their

@@ -214,7 +214,8 @@ impl Engine {
                         && feed.basis.as_ref().is_some_and(|basis| {
                             let is_root =
                                 sync.root_identity.is_none() || basis.root == sync.root_identity;
-                            is_root && basis.rules_hash == wanted
+                            let is_ours = source.may_follow(basis.root.as_deref());
+                            is_root && is_ours && basis.rules_hash == wanted
                         })
                 })
             };
@@ -223,7 +224,21 @@ impl Engine {
                 return Ok((PassKind::Changes, Ok(RootIdentity(root))));
             }
         }
-        Ok((PassKind::Full, source.root().await))
+        let root = source.root().await;
+        if let Some(sync) = sync {
+            self.remember_account(sync, source).await?;
+        }
+        Ok((PassKind::Full, root))
+    }
+
+    /// Writes down who is signed in, if that has turned out only now.
+    async fn remember_account(&self, sync: &Sync, source: &dyn Source) -> Result<(), StoreError> {
+        let known = sync.location.connection.account();
+        let Some(account) = source.known_account().filter(|it| known != Some(it.as_str())) else {
+            return Ok(());
+        };
+        let key = sync.connection_key;
+        self.store.write(move |tx| connections::set_account(tx, key, account)).await
     }
 
     fn claim(

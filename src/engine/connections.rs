@@ -30,6 +30,15 @@ pub enum NewName {
     Like(String),
 }
 
+/// What a test of a connection has found.
+#[derive(Clone, Debug)]
+pub struct Tested {
+    /// In words.
+    pub message: String,
+    /// The provider's own id for who is signed in, if it has such a thing.
+    pub account: Option<String>,
+}
+
 /// A connection that was not made or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectionError {
@@ -62,7 +71,7 @@ impl Engine {
         &self,
         connection: &Connection,
         credentials: Option<&Credentials>,
-    ) -> Result<String, SourceError> {
+    ) -> Result<Tested, SourceError> {
         let provider = &connection.provider;
         let Some(reader) = sources::reader(provider) else {
             let message =
@@ -74,7 +83,8 @@ impl Engine {
             let source = self.connect(&root, credentials, &SyncOptions::default()).await?;
             // Whoever tests it wants its credentials to be sent, even if they were refused before.
             source.clear_refusal().await?;
-            reader.test(source.as_ref()).await
+            let message = reader.test(source.as_ref()).await?;
+            Ok(Tested { message, account: source.known_account() })
         };
         tokio::time::timeout(TEST_PATIENCE, test).await.unwrap_or_else(|_| {
             let message = format!("nothing came within {} s", TEST_PATIENCE.as_secs());
@@ -90,11 +100,11 @@ impl Engine {
     pub async fn add_connection(
         &self,
         name: NewName,
-        accepted: Accepted,
+        mut accepted: Accepted,
         test: bool,
     ) -> Result<StoredConnection, ConnectionError> {
         let credentials = match test {
-            true => self.tested(&accepted.connection, accepted.credentials).await?,
+            true => self.tested(&mut accepted.connection, accepted.credentials).await?,
             false => accepted.credentials,
         };
         let id = ConnectionId::generate();
@@ -179,19 +189,24 @@ impl Engine {
         let provider = &connection.settings.provider;
         // What this version cannot read says nothing about the connection.
         if sources::reader(provider).is_some() {
-            let (key, now, outcome) = (connection.key, self.clock.now(), tried.clone().err());
+            let (key, now, outcome) = (connection.key, self.clock.now(), tried.clone());
             let is_configurable = sources::is_configurable(provider);
             self.store
                 .write(move |tx| match outcome {
-                    None => connections::worked(tx, key, now),
-                    Some(reason) if is_configurable => {
+                    Ok(Tested { account, .. }) => {
+                        if let Some(account) = account {
+                            connections::set_account(tx, key, account)?;
+                        }
+                        connections::worked(tx, key, now)
+                    }
+                    Err(reason) if is_configurable => {
                         connections::test_failed(tx, key, &reason, now)
                     }
-                    Some(_) => Ok(()),
+                    Err(_) => Ok(()),
                 })
                 .await?;
         }
-        Ok(tried)
+        Ok(tried.map(|tested| tested.message))
     }
 
     /// Archives a connection and erases its credentials; with `force` even where active syncs use
@@ -232,31 +247,35 @@ impl Engine {
     }
 
     /// Tests settings and credentials before they are stored, unless this version cannot read their
-    /// provider; returns the credentials as they are after the test, which may have renewed them.
+    /// provider; returns the credentials as they are after the test, which may have renewed them,
+    /// and takes down in the settings who is signed in.
     ///
     /// # Errors
     /// Why they do not work.
     pub async fn tested(
         &self,
-        connection: &Connection,
+        connection: &mut Connection,
         credentials: Option<Credentials>,
     ) -> Result<Option<Credentials>, SourceError> {
         if sources::reader(&connection.provider).is_none() {
             return Ok(credentials);
         }
-        match credentials {
+        let (tested, credentials) = match credentials {
             // What is stored already is renewed where it is stored.
             Some(stored) if stored.keeper().is_some() => {
-                self.test_connection(connection, Some(&stored)).await?;
-                Ok(Some(stored))
+                (self.test_connection(connection, Some(&stored)).await?, Some(stored))
             }
             Some(new) => {
                 let draft = Draft::beside(Arc::new(self.vault.clone()), new);
                 let tried = draft.credentials().kept_by(draft.clone());
-                self.test_connection(connection, Some(&tried)).await?;
-                Ok(Some(draft.credentials()))
+                let tested = self.test_connection(connection, Some(&tried)).await?;
+                (tested, Some(draft.credentials()))
             }
-            None => self.test_connection(connection, None).await.map(|_| None),
+            None => (self.test_connection(connection, None).await?, None),
+        };
+        if let Some(account) = tested.account {
+            connection.set_account(account);
         }
+        Ok(credentials)
     }
 }

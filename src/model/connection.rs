@@ -44,6 +44,9 @@ pub struct Connection {
 /// The setting of a provider that other services are compatible with: which of them is meant.
 const ENDPOINT: &str = "endpoint_url";
 
+/// The key beside the settings that says who is signed in.
+const ACCOUNT: &str = "account";
+
 /// The key beside the settings that names the provider.
 const PROVIDER: &str = "provider";
 
@@ -52,6 +55,17 @@ impl Connection {
     #[must_use]
     pub fn text(&self, setting: &str) -> Option<&str> {
         self.settings.get(setting).and_then(Value::as_str)
+    }
+
+    /// Who is signed in, by the provider's own id for them, as far as that is known.
+    #[must_use]
+    pub fn account(&self) -> Option<&str> {
+        self.text(ACCOUNT)
+    }
+
+    /// It has turned out who is signed in.
+    pub fn set_account(&mut self, account: String) {
+        self.settings.insert(ACCOUNT.to_owned(), account.into());
     }
 
     /// What distinguishes two connections: the same provider at the same endpoint is the same

@@ -440,6 +440,27 @@ pub trait Source: Send + Sync {
         None
     }
 
+    /// The provider's own id for who is signed in, as far as that is known without asking; `None`
+    /// also where it has no such thing.
+    fn known_account(&self) -> Option<String> {
+        None
+    }
+
+    /// Whether a feed of the root with this identity is one of this source's, as far as that is
+    /// known without asking: feeds are those of an account.
+    fn may_follow(&self, _root: Option<&str>) -> bool {
+        true
+    }
+
+    /// The place in the form that is stored, for an account other than the one that it was stored
+    /// for; `None` where it is the same place.
+    ///
+    /// # Errors
+    /// As for [`Source::root`].
+    async fn place_for_account(&self) -> Result<Option<Vec<u8>>, SourceError> {
+        Ok(None)
+    }
+
     /// What it has asked of its provider since it was opened. Zero where nothing is requested.
     fn usage(&self) -> http::Usage {
         http::Usage::default()

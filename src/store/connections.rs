@@ -220,6 +220,18 @@ pub fn test_failed(
     Ok(())
 }
 
+/// It has turned out who is signed in.
+///
+/// # Errors
+/// SQLite's.
+pub fn set_account(tx: &Transaction<'_>, connection_key: i64, account: String) -> Result<()> {
+    let mut settings = by_key(tx, connection_key)?.settings;
+    settings.set_account(account);
+    tx.prepare_cached("UPDATE connections SET settings = ?2 WHERE connection_key = ?1")?
+        .execute(params![connection_key, json::write("connection", &settings)?])?;
+    Ok(())
+}
+
 /// A connection to be created.
 #[derive(Clone, Debug)]
 pub struct NewConnection {

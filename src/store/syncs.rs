@@ -352,6 +352,16 @@ pub fn remember_root(tx: &Transaction<'_>, sync_key: i64, identity: Option<&str>
     Ok(())
 }
 
+/// The place of a sync is another one: that of another account.
+///
+/// # Errors
+/// SQLite's.
+pub fn set_source_path(tx: &Transaction<'_>, sync_key: i64, source_path: &[u8]) -> Result<()> {
+    tx.prepare_cached("UPDATE syncs SET source_path = ?2 WHERE sync_key = ?1")?
+        .execute(params![sync_key, source_path])?;
+    Ok(())
+}
+
 /// Remembers a root in the place of the source that somebody refused; `None`: there is none.
 ///
 /// # Errors

@@ -6,6 +6,7 @@
 #![allow(unreachable_pub)]
 #![allow(dead_code)]
 
+mod account;
 mod document;
 mod doubtful;
 mod errors;
@@ -80,7 +81,9 @@ impl Account {
     }
 
     async fn open_with(&self, place: &str, filters: Value) -> Result<Arc<dyn Source>, SourceError> {
-        let stored = json!({ "config": self.settings, "credentials": "oauth" });
+        let stored = json!({
+            "config": self.settings, "credentials": "oauth", "account": "0123",
+        });
         let connection = Connection {
             provider: ProviderName::new("google_drive"),
             settings: stored.as_object().unwrap().clone(),

@@ -127,6 +127,10 @@ pub struct State {
     left: BTreeSet<(String, String)>,
     /// Who is signed in.
     pub account: String,
+    /// Their permission id.
+    pub permission: String,
+    /// The id of their My Drive.
+    pub root: String,
     seen: Vec<Seen>,
     number: u32,
     url: String,
@@ -143,6 +147,8 @@ impl FakeDrive {
             page_size: 1000,
             token: 1,
             account: "me@example.org".to_owned(),
+            permission: "0123".to_owned(),
+            root: ROOT.to_owned(),
             ..State::default()
         }));
         let shared = Arc::clone(&state);
@@ -447,7 +453,7 @@ fn answer(
         }
         "about" => json_answer(
             200,
-            json!({ "user": { "emailAddress": state.account, "permissionId": "0123" } }),
+            json!({ "user": { "emailAddress": state.account, "permissionId": state.permission } }),
         ),
         "batch" => batch(state, request),
         _ => refused(404, "notFound"),
@@ -465,7 +471,7 @@ fn fault(state: &mut State, kind: &str) -> Option<Answer> {
 }
 
 fn found<'a>(state: &'a State, id: &str) -> Option<&'a File> {
-    state.files.get(if id == "root" { ROOT } else { id })
+    state.files.get(if id == "root" { &state.root } else { id })
 }
 
 /// Whether a request has the resource key of a file, if that needs one
@@ -491,7 +497,7 @@ fn list(state: &State, request: &Request, query: &BTreeMap<String, String>) -> A
     let matching: Vec<&File> = state
         .files
         .iter()
-        .filter(|(id, _)| id.as_str() != ROOT && !state.skipped.contains(*id))
+        .filter(|(id, _)| **id != state.root && !state.skipped.contains(*id))
         .filter(|(id, _)| text.contains(" in parents") || !state.skipped_of_many.contains(*id))
         .map(|(_, file)| file)
         .filter(|file| file.meta.get("driveId").and_then(Value::as_str) == drive)

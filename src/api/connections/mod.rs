@@ -59,7 +59,7 @@ async fn create(
     let mut accepted =
         sources::accept(&body.provider_type.0, &body.provider_config).map_err(invalid)?;
     if body.test_before_save != Some(false) {
-        accepted.credentials = must_work(&app, &accepted.connection, accepted.credentials).await?;
+        accepted.credentials = must_work(&app, &mut accepted.connection, accepted.credentials).await?;
     }
     let id = ConnectionId::generate();
     let new = NewConnection {
@@ -326,7 +326,7 @@ async fn sealed(
 /// the test, which may have renewed them.
 async fn must_work(
     app: &App,
-    connection: &Connection,
+    connection: &mut Connection,
     credentials: Option<Credentials>,
 ) -> Result<Option<Credentials>, ApiError> {
     app.engine.tested(connection, credentials).await.map_err(|error| {
@@ -345,7 +345,7 @@ async fn still_works(
     before: &StoredConnection,
     mut accepted: Accepted,
 ) -> Result<Accepted, ApiError> {
-    let connection = &accepted.connection;
+    let connection = &mut accepted.connection;
     match accepted.credentials.take() {
         Some(new) => accepted.credentials = must_work(app, connection, Some(new)).await?,
         None => {

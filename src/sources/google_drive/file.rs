@@ -178,8 +178,8 @@ impl File {
     /// (<https://developers.google.com/workspace/drive/api/guides/ref-single-parent>).
     pub(super) fn several_parents(&self) -> Option<(EntryId, Vec<FolderId>)> {
         let path = |id: &String| EntryPath::new(id.as_bytes());
-        let parents = || self.parents.iter().take(MOST_PARENTS).map(path).collect();
-        (self.parents.len() > 1).then(|| (path(&self.id), parents()))
+        let parents = self.parents.iter().take(MOST_PARENTS).map(path);
+        (self.parents.len() > 1).then(|| (path(&self.id), parents.collect()))
     }
 
     /// The folder that it is in, the first where an old one has several.

@@ -33,11 +33,19 @@ struct About {
     user: User,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct User {
     pub(super) email_address: String,
     pub(super) permission_id: String,
+}
+
+impl User {
+    /// Their permission id, which is one word.
+    pub(super) fn id(&self) -> &str {
+        let is_word = |id: &&String| !id.is_empty() && !id.contains(' ');
+        [&self.permission_id, &self.email_address].into_iter().find(is_word).map_or("?", |id| id)
+    }
 }
 
 impl Drive {
@@ -131,14 +139,14 @@ impl Drive {
         }
     }
 
-    pub(super) async fn about(&self) -> Result<User, SourceError> {
+    /// Who is signed in; asked for once.
+    pub(super) async fn about(&self) -> Result<&User, SourceError> {
         let query = [("fields", "user(emailAddress,permissionId)")];
-        let about: About = self
-            .again(|| {
-                self.api.json(self.api.call(Subject::Root, units::GET, "/drive/v3/about", &query))
-            })
-            .await?;
-        Ok(about.user)
+        let ask = || {
+            self.api.json(self.api.call(Subject::Root, units::GET, "/drive/v3/about", &query))
+        };
+        let about = || async move { self.again::<About, _>(ask).await.map(|about| about.user) };
+        self.user.get_or_try_init(about).await
     }
 
     /// The drives and places that there are.

@@ -18,6 +18,7 @@ use http::{Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use serde::Deserialize;
+use tokio::sync::OnceCell;
 
 use super::{
     api::{Api, FOLDERS_AT_ONCE, NO_TOKEN, UNITS_PER_MINUTE, is_token, units},
@@ -26,6 +27,7 @@ use super::{
     file::{FIELDS, File, ListedItem, SHARED, file_id},
     refusal::{RESTARTS, Subject},
     resource_keys::ResourceKeys,
+    places::User,
     source_path::SourcePath,
 };
 use crate::{
@@ -59,6 +61,10 @@ pub(super) struct Drive {
     pub(super) folders: Mutex<HashMap<String, bool>>,
     /// Whether it has been asked where the feed is, as it is by a full pass.
     is_listing_all: AtomicBool,
+    /// The permission id of who is signed in, if the connection knows that.
+    account: Option<String>,
+    /// Who is signed in, once that was asked for.
+    pub(super) user: OnceCell<User>,
 }
 
 /// What is synced, known by ids.
@@ -129,6 +135,8 @@ impl Drive {
             follows_shortcuts: filters.get("follow_shortcuts") != Some(&false.into()),
             folders: Mutex::default(),
             is_listing_all: AtomicBool::new(false),
+            account: location.connection.account().map(str::to_owned),
+            user: OnceCell::new(),
         };
         let shared_drive = text("shared_drive_id").or(given(settings.shared_drive_id));
         let place = SourcePath::parse(&String::from_utf8_lossy(&location.source_path))
@@ -177,7 +185,18 @@ impl Drive {
     }
 }
 
+/// What the identity of a root begins with; the account's id follows.
+const ACCOUNT: &str = "account ";
+
 impl Drive {
+    /// The permission id of who is signed in.
+    async fn account_now(&self) -> Result<String, SourceError> {
+        match &self.account {
+            Some(account) => Ok(account.clone()),
+            None => Ok(self.about().await?.id().to_owned()),
+        }
+    }
+
     /// What the feed is from a token on that cannot be sent back: in a full pass it ends, so that
     /// the next pass is a full one, too; and in a changes pass a full one is needed now.
     fn without_feed(&self, bytes: usize) -> Result<Page, SourceError> {
@@ -192,21 +211,23 @@ impl Drive {
 
 #[async_trait]
 impl Source for Drive {
-    /// A whole drive is there if it can be listed, and takes no request.
+    /// A whole drive is there if it can be listed, and takes no request. The same place is another
+    /// root for another account, which may see other things there.
     async fn root(&self) -> Result<RootIdentity, SourceError> {
-        Ok(RootIdentity(match &self.root {
-            Root::Top => None,
-            Root::Whole { folder, .. } => Some(format!("drive {folder}")),
+        let drive = match &self.root {
+            Root::Top => return Ok(RootIdentity(None)),
+            Root::Whole { folder, .. } => format!("drive {folder}"),
             Root::Folder { id, drive } => {
                 let folder = self.get(Subject::Root, id).await?;
                 if folder.trashed {
                     let message = format!("the folder {:?} is in the trash", folder.name);
                     return Err(SourceError::RootMissing { message });
                 }
-                Some(format!("drive {} folder {id}", drive.as_deref().unwrap_or("my")))
+                format!("drive {} folder {id}", drive.as_deref().unwrap_or("my"))
             }
-            Root::Shared => Some(format!("shared with {}", self.about().await?.permission_id)),
-        }))
+            Root::Shared => "shared".to_owned(),
+        };
+        Ok(RootIdentity(Some(format!("{ACCOUNT}{} {drive}", self.account_now().await?))))
     }
 
     async fn probe(&self) -> Result<(), SourceError> {
@@ -420,7 +441,25 @@ impl Source for Drive {
     }
 
     async fn account(&self) -> Result<Option<String>, SourceError> {
-        Ok(Some(self.about().await?.email_address))
+        Ok(Some(self.about().await?.email_address.clone()))
+    }
+
+    fn known_account(&self) -> Option<String> {
+        let asked = self.user.get().map(|user| user.id().to_owned());
+        asked.or_else(|| self.account.clone())
+    }
+
+    /// Earlier versions did not write the account down.
+    fn may_follow(&self, root: Option<&str>) -> bool {
+        let of = root.and_then(|root| root.strip_prefix(ACCOUNT)?.split(' ').next());
+        self.account.is_some() && (of.is_none() || of == self.account.as_deref())
+    }
+
+    async fn place_for_account(&self) -> Result<Option<Vec<u8>>, SourceError> {
+        let Root::Whole { folder, drive: None } = &self.root else { return Ok(None) };
+        let root = self.get(Subject::Root, "root").await?.id;
+        let is_another = root != *folder;
+        Ok(is_another.then(|| SourcePath::MyDrive { root }.to_string().into_bytes()))
     }
 
     fn default_concurrency(&self) -> usize {
