@@ -28,7 +28,7 @@ use crate::{
 /// Rows that one read or one transaction handles.
 const PAGE: usize = 1000;
 
-/// What a full pass would remove though nothing has proved it gone, to be looked up first.
+/// What a full pass would remove, to be looked up first.
 pub(super) struct ToLookUp {
     /// How many ids the source is asked for at once.
     pub(super) at_once: usize,
@@ -64,17 +64,21 @@ impl ToLookUp {
     /// The ids of the next ones; `None` when there are no more.
     pub(super) async fn next(&mut self, run: &Arc<Run>) -> Result<Option<Vec<EntryId>>, RunError> {
         while let Some(from) = self.from.take() {
-            let (missing, next) = self.proof.missing(run, from).await?;
+            let (mut missing, next) = self.proof.missing(run, from).await?;
             self.from = next;
-            let is_doubtful = |entry: &Missing| {
-                !self.proof.is_proved(entry)
+            missing.retain(|entry| {
+                !self.proof.is_drifted(entry)
                     && (!self.only_approved || self.proof.is_approved(entry))
-            };
-            let ids: Vec<EntryId> =
-                missing.into_iter().filter(is_doubtful).map(|entry| entry.id).collect();
-            if !ids.is_empty() {
-                return Ok(Some(ids));
+            });
+            if missing.is_empty() {
+                continue;
             }
+            // What was recorded of them before counts no more: removals that are held are recorded
+            // without asking.
+            let target = run.target;
+            let keys: Vec<i64> = missing.iter().map(|entry| entry.entry_key).collect();
+            run.store.write(move |tx| gone::forget(tx, &target, &keys)).await?;
+            return Ok(Some(missing.into_iter().map(|entry| entry.id).collect()));
         }
         Ok(None)
     }
@@ -216,6 +220,13 @@ impl Proof {
         self.absent.contains(&entry.id)
             || u64::try_from(entry.entry_key)
                 .is_ok_and(|key| self.gone.contains(key) || self.sightings.drifted.contains(key))
+    }
+
+    /// Whether an entry is known to be there and not to pass the filters.
+    fn is_drifted(&self, entry: &Missing) -> bool {
+        u64::try_from(entry.entry_key).is_ok_and(|key| {
+            self.gone.drifted.contains(key) || self.sightings.drifted.contains(key)
+        })
     }
 
     /// Keeps the proof that these entries are gone.

@@ -334,8 +334,8 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// As for [`Source::root`].
     async fn folders(&self, ids: &[FolderId]) -> Result<Page, SourceError> {
-        let asks = ids.iter().map(|id| async move {
-            (RetryPolicy::FETCH.run(|| self.folder(id)).await, id.clone())
+        let asks = ids.iter().cloned().map(|id| async move {
+            (RetryPolicy::FETCH.run(|| self.folder(&id)).await, id)
         });
         let mut asks = stream::iter(asks).buffer_unordered(self.default_concurrency());
         let mut page = Page::default();

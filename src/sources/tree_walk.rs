@@ -57,6 +57,8 @@ struct TreeWalk<'a> {
     /// Whether the content of folders is listed separately.
     lists_folders: bool,
     to_list: VecDeque<FolderId>,
+    /// Folders that are to be listed if they turn out to be below a root.
+    unplaced: Vec<FolderId>,
     listed: HashSet<FolderId>,
     folders: HashMap<FolderId, KnownFolder>,
     /// By the folder that is not known.
@@ -82,6 +84,7 @@ impl<'a> TreeWalk<'a> {
             listing: is_flat.then(walk),
             lists_folders: !is_flat,
             to_list: if is_flat { VecDeque::new() } else { roots.collect() },
+            unplaced: Vec::new(),
             listed: HashSet::new(),
             folders: HashMap::new(),
             waiting: HashMap::new(),
@@ -102,10 +105,8 @@ impl<'a> TreeWalk<'a> {
                 }
             } else if !self.to_list.is_empty() {
                 self.list_next_folders();
-            } else if !self.waiting.is_empty() {
-                let unknown = self.waiting.keys().take(AT_ONCE).cloned().collect();
-                let folders = ask_for(self.source, unknown).await?;
-                return self.placed(Page { folders, ..Page::default() }).await.map(Some);
+            } else if !self.waiting.is_empty() || !self.unplaced.is_empty() {
+                return self.ask_for_unknown().await.map(Some);
             } else {
                 return self.targets().await;
             }
@@ -121,6 +122,21 @@ impl<'a> TreeWalk<'a> {
             self.to_list.drain(..at_once.min(self.to_list.len())).collect();
         let shard = self.source.shards().into_iter().next().unwrap_or_else(Shard::whole);
         self.listing = Some(self.source.children(&shard, &folders));
+    }
+
+    /// Asks for folders that no listing has had.
+    async fn ask_for_unknown(&mut self) -> Result<Page, SourceError> {
+        let unplaced = std::mem::take(&mut self.unplaced);
+        let above = unplaced.iter().filter_map(|folder| match self.place(folder) {
+            Placement::Unknown(above) => Some(above),
+            Placement::Inside(_) | Placement::Outside => None,
+        });
+        let unknown: HashSet<FolderId> =
+            self.waiting.keys().cloned().chain(above).take(AT_ONCE).collect();
+        let folders = ask_for(self.source, unknown.into_iter().collect()).await?;
+        let page = self.placed(Page { folders, ..Page::default() }).await?;
+        unplaced.iter().for_each(|folder| self.list_later(folder));
+        Ok(page)
     }
 
     /// Takes note of the folders of a page, and gives its entries their paths, and those that have
@@ -163,9 +179,15 @@ impl<'a> TreeWalk<'a> {
 
     /// Has the content of a folder listed, where that is done separately.
     fn list_later(&mut self, id: &FolderId) {
-        let is_wanted = self.lists_folders && matches!(self.place(id), Placement::Inside(_));
-        if is_wanted && self.listed.insert(id.clone()) {
-            self.to_list.push_back(id.clone());
+        if !self.lists_folders {
+            return;
+        }
+        match self.place(id) {
+            Placement::Inside(_) if self.listed.insert(id.clone()) => {
+                self.to_list.push_back(id.clone());
+            }
+            Placement::Unknown(_) => self.unplaced.push(id.clone()),
+            Placement::Inside(_) | Placement::Outside => {}
         }
     }
 

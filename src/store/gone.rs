@@ -7,6 +7,8 @@ use rusqlite::{Connection, Transaction, params};
 use super::{
     Result,
     below::{self, EntryBelow},
+    leases,
+    target::Target,
 };
 use crate::model::{EntryId, FolderId};
 
@@ -67,6 +69,15 @@ pub fn record(tx: &Transaction<'_>, sync_key: i64, keys: &[u64], is_drifted: boo
         .execute(params![key, sync_key, is_drifted])?;
     }
     Ok(())
+}
+
+/// Nothing is known of these entries: they are asked for.
+///
+/// # Errors
+/// [`super::StoreError::LeaseLost`], or SQLite's.
+pub fn forget(tx: &Transaction<'_>, target: &Target, keys: &[i64]) -> Result<()> {
+    leases::check(tx, target.fence)?;
+    keys.iter().try_for_each(|key| clear(tx, *key))
 }
 
 /// An entry was listed again.

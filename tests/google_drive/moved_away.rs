@@ -61,12 +61,11 @@ impl Linked {
 fn a_file_that_is_silently_moved_out_of_the_place_goes_with_the_next_full_pass() {
     let drive = FakeDrive::start();
     let folder = reports(&drive, 12);
-    let other = drive.folder(ROOT, "Other");
+    let [other, deep] = [(ROOT, "Other"), (&folder, "deep")].map(|(of, name)| drive.folder(of, name));
     let fixture = synced(&drive, "/Reports");
     fixture.run();
     let before = fixture.objects();
     let [goes, follows] = ["2026/000.txt", "2026/001.txt"].map(|path| id_at(&before, path));
-    let deep = drive.folder(&folder, "deep");
     drive.change_silently(&goes, json!({ "parents": [other] }));
     drive.change_silently(&follows, json!({ "parents": [deep] }));
     fixture.run();

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Account,
-    fake_drive::{FakeDrive, ROOT},
+    fake_drive::{FakeDrive, ROOT, Seen},
     support::catchment::poll_until,
     synced::{DEADLINE, Fixture},
     syncs::{credentials, home},
@@ -33,47 +33,67 @@ fn break_off(drive: &FakeDrive, kind: &'static str, is_off: bool) {
     }
 }
 
-#[test]
-fn an_outage_without_an_end_ends_the_run_without_blame_and_it_goes_on_by_itself() {
-    for kind in ["list", "download", "token", "network"] {
-        let drive = FakeDrive::start();
-        for number in 0..20 {
-            drive.file(ROOT, &format!("{number:02}.txt"), format!("content {number}"));
-        }
-        // A second is a minute.
-        let home = home(&drive).under_clock("+0 x60");
-        let fixture = Fixture::made(&home, "google_drive", &credentials(), "root");
-        drive.expire_token();
-        if kind == "network" {
-            // It goes off in the middle.
-            drive.state().off_after = Some(10);
-        } else {
-            break_off(&drive, kind, true);
-        }
-
-        let job = fixture.run();
-
-        assert_eq!(job["status"], "interrupted", "{kind}: {job}");
-        let status = fixture.status();
-        assert_eq!(status["status"], "INTERRUPTED", "{kind}: {status}");
-        assert_eq!(status["consecutive_failures"], 0, "{kind}: {status}");
-        assert!(status["next_sync_at"].is_string(), "{kind}: {status}");
-        assert_eq!(fixture.letters(), [], "{kind}: no file is to blame");
-        let id = status["connection_id"].as_str().unwrap();
-        let health = fixture.server.get(&format!("/v1/organizations/connections/{id}")).is(200);
-        let blame = (&health["status"], &health["consecutive_failures"], &health["last_error"]);
-        assert_eq!(blame, (&json!("ACTIVE"), &json!(0), &Value::Null), "{kind}: {health}");
-
-        break_off(&drive, kind, false);
-        poll_until("the rest", DEADLINE, || {
-            std::thread::sleep(Duration::from_millis(100));
-            (fixture.status()["status"] == "ACTIVE").then_some(())
-        });
-        assert_eq!(fixture.paths().len(), 20, "{kind}");
-        assert_eq!(fixture.letters(), [], "{kind}");
-        let downloads = drive.requests().iter().filter(|seen| seen.kind == "download").count();
-        assert!(downloads < 20 + 30, "{kind}: what had arrived is not fetched again");
+/// A run that meets an outage of that kind ends without blame, and goes on by itself.
+fn is_waited_out(kind: &'static str) {
+    let drive = FakeDrive::start();
+    for number in 0..20 {
+        drive.file(ROOT, &format!("{number:02}.txt"), format!("content {number}"));
     }
+    // A minute is two seconds.
+    let home = home(&drive).under_clock("+0 x30");
+    let fixture = Fixture::made(&home, "google_drive", &credentials(), "root");
+    drive.expire_token();
+    if kind == "network" {
+        // It goes off in the middle.
+        drive.state().off_after = Some(10);
+    } else {
+        break_off(&drive, kind, true);
+    }
+
+    let job = fixture.run();
+
+    assert_eq!(job["status"], "interrupted", "{kind}: {job}");
+    let status = fixture.status();
+    assert_eq!(status["status"], "INTERRUPTED", "{kind}: {status}");
+    assert_eq!(status["consecutive_failures"], 0, "{kind}: {status}");
+    assert!(status["next_sync_at"].is_string(), "{kind}: {status}");
+    assert_eq!(fixture.letters(), [], "{kind}: no file is to blame");
+    let id = status["connection_id"].as_str().unwrap();
+    let health = fixture.server.get(&format!("/v1/organizations/connections/{id}")).is(200);
+    let blame = (&health["status"], &health["consecutive_failures"], &health["last_error"]);
+    assert_eq!(blame, (&json!("ACTIVE"), &json!(0), &Value::Null), "{kind}: {health}");
+
+    break_off(&drive, kind, false);
+    poll_until("the rest", DEADLINE, || {
+        std::thread::sleep(Duration::from_millis(100));
+        (fixture.status()["status"] == "ACTIVE").then_some(())
+    });
+    assert_eq!(fixture.paths().len(), 20, "{kind}");
+    assert_eq!(fixture.letters(), [], "{kind}");
+    let seen = drive.requests();
+    let is_whole = |seen: &&Seen| seen.kind == "download" && seen.status == 200;
+    let downloads = seen.iter().filter(is_whole).count();
+    assert!(downloads < 30, "{kind}: what had arrived is not fetched again");
+}
+
+#[test]
+fn servers_that_fail_without_an_end_while_they_list_end_the_run_without_blame() {
+    is_waited_out("list");
+}
+
+#[test]
+fn servers_that_fail_without_an_end_while_they_deliver_end_the_run_without_blame() {
+    is_waited_out("download");
+}
+
+#[test]
+fn a_sign_in_server_that_fails_without_an_end_ends_the_run_without_blame() {
+    is_waited_out("token");
+}
+
+#[test]
+fn a_network_that_goes_off_in_the_middle_ends_the_run_without_blame() {
+    is_waited_out("network");
 }
 
 #[tokio::test]

@@ -249,9 +249,27 @@ impl FakeDrive {
         self.change(id, json!({ "md5Checksum": md5, "size": size }));
     }
 
+    /// Deletes a file, or a folder with all that is in no other one; of that the feed says nothing.
     pub fn delete(&self, id: &str) {
         let mut state = self.state();
-        state.files.remove(id);
+        let mut deleted = BTreeSet::from([id.to_owned()]);
+        loop {
+            let is_left = |file: &File| {
+                let parents = file.meta.get("parents").and_then(Value::as_array);
+                parents.is_none_or(|of| !of.iter().all(|it| deleted.contains(it.as_str().unwrap())))
+            };
+            let more: Vec<String> = state
+                .files
+                .iter()
+                .filter(|(id, file)| !deleted.contains(*id) && !is_left(file))
+                .map(|(id, _)| id.clone())
+                .collect();
+            if more.is_empty() {
+                break;
+            }
+            deleted.extend(more);
+        }
+        state.files.retain(|id, _| !deleted.contains(id));
         state.log.push(id.to_owned());
     }
 
@@ -442,7 +460,7 @@ fn answer(
             )
         }
         "startPageToken" => {
-            let token = token(state, "startPageToken", format!("feed-{}", state.log.len()));
+            let token = sent_token(state, "startPageToken", format!("feed-{}", state.log.len()));
             json_answer(200, json!({ "startPageToken": token }))
         }
         "changes" => changes(state, query),
@@ -471,7 +489,7 @@ fn fault(state: &mut State, kind: &str) -> Option<Answer> {
 }
 
 fn found<'a>(state: &'a State, id: &str) -> Option<&'a File> {
-    state.files.get(if id == "root" { &state.root } else { id })
+    state.files.get(if id == "root" { state.root.as_str() } else { id })
 }
 
 /// Whether a request has the resource key of a file, if that needs one
@@ -520,7 +538,7 @@ fn list(state: &State, request: &Request, query: &BTreeMap<String, String>) -> A
         matching[from..to].iter().map(|file| Value::Object(file.meta.clone())).collect();
     let mut body = json!({ "files": files, "incompleteSearch": state.searches_incompletely });
     if to < matching.len() {
-        body["nextPageToken"] = token(state, "page", format!("page-{to}")).into();
+        body["nextPageToken"] = sent_token(state, "page", format!("page-{to}")).into();
     }
     json_answer(200, body)
 }
@@ -559,12 +577,12 @@ fn changes(state: &State, query: &BTreeMap<String, String>) -> Answer {
         })
         .collect();
     let next = if to < state.log.len() { "nextPageToken" } else { "newStartPageToken" };
-    let token = token(state, next, format!("feed-{to}"));
+    let token = sent_token(state, next, format!("feed-{to}"));
     json_answer(200, json!({ "changes": changes, next: token }))
 }
 
 /// A token, which may have to be a long one.
-fn token(state: &State, name: &str, token: String) -> String {
+fn sent_token(state: &State, name: &str, token: String) -> String {
     if state.long_tokens.contains(name) { token + ":" + &"x".repeat(100_000) } else { token }
 }
 

@@ -252,9 +252,9 @@ impl Api {
         }
     }
 
-    /// The API stumbled over a request, or did not respond: waits before it is sent again, unless it
-    /// is the request's fault, or the outage has lasted too long. Then the run is to be continued
-    /// later, and nobody is to blame.
+    /// The API stumbled over a request, or did not respond: waits before it is sent again, unless
+    /// that is the request's fault, or the outage has lasted too long. Then the run is to be
+    /// continued later, and nobody is to blame.
     async fn stumbled(
         &self,
         subject: Subject,

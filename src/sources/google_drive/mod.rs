@@ -11,6 +11,7 @@
 //! - `file`: what the API returns for a file, as an entry or a folder
 //! - `export`: documents without bytes of their own
 //! - `batch`: many requests in one
+//! - `user`: who is signed in
 //! - `resource_keys`: what opens files that are shared by their links
 //!
 //! Nothing here keeps state between runs, and nothing writes.
@@ -26,3 +27,4 @@ mod refusal;
 mod resource_keys;
 mod source;
 mod source_path;
+mod user;

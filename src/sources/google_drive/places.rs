@@ -10,6 +10,7 @@ use super::{
     refusal::Subject,
     source::{Drive, Root},
     source_path::SourcePath,
+    user::User,
 };
 use crate::{
     model::{EntryPath, FolderId},
@@ -31,21 +32,6 @@ struct Drives {
 #[serde(default)]
 struct About {
     user: User,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub(super) struct User {
-    pub(super) email_address: String,
-    pub(super) permission_id: String,
-}
-
-impl User {
-    /// Their permission id, which is one word.
-    pub(super) fn id(&self) -> &str {
-        let is_word = |id: &&String| !id.is_empty() && !id.contains(' ');
-        [&self.permission_id, &self.email_address].into_iter().find(is_word).map_or("?", |id| id)
-    }
 }
 
 impl Drive {

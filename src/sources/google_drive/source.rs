@@ -27,8 +27,8 @@ use super::{
     file::{FIELDS, File, ListedItem, SHARED, file_id},
     refusal::{RESTARTS, Subject},
     resource_keys::ResourceKeys,
-    places::User,
     source_path::SourcePath,
+    user::User,
 };
 use crate::{
     model::{Credentials, Cursor, Entry, EntryId, EntryPath, Fingerprint, Folder, FolderId, Shard},
