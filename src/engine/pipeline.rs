@@ -76,10 +76,10 @@ pub(super) async fn walk_and_commit(
         };
     }
     if walked == Walked::Whole && run.has_order() {
-        walked = pipeline.replay_and_place().await?;
+        walked = Box::pin(pipeline.replay_and_place()).await?;
     }
     if walked == Walked::Whole && run.profile.looks_up() {
-        walked = pipeline.look_up_missing(root).await?;
+        walked = Box::pin(pipeline.look_up_missing(root)).await?;
     }
     let mut committer = pipeline.committer;
     committer.count_moved(run.tree.updated_entries.load(Ordering::Relaxed) - updated_before);
@@ -135,7 +135,9 @@ impl Pipeline<'_> {
             unexpanded.add_to(&mut plan);
             Ok(PlannedPage { shard, position, plan })
         });
-        drive(&mut self.committer, planned, VecDeque::new(), self.lease, self.stop).await
+        // On the heap: it is part of the future of everything that lists.
+        let (lease, stop) = (self.lease, self.stop);
+        Box::pin(drive(&mut self.committer, planned, VecDeque::new(), lease, stop)).await
     }
 
     /// Lists the content of folders until none is left to list.
