@@ -37,10 +37,6 @@ use futures_util::{
 };
 use jiff::Timestamp;
 
-use self::{
-    browse::{ItemKind, Level},
-    retry::RetryPolicy,
-};
 pub use self::{
     address::{address, locate, place, suggested_name},
     content::{BlockingRead, Body, ByteRange, Content, Facts, Needs, PartFacts},
@@ -54,6 +50,10 @@ pub use self::{
         filters_look_at_folders, is_configurable, provider_filters, providers, public_config,
         readable, reader, schemas, watched,
     },
+};
+use self::{
+    browse::{ItemKind, Level},
+    retry::RetryPolicy,
 };
 use crate::model::{
     Cursor, Entry, EntryId, EntryPath, ExpectedHash, Fingerprint, Folder, FolderId, Identity, Link,
@@ -334,9 +334,10 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// As for [`Source::root`].
     async fn folders(&self, ids: &[FolderId]) -> Result<Page, SourceError> {
-        let asks = ids.iter().cloned().map(|id| async move {
-            (RetryPolicy::FETCH.run(|| self.folder(&id)).await, id)
-        });
+        let asks = ids
+            .iter()
+            .cloned()
+            .map(|id| async move { (RetryPolicy::FETCH.run(|| self.folder(&id)).await, id) });
         let mut asks = stream::iter(asks).buffer_unordered(self.default_concurrency());
         let mut page = Page::default();
         while let Some((found, id)) = asks.next().await {

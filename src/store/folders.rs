@@ -14,8 +14,7 @@ use super::{
     new_entries::pieces,
     places::{self, Placement, Places},
     processing::to_batch::Batching,
-    several_parents,
-    syncs,
+    several_parents, syncs,
     target::Target,
     touched::Touched,
 };

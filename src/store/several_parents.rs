@@ -49,8 +49,8 @@ pub fn save(
 ) -> Result<()> {
     leases::check(tx, target.fence)?;
     let sync_key = target.fence.sync_key;
-    let mut delete = tx
-        .prepare_cached("DELETE FROM several_parents WHERE sync_key = ?1 AND child = ?2")?;
+    let mut delete =
+        tx.prepare_cached("DELETE FROM several_parents WHERE sync_key = ?1 AND child = ?2")?;
     for id in several.iter().map(|(id, _)| id).chain(others) {
         delete.execute(params![sync_key, id.as_bytes()])?;
     }

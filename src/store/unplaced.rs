@@ -11,11 +11,9 @@ use super::{
     syncs,
     target::Target,
 };
-use crate::{
-    model::{
-        Details, Entry, EntryId, EntryKind, EntryPath, ErrorType, Fingerprint, FolderId,
-        SkipReason, Version,
-    },
+use crate::model::{
+    Details, Entry, EntryId, EntryKind, EntryPath, ErrorType, Fingerprint, FolderId, SkipReason,
+    Version,
 };
 
 /// An entry with its shard.
@@ -72,11 +70,7 @@ impl From<&Entry> for StoredEntry {
         Self {
             id: entry.id.as_bytes().to_vec(),
             name: entry.path.as_bytes().to_vec(),
-            folders: folders
-                .iter()
-                .flatten()
-                .map(|folder| folder.as_bytes().to_vec())
-                .collect(),
+            folders: folders.iter().flatten().map(|folder| folder.as_bytes().to_vec()).collect(),
             kind,
         }
     }

@@ -42,7 +42,8 @@ use catchment::{
         Location, ProviderName, Shard, SkipReason, SyncOptions,
     },
     sources::{
-        Absence, Body, ByteRange, Listing, Opening, Page, ProviderFilters, Reader as _, Source, SourceError,
+        Absence, Body, ByteRange, Listing, Opening, Page, ProviderFilters, Reader as _, Source,
+        SourceError,
         browse::ItemKind,
         google_drive::provider::GoogleDrive,
         http::Budgets,

@@ -61,7 +61,8 @@ impl Linked {
 fn a_file_that_is_silently_moved_out_of_the_place_goes_with_the_next_full_pass() {
     let drive = FakeDrive::start();
     let folder = reports(&drive, 12);
-    let [other, deep] = [(ROOT, "Other"), (&folder, "deep")].map(|(of, name)| drive.folder(of, name));
+    let [other, deep] =
+        [(ROOT, "Other"), (&folder, "deep")].map(|(of, name)| drive.folder(of, name));
     let fixture = synced(&drive, "/Reports");
     fixture.run();
     let before = fixture.objects();
@@ -237,8 +238,8 @@ fn what_a_listing_skips_is_as_it_is_now_once_it_is_looked_up() {
     let fixture = synced(&drive, "root");
     fixture.run();
     let before = fixture.objects();
-    let [changed, renamed] = ["000.txt", "001.txt"]
-        .map(|name| id_at(&before, &format!("Reports/2026/{name}")));
+    let [changed, renamed] =
+        ["000.txt", "001.txt"].map(|name| id_at(&before, &format!("Reports/2026/{name}")));
     let reported = drive.state().log.len();
     drive.rewrite(&changed, "other content");
     drive.change(&renamed, json!({ "name": "renamed.txt" }));

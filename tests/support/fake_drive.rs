@@ -544,9 +544,9 @@ fn list(state: &State, request: &Request, query: &BTreeMap<String, String>) -> A
 }
 
 fn changes(state: &State, query: &BTreeMap<String, String>) -> Answer {
-    let from = query.get("pageToken").and_then(|token| {
-        token.split(':').next()?.strip_prefix("feed-")?.parse().ok()
-    });
+    let from = query
+        .get("pageToken")
+        .and_then(|token| token.split(':').next()?.strip_prefix("feed-")?.parse().ok());
     let Some(from) = from.filter(|from: &usize| *from >= state.forgets_feed_before) else {
         return refused(400, "invalid");
     };

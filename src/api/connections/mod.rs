@@ -59,7 +59,8 @@ async fn create(
     let mut accepted =
         sources::accept(&body.provider_type.0, &body.provider_config).map_err(invalid)?;
     if body.test_before_save != Some(false) {
-        accepted.credentials = must_work(&app, &mut accepted.connection, accepted.credentials).await?;
+        accepted.credentials =
+            must_work(&app, &mut accepted.connection, accepted.credentials).await?;
     }
     let id = ConnectionId::generate();
     let new = NewConnection {

@@ -128,9 +128,8 @@ impl Drive {
     /// Who is signed in; asked for once.
     pub(super) async fn about(&self) -> Result<&User, SourceError> {
         let query = [("fields", "user(emailAddress,permissionId)")];
-        let ask = || {
-            self.api.json(self.api.call(Subject::Root, units::GET, "/drive/v3/about", &query))
-        };
+        let ask =
+            || self.api.json(self.api.call(Subject::Root, units::GET, "/drive/v3/about", &query));
         let about = || async move { self.again::<About, _>(ask).await.map(|about| about.user) };
         self.user.get_or_try_init(about).await
     }

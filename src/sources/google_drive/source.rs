@@ -200,7 +200,8 @@ impl Drive {
     /// What the feed is from a token on that cannot be sent back: in a full pass it ends, so that
     /// the next pass is a full one, too; and in a changes pass a full one is needed now.
     fn without_feed(&self, bytes: usize) -> Result<Page, SourceError> {
-        let message = format!("Google's token of changes cannot be sent back: it has {bytes} bytes");
+        let message =
+            format!("Google's token of changes cannot be sent back: it has {bytes} bytes");
         if !self.is_listing_all.load(Ordering::Relaxed) {
             return Err(SourceError::FeedExpired { message });
         }
