@@ -113,26 +113,27 @@ fn a_file_whose_new_folder_cannot_be_read_stays_until_somebody_can_say_where_tha
     let fixture = linked.synced();
     let before = fixture.objects();
     let goes = id_at(&before, "linked/07.txt");
-    let hides: [(&str, fn(&FakeDrive, &str, bool)); 2] = [
-        ("Google", |drive, id, hides| match hides {
-            true => drop(drive.state().hidden.insert(id.to_owned())),
-            false => drop(drive.state().hidden.remove(id)),
-        }),
-        ("a proxy", |drive, id, hides| match hides {
-            true => drop(drive.state().blocked_by_a_proxy.insert(id.to_owned())),
-            false => drop(drive.state().blocked_by_a_proxy.remove(id)),
-        }),
-    ];
+    let hide = |who: &str, hides: bool| {
+        let mut state = drive.state();
+        let hidden = match who {
+            "Google" => &mut state.hidden,
+            _ => &mut state.blocked_by_a_proxy,
+        };
+        match hides {
+            true => hidden.insert(private.clone()),
+            false => hidden.remove(private),
+        };
+    };
     drive.change_silently(&goes, json!({ "parents": [private] }));
-    for (who, hide) in hides {
-        hide(drive, private, true);
+    for who in ["Google", "a proxy"] {
+        hide(who, true);
         // A change of it that is reported does not say where it is either.
         drive.change(&goes, json!({ "starred": true }));
         for job in [fixture.run(), run_in_full(&fixture), fixture.run(), run_in_full(&fixture)] {
             assert_eq!(job["status"], "completed", "{who}: {job}");
             assert_eq!(fixture.objects(), before, "{who}");
         }
-        hide(drive, private, false);
+        hide(who, false);
     }
     assert_eq!(run_in_full(&fixture)["status"], "completed");
     assert!(!fixture.objects().contains_key(&goes));
