@@ -288,3 +288,48 @@ fn the_place_of_a_sync_is_not_looked_for_again_by_a_run_that_follows_changes() {
         assert_eq!(drive.counts(), counted(&[("changes", 1)]));
     }
 }
+
+#[test]
+fn an_object_says_what_the_listing_said_of_its_file_and_what_a_document_was_exported_to() {
+    let drive = FakeDrive::start();
+    let folder = reports(&drive, 0);
+    let said = json!({
+        "createdTime": "2025-12-24T18:00:00.000Z", "starred": true, "description": "about it",
+        "webViewLink": "https://docs.google.com/document/d/x/edit",
+        "owners": [{ "emailAddress": "ada@example.org" }],
+    });
+    let file = drive.file(&folder, "plain.txt", "plain");
+    let document = drive.add(&folder, "Plan", json!({ "mimeType": DOCUMENT }), b"plan".to_vec());
+    for id in [&file, &document] {
+        drive.change(id, said.clone());
+    }
+    let fixture = made(&drive, &json!({ "source_path": "root" }));
+    assert_eq!(fixture.run()["status"], "completed");
+    let counts = drive.counts();
+    assert_eq!((counts.get("get"), counts.get("batch")), (None, None), "all from the listing");
+    let models = fixture.models();
+    let docx = "application/vnd.openxmlformats-officedocument.wordprocessingml.document";
+    for (path, id, mime, listed) in [
+        ("Reports/2026/plain.txt", &file, "text/plain", "text/plain"),
+        ("Reports/2026/Plan.docx", &document, docx, DOCUMENT),
+    ] {
+        let model = &models[path];
+        assert_eq!(model["blobs"][0]["details"]["mime_type"], mime, "{model}");
+        let source = &model["source"];
+        assert_eq!(source["source_object_id"], id.as_str(), "{source}");
+        assert_eq!(source["modified_at"], "2026-01-02T03:04:05.678Z", "{source}");
+        let metadata = &source["metadata"];
+        for name in ["starred", "description", "webViewLink"] {
+            assert_eq!(metadata[name], said[name], "{metadata}");
+        }
+        assert_eq!(metadata["owner_email"], "ada@example.org", "{metadata}");
+        assert_eq!(
+            metadata["createdTime"].as_str().unwrap()[..19],
+            said["createdTime"].as_str().unwrap()[..19]
+        );
+        assert_eq!(
+            (&metadata["mimeType"], &metadata["parents"][0]),
+            (&json!(listed), &json!(folder))
+        );
+    }
+}

@@ -351,6 +351,10 @@ fn an_outage_whose_end_google_names_ends_the_run_without_blame_until_then() {
         let due: jiff::Timestamp = status["next_sync_at"].as_str().unwrap().parse().unwrap();
         let left = due.duration_since(jiff::Timestamp::now());
         assert!((50..=60).contains(&left.as_mins()), "{kind}: {status}");
+        let notices = status["notices"].as_array().unwrap();
+        let waits = |notice: &&Value| notice["code"] == "waiting_for_provider";
+        let message = notices.iter().find(waits).expect("it says so")["message"].to_string();
+        assert!(message.contains("makes us wait until 20"), "{kind}: {message}");
         assert_eq!(fixture.letters(), [], "{kind}");
         let health = connection(&fixture);
         let blame = (&health["status"], &health["consecutive_failures"]);

@@ -107,6 +107,23 @@ fn a_file_that_is_silently_moved_out_of_a_linked_folder_goes_and_the_others_stay
 }
 
 #[test]
+fn a_file_that_is_no_longer_shared_goes_with_the_next_full_pass_though_no_feed_says_so() {
+    let linked = Linked::new(20);
+    let fixture = linked.synced();
+    let before = fixture.objects();
+    let goes = id_at(&before, "linked/07.txt");
+    linked.drive.state().files.remove(&goes);
+    fixture.run();
+    assert_eq!(fixture.objects(), before);
+
+    assert_eq!(run_in_full(&fixture)["status"], "completed");
+
+    let mut expected = before;
+    expected.remove(&goes);
+    assert_eq!(fixture.objects(), expected);
+}
+
+#[test]
 fn a_file_whose_new_folder_cannot_be_read_stays_until_somebody_can_say_where_that_is() {
     let linked = Linked::new(20);
     let (drive, private) = (&linked.drive, &linked.private);
