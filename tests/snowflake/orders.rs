@@ -631,6 +631,35 @@ fn connected(fake: &FakeSnowflake, names: &[&str]) -> Catchment {
 }
 
 #[test]
+fn a_pass_under_way_shows_the_key_of_the_last_row() {
+    let fake = FakeSnowflake::start();
+    let columns = json!([["ID", "fixed", 0], ["B", "text", null]]);
+    let rows: Vec<_> = (10..40).map(|id| json!([id.to_string(), "it's"])).collect();
+    fake.table(T, &columns, &["ID", "B"], &json!(rows));
+    fake.faults(&json!({ "first_rows": 10, "partition_rows": 10, "hold": 2 }));
+    let fixture = Fixture::with(&fake, &json!({}));
+    let sync = fixture.sync("db.s.t", &json!({ "batch_size": 1 }));
+    let last = || fixture.server.get(&sync).is(200)["resume_last_primary_key"].clone();
+    assert_eq!(last(), Value::Null);
+    fixture.server.post(&format!("{sync}/resume"), &json!({})).is(200);
+    waits_for("the first rows", || last().is_string());
+    let key: Value = serde_json::from_str(last().as_str().unwrap()).unwrap();
+    let id: u32 = key[0].as_str().unwrap().parse().unwrap();
+    assert!((10..30).contains(&id) && key[1] == "it's", "{key}");
+    fake.release();
+    waits_for("the end of the pass", || fixture.jobs(&sync)[0]["status"] == "completed");
+    assert_eq!(last(), Value::Null);
+}
+
+#[test]
+fn the_command_line_says_that_a_table_has_no_key() {
+    let fake = FakeSnowflake::start();
+    fake.table(T, &json!([["LINE", "text", null]]), &[], &json!([["a"], ["b"]]));
+    let home = connected(&fake, &["tables"]);
+    home.sync("snowflake://db.s.t").exits(0).says(&["declares no key", "primary_key_columns"]);
+}
+
+#[test]
 fn the_command_line_syncs_a_table_through_a_connection() {
     let fake = FakeSnowflake::start();
     four_rows(&fake);

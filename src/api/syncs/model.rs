@@ -20,6 +20,7 @@ use crate::{
         Cursor, EntryPath, FileFilters, MaxDelete, Notice, PausedBy, Reconcile, SchemaMapping,
         SyncMode, SyncStatus,
     },
+    sources,
     store::{
         checkpoints::Progress,
         jobs::Job,
@@ -157,7 +158,8 @@ pub(super) struct SyncConfigurationModel {
     pub resume_enabled: bool,
     /// Where the pass under way continues, in the first shard that it is in the midst of.
     pub resume_cursor: Option<String>,
-    /// The same for tables; null for files.
+    /// For tables, the key of the last row that it has dealt with: a JSON list of texts. Null for
+    /// files.
     pub resume_last_primary_key: Option<String>,
     /// Entries dealt with over all passes, in all shards.
     pub resume_objects_processed: u64,
@@ -292,6 +294,8 @@ impl SyncConfigurationModel {
         let stats = details.last_run.as_ref().map(|last| stats(&details.sync, last, now));
         let lease = details.lease.as_ref().filter(|holder| engine.is_held(holder, now)).cloned();
         let cursor = details.shards.iter().find_map(|shard| shard.cursor.as_ref());
+        let reader = sources::reader(&details.sync.location.connection.provider);
+        let last_row = reader.zip(cursor).and_then(|(reader, cursor)| reader.last_row(cursor));
         let cursor = cursor.map(Cursor::to_json_text);
         let progress = details.job.as_ref().map(|job| {
             let retrying = live.retrying(&job.id);
@@ -363,7 +367,7 @@ impl SyncConfigurationModel {
             task_ids: details.batches.task_ids.clone(),
             resume_enabled: options.pace.resume_enabled,
             resume_cursor: cursor.clone(),
-            resume_last_primary_key: None,
+            resume_last_primary_key: last_row,
             resume_objects_processed: details.shards.iter().map(|s| s.objects_processed).sum(),
             resume_checkpoint_frequency: options.pace.resume_checkpoint_frequency,
             current_cursor: cursor,

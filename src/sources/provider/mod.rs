@@ -46,8 +46,8 @@ use super::{
     tuning::SourceTuning,
 };
 use crate::model::{
-    Connection, Credentials, EntryPath, Location, MappingEntry, MappingSource, ProviderName, Shard,
-    SyncOptions,
+    Connection, Credentials, Cursor, EntryPath, Location, MappingEntry, MappingSource,
+    ProviderName, Shard, SyncOptions,
 };
 
 /// All that is known of one provider.
@@ -119,6 +119,12 @@ pub trait Reader: Locations + Filters + Browsing + Send + Sync {
     /// Whether it has symbolic links, and takes the options about them.
     fn has_symlinks(&self) -> bool {
         false
+    }
+
+    /// The key of the last row that was dealt with where a pass continues at this cursor, as JSON;
+    /// `None` where entries are no rows.
+    fn last_row(&self, _: &Cursor) -> Option<String> {
+        None
     }
 
     /// Whether its places are folders of this machine, which can be watched for changes.

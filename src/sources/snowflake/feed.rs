@@ -57,6 +57,18 @@ pub(super) struct Finished {
     pub(super) order: Order,
 }
 
+/// The cells of the key that a pass, over everything or over what is new, goes on behind, as JSON.
+pub(super) fn last_key(cursor: &Cursor) -> Option<String> {
+    let mark = serde_json::from_slice::<Mark>(&cursor.0);
+    let (progress, has_watermark) = match mark {
+        Ok(mark) => (mark.under_way?.progress, true),
+        Err(_) => (serde_json::from_slice::<Progress>(&cursor.0).ok()?, false),
+    };
+    // What is new is ordered by its watermark first.
+    let place = progress.place?;
+    serde_json::to_string(place.get(usize::from(has_watermark)..)?).ok()
+}
+
 impl Order {
     pub(super) fn of(shape: &Shape) -> Self {
         let geo = shape.columns.iter().filter(|column| column.kind == Kind::Geo);
@@ -117,6 +129,21 @@ mod tests {
 
     fn wanted(watermark: &str) -> ConfiguredColumns {
         ConfiguredColumns { key: vec!["id".into()], watermark: Some(watermark.into()) }
+    }
+
+    #[test]
+    fn the_last_key_of_either_kind_of_pass_is_told_as_json() {
+        let place = |cells: &[&str]| Some(cells.iter().map(|c| Some((*c).to_owned())).collect());
+        let walk = Progress { place: place(&["7", "it's"]), ..Progress::default() };
+        let cursor = |value: &Progress| Cursor(serde_json::to_vec(value).unwrap());
+        assert_eq!(last_key(&cursor(&walk)).as_deref(), Some(r#"["7","it's"]"#));
+        assert_eq!(last_key(&cursor(&Progress::default())), None);
+        let progress = Progress { place: place(&["1700000000.5", "7"]), ..Progress::default() };
+        let under_way = Some(UnderWay { change: None, progress });
+        let news = Mark { under_way, wanted: wanted("w"), ..Mark::default() };
+        assert_eq!(last_key(&news.cursor()).as_deref(), Some(r#"["7"]"#));
+        assert_eq!(last_key(&Mark::default().cursor()), None);
+        assert_eq!(last_key(&Cursor(b"x".into())), None);
     }
 
     #[test]

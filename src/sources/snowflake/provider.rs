@@ -10,12 +10,13 @@ use serde_json::{Map, Value};
 use super::{
     NAME,
     account::Account,
+    feed,
     key_pair::PrivateKey,
     names::{self, Name, NotATable},
     source::{self, Snowflake as Tables},
 };
 use crate::{
-    model::{Connection, ProviderName},
+    model::{Connection, Cursor, ProviderName},
     sources::{
         Source, SourceError,
         browse::Item,
@@ -149,6 +150,10 @@ impl Reader for Snowflake {
 
     fn offers(&self) -> &'static [&'static str] {
         &["column"]
+    }
+
+    fn last_row(&self, cursor: &Cursor) -> Option<String> {
+        feed::last_key(cursor)
     }
 }
 
