@@ -15,22 +15,29 @@ use crate::{
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
-#[test]
-fn the_run_of_a_killed_server_is_gone_on_with_by_the_next_one() {
+/// A run over 40 objects that stands still behind a checkpoint: what it reads, its server, its sync
+/// and its job.
+fn standing_behind_a_checkpoint(home: &Catchment) -> (FakeS3, Server, String, Value) {
     let s3 = FakeS3::start();
     s3.page_size(10);
     for number in 0..40 {
         s3.put(format!("key {number:02}"), format!("bytes of {number}"));
     }
     s3.inject(Fault::delivery(On::GetOf("key 35"), Delivery::StallAfter(0)));
-    let home = Catchment::new();
-    let server = Server::on(&home);
+    let server = Server::on(home);
     let sync = sync_of(&server, &s3);
     poll_until("a checkpoint", DEADLINE, || {
         let now = server.get(&sync).is(200);
         (now["total_files_synced"].as_u64()? >= 20).then_some(())
     });
     let first = running_job(&server, &sync).expect("it runs");
+    (s3, server, sync, first)
+}
+
+#[test]
+fn the_run_of_a_killed_server_is_gone_on_with_by_the_next_one() {
+    let home = Catchment::new();
+    let (s3, server, sync, first) = standing_behind_a_checkpoint(&home);
     server.kill();
     s3.heal();
     let before = s3.count(Kind::Get);
@@ -81,20 +88,8 @@ fn a_run_that_a_server_stops_for_is_gone_on_with_first_thing() {
 
 #[test]
 fn the_task_of_a_run_stops_it_at_its_checkpoint_and_the_next_run_continues_there() {
-    let s3 = FakeS3::start();
-    s3.page_size(10);
-    for number in 0..40 {
-        s3.put(format!("key {number:02}"), format!("bytes of {number}"));
-    }
-    s3.inject(Fault::delivery(On::GetOf("key 35"), Delivery::StallAfter(0)));
     let home = Catchment::new();
-    let server = Server::on(&home);
-    let sync = sync_of(&server, &s3);
-    poll_until("a checkpoint", DEADLINE, || {
-        let now = server.get(&sync).is(200);
-        (now["total_files_synced"].as_u64()? >= 20).then_some(())
-    });
-    let first = running_job(&server, &sync).expect("it runs");
+    let (s3, server, sync, first) = standing_behind_a_checkpoint(&home);
     let task = first.as_str().unwrap().replacen("job_", "task_", 1);
     let task = format!("/v1/tasks/{task}");
     assert_eq!(server.get(&task).is(200)["status"], "IN_PROGRESS");
