@@ -44,8 +44,8 @@ pub struct Connection {
 /// The setting of a provider that other services are compatible with: which of them is meant.
 const ENDPOINT: &str = "endpoint_url";
 
-/// The key beside the settings that says who is signed in.
-const ACCOUNT: &str = "account";
+/// The key beside the settings that says who is signed in: none that a provider has a setting of.
+const ACCOUNT: &str = "signed_in_as";
 
 /// The key beside the settings that names the provider.
 const PROVIDER: &str = "provider";
