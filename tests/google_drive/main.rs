@@ -83,7 +83,7 @@ impl Account {
 
     async fn open_with(&self, place: &str, filters: Value) -> Result<Arc<dyn Source>, SourceError> {
         let stored = json!({
-            "config": self.settings, "credentials": "oauth", "account": "0123",
+            "config": self.settings, "credentials": "oauth", "signed_in_as": "0123",
         });
         let connection = Connection {
             provider: ProviderName::new("google_drive"),
