@@ -41,7 +41,8 @@ pub(super) async fn look_at_root(run: &Arc<Run>) -> Result<Root, RunError> {
     if is == was || !has_entries(run).await? {
         return Ok(Root::Known(root));
     }
-    if run.options.adopt_root || same_place::is_same_place(run).await? {
+    let is_adopted = run.options.adopt_root || run.source.is_same_root(was, is);
+    if is_adopted || same_place::is_same_place(run).await? {
         let (fence, identity) = (run.target.fence, is.clone());
         run.store
             .write(move |tx| {

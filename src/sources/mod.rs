@@ -447,6 +447,12 @@ pub trait Source: Send + Sync {
         None
     }
 
+    /// Whether a root that had the identity `was`, as an earlier version wrote it down, is the one
+    /// that is now `is`.
+    fn is_same_root(&self, _was: &str, _is: &str) -> bool {
+        false
+    }
+
     /// Whether a feed of the root with this identity is one of this source's, as far as that is
     /// known without asking: feeds are those of an account.
     fn may_follow(&self, _root: Option<&str>) -> bool {

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     counted,
     fake_drive::{FOLDER, FakeDrive, File, ROOT},
+    server::Server,
     synced::Fixture,
     syncs::{reports, synced},
 };
@@ -148,5 +149,49 @@ fn another_account_that_sees_the_same_folder_goes_on_with_a_feed_of_its_own() {
         assert!(before.iter().all(|(file, object)| after[file] == *object));
         fixture.run();
         assert_eq!(drive.counts(), counted(&[("changes", 1)]));
+    }
+}
+
+#[test]
+fn an_installation_from_before_accounts_were_written_down_goes_on_without_a_question() {
+    for place in ["root", "/Reports", "/Shared with me"] {
+        let drive = FakeDrive::start();
+        reports(&drive, 12);
+        let shared = json!({ "mimeType": FOLDER, "sharedWithMeTime": "2026-01-01T00:00:00Z" });
+        let theirs = drive.add("", "theirs", shared, Vec::new());
+        for number in 0..12 {
+            drive.file(&theirs, &format!("{number}"), format!("their content {number}"));
+        }
+        let fixture = synced(&drive, place);
+        fixture.run();
+        let before = fixture.objects();
+        assert_eq!(before.len(), 12, "{place}");
+        let Fixture { server, sync } = fixture;
+        let home = server.home.clone();
+        server.kill();
+        let db = rusqlite::Connection::open(home.data_dir().join("catchment.db")).unwrap();
+        let before_accounts = "
+            UPDATE syncs SET root_identity = iif(root_identity = 'account 0123 shared',
+                'shared with 0123', replace(root_identity, 'account 0123 ', ''));
+            UPDATE connections SET settings = json_remove(settings, '$.account')
+            WHERE provider = 'google_drive';";
+        db.execute_batch(before_accounts).unwrap();
+        drop(db);
+        // Nothing is as it was, so that a look at some of it would say nothing.
+        for file in before.keys() {
+            drive.rewrite(file, &format!("new content of {file}"));
+        }
+        drive.requests();
+
+        let fixture = Fixture { server: Server::on(&home), sync };
+        let job = fixture.run();
+
+        assert_eq!(job["status"], "completed", "{place}: {job}");
+        let after = fixture.objects();
+        assert!(before.iter().all(|(file, object)| after[file].id == object.id), "{place}");
+        assert!(after.iter().all(|(file, object)| object.content.ends_with(file.as_str())));
+        drive.requests();
+        fixture.run();
+        assert_eq!(drive.counts(), counted(&[("changes", 1)]), "{place}");
     }
 }

@@ -450,7 +450,14 @@ impl Source for Drive {
         asked.or_else(|| self.account.clone())
     }
 
-    /// Earlier versions did not write the account down.
+    /// Earlier versions did not write the account down, or in other words.
+    fn is_same_root(&self, was: &str, is: &str) -> bool {
+        let now = is.strip_prefix(ACCOUNT).and_then(|rest| rest.split_once(' '));
+        now.is_some_and(|(account, place)| {
+            was == place || (place == "shared" && was == format!("shared with {account}"))
+        })
+    }
+
     fn may_follow(&self, root: Option<&str>) -> bool {
         let of = root.and_then(|root| root.strip_prefix(ACCOUNT)?.split(' ').next());
         self.account.is_some() && (of.is_none() || of == self.account.as_deref())
