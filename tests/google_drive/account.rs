@@ -173,7 +173,7 @@ fn an_installation_from_before_accounts_were_written_down_goes_on_without_a_ques
         let before_accounts = "
             UPDATE syncs SET root_identity = iif(root_identity = 'account 0123 shared',
                 'shared with 0123', replace(root_identity, 'account 0123 ', ''));
-            UPDATE connections SET settings = json_remove(settings, '$.account')
+            UPDATE connections SET settings = json_remove(settings, '$.signed_in_as')
             WHERE provider = 'google_drive';";
         db.execute_batch(before_accounts).unwrap();
         drop(db);
