@@ -1,7 +1,7 @@
 //! The child's side of an extractor: `catchment __extract NAME CONFINEMENT`.
 //!
 //! One of the owner's programs is `catchment __extract guard CONFINEMENT -- WORDS`, which stays
-//! ([`guard`]) and starts `catchment __extract program CONFINEMENT -- WORDS`: that process confines
+//! (`guard`) and starts `catchment __extract program CONFINEMENT -- WORDS`: that process confines
 //! itself and becomes the program. What follows is about our own.
 //!
 //! It confines itself, then reads requests from the socket that is its standard input, open files
