@@ -15,7 +15,7 @@ use tokio::task::spawn_blocking;
 use super::{
     context::{Slot, Slots},
     extract::{
-        Class, Document, Extracted, Extractor, Extractors, Failure, Given, Job, Piece,
+        Class, Document, Extracted, Extractor, Extractors, Failure, Given, Job, Piece, memory,
         protocol::{FileFacts, ObjectFacts},
     },
     job::{InputPlan, JobPlan},
@@ -117,6 +117,8 @@ pub struct Tried {
     pub outcome: Result<Vec<Map<String, Value>>, Failure>,
     /// How long it took, in milliseconds.
     pub took_ms: u64,
+    /// The most memory that its processes were seen to use together, in bytes; `None`: none was.
+    pub memory: Option<u64>,
     /// The end of what the extractor said.
     pub log: String,
 }
@@ -137,19 +139,19 @@ pub async fn try_out(
             let message =
                 format!("{} takes nothing of this object, whose type is {mime}", extractor.name);
             let outcome = Err(Failure::new(Class::Permanent, message));
-            return Tried { outcome, took_ms: 0, log: String::new() };
+            return Tried { outcome, took_ms: 0, memory: None, log: String::new() };
         }
         Ok(jobs) => jobs,
         Err(missing) => {
             let outcome = Err(Failure::new(Class::Permanent, missing));
-            return Tried { outcome, took_ms: 0, log: String::new() };
+            return Tried { outcome, took_ms: 0, memory: None, log: String::new() };
         }
     };
     let run = Run::of_jobs(bucket, object, jobs);
     let parameters = settings.parameters.clone().unwrap_or_default();
     let parameters = &parameters;
     let through = Through { engine, extractors, extractor, parameters, run_id: "try" };
-    let (outcome, took) = extract(through, &run, None).await;
+    let ((outcome, took), memory) = memory::measured(extract(through, &run, None)).await;
     let log = match &outcome {
         Ok(made) => made.log.clone(),
         Err(failure) => failure.log.clone(),
@@ -157,6 +159,7 @@ pub async fn try_out(
     Tried {
         outcome: outcome.map(|made| made.documents.into_iter().map(|new| new.body).collect()),
         took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        memory,
         log,
     }
 }

@@ -205,6 +205,7 @@ fn an_extractor_is_tried_on_up_to_five_objects_of_which_nothing_is_kept() {
     let (good, bad) = (of("a.txt"), of("b.pdf"));
     assert_eq!(good["documents"][0]["text"], "words", "{good}");
     assert!(good["duration_ms"].is_u64() && good["error"].is_null(), "{good}");
+    assert!(good["memory_bytes"].as_u64().unwrap() > 1 << 20, "{good}");
     assert_eq!((&bad["documents"], &bad["error_type"]), (&json!([]), &json!("permanent")), "{bad}");
     let five: Vec<String> = ids.iter().cycle().take(6).cloned().collect();
     order(&five).blames("object_ids");

@@ -709,6 +709,34 @@ fn another_version_of_a_definition_makes_documents_outdated_and_reruns_nothing()
     assert_eq!(here.server.get("/v1/collections/made").is(200)["outdated"], 0);
 }
 
+#[test]
+fn a_try_shows_the_memory_that_a_program_has_used() {
+    let here = Fixture::new();
+    let script =
+        "import time\nheld = b'x' * (200 << 20)\ntime.sleep(0.3)\nprint('{\"done\": true}')\n";
+    let script = here.home.write_home("programs/holds.py", script);
+    let text = format!(
+        "version = \"1\"\nprogram = [\"/usr/bin/python3\", \"{}\", \"{{input}}\"]\noutput = \"json\"\n\
+         allow = {{ read = [\"{}\"] }}\n",
+        script.display(),
+        script.parent().unwrap().display()
+    );
+    define(&here.home, "holds", &text);
+    here.tree.write("a.txt", "a");
+    here.sync(json!({}));
+    let listed = here.server.post("/v1/buckets/films/objects/list", &json!({})).is(200);
+    let order = json!({
+        "bucket_id": "films", "object_ids": [listed["results"][0]["object_id"]],
+        "feature_extractor": {"feature_extractor_name": "holds", "version": "1"},
+    });
+
+    let tried = here.server.post("/v1/collections/try", &order).is(200)["results"][0].clone();
+
+    assert_eq!(tried["error"], Value::Null, "{tried}");
+    let memory = tried["memory_bytes"].as_u64().unwrap();
+    assert!((200 << 20..400 << 20).contains(&memory), "{tried}");
+}
+
 /// The likeness of two texts by their vectors: 1 where they mean the same.
 fn likeness(one: &[f64], other: &[f64]) -> f64 {
     let product = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();

@@ -4,7 +4,7 @@ import { to } from "../lib/addresses.js";
 import { ApiError, at, get, patch, post } from "../lib/api.js";
 import { h } from "../lib/dom.js";
 import { face } from "../lib/face.js";
-import { counted, duration } from "../lib/format.js";
+import { bytes, counted, duration } from "../lib/format.js";
 import { note } from "../lib/notes.js";
 import { itemOf } from "../lib/objects.js";
 import { bar, button, choice, facts, field, input, name, pageHead, problem, said } from "../lib/parts.js";
@@ -203,7 +203,7 @@ export function open(visit) {
       state.trying ? bar("Trying", null) : null,
       state.tryError ? problem(state.tryError) : null,
       state.tried ? h("div.stack", { "aria-live": "polite" }, state.tried.results.map((result) => h("article.tried", { key: result.object_id, "aria-label": result.key_prefix },
-        h("h3", name(result.key_prefix), h("small", ` ${counted(result.documents.length, "document")} in ${duration(result.duration_ms / 1000)}`)),
+        h("h3", name(result.key_prefix), h("small", ` ${counted(result.documents.length, "document")} in ${duration(result.duration_ms / 1000)}${result.memory_bytes === null ? "" : `, ${bytes(result.memory_bytes)} of memory`}`)),
         result.error ? h("p.bad", said(result.error)) : null,
         result.documents.slice(0, 3).map((document, index) => h("pre", { key: index, tabindex: "0" }, JSON.stringify(document, null, 2))),
         result.documents.length > 3 ? h("p.muted", `and ${counted(result.documents.length - 3, "more document")}`) : null,

@@ -74,6 +74,7 @@ pub(super) async fn try_out(
             error,
             error_type,
             duration_ms: tried.took_ms,
+            memory_bytes: tried.memory,
             log: tried.log,
         });
     }

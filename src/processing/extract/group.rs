@@ -20,8 +20,9 @@ use rustix::process::{
 use super::{
     Class, Failure,
     guard::Hold,
+    memory,
     scratch::Scratch,
-    strays::{self, Started},
+    strays::{self, Family, Started},
 };
 
 /// How long a program has to end once it was asked to.
@@ -72,18 +73,26 @@ impl Group {
     }
 
     /// Ends once a program takes more than it may, saying so; never for a child of ours, which the
-    /// kernel limits.
+    /// kernel limits. Measures either for whoever wants to know.
     pub(super) fn watched(&self) -> impl Future<Output = Failure> + use<> {
-        let watched = self.members.as_ref().and_then(|members| {
-            let program = members.program.as_ref()?;
-            Some((members.number(), program.memory))
+        let watched = self.members.as_ref().map(|members| {
+            let (number, program) = (members.number(), members.program.as_ref());
+            match program.map(|program| program.memory) {
+                Some(memory) => (Family::Guarded(number), Some((number, memory))),
+                None => (Family::Child(number), None),
+            }
         });
         async move {
-            match watched {
-                Some((guard, memory)) => {
-                    Failure::new(Class::Resource, strays::too_much(guard, memory).await)
+            let Some((family, limit)) = watched else { return std::future::pending().await };
+            let too_much = async {
+                match limit {
+                    Some((guard, memory)) => strays::too_much(guard, memory).await,
+                    None => std::future::pending().await,
                 }
-                None => std::future::pending().await,
+            };
+            tokio::select! {
+                message = too_much => Failure::new(Class::Resource, message),
+                never = memory::watch(family) => match never {},
             }
         }
     }

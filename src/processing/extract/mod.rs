@@ -6,11 +6,12 @@
 //! themselves ([`confine`], `syscalls`) before they read a byte. [`own`] reads the owner's, each of
 //! which is a `program`, confined in the same way, or a [`service`]. [`process`] is the side that
 //! starts, asks and limits a child, and `group` ends it with all that it has started; a `guard`
-//! stays beside each program, so that nothing of it outlives this process; `staging` puts inputs
-//! where a program can read them; [`strays`] finds what a program has started; [`drawing`] has the
-//! programs of the system that draw what ours cannot; `own_paths` keeps paths of the data directory
-//! out of messages; [`gather`] puts lines together and refuses too many; [`spawner`] is the thread
-//! that all children are started from; [`pool`] keeps children for the next object.
+//! stays beside each program, so that nothing of it outlives this process; `memory` measures;
+//! `staging` puts inputs where a program can read them; [`strays`] finds what a program has
+//! started; [`drawing`] has the programs of the system that draw what ours cannot; `own_paths`
+//! keeps paths of the data directory out of messages; [`gather`] puts lines together and refuses
+//! too many; [`spawner`] is the thread that all children are started from; [`pool`] keeps children
+//! for the next object.
 //!
 //! Callers use [`Extractors`]. What does not live here: which objects are extracted when, what
 //! becomes of a failure, and the database.
@@ -23,6 +24,7 @@ pub mod extractor;
 pub mod gather;
 mod group;
 mod guard;
+pub(super) mod memory;
 pub mod own;
 mod own_paths;
 pub mod pool;

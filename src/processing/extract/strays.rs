@@ -83,6 +83,15 @@ impl Drop for Started {
     }
 }
 
+/// Processes that extract together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Family {
+    /// A child of ours, and what it has started.
+    Child(i32),
+    /// What a guard has started.
+    Guarded(i32),
+}
+
 /// What the processes of a child take together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Taken {
@@ -92,11 +101,14 @@ struct Taken {
     memory: u64,
 }
 
-/// What all that a guard has started takes.
+/// What a family takes.
 #[cfg(target_os = "linux")]
-fn taken(guard: i32) -> Taken {
+fn taken(family: Family) -> Taken {
     let all = linux::processes();
-    let family = linux::descendants(&all, guard);
+    let family = match family {
+        Family::Child(child) => linux::with_descendants(&all, child),
+        Family::Guarded(guard) => linux::descendants(&all, guard),
+    };
     let mut taken = Taken::default();
     for process in all.iter().filter(|process| family.contains(&process.id)) {
         taken.count += 1;
@@ -106,8 +118,13 @@ fn taken(guard: i32) -> Taken {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn taken(_: i32) -> Taken {
+fn taken(_: Family) -> Taken {
     Taken::default()
+}
+
+/// The memory that a family uses, in bytes.
+pub(super) fn memory(family: Family) -> u64 {
+    taken(family).memory
 }
 
 /// Ends once all that a guard has started takes more than it may, saying so.
@@ -123,7 +140,7 @@ pub(super) async fn too_much(guard: i32, memory: u64) -> String {
 
 /// What all that a guard has started takes that it may not, if anything, for people.
 pub(super) fn excess(guard: i32, memory: u64) -> Option<String> {
-    let taken = taken(guard);
+    let taken = taken(Family::Guarded(guard));
     if taken.memory > memory {
         return Some(format!("it used more than {memory} bytes of memory"));
     }
@@ -275,10 +292,16 @@ mod linux {
         }
     }
 
-    /// All that a process has started, and what that has, without itself.
-    pub(super) fn descendants(all: &[Process], of: i32) -> HashSet<i32> {
+    /// A process, all that it has started, and what that has.
+    pub(super) fn with_descendants(all: &[Process], of: i32) -> HashSet<i32> {
         let mut family = HashSet::from([of]);
         add_descendants(all, &mut family);
+        family
+    }
+
+    /// The same without itself.
+    pub(super) fn descendants(all: &[Process], of: i32) -> HashSet<i32> {
+        let mut family = with_descendants(all, of);
         family.remove(&of);
         family
     }
