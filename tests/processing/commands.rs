@@ -335,7 +335,7 @@ fn a_restart_or_an_upgrade_of_the_data_directory_extracts_nothing_again() {
         "DROP TABLE document_index; DROP TABLE indexed_fields;
          ALTER TABLE secrets DROP COLUMN refusal; DROP TABLE access_keys;
          ALTER TABLE thumbnails DROP COLUMN tries; ALTER TABLE thumbnails DROP COLUMN retry_at_ms;
-         ALTER TABLE leases DROP COLUMN is_to_stop;",
+         ALTER TABLE leases DROP COLUMN is_to_stop; DROP TABLE several_parents;",
     )
     .unwrap();
     db.pragma_update(None, "user_version", 21).unwrap();
