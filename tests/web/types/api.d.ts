@@ -132,7 +132,7 @@ declare global {
     type Tried = {
       results: {
         object_id: string; key_prefix: string; error: string | null; documents: Record<string, unknown>[];
-        duration_ms: number; log: string | null;
+        duration_ms: number; memory_bytes: number | null; log: string | null;
       }[];
     };
     type Document = {
