@@ -6,11 +6,7 @@
 //! many as may run at once have finished. So what arrives faster than it can be committed is
 //! committed in larger batches, which cost less for each entry.
 
-use std::{
-    collections::{HashSet, VecDeque},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use roaring::RoaringTreemap;
 use tokio::time::Instant;
@@ -75,8 +71,8 @@ pub(super) struct Committer<'a> {
     listed_something: bool,
     /// Keys of the `left_out` rows whose entries were listed.
     left_out: RoaringTreemap,
-    /// Entries that were looked up and are gone.
-    absent: HashSet<EntryId>,
+    /// Keys of entries that were looked up and are gone.
+    absent: RoaringTreemap,
     /// The root's identity, until a commit has stored content of it.
     root: Option<String>,
     /// Ids of the batch's entries, where their order matters.
@@ -116,7 +112,7 @@ impl<'a> Committer<'a> {
             listed_something: run.kind == PassKind::Changes
                 || (run.is_resumed && !run.needs_next_pass()),
             left_out: RoaringTreemap::new(),
-            absent: HashSet::new(),
+            absent: RoaringTreemap::new(),
             root: if is_root_stored { None } else { root.0.clone() },
             ids: Vec::new(),
             committing: Vec::new(),
@@ -160,8 +156,8 @@ impl<'a> Committer<'a> {
     }
 
     /// Takes note of entries that were looked up and are gone.
-    pub(super) fn record_absent(&mut self, ids: Vec<EntryId>) {
-        self.absent.extend(ids);
+    pub(super) fn record_absent(&mut self, keys: impl Iterator<Item = u64>) {
+        self.absent.extend(keys);
     }
 
     /// Opens a planned page. Of a page with more to take up than is left of this run's slice, only

@@ -289,6 +289,6 @@ pub struct Pass {
     pub listed_something: bool,
     /// Keys of the `left_out` rows whose entries this run listed.
     pub left_out: RoaringTreemap,
-    /// Entries that were looked up, because the listing lacks them, and are gone.
-    pub absent: HashSet<EntryId>,
+    /// Keys of entries that were looked up, because the listing lacks them, and are gone.
+    pub absent: RoaringTreemap,
 }

@@ -2,7 +2,7 @@
 //! fetched in any order, and what arrives is committed in batches.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashSet, VecDeque},
     pin::pin,
     sync::{Arc, atomic::Ordering},
 };
@@ -28,6 +28,7 @@ use super::{
 };
 use crate::{
     blobs::BlobError,
+    model::EntryId,
     sources::{Listing, Page, RootIdentity, retry},
     store::{
         StoreError,
@@ -198,10 +199,15 @@ impl Pipeline<'_> {
         // Of a root that is gone, everything is.
         walk::check_root_again(run, root).await?;
         run.tree.is_looking_up.store(true, Ordering::Relaxed);
-        while let Some(ids) = missing.next(run).await? {
-            for some in ids.chunks(missing.at_once) {
-                let mut page = run.source.by_ids(some).await?;
-                self.committer.record_absent(std::mem::take(&mut page.removed));
+        while let Some(entries) = missing.next(run).await? {
+            for some in entries.chunks(missing.at_once) {
+                let ids: Vec<EntryId> = some.iter().map(|entry| entry.id.clone()).collect();
+                let mut page = run.source.by_ids(&ids).await?;
+                let gone: HashSet<EntryId> =
+                    std::mem::take(&mut page.removed).into_iter().collect();
+                let gone = some.iter().filter(|entry| gone.contains(&entry.id));
+                let keys = gone.filter_map(|entry| u64::try_from(entry.entry_key).ok());
+                self.committer.record_absent(keys);
                 let pages = stream::iter([Ok(walk::looked_up(page))]);
                 if self.drive_pages(pages, Lists::New).await? == Walked::Slice {
                     return Ok(Walked::Slice);

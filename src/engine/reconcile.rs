@@ -53,16 +53,15 @@ impl ToLookUp {
         }
         let survey = proof.survey(run, false).await?;
         // A listing that has skipped everything is no source that is empty.
-        let is_held = !survey.source_is_empty && survey.held(run, &proof).await?.is_some();
-        let only_approved = is_held;
+        let only_approved = !survey.source_is_empty && survey.held(run, &proof).await?.is_some();
         if only_approved && proof.approved.is_empty() {
             return Ok(None);
         }
         Ok(Some(Self { at_once: at_once.max(1), proof, only_approved, from: Some(Vec::new()) }))
     }
 
-    /// The ids of the next ones; `None` when there are no more.
-    pub(super) async fn next(&mut self, run: &Arc<Run>) -> Result<Option<Vec<EntryId>>, RunError> {
+    /// The next ones; `None` when there are no more.
+    pub(super) async fn next(&mut self, run: &Arc<Run>) -> Result<Option<Vec<Missing>>, RunError> {
         while let Some(from) = self.from.take() {
             let (mut missing, next) = self.proof.missing(run, from).await?;
             self.from = next;
@@ -78,7 +77,7 @@ impl ToLookUp {
             let target = run.target;
             let keys: Vec<i64> = missing.iter().map(|entry| entry.entry_key).collect();
             run.store.write(move |tx| gone::forget(tx, &target, &keys)).await?;
-            return Ok(Some(missing.into_iter().map(|entry| entry.id).collect()));
+            return Ok(Some(missing));
         }
         Ok(None)
     }
@@ -129,8 +128,8 @@ struct Proof {
     approved: Arc<RoaringTreemap>,
     /// What an earlier pass held, if nobody has decided yet.
     held_before: Option<HeldRemovals>,
-    /// Entries that were looked up and are gone.
-    absent: Arc<HashSet<EntryId>>,
+    /// Keys of entries that were looked up and are gone.
+    absent: RoaringTreemap,
 }
 
 impl Proof {
@@ -167,7 +166,7 @@ impl Proof {
             scope: run.removal_scope(),
             approved: Arc::new(if is_approved { entries } else { RoaringTreemap::new() }),
             held_before: held.filter(|_| !is_approved),
-            absent: Arc::new(absent),
+            absent,
         })
     }
 
@@ -217,9 +216,11 @@ impl Proof {
 
     /// Whether an entry is known to be gone, or not to pass the filters, without asking for it.
     fn is_proved(&self, entry: &Missing) -> bool {
-        self.absent.contains(&entry.id)
-            || u64::try_from(entry.entry_key)
-                .is_ok_and(|key| self.gone.contains(key) || self.sightings.drifted.contains(key))
+        u64::try_from(entry.entry_key).is_ok_and(|key| {
+            self.absent.contains(key)
+                || self.gone.contains(key)
+                || self.sightings.drifted.contains(key)
+        })
     }
 
     /// Whether an entry is known to be there and not to pass the filters.
