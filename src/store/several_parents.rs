@@ -49,12 +49,10 @@ pub fn save(
 ) -> Result<()> {
     leases::check(tx, target.fence)?;
     let sync_key = target.fence.sync_key;
-    if has_any(tx, sync_key)? {
-        let mut delete =
-            tx.prepare_cached("DELETE FROM several_parents WHERE sync_key = ?1 AND child = ?2")?;
-        for id in several.iter().map(|(id, _)| id).chain(others) {
-            delete.execute(params![sync_key, id.as_bytes()])?;
-        }
+    let mut delete =
+        tx.prepare_cached("DELETE FROM several_parents WHERE sync_key = ?1 AND child = ?2")?;
+    for id in several.iter().map(|(id, _)| id).chain(others) {
+        delete.execute(params![sync_key, id.as_bytes()])?;
     }
     let mut insert = tx.prepare_cached(
         "INSERT INTO several_parents (sync_key, child, position, parent) VALUES (?1, ?2, ?3, ?4)",
