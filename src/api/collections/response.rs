@@ -368,7 +368,7 @@ pub(in crate::api) struct TriedObjectResponse {
     pub error_type: Option<&'static str>,
     /// How long it took.
     pub duration_ms: u64,
-    /// The most memory that its processes were seen to use together, in bytes. None of a service.
+    /// The most memory that its processes were seen to use together, in bytes; null of a service.
     pub memory_bytes: Option<u64>,
     /// What the extractor said.
     pub log: String,

@@ -171,7 +171,10 @@ fn probe() -> Vec<&'static str> {
         (status, super::syscalls::forbid(nothing.network, None).is_ok())
     });
     let (status, has_filters) = confined.join().unwrap_or_default();
-    let has_rules = |of: ABI| matches!(status, Some(LandlockStatus::Available { effective_abi, .. }) if effective_abi >= of);
+    let has_rules = |of: ABI| match status {
+        Some(LandlockStatus::Available { effective_abi, .. }) => effective_abi >= of,
+        _ => false,
+    };
     let all = [
         // Before the third version a file could be cut short by whoever may read it.
         ("files", has_rules(ABI::V3)),
