@@ -107,18 +107,24 @@ fn changes_of_the_folders_that_a_file_is_in_move_it_without_a_download() {
     assert!(!fixture.objects().contains_key(&new), "it is in none of them any more");
 }
 
+/// A preview of a place, and the paths that it shows, sorted.
+fn previewed(fixture: &Fixture, place: &str) -> (Value, Vec<String>) {
+    let connection = fixture.status()["connection_id"].clone();
+    let question = json!({ "connection_id": connection, "source_path": place });
+    let preview = fixture.server.post(&format!("{SYNCS}/preview"), &question).is(200);
+    let sample = preview["sample"].as_array().unwrap().iter();
+    let mut paths: Vec<String> =
+        sample.map(|one| one["path"].as_str().unwrap().to_owned()).collect();
+    paths.sort_unstable();
+    (preview, paths)
+}
+
 #[test]
 fn a_preview_shows_files_in_several_folders_where_a_run_puts_them() {
     let folders = Folders::new();
     for place in ["root", "/Reports"] {
         let fixture = folders.synced(place);
-        let connection = fixture.status()["connection_id"].clone();
-        let question = json!({ "connection_id": connection, "source_path": place });
-        let preview = fixture.server.post(&format!("{SYNCS}/preview"), &question).is(200);
-        let sample = preview["sample"].as_array().unwrap().iter();
-        let mut paths: Vec<&str> = sample.map(|one| one["path"].as_str().unwrap()).collect();
-        paths.sort_unstable();
-        assert_eq!(paths, fixture.paths());
+        assert_eq!(previewed(&fixture, place).1, fixture.paths());
     }
 }
 
@@ -257,13 +263,8 @@ fn a_preview_shows_folders_in_several_folders_where_a_run_puts_them() {
     let folders = Shared::new();
     for place in ["root", "/Reports"] {
         let fixture = folders.synced(place);
-        let connection = fixture.status()["connection_id"].clone();
-        let question = json!({ "connection_id": connection, "source_path": place });
-        let preview = fixture.server.post(&format!("{SYNCS}/preview"), &question).is(200);
-        let sample = preview["sample"].as_array().unwrap().iter();
-        let shown: Vec<&str> = sample.map(|one| one["path"].as_str().unwrap()).collect();
-        let paths = fixture.paths();
-        assert!(shown.iter().all(|path| paths.contains(&(*path).to_owned())), "{shown:?}");
+        let ((preview, shown), paths) = (previewed(&fixture, place), fixture.paths());
+        assert!(shown.iter().all(|path| paths.contains(path)), "{shown:?}");
         assert_eq!(preview["looked_at"], paths.len(), "{preview}");
     }
 }
